@@ -1,0 +1,165 @@
+//! Attribute paths (RFC 7644 §3.10): `emails.value`, `urn:…:User:manager.displayName`.
+
+use std::fmt;
+
+/// A text that does not parse: where, and what would have been right there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParseError {
+    /// Byte offset.
+    pub at: usize,
+    /// What was expected at that offset.
+    pub expected: &'static str,
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at offset {}", self.expected, self.at)
+    }
+}
+
+/// A path to an attribute or sub-attribute.
+///
+/// ```abnf
+/// attrPath  = [URI ":"] ATTRNAME *1subAttr
+/// subAttr   = "." ATTRNAME
+/// ATTRNAME  = ALPHA *(nameChar) / "$ref"
+/// nameChar  = "-" / "_" / DIGIT / ALPHA
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AttrPath {
+    /// The schema's URN, without the colon that ends it.
+    pub urn: Option<String>,
+    /// The attribute. Empty where the path is a URN whose last part cannot be a name.
+    pub attribute: String,
+    /// The sub-attribute.
+    pub sub: Option<String>,
+}
+
+impl AttrPath {
+    /// Reads a whole text as a path.
+    ///
+    /// # Errors
+    /// The offset of the first byte that cannot be part of a path.
+    pub fn parse(text: &str) -> Result<Self, ParseError> {
+        if text.len() >= 4 && text.as_bytes()[..4].eq_ignore_ascii_case(b"urn:") {
+            if let Some(at) = text.bytes().position(|b| !is_urn_byte(b)) {
+                return Err(ParseError { at, expected: "expected a character of a URN" });
+            }
+            let colon = text.rfind(':').unwrap_or(3);
+            let rest = &text[colon + 1..];
+            return match names(rest, colon + 1) {
+                Ok((attribute, sub)) if colon > 3 => {
+                    Ok(Self { urn: Some(text[..colon].to_owned()), attribute, sub })
+                }
+                // A URN such as urn:example:ext:2.0, which can only name a schema.
+                _ if !rest.is_empty() => {
+                    Ok(Self { urn: Some(text.to_owned()), attribute: String::new(), sub: None })
+                }
+                _ => Err(ParseError { at: text.len(), expected: "expected an attribute name" }),
+            };
+        }
+        let (attribute, sub) = names(text, 0)?;
+        Ok(Self { urn: None, attribute, sub })
+    }
+
+    /// The path as the URN of a schema, if that is what it might be.
+    pub fn schema_urn(&self) -> Option<String> {
+        self.urn.as_ref().map(|_| self.to_string())
+    }
+}
+
+/// Whether a byte can stand in a path, a URN's included.
+pub const fn is_path_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'$' | b'.' | b':')
+}
+
+const fn is_urn_byte(byte: u8) -> bool {
+    is_path_byte(byte) || matches!(byte, b'/' | b'+' | b'~' | b'%' | b'@' | b'=' | b'!' | b'*' | b',' | b';')
+}
+
+fn names(text: &str, offset: usize) -> Result<(String, Option<String>), ParseError> {
+    let (attribute, sub) = match text.split_once('.') {
+        Some((attribute, sub)) => (attribute, Some(sub)),
+        None => (text, None),
+    };
+    name(attribute, offset)?;
+    if let Some(sub) = sub {
+        name(sub, offset + attribute.len() + 1)?;
+    }
+    Ok((attribute.to_owned(), sub.map(ToOwned::to_owned)))
+}
+
+fn name(text: &str, offset: usize) -> Result<(), ParseError> {
+    if text.eq_ignore_ascii_case("$ref") {
+        return Ok(());
+    }
+    let bytes = text.as_bytes();
+    if !bytes.first().is_some_and(u8::is_ascii_alphabetic) {
+        return Err(ParseError { at: offset, expected: "expected an attribute name" });
+    }
+    match bytes.iter().position(|b| !(b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))) {
+        Some(at) => {
+            Err(ParseError { at: offset + at, expected: "expected a character of an attribute name" })
+        }
+        None => Ok(()),
+    }
+}
+
+impl fmt::Display for AttrPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(urn) = &self.urn {
+            f.write_str(urn)?;
+            if self.attribute.is_empty() {
+                return Ok(());
+            }
+            f.write_str(":")?;
+        }
+        f.write_str(&self.attribute)?;
+        match &self.sub {
+            Some(sub) => write!(f, ".{sub}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parses_and_prints() {
+        for (text, urn, attribute, sub) in [
+            ("userName", None, "userName", None),
+            ("name.familyName", None, "name", Some("familyName")),
+            ("members.$ref", None, "members", Some("$ref")),
+            ("urn:a:2.0:User:manager.value", Some("urn:a:2.0:User"), "manager", Some("value")),
+            ("URN:a:2.0:User", Some("URN:a:2.0"), "User", None),
+            ("urn:a:ext:2.0", Some("urn:a:ext:2.0"), "", None),
+        ] {
+            let path = AttrPath::parse(text).expect(text);
+            assert_eq!(
+                (path.urn.as_deref(), path.attribute.as_str(), path.sub.as_deref()),
+                (urn, attribute, sub)
+            );
+            assert_eq!(path.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn says_where_a_text_stops_being_a_path() {
+        for (text, at) in [
+            ("", 0),
+            ("1a", 0),
+            ("a b", 1),
+            ("a.", 2),
+            ("a.b.c", 3),
+            ("ä", 0),
+            ("a.ü", 2),
+            ("urn:", 4),
+            ("urn:a:", 6),
+            ("urn:a b", 5),
+        ] {
+            assert_eq!(AttrPath::parse(text).map_err(|e| e.at), Err(at), "{text:?}");
+        }
+    }
+}

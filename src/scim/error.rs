@@ -1,0 +1,165 @@
+//! What a rule answers when it refuses, and how that looks on the wire (RFC 7644 §3.12).
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+use super::urn;
+
+/// Why a request was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The filter is malformed, or compares what cannot be compared.
+    InvalidFilter,
+    /// The filter or the result is larger than the server processes.
+    TooMany,
+    /// A value that must be unique is taken.
+    Uniqueness,
+    /// The change is not compatible with the attribute's mutability.
+    Mutability,
+    /// The body is not what the operation's grammar asks for.
+    InvalidSyntax,
+    /// The PATCH path is malformed or names something unknown.
+    InvalidPath,
+    /// The PATCH path selects nothing.
+    NoTarget,
+    /// A value is missing, of the wrong type, or not acceptable.
+    InvalidValue,
+    /// The cursor was not made by this server for this query (RFC 9865 §2.1).
+    InvalidCursor,
+    /// The cursor is too old (RFC 9865 §2.1).
+    ExpiredCursor,
+    /// The count cannot be used with a cursor (RFC 9865 §2.1).
+    InvalidCount,
+    /// No key, or one that is not valid.
+    Unauthorized,
+    /// The key is valid but its scope does not cover the operation.
+    Forbidden,
+    /// No such resource or endpoint.
+    NotFound,
+    /// The endpoint exists but not with this method.
+    MethodNotAllowed,
+    /// A concurrent change won; the same request may succeed when sent again.
+    Conflict,
+    /// The resource is not in the version that the client asked for.
+    PreconditionFailed,
+    /// The body is larger than the limit.
+    PayloadTooLarge,
+    /// The body is of a media type that is not JSON.
+    UnsupportedMediaType,
+    /// More requests than the plan allows.
+    TooManyRequests,
+    /// The server does not do this.
+    NotImplemented,
+    /// A fault of the server.
+    Internal,
+    /// The table did not answer in time; sending the request again is safe.
+    Unavailable,
+}
+
+impl ErrorKind {
+    /// The HTTP status and `scimType` on the wire (RFC 7644 §3.12, Tables 8 and 9; RFC 9865 §2.1).
+    pub const fn wire(self) -> (u16, Option<&'static str>) {
+        match self {
+            Self::InvalidFilter => (400, Some("invalidFilter")),
+            Self::TooMany => (400, Some("tooMany")),
+            Self::Uniqueness => (409, Some("uniqueness")),
+            Self::Mutability => (400, Some("mutability")),
+            Self::InvalidSyntax => (400, Some("invalidSyntax")),
+            Self::InvalidPath => (400, Some("invalidPath")),
+            Self::NoTarget => (400, Some("noTarget")),
+            Self::InvalidValue => (400, Some("invalidValue")),
+            Self::InvalidCursor => (400, Some("invalidCursor")),
+            Self::ExpiredCursor => (400, Some("expiredCursor")),
+            Self::InvalidCount => (400, Some("invalidCount")),
+            Self::Unauthorized => (401, None),
+            Self::Forbidden => (403, None),
+            Self::NotFound => (404, None),
+            Self::MethodNotAllowed => (405, None),
+            Self::Conflict => (409, None),
+            Self::PreconditionFailed => (412, None),
+            Self::PayloadTooLarge => (413, None),
+            Self::UnsupportedMediaType => (415, None),
+            Self::TooManyRequests => (429, None),
+            Self::NotImplemented => (501, None),
+            Self::Internal => (500, None),
+            Self::Unavailable => (503, None),
+        }
+    }
+}
+
+/// A refusal: its kind, and a sentence that tells the operator what to change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScimError {
+    /// Why.
+    pub kind: ErrorKind,
+    /// For the client: names attributes and expectations, never another tenant's data.
+    pub detail: String,
+}
+
+impl ScimError {
+    /// A refusal of this kind with this sentence.
+    pub fn new(kind: ErrorKind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into() }
+    }
+
+    /// The error body (RFC 7644 §3.12): `status` is a string.
+    pub fn body(&self) -> Value {
+        let (status, scim_type) = self.kind.wire();
+        let mut body = json!({ "schemas": [urn::ERROR], "status": status.to_string() });
+        if let Some(scim_type) = scim_type {
+            body["scimType"] = scim_type.into();
+        }
+        body["detail"] = self.detail.as_str().into();
+        body
+    }
+}
+
+impl fmt::Display for ScimError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (status, scim_type) = self.kind.wire();
+        write!(f, "{status} {}: {}", scim_type.unwrap_or("error"), self.detail)
+    }
+}
+
+impl std::error::Error for ScimError {}
+
+macro_rules! constructors {
+    ($($name:ident => $kind:ident),* $(,)?) => {
+        impl ScimError {
+            $(
+                #[doc = concat!("A refusal of kind [`ErrorKind::", stringify!($kind), "`].")]
+                pub fn $name(detail: impl Into<String>) -> Self {
+                    Self::new(ErrorKind::$kind, detail)
+                }
+            )*
+        }
+    };
+}
+
+constructors! {
+    invalid_filter => InvalidFilter,
+    too_many => TooMany,
+    uniqueness => Uniqueness,
+    mutability => Mutability,
+    invalid_syntax => InvalidSyntax,
+    invalid_path => InvalidPath,
+    no_target => NoTarget,
+    invalid_value => InvalidValue,
+    not_found => NotFound,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_is_a_string_and_the_type_comes_from_the_table() {
+        let body = ScimError::uniqueness("userName is taken").body();
+        assert_eq!(
+            body,
+            json!({ "schemas": [urn::ERROR], "status": "409", "scimType": "uniqueness", "detail": "userName is taken" })
+        );
+        assert!(ScimError::not_found("no such user").body().get("scimType").is_none());
+    }
+}

@@ -1,0 +1,1 @@
+//! Filters (RFC 7644 §3.4.2.2): one tree for `filter=`, `/.search` and the brackets of a PATCH path.

@@ -1,0 +1,1 @@
+//! PATCH (RFC 7644 §3.5.2): operations onto a resource.

@@ -1,0 +1,314 @@
+//! Resource types (RFC 7643 §6): a core schema, its extensions, and the attributes that every
+//! resource has.
+
+use std::sync::LazyLock;
+
+use super::attr_path::AttrPath;
+use super::error::ScimError;
+use super::policy::{POLICIES, Policy};
+use super::schema::{Attribute, Mutability, Returned, Schema, Type, Uniqueness, find};
+use super::urn;
+
+/// The kinds of resource that a client provisions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// An account.
+    User,
+    /// A team.
+    Group,
+}
+
+impl Kind {
+    /// Every kind, in the order of a root search.
+    pub const ALL: [Self; 2] = [Self::User, Self::Group];
+
+    /// The resource type's name, as in `meta.resourceType`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::User => "User",
+            Self::Group => "Group",
+        }
+    }
+
+    /// The endpoint below the base URL.
+    pub const fn endpoint(self) -> &'static str {
+        match self {
+            Self::User => "/Users",
+            Self::Group => "/Groups",
+        }
+    }
+}
+
+/// One resource type with everything that a rule asks of it.
+#[derive(Clone, Debug)]
+pub struct ResourceType {
+    /// Which one.
+    pub kind: Kind,
+    /// For people.
+    pub description: &'static str,
+    /// The core schema.
+    pub schema: Schema,
+    /// The extensions; none is required.
+    pub extensions: Vec<Schema>,
+}
+
+/// What an attribute path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resolved<'a> {
+    /// A whole schema, by its URN alone: the core schema or an extension's object.
+    Schema(&'a Schema),
+    /// An attribute, or a sub-attribute of it.
+    Attribute(Target<'a>),
+}
+
+/// An attribute or sub-attribute and where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target<'a> {
+    /// The URN of the extension whose object holds it; `None` for core and common attributes.
+    pub extension: Option<&'a str>,
+    /// The attribute.
+    pub attribute: &'a Attribute,
+    /// The sub-attribute, where the path names one.
+    pub sub: Option<&'a Attribute>,
+}
+
+impl<'a> Target<'a> {
+    /// The definition that the path ends at.
+    pub fn leaf(&self) -> &'a Attribute {
+        self.sub.unwrap_or(self.attribute)
+    }
+
+    /// The canonical spelling of the path, URN-qualified inside an extension.
+    pub fn path(&self) -> String {
+        let mut path = String::new();
+        if let Some(urn) = self.extension {
+            path.push_str(urn);
+            path.push(':');
+        }
+        path.push_str(&self.attribute.name);
+        if let Some(sub) = self.sub {
+            path.push('.');
+            path.push_str(&sub.name);
+        }
+        path
+    }
+}
+
+impl ResourceType {
+    /// What the path names; `None` if no schema of this type defines it. Names compare in any case.
+    pub fn resolve(&self, path: &AttrPath) -> Option<Resolved<'_>> {
+        if let Some(schema) = path.schema_urn().and_then(|urn| self.schema_of(&urn)) {
+            return Some(Resolved::Schema(schema));
+        }
+        let (extension, attribute) = match &path.urn {
+            None => (None, self.core_attribute(&path.attribute)?),
+            Some(urn) if urn.eq_ignore_ascii_case(&self.schema.id) => {
+                (None, self.core_attribute(&path.attribute)?)
+            }
+            Some(urn) => {
+                let schema = self.extensions.iter().find(|s| s.id.eq_ignore_ascii_case(urn))?;
+                (Some(schema.id.as_str()), schema.attribute(&path.attribute)?)
+            }
+        };
+        let sub = match &path.sub {
+            None => None,
+            Some(name) => Some(attribute.sub_attribute(name)?),
+        };
+        Some(Resolved::Attribute(Target { extension, attribute, sub }))
+    }
+
+    /// The core schema or extension with this URN, in any case.
+    pub fn schema_of(&self, urn: &str) -> Option<&Schema> {
+        std::iter::once(&self.schema)
+            .chain(&self.extensions)
+            .find(|schema| schema.id.eq_ignore_ascii_case(urn))
+    }
+
+    /// A core or common attribute, in any case.
+    pub fn core_attribute(&self, name: &str) -> Option<&Attribute> {
+        self.schema.attribute(name).or_else(|| find(&COMMON, name))
+    }
+}
+
+/// The resource types as one policy has them. Built once; a request borrows its tenant's.
+#[derive(Debug)]
+pub struct Model {
+    /// The policy.
+    pub policy: &'static Policy,
+    users: ResourceType,
+    groups: ResourceType,
+}
+
+impl Model {
+    /// The built-in types under a policy, with further extensions: the type that each extends,
+    /// and its schema.
+    ///
+    /// # Errors
+    /// A URN that is defined twice.
+    pub fn new(policy: &'static Policy, more: &[(Kind, Schema)]) -> Result<Self, ScimError> {
+        let mut users = ResourceType {
+            kind: Kind::User,
+            description: "User Account",
+            schema: built_in(include_str!("schemas/user.json")),
+            extensions: vec![
+                built_in(include_str!("schemas/enterprise_user.json")),
+                built_in(include_str!("schemas/rollcall_user.json")),
+            ],
+        };
+        let mut groups = ResourceType {
+            kind: Kind::Group,
+            description: "Group",
+            schema: built_in(include_str!("schemas/group.json")),
+            extensions: Vec::new(),
+        };
+        for path in policy.required_of_user {
+            for prefix in prefixes(path) {
+                if let Some(attribute) = users.schema.attribute_mut(prefix) {
+                    attribute.required = true;
+                }
+            }
+        }
+        if !policy.unique_group_name
+            && let Some(name) = groups.schema.attribute_mut("displayName")
+        {
+            name.uniqueness = Uniqueness::None;
+        }
+        for (kind, schema) in more {
+            let owner = match kind {
+                Kind::User => &mut users,
+                Kind::Group => &mut groups,
+            };
+            if owner.schema_of(&schema.id).is_some() {
+                return Err(ScimError::invalid_value(format!("the schema {} is defined twice", schema.id)));
+            }
+            owner.extensions.push(schema.clone());
+        }
+        Ok(Self { policy, users, groups })
+    }
+
+    /// The built-in types under every policy, in the order of [`POLICIES`].
+    ///
+    /// # Errors
+    /// As [`Model::new`].
+    pub fn all(more: &[(Kind, Schema)]) -> Result<Vec<Self>, ScimError> {
+        POLICIES.iter().map(|policy| Self::new(policy, more)).collect()
+    }
+
+    /// The resource type of a kind.
+    pub fn of(&self, kind: Kind) -> &ResourceType {
+        match kind {
+            Kind::User => &self.users,
+            Kind::Group => &self.groups,
+        }
+    }
+
+    /// Both resource types.
+    pub fn types(&self) -> [&ResourceType; 2] {
+        [&self.users, &self.groups]
+    }
+}
+
+/// `a.b` gives `a` and `a.b`: whoever requires a sub-attribute requires what holds it.
+fn prefixes(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('.').map(|(at, _)| &path[..at]).chain([path])
+}
+
+fn built_in(text: &str) -> Schema {
+    serde_json::from_str(text).expect("the built-in schemas are well formed: a test reads each")
+}
+
+/// The attributes of every resource (RFC 7643 §3.1). They belong to no schema and are not in
+/// `/Schemas`.
+pub static COMMON: LazyLock<Vec<Attribute>> = LazyLock::new(|| {
+    let attribute = |name: &str, kind, mutability, returned, case_exact| Attribute {
+        name: name.to_owned(),
+        kind,
+        multi_valued: false,
+        description: String::new(),
+        required: false,
+        canonical_values: Vec::new(),
+        case_exact: Some(case_exact),
+        mutability,
+        returned,
+        uniqueness: Uniqueness::None,
+        reference_types: Vec::new(),
+        sub_attributes: Vec::new(),
+    };
+    let read_only = |name, kind| attribute(name, kind, Mutability::ReadOnly, Returned::Default, true);
+    let mut schemas = attribute("schemas", Type::Reference, Mutability::ReadWrite, Returned::Always, true);
+    schemas.multi_valued = true;
+    let mut id = attribute("id", Type::String, Mutability::ReadOnly, Returned::Always, true);
+    id.uniqueness = Uniqueness::Server;
+    let mut meta = read_only("meta", Type::Complex);
+    meta.sub_attributes = vec![
+        read_only("resourceType", Type::String),
+        read_only("created", Type::DateTime),
+        read_only("lastModified", Type::DateTime),
+        read_only("location", Type::Reference),
+        read_only("version", Type::String),
+    ];
+    let external_id = attribute("externalId", Type::String, Mutability::ReadWrite, Returned::Default, true);
+    vec![schemas, id, external_id, meta]
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scim::policy::{STANDARD, STRICT, VEZA};
+
+    fn resolve(model: &Model, kind: Kind, path: &str) -> Option<String> {
+        let path = AttrPath::parse(path).expect("a path");
+        model.of(kind).resolve(&path).map(|resolved| match resolved {
+            Resolved::Schema(schema) => schema.id.clone(),
+            Resolved::Attribute(target) => target.path(),
+        })
+    }
+
+    #[test]
+    fn names_resolve_in_any_case_and_with_their_urn() {
+        let model = Model::new(&STANDARD, &[]).expect("a model");
+        for (path, expected) in [
+            ("USERNAME", "userName"),
+            ("urn:ietf:params:scim:schemas:core:2.0:User:name.FAMILYNAME", "name.familyName"),
+            (
+                "URN:ietf:params:scim:schemas:extension:enterprise:2.0:user:manager.value",
+                "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager.value",
+            ),
+            (urn::ENTERPRISE_USER, urn::ENTERPRISE_USER),
+            (urn::USER, urn::USER),
+            ("meta.lastmodified", "meta.lastModified"),
+            ("members.$ref", ""),
+        ] {
+            let found = resolve(&model, Kind::User, path);
+            assert_eq!(found.as_deref().unwrap_or(""), expected, "{path}");
+        }
+        assert_eq!(resolve(&model, Kind::Group, "members.$REF").as_deref(), Some("members.$ref"));
+        assert_eq!(resolve(&model, Kind::Group, "userName"), None);
+    }
+
+    #[test]
+    fn required_and_uniqueness_are_the_policys() {
+        let required = |policy| {
+            let model = Model::new(policy, &[]).expect("a model");
+            let user = &model.of(Kind::User).schema;
+            let mut names: Vec<String> = Vec::new();
+            for attribute in &user.attributes {
+                if attribute.required {
+                    names.push(attribute.name.clone());
+                    names.extend(
+                        attribute.sub_attributes.iter().filter(|s| s.required).map(|s| s.name.clone()),
+                    );
+                }
+            }
+            names
+        };
+        assert_eq!(required(&VEZA), ["userName", "name", "familyName", "givenName", "displayName", "emails"]);
+        assert_eq!(required(&STANDARD), ["userName"]);
+        let unique = |policy| {
+            let model = Model::new(policy, &[]).expect("a model");
+            model.of(Kind::Group).schema.attribute("displayName").map(|a| a.uniqueness)
+        };
+        assert_eq!(unique(&VEZA), Some(Uniqueness::Server));
+        assert_eq!(unique(&STRICT), Some(Uniqueness::None));
+    }
+}

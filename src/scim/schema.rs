@@ -1,0 +1,175 @@
+//! Schemas as data (RFC 7643 §7): what `/Schemas` serves is what the rules enforce.
+
+use serde::{Deserialize, Serialize};
+
+/// Data type of an attribute (RFC 7643 §2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Type {
+    /// Unicode text.
+    String,
+    /// `true` or `false`.
+    Boolean,
+    /// A number with a fraction.
+    Decimal,
+    /// A whole number.
+    Integer,
+    /// An `xsd:dateTime` (RFC 7643 §2.3.5).
+    DateTime,
+    /// A URI (RFC 7643 §2.3.7).
+    Reference,
+    /// base64 (RFC 7643 §2.3.6).
+    Binary,
+    /// An object with sub-attributes.
+    Complex,
+}
+
+/// When a value can be written (RFC 7643 §2.2, §7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Mutability {
+    /// By the server alone.
+    ReadOnly,
+    /// At any time.
+    ReadWrite,
+    /// Once, when the resource (or the element that holds it) is made.
+    Immutable,
+    /// At any time, but never returned.
+    WriteOnly,
+}
+
+/// When a value is returned (RFC 7643 §2.2, §7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Returned {
+    /// Always, whatever the projection.
+    Always,
+    /// Never.
+    Never,
+    /// Unless excluded.
+    Default,
+    /// Only when asked for.
+    Request,
+}
+
+/// Where a value is unique (RFC 7643 §2.2, §7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Uniqueness {
+    /// Nowhere.
+    None,
+    /// Within the tenant.
+    Server,
+    /// Everywhere.
+    Global,
+}
+
+/// One attribute and its characteristics (RFC 7643 §7).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Attribute {
+    /// Canonical spelling.
+    pub name: String,
+    /// Data type.
+    #[serde(rename = "type")]
+    pub kind: Type,
+    /// Whether the value is an array.
+    pub multi_valued: bool,
+    /// For people.
+    #[serde(default)]
+    pub description: String,
+    /// Whether a resource without it is refused.
+    #[serde(default)]
+    pub required: bool,
+    /// Suggested values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub canonical_values: Vec<String>,
+    /// Whether values that differ only in case differ. Serialized for texts only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub case_exact: Option<bool>,
+    /// When it can be written.
+    #[serde(default = "read_write")]
+    pub mutability: Mutability,
+    /// When it is returned.
+    #[serde(default = "by_default")]
+    pub returned: Returned,
+    /// Where it is unique.
+    #[serde(default = "nowhere")]
+    pub uniqueness: Uniqueness,
+    /// What a reference points to: resource type names, `external` or `uri`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reference_types: Vec<String>,
+    /// Of a complex attribute.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sub_attributes: Vec<Attribute>,
+}
+
+const fn read_write() -> Mutability {
+    Mutability::ReadWrite
+}
+
+const fn by_default() -> Returned {
+    Returned::Default
+}
+
+const fn nowhere() -> Uniqueness {
+    Uniqueness::None
+}
+
+impl Attribute {
+    /// The sub-attribute of this name, in any case (RFC 7643 §2.1).
+    pub fn sub_attribute(&self, name: &str) -> Option<&Self> {
+        find(&self.sub_attributes, name)
+    }
+
+    /// Whether values that differ only in case are different. `false` unless declared
+    /// (RFC 7643 §2.2).
+    pub fn is_case_exact(&self) -> bool {
+        self.case_exact.unwrap_or(false)
+    }
+
+    /// Whether only the server writes it.
+    pub fn is_read_only(&self) -> bool {
+        self.mutability == Mutability::ReadOnly
+    }
+}
+
+/// A schema: a URN and the attributes that it defines (RFC 7643 §7).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schema {
+    /// The URN.
+    pub id: String,
+    /// Short name.
+    pub name: String,
+    /// For people.
+    #[serde(default)]
+    pub description: String,
+    /// The attributes.
+    pub attributes: Vec<Attribute>,
+}
+
+impl Schema {
+    /// The attribute of this name, in any case.
+    pub fn attribute(&self, name: &str) -> Option<&Attribute> {
+        find(&self.attributes, name)
+    }
+
+    /// The attribute or sub-attribute at a dotted path, to be changed.
+    pub fn attribute_mut(&mut self, path: &str) -> Option<&mut Attribute> {
+        let mut attributes = &mut self.attributes;
+        let mut names = path.split('.').peekable();
+        while let Some(name) = names.next() {
+            let attribute = attributes.iter_mut().find(|a| a.name.eq_ignore_ascii_case(name))?;
+            if names.peek().is_none() {
+                return Some(attribute);
+            }
+            attributes = &mut attribute.sub_attributes;
+        }
+        None
+    }
+}
+
+/// The attribute of this name, in any case.
+pub fn find<'a>(attributes: &'a [Attribute], name: &str) -> Option<&'a Attribute> {
+    attributes.iter().find(|attribute| attribute.name.eq_ignore_ascii_case(name))
+}
