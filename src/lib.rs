@@ -4,3 +4,5 @@
 //! `store`, `auth`, `scim`. The last is pure and builds without any feature.
 
 pub mod scim;
+#[cfg(feature = "aws")]
+pub mod store;

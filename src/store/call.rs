@@ -1,0 +1,385 @@
+//! One method, one call: every call to DynamoDB, metered, strongly consistent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ConsumedCapacity, Get, KeysAndAttributes, PutRequest, ReturnConsumedCapacity, Select,
+    TransactGetItem, WriteRequest,
+};
+use futures_util::future::try_join_all;
+use uuid::Uuid;
+
+use super::error::{self, Refusal, StoreError};
+use super::item::{Item, get_text, with_key};
+use super::keys::Key;
+use super::meter::{Direction, Meter, Usage};
+use super::transaction::{Action, MAX_ACTIONS};
+
+/// How often a transaction that met another one is sent again.
+const CONFLICT_ATTEMPTS: u32 = 12;
+/// How often the part of a batch that DynamoDB left out is asked for again.
+const BATCH_ATTEMPTS: u32 = 8;
+/// DynamoDB's limit of keys in one BatchGetItem.
+const BATCH_GET: usize = 100;
+/// DynamoDB's limit of items in one BatchWriteItem.
+const BATCH_WRITE: usize = 25;
+
+/// The table as one request sees it.
+#[derive(Clone, Debug)]
+pub struct Table {
+    client: Client,
+    name: Arc<str>,
+    meter: Arc<Meter>,
+}
+
+/// Which items of a partition a query reads.
+#[derive(Clone, Debug, Default)]
+pub struct Range {
+    /// Sort keys that begin so.
+    pub prefix: Option<String>,
+    /// Sort keys after this one (before it, backwards).
+    pub after: Option<String>,
+    /// At most so many items; a call also ends after 1 MB.
+    pub limit: Option<i32>,
+    /// From the last to the first.
+    pub backwards: bool,
+}
+
+/// One page of a query.
+#[derive(Debug)]
+pub struct Page {
+    /// The items.
+    pub items: Vec<Item>,
+    /// The sort key to go on after; `None` at the end.
+    pub next: Option<String>,
+}
+
+impl Table {
+    /// The table by its name, with a meter of its own.
+    pub fn new(client: Client, name: &str) -> Self {
+        Self { client, name: name.into(), meter: Arc::default() }
+    }
+
+    /// The same table with a fresh meter, for another request.
+    pub fn fresh(&self) -> Self {
+        Self { meter: Arc::default(), ..self.clone() }
+    }
+
+    /// The table's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The SDK client.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// What was spent until now.
+    pub fn usage(&self) -> Usage {
+        self.meter.usage()
+    }
+
+    fn spent<'a>(
+        &self,
+        round: u32,
+        direction: Direction,
+        consumed: impl IntoIterator<Item = &'a ConsumedCapacity>,
+    ) {
+        let units = consumed.into_iter().filter_map(ConsumedCapacity::capacity_units).sum();
+        self.meter.end(round, direction, units);
+    }
+
+    /// Reads one item.
+    ///
+    /// # Errors
+    /// As every call: [`StoreError::Unavailable`] or [`StoreError::Broken`].
+    pub async fn get(&self, key: &Key) -> Result<Option<Item>, StoreError> {
+        let round = self.meter.begin();
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&*self.name)
+            .set_key(Some(with_key(key)))
+            .consistent_read(true)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .map_err(error::read)?;
+        self.spent(round, Direction::Read, answer.consumed_capacity());
+        Ok(answer.item)
+    }
+
+    /// Reads items as of one moment: fails while a transaction on one of them is under way, so
+    /// what it returns no unfinished transaction is about to change. At most 100.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when transactions on the items never paused.
+    pub async fn get_together(&self, keys: &[Key]) -> Result<Vec<Option<Item>>, StoreError> {
+        let mut items = Vec::with_capacity(keys.len());
+        for key in keys {
+            let get = Get::builder().table_name(&*self.name).set_key(Some(with_key(key))).build();
+            let get = get.map_err(|e| StoreError::Broken(e.to_string()))?;
+            items.push(TransactGetItem::builder().get(get).build());
+        }
+        for attempt in 0..CONFLICT_ATTEMPTS {
+            let round = self.meter.begin();
+            let answer = self
+                .client
+                .transact_get_items()
+                .set_transact_items(Some(items.clone()))
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send()
+                .await;
+            match answer {
+                Ok(answer) => {
+                    self.spent(round, Direction::Read, answer.consumed_capacity());
+                    return Ok(answer.responses.unwrap_or_default().into_iter().map(|r| r.item).collect());
+                }
+                Err(failed) if error::is_conflict(&failed) => {
+                    self.meter.end(round, Direction::Read, 0.0);
+                    back_off(attempt).await;
+                }
+                Err(failed) => return Err(error::read(failed)),
+            }
+        }
+        Err(StoreError::Conflict)
+    }
+
+    /// Reads items, in no order; those that do not exist are left out. Any number: calls of 100
+    /// run side by side.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn batch_get(&self, keys: &[Key]) -> Result<Vec<Item>, StoreError> {
+        let mut unique: Vec<&Key> = keys.iter().collect();
+        unique.sort_unstable();
+        unique.dedup();
+        let parts = try_join_all(unique.chunks(BATCH_GET).map(|chunk| self.batch_get_chunk(chunk))).await?;
+        Ok(parts.into_iter().flatten().collect())
+    }
+
+    async fn batch_get_chunk(&self, keys: &[&Key]) -> Result<Vec<Item>, StoreError> {
+        let mut found = Vec::with_capacity(keys.len());
+        let mut open: Vec<Item> = keys.iter().map(|key| with_key(key)).collect();
+        for attempt in 0..BATCH_ATTEMPTS {
+            let request = KeysAndAttributes::builder()
+                .set_keys(Some(std::mem::take(&mut open)))
+                .consistent_read(true)
+                .build()
+                .map_err(|e| StoreError::Broken(e.to_string()))?;
+            let round = self.meter.begin();
+            let answer = self
+                .client
+                .batch_get_item()
+                .request_items(&*self.name, request)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send()
+                .await
+                .map_err(error::read)?;
+            self.spent(round, Direction::Read, answer.consumed_capacity());
+            found.extend(answer.responses.unwrap_or_default().remove(&*self.name).unwrap_or_default());
+            match answer.unprocessed_keys.unwrap_or_default().remove(&*self.name) {
+                Some(rest) if !rest.keys.is_empty() => open = rest.keys,
+                _ => return Ok(found),
+            }
+            back_off(attempt).await;
+        }
+        Err(StoreError::Unavailable("a batch was never read whole".to_owned()))
+    }
+
+    /// Reads one page of a partition.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn query(&self, pk: &str, range: &Range) -> Result<Page, StoreError> {
+        let mut query = self
+            .client
+            .query()
+            .table_name(&*self.name)
+            .expression_attribute_values(":pk", AttributeValue::S(pk.to_owned()))
+            .set_limit(range.limit)
+            .scan_index_forward(!range.backwards)
+            .consistent_read(true)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        query = match &range.prefix {
+            Some(prefix) => query
+                .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
+                .expression_attribute_values(":prefix", AttributeValue::S(prefix.clone())),
+            None => query.key_condition_expression("pk = :pk"),
+        };
+        if let Some(after) = &range.after {
+            // The key to start after need not exist any more.
+            let start = with_key(&Key { pk: pk.to_owned(), sk: after.clone() });
+            query = query.set_exclusive_start_key(Some(start));
+        }
+        let round = self.meter.begin();
+        let answer = query.send().await.map_err(error::read)?;
+        self.spent(round, Direction::Read, answer.consumed_capacity());
+        let next = answer.last_evaluated_key.and_then(|key| get_text(&key, "sk").map(str::to_owned));
+        Ok(Page { items: answer.items.unwrap_or_default(), next })
+    }
+
+    /// Reads every item of a partition.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn query_all(&self, pk: &str, prefix: Option<&str>) -> Result<Vec<Item>, StoreError> {
+        let mut range = Range { prefix: prefix.map(str::to_owned), ..Range::default() };
+        let mut items = Vec::new();
+        loop {
+            let page = self.query(pk, &range).await?;
+            items.extend(page.items);
+            match page.next {
+                Some(next) => range.after = Some(next),
+                None => return Ok(items),
+            }
+        }
+    }
+
+    /// How many items a partition holds, without fetching them.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn count(&self, pk: &str) -> Result<u64, StoreError> {
+        let (mut total, mut start) = (0, None);
+        loop {
+            let round = self.meter.begin();
+            let answer = self
+                .client
+                .query()
+                .table_name(&*self.name)
+                .key_condition_expression("pk = :pk")
+                .expression_attribute_values(":pk", AttributeValue::S(pk.to_owned()))
+                .select(Select::Count)
+                .set_exclusive_start_key(start)
+                .consistent_read(true)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send()
+                .await
+                .map_err(error::read)?;
+            self.spent(round, Direction::Read, answer.consumed_capacity());
+            total += u64::try_from(answer.count).unwrap_or(0);
+            start = answer.last_evaluated_key;
+            if start.is_none() {
+                return Ok(total);
+            }
+        }
+    }
+
+    /// Writes one item, whatever was there. For what may be lost or written twice: page marks.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn put(&self, key: &Key, attributes: Item) -> Result<(), StoreError> {
+        let mut item = with_key(key);
+        item.extend(attributes);
+        let round = self.meter.begin();
+        let answer = self
+            .client
+            .put_item()
+            .table_name(&*self.name)
+            .set_item(Some(item))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .map_err(error::read)?;
+        self.spent(round, Direction::Write, answer.consumed_capacity());
+        Ok(())
+    }
+
+    /// Writes many items without conditions, calls of 25 one after another.
+    ///
+    /// # Errors
+    /// As every call; some of the items may then be written.
+    pub async fn batch_put(&self, items: Vec<Item>) -> Result<(), StoreError> {
+        for chunk in items.chunks(BATCH_WRITE) {
+            let mut open = Vec::with_capacity(chunk.len());
+            for item in chunk {
+                let put = PutRequest::builder().set_item(Some(item.clone())).build();
+                let put = put.map_err(|e| StoreError::Broken(e.to_string()))?;
+                open.push(WriteRequest::builder().put_request(put).build());
+            }
+            let mut attempt = 0;
+            while !open.is_empty() {
+                if attempt == BATCH_ATTEMPTS {
+                    return Err(StoreError::Unavailable("a batch was never written whole".to_owned()));
+                }
+                let round = self.meter.begin();
+                let answer = self
+                    .client
+                    .batch_write_item()
+                    .request_items(&*self.name, open)
+                    .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                    .send()
+                    .await
+                    .map_err(error::read)?;
+                self.spent(round, Direction::Write, answer.consumed_capacity());
+                open = answer.unprocessed_items.unwrap_or_default().remove(&*self.name).unwrap_or_default();
+                if !open.is_empty() {
+                    back_off(attempt).await;
+                }
+                attempt += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes all actions or none. `actions` is asked anew for every attempt, so that an attempt
+    /// after a conflict can choose another counter shard. A lost answer is resent by the SDK with
+    /// the same body and token, so a transaction that took effect is never applied twice.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] with what the failed conditions mean; [`StoreError::Conflict`] when
+    /// other transactions kept winning; as every call otherwise.
+    pub async fn transact(&self, actions: impl Fn() -> Vec<Action> + Send) -> Result<(), StoreError> {
+        for attempt in 0..CONFLICT_ATTEMPTS {
+            match self.transact_once(actions()).await {
+                Err(StoreError::Conflict) => back_off(attempt).await,
+                outcome => return outcome,
+            }
+        }
+        Err(StoreError::Conflict)
+    }
+
+    async fn transact_once(&self, actions: Vec<Action>) -> Result<(), StoreError> {
+        if actions.len() > MAX_ACTIONS {
+            return Err(StoreError::Broken(format!("{} actions in one transaction", actions.len())));
+        }
+        let meaning: Vec<Option<Refusal>> = actions.iter().map(|action| action.meaning.clone()).collect();
+        let items: Result<Vec<_>, _> = actions.into_iter().map(|action| action.build(&self.name)).collect();
+        let items = items.map_err(|e| StoreError::Broken(e.to_string()))?;
+        let round = self.meter.begin();
+        let answer = self
+            .client
+            .transact_write_items()
+            .set_transact_items(Some(items))
+            .client_request_token(Uuid::now_v7().to_string())
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        match answer {
+            Ok(answer) => {
+                self.spent(round, Direction::Write, answer.consumed_capacity());
+                Ok(())
+            }
+            Err(failed) => {
+                self.meter.end(round, Direction::Write, 0.0);
+                Err(error::read_transaction(failed, &meaning))
+            }
+        }
+    }
+}
+
+/// Waits before attempt `attempt + 1`: exponential with full jitter, at most half a second.
+async fn back_off(attempt: u32) {
+    let most = (10_u64 << attempt.min(6)).min(500);
+    tokio::time::sleep(Duration::from_millis(random_below(most))).await;
+}
+
+/// A random number below `bound`, for jitter and shards.
+pub fn random_below(bound: u64) -> u64 {
+    getrandom::u64().unwrap_or(0) % bound.max(1)
+}

@@ -1,0 +1,123 @@
+//! What can go wrong at the table, read from the SDK's errors here alone.
+
+use std::fmt;
+
+use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::transact_get_items::TransactGetItemsError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+
+/// What a failed condition of a transaction means; each action carries its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The value of this unique attribute belongs to another resource.
+    Taken(&'static str),
+    /// The resource is no longer in the version that was read, or is gone.
+    Changed,
+    /// The member with this id is gone, or already as the action would leave it.
+    Member(String),
+    /// Something with this key exists already.
+    Exists,
+}
+
+/// A failed call.
+#[derive(Debug)]
+pub enum StoreError {
+    /// The transaction was cancelled by conditions: nothing was written.
+    Refused(Vec<Refusal>),
+    /// Other transactions kept winning; nothing was written.
+    Conflict,
+    /// The table did not answer, or throttles. Whether a write took effect is unknown; the same
+    /// request may be sent again.
+    Unavailable(String),
+    /// The table refused the call, or holds what it should not.
+    Broken(String),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refusals) => write!(f, "refused: {refusals:?}"),
+            Self::Conflict => f.write_str("other transactions kept winning"),
+            Self::Unavailable(source) => write!(f, "the table is unavailable: {source}"),
+            Self::Broken(source) => write!(f, "the table refused: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+/// The codes that say "later" rather than "no".
+const TRANSIENT: &[&str] = &[
+    "InternalServerError",
+    "LimitExceededException",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "ServiceUnavailable",
+    "ThrottlingException",
+    "TransactionInProgressException",
+];
+
+/// Reads the error of any call.
+pub fn read<E, R>(error: SdkError<E, R>) -> StoreError
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    R: fmt::Debug + Send + Sync + 'static,
+{
+    let transient = match &error {
+        SdkError::ServiceError(service) => service.err().code().is_none_or(|code| TRANSIENT.contains(&code)),
+        SdkError::ConstructionFailure(_) => false,
+        _ => true,
+    };
+    let code = error.code().unwrap_or("no answer").to_owned();
+    // The message of a service error can quote keys; only connection errors are worth the context.
+    let source = match &error {
+        SdkError::ServiceError(service) => {
+            format!("{code}: {}", service.err().message().unwrap_or("no message"))
+        }
+        _ => DisplayErrorContext(&error).to_string(),
+    };
+    if transient { StoreError::Unavailable(source) } else { StoreError::Broken(source) }
+}
+
+/// Reads why a transaction failed; `meaning` holds what each action's condition means.
+pub fn read_transaction<R>(
+    error: SdkError<TransactWriteItemsError, R>,
+    meaning: &[Option<Refusal>],
+) -> StoreError
+where
+    R: fmt::Debug + Send + Sync + 'static,
+{
+    let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error()
+    else {
+        return read(error);
+    };
+    let mut refusals = Vec::new();
+    let (mut conflict, mut throttled, mut other) = (false, false, None);
+    for (at, reason) in cancelled.cancellation_reasons().iter().enumerate() {
+        match reason.code() {
+            None | Some("None") => {}
+            Some("ConditionalCheckFailed") => {
+                refusals.push(meaning.get(at).cloned().flatten().unwrap_or(Refusal::Changed));
+            }
+            Some("TransactionConflict") => conflict = true,
+            Some("ThrottlingError" | "ProvisionedThroughputExceeded") => throttled = true,
+            Some(code) => other = Some(format!("action {at}: {code}")),
+        }
+    }
+    match other {
+        Some(other) => StoreError::Broken(other),
+        None if !refusals.is_empty() => StoreError::Refused(refusals),
+        None if conflict => StoreError::Conflict,
+        None if throttled => StoreError::Unavailable("throttled".to_owned()),
+        None => StoreError::Broken("a transaction was cancelled without a reason".to_owned()),
+    }
+}
+
+/// Whether a read of several items met a transaction.
+pub fn is_conflict<R>(error: &SdkError<TransactGetItemsError, R>) -> bool {
+    matches!(
+        error.as_service_error(),
+        Some(TransactGetItemsError::TransactionCanceledException(cancelled))
+            if cancelled.cancellation_reasons().iter().any(|r| r.code() == Some("TransactionConflict"))
+    )
+}

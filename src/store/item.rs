@@ -1,0 +1,52 @@
+//! Items as attribute maps: building them and reading them back.
+
+use std::collections::{BTreeSet, HashMap};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use super::error::StoreError;
+use super::keys::Key;
+
+/// An item as DynamoDB has it.
+pub type Item = HashMap<String, AttributeValue>;
+
+/// Begins an item with its key.
+pub fn with_key(key: &Key) -> Item {
+    Item::from([text("pk", &key.pk), text("sk", &key.sk)])
+}
+
+/// A text attribute.
+pub fn text(name: &str, value: &str) -> (String, AttributeValue) {
+    (name.to_owned(), AttributeValue::S(value.to_owned()))
+}
+
+/// A number attribute.
+pub fn number(name: &str, value: impl ToString) -> (String, AttributeValue) {
+    (name.to_owned(), AttributeValue::N(value.to_string()))
+}
+
+/// The text of an attribute, if it is one.
+pub fn get_text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+    item.get(name).and_then(|value| value.as_s().ok()).map(String::as_str)
+}
+
+/// The text of an attribute that every item of its kind has.
+///
+/// # Errors
+/// [`StoreError::Broken`] when it is missing.
+pub fn must_text<'a>(item: &'a Item, name: &str) -> Result<&'a str, StoreError> {
+    get_text(item, name).ok_or_else(|| StoreError::Broken(format!("an item lacks its {name}")))
+}
+
+/// The number of an attribute, if it is one.
+pub fn get_number<T: std::str::FromStr>(item: &Item, name: &str) -> Option<T> {
+    item.get(name).and_then(|value| value.as_n().ok()).and_then(|text| text.parse().ok())
+}
+
+/// The texts of a string set; empty when there is none.
+pub fn get_set(item: &Item, name: &str) -> BTreeSet<String> {
+    match item.get(name) {
+        Some(AttributeValue::Ss(values)) => values.iter().cloned().collect(),
+        _ => BTreeSet::new(),
+    }
+}

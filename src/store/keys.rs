@@ -1,0 +1,209 @@
+//! Every key of the table, made here alone.
+//!
+//! Tenants and ids are parsed before a key is built from them, and other values stand in keys
+//! only as hashes: keys are limited to 2,048 and 1,024 bytes and appear in AWS's own logs.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::scim::resource_type::Kind;
+
+/// A tenant's name: `[a-z][a-z0-9-]{1,30}`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TenantId(String);
+
+/// The text is not a tenant's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotATenant;
+
+impl fmt::Display for NotATenant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "a tenant's name has 2 to 31 characters: a lower-case letter, then letters, digits or hyphens",
+        )
+    }
+}
+
+impl std::error::Error for NotATenant {}
+
+impl FromStr for TenantId {
+    type Err = NotATenant;
+
+    fn from_str(text: &str) -> Result<Self, NotATenant> {
+        let bytes = text.as_bytes();
+        let tail = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-';
+        let good =
+            (2..=31).contains(&bytes.len()) && bytes[0].is_ascii_lowercase() && bytes[1..].iter().all(tail);
+        if good { Ok(Self(text.to_owned())) } else { Err(NotATenant) }
+    }
+}
+
+impl fmt::Display for TenantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TenantId {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A resource id in its one canonical form: a lower-case hyphenated UUID. Any other text is no id.
+pub fn parse_id(text: &str) -> Option<Uuid> {
+    let id = Uuid::try_parse(text).ok()?;
+    let mut buffer = Uuid::encode_buffer();
+    (id.hyphenated().encode_lower(&mut buffer) == text).then_some(id)
+}
+
+/// A primary key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Partition key.
+    pub pk: String,
+    /// Sort key.
+    pub sk: String,
+}
+
+impl Key {
+    fn new(pk: String, sk: impl Into<String>) -> Self {
+        Self { pk, sk: sk.into() }
+    }
+}
+
+/// base64url of the SHA-256 of a text that is folded already, or exact.
+pub fn hash(text: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(text.as_bytes()))
+}
+
+/// A tenant's settings.
+pub fn tenant(tenant: &TenantId) -> Key {
+    Key::new(format!("TENANT#{tenant}"), "TENANT")
+}
+
+/// The partition that lists every tenant.
+pub const TENANTS: &str = "TENANTS";
+
+/// A tenant's place in the list of tenants.
+pub fn tenant_listing(tenant: &TenantId) -> Key {
+    Key::new(TENANTS.to_owned(), tenant.as_str())
+}
+
+/// A bearer key, by the lower-case hexadecimal SHA-256 of its text.
+pub fn bearer(sha256: &str) -> Key {
+    Key::new(format!("K#{sha256}"), "KEY")
+}
+
+/// The partition that lists a tenant's bearer keys.
+pub fn bearers(tenant: &TenantId) -> String {
+    format!("T#{tenant}#K")
+}
+
+/// A bearer key's place in its tenant's list.
+pub fn bearer_listing(tenant: &TenantId, key_id: &str) -> Key {
+    Key::new(bearers(tenant), key_id)
+}
+
+/// The sort key of a group's own item; it stands before every membership.
+pub const GROUP: &str = "GROUP";
+/// The sort key of a user's item.
+pub const USER: &str = "USER";
+/// What the sort key of a membership begins with.
+pub const MEMBERSHIP: &str = "M#";
+
+/// A user or group.
+pub fn resource(tenant: &TenantId, kind: Kind, id: Uuid) -> Key {
+    match kind {
+        Kind::User => Key::new(format!("T#{tenant}#U#{id}"), USER),
+        Kind::Group => Key::new(group(tenant, id), GROUP),
+    }
+}
+
+/// The partition of a group and its memberships.
+pub fn group(tenant: &TenantId, id: Uuid) -> String {
+    format!("T#{tenant}#G#{id}")
+}
+
+/// One membership.
+pub fn membership(tenant: &TenantId, group_id: Uuid, member: Uuid) -> Key {
+    Key::new(group(tenant, group_id), format!("{MEMBERSHIP}{member}"))
+}
+
+/// The partition of the list entries of a kind.
+pub fn list(tenant: &TenantId, kind: Kind) -> String {
+    format!("T#{tenant}#L#{}", kind.name())
+}
+
+/// A resource's entry in the list.
+pub fn list_entry(tenant: &TenantId, kind: Kind, id: Uuid) -> Key {
+    Key::new(list(tenant, kind), id.to_string())
+}
+
+/// The claim on a unique value, folded.
+pub fn claim(tenant: &TenantId, attribute: &str, folded: &str) -> Key {
+    Key::new(format!("T#{tenant}#Q#{attribute}#{}", hash(folded)), "CLAIM")
+}
+
+/// The partition of the resources that have a value: `attribute` is its path, the value is
+/// folded unless the attribute is case-exact.
+pub fn lookups(tenant: &TenantId, kind: Kind, attribute: &str, folded: &str) -> String {
+    format!("T#{tenant}#X#{}#{attribute}#{}", kind.name(), hash(folded))
+}
+
+/// One resource that has a value.
+pub fn lookup(tenant: &TenantId, kind: Kind, attribute: &str, folded: &str, id: Uuid) -> Key {
+    Key::new(lookups(tenant, kind, attribute, folded), id.to_string())
+}
+
+/// The partition of a tenant's counters.
+pub fn counters(tenant: &TenantId) -> String {
+    format!("T#{tenant}#N")
+}
+
+/// One shard of the counter of a kind.
+pub fn counter(tenant: &TenantId, kind: Kind, shard: u8) -> Key {
+    Key::new(counters(tenant), format!("{}#{shard}", kind.name()))
+}
+
+/// Where a walk of a list stands: per key, query and the index that the next page starts at.
+pub fn page_mark(tenant: &TenantId, key_id: &str, query: &str, start_index: u64) -> Key {
+    Key::new(format!("T#{tenant}#P"), format!("{key_id}#{query}#{start_index}"))
+}
+
+/// An event in the outbox. `date` is `yyyy-mm-dd`, `time` a full timestamp.
+pub fn event(tenant: &TenantId, date: &str, shard: u8, time: &str, event_id: Uuid) -> Key {
+    Key::new(format!("T#{tenant}#E#{date}#{shard}"), format!("{time}#{event_id}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_tenants_name_is_a_tenant() {
+        for good in ["ab", "acme", "a-1", "a123456789012345678901234567890"] {
+            assert!(good.parse::<TenantId>().is_ok(), "{good}");
+        }
+        for bad in ["", "a", "Acme", "1a", "-a", "a#b", "a b", "ä1", "a1234567890123456789012345678901"] {
+            assert_eq!(bad.parse::<TenantId>(), Err(NotATenant), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_id_has_one_form() {
+        let text = "01890a5d-ac96-774b-bcce-b302099a8057";
+        assert_eq!(parse_id(text).map(|id| id.to_string()).as_deref(), Some(text));
+        let upper = text.to_uppercase();
+        let plain = text.replace('-', "");
+        for other in ["", "x", &upper, &plain, "{01890a5d-ac96-774b-bcce-b302099a8057}", "01890a5d#ac96"] {
+            assert_eq!(parse_id(other), None, "{other}");
+        }
+    }
+}
