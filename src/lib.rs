@@ -3,6 +3,12 @@
 //! The floors, each importing only from those below it: `dev` and `admin`, `http`, `provider`,
 //! `store`, `auth`, `scim`. The last is pure and builds without any feature.
 
+#[cfg(feature = "aws")]
+pub mod clock;
+#[cfg(feature = "aws")]
+pub mod http;
+#[cfg(feature = "aws")]
+pub mod provider;
 pub mod scim;
 #[cfg(feature = "aws")]
 pub mod store;

@@ -1,9 +1,16 @@
 //! The table: keys, items, and the calls that read and write them. Knows no HTTP.
 
 pub mod call;
+pub mod delete;
 pub mod error;
 pub mod event;
+pub mod index;
 pub mod item;
+pub mod key_use;
 pub mod keys;
+pub mod list;
+pub mod membership;
 pub mod meter;
+pub mod record;
+pub mod resource;
 pub mod transaction;

@@ -1,0 +1,123 @@
+//! Who calls, and where the service stands: read from what API Gateway says of the request.
+
+use http::HeaderMap;
+use http::header::HOST;
+use lambda_http::request::RequestContext;
+use lambda_http::{Request, RequestExt};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::scim::error::{ErrorKind, ScimError};
+use crate::scim::policy::Policy;
+use crate::store::keys::{TenantId, parse_id};
+
+/// The path below which everything is served.
+pub const BASE_PATH: &str = "/scim/v2";
+
+/// What the authorizer says of the caller.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Whose resources.
+    pub tenant: TenantId,
+    /// The bearer key's id.
+    pub key_id: String,
+    /// Whether the key may change anything.
+    pub provisions: bool,
+    /// The tenant's policy.
+    pub policy: &'static Policy,
+    /// The user that the key is bound to.
+    pub user: Option<Uuid>,
+}
+
+impl Caller {
+    /// Reads the authorizer's context. API Gateway makes every value a string; local emulations
+    /// may keep other types.
+    ///
+    /// # Errors
+    /// 401 without a whole context: the request did not come through the authorizer.
+    pub fn read(request: &Request) -> Result<Self, ScimError> {
+        let refused = || {
+            ScimError::new(
+                ErrorKind::Unauthorized,
+                "The request carries no authorizer context. Send it through the API, with a bearer key.",
+            )
+        };
+        let Some(RequestContext::ApiGatewayV1(context)) = request.request_context_ref() else {
+            return Err(refused());
+        };
+        let fields = &context.authorizer.fields;
+        let text = |name: &str| fields.get(name).and_then(Value::as_str);
+        let tenant = text("tenantId").and_then(|t| t.parse().ok()).ok_or_else(refused)?;
+        let key_id = text("keyId").filter(|id| !id.is_empty()).ok_or_else(refused)?;
+        let policy = text("policy").and_then(Policy::named).ok_or_else(refused)?;
+        let provisions = match text("scope") {
+            Some("provision") => true,
+            Some("read") => false,
+            _ => return Err(refused()),
+        };
+        let user = text("userId").filter(|id| !id.is_empty()).map(|id| parse_id(id).ok_or_else(refused));
+        Ok(Self { tenant, key_id: key_id.to_owned(), provisions, policy, user: user.transpose()? })
+    }
+}
+
+/// Where a request went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The SCIM base URL as the client sees it, without a slash at its end.
+    pub base_url: String,
+    /// The path below it, still percent-encoded.
+    pub path: String,
+}
+
+impl Place {
+    /// Finds the base URL in the request: API Gateway's own path, with stage and base path, of
+    /// which the function sees only the rest. A configured public URL wins.
+    pub fn read(request: &Request, public_url: Option<&str>) -> Self {
+        let raw = request.raw_http_path();
+        let (_, path) = split(raw).unwrap_or(("", raw));
+        let path = path.to_owned();
+        if let Some(url) = public_url {
+            return Self { base_url: url.trim_end_matches('/').to_owned(), path };
+        }
+        let (mut whole, mut domain) = (None, None);
+        if let Some(RequestContext::ApiGatewayV1(context)) = request.request_context_ref() {
+            (whole, domain) = (context.path.as_deref(), context.domain_name.as_deref());
+        }
+        let prefix = whole.and_then(split).or_else(|| split(raw)).map_or("", |(prefix, _)| prefix);
+        let header = |name| text(request.headers(), name);
+        let host = header(HOST.as_str()).or(domain).unwrap_or("localhost");
+        let scheme = header("x-forwarded-proto").unwrap_or("https");
+        Self { base_url: format!("{scheme}://{host}{prefix}{BASE_PATH}"), path }
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok()).filter(|value| !value.is_empty())
+}
+
+/// Splits a path around the base path.
+fn split(path: &str) -> Option<(&str, &str)> {
+    let at = path
+        .match_indices(BASE_PATH)
+        .map(|(at, _)| at)
+        .find(|at| matches!(path.as_bytes().get(at + BASE_PATH.len()), None | Some(b'/')))?;
+    Some((&path[..at], &path[at + BASE_PATH.len()..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split;
+
+    #[test]
+    fn the_base_path_is_found_behind_any_stage() {
+        for (path, expected) in [
+            ("/scim/v2/Users", Some(("", "/Users"))),
+            ("/prod/scim/v2/Users/1", Some(("/prod", "/Users/1"))),
+            ("/scim/v2", Some(("", ""))),
+            ("/scim/v2x/scim/v2/Me", Some(("/scim/v2x", "/Me"))),
+            ("/Users", None),
+        ] {
+            assert_eq!(split(path), expected, "{path}");
+        }
+    }
+}

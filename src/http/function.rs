@@ -1,0 +1,248 @@
+//! The Lambda function: a REST proxy event in, a proxy response out.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context as TaskContext, Poll};
+use std::time::Instant;
+
+use http::{HeaderValue, Method};
+use lambda_http::request::{LambdaRequest, RequestContext};
+use lambda_http::tower::Service as _;
+use lambda_http::{Adapter, Body, Error, LambdaEvent, Request, RequestExt, Response, Service};
+use serde_json::Value;
+
+use super::caller::{Caller, Place};
+use super::handler::handle;
+use super::log::Line;
+use super::request::parameter;
+use super::response;
+use super::router::{Route, route};
+use crate::clock;
+use crate::provider::answer::Provider;
+use crate::provider::failure::Failure;
+use crate::scim::error::{ErrorKind, ScimError};
+use crate::scim::resource_type::Model;
+use crate::store::call::Table;
+use crate::store::resource::Store;
+
+/// Everything that outlives a request.
+#[derive(Debug)]
+pub struct Function {
+    table: Table,
+    models: Vec<Model>,
+    public_url: Option<String>,
+    /// The day each key was last noted as used.
+    used: Mutex<HashMap<String, String>>,
+}
+
+/// The outcome of a request, for the log.
+struct Outcome {
+    response: Response<Body>,
+    source: Option<String>,
+    scim_type: Option<&'static str>,
+}
+
+impl From<Response<Body>> for Outcome {
+    fn from(response: Response<Body>) -> Self {
+        Self { response, source: None, scim_type: None }
+    }
+}
+
+impl From<Failure> for Outcome {
+    fn from(failure: Failure) -> Self {
+        let scim_type = failure.error.kind.wire().1;
+        Self { response: response::error(&failure.error), source: failure.source, scim_type }
+    }
+}
+
+impl From<ScimError> for Outcome {
+    fn from(error: ScimError) -> Self {
+        Failure::from(error).into()
+    }
+}
+
+impl Function {
+    /// A function over a table. `public_url` is the SCIM base URL, where it cannot be told from
+    /// requests.
+    ///
+    /// # Errors
+    /// As [`Model::new`].
+    pub fn new(table: Table, public_url: Option<String>) -> Result<Self, ScimError> {
+        Ok(Self { table, models: Model::all(&[])?, public_url, used: Mutex::default() })
+    }
+
+    /// Answers one request, and logs it.
+    pub async fn answer(&self, request: Request) -> Response<Body> {
+        let began = Instant::now();
+        let table = self.table.fresh();
+        let mut line = Line { operation: "none", ..Line::default() };
+        if let Some(RequestContext::ApiGatewayV1(context)) = request.request_context_ref() {
+            line.request_id = context.request_id.clone().unwrap_or_default();
+        }
+        line.trace_id = parameter(&request, "id").filter(|id| is_trace_id(id));
+        let mut outcome = self.outcome(&request, &table, &mut line).await;
+        if request.method() == Method::HEAD {
+            *outcome.response.body_mut() = Body::Empty;
+        }
+        line.status = outcome.response.status().as_u16();
+        line.scim_type = outcome.scim_type;
+        line.source = outcome.source;
+        line.duration_ms = began.elapsed().as_secs_f64() * 1000.0;
+        line.usage = table.usage();
+        line.write();
+        outcome.response
+    }
+
+    async fn outcome(&self, request: &Request, table: &Table, line: &mut Line) -> Outcome {
+        let caller = match Caller::read(request) {
+            Ok(caller) => caller,
+            Err(refused) => return refused.into(),
+        };
+        line.tenant = Some(caller.tenant.to_string());
+        line.key_id = Some(caller.key_id.clone());
+        let place = Place::read(request, self.public_url.as_deref());
+        let (operation, segment) = match route(request.method(), &place.path) {
+            Route::To(operation, segment) => (operation, segment),
+            Route::Methods(methods) if request.method() == Method::OPTIONS => {
+                return response::options(&methods).into();
+            }
+            Route::Methods(methods) => return response::method_not_allowed(&methods).into(),
+            Route::Nowhere => {
+                return ScimError::not_found(
+                    "There is no such endpoint. See /ResourceTypes for those that there are.",
+                )
+                .into();
+            }
+        };
+        line.operation = operation.name();
+        if !caller.provisions && !operation.reads() {
+            return ScimError::new(
+                ErrorKind::Forbidden,
+                "The key's scope is read; this operation needs a key with the scope provision.",
+            )
+            .into();
+        }
+        let Some(model) = self.models.iter().find(|model| model.policy == caller.policy) else {
+            return ScimError::new(ErrorKind::Internal, "The tenant's policy is not known here.").into();
+        };
+        let store = Store {
+            table: table.clone(),
+            tenant: caller.tenant.clone(),
+            actor: caller.key_id.clone(),
+            request_id: line.request_id.clone(),
+        };
+        let provider = Provider { store, model, base_url: place.base_url, bound_user: caller.user };
+        let handled = handle(&provider, operation, &segment, request);
+        let (handled, ()) = futures_util::future::join(handled, self.note_use(&caller)).await;
+        match handled {
+            Ok(response) => response.into(),
+            Err(failure) => failure.into(),
+        }
+    }
+
+    /// Notes the day on which a key was last used, once a day: best effort, beside the request and
+    /// outside its cost.
+    async fn note_use(&self, caller: &Caller) {
+        let today = clock::timestamp()[..10].to_owned();
+        {
+            let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+            if used.get(&caller.key_id) == Some(&today) {
+                return;
+            }
+            // Bounded: a cold start costs a few writes, no more.
+            if used.len() > 10_000 {
+                used.clear();
+            }
+            used.insert(caller.key_id.clone(), today.clone());
+        }
+        let table = self.table.fresh();
+        if let Err(failed) = crate::store::key_use::note(&table, &caller.tenant, &caller.key_id, &today).await
+        {
+            tracing::warn!(error = %failed, "the day of a key's use was not noted");
+        }
+    }
+
+    /// Answers a raw event with a raw proxy response, by the same way as in Lambda.
+    ///
+    /// # Errors
+    /// An event that is no REST proxy event.
+    pub async fn invoke(self: Arc<Self>, event: Value) -> Result<Value, Error> {
+        let event: LambdaRequest = serde_json::from_value(event)?;
+        let response =
+            LambdaService::new(self).call(LambdaEvent::new(event, lambda_http::Context::default()));
+        Ok(serde_json::to_value(response.await?)?)
+    }
+}
+
+/// A caller's trace id goes to the log as it is, if it is one.
+fn is_trace_id(text: &str) -> bool {
+    let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
+    (1..=64).contains(&text.len()) && text.bytes().all(good)
+}
+
+/// The function as a service of requests.
+#[derive(Clone, Debug)]
+pub struct RequestService(Arc<Function>);
+
+impl Service<Request> for RequestService {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let function = self.0.clone();
+        Box::pin(async move { Ok(function.answer(request).await) })
+    }
+}
+
+/// The function as a service of Lambda events. lambda_http makes a URL out of the host and the
+/// scheme in the event and panics where it cannot; this layer takes such texts out first.
+#[derive(Clone)]
+pub struct LambdaService(Adapter<'static, Response<Body>, RequestService>);
+
+impl LambdaService {
+    /// Wraps a function.
+    pub fn new(function: Arc<Function>) -> Self {
+        Self(Adapter::from(RequestService(function)))
+    }
+}
+
+impl Service<LambdaEvent<LambdaRequest>> for LambdaService {
+    type Response =
+        <Adapter<'static, Response<Body>, RequestService> as Service<LambdaEvent<LambdaRequest>>>::Response;
+    type Error = Infallible;
+    type Future =
+        <Adapter<'static, Response<Body>, RequestService> as Service<LambdaEvent<LambdaRequest>>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Infallible>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut event: LambdaEvent<LambdaRequest>) -> Self::Future {
+        if let LambdaRequest::ApiGatewayV1(request) = &mut event.payload {
+            let authority = |value: &HeaderValue| {
+                value.to_str().is_ok_and(|text| text.parse::<http::uri::Authority>().is_ok())
+            };
+            let scheme = |value: &HeaderValue| matches!(value.as_bytes(), b"http" | b"https");
+            for headers in [&mut request.headers, &mut request.multi_value_headers] {
+                if headers.get("host").is_some_and(|value| !authority(value)) {
+                    headers.remove("host");
+                }
+                if headers.get("x-forwarded-proto").is_some_and(|value| !scheme(value)) {
+                    headers.remove("x-forwarded-proto");
+                }
+            }
+            let domain = request.request_context.domain_name.as_deref();
+            if domain.is_some_and(|domain| domain.parse::<http::uri::Authority>().is_err()) {
+                request.request_context.domain_name = None;
+            }
+        }
+        self.0.call(event)
+    }
+}

@@ -1,0 +1,176 @@
+//! Handlers: read, do, answer.
+
+use http::StatusCode;
+use lambda_http::{Body, Request, Response};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::request::{self, MAX_BODY};
+use super::response;
+use super::router::Operation;
+use crate::provider::answer::{Provider, not_found};
+use crate::provider::failure::Failure;
+use crate::scim::discovery::{self, Features};
+use crate::scim::error::{ErrorKind, ScimError};
+use crate::scim::resource_type::Kind;
+use crate::store::keys::parse_id;
+
+/// What this build serves beyond the operations that are always there.
+pub const FEATURES: Features = Features { bulk: false, cursor: true };
+
+/// Does an operation. `segment` is the id, name or URN in the path.
+///
+/// # Errors
+/// The refusals of the operation.
+pub async fn handle(
+    provider: &Provider<'_>,
+    operation: Operation,
+    segment: &str,
+    request: &Request,
+) -> Result<Response<Body>, Failure> {
+    match operation {
+        Operation::Create(kind) => create(provider, kind, request).await,
+        Operation::Retrieve(kind) => retrieve(provider, kind, id(kind, segment)?, request).await,
+        Operation::Query(kind) => query(provider, kind, request).await,
+        Operation::Search(kind) => search(provider, &[kind], request).await,
+        Operation::SearchAll => search(provider, &Kind::ALL, request).await,
+        Operation::Replace(kind) => replace(provider, kind, id(kind, segment)?, request).await,
+        Operation::Modify(kind) => modify(provider, kind, id(kind, segment)?, request).await,
+        Operation::Delete(kind) => delete(provider, kind, id(kind, segment)?, request).await,
+        Operation::RetrieveMe => retrieve(provider, Kind::User, provider.me()?, request).await,
+        Operation::ReplaceMe => replace(provider, Kind::User, provider.me()?, request).await,
+        Operation::ModifyMe => modify(provider, Kind::User, provider.me()?, request).await,
+        Operation::DeleteMe => delete(provider, Kind::User, provider.me()?, request).await,
+        Operation::ServiceProviderConfig => {
+            discovered(request, Some(discovery::service_provider_config(FEATURES, &provider.base_url)))
+        }
+        Operation::ResourceTypes => {
+            discovered(request, Some(discovery::resource_types(provider.model, &provider.base_url)))
+        }
+        Operation::ResourceType => {
+            discovered(request, discovery::resource_type(provider.model, segment, &provider.base_url))
+        }
+        Operation::Schemas => {
+            discovered(request, Some(discovery::schemas(provider.model, &provider.base_url)))
+        }
+        Operation::Schema => {
+            discovered(request, discovery::schema(provider.model, segment, &provider.base_url))
+        }
+    }
+}
+
+/// An id in a path. Text that cannot be an id is nobody's.
+fn id(kind: Kind, segment: &str) -> Result<Uuid, ScimError> {
+    parse_id(segment).ok_or_else(|| not_found(kind))
+}
+
+async fn create(provider: &Provider<'_>, kind: Kind, request: &Request) -> Result<Response<Body>, Failure> {
+    let body = request::object(request, MAX_BODY)?;
+    let projection = request::projection(request, &[provider.ty(kind)])?;
+    let answer = provider.create(kind, &body, &projection).await?;
+    Ok(response::resource(StatusCode::CREATED, answer))
+}
+
+async fn retrieve(
+    provider: &Provider<'_>,
+    kind: Kind,
+    id: Uuid,
+    request: &Request,
+) -> Result<Response<Body>, Failure> {
+    let projection = request::projection(request, &[provider.ty(kind)])?;
+    let answer = provider.retrieve(kind, id, &projection, &request::preconditions(request)).await?;
+    Ok(match answer.body {
+        Some(_) => response::resource(StatusCode::OK, answer),
+        None => response::not_modified(&answer),
+    })
+}
+
+async fn query(provider: &Provider<'_>, kind: Kind, request: &Request) -> Result<Response<Body>, Failure> {
+    let query = request::query(request)?;
+    let projection = request::projection(request, &[provider.ty(kind)])?;
+    Ok(response::list(provider.query(&[kind], &query, &projection).await?))
+}
+
+async fn search(
+    provider: &Provider<'_>,
+    kinds: &[Kind],
+    request: &Request,
+) -> Result<Response<Body>, Failure> {
+    let body = request::object(request, MAX_BODY)?;
+    let types: Vec<_> = kinds.iter().map(|kind| provider.ty(*kind)).collect();
+    let (query, projection) = request::search(&body, provider.model.policy, &types)?;
+    Ok(response::list(provider.query(kinds, &query, &projection).await?))
+}
+
+async fn replace(
+    provider: &Provider<'_>,
+    kind: Kind,
+    id: Uuid,
+    request: &Request,
+) -> Result<Response<Body>, Failure> {
+    let outcome = async {
+        let body = request::object(request, MAX_BODY)?;
+        let projection = request::projection(request, &[provider.ty(kind)])?;
+        let preconditions = request::preconditions(request);
+        let answer = provider.replace(kind, id, &body, &projection, &preconditions).await?;
+        Ok(response::resource(StatusCode::OK, answer))
+    };
+    unless_missing(provider, kind, id, outcome.await).await
+}
+
+async fn modify(
+    provider: &Provider<'_>,
+    kind: Kind,
+    id: Uuid,
+    request: &Request,
+) -> Result<Response<Body>, Failure> {
+    let outcome = async {
+        let body = request::object(request, MAX_BODY)?;
+        let projection = request::projection(request, &[provider.ty(kind)])?;
+        let preconditions = request::preconditions(request);
+        let answer = provider.modify(kind, id, &body, &projection, &preconditions).await?;
+        Ok(response::resource(StatusCode::OK, answer))
+    };
+    unless_missing(provider, kind, id, outcome.await).await
+}
+
+async fn delete(
+    provider: &Provider<'_>,
+    kind: Kind,
+    id: Uuid,
+    request: &Request,
+) -> Result<Response<Body>, Failure> {
+    provider.delete(kind, id, &request::preconditions(request)).await?;
+    Ok(response::empty(StatusCode::NO_CONTENT))
+}
+
+/// A body is refused before the table is asked; where the resource does not exist either, that is
+/// the first thing to tell. Only a refusal costs this look.
+async fn unless_missing(
+    provider: &Provider<'_>,
+    kind: Kind,
+    id: Uuid,
+    outcome: Result<Response<Body>, Failure>,
+) -> Result<Response<Body>, Failure> {
+    if let Err(failure) = &outcome
+        && matches!(failure.error.kind.wire().0, 400 | 413 | 415)
+        && provider.store.fetch(kind, id).await?.is_none()
+    {
+        return Err(not_found(kind).into());
+    }
+    outcome
+}
+
+/// A discovery endpoint refuses filters, so that nobody takes the whole for the filtered
+/// (RFC 7644 §4).
+fn discovered(request: &Request, body: Option<Value>) -> Result<Response<Body>, Failure> {
+    if request::parameter(request, "filter").is_some() {
+        return Err(ScimError::new(
+            ErrorKind::Forbidden,
+            "Discovery endpoints answer whole, without filter.",
+        )
+        .into());
+    }
+    let body = body.ok_or_else(|| ScimError::not_found("There is no such schema or resource type."))?;
+    Ok(response::json(StatusCode::OK, &body))
+}

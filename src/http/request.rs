@@ -1,0 +1,181 @@
+//! Reading a request: the body, the query parameters, the preconditions.
+
+use http::HeaderMap;
+use http::header::{CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
+use lambda_http::{Request, RequestExt};
+use serde_json::{Map, Value};
+
+use crate::provider::precondition::{EntityTags, Preconditions};
+use crate::provider::query::Query;
+use crate::scim::error::{ErrorKind, ScimError};
+use crate::scim::policy::Policy;
+use crate::scim::projection::Projection;
+use crate::scim::resource_type::ResourceType;
+use crate::scim::urn;
+use crate::scim::validate::{schemas_in, urns};
+
+/// The largest body that is read: 4 MB, below what API Gateway and Lambda pass on.
+pub const MAX_BODY: usize = 4 * 1024 * 1024;
+
+/// The body as a JSON object.
+///
+/// # Errors
+/// 413 above `limit` bytes, 415 for another media type, `invalidSyntax` for anything but an object.
+pub fn object(request: &Request, limit: usize) -> Result<Map<String, Value>, ScimError> {
+    let body: &[u8] = request.body();
+    if body.len() > limit {
+        return Err(ScimError::new(
+            ErrorKind::PayloadTooLarge,
+            format!("The body has {} bytes; the limit is {limit}. Split the request.", body.len()),
+        ));
+    }
+    media_type(request.headers())?;
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Err(ScimError::invalid_syntax("The body is empty; a JSON object was expected."));
+    }
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(ScimError::invalid_syntax("The body must be a JSON object.")),
+        // The message of the parser names a place, never the text there.
+        Err(e) => Err(ScimError::invalid_syntax(format!(
+            "The body is not JSON: {} at line {}, column {}.",
+            match e.classify() {
+                serde_json::error::Category::Eof => "it ends too early",
+                _ => "it cannot be read",
+            },
+            e.line(),
+            e.column()
+        ))),
+    }
+}
+
+fn media_type(headers: &HeaderMap) -> Result<(), ScimError> {
+    let Some(header) = headers.get(CONTENT_TYPE) else { return Ok(()) };
+    let text = header.to_str().unwrap_or("?");
+    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if matches!(essence.as_str(), "" | "application/scim+json" | "application/json") {
+        return Ok(());
+    }
+    Err(ScimError::new(
+        ErrorKind::UnsupportedMediaType,
+        "The body must be application/scim+json or application/json.",
+    ))
+}
+
+/// One query parameter; the first where it is repeated.
+pub fn parameter(request: &Request, name: &str) -> Option<String> {
+    request.query_string_parameters_ref().and_then(|all| all.first(name)).map(str::to_owned)
+}
+
+/// `attributes` and `excludedAttributes` of the query string (RFC 7644 §3.9).
+///
+/// # Errors
+/// `invalidValue` when both are given.
+pub fn projection(request: &Request, types: &[&ResourceType]) -> Result<Projection, ScimError> {
+    let all = request.query_string_parameters_ref();
+    let values = |name: &str| all.and_then(|all| all.all(name)).unwrap_or_default();
+    Projection::parse(&values("attributes"), &values("excludedAttributes"), types)
+}
+
+/// The query of a GET (RFC 7644 §3.4.2).
+///
+/// # Errors
+/// `invalidValue` for numbers that are none.
+pub fn query(request: &Request) -> Result<Query, ScimError> {
+    let text = |name| parameter(request, name);
+    let cursor = text("cursor");
+    let start = text("startIndex").or_else(|| text("start_index"));
+    Ok(Query {
+        filter: text("filter"),
+        sort_by: text("sortBy").filter(|text| !text.trim().is_empty()),
+        descending: descending(text("sortOrder").as_deref())?,
+        start_index: start.map(|text| integer("startIndex", &text, false)).transpose()?,
+        count: text("count").map(|text| integer("count", &text, cursor.is_some())).transpose()?,
+        cursor,
+    })
+}
+
+/// The query in the body of a `.search` (RFC 7644 §3.4.3), and its projection.
+///
+/// # Errors
+/// `invalidSyntax` for the message, `invalidValue` for its values.
+pub fn search(
+    body: &Map<String, Value>,
+    policy: &Policy,
+    types: &[&ResourceType],
+) -> Result<(Query, Projection), ScimError> {
+    urns(schemas_in(body)?, urn::SEARCH_REQUEST, policy)?;
+    let member = |name: &str| {
+        let found = body.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value).filter(|value| !value.is_null())
+    };
+    let text = |name: &str| match member(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(ScimError::invalid_value(format!("{name} must be a string."))),
+    };
+    let names = |name: &str| match member(name) {
+        None => Ok(Vec::new()),
+        Some(Value::String(text)) => Ok(vec![text.as_str()]),
+        Some(Value::Array(values)) => values
+            .iter()
+            .map(|value| value.as_str())
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| ScimError::invalid_value(format!("{name} must be an array of strings."))),
+        Some(_) => Err(ScimError::invalid_value(format!("{name} must be an array of strings."))),
+    };
+    let cursor = text("cursor")?;
+    let number = |name: &str| match member(name) {
+        None => Ok(None),
+        Some(Value::Number(n)) => integer(name, &n.to_string(), cursor.is_some()).map(Some),
+        Some(_) => Err(not_a_number(name, cursor.is_some())),
+    };
+    let query = Query {
+        filter: text("filter")?,
+        sort_by: text("sortBy")?.filter(|text| !text.trim().is_empty()),
+        descending: descending(text("sortOrder")?.as_deref())?,
+        start_index: number("startIndex")?,
+        count: number("count")?,
+        cursor: cursor.clone(),
+    };
+    let projection = Projection::parse(&names("attributes")?, &names("excludedAttributes")?, types)?;
+    Ok((query, projection))
+}
+
+fn descending(order: Option<&str>) -> Result<bool, ScimError> {
+    match order.map(str::trim) {
+        None | Some("") => Ok(false),
+        Some(order) if order.eq_ignore_ascii_case("ascending") => Ok(false),
+        Some(order) if order.eq_ignore_ascii_case("descending") => Ok(true),
+        Some(_) => Err(ScimError::invalid_value("sortOrder must be ascending or descending.")),
+    }
+}
+
+/// A whole number of any size; beyond what is counted here it is as large as can be.
+fn integer(name: &str, text: &str, cursor: bool) -> Result<i64, ScimError> {
+    let text = text.trim();
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(not_a_number(name, cursor));
+    }
+    Ok(text.parse().unwrap_or(if text.starts_with('-') { i64::MIN } else { i64::MAX }))
+}
+
+fn not_a_number(name: &str, cursor: bool) -> ScimError {
+    let kind = match (name, cursor) {
+        ("count", true) => ErrorKind::InvalidCount,
+        _ => ErrorKind::InvalidValue,
+    };
+    ScimError::new(kind, format!("{name} must be a whole number."))
+}
+
+/// `If-Match` and `If-None-Match`.
+pub fn preconditions(request: &Request) -> Preconditions {
+    let tags = |name| {
+        let values: Vec<&str> =
+            request.headers().get_all(name).iter().filter_map(|v| v.to_str().ok()).collect();
+        (!values.is_empty()).then(|| EntityTags::parse(&values.join(", ")))
+    };
+    Preconditions { if_match: tags(IF_MATCH), if_none_match: tags(IF_NONE_MATCH) }
+}

@@ -1,0 +1,214 @@
+//! One table of method and path (RFC 7644 §3.2, Table 2).
+
+use http::Method;
+use percent_encoding::percent_decode_str;
+
+use crate::scim::resource_type::Kind::{self, Group, User};
+
+/// What a route does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// RFC 7644 §3.3.
+    Create(Kind),
+    /// RFC 7644 §3.4.1.
+    Retrieve(Kind),
+    /// RFC 7644 §3.4.2.
+    Query(Kind),
+    /// RFC 7644 §3.4.3.
+    Search(Kind),
+    /// RFC 7644 §3.4.3, at the root: across all types.
+    SearchAll,
+    /// RFC 7644 §3.5.1.
+    Replace(Kind),
+    /// RFC 7644 §3.5.2.
+    Modify(Kind),
+    /// RFC 7644 §3.6.
+    Delete(Kind),
+    /// RFC 7644 §3.11.
+    RetrieveMe,
+    /// RFC 7644 §3.11.
+    ReplaceMe,
+    /// RFC 7644 §3.11.
+    ModifyMe,
+    /// RFC 7644 §3.11.
+    DeleteMe,
+    /// RFC 7644 §4.
+    ServiceProviderConfig,
+    /// RFC 7644 §4.
+    ResourceTypes,
+    /// RFC 7644 §4.
+    ResourceType,
+    /// RFC 7644 §4.
+    Schemas,
+    /// RFC 7644 §4.
+    Schema,
+}
+
+impl Operation {
+    /// The name in logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Create(User) => "create.User",
+            Self::Create(Group) => "create.Group",
+            Self::Retrieve(User) => "retrieve.User",
+            Self::Retrieve(Group) => "retrieve.Group",
+            Self::Query(User) => "query.User",
+            Self::Query(Group) => "query.Group",
+            Self::Search(User) => "search.User",
+            Self::Search(Group) => "search.Group",
+            Self::SearchAll => "search",
+            Self::Replace(User) => "replace.User",
+            Self::Replace(Group) => "replace.Group",
+            Self::Modify(User) => "modify.User",
+            Self::Modify(Group) => "modify.Group",
+            Self::Delete(User) => "delete.User",
+            Self::Delete(Group) => "delete.Group",
+            Self::RetrieveMe => "retrieve.Me",
+            Self::ReplaceMe => "replace.Me",
+            Self::ModifyMe => "modify.Me",
+            Self::DeleteMe => "delete.Me",
+            Self::ServiceProviderConfig => "retrieve.ServiceProviderConfig",
+            Self::ResourceTypes => "query.ResourceType",
+            Self::ResourceType => "retrieve.ResourceType",
+            Self::Schemas => "query.Schema",
+            Self::Schema => "retrieve.Schema",
+        }
+    }
+
+    /// Whether it changes nothing, so that a key with the scope `read` may ask for it.
+    pub const fn reads(self) -> bool {
+        match self {
+            Self::Retrieve(_)
+            | Self::Query(_)
+            | Self::Search(_)
+            | Self::SearchAll
+            | Self::RetrieveMe
+            | Self::ServiceProviderConfig
+            | Self::ResourceTypes
+            | Self::ResourceType
+            | Self::Schemas
+            | Self::Schema => true,
+            Self::Create(_)
+            | Self::Replace(_)
+            | Self::Modify(_)
+            | Self::Delete(_)
+            | Self::ReplaceMe
+            | Self::ModifyMe
+            | Self::DeleteMe => false,
+        }
+    }
+}
+
+/// Every route. `{}` is one segment.
+pub const ROUTES: &[(Method, &str, Operation)] = &[
+    (Method::POST, "/Users", Operation::Create(User)),
+    (Method::GET, "/Users", Operation::Query(User)),
+    (Method::POST, "/Users/.search", Operation::Search(User)),
+    (Method::GET, "/Users/{}", Operation::Retrieve(User)),
+    (Method::PUT, "/Users/{}", Operation::Replace(User)),
+    (Method::PATCH, "/Users/{}", Operation::Modify(User)),
+    (Method::DELETE, "/Users/{}", Operation::Delete(User)),
+    (Method::POST, "/Groups", Operation::Create(Group)),
+    (Method::GET, "/Groups", Operation::Query(Group)),
+    (Method::POST, "/Groups/.search", Operation::Search(Group)),
+    (Method::GET, "/Groups/{}", Operation::Retrieve(Group)),
+    (Method::PUT, "/Groups/{}", Operation::Replace(Group)),
+    (Method::PATCH, "/Groups/{}", Operation::Modify(Group)),
+    (Method::DELETE, "/Groups/{}", Operation::Delete(Group)),
+    (Method::POST, "/.search", Operation::SearchAll),
+    (Method::GET, "/Me", Operation::RetrieveMe),
+    (Method::PUT, "/Me", Operation::ReplaceMe),
+    (Method::PATCH, "/Me", Operation::ModifyMe),
+    (Method::DELETE, "/Me", Operation::DeleteMe),
+    (Method::GET, "/ServiceProviderConfig", Operation::ServiceProviderConfig),
+    (Method::GET, "/ResourceTypes", Operation::ResourceTypes),
+    (Method::GET, "/ResourceTypes/{}", Operation::ResourceType),
+    (Method::GET, "/Schemas", Operation::Schemas),
+    (Method::GET, "/Schemas/{}", Operation::Schema),
+];
+
+/// Where a request leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// To an operation, with the decoded segment that `{}` stands for.
+    To(Operation, String),
+    /// The path exists, with these methods.
+    Methods(String),
+    /// Nowhere.
+    Nowhere,
+}
+
+/// Finds the route of a method and a path below the base URL. The path may be percent-encoded and
+/// may end in a slash; HEAD leads where GET does.
+pub fn route(method: &Method, path: &str) -> Route {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let wanted = if method == Method::HEAD { &Method::GET } else { method };
+    let mut methods: Vec<&str> = Vec::new();
+    // A literal segment wins over `{}`: the table lists it first.
+    let mut pattern = None;
+    for (allowed, route, operation) in ROUTES {
+        let Some(segment) = matches(route, path) else { continue };
+        if *pattern.get_or_insert(route) != route {
+            continue;
+        }
+        if allowed == wanted {
+            return Route::To(*operation, segment);
+        }
+        methods.push(allowed.as_str());
+    }
+    if methods.is_empty() {
+        return Route::Nowhere;
+    }
+    if methods.contains(&"GET") {
+        methods.push("HEAD");
+    }
+    methods.push("OPTIONS");
+    Route::Methods(methods.join(", "))
+}
+
+/// Whether a path fits a route, and what stands for `{}`.
+fn matches(route: &str, path: &str) -> Option<String> {
+    match route.strip_suffix("{}") {
+        None => decoded(path).filter(|path| path == route).map(|_| String::new()),
+        Some(prefix) => {
+            let at = path.rfind('/')? + 1;
+            let segment = decoded(&path[at..]).filter(|segment| !segment.is_empty())?;
+            (decoded(&path[..at])? == prefix).then_some(segment)
+        }
+    }
+}
+
+fn decoded(text: &str) -> Option<String> {
+    percent_decode_str(text).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_lead_to_operations() {
+        let to = |operation, segment: &str| Route::To(operation, segment.to_owned());
+        for (method, path, expected) in [
+            ("POST", "/Users", to(Operation::Create(User), "")),
+            ("GET", "/Users/", to(Operation::Query(User), "")),
+            ("HEAD", "/Users/1", to(Operation::Retrieve(User), "1")),
+            ("POST", "/Users/.search", to(Operation::Search(User), "")),
+            ("GET", "/Schemas/urn%3Aietf:x", to(Operation::Schema, "urn:ietf:x")),
+            ("GET", "/Users/a%2Fb", to(Operation::Retrieve(User), "a/b")),
+            ("POST", "/.search/", to(Operation::SearchAll, "")),
+            ("PUT", "/Users", Route::Methods("POST, GET, HEAD, OPTIONS".to_owned())),
+            ("GET", "/Users/.search", Route::Methods("POST, OPTIONS".to_owned())),
+            ("POST", "/Schemas", Route::Methods("GET, HEAD, OPTIONS".to_owned())),
+            ("GET", "", Route::Nowhere),
+            ("GET", "/", Route::Nowhere),
+            ("GET", "/users", Route::Nowhere),
+            ("GET", "/Users/1/2", Route::Nowhere),
+            ("GET", "/Users//", Route::Nowhere),
+            ("GET", "/Users/%ff", Route::Nowhere),
+        ] {
+            let method = method.parse().expect("a method");
+            assert_eq!(route(&method, path), expected, "{method} {path}");
+        }
+    }
+}

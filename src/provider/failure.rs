@@ -1,0 +1,74 @@
+//! Why an operation failed: a rule refused it, or the table did.
+
+use crate::scim::error::{ErrorKind, ScimError};
+use crate::store::error::{Refusal, StoreError};
+
+/// A failed operation: what the client is told, and what the log is told besides.
+#[derive(Debug)]
+pub struct Failure {
+    /// For the client.
+    pub error: ScimError,
+    /// For the log: what the table said.
+    pub source: Option<String>,
+}
+
+impl From<ScimError> for Failure {
+    fn from(error: ScimError) -> Self {
+        Self { error, source: None }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let source = Some(error.to_string());
+        let error = match error {
+            StoreError::Refused(refusals) => refused(&refusals),
+            StoreError::Conflict => conflict(),
+            StoreError::Unavailable(_) => ScimError::new(
+                ErrorKind::Unavailable,
+                "The table did not answer in time. Send the same request again.",
+            ),
+            StoreError::Broken(_) => ScimError::new(
+                ErrorKind::Internal,
+                "The server failed. The log tells why, under the request id of this answer.",
+            ),
+        };
+        Self { error, source }
+    }
+}
+
+/// What a cancelled transaction means to the client, when the operation does not try again.
+fn refused(refusals: &[Refusal]) -> ScimError {
+    for refusal in refusals {
+        match refusal {
+            Refusal::Taken(attribute) => return taken(attribute),
+            Refusal::Member(id) => return no_such_members([id.as_str()]),
+            Refusal::Changed | Refusal::Exists => {}
+        }
+    }
+    conflict()
+}
+
+/// A unique value belongs to another resource (RFC 7644 §3.12).
+pub fn taken(attribute: &str) -> ScimError {
+    ScimError::uniqueness(format!(
+        "Another resource has this {attribute}, compared without regard to case. Choose another value."
+    ))
+}
+
+/// Members that do not exist in the tenant.
+pub fn no_such_members<'a>(ids: impl IntoIterator<Item = &'a str>) -> ScimError {
+    let ids: Vec<&str> = ids.into_iter().take(100).collect();
+    ScimError::invalid_value(format!(
+        "members names resources that do not exist here: {}. Provision them first.",
+        ids.join(", ")
+    ))
+}
+
+/// Changes kept coming in between.
+pub fn conflict() -> ScimError {
+    ScimError::new(
+        ErrorKind::Conflict,
+        "Other changes of the same resource kept coming in between; nothing was changed. Send the request again.",
+    )
+}

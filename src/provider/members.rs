@@ -1,0 +1,83 @@
+//! A group's members on their way in: they must exist, and large changes go in windows.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::answer::Provider;
+use super::failure::{Failure, no_such_members};
+use crate::clock;
+use crate::scim::error::ScimError;
+use crate::scim::members::Member;
+use crate::scim::resource_type::Kind;
+use crate::store::keys::parse_id;
+use crate::store::membership::{MAX_GROUPS, Membership, WINDOW};
+use crate::store::record::Record;
+
+impl Provider<'_> {
+    /// Members that a client wants added, as memberships.
+    ///
+    /// # Errors
+    /// One `invalidValue` that names all that do not exist.
+    pub(super) async fn new_members(&self, wanted: Vec<Member>) -> Result<Vec<Membership>, Failure> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<Uuid> = wanted.iter().filter_map(|member| parse_id(&member.id)).collect();
+        let existing = self.store.identify(&ids).await?;
+        Ok(memberships(wanted, &existing)?)
+    }
+
+    /// Writes further members of a group in windows of one transaction each, and answers the group
+    /// as it then is.
+    ///
+    /// # Errors
+    /// Those of the table, and `invalidValue` when a member is deleted meanwhile. Windows that
+    /// were written before a failure stay; the same request sent again finishes the rest.
+    pub(super) async fn change_members(
+        &self,
+        mut record: Record,
+        add: &[Membership],
+        remove: &[Membership],
+    ) -> Result<Record, Failure> {
+        let ty = self.ty(Kind::Group);
+        let windows = remove.chunks(WINDOW).map(|window| (&[][..], window));
+        for (add, remove) in windows.chain(add.chunks(WINDOW).map(|window| (window, &[][..]))) {
+            let mut after = record.clone();
+            after.version += 1;
+            after.modified = clock::timestamp();
+            after.member_count = (record.member_count + add.len() as u64).saturating_sub(remove.len() as u64);
+            let names = |members: &[Membership]| members.iter().map(|m| m.id.to_string()).collect();
+            let event = self.store.event("group.updated", &after).attributes(["members"]);
+            let event = event.members(names(add), names(remove));
+            self.store.update(&record, &after, (add, remove), ty, &event).await?;
+            record = after;
+        }
+        Ok(record)
+    }
+}
+
+/// Pairs wanted members with what they are.
+///
+/// # Errors
+/// One `invalidValue` that names all that do not exist, or a member of too many groups.
+pub fn memberships(
+    wanted: Vec<Member>,
+    existing: &BTreeMap<Uuid, (Kind, usize)>,
+) -> Result<Vec<Membership>, ScimError> {
+    let (mut members, mut unknown) = (Vec::with_capacity(wanted.len()), Vec::new());
+    for member in wanted {
+        let found = parse_id(&member.id).and_then(|id| existing.get(&id).map(|found| (id, *found)));
+        match found {
+            Some((_, (_, groups))) if groups >= MAX_GROUPS => {
+                return Err(ScimError::invalid_value(format!(
+                    "{} is in {MAX_GROUPS} groups already, which is the most that one resource can be in.",
+                    member.id
+                )));
+            }
+            Some((id, (kind, _))) => members.push(Membership { id, kind, display: member.display }),
+            None => unknown.push(member.id),
+        }
+    }
+    if unknown.is_empty() { Ok(members) } else { Err(no_such_members(unknown.iter().map(String::as_str))) }
+}

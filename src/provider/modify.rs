@@ -1,0 +1,259 @@
+//! `PATCH /Users/{id}`, `PATCH /Groups/{id}` (RFC 7644 §3.5.2), and the loop that every change of
+//! a stored resource runs in.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::answer::{Answer, Provider, Relations, not_found};
+use super::failure::{Failure, conflict};
+use super::members::memberships;
+use super::precondition::Preconditions;
+use crate::clock;
+use crate::scim::error::ScimError;
+use crate::scim::members::{MEMBERS, Member};
+use crate::scim::patch::apply::apply;
+use crate::scim::patch::follow::{follow, group_attributes_allowed};
+use crate::scim::patch::members::{MemberChange, Touched};
+use crate::scim::patch::request::{Step, parse};
+use crate::scim::projection::Projection;
+use crate::scim::resource_type::{Kind, ResourceType};
+use crate::scim::rules::{check_size, required, user_rules};
+use crate::store::error::{Refusal, StoreError};
+use crate::store::event::Event;
+use crate::store::keys::parse_id;
+use crate::store::membership::{GroupView, Membership, WINDOW};
+use crate::store::record::{Account, Record};
+
+/// How often a change is computed anew because the resource was changed meanwhile.
+const ATTEMPTS: usize = 10;
+/// Up to so many members a changed group is answered whole; above, 204.
+const MEMBERS_ANSWERED: u64 = 100;
+
+/// What a change makes of a resource: its attributes, and who comes and goes.
+struct Outcome {
+    record: Record,
+    add: Vec<Membership>,
+    remove: Vec<Membership>,
+}
+
+impl Provider<'_> {
+    /// Modifies a resource.
+    ///
+    /// # Errors
+    /// 400 for the body and its operations, 404, 409 for a unique value that is taken, 412.
+    pub async fn modify(
+        &self,
+        kind: Kind,
+        id: Uuid,
+        body: &Map<String, Value>,
+        projection: &Projection,
+        preconditions: &Preconditions,
+    ) -> Result<Answer, Failure> {
+        let (ty, policy) = (self.ty(kind), self.model.policy);
+        let steps = parse(body, ty, policy)?;
+        let of_members = |step: &Step| kind == Kind::Group && step.attribute() == Some(MEMBERS);
+        let (member_steps, steps): (Vec<Step>, Vec<Step>) = steps.into_iter().partition(of_members);
+        let mut members = None;
+        if !member_steps.is_empty() {
+            members = Some(MemberChange::read(&member_steps, ty, policy)?);
+        }
+        self.change(kind, id, members, projection, preconditions, |record, whole| {
+            let mut after = whole.clone();
+            for step in &steps {
+                group_attributes_allowed(step, &after, ty, policy)?;
+                apply(&mut after, step, ty, policy)?;
+            }
+            if kind == Kind::User {
+                follow(whole, &mut after, policy)?;
+            }
+            let doc = stored(after, ty, record);
+            if doc != record.doc {
+                required(&doc, ty)?;
+                if kind == Kind::User {
+                    user_rules(&doc, policy)?;
+                }
+                check_size(&doc)?;
+            }
+            Ok(doc)
+        })
+        .await
+    }
+
+    /// Reads a resource, computes the change, writes it on the condition that the resource is
+    /// still as read, and starts over if it is not. A change of nothing writes nothing.
+    pub(super) async fn change(
+        &self,
+        kind: Kind,
+        id: Uuid,
+        members: Option<MemberChange<'_>>,
+        projection: &Projection,
+        preconditions: &Preconditions,
+        compute: impl Fn(&Record, &Map<String, Value>) -> Result<Map<String, Value>, ScimError>,
+    ) -> Result<Answer, Failure> {
+        let touched = members.as_ref().map_or(Touched::Ids(Default::default()), MemberChange::touched);
+        for _ in 0..ATTEMPTS {
+            let mut view = self.view(kind, id, &touched).await?.ok_or_else(|| not_found(kind))?;
+            preconditions.check(view.record.version)?;
+            let whole = self.whole(&view.record, &Relations::default());
+            let before = &view.record;
+            let mut outcome = Outcome { record: before.clone(), add: Vec::new(), remove: Vec::new() };
+            outcome.record.doc = compute(before, &whole)?;
+            if let Some(members) = &members {
+                let current: BTreeMap<String, Member> =
+                    view.present.values().map(|m| (m.id.to_string(), m.member())).collect();
+                let net = members.net(&current)?;
+                let unknown = net.add.iter().filter_map(|member| parse_id(&member.id));
+                let unknown: Vec<Uuid> = unknown.filter(|id| !view.existing.contains_key(id)).collect();
+                if touched == Touched::All && !unknown.is_empty() {
+                    view.existing = self.store.identify(&unknown).await?;
+                }
+                outcome.add = memberships(net.add, &view.existing)?;
+                outcome.remove = net
+                    .remove
+                    .iter()
+                    .filter_map(|id| parse_id(id).and_then(|id| view.present.get(&id).cloned()))
+                    .collect();
+            }
+            match self.write(before, outcome).await {
+                Ok(after) => return self.changed(&after, projection).await,
+                Err(StoreError::Refused(refusals)) if retried(&refusals) => {}
+                Err(failed) => return Err(failed.into()),
+            }
+        }
+        Err(conflict().into())
+    }
+
+    /// What a change must know of a resource.
+    async fn view(&self, kind: Kind, id: Uuid, touched: &Touched) -> Result<Option<GroupView>, Failure> {
+        if kind == Kind::User {
+            let record = self.store.fetch(kind, id).await?;
+            return Ok(record.map(|record| GroupView {
+                record,
+                present: BTreeMap::new(),
+                existing: BTreeMap::new(),
+            }));
+        }
+        match touched {
+            Touched::Ids(ids) => {
+                let ids: Vec<Uuid> = ids.iter().filter_map(|id| parse_id(id)).collect();
+                Ok(self.store.view_group(id, &ids).await?)
+            }
+            Touched::All => Ok(self.store.fetch_group(id).await?.map(|(record, members)| GroupView {
+                record,
+                present: members.into_iter().map(|member| (member.id, member)).collect(),
+                existing: BTreeMap::new(),
+            })),
+        }
+    }
+
+    async fn write(&self, before: &Record, outcome: Outcome) -> Result<Record, StoreError> {
+        let Outcome { record: mut after, add, remove } = outcome;
+        let policy = self.model.policy;
+        let converted =
+            before.kind == Kind::User && before.account == Account::Local && policy.converts_local_accounts;
+        if converted {
+            after.account = Account::Sso;
+        }
+        let same_members = add.is_empty() && remove.is_empty();
+        if after.doc == before.doc && same_members && !converted {
+            return Ok(after);
+        }
+        let (mut first, mut rest) = ((add.as_slice(), remove.as_slice()), None);
+        if add.len() + remove.len() > WINDOW {
+            rest = Some((add.as_slice(), remove.as_slice()));
+            first = (&[], &[]);
+            if after.doc == before.doc {
+                return self.change_members(after, &add, &remove).await.map_err(StoreError::from);
+            }
+        }
+        after.version += 1;
+        after.modified = clock::timestamp();
+        after.member_count =
+            (before.member_count + first.0.len() as u64).saturating_sub(first.1.len() as u64);
+        let event = self.change_event(before, &after, converted, first);
+        self.store.update(before, &after, first, self.ty(before.kind), &event).await?;
+        match rest {
+            Some((add, remove)) => self.change_members(after, add, remove).await.map_err(StoreError::from),
+            None => Ok(after),
+        }
+    }
+
+    fn change_event(
+        &self,
+        before: &Record,
+        after: &Record,
+        converted: bool,
+        (add, remove): (&[Membership], &[Membership]),
+    ) -> Event {
+        let active = |record: &Record| record.doc.get("active").and_then(Value::as_bool);
+        let event_type = match before.kind {
+            Kind::Group => "group.updated",
+            Kind::User if converted => "user.converted",
+            Kind::User if active(after) == Some(false) && active(before) != Some(false) => "user.deactivated",
+            Kind::User if active(before) == Some(false) && active(after) == Some(true) => "user.reactivated",
+            Kind::User => "user.updated",
+        };
+        let mut names: Vec<String> = Vec::new();
+        for name in before.doc.keys().chain(after.doc.keys()) {
+            if before.doc.get(name) != after.doc.get(name) && !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        if !(add.is_empty() && remove.is_empty()) {
+            names.push(MEMBERS.to_owned());
+        }
+        let ids = |members: &[Membership]| members.iter().map(|m| m.id.to_string()).collect();
+        self.store.event(event_type, after).attributes(names).members(ids(add), ids(remove))
+    }
+
+    /// The answer to a change: a user whole; a group whole up to 100 members or where the client
+    /// says what it wants to see, and nothing above.
+    async fn changed(&self, after: &Record, projection: &Projection) -> Result<Answer, Failure> {
+        if after.kind == Kind::User {
+            return self.answer_user(after, projection).await;
+        }
+        if !projection.wants(MEMBERS) {
+            let body = self.project(after, &Relations::default(), projection);
+            return Ok(self.answer(after, Some(body)));
+        }
+        if after.member_count > MEMBERS_ANSWERED && !projection.explicitly(MEMBERS) {
+            return Ok(self.answer(after, None));
+        }
+        if after.member_count == 0 {
+            let body = self.project(after, &Relations::default(), projection);
+            return Ok(self.answer(after, Some(body)));
+        }
+        match self.store.fetch_own_change(after.id, after.version).await? {
+            Some((record, members)) => {
+                let relations = Relations { members: Some(&members), ..Relations::default() };
+                Ok(self.answer(&record, Some(self.project(&record, &relations, projection))))
+            }
+            // Deleted in the moment after the change.
+            None => Ok(self.answer(after, None)),
+        }
+    }
+}
+
+/// Whether every reason for a refusal may be gone when the change is computed anew.
+fn retried(refusals: &[Refusal]) -> bool {
+    refusals.iter().all(|refusal| matches!(refusal, Refusal::Changed | Refusal::Member(_)))
+}
+
+/// The document to store: what the server adds to every resource is taken out again.
+fn stored(mut whole: Map<String, Value>, ty: &ResourceType, before: &Record) -> Map<String, Value> {
+    let own = |name: &str| {
+        name == "schemas" || ty.core_attribute(name).is_some_and(|attribute| attribute.is_read_only())
+    };
+    whole.retain(|name, _| !own(name));
+    for schema in &ty.extensions {
+        let Some(Value::Object(object)) = whole.get_mut(&schema.id) else { continue };
+        object.retain(|name, _| !schema.attribute(name).is_some_and(|a| a.is_read_only()));
+        if object.is_empty() {
+            whole.shift_remove(&schema.id);
+        }
+    }
+    // The order of names is no change.
+    if whole == before.doc { before.doc.clone() } else { whole }
+}

@@ -1,0 +1,155 @@
+//! Which resources a filter can match at all: equality on an indexed attribute becomes a look-up
+//! by key; whatever else the filter asks is evaluated over the candidates. No part of a filter is
+//! ever left out.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::answer::Provider;
+use super::failure::Failure;
+use crate::scim::attr_path::AttrPath;
+use crate::scim::filter::ast::{CompareOp, Filter};
+use crate::scim::filter::bind::Bound;
+use crate::scim::members::MEMBERS;
+use crate::scim::resource_type::Kind;
+use crate::store::index::{self, Index};
+use crate::store::keys::parse_id;
+
+/// Where to look for what a filter matches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Candidates {
+    /// Among these, in the order of ids.
+    Ids(Vec<Uuid>),
+    /// Everywhere.
+    All,
+}
+
+/// The look-ups that an equality can become, the most selective first.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Lookup {
+    Id,
+    Claim,
+    Values,
+    GroupsOf,
+    MembersOf,
+}
+
+impl Provider<'_> {
+    /// The candidates of a filter among the resources of a kind.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub(super) async fn candidates(&self, kind: Kind, filter: &Bound) -> Result<Candidates, Failure> {
+        let ty = self.ty(kind);
+        let mut best = None;
+        for equality in filter.equalities() {
+            let entry = index::entry(ty, &equality.path, &equality.value);
+            let lookup = match (equality.path.as_str(), kind, &entry) {
+                ("id", _, _) => Lookup::Id,
+                (_, _, Some((Index::Claim, _))) => Lookup::Claim,
+                (_, _, Some((Index::Lookup, _))) => Lookup::Values,
+                ("members.value", Kind::Group, _) => Lookup::GroupsOf,
+                ("groups.value", Kind::User, _) => Lookup::MembersOf,
+                _ => continue,
+            };
+            if best.as_ref().is_none_or(|(found, _, _)| lookup < *found) {
+                best = Some((lookup, equality, entry));
+            }
+        }
+        let Some((lookup, equality, entry)) = best else { return Ok(Candidates::All) };
+        let mut ids: Vec<Uuid> = match (lookup, entry) {
+            (Lookup::Claim | Lookup::Values, Some((index, entry))) => {
+                self.store.find(kind, index, &entry).await?
+            }
+            (Lookup::GroupsOf, _) => self.groups_of(&equality.value).await?,
+            (Lookup::MembersOf, _) => self.users_in(&equality.value).await?,
+            (_, _) => parse_id(&equality.value).into_iter().collect(),
+        };
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(Candidates::Ids(ids))
+    }
+
+    async fn groups_of(&self, member: &str) -> Result<Vec<Uuid>, Failure> {
+        let Some(id) = parse_id(member) else { return Ok(Vec::new()) };
+        let (user, group) =
+            futures_util::try_join!(self.store.fetch(Kind::User, id), self.store.fetch(Kind::Group, id))?;
+        let groups = user.or(group).map(|record| record.groups).unwrap_or_default();
+        Ok(groups.iter().filter_map(|id| parse_id(id)).collect())
+    }
+
+    async fn users_in(&self, group: &str) -> Result<Vec<Uuid>, Failure> {
+        let Some(id) = parse_id(group) else { return Ok(Vec::new()) };
+        let members = self.store.fetch_group(id).await?.map(|(_, members)| members).unwrap_or_default();
+        Ok(members.iter().filter(|member| member.kind == Kind::User).map(|member| member.id).collect())
+    }
+}
+
+/// The members that decide a filter on groups: if it asks of `members` only whether certain ids
+/// are among them, those ids; then a group of any size is judged by a few items.
+pub fn deciding_members(filter: &Filter) -> Option<BTreeSet<Uuid>> {
+    let mut ids = BTreeSet::new();
+    decides(filter, &mut ids).then_some(ids)
+}
+
+fn decides(filter: &Filter, ids: &mut BTreeSet<Uuid>) -> bool {
+    match filter {
+        Filter::Present(path) => !of_members(path),
+        Filter::Compare(path, op, value) if of_members(path) => {
+            let is_id = path.sub.as_deref().is_none_or(|sub| sub.eq_ignore_ascii_case("value"));
+            is_id && *op == CompareOp::Eq && id_of(value, ids)
+        }
+        Filter::Compare(..) => true,
+        Filter::ValuePath(path, inner) if of_members(path) => match inner.as_ref() {
+            Filter::Compare(path, CompareOp::Eq, value) if path.attribute.eq_ignore_ascii_case("value") => {
+                id_of(value, ids)
+            }
+            _ => false,
+        },
+        Filter::ValuePath(..) => true,
+        Filter::And(terms) | Filter::Or(terms) => terms.iter().all(|term| decides(term, ids)),
+        Filter::Not(term) => decides(term, ids),
+    }
+}
+
+fn of_members(path: &AttrPath) -> bool {
+    path.attribute.eq_ignore_ascii_case(MEMBERS)
+}
+
+/// Notes the id that a member is compared with. A text that is no id is nobody's: nothing to read.
+fn id_of(value: &Value, ids: &mut BTreeSet<Uuid>) -> bool {
+    match value {
+        Value::String(text) => {
+            ids.extend(parse_id(text));
+            true
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scim::filter::parse::parse;
+
+    #[test]
+    fn membership_of_certain_ids_is_all_that_must_be_read() {
+        const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+        for (filter, count) in [
+            (format!("members eq \"{ID}\""), Some(1)),
+            (format!("id eq \"x\" and members.value eq \"{ID}\""), Some(1)),
+            (format!("not (members[value eq \"{ID}\"])"), Some(1)),
+            ("members eq \"nobody\"".to_owned(), Some(0)),
+            ("displayName eq \"x\"".to_owned(), Some(0)),
+            ("members pr".to_owned(), None),
+            (format!("members[value eq \"{ID}\" and type eq \"User\"]"), None),
+            (format!("members ne \"{ID}\""), None),
+            ("members.display co \"x\"".to_owned(), None),
+        ] {
+            let parsed = parse(&filter).expect("a filter");
+            assert_eq!(deciding_members(&parsed).map(|ids| ids.len()), count, "{filter}");
+        }
+    }
+}

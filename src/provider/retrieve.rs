@@ -1,0 +1,38 @@
+//! `GET /Users/{id}`, `GET /Groups/{id}` (RFC 7644 §3.4.1).
+
+use uuid::Uuid;
+
+use super::answer::{Answer, Provider, Relations, not_found};
+use super::failure::Failure;
+use super::precondition::Preconditions;
+use crate::scim::projection::Projection;
+use crate::scim::resource_type::Kind;
+
+impl Provider<'_> {
+    /// Reads one resource. No body when the client has this version already (304).
+    ///
+    /// # Errors
+    /// 404.
+    pub async fn retrieve(
+        &self,
+        kind: Kind,
+        id: Uuid,
+        projection: &Projection,
+        preconditions: &Preconditions,
+    ) -> Result<Answer, Failure> {
+        if kind == Kind::Group && projection.wants("members") {
+            let Some((record, members)) = self.store.fetch_group(id).await? else {
+                return Err(not_found(kind).into());
+            };
+            let relations = Relations { members: Some(&members), ..Relations::default() };
+            let body = (!preconditions.not_modified(record.version))
+                .then(|| self.project(&record, &relations, projection));
+            return Ok(self.answer(&record, body));
+        }
+        let record = self.store.fetch(kind, id).await?.ok_or_else(|| not_found(kind))?;
+        if preconditions.not_modified(record.version) {
+            return Ok(self.answer(&record, None));
+        }
+        self.answer_user(&record, projection).await
+    }
+}

@@ -1,0 +1,234 @@
+//! Users and groups in the table: read, create, update. Each write is one transaction whose
+//! conditions keep ids and names unique and versions in order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde_json::Value;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::call::{Table, random_below};
+use super::error::{Refusal, StoreError};
+use super::event::{self, Event};
+use super::index::{Entry, Index};
+use super::item::{Item, get_text};
+use super::keys::{self, TenantId, parse_id};
+use super::membership::Membership;
+use super::record::Record;
+use super::transaction::{Action, Expression, MAX_ACTIONS};
+use crate::scim::resource_type::{Kind, ResourceType};
+
+/// A counter is spread over so many items, so that creations seldom meet.
+pub const COUNTER_SHARDS: u64 = 8;
+
+/// The table as one request of one tenant sees it.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// The table.
+    pub table: Table,
+    /// Whose resources.
+    pub tenant: TenantId,
+    /// Who asks: the key's id, for events and page marks.
+    pub actor: String,
+    /// The request's id, for events.
+    pub request_id: String,
+}
+
+impl Store {
+    /// An event of this request.
+    pub fn event(&self, event_type: &'static str, record: &Record) -> Event {
+        let resource = (record.kind.name(), record.id.to_string());
+        Event::new(event_type, resource, &self.actor, &self.request_id, OffsetDateTime::now_utc())
+    }
+
+    /// Reads a user or group, without members.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn fetch(&self, kind: Kind, id: Uuid) -> Result<Option<Record>, StoreError> {
+        match self.table.get(&keys::resource(&self.tenant, kind, id)).await? {
+            Some(item) => Record::from_item(&item),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads users or groups, in the order of `ids`; those that do not exist are left out.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn fetch_many(&self, kind: Kind, ids: &[Uuid]) -> Result<Vec<Record>, StoreError> {
+        let keys: Vec<_> = ids.iter().map(|id| keys::resource(&self.tenant, kind, *id)).collect();
+        let mut found = BTreeMap::new();
+        for item in self.table.batch_get(&keys).await? {
+            if let Some(record) = Record::from_item(&item)? {
+                found.insert(record.id, record);
+            }
+        }
+        Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
+    }
+
+    /// The display names of groups, by id. Groups that are gone are left out.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn group_names(
+        &self,
+        ids: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, Option<String>>, StoreError> {
+        let ids: Vec<Uuid> = ids.iter().filter_map(|id| parse_id(id)).collect();
+        let groups = self.fetch_many(Kind::Group, &ids).await?;
+        let name = |group: &Record| group.doc.get("displayName").and_then(Value::as_str).map(str::to_owned);
+        Ok(groups.iter().map(|group| (group.id.to_string(), name(group))).collect())
+    }
+
+    /// The ids of the resources that have an indexed value.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn find(&self, kind: Kind, index: Index, entry: &Entry) -> Result<Vec<Uuid>, StoreError> {
+        match index {
+            Index::Claim => {
+                let item = self.table.get(&keys::claim(&self.tenant, entry.attribute, &entry.value)).await?;
+                Ok(item.as_ref().and_then(|i| get_text(i, "id")).and_then(parse_id).into_iter().collect())
+            }
+            Index::Lookup => {
+                let pk = keys::lookups(&self.tenant, kind, entry.attribute, &entry.value);
+                let items = self.table.query_all(&pk, None).await?;
+                Ok(items.iter().filter_map(|i| get_text(i, "sk")).filter_map(parse_id).collect())
+            }
+        }
+    }
+
+    /// Creates a user, or a group with members, in one transaction. The caller sees to it that the
+    /// members are few enough ([`super::membership::WINDOW`]).
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`]: the unique value is taken, or a member is gone.
+    pub async fn create(
+        &self,
+        record: &Record,
+        members: &[Membership],
+        ty: &ResourceType,
+        event: &Event,
+    ) -> Result<(), StoreError> {
+        self.table
+            .transact(|| {
+                let mut actions = vec![
+                    Action::put(record.key(&self.tenant), record.attributes())
+                        .only_if(Expression::absent(), Refusal::Exists),
+                    Action::put(keys::list_entry(&self.tenant, record.kind, record.id), Item::new()),
+                    self.count(record.kind, 1),
+                    event::action(&self.tenant, event),
+                ];
+                actions.extend(record.claim(ty).map(|entry| self.claim(&entry, record.id)));
+                actions.extend(record.lookups(ty).iter().map(|e| self.look_up(record, e)));
+                for member in members {
+                    actions.extend(self.add_member(record.id, member, &record.modified));
+                }
+                actions
+            })
+            .await
+    }
+
+    /// Replaces the document of a resource and changes a group's members, in one transaction that
+    /// holds only if the resource is still in the version of `before`. The caller sees to it that
+    /// the members are few enough.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`]: changed meanwhile, the unique value is taken, or a member is gone.
+    pub async fn update(
+        &self,
+        before: &Record,
+        after: &Record,
+        (add, remove): (&[Membership], &[Membership]),
+        ty: &ResourceType,
+        event: &Event,
+    ) -> Result<(), StoreError> {
+        self.table
+            .transact(|| {
+                // A transaction names an item once: a group that joins or leaves itself does so in
+                // the update of its own item.
+                let mut own = set_attributes(after);
+                for (members, verb) in [(add, "ADD"), (remove, "DELETE")] {
+                    if members.iter().any(|member| member.id == after.id) {
+                        own.text.push_str(&format!(" {verb} #groups :group"));
+                        own = own
+                            .name("#groups", "groups")
+                            .value(":group", AttributeValue::Ss(vec![after.id.to_string()]));
+                    }
+                }
+                let mut actions = vec![
+                    Action::update(after.key(&self.tenant), own)
+                        .only_if(version_is(before.version), Refusal::Changed),
+                    event::action(&self.tenant, event),
+                ];
+                let (old, new) = (before.claim(ty), after.claim(ty));
+                if old != new {
+                    actions.extend(old.map(|entry| self.release(&entry, before.id)));
+                    actions.extend(new.map(|entry| self.claim(&entry, after.id)));
+                }
+                let (old, new) = (before.lookups(ty), after.lookups(ty));
+                actions.extend(old.difference(&new).map(|e| Action::delete(self.look_up(before, e).key)));
+                actions.extend(new.difference(&old).map(|e| self.look_up(after, e)));
+                let changes = add.iter().map(|m| (m, self.add_member(after.id, m, &after.modified)));
+                let changes = changes.chain(remove.iter().map(|m| (m, self.remove_member(after.id, m))));
+                for (member, [membership, back]) in changes {
+                    actions.push(membership);
+                    if member.id != after.id {
+                        actions.push(back);
+                    }
+                }
+                actions
+            })
+            .await
+    }
+
+    /// Adds to the counter of a kind, on a shard that another attempt will choose differently.
+    pub(super) fn count(&self, kind: Kind, by: i64) -> Action {
+        let shard = u8::try_from(random_below(COUNTER_SHARDS)).unwrap_or(0);
+        let add =
+            Expression::new("ADD #n :by").name("#n", "n").value(":by", AttributeValue::N(by.to_string()));
+        Action::update(keys::counter(&self.tenant, kind, shard), add)
+    }
+
+    fn claim(&self, entry: &Entry, id: Uuid) -> Action {
+        let item = Item::from([super::item::text("id", &id.to_string())]);
+        Action::put(keys::claim(&self.tenant, entry.attribute, &entry.value), item)
+            .only_if(Expression::absent(), Refusal::Taken(entry.attribute))
+    }
+
+    /// Gives a claim up, if it is still this resource's.
+    pub(super) fn release(&self, entry: &Entry, id: Uuid) -> Action {
+        let own = Expression::new("id = :id").value(":id", AttributeValue::S(id.to_string()));
+        Action::delete(keys::claim(&self.tenant, entry.attribute, &entry.value))
+            .only_if(own, Refusal::Changed)
+    }
+
+    pub(super) fn look_up(&self, record: &Record, entry: &Entry) -> Action {
+        let key = keys::lookup(&self.tenant, record.kind, entry.attribute, &entry.value, record.id);
+        Action::put(key, Item::new())
+    }
+}
+
+/// How many member changes fit beside what else an update may hold.
+pub const fn actions_left(used: usize) -> usize {
+    MAX_ACTIONS.saturating_sub(used)
+}
+
+/// The resource is in this version.
+pub(super) fn version_is(version: u64) -> Expression {
+    Expression::new("ver = :was").value(":was", AttributeValue::N(version.to_string()))
+}
+
+/// Sets every attribute that a record has of its own.
+fn set_attributes(record: &Record) -> Expression {
+    let mut set = Vec::new();
+    let mut update = Expression::default();
+    for (at, (name, value)) in record.attributes().into_iter().enumerate() {
+        set.push(format!("#a{at} = :a{at}"));
+        update = update.name(&format!("#a{at}"), &name).value(&format!(":a{at}"), value);
+    }
+    update.text = format!("SET {}", set.join(", "));
+    update
+}
