@@ -4,11 +4,18 @@
 //! builds just this floor.
 
 pub mod attr_path;
+pub mod discovery;
 pub mod error;
 pub mod filter;
 pub mod fold;
+pub mod lexical;
 pub mod patch;
 pub mod policy;
+pub mod projection;
+pub mod resource;
 pub mod resource_type;
+pub mod rules;
 pub mod schema;
 pub mod urn;
+pub mod validate;
+pub mod values;

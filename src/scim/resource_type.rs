@@ -7,7 +7,6 @@ use super::attr_path::AttrPath;
 use super::error::ScimError;
 use super::policy::{POLICIES, Policy};
 use super::schema::{Attribute, Mutability, Returned, Schema, Type, Uniqueness, find};
-use super::urn;
 
 /// The kinds of resource that a client provisions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -255,6 +254,7 @@ pub static COMMON: LazyLock<Vec<Attribute>> = LazyLock::new(|| {
 mod tests {
     use super::*;
     use crate::scim::policy::{STANDARD, STRICT, VEZA};
+    use crate::scim::urn;
 
     fn resolve(model: &Model, kind: Kind, path: &str) -> Option<String> {
         let path = AttrPath::parse(path).expect("a path");
