@@ -1,1 +1,3 @@
 //! PATCH (RFC 7644 §3.5.2): operations onto a resource.
+
+pub mod path;
