@@ -9,6 +9,7 @@ pub mod error;
 pub mod filter;
 pub mod fold;
 pub mod lexical;
+pub mod order;
 pub mod patch;
 pub mod policy;
 pub mod projection;

@@ -1,8 +1,7 @@
 //! The grammar of filters (RFC 7644 §3.4.2.2, Figure 1).
 
-use serde_json::{Number, Value};
-
 use super::ast::{CompareOp, Filter};
+use super::literal;
 use crate::scim::attr_path::{AttrPath, ParseError, leading};
 
 /// The most bytes in one filter.
@@ -227,57 +226,10 @@ impl<'a> Parser<'a> {
         let Some(op) = CompareOp::named(word) else { return Err(self.expected("expected an operator")) };
         self.at += word.len();
         self.need_space()?;
-        let value = self.value()?;
-        if !matches!(self.peek(), None | Some(b' ' | b'\t' | b'\r' | b'\n' | b')' | b']')) {
-            return Err(self.expected("expected a space"));
-        }
-        Ok(Filter::Compare(path, op, value))
-    }
-
-    fn value(&mut self) -> Result<Value, ParseError> {
-        if self.peek() == Some(b'"') {
-            return self.string();
-        }
-        let rest = self.rest();
-        let length = rest.find([' ', '\t', '\r', '\n', ')', ']']).unwrap_or(rest.len());
-        let literal = &rest[..length];
-        let value = match literal {
-            "true" => Value::Bool(true),
-            "false" => Value::Bool(false),
-            "null" => Value::Null,
-            _ if literal.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => {
-                let number = serde_json::from_str::<Number>(literal);
-                Value::Number(number.map_err(|_| self.expected("expected a number as JSON writes it"))?)
-            }
-            _ => return Err(self.expected("expected a quoted string, a number, true, false or null")),
-        };
+        let (value, length) = literal::read(self.rest())
+            .map_err(|error| ParseError { at: self.at + error.at, expected: error.expected })?;
         self.at += length;
-        Ok(value)
-    }
-
-    /// A JSON string. Where it is broken is found here, what it means is left to `serde_json`.
-    fn string(&mut self) -> Result<Value, ParseError> {
-        let bytes = self.rest().as_bytes();
-        let mut at = 1;
-        loop {
-            let wrong =
-                |at: usize, expected| Err(ParseError { at: self.text.len().min(self.at + at), expected });
-            match bytes.get(at) {
-                None => return wrong(at, "expected a closing quotation mark"),
-                Some(b'"') => break,
-                Some(..0x20) => return wrong(at, "expected control characters to be escaped"),
-                Some(b'\\') => match bytes.get(at + 1) {
-                    Some(b'u') => at += 6,
-                    Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => at += 2,
-                    _ => return wrong(at + 1, "expected an escape as JSON writes it"),
-                },
-                Some(_) => at += 1,
-            }
-        }
-        let value = serde_json::from_str(&self.rest()[..=at])
-            .map_err(|_| self.expected("expected a string as JSON writes it"))?;
-        self.at += at + 1;
-        Ok(Value::String(value))
+        Ok(Filter::Compare(path, op, value))
     }
 
     fn need_space(&mut self) -> Result<(), ParseError> {
@@ -350,7 +302,7 @@ mod tests {
             (r#"a eq """#, r#"a eq """#),
             (r#"a eq "é] and (""#, r#"a eq "é] and (""#),
         ] {
-            let filter = parse(text).unwrap_or_else(|error| panic!("{text:?}: {error}"));
+            let filter = parse(text).expect(text);
             assert_eq!(filter.to_string(), meaning, "{text:?}");
             assert_eq!(parse(meaning), Ok(filter), "{meaning:?}");
         }
@@ -362,10 +314,7 @@ mod tests {
         const OPERATOR: &str = "expected an operator";
         const SPACE: &str = "expected a space";
         const REST: &str = "expected and, or, or the end of the filter";
-        const NUMBER: &str = "expected a number as JSON writes it";
         const VALUE: &str = "expected a quoted string, a number, true, false or null";
-        const STRING: &str = "expected a string as JSON writes it";
-        const ESCAPE: &str = "expected an escape as JSON writes it";
         for (text, at, expected) in [
             ("", 0, NAME),
             ("()", 1, NAME),
@@ -388,19 +337,9 @@ mod tests {
             ("not a pr", 4, "expected a parenthesis after not"),
             ("a eq", 4, SPACE),
             ("a eq ", 5, VALUE),
-            ("a eq True", 5, VALUE),
-            ("a eq 'x'", 5, VALUE),
             ("a eq\"x\"", 4, SPACE),
             ("a eq \"x\"and b pr", 8, SPACE),
-            ("a eq 01", 5, NUMBER),
-            ("a eq 1e999", 5, NUMBER),
-            ("a eq 1and", 5, NUMBER),
-            ("a eq \"x", 7, "expected a closing quotation mark"),
-            ("a eq \"\\u", 8, "expected a closing quotation mark"),
-            ("a eq \"\\a\"", 7, ESCAPE),
-            ("a eq \"\\uZZZZ\"", 5, STRING),
-            ("a eq \"\\ud83d\"", 5, STRING),
-            ("a eq \"\n\"", 6, "expected control characters to be escaped"),
+            ("a eq \"\\a\"", 7, "expected an escape as JSON writes it"),
             ("é pr", 0, NAME),
         ] {
             assert_eq!(parse(text), Err(ParseError { at, expected }), "{text:?}");

@@ -76,7 +76,7 @@ mod tests {
             ("members[value pr].$ref", "members", Some("value pr"), Some("$ref")),
             ("urn:x:2.0:User:a[b pr].c", "urn:x:2.0:User:a", Some("b pr"), Some("c")),
         ] {
-            let path = PatchPath::parse(text).unwrap_or_else(|error| panic!("{text:?}: {error}"));
+            let path = PatchPath::parse(text).expect(text);
             assert_eq!(path.attribute.to_string(), attribute, "{text:?}");
             assert_eq!(path.filter.as_ref().map(ToString::to_string).as_deref(), filter, "{text:?}");
             assert_eq!(path.sub.as_deref(), sub, "{text:?}");
