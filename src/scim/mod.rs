@@ -5,10 +5,12 @@
 
 pub mod attr_path;
 pub mod discovery;
+pub mod equality;
 pub mod error;
 pub mod filter;
 pub mod fold;
 pub mod lexical;
+pub mod members;
 pub mod order;
 pub mod patch;
 pub mod policy;

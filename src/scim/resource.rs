@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::members::MEMBERS;
 use super::resource_type::{Kind, ResourceType};
 
 /// What the server knows about a resource (RFC 7643 §3.1).
@@ -88,6 +89,22 @@ pub fn assemble(
     resource
 }
 
+/// The document of a whole resource: what a client wrote, without what [`assemble`] adds.
+pub fn document(resource: &Map<String, Value>, resource_type: &ResourceType) -> Map<String, Value> {
+    let mut document = resource.clone();
+    document.retain(|key, value| {
+        if let Some(extension) = resource_type.extensions.iter().find(|schema| schema.id == *key) {
+            if let Value::Object(object) = value {
+                object.retain(|name, _| extension.attribute(name).is_some_and(|own| !own.is_read_only()));
+            }
+            return value.as_object().is_some_and(|object| !object.is_empty());
+        }
+        let own = resource_type.core_attribute(key).is_some_and(|attribute| !attribute.is_read_only());
+        own && key != "schemas" && key != MEMBERS
+    });
+    document
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +127,7 @@ mod tests {
         let extra =
             vec![("groups".to_owned(), json!([])), (ROLLCALL_USER.to_owned(), json!({ "account": "sso" }))];
         let resource = assemble(document, model.of(Kind::User), "1", &meta, extra);
+        assert_eq!(super::document(&resource, model.of(Kind::User)), *document);
         let expected = json!({
             "schemas": [USER, ENTERPRISE_USER, ROLLCALL_USER],
             "id": "1",

@@ -2,13 +2,14 @@
 
 use serde_json::{Map, Value};
 
+use super::equality::sorted;
 use super::error::ScimError;
 use super::fold::fold;
 use super::policy::Policy;
 use super::resource_type::ResourceType;
 use super::schema::{Attribute, Mutability};
 use super::validate::holder;
-use super::values::{is_blank, is_primary, sorted};
+use super::values::{is_blank, is_primary};
 
 /// The largest document, in bytes of compact JSON without a group's members: an item of the table
 /// holds 400 KB, of which the server's own attributes need some.

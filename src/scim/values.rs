@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
+use super::equality::deduplicate;
 use super::error::ScimError;
 use super::fold::fold;
 use super::lexical;
@@ -14,6 +15,8 @@ use super::schema::{Attribute, Type, find};
 pub const NAME_LIMIT: usize = 1024;
 /// The longest text of any other attribute, in bytes.
 pub const TEXT_LIMIT: usize = 64 * 1024;
+/// The most elements of an attribute that the resource's document holds.
+pub const ELEMENTS_LIMIT: usize = 5000;
 /// The attributes that [`NAME_LIMIT`] holds for.
 const NAMES: &[&str] = &["userName", "displayName", "externalId"];
 
@@ -70,6 +73,7 @@ impl<'a> Reader<'a> {
             elements.extend(self.element(attribute, path, value)?);
         }
         deduplicate(&mut elements);
+        check_count(path, elements.len())?;
         if elements.iter().filter(|element| is_primary(element)).count() > 1 {
             return Err(ScimError::invalid_value(format!(
                 "Attribute {path} has more than one value marked primary; mark one at most."
@@ -80,10 +84,26 @@ impl<'a> Reader<'a> {
 
     /// One value: the whole of a single-valued attribute.
     fn single(&self, attribute: &Attribute, path: &str, value: &Value) -> Result<Option<Value>, ScimError> {
-        if !(self.policy.tolerant && names_resource(attribute)) {
-            return self.element(attribute, path, value);
+        match self.unwrapped(attribute, path, value)? {
+            Some(value) => self.element(attribute, path, value),
+            None => Ok(None),
         }
-        // Microsoft Entra ID sends a manager as an id, and as an array of one object.
+    }
+
+    /// The value of a single-valued attribute without what Microsoft Entra ID wraps around a
+    /// manager: an array of one. A blank id is none.
+    ///
+    /// # Errors
+    /// `invalidValue` for an array of several.
+    pub fn unwrapped<'v>(
+        &self,
+        attribute: &Attribute,
+        path: &str,
+        value: &'v Value,
+    ) -> Result<Option<&'v Value>, ScimError> {
+        if !(self.policy.tolerant && names_resource(attribute)) {
+            return Ok(Some(value).filter(|value| !value.is_null()));
+        }
         let one = match value {
             Value::Array(elements) => match elements.as_slice() {
                 [] => return Ok(None),
@@ -92,10 +112,14 @@ impl<'a> Reader<'a> {
             },
             one => one,
         };
-        let read = self.element(attribute, path, one)?;
-        let cleared =
-            read.as_ref().and_then(|read| read.get("value")).and_then(Value::as_str).is_some_and(is_blank);
-        Ok(read.filter(|_| !cleared))
+        let id = match one {
+            Value::Object(object) => {
+                object.iter().find(|(key, _)| key.eq_ignore_ascii_case("value")).map(|(_, value)| value)
+            }
+            id => Some(id),
+        };
+        let cleared = id.is_some_and(|id| id.is_null() || id.as_str().is_some_and(is_blank));
+        Ok((!cleared).then_some(one))
     }
 
     /// One element of a multi-valued attribute, or the value of a single-valued one.
@@ -190,7 +214,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Whether values of the attribute name another resource by its id: they may come as a bare id.
-fn names_resource(attribute: &Attribute) -> bool {
+pub fn names_resource(attribute: &Attribute) -> bool {
     attribute.sub_attribute("$ref").is_some() && attribute.sub_attribute("value").is_some()
 }
 
@@ -218,46 +242,6 @@ pub fn is_primary(element: &Value) -> bool {
 /// Whether a text is empty or spaces only.
 pub fn is_blank(text: &str) -> bool {
     text.trim().is_empty()
-}
-
-/// Keeps the first of equal elements. Members of objects compare in any order.
-pub fn deduplicate(elements: &mut Vec<Value>) {
-    if elements.len() > 1 {
-        let mut seen = HashSet::with_capacity(elements.len());
-        elements.retain(|element| seen.insert(sorted(element)));
-    }
-}
-
-/// A text that is the same for equal values.
-pub fn sorted(value: &Value) -> String {
-    fn write(value: &Value, out: &mut String) {
-        match value {
-            Value::Object(object) => {
-                let mut entries: Vec<_> = object.iter().collect();
-                entries.sort_unstable_by_key(|(key, _)| *key);
-                out.push('{');
-                for (key, value) in entries {
-                    write(&Value::String(key.clone()), out);
-                    out.push(':');
-                    write(value, out);
-                    out.push(',');
-                }
-                out.push('}');
-            }
-            Value::Array(elements) => {
-                out.push('[');
-                for element in elements {
-                    write(element, out);
-                    out.push(',');
-                }
-                out.push(']');
-            }
-            simple => out.push_str(&simple.to_string()),
-        }
-    }
-    let mut out = String::new();
-    write(value, &mut out);
-    out
 }
 
 /// A client's text, short enough for a sentence.
@@ -290,6 +274,17 @@ const fn description(kind: Type) -> &'static str {
         Type::Binary => "a string in base64",
         Type::Complex => "an object",
     }
+}
+
+/// Refuses more elements than a document may hold. A group's members are not in its document.
+///
+/// # Errors
+/// `invalidValue`.
+pub fn check_count(path: &str, count: usize) -> Result<(), ScimError> {
+    if count > ELEMENTS_LIMIT && path != "members" {
+        return Err(expected(path, &format!("an array of at most {ELEMENTS_LIMIT} values")));
+    }
+    Ok(())
 }
 
 fn text_within_limit(attribute: &Attribute, path: &str, text: &str) -> Result<(), ScimError> {
