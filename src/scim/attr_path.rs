@@ -41,7 +41,7 @@ impl AttrPath {
     /// # Errors
     /// The offset of the first byte that cannot be part of a path.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
-        if text.len() >= 4 && text.as_bytes()[..4].eq_ignore_ascii_case(b"urn:") {
+        if is_urn(text) {
             if let Some(at) = text.bytes().position(|b| !is_urn_byte(b)) {
                 return Err(ParseError { at, expected: "expected a character of a URN" });
             }
@@ -68,8 +68,18 @@ impl AttrPath {
     }
 }
 
-/// Whether a byte can stand in a path, a URN's included.
-pub const fn is_path_byte(byte: u8) -> bool {
+/// How many bytes at the start of a text can belong to a path: where a path stands before an
+/// operator or a bracket, this is its end.
+pub fn leading(text: &str) -> usize {
+    let belongs = if is_urn(text) { is_urn_byte } else { is_path_byte };
+    text.bytes().position(|byte| !belongs(byte)).unwrap_or(text.len())
+}
+
+fn is_urn(text: &str) -> bool {
+    text.as_bytes().get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"urn:"))
+}
+
+const fn is_path_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'$' | b'.' | b':')
 }
 
@@ -142,6 +152,15 @@ mod tests {
                 (urn, attribute, sub)
             );
             assert_eq!(path.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_path_ends_where_its_bytes_do() {
+        for (text, length) in
+            [("", 0), ("a.b eq", 3), ("emails[a pr]", 6), ("urn:a/b,c:d eq", 11), ("a/b", 1), ("é", 0)]
+        {
+            assert_eq!(leading(text), length, "{text:?}");
         }
     }
 

@@ -4,11 +4,21 @@
 //! builds just this floor.
 
 pub mod attr_path;
+pub mod discovery;
+pub mod equality;
 pub mod error;
 pub mod filter;
 pub mod fold;
+pub mod lexical;
+pub mod members;
+pub mod order;
 pub mod patch;
 pub mod policy;
+pub mod projection;
+pub mod resource;
 pub mod resource_type;
+pub mod rules;
 pub mod schema;
 pub mod urn;
+pub mod validate;
+pub mod values;

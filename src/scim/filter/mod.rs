@@ -1,1 +1,9 @@
 //! Filters (RFC 7644 §3.4.2.2): one tree for `filter=`, `/.search` and the brackets of a PATCH path.
+
+pub mod ast;
+pub mod bind;
+pub mod eval;
+mod literal;
+mod operand;
+pub mod parse;
+pub mod plan;

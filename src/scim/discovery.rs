@@ -1,0 +1,251 @@
+//! What the service says about itself (RFC 7644 §4, RFC 7643 §5–7, RFC 9865 §4), made from the
+//! same model that the rules read.
+
+use std::sync::LazyLock;
+
+use serde_json::{Map, Value, json};
+
+use super::resource_type::{Kind, Model, ResourceType};
+use super::schema::Schema;
+use super::urn;
+
+/// The most resources in one answer.
+pub const MAX_RESULTS: usize = 200;
+/// The most operations in one Bulk request.
+pub const BULK_MAX_OPERATIONS: usize = 1000;
+/// The most bytes in one Bulk request.
+pub const BULK_MAX_PAYLOAD: usize = 1_048_576;
+/// The seconds for which a cursor can be used.
+pub const CURSOR_TIMEOUT: u64 = 3600;
+
+/// What the server does beyond the operations that it always serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Features {
+    /// `POST /Bulk` (RFC 7644 §3.7).
+    pub bulk: bool,
+    /// Paging by cursor (RFC 9865).
+    pub cursor: bool,
+}
+
+/// The answer to `GET /ServiceProviderConfig` (RFC 7643 §5, RFC 9865 §4).
+pub fn service_provider_config(features: Features, base_url: &str) -> Value {
+    let mut pagination = json!({
+        "cursor": features.cursor,
+        "index": true,
+        "defaultPaginationMethod": "index",
+        "defaultPageSize": MAX_RESULTS,
+        "maxPageSize": MAX_RESULTS,
+    });
+    if features.cursor {
+        pagination["cursorTimeout"] = CURSOR_TIMEOUT.into();
+    }
+    // Limits are required sub-attributes: 0 where nothing is served.
+    let (operations, payload) = if features.bulk { (BULK_MAX_OPERATIONS, BULK_MAX_PAYLOAD) } else { (0, 0) };
+    json!({
+        "schemas": [urn::SERVICE_PROVIDER_CONFIG],
+        "patch": { "supported": true },
+        "bulk": { "supported": features.bulk, "maxOperations": operations, "maxPayloadSize": payload },
+        "filter": { "supported": true, "maxResults": MAX_RESULTS },
+        "changePassword": { "supported": false },
+        "sort": { "supported": true },
+        "etag": { "supported": true },
+        "pagination": pagination,
+        "authenticationSchemes": [{
+            "type": "oauthbearertoken",
+            "name": "OAuth Bearer Token",
+            "description": "A key of the tenant, sent as: Authorization: Bearer <key>",
+            "specUri": "https://www.rfc-editor.org/info/rfc6750",
+            "primary": true,
+        }],
+        "meta": {
+            "resourceType": "ServiceProviderConfig",
+            "location": format!("{}/ServiceProviderConfig", base_url.trim_end_matches('/')),
+        },
+    })
+}
+
+/// The answer to `GET /ResourceTypes` (RFC 7643 §6).
+pub fn resource_types(model: &Model, base_url: &str) -> Value {
+    list(
+        model.types().into_iter().map(|resource_type| resource_type_value(resource_type, base_url)).collect(),
+    )
+}
+
+/// The answer to `GET /ResourceTypes/{name}`.
+pub fn resource_type(model: &Model, name: &str, base_url: &str) -> Option<Value> {
+    let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name)?;
+    Some(resource_type_value(model.of(kind), base_url))
+}
+
+fn resource_type_value(resource_type: &ResourceType, base_url: &str) -> Value {
+    let name = resource_type.kind.name();
+    let extensions: Vec<Value> = resource_type
+        .extensions
+        .iter()
+        .map(|schema| json!({ "schema": schema.id, "required": false }))
+        .collect();
+    json!({
+        "schemas": [urn::RESOURCE_TYPE],
+        "id": name,
+        "name": name,
+        "description": resource_type.description,
+        "endpoint": resource_type.kind.endpoint(),
+        "schema": resource_type.schema.id,
+        "schemaExtensions": extensions,
+        "meta": {
+            "resourceType": "ResourceType",
+            "location": format!("{}/ResourceTypes/{name}", base_url.trim_end_matches('/')),
+        },
+    })
+}
+
+/// The answer to `GET /Schemas` (RFC 7643 §7).
+pub fn schemas(model: &Model, base_url: &str) -> Value {
+    list(every_schema(model).into_iter().map(|schema| schema_value(schema, base_url)).collect())
+}
+
+/// The answer to `GET /Schemas/{urn}`. URNs compare in any case.
+pub fn schema(model: &Model, urn: &str, base_url: &str) -> Option<Value> {
+    let schemas = every_schema(model);
+    let found = schemas.into_iter().find(|schema| schema.id.eq_ignore_ascii_case(urn))?;
+    Some(schema_value(found, base_url))
+}
+
+/// The schemas of resources, then those of the documents about the service itself.
+fn every_schema(model: &Model) -> Vec<&Schema> {
+    let mut schemas: Vec<&Schema> = Vec::new();
+    let types = model.types();
+    let core = types.iter().map(|resource_type| &resource_type.schema);
+    let extensions = types.iter().flat_map(|resource_type| &resource_type.extensions);
+    for schema in core.chain(extensions).chain(SERVICE.iter()) {
+        if !schemas.iter().any(|known| known.id.eq_ignore_ascii_case(&schema.id)) {
+            schemas.push(schema);
+        }
+    }
+    schemas
+}
+
+static SERVICE: LazyLock<[Schema; 3]> = LazyLock::new(|| {
+    [
+        include_str!("schemas/service_provider_config.json"),
+        include_str!("schemas/resource_type.json"),
+        include_str!("schemas/schema.json"),
+    ]
+    .map(|text| serde_json::from_str(text).expect("the built-in schemas are well formed: a test reads each"))
+});
+
+fn schema_value(schema: &Schema, base_url: &str) -> Value {
+    let mut value = Map::from_iter([("schemas".to_owned(), json!([urn::SCHEMA]))]);
+    if let Ok(Value::Object(own)) = serde_json::to_value(schema) {
+        value.extend(own);
+    }
+    let location = format!("{}/Schemas/{}", base_url.trim_end_matches('/'), schema.id);
+    value.insert("meta".to_owned(), json!({ "resourceType": "Schema", "location": location }));
+    Value::Object(value)
+}
+
+/// All of a collection in one answer: these endpoints do not page (RFC 7644 §4).
+fn list(resources: Vec<Value>) -> Value {
+    json!({
+        "schemas": [urn::LIST_RESPONSE],
+        "totalResults": resources.len(),
+        "startIndex": 1,
+        "itemsPerPage": resources.len(),
+        "Resources": resources,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scim::policy::{STANDARD, VEZA};
+    use crate::scim::schema::{Attribute, Type, find};
+
+    const BASE: &str = "https://x/scim/v2";
+
+    /// Every name in a value is defined, every value of the defined type, no required one missing.
+    fn conforms(value: &Map<String, Value>, attributes: &[Attribute], at: &str) {
+        for attribute in attributes.iter().filter(|attribute| attribute.required) {
+            assert!(value.contains_key(&attribute.name), "{at}: {} is missing", attribute.name);
+        }
+        for (key, value) in value {
+            if at.is_empty() && ["schemas", "meta", "id"].contains(&key.as_str()) {
+                continue;
+            }
+            if key == "subAttributes" && at.ends_with("subAttributes") {
+                continue; // The schema of schemas describes itself, two levels down.
+            }
+            let attribute = find(attributes, key).expect(key);
+            let values = value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]);
+            assert_eq!(attribute.multi_valued, value.is_array(), "{at}.{key}");
+            for value in values {
+                let right = match attribute.kind {
+                    Type::Boolean => value.is_boolean(),
+                    Type::Integer => value.is_u64(),
+                    Type::Complex => value.is_object(),
+                    _ => value.is_string(),
+                };
+                assert!(right, "{at}.{key} is {value}");
+                if let Value::Object(object) = value {
+                    conforms(&object, &attribute.sub_attributes, &format!("{at}.{key}"));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_document_conforms_to_its_own_schema() {
+        let model = Model::new(&VEZA, &[]).expect("a model");
+        let mut documents = vec![
+            service_provider_config(Features { bulk: true, cursor: true }, BASE),
+            service_provider_config(Features { bulk: false, cursor: false }, BASE),
+        ];
+        for answer in [resource_types(&model, BASE), schemas(&model, BASE)] {
+            documents.extend(answer["Resources"].as_array().cloned().expect("resources"));
+        }
+        for document in documents {
+            let urn = document["schemas"][0].as_str().expect("a URN");
+            let schema = every_schema(&model).into_iter().find(|schema| schema.id == urn).expect(urn);
+            conforms(document.as_object().expect("an object"), &schema.attributes, "");
+        }
+    }
+
+    #[test]
+    fn lists_and_single_documents() {
+        let model = Model::new(&STANDARD, &[]).expect("a model");
+        let all = schemas(&model, BASE);
+        let ids: Vec<&str> =
+            all["Resources"].as_array().expect("resources").iter().filter_map(|s| s["id"].as_str()).collect();
+        assert_eq!(
+            ids,
+            [
+                urn::USER,
+                urn::GROUP,
+                urn::ENTERPRISE_USER,
+                urn::ROLLCALL_USER,
+                urn::SERVICE_PROVIDER_CONFIG,
+                urn::RESOURCE_TYPE,
+                urn::SCHEMA
+            ]
+        );
+        assert_eq!(all["totalResults"], 7);
+        let user = schema(&model, &urn::USER.to_uppercase(), BASE).expect("the schema");
+        assert_eq!(user["meta"]["location"], format!("{BASE}/Schemas/{}", urn::USER));
+        assert!(schema(&model, "urn:x:y", BASE).is_none());
+        assert!(!user.to_string().contains("password"));
+        let group = resource_type(&model, "Group", "https://x/scim/v2/").expect("the type");
+        assert_eq!(group["meta"]["location"], "https://x/scim/v2/ResourceTypes/Group");
+        assert!(resource_type(&model, "Role", BASE).is_none());
+    }
+
+    #[test]
+    fn required_and_uniqueness_are_the_tenants() {
+        let required = |policy| {
+            let model = Model::new(policy, &[]).expect("a model");
+            let user = schema(&model, urn::USER, BASE).expect("the schema");
+            let attributes = user["attributes"].as_array().cloned().expect("attributes");
+            attributes.iter().filter(|a| a["required"] == true).count()
+        };
+        assert_eq!((required(&VEZA), required(&STANDARD)), (4, 1));
+    }
+}

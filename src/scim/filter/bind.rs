@@ -1,0 +1,412 @@
+//! A filter and the schemas (RFC 7644 §3.4.2.2): what its names are, and whether it compares what
+//! can be compared.
+
+use serde_json::{Map, Value};
+
+use super::ast::{CompareOp, Filter};
+use super::operand::Operand;
+use crate::scim::attr_path::AttrPath;
+use crate::scim::error::ScimError;
+use crate::scim::resource_type::{Resolved, ResourceType, Target};
+use crate::scim::schema::Attribute;
+use crate::scim::values::shown;
+
+/// A filter that is ready to be put to resources of one type.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bound {
+    pub(super) root: Node,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Node {
+    /// The same for every resource.
+    Known(bool),
+    Present(Place),
+    Compare(Place, CompareOp, Operand),
+    /// Some element of the attribute is as the node says.
+    Elements(Place, Box<Node>),
+    And(Vec<Node>),
+    Or(Vec<Node>),
+    Not(Box<Node>),
+}
+
+/// Where a value stands in a resource or, within brackets, in an element. Names are the schema's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The URN of the extension's object.
+    pub(super) extension: Option<String>,
+    pub(super) attribute: String,
+    pub(super) sub: Option<String>,
+}
+
+/// Reads a filter against the schemas of a resource type. What only `others` define is absent on
+/// every resource of this type: a search at the root asks all types at once (RFC 7644 §3.4.2.1).
+///
+/// With `coerce`, `"True"` and `"False"` in any case are booleans where the attribute is one:
+/// Microsoft Entra ID writes `roles[primary eq "True"]` in the path of a PATCH.
+///
+/// # Errors
+/// `invalidFilter` for a name that no schema defines, an operator that does not apply to the
+/// attribute's type, and an operand of another type.
+pub fn bind(
+    filter: &Filter,
+    resource_type: &ResourceType,
+    others: &[&ResourceType],
+    coerce: bool,
+) -> Result<Bound, ScimError> {
+    let binder = Binder { scope: Scope::Resource { resource_type, others }, coerce };
+    Ok(Bound { root: binder.node(filter)? })
+}
+
+/// Reads what stands in the brackets after a complex attribute. [`Bound::matches`] is then asked
+/// with an element of the attribute.
+///
+/// # Errors
+/// As [`bind`].
+pub fn bind_element(filter: &Filter, attribute: &Attribute, coerce: bool) -> Result<Bound, ScimError> {
+    let path = attribute.name.clone();
+    let binder = Binder { scope: Scope::Element { attribute, path }, coerce };
+    Ok(Bound { root: binder.node(filter)? })
+}
+
+struct Binder<'a> {
+    scope: Scope<'a>,
+    coerce: bool,
+}
+
+enum Scope<'a> {
+    Resource { resource_type: &'a ResourceType, others: &'a [&'a ResourceType] },
+    Element { attribute: &'a Attribute, path: String },
+}
+
+impl Binder<'_> {
+    fn node(&self, filter: &Filter) -> Result<Node, ScimError> {
+        match filter {
+            Filter::And(filters) => Ok(Node::all(self.nodes(filters)?)),
+            Filter::Or(filters) => Ok(Node::any(self.nodes(filters)?)),
+            Filter::Not(filter) => Ok(self.node(filter)?.negated()),
+            Filter::Present(path) => self.at(path, |resolved| Ok(self.present(resolved))),
+            Filter::Compare(path, op, value) => {
+                self.at(path, |resolved| self.comparison(self.attribute(resolved)?, *op, value))
+            }
+            Filter::ValuePath(path, filter) => {
+                self.at(path, |resolved| self.elements(self.attribute(resolved)?, filter))
+            }
+        }
+    }
+
+    fn nodes(&self, filters: &[Filter]) -> Result<Vec<Node>, ScimError> {
+        filters.iter().map(|filter| self.node(filter)).collect()
+    }
+
+    /// Resolves the path and makes the node of what it names.
+    fn at(
+        &self,
+        path: &AttrPath,
+        make: impl Fn(Resolved<'_>) -> Result<Node, ScimError>,
+    ) -> Result<Node, ScimError> {
+        match &self.scope {
+            Scope::Resource { resource_type, others } => {
+                if let Some(resolved) = resource_type.resolve(path) {
+                    return make(resolved);
+                }
+                if let Some(resolved) = others.iter().find_map(|other| other.resolve(path)) {
+                    return Ok(Node::Known(make(resolved)?.matches(&Map::new())));
+                }
+            }
+            Scope::Element { attribute, .. } => {
+                if let Some(target) = within(attribute, path) {
+                    return make(Resolved::Attribute(target));
+                }
+            }
+        }
+        let path = self.full(&shown(&path.to_string()));
+        Err(ScimError::invalid_filter(format!("No schema defines the attribute {path}.")))
+    }
+
+    fn present(&self, resolved: Resolved<'_>) -> Node {
+        match (resolved, &self.scope) {
+            (Resolved::Attribute(target), _) => Node::Present(Place::of(target)),
+            // Every resource has its core schema.
+            (Resolved::Schema(schema), Scope::Resource { resource_type, .. })
+                if schema.id == resource_type.schema.id =>
+            {
+                Node::Known(true)
+            }
+            (Resolved::Schema(schema), _) => {
+                Node::Present(Place { extension: None, attribute: schema.id.clone(), sub: None })
+            }
+        }
+    }
+
+    fn attribute<'r>(&self, resolved: Resolved<'r>) -> Result<Target<'r>, ScimError> {
+        match resolved {
+            Resolved::Attribute(target) => Ok(target),
+            Resolved::Schema(schema) => Err(ScimError::invalid_filter(format!(
+                "{} is a schema: name one of its attributes, or ask with pr whether there is any.",
+                schema.id
+            ))),
+        }
+    }
+
+    fn elements(&self, target: Target<'_>, filter: &Filter) -> Result<Node, ScimError> {
+        let attribute = target.leaf();
+        let path = self.full(&target.path());
+        if attribute.sub_attributes.is_empty() || target.sub.is_some() {
+            return Err(ScimError::invalid_filter(format!(
+                "Attribute {path} has no sub-attributes for brackets to ask about."
+            )));
+        }
+        let within = Binder { scope: Scope::Element { attribute, path }, coerce: self.coerce };
+        Ok(Node::Elements(Place::of(target), Box::new(within.node(filter)?)))
+    }
+
+    fn comparison(&self, target: Target<'_>, op: CompareOp, value: &Value) -> Result<Node, ScimError> {
+        let mut place = Place::of(target);
+        match (value, op) {
+            (Value::Null, CompareOp::Eq) => return Ok(Node::Present(place).negated()),
+            (Value::Null, CompareOp::Ne) => return Ok(Node::Present(place)),
+            _ => {}
+        }
+        let mut attribute = target.leaf();
+        // emails co "x" asks about the default sub-attribute, value (RFC 7643 §2.4).
+        if let (None, Some(default)) = (target.sub, attribute.sub_attribute("value")) {
+            attribute = default;
+            place.sub = Some(default.name.clone());
+        }
+        match Operand::read(attribute, op, value, self.coerce) {
+            Ok(operand) => Ok(Node::Compare(place, op, operand)),
+            Err(why) => {
+                let path = self.full(&place.to_string());
+                Err(ScimError::invalid_filter(format!("Attribute {path} {why}.")))
+            }
+        }
+    }
+
+    /// A path within brackets, as one sees it from the resource.
+    fn full(&self, path: &str) -> String {
+        match &self.scope {
+            Scope::Resource { .. } => path.to_owned(),
+            Scope::Element { path: holder, .. } => format!("{holder}.{path}"),
+        }
+    }
+}
+
+/// What a path within brackets names.
+fn within<'a>(attribute: &'a Attribute, path: &AttrPath) -> Option<Target<'a>> {
+    if path.urn.is_some() {
+        return None;
+    }
+    let inner = attribute.sub_attribute(&path.attribute)?;
+    let sub = match &path.sub {
+        None => None,
+        Some(name) => Some(inner.sub_attribute(name)?),
+    };
+    Some(Target { extension: None, attribute: inner, sub })
+}
+
+impl Place {
+    fn of(target: Target<'_>) -> Self {
+        Self {
+            extension: target.extension.map(ToOwned::to_owned),
+            attribute: target.attribute.name.clone(),
+            sub: target.sub.map(|sub| sub.name.clone()),
+        }
+    }
+}
+
+impl Node {
+    /// All of these, in the fewest words.
+    fn all(nodes: Vec<Self>) -> Self {
+        let mut all = Vec::with_capacity(nodes.len());
+        for node in nodes {
+            match node {
+                Self::Known(true) => {}
+                Self::Known(false) => return Self::Known(false),
+                Self::And(nodes) => all.extend(nodes),
+                node => all.push(node),
+            }
+        }
+        one_of(all, Self::And, true)
+    }
+
+    /// Any of these, in the fewest words.
+    fn any(nodes: Vec<Self>) -> Self {
+        let mut any = Vec::with_capacity(nodes.len());
+        for node in nodes {
+            match node {
+                Self::Known(false) => {}
+                Self::Known(true) => return Self::Known(true),
+                Self::Or(nodes) => any.extend(nodes),
+                node => any.push(node),
+            }
+        }
+        one_of(any, Self::Or, false)
+    }
+
+    fn negated(self) -> Self {
+        match self {
+            Self::Known(known) => Self::Known(!known),
+            Self::Not(node) => *node,
+            node => Self::Not(Box::new(node)),
+        }
+    }
+}
+
+fn one_of(mut nodes: Vec<Node>, join: fn(Vec<Node>) -> Node, none: bool) -> Node {
+    if nodes.len() > 1 {
+        return join(nodes);
+    }
+    nodes.pop().unwrap_or(Node::Known(none))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scim::error::ErrorKind;
+    use crate::scim::filter::parse::parse;
+    use crate::scim::policy::STANDARD;
+    use crate::scim::resource_type::{Kind, Model};
+
+    fn bound(text: &str, kind: Kind, root: bool, coerce: bool) -> Result<String, String> {
+        let more: Vec<(Kind, crate::scim::schema::Schema)> = serde_json::from_value::<Vec<_>>(
+            serde_json::json!([{ "id": "urn:x:2.0:User", "name": "X", "attributes": [
+                { "name": "level", "type": "integer", "multiValued": false },
+                { "name": "ratio", "type": "decimal", "multiValued": false },
+                { "name": "tags", "type": "string", "multiValued": true, "caseExact": true },
+            ]}]),
+        )
+        .expect("a schema")
+        .into_iter()
+        .map(|schema| (Kind::User, schema))
+        .collect();
+        let model = Model::new(&STANDARD, &more).expect("a model");
+        let types = model.types();
+        let others: Vec<&ResourceType> =
+            types.into_iter().filter(|other| root && other.kind != kind).collect();
+        let filter = parse(text).expect(text);
+        bind(&filter, model.of(kind), &others, coerce).map(|bound| bound.canonical()).map_err(|error| {
+            assert_eq!(error.kind, ErrorKind::InvalidFilter, "{text}");
+            error.detail
+        })
+    }
+
+    #[test]
+    fn names_and_operands_become_the_schemas() {
+        const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+        const CORE: &str = "URN:ietf:params:scim:schemas:core:2.0:user";
+        for (text, meaning) in [
+            (r#"USERNAME eq "A""#, r#"userName eq "a""#),
+            (&format!(r#"{CORE}:userName eq "A""#), r#"userName eq "a""#),
+            (r#"ID eq "A""#, r#"id eq "A""#),
+            (r#"emails co "X""#, r#"emails.value co "x""#),
+            ("emails pr", "emails pr"),
+            ("emails ne null", "emails pr"),
+            ("title eq null", "not (title pr)"),
+            ("name eq null", "not (name pr)"),
+            ("not (not (title pr))", "title pr"),
+            ("(title pr and active pr) and name pr", "title pr and active pr and name pr"),
+            ("(title pr or active pr) and name pr", "(title pr or active pr) and name pr"),
+            (
+                r#"EMAILS[TYPE eq "Work" and Primary eq true]"#,
+                r#"emails[type eq "work" and primary eq true]"#,
+            ),
+            (r#"name[familyname sw "X"]"#, r#"name[familyName sw "x"]"#),
+            (r#"meta.lastmodified gt "1970-01-01T02:00:00.5+02:00""#, r"meta.lastModified gt 500000000"),
+            (r#"meta.created sw "2024-01""#, r#"meta.created sw "2024-01""#),
+            (&format!(r#"{ENTERPRISE}:manager eq "M""#), &format!(r#"{ENTERPRISE}:manager.value eq "M""#)),
+            (&format!("{} pr", ENTERPRISE.to_lowercase()), &format!("{ENTERPRISE} pr")),
+            (&format!("{CORE} pr and title pr"), "title pr"),
+            ("urn:x:2.0:User:level ge 3", "urn:x:2.0:User:level ge 3"),
+            ("urn:x:2.0:User:level eq 2.5", "urn:x:2.0:User:level eq 2.5"),
+            ("urn:x:2.0:User:ratio lt -1e2", "urn:x:2.0:User:ratio lt -100.0"),
+            (r#"urn:x:2.0:User:tags eq "A""#, r#"urn:x:2.0:User:tags eq "A""#),
+            (r#"x509Certificates.value sw "A""#, r#"x509Certificates.value sw "A""#),
+        ] {
+            assert_eq!(bound(text, Kind::User, false, false).as_deref(), Ok(meaning), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_refused_by_name() {
+        const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+        let quoted = "must be compared with true or false, without quotation marks";
+        for (text, detail) in [
+            ("nick pr", "No schema defines the attribute nick."),
+            ("password pr", "No schema defines the attribute password."),
+            ("members pr", "No schema defines the attribute members."),
+            ("emails.nick pr", "No schema defines the attribute emails.nick."),
+            ("emails[nick pr]", "No schema defines the attribute emails.nick."),
+            ("emails[value.x pr]", "No schema defines the attribute emails.value.x."),
+            ("urn:y:User:a pr", "No schema defines the attribute urn:y:User:a."),
+            (r#"active eq "true""#, &format!("Attribute active {quoted}.")),
+            (r#"emails[primary eq "true"]"#, &format!("Attribute emails.primary {quoted}.")),
+            ("active gt true", "Attribute active is a boolean, to which gt does not apply."),
+            ("active co true", "Attribute active is a boolean, to which co does not apply."),
+            (
+                r#"x509Certificates gt "a""#,
+                "Attribute x509Certificates.value is binary, to which gt does not apply.",
+            ),
+            (
+                "urn:x:2.0:User:level sw 1",
+                "Attribute urn:x:2.0:User:level is a number, to which sw does not apply.",
+            ),
+            (
+                r#"urn:x:2.0:User:level eq "1""#,
+                "Attribute urn:x:2.0:User:level must be compared with a number.",
+            ),
+            ("title eq 1", "Attribute title must be compared with a string in quotation marks."),
+            ("profileUrl eq true", "Attribute profileUrl must be compared with a string in quotation marks."),
+            ("title gt null", "Attribute title is compared with null, which gt cannot do."),
+            (r#"name eq "x""#, "Attribute name is complex: compare one of its sub-attributes."),
+            (r#"addresses co "x""#, "Attribute addresses is complex: compare one of its sub-attributes."),
+            (
+                r#"meta.created gt "2024-01-01""#,
+                "Attribute meta.created must be compared with a date and time such as \"2011-05-13T04:42:34Z\".",
+            ),
+            ("title[a pr]", "Attribute title has no sub-attributes for brackets to ask about."),
+            ("emails.value[a pr]", "Attribute emails.value has no sub-attributes for brackets to ask about."),
+            (
+                &format!("{ENTERPRISE} eq null"),
+                &format!(
+                    "{ENTERPRISE} is a schema: name one of its attributes, or ask with pr whether there is any."
+                ),
+            ),
+        ] {
+            assert_eq!(bound(text, Kind::User, false, false), Err(detail.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_only_another_type_defines_is_absent() {
+        for (text, user, group) in [
+            (r#"userName eq "x""#, r#"userName eq "x""#, "false"),
+            (r#"userName ne "x""#, r#"userName ne "x""#, "true"),
+            ("members eq null", "true", "not (members pr)"),
+            (
+                r#"members[value eq "x"] or displayName pr"#,
+                "displayName pr",
+                r#"members[value eq "x"] or displayName pr"#,
+            ),
+            (r#"displayName pr and not (title pr)"#, "displayName pr and not (title pr)", "displayName pr"),
+            ("urn:ietf:params:scim:schemas:core:2.0:User pr", "true", "false"),
+        ] {
+            assert_eq!(bound(text, Kind::User, true, false).as_deref(), Ok(user), "{text}");
+            assert_eq!(bound(text, Kind::Group, true, false).as_deref(), Ok(group), "{text}");
+        }
+        assert!(bound("active eq 1", Kind::Group, true, false).is_err());
+        assert!(bound("nick pr", Kind::Group, true, false).is_err());
+    }
+
+    #[test]
+    fn booleans_in_quotation_marks_are_for_patch() {
+        for (text, expected) in [
+            (r#"roles[primary eq "True"]"#, Some("roles[primary eq true]")),
+            (r#"roles[primary ne "fALSE"]"#, Some("roles[primary ne false]")),
+            (r#"roles[primary eq "yes"]"#, None),
+            (r#"roles[type eq "True"]"#, Some(r#"roles[type eq "true"]"#)),
+        ] {
+            assert_eq!(bound(text, Kind::User, false, true).ok().as_deref(), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What an attribute is compared with, and how values of its type compare (RFC 7644 §3.4.2.2,
+//! Table 3).
+
+use std::cmp::Ordering;
+
+use serde_json::{Number, Value};
+use time::OffsetDateTime;
+
+use super::ast::CompareOp;
+use crate::scim::fold::fold;
+use crate::scim::order::{instant, numbers};
+use crate::scim::schema::{Attribute, Type};
+use crate::scim::values::boolean;
+
+/// What a value is compared with.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Operand {
+    /// As given, and folded unless the attribute is case-exact.
+    Text {
+        given: String,
+        folded: Option<String>,
+    },
+    Instant(OffsetDateTime),
+    Boolean(bool),
+    Number(Number),
+}
+
+impl Operand {
+    /// What the value is for an attribute of this type, or why it cannot be compared. With
+    /// `coerce`, a boolean may stand in quotation marks.
+    ///
+    /// Neither order nor parts of booleans can be asked for, no order of binary values and no parts
+    /// of numbers. Parts of dates are those of their texts.
+    pub(super) fn read(
+        attribute: &Attribute,
+        op: CompareOp,
+        value: &Value,
+        coerce: bool,
+    ) -> Result<Self, String> {
+        use CompareOp::{Co, Eq, Ew, Ge, Gt, Le, Lt, Ne, Sw};
+        let partial = matches!(op, Co | Sw | Ew);
+        let description = match attribute.kind {
+            Type::Complex => return Err("is complex: compare one of its sub-attributes".to_owned()),
+            Type::Boolean if !matches!(op, Eq | Ne) => "a boolean",
+            Type::Integer | Type::Decimal if partial => "a number",
+            Type::Binary if matches!(op, Gt | Ge | Lt | Le) => "binary",
+            _ if value.is_null() => return Err(format!("is compared with null, which {op} cannot do")),
+            _ => {
+                return Self::typed(attribute, partial, value, coerce)
+                    .map_err(|expected| format!("must be compared with {expected}"));
+            }
+        };
+        Err(format!("is {description}, to which {op} does not apply"))
+    }
+
+    fn typed(
+        attribute: &Attribute,
+        partial: bool,
+        value: &Value,
+        coerce: bool,
+    ) -> Result<Self, &'static str> {
+        match (attribute.kind, value) {
+            (Type::Boolean, Value::Bool(value)) => Ok(Self::Boolean(*value)),
+            (Type::Boolean, Value::String(text)) if coerce => {
+                boolean(text).map(Self::Boolean).ok_or("true or false")
+            }
+            (Type::Boolean, _) => Err("true or false, without quotation marks"),
+            (Type::Integer | Type::Decimal, Value::Number(number)) => Ok(Self::Number(number.clone())),
+            (Type::Integer | Type::Decimal, _) => Err("a number"),
+            (Type::DateTime, Value::String(text)) if !partial => {
+                instant(text).map(Self::Instant).ok_or("a date and time such as \"2011-05-13T04:42:34Z\"")
+            }
+            (_, Value::String(text)) => {
+                let folded = (!attribute.is_case_exact()).then(|| fold(text));
+                Ok(Self::Text { given: text.clone(), folded })
+            }
+            _ => Err("a string in quotation marks"),
+        }
+    }
+
+    /// Whether the value stands in this relation to the operand. A value of another type never
+    /// does.
+    pub(super) fn is(&self, op: CompareOp, value: &Value) -> bool {
+        match (self, value) {
+            (Self::Text { given, folded: None }, Value::String(text)) => exact(op, text, given),
+            (Self::Text { folded: Some(folded), .. }, Value::String(text)) => any_case(op, text, folded),
+            (Self::Instant(operand), Value::String(text)) => {
+                instant(text).is_some_and(|instant| ordered(op, instant.cmp(operand)))
+            }
+            (Self::Boolean(operand), Value::Bool(value)) => ordered(op, value.cmp(operand)),
+            (Self::Number(operand), Value::Number(value)) => ordered(op, numbers(value, operand)),
+            _ => false,
+        }
+    }
+}
+
+fn ordered(op: CompareOp, ordering: Ordering) -> bool {
+    match op {
+        CompareOp::Eq => ordering.is_eq(),
+        CompareOp::Ne => ordering.is_ne(),
+        CompareOp::Gt => ordering.is_gt(),
+        CompareOp::Ge => ordering.is_ge(),
+        CompareOp::Lt => ordering.is_lt(),
+        CompareOp::Le => ordering.is_le(),
+        CompareOp::Co | CompareOp::Sw | CompareOp::Ew => false,
+    }
+}
+
+fn exact(op: CompareOp, text: &str, operand: &str) -> bool {
+    match op {
+        CompareOp::Co => text.contains(operand),
+        CompareOp::Sw => text.starts_with(operand),
+        CompareOp::Ew => text.ends_with(operand),
+        op => ordered(op, text.cmp(operand)),
+    }
+}
+
+/// Texts beyond this many bytes are folded and then searched, which takes a copy but time in
+/// proportion to their length.
+const SHORT: usize = 256;
+
+/// Compares a text with an operand that is folded. Without a copy where the text is ASCII.
+fn any_case(op: CompareOp, text: &str, folded: &str) -> bool {
+    if !text.is_ascii() || (op == CompareOp::Co && text.len() > SHORT) {
+        return exact(op, &fold(text), folded);
+    }
+    let (text, folded) = (text.as_bytes(), folded.as_bytes());
+    let length = folded.len();
+    let same = |part: &[u8]| part.eq_ignore_ascii_case(folded);
+    match op {
+        CompareOp::Eq => same(text),
+        CompareOp::Ne => !same(text),
+        CompareOp::Co => length == 0 || text.windows(length).any(same),
+        CompareOp::Sw => text.get(..length).is_some_and(same),
+        CompareOp::Ew => text.len().checked_sub(length).and_then(|at| text.get(at..)).is_some_and(same),
+        op => ordered(op, text.iter().map(u8::to_ascii_lowercase).cmp(folded.iter().copied())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_without_a_copy_compares_as_its_folded_copy_does() {
+        let texts = ["", "a", "A", "ab", "aB", "BA", "b", "~", "_", "Z", "é", "É", "ß", "ss", "aß"];
+        let long = "xY".repeat(SHORT);
+        for text in texts.into_iter().chain([long.as_str()]) {
+            for operand in texts.into_iter().chain(["xyxy", "yxyy"]) {
+                for op in CompareOp::ALL {
+                    let folded = fold(operand);
+                    let expected = exact(op, &fold(text), &folded);
+                    assert_eq!(any_case(op, text, &folded), expected, "{text:?} {op} {operand:?}");
+                }
+            }
+        }
+    }
+}

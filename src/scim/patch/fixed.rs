@@ -1,0 +1,158 @@
+//! What a PATCH cannot change: read-only, immutable and required values (RFC 7644 §3.5.2).
+
+use serde_json::{Map, Value};
+
+use super::request::{PatchOp, Step};
+use crate::scim::equality::sorted;
+use crate::scim::error::ScimError;
+use crate::scim::policy::Policy;
+use crate::scim::resource_type::ResourceType;
+use crate::scim::schema::{Attribute, Mutability};
+
+/// What a step must leave: required values, and immutable ones as they are.
+pub(super) struct Constant<'a> {
+    attribute: &'a Attribute,
+    was_there: bool,
+    /// Whether the rules on the final state say better what is wrong with no value at all.
+    left_to_rules: bool,
+    /// The value, where it matters.
+    immutable: Option<Value>,
+    /// Of a single complex value: the required sub-attributes that it has, and the immutable ones
+    /// with their values.
+    subs: Vec<(&'a Attribute, Value)>,
+}
+
+impl<'a> Constant<'a> {
+    /// What is fixed of a value, for the step that is about to change it.
+    pub fn of(attribute: &'a Attribute, before: Option<&Value>, step: &Step, policy: &Policy) -> Self {
+        let is_immutable = |attribute: &Attribute| attribute.mutability == Mutability::Immutable;
+        let value_of = |sub: &'a Attribute| Some((sub, before?.get(&sub.name)?.clone()));
+        let subs = attribute.sub_attributes.iter().filter(|sub| sub.required || is_immutable(sub));
+        Self {
+            attribute,
+            was_there: before.is_some(),
+            // Who removes the primary email, the only one or not, offends a rule on values.
+            left_to_rules: policy.primary_email_required
+                && step.attribute() == Some("emails")
+                && (step.filter.is_some() || step.value.as_ref().is_some_and(|value| !value.is_null()))
+                && step.op == PatchOp::Remove,
+            immutable: before.filter(|_| is_immutable(attribute)).cloned(),
+            subs: if attribute.multi_valued { Vec::new() } else { subs.filter_map(value_of).collect() },
+        }
+    }
+
+    /// Refuses what the step made of it.
+    pub fn check(&self, after: Option<&Value>, step: &Step) -> Result<(), ScimError> {
+        let required = |what: String| {
+            Err(ScimError::mutability(format!("Attribute {what} is required and cannot be removed.")))
+        };
+        let immutable = || {
+            Err(ScimError::mutability(format!(
+                "Attribute {step} is immutable: it keeps the value it was given first."
+            )))
+        };
+        if self.was_there && after.is_none() && self.attribute.required && !self.left_to_rules {
+            return required(self.attribute.name.clone());
+        }
+        if let Some(before) = &self.immutable
+            && after.is_none_or(|after| sorted(after) != sorted(before))
+        {
+            return immutable();
+        }
+        let Some(after) = after else { return Ok(()) };
+        for (sub, before) in &self.subs {
+            match after.get(&sub.name) {
+                None if sub.required => return required(format!("{}.{}", self.attribute.name, sub.name)),
+                now if sub.mutability == Mutability::Immutable && now != Some(before) => return immutable(),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All attributes of an extension away.
+pub(super) fn remove_extension(
+    resource: &mut Map<String, Value>,
+    step: &Step,
+    resource_type: &ResourceType,
+) -> Result<(), ScimError> {
+    let Some(schema) = step.extension.as_deref().and_then(|urn| resource_type.schema_of(urn)) else {
+        return Ok(());
+    };
+    let Some(Value::Object(object)) = resource.get(&schema.id) else { return Ok(()) };
+    let fixed = schema.attributes.iter().find(|attribute| {
+        object.contains_key(&attribute.name)
+            && (attribute.required
+                || matches!(attribute.mutability, Mutability::ReadOnly | Mutability::Immutable))
+    });
+    if let Some(fixed) = fixed {
+        return Err(ScimError::mutability(format!(
+            "Attribute {}:{} cannot be removed.",
+            schema.id, fixed.name
+        )));
+    }
+    resource.shift_remove(&schema.id);
+    Ok(())
+}
+
+/// `schemas` follows from the attributes, so that a change of it is at most a repetition.
+pub(super) fn schemas(step: &Step, resource_type: &ResourceType, policy: &Policy) -> Result<(), ScimError> {
+    let listed = match &step.value {
+        Some(Value::Array(elements)) => elements.as_slice(),
+        None | Some(Value::Null) => &[],
+        Some(one) => std::slice::from_ref(one),
+    };
+    let Some(urns) = listed.iter().map(Value::as_str).collect::<Option<Vec<_>>>() else {
+        return Err(ScimError::invalid_syntax("schemas must be an array of strings."));
+    };
+    let core = &resource_type.schema.id;
+    let names_core = urns.iter().any(|urn| urn.eq_ignore_ascii_case(core));
+    if !policy.tolerant && urns.iter().any(|urn| resource_type.schema_of(urn).is_none()) {
+        return Err(ScimError::invalid_syntax("schemas holds a URN that no schema of this resource has."));
+    }
+    match step.op {
+        PatchOp::Replace if !names_core => {
+            Err(ScimError::invalid_syntax(format!("schemas must contain {core}.")))
+        }
+        PatchOp::Remove if names_core || urns.is_empty() => {
+            Err(ScimError::mutability(format!("{core} cannot be removed from schemas.")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A read-only value may be repeated, as Okta does with `id` before every change of a group.
+pub(super) fn read_only(resource: &Map<String, Value>, step: &Step) -> Result<(), ScimError> {
+    let values = match &step.extension {
+        Some(urn) => resource.get(urn).and_then(Value::as_object),
+        None => Some(resource),
+    };
+    let whole = values.and_then(|values| values.get(&step.attribute));
+    let current = match &step.sub {
+        Some(sub) => whole.and_then(|value| value.get(sub)),
+        None => whole,
+    };
+    let same = match (step.op, &step.value) {
+        (PatchOp::Remove, _) => current.is_none(),
+        (_, value) => {
+            says_nothing_new(current.unwrap_or(&Value::Null), value.as_ref().unwrap_or(&Value::Null))
+        }
+    };
+    if same { Ok(()) } else { Err(ScimError::mutability(format!("Attribute {step} is read-only."))) }
+}
+
+/// Whether a value is the current one, or a part of it.
+pub(super) fn says_nothing_new(current: &Value, value: &Value) -> bool {
+    match (current, value) {
+        (Value::Object(current), Value::Object(value)) => value.iter().all(|(name, value)| {
+            let own = current.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+            says_nothing_new(own.map_or(&Value::Null, |(_, own)| own), value)
+        }),
+        (Value::Array(current), Value::Array(value)) => {
+            current.len() == value.len()
+                && current.iter().zip(value).all(|(current, value)| says_nothing_new(current, value))
+        }
+        (current, value) => current == value,
+    }
+}

@@ -1,0 +1,238 @@
+//! What policies add to PATCH: names that follow one another, and what of a group may change.
+
+use serde_json::{Map, Value};
+
+use super::apply::apply;
+use super::request::Step;
+use crate::scim::error::ScimError;
+use crate::scim::fold::fold;
+use crate::scim::policy::Policy;
+use crate::scim::resource_type::{Kind, ResourceType};
+use crate::scim::rules::primary_email;
+use crate::scim::values::{NAME_LIMIT, is_primary};
+
+/// Where `userName` is the primary email and a PATCH changed only one of the two, the other
+/// follows: Microsoft Entra ID sends them as two operations, and not always both. Two changes that
+/// disagree are left to `rules::user_rules`.
+///
+/// # Errors
+/// `invalidValue` if what follows would not be an email address.
+pub fn follow(
+    before: &Map<String, Value>,
+    after: &mut Map<String, Value>,
+    policy: &Policy,
+) -> Result<(), ScimError> {
+    if !policy.user_name_is_primary_email {
+        return Ok(());
+    }
+    let (Some(old_name), Some(old_email)) = (user_name(before), email(before)) else { return Ok(()) };
+    let (Some(name), Some(email)) = (user_name(after), email(after)) else { return Ok(()) };
+    if fold(old_name) != fold(old_email) {
+        return Ok(());
+    }
+    let moved = (fold(old_name) != fold(name), fold(old_email) != fold(email));
+    let address = match moved {
+        (true, false) => name.to_owned(),
+        (false, true) => email.to_owned(),
+        _ => return Ok(()),
+    };
+    if !is_email(&address) {
+        return Err(ScimError::invalid_value(
+            "userName must match the email marked as primary, so it must be an email address.",
+        ));
+    }
+    if address.chars().count() > NAME_LIMIT {
+        return Err(ScimError::invalid_value(format!(
+            "Attribute userName must be at most {NAME_LIMIT} characters long."
+        )));
+    }
+    if moved.1 {
+        after.insert("userName".to_owned(), address.into());
+    } else if let Some(Value::Array(emails)) = after.get_mut("emails")
+        && let Some(Value::Object(primary)) = emails.iter_mut().find(|email| is_primary(email))
+    {
+        primary.insert("value".to_owned(), address.into());
+    }
+    Ok(())
+}
+
+fn user_name(user: &Map<String, Value>) -> Option<&str> {
+    user.get("userName")?.as_str()
+}
+
+fn email(user: &Map<String, Value>) -> Option<&str> {
+    primary_email(user)?.get("value")?.as_str()
+}
+
+fn is_email(text: &str) -> bool {
+    let parts = text.rsplit_once('@');
+    parts.is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty())
+        && !text.contains(char::is_whitespace)
+}
+
+/// Where a policy names the attributes of a group that may change, a step on any other is refused
+/// unless it changes nothing.
+///
+/// # Errors
+/// `mutability`, and whatever the step itself is refused for.
+pub fn group_attributes_allowed(
+    step: &Step,
+    current: &Map<String, Value>,
+    resource_type: &ResourceType,
+    policy: &Policy,
+) -> Result<(), ScimError> {
+    let Some(allowed) = policy.group_attributes.filter(|_| resource_type.kind == Kind::Group) else {
+        return Ok(());
+    };
+    if step.attribute().is_some_and(|attribute| allowed.contains(&attribute)) {
+        return Ok(());
+    }
+    let mut changed = current.clone();
+    apply(&mut changed, step, resource_type, policy)?;
+    if changed == *current {
+        return Ok(());
+    }
+    Err(ScimError::mutability(format!("Of a group only {} can be changed, not {step}.", allowed.join(", "))))
+}
+
+/// Where a policy names the attributes of a group that may change, a PUT stores no others.
+pub fn keep_group_attributes(
+    document: &mut Map<String, Value>,
+    resource_type: &ResourceType,
+    policy: &Policy,
+) {
+    if let Some(allowed) = policy.group_attributes.filter(|_| resource_type.kind == Kind::Group) {
+        document.retain(|key, _| allowed.contains(&key.as_str()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::scim::error::ErrorKind::{InvalidValue, Mutability};
+    use crate::scim::patch::request::parse;
+    use crate::scim::policy::{STANDARD, VEZA};
+    use crate::scim::resource_type::Model;
+    use crate::scim::rules::{required, user_rules};
+
+    fn map(value: &Value) -> Map<String, Value> {
+        value.as_object().cloned().expect("an object")
+    }
+
+    fn user(name: &str, emails: &[(&str, bool)]) -> Value {
+        let emails: Vec<_> =
+            emails.iter().map(|(v, primary)| json!({ "value": v, "primary": primary })).collect();
+        json!({ "userName": name, "emails": emails })
+    }
+
+    #[test]
+    fn the_one_that_did_not_change_follows() {
+        let old = user("a@x", &[("A@x", true), ("c@x", false)]);
+        for (before, after, expected) in [
+            (old.clone(), user("b@x", &[("A@x", true)]), Ok(user("b@x", &[("b@x", true)]))),
+            (old.clone(), user("a@x", &[("b@x", true)]), Ok(user("b@x", &[("b@x", true)]))),
+            (
+                old.clone(),
+                user("a@x", &[("A@x", false), ("c@x", true)]),
+                Ok(user("c@x", &[("A@x", false), ("c@x", true)])),
+            ),
+            (old.clone(), user("b@x", &[("c@x", true)]), Ok(user("b@x", &[("c@x", true)]))),
+            (old.clone(), user("A@X", &[("a@x", true)]), Ok(user("A@X", &[("a@x", true)]))),
+            (old.clone(), user("b@x", &[]), Ok(user("b@x", &[]))),
+            (old.clone(), user("bob", &[("A@x", true)]), Err(InvalidValue)),
+            (old.clone(), user("a@x", &[("bob", true)]), Err(InvalidValue)),
+            (old.clone(), user("b b@x", &[("a@x", true)]), Err(InvalidValue)),
+            // Two that never were the same go their own ways.
+            (user("a", &[("c@x", true)]), user("b", &[("c@x", true)]), Ok(user("b", &[("c@x", true)]))),
+        ] {
+            let mut found = map(&after);
+            let result = follow(&map(&before), &mut found, &VEZA).map(|()| Value::Object(found));
+            assert_eq!(result.map_err(|e| e.kind), expected, "{before} {after}");
+            let mut found = map(&after);
+            assert_eq!(follow(&map(&before), &mut found, &STANDARD), Ok(()));
+            assert_eq!(Value::Object(found), after);
+        }
+    }
+
+    #[test]
+    fn a_whole_patch_is_judged_by_its_final_state() {
+        let before = json!({
+            "userName": "a@x", "displayName": "A", "name": { "givenName": "A", "familyName": "X" },
+            "emails": [{ "value": "a@x", "type": "work", "primary": true }, { "value": "h@x", "type": "home" }],
+        });
+        let name = |value: &str| json!({ "op": "Replace", "path": "userName", "value": value });
+        let email = |value: &str| json!({ "op": "Replace", "path": "emails[type eq \"work\"].value", "value": value });
+        let remove = |path: &str| json!({ "op": "remove", "path": path });
+        for (operations, expected) in [
+            (json!([name("b@x")]), Ok("b@x b@x")),
+            (json!([email("b@x")]), Ok("b@x b@x")),
+            (json!([name("b@x"), email("B@X")]), Ok("b@x B@X")),
+            (json!([email("b@x"), name("b@x")]), Ok("b@x b@x")),
+            (json!([email("b@x"), name("c@x")]), Err(InvalidValue)),
+            (json!([name("bob")]), Err(InvalidValue)),
+            (
+                json!([{ "op": "replace", "value": { "emails[type eq \"home\"].primary": "True" } }]),
+                Ok("h@x h@x"),
+            ),
+            (
+                json!([{ "op": "replace", "path": "emails[type eq \"work\"].primary", "value": false }]),
+                Err(InvalidValue),
+            ),
+            (json!([remove("emails[type eq \"work\"]")]), Err(InvalidValue)),
+            (json!([remove("emails[value pr]")]), Err(InvalidValue)),
+            (json!([remove("emails")]), Err(Mutability)),
+            (json!([{ "op": "replace", "path": "displayName", "value": " " }]), Err(InvalidValue)),
+        ] {
+            let model = Model::new(&VEZA, &[]).expect("a model");
+            let users = model.of(Kind::User);
+            let mut after = map(&before);
+            let body = map(&json!({ "Operations": operations }));
+            let result = parse(&body, users, &VEZA)
+                .and_then(|steps| steps.iter().try_for_each(|step| apply(&mut after, step, users, &VEZA)))
+                .and_then(|()| follow(&map(&before), &mut after, &VEZA))
+                .and_then(|()| required(&after, users))
+                .and_then(|()| user_rules(&after, &VEZA));
+            let shown =
+                || format!("{} {}", user_name(&after).unwrap_or("-"), super::email(&after).unwrap_or("-"));
+            assert_eq!(
+                result.map(|()| shown()).map_err(|e| e.kind),
+                expected.map(str::to_owned),
+                "{operations}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_of_a_group_may_change() {
+        let current = map(&json!({ "id": "g", "displayName": "G", "meta": { "resourceType": "Group" } }));
+        for (path, value, expected) in [
+            ("displayName", json!("H"), Ok(())),
+            ("externalId", json!("e"), Ok(())),
+            ("members", json!([]), Ok(())),
+            ("id", json!("g"), Ok(())),
+            ("id", json!("h"), Err(Mutability)),
+            ("urn:x:t:color", json!("red"), Err(Mutability)),
+            ("urn:x:t:color", json!(null), Ok(())),
+        ] {
+            let schema = serde_json::from_value(json!({ "id": "urn:x:t", "name": "T", "attributes": [
+                { "name": "color", "type": "string", "multiValued": false } ] }))
+            .expect("a schema");
+            let model = Model::new(&VEZA, &[(Kind::Group, schema)]).expect("a model");
+            let groups = model.of(Kind::Group);
+            let body = map(&json!({ "Operations": [{ "op": "replace", "path": path, "value": value }] }));
+            let steps = parse(&body, groups, &VEZA).expect("steps");
+            let check = |policy| {
+                let mut steps = steps.iter();
+                steps.try_for_each(|step| group_attributes_allowed(step, &current, groups, policy))
+            };
+            assert_eq!(check(&VEZA).map_err(|e| e.kind), expected, "{path}");
+            assert_eq!(check(&STANDARD), Ok(()), "{path}");
+        }
+        let model = Model::new(&VEZA, &[]).expect("a model");
+        let mut document = map(&json!({ "displayName": "G", "urn:x:t": {} }));
+        keep_group_attributes(&mut document, model.of(Kind::Group), &VEZA);
+        assert_eq!(document, map(&json!({ "displayName": "G" })));
+    }
+}

@@ -1,0 +1,397 @@
+//! PATCH of a group's members, as a change that need not know them all (RFC 7644 §3.5.2).
+//!
+//! A group may have a hundred thousand members and a PATCH may add one: the steps say whose
+//! membership they touch, the caller reads just those, and replaying the steps over them gives
+//! the net change.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use super::member_filter::{by_id, ids, is_list_of_ids, is_same};
+use super::request::{PatchOp, Step};
+use super::select::{Selector, equal_terms};
+use crate::scim::error::ScimError;
+use crate::scim::filter::ast::Filter;
+use crate::scim::members::{MEMBERS, Member, parse};
+use crate::scim::policy::Policy;
+use crate::scim::resource_type::ResourceType;
+
+/// The members that the steps of one PATCH are about.
+#[derive(Debug)]
+pub struct MemberChange<'a> {
+    groups: &'a ResourceType,
+    policy: &'a Policy,
+    steps: Vec<MemberStep>,
+}
+
+#[derive(Debug)]
+enum MemberStep {
+    Add(Vec<Member>),
+    Remove(Vec<String>),
+    Replace(Vec<Member>),
+    Select(Box<ValuePath>),
+}
+
+/// A step on the members that a filter selects.
+#[derive(Debug)]
+struct ValuePath {
+    op: PatchOp,
+    filter: Filter,
+    /// The only ids that the filter can select, where it says so.
+    ids: Option<BTreeSet<String>>,
+    sub: Option<String>,
+    value: Option<Value>,
+}
+
+/// Whose membership must be known before the net change can be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Touched {
+    /// Everyone's.
+    All,
+    /// Theirs.
+    Ids(BTreeSet<String>),
+}
+
+/// The net change: the members become what they are, plus and minus these.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Net {
+    /// Not members yet, in the order of their ids.
+    pub add: Vec<Member>,
+    /// Members now, in the order of their ids.
+    pub remove: Vec<String>,
+}
+
+impl<'a> MemberChange<'a> {
+    /// Reads the steps on `members` among those of a PATCH; others are passed over.
+    ///
+    /// # Errors
+    /// `invalidValue` for members without an id, `mutability` for changes within a member.
+    pub fn read(steps: &[Step], groups: &'a ResourceType, policy: &'a Policy) -> Result<Self, ScimError> {
+        let own = steps.iter().filter(|step| step.attribute() == Some(MEMBERS));
+        let steps = own.map(|step| MemberStep::read(step, groups, policy)).collect::<Result<_, _>>()?;
+        Ok(Self { groups, policy, steps })
+    }
+
+    /// The members of a group that is replaced as a whole (RFC 7644 §3.5.1).
+    pub fn replace(members: Vec<Member>, groups: &'a ResourceType, policy: &'a Policy) -> Self {
+        Self { groups, policy, steps: vec![MemberStep::Replace(members)] }
+    }
+
+    /// Whether no step is about members.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Whose membership [`MemberChange::net`] must be given.
+    pub fn touched(&self) -> Touched {
+        let mut touched = BTreeSet::new();
+        for step in &self.steps {
+            match step {
+                MemberStep::Add(members) => touched.extend(members.iter().map(|member| member.id.clone())),
+                MemberStep::Remove(ids) => touched.extend(ids.iter().cloned()),
+                MemberStep::Select(path) => match &path.ids {
+                    Some(ids) => touched.extend(ids.iter().cloned()),
+                    None => return Touched::All,
+                },
+                MemberStep::Replace(_) => return Touched::All,
+            }
+        }
+        Touched::Ids(touched)
+    }
+
+    /// Replays the steps over the members that are touched, of whom `current` holds, by id, those
+    /// that are members now. A set knows no duplicates: adding a member again changes nothing,
+    /// another `display` included, nor does removing one who is not there.
+    ///
+    /// # Errors
+    /// `mutability` for changes within a member; `noTarget` for a `replace` of nobody under the
+    /// letter of the RFC.
+    pub fn net(&self, current: &BTreeMap<String, Member>) -> Result<Net, ScimError> {
+        let mut members = current.clone();
+        for step in &self.steps {
+            match step {
+                MemberStep::Add(more) => {
+                    for member in more {
+                        members.entry(member.id.clone()).or_insert_with(|| member.clone());
+                    }
+                }
+                MemberStep::Remove(ids) => {
+                    for id in ids {
+                        members.remove(id);
+                    }
+                }
+                MemberStep::Replace(all) => {
+                    let kept = |member: &Member| members.get(&member.id).unwrap_or(member).clone();
+                    members = all.iter().map(|member| (member.id.clone(), kept(member))).collect();
+                }
+                MemberStep::Select(path) => path.apply(&mut members, self.groups, self.policy)?,
+            }
+        }
+        let remove = current.keys().filter(|id| !members.contains_key(*id)).cloned().collect();
+        let add = members.into_values().filter(|member| !current.contains_key(&member.id)).collect();
+        Ok(Net { add, remove })
+    }
+}
+
+impl MemberStep {
+    fn read(step: &Step, groups: &ResourceType, policy: &Policy) -> Result<Self, ScimError> {
+        let value = step.value.as_ref().filter(|value| !value.is_null());
+        let members = |value: Option<&Value>| match value {
+            Some(value) => parse(value, groups, policy),
+            None => Ok(Vec::new()),
+        };
+        if let Some(filter) = &step.filter {
+            let filter = by_id(filter)?;
+            let ids = ids(&filter);
+            // `members[value eq "a" or value eq "b"]` selects by id alone: no member is looked at.
+            if step.op == PatchOp::Remove
+                && step.sub.is_none()
+                && let (Some(ids), true) = (&ids, is_list_of_ids(&filter))
+            {
+                return Ok(Self::Remove(ids.iter().cloned().collect()));
+            }
+            return Ok(Self::Select(Box::new(ValuePath {
+                op: step.op,
+                filter,
+                ids,
+                sub: step.sub.clone(),
+                value: value.cloned(),
+            })));
+        }
+        if step.sub.is_some() {
+            return Err(immutable());
+        }
+        Ok(match (step.op, value) {
+            (PatchOp::Add, value) => Self::Add(members(value)?),
+            (PatchOp::Replace, value) => Self::Replace(members(value)?),
+            // Microsoft Entra ID lists who is to go; without a list everyone is.
+            (PatchOp::Remove, Some(value)) => {
+                Self::Remove(members(Some(value))?.into_iter().map(|member| member.id).collect())
+            }
+            (PatchOp::Remove, None) => Self::Replace(Vec::new()),
+        })
+    }
+}
+
+impl ValuePath {
+    fn apply(
+        &self,
+        members: &mut BTreeMap<String, Member>,
+        groups: &ResourceType,
+        policy: &Policy,
+    ) -> Result<(), ScimError> {
+        let selector = Selector::new(&self.filter, None, MEMBERS, groups, policy)?;
+        let is_selected = |member: &Member| selector.matches(&Value::Object(member.element()));
+        let selected: Vec<String> = match &self.ids {
+            Some(ids) => ids.iter().filter(|id| members.get(*id).is_some_and(is_selected)).cloned().collect(),
+            None => members.values().filter(|m| is_selected(m)).map(|member| member.id.clone()).collect(),
+        };
+        let wanted = match (self.op, &self.sub, &self.value) {
+            (PatchOp::Remove, None, _) | (PatchOp::Replace, None, None) => {
+                for id in &selected {
+                    members.remove(id);
+                }
+                return Ok(());
+            }
+            (PatchOp::Remove, Some(sub), _) | (_, Some(sub), None) => {
+                let assigned = selected
+                    .iter()
+                    .filter_map(|id| members.get(id))
+                    .any(|member| sub == "$ref" || member.element().contains_key(sub));
+                return if assigned { Err(immutable()) } else { Ok(()) };
+            }
+            (_, None, None) => return Ok(()),
+            (_, None, Some(value)) => value.clone(),
+            (_, Some(sub), Some(value)) => Value::Object(Map::from_iter([(sub.clone(), value.clone())])),
+        };
+        if selected.is_empty() {
+            return self.create(&wanted, members, groups, policy);
+        }
+        let same = |id: &String| members.get(id).is_some_and(|member| is_same(member, &wanted));
+        if selected.iter().all(same) { Ok(()) } else { Err(immutable()) }
+    }
+
+    /// The member that the filter describes, where it selected nobody (RFC 7644 §3.5.2.3).
+    fn create(
+        &self,
+        wanted: &Value,
+        members: &mut BTreeMap<String, Member>,
+        groups: &ResourceType,
+        policy: &Policy,
+    ) -> Result<(), ScimError> {
+        let terms = equal_terms(&self.filter);
+        let (Some(mut element), true) = (terms, self.op == PatchOp::Add || policy.replace_creates) else {
+            return Err(ScimError::no_target("The filter on members selects nobody."));
+        };
+        match wanted {
+            Value::Object(wanted) => {
+                for (name, value) in wanted {
+                    element.retain(|key, _| !key.eq_ignore_ascii_case(name));
+                    element.insert(name.clone(), value.clone());
+                }
+            }
+            id => {
+                element.insert("value".to_owned(), id.clone());
+            }
+        }
+        for member in parse(&Value::Array(vec![Value::Object(element)]), groups, policy)? {
+            if self.ids.as_ref().is_some_and(|ids| !ids.contains(&member.id)) {
+                return Err(ScimError::invalid_value("The value names another member than its path does."));
+            }
+            members.entry(member.id.clone()).or_insert(member);
+        }
+        Ok(())
+    }
+}
+
+fn immutable() -> ScimError {
+    ScimError::mutability("A member cannot be changed: remove it and add it again.")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::scim::error::ErrorKind::{self, InvalidFilter, InvalidValue, Mutability, NoTarget};
+    use crate::scim::patch::request;
+    use crate::scim::policy::{STANDARD, STRICT};
+    use crate::scim::resource_type::{Kind, Model};
+
+    type Outcome = Result<(Touched, Vec<String>, Vec<String>), ErrorKind>;
+
+    /// The group has the members a (a user shown as A) and g (a group).
+    fn net(policy: &'static Policy, operations: &Value) -> Outcome {
+        let model = Model::new(policy, &[]).expect("a model");
+        let groups = model.of(Kind::Group);
+        let body =
+            json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations });
+        let run = || {
+            let steps = request::parse(body.as_object().expect("an object"), groups, policy)?;
+            let change = MemberChange::read(&steps, groups, policy)?;
+            let touched = change.touched();
+            let mut current = BTreeMap::from([
+                (
+                    "a".to_owned(),
+                    Member { id: "a".to_owned(), kind: Some(Kind::User), display: Some("A".to_owned()) },
+                ),
+                ("g".to_owned(), Member { id: "g".to_owned(), kind: Some(Kind::Group), display: None }),
+            ]);
+            if let Touched::Ids(ids) = &touched {
+                current.retain(|id, _| ids.contains(id));
+            }
+            let net = change.net(&current)?;
+            Ok((touched, net.add.into_iter().map(|member| member.id).collect(), net.remove))
+        };
+        run().map_err(|error: ScimError| error.kind)
+    }
+
+    #[test]
+    fn sequences_of_steps() {
+        let some = |touched: &[&str], add: &[&str], remove: &[&str]| -> Outcome {
+            let own = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+            Ok((Touched::Ids(own(touched).into_iter().collect()), own(add), own(remove)))
+        };
+        let all = |add: &[&str], remove: &[&str]| -> Outcome {
+            some(&[], add, remove).map(|(_, add, remove)| (Touched::All, add, remove))
+        };
+        let ids = |ids: &[&str]| ids.iter().map(|id| json!({ "value": id })).collect::<Value>();
+        for (operations, expected) in [
+            (
+                json!([{ "op": "add", "path": "members", "value": ids(&["b", "c", "b"]) }]),
+                some(&["b", "c"], &["b", "c"], &[]),
+            ),
+            (json!([{ "op": "add", "path": "members", "value": ids(&["a"]) }]), some(&["a"], &[], &[])),
+            (json!([{ "op": "add", "value": { "members": ids(&["b"]) } }]), some(&["b"], &["b"], &[])),
+            (
+                json!([{ "op": "add", "path": "members", "value": [{ "value": "a", "display": "Z" }] }]),
+                some(&["a"], &[], &[]),
+            ),
+            (json!([{ "op": "remove", "path": "members[value eq \"a\"]" }]), some(&["a"], &[], &["a"])),
+            (json!([{ "op": "remove", "path": "members[value eq \"x\"]" }]), some(&["x"], &[], &[])),
+            (
+                json!([{ "op": "remove", "path": "members[value eq \"a\" or value eq \"x\"]" }]),
+                some(&["a", "x"], &[], &["a"]),
+            ),
+            (
+                json!([{ "op": "remove", "path": "members[value eq \"a\" and type eq \"Group\"]" }]),
+                some(&["a"], &[], &[]),
+            ),
+            (
+                json!([{ "op": "remove", "path": "members[$ref eq \"https://x/Users/a\"]" }]),
+                some(&["a"], &[], &["a"]),
+            ),
+            (json!([{ "op": "remove", "path": "members[$ref co \"a\"]" }]), Err(InvalidFilter)),
+            (json!([{ "op": "remove", "path": "members[type eq \"Group\"]" }]), all(&[], &["g"])),
+            (json!([{ "op": "remove", "path": "members[display eq \"A\"]" }]), all(&[], &["a"])),
+            (
+                json!([{ "op": "Remove", "path": "members", "value": ids(&["a", "x"]) }]),
+                some(&["a", "x"], &[], &["a"]),
+            ),
+            (json!([{ "op": "Remove", "path": "members", "value": [] }]), some(&[], &[], &[])),
+            (json!([{ "op": "Remove", "path": "members" }]), all(&[], &["a", "g"])),
+            (json!([{ "op": "replace", "path": "members", "value": [] }]), all(&[], &["a", "g"])),
+            (json!([{ "op": "replace", "value": { "members": [] } }]), all(&[], &["a", "g"])),
+            (json!([{ "op": "replace", "path": "members", "value": ids(&["a", "b"]) }]), all(&["b"], &["g"])),
+            (
+                json!([
+                    { "op": "add", "path": "members", "value": ids(&["b"]) },
+                    { "op": "remove", "path": "members[value eq \"b\"]" },
+                    { "op": "remove", "path": "members[value eq \"a\"]" },
+                    { "op": "add", "path": "members", "value": ids(&["a", "c"]) },
+                ]),
+                some(&["a", "b", "c"], &["c"], &[]),
+            ),
+            (
+                json!([
+                    { "op": "remove", "path": "members" },
+                    { "op": "add", "path": "members", "value": ids(&["g", "n"]) },
+                ]),
+                all(&["n"], &["a"]),
+            ),
+            (
+                json!([{ "op": "replace", "path": "members[value eq \"a\"].display", "value": "A" }]),
+                some(&["a"], &[], &[]),
+            ),
+            (
+                json!([{ "op": "replace", "path": "members[value eq \"a\"].display", "value": "B" }]),
+                Err(Mutability),
+            ),
+            (json!([{ "op": "remove", "path": "members[value eq \"a\"].display" }]), Err(Mutability)),
+            (json!([{ "op": "remove", "path": "members[value eq \"g\"].display" }]), some(&["g"], &[], &[])),
+            (
+                json!([{ "op": "add", "path": "members[value eq \"b\"]", "value": { "display": "B" } }]),
+                some(&["b"], &["b"], &[]),
+            ),
+            (json!([{ "op": "replace", "path": "members.display", "value": "B" }]), Err(Mutability)),
+            (
+                json!([{ "op": "add", "path": "members[value eq \"b\"]", "value": { "value": "c" } }]),
+                Err(InvalidValue),
+            ),
+            (
+                json!([{ "op": "add", "path": "members[display co \"b\"]", "value": { "value": "c" } }]),
+                Err(NoTarget),
+            ),
+            (json!([{ "op": "add", "path": "members", "value": [{ "display": "B" }] }]), Err(InvalidValue)),
+            (json!([{ "op": "replace", "path": "displayName", "value": "H" }]), some(&[], &[], &[])),
+        ] {
+            for policy in [&STANDARD, &STRICT] {
+                assert_eq!(net(policy, &operations), expected, "{} {operations}", policy.name);
+            }
+        }
+        for (value, ids) in [
+            (json!("b"), vec!["b"]),
+            (json!(["b", "c"]), vec!["b", "c"]),
+            (json!({ "value": "b" }), vec!["b"]),
+        ] {
+            let operations = json!([{ "op": "add", "path": "members", "value": value }]);
+            assert_eq!(net(&STANDARD, &operations), some(&ids, &ids, &[]), "{operations}");
+            assert_eq!(net(&STRICT, &operations), Err(InvalidValue), "{operations}");
+        }
+        let operations =
+            json!([{ "op": "replace", "path": "members[value eq \"b\"].display", "value": "B" }]);
+        assert_eq!(net(&STANDARD, &operations), some(&["b"], &["b"], &[]));
+        assert_eq!(net(&STRICT, &operations), Err(NoTarget));
+    }
+}

@@ -1,0 +1,460 @@
+//! The body of a PATCH, read as steps (RFC 7644 §3.5.2).
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use super::path::PatchPath;
+use super::select::Selector;
+use crate::scim::error::ScimError;
+use crate::scim::filter::ast::Filter;
+use crate::scim::policy::Policy;
+use crate::scim::resource_type::{Kind, Resolved, ResourceType};
+use crate::scim::schema::{Attribute, Schema};
+use crate::scim::urn;
+use crate::scim::validate::{is_password, schemas_in, unknown_attribute, urns};
+use crate::scim::values::{shown, twice};
+
+/// The most operations in one request.
+pub const OPERATIONS_LIMIT: usize = 10_000;
+
+/// What a step does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PatchOp {
+    /// RFC 7644 §3.5.2.1.
+    Add,
+    /// RFC 7644 §3.5.2.2.
+    Remove,
+    /// RFC 7644 §3.5.2.3.
+    Replace,
+}
+
+/// One change of one attribute. An operation without a path is one step for each of its keys.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// What to do.
+    pub op: PatchOp,
+    /// The URN of the extension that defines the attribute; `None` for core and common ones.
+    pub extension: Option<String>,
+    /// The attribute in its schema's spelling. Empty for an extension as a whole, which can only
+    /// be removed: other operations on it are steps on its attributes.
+    pub attribute: String,
+    /// Selects elements of the attribute.
+    pub filter: Option<Filter>,
+    /// The sub-attribute in its schema's spelling.
+    pub sub: Option<String>,
+    /// The value, as sent. `Value::Null` unassigns.
+    pub value: Option<Value>,
+}
+
+impl Step {
+    /// The core or common attribute that the step changes; `None` in an extension.
+    pub fn attribute(&self) -> Option<&str> {
+        self.extension.is_none().then_some(self.attribute.as_str())
+    }
+}
+
+/// The path of the step, for sentences.
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(urn) = &self.extension {
+            f.write_str(urn)?;
+            if !self.attribute.is_empty() {
+                f.write_str(":")?;
+            }
+        }
+        f.write_str(&self.attribute)?;
+        if let Some(filter) = &self.filter {
+            write!(f, "[{filter}]")?;
+        }
+        match &self.sub {
+            Some(sub) => write!(f, ".{sub}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Reads the body of a PATCH. Names and `op` come in any case; every step names something that the
+/// schemas define.
+///
+/// # Errors
+/// `invalidSyntax` for the message, `invalidPath` for paths, `noTarget` for a `remove` without a
+/// path, `invalidValue` for a value that is missing, `mutability` for passwords.
+pub fn parse(
+    body: &Map<String, Value>,
+    resource_type: &ResourceType,
+    policy: &Policy,
+) -> Result<Vec<Step>, ScimError> {
+    urns(schemas_in(body)?, urn::PATCH_OP, policy)?;
+    let operations = match member(body, "Operations")? {
+        Some(Value::Array(operations)) if !operations.is_empty() => operations,
+        _ => return Err(ScimError::invalid_syntax("Operations must be an array of at least one operation.")),
+    };
+    if operations.len() > OPERATIONS_LIMIT {
+        return Err(ScimError::invalid_syntax(format!(
+            "Operations holds {} operations; send {OPERATIONS_LIMIT} at most.",
+            operations.len()
+        )));
+    }
+    let mut request = Request { resource_type, policy, steps: Vec::with_capacity(operations.len()) };
+    for operation in operations {
+        match operation {
+            Value::Object(operation) => request.operation(operation)?,
+            _ => return Err(ScimError::invalid_syntax("Every element of Operations must be an object.")),
+        }
+    }
+    Ok(request.steps)
+}
+
+struct Request<'a> {
+    resource_type: &'a ResourceType,
+    policy: &'a Policy,
+    steps: Vec<Step>,
+}
+
+impl<'a> Request<'a> {
+    fn operation(&mut self, operation: &Map<String, Value>) -> Result<(), ScimError> {
+        let op = op(member(operation, "op")?)?;
+        let value = member(operation, "value")?;
+        if op != PatchOp::Remove && value.is_none() {
+            return Err(ScimError::invalid_value("An operation that adds or replaces needs a value."));
+        }
+        match member(operation, "path")? {
+            Some(Value::String(path)) if !(path.trim().is_empty() && self.policy.tolerant) => {
+                self.at_path(op, path.trim(), value)
+            }
+            None | Some(Value::Null | Value::String(_)) => self.without_path(op, value),
+            Some(_) => Err(ScimError::invalid_path("path must be a string.")),
+        }
+    }
+
+    fn at_path(&mut self, op: PatchOp, path: &str, value: Option<&Value>) -> Result<(), ScimError> {
+        refuse_password(path, self.resource_type)?;
+        let parsed = PatchPath::parse(path)
+            .map_err(|error| ScimError::invalid_path(format!("path {}: {error}.", shown(path))))?;
+        match self.place(&parsed)? {
+            Some(Place::Schema(schema)) => self.schema(op, schema, value),
+            Some(Place::Attribute(step)) => {
+                self.steps.push(Step { op, value: value.cloned(), ..*step });
+                Ok(())
+            }
+            None => Err(ScimError::invalid_path(format!(
+                "No schema defines what the path {} names.",
+                shown(path)
+            ))),
+        }
+    }
+
+    /// Every key of the value is a path of its own: `name.givenName`, an extension's URN with or
+    /// without an attribute, `emails[type eq "work"].value` (Microsoft Entra ID sends them all).
+    fn without_path(&mut self, op: PatchOp, value: Option<&Value>) -> Result<(), ScimError> {
+        if op == PatchOp::Remove {
+            return Err(ScimError::no_target("An operation that removes needs a path."));
+        }
+        let Some(Value::Object(values)) = value else {
+            return Err(ScimError::invalid_value("Without a path, value must be an object of attributes."));
+        };
+        for (key, value) in values {
+            self.key(op, key, value)?;
+        }
+        Ok(())
+    }
+
+    fn key(&mut self, op: PatchOp, key: &str, value: &Value) -> Result<(), ScimError> {
+        refuse_password(key, self.resource_type)?;
+        let place = match PatchPath::parse(key) {
+            Ok(path) => self.place(&path)?,
+            Err(error) if key.contains('[') => {
+                return Err(ScimError::invalid_path(format!("path {}: {error}.", shown(key))));
+            }
+            Err(_) => None,
+        };
+        match place {
+            Some(Place::Schema(schema)) => self.schema(op, schema, Some(value)),
+            Some(Place::Attribute(step)) => {
+                self.steps.push(Step { op, value: Some(value.clone()), ..*step });
+                Ok(())
+            }
+            None if self.policy.tolerant => Ok(()),
+            None => Err(unknown_attribute(key)),
+        }
+    }
+
+    /// A whole schema: its attributes one by one, or all of an extension away.
+    fn schema(&mut self, op: PatchOp, schema: &Schema, value: Option<&Value>) -> Result<(), ScimError> {
+        let core = schema.id == self.resource_type.schema.id;
+        match (op, value) {
+            (PatchOp::Remove, _) | (PatchOp::Replace, Some(Value::Null)) if core => {
+                Err(ScimError::mutability("The core schema cannot be removed from a resource."))
+            }
+            (PatchOp::Remove, _) | (PatchOp::Replace, Some(Value::Null)) => {
+                self.steps.push(Step {
+                    op: PatchOp::Remove,
+                    extension: Some(schema.id.clone()),
+                    attribute: String::new(),
+                    filter: None,
+                    sub: None,
+                    value: None,
+                });
+                Ok(())
+            }
+            (_, Some(Value::Object(values))) => {
+                for (key, value) in values {
+                    self.key(op, &format!("{}:{key}", schema.id), value)?;
+                }
+                Ok(())
+            }
+            (_, None | Some(Value::Null)) => Ok(()),
+            _ => Err(ScimError::invalid_value(format!("{} must be an object.", schema.id))),
+        }
+    }
+
+    /// What a path names, as a step without operation and value.
+    fn place(&self, path: &PatchPath) -> Result<Option<Place<'a>>, ScimError> {
+        let (extension, attribute, sub) = match self.resource_type.resolve(&path.attribute) {
+            None => return Ok(None),
+            Some(Resolved::Schema(schema)) => {
+                let plain = path.filter.is_none() && path.sub.is_none();
+                return Ok(plain.then_some(Place::Schema(schema)));
+            }
+            Some(Resolved::Attribute(target)) => (target.extension, target.attribute, target.sub),
+        };
+        let sub = match (&path.sub, sub) {
+            (Some(name), None) => match attribute.sub_attribute(name) {
+                Some(sub) => Some(sub),
+                None => return Ok(None),
+            },
+            (Some(_), Some(_)) => return Ok(None),
+            (None, sub) => sub,
+        };
+        if let Some(filter) = &path.filter {
+            check_filter(filter, attribute)?;
+            Selector::new(filter, extension, &attribute.name, self.resource_type, self.policy)?;
+        }
+        Ok(Some(Place::Attribute(Box::new(Step {
+            op: PatchOp::Add,
+            extension: extension.map(ToOwned::to_owned),
+            attribute: attribute.name.clone(),
+            filter: path.filter.clone(),
+            sub: sub.map(|sub| sub.name.clone()),
+            value: None,
+        }))))
+    }
+}
+
+enum Place<'a> {
+    Schema(&'a Schema),
+    Attribute(Box<Step>),
+}
+
+/// Brackets select elements of a multi-valued complex attribute, by its sub-attributes.
+fn check_filter(filter: &Filter, attribute: &Attribute) -> Result<(), ScimError> {
+    if !attribute.multi_valued || attribute.sub_attributes.is_empty() {
+        return Err(ScimError::invalid_path(format!(
+            "{} has no elements that a filter could select.",
+            attribute.name
+        )));
+    }
+    match filter {
+        Filter::And(filters) | Filter::Or(filters) => {
+            filters.iter().try_for_each(|filter| check_filter(filter, attribute))
+        }
+        Filter::Not(filter) => check_filter(filter, attribute),
+        Filter::Present(path) | Filter::Compare(path, ..) | Filter::ValuePath(path, _) => {
+            let known = path.urn.is_none()
+                && path.sub.is_none()
+                && attribute.sub_attribute(&path.attribute).is_some();
+            if known {
+                return Ok(());
+            }
+            Err(ScimError::invalid_path(format!(
+                "{} has no sub-attribute {}.",
+                attribute.name,
+                shown(&path.to_string())
+            )))
+        }
+    }
+}
+
+fn op(value: Option<&Value>) -> Result<PatchOp, ScimError> {
+    let text = value.and_then(Value::as_str).unwrap_or("");
+    [("add", PatchOp::Add), ("remove", PatchOp::Remove), ("replace", PatchOp::Replace)]
+        .into_iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(text))
+        .map(|(_, op)| op)
+        .ok_or_else(|| ScimError::invalid_syntax("op must be add, remove or replace."))
+}
+
+/// A password is neither kept nor changed here, whoever sends it. Its value is never repeated.
+fn refuse_password(path: &str, resource_type: &ResourceType) -> Result<(), ScimError> {
+    let name = path.split('[').next().unwrap_or(path);
+    if resource_type.kind == Kind::User && is_password(name, resource_type) {
+        return Err(ScimError::mutability(
+            "Passwords are not accepted: accounts sign in through their provider.",
+        ));
+    }
+    Ok(())
+}
+
+/// The member of a message by its name in any case.
+fn member<'v>(object: &'v Map<String, Value>, name: &str) -> Result<Option<&'v Value>, ScimError> {
+    let mut found = object.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
+    let first = found.next().map(|(_, value)| value);
+    if found.next().is_some() { Err(twice(name)) } else { Ok(first) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::scim::error::ErrorKind::{
+        self, InvalidPath, InvalidSyntax, InvalidValue, Mutability, NoTarget,
+    };
+    use crate::scim::policy::{STANDARD, STRICT};
+    use crate::scim::resource_type::Model;
+    use crate::scim::urn::{ENTERPRISE_USER, PATCH_OP, USER};
+
+    fn read(policy: &'static Policy, body: &Value) -> Result<Vec<String>, ErrorKind> {
+        let model = Model::new(policy, &[]).expect("a model");
+        let body = body.as_object().expect("an object");
+        let steps = parse(body, model.of(Kind::User), policy).map_err(|error| error.kind)?;
+        Ok(steps.iter().map(|step| format!("{:?} {step}", step.op)).collect())
+    }
+
+    #[test]
+    fn operations_become_steps() {
+        let manager = format!("{ENTERPRISE_USER}:manager");
+        for (operation, tolerant, strict) in [
+            (
+                json!({ "op": "Replace", "path": "USERNAME", "value": "a" }),
+                Ok(vec!["Replace userName"]),
+                true,
+            ),
+            (
+                json!({ "OP": "ADD", "Path": "name.GIVENNAME", "VALUE": "a" }),
+                Ok(vec!["Add name.givenName"]),
+                true,
+            ),
+            (json!({ "op": "remove", "path": "title" }), Ok(vec!["Remove title"]), true),
+            (
+                json!({ "op": "remove", "path": format!("{USER}:emails.value") }),
+                Ok(vec!["Remove emails.value"]),
+                true,
+            ),
+            (
+                json!({ "op": "remove", "path": "emails[type eq \"work\"].VALUE" }),
+                Ok(vec!["Remove emails[type eq \"work\"].value"]),
+                true,
+            ),
+            (
+                json!({ "op": "remove", "path": manager }),
+                Ok(vec!["Remove urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager"]),
+                true,
+            ),
+            (
+                json!({ "op": "remove", "path": ENTERPRISE_USER }),
+                Ok(vec!["Remove urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"]),
+                true,
+            ),
+            (
+                json!({ "op": "add", "path": ENTERPRISE_USER, "value": { "department": "d" } }),
+                Ok(vec!["Add urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department"]),
+                true,
+            ),
+            (
+                json!({ "op": "replace", "value": {
+                    "name.givenName": "J",
+                    "emails[type eq \"work\"].value": "a@x",
+                    ENTERPRISE_USER: { "department": "d" },
+                    format!("{ENTERPRISE_USER}:employeeNumber"): "1",
+                } }),
+                Ok(vec![
+                    "Replace name.givenName",
+                    "Replace emails[type eq \"work\"].value",
+                    "Replace urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department",
+                    "Replace urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:employeeNumber",
+                ]),
+                true,
+            ),
+            (
+                json!({ "op": "replace", "value": { USER: { "title": "t" } } }),
+                Ok(vec!["Replace title"]),
+                true,
+            ),
+            (
+                json!({ "op": "replace", "value": { "shoe": 1, "a b": 2, "title": 3 } }),
+                Ok(vec!["Replace title"]),
+                false,
+            ),
+            (
+                json!({ "op": "replace", "path": "", "value": { "title": 3 } }),
+                Ok(vec!["Replace title"]),
+                false,
+            ),
+            (json!({ "op": "add", "path": null, "value": {} }), Ok(vec![]), true),
+        ] {
+            let body = json!({ "schemas": [PATCH_OP], "Operations": [operation] });
+            let expected = tolerant.map(|steps| steps.into_iter().map(str::to_owned).collect::<Vec<_>>());
+            assert_eq!(read(&STANDARD, &body), expected, "{operation}");
+            assert_eq!(read(&STRICT, &body).is_ok(), strict, "strict: {operation}");
+        }
+    }
+
+    #[test]
+    fn refusals() {
+        for (operation, expected) in [
+            (json!({ "op": "upsert", "path": "title", "value": 1 }), InvalidSyntax),
+            (json!({ "path": "title", "value": 1 }), InvalidSyntax),
+            (json!({ "op": 3 }), InvalidSyntax),
+            (json!({ "op": "add", "OP": "add", "value": {} }), InvalidSyntax),
+            (json!(3), InvalidSyntax),
+            (json!({ "op": "add", "path": "title" }), InvalidValue),
+            (json!({ "op": "replace", "path": "title" }), InvalidValue),
+            (json!({ "op": "replace", "value": [] }), InvalidValue),
+            (json!({ "op": "replace", "value": null }), InvalidValue),
+            (json!({ "op": "remove" }), NoTarget),
+            (json!({ "op": "remove", "value": { "title": 1 } }), NoTarget),
+            (json!({ "op": "remove", "path": 3 }), InvalidPath),
+            (json!({ "op": "remove", "path": "shoe" }), InvalidPath),
+            (json!({ "op": "remove", "path": "name.shoe" }), InvalidPath),
+            (json!({ "op": "remove", "path": "urn:x:y:title" }), InvalidPath),
+            (json!({ "op": "remove", "path": "emails[shoe eq 1]" }), InvalidPath),
+            (json!({ "op": "remove", "path": "emails[type eq \"work\"].shoe" }), InvalidPath),
+            (json!({ "op": "remove", "path": "emails[type" }), InvalidPath),
+            (json!({ "op": "remove", "path": "name[givenName eq \"J\"]" }), InvalidPath),
+            (json!({ "op": "remove", "path": "title[value eq \"J\"]" }), InvalidPath),
+            (json!({ "op": "add", "value": { "emails[type": 1 } }), InvalidPath),
+            (json!({ "op": "remove", "path": USER }), Mutability),
+            (json!({ "op": "replace", "path": "password", "value": "x" }), Mutability),
+            (json!({ "op": "remove", "path": format!("{USER}:PASSWORD") }), Mutability),
+            (json!({ "op": "add", "value": { "Password": "x" } }), Mutability),
+            (json!({ "op": "add", "value": { USER: { "password": "x" } } }), Mutability),
+        ] {
+            let body = json!({ "schemas": [PATCH_OP], "Operations": [operation] });
+            for policy in [&STANDARD, &STRICT] {
+                assert_eq!(read(policy, &body), Err(expected), "{} {operation}", policy.name);
+            }
+        }
+    }
+
+    #[test]
+    fn the_message_around_the_operations() {
+        let one = json!([{ "op": "remove", "path": "title" }]);
+        for (body, tolerant, strict) in [
+            (json!({ "schemas": [PATCH_OP], "operations": one }), true, true),
+            (json!({ "Operations": one }), true, false),
+            (json!({ "schemas": [USER], "Operations": one }), false, false),
+            (json!({ "schemas": [], "Operations": one }), false, false),
+            (json!({ "schemas": [PATCH_OP], "Operations": [] }), false, false),
+            (json!({ "schemas": [PATCH_OP], "Operations": {} }), false, false),
+            (json!({ "schemas": [PATCH_OP] }), false, false),
+            (json!({ "schemas": [PATCH_OP], "Operations": one, "operations": one }), false, false),
+        ] {
+            let check =
+                |good: bool| if good { Ok(vec!["Remove title".to_owned()]) } else { Err(InvalidSyntax) };
+            assert_eq!(read(&STANDARD, &body), check(tolerant), "{body}");
+            assert_eq!(read(&STRICT, &body), check(strict), "strict: {body}");
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! What holds for a whole resource, whichever operation made it.
+
+use serde_json::{Map, Value};
+
+use super::equality::sorted;
+use super::error::ScimError;
+use super::fold::fold;
+use super::policy::Policy;
+use super::resource_type::ResourceType;
+use super::schema::{Attribute, Mutability};
+use super::validate::holder;
+use super::values::{is_blank, is_primary};
+
+/// The largest document, in bytes of compact JSON without a group's members: an item of the table
+/// holds 400 KB, of which the server's own attributes need some.
+pub const DOCUMENT_LIMIT: usize = 350 * 1024;
+
+/// Refuses a document that the table could not hold.
+///
+/// # Errors
+/// `invalidValue` that names the largest attribute.
+pub fn check_size(document: &Map<String, Value>) -> Result<(), ScimError> {
+    let sizes = || {
+        document
+            .iter()
+            .filter(|(key, _)| *key != "members")
+            .map(|(key, value)| (key, key.len() + value.to_string().len() + 4))
+    };
+    if sizes().map(|(_, size)| size).sum::<usize>() <= DOCUMENT_LIMIT {
+        return Ok(());
+    }
+    let largest = sizes().max_by_key(|(_, size)| *size).map_or("", |(key, _)| key.as_str());
+    Err(ScimError::invalid_value(format!(
+        "The resource is larger than {DOCUMENT_LIMIT} bytes; its largest attribute is {largest}."
+    )))
+}
+
+/// Every required attribute has a value, and every required sub-attribute of a value that is there
+/// (RFC 7643 §2.2). A blank text is no value.
+///
+/// # Errors
+/// `invalidValue` that names the first path without one.
+pub fn required(document: &Map<String, Value>, resource_type: &ResourceType) -> Result<(), ScimError> {
+    for attribute in &resource_type.schema.attributes {
+        required_attribute(attribute, &attribute.name, document.get(&attribute.name))?;
+    }
+    for extension in &resource_type.extensions {
+        let Some(object) = document.get(&extension.id) else { continue };
+        for attribute in &extension.attributes {
+            let path = format!("{}:{}", extension.id, attribute.name);
+            required_attribute(attribute, &path, object.get(&attribute.name))?;
+        }
+    }
+    Ok(())
+}
+
+fn required_attribute(attribute: &Attribute, path: &str, value: Option<&Value>) -> Result<(), ScimError> {
+    let missing = |path: &str| Err(ScimError::invalid_value(format!("Attribute {path} is required.")));
+    let values = match value {
+        Some(Value::Array(elements)) if attribute.multi_valued => elements.as_slice(),
+        Some(Value::Null) | None => &[],
+        Some(one) => std::slice::from_ref(one),
+    };
+    let writable: Vec<_> =
+        attribute.sub_attributes.iter().filter(|sub| sub.required && !sub.is_read_only()).collect();
+    if attribute.required && !attribute.is_read_only() && !values.iter().any(is_assigned) {
+        return match writable.first() {
+            Some(sub) => missing(&format!("{path}.{}", sub.name)),
+            None => missing(path),
+        };
+    }
+    for value in values {
+        for sub in &writable {
+            if !value.get(&sub.name).is_some_and(is_assigned) {
+                return missing(&format!("{path}.{}", sub.name));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a value says anything: an object with a `value` does by that alone.
+fn is_assigned(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::String(text) => !is_blank(text),
+        Value::Array(elements) => elements.iter().any(is_assigned),
+        Value::Object(object) => match object.get("value") {
+            Some(value) => is_assigned(value),
+            None => object.iter().any(|(key, value)| key != "primary" && key != "type" && is_assigned(value)),
+        },
+        Value::Bool(_) | Value::Number(_) => true,
+    }
+}
+
+/// The rules that tie `userName` to the emails, on the final state of a change. They follow
+/// [`required`].
+///
+/// # Errors
+/// `invalidValue`.
+pub fn user_rules(document: &Map<String, Value>, policy: &Policy) -> Result<(), ScimError> {
+    let primary = primary_email(document);
+    if policy.primary_email_required && primary.is_none() {
+        return Err(ScimError::invalid_value("Email must be marked as primary"));
+    }
+    if policy.user_name_is_primary_email {
+        let user_name = document.get("userName").and_then(Value::as_str).map(fold);
+        let email = primary.and_then(|email| email.get("value")).and_then(Value::as_str).map(fold);
+        if user_name != email {
+            return Err(ScimError::invalid_value("userName must match the email marked as primary"));
+        }
+    }
+    Ok(())
+}
+
+/// The element of `emails` that is marked primary.
+pub fn primary_email(document: &Map<String, Value>) -> Option<&Value> {
+    document.get("emails")?.as_array()?.iter().find(|email| is_primary(email))
+}
+
+/// An immutable attribute keeps the value that it has (RFC 7643 §2.2): a replacement must bring
+/// the same one, or none, and then the old one stays.
+///
+/// # Errors
+/// `mutability`.
+pub fn keep_immutable(
+    before: &Map<String, Value>,
+    after: &mut Map<String, Value>,
+    resource_type: &ResourceType,
+) -> Result<(), ScimError> {
+    let core = resource_type.schema.attributes.iter().map(|attribute| (None, attribute));
+    let extended = resource_type
+        .extensions
+        .iter()
+        .flat_map(|schema| schema.attributes.iter().map(|attribute| (Some(schema.id.as_str()), attribute)));
+    for (extension, attribute) in core.chain(extended) {
+        if attribute.mutability != Mutability::Immutable {
+            continue;
+        }
+        let old = match extension {
+            Some(urn) => before.get(urn).and_then(|object| object.get(&attribute.name)),
+            None => before.get(&attribute.name),
+        };
+        let Some(old) = old else { continue };
+        let holder = holder(after, extension);
+        match holder.get(&attribute.name) {
+            Some(new) if sorted(new) != sorted(old) => {
+                return Err(ScimError::mutability(format!(
+                    "Attribute {} is immutable: it keeps the value it was given first.",
+                    attribute.name
+                )));
+            }
+            Some(_) => {}
+            None => {
+                holder.insert(attribute.name.clone(), old.clone());
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::scim::policy::{STANDARD, VEZA};
+    use crate::scim::resource_type::{Kind, Model};
+    use crate::scim::schema::Schema;
+
+    fn map(value: Value) -> Map<String, Value> {
+        value.as_object().cloned().expect("an object")
+    }
+
+    #[test]
+    fn required_attributes_and_sub_attributes() {
+        let whole = json!({
+            "userName": "a@x", "name": { "givenName": "A", "familyName": "X" }, "displayName": "A X",
+            "emails": [{ "value": "a@x", "primary": true }]
+        });
+        for (path, value, missing) in [
+            ("title", json!("t"), None),
+            ("userName", json!(null), Some("userName")),
+            ("userName", json!(" "), Some("userName")),
+            ("name", json!(null), Some("name.familyName")),
+            ("name", json!({ "familyName": "X" }), Some("name.givenName")),
+            ("name", json!({ "familyName": "X", "givenName": "" }), Some("name.givenName")),
+            ("displayName", json!("\t"), Some("displayName")),
+            ("emails", json!([]), Some("emails")),
+            ("emails", json!([{ "value": "", "primary": true }]), Some("emails")),
+            ("emails", json!([{ "type": "work", "primary": true }]), Some("emails")),
+            ("emails", json!([{ "display": "a" }]), None),
+        ] {
+            let mut document = map(whole.clone());
+            document.insert(path.to_owned(), value.clone());
+            let model = Model::new(&VEZA, &[]).expect("a model");
+            let found = required(&document, model.of(Kind::User)).map_err(|e| e.detail);
+            let expected = missing.map_or(Ok(()), |path| Err(format!("Attribute {path} is required.")));
+            assert_eq!(found, expected, "{path} {value}");
+        }
+        let model = Model::new(&STANDARD, &[]).expect("a model");
+        assert!(required(&map(json!({ "userName": "a" })), model.of(Kind::User)).is_ok());
+        assert!(required(&Map::new(), model.of(Kind::Group)).is_err());
+    }
+
+    #[test]
+    fn user_name_and_primary_email() {
+        const NO_PRIMARY: &str = "Email must be marked as primary";
+        const DIFFERENT: &str = "userName must match the email marked as primary";
+        for (document, expected) in [
+            (json!({ "userName": "A@x", "emails": [{ "value": "a@X", "primary": true }] }), Ok(())),
+            (json!({ "userName": "a@x", "emails": [{ "value": "a@x" }] }), Err(NO_PRIMARY)),
+            (json!({ "userName": "a@x" }), Err(NO_PRIMARY)),
+            (
+                json!({ "userName": "b@x", "emails": [{ "value": "a@x" }, { "value": "b@x", "primary": false }] }),
+                Err(NO_PRIMARY),
+            ),
+            (json!({ "userName": "b@x", "emails": [{ "value": "a@x", "primary": true }] }), Err(DIFFERENT)),
+            (json!({ "userName": "b@x", "emails": [{ "type": "work", "primary": true }] }), Err(DIFFERENT)),
+        ] {
+            let found = user_rules(&map(document.clone()), &VEZA).map_err(|e| e.detail);
+            assert_eq!(found, expected.map_err(str::to_owned), "{document}");
+            assert!(user_rules(&map(document), &STANDARD).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_document_fits_its_item() {
+        let text = "x".repeat(60_000);
+        let mut document = map(json!({ "members": [text, text, text, text, text, text, text] }));
+        assert!(check_size(&document).is_ok());
+        document.insert("title".to_owned(), json!("t"));
+        document.insert("roles".to_owned(), json!([text, text, text, text, text, text]));
+        let detail = check_size(&document).map_err(|e| e.detail).expect_err("too large");
+        assert!(detail.ends_with("its largest attribute is roles."), "{detail}");
+    }
+
+    #[test]
+    fn immutable_attributes_stay() {
+        let schema: Schema =
+            serde_json::from_value(json!({ "id": "urn:x:badge", "name": "Badge", "attributes": [
+            { "name": "number", "type": "string", "multiValued": false, "mutability": "immutable" } ] }))
+            .expect("a schema");
+        let model = Model::new(&STANDARD, &[(Kind::User, schema)]).expect("a model");
+        let badge = |number: &str| map(json!({ "urn:x:badge": { "number": number } }));
+        for (before, mut after, expected) in [
+            (badge("1"), badge("1"), Some(badge("1"))),
+            (badge("1"), badge("2"), None),
+            (badge("1"), Map::new(), Some(badge("1"))),
+            (Map::new(), badge("2"), Some(badge("2"))),
+        ] {
+            let kept = keep_immutable(&before, &mut after, model.of(Kind::User));
+            assert_eq!(kept.ok().map(|()| after), expected);
+        }
+    }
+}

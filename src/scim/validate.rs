@@ -1,0 +1,315 @@
+//! What a client may store: the body of POST and PUT becomes a canonical document
+//! (RFC 7643 §2–4, RFC 7644 §3.3, §3.5.1).
+
+use std::collections::HashSet;
+
+use serde_json::{Map, Value};
+
+use super::attr_path::AttrPath;
+use super::error::ScimError;
+use super::policy::Policy;
+use super::resource_type::{Kind, Resolved, ResourceType};
+use super::rules::check_size;
+use super::schema::{Attribute, Schema};
+use super::urn;
+use super::values::{Reader, shown, twice};
+
+/// Reads the body of a POST or PUT as a canonical document: names in the schemas' spelling, values
+/// of the schemas' types, extension attributes under their URN. Read-only attributes, `password`
+/// and `schemas` are not in it; a group's `members` are, as objects.
+///
+/// # Errors
+/// `invalidSyntax` for `schemas`, names given twice and, under the letter of the RFC, unknown
+/// names; `invalidValue` for values.
+pub fn read(
+    body: &Map<String, Value>,
+    resource_type: &ResourceType,
+    policy: &Policy,
+) -> Result<Map<String, Value>, ScimError> {
+    check_schemas(schemas_in(body)?, resource_type, policy)?;
+    let mut document = Document { resource_type, policy, seen: HashSet::new(), map: Map::new() };
+    for (key, value) in body {
+        document.put(key, value)?;
+    }
+    let map = document.map;
+    check_size(&map)?;
+    Ok(map)
+}
+
+/// The document while it is read.
+struct Document<'a> {
+    resource_type: &'a ResourceType,
+    policy: &'a Policy,
+    /// Canonical paths that the body has named.
+    seen: HashSet<String>,
+    map: Map<String, Value>,
+}
+
+impl<'a> Document<'a> {
+    fn put(&mut self, key: &str, value: &Value) -> Result<(), ScimError> {
+        if key.eq_ignore_ascii_case("schemas") || is_password(key, self.resource_type) {
+            return Ok(());
+        }
+        let resource_type = self.resource_type;
+        match AttrPath::parse(key).ok().and_then(|path| resource_type.resolve(&path)) {
+            Some(Resolved::Attribute(target)) if target.sub.is_none() => {
+                self.attribute(target.extension, target.attribute, value)
+            }
+            Some(Resolved::Schema(schema)) => self.schema(schema, value),
+            _ => self.unknown(key),
+        }
+    }
+
+    /// All attributes of one schema, as an object under its URN (RFC 7643 §3.3).
+    fn schema(&mut self, schema: &'a Schema, value: &Value) -> Result<(), ScimError> {
+        if !self.seen.insert(schema.id.clone()) {
+            return Err(twice(&schema.id));
+        }
+        let attributes = match value {
+            Value::Null => return Ok(()),
+            Value::Object(attributes) => attributes,
+            _ => return Err(ScimError::invalid_value(format!("{} must be an object.", schema.id))),
+        };
+        let core = schema.id == self.resource_type.schema.id;
+        for (key, value) in attributes {
+            if core && is_password(key, self.resource_type) {
+                continue;
+            }
+            match schema.attribute(key) {
+                Some(attribute) => {
+                    self.attribute((!core).then_some(schema.id.as_str()), attribute, value)?;
+                }
+                None => self.unknown(&format!("{}:{key}", schema.id))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn attribute(
+        &mut self,
+        extension: Option<&str>,
+        attribute: &Attribute,
+        value: &Value,
+    ) -> Result<(), ScimError> {
+        let path = match extension {
+            Some(urn) => format!("{urn}:{}", attribute.name),
+            None => attribute.name.clone(),
+        };
+        if self.seen.contains(&path) {
+            return Err(twice(&path));
+        }
+        if !attribute.is_read_only()
+            && let Some(value) = Reader::of_body(self.policy).value(attribute, &path, value)?
+        {
+            holder(&mut self.map, extension).insert(attribute.name.clone(), value);
+        }
+        self.seen.insert(path);
+        Ok(())
+    }
+
+    fn unknown(&self, key: &str) -> Result<(), ScimError> {
+        if self.policy.tolerant { Ok(()) } else { Err(unknown_attribute(key)) }
+    }
+}
+
+/// The refusal of a key that no schema defines.
+pub fn unknown_attribute(key: &str) -> ScimError {
+    ScimError::invalid_syntax(format!("No schema defines the attribute {}.", shown(key)))
+}
+
+/// The object that holds a core attribute, or an attribute of an extension, made if absent.
+pub fn holder<'m>(map: &'m mut Map<String, Value>, extension: Option<&str>) -> &'m mut Map<String, Value> {
+    let Some(urn) = extension else { return map };
+    let object = map.entry(urn).or_insert_with(|| Value::Object(Map::new()));
+    if !object.is_object() {
+        *object = Value::Object(Map::new());
+    }
+    match object {
+        Value::Object(object) => object,
+        _ => unreachable!("an object was just put there"),
+    }
+}
+
+/// Whether a key names a user's password, which is known but never kept (RFC 7643 §4.1.1).
+pub fn is_password(key: &str, resource_type: &ResourceType) -> bool {
+    resource_type.kind == Kind::User
+        && AttrPath::parse(key).is_ok_and(|path| {
+            path.attribute.eq_ignore_ascii_case("password")
+                && path.urn.as_ref().is_none_or(|urn| urn.eq_ignore_ascii_case(&resource_type.schema.id))
+        })
+}
+
+/// The value of `groups` in the body of a user, however its name is written: some policies refuse
+/// to ignore it.
+pub fn groups_in_body(body: &Map<String, Value>) -> Option<&Value> {
+    let direct = |map: &'_ Map<String, Value>, name: &str| {
+        map.keys().find(|key| key.eq_ignore_ascii_case(name)).cloned()
+    };
+    if let Some(key) = direct(body, "groups").or_else(|| direct(body, &format!("{}:groups", urn::USER))) {
+        return body.get(&key);
+    }
+    let core = body.get(&direct(body, urn::USER)?)?.as_object()?;
+    core.get(&direct(core, "groups")?)
+}
+
+/// The value of `schemas`, in any case.
+///
+/// # Errors
+/// `invalidSyntax` if it is given twice.
+pub fn schemas_in(body: &Map<String, Value>) -> Result<Option<&Value>, ScimError> {
+    let mut found = body.iter().filter(|(key, _)| key.eq_ignore_ascii_case("schemas"));
+    let first = found.next().map(|(_, value)| value);
+    if found.next().is_some() { Err(twice("schemas")) } else { Ok(first) }
+}
+
+/// `schemas` names the resource's own schema, and extensions (RFC 7643 §3). Absent it is accepted,
+/// and further URNs are ignored, only under tolerance: Microsoft Entra ID adds its own.
+fn check_schemas(
+    schemas: Option<&Value>,
+    resource_type: &ResourceType,
+    policy: &Policy,
+) -> Result<(), ScimError> {
+    let Some(urns) = urns(schemas, &resource_type.schema.id, policy)? else { return Ok(()) };
+    if !policy.tolerant
+        && let Some(unknown) = urns.iter().find(|urn| resource_type.schema_of(urn).is_none())
+    {
+        return Err(ScimError::invalid_syntax(format!("schemas holds the unknown URN {}.", shown(unknown))));
+    }
+    Ok(())
+}
+
+/// The URNs in a `schemas`, among which must be the one given.
+///
+/// # Errors
+/// `invalidSyntax`.
+pub fn urns<'v>(
+    schemas: Option<&'v Value>,
+    own: &str,
+    policy: &Policy,
+) -> Result<Option<Vec<&'v str>>, ScimError> {
+    let refusal = |what: &str| Err(ScimError::invalid_syntax(format!("schemas must {what}.")));
+    let urns: Vec<&str> = match schemas {
+        None | Some(Value::Null) if policy.tolerant => return Ok(None),
+        None | Some(Value::Null) => return refusal(&format!("be given, with {own} in it")),
+        Some(Value::Array(elements)) => {
+            match elements.iter().map(Value::as_str).collect::<Option<Vec<_>>>() {
+                Some(urns) => urns,
+                None => return refusal("be an array of strings"),
+            }
+        }
+        Some(_) => return refusal("be an array of strings"),
+    };
+    if !urns.iter().any(|urn| urn.eq_ignore_ascii_case(own)) {
+        return refusal(&format!("contain {own}"));
+    }
+    Ok(Some(urns))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::scim::error::ErrorKind::{self, InvalidSyntax, InvalidValue};
+    use crate::scim::policy::{STANDARD, STRICT};
+    use crate::scim::resource_type::Model;
+    use crate::scim::urn::{ENTERPRISE_USER, USER};
+
+    fn read_as(policy: &'static Policy, kind: Kind, body: &Value) -> Result<Value, ErrorKind> {
+        let model = Model::new(policy, &[]).expect("a model");
+        let body = body.as_object().expect("an object");
+        read(body, model.of(kind), policy).map(Value::Object).map_err(|e| e.kind)
+    }
+
+    #[test]
+    fn bodies_become_canonical_documents() {
+        for (body, expected) in [
+            (
+                json!({ "schemas": [USER], "USERNAME": "a", "id": "x", "meta": {}, "groups": [], "externalID": "e" }),
+                json!({ "userName": "a", "externalId": "e" }),
+            ),
+            (json!({ "schemas": [USER], format!("{USER}:userName"): "a" }), json!({ "userName": "a" })),
+            (
+                json!({ "schemas": [USER], USER: { "userName": "a", "PASSWORD": "p" } }),
+                json!({ "userName": "a" }),
+            ),
+            (
+                json!({ "schemas": [USER], format!("{}:DEPARTMENT", ENTERPRISE_USER.to_lowercase()): "d",
+                    ENTERPRISE_USER: { "employeenumber": "1" } }),
+                json!({ ENTERPRISE_USER: { "department": "d", "employeeNumber": "1" } }),
+            ),
+            (json!({ "schemas": [USER], "Password": "p", format!("{USER}:password"): 3 }), json!({})),
+            (json!({ "schemas": [USER], urn::ROLLCALL_USER: { "account": "local" } }), json!({})),
+            (json!({ "schemas": [USER], "title": null, "emails": [], ENTERPRISE_USER: null }), json!({})),
+            (json!({ "schemas": [USER], ENTERPRISE_USER: { "manager": null } }), json!({})),
+        ] {
+            for policy in [&STANDARD, &STRICT] {
+                assert_eq!(
+                    read_as(policy, Kind::User, &body),
+                    Ok(expected.clone()),
+                    "{} {body}",
+                    policy.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn refusals_and_what_tolerance_accepts() {
+        let empty = || Ok(json!({}));
+        for (body, tolerant, strict) in [
+            (json!({}), empty(), Err(InvalidSyntax)),
+            (json!({ "schemas": null }), empty(), Err(InvalidSyntax)),
+            (json!({ "schemas": [] }), Err(InvalidSyntax), Err(InvalidSyntax)),
+            (json!({ "schemas": USER }), Err(InvalidSyntax), Err(InvalidSyntax)),
+            (json!({ "schemas": [USER, 3] }), Err(InvalidSyntax), Err(InvalidSyntax)),
+            (json!({ "schemas": [ENTERPRISE_USER] }), Err(InvalidSyntax), Err(InvalidSyntax)),
+            (json!({ "schemas": [USER, "urn:x:y"] }), empty(), Err(InvalidSyntax)),
+            (json!({ "schemas": [USER, ENTERPRISE_USER] }), empty(), empty()),
+            (json!({ "schemas": [USER], "SCHEMAS": [USER] }), Err(InvalidSyntax), Err(InvalidSyntax)),
+            (json!({ "schemas": [USER], "shoeSize": 3 }), empty(), Err(InvalidSyntax)),
+            (json!({ "schemas": [USER], "": 3, "a b": 1, "urn:x": 4 }), empty(), Err(InvalidSyntax)),
+            (json!({ "schemas": [USER], "name.givenName": "J" }), empty(), Err(InvalidSyntax)),
+            (json!({ "schemas": [USER], ENTERPRISE_USER: { "x": 1 } }), empty(), Err(InvalidSyntax)),
+            (json!({ "schemas": [USER], ENTERPRISE_USER: 1 }), Err(InvalidValue), Err(InvalidValue)),
+            (
+                json!({ "schemas": [USER], "title": null, "Title": "t" }),
+                Err(InvalidSyntax),
+                Err(InvalidSyntax),
+            ),
+            (json!({ "schemas": [USER], "id": "a", "ID": "a" }), Err(InvalidSyntax), Err(InvalidSyntax)),
+            (
+                json!({ "schemas": [USER], "title": "t", format!("{USER}:title"): "t" }),
+                Err(InvalidSyntax),
+                Err(InvalidSyntax),
+            ),
+            (json!({ "schemas": [USER], "displayName": 3 }), Err(InvalidValue), Err(InvalidValue)),
+        ] {
+            assert_eq!(read_as(&STANDARD, Kind::User, &body), tolerant, "{body}");
+            assert_eq!(read_as(&STRICT, Kind::User, &body), strict, "strict: {body}");
+        }
+    }
+
+    #[test]
+    fn a_group_keeps_its_members_and_knows_no_password() {
+        let body = json!({ "schemas": [urn::GROUP], "displayName": "G", "members": ["a", { "value": "a" }] });
+        let expected = json!({ "displayName": "G", "members": [{ "value": "a" }] });
+        assert_eq!(read_as(&STANDARD, Kind::Group, &body), Ok(expected));
+        let body = json!({ "schemas": [urn::GROUP], "password": "p" });
+        assert_eq!(read_as(&STANDARD, Kind::Group, &body), Ok(json!({})));
+        assert_eq!(read_as(&STRICT, Kind::Group, &body), Err(InvalidSyntax));
+    }
+
+    #[test]
+    fn groups_are_found_however_they_are_written() {
+        for (body, expected) in [
+            (json!({ "GROUPS": 1 }), Some(json!(1))),
+            (json!({ format!("{USER}:groups"): 2 }), Some(json!(2))),
+            (json!({ USER: { "Groups": 3 } }), Some(json!(3))),
+            (json!({ USER: 3 }), None),
+            (json!({ "userName": "a" }), None),
+        ] {
+            assert_eq!(groups_in_body(body.as_object().expect("an object")), expected.as_ref(), "{body}");
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! Values as clients send them, read against an attribute's definition (RFC 7643 §2).
+
+use std::collections::HashSet;
+
+use serde_json::{Map, Value};
+
+use super::equality::deduplicate;
+use super::error::ScimError;
+use super::fold::fold;
+use super::lexical;
+use super::policy::Policy;
+use super::schema::{Attribute, Type, find};
+
+/// The longest text of a name by which resources are found, in characters.
+pub const NAME_LIMIT: usize = 1024;
+/// The longest text of any other attribute, in bytes.
+pub const TEXT_LIMIT: usize = 64 * 1024;
+/// The most elements of an attribute that the resource's document holds.
+pub const ELEMENTS_LIMIT: usize = 5000;
+/// The attributes that [`NAME_LIMIT`] holds for.
+const NAMES: &[&str] = &["userName", "displayName", "externalId"];
+
+/// Reads values under one policy.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader<'a> {
+    /// Decides what is tolerated.
+    pub policy: &'a Policy,
+    /// Refuses read-only sub-attributes, as PATCH under the letter of the RFC does, instead of
+    /// ignoring them as POST and PUT must (RFC 7644 §3.3, §3.5.1).
+    pub refuse_read_only: bool,
+}
+
+impl<'a> Reader<'a> {
+    /// For POST and PUT.
+    pub const fn of_body(policy: &'a Policy) -> Self {
+        Self { policy, refuse_read_only: false }
+    }
+
+    /// For PATCH.
+    pub const fn of_patch(policy: &'a Policy) -> Self {
+        Self { policy, refuse_read_only: !policy.tolerant }
+    }
+
+    /// The canonical form of an attribute's whole value. `None` is unassigned: null, `[]` or an
+    /// object without values (RFC 7643 §2.5).
+    ///
+    /// # Errors
+    /// `invalidValue` names the path and what was expected there.
+    pub fn value(
+        &self,
+        attribute: &Attribute,
+        path: &str,
+        value: &Value,
+    ) -> Result<Option<Value>, ScimError> {
+        if !attribute.multi_valued {
+            return self.single(attribute, path, value);
+        }
+        let elements = match value {
+            Value::Null => return Ok(None),
+            Value::Array(elements) => elements.as_slice(),
+            one if self.policy.tolerant => std::slice::from_ref(one),
+            _ => return Err(expected(path, "an array")),
+        };
+        let elements = self.elements(attribute, path, elements)?;
+        Ok((!elements.is_empty()).then_some(Value::Array(elements)))
+    }
+
+    /// The elements of a multi-valued attribute, each once, at most one of them primary
+    /// (RFC 7643 §2.4).
+    fn elements(&self, attribute: &Attribute, path: &str, values: &[Value]) -> Result<Vec<Value>, ScimError> {
+        let mut elements = Vec::with_capacity(values.len());
+        for value in values {
+            elements.extend(self.element(attribute, path, value)?);
+        }
+        deduplicate(&mut elements);
+        check_count(path, elements.len())?;
+        if elements.iter().filter(|element| is_primary(element)).count() > 1 {
+            return Err(ScimError::invalid_value(format!(
+                "Attribute {path} has more than one value marked primary; mark one at most."
+            )));
+        }
+        Ok(elements)
+    }
+
+    /// One value: the whole of a single-valued attribute.
+    fn single(&self, attribute: &Attribute, path: &str, value: &Value) -> Result<Option<Value>, ScimError> {
+        match self.unwrapped(attribute, path, value)? {
+            Some(value) => self.element(attribute, path, value),
+            None => Ok(None),
+        }
+    }
+
+    /// The value of a single-valued attribute without what Microsoft Entra ID wraps around a
+    /// manager: an array of one. A blank id is none.
+    ///
+    /// # Errors
+    /// `invalidValue` for an array of several.
+    pub fn unwrapped<'v>(
+        &self,
+        attribute: &Attribute,
+        path: &str,
+        value: &'v Value,
+    ) -> Result<Option<&'v Value>, ScimError> {
+        if !(self.policy.tolerant && names_resource(attribute)) {
+            return Ok(Some(value).filter(|value| !value.is_null()));
+        }
+        let one = match value {
+            Value::Array(elements) => match elements.as_slice() {
+                [] => return Ok(None),
+                [one] => one,
+                _ => return Err(expected(path, "one value")),
+            },
+            one => one,
+        };
+        let id = match one {
+            Value::Object(object) => {
+                object.iter().find(|(key, _)| key.eq_ignore_ascii_case("value")).map(|(_, value)| value)
+            }
+            id => Some(id),
+        };
+        let cleared = id.is_some_and(|id| id.is_null() || id.as_str().is_some_and(is_blank));
+        Ok((!cleared).then_some(one))
+    }
+
+    /// One element of a multi-valued attribute, or the value of a single-valued one.
+    ///
+    /// # Errors
+    /// As [`Reader::value`].
+    pub fn element(
+        &self,
+        attribute: &Attribute,
+        path: &str,
+        value: &Value,
+    ) -> Result<Option<Value>, ScimError> {
+        match value {
+            Value::Null => Ok(None),
+            Value::Object(object) if attribute.kind == Type::Complex => {
+                let object = self.object(attribute, path, object)?;
+                Ok((!object.is_empty()).then_some(Value::Object(object)))
+            }
+            Value::String(id)
+                if attribute.kind == Type::Complex && self.policy.tolerant && names_resource(attribute) =>
+            {
+                text_within_limit(attribute, path, id)?;
+                Ok(Some(Value::Object(Map::from_iter([("value".to_owned(), value.clone())]))))
+            }
+            value => self.simple(attribute, path, value).map(Some),
+        }
+    }
+
+    fn object(
+        &self,
+        attribute: &Attribute,
+        path: &str,
+        object: &Map<String, Value>,
+    ) -> Result<Map<String, Value>, ScimError> {
+        let mut read = Map::new();
+        let mut seen = HashSet::new();
+        for (key, value) in object {
+            let Some(sub) = find(&attribute.sub_attributes, key) else {
+                if self.policy.tolerant {
+                    continue;
+                }
+                return Err(ScimError::invalid_syntax(format!(
+                    "No schema defines the attribute {path}.{key}."
+                )));
+            };
+            let path = format!("{path}.{}", sub.name);
+            if !seen.insert(sub.name.as_str()) {
+                return Err(twice(&path));
+            }
+            if sub.is_read_only() {
+                if self.refuse_read_only && !value.is_null() {
+                    return Err(ScimError::mutability(format!("Attribute {path} is read-only.")));
+                }
+                continue;
+            }
+            if let Some(value) = self.value(sub, &path, value)? {
+                read.insert(sub.name.clone(), value);
+            }
+        }
+        Ok(read)
+    }
+
+    fn simple(&self, attribute: &Attribute, path: &str, value: &Value) -> Result<Value, ScimError> {
+        match (attribute.kind, value) {
+            (Type::Boolean, Value::Bool(_)) | (Type::Decimal, Value::Number(_)) => Ok(value.clone()),
+            (Type::Boolean, Value::String(text)) if self.policy.tolerant => {
+                // Microsoft Entra ID: "True" and "False".
+                boolean(text).map(Value::Bool).ok_or_else(|| expected(path, "true or false"))
+            }
+            (Type::Integer, Value::Number(number)) if !number.is_f64() => Ok(value.clone()),
+            (Type::String | Type::Reference | Type::DateTime | Type::Binary, Value::String(text)) => {
+                text_within_limit(attribute, path, text)?;
+                self.text(attribute, path, text)?;
+                Ok(value.clone())
+            }
+            (kind, _) => Err(expected(path, description(kind))),
+        }
+    }
+
+    fn text(&self, attribute: &Attribute, path: &str, text: &str) -> Result<(), ScimError> {
+        match attribute.kind {
+            Type::DateTime if !lexical::is_date_time(text) => {
+                Err(expected(path, description(Type::DateTime)))
+            }
+            Type::Binary if !lexical::is_base64(text) => Err(expected(path, description(Type::Binary))),
+            _ if !self.policy.tolerant && !is_canonical(attribute, text) => {
+                Err(expected(path, &format!("one of {}", attribute.canonical_values.join(", "))))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether values of the attribute name another resource by its id: they may come as a bare id.
+pub fn names_resource(attribute: &Attribute) -> bool {
+    attribute.sub_attribute("$ref").is_some() && attribute.sub_attribute("value").is_some()
+}
+
+fn is_canonical(attribute: &Attribute, text: &str) -> bool {
+    attribute.canonical_values.is_empty()
+        || attribute.canonical_values.iter().any(|canonical| fold(canonical) == fold(text))
+}
+
+/// `true` and `false` in any case.
+pub fn boolean(text: &str) -> Option<bool> {
+    if text.eq_ignore_ascii_case("true") {
+        Some(true)
+    } else if text.eq_ignore_ascii_case("false") {
+        Some(false)
+    } else {
+        None
+    }
+}
+
+/// Whether an element is marked primary (RFC 7643 §2.4).
+pub fn is_primary(element: &Value) -> bool {
+    element.get("primary") == Some(&Value::Bool(true))
+}
+
+/// Whether a text is empty or spaces only.
+pub fn is_blank(text: &str) -> bool {
+    text.trim().is_empty()
+}
+
+/// A client's text, short enough for a sentence.
+pub fn shown(text: &str) -> String {
+    const LIMIT: usize = 200;
+    match text.char_indices().nth(LIMIT) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
+/// The refusal of an attribute that stands twice in one object: names differ in more than case
+/// (RFC 7643 §2.1).
+pub fn twice(path: &str) -> ScimError {
+    ScimError::invalid_syntax(format!("Attribute {path} is given more than once."))
+}
+
+fn expected(path: &str, what: &str) -> ScimError {
+    ScimError::invalid_value(format!("Attribute {path} must be {what}."))
+}
+
+const fn description(kind: Type) -> &'static str {
+    match kind {
+        Type::String => "a string",
+        Type::Boolean => "true or false",
+        Type::Decimal => "a number",
+        Type::Integer => "a whole number",
+        Type::DateTime => "a date and time such as 2011-05-13T04:42:34Z",
+        Type::Reference => "a string that holds a URI",
+        Type::Binary => "a string in base64",
+        Type::Complex => "an object",
+    }
+}
+
+/// Refuses more elements than a document may hold. A group's members are not in its document.
+///
+/// # Errors
+/// `invalidValue`.
+pub fn check_count(path: &str, count: usize) -> Result<(), ScimError> {
+    if count > ELEMENTS_LIMIT && path != "members" {
+        return Err(expected(path, &format!("an array of at most {ELEMENTS_LIMIT} values")));
+    }
+    Ok(())
+}
+
+fn text_within_limit(attribute: &Attribute, path: &str, text: &str) -> Result<(), ScimError> {
+    if NAMES.contains(&attribute.name.as_str()) && text.chars().count() > NAME_LIMIT {
+        return Err(expected(path, &format!("at most {NAME_LIMIT} characters long")));
+    }
+    if text.len() > TEXT_LIMIT {
+        return Err(expected(path, &format!("at most {TEXT_LIMIT} bytes long")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::scim::attr_path::AttrPath;
+    use crate::scim::error::ErrorKind::{self, InvalidSyntax, InvalidValue, Mutability};
+    use crate::scim::policy::{STANDARD, STRICT};
+    use crate::scim::resource_type::{Kind, Model, Resolved};
+
+    fn read(policy: &'static Policy, path: &str, value: &Value) -> Result<Option<Value>, ErrorKind> {
+        let model = Model::new(policy, &[]).expect("a model");
+        let kind = if path == "members" { Kind::Group } else { Kind::User };
+        let path = AttrPath::parse(path).expect("a path");
+        let Some(Resolved::Attribute(target)) = model.of(kind).resolve(&path) else {
+            unreachable!("{path} is an attribute")
+        };
+        Reader::of_patch(policy).value(target.leaf(), &target.path(), value).map_err(|e| e.kind)
+    }
+
+    #[test]
+    fn values_by_type_and_policy() {
+        const MANAGER: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager";
+        let bad = Err(InvalidValue);
+        let is = |value: Value| Ok(Some(value));
+        for (path, value, tolerant, strict) in [
+            ("active", json!("False"), is(json!(false)), bad.clone()),
+            ("active", json!("yes"), bad.clone(), bad.clone()),
+            ("active", json!(0), bad.clone(), bad.clone()),
+            ("active", json!(null), Ok(None), Ok(None)),
+            ("title", json!("True"), is(json!("True")), is(json!("True"))),
+            ("title", json!(true), bad.clone(), bad.clone()),
+            ("title", json!(["a"]), bad.clone(), bad.clone()),
+            ("title", json!(""), is(json!("")), is(json!(""))),
+            ("name", json!({}), Ok(None), Ok(None)),
+            (
+                "name",
+                json!({ "givenname": "J", "formatted": null }),
+                is(json!({ "givenName": "J" })),
+                is(json!({ "givenName": "J" })),
+            ),
+            ("name", json!({ "givenName": "J", "givenname": "K" }), Err(InvalidSyntax), Err(InvalidSyntax)),
+            ("name", json!({ "nick": "J" }), Ok(None), Err(InvalidSyntax)),
+            ("name", json!("J"), bad.clone(), bad.clone()),
+            ("emails", json!({ "value": "a" }), is(json!([{ "value": "a" }])), bad.clone()),
+            ("emails", json!("a"), bad.clone(), bad.clone()),
+            (
+                "emails",
+                json!([null, {}, { "value": "a" }, { "value": "a" }]),
+                is(json!([{ "value": "a" }])),
+                is(json!([{ "value": "a" }])),
+            ),
+            (
+                "emails",
+                json!([{ "value": "a", "primary": true }, { "value": "b", "primary": "true" }]),
+                bad.clone(),
+                bad.clone(),
+            ),
+            (
+                "emails",
+                json!([{ "value": "a", "type": "WORK" }]),
+                is(json!([{ "value": "a", "type": "WORK" }])),
+                is(json!([{ "value": "a", "type": "WORK" }])),
+            ),
+            (
+                "emails",
+                json!([{ "value": "a", "type": "desk" }]),
+                is(json!([{ "value": "a", "type": "desk" }])),
+                bad.clone(),
+            ),
+            ("emails", json!([]), Ok(None), Ok(None)),
+            (MANAGER, json!("m"), is(json!({ "value": "m" })), bad.clone()),
+            (MANAGER, json!([{ "value": "m" }]), is(json!({ "value": "m" })), bad.clone()),
+            (MANAGER, json!([{ "value": "m" }, { "value": "n" }]), bad.clone(), bad.clone()),
+            (MANAGER, json!({ "value": "m" }), is(json!({ "value": "m" })), is(json!({ "value": "m" }))),
+            (
+                MANAGER,
+                json!({ "value": "m", "displayName": "M" }),
+                is(json!({ "value": "m" })),
+                Err(Mutability),
+            ),
+            (MANAGER, json!(""), Ok(None), bad.clone()),
+            (MANAGER, json!({ "value": "" }), Ok(None), is(json!({ "value": "" }))),
+            (MANAGER, json!([]), Ok(None), bad.clone()),
+            (MANAGER, json!(null), Ok(None), Ok(None)),
+            (MANAGER, json!(7), bad.clone(), bad.clone()),
+            ("members", json!("m"), is(json!([{ "value": "m" }])), bad.clone()),
+            (
+                "members",
+                json!(["m", { "value": "n" }]),
+                is(json!([{ "value": "m" }, { "value": "n" }])),
+                bad.clone(),
+            ),
+            (
+                "x509Certificates",
+                json!([{ "value": "aGk=" }]),
+                is(json!([{ "value": "aGk=" }])),
+                is(json!([{ "value": "aGk=" }])),
+            ),
+            ("x509Certificates", json!([{ "value": "?" }]), bad.clone(), bad.clone()),
+            ("userName", json!("u".repeat(1024)), is(json!("u".repeat(1024))), is(json!("u".repeat(1024)))),
+            ("userName", json!("u".repeat(1025)), bad.clone(), bad.clone()),
+            ("title", json!("u".repeat(65_537)), bad.clone(), bad.clone()),
+        ] {
+            assert_eq!(read(&STANDARD, path, &value), tolerant, "{path} {value}");
+            assert_eq!(read(&STRICT, path, &value), strict, "strict: {path} {value}");
+        }
+    }
+
+    #[test]
+    fn numbers_and_times_of_further_schemas() {
+        let attribute = |kind: &str| -> Attribute {
+            serde_json::from_value(json!({ "name": "x", "type": kind, "multiValued": false }))
+                .expect("an attribute")
+        };
+        for (kind, value, good) in [
+            ("integer", json!(3), true),
+            ("integer", json!(-3), true),
+            ("integer", json!(3.5), false),
+            ("integer", json!("3"), false),
+            ("decimal", json!(3.5), true),
+            ("decimal", json!(3), true),
+            ("dateTime", json!("2011-05-13T04:42:34Z"), true),
+            ("dateTime", json!("yesterday"), false),
+            ("reference", json!("https://x"), true),
+            ("reference", json!(1), false),
+            ("boolean", json!("tRUE"), true),
+        ] {
+            let read = Reader::of_body(&STANDARD).value(&attribute(kind), "x", &value);
+            assert_eq!(read.is_ok(), good, "{kind} {value}");
+        }
+    }
+}
