@@ -78,7 +78,11 @@ pub fn explain(source: &str) -> Option<&'static str> {
             "it does not exist in this account and region; deploy the template, or name another with --table, --region or --profile",
         ),
         (
-            &["The provided key element does not match the schema", "Query condition missed key schema"],
+            &[
+                "The provided key element does not match the schema",
+                "Query condition missed key schema",
+                "ValidationError",
+            ],
             "it has another shape; Rollcall needs a table with the string keys pk and sk, as its template makes it",
         ),
         (
