@@ -1,0 +1,414 @@
+//! The commands `rollcall tenant …` and `rollcall key …`.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::config::{Credentials, Region};
+use aws_sdk_dynamodb::{Client, config};
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+use time::{Date, Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use super::error::AdminError;
+use super::key::{ListedKey, NewKey};
+use super::output::{self, Format};
+use super::usage_key::{self, Source};
+use crate::auth::record::{KeyRecord, Scope, Status};
+use crate::auth::tenant::TenantRecord;
+use crate::scim::policy::{POLICIES, Policy};
+use crate::store::call::Table;
+use crate::store::event::timestamp;
+use crate::store::keys::{TenantId, parse_id};
+
+/// Options of every command: which deployment, and how to print.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Options {
+    /// The table of the deployment
+    #[arg(long, global = true, env = "ROLLCALL_TABLE", value_name = "NAME")]
+    pub table: Option<String>,
+    /// Where DynamoDB answers, for a local table
+    #[arg(long, global = true, value_name = "URL")]
+    pub endpoint_url: Option<String>,
+    /// AWS region, else as the AWS CLI finds it
+    #[arg(long, global = true)]
+    pub region: Option<String>,
+    /// Profile in the AWS configuration
+    #[arg(long, global = true)]
+    pub profile: Option<String>,
+    /// How to print
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t)]
+    pub output: Format,
+    /// Short for --output json
+    #[arg(long, global = true, conflicts_with = "output")]
+    pub json: bool,
+}
+
+/// `rollcall tenant`.
+#[derive(Args, Clone, Debug)]
+pub struct TenantArgs {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: TenantCommand,
+}
+
+/// `rollcall key`.
+#[derive(Args, Clone, Debug)]
+pub struct KeyArgs {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: KeyCommand,
+}
+
+/// Commands on tenants.
+#[derive(Subcommand, Clone, Debug)]
+pub enum TenantCommand {
+    /// Make a tenant
+    #[command(after_help = "Examples:
+  rollcall tenant create acme --usage-plan a1b2c3
+  rollcall tenant create acme --policy standard --usage-key-id 4d5e6f
+  rollcall tenant create acme --endpoint-url http://127.0.0.1:8000 --table rollcall
+
+The policy cannot change once the tenant holds users or groups.")]
+    Create {
+        /// 2 to 31 characters: a lower-case letter, then letters, digits or hyphens
+        tenant: TenantId,
+        /// The rules that the tenant runs under: veza, standard or strict
+        #[arg(long, default_value = POLICIES[0].name, value_parser = policy)]
+        policy: &'static Policy,
+        /// Usage plan to put a new API key into, which holds the tenant's request limit
+        #[arg(long, value_name = "ID", conflicts_with = "usage_key_id")]
+        usage_plan: Option<String>,
+        /// API key to use that is in a usage plan already
+        #[arg(long, value_name = "ID")]
+        usage_key_id: Option<String>,
+    },
+    /// List the tenants
+    List,
+    /// Show a tenant
+    Show {
+        /// Which one
+        tenant: TenantId,
+    },
+}
+
+/// Commands on bearer keys.
+#[derive(Subcommand, Clone, Debug)]
+pub enum KeyCommand {
+    /// Make a bearer key; it is shown once
+    #[command(after_help = "Examples:
+  rollcall key create acme --name Okta
+  rollcall key create acme --name audit --scope read --expires 90d
+  rollcall key create acme --name contractor --expires 2027-01-01")]
+    Create {
+        /// Whose data it opens
+        tenant: TenantId,
+        /// What to call it
+        #[arg(long)]
+        name: String,
+        /// provision (everything) or read
+        #[arg(long, default_value = "provision", value_parser = scope)]
+        scope: Scope,
+        /// From when on it is refused: a date (00:00 UTC), an RFC 3339 time, or 12h, 30d, 52w from now
+        #[arg(long, value_name = "DATE", value_parser = expiry)]
+        expires: Option<OffsetDateTime>,
+        /// The user that /Me stands for, by its id
+        #[arg(long, value_name = "ID", value_parser = user_id)]
+        user: Option<Uuid>,
+    },
+    /// List a tenant's keys
+    List {
+        /// Whose
+        tenant: TenantId,
+    },
+    /// Revoke a key for good
+    #[command(after_help = "Example:
+  rollcall key revoke acme key_4fK2mQ9sXb1Z
+
+A revoked key is refused as soon as API Gateway's authorizer cache has forgotten it (60 seconds
+unless the deployment says otherwise).")]
+    Revoke {
+        /// Whose
+        tenant: TenantId,
+        /// Which one, as `rollcall key list` shows it
+        key_id: String,
+    },
+}
+
+fn policy(text: &str) -> Result<&'static Policy, String> {
+    Policy::named(text).ok_or_else(|| {
+        let names: Vec<_> = POLICIES.iter().map(|policy| policy.name).collect();
+        format!("the policies are {}", names.join(", "))
+    })
+}
+
+fn scope(text: &str) -> Result<Scope, String> {
+    Scope::named(text).ok_or_else(|| "the scopes are provision, read".to_owned())
+}
+
+fn user_id(text: &str) -> Result<Uuid, String> {
+    parse_id(text).ok_or_else(|| "a user's id is a lower-case UUID with hyphens".to_owned())
+}
+
+fn expiry(text: &str) -> Result<OffsetDateTime, String> {
+    let now = OffsetDateTime::now_utc();
+    let expires = expiry_from(text, now)
+        .ok_or("give a date as 2027-01-31, an RFC 3339 time as 2027-01-31T18:00:00Z, or 12h, 30d, 52w")?;
+    if expires <= now { Err("that time has passed".to_owned()) } else { Ok(expires) }
+}
+
+/// Years that RFC 3339 can write.
+const LAST_YEAR: i32 = 9999;
+
+fn expiry_from(text: &str, now: OffsetDateTime) -> Option<OffsetDateTime> {
+    let unit = |suffix: char, hours: i64| {
+        let count: u32 = text.strip_suffix(suffix)?.parse().ok()?;
+        now.checked_add(Duration::hours(i64::from(count) * hours))
+    };
+    let date = || Date::parse(text, format_description!("[year]-[month]-[day]")).ok();
+    let expires = unit('h', 1)
+        .or_else(|| unit('d', 24))
+        .or_else(|| unit('w', 24 * 7))
+        .or_else(|| date().map(|date| date.midnight().assume_utc()))
+        .or_else(|| OffsetDateTime::parse(text, &Rfc3339).ok())?;
+    (expires.year() <= LAST_YEAR).then_some(expires)
+}
+
+impl Options {
+    /// How to print.
+    pub fn format(&self) -> Format {
+        if self.json { Format::Json } else { self.output }
+    }
+
+    async fn aws(&self) -> SdkConfig {
+        let mut loader = crate::config::aws();
+        if let Some(region) = &self.region {
+            loader = loader.region(Region::new(region.clone()));
+        }
+        if let Some(profile) = &self.profile {
+            loader = loader.profile_name(profile);
+        }
+        if self.is_local() {
+            // A table on this machine asks for some credentials and region, whichever.
+            loader = loader.credentials_provider(Credentials::new("local", "local", None, None, "rollcall"));
+            if self.region.is_none() {
+                loader = loader.region(Region::from_static("us-east-1"));
+            }
+        }
+        loader.load().await
+    }
+
+    /// Whether the table is on this machine.
+    fn is_local(&self) -> bool {
+        let host = self.endpoint_url.as_deref().and_then(|url| url.split("://").nth(1)).unwrap_or_default();
+        let host = host.split('/').next().unwrap_or_default();
+        let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+        self.profile.is_none() && ["localhost", "127.0.0.1", "[::1]"].contains(&host)
+    }
+
+    /// The deployment's table.
+    ///
+    /// # Errors
+    /// [`AdminError::Input`] when nothing says which.
+    pub async fn open(&self) -> Result<Table, AdminError> {
+        let missing = "which table? pass --table or set ROLLCALL_TABLE (the stack's output names it)";
+        let name = self.table.as_deref().filter(|name| !name.is_empty());
+        let name = name.ok_or_else(|| AdminError::Input(missing.to_owned()))?;
+        let mut aws = config::Builder::from(&self.aws().await);
+        aws.set_endpoint_url(self.endpoint_url.clone());
+        Ok(Table::new(Client::from_conf(aws.build()), name))
+    }
+
+    async fn gateway(&self) -> aws_sdk_apigateway::Client {
+        aws_sdk_apigateway::Client::new(&self.aws().await)
+    }
+}
+
+/// `rollcall tenant …`, from the arguments to the exit code.
+pub fn tenant(args: TenantArgs) -> ExitCode {
+    finish(run_tenant(&args.options, args.command))
+}
+
+/// `rollcall key …`, from the arguments to the exit code.
+pub fn key(args: KeyArgs) -> ExitCode {
+    finish(run_key(&args.options, args.command))
+}
+
+/// Prints what a command says: 0 when it is done, 1 with one line when it failed.
+fn finish(command: impl Future<Output = Result<String, AdminError>>) -> ExitCode {
+    let done = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(command),
+        Err(error) => Err(AdminError::Input(format!("this system gives no runtime: {error}"))),
+    };
+    // A reader that has gone, `| head` say, is no failure worth a panic.
+    let written = match &done {
+        Ok(text) => std::io::stdout().write_all(text.as_bytes()),
+        Err(error) => writeln!(std::io::stderr(), "error: {error}"),
+    };
+    if done.is_ok() && written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs a command on tenants; returns what to print.
+///
+/// # Errors
+/// [`AdminError`], one line to print.
+pub async fn run_tenant(options: &Options, command: TenantCommand) -> Result<String, AdminError> {
+    let (table, format) = (options.open().await?, options.format());
+    match command {
+        TenantCommand::Create { tenant, policy, usage_plan, usage_key_id } => {
+            // Nothing is made in API Gateway for a tenant that there is already.
+            match super::tenant::get(&table, &tenant).await {
+                Ok(_) => return Err(AdminError::Exists(tenant)),
+                Err(AdminError::NoTenant(_)) => {}
+                Err(error) => return Err(error),
+            }
+            let source = match (usage_plan, usage_key_id) {
+                (Some(plan), _) => Source::Plan(plan),
+                (None, Some(id)) => Source::ApiKey(id),
+                (None, None) => Source::Generated,
+            };
+            let usage_key = match &source {
+                Source::Generated => usage_key::generate()?,
+                Source::Plan(plan) => usage_key::attach(&options.gateway().await, plan, &tenant).await?,
+                Source::ApiKey(id) => usage_key::fetch(&options.gateway().await, id).await?,
+            };
+            let record =
+                super::tenant::create(&table, &tenant, policy, &usage_key, OffsetDateTime::now_utc()).await?;
+            let mut fields = tenant_fields(&record);
+            if source == Source::Generated {
+                let note = "API Gateway answers this tenant 403 until a usage plan holds an API key of this value; locally nothing is needed";
+                fields.insert("note".to_owned(), json!(note));
+            }
+            Ok(output::one(format, &fields))
+        }
+        TenantCommand::List => {
+            let rows: Vec<_> = super::tenant::list(&table).await?.iter().map(tenant_row).collect();
+            Ok(output::many(format, &["tenant", "policy", "created"], &rows))
+        }
+        TenantCommand::Show { tenant } => {
+            Ok(output::one(format, &tenant_fields(&super::tenant::get(&table, &tenant).await?)))
+        }
+    }
+}
+
+/// Runs a command on bearer keys; returns what to print.
+///
+/// # Errors
+/// [`AdminError`], one line to print.
+pub async fn run_key(options: &Options, command: KeyCommand) -> Result<String, AdminError> {
+    let (table, format) = (options.open().await?, options.format());
+    let now = OffsetDateTime::now_utc();
+    match command {
+        KeyCommand::Create { tenant, name, scope, expires, user } => {
+            let new = NewKey { tenant, name, scope, expires, user };
+            let (key, record) = super::key::create(&table, new, now).await?;
+            let mut fields = key_fields(&record, now);
+            fields.insert("key".to_owned(), json!(key.reveal()));
+            fields.insert("note".to_owned(), json!("this is the only time the key is shown"));
+            Ok(output::one(format, &fields))
+        }
+        KeyCommand::List { tenant } => {
+            let row = |listed: &ListedKey| {
+                let mut fields = key_fields(&listed.record, now);
+                fields.insert("lastUsed".to_owned(), json!(listed.last_used));
+                fields
+            };
+            let rows: Vec<_> = super::key::list(&table, &tenant).await?.iter().map(row).collect();
+            let columns = ["keyId", "name", "scope", "status", "created", "expires", "user", "lastUsed"];
+            Ok(output::many(format, &columns, &rows))
+        }
+        KeyCommand::Revoke { tenant, key_id } => {
+            let was_active = super::key::revoke(&table, &tenant, &key_id, now).await?;
+            let fields = object(json!({
+                "tenant": tenant.as_str(), "keyId": key_id, "status": Status::Revoked.name(),
+                "note": if was_active { "refused once the authorizer's cache has forgotten it" }
+                    else { "it was revoked already" },
+            }));
+            Ok(output::one(format, &fields))
+        }
+    }
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
+}
+
+fn tenant_row(record: &TenantRecord) -> Map<String, Value> {
+    object(json!({
+        "tenant": record.id.as_str(), "policy": record.policy.name, "created": timestamp(record.created),
+    }))
+}
+
+fn tenant_fields(record: &TenantRecord) -> Map<String, Value> {
+    let mut fields = tenant_row(record);
+    fields.insert("retentionDays".to_owned(), json!(record.settings.retention_days));
+    fields.insert("usageKey".to_owned(), json!(record.usage_key));
+    fields
+}
+
+fn key_fields(record: &KeyRecord, now: OffsetDateTime) -> Map<String, Value> {
+    let expired = record.status == Status::Active && record.expires.is_some_and(|expires| expires <= now);
+    object(json!({
+        "tenant": record.tenant.as_str(),
+        "keyId": record.key_id,
+        "name": record.name,
+        "scope": record.scope.name(),
+        "status": if expired { "expired" } else { record.status.name() },
+        "created": timestamp(record.created),
+        "expires": record.expires.map(timestamp),
+        "user": record.user.map(|user| user.to_string()),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn an_expiry_is_a_date_a_time_or_a_span() {
+        let now = datetime!(2026-06-01 12:00 UTC);
+        for (text, expected) in [
+            ("30d", Some(datetime!(2026-07-01 12:00 UTC))),
+            ("1h", Some(datetime!(2026-06-01 13:00 UTC))),
+            ("2w", Some(datetime!(2026-06-15 12:00 UTC))),
+            ("2027-01-31", Some(datetime!(2027-01-31 0:00 UTC))),
+            ("2027-01-31T18:00:00+01:00", Some(datetime!(2027-01-31 17:00 UTC))),
+            ("", None),
+            ("d", None),
+            ("-1d", None),
+            ("30", None),
+            ("30y", None),
+            ("tomorrow", None),
+            ("2027-02-30", None),
+            ("4294967295w", None),
+            ("99999999999d", None),
+        ] {
+            assert_eq!(expiry_from(text, now), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_local_endpoint_needs_no_credentials() {
+        let at = |url: &str| Options { endpoint_url: Some(url.to_owned()), ..Options::default() };
+        for url in
+            ["http://127.0.0.1:8000", "http://localhost:8000/", "http://localhost", "http://[::1]:8000"]
+        {
+            assert!(at(url).is_local(), "{url}");
+        }
+        for url in ["", "https://dynamodb.eu-west-1.amazonaws.com", "http://localhost.example.com"] {
+            assert!(!at(url).is_local(), "{url}");
+        }
+        let profile = Options { profile: Some("prod".to_owned()), ..at("http://127.0.0.1:8000") };
+        assert!(!profile.is_local());
+    }
+}

@@ -1,0 +1,121 @@
+//! What can go wrong for an operator, in one line that says what to do about it.
+
+use std::fmt;
+
+use uuid::Uuid;
+
+use crate::store::error::StoreError;
+use crate::store::keys::TenantId;
+
+/// A refused or failed command.
+#[derive(Debug)]
+pub enum AdminError {
+    /// There is a tenant of this name.
+    Exists(TenantId),
+    /// There is no tenant of this name.
+    NoTenant(TenantId),
+    /// The tenant has no key of this id.
+    NoKey(TenantId, String),
+    /// The tenant has no such user.
+    NoUser(TenantId, Uuid),
+    /// Something given cannot be used.
+    Input(String),
+    /// The usage plan or its API key cannot be used.
+    UsageKey(String),
+    /// The table: its name and what happened.
+    Table(String, StoreError),
+}
+
+impl AdminError {
+    /// A failed call to the table of this name.
+    pub fn table(name: &str) -> impl Fn(StoreError) -> Self {
+        let name = name.to_owned();
+        move |error| Self::Table(name.clone(), error)
+    }
+}
+
+impl std::error::Error for AdminError {}
+
+impl From<getrandom::Error> for AdminError {
+    fn from(error: getrandom::Error) -> Self {
+        Self::Input(format!("the operating system gives no randomness: {error}"))
+    }
+}
+
+impl fmt::Display for AdminError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exists(tenant) => {
+                write!(f, "tenant {tenant} exists already: see `rollcall tenant show {tenant}`")
+            }
+            Self::NoTenant(tenant) => write!(
+                f,
+                "there is no tenant {tenant}: see `rollcall tenant list`, or make it with `rollcall tenant create {tenant}`"
+            ),
+            Self::NoKey(tenant, key) => {
+                write!(f, "tenant {tenant} has no key {key}: see `rollcall key list {tenant}`")
+            }
+            Self::NoUser(tenant, user) => {
+                write!(f, "tenant {tenant} has no user {user}: --user takes the SCIM id of a user")
+            }
+            Self::Input(problem) | Self::UsageKey(problem) => f.write_str(problem),
+            Self::Table(name, StoreError::Broken(source) | StoreError::Unavailable(source)) => {
+                match explain(source) {
+                    Some(advice) => write!(f, "table {name}: {advice}"),
+                    None => write!(f, "table {name}: {}", one_line(source)),
+                }
+            }
+            Self::Table(name, error) => write!(f, "table {name}: {error}"),
+        }
+    }
+}
+
+/// What an operator can do about an AWS error, recognised by its code or by the SDK's words.
+pub fn explain(source: &str) -> Option<&'static str> {
+    let rows: &[(&[&str], &str)] = &[
+        (
+            &["ResourceNotFoundException"],
+            "it does not exist in this account and region; deploy the template, or name another with --table, --region or --profile",
+        ),
+        (
+            &[
+                "The provided key element does not match the schema",
+                "Query condition missed key schema",
+                "ValidationError",
+            ],
+            "it has another shape; Rollcall needs a table with the string keys pk and sk, as its template makes it",
+        ),
+        (
+            &["AccessDenied", "not authorized to perform"],
+            "these credentials may not do that; use an operator's role",
+        ),
+        (
+            &[
+                "UnrecognizedClient",
+                "InvalidSignature",
+                "ExpiredToken",
+                "InvalidClientTokenId",
+                "InvalidAccessKeyId",
+            ],
+            "AWS does not accept these credentials; sign in again, or choose others with --profile",
+        ),
+        (
+            &["Missing Region", "A region must be set", "MissingRegion"],
+            "no AWS region is set; pass --region or set AWS_REGION",
+        ),
+        (
+            &["no providers in chain provided credentials", "CredentialsNotLoaded", "could not find profile"],
+            "no AWS credentials were found; sign in, set AWS_PROFILE or pass --profile, or for a local table --endpoint-url",
+        ),
+        (
+            &["ConnectorError", "ConnectTimeout", "dispatch failure"],
+            "DynamoDB cannot be reached; check the network, --region and --endpoint-url",
+        ),
+    ];
+    rows.iter().find(|(marks, _)| marks.iter().any(|mark| source.contains(mark))).map(|(_, advice)| *advice)
+}
+
+/// The first line, and not too much of it.
+pub fn one_line(source: &str) -> String {
+    source.lines().next().unwrap_or_default().chars().take(300).collect()
+}

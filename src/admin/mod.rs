@@ -1,0 +1,8 @@
+//! The operator's side: tenants and bearer keys, in the library and on the command line.
+
+pub mod cli;
+pub mod error;
+pub mod key;
+pub mod output;
+pub mod tenant;
+pub mod usage_key;

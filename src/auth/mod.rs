@@ -1,0 +1,6 @@
+//! Bearer keys: their text, what the table knows of them, and whether a request may pass.
+
+pub mod authorizer;
+pub mod key;
+pub mod record;
+pub mod tenant;

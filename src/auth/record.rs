@@ -1,0 +1,253 @@
+//! What the table knows of a bearer key: never its text.
+
+use std::fmt;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
+
+use super::key::KeyHash;
+use crate::store::call::Table;
+use crate::store::error::{Refusal, StoreError};
+use crate::store::event::timestamp;
+use crate::store::item::{Item, get_text, must_text, text};
+use crate::store::keys::{self, TenantId, parse_id};
+use crate::store::transaction::{Action, Expression};
+
+/// What a key may do; it goes by operation, not by verb (`.search` is a read).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything.
+    Provision,
+    /// Reading only.
+    Read,
+}
+
+/// Whether a key is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// In force until it expires.
+    Active,
+    /// Taken back for good.
+    Revoked,
+}
+
+impl Scope {
+    /// The name in the table, in the authorizer's context and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Provision => "provision",
+            Self::Read => "read",
+        }
+    }
+
+    /// The scope of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Provision, Self::Read].into_iter().find(|scope| scope.name() == name)
+    }
+}
+
+impl Status {
+    /// The name in the table.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Revoked => "revoked",
+        }
+    }
+
+    /// The status of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Active, Self::Revoked].into_iter().find(|status| status.name() == name)
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A bearer key: the item `K#<sha256>`/`KEY`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRecord {
+    /// The hash of its text, which is its place in the table.
+    pub hash: KeyHash,
+    /// Whose data it opens.
+    pub tenant: TenantId,
+    /// Its public name in logs, events and commands.
+    pub key_id: String,
+    /// What the operator calls it.
+    pub name: String,
+    /// What it may do.
+    pub scope: Scope,
+    /// Whether it is in force.
+    pub status: Status,
+    /// When it was made.
+    pub created: OffsetDateTime,
+    /// From when on it is refused.
+    pub expires: Option<OffsetDateTime>,
+    /// The user that `/Me` stands for.
+    pub user: Option<Uuid>,
+}
+
+impl KeyRecord {
+    /// The item's attributes besides its key.
+    pub fn to_item(&self) -> Item {
+        let mut item = Item::from([
+            text("tenant", self.tenant.as_str()),
+            text("keyId", &self.key_id),
+            text("name", &self.name),
+            text("scope", self.scope.name()),
+            text("status", self.status.name()),
+            text("created", &timestamp(self.created)),
+        ]);
+        item.extend(self.expires.map(|expires| text("expires", &timestamp(expires))));
+        item.extend(self.user.map(|user| text("user", &user.to_string())));
+        item
+    }
+
+    /// Reads the item back.
+    ///
+    /// # Errors
+    /// [`StoreError::Broken`] when an attribute is missing or not of its form: a key that cannot
+    /// be read whole opens nothing.
+    pub fn from_item(item: &Item) -> Result<Self, StoreError> {
+        let hash = must_text(item, "pk")?.strip_prefix("K#").ok_or_else(|| broken("pk"))?;
+        Ok(Self {
+            hash: KeyHash::stored(hash),
+            tenant: must_text(item, "tenant")?.parse().map_err(|_| broken("tenant"))?,
+            key_id: must_text(item, "keyId")?.to_owned(),
+            name: must_text(item, "name")?.to_owned(),
+            scope: Scope::named(must_text(item, "scope")?).ok_or_else(|| broken("scope"))?,
+            status: Status::named(must_text(item, "status")?).ok_or_else(|| broken("status"))?,
+            created: moment(must_text(item, "created")?).ok_or_else(|| broken("created"))?,
+            // A value of another type than text must not pass for none.
+            expires: optional(item, "expires", moment)?,
+            user: optional(item, "user", parse_id)?,
+        })
+    }
+
+    /// The attributes of the item in the tenant's list of keys.
+    pub fn to_listing(&self) -> Item {
+        Item::from([text("hash", self.hash.as_str()), text("name", &self.name)])
+    }
+}
+
+fn optional<T>(item: &Item, name: &str, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, StoreError> {
+    match item.get(name) {
+        None => Ok(None),
+        Some(AttributeValue::S(value)) => read(value).map(Some).ok_or_else(|| broken(name)),
+        Some(_) => Err(broken(name)),
+    }
+}
+
+fn broken(attribute: &str) -> StoreError {
+    StoreError::Broken(format!("a bearer key's {attribute} cannot be read"))
+}
+
+/// A moment as the table has it.
+pub(super) fn moment(text: &str) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(text, &Rfc3339).ok()
+}
+
+/// A key in its tenant's list: the item `T#t#K`/`<key id>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyListing {
+    /// The key's id.
+    pub key_id: String,
+    /// Where the key itself is.
+    pub hash: KeyHash,
+    /// The day of its last request, `yyyy-mm-dd`.
+    pub last_used: Option<String>,
+}
+
+impl KeyListing {
+    /// Reads the item.
+    ///
+    /// # Errors
+    /// [`StoreError::Broken`] when an attribute is missing.
+    pub fn from_item(item: &Item) -> Result<Self, StoreError> {
+        Ok(Self {
+            key_id: must_text(item, "sk")?.to_owned(),
+            hash: KeyHash::stored(must_text(item, "hash")?),
+            last_used: get_text(item, "lastUsed").map(str::to_owned),
+        })
+    }
+}
+
+/// Notes that a key was used on `day` (`yyyy-mm-dd`); writes once a day, whoever calls how often.
+///
+/// # Errors
+/// As every call. A request need not fail because of it.
+pub async fn mark_used(table: &Table, tenant: &TenantId, key_id: &str, day: &str) -> Result<(), StoreError> {
+    let actions = || {
+        let update = Expression::new("SET lastUsed = :day").value(":day", AttributeValue::S(day.to_owned()));
+        let news = "attribute_exists(pk) AND (attribute_not_exists(lastUsed) OR lastUsed < :day)";
+        let action = Action::update(keys::bearer_listing(tenant, key_id), update);
+        vec![action.only_if(Expression::new(news), Refusal::Changed)]
+    };
+    match table.transact(actions).await {
+        Err(StoreError::Refused(_)) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::store::item::with_key;
+
+    fn record() -> KeyRecord {
+        KeyRecord {
+            hash: KeyHash::stored("00ff"),
+            tenant: "acme".parse().expect("a tenant"),
+            key_id: "key_1".to_owned(),
+            name: "Okta".to_owned(),
+            scope: Scope::Read,
+            status: Status::Active,
+            created: datetime!(2026-01-02 03:04:05.678 UTC),
+            expires: Some(datetime!(2027-01-01 0:00 UTC)),
+            user: parse_id("01890a5d-ac96-774b-bcce-b302099a8057"),
+        }
+    }
+
+    fn stored(record: &KeyRecord) -> Item {
+        let mut item = with_key(&keys::bearer(record.hash.as_str()));
+        item.extend(record.to_item());
+        item
+    }
+
+    #[test]
+    fn a_record_reads_back() {
+        let bare = KeyRecord { expires: None, user: None, status: Status::Revoked, ..record() };
+        for record in [record(), bare] {
+            assert_eq!(KeyRecord::from_item(&stored(&record)).expect("whole"), record);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_opens_nothing() {
+        for name in ["pk", "tenant", "keyId", "name", "scope", "status", "created"] {
+            let mut item = stored(&record());
+            item.remove(name);
+            assert!(KeyRecord::from_item(&item).is_err(), "without {name}");
+        }
+        for name in ["pk", "tenant", "scope", "status", "created", "expires", "user"] {
+            for value in [AttributeValue::S("?".to_owned()), AttributeValue::Null(true)] {
+                let mut item = stored(&record());
+                item.insert(name.to_owned(), value);
+                assert!(KeyRecord::from_item(&item).is_err(), "another {name}");
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What the table knows of a tenant: the item `TENANT#t`/`TENANT`.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::record::moment;
+use crate::scim::policy::Policy;
+use crate::store::error::StoreError;
+use crate::store::event::timestamp;
+use crate::store::item::{Item, get_text, must_text, text};
+use crate::store::keys::{TenantId, parse_id};
+
+/// How long an API key's value may be, by API Gateway's rules.
+pub const USAGE_KEY_LENGTH: std::ops::RangeInclusive<usize> = 20..=128;
+
+/// A tenant.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TenantRecord {
+    /// Its name.
+    pub id: TenantId,
+    /// The rules that it runs under.
+    pub policy: &'static Policy,
+    /// The value of its API key in the usage plan, by which API Gateway counts its requests.
+    pub usage_key: String,
+    /// When it was made.
+    pub created: OffsetDateTime,
+    /// The team whose administrators administer the tenant.
+    pub root_team: Option<Uuid>,
+    /// What may be set for it.
+    pub settings: Settings,
+}
+
+/// What may be set for a tenant. A setting that an older version did not know has its default.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Settings {
+    /// How many days a deactivated account is kept.
+    pub retention_days: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { retention_days: 365 }
+    }
+}
+
+/// Whether API Gateway takes a text for an API key's value.
+pub fn is_usage_key(text: &str) -> bool {
+    USAGE_KEY_LENGTH.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+impl TenantRecord {
+    /// The item's attributes besides its key.
+    ///
+    /// # Errors
+    /// [`StoreError::Broken`] when the settings have no JSON form.
+    pub fn to_item(&self) -> Result<Item, StoreError> {
+        let settings =
+            serde_json::to_string(&self.settings).map_err(|e| StoreError::Broken(e.to_string()))?;
+        let mut item = Item::from([
+            text("tenant", self.id.as_str()),
+            text("policy", self.policy.name),
+            text("usageKey", &self.usage_key),
+            text("created", &timestamp(self.created)),
+            text("settings", &settings),
+        ]);
+        item.extend(self.root_team.map(|id| text("rootTeam", &id.to_string())));
+        Ok(item)
+    }
+
+    /// Reads the item back.
+    ///
+    /// # Errors
+    /// [`StoreError::Broken`] when an attribute is missing or not of its form.
+    pub fn from_item(item: &Item) -> Result<Self, StoreError> {
+        let broken = |name: &str| StoreError::Broken(format!("a tenant's {name} cannot be read"));
+        let usage_key = must_text(item, "usageKey")?;
+        Ok(Self {
+            id: must_text(item, "tenant")?.parse().map_err(|_| broken("name"))?,
+            policy: Policy::named(must_text(item, "policy")?).ok_or_else(|| broken("policy"))?,
+            usage_key: is_usage_key(usage_key)
+                .then(|| usage_key.to_owned())
+                .ok_or_else(|| broken("usage key"))?,
+            created: moment(must_text(item, "created")?).ok_or_else(|| broken("creation time"))?,
+            root_team: match get_text(item, "rootTeam") {
+                Some(id) => Some(parse_id(id).ok_or_else(|| broken("root team"))?),
+                None => None,
+            },
+            settings: serde_json::from_str(must_text(item, "settings")?).map_err(|_| broken("settings"))?,
+        })
+    }
+}
+
+/// Without the usage key, which is worth a request when it is known.
+impl fmt::Debug for TenantRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TenantRecord")
+            .field("id", &self.id)
+            .field("policy", &self.policy.name)
+            .field("created", &self.created)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::scim::policy::STANDARD;
+
+    fn record() -> TenantRecord {
+        TenantRecord {
+            id: "acme".parse().expect("a tenant"),
+            policy: &STANDARD,
+            usage_key: "u".repeat(20),
+            created: datetime!(2026-01-02 03:04:05 UTC),
+            root_team: parse_id("01890a5d-ac96-774b-bcce-b302099a8057"),
+            settings: Settings::default(),
+        }
+    }
+
+    #[test]
+    fn a_record_reads_back_and_hides_its_usage_key() {
+        let item = record().to_item().expect("an item");
+        assert_eq!(TenantRecord::from_item(&item).expect("whole"), record());
+        assert!(!format!("{:?}", record()).contains(&record().usage_key));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_no_tenant() {
+        for name in ["tenant", "policy", "usageKey", "created", "settings"] {
+            let mut item = record().to_item().expect("an item");
+            item.insert(name.to_owned(), text(name, "?").1);
+            assert!(TenantRecord::from_item(&item).is_err(), "another {name}");
+            item.remove(name);
+            assert!(TenantRecord::from_item(&item).is_err(), "without {name}");
+        }
+    }
+
+    #[test]
+    fn settings_of_an_older_version_have_defaults() {
+        assert_eq!(serde_json::from_str::<Settings>("{}").expect("settings"), Settings::default());
+    }
+}

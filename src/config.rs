@@ -1,0 +1,154 @@
+//! What the environment says, read once at the start.
+
+use std::fmt;
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, ConfigLoader};
+use aws_sdk_dynamodb::Client;
+use tracing_subscriber::EnvFilter;
+
+/// The table's name.
+pub const TABLE: &str = "ROLLCALL_TABLE";
+/// The URL that locations begin with, where it is not what the request says.
+pub const PUBLIC_URL: &str = "ROLLCALL_PUBLIC_URL";
+/// The least important level that is logged.
+pub const LOG: &str = "ROLLCALL_LOG";
+
+/// The levels that [`LOG`] may name.
+const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+
+/// A function's configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The table's name.
+    pub table: String,
+    /// The URL that locations begin with, up to and with the base path, without a slash at its end.
+    pub public_url: Option<String>,
+    /// The log level.
+    pub log: &'static str,
+}
+
+/// A variable that is missing or cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    variable: &'static str,
+    problem: &'static str,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.variable, self.problem)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Reads the environment.
+    ///
+    /// # Errors
+    /// [`ConfigError`], which names the variable.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::read(|name| std::env::var(name).ok())
+    }
+
+    /// Reads variables; an empty one counts as none.
+    ///
+    /// # Errors
+    /// [`ConfigError`], which names the variable.
+    pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let get = |name| get(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        let table = get(TABLE).ok_or(ConfigError { variable: TABLE, problem: "must name the table" })?;
+        let public_url = get(PUBLIC_URL).map(|url| url.trim_end_matches('/').to_owned());
+        if public_url.as_deref().is_some_and(|url| !is_base_url(url)) {
+            let problem = "must be an http or https URL without query and fragment";
+            return Err(ConfigError { variable: PUBLIC_URL, problem });
+        }
+        let log = match get(LOG) {
+            None => "info",
+            Some(level) => level_named(&level)
+                .ok_or(ConfigError { variable: LOG, problem: "must be error, warn, info, debug or trace" })?,
+        };
+        Ok(Self { table, public_url, log })
+    }
+}
+
+fn is_base_url(url: &str) -> bool {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    rest.is_some_and(|rest| {
+        !rest.is_empty() && !rest.starts_with('/') && !rest.contains(['?', '#', ' ', '"', '\\'])
+    })
+}
+
+fn level_named(name: &str) -> Option<&'static str> {
+    LEVELS.into_iter().find(|level| level.eq_ignore_ascii_case(name))
+}
+
+/// How this service speaks to AWS: three attempts, and none that hangs. What a command line may
+/// add is added to the loader.
+pub fn aws() -> ConfigLoader {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(1))
+        .operation_attempt_timeout(Duration::from_secs(4))
+        .operation_timeout(Duration::from_secs(12))
+        .build();
+    aws_config::defaults(BehaviorVersion::latest())
+        .retry_config(RetryConfig::standard().with_max_attempts(3))
+        .timeout_config(timeouts)
+}
+
+/// The client of the table, from the environment that Lambda sets. To be made once.
+pub async fn client() -> Client {
+    Client::new(&aws().load().await)
+}
+
+/// Logs as JSON lines on stdout, as Lambda collects them: flat, at the level that [`LOG`] names.
+/// Only this service is logged below `warn`: the SDK's own lines can quote requests.
+pub fn log_json() {
+    let level = std::env::var(LOG).ok().and_then(|name| level_named(name.trim())).unwrap_or("info");
+    let others = if level == "error" { "error" } else { "warn" };
+    let started = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_target(false)
+        .with_env_filter(EnvFilter::new(format!("{others},rollcall={level}")))
+        .try_init();
+    // Someone else logs already: a test, or the laptop's one process that runs both functions.
+    drop(started);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Config, String> {
+        let get =
+            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        Config::read(get).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn variables_are_read_and_errors_name_them() {
+        let config = read(&[(TABLE, "rollcall")]).expect("enough");
+        assert_eq!(config, Config { table: "rollcall".to_owned(), public_url: None, log: "info" });
+        let config = read(&[(TABLE, "t"), (PUBLIC_URL, "https://id.example.com/scim/v2/"), (LOG, "DEBUG")])
+            .expect("good");
+        assert_eq!(config.public_url.as_deref(), Some("https://id.example.com/scim/v2"));
+        assert_eq!(config.log, "debug");
+        for (variables, name) in [
+            (&[][..], TABLE),
+            (&[(TABLE, " ")], TABLE),
+            (&[(TABLE, "t"), (LOG, "loud")], LOG),
+            (&[(TABLE, "t"), (PUBLIC_URL, "id.example.com")], PUBLIC_URL),
+            (&[(TABLE, "t"), (PUBLIC_URL, "https://")], PUBLIC_URL),
+            (&[(TABLE, "t"), (PUBLIC_URL, "https://x/?a=b")], PUBLIC_URL),
+        ] {
+            let error = read(variables).expect_err("not good");
+            assert!(error.starts_with(name), "{error}");
+        }
+    }
+}

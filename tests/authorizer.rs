@@ -1,0 +1,226 @@
+//! The authorizer over a real table: from API Gateway's event to its answer.
+#![allow(clippy::expect_used)]
+
+mod support;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use rollcall::admin::error::AdminError;
+use rollcall::admin::key::{NewKey, create, list, revoke};
+use rollcall::admin::tenant;
+use rollcall::auth::authorizer::{Authorizer, Decision, Reason, authorize};
+use rollcall::auth::key::BearerKey;
+use rollcall::auth::record::{KeyRecord, Scope, Status, mark_used};
+use rollcall::scim::policy::{STANDARD, VEZA};
+use rollcall::scim::resource_type::Kind;
+use rollcall::store::call::{Range, Table};
+use rollcall::store::event::{KIND, SHARDS, date};
+use rollcall::store::item::{get_set, get_text, text};
+use rollcall::store::keys::{self, TenantId};
+use serde_json::{Value, json};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+const ARN: &str = "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/prod/GET/scim/v2/Users";
+const STAGE: &str = "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/prod/*";
+
+fn now() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
+}
+
+fn tenant_id(name: &str) -> TenantId {
+    name.parse().expect("a tenant")
+}
+
+fn new_key(tenant: &str) -> NewKey {
+    NewKey {
+        tenant: tenant_id(tenant),
+        name: "Okta".to_owned(),
+        scope: Scope::Provision,
+        expires: None,
+        user: None,
+    }
+}
+
+async fn with_tenant() -> Table {
+    let table = support::embedded().await;
+    tenant::create(&table, &tenant_id("acme"), &VEZA, &"u".repeat(40), now()).await.expect("a tenant");
+    table
+}
+
+async fn key(table: &Table, new: NewKey) -> (BearerKey, KeyRecord) {
+    create(table, new, now()).await.expect("a key")
+}
+
+async fn answer(table: &Table, header: &str) -> Value {
+    let event = json!({ "type": "TOKEN", "authorizationToken": header, "methodArn": ARN });
+    Authorizer::new(table.clone()).invoke(event).await.expect("an answer")
+}
+
+async fn reason(table: &Table, header: &str) -> Option<Reason> {
+    match authorize(table, header, now()).await.expect("a decision") {
+        Decision::Allow(_) => None,
+        Decision::Deny(reason, _) => Some(reason),
+    }
+}
+
+#[tokio::test]
+async fn a_valid_key_passes_as_its_tenant_in_one_round() {
+    let table = with_tenant().await;
+    let (key, record) = key(&table, NewKey { scope: Scope::Read, ..new_key("acme") }).await;
+    let answer = answer(&table, &format!("bearer  {}", key.reveal())).await;
+    let expected = json!({
+        "principalId": format!("acme/{}", record.key_id),
+        "policyDocument": {
+            "Version": "2012-10-17",
+            "Statement": [{ "Action": "execute-api:Invoke", "Effect": "Allow", "Resource": STAGE }],
+        },
+        "context": { "tenantId": "acme", "keyId": record.key_id, "scope": "read", "policy": "veza" },
+        "usageIdentifierKey": "u".repeat(40),
+    });
+    assert_eq!(answer, expected);
+
+    let table = table.fresh();
+    assert_eq!(reason(&table, &format!("Bearer {}", key.reveal())).await, None);
+    let usage = table.usage();
+    assert_eq!((usage.calls, usage.rounds, usage.read_units), (2, 1, 2.0));
+}
+
+#[tokio::test]
+async fn every_other_key_is_denied_without_saying_why() {
+    let table = with_tenant().await;
+    let acme = tenant_id("acme");
+    let (revoked, record) = key(&table, new_key("acme")).await;
+    assert!(revoke(&table, &acme, &record.key_id, now()).await.expect("revoked"));
+    let soon = now() + Duration::milliseconds(300);
+    let (expired, _) = key(&table, NewKey { expires: Some(soon), ..new_key("acme") }).await;
+    tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+    let unknown = BearerKey::generate(&acme).expect("randomness");
+    let no_tenant = BearerKey::generate(&tenant_id("globex")).expect("randomness");
+    // The text says one tenant, the table another: only a hand in the table can do that.
+    let stolen = BearerKey::generate(&acme).expect("randomness");
+    let record = KeyRecord { hash: stolen.sha256(), tenant: tenant_id("globex"), ..record };
+    let record = KeyRecord { status: Status::Active, ..record };
+    table.put(&keys::bearer(record.hash.as_str()), record.to_item()).await.expect("written");
+    // The tenant was removed by hand.
+    let orphan = BearerKey::generate(&tenant_id("initech")).expect("randomness");
+    let record = KeyRecord { hash: orphan.sha256(), tenant: tenant_id("initech"), ..record };
+    table.put(&keys::bearer(record.hash.as_str()), record.to_item()).await.expect("written");
+
+    let denied = answer(&table, "").await;
+    assert_eq!(denied["policyDocument"]["Statement"][0]["Effect"], "Deny");
+    assert_eq!(denied["policyDocument"]["Statement"][0]["Resource"], STAGE);
+    assert_eq!(denied["context"], json!({}));
+    for (key, expected, calls) in [
+        (revoked.reveal(), Reason::Revoked, 2),
+        (expired.reveal(), Reason::Expired, 2),
+        (unknown.reveal(), Reason::Unknown, 2),
+        (no_tenant.reveal(), Reason::Unknown, 2),
+        (stolen.reveal(), Reason::OtherTenant, 2),
+        (orphan.reveal(), Reason::NoTenant, 2),
+        ("rc_acme_0", Reason::Malformed, 0),
+        ("", Reason::Malformed, 0),
+    ] {
+        let (table, header) = (table.fresh(), format!("Bearer {key}"));
+        assert_eq!(reason(&table, &header).await, Some(expected));
+        assert_eq!((table.usage().calls, table.usage().rounds), (calls, calls.min(1)), "{expected:?}");
+        assert_eq!(answer(&table, &header).await, denied, "{expected:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_decided_is_an_error() {
+    let key = BearerKey::generate(&tenant_id("acme")).expect("randomness");
+    let header = format!("Bearer {}", key.reveal());
+    let closed = support::client("http://127.0.0.1:1");
+    let event = |arn: &str| json!({ "authorizationToken": header, "methodArn": arn });
+    let unreachable = Authorizer::new(Table::new(closed, support::TABLE));
+    let text = unreachable.invoke(event(ARN)).await.expect_err("no table").to_string();
+    assert!(!text.contains(key.reveal()) && !text.contains(key.sha256().as_str()), "{text}");
+    let authorizer = Authorizer::new(with_tenant().await);
+    for event in
+        [event("arn:aws:execute-api"), json!({ "authorizationToken": header }), json!(null), json!([])]
+    {
+        assert!(authorizer.invoke(event).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn keys_are_listed_and_revoked_with_their_events() {
+    let table = with_tenant().await;
+    let acme = tenant_id("acme");
+    let (first, record) = key(&table, new_key("acme")).await;
+    let (_, other) = key(&table, NewKey { name: " Entra ".to_owned(), ..new_key("acme") }).await;
+    for day in ["2026-06-02", "2026-06-02", "2026-06-01"] {
+        mark_used(&table, &acme, &record.key_id, day).await.expect("noted");
+    }
+    mark_used(&table, &acme, "key_gone", "2026-06-02").await.expect("nothing to note");
+    assert!(revoke(&table, &acme, &other.key_id, now()).await.expect("revoked"));
+    assert!(!revoke(&table, &acme, &other.key_id, now()).await.expect("revoked already"));
+
+    let listed = list(&table, &acme).await.expect("a list");
+    let seen: Vec<_> = listed
+        .iter()
+        .map(|key| (key.record.name.as_str(), key.record.status, key.last_used.as_deref()))
+        .collect();
+    let expected = [("Okta", Status::Active, Some("2026-06-02")), ("Entra", Status::Revoked, None)];
+    assert!(expected.iter().all(|row| seen.contains(row)) && seen.len() == 2, "{seen:?}");
+
+    let mut types = Vec::new();
+    for shard in 0..SHARDS {
+        let key = keys::event(&acme, &date(now().date()), shard, "", Uuid::nil());
+        for event in table.query(&key.pk, &Range::default()).await.expect("events").items {
+            assert_eq!((get_text(&event, "kind"), get_text(&event, "actor")), (Some(KIND), Some("operator")));
+            assert!(!get_set(&event, "attributes").is_empty());
+            types.push(get_text(&event, "type").unwrap_or_default().to_owned());
+        }
+    }
+    types.sort();
+    assert_eq!(types, ["key.created", "key.created", "key.revoked"]);
+    let all = table.client().scan().table_name(support::TABLE).send().await.expect("everything");
+    assert!(!format!("{:?}", all.items()).contains(first.reveal()));
+}
+
+#[tokio::test]
+async fn an_operator_is_told_what_is_wrong() {
+    let table = with_tenant().await;
+    let acme = tenant_id("acme");
+    let again = tenant::create(&table, &acme, &STANDARD, &"v".repeat(40), now()).await;
+    assert!(matches!(again, Err(AdminError::Exists(_))));
+    assert_eq!(tenant::get(&table, &acme).await.expect("the first").policy, &VEZA);
+    let short = tenant::create(&table, &tenant_id("globex"), &STANDARD, "short", now()).await;
+    assert!(matches!(short, Err(AdminError::UsageKey(_))));
+    assert_eq!(tenant::list(&table).await.expect("a list").len(), 1);
+
+    let user = Uuid::now_v7();
+    let bound = || NewKey { user: Some(user), ..new_key("acme") };
+    assert!(matches!(create(&table, new_key("globex"), now()).await, Err(AdminError::NoTenant(_))));
+    assert!(matches!(create(&table, bound(), now()).await, Err(AdminError::NoUser(_, id)) if id == user));
+    let unnamed = NewKey { name: " ".to_owned(), ..new_key("acme") };
+    assert!(matches!(create(&table, unnamed, now()).await, Err(AdminError::Input(_))));
+    let past = NewKey { expires: Some(now()), ..new_key("acme") };
+    assert!(matches!(create(&table, past, now()).await, Err(AdminError::Input(_))));
+    assert!(list(&table, &acme).await.expect("a list").is_empty(), "nothing refused was written");
+    for id in ["key_1", "x", ""] {
+        assert!(matches!(revoke(&table, &acme, id, now()).await, Err(AdminError::NoKey(..))), "{id}");
+    }
+
+    // A user of another tenant is no user of this one.
+    let item = || [text("doc", "{}")].into_iter().collect();
+    let elsewhere = keys::resource(&tenant_id("globex"), Kind::User, user);
+    table.put(&elsewhere, item()).await.expect("written");
+    assert!(matches!(create(&table, bound(), now()).await, Err(AdminError::NoUser(..))));
+    table.put(&keys::resource(&acme, Kind::User, user), item()).await.expect("written");
+    let (key, _) = key(&table, bound()).await;
+    let allowed = answer(&table, &format!("Bearer {}", key.reveal())).await;
+    assert_eq!(allowed["context"]["userId"], user.to_string());
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_read_whole_opens_nothing() {
+    let table = with_tenant().await;
+    let (key, record) = key(&table, new_key("acme")).await;
+    let mut item = record.to_item();
+    item.insert("expires".to_owned(), AttributeValue::Null(true));
+    table.put(&keys::bearer(record.hash.as_str()), item).await.expect("written");
+    assert!(authorize(&table, &format!("Bearer {}", key.reveal()), now()).await.is_err());
+}

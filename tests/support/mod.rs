@@ -1,0 +1,66 @@
+//! What integration tests share: a table of their own in an embedded DynamoDB.
+#![allow(dead_code, clippy::expect_used)]
+
+use std::net::Ipv4Addr;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+};
+use rollcall::store::call::Table;
+
+/// The table's name.
+pub const TABLE: &str = "rollcall";
+
+/// An embedded DynamoDB.
+pub struct Embedded {
+    /// The table.
+    pub table: Table,
+    /// Where it answers.
+    pub endpoint: String,
+}
+
+/// A new table, empty and in memory, in an embedded DynamoDB of this test's own: it lives as long
+/// as the test's runtime.
+pub async fn embedded() -> Table {
+    serve().await.table
+}
+
+/// The same, with the address.
+pub async fn serve() -> Embedded {
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+    let database = dynoxide::Database::memory().expect("memory");
+    tokio::spawn(dynoxide::server::serve_with_shutdown(listener, database, std::future::pending()));
+    let client = client(&endpoint);
+    let key = |name: &str, key_type: KeyType| {
+        KeySchemaElement::builder().attribute_name(name).key_type(key_type).build().expect("a key")
+    };
+    let text = |name: &str| {
+        let definition = AttributeDefinition::builder().attribute_name(name);
+        definition.attribute_type(ScalarAttributeType::S).build().expect("an attribute")
+    };
+    client
+        .create_table()
+        .table_name(TABLE)
+        .billing_mode(BillingMode::PayPerRequest)
+        .key_schema(key("pk", KeyType::Hash))
+        .key_schema(key("sk", KeyType::Range))
+        .attribute_definitions(text("pk"))
+        .attribute_definitions(text("sk"))
+        .send()
+        .await
+        .expect("a table");
+    Embedded { table: Table::new(client, TABLE), endpoint }
+}
+
+/// A client of what answers there.
+pub fn client(endpoint: &str) -> Client {
+    let config = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::from_static("us-east-1"))
+        .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+        .endpoint_url(endpoint);
+    Client::from_conf(config.build())
+}
