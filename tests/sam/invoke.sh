@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Hands one event to one function, without API Gateway: `cargo lambda watch` plays the Lambda runtime.
+#
+#     tests/sam/invoke.sh events/users-list.json            (make invoke EVENT=…)
+#
+# The table is that of a `rollcall dev` started here, or the one that ROLLCALL_TABLE and
+# AWS_ENDPOINT_URL_DYNAMODB name. Events named authorizer-* go to the authorizer, others to scim.
+# LAMBDA_PORT  where `cargo lambda watch` listens (default 9000)
+set -euo pipefail
+event=$(realpath "${1:?usage: tests/sam/invoke.sh events/<event>.json}")
+cd "$(dirname "$0")/../.."
+. tests/sam/tools.sh
+
+port=${LAMBDA_PORT:-9000}
+started=()
+stop() {
+    local status=$? pid
+    trap - EXIT INT TERM
+    for pid in "${started[@]}"; do
+        kill "$pid" 2>/dev/null || continue
+        wait "$pid" 2>/dev/null || true
+    done
+    exit "$status"
+}
+trap stop EXIT
+trap 'exit 130' INT TERM
+
+python_tools cargo-lambda
+case $(basename "$event") in
+authorizer-*) function=authorizer ;;
+*) function=scim ;;
+esac
+
+if [ -z "${ROLLCALL_TABLE:-}" ]; then
+    start_dev
+    started+=("$dev_pid")
+    export ROLLCALL_TABLE=$table AWS_ENDPOINT_URL_DYNAMODB=$endpoint
+fi
+
+# Built before, so that the first call does not wait for it.
+cargo build --quiet --bin "$function"
+cargo lambda watch -A 127.0.0.1 -P "$port" --ignore-changes >"$work/watch.log" 2>&1 &
+started+=($!)
+wait_for 60 "cargo lambda watch" $! bash -c "exec 3<>/dev/tcp/127.0.0.1/$port"
+cargo lambda invoke -A 127.0.0.1 -P "$port" "$function" --data-file "$event"
+echo

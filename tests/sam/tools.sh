@@ -1,0 +1,54 @@
+# Read by the scripts beside it: where they work, and the tools they need.
+# shellcheck shell=bash
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+target=${CARGO_TARGET_DIR:-$root/target}
+work=$target/sam
+mkdir -p "$work"
+
+# The SDKs and SAM want credentials and a region; none of what follows reaches AWS.
+export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_REGION=eu-west-1 AWS_DEFAULT_REGION=eu-west-1
+unset AWS_PROFILE AWS_SESSION_TOKEN
+export SAM_CLI_TELEMETRY=0
+
+say() { printf '\n== %s\n' "$*" >&2; }
+fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# python_tools PACKAGE…: a virtual environment with these (they bring no system package), first on the path.
+python_tools() {
+    local venv=${ROLLCALL_VENV:-$work/venv} package
+    [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
+    export PATH=$venv/bin:$PATH
+    for package in "$@"; do
+        python -m pip show -q "$package" >/dev/null 2>&1 || python -m pip install -q "$package"
+    done
+}
+
+# wait_for SECONDS WHAT PID COMMAND…: until COMMAND succeeds; fails when the process ends before.
+wait_for() {
+    local seconds=$1 what=$2 pid=$3 end
+    shift 3
+    end=$((SECONDS + seconds))
+    until "$@" >/dev/null 2>&1; do
+        kill -0 "$pid" 2>/dev/null || fail "$what ended before it was ready; see $work"
+        [ "$SECONDS" -lt "$end" ] || fail "$what was not ready after $seconds seconds; see $work"
+        sleep 0.3
+    done
+}
+
+# start_dev: builds and starts `rollcall dev`; sets dev_pid, base_url, key, tenant, endpoint and table.
+start_dev() {
+    local dev=${ROLLCALL_BIN:-}
+    if [ -z "$dev" ]; then
+        cargo build --quiet --features cli --bin rollcall
+        dev=$target/debug/rollcall
+    fi
+    # A server in memory, on a free port; its one line of JSON says where.
+    "$dev" dev --json --port 0 >"$work/dev.json" 2>"$work/dev.log" &
+    dev_pid=$!
+    wait_for 30 "rollcall dev" "$dev_pid" grep -q . "$work/dev.json"
+    field() { python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])' "$work/dev.json" "$1"; }
+    base_url=$(field base_url) key=$(field key) tenant=$(field tenant)
+    endpoint=$(field dynamodb_endpoint) table=$(field table)
+    export base_url key tenant endpoint table
+}
