@@ -1,1 +1,49 @@
-fn main() {}
+//! `rollcall`: the operator's tool.
+
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+use rollcall::dev;
+
+/// The operator's tool of Rollcall, a SCIM 2.0 service provider.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve SCIM on this machine, with no AWS account
+    Dev(dev::command::Args),
+}
+
+fn main() -> ExitCode {
+    match Cli::try_parse() {
+        Ok(cli) => run(cli.command),
+        Err(error) => usage(&error),
+    }
+}
+
+fn run(command: Command) -> ExitCode {
+    match command {
+        Command::Dev(args) => dev::command::run(args, dev::wiring::connect),
+    }
+}
+
+/// Help is shown whole; a mistake is one line and exit status 2.
+fn usage(error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayVersion
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
+        _ => {
+            let text = error.render().to_string();
+            let first: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+            eprintln!("{} (see --help)", first.join(" "));
+            ExitCode::from(2)
+        }
+    }
+}
