@@ -2,6 +2,7 @@
 
 pub mod call;
 pub mod error;
+pub mod event;
 pub mod item;
 pub mod keys;
 pub mod meter;

@@ -1,0 +1,199 @@
+//! Events: one item in the outbox for every change, written in the change's own transaction.
+//!
+//! An event says who changed what and when, and names the changed attributes; it never carries a
+//! value. Delivery behind the outbox is at least once and unordered, hence the id and the time.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+use time::{Date, Duration, OffsetDateTime, UtcOffset};
+use uuid::Uuid;
+
+use super::item::{Item, number, text};
+use super::keys::{self, TenantId};
+use super::transaction::Action;
+
+/// The value of `kind` on every event; the pipe to the event bus filters on it.
+pub const KIND: &str = "EVENT";
+/// A tenant's events of one day are spread over so many partitions.
+pub const SHARDS: u8 = 4;
+/// How long an event stays in the table.
+pub const RETENTION: Duration = Duration::days(90);
+/// The most member ids that one event carries, added and removed together.
+pub const MAX_MEMBERS: usize = 45;
+
+/// Lexical order is the order of time: fixed width, always UTC.
+const TIMESTAMP: &[BorrowedFormatItem<'static>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+const DATE: &[BorrowedFormatItem<'static>] = format_description!("[year]-[month]-[day]");
+
+/// A change, as the outbox tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its id, by which a receiver recognises a second delivery.
+    pub id: Uuid,
+    /// What happened: `user.created`, `group.updated`, `key.revoked`, …
+    pub event_type: &'static str,
+    /// What it happened to: `User`, `Group`, `Key`, `Tenant`.
+    pub resource_type: &'static str,
+    /// Which one.
+    pub resource_id: String,
+    /// Who did it: a key id, `operator`, or `worker`.
+    pub actor: String,
+    /// The request that it was part of.
+    pub request_id: String,
+    /// When.
+    pub time: OffsetDateTime,
+    /// The names of the changed attributes, never their values.
+    pub attributes: Vec<String>,
+    /// Ids of members that the change added; beyond [`MAX_MEMBERS`] they are left out.
+    pub added: Vec<String>,
+    /// Ids of members that the change removed; beyond [`MAX_MEMBERS`] they are left out.
+    pub removed: Vec<String>,
+    /// How many members were added, whether named or not.
+    pub added_count: usize,
+    /// How many members were removed, whether named or not.
+    pub removed_count: usize,
+    /// The large change that this is a part of.
+    pub change: Option<String>,
+    /// What an operator should look at.
+    pub warning: Option<&'static str>,
+}
+
+impl Event {
+    /// An event without details, under a new id.
+    pub fn new(
+        event_type: &'static str,
+        (resource_type, resource_id): (&'static str, String),
+        actor: &str,
+        request_id: &str,
+        time: OffsetDateTime,
+    ) -> Self {
+        Self {
+            id: Uuid::now_v7(),
+            event_type,
+            resource_type,
+            resource_id,
+            actor: actor.to_owned(),
+            request_id: request_id.to_owned(),
+            time,
+            attributes: Vec::new(),
+            added: Vec::new(),
+            removed: Vec::new(),
+            added_count: 0,
+            removed_count: 0,
+            change: None,
+            warning: None,
+        }
+    }
+
+    /// Names the changed attributes.
+    #[must_use]
+    pub fn attributes<T: Into<String>>(mut self, names: impl IntoIterator<Item = T>) -> Self {
+        self.attributes = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Names and counts the members that came and went.
+    #[must_use]
+    pub fn members(mut self, added: Vec<String>, removed: Vec<String>) -> Self {
+        (self.added_count, self.removed_count) = (added.len(), removed.len());
+        (self.added, self.removed) = (added, removed);
+        self
+    }
+}
+
+/// The action that writes an event; the same event always makes the same item.
+pub fn action(tenant: &TenantId, event: &Event) -> Action {
+    let time = timestamp(event.time);
+    let shard = event.id.as_bytes()[15] % SHARDS;
+    let key = keys::event(tenant, &date(event.time.to_offset(UtcOffset::UTC).date()), shard, &time, event.id);
+    let mut item = Item::from([
+        text("kind", KIND),
+        text("id", &event.id.to_string()),
+        text("type", event.event_type),
+        text("tenant", tenant.as_str()),
+        text("resourceType", event.resource_type),
+        text("resourceId", &event.resource_id),
+        text("actor", &event.actor),
+        text("requestId", &event.request_id),
+        text("time", &time),
+        number("ttl", event.time.saturating_add(RETENTION).unix_timestamp()),
+    ]);
+    item.extend(set("attributes", &event.attributes));
+    item.extend(set("added", event.added.iter().take(MAX_MEMBERS)));
+    item.extend(set("removed", event.removed.iter().take(MAX_MEMBERS.saturating_sub(event.added.len()))));
+    if event.added_count > 0 {
+        item.extend([number("addedCount", event.added_count)]);
+    }
+    if event.removed_count > 0 {
+        item.extend([number("removedCount", event.removed_count)]);
+    }
+    item.extend(event.change.as_deref().map(|change| text("change", change)));
+    item.extend(event.warning.map(|warning| text("warning", warning)));
+    Action::put(key, item)
+}
+
+/// A string set, or nothing: DynamoDB knows no empty set and none that holds a text twice.
+fn set<'a>(name: &str, values: impl IntoIterator<Item = &'a String>) -> Option<(String, AttributeValue)> {
+    let values: BTreeSet<String> = values.into_iter().cloned().collect();
+    (!values.is_empty()).then(|| (name.to_owned(), AttributeValue::Ss(values.into_iter().collect())))
+}
+
+/// A moment as the table has it: RFC 3339 in UTC with milliseconds, so that texts sort as times do.
+pub fn timestamp(time: OffsetDateTime) -> String {
+    time.to_offset(UtcOffset::UTC).format(TIMESTAMP).expect("a date and time of day has every component")
+}
+
+/// The day that stands in an event's partition key.
+pub fn date(date: Date) -> String {
+    date.format(DATE).expect("a date has every component")
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::store::item::{get_number, get_set, get_text};
+    use crate::store::transaction::Change;
+
+    fn written(event: &Event) -> (keys::Key, Item) {
+        let action = action(&"acme".parse().expect("a tenant"), event);
+        match action.change {
+            Change::Put(item) => (action.key, item),
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    fn event() -> Event {
+        let time = datetime!(2026-03-01 01:30:00.5 +2);
+        Event::new("group.updated", ("Group", "g".to_owned()), "key_1", "r-1", time)
+    }
+
+    #[test]
+    fn an_event_lies_on_its_day_in_utc_and_expires() {
+        let (key, item) = written(&event());
+        assert!(key.pk.starts_with("T#acme#E#2026-02-28#"), "{}", key.pk);
+        assert!(key.sk.starts_with("2026-02-28T23:30:00.500Z#"), "{}", key.sk);
+        assert_eq!(get_text(&item, "kind"), Some("EVENT"));
+        assert_eq!(get_text(&item, "type"), Some("group.updated"));
+        assert_eq!(get_number(&item, "ttl"), Some(datetime!(2026-05-29 23:30 UTC).unix_timestamp()));
+        for absent in ["attributes", "added", "removed", "addedCount", "removedCount", "change", "warning"] {
+            assert!(!item.contains_key(absent), "{absent}");
+        }
+    }
+
+    #[test]
+    fn an_event_names_at_most_45_members_and_counts_all() {
+        let ids = |range: std::ops::Range<u32>| range.map(|n| format!("{n:04}")).collect::<Vec<_>>();
+        for (added, removed, named) in [(0, 3, (0, 3)), (40, 40, (40, 5)), (60, 5, (45, 0))] {
+            let (_, item) = written(&event().members(ids(0..added), ids(100..100 + removed)));
+            assert_eq!((get_set(&item, "added").len(), get_set(&item, "removed").len()), named);
+            assert_eq!(get_number(&item, "addedCount").unwrap_or(0), added);
+            assert_eq!(get_number(&item, "removedCount").unwrap_or(0), removed);
+        }
+    }
+}

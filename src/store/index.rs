@@ -1,0 +1,141 @@
+//! Which values of a resource can be found by key: one unique attribute, and a few others.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use crate::scim::fold::fold;
+use crate::scim::resource_type::{Kind, ResourceType};
+use crate::scim::schema::Uniqueness;
+
+/// The attributes that may be found by key. A unique one has a claim instead.
+const INDEXED: &[(Kind, &str)] = &[
+    (Kind::User, "userName"),
+    (Kind::User, "externalId"),
+    (Kind::User, "emails.value"),
+    (Kind::Group, "displayName"),
+    (Kind::Group, "externalId"),
+];
+
+/// At most so many values of a multi-valued attribute are indexed, which bounds a transaction.
+pub const MAX_VALUES: usize = 20;
+
+/// An indexed value: the attribute's path and the value, folded unless it is case-exact.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// The attribute's path.
+    pub attribute: &'static str,
+    /// The value in the form that keys are made of.
+    pub value: String,
+}
+
+/// How a path can be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Index {
+    /// By a claim: one resource at most.
+    Claim,
+    /// By look-up items: any number.
+    Lookup,
+}
+
+/// How the values at a path of a type can be found by key, and the form of `value` in the key.
+pub fn entry(ty: &ResourceType, path: &str, value: &str) -> Option<(Index, Entry)> {
+    let (_, attribute) = INDEXED.iter().find(|(kind, indexed)| *kind == ty.kind && *indexed == path)?;
+    let (index, exact) = characteristics(ty, attribute);
+    let value = if exact { value.to_owned() } else { fold(value) };
+    Some((index, Entry { attribute, value }))
+}
+
+fn characteristics(ty: &ResourceType, path: &str) -> (Index, bool) {
+    let (name, sub) = path.split_once('.').map_or((path, None), |(name, sub)| (name, Some(sub)));
+    let attribute = ty.core_attribute(name);
+    let leaf = attribute.and_then(|a| sub.map_or(Some(a), |sub| a.sub_attribute(sub)));
+    let unique = leaf.is_some_and(|leaf| leaf.uniqueness == Uniqueness::Server);
+    (if unique { Index::Claim } else { Index::Lookup }, leaf.is_some_and(|leaf| leaf.is_case_exact()))
+}
+
+fn entries(ty: &ResourceType, doc: &Map<String, Value>, wanted: Index) -> BTreeSet<Entry> {
+    let mut found = BTreeSet::new();
+    for (kind, path) in INDEXED {
+        if *kind != ty.kind {
+            continue;
+        }
+        let (index, exact) = characteristics(ty, path);
+        if index != wanted {
+            continue;
+        }
+        let mut values = BTreeSet::new();
+        for value in texts(doc, path) {
+            if values.len() == MAX_VALUES {
+                break;
+            }
+            values.insert(if exact { value.to_owned() } else { fold(value) });
+        }
+        found.extend(values.into_iter().map(|value| Entry { attribute: path, value }));
+    }
+    found
+}
+
+fn texts<'a>(doc: &'a Map<String, Value>, path: &str) -> Vec<&'a str> {
+    match path.split_once('.') {
+        None => doc.get(path).and_then(Value::as_str).into_iter().collect(),
+        Some((name, sub)) => doc
+            .get(name)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(|element| element.get(sub).and_then(Value::as_str))
+            .collect(),
+    }
+}
+
+/// The unique value that a document claims.
+pub fn claim(ty: &ResourceType, doc: &Map<String, Value>) -> Option<Entry> {
+    entries(ty, doc, Index::Claim).pop_first()
+}
+
+/// The values that a document is looked up by.
+pub fn lookups(ty: &ResourceType, doc: &Map<String, Value>) -> BTreeSet<Entry> {
+    entries(ty, doc, Index::Lookup)
+}
+
+/// Whether a document has more values at an indexed path than are indexed, so that a look-up
+/// which finds nothing there proves nothing.
+pub fn overflows(count: usize) -> bool {
+    count > MAX_VALUES
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::scim::policy::{STANDARD, STRICT};
+    use crate::scim::resource_type::Model;
+
+    fn doc(value: Value) -> Map<String, Value> {
+        value.as_object().cloned().unwrap_or_default()
+    }
+
+    #[test]
+    fn values_that_fold_alike_are_one_entry() {
+        let model = Model::new(&STANDARD, &[]).expect("a model");
+        let user = doc(json!({ "userName": "Ann", "externalId": "X",
+            "emails": [{ "value": "A@x.com" }, { "value": "a@X.com" }, { "type": "work" }] }));
+        let ty = model.of(Kind::User);
+        assert_eq!(claim(ty, &user), Some(Entry { attribute: "userName", value: "ann".to_owned() }));
+        let found: Vec<String> =
+            lookups(ty, &user).into_iter().map(|e| format!("{} {}", e.attribute, e.value)).collect();
+        assert_eq!(found, ["emails.value a@x.com", "externalId X"]);
+    }
+
+    #[test]
+    fn a_groups_name_is_claimed_only_where_it_is_unique() {
+        let group = doc(json!({ "displayName": "Team" }));
+        for (policy, claimed) in [(&STANDARD, true), (&STRICT, false)] {
+            let model = Model::new(policy, &[]).expect("a model");
+            assert_eq!(claim(model.of(Kind::Group), &group).is_some(), claimed);
+            assert_eq!(lookups(model.of(Kind::Group), &group).is_empty(), claimed);
+        }
+    }
+}

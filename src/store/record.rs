@@ -1,0 +1,137 @@
+//! Users and groups as items: one item each, with the attributes as a compact JSON document.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::error::StoreError;
+use super::item::{Item, get_number, get_set, get_text, must_text, number, text};
+use super::keys::{Key, TenantId, parse_id};
+use super::{index, keys};
+use crate::scim::resource_type::{Kind, ResourceType};
+
+/// Who manages an account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Account {
+    /// The operator: a password or another way in of the application's own.
+    Local,
+    /// The identity provider.
+    #[default]
+    Sso,
+}
+
+impl Account {
+    /// As stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Sso => "sso",
+        }
+    }
+}
+
+/// A stored user or group. A group's members are items of their own.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// User or group.
+    pub kind: Kind,
+    /// The id, unique across kinds.
+    pub id: Uuid,
+    /// What the client wrote: canonical names, no read-only attributes, no members.
+    pub doc: Map<String, Value>,
+    /// Counts the changes; the ETag.
+    pub version: u64,
+    /// When it was made.
+    pub created: String,
+    /// When it was last changed.
+    pub modified: String,
+    /// The ids of the groups that it is a direct member of.
+    pub groups: BTreeSet<String>,
+    /// Who manages it (users).
+    pub account: Account,
+    /// How many members it has (groups).
+    pub member_count: u64,
+}
+
+impl Record {
+    /// A resource that is about to be created.
+    pub fn new(kind: Kind, id: Uuid, doc: Map<String, Value>, now: &str) -> Self {
+        Self {
+            kind,
+            id,
+            doc,
+            version: 1,
+            created: now.to_owned(),
+            modified: now.to_owned(),
+            groups: BTreeSet::new(),
+            account: Account::Sso,
+            member_count: 0,
+        }
+    }
+
+    /// Reads an item. `None` for an item that is not a user or group.
+    ///
+    /// # Errors
+    /// [`StoreError::Broken`] when the item is not what [`Record::attributes`] writes.
+    pub fn from_item(item: &Item) -> Result<Option<Self>, StoreError> {
+        let kind = match get_text(item, "sk") {
+            Some(keys::USER) => Kind::User,
+            Some(keys::GROUP) => Kind::Group,
+            _ => return Ok(None),
+        };
+        let broken = |what: &str| StoreError::Broken(format!("an item's {what} cannot be read"));
+        let pk = must_text(item, "pk")?;
+        let id = pk.rsplit('#').next().and_then(parse_id).ok_or_else(|| broken("key"))?;
+        let doc = serde_json::from_str(must_text(item, "doc")?).map_err(|_| broken("doc"))?;
+        Ok(Some(Self {
+            kind,
+            id,
+            doc,
+            version: get_number(item, "ver").ok_or_else(|| broken("ver"))?,
+            created: must_text(item, "created")?.to_owned(),
+            modified: must_text(item, "modified")?.to_owned(),
+            groups: get_set(item, "groups"),
+            account: match get_text(item, "account") {
+                Some("local") => Account::Local,
+                _ => Account::Sso,
+            },
+            member_count: get_number(item, "memberCount").unwrap_or(0),
+        }))
+    }
+
+    /// Its key.
+    pub fn key(&self, tenant: &TenantId) -> Key {
+        keys::resource(tenant, self.kind, self.id)
+    }
+
+    /// The item's attributes besides the key. `groups` is left out: only membership writes it.
+    pub fn attributes(&self) -> Item {
+        let mut item = Item::from([
+            text("doc", &document(&self.doc)),
+            number("ver", self.version),
+            text("created", &self.created),
+            text("modified", &self.modified),
+        ]);
+        match self.kind {
+            Kind::User => item.extend([text("account", self.account.as_str())]),
+            Kind::Group => item.extend([number("memberCount", self.member_count)]),
+        }
+        item
+    }
+
+    /// The unique value that it claims, if its type has one.
+    pub fn claim(&self, ty: &ResourceType) -> Option<index::Entry> {
+        index::claim(ty, &self.doc)
+    }
+
+    /// The values that it is looked up by.
+    pub fn lookups(&self, ty: &ResourceType) -> BTreeSet<index::Entry> {
+        index::lookups(ty, &self.doc)
+    }
+}
+
+/// The compact JSON of a document.
+pub fn document(doc: &Map<String, Value>) -> String {
+    serde_json::to_string(doc).unwrap_or_default()
+}
