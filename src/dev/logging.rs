@@ -10,8 +10,7 @@ const FILTER: &str = "warn,rollcall=info,dynoxide=error";
 
 /// Starts logging. `ROLLCALL_LOG` sets what is logged, as for the functions; a second start does nothing.
 pub fn start(json: bool) {
-    let filter =
-        EnvFilter::try_from_env("ROLLCALL_LOG").unwrap_or_else(|_| EnvFilter::new(FILTER));
+    let filter = EnvFilter::try_from_env("ROLLCALL_LOG").unwrap_or_else(|_| EnvFilter::new(FILTER));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match json {
         true => builder.json().flatten_event(true).try_init(),
