@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
-use rollcall::admin;
+use rollcall::{admin, dev};
 
 /// The operator's tool of Rollcall, a SCIM 2.0 service provider.
 #[derive(Parser)]
@@ -16,6 +16,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Serve SCIM on this machine, with no AWS account
+    Dev(dev::command::Args),
     /// Make and show tenants
     Tenant(admin::cli::TenantArgs),
     /// Make, list and revoke bearer keys
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> ExitCode {
     match command {
+        Command::Dev(args) => dev::command::run(args, dev::wiring::connect),
         Command::Tenant(args) => admin::cli::tenant(args),
         Command::Key(args) => admin::cli::key(args),
     }

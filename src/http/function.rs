@@ -9,7 +9,6 @@ use std::time::Instant;
 
 use http::{HeaderValue, Method};
 use lambda_http::request::{LambdaRequest, RequestContext};
-use lambda_http::tower::Service as _;
 use lambda_http::{Adapter, Body, Error, LambdaEvent, Request, RequestExt, Response, Service};
 use serde_json::Value;
 
@@ -158,7 +157,8 @@ impl Function {
             used.insert(caller.key_id.clone(), today.clone());
         }
         let table = self.table.fresh();
-        if let Err(failed) = crate::store::key_use::note(&table, &caller.tenant, &caller.key_id, &today).await
+        if let Err(failed) =
+            crate::auth::record::mark_used(&table, &caller.tenant, &caller.key_id, &today).await
         {
             tracing::warn!(error = %failed, "the day of a key's use was not noted");
         }

@@ -10,6 +10,7 @@ use crate::clock;
 use crate::scim::error::ScimError;
 use crate::scim::members::Member;
 use crate::scim::resource_type::Kind;
+use crate::store::error::StoreError;
 use crate::store::keys::parse_id;
 use crate::store::membership::{MAX_GROUPS, Membership, WINDOW};
 use crate::store::record::Record;
@@ -32,14 +33,14 @@ impl Provider<'_> {
     /// as it then is.
     ///
     /// # Errors
-    /// Those of the table, and `invalidValue` when a member is deleted meanwhile. Windows that
+    /// [`StoreError::Refused`] when the group or a member was changed meanwhile. Windows that
     /// were written before a failure stay; the same request sent again finishes the rest.
     pub(super) async fn change_members(
         &self,
         mut record: Record,
         add: &[Membership],
         remove: &[Membership],
-    ) -> Result<Record, Failure> {
+    ) -> Result<Record, StoreError> {
         let ty = self.ty(Kind::Group);
         let windows = remove.chunks(WINDOW).map(|window| (&[][..], window));
         for (add, remove) in windows.chain(add.chunks(WINDOW).map(|window| (window, &[][..]))) {

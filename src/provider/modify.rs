@@ -18,7 +18,8 @@ use crate::scim::patch::follow::{follow, group_attributes_allowed};
 use crate::scim::patch::members::{MemberChange, Touched};
 use crate::scim::patch::request::{Step, parse};
 use crate::scim::projection::Projection;
-use crate::scim::resource_type::{Kind, ResourceType};
+use crate::scim::resource::document;
+use crate::scim::resource_type::Kind;
 use crate::scim::rules::{check_size, required, user_rules};
 use crate::store::error::{Refusal, StoreError};
 use crate::store::event::Event;
@@ -68,7 +69,7 @@ impl Provider<'_> {
             if kind == Kind::User {
                 follow(whole, &mut after, policy)?;
             }
-            let doc = stored(after, ty, record);
+            let doc = document(&after, ty);
             if doc != record.doc {
                 required(&doc, ty)?;
                 if kind == Kind::User {
@@ -165,7 +166,7 @@ impl Provider<'_> {
             rest = Some((add.as_slice(), remove.as_slice()));
             first = (&[], &[]);
             if after.doc == before.doc {
-                return self.change_members(after, &add, &remove).await.map_err(StoreError::from);
+                return self.change_members(after, &add, &remove).await;
             }
         }
         after.version += 1;
@@ -175,7 +176,7 @@ impl Provider<'_> {
         let event = self.change_event(before, &after, converted, first);
         self.store.update(before, &after, first, self.ty(before.kind), &event).await?;
         match rest {
-            Some((add, remove)) => self.change_members(after, add, remove).await.map_err(StoreError::from),
+            Some((add, remove)) => self.change_members(after, add, remove).await,
             None => Ok(after),
         }
     }
@@ -239,21 +240,4 @@ impl Provider<'_> {
 /// Whether every reason for a refusal may be gone when the change is computed anew.
 fn retried(refusals: &[Refusal]) -> bool {
     refusals.iter().all(|refusal| matches!(refusal, Refusal::Changed | Refusal::Member(_)))
-}
-
-/// The document to store: what the server adds to every resource is taken out again.
-fn stored(mut whole: Map<String, Value>, ty: &ResourceType, before: &Record) -> Map<String, Value> {
-    let own = |name: &str| {
-        name == "schemas" || ty.core_attribute(name).is_some_and(|attribute| attribute.is_read_only())
-    };
-    whole.retain(|name, _| !own(name));
-    for schema in &ty.extensions {
-        let Some(Value::Object(object)) = whole.get_mut(&schema.id) else { continue };
-        object.retain(|name, _| !schema.attribute(name).is_some_and(|a| a.is_read_only()));
-        if object.is_empty() {
-            whole.shift_remove(&schema.id);
-        }
-    }
-    // The order of names is no change.
-    if whole == before.doc { before.doc.clone() } else { whole }
 }

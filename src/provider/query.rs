@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::walk::{Found, Search};
 use crate::scim::discovery::MAX_RESULTS;
 use crate::scim::error::{ErrorKind, ScimError};
-use crate::scim::filter::bind::{Bound, Coerce, bind};
+use crate::scim::filter::bind::{Bound, bind};
 use crate::scim::filter::parse::parse;
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::{Kind, ResourceType};
@@ -87,7 +87,7 @@ impl Provider<'_> {
             let tree = parse(text)
                 .map_err(|e| ScimError::invalid_filter(format!("The filter cannot be read: {e}.")))?;
             for (ty, bound) in types.iter().zip(&mut filters) {
-                let found = bind(&tree, ty, &types, Coerce::Off)?;
+                let found = bind(&tree, ty, &types, false)?;
                 identity.push(found.canonical());
                 *bound = Some(found);
             }
@@ -121,7 +121,7 @@ impl Provider<'_> {
             }
             None => Search { after: None, sort_key: None, skip: start - 1, total: None, count },
         };
-        let found = self.search(query, search, projection).await?;
+        let found = self.search(query, search).await?;
         let resources = match found.last {
             // Where the next page of this walk begins; only a page that has a next leaves a mark.
             Some((after, _)) if found.more && query.sort.is_none() => {
@@ -159,7 +159,7 @@ impl Provider<'_> {
             search.sort_key = cursor.sort_key;
             search.total = Some(cursor.total);
         }
-        let found = self.search(query, search, projection).await?;
+        let found = self.search(query, search).await?;
         let resources = self.present(&found, projection).await?;
         let mut list = list_response(found.total, resources);
         if let (true, Some((after, sort_key))) = (found.more, found.last) {

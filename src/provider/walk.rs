@@ -69,12 +69,7 @@ struct Match {
 }
 
 impl Provider<'_> {
-    pub(super) async fn search(
-        &self,
-        query: &Understood<'_>,
-        search: Search,
-        projection: &Projection,
-    ) -> Result<Found, Failure> {
+    pub(super) async fn search(&self, query: &Understood<'_>, search: Search) -> Result<Found, Failure> {
         if query.filter.is_none() && query.sort.is_none() {
             return self.list(query, search).await;
         }
@@ -94,7 +89,7 @@ impl Provider<'_> {
         for (at, plan) in plans.iter().enumerate() {
             let left = enough.map(|enough| enough.saturating_sub(matches.len()));
             if left != Some(0) {
-                self.collect(query, at, plan, after, left, deadline, projection, &mut matches).await?;
+                self.collect(query, at, plan, after, left, deadline, &mut matches).await?;
             }
         }
         let total = search.total.unwrap_or(matches.len() as u64);
@@ -126,15 +121,14 @@ impl Provider<'_> {
         search: &Search,
         matches: &mut Vec<Match>,
     ) -> Result<(), ScimError> {
-        let (Some(after), Some(sort)) = (search.after, &query.sort) else { return Ok(()) };
+        let (Some(after), Some(_)) = (search.after, &query.sort) else { return Ok(()) };
         let unknown = || {
             ScimError::new(
                 crate::scim::error::ErrorKind::InvalidCursor,
                 "The cursor is not one that this service made. Begin again without a cursor.",
             )
         };
-        let key =
-            search.sort_key.as_ref().and_then(|key| SortKey::from_value(sort, key)).ok_or_else(unknown)?;
+        let key = search.sort_key.as_ref().and_then(|key| SortKey::from_value(key)).ok_or_else(unknown)?;
         matches.retain(|m| {
             let by_key = m.key.as_ref().cmp(&Some(&key));
             let by_key = if query.descending { by_key.reverse() } else { by_key };
@@ -195,7 +189,6 @@ impl Provider<'_> {
         after: Option<Position>,
         enough: Option<usize>,
         deadline: Instant,
-        projection: &Projection,
         matches: &mut Vec<Match>,
     ) -> Result<(), Failure> {
         let kind = query.kinds[at];
@@ -217,7 +210,7 @@ impl Provider<'_> {
             let Some(end) = ids.last() else { return Ok(()) };
             last = Some(*end);
             let ended = ids.len() < STRIDE;
-            self.judge(query, at, &ids, projection, matches).await?;
+            self.judge(query, at, &ids, matches).await?;
             if ended || wanted.is_some_and(|wanted| matches.len() >= wanted) {
                 return Ok(());
             }
@@ -236,7 +229,6 @@ impl Provider<'_> {
         query: &Understood<'_>,
         at: usize,
         ids: &[Uuid],
-        projection: &Projection,
         matches: &mut Vec<Match>,
     ) -> Result<(), Failure> {
         let kind = query.kinds[at];

@@ -6,7 +6,6 @@ pub mod error;
 pub mod event;
 pub mod index;
 pub mod item;
-pub mod key_use;
 pub mod keys;
 pub mod list;
 pub mod membership;

@@ -1,0 +1,44 @@
+//! The deployed code, as `rollcall dev` is given it: what stands behind the gateway, and who makes tenants.
+
+use aws_sdk_dynamodb::Client;
+use futures_util::future::BoxFuture;
+
+use super::gateway::lambda::Lambda;
+use super::template::api::Environment;
+use crate::scim::policy::Policy;
+
+/// What the code is built from.
+pub struct Connection {
+    /// A client of the embedded DynamoDB.
+    pub client: Client,
+    /// The table.
+    pub table: String,
+    /// The function's environment as the template has it.
+    pub environment: Environment,
+}
+
+/// The code of a deployment in this process.
+pub struct Backend {
+    /// The function: a REST proxy event in, a proxy answer out.
+    pub function: Lambda,
+    /// The authorizer: a TOKEN event in, its answer out.
+    pub authorizer: Lambda,
+    /// What runs every minute, on an event without content.
+    pub worker: Option<Lambda>,
+    /// Tenants and keys.
+    pub tenants: Box<dyn Tenants>,
+}
+
+/// The part of the operator's tool that makes the demo tenant.
+pub trait Tenants: Send + Sync {
+    /// Makes the tenant unless it is there. A policy that is asked for must be the one of a tenant that is there;
+    /// without one, an existing tenant keeps its own and a new one gets the default. The answer is its policy.
+    fn ensure<'a>(
+        &'a self,
+        tenant: &'a str,
+        policy: Option<&'static Policy>,
+    ) -> BoxFuture<'a, Result<&'static Policy, String>>;
+
+    /// Makes a key with the scope `provision` and shows its text.
+    fn create_key<'a>(&'a self, tenant: &'a str) -> BoxFuture<'a, Result<String, String>>;
+}

@@ -1,0 +1,169 @@
+//! The command line of `rollcall dev`.
+
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::backend::{Backend, Connection};
+use super::data_dir::DataDir;
+use super::logging;
+use super::session::{Options, RateLimit, Session};
+use crate::scim::policy::{POLICIES, Policy};
+
+/// The exit status where something asked for cannot be done.
+const REFUSED: u8 = 2;
+
+/// Serve SCIM on this machine: the deployed code, an embedded DynamoDB, a demo tenant and a key.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// Port to listen on; 0 takes any that is free
+    #[arg(long, default_value_t = 3000)]
+    pub port: u16,
+    /// Address to listen on
+    #[arg(long, default_value = "127.0.0.1", value_parser = host)]
+    pub host: IpAddr,
+    /// Folder that keeps everything, the key included; without it everything is in memory
+    #[arg(long, value_name = "DIR", conflicts_with = "in_memory")]
+    pub data_dir: Option<PathBuf>,
+    /// Keep everything in memory (the default)
+    #[arg(long)]
+    pub in_memory: bool,
+    /// Policy of the tenant: veza (the default), standard or strict
+    #[arg(long, value_parser = policy)]
+    pub policy: Option<&'static Policy>,
+    /// Requests a minute for each tenant, or off; the default is the template's
+    #[arg(long, value_name = "N|off", value_parser = rate_limit)]
+    pub rate_limit: Option<RateLimit>,
+    /// Tenant to make and to show a key of
+    #[arg(long, default_value = "demo", value_parser = tenant)]
+    pub tenant: String,
+    /// Port of the embedded DynamoDB; 0 takes any that is free
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    pub dynamodb_port: u16,
+    /// Print one line of JSON once it answers; log as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn host(text: &str) -> Result<IpAddr, String> {
+    if text == "localhost" {
+        return Ok(Ipv4Addr::LOCALHOST.into());
+    }
+    text.parse().map_err(|_| "is not an IP address".to_owned())
+}
+
+fn policy(text: &str) -> Result<&'static Policy, String> {
+    let names = || POLICIES.iter().map(|policy| policy.name).collect::<Vec<_>>().join(", ");
+    Policy::named(text).ok_or_else(|| format!("is none of {}", names()))
+}
+
+fn rate_limit(text: &str) -> Result<RateLimit, String> {
+    if text == "off" {
+        return Ok(RateLimit::Off);
+    }
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.map(RateLimit::PerMinute).ok_or_else(|| "is neither a number above zero nor off".to_owned())
+}
+
+fn tenant(text: &str) -> Result<String, String> {
+    let mut bytes = text.bytes();
+    let first = bytes.next().is_some_and(|byte| byte.is_ascii_lowercase());
+    let rest = bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    match first && rest && (2..=31).contains(&text.len()) {
+        true => Ok(text.to_owned()),
+        false => Err("is not a tenant: 2 to 31 of a-z, 0-9 and -, a letter first".to_owned()),
+    }
+}
+
+/// Runs until Ctrl-C or SIGTERM. What cannot be done is one line on stderr and exit status 2.
+pub fn run(args: Args, connect: impl FnOnce(Connection) -> Backend) -> ExitCode {
+    logging::start(args.json);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(&error.to_string()),
+    };
+    let ended = runtime.block_on(serve(args, connect));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => refuse(&error),
+    }
+}
+
+fn refuse(error: &str) -> ExitCode {
+    eprintln!("error: {}", error.replace('\n', " "));
+    ExitCode::from(REFUSED)
+}
+
+async fn serve(args: Args, connect: impl FnOnce(Connection) -> Backend) -> Result<(), String> {
+    // From here on a signal means an orderly end, even one that comes while this starts.
+    let mut end = std::pin::pin!(signals()?);
+    let options = Options {
+        listen: SocketAddr::new(args.host, args.port),
+        dynamodb_port: args.dynamodb_port,
+        tenant: args.tenant,
+        policy: args.policy,
+        rate_limit: args.rate_limit.unwrap_or(RateLimit::Template),
+    };
+    let data_dir = args.data_dir.as_deref().map(DataDir::open).transpose()?;
+    let session = tokio::select! {
+        session = Session::start(options, data_dir, connect) => session?,
+        () = &mut end => return Ok(()),
+    };
+    let line = if args.json { format!("{}\n", session.json()) } else { session.text() };
+    let mut stdout = std::io::stdout();
+    // A reader that has gone does not end the session.
+    if let Err(error) = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()) {
+        tracing::warn!(%error, "stdout");
+    }
+    end.await;
+    session.stop().await;
+    Ok(())
+}
+
+/// Resolves at Ctrl-C or SIGTERM.
+fn signals() -> Result<impl Future<Output = ()>, String> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let failed = |error: std::io::Error| format!("cannot listen for signals: {error}");
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_checked() {
+        for (text, expected) in [
+            ("off", Some(RateLimit::Off)),
+            ("200", Some(RateLimit::PerMinute(200))),
+            ("0", None),
+            ("-1", None),
+            ("x", None),
+        ] {
+            assert_eq!(rate_limit(text).ok(), expected, "{text}");
+        }
+        for (text, good) in [
+            ("demo", true),
+            ("a-1", true),
+            ("a", false),
+            ("1a", false),
+            ("Demo", false),
+            ("a/b", false),
+            ("é", false),
+        ] {
+            assert_eq!(tenant(text).is_ok(), good, "{text}");
+        }
+        assert!(policy("strict").is_ok() && policy("Strict").is_err());
+        assert!(host("localhost").is_ok() && host("::1").is_ok() && host("example.com").is_err());
+    }
+}

@@ -1,0 +1,189 @@
+//! The embedded DynamoDB: served on loopback, so that the real SDK talks to it, in memory or in a file.
+
+use std::fmt::Display;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
+use aws_sdk_dynamodb::error::DisplayErrorContext;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, StreamSpecification,
+    StreamViewType, TimeToLiveSpecification, TimeToLiveStatus,
+};
+use dynoxide::Database;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::template::facts::{AttributeType, TableFacts};
+
+/// How often expired items are removed.
+const SWEEP: Duration = Duration::from_secs(60);
+/// How long requests may go on once the end has come.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A running embedded DynamoDB.
+pub struct Embedded {
+    /// Where it answers.
+    pub endpoint: String,
+    /// A client of it.
+    pub client: Client,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<Result<(), String>>,
+    sweeper: JoinHandle<()>,
+}
+
+impl Embedded {
+    /// Opens the database in this file, or in memory, and serves it on this port of the loopback address
+    /// (0: any that is free).
+    pub async fn start(file: Option<&str>, port: u16) -> Result<Self, String> {
+        let database =
+            match file {
+                Some(file) => Database::new(file)
+                    .map_err(|error| format!("cannot open the database {file}: {error}"))?,
+                None => Database::memory()
+                    .map_err(|error| format!("cannot make a database in memory: {error}"))?,
+            };
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let no_listener = |error| format!("cannot listen on {address} for DynamoDB: {error}");
+        let listener = TcpListener::bind(address).await.map_err(no_listener)?;
+        let endpoint = format!("http://{}", listener.local_addr().map_err(no_listener)?);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let server = tokio::spawn(dynoxide::server::serve_with_shutdown(listener, database.clone(), async {
+            // A sender that is gone means the end as well.
+            stopped.await.unwrap_or_default();
+        }));
+        let client = client(&endpoint);
+        Ok(Self { endpoint, client, stop, server, sweeper: tokio::spawn(sweep(database)) })
+    }
+
+    /// Makes the table as the template declares it, unless it is there; then it must be the same.
+    pub async fn ensure_table(&self, name: &str, facts: &TableFacts) -> Result<(), String> {
+        let failed = |what: &'static str| {
+            move |error: &dyn Display| format!("cannot {what} the table {name}: {error}")
+        };
+        let described = self.client.describe_table().table_name(name).send().await;
+        match described {
+            Ok(found) => {
+                let declared: Vec<_> = keys(facts).map(|(name, kind, _)| (name.to_owned(), kind)).collect();
+                let schema = found.table.and_then(|table| table.key_schema).unwrap_or_default();
+                let present: Vec<_> =
+                    schema.into_iter().map(|key| (key.attribute_name, key.key_type)).collect();
+                if declared != present {
+                    return Err(format!(
+                        "the table {name} has other keys than the template: start on a new folder"
+                    ));
+                }
+            }
+            Err(error)
+                if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) =>
+            {
+                self.create_table(name, facts).await?;
+            }
+            Err(error) => return Err(failed("describe")(&DisplayErrorContext(&error))),
+        }
+        let Some(attribute) = &facts.ttl else { return Ok(()) };
+        let ttl = self.client.describe_time_to_live().table_name(name).send().await;
+        let ttl = ttl.map_err(|error| failed("describe")(&DisplayErrorContext(&error)))?;
+        let status = ttl.time_to_live_description.and_then(|description| description.time_to_live_status);
+        if status == Some(TimeToLiveStatus::Enabled) {
+            return Ok(());
+        }
+        let specification =
+            TimeToLiveSpecification::builder().enabled(true).attribute_name(attribute).build();
+        let specification = specification.map_err(|error| failed("set the TTL of")(&error))?;
+        let set =
+            self.client.update_time_to_live().table_name(name).time_to_live_specification(specification);
+        set.send().await.map_err(|error| failed("set the TTL of")(&DisplayErrorContext(&error)))?;
+        Ok(())
+    }
+
+    async fn create_table(&self, name: &str, facts: &TableFacts) -> Result<(), String> {
+        let failed = |error: &dyn Display| format!("cannot create the table {name}: {error}");
+        let mut create = self.client.create_table().table_name(name).billing_mode(BillingMode::PayPerRequest);
+        for (attribute, key_type, scalar) in keys(facts) {
+            let key = KeySchemaElement::builder().attribute_name(attribute).key_type(key_type).build();
+            let definition =
+                AttributeDefinition::builder().attribute_name(attribute).attribute_type(scalar).build();
+            create = create
+                .key_schema(key.map_err(|error| failed(&error))?)
+                .attribute_definitions(definition.map_err(|error| failed(&error))?);
+        }
+        if let Some(view) = &facts.stream {
+            let stream = StreamSpecification::builder().stream_enabled(true);
+            let stream = stream.stream_view_type(StreamViewType::from(view.as_str())).build();
+            create = create.stream_specification(stream.map_err(|error| failed(&error))?);
+        }
+        create.send().await.map_err(|error| failed(&DisplayErrorContext(&error)))?;
+        Ok(())
+    }
+
+    /// Stops serving; running requests may end within a bound.
+    pub async fn stop(self) {
+        self.sweeper.abort();
+        drop(self.stop);
+        if tokio::time::timeout(GRACE, self.server).await.is_err() {
+            tracing::debug!("the embedded DynamoDB still had requests");
+        }
+    }
+}
+
+fn keys(facts: &TableFacts) -> impl Iterator<Item = (&str, KeyType, ScalarAttributeType)> {
+    let range = facts.range.iter().map(|range| (range, KeyType::Range));
+    std::iter::once((&facts.hash, KeyType::Hash)).chain(range).map(|((name, kind), key_type)| {
+        let scalar = match kind {
+            AttributeType::Text => ScalarAttributeType::S,
+            AttributeType::Number => ScalarAttributeType::N,
+            AttributeType::Binary => ScalarAttributeType::B,
+        };
+        (name.as_str(), key_type, scalar)
+    })
+}
+
+/// A client with credentials that mean nothing.
+fn client(endpoint: &str) -> Client {
+    let config = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::from_static("us-east-1"))
+        .credentials_provider(Credentials::new("local", "local", None, None, "rollcall dev"))
+        .endpoint_url(endpoint);
+    Client::from_conf(config.build())
+}
+
+/// Removes expired items now and then, as DynamoDB does.
+async fn sweep(database: Database) {
+    let mut tick = tokio::time::interval(SWEEP);
+    loop {
+        tick.tick().await;
+        let database = database.clone();
+        match tokio::task::spawn_blocking(move || database.sweep_ttl()).await {
+            Ok(Ok(removed)) => tracing::debug!(removed, "expired items"),
+            Ok(Err(error)) => tracing::warn!(%error, "expired items could not be removed"),
+            Err(_) => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::template::facts::{TEMPLATE, TemplateFacts};
+    use super::*;
+
+    #[tokio::test]
+    async fn the_table_is_made_once_as_the_template_says() {
+        let embedded = Embedded::start(None, 0).await.unwrap();
+        let facts = TemplateFacts::parse(TEMPLATE).unwrap().table;
+        embedded.ensure_table("rollcall", &facts).await.unwrap();
+        embedded.ensure_table("rollcall", &facts).await.unwrap();
+        let table =
+            embedded.client.describe_table().table_name("rollcall").send().await.unwrap().table.unwrap();
+        let view = table.stream_specification.and_then(|stream| stream.stream_view_type);
+        assert_eq!(view, Some(StreamViewType::NewAndOldImages));
+        let ttl = embedded.client.describe_time_to_live().table_name("rollcall").send().await.unwrap();
+        assert_eq!(ttl.time_to_live_description.unwrap().attribute_name.as_deref(), Some("ttl"));
+        let other = TableFacts { range: None, ..facts };
+        assert!(embedded.ensure_table("rollcall", &other).await.unwrap_err().contains("other keys"));
+        embedded.stop().await;
+    }
+}

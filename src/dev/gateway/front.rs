@@ -1,0 +1,104 @@
+//! The HTTP front: connections, bodies, an orderly end.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::serve::ListenerExt;
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use http::{HeaderValue, Response, header};
+use tokio::net::TcpListener;
+
+use super::refusal::Refusal;
+use super::rest_api::Gateway;
+
+/// The largest body (API Gateway quotas).
+pub const LARGEST_BODY: usize = 10 * 1024 * 1024;
+/// How much of a body that is too large is read and thrown away, so that its sender gets to read the answer.
+const THROWN_AWAY: usize = 64 * 1024 * 1024;
+/// How long a client may take to send a body.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long requests may go on once the end has come.
+const GRACE: Duration = Duration::from_secs(3);
+
+#[derive(Clone)]
+struct Front {
+    gateway: Arc<Gateway>,
+    local: SocketAddr,
+}
+
+/// Serves the gateway on this listener until `stop` is there, then lets running requests end within a bound.
+pub async fn serve(
+    listener: TcpListener,
+    gateway: Arc<Gateway>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let front = Front { gateway, local: listener.local_addr()? };
+    let service =
+        Router::new().fallback(answer).with_state(front).into_make_service_with_connect_info::<SocketAddr>();
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY");
+        }
+    });
+    let (stopping, mut stopped) = tokio::sync::watch::channel(false);
+    let stop = async move {
+        stop.await;
+        stopping.send_replace(true);
+    };
+    let bound = async move {
+        if stopped.wait_for(|stopped| *stopped).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        ended = axum::serve(listener, service).with_graceful_shutdown(stop) => ended,
+        () = bound => Ok(()),
+    }
+}
+
+async fn answer(
+    State(front): State<Front>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let announced = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    let announced = announced.and_then(|length| length.parse().ok()).unwrap_or(0);
+    let body = match tokio::time::timeout(PATIENCE, read(body, announced)).await {
+        Ok(body) => body,
+        Err(_) => Err(Refusal::BadRequestBody),
+    };
+    let unread = body.is_err();
+    let mut response = front.gateway.answer(&parts, body, peer, front.local).await.map(Body::from);
+    if unread {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// The whole body, or why there is none.
+async fn read(body: Body, announced: u64) -> Result<Bytes, Refusal> {
+    if announced > THROWN_AWAY as u64 {
+        return Err(Refusal::RequestTooLarge);
+    }
+    let mut stream = body.into_data_stream();
+    let mut collected = BytesMut::new();
+    let mut length = 0;
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(|_| Refusal::BadRequestBody)?;
+        length += chunk.len();
+        if length <= LARGEST_BODY {
+            collected.extend_from_slice(&chunk);
+        } else if length > THROWN_AWAY {
+            break;
+        }
+    }
+    if length > LARGEST_BODY { Err(Refusal::RequestTooLarge) } else { Ok(collected.freeze()) }
+}

@@ -1,0 +1,170 @@
+//! One request, in the order in which API Gateway goes about it.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response, header};
+
+use super::super::template::facts::{ApiFacts, KeySource, Route};
+use super::answer;
+use super::authorization::Authorizer;
+use super::event::{Context, text};
+use super::lambda::{Clock, Fault, Lambda};
+use super::refusal::{GatewayResponses, Refusal};
+use super::usage_plan::UsagePlan;
+
+/// The request line and the headers together (API Gateway quotas).
+const LARGEST_HEAD: usize = 10_240;
+/// The length of a usage key's value.
+const USAGE_KEY: std::ops::RangeInclusive<usize> = 20..=128;
+
+/// A REST API: routes, what stands before them, and the function behind.
+pub struct Gateway {
+    routes: Vec<Route>,
+    authorizer: Authorizer,
+    stage: Option<UsagePlan>,
+    usage_plan: Option<UsagePlan>,
+    key_source: KeySource,
+    responses: GatewayResponses,
+    binary_media_types: Vec<String>,
+    function: Lambda,
+    clock: Clock,
+}
+
+impl Gateway {
+    /// The API that the template declares, with this function and this authorizer.
+    pub fn new(facts: ApiFacts, function: Lambda, authorizer: Lambda, clock: Clock) -> Self {
+        Self {
+            routes: facts.routes,
+            authorizer: Authorizer::new(facts.authorizer, authorizer, clock.clone()),
+            stage: facts.stage.map(UsagePlan::new),
+            usage_plan: facts.usage_plan.map(UsagePlan::new),
+            key_source: facts.key_source,
+            responses: GatewayResponses::new(facts.gateway_responses),
+            binary_media_types: facts.binary_media_types,
+            function,
+            clock,
+        }
+    }
+
+    /// Answers a request that came from `peer` on `local`. The body is what could be read of it.
+    pub async fn answer(
+        &self,
+        parts: &Parts,
+        body: Result<Bytes, Refusal>,
+        peer: SocketAddr,
+        local: SocketAddr,
+    ) -> Response<Bytes> {
+        let started = Instant::now();
+        let mut context = Context::new(parts, peer, local, self.clock.now());
+        let found = self.route(&context.method, &context.path);
+        let resource = found.as_ref().map_or("", |(route, _)| route.path.as_str());
+        let answer = match &found {
+            Some((route, proxy)) => self.routed(parts, body, route, proxy.as_deref(), &mut context).await,
+            None if parts.headers.contains_key(header::AUTHORIZATION) => Err(Refusal::InvalidSignature),
+            None => Err(Refusal::MissingAuthenticationToken),
+        };
+        let mut response = answer.unwrap_or_else(|refusal| self.responses.answer(refusal, &context));
+        if let Ok(id) = HeaderValue::from_str(&context.request_id) {
+            response.headers_mut().insert("x-amzn-requestid", id);
+        }
+        if parts.method == Method::HEAD {
+            let length = response.body().len();
+            if length > 0 {
+                response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+            }
+            *response.body_mut() = Bytes::new();
+        }
+        tracing::info!(
+            method = context.method,
+            resource,
+            status = response.status().as_u16(),
+            milliseconds = started.elapsed().as_millis() as u64,
+            request_id = context.request_id,
+            "answered"
+        );
+        response
+    }
+
+    async fn routed(
+        &self,
+        parts: &Parts,
+        body: Result<Bytes, Refusal>,
+        route: &Route,
+        proxy: Option<&str>,
+        context: &mut Context,
+    ) -> Result<Response<Bytes>, Refusal> {
+        if head_size(parts) > LARGEST_HEAD {
+            return Err(Refusal::RequestTooLarge);
+        }
+        if self.stage.as_ref().is_some_and(|stage| !stage.admits("", self.clock.now())) {
+            return Err(Refusal::Throttled);
+        }
+        if route.authorized {
+            let token = parts.headers.get(self.authorizer.header()).map(text);
+            let arn = context.method_arn();
+            let authorization = self.authorizer.authorize(token.as_deref(), &arn).await?;
+            let allows = authorization.policy.allows(&arn);
+            context.authorization = Some(authorization);
+            if !allows {
+                return Err(Refusal::AccessDenied);
+            }
+        }
+        if route.key_required {
+            let key = self.usage_key(&parts.headers, context).filter(|key| USAGE_KEY.contains(&key.len()));
+            let key = key.ok_or(Refusal::InvalidApiKey)?;
+            if self.usage_plan.as_ref().is_some_and(|plan| !plan.admits(&key, self.clock.now())) {
+                return Err(Refusal::Throttled);
+            }
+        }
+        let binary = self.is_binary(parts.headers.get(header::CONTENT_TYPE));
+        let event = context.event(parts, &body?, &route.path, proxy, binary);
+        let answer = self.function.invoke(event).await.map_err(|fault| {
+            tracing::error!(?fault, request_id = context.request_id, "the function gave no answer");
+            if fault == Fault::TimedOut { Refusal::IntegrationTimeout } else { Refusal::FunctionFault }
+        })?;
+        answer::read(&answer, self.is_binary(parts.headers.get(header::ACCEPT))).map_err(|problem| {
+            tracing::error!(request_id = context.request_id, "the function's answer {problem}");
+            Refusal::FunctionFault
+        })
+    }
+
+    /// The route for this method and path, and what its `{proxy+}` stands for. Exact paths come first; a slash
+    /// at the end counts for nothing.
+    fn route(&self, method: &str, path: &str) -> Option<(&Route, Option<String>)> {
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let served = |route: &&Route| route.method == "ANY" || route.method == method;
+        let exact = self.routes.iter().filter(served).find(|route| route.path == path);
+        if let Some(route) = exact {
+            return Some((route, None));
+        }
+        self.routes.iter().filter(served).find_map(|route| {
+            let prefix = route.path.strip_suffix("{proxy+}")?;
+            let proxy = path.strip_prefix(prefix).filter(|proxy| !proxy.is_empty())?;
+            Some((route, Some(proxy.to_owned())))
+        })
+    }
+
+    fn usage_key(&self, headers: &HeaderMap, context: &Context) -> Option<String> {
+        match self.key_source {
+            KeySource::Header => headers.get("x-api-key").map(text),
+            KeySource::Authorizer => context.authorization.as_ref()?.usage_key.clone(),
+        }
+    }
+
+    /// Whether the first media type in this header is one that the API declares as binary.
+    fn is_binary(&self, value: Option<&HeaderValue>) -> bool {
+        let first = value.map(text).unwrap_or_default().to_ascii_lowercase();
+        let first = first.split([',', ';']).next().unwrap_or_default().trim();
+        self.binary_media_types.iter().any(|declared| declared == "*/*" || declared == first)
+    }
+}
+
+/// The bytes of the request line and the headers.
+fn head_size(parts: &Parts) -> usize {
+    let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let headers: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    parts.method.as_str().len() + target + headers
+}

@@ -1,0 +1,211 @@
+//! A running `rollcall dev`: the table, the demo tenant with a key that works, the gateway, and their end.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::backend::{Backend, Connection};
+use super::data_dir::DataDir;
+use super::embedded::Embedded;
+use super::gateway::authorization::Authorization;
+use super::gateway::front;
+use super::gateway::lambda::{Clock, Lambda};
+use super::gateway::rest_api::Gateway;
+use super::template::api::TABLE;
+use super::template::facts::{TEMPLATE, TemplateFacts, Throttle};
+use crate::scim::policy::Policy;
+
+/// How often the worker runs.
+const WORK: Duration = Duration::from_secs(60);
+
+/// How requests are limited.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum RateLimit {
+    /// As the template says.
+    Template,
+    /// So many a minute for each tenant: a burst of that many, then that many spread over a minute.
+    PerMinute(u32),
+    /// Not at all, the stage's throttle included.
+    Off,
+}
+
+/// What is asked of a session.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The port of the embedded DynamoDB; 0: any.
+    pub dynamodb_port: u16,
+    /// The tenant.
+    pub tenant: String,
+    /// The tenant's policy, if one is asked for.
+    pub policy: Option<&'static Policy>,
+    /// The limits.
+    pub rate_limit: RateLimit,
+}
+
+/// A session that answers.
+pub struct Session {
+    /// Where clients send their requests: `http://127.0.0.1:3000/scim/v2`.
+    pub base_url: String,
+    /// A key of the tenant.
+    pub key: String,
+    /// The tenant.
+    pub tenant: String,
+    /// The tenant's policy.
+    pub policy: &'static Policy,
+    /// Where the embedded DynamoDB answers.
+    pub dynamodb_endpoint: String,
+    /// The table.
+    pub table: &'static str,
+    stop: oneshot::Sender<()>,
+    front: JoinHandle<std::io::Result<()>>,
+    worker: Option<JoinHandle<()>>,
+    embedded: Embedded,
+    _data_dir: Option<DataDir>,
+}
+
+impl Session {
+    /// Starts everything, with the code that `connect` makes of a connection. An error is one line.
+    pub async fn start(
+        options: Options,
+        data_dir: Option<DataDir>,
+        connect: impl FnOnce(Connection) -> Backend,
+    ) -> Result<Self, String> {
+        let TemplateFacts { table, mut api, environment } =
+            TemplateFacts::parse(TEMPLATE).map_err(|error| error.to_string())?;
+        match options.rate_limit {
+            RateLimit::Template => {}
+            RateLimit::PerMinute(many) => {
+                let many = f64::from(many);
+                api.usage_plan = Some(Throttle { rate: many / 60.0, burst: many });
+            }
+            RateLimit::Off => (api.usage_plan, api.stage) = (None, None),
+        }
+        // The port first: a second session fails before it has touched anything.
+        let no_listener = |error| format!("cannot listen on {}: {error}", options.listen);
+        let listener = TcpListener::bind(options.listen).await.map_err(no_listener)?;
+        let address = listener.local_addr().map_err(no_listener)?;
+
+        let file = data_dir.as_ref().map(DataDir::database).transpose()?;
+        let embedded = Embedded::start(file.as_deref(), options.dynamodb_port).await?;
+        embedded.ensure_table(TABLE, &table).await?;
+        let backend =
+            connect(Connection { client: embedded.client.clone(), table: TABLE.to_owned(), environment });
+        let policy = backend.tenants.ensure(&options.tenant, options.policy).await?;
+        let key = demo_key(&backend, data_dir.as_ref(), &options.tenant).await?;
+
+        let base_url = format!("http://{}{}", reachable(address), api.base_path());
+        let gateway = Arc::new(Gateway::new(api, backend.function, backend.authorizer, Clock::system()));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let front = tokio::spawn(front::serve(listener, gateway, async {
+            // A sender that is gone means the end as well.
+            stopped.await.unwrap_or_default();
+        }));
+        Ok(Self {
+            base_url,
+            key,
+            tenant: options.tenant,
+            policy,
+            dynamodb_endpoint: embedded.endpoint.clone(),
+            table: TABLE,
+            stop,
+            front,
+            worker: backend.worker.map(|worker| tokio::spawn(work(worker))),
+            embedded,
+            _data_dir: data_dir,
+        })
+    }
+
+    /// The session for a program, on one line.
+    pub fn json(&self) -> String {
+        json!({
+            "base_url": self.base_url,
+            "key": self.key,
+            "tenant": self.tenant,
+            "dynamodb_endpoint": self.dynamodb_endpoint,
+            "table": self.table,
+        })
+        .to_string()
+    }
+
+    /// The session for a reader.
+    pub fn text(&self) -> String {
+        let Self { base_url, key, tenant, dynamodb_endpoint, table, .. } = self;
+        format!(
+            "SCIM      {base_url}\nKey       {key}\nTenant    {tenant} (policy {})\n\
+             DynamoDB  {dynamodb_endpoint} (table {table})\n\n\
+             curl -H 'Authorization: Bearer {key}' {base_url}/Users\n",
+            self.policy.name
+        )
+    }
+
+    /// Ends the session: no new requests, running ones end within a bound, then the database closes.
+    pub async fn stop(self) {
+        drop(self.stop);
+        if let Some(worker) = self.worker {
+            worker.abort();
+        }
+        match self.front.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the gateway ended"),
+            Err(_) => tracing::error!("the gateway crashed"),
+        }
+        self.embedded.stop().await;
+    }
+}
+
+/// A key of the tenant that the authorizer takes: the saved one, or another. A key that was made and not saved
+/// when the process died is thus followed by a new one.
+async fn demo_key(backend: &Backend, data_dir: Option<&DataDir>, tenant: &str) -> Result<String, String> {
+    if let Some(saved) = data_dir.map_or(Ok(None), |data_dir| data_dir.key(tenant))?
+        && is_good(&backend.authorizer, &saved).await?
+    {
+        return Ok(saved);
+    }
+    let key = backend.tenants.create_key(tenant).await?;
+    if let Some(data_dir) = data_dir {
+        data_dir.save_key(tenant, &key)?;
+    }
+    Ok(key)
+}
+
+/// Whether the authorizer allows this key what a deployment's clients do.
+async fn is_good(authorizer: &Lambda, key: &str) -> Result<bool, String> {
+    let arn = "arn:aws:execute-api:us-east-1:000000000000:local/local/GET/scim/v2/Users";
+    let event = json!({ "type": "TOKEN", "authorizationToken": format!("Bearer {key}"), "methodArn": arn });
+    match authorizer.invoke(event).await {
+        Ok(answer) => Ok(Authorization::read(&answer).is_some_and(|found| found.policy.allows(arn))),
+        Err(super::gateway::lambda::Fault::Error(text)) if text == "Unauthorized" => Ok(false),
+        Err(fault) => Err(format!("the authorizer failed: {fault:?}")),
+    }
+}
+
+/// The address that a client on this machine can use.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+async fn work(worker: Lambda) {
+    let mut tick = tokio::time::interval(WORK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        if let Err(fault) = worker.invoke(json!({})).await {
+            tracing::error!(?fault, "the worker failed");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,267 @@
+//! The REST API: routes, authorizer, throttles, gateway responses, and the function behind it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use regex::Regex;
+
+use super::facts::{ApiFacts, AuthorizerFacts, KeySource, Route, Throttle};
+use super::gateway_response::GatewayResponse;
+use super::node::{Node, TemplateError};
+
+/// The name that the table has locally, and that a `Ref` to it stands for.
+pub const TABLE: &str = "rollcall";
+
+/// Settings that change what clients see and that nothing here imitates.
+const REFUSED: &[&str] = &["DefinitionBody", "DefinitionUri", "Cors", "Models", "CanarySetting"];
+
+/// A function's environment. A variable that has a value in AWS only keeps its refusal.
+pub type Environment = BTreeMap<String, Result<String, TemplateError>>;
+
+/// Reads the one `AWS::Serverless::Api`, what stands before it and the environment of the function behind it.
+pub fn api(root: &Node<'_>) -> Result<(ApiFacts, Environment), TemplateError> {
+    if let Some(globals) = root.get("Globals")? {
+        return Err(globals.not_understood());
+    }
+    let mut apis = root.resources("AWS::Serverless::Api")?;
+    let Some((name, api)) = apis.pop().filter(|_| apis.is_empty()) else {
+        return Err(TemplateError::new("Resources", "does not hold exactly one AWS::Serverless::Api"));
+    };
+    for refused in REFUSED {
+        if let Some(node) = api.get(refused)? {
+            return Err(node.error("is not understood"));
+        }
+    }
+    let auth = api.required("Auth")?;
+    let key_required = auth.get("ApiKeyRequired")?.map(|flag| flag.boolean()).transpose()?.unwrap_or(false);
+    let (routes, environment) = routes(root, name, key_required)?;
+    let facts = ApiFacts {
+        routes,
+        authorizer: authorizer(&auth)?,
+        stage: stage(&api)?,
+        usage_plan: usage_plan(root, &auth)?,
+        key_source: key_source(&api)?,
+        gateway_responses: gateway_responses(&api)?,
+        binary_media_types: media_types(&api)?,
+    };
+    Ok((facts, environment))
+}
+
+/// The routes are the `Api` events of the one function that has any.
+fn routes(
+    root: &Node<'_>,
+    api: &str,
+    key_required: bool,
+) -> Result<(Vec<Route>, Environment), TemplateError> {
+    let mut found: Option<(Vec<Route>, Environment)> = None;
+    for (_, function) in root.resources("AWS::Serverless::Function")? {
+        let mut routes = Vec::new();
+        for (_, event) in function.get("Events")?.map_or(Ok(Vec::new()), |events| events.entries())? {
+            if event.required("Type")?.text()? == "Api" {
+                routes.push(route(&event.required("Properties")?, api, key_required)?);
+            }
+        }
+        if routes.is_empty() {
+            continue;
+        }
+        if found.is_some() {
+            return Err(function
+                .required("Events")?
+                .error("a second function behind the API is not understood"));
+        }
+        found = Some((routes, environment(root, &function)?));
+    }
+    found.ok_or_else(|| {
+        TemplateError::new("Resources", "no AWS::Serverless::Function has an event of type Api")
+    })
+}
+
+fn route(event: &Node<'_>, api: &str, key_required: bool) -> Result<Route, TemplateError> {
+    let of = event.required("RestApiId")?;
+    if of.reference() != Some(api) {
+        return Err(of.not_understood());
+    }
+    let mut route = Route {
+        method: event.required("Method")?.text()?.to_ascii_uppercase(),
+        path: event.required("Path")?.text()?,
+        authorized: true,
+        key_required,
+    };
+    if let Some(auth) = event.get("Auth")? {
+        if let Some(flag) = auth.get("ApiKeyRequired")? {
+            route.key_required = flag.boolean()?;
+        }
+        if let Some(authorizer) = auth.get("Authorizer")? {
+            match authorizer.text()?.as_str() {
+                "NONE" => route.authorized = false,
+                _ => return Err(authorizer.not_understood()),
+            }
+        }
+    }
+    Ok(route)
+}
+
+fn environment(root: &Node<'_>, function: &Node<'_>) -> Result<Environment, TemplateError> {
+    let tables = root.resources("AWS::DynamoDB::Table")?;
+    let Some(variables) = function.find(&["Environment", "Variables"])? else { return Ok(BTreeMap::new()) };
+    let value = |node: &Node<'_>| match node.reference() {
+        Some(name) if tables.iter().any(|(table, _)| *table == name) => Ok(TABLE.to_owned()),
+        _ => node.text(),
+    };
+    Ok(variables.entries()?.iter().map(|(name, node)| ((*name).to_owned(), value(node))).collect())
+}
+
+fn authorizer(auth: &Node<'_>) -> Result<AuthorizerFacts, TemplateError> {
+    let default = auth.required("DefaultAuthorizer")?.text()?;
+    let authorizer = auth.required("Authorizers")?.required(&default)?;
+    if let Some(kind) = authorizer.get("FunctionPayloadType")?
+        && kind.text()? != "TOKEN"
+    {
+        return Err(kind.not_understood());
+    }
+    let mut facts = AuthorizerFacts {
+        header: "Authorization".to_owned(),
+        expression: None,
+        ttl: Duration::from_secs(300), // what API Gateway does when nothing is said
+    };
+    let Some(identity) = authorizer.get("Identity")? else { return Ok(facts) };
+    if let Some(header) = identity.get("Header")? {
+        facts.header = header.text()?;
+    }
+    if let Some(seconds) = identity.get("ReauthorizeEvery")? {
+        facts.ttl = Duration::from_secs(u64::from(seconds.integer()?));
+    }
+    if let Some(expression) = identity.get("ValidationExpression")? {
+        let pattern = format!("^(?:{})$", expression.text()?); // the whole token must match
+        let parsed = Regex::new(&pattern).map_err(|error| expression.error(error.to_string()))?;
+        facts.expression = Some(parsed);
+    }
+    Ok(facts)
+}
+
+/// The throttle of the stage: the method settings for every method of every path.
+fn stage(api: &Node<'_>) -> Result<Option<Throttle>, TemplateError> {
+    let mut throttle = None;
+    for setting in api.get("MethodSettings")?.map_or(Ok(Vec::new()), |settings| settings.items())? {
+        let (rate, burst) = (setting.get("ThrottlingRateLimit")?, setting.get("ThrottlingBurstLimit")?);
+        let (Some(rate), Some(burst)) = (rate, burst) else { continue };
+        for (key, everything) in [("ResourcePath", "/*"), ("HttpMethod", "*")] {
+            let node = setting.required(key)?;
+            if node.text()? != everything {
+                return Err(node.not_understood());
+            }
+        }
+        throttle = Some(Throttle { rate: rate.number()?, burst: burst.number()? });
+    }
+    Ok(throttle)
+}
+
+fn usage_plan(root: &Node<'_>, auth: &Node<'_>) -> Result<Option<Throttle>, TemplateError> {
+    if let Some(plan) = auth.get("UsagePlan")? {
+        return Err(plan.not_understood());
+    }
+    let plans = root.resources("AWS::ApiGateway::UsagePlan")?;
+    let (plan, others) = match plans.as_slice() {
+        [] => return Ok(None),
+        [(_, plan), others @ ..] => (plan, others),
+    };
+    if let Some((_, other)) = others.first() {
+        return Err(other.error("a second usage plan is not understood"));
+    }
+    if let Some(quota) = plan.get("Quota")? {
+        return Err(quota.not_understood());
+    }
+    let Some(throttle) = plan.get("Throttle")? else { return Ok(None) };
+    let rate = throttle.required("RateLimit")?.number()?;
+    Ok(Some(Throttle { rate, burst: throttle.required("BurstLimit")?.number()? }))
+}
+
+fn key_source(api: &Node<'_>) -> Result<KeySource, TemplateError> {
+    let Some(source) = api.get("ApiKeySourceType")? else { return Ok(KeySource::Header) };
+    match source.text()?.as_str() {
+        "HEADER" => Ok(KeySource::Header),
+        "AUTHORIZER" => Ok(KeySource::Authorizer),
+        _ => Err(source.not_understood()),
+    }
+}
+
+fn gateway_responses(api: &Node<'_>) -> Result<BTreeMap<String, GatewayResponse>, TemplateError> {
+    let Some(responses) = api.get("GatewayResponses")? else { return Ok(BTreeMap::new()) };
+    let read = |(kind, node): (&str, Node<'_>)| Ok((kind.to_owned(), GatewayResponse::read(&node)?));
+    responses.entries()?.into_iter().map(read).collect()
+}
+
+/// Slashes are written as `~1` there, as in a JSON pointer.
+fn media_types(api: &Node<'_>) -> Result<Vec<String>, TemplateError> {
+    let Some(types) = api.get("BinaryMediaTypes")? else { return Ok(Vec::new()) };
+    types.items()?.iter().map(|item| Ok(item.text()?.replace("~1", "/").to_ascii_lowercase())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::facts::{TEMPLATE, TemplateFacts};
+    use super::*;
+
+    #[test]
+    fn the_template_that_deploys_is_understood() {
+        let facts = TemplateFacts::parse(TEMPLATE).unwrap();
+        let api = &facts.api;
+        assert_eq!(api.base_path(), "/scim/v2");
+        assert!(
+            api.routes.iter().all(|route| route.authorized && route.key_required && route.method == "ANY")
+        );
+        assert_eq!(api.usage_plan, Some(Throttle { rate: 3.3333, burst: 200.0 }));
+        assert!(api.stage.is_some());
+        assert_eq!(api.key_source, KeySource::Authorizer);
+        assert_eq!(api.authorizer.header, "Authorization");
+        assert_eq!(api.authorizer.ttl, Duration::from_secs(60));
+        assert_eq!(api.gateway_responses["THROTTLED"].status, Some(429));
+        assert_eq!(facts.environment["ROLLCALL_TABLE"], Ok(TABLE.to_owned()));
+        assert_eq!(facts.environment["ROLLCALL_PUBLIC_URL"], Ok(String::new()));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        for (from, to, expected) in [
+            (
+                "ReauthorizeEvery: !Ref AuthorizerTtl",
+                "ReauthorizeEvery: !If [A, 1, 2]",
+                "Resources.ScimApi.Properties.Auth.Authorizers.BearerKey.Identity.ReauthorizeEvery: !If is not understood here",
+            ),
+            (
+                "ThrottlingBurstLimit: !Ref StageBurstLimit",
+                "ThrottlingBurstLimit: many",
+                "Resources.ScimApi.Properties.MethodSettings[0].ThrottlingBurstLimit: many is not a number of zero or more",
+            ),
+            (
+                "BurstLimit: !Ref TenantBurstLimit",
+                "BurstLimit: 1\n      Quota: { Limit: 5, Period: DAY }",
+                "Resources.UsagePlan.Properties.Quota: a mapping is not understood here",
+            ),
+            (
+                "FunctionPayloadType: TOKEN",
+                "FunctionPayloadType: REQUEST",
+                "Resources.ScimApi.Properties.Auth.Authorizers.BearerKey.FunctionPayloadType: \"REQUEST\" is not understood here",
+            ),
+            (
+                "Path: /scim/v2,",
+                "Path: !Sub '/${X}',",
+                "Resources.ScimFunction.Properties.Events.Base.Properties.Path: !Sub is not understood here",
+            ),
+            (
+                "ApiKeySourceType: AUTHORIZER",
+                "ApiKeySourceType: QUERY",
+                "Resources.ScimApi.Properties.ApiKeySourceType: \"QUERY\" is not understood here",
+            ),
+            (
+                "ApiKeySourceType: AUTHORIZER",
+                "Cors: \"'*'\"",
+                "Resources.ScimApi.Properties.Cors: is not understood",
+            ),
+        ] {
+            assert!(TEMPLATE.contains(from), "{from}");
+            let error = TemplateFacts::parse(&TEMPLATE.replace(from, to)).map(|_| ()).unwrap_err();
+            assert_eq!(error.to_string(), format!("template.yaml: {expected}"));
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The facts that the local ends are built from.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use regex::Regex;
+
+use super::gateway_response::GatewayResponse;
+use super::node::{Template, TemplateError};
+use super::{api, table};
+
+/// The template that deploys this version, as text.
+pub const TEMPLATE: &str = include_str!("../../../template.yaml");
+
+/// Everything that is read of the template.
+pub struct TemplateFacts {
+    /// The table.
+    pub table: TableFacts,
+    /// The REST API in front of the function.
+    pub api: ApiFacts,
+    /// The function's environment. A variable whose value exists only in AWS keeps its refusal, for whoever asks.
+    pub environment: api::Environment,
+}
+
+impl TemplateFacts {
+    /// Reads a template's text.
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        let template = Template::parse(text)?;
+        let root = template.root();
+        let (api, environment) = api::api(&root)?;
+        Ok(Self { table: table::table(&root)?, api, environment })
+    }
+}
+
+/// The type of a key attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttributeType {
+    /// `S`
+    Text,
+    /// `N`
+    Number,
+    /// `B`
+    Binary,
+}
+
+/// The table as the template declares it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableFacts {
+    /// The partition key.
+    pub hash: (String, AttributeType),
+    /// The sort key.
+    pub range: Option<(String, AttributeType)>,
+    /// The attribute that holds an item's expiry.
+    pub ttl: Option<String>,
+    /// The view type of the stream.
+    pub stream: Option<String>,
+}
+
+/// A token bucket: filled at a rate, holding no more than a burst.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Throttle {
+    /// Requests a second.
+    pub rate: f64,
+    /// Requests at once.
+    pub burst: f64,
+}
+
+/// Where API Gateway takes the usage key from (`ApiKeySourceType`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// The `X-API-Key` header.
+    Header,
+    /// The authorizer's `usageIdentifierKey`.
+    Authorizer,
+}
+
+/// One method on one resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// An HTTP method, or `ANY`.
+    pub method: String,
+    /// The resource path, such as `/scim/v2/{proxy+}`.
+    pub path: String,
+    /// Whether the authorizer stands before it.
+    pub authorized: bool,
+    /// Whether the usage plan stands before it.
+    pub key_required: bool,
+}
+
+/// The Lambda authorizer's settings.
+#[derive(Clone, Debug)]
+pub struct AuthorizerFacts {
+    /// The header that carries the token.
+    pub header: String,
+    /// What a token must look like (`IdentityValidationExpression`).
+    pub expression: Option<Regex>,
+    /// How long an answer is kept for the same token; zero: not at all.
+    pub ttl: Duration,
+}
+
+/// The REST API as the template declares it.
+#[derive(Debug)]
+pub struct ApiFacts {
+    /// The routes, in the template's order.
+    pub routes: Vec<Route>,
+    /// The authorizer.
+    pub authorizer: AuthorizerFacts,
+    /// The throttle of the whole stage.
+    pub stage: Option<Throttle>,
+    /// The throttle of each usage key.
+    pub usage_plan: Option<Throttle>,
+    /// Where the usage key comes from.
+    pub key_source: KeySource,
+    /// The customised gateway responses by type.
+    pub gateway_responses: BTreeMap<String, GatewayResponse>,
+    /// Media types whose bodies travel as base64.
+    pub binary_media_types: Vec<String>,
+}
+
+impl ApiFacts {
+    /// The path under which the greedy route serves, such as `/scim/v2`.
+    pub fn base_path(&self) -> &str {
+        let greedy = self.routes.iter().find_map(|route| route.path.strip_suffix("/{proxy+}"));
+        greedy.unwrap_or_default()
+    }
+}

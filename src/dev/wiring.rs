@@ -1,0 +1,100 @@
+//! The one place where local development meets the deployed code.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use time::OffsetDateTime;
+
+use super::backend::{Backend, Connection, Tenants};
+use super::gateway::lambda::Lambda;
+use crate::admin::error::AdminError;
+use crate::admin::key::NewKey;
+use crate::admin::{key, tenant, usage_key};
+use crate::auth::authorizer::Authorizer;
+use crate::auth::record::Scope;
+use crate::http::function::Function;
+use crate::scim::policy::{Policy, VEZA};
+use crate::store::call::Table;
+use crate::store::keys::TenantId;
+
+/// The name of the key that `rollcall dev` makes.
+const KEY_NAME: &str = "rollcall dev";
+
+/// The function, the authorizer, the worker and the tenants on this connection.
+pub fn connect(connection: Connection) -> Backend {
+    let Connection { client, table, environment } = connection;
+    let table = Table::new(client, &table);
+    let public_url = environment.get(crate::config::PUBLIC_URL).and_then(|url| url.as_ref().ok());
+    let public_url = public_url.filter(|url| !url.is_empty()).cloned();
+    let function = match Function::new(table.fresh(), public_url) {
+        Ok(function) => {
+            let function = Arc::new(function);
+            Lambda::new(move |event| function.clone().invoke(event))
+        }
+        Err(failed) => Lambda::new(move |_| {
+            let failed = failed.to_string();
+            async move { Err(failed) }
+        }),
+    };
+    let authorizer = Arc::new(Authorizer::new(table.fresh()));
+    let authorizer = Lambda::new(move |event| {
+        let authorizer = authorizer.clone();
+        async move { authorizer.invoke(event).await }
+    });
+    Backend { function, authorizer, worker: None, tenants: Box::new(Local { table }) }
+}
+
+/// The tenants of the local table.
+struct Local {
+    table: Table,
+}
+
+impl Local {
+    async fn tenant(&self, id: &str, policy: Option<&'static Policy>) -> Result<&'static Policy, String> {
+        let id: TenantId = id.parse().map_err(|e| format!("--tenant: {e}"))?;
+        let found = match tenant::get(&self.table, &id).await {
+            Ok(found) => found,
+            Err(AdminError::NoTenant(_)) => {
+                let usage_key = usage_key::generate().map_err(|e| e.to_string())?;
+                let policy = policy.unwrap_or(&VEZA);
+                let now = OffsetDateTime::now_utc();
+                tenant::create(&self.table, &id, policy, &usage_key, now).await.map_err(|e| e.to_string())?
+            }
+            Err(failed) => return Err(failed.to_string()),
+        };
+        match policy {
+            Some(wanted) if wanted != found.policy => Err(format!(
+                "--policy {}: the tenant {id} has the policy {}, which cannot change; choose another --tenant or --data-dir",
+                wanted.name, found.policy.name
+            )),
+            _ => Ok(found.policy),
+        }
+    }
+
+    async fn key(&self, id: &str) -> Result<String, String> {
+        let new = NewKey {
+            tenant: id.parse().map_err(|e| format!("--tenant: {e}"))?,
+            name: KEY_NAME.to_owned(),
+            scope: Scope::Provision,
+            expires: None,
+            user: None,
+        };
+        let made = key::create(&self.table, new, OffsetDateTime::now_utc()).await;
+        made.map(|(key, _)| key.reveal().to_owned()).map_err(|e| e.to_string())
+    }
+}
+
+impl Tenants for Local {
+    fn ensure<'a>(
+        &'a self,
+        tenant: &'a str,
+        policy: Option<&'static Policy>,
+    ) -> BoxFuture<'a, Result<&'static Policy, String>> {
+        self.tenant(tenant, policy).boxed()
+    }
+
+    fn create_key<'a>(&'a self, tenant: &'a str) -> BoxFuture<'a, Result<String, String>> {
+        self.key(tenant).boxed()
+    }
+}
