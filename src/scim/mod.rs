@@ -19,6 +19,7 @@ pub mod resource;
 pub mod resource_type;
 pub mod rules;
 pub mod schema;
+pub mod sort;
 pub mod urn;
 pub mod validate;
 pub mod values;

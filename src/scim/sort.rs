@@ -1,0 +1,293 @@
+//! Sorting (RFC 7644 §3.4.2.3): what `sortBy` names, and the key that it gives a resource.
+
+use std::cmp::Ordering;
+
+use serde_json::{Map, Number, Value, json};
+
+use super::attr_path::AttrPath;
+use super::error::ScimError;
+use super::fold::fold;
+use super::order::{instant, numbers};
+use super::resource_type::{Resolved, ResourceType};
+use super::schema::Type;
+use super::values::{is_primary, shown};
+
+/// What resources are sorted by (RFC 7644 §3.4.2.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SortBy {
+    extension: Option<String>,
+    attribute: String,
+    sub: Option<String>,
+    kind: Type,
+    case_exact: bool,
+}
+
+/// Finds what `sortBy` names in the first of the types that defines it: a search at the root sorts
+/// all types at once. Of a complex attribute it is the sub-attribute `value`.
+///
+/// # Errors
+/// `invalidValue` for what is no path, for a name that no type defines, and for a complex attribute
+/// without `value`.
+pub fn resolve(sort_by: &str, types: &[&ResourceType]) -> Result<SortBy, ScimError> {
+    let refuse = |why: &str| Err(ScimError::invalid_value(format!("sortBy {}: {why}.", shown(sort_by))));
+    let path = match AttrPath::parse(sort_by) {
+        Ok(path) => path,
+        Err(error) => return refuse(&error.to_string()),
+    };
+    let target = match types.iter().find_map(|resource_type| resource_type.resolve(&path)) {
+        Some(Resolved::Attribute(target)) => target,
+        Some(Resolved::Schema(_)) => return refuse("a schema has no order; name one of its attributes"),
+        None => return refuse("no schema defines this attribute"),
+    };
+    let (sub, leaf) = match (target.sub, target.attribute.sub_attribute("value")) {
+        (Some(sub), _) | (None, Some(sub)) => (Some(sub), sub),
+        (None, None) => (None, target.attribute),
+    };
+    if leaf.kind == Type::Complex {
+        return refuse("a complex attribute has no order; name one of its sub-attributes");
+    }
+    Ok(SortBy {
+        extension: target.extension.map(ToOwned::to_owned),
+        attribute: target.attribute.name.clone(),
+        sub: sub.map(|sub| sub.name.clone()),
+        kind: leaf.kind,
+        case_exact: leaf.is_case_exact(),
+    })
+}
+
+impl SortBy {
+    /// The place of a resource, which is complete and in canonical names. Of several values the
+    /// primary one counts, or else the first.
+    pub fn key(&self, resource: &Map<String, Value>) -> SortKey {
+        self.value(resource).and_then(|value| self.typed(value)).unwrap_or(SortKey::Missing)
+    }
+
+    fn value<'a>(&self, resource: &'a Map<String, Value>) -> Option<&'a Value> {
+        let value = match &self.extension {
+            None => resource.get(&self.attribute),
+            Some(urn) => resource.get(urn)?.get(&self.attribute),
+        };
+        let one = match value? {
+            Value::Array(elements) => {
+                elements.iter().find(|element| is_primary(element)).or_else(|| elements.first())?
+            }
+            one => one,
+        };
+        match &self.sub {
+            None => Some(one),
+            Some(sub) => one.get(sub),
+        }
+    }
+
+    fn typed(&self, value: &Value) -> Option<SortKey> {
+        match (self.kind, value) {
+            (Type::Boolean, Value::Bool(value)) => Some(SortKey::Boolean(*value)),
+            (Type::Integer | Type::Decimal, Value::Number(number)) => Some(SortKey::Number(number.clone())),
+            (Type::DateTime, Value::String(text)) => {
+                let instant = instant(text)?;
+                Some(SortKey::Instant(instant.unix_timestamp(), instant.nanosecond()))
+            }
+            (Type::String | Type::Reference | Type::Binary, Value::String(text)) if !text.is_empty() => {
+                Some(SortKey::Text(if self.case_exact { text.clone() } else { fold(text) }))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Where a resource stands among others (RFC 7644 §3.4.2.3): texts by code points, folded unless
+/// the attribute is case-exact; `false` before `true`; resources without a value last. Descending
+/// order is the exact reverse.
+#[derive(Clone, Debug)]
+pub enum SortKey {
+    /// Of a boolean.
+    Boolean(bool),
+    /// Of an integer or decimal.
+    Number(Number),
+    /// Of a dateTime: seconds since 1970 and nanoseconds.
+    Instant(i64, u32),
+    /// Of everything that is text.
+    Text(String),
+    /// No value, or none of the attribute's type.
+    Missing,
+}
+
+impl SortKey {
+    /// A compact value that [`SortKey::from_value`] reads: a cursor holds it.
+    pub fn to_value(&self) -> Value {
+        match self {
+            Self::Boolean(value) => Value::Bool(*value),
+            Self::Number(number) => Value::Number(number.clone()),
+            Self::Instant(seconds, nanoseconds) => json!([seconds, nanoseconds]),
+            Self::Text(text) => Value::String(text.clone()),
+            Self::Missing => Value::Null,
+        }
+    }
+
+    /// The key that [`SortKey::to_value`] wrote; `None` for what it cannot have written.
+    pub fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Bool(value) => Some(Self::Boolean(*value)),
+            Value::Number(number) => Some(Self::Number(number.clone())),
+            Value::String(text) => Some(Self::Text(text.clone())),
+            Value::Null => Some(Self::Missing),
+            Value::Array(parts) => match parts.as_slice() {
+                [seconds, nanoseconds] => {
+                    let nanoseconds = u32::try_from(nanoseconds.as_u64()?).ok()?;
+                    (nanoseconds < 1_000_000_000).then_some(Self::Instant(seconds.as_i64()?, nanoseconds))
+                }
+                _ => None,
+            },
+            Value::Object(_) => None,
+        }
+    }
+
+    const fn rank(&self) -> u8 {
+        match self {
+            Self::Boolean(_) => 0,
+            Self::Number(_) => 1,
+            Self::Instant(..) => 2,
+            Self::Text(_) => 3,
+            Self::Missing => 4,
+        }
+    }
+}
+
+impl Ord for SortKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Boolean(a), Self::Boolean(b)) => a.cmp(b),
+            (Self::Number(a), Self::Number(b)) => numbers(a, b),
+            (Self::Instant(a, i), Self::Instant(b, j)) => (a, i).cmp(&(b, j)),
+            (Self::Text(a), Self::Text(b)) => a.cmp(b),
+            (a, b) => a.rank().cmp(&b.rank()),
+        }
+    }
+}
+
+impl PartialOrd for SortKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for SortKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for SortKey {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scim::error::ErrorKind;
+    use crate::scim::policy::STANDARD;
+    use crate::scim::resource_type::{Kind, Model};
+    use crate::scim::schema::Schema;
+    use crate::scim::urn::ENTERPRISE_USER;
+
+    const OWN: &str = "urn:x:2.0:User";
+
+    fn model() -> Model {
+        let schema: Schema = serde_json::from_value(json!({ "id": OWN, "name": "X", "attributes": [
+            { "name": "level", "type": "decimal", "multiValued": false },
+        ]}))
+        .expect("a schema");
+        Model::new(&STANDARD, &[(Kind::User, schema)]).expect("a model")
+    }
+
+    fn key(sort_by: &str, resource: &Value) -> SortKey {
+        resolve(sort_by, &model().types()).expect(sort_by).key(resource.as_object().expect("an object"))
+    }
+
+    #[test]
+    fn keys_by_type() {
+        let text = |text: &str| SortKey::Text(text.to_owned());
+        let emails = json!({ "emails": [{ "value": "Z" }, { "value": "A", "primary": true, "type": "T" }] });
+        for (sort_by, resource, expected) in [
+            ("USERNAME", json!({ "userName": "ÀB" }), text("àb")),
+            ("id", json!({ "id": "aB" }), text("aB")),
+            ("name.familyName", json!({ "name": { "familyName": "X" } }), text("x")),
+            ("emails", emails.clone(), text("a")),
+            ("emails.type", emails, text("t")),
+            ("emails", json!({ "emails": [{ "value": "Z" }, { "value": "A" }] }), text("z")),
+            ("emails", json!({ "emails": { "value": "Z" } }), text("z")),
+            ("emails", json!({ "emails": [] }), SortKey::Missing),
+            ("schemas", json!({ "schemas": ["urn:B", "urn:a"] }), text("urn:B")),
+            ("active", json!({ "active": true }), SortKey::Boolean(true)),
+            ("active", json!({ "active": "true" }), SortKey::Missing),
+            ("title", json!({ "title": "" }), SortKey::Missing),
+            ("title", json!({ "title": null }), SortKey::Missing),
+            ("title", json!({}), SortKey::Missing),
+            (
+                "urn:x:2.0:User:level",
+                json!({ OWN: { "level": 1.5 } }),
+                SortKey::from_value(&json!(1.5)).expect("a key"),
+            ),
+            ("members", json!({ "members": [{ "value": "B" }] }), text("B")),
+            (
+                &format!("{ENTERPRISE_USER}:manager"),
+                json!({ ENTERPRISE_USER: { "manager": { "value": "M" } } }),
+                text("M"),
+            ),
+            (
+                "meta.created",
+                json!({ "meta": { "created": "1970-01-01T01:00:01.5+01:00" } }),
+                SortKey::Instant(1, 500_000_000),
+            ),
+            ("meta.created", json!({ "meta": { "created": "soon" } }), SortKey::Missing),
+        ] {
+            assert_eq!(key(sort_by, &resource), expected, "{sort_by} {resource}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_order_is_refused_by_name() {
+        for (sort_by, detail) in [
+            ("", "sortBy : expected an attribute name at offset 0."),
+            ("user name", "sortBy user name: expected a character of an attribute name at offset 4."),
+            ("nick", "sortBy nick: no schema defines this attribute."),
+            ("emails.nick", "sortBy emails.nick: no schema defines this attribute."),
+            ("name", "sortBy name: a complex attribute has no order; name one of its sub-attributes."),
+            (OWN, "sortBy urn:x:2.0:User: a schema has no order; name one of its attributes."),
+        ] {
+            let error = resolve(sort_by, &model().types()).expect_err(sort_by);
+            assert_eq!((error.kind, error.detail.as_str()), (ErrorKind::InvalidValue, detail));
+        }
+        assert!(resolve("members", &[model().of(Kind::User)]).is_err());
+    }
+
+    #[test]
+    fn keys_are_in_order_and_survive_a_cursor() {
+        let ordered = [
+            json!(false),
+            json!(true),
+            json!(-1.5),
+            json!(0),
+            json!(u64::MAX),
+            json!([-1, 999_999_999]),
+            json!([0, 0]),
+            json!([0, 1]),
+            json!(""),
+            json!("a"),
+            json!("é"),
+            json!(null),
+        ];
+        let keys: Vec<SortKey> =
+            ordered.iter().map(|value| SortKey::from_value(value).expect("a key")).collect();
+        for (i, (key, value)) in keys.iter().zip(&ordered).enumerate() {
+            assert_eq!(&key.to_value(), value);
+            for (j, other) in keys.iter().enumerate() {
+                assert_eq!(key.cmp(other), i.cmp(&j), "{key:?} and {other:?}");
+            }
+        }
+        assert_eq!(SortKey::from_value(&json!(1)), SortKey::from_value(&json!(1.0)));
+        for value in
+            [json!([]), json!([1]), json!([1, -1]), json!([1, 1_000_000_000]), json!(["1", 1]), json!({})]
+        {
+            assert_eq!(SortKey::from_value(&value), None, "{value}");
+        }
+    }
+}
