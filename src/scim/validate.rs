@@ -72,7 +72,8 @@ impl<'a> Document<'a> {
         };
         let core = schema.id == self.resource_type.schema.id;
         for (key, value) in attributes {
-            if core && is_password(key, self.resource_type) {
+            // Some clients repeat `schemas` inside the object of an extension.
+            if key.eq_ignore_ascii_case("schemas") || (core && is_password(key, self.resource_type)) {
                 continue;
             }
             match schema.attribute(key) {

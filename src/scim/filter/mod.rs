@@ -7,3 +7,5 @@ mod literal;
 mod operand;
 pub mod parse;
 pub mod plan;
+#[cfg(test)]
+mod props;
