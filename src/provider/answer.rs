@@ -116,6 +116,13 @@ impl Provider<'_> {
     ) -> Map<String, Value> {
         let mut body = self.whole(record, relations);
         projection.apply(&mut body, self.ty(record.kind));
+        // Clients that check what they are sent know the extensions in /ResourceTypes alone; the
+        // server's own comes only to those who ask for it.
+        if !body.contains_key(urn::ROLLCALL_USER)
+            && let Some(Value::Array(schemas)) = body.get_mut("schemas")
+        {
+            schemas.retain(|schema| schema != urn::ROLLCALL_USER);
+        }
         body
     }
 

@@ -79,9 +79,13 @@ pub fn resource_type(model: &Model, name: &str, base_url: &str) -> Option<Value>
 
 fn resource_type_value(resource_type: &ResourceType, base_url: &str) -> Value {
     let name = resource_type.kind.name();
+    // Clients take what stands here for what they may write; an extension that only the server
+    // writes is in /Schemas alone.
+    let writable = |schema: &&Schema| schema.attributes.iter().any(|attribute| !attribute.is_read_only());
     let extensions: Vec<Value> = resource_type
         .extensions
         .iter()
+        .filter(writable)
         .map(|schema| json!({ "schema": schema.id, "required": false }))
         .collect();
     json!({

@@ -199,7 +199,9 @@ impl<'a> Request<'a> {
                 Ok(())
             }
             (_, Some(Value::Object(values))) => {
-                for (key, value) in values {
+                // Some clients repeat `schemas` inside the object of an extension.
+                let own = values.iter().filter(|(key, _)| core || !key.eq_ignore_ascii_case("schemas"));
+                for (key, value) in own {
                     self.key(op, &format!("{}:{key}", schema.id), value)?;
                 }
                 Ok(())
