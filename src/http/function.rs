@@ -74,6 +74,13 @@ impl Function {
 
     /// Answers one request, and logs it.
     pub async fn answer(&self, request: Request) -> Response<Body> {
+        let (response, line) = self.measured(request).await;
+        line.write();
+        response
+    }
+
+    /// Answers one request, with what there is to log of it.
+    pub async fn measured(&self, request: Request) -> (Response<Body>, Line) {
         let began = Instant::now();
         let table = self.table.fresh();
         let mut line = Line { operation: "none", ..Line::default() };
@@ -90,8 +97,7 @@ impl Function {
         line.source = outcome.source;
         line.duration_ms = began.elapsed().as_secs_f64() * 1000.0;
         line.usage = table.usage();
-        line.write();
-        outcome.response
+        (outcome.response, line)
     }
 
     async fn outcome(&self, request: &Request, table: &Table, line: &mut Line) -> Outcome {

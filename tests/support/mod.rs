@@ -1,6 +1,8 @@
 //! What integration tests share: a table of their own in an embedded DynamoDB.
 #![allow(dead_code, clippy::expect_used)]
 
+pub mod client;
+
 use std::net::Ipv4Addr;
 
 use aws_sdk_dynamodb::Client;

@@ -1,0 +1,130 @@
+//! What each operation may cost: sequential rounds and capacity units, which DynamoDB counts
+//! exactly. The table of budgets stands in docs/architecture.md.
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+mod support;
+
+use rollcall::store::meter::Usage;
+use serde_json::json;
+use support::client::{Client, user};
+
+/// Asserts the cost of a request: rounds, read units, write units.
+#[track_caller]
+fn cost(what: &str, usage: Usage, rounds: u32, read: f64, write: f64) {
+    let found = (usage.rounds, usage.read_units, usage.write_units);
+    assert_eq!(found, (rounds, read, write), "{what}: rounds, read units, write units");
+}
+
+#[tokio::test]
+async fn users() {
+    let client = Client::new(support::embedded().await, "standard").await;
+    let created = client.post("/Users", user("ann")).await.expect(201);
+    cost("create", created.line.usage, 1, 0.0, 14.0);
+    let (id, path) = (created.id(), format!("/Users/{}", created.id()));
+
+    cost("retrieve", client.get(&path).await.expect(200).line.usage, 1, 1.0, 0.0);
+    let filters = [
+        "userName eq \"ANN@example.com\"",
+        "externalId eq \"ext-ann\"",
+        "emails.value eq \"ann@example.com\"",
+    ];
+    for filter in filters {
+        let found = client.get(&format!("/Users?filter={filter}")).await.expect(200);
+        assert_eq!(found.body["totalResults"], 1, "{filter}");
+        // The look-up's query is charged half its size, rounded up to one unit.
+        cost(filter, found.line.usage, 2, 2.0, 0.0);
+    }
+    let nobody = client.get("/Users?filter=userName eq \"nobody\"").await.expect(200);
+    cost("filter that finds nobody", nobody.line.usage, 1, 1.0, 0.0);
+
+    let title = json!([{ "op": "replace", "path": "title", "value": "Engineer" }]);
+    let patched = client.patch(&path, title.clone()).await.expect(200);
+    cost("modify", patched.line.usage, 2, 1.0, 4.0);
+    let again = client.patch(&path, title).await.expect(200);
+    cost("modify that changes nothing", again.line.usage, 1, 1.0, 0.0);
+    let mut replacement = user("ann");
+    replacement["title"] = json!("Manager");
+    cost("replace", client.put(&path, replacement).await.expect(200).line.usage, 2, 1.0, 4.0);
+
+    let group = client.group("Team", std::slice::from_ref(&id)).await;
+    let shown = client.get(&path).await.expect(200);
+    assert_eq!(shown.body["groups"][0]["value"], group.as_str());
+    cost("retrieve with one group", shown.line.usage, 2, 2.0, 0.0);
+    let hidden = client.get(&format!("{path}?excludedAttributes=groups")).await.expect(200);
+    cost("retrieve without groups", hidden.line.usage, 1, 1.0, 0.0);
+
+    let deleted = client.delete(&path).await.expect(204);
+    assert_eq!(deleted.line.usage.rounds, 2);
+    // Eight items of the user's own and two for each group.
+    assert!(deleted.line.usage.write_units <= 20.0 + 4.0, "{:?}", deleted.line.usage);
+}
+
+#[tokio::test]
+async fn one_member_costs_the_same_in_a_group_of_any_size() {
+    let client = Client::new(support::embedded().await, "standard").await;
+    let newcomer = client.user("newcomer").await;
+    let mut costs = Vec::new();
+    for size in [0, 10, 200] {
+        let mut members = Vec::new();
+        for n in 0..size {
+            members.push(client.user(&format!("m{size}-{n}")).await);
+        }
+        let group = client.group(&format!("Group {size}"), &members).await;
+        let path = format!("/Groups/{group}?excludedAttributes=members");
+        let member = json!([{ "value": newcomer }]);
+        let add = json!([{ "op": "add", "path": "members", "value": member }]);
+        let added = client.patch(&path, add).await.expect(200).line.usage;
+        let remove = json!([{ "op": "remove", "path": format!("members[value eq \"{newcomer}\"]") }]);
+        let removed = client.patch(&path, remove).await.expect(200).line.usage;
+        for usage in [added, removed] {
+            assert_eq!((usage.rounds, usage.write_units), (2, 8.0), "{size} members: {usage:?}");
+        }
+        costs.push((added.read_units, removed.read_units));
+    }
+    assert_eq!(costs, [costs[0]; 3], "the same at every size");
+}
+
+#[tokio::test]
+async fn a_changed_group_is_answered_up_to_100_members() {
+    let client = Client::new(support::embedded().await, "standard").await;
+    let mut ids = Vec::new();
+    for n in 0..102 {
+        ids.push(client.user(&format!("u{n}")).await);
+    }
+    let group = client.group("Team", &ids[..99]).await;
+    let path = format!("/Groups/{group}");
+    let add = |id: &str| json!([{ "op": "add", "path": "members", "value": [{ "value": id }] }]);
+    let answered = client.patch(&path, add(&ids[99])).await.expect(200);
+    assert_eq!(answered.body["members"].as_array().map(Vec::len), Some(100));
+    assert_eq!(answered.line.usage.rounds, 3);
+    let silent = client.patch(&path, add(&ids[100])).await.expect(204);
+    assert_eq!(silent.line.usage.rounds, 2);
+    let asked = client.patch(&format!("{path}?attributes=members"), add(&ids[101])).await.expect(200);
+    assert_eq!(asked.body["members"].as_array().map(Vec::len), Some(102));
+    // A group with its members: its partition, and the last look that proves them of one version.
+    let read = client.get(&path).await.expect(200).line.usage;
+    assert_eq!(read.rounds, 2);
+    assert_eq!(client.get(&format!("{path}?excludedAttributes=members")).await.line.usage.rounds, 1);
+}
+
+#[tokio::test]
+async fn a_page_costs_the_same_wherever_the_walk_stands() {
+    let client = Client::new(support::embedded().await, "standard").await;
+    for n in 0..450 {
+        client.user(&format!("u{n}")).await;
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    for start in [1, 101, 201, 301, 401] {
+        let page = client.get(&format!("/Users?startIndex={start}&count=100")).await.expect(200);
+        assert_eq!(page.body["totalResults"], 450);
+        assert_eq!(page.body["startIndex"], start);
+        for user in page.body["Resources"].as_array().expect("an array") {
+            assert!(seen.insert(user["id"].to_string()), "{start} repeats {}", user["id"]);
+        }
+        let usage = page.line.usage;
+        assert!(usage.rounds <= 3, "{start}: {usage:?}");
+        assert!(usage.read_units <= 110.0, "{start}: {usage:?}");
+        assert!(usage.write_units <= 1.0, "{start}: {usage:?}");
+    }
+    assert_eq!(seen.len(), 450);
+}

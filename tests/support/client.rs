@@ -1,0 +1,169 @@
+//! A caller of the function: proxy events in, answers and their cost out.
+#![allow(dead_code, clippy::expect_used)]
+
+use std::sync::Arc;
+
+use rollcall::http::function::Function;
+use rollcall::http::log::Line;
+use rollcall::store::call::Table;
+use rollcall::store::resource::Store;
+use serde_json::{Value, json};
+
+/// The tenant that every client here belongs to, unless told otherwise.
+pub const TENANT: &str = "acme";
+
+/// A client of the function under one policy.
+#[derive(Clone)]
+pub struct Client {
+    pub function: Arc<Function>,
+    pub table: Table,
+    pub tenant: String,
+    pub policy: &'static str,
+}
+
+/// What came back.
+pub struct Reply {
+    pub status: u16,
+    pub headers: http::HeaderMap,
+    pub body: Value,
+    pub line: Line,
+}
+
+impl Reply {
+    /// The id in the body.
+    pub fn id(&self) -> String {
+        self.body["id"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no id in {} {}", self.status, self.body))
+            .to_owned()
+    }
+
+    /// The body, if the status is this one.
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{}", self.body);
+        self
+    }
+}
+
+impl Client {
+    /// A client of a function over this table.
+    pub async fn new(table: Table, policy: &'static str) -> Self {
+        let function = Function::new(table.clone(), None).expect("a function");
+        let client = Self { function: Arc::new(function), table, tenant: TENANT.to_owned(), policy };
+        // The first request of a day notes the key's use, beside the request.
+        client.get("/ServiceProviderConfig").await.expect(200);
+        client
+    }
+
+    /// The same function, for another tenant.
+    pub fn of(&self, tenant: &str) -> Self {
+        Self { tenant: tenant.to_owned(), ..self.clone() }
+    }
+
+    /// The table as the client's requests see it.
+    pub fn store(&self) -> Store {
+        Store {
+            table: self.table.fresh(),
+            tenant: self.tenant.parse().expect("a tenant"),
+            actor: "key_test".to_owned(),
+            request_id: "test".to_owned(),
+        }
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        self.send("GET", path, None, &[]).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Reply {
+        self.send("POST", path, Some(body), &[]).await
+    }
+
+    pub async fn put(&self, path: &str, body: Value) -> Reply {
+        self.send("PUT", path, Some(body), &[]).await
+    }
+
+    pub async fn patch(&self, path: &str, operations: Value) -> Reply {
+        let schemas = json!(["urn:ietf:params:scim:api:messages:2.0:PatchOp"]);
+        self.send("PATCH", path, Some(json!({ "schemas": schemas, "Operations": operations })), &[]).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Reply {
+        self.send("DELETE", path, None, &[]).await
+    }
+
+    /// Sends a request as API Gateway hands it on.
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+        headers: &[(&str, &str)],
+    ) -> Reply {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let mut parameters = serde_json::Map::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            parameters.insert(name.to_owned(), json!([value]));
+        }
+        let mut all = json!({ "Host": ["scim.example.com"], "Content-Type": ["application/scim+json"] });
+        for (name, value) in headers {
+            all[*name] = json!([value]);
+        }
+        let event = json!({
+            "resource": "/scim/v2/{proxy+}",
+            "path": format!("/scim/v2{path}"),
+            "httpMethod": method,
+            "headers": {},
+            "multiValueHeaders": all,
+            "queryStringParameters": null,
+            "multiValueQueryStringParameters": parameters,
+            "pathParameters": { "proxy": path.trim_start_matches('/') },
+            "stageVariables": null,
+            "requestContext": {
+                "accountId": "123456789012",
+                "apiId": "api",
+                "authorizer": {
+                    "tenantId": self.tenant, "keyId": "key_test", "scope": "provision", "policy": self.policy
+                },
+                "domainName": "scim.example.com",
+                "httpMethod": method,
+                "identity": {},
+                "path": format!("/prod/scim/v2{path}"),
+                "requestId": "request-1",
+                "stage": "prod"
+            },
+            "body": body.map(|body| body.to_string()),
+            "isBase64Encoded": false
+        });
+        let request = lambda_http::request::from_str(&event.to_string()).expect("an event");
+        let (response, line) = self.function.measured(request).await;
+        let (parts, body) = response.into_parts();
+        let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        Reply { status: parts.status.as_u16(), headers: parts.headers, body, line }
+    }
+
+    /// Creates a user that is complete under every policy; its id.
+    pub async fn user(&self, name: &str) -> String {
+        self.post("/Users", user(name)).await.expect(201).id()
+    }
+
+    /// Creates a group; its id.
+    pub async fn group(&self, name: &str, members: &[String]) -> String {
+        let members: Vec<Value> = members.iter().map(|id| json!({ "value": id })).collect();
+        self.post("/Groups", json!({ "displayName": name, "members": members })).await.expect(201).id()
+    }
+}
+
+/// A user that is complete under every policy.
+pub fn user(name: &str) -> Value {
+    let email = format!("{name}@example.com");
+    json!({
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
+        "userName": email,
+        "externalId": format!("ext-{name}"),
+        "name": { "givenName": "Given", "familyName": name },
+        "displayName": name,
+        "active": true,
+        "emails": [{ "value": email, "type": "work", "primary": true }]
+    })
+}
