@@ -14,6 +14,7 @@ use super::event::{Context, text};
 use super::lambda::{Clock, Fault, Lambda};
 use super::refusal::{GatewayResponses, Refusal};
 use super::usage_plan::UsagePlan;
+use crate::http::log::Line;
 
 /// The request line and the headers together (API Gateway quotas).
 const LARGEST_HEAD: usize = 10_240;
@@ -60,12 +61,12 @@ impl Gateway {
         let started = Instant::now();
         let mut context = Context::new(parts, peer, local, self.clock.now());
         let found = self.route(&context.method, &context.path);
-        let resource = found.as_ref().map_or("", |(route, _)| route.path.as_str());
         let answer = match &found {
             Some((route, proxy)) => self.routed(parts, body, route, proxy.as_deref(), &mut context).await,
             None if parts.headers.contains_key(header::AUTHORIZATION) => Err(Refusal::InvalidSignature),
             None => Err(Refusal::MissingAuthenticationToken),
         };
+        let refused = answer.is_err();
         let mut response = answer.unwrap_or_else(|refusal| self.responses.answer(refusal, &context));
         if let Ok(id) = HeaderValue::from_str(&context.request_id) {
             response.headers_mut().insert("x-amzn-requestid", id);
@@ -77,14 +78,17 @@ impl Gateway {
             }
             *response.body_mut() = Bytes::new();
         }
-        tracing::info!(
-            method = context.method,
-            resource,
-            status = response.status().as_u16(),
-            milliseconds = started.elapsed().as_millis() as u64,
-            request_id = context.request_id,
-            "answered"
-        );
+        if refused {
+            // The function logs what it answers; what it never saw is logged here, in the same form.
+            Line {
+                request_id: context.request_id.clone(),
+                operation: "gateway",
+                status: response.status().as_u16(),
+                duration_ms: started.elapsed().as_secs_f64() * 1000.0,
+                ..Line::default()
+            }
+            .write();
+        }
         response
     }
 

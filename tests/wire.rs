@@ -1,0 +1,364 @@
+//! The tool as a stranger runs it: the real binary, over the wire.
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+const TOOL: &str = env!("CARGO_BIN_EXE_rollcall");
+
+/// A running `rollcall dev --json`.
+struct Dev {
+    child: Child,
+    address: String,
+    shown: Value,
+    log: Option<thread::JoinHandle<String>>,
+}
+
+impl Dev {
+    fn start(args: &[&str]) -> Self {
+        let mut child = Command::new(TOOL)
+            .args(["dev", "--json", "--port", "0"])
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the tool");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).expect("a line");
+        let shown: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line:?}"));
+        let base = shown["base_url"].as_str().expect("a base URL");
+        let address = base.strip_prefix("http://").unwrap().strip_suffix("/scim/v2").expect("the path");
+        let address = address.to_owned();
+        let mut stderr = child.stderr.take().unwrap();
+        let log = thread::spawn(move || {
+            let mut text = String::new();
+            let _ = stderr.read_to_string(&mut text);
+            text
+        });
+        Self { child, address, shown, log: Some(log) }
+    }
+
+    fn key(&self) -> &str {
+        self.shown["key"].as_str().expect("a key")
+    }
+
+    /// Sends raw bytes; the answer.
+    fn raw(&self, request: &[u8]) -> Answer {
+        let mut stream = TcpStream::connect(&self.address).expect("a connection");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let _ = stream.write_all(request);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        Answer::read(&answer)
+    }
+
+    fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let mut request = format!(
+            "{method} /scim/v2{path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n",
+            self.address,
+            body.len()
+        );
+        if !headers.iter().any(|(name, _)| *name == "Authorization") {
+            request.push_str(&format!("Authorization: Bearer {}\r\n", self.key()));
+        }
+        for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+        self.raw(&[request.as_bytes(), b"\r\n", body].concat())
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[], b"")
+    }
+
+    /// Ends it as Ctrl-C does; the exit status and the log.
+    fn end(mut self) -> (Option<i32>, String) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        let status = self.child.wait().unwrap().code();
+        (status, self.log.take().unwrap().join().unwrap())
+    }
+
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    headers: BTreeMap<String, String>,
+    body: Value,
+}
+
+impl Answer {
+    fn read(bytes: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(bytes);
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
+        let mut lines = head.lines();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let headers = lines
+            .filter_map(|line| line.split_once(": "))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+            .collect();
+        Self { status, headers, body: serde_json::from_str(body).unwrap_or(Value::Null) }
+    }
+
+    /// A whole SCIM error of this status.
+    #[track_caller]
+    fn is_error(&self, status: u16, scim_type: Option<&str>) {
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(self.body["schemas"], json!(["urn:ietf:params:scim:api:messages:2.0:Error"]), "{self:?}");
+        assert_eq!(self.body["status"], status.to_string(), "{self:?}");
+        assert_eq!(self.body["scimType"].as_str(), scim_type, "{self:?}");
+        assert!(self.body["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{self:?}");
+        assert_eq!(self.headers["content-type"], "application/scim+json", "{self:?}");
+        assert!(self.headers.contains_key("x-amzn-requestid"), "{self:?}");
+    }
+}
+
+fn user(name: &str) -> Vec<u8> {
+    json!({
+        "userName": format!("{name}@x.com"), "displayName": name,
+        "name": { "givenName": "G", "familyName": "F" },
+        "emails": [{ "value": format!("{name}@x.com"), "primary": true }]
+    })
+    .to_string()
+    .into_bytes()
+}
+
+fn folder() -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("rollcall-wire-{}", uuid::Uuid::now_v7()));
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+#[test]
+fn a_burst_meets_the_plan() {
+    let dev = Dev::start(&[]);
+    let mut statuses = BTreeMap::new();
+    let mut refused = None;
+    thread::scope(|scope| {
+        let tasks: Vec<_> = (0..10)
+            .map(|_| scope.spawn(|| (0..23).map(|_| dev.get("/ServiceProviderConfig")).collect::<Vec<_>>()))
+            .collect();
+        for answer in tasks.into_iter().flat_map(|task| task.join().unwrap()) {
+            *statuses.entry(answer.status).or_insert(0) += 1;
+            if answer.status == 429 {
+                refused = Some(answer);
+            }
+        }
+    });
+    // 200 at once, and three and a third more for every second that the burst took.
+    let (admitted, limited) = (statuses[&200], statuses[&429]);
+    assert_eq!(admitted + limited, 230, "{statuses:?}");
+    assert!((200..230).contains(&admitted), "{statuses:?}");
+    let refused = refused.unwrap();
+    refused.is_error(429, None);
+    assert!(refused.headers["retry-after"].parse::<u32>().unwrap() > 0);
+}
+
+#[test]
+fn keys_that_are_none_are_401() {
+    let dev = Dev::start(&["--rate-limit", "off"]);
+    let unknown = rollcall::auth::key::BearerKey::generate(&"demo".parse().unwrap()).unwrap();
+    let (rest, last) = dev.key().split_at(dev.key().len() - 1);
+    let wrong_checksum = format!("{rest}{}", if last == "x" { "y" } else { "x" });
+    let stranger = dev.key().replace("rc_demo_", "rc_other_");
+    for header in [
+        "",
+        "Bearer",
+        "Bearer x",
+        "Basic YTpi",
+        dev.key(),
+        &format!("Bearer {}", unknown.reveal()),
+        &format!("Bearer {wrong_checksum}"),
+        &format!("Bearer {stranger}"),
+        &format!("Bearer {}", dev.key().to_lowercase()),
+    ] {
+        let answer = dev.send("GET", "/Users", &[("Authorization", header)], b"");
+        answer.is_error(401, None);
+        assert!(answer.headers["www-authenticate"].starts_with("Bearer"), "{header:?}: {answer:?}");
+    }
+    for header in ["bearer", "BEARER", "Bearer  "] {
+        let header = format!("{header} {}", dev.key());
+        assert_eq!(dev.send("GET", "/Users", &[("Authorization", &header)], b"").status, 200);
+    }
+}
+
+#[test]
+fn bad_input_is_answered_and_stores_nothing() {
+    let dev = Dev::start(&["--rate-limit", "off"]);
+    let brackets = [b"[".repeat(500_000), b"]".repeat(500_000)].concat();
+    let nested = [b"{\"a\":".repeat(200_000).as_slice(), b"1", &b"}".repeat(200_000)].concat();
+    let large = [b"{\"displayName\":\"".as_slice(), &b"x".repeat(4 * 1024 * 1024), b"\"}"].concat();
+    let bodies: &[(&[u8], u16, Option<&str>)] = &[
+        (b"", 400, Some("invalidSyntax")),
+        (b"   ", 400, Some("invalidSyntax")),
+        (b"{", 400, Some("invalidSyntax")),
+        (b"[]", 400, Some("invalidSyntax")),
+        (b"null", 400, Some("invalidSyntax")),
+        (b"\"text\"", 400, Some("invalidSyntax")),
+        (b"{\"userName\": nope}", 400, Some("invalidSyntax")),
+        (b"\xff\xfe", 400, Some("invalidSyntax")),
+        (b"{\"userName\": 5}", 400, Some("invalidValue")),
+        (b"{\"userName\": [\"a\"]}", 400, Some("invalidValue")),
+        (b"{\"userName\": \"  \"}", 400, Some("invalidValue")),
+        (b"{\"userName\": \"a\", \"USERNAME\": \"b\"}", 400, Some("invalidSyntax")),
+        (b"{\"emails\": \"a@x.com\"}", 400, Some("invalidValue")),
+        (b"{\"emails\": [5]}", 400, Some("invalidValue")),
+        (b"{\"active\": \"perhaps\"}", 400, Some("invalidValue")),
+        (b"{\"schemas\": \"x\"}", 400, Some("invalidSyntax")),
+        (b"{\"schemas\": [\"urn:x\"]}", 400, Some("invalidSyntax")),
+        (&brackets, 400, Some("invalidSyntax")),
+        (&nested, 400, Some("invalidSyntax")),
+        (&large, 413, None),
+    ];
+    for (body, status, scim_type) in bodies {
+        for path in ["/Users", "/Groups"] {
+            let answer = dev.send("POST", path, &[("Content-Type", "application/scim+json")], body);
+            let shown = String::from_utf8_lossy(&body[..body.len().min(60)]);
+            assert_eq!(answer.status, *status, "{path} {shown}: {answer:?}");
+            if path == "/Users" {
+                answer.is_error(*status, *scim_type);
+            }
+        }
+    }
+    dev.send("POST", "/Users", &[("Content-Type", "text/plain")], b"{}").is_error(415, None);
+    dev.send("POST", "/Users", &[("Content-Type", "application/x-www-form-urlencoded")], b"a=b")
+        .is_error(415, None);
+    for path in ["", "/", "/users", "/Nothing", "/Users/a/b", "/Users//", "/%00", "/Users%2F", "/../Users"] {
+        dev.get(path).is_error(404, None);
+    }
+    let ids =
+        ["x", "..", "%00", "%ff", "%F0%9F%92%A9", "a%23b", "T%23demo%23U", "{}", "'", "%25", "1;2", "%20"];
+    for id in ids {
+        for method in ["GET", "PUT", "PATCH", "DELETE"] {
+            dev.send(method, &format!("/Users/{id}"), &[], b"{}").is_error(404, None);
+        }
+    }
+    for (method, path) in
+        [("PUT", "/Users"), ("DELETE", "/Groups"), ("POST", "/Schemas"), ("PATCH", "/ServiceProviderConfig")]
+    {
+        let answer = dev.send(method, path, &[], b"{}");
+        answer.is_error(405, None);
+        assert!(answer.headers["allow"].contains("GET"), "{answer:?}");
+    }
+    for query in ["filter=", "filter=%22", "filter=userName", "filter=nope%20eq%201", "filter=(((("] {
+        dev.get(&format!("/Users?{query}")).is_error(400, Some("invalidFilter"));
+    }
+    for query in ["count=x", "startIndex=1.5", "sortBy=nope", "sortOrder=up&sortBy=userName"] {
+        dev.get(&format!("/Users?{query}")).is_error(400, Some("invalidValue"));
+    }
+    assert_eq!(dev.get("/Users").body["totalResults"], 0);
+    assert_eq!(dev.get("/Groups").body["totalResults"], 0);
+    // Headers that cannot stand in a URL reach nobody.
+    let key = dev.key().to_owned();
+    for host in ["%%%", "a b", "[::", "x\"y"] {
+        let request = format!(
+            "GET /scim/v2/Users HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-Proto: no scheme\r\nConnection: close\r\nAuthorization: Bearer {key}\r\n\r\n"
+        );
+        assert!(dev.raw(request.as_bytes()).status < 500, "{host}");
+    }
+    assert_eq!(dev.get("/Users").status, 200);
+}
+
+#[test]
+fn everything_survives_kill_9() {
+    let folder = folder();
+    let args = ["--data-dir", folder.to_str().unwrap(), "--rate-limit", "off"];
+    let dev = Dev::start(&args);
+    let key = dev.key().to_owned();
+    for n in 0..20 {
+        assert_eq!(dev.send("POST", "/Users", &[], &user(&format!("u{n}"))).status, 201);
+    }
+    dev.kill();
+    let dev = Dev::start(&args);
+    assert_eq!(dev.key(), key);
+    let list = dev.get("/Users").body;
+    assert_eq!((&list["totalResults"], &list["itemsPerPage"]), (&json!(20), &json!(20)));
+    assert_eq!(dev.send("POST", "/Users", &[], &user("u7")).status, 409);
+    let (status, _) = dev.end();
+    assert_eq!(status, Some(0));
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn what_cannot_be_done_is_one_line_and_exit_2() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let folder = folder();
+    let file = folder.join("a-file");
+    std::fs::write(&file, "x").unwrap();
+    let held = Dev::start(&["--data-dir", folder.join("held").to_str().unwrap()]);
+    for args in [
+        vec!["--port", &port],
+        vec!["--port", "x"],
+        vec!["--no-such-flag"],
+        vec!["--policy", "lax"],
+        vec!["--tenant", "No"],
+        vec!["--rate-limit", "0"],
+        vec!["--data-dir", file.to_str().unwrap()],
+        vec!["--data-dir", folder.join("held").to_str().unwrap(), "--port", "0"],
+        vec!["--data-dir", "/proc/nowhere", "--port", "0"],
+        vec!["--data-dir", "x", "--in-memory"],
+    ] {
+        let output = Command::new(TOOL).arg("dev").args(&args).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {told}");
+        assert_eq!(told.trim_end().lines().count(), 1, "{args:?}: {told}");
+        assert!(output.stdout.is_empty(), "{args:?}");
+    }
+    drop(held);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn one_line_a_request_tells_the_cost_and_no_secret() {
+    let dev = Dev::start(&["--rate-limit", "off"]);
+    let key = dev.key().to_owned();
+    let created = dev.send("POST", "/Users?id=trace-7", &[], &user("secretive"));
+    assert_eq!(created.status, 201);
+    let request_id = created.headers["x-amzn-requestid"].clone();
+    dev.send("POST", "/Users", &[], b"{\"password\":\"hunter2\",\"userName\":\"secretive@x.com\"}");
+    dev.send("POST", "/Users", &[], &user("secretive"));
+    dev.get("/Users?filter=userName%20eq%20%22secretive@x.com%22");
+    dev.send("GET", "/Users", &[("Authorization", "Bearer nonsense")], b"");
+    let (status, log) = dev.end();
+    assert_eq!(status, Some(0));
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+        .collect();
+    let requests: Vec<&Value> = lines.iter().filter(|line| line["message"] == "request").collect();
+    assert_eq!(requests.len(), 5, "{log}");
+    let first = requests[0];
+    assert_eq!(first["request_id"], request_id.as_str());
+    assert_eq!(
+        (&first["tenant"], &first["operation"], &first["status"], &first["trace_id"]),
+        (&json!("demo"), &json!("create.User"), &json!(201), &json!("trace-7"))
+    );
+    assert!(first["key_id"].as_str().is_some_and(|id| !id.is_empty()));
+    assert!(first["duration_ms"].as_f64().is_some_and(|duration| duration > 0.0));
+    assert_eq!(first["dynamodb"], json!({ "calls": 1, "rounds": 1, "read_units": 0.0, "write_units": 12.0 }));
+    assert_eq!(requests[2]["scimType"], "uniqueness");
+    assert_eq!((&requests[4]["operation"], &requests[4]["status"]), (&json!("gateway"), &json!(401)));
+    for secret in ["secretive", "hunter2", &key, &key[8..40], "nonsense"] {
+        assert!(!log.contains(secret), "{secret} is in the log: {log}");
+    }
+}
