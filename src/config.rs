@@ -1,6 +1,7 @@
 //! What the environment says, read once at the start.
 
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
@@ -9,12 +10,19 @@ use aws_config::{BehaviorVersion, ConfigLoader};
 use aws_sdk_dynamodb::Client;
 use tracing_subscriber::EnvFilter;
 
+use crate::scim::extension;
+use crate::scim::resource_type::Kind;
+use crate::scim::schema::Schema;
+
 /// The table's name.
 pub const TABLE: &str = "ROLLCALL_TABLE";
 /// The URL that locations begin with, where it is not what the request says.
 pub const PUBLIC_URL: &str = "ROLLCALL_PUBLIC_URL";
 /// The least important level that is logged.
 pub const LOG: &str = "ROLLCALL_LOG";
+
+/// The folder with extension schemas of the operator's own.
+pub const EXTENSIONS: &str = "ROLLCALL_EXTENSIONS";
 
 /// The levels that [`LOG`] may name.
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
@@ -26,6 +34,8 @@ pub struct Config {
     pub table: String,
     /// The URL that locations begin with, up to and with the base path, without a slash at its end.
     pub public_url: Option<String>,
+    /// The folder with extension schemas, if there is one.
+    pub extensions: Option<String>,
     /// The log level.
     pub log: &'static str,
 }
@@ -71,7 +81,7 @@ impl Config {
             Some(level) => level_named(&level)
                 .ok_or(ConfigError { variable: LOG, problem: "must be error, warn, info, debug or trace" })?,
         };
-        Ok(Self { table, public_url, log })
+        Ok(Self { table, public_url, extensions: get(EXTENSIONS), log })
     }
 }
 
@@ -84,6 +94,28 @@ fn is_base_url(url: &str) -> bool {
 
 fn level_named(name: &str) -> Option<&'static str> {
     LEVELS.into_iter().find(|level| level.eq_ignore_ascii_case(name))
+}
+
+/// The extension schemas in a folder: every file that ends in `.json`, in the order of their
+/// names. A folder that is not there holds none.
+///
+/// # Errors
+/// One line that names the file.
+pub fn extensions(folder: &Path) -> Result<Vec<(Kind, Schema)>, String> {
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let unread = |error: std::io::Error| format!("{}: {error}", folder.display());
+    let files = std::fs::read_dir(folder).map_err(unread)?;
+    let files: Result<Vec<_>, _> = files.map(|file| file.map(|file| file.path())).collect();
+    let mut files = files.map_err(unread)?;
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
+    files.sort();
+    let read = files.iter().map(|file| {
+        let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        extension::read(&text).map_err(|error| format!("{}: {}", file.display(), error.detail))
+    });
+    read.collect()
 }
 
 /// How this service speaks to AWS: three attempts, and none that hangs. What a command line may
@@ -134,7 +166,10 @@ mod tests {
     #[test]
     fn variables_are_read_and_errors_name_them() {
         let config = read(&[(TABLE, "rollcall")]).expect("enough");
-        assert_eq!(config, Config { table: "rollcall".to_owned(), public_url: None, log: "info" });
+        assert_eq!(
+            config,
+            Config { table: "rollcall".to_owned(), public_url: None, extensions: None, log: "info" }
+        );
         let config = read(&[(TABLE, "t"), (PUBLIC_URL, "https://id.example.com/scim/v2/"), (LOG, "DEBUG")])
             .expect("good");
         assert_eq!(config.public_url.as_deref(), Some("https://id.example.com/scim/v2"));

@@ -279,6 +279,34 @@ fn bad_input_is_answered_and_stores_nothing() {
 }
 
 #[test]
+fn an_operators_extension_is_enforced_and_announced() {
+    let folder = folder();
+    let urn = "urn:example:params:scim:badge:1.0:User";
+    let schema = json!({ "id": urn, "name": "Badge", "attributes": [
+        { "name": "number", "type": "integer", "multiValued": false, "required": false }] });
+    std::fs::write(folder.join("badge.json"), schema.to_string()).unwrap();
+    let dev = Dev::start(&["--rate-limit", "off", "--extensions", folder.to_str().unwrap()]);
+    assert_eq!(dev.get(&format!("/Schemas/{urn}")).body["attributes"][0]["name"], "number");
+    let mut body: Value = serde_json::from_slice(&user("badged")).unwrap();
+    body[urn] = json!({ "number": "seven" });
+    let refused = dev.send("POST", "/Users", &[], body.to_string().as_bytes());
+    refused.is_error(400, Some("invalidValue"));
+    body[urn] = json!({ "NUMBER": 7 });
+    let created = dev.send("POST", "/Users", &[], body.to_string().as_bytes());
+    assert_eq!((created.status, &created.body[urn]), (201, &json!({ "number": 7 })));
+    assert!(created.body["schemas"].as_array().unwrap().contains(&json!(urn)));
+    let found = dev.get(&format!("/Users?filter={urn}:number%20gt%206"));
+    assert_eq!(found.body["totalResults"], 1);
+    std::fs::write(folder.join("broken.json"), "{}").unwrap();
+    let output =
+        Command::new(TOOL).args(["dev", "--extensions", folder.to_str().unwrap()]).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), told.lines().count()), (Some(2), 1), "{told}");
+    assert!(told.contains("broken.json"), "{told}");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn everything_survives_kill_9() {
     let folder = folder();
     let args = ["--data-dir", folder.to_str().unwrap(), "--rate-limit", "off"];

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> ExitCode {
     match command {
-        Command::Dev(args) => dev::command::run(args, dev::wiring::connect),
+        Command::Dev(args) => dev::command::run(args),
         Command::Tenant(args) => admin::cli::tenant(args),
         Command::Key(args) => admin::cli::key(args),
     }

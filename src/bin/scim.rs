@@ -1,5 +1,6 @@
 //! The Lambda function that serves SCIM.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use lambda_runtime::Error;
@@ -14,6 +15,7 @@ async fn main() -> Result<(), Error> {
     log::init(Form::Lambda);
     let config = Config::from_env()?;
     let table = Table::new(config::client().await, &config.table);
-    let function = Function::new(table, config.public_url)?;
+    let extensions = config.extensions.map(|folder| config::extensions(Path::new(&folder))).transpose()?;
+    let function = Function::with_extensions(table, config.public_url, &extensions.unwrap_or_default())?;
     lambda_runtime::run(LambdaService::new(Arc::new(function))).await
 }

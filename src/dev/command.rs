@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,7 +10,11 @@ use super::backend::{Backend, Connection};
 use super::data_dir::DataDir;
 use super::logging;
 use super::session::{Options, RateLimit, Session};
-use crate::scim::policy::{POLICIES, Policy};
+use super::wiring;
+use crate::config;
+use crate::scim::policy::{POLICIES, Policy, VEZA};
+use crate::scim::resource_type::{Kind, Model};
+use crate::scim::schema::Schema;
 
 /// The exit status where something asked for cannot be done.
 const REFUSED: u8 = 2;
@@ -42,6 +46,9 @@ pub struct Args {
     /// Port of the embedded DynamoDB; 0 takes any that is free
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     pub dynamodb_port: u16,
+    /// Folder with extension schemas of your own, one JSON file each
+    #[arg(long, value_name = "DIR", env = crate::config::EXTENSIONS)]
+    pub extensions: Option<PathBuf>,
     /// Print one line of JSON once it answers; log as JSON
     #[arg(long)]
     pub json: bool,
@@ -78,8 +85,13 @@ fn tenant(text: &str) -> Result<String, String> {
 }
 
 /// Runs until Ctrl-C or SIGTERM. What cannot be done is one line on stderr and exit status 2.
-pub fn run(args: Args, connect: impl FnOnce(Connection) -> Backend) -> ExitCode {
+pub fn run(args: Args) -> ExitCode {
     logging::start(args.json);
+    let extensions = match args.extensions.as_deref().map(extensions).transpose() {
+        Ok(extensions) => extensions.unwrap_or_default(),
+        Err(error) => return refuse(&error),
+    };
+    let connect = |connection: Connection| wiring::connect(connection, &extensions);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return refuse(&error.to_string()),
@@ -90,6 +102,16 @@ pub fn run(args: Args, connect: impl FnOnce(Connection) -> Backend) -> ExitCode 
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => refuse(&error),
     }
+}
+
+/// Extension schemas, which whoever names a folder expects to be there.
+fn extensions(folder: &Path) -> Result<Vec<(Kind, Schema)>, String> {
+    if !folder.is_dir() {
+        return Err(format!("--extensions {}: is not a folder", folder.display()));
+    }
+    let extensions = config::extensions(folder)?;
+    Model::new(&VEZA, &extensions).map_err(|error| error.detail)?;
+    Ok(extensions)
 }
 
 fn refuse(error: &str) -> ExitCode {

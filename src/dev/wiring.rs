@@ -15,19 +15,22 @@ use crate::auth::authorizer::Authorizer;
 use crate::auth::record::Scope;
 use crate::http::function::Function;
 use crate::scim::policy::{Policy, VEZA};
+use crate::scim::resource_type::Kind;
+use crate::scim::schema::Schema;
 use crate::store::call::Table;
 use crate::store::keys::TenantId;
 
 /// The name of the key that `rollcall dev` makes.
 const KEY_NAME: &str = "rollcall dev";
 
-/// The function, the authorizer, the worker and the tenants on this connection.
-pub fn connect(connection: Connection) -> Backend {
+/// The function, with further extension schemas, the authorizer, the worker and the tenants on
+/// this connection.
+pub fn connect(connection: Connection, extensions: &[(Kind, Schema)]) -> Backend {
     let Connection { client, table, environment } = connection;
     let table = Table::new(client, &table);
     let public_url = environment.get(crate::config::PUBLIC_URL).and_then(|url| url.as_ref().ok());
     let public_url = public_url.filter(|url| !url.is_empty()).cloned();
-    let function = match Function::new(table.fresh(), public_url) {
+    let function = match Function::with_extensions(table.fresh(), public_url, extensions) {
         Ok(function) => {
             let function = Arc::new(function);
             Lambda::new(move |event| function.clone().invoke(event))

@@ -22,7 +22,8 @@ use crate::clock;
 use crate::provider::answer::Provider;
 use crate::provider::failure::Failure;
 use crate::scim::error::{ErrorKind, ScimError};
-use crate::scim::resource_type::Model;
+use crate::scim::resource_type::{Kind, Model};
+use crate::scim::schema::Schema;
 use crate::store::call::Table;
 use crate::store::resource::Store;
 
@@ -69,7 +70,19 @@ impl Function {
     /// # Errors
     /// As [`Model::new`].
     pub fn new(table: Table, public_url: Option<String>) -> Result<Self, ScimError> {
-        Ok(Self { table, models: Model::all(&[])?, public_url, used: Mutex::default() })
+        Self::with_extensions(table, public_url, &[])
+    }
+
+    /// The same, with extension schemas of the operator's own.
+    ///
+    /// # Errors
+    /// As [`Model::new`].
+    pub fn with_extensions(
+        table: Table,
+        public_url: Option<String>,
+        extensions: &[(Kind, Schema)],
+    ) -> Result<Self, ScimError> {
+        Ok(Self { table, models: Model::all(extensions)?, public_url, used: Mutex::default() })
     }
 
     /// Answers one request, and logs it.

@@ -7,6 +7,7 @@ pub mod attr_path;
 pub mod discovery;
 pub mod equality;
 pub mod error;
+pub mod extension;
 pub mod filter;
 pub mod fold;
 pub mod lexical;
