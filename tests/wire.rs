@@ -298,8 +298,7 @@ fn an_operators_extension_is_enforced_and_announced() {
     let found = dev.get(&format!("/Users?filter={urn}:number%20gt%206"));
     assert_eq!(found.body["totalResults"], 1);
     std::fs::write(folder.join("broken.json"), "{}").unwrap();
-    let output =
-        Command::new(TOOL).args(["dev", "--extensions", folder.to_str().unwrap()]).output().unwrap();
+    let output = Command::new(TOOL).args(["dev", "--extensions", folder.to_str().unwrap()]).output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
     assert_eq!((output.status.code(), told.lines().count()), (Some(2), 1), "{told}");
     assert!(told.contains("broken.json"), "{told}");

@@ -34,6 +34,8 @@ pub struct Grant {
     pub scope: Scope,
     /// The name of the tenant's policy.
     pub policy: &'static str,
+    /// How many days the tenant keeps deactivated accounts.
+    pub retention_days: u32,
     /// The value by which the usage plan counts.
     pub usage_key: String,
     /// The user that `/Me` stands for.
@@ -109,6 +111,7 @@ pub fn decide(
         key_id: record.key_id.clone(),
         scope: record.scope,
         policy: tenant.policy.name,
+        retention_days: tenant.settings.retention_days,
         usage_key: tenant.usage_key.clone(),
         user: record.user,
     })
@@ -177,6 +180,7 @@ fn answer(decision: &Decision, resource: &str) -> Value {
                 "keyId": grant.key_id,
                 "scope": grant.scope.name(),
                 "policy": grant.policy,
+                "retentionDays": grant.retention_days.to_string(),
             });
             if let Some(user) = grant.user {
                 context["userId"] = Value::String(user.to_string());
@@ -362,6 +366,7 @@ mod tests {
             },
             "context": {
                 "tenantId": "acme", "keyId": "key_1", "scope": "provision", "policy": "veza",
+                "retentionDays": "365",
                 "userId": "01890a5d-ac96-774b-bcce-b302099a8057",
             },
             "usageIdentifierKey": "u".repeat(40),

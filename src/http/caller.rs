@@ -27,7 +27,12 @@ pub struct Caller {
     pub policy: &'static Policy,
     /// The user that the key is bound to.
     pub user: Option<Uuid>,
+    /// How many days a deactivated account is kept.
+    pub retention_days: u32,
 }
+
+/// How long a deactivated account is kept where the authorizer does not say.
+const RETENTION_DAYS: u32 = 365;
 
 impl Caller {
     /// Reads the authorizer's context. API Gateway makes every value a string; local emulations
@@ -56,7 +61,17 @@ impl Caller {
             _ => return Err(refused()),
         };
         let user = text("userId").filter(|id| !id.is_empty()).map(|id| parse_id(id).ok_or_else(refused));
-        Ok(Self { tenant, key_id: key_id.to_owned(), provisions, policy, user: user.transpose()? })
+        let days = fields.get("retentionDays");
+        let days = days.and_then(|d| d.as_str().map_or_else(|| d.as_u64(), |text| text.parse().ok()));
+        let retention_days = days.and_then(|days| u32::try_from(days).ok()).unwrap_or(RETENTION_DAYS);
+        Ok(Self {
+            tenant,
+            key_id: key_id.to_owned(),
+            provisions,
+            policy,
+            user: user.transpose()?,
+            retention_days,
+        })
     }
 }
 

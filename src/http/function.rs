@@ -151,7 +151,13 @@ impl Function {
             actor: caller.key_id.clone(),
             request_id: line.request_id.clone(),
         };
-        let provider = Provider { store, model, base_url: place.base_url, bound_user: caller.user };
+        let provider = Provider {
+            store,
+            model,
+            base_url: place.base_url,
+            bound_user: caller.user,
+            retention_days: caller.retention_days,
+        };
         let handled = handle(&provider, operation, &segment, request);
         let (handled, ()) = futures_util::future::join(handled, self.note_use(&caller)).await;
         match handled {

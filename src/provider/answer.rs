@@ -26,6 +26,8 @@ pub struct Provider<'a> {
     pub base_url: String,
     /// The user that the key is bound to, for `/Me`.
     pub bound_user: Option<Uuid>,
+    /// How many days a deactivated account is kept.
+    pub retention_days: u32,
 }
 
 /// A resource on its way out.

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::answer::{Answer, Provider, Relations};
-use super::failure::Failure;
+use super::failure::{Failure, conflict};
 use crate::clock;
 use crate::scim::error::ScimError;
 use crate::scim::members;
@@ -12,8 +12,13 @@ use crate::scim::projection::Projection;
 use crate::scim::resource_type::Kind;
 use crate::scim::rules::{required, user_rules};
 use crate::scim::validate::{groups_in_body, read};
-use crate::store::membership::WINDOW;
+use crate::store::error::StoreError;
+use crate::store::event::Event;
+use crate::store::membership::{Membership, WINDOW};
 use crate::store::record::Record;
+
+/// How often a creation is tried again because the name's holder changed meanwhile.
+const ATTEMPTS: usize = 5;
 
 impl Provider<'_> {
     /// Creates a resource.
@@ -41,22 +46,62 @@ impl Provider<'_> {
         let members = self.new_members(wanted).await?;
         let first = &members[..members.len().min(WINDOW)];
         record.member_count = first.len() as u64;
-        let names = |members: &[crate::store::membership::Membership]| {
-            members.iter().map(|member| member.id.to_string()).collect::<Vec<_>>()
-        };
+        let names =
+            |members: &[Membership]| members.iter().map(|member| member.id.to_string()).collect::<Vec<_>>();
         let event_type = match kind {
             Kind::User => "user.created",
             Kind::Group => "group.created",
         };
         let event = self.store.event(event_type, &record);
         let event = event.attributes(record.doc.keys().cloned()).members(names(first), Vec::new());
-        self.store.create(&record, first, ty, &event).await?;
+        if let Some(back) = self.store_new(&record, first, &event).await? {
+            record = back;
+        }
         if members.len() > first.len() {
             record = self.change_members(record, &members[first.len()..], &[]).await?;
         }
         let relations = Relations { members: Some(&members), ..Relations::default() };
         let body = self.project(&record, &relations, projection);
         Ok(self.answer(&record, Some(body)))
+    }
+
+    /// Stores a new resource. Where its name is that of a deactivated account, that account comes
+    /// back instead, as returned: the old id and time of creation with the new document.
+    async fn store_new(
+        &self,
+        record: &Record,
+        members: &[Membership],
+        event: &Event,
+    ) -> Result<Option<Record>, Failure> {
+        let ty = self.ty(record.kind);
+        let mut takes_over = None;
+        for _ in 0..ATTEMPTS {
+            let refused = match self.store.create(record, members, ty, event, takes_over).await {
+                Ok(()) => return Ok(None),
+                Err(StoreError::Refused(refusals)) => StoreError::Refused(refusals),
+                Err(failed) => return Err(failed.into()),
+            };
+            let holder = match record.claim(ty) {
+                Some(entry) => self.store.holder(&entry).await?,
+                None => None,
+            };
+            let Some(holder) = holder.filter(|holder| holder.gone) else { return Err(refused.into()) };
+            let Some(old) = self.store.tombstone(holder.id).await? else {
+                // Its time has passed: nobody's name any more, though the claim still stands.
+                takes_over = Some(holder.id);
+                continue;
+            };
+            let back =
+                Record { id: old.id, created: old.created, version: old.version + 1, ..record.clone() };
+            let event = self.store.event("user.reactivated", &back).attributes(back.doc.keys().cloned());
+            match self.store.reactivate(&back, ty, &event).await {
+                Ok(()) => return Ok(Some(back)),
+                // Someone else was faster; what there is now decides.
+                Err(StoreError::Refused(_)) => {}
+                Err(failed) => return Err(failed.into()),
+            }
+        }
+        Err(conflict().into())
     }
 
     /// Under policies that ask for it, a `groups` value in the body of a user's POST or PUT must

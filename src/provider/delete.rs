@@ -5,14 +5,19 @@ use uuid::Uuid;
 use super::answer::{Provider, not_found};
 use super::failure::{Failure, conflict};
 use super::precondition::Preconditions;
+use crate::clock;
+use crate::scim::policy::DeleteUser;
 use crate::scim::resource_type::Kind;
 use crate::store::error::{Refusal, StoreError};
 
 /// How often a deletion is begun anew because the resource was changed meanwhile.
 const ATTEMPTS: usize = 50;
+const SECONDS_A_DAY: u64 = 86_400;
 
 impl Provider<'_> {
-    /// Deletes a resource and its memberships.
+    /// Deletes a resource and its memberships. Under policies that keep accounts, a user is
+    /// deactivated: gone from every answer, and back under the same id when its `userName` is
+    /// created again.
     ///
     /// # Errors
     /// 404, 412.
@@ -33,12 +38,15 @@ impl Provider<'_> {
                 preconditions.check(record.version)?;
             }
             if self.store.fits(&record, members.len(), ty) {
+                let kept = kind == Kind::User && self.model.policy.delete_user == DeleteUser::Deactivate;
                 let event_type = match kind {
+                    Kind::User if kept => "user.deactivated",
                     Kind::User => "user.deleted",
                     Kind::Group => "group.deleted",
                 };
                 let event = self.store.event(event_type, &record);
-                match self.store.delete(&record, &members, ty, &event).await {
+                let until = clock::epoch_seconds() + u64::from(self.retention_days) * SECONDS_A_DAY;
+                match self.store.delete(&record, &members, ty, &event, kept.then_some(until)).await {
                     Ok(()) => return Ok(()),
                     Err(StoreError::Refused(refusals)) if changed(&refusals) => continue,
                     Err(failed) => return Err(failed.into()),

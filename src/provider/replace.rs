@@ -37,7 +37,7 @@ impl Provider<'_> {
             members = Some(MemberChange::replace(wanted, ty, policy));
         }
         required(&replacement, ty)?;
-        if kind == Kind::User && replacement.contains_key("active") {
+        if kind == Kind::User {
             user_rules(&replacement, policy)?;
         }
         self.change(kind, id, members, projection, preconditions, |record, _| {
@@ -47,7 +47,6 @@ impl Provider<'_> {
                 if let (false, Some(active)) = (doc.contains_key("active"), record.doc.get("active")) {
                     doc.insert("active".to_owned(), active.clone());
                 }
-                user_rules(&doc, policy)?;
             }
             keep_immutable(&record.doc, &mut doc, ty)?;
             Ok(doc)

@@ -23,6 +23,8 @@ const CONFLICT_ATTEMPTS: u32 = 12;
 const BATCH_ATTEMPTS: u32 = 8;
 /// DynamoDB's limit of keys in one BatchGetItem.
 const BATCH_GET: usize = 100;
+/// So many batches are read side by side.
+const AT_ONCE: usize = 16;
 /// DynamoDB's limit of items in one BatchWriteItem.
 const BATCH_WRITE: usize = 25;
 
@@ -157,8 +159,12 @@ impl Table {
         let mut unique: Vec<&Key> = keys.iter().collect();
         unique.sort_unstable();
         unique.dedup();
-        let parts = try_join_all(unique.chunks(BATCH_GET).map(|chunk| self.batch_get_chunk(chunk))).await?;
-        Ok(parts.into_iter().flatten().collect())
+        let mut items = Vec::with_capacity(unique.len());
+        for some in unique.chunks(BATCH_GET * AT_ONCE) {
+            let calls = some.chunks(BATCH_GET).map(|chunk| self.batch_get_chunk(chunk));
+            items.extend(try_join_all(calls).await?.into_iter().flatten());
+        }
+        Ok(items)
     }
 
     async fn batch_get_chunk(&self, keys: &[&Key]) -> Result<Vec<Item>, StoreError> {

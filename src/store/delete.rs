@@ -19,7 +19,8 @@ impl Store {
     /// Deletes a resource: its item, claim, look-ups, list entry and count, and its memberships,
     /// in one transaction that holds only if nothing changed since `record` and `members` were
     /// read. `members` are a group's; the caller has brought both kinds of membership down to what
-    /// fits ([`Store::fits`]).
+    /// fits ([`Store::fits`]). With `tombstone_until`, in seconds since 1970, the account is kept
+    /// until then and can come back ([`Store::reactivate`]).
     ///
     /// # Errors
     /// [`StoreError::Refused`] with [`Refusal::Changed`]: read again.
@@ -29,6 +30,7 @@ impl Store {
         members: &[Membership],
         ty: &ResourceType,
         event: &Event,
+        tombstone_until: Option<u64>,
     ) -> Result<(), StoreError> {
         let now = clock::timestamp();
         self.table
@@ -48,7 +50,10 @@ impl Store {
                     self.count(record.kind, -1),
                     event::action(&self.tenant, event),
                 ];
-                actions.extend(record.claim(ty).map(|entry| self.release(&entry, record.id)));
+                match tombstone_until {
+                    Some(until) => actions.extend(self.bury(record, ty, until)),
+                    None => actions.extend(record.claim(ty).map(|entry| self.release(&entry, record.id))),
+                }
                 actions
                     .extend(record.lookups(ty).iter().map(|e| Action::delete(self.look_up(record, e).key)));
                 for group in group_ids(&record.groups) {
@@ -71,7 +76,7 @@ impl Store {
 
     /// Whether a deletion with so many memberships fits in one transaction.
     pub fn fits(&self, record: &Record, members: usize, ty: &ResourceType) -> bool {
-        5 + record.lookups(ty).len() + 2 * (record.groups.len() + members) <= MAX_ACTIONS
+        6 + record.lookups(ty).len() + 2 * (record.groups.len() + members) <= MAX_ACTIONS
     }
 
     /// Takes a resource out of some of its groups, as many as fit in one transaction.

@@ -177,6 +177,11 @@ pub fn page_mark(tenant: &TenantId, key_id: &str, query: &str, start_index: u64)
     Key::new(format!("T#{tenant}#P"), format!("{key_id}#{query}#{start_index}"))
 }
 
+/// The account that a deactivated user was, kept for a time.
+pub fn tombstone(tenant: &TenantId, id: Uuid) -> Key {
+    Key::new(format!("T#{tenant}#D"), id.to_string())
+}
+
 /// An event in the outbox. `date` is `yyyy-mm-dd`, `time` a full timestamp.
 pub fn event(tenant: &TenantId, date: &str, shard: u8, time: &str, event_id: Uuid) -> Key {
     Key::new(format!("T#{tenant}#E#{date}#{shard}"), format!("{time}#{event_id}"))

@@ -12,4 +12,5 @@ pub mod membership;
 pub mod meter;
 pub mod record;
 pub mod resource;
+pub mod tombstone;
 pub mod transaction;

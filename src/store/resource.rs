@@ -16,7 +16,8 @@ use super::item::{Item, get_text};
 use super::keys::{self, TenantId, parse_id};
 use super::membership::Membership;
 use super::record::Record;
-use super::transaction::{Action, Expression, MAX_ACTIONS};
+use super::tombstone;
+use super::transaction::{Action, Expression};
 use crate::scim::resource_type::{Kind, ResourceType};
 
 /// A counter is spread over so many items, so that creations seldom meet.
@@ -90,7 +91,8 @@ impl Store {
         match index {
             Index::Claim => {
                 let item = self.table.get(&keys::claim(&self.tenant, entry.attribute, &entry.value)).await?;
-                Ok(item.as_ref().and_then(|i| get_text(i, "id")).and_then(parse_id).into_iter().collect())
+                let holder = item.as_ref().and_then(tombstone::claim).filter(|claim| !claim.gone);
+                Ok(holder.map(|claim| claim.id).into_iter().collect())
             }
             Index::Lookup => {
                 let pk = keys::lookups(&self.tenant, kind, entry.attribute, &entry.value);
@@ -101,7 +103,8 @@ impl Store {
     }
 
     /// Creates a user, or a group with members, in one transaction. The caller sees to it that the
-    /// members are few enough ([`super::membership::WINDOW`]).
+    /// members are few enough ([`super::membership::WINDOW`]). With `takes_over`, the unique value
+    /// may also be that of this deactivated account.
     ///
     /// # Errors
     /// [`StoreError::Refused`]: the unique value is taken, or a member is gone.
@@ -111,7 +114,14 @@ impl Store {
         members: &[Membership],
         ty: &ResourceType,
         event: &Event,
+        takes_over: Option<Uuid>,
     ) -> Result<(), StoreError> {
+        let free = match takes_over {
+            None => Expression::absent(),
+            Some(id) => Expression::new("attribute_not_exists(pk) OR (gone = :gone AND id = :gone_id)")
+                .value(":gone", AttributeValue::Bool(true))
+                .value(":gone_id", AttributeValue::S(id.to_string())),
+        };
         self.table
             .transact(|| {
                 let mut actions = vec![
@@ -121,7 +131,7 @@ impl Store {
                     self.count(record.kind, 1),
                     event::action(&self.tenant, event),
                 ];
-                actions.extend(record.claim(ty).map(|entry| self.claim(&entry, record.id)));
+                actions.extend(record.claim(ty).map(|entry| self.claim(&entry, record.id, free.clone())));
                 actions.extend(record.lookups(ty).iter().map(|e| self.look_up(record, e)));
                 for member in members {
                     actions.extend(self.add_member(record.id, member, &record.modified));
@@ -166,7 +176,10 @@ impl Store {
                 let (old, new) = (before.claim(ty), after.claim(ty));
                 if old != new {
                     actions.extend(old.map(|entry| self.release(&entry, before.id)));
-                    actions.extend(new.map(|entry| self.claim(&entry, after.id)));
+                    // A deactivated account does not keep its name from a living one.
+                    let free = Expression::new("attribute_not_exists(pk) OR gone = :gone")
+                        .value(":gone", AttributeValue::Bool(true));
+                    actions.extend(new.map(|entry| self.claim(&entry, after.id, free)));
                 }
                 let (old, new) = (before.lookups(ty), after.lookups(ty));
                 actions.extend(old.difference(&new).map(|e| Action::delete(self.look_up(before, e).key)));
@@ -192,10 +205,10 @@ impl Store {
         Action::update(keys::counter(&self.tenant, kind, shard), add)
     }
 
-    fn claim(&self, entry: &Entry, id: Uuid) -> Action {
+    fn claim(&self, entry: &Entry, id: Uuid, free: Expression) -> Action {
         let item = Item::from([super::item::text("id", &id.to_string())]);
         Action::put(keys::claim(&self.tenant, entry.attribute, &entry.value), item)
-            .only_if(Expression::absent(), Refusal::Taken(entry.attribute))
+            .only_if(free, Refusal::Taken(entry.attribute))
     }
 
     /// Gives a claim up, if it is still this resource's.
@@ -209,11 +222,6 @@ impl Store {
         let key = keys::lookup(&self.tenant, record.kind, entry.attribute, &entry.value, record.id);
         Action::put(key, Item::new())
     }
-}
-
-/// How many member changes fit beside what else an update may hold.
-pub const fn actions_left(used: usize) -> usize {
-    MAX_ACTIONS.saturating_sub(used)
 }
 
 /// The resource is in this version.

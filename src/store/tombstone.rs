@@ -1,0 +1,114 @@
+//! Deactivated accounts: kept out of sight under their old id until their time has passed, and
+//! found again by the claim on their name, which stays.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use uuid::Uuid;
+
+use super::error::{Refusal, StoreError};
+use super::event::{self, Event};
+use super::index::Entry;
+use super::item::{Item, get_number, get_text, number};
+use super::keys::{self, parse_id};
+use super::record::Record;
+use super::resource::Store;
+use super::transaction::{Action, Expression};
+use crate::clock;
+use crate::scim::resource_type::{Kind, ResourceType};
+
+/// Who holds a unique value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The holder.
+    pub id: Uuid,
+    /// Whether the holder is deactivated, so that the value can be taken.
+    pub gone: bool,
+}
+
+impl Store {
+    /// Who holds a unique value.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn holder(&self, entry: &Entry) -> Result<Option<Claim>, StoreError> {
+        let item = self.table.get(&keys::claim(&self.tenant, entry.attribute, &entry.value)).await?;
+        Ok(item.as_ref().and_then(claim))
+    }
+
+    /// The account that a deactivated user was; none once its time has passed, even before the
+    /// table has removed it.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn tombstone(&self, id: Uuid) -> Result<Option<Record>, StoreError> {
+        let Some(mut item) = self.table.get(&keys::tombstone(&self.tenant, id)).await? else {
+            return Ok(None);
+        };
+        if get_number::<u64>(&item, "ttl").is_some_and(|ttl| ttl <= clock::epoch_seconds()) {
+            return Ok(None);
+        }
+        // The same attributes as when it was a user, under another key.
+        let key = keys::resource(&self.tenant, Kind::User, id);
+        item.extend(super::item::with_key(&key));
+        Record::from_item(&item)
+    }
+
+    /// The actions that turn a user into a tombstone, beside the deletion of its item.
+    pub(super) fn bury(&self, record: &Record, ty: &ResourceType, expires: u64) -> Vec<Action> {
+        let mut item = record.attributes();
+        item.extend([number("ttl", expires)]);
+        let mut actions = vec![Action::put(keys::tombstone(&self.tenant, record.id), item)];
+        if let Some(entry) = record.claim(ty) {
+            let gone = Expression::new("SET gone = :gone, #ttl = :ttl")
+                .name("#ttl", "ttl")
+                .value(":gone", AttributeValue::Bool(true))
+                .value(":ttl", AttributeValue::N(expires.to_string()));
+            let own = Expression::new("id = :id").value(":id", AttributeValue::S(record.id.to_string()));
+            actions.push(
+                Action::update(keys::claim(&self.tenant, entry.attribute, &entry.value), gone)
+                    .only_if(own, Refusal::Changed),
+            );
+        }
+        actions
+    }
+
+    /// Brings a deactivated account back under its old id, with a new document.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] with [`Refusal::Changed`] when someone else did, or took the name.
+    pub async fn reactivate(
+        &self,
+        record: &Record,
+        ty: &ResourceType,
+        event: &Event,
+    ) -> Result<(), StoreError> {
+        self.table
+            .transact(|| {
+                let mut actions = vec![
+                    Action::put(record.key(&self.tenant), record.attributes())
+                        .only_if(Expression::absent(), Refusal::Changed),
+                    Action::delete(keys::tombstone(&self.tenant, record.id))
+                        .only_if(Expression::exists(), Refusal::Changed),
+                    Action::put(keys::list_entry(&self.tenant, record.kind, record.id), Item::new()),
+                    self.count(record.kind, 1),
+                    event::action(&self.tenant, event),
+                ];
+                actions.extend(record.claim(ty).map(|entry| {
+                    let item = Item::from([super::item::text("id", &record.id.to_string())]);
+                    let own = Expression::new("id = :id AND gone = :gone")
+                        .value(":id", AttributeValue::S(record.id.to_string()))
+                        .value(":gone", AttributeValue::Bool(true));
+                    Action::put(keys::claim(&self.tenant, entry.attribute, &entry.value), item)
+                        .only_if(own, Refusal::Changed)
+                }));
+                actions.extend(record.lookups(ty).iter().map(|entry| self.look_up(record, entry)));
+                actions
+            })
+            .await
+    }
+}
+
+/// Reads a claim.
+pub(super) fn claim(item: &Item) -> Option<Claim> {
+    let id = get_text(item, "id").and_then(parse_id)?;
+    Some(Claim { id, gone: item.get("gone").and_then(|gone| gone.as_bool().ok()).copied() == Some(true) })
+}
