@@ -2,17 +2,28 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
+use time::{Date, OffsetDateTime, UtcOffset};
 
-const FORMAT: &[BorrowedFormatItem<'_>] =
+const TIMESTAMP: &[BorrowedFormatItem<'static>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+const DATE: &[BorrowedFormatItem<'static>] = format_description!("[year]-[month]-[day]");
 
-/// Now, in UTC with milliseconds: `2026-11-24T09:30:00.000Z`. Such texts sort as they follow.
+/// Now, as [`text`].
 pub fn timestamp() -> String {
-    // A year beyond 9999 is the only failure, and a clock so wrong is told by what it prints.
-    OffsetDateTime::now_utc().format(FORMAT).unwrap_or_else(|_| "9999-12-31T23:59:59.999Z".to_owned())
+    text(OffsetDateTime::now_utc())
+}
+
+/// A moment in RFC 3339, UTC, with milliseconds: `2026-11-24T09:30:00.000Z`. Such texts sort as the
+/// moments follow one another.
+pub fn text(time: OffsetDateTime) -> String {
+    time.to_offset(UtcOffset::UTC).format(TIMESTAMP).expect("a date and time of day has every component")
+}
+
+/// A day: `2026-11-24`.
+pub fn day(date: Date) -> String {
+    date.format(DATE).expect("a date has every component")
 }
 
 /// Seconds since 1970, as DynamoDB's TTL counts them.

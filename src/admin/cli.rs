@@ -19,9 +19,9 @@ use super::output::{self, Format};
 use super::usage_key::{self, Source};
 use crate::auth::record::{KeyRecord, Scope, Status};
 use crate::auth::tenant::TenantRecord;
+use crate::clock;
 use crate::scim::policy::{POLICIES, Policy};
 use crate::store::call::Table;
-use crate::store::event::timestamp;
 use crate::store::keys::{TenantId, parse_id};
 
 /// Options of every command: which deployment, and how to print.
@@ -343,7 +343,7 @@ fn object(value: Value) -> Map<String, Value> {
 
 fn tenant_row(record: &TenantRecord) -> Map<String, Value> {
     object(json!({
-        "tenant": record.id.as_str(), "policy": record.policy.name, "created": timestamp(record.created),
+        "tenant": record.id.as_str(), "policy": record.policy.name, "created": clock::text(record.created),
     }))
 }
 
@@ -362,8 +362,8 @@ fn key_fields(record: &KeyRecord, now: OffsetDateTime) -> Map<String, Value> {
         "name": record.name,
         "scope": record.scope.name(),
         "status": if expired { "expired" } else { record.status.name() },
-        "created": timestamp(record.created),
-        "expires": record.expires.map(timestamp),
+        "created": clock::text(record.created),
+        "expires": record.expires.map(clock::text),
         "user": record.user.map(|user| user.to_string()),
     }))
 }

@@ -9,10 +9,11 @@ use uuid::Uuid;
 use super::error::AdminError;
 use crate::auth::key::{BearerKey, random_base62};
 use crate::auth::record::{KeyListing, KeyRecord, Scope, Status};
+use crate::clock;
 use crate::scim::resource_type::Kind;
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
-use crate::store::event::{self, Event, timestamp};
+use crate::store::event::{self, Event};
 use crate::store::keys::{self, TenantId};
 use crate::store::transaction::{Action, Expression};
 
@@ -164,7 +165,7 @@ pub async fn revoke(
         let update = Expression::new("SET #status = :revoked, revokedAt = :now")
             .name("#status", "status")
             .value(":revoked", text(Status::Revoked.name()))
-            .value(":now", text(&timestamp(now)));
+            .value(":now", text(&clock::text(now)));
         let active = Expression::new("#status = :active AND tenant = :tenant")
             .value(":active", text(Status::Active.name()))
             .value(":tenant", text(tenant.as_str()));

@@ -8,9 +8,9 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use super::key::KeyHash;
+use crate::clock;
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
-use crate::store::event::timestamp;
 use crate::store::item::{Item, get_text, must_text, text};
 use crate::store::keys::{self, TenantId, parse_id};
 use crate::store::transaction::{Action, Expression};
@@ -107,9 +107,9 @@ impl KeyRecord {
             text("name", &self.name),
             text("scope", self.scope.name()),
             text("status", self.status.name()),
-            text("created", &timestamp(self.created)),
+            text("created", &clock::text(self.created)),
         ]);
-        item.extend(self.expires.map(|expires| text("expires", &timestamp(expires))));
+        item.extend(self.expires.map(|expires| text("expires", &clock::text(expires))));
         item.extend(self.user.map(|user| text("user", &user.to_string())));
         item
     }

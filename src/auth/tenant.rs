@@ -7,9 +7,9 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::record::moment;
+use crate::clock;
 use crate::scim::policy::Policy;
 use crate::store::error::StoreError;
-use crate::store::event::timestamp;
 use crate::store::item::{Item, get_text, must_text, text};
 use crate::store::keys::{TenantId, parse_id};
 
@@ -64,7 +64,7 @@ impl TenantRecord {
             text("tenant", self.id.as_str()),
             text("policy", self.policy.name),
             text("usageKey", &self.usage_key),
-            text("created", &timestamp(self.created)),
+            text("created", &clock::text(self.created)),
             text("settings", &settings),
         ]);
         item.extend(self.root_team.map(|id| text("rootTeam", &id.to_string())));

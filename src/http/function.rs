@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as TaskContext, Poll};
 use std::time::Instant;
 
+use http::header::ACCEPT_ENCODING;
 use http::{HeaderValue, Method};
 use lambda_http::request::{LambdaRequest, RequestContext};
 use lambda_http::{Adapter, Body, Error, LambdaEvent, Request, RequestExt, Response, Service};
@@ -102,6 +103,8 @@ impl Function {
         }
         line.trace_id = parameter(&request, "id").filter(|id| is_trace_id(id));
         let mut outcome = self.outcome(&request, &table, &mut line).await;
+        let accept = request.headers().get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
+        outcome.response = response::fit(outcome.response, accept);
         if request.method() == Method::HEAD {
             *outcome.response.body_mut() = Body::Empty;
         }

@@ -14,6 +14,7 @@ use crate::scim::rules::{required, user_rules};
 use crate::scim::validate::{groups_in_body, read};
 use crate::store::error::StoreError;
 use crate::store::event::Event;
+use crate::store::index;
 use crate::store::membership::{Membership, WINDOW};
 use crate::store::record::Record;
 
@@ -34,6 +35,7 @@ impl Provider<'_> {
         let (ty, policy) = (self.ty(kind), self.model.policy);
         let mut doc = read(body, ty, policy)?;
         required(&doc, ty)?;
+        index::check(ty, &doc)?;
         let mut wanted = Vec::new();
         match kind {
             Kind::User => {

@@ -23,6 +23,7 @@ use crate::scim::resource_type::Kind;
 use crate::scim::rules::{check_size, required, user_rules};
 use crate::store::error::{Refusal, StoreError};
 use crate::store::event::Event;
+use crate::store::index;
 use crate::store::keys::parse_id;
 use crate::store::membership::{GroupView, Membership, WINDOW};
 use crate::store::record::{Account, Record};
@@ -101,6 +102,7 @@ impl Provider<'_> {
             let before = &view.record;
             let mut outcome = Outcome { record: before.clone(), add: Vec::new(), remove: Vec::new() };
             outcome.record.doc = compute(before, &whole)?;
+            index::check(self.ty(kind), &outcome.record.doc)?;
             if let Some(members) = &members {
                 let current: BTreeMap<String, Member> =
                     view.present.values().map(|m| (m.id.to_string(), m.member())).collect();

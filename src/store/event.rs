@@ -6,14 +6,13 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
-use time::{Date, Duration, OffsetDateTime, UtcOffset};
+use time::{Duration, OffsetDateTime, UtcOffset};
 use uuid::Uuid;
 
 use super::item::{Item, number, text};
 use super::keys::{self, TenantId};
 use super::transaction::Action;
+use crate::clock;
 
 /// The value of `kind` on every event; the pipe to the event bus filters on it.
 pub const KIND: &str = "EVENT";
@@ -23,11 +22,6 @@ pub const SHARDS: u8 = 4;
 pub const RETENTION: Duration = Duration::days(90);
 /// The most member ids that one event carries, added and removed together.
 pub const MAX_MEMBERS: usize = 45;
-
-/// Lexical order is the order of time: fixed width, always UTC.
-const TIMESTAMP: &[BorrowedFormatItem<'static>] =
-    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-const DATE: &[BorrowedFormatItem<'static>] = format_description!("[year]-[month]-[day]");
 
 /// A change, as the outbox tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,9 +101,10 @@ impl Event {
 
 /// The action that writes an event; the same event always makes the same item.
 pub fn action(tenant: &TenantId, event: &Event) -> Action {
-    let time = timestamp(event.time);
+    let time = clock::text(event.time);
     let shard = event.id.as_bytes()[15] % SHARDS;
-    let key = keys::event(tenant, &date(event.time.to_offset(UtcOffset::UTC).date()), shard, &time, event.id);
+    let key =
+        keys::event(tenant, &clock::day(event.time.to_offset(UtcOffset::UTC).date()), shard, &time, event.id);
     let mut item = Item::from([
         text("kind", KIND),
         text("id", &event.id.to_string()),
@@ -140,16 +135,6 @@ pub fn action(tenant: &TenantId, event: &Event) -> Action {
 fn set<'a>(name: &str, values: impl IntoIterator<Item = &'a String>) -> Option<(String, AttributeValue)> {
     let values: BTreeSet<String> = values.into_iter().cloned().collect();
     (!values.is_empty()).then(|| (name.to_owned(), AttributeValue::Ss(values.into_iter().collect())))
-}
-
-/// A moment as the table has it: RFC 3339 in UTC with milliseconds, so that texts sort as times do.
-pub fn timestamp(time: OffsetDateTime) -> String {
-    time.to_offset(UtcOffset::UTC).format(TIMESTAMP).expect("a date and time of day has every component")
-}
-
-/// The day that stands in an event's partition key.
-pub fn date(date: Date) -> String {
-    date.format(DATE).expect("a date has every component")
 }
 
 #[cfg(test)]

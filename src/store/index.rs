@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use crate::scim::error::ScimError;
 use crate::scim::fold::fold;
 use crate::scim::resource_type::{Kind, ResourceType};
 use crate::scim::schema::Uniqueness;
@@ -17,8 +18,9 @@ const INDEXED: &[(Kind, &str)] = &[
     (Kind::Group, "externalId"),
 ];
 
-/// At most so many values of a multi-valued attribute are indexed, which bounds a transaction.
-pub const MAX_VALUES: usize = 20;
+/// The most different values of one indexed attribute, which bounds a transaction: an update may
+/// delete as many look-ups as it writes.
+pub const MAX_VALUES: usize = 40;
 
 /// An indexed value: the attribute's path and the value, folded unless it is case-exact.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,9 +68,6 @@ fn entries(ty: &ResourceType, doc: &Map<String, Value>, wanted: Index) -> BTreeS
         }
         let mut values = BTreeSet::new();
         for value in texts(doc, path) {
-            if values.len() == MAX_VALUES {
-                break;
-            }
             values.insert(if exact { value.to_owned() } else { fold(value) });
         }
         found.extend(values.into_iter().map(|value| Entry { attribute: path, value }));
@@ -99,10 +98,20 @@ pub fn lookups(ty: &ResourceType, doc: &Map<String, Value>) -> BTreeSet<Entry> {
     entries(ty, doc, Index::Lookup)
 }
 
-/// Whether a document has more values at an indexed path than are indexed, so that a look-up
-/// which finds nothing there proves nothing.
-pub fn overflows(count: usize) -> bool {
-    count > MAX_VALUES
+/// Checks that every value which can be looked up will be: a filter must not miss one.
+///
+/// # Errors
+/// `invalidValue` for more than [`MAX_VALUES`] different values of one attribute.
+pub fn check(ty: &ResourceType, doc: &Map<String, Value>) -> Result<(), ScimError> {
+    for (_, path) in INDEXED.iter().filter(|(kind, _)| *kind == ty.kind) {
+        let count = entries(ty, doc, Index::Lookup).iter().filter(|entry| entry.attribute == *path).count();
+        if count > MAX_VALUES {
+            return Err(ScimError::invalid_value(format!(
+                "Attribute {path} has {count} different values; {MAX_VALUES} are the most, since each can be looked up."
+            )));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

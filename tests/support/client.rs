@@ -138,7 +138,12 @@ impl Client {
         let request = lambda_http::request::from_str(&event.to_string()).expect("an event");
         let (response, line) = self.function.measured(request).await;
         let (parts, body) = response.into_parts();
-        let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        let packed = parts.headers.get("content-encoding").is_some_and(|coding| coding == "gzip");
+        let body = if packed {
+            serde_json::from_reader(flate2::read::GzDecoder::new(&body[..])).expect("JSON")
+        } else {
+            serde_json::from_slice(&body).unwrap_or(Value::Null)
+        };
         Reply { status: parts.status.as_u16(), headers: parts.headers, body, line }
     }
 

@@ -1,0 +1,60 @@
+//! A group of 45,000 members: answered whole, or with an error that says what to ask instead.
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use rollcall::scim::resource_type::Kind;
+use rollcall::store::item::{Item, number, text, with_key};
+use rollcall::store::keys;
+use serde_json::json;
+use support::client::{Client, TENANT};
+use uuid::Uuid;
+
+/// More than fits into 6 MB.
+const MEMBERS: usize = 45_000;
+
+#[tokio::test]
+async fn a_group_of_45_000_members() {
+    let client = Client::new(support::embedded().await, "standard").await;
+    let known = client.user("known").await;
+    let group = client.group("Everyone", std::slice::from_ref(&known)).await;
+    let id: Uuid = group.parse().unwrap();
+    // Written as the service writes them, but not one by one.
+    let tenant = TENANT.parse().unwrap();
+    let membership = |_| {
+        let mut item = with_key(&keys::membership(&tenant, id, Uuid::now_v7()));
+        item.extend(Item::from([text("type", "User"), text("since", "2026-01-01T00:00:00.000Z")]));
+        item
+    };
+    client.table.batch_put((1..MEMBERS).map(membership).collect()).await.unwrap();
+    let key = keys::resource(&tenant, Kind::Group, id);
+    let mut item = client.table.get(&key).await.unwrap().expect("the group");
+    item.extend([number("memberCount", MEMBERS)]);
+    client.table.put(&key, item).await.unwrap();
+
+    let path = format!("/Groups/{group}");
+    let whole = client.send("GET", &path, None, &[("Accept-Encoding", "gzip")]).await.expect(200);
+    assert_eq!(whole.headers["content-encoding"], "gzip");
+    let members = whole.body["members"].as_array().expect("members");
+    let ids: BTreeSet<&str> = members.iter().filter_map(|member| member["value"].as_str()).collect();
+    assert_eq!((members.len(), ids.len()), (MEMBERS, MEMBERS));
+
+    let refused = client.get(&path).await.expect(400);
+    assert_eq!(refused.body["scimType"], "tooMany");
+    assert!(refused.body["detail"].as_str().unwrap().contains("excludedAttributes=members"));
+
+    let without = client.get(&format!("{path}?excludedAttributes=members")).await.expect(200);
+    assert_eq!((without.line.usage.rounds, without.line.usage.read_units), (1, 1.0));
+    let filter =
+        format!("/Groups?filter=id eq \"{group}\" and members eq \"{known}\"&excludedAttributes=members");
+    let found = client.get(&filter).await.expect(200);
+    assert_eq!(found.body["totalResults"], 1);
+    assert_eq!((found.line.usage.rounds, found.line.usage.read_units), (2, 2.0));
+
+    let newcomer = client.user("newcomer").await;
+    let add = json!([{ "op": "add", "path": "members", "value": [{ "value": newcomer }] }]);
+    let added = client.patch(&path, add).await.expect(204);
+    assert_eq!((added.line.usage.rounds, added.line.usage.write_units), (2, 8.0));
+}
