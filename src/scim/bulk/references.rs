@@ -109,13 +109,13 @@ fn spans(key: &str, text: &str) -> Vec<Range<usize>> {
         return Vec::new();
     }
     if text.starts_with(PREFIX) {
-        return vec![0..text.len()];
+        return std::iter::once(0..text.len()).collect();
     }
     if is_uri(key) {
         let end = text.trim_end_matches('/').len();
         return match text[..end].rfind('/') {
             Some(at) if text[at + 1..end].starts_with(PREFIX) && end > at + 1 + PREFIX.len() => {
-                vec![at + 1..end]
+                std::iter::once(at + 1..end).collect()
             }
             _ => Vec::new(),
         };
