@@ -9,14 +9,16 @@ use super::request::{self, MAX_BODY};
 use super::response;
 use super::router::Operation;
 use crate::provider::answer::{Provider, not_found};
+use crate::provider::bulk::Budget;
 use crate::provider::failure::Failure;
-use crate::scim::discovery::{self, Features};
+use crate::scim::bulk;
+use crate::scim::discovery::{self, BULK_MAX_PAYLOAD, Features};
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::resource_type::Kind;
 use crate::store::keys::parse_id;
 
 /// What this build serves beyond the operations that are always there.
-pub const FEATURES: Features = Features { bulk: false, cursor: true };
+pub const FEATURES: Features = Features { bulk: true, cursor: true };
 
 /// Does an operation. `segment` is the id, name or URN in the path.
 ///
@@ -37,6 +39,7 @@ pub async fn handle(
         Operation::Replace(kind) => replace(provider, kind, id(kind, segment)?, request).await,
         Operation::Modify(kind) => modify(provider, kind, id(kind, segment)?, request).await,
         Operation::Delete(kind) => delete(provider, kind, id(kind, segment)?, request).await,
+        Operation::Bulk => bulk(provider, request).await,
         Operation::RetrieveMe => retrieve(provider, Kind::User, provider.me()?, request).await,
         Operation::ReplaceMe => replace(provider, Kind::User, provider.me()?, request).await,
         Operation::ModifyMe => modify(provider, Kind::User, provider.me()?, request).await,
@@ -115,7 +118,7 @@ async fn replace(
         let answer = provider.replace(kind, id, &body, &projection, &preconditions).await?;
         Ok(response::resource(StatusCode::OK, answer))
     };
-    unless_missing(provider, kind, id, outcome.await).await
+    provider.unless_missing(kind, id, outcome.await).await
 }
 
 async fn modify(
@@ -131,7 +134,7 @@ async fn modify(
         let answer = provider.modify(kind, id, &body, &projection, &preconditions).await?;
         Ok(response::resource(StatusCode::OK, answer))
     };
-    unless_missing(provider, kind, id, outcome.await).await
+    provider.unless_missing(kind, id, outcome.await).await
 }
 
 async fn delete(
@@ -144,21 +147,10 @@ async fn delete(
     Ok(response::empty(StatusCode::NO_CONTENT))
 }
 
-/// A body is refused before the table is asked; where the resource does not exist either, that is
-/// the first thing to tell. Only a refusal costs this look.
-async fn unless_missing(
-    provider: &Provider<'_>,
-    kind: Kind,
-    id: Uuid,
-    outcome: Result<Response<Body>, Failure>,
-) -> Result<Response<Body>, Failure> {
-    if let Err(failure) = &outcome
-        && matches!(failure.error.kind.wire().0, 400 | 413 | 415)
-        && provider.store.fetch(kind, id).await?.is_none()
-    {
-        return Err(not_found(kind).into());
-    }
-    outcome
+async fn bulk(provider: &Provider<'_>, request: &Request) -> Result<Response<Body>, Failure> {
+    let body = request::object(request, BULK_MAX_PAYLOAD)?;
+    let bulk = bulk::request::read(&body, provider.model.policy)?;
+    Ok(response::json(StatusCode::OK, &provider.bulk(&bulk, Budget::default()).await?))
 }
 
 /// A discovery endpoint refuses filters, so that nobody takes the whole for the filtered

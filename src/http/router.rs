@@ -24,6 +24,8 @@ pub enum Operation {
     Modify(Kind),
     /// RFC 7644 §3.6.
     Delete(Kind),
+    /// RFC 7644 §3.7.
+    Bulk,
     /// RFC 7644 §3.11.
     RetrieveMe,
     /// RFC 7644 §3.11.
@@ -63,6 +65,7 @@ impl Operation {
             Self::Modify(Group) => "modify.Group",
             Self::Delete(User) => "delete.User",
             Self::Delete(Group) => "delete.Group",
+            Self::Bulk => "bulk",
             Self::RetrieveMe => "retrieve.Me",
             Self::ReplaceMe => "replace.Me",
             Self::ModifyMe => "modify.Me",
@@ -92,6 +95,7 @@ impl Operation {
             | Self::Replace(_)
             | Self::Modify(_)
             | Self::Delete(_)
+            | Self::Bulk
             | Self::ReplaceMe
             | Self::ModifyMe
             | Self::DeleteMe => false,
@@ -116,6 +120,7 @@ pub const ROUTES: &[(Method, &str, Operation)] = &[
     (Method::PATCH, "/Groups/{}", Operation::Modify(Group)),
     (Method::DELETE, "/Groups/{}", Operation::Delete(Group)),
     (Method::POST, "/.search", Operation::SearchAll),
+    (Method::POST, "/Bulk", Operation::Bulk),
     (Method::GET, "/Me", Operation::RetrieveMe),
     (Method::PUT, "/Me", Operation::ReplaceMe),
     (Method::PATCH, "/Me", Operation::ModifyMe),
@@ -197,6 +202,8 @@ mod tests {
             ("GET", "/Schemas/urn%3Aietf:x", to(Operation::Schema, "urn:ietf:x")),
             ("GET", "/Users/a%2Fb", to(Operation::Retrieve(User), "a/b")),
             ("POST", "/.search/", to(Operation::SearchAll, "")),
+            ("POST", "/Bulk", to(Operation::Bulk, "")),
+            ("GET", "/Bulk", Route::Methods("POST, OPTIONS".to_owned())),
             ("PUT", "/Users", Route::Methods("POST, GET, HEAD, OPTIONS".to_owned())),
             ("GET", "/Users/.search", Route::Methods("POST, OPTIONS".to_owned())),
             ("POST", "/Schemas", Route::Methods("GET, HEAD, OPTIONS".to_owned())),

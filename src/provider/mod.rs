@@ -2,6 +2,8 @@
 //! neither HTTP nor DynamoDB's expressions; Bulk calls them as the router does.
 
 pub mod answer;
+pub mod bulk;
+mod circle;
 pub mod create;
 pub mod cursor;
 pub mod delete;

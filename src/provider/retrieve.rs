@@ -35,4 +35,23 @@ impl Provider<'_> {
         }
         self.answer_user(&record, projection).await
     }
+    /// A body is refused before the table is asked; where the resource does not exist either, that
+    /// is the first thing to tell. Only a refusal costs this look.
+    ///
+    /// # Errors
+    /// The outcome's, or 404.
+    pub async fn unless_missing<T>(
+        &self,
+        kind: Kind,
+        id: Uuid,
+        outcome: Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        if let Err(failure) = &outcome
+            && matches!(failure.error.kind.wire().0, 400 | 413 | 415)
+            && self.store.fetch(kind, id).await?.is_none()
+        {
+            return Err(not_found(kind).into());
+        }
+        outcome
+    }
 }

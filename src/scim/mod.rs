@@ -4,6 +4,7 @@
 //! builds just this floor.
 
 pub mod attr_path;
+pub mod bulk;
 pub mod discovery;
 pub mod equality;
 pub mod error;

@@ -1,0 +1,366 @@
+//! In which order a Bulk request is done: what refers to a new resource comes after it, wherever it
+//! stands; what touches the same resource or the same unique name keeps the client's order; the
+//! rest may run side by side, with the same result (RFC 7644 §3.7, §3.7.3).
+
+use std::collections::{BTreeSet, HashMap};
+
+use serde_json::{Map, Value};
+
+use super::references::{each_text, names};
+use super::request::{Action, BulkRequest, Operation, TargetId};
+use crate::scim::fold::fold;
+use crate::scim::resource_type::Kind;
+
+/// What is done, in an order that satisfies every dependency.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The units; each comes after those that it depends on.
+    pub units: Vec<Unit>,
+    /// The operation that creates what a `bulkId` names.
+    pub creators: HashMap<String, usize>,
+    /// The names that each operation refers to, in its data and in its path.
+    pub references: Vec<BTreeSet<String>>,
+}
+
+/// What is begun as one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unit {
+    /// One operation, or all that refer to one another in a circle, in the client's order.
+    pub operations: Vec<usize>,
+    /// Whether the operations refer to one another, or the one to itself (RFC 7644 §3.7.1).
+    pub circular: bool,
+    /// The units that must have ended before, by their place in the plan.
+    pub after: BTreeSet<usize>,
+}
+
+impl Plan {
+    /// Plans a request.
+    pub fn new(request: &BulkRequest) -> Self {
+        let operations = &request.operations;
+        let mut creators = HashMap::new();
+        for (at, operation) in operations.iter().enumerate() {
+            if let (true, Some(name)) = (operation.creates(), &operation.bulk_id) {
+                creators.entry(name.clone()).or_insert(at);
+            }
+        }
+        let references: Vec<BTreeSet<String>> = operations.iter().map(references).collect();
+        let needs: Vec<BTreeSet<usize>> = references
+            .iter()
+            .map(|names| names.iter().filter_map(|name| creators.get(name).copied()).collect())
+            .collect();
+        let circles = Circles::of(&needs);
+        let mut unit_of = vec![0; operations.len()];
+        for (unit, members) in circles.iter().enumerate() {
+            for operation in members {
+                unit_of[*operation] = unit;
+            }
+        }
+        let mut touched: HashMap<Touch, Touched> = HashMap::new();
+        let mut units = Vec::with_capacity(circles.len());
+        for (at, members) in circles.into_iter().enumerate() {
+            let mut after = BTreeSet::new();
+            for operation in &members {
+                after.extend(needs[*operation].iter().map(|needed| unit_of[*needed]));
+                for (touch, changes) in touches(&operations[*operation], &references[*operation]) {
+                    touched.entry(touch).or_default().by(at, changes, &mut after);
+                }
+            }
+            // What needs something of its own unit is part of a circle.
+            let circular = after.remove(&at);
+            units.push(Unit { operations: members, circular, after });
+        }
+        Self { units, creators, references }
+    }
+}
+
+fn references(operation: &Operation) -> BTreeSet<String> {
+    if operation.action.is_err() {
+        return BTreeSet::new();
+    }
+    let mut found = operation.data().map(names).unwrap_or_default();
+    if let Some(TargetId::BulkId(name)) = operation.target.as_ref().map(|target| &target.id) {
+        found.insert(name.clone());
+    }
+    found
+}
+
+/// What two operations can meet at.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Touch {
+    /// A resource by its id.
+    Resource(String),
+    /// A resource that the request creates.
+    Created(String),
+    /// A name that is unique among resources of a kind, folded.
+    Name(Kind, String),
+}
+
+/// Who touched it last.
+#[derive(Default)]
+struct Touched {
+    changed: Option<usize>,
+    mentioned: Vec<usize>,
+}
+
+impl Touched {
+    /// Mentions run side by side, changes alone.
+    fn by(&mut self, unit: usize, changes: bool, after: &mut BTreeSet<usize>) {
+        after.extend(self.changed.filter(|changed| *changed != unit));
+        if changes {
+            after.extend(self.mentioned.drain(..).filter(|mentioned| *mentioned != unit));
+            self.changed = Some(unit);
+        } else {
+            self.mentioned.push(unit);
+        }
+    }
+}
+
+/// What an operation touches, and whether it changes it.
+fn touches(operation: &Operation, references: &BTreeSet<String>) -> Vec<(Touch, bool)> {
+    let Ok(action) = &operation.action else { return Vec::new() };
+    let mut found: Vec<(Touch, bool)> =
+        references.iter().map(|name| (Touch::Created(name.clone()), false)).collect();
+    match operation.target.as_ref().map(|target| &target.id) {
+        Some(TargetId::Id(id)) => found.push((Touch::Resource(id.clone()), true)),
+        Some(TargetId::BulkId(name)) => found.push((Touch::Created(name.clone()), true)),
+        None => {}
+    }
+    let Some(data) = operation.data() else { return found };
+    for (key, value) in data {
+        each_text(key, value, &mut |_, text| {
+            let ids = text.split(['/', '"']).filter(|part| is_id(part));
+            found.extend(ids.map(|id| (Touch::Resource(id.to_owned()), false)));
+        });
+    }
+    let kind = match (action, &operation.target) {
+        (Action::Create(kind, _), _) => *kind,
+        (_, Some(target)) => target.kind,
+        _ => return found,
+    };
+    unique_names(kind, data, &mut |name| found.push((Touch::Name(kind, fold(name)), true)));
+    found
+}
+
+/// The values that a resource or a PATCH gives to the attribute that is unique in its kind.
+fn unique_names(kind: Kind, object: &Map<String, Value>, call: &mut impl FnMut(&str)) {
+    let unique = match kind {
+        Kind::User => "userName",
+        Kind::Group => "displayName",
+    };
+    let is_unique = |path: &str| {
+        let name = path.rsplit(':').next().unwrap_or(path);
+        name.trim().eq_ignore_ascii_case(unique)
+    };
+    let member = |name: &str| {
+        let mut found = object.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.next().map(|(_, value)| value)
+    };
+    let patched = member("path").and_then(Value::as_str).is_some_and(is_unique);
+    for (key, value) in object {
+        match value {
+            Value::String(text) if is_unique(key) => call(text),
+            Value::String(text) if patched && key.eq_ignore_ascii_case("value") => call(text),
+            Value::Object(inner) => unique_names(kind, inner, call),
+            Value::Array(elements) => elements
+                .iter()
+                .filter_map(Value::as_object)
+                .for_each(|element| unique_names(kind, element, call)),
+            _ => {}
+        }
+    }
+}
+
+/// Whether a text has the form of an id.
+fn is_id(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
+/// The strongly connected components of a graph, each after those it needs (R. Tarjan, 1972).
+struct Circles<'a> {
+    needs: &'a [BTreeSet<usize>],
+    /// When each was first met.
+    met: Vec<Option<usize>>,
+    /// The earliest that each leads back to.
+    low: Vec<usize>,
+    open: Vec<usize>,
+    is_open: Vec<bool>,
+    found: Vec<Vec<usize>>,
+    clock: usize,
+}
+
+impl<'a> Circles<'a> {
+    fn of(needs: &'a [BTreeSet<usize>]) -> Vec<Vec<usize>> {
+        let count = needs.len();
+        let mut circles = Self {
+            needs,
+            met: vec![None; count],
+            low: vec![0; count],
+            open: Vec::new(),
+            is_open: vec![false; count],
+            found: Vec::new(),
+            clock: 0,
+        };
+        for at in 0..count {
+            if circles.met[at].is_none() {
+                circles.visit(at);
+            }
+        }
+        circles.found
+    }
+
+    /// As deep as the longest chain of references, which the limit of operations bounds.
+    fn visit(&mut self, at: usize) {
+        let met = self.clock;
+        self.clock += 1;
+        self.met[at] = Some(met);
+        self.low[at] = met;
+        self.open.push(at);
+        self.is_open[at] = true;
+        let needs = self.needs;
+        for &needed in &needs[at] {
+            match self.met[needed] {
+                None => {
+                    self.visit(needed);
+                    self.low[at] = self.low[at].min(self.low[needed]);
+                }
+                Some(met) if self.is_open[needed] => self.low[at] = self.low[at].min(met),
+                Some(_) => {}
+            }
+        }
+        if self.low[at] == met {
+            let mut circle = Vec::new();
+            while let Some(member) = self.open.pop() {
+                self.is_open[member] = false;
+                circle.push(member);
+                if member == at {
+                    break;
+                }
+            }
+            circle.sort_unstable();
+            self.found.push(circle);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::scim::bulk::request::read;
+    use crate::scim::policy::STANDARD;
+
+    const ID: &str = "019aaf5c-8b40-7c3e-9d52-6f1b2a3c4d5e";
+
+    fn user(bulk_id: &str, name: &str) -> Value {
+        json!({ "method": "POST", "path": "/Users", "bulkId": bulk_id, "data": { "userName": name } })
+    }
+
+    fn group(bulk_id: &str, members: &[&str]) -> Value {
+        let members: Vec<_> = members.iter().map(|member| json!({ "value": member })).collect();
+        let data = json!({ "displayName": bulk_id, "members": members });
+        json!({ "method": "POST", "path": "/Groups", "bulkId": bulk_id, "data": data })
+    }
+
+    fn patch(path: &str, operation: &Value) -> Value {
+        json!({ "method": "PATCH", "path": path, "data": { "Operations": [operation] } })
+    }
+
+    /// `0 1<0 (2 3)<0,1`: units by their operations, and the units that they wait for.
+    fn planned(operations: &[Value]) -> String {
+        let body = json!({ "Operations": operations });
+        let request = read(body.as_object().expect("an object"), &STANDARD).expect("a request");
+        let list = |numbers: &mut dyn Iterator<Item = usize>, by: &str| {
+            numbers.map(|n| n.to_string()).collect::<Vec<_>>().join(by)
+        };
+        let shown = Plan::new(&request).units.into_iter().map(|unit| {
+            let mut text = list(&mut unit.operations.iter().copied(), " ");
+            if unit.circular {
+                text = format!("({text})");
+            }
+            if !unit.after.is_empty() {
+                text = format!("{text}<{}", list(&mut unit.after.into_iter(), ","));
+            }
+            text
+        });
+        shown.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn dependencies_decide_the_order() {
+        let title = json!({ "op": "replace", "path": "title", "value": "t" });
+        let rename = |to: &str| json!({ "op": "replace", "path": "userName", "value": to });
+        let bare = |to: &str| json!({ "op": "replace", "value": { "USERNAME": to } });
+        let join = json!({ "op": "add", "path": "members", "value": [{ "value": ID }] });
+        let leave = json!({ "op": "remove", "path": format!("members[value eq \"{ID}\"]") });
+        let of_id = format!("/Users/{ID}");
+        let delete = |path: &str| json!({ "method": "DELETE", "path": path });
+        for (about, operations, expected) in [
+            ("independent", vec![user("a", "A"), user("b", "B"), group("g", &[])], "0 1 2"),
+            ("backward", vec![user("a", "A"), group("g", &["bulkId:a"])], "0 1<0"),
+            ("forward", vec![group("g", &["bulkId:a"]), user("b", "B"), user("a", "A")], "2 0<0 1"),
+            (
+                "a chain forward",
+                vec![group("g", &["bulkId:h"]), group("h", &["bulkId:a"]), user("a", "A")],
+                "2 1<0 0<1",
+            ),
+            (
+                "a circle, and what needs it",
+                vec![
+                    group("g", &["bulkId:h"]),
+                    group("h", &["bulkId:g", "bulkId:a"]),
+                    group("i", &["bulkId:g"]),
+                    user("a", "A"),
+                ],
+                "3 (0 1)<0 2<1",
+            ),
+            ("of itself", vec![group("g", &["bulkId:g"])], "(0)"),
+            ("an unknown name waits for nothing", vec![group("g", &["bulkId:x"])], "0"),
+            ("the same name", vec![user("a", "Straße"), user("b", "B"), user("c", "STRASSE")], "0 1 2<0"),
+            ("names of two kinds", vec![user("a", "x"), group("x", &[])], "0 1"),
+            (
+                "a rename",
+                vec![patch("/Users/1", &rename("A")), user("a", "a"), patch("/Users/2", &bare("A"))],
+                "0 1<0 2<1",
+            ),
+            (
+                "one resource",
+                vec![patch("/Users/1", &title), patch("/Users/2", &title), delete("/Users/1")],
+                "0 1 2<0",
+            ),
+            (
+                "a path by bulkId",
+                vec![
+                    patch("/Users/bulkId:a", &title),
+                    user("a", "A"),
+                    delete("/Users/bulkId:a"),
+                    group("g", &["bulkId:a"]),
+                ],
+                "1 0<0 2<0,1 3<0,2",
+            ),
+            (
+                "mentions run side by side, changes alone",
+                vec![
+                    patch("/Groups/1", &join),
+                    patch("/Groups/2", &leave),
+                    delete(&of_id),
+                    patch("/Groups/3", &join),
+                ],
+                "0 1 2<0,1 3<2",
+            ),
+        ] {
+            assert_eq!(planned(&operations), expected, "{about}");
+        }
+    }
+
+    #[test]
+    fn the_longest_chain_is_planned() {
+        let groups: Vec<Value> =
+            (0..1000).map(|at| group(&format!("g{at}"), &[&format!("bulkId:g{}", at + 1)])).collect();
+        assert!(planned(&groups).ends_with(" 0<998"));
+    }
+}

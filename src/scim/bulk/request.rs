@@ -1,0 +1,330 @@
+//! The body of a Bulk request (RFC 7644 §3.7).
+
+use std::collections::HashSet;
+
+use serde_json::{Map, Value};
+
+use super::references::PREFIX;
+use crate::scim::discovery::BULK_MAX_OPERATIONS;
+use crate::scim::error::{ErrorKind, ScimError};
+use crate::scim::policy::Policy;
+use crate::scim::resource_type::Kind;
+use crate::scim::urn;
+use crate::scim::validate::{schemas_in, urns};
+use crate::scim::values::{is_blank, shown, twice};
+
+/// The request: what is to be done, and how many failures are borne.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BulkRequest {
+    /// After so many errors nothing more is begun; without it, everything is tried.
+    pub fail_on_errors: Option<u64>,
+    /// The operations, in the client's order.
+    pub operations: Vec<Operation>,
+}
+
+/// One operation. What is wrong with it is its own failure, not the request's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operation {
+    /// The method, as far as it is text, for the answer.
+    pub method: Option<String>,
+    /// The client's name for the operation and for what it creates.
+    pub bulk_id: Option<String>,
+    /// The resource in the path, where the path names one.
+    pub target: Option<Target>,
+    /// The version that the resource must be in.
+    pub version: Option<String>,
+    /// What to do, or why nothing can be done.
+    pub action: Result<Action, ScimError>,
+}
+
+/// What an operation does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// `POST /Users`.
+    Create(Kind, Map<String, Value>),
+    /// `PUT /Users/{id}`.
+    Replace(Target, Map<String, Value>),
+    /// `PATCH /Users/{id}`.
+    Modify(Target, Map<String, Value>),
+    /// `DELETE /Users/{id}`.
+    Delete(Target),
+}
+
+/// The resource that a path names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// What it is.
+    pub kind: Kind,
+    /// Its id, or the `bulkId` of the operation that creates it.
+    pub id: TargetId,
+}
+
+/// How a path names a resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetId {
+    /// By its id, as sent.
+    Id(String),
+    /// By the `bulkId` of the operation that creates it.
+    BulkId(String),
+}
+
+impl Operation {
+    /// Whether it asks for a new resource, so that others may refer to it.
+    pub fn creates(&self) -> bool {
+        self.method.as_deref() == Some("POST")
+    }
+
+    /// The data that it writes.
+    pub fn data(&self) -> Option<&Map<String, Value>> {
+        match self.action.as_ref().ok()? {
+            Action::Create(_, data) | Action::Replace(_, data) | Action::Modify(_, data) => Some(data),
+            Action::Delete(_) => None,
+        }
+    }
+}
+
+/// Reads the body of a Bulk request. Names and methods come in any case.
+///
+/// # Errors
+/// `invalidSyntax` for the message as a whole, 413 for more operations than are taken.
+pub fn read(body: &Map<String, Value>, policy: &Policy) -> Result<BulkRequest, ScimError> {
+    urns(schemas_in(body)?, urn::BULK_REQUEST, policy)?;
+    let fail_on_errors = match member(body, "failOnErrors")? {
+        None => None,
+        Some(value) => Some(value.as_u64().filter(|limit| *limit > 0).ok_or_else(|| {
+            ScimError::invalid_syntax("failOnErrors must be a whole number of at least 1.")
+        })?),
+    };
+    let elements = match member(body, "Operations")? {
+        Some(Value::Array(elements)) if !elements.is_empty() => elements,
+        _ => return Err(ScimError::invalid_syntax("Operations must be an array of at least one operation.")),
+    };
+    if elements.len() > BULK_MAX_OPERATIONS {
+        return Err(ScimError::new(
+            ErrorKind::PayloadTooLarge,
+            format!(
+                "The request holds {} operations; the limit is {BULK_MAX_OPERATIONS} (maxOperations). Split it.",
+                elements.len()
+            ),
+        ));
+    }
+    let mut operations: Vec<Operation> = elements.iter().map(operation).collect();
+    let mut seen = HashSet::new();
+    for operation in &mut operations {
+        if let Some(id) = &operation.bulk_id
+            && !seen.insert(id.clone())
+        {
+            operation.action = Err(ScimError::invalid_value(format!(
+                "An earlier operation has the bulkId {}; each must be unique in the request.",
+                shown(id)
+            )));
+        }
+    }
+    Ok(BulkRequest { fail_on_errors, operations })
+}
+
+fn operation(element: &Value) -> Operation {
+    let Value::Object(object) = element else {
+        let refusal = ScimError::invalid_syntax("Every element of Operations must be an object.");
+        return Operation { method: None, bulk_id: None, target: None, version: None, action: Err(refusal) };
+    };
+    let text = |name| match member(object, name) {
+        Ok(Some(Value::String(text))) if !is_blank(text) => Some(text.clone()),
+        _ => None,
+    };
+    let method = text("method").map(|method| method.trim().to_ascii_uppercase());
+    let place = text("path").map(|path| place(path.trim()));
+    let target = match &place {
+        Some(Place::Resource(target)) => Some(target.clone()),
+        _ => None,
+    };
+    Operation {
+        action: action(object, method.as_deref(), place),
+        method,
+        bulk_id: text("bulkId"),
+        target,
+        version: text("version"),
+    }
+}
+
+fn action(
+    object: &Map<String, Value>,
+    method: Option<&str>,
+    place: Option<Place>,
+) -> Result<Action, ScimError> {
+    for name in ["method", "path", "bulkId", "version"] {
+        if !matches!(member(object, name)?, None | Some(Value::String(_))) {
+            return Err(ScimError::invalid_syntax(format!("{name} must be a string.")));
+        }
+    }
+    let method = method.ok_or_else(|| ScimError::invalid_value("An operation needs a method."))?;
+    if !matches!(method, "POST" | "PUT" | "PATCH" | "DELETE") {
+        return Err(ScimError::invalid_value(
+            "The method of an operation must be POST, PUT, PATCH or DELETE.",
+        ));
+    }
+    let place =
+        place.ok_or_else(|| ScimError::invalid_value("An operation needs a path, such as /Users."))?;
+    let wrong = |methods: &str| {
+        let detail = format!("In a Bulk request this path answers {methods}.");
+        Err(ScimError::new(ErrorKind::MethodNotAllowed, detail))
+    };
+    match (method, place) {
+        (_, Place::Nowhere) => Err(ScimError::not_found(
+            "There is no such endpoint in a Bulk request; there are /Users, /Groups and the resources below them.",
+        )),
+        ("POST", Place::Endpoint(kind)) => match member(object, "bulkId")? {
+            Some(Value::String(id)) if !is_blank(id) => Ok(Action::Create(kind, data(object)?)),
+            _ => Err(ScimError::invalid_value("An operation that creates a resource needs a bulkId.")),
+        },
+        (_, Place::Endpoint(_)) => wrong("POST"),
+        ("PUT", Place::Resource(target)) => Ok(Action::Replace(target, data(object)?)),
+        ("PATCH", Place::Resource(target)) => Ok(Action::Modify(target, data(object)?)),
+        ("DELETE", Place::Resource(target)) => Ok(Action::Delete(target)),
+        (_, Place::Resource(_)) => wrong("PUT, PATCH, DELETE"),
+    }
+}
+
+fn data(object: &Map<String, Value>) -> Result<Map<String, Value>, ScimError> {
+    match member(object, "data")? {
+        Some(Value::Object(data)) => Ok(data.clone()),
+        None => Err(ScimError::invalid_value("An operation that writes a resource needs data.")),
+        Some(_) => Err(ScimError::invalid_syntax("data must be an object.")),
+    }
+}
+
+/// Where the path of an operation leads.
+enum Place {
+    Endpoint(Kind),
+    Resource(Target),
+    Nowhere,
+}
+
+fn place(path: &str) -> Place {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let (endpoint, id) = path.split_once('/').unwrap_or((path, ""));
+    let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.endpoint()[1..] == *endpoint) else {
+        return Place::Nowhere;
+    };
+    match id.strip_prefix(PREFIX) {
+        _ if path == endpoint => Place::Endpoint(kind),
+        Some(name) if !name.is_empty() => {
+            Place::Resource(Target { kind, id: TargetId::BulkId(name.to_owned()) })
+        }
+        _ if id.is_empty() || id.contains('/') => Place::Nowhere,
+        _ => Place::Resource(Target { kind, id: TargetId::Id(id.to_owned()) }),
+    }
+}
+
+/// A member of a message, its name in any case; `null` counts as absent.
+fn member<'v>(object: &'v Map<String, Value>, name: &str) -> Result<Option<&'v Value>, ScimError> {
+    let mut found = object.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
+    let first = found.next().map(|(_, value)| value);
+    if found.next().is_some() {
+        return Err(twice(name));
+    }
+    Ok(first.filter(|value| !value.is_null()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::scim::policy::{STANDARD, STRICT};
+
+    fn read_as(policy: &'static Policy, body: &Value) -> Result<BulkRequest, ErrorKind> {
+        read(body.as_object().expect("an object"), policy).map_err(|e| e.kind)
+    }
+
+    #[test]
+    fn the_message_is_refused_as_a_whole() {
+        let delete = json!({ "method": "DELETE", "path": "/Users/1" });
+        for (body, expected) in [
+            (json!({ "Operations": [delete] }), None),
+            (json!({ "OPERATIONS": [delete], "FailOnErrors": 2 }), None),
+            (json!({ "Operations": [delete], "failOnErrors": null }), None),
+            (json!({ "Operations": [delete], "schemas": [urn::PATCH_OP] }), Some(ErrorKind::InvalidSyntax)),
+            (json!({ "Operations": [delete], "operations": [] }), Some(ErrorKind::InvalidSyntax)),
+            (json!({ "Operations": delete }), Some(ErrorKind::InvalidSyntax)),
+            (json!({ "Operations": [] }), Some(ErrorKind::InvalidSyntax)),
+            (json!({}), Some(ErrorKind::InvalidSyntax)),
+            (json!({ "Operations": [delete], "failOnErrors": 0 }), Some(ErrorKind::InvalidSyntax)),
+            (json!({ "Operations": [delete], "failOnErrors": "1" }), Some(ErrorKind::InvalidSyntax)),
+            (json!({ "Operations": [delete], "failOnErrors": 1.5 }), Some(ErrorKind::InvalidSyntax)),
+            (json!({ "Operations": vec![1; 1001] }), Some(ErrorKind::PayloadTooLarge)),
+        ] {
+            assert_eq!(read_as(&STANDARD, &body).err(), expected, "{body}");
+        }
+        assert_eq!(
+            read_as(&STRICT, &json!({ "Operations": [delete] })).err(),
+            Some(ErrorKind::InvalidSyntax)
+        );
+        let request = read_as(&STRICT, &json!({ "schemas": [urn::BULK_REQUEST], "Operations": [delete] }));
+        assert!(request.is_ok());
+    }
+
+    #[test]
+    fn an_operation_fails_alone() {
+        let post = |path: &str| json!({ "method": "post", "path": path, "bulkId": "a", "data": {} });
+        let with = |method: &str, path: &str| json!({ "method": method, "path": path, "data": {} });
+        let said = |operation: &Value| {
+            let operation = super::operation(operation);
+            match operation.action {
+                Ok(Action::Create(kind, _)) => format!("create {}", kind.name()),
+                Ok(Action::Replace(target, _)) => format!("replace {target:?}"),
+                Ok(Action::Modify(target, _)) => format!("modify {target:?}"),
+                Ok(Action::Delete(target)) => format!("delete {target:?}"),
+                Err(refusal) => format!("{:?}", refusal.kind),
+            }
+        };
+        let id = |kind, id: &str| format!("{:?}", Target { kind, id: TargetId::Id(id.to_owned()) });
+        let of_a = format!("{:?}", Target { kind: Kind::Group, id: TargetId::BulkId("a/b".to_owned()) });
+        for (operation, expected) in [
+            (post("/Users"), "create User".to_owned()),
+            (post("Groups/"), "create Group".to_owned()),
+            (post("/users"), "NotFound".to_owned()),
+            (post("/Users/1"), "MethodNotAllowed".to_owned()),
+            (json!({ "method": "POST", "path": "/Users", "data": {} }), "InvalidValue".to_owned()),
+            (
+                json!({ "method": "POST", "path": "/Users", "bulkId": " ", "data": {} }),
+                "InvalidValue".to_owned(),
+            ),
+            (
+                json!({ "method": "POST", "path": "/Users", "bulkId": 1, "data": {} }),
+                "InvalidSyntax".to_owned(),
+            ),
+            (json!({ "method": "POST", "path": "/Users", "bulkId": "a" }), "InvalidValue".to_owned()),
+            (
+                json!({ "method": "POST", "path": "/Users", "bulkId": "a", "data": [] }),
+                "InvalidSyntax".to_owned(),
+            ),
+            (with("PUT", "/Users/1/"), format!("replace {}", id(Kind::User, "1"))),
+            (with("Patch", "/Groups/bulkId:a/b"), format!("modify {of_a}")),
+            (with("PATCH", "/Groups/bulkId:"), format!("modify {}", id(Kind::Group, "bulkId:"))),
+            (json!({ "METHOD": "delete", "Path": "/Users/1" }), format!("delete {}", id(Kind::User, "1"))),
+            (with("DELETE", "/Users"), "MethodNotAllowed".to_owned()),
+            (with("DELETE", "/Users//"), "NotFound".to_owned()),
+            (with("PUT", "/Users/1/2"), "NotFound".to_owned()),
+            (with("PUT", "/Me"), "NotFound".to_owned()),
+            (with("GET", "/Users/1"), "InvalidValue".to_owned()),
+            (json!({ "path": "/Users" }), "InvalidValue".to_owned()),
+            (json!({ "method": "PUT" }), "InvalidValue".to_owned()),
+            (json!({ "method": 1, "path": "/Users" }), "InvalidSyntax".to_owned()),
+            (json!({ "method": "PUT", "Method": "PUT", "path": "/Users/1" }), "InvalidSyntax".to_owned()),
+            (json!(1), "InvalidSyntax".to_owned()),
+        ] {
+            assert_eq!(said(&operation), expected, "{operation}");
+        }
+    }
+
+    #[test]
+    fn a_bulk_id_names_one_operation() {
+        let post = json!({ "method": "POST", "path": "/Users", "bulkId": "a", "data": {} });
+        let request = read_as(&STANDARD, &json!({ "Operations": [post, post] })).expect("a request");
+        let kinds: Vec<_> =
+            request.operations.iter().map(|o| o.action.as_ref().err().map(|e| e.kind)).collect();
+        assert_eq!(kinds, [None, Some(ErrorKind::InvalidValue)]);
+    }
+}

@@ -1,0 +1,364 @@
+//! Bulk requests (RFC 7644 §3.7) through the function, over an embedded DynamoDB.
+#![allow(clippy::expect_used)]
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rollcall::http::function::Function;
+use rollcall::provider::answer::Provider;
+use rollcall::provider::bulk::Budget;
+use rollcall::scim::bulk::request::read;
+use rollcall::scim::policy::STANDARD;
+use rollcall::scim::resource_type::Model;
+use rollcall::store::call::Table;
+use rollcall::store::resource::Store;
+use serde_json::{Value, json};
+
+const BASE: &str = "https://scim.example.com/scim/v2";
+const BULK: &str = "urn:ietf:params:scim:api:messages:2.0:BulkRequest";
+const PATCH: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
+const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+
+struct Service {
+    function: Arc<Function>,
+    table: Table,
+}
+
+impl Service {
+    async fn start() -> Self {
+        let table = support::embedded().await;
+        let function = Function::new(table.clone(), Some(BASE.to_owned())).expect("a function");
+        Self { function: Arc::new(function), table }
+    }
+
+    async fn send(&self, method: &str, path: &str, scope: &str, body: Option<String>) -> (u64, Value) {
+        let event = include_str!("../events/bulk.json");
+        let mut event: Value = serde_json::from_str(event).expect("an event");
+        event["httpMethod"] = method.into();
+        event["path"] = format!("/scim/v2{path}").into();
+        event["requestContext"]["httpMethod"] = method.into();
+        event["requestContext"]["path"] = format!("/prod/scim/v2{path}").into();
+        event["requestContext"]["authorizer"]["policy"] = "standard".into();
+        event["requestContext"]["authorizer"]["scope"] = scope.into();
+        event["body"] = body.into();
+        let answer = self.function.clone().invoke(event).await.expect("an answer");
+        let body = answer["body"].as_str().and_then(|text| serde_json::from_str(text).ok());
+        (answer["statusCode"].as_u64().expect("a status"), body.unwrap_or_default())
+    }
+
+    async fn get(&self, location: &Value) -> (u64, Value) {
+        let path = location.as_str().and_then(|url| url.strip_prefix(BASE)).expect("a location here");
+        self.send("GET", path, "provision", None).await
+    }
+
+    async fn total(&self, endpoint: &str) -> Value {
+        self.send("GET", endpoint, "provision", None).await.1["totalResults"].clone()
+    }
+
+    /// Sends operations and returns their results.
+    async fn bulk(&self, operations: &[Value], fail_on_errors: Option<u64>) -> Vec<Value> {
+        let body = json!({ "schemas": [BULK], "failOnErrors": fail_on_errors, "Operations": operations });
+        let (status, body) = self.send("POST", "/Bulk", "provision", Some(body.to_string())).await;
+        assert_eq!(status, 200, "{body}");
+        assert_eq!(body["schemas"], json!(["urn:ietf:params:scim:api:messages:2.0:BulkResponse"]));
+        body["Operations"].as_array().expect("results").clone()
+    }
+}
+
+fn user(bulk_id: &str, name: &str) -> Value {
+    json!({ "method": "POST", "path": "/Users", "bulkId": bulk_id, "data": { "userName": name } })
+}
+
+fn group(bulk_id: &str, name: &str, members: &[&str]) -> Value {
+    let members: Vec<_> = members.iter().map(|member| json!({ "value": member })).collect();
+    let data = json!({ "displayName": name, "members": members });
+    json!({ "method": "POST", "path": "/Groups", "bulkId": bulk_id, "data": data })
+}
+
+fn patch(path: &str, attribute: &str, value: &str) -> Value {
+    let operations = json!([{ "op": "replace", "path": attribute, "value": value }]);
+    json!({ "method": "PATCH", "path": path, "data": { "schemas": [PATCH], "Operations": operations } })
+}
+
+fn delete(path: &str) -> Value {
+    json!({ "method": "DELETE", "path": path })
+}
+
+fn statuses(results: &[Value]) -> Vec<&str> {
+    results.iter().map(|result| result["status"].as_str().expect("a status as text")).collect()
+}
+
+fn id(result: &Value) -> &str {
+    result["location"].as_str().and_then(|url| url.rsplit('/').next()).expect("a location")
+}
+
+/// The ids of a group's members, sorted.
+fn members(group: &Value) -> Vec<&str> {
+    let elements = group["members"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut ids: Vec<&str> = elements.iter().filter_map(|member| member["value"].as_str()).collect();
+    ids.sort_unstable();
+    ids
+}
+
+#[tokio::test]
+async fn references_lead_backward_and_forward() {
+    let service = Service::start().await;
+    let managed = json!({
+        "method": "POST", "path": "/Users/", "bulkId": "carol",
+        "data": { "userName": "carol", ENTERPRISE: { "manager": { "value": "bulkId:bob", "$ref": "bulkId:bob" } } },
+    });
+    let results = service
+        .bulk(
+            &[
+                user("alice", "alice"),
+                group("g", "Tour Guides", &["bulkId:alice", "bulkId:bob"]),
+                managed,
+                user("bob", "bob"),
+            ],
+            None,
+        )
+        .await;
+    assert_eq!(statuses(&results), ["201"; 4]);
+    assert_eq!(results[0]["version"], "W/\"1\"");
+    assert_eq!((&results[0]["method"], &results[0]["bulkId"]), (&json!("POST"), &json!("alice")));
+    assert!(results[0].get("response").is_none());
+    let mut expected = [id(&results[0]), id(&results[3])];
+    expected.sort_unstable();
+    let (_, stored) = service.get(&results[1]["location"]).await;
+    assert_eq!(members(&stored), expected);
+    let (_, carol) = service.get(&results[2]["location"]).await;
+    assert_eq!(carol[ENTERPRISE]["manager"]["value"], id(&results[3]));
+    assert_eq!(carol[ENTERPRISE]["manager"]["$ref"], results[3]["location"]);
+}
+
+#[tokio::test]
+async fn circles_are_closed() {
+    let service = Service::start().await;
+    let results = service
+        .bulk(
+            &[
+                group("a", "A", &["bulkId:b", "bulkId:u"]),
+                group("b", "B", &["bulkId:a"]),
+                group("c", "C", &["bulkId:c", "bulkId:a"]),
+                user("u", "u"),
+            ],
+            None,
+        )
+        .await;
+    assert_eq!(statuses(&results), ["201"; 4]);
+    for (at, names) in [(0, vec![1, 3]), (1, vec![0]), (2, vec![0, 2])] {
+        let (_, stored) = service.get(&results[at]["location"]).await;
+        let mut expected: Vec<&str> = names.iter().map(|name| id(&results[*name])).collect();
+        expected.sort_unstable();
+        assert_eq!(members(&stored), expected, "{stored}");
+        assert_eq!(stored["meta"]["version"], results[at]["version"]);
+    }
+}
+
+#[tokio::test]
+async fn a_circle_is_made_whole_or_not_at_all() {
+    let service = Service::start().await;
+    let nobody = "019aaf5c-8b40-7c3e-9d52-6f1b2a3c4d5e";
+    let results = service
+        .bulk(
+            &[
+                group("a", "A", &["bulkId:b"]),
+                group("b", "B", &["bulkId:a", nobody]),
+                group("c", "C", &["bulkId:a"]),
+                user("u", "u"),
+            ],
+            None,
+        )
+        .await;
+    assert_eq!(statuses(&results), ["400", "400", "400", "201"]);
+    let detail = |at: usize| results[at]["response"]["detail"].as_str().expect("a detail");
+    assert!(detail(0).contains("bulkId b failed"), "{}", detail(0));
+    assert!(detail(1).contains(nobody), "{}", detail(1));
+    assert!(detail(2).contains("bulkId a failed"), "{}", detail(2));
+    assert!(results[0].get("location").is_none());
+    assert_eq!(service.total("/Groups").await, 0);
+}
+
+#[tokio::test]
+async fn errors_stop_what_comes_after() {
+    let service = Service::start().await;
+    let operations = [user("a", "a"), user("b", "A"), user("c", "c"), user("d", "C"), user("e", "e")];
+    let results = service.bulk(&operations, Some(2)).await;
+    assert_eq!(statuses(&results), ["201", "409", "201", "409"]);
+    assert_eq!(service.total("/Users").await, 2);
+    let results =
+        service.bulk(&[json!({ "method": "GET", "path": "/Users/1" }), user("x", "x")], Some(1)).await;
+    assert_eq!(statuses(&results), ["400"]);
+    let results =
+        service.bulk(&[group("g", "G", &["bulkId:x"]), user("x", "x"), user("y", "a")], Some(1)).await;
+    assert_eq!(statuses(&results), ["201", "201", "409"]);
+}
+
+#[tokio::test]
+async fn every_operation_has_its_own_result() {
+    let service = Service::start().await;
+    let made = service.bulk(&[user("a", "a"), user("b", "b")], None).await;
+    let path = |at: usize| format!("/Users/{}", id(&made[at]));
+    let mut stale = patch(&path(0), "title", "x");
+    stale["version"] = "W/\"7\"".into();
+    let mut fresh = patch(&path(1), "title", "y");
+    fresh["version"] = "W/\"1\"".into();
+    let put = json!({ "method": "put", "path": path(0), "data": { "userName": "a2" } });
+    let nameless = json!({ "method": "POST", "path": "/Users", "data": { "userName": "n" } });
+    let operations = [
+        nameless,
+        json!({ "method": "TRACE", "path": "/Users", "bulkId": "t" }),
+        json!({ "method": "POST", "path": "/Robots", "bulkId": "r", "data": {} }),
+        json!({ "method": "PUT", "path": path(0), "bulkId": "p" }),
+        stale,
+        fresh,
+        put,
+        user("same", "twice"),
+        user("again", "TWICE"),
+        group("g", "G", &["bulkId:nobody"]),
+        delete("/Users/1"),
+        json!({ "method": "PATCH", "path": "/Users/1", "data": {} }),
+        group("h", "H", &["bulkId:again"]),
+        user("same", "other"),
+        json!("DELETE"),
+    ];
+    let results = service.bulk(&operations, None).await;
+    assert_eq!(
+        statuses(&results),
+        [
+            "400", "400", "404", "400", "412", "200", "200", "201", "409", "400", "404", "404", "400", "400",
+            "400"
+        ]
+    );
+    let error = |at: usize| &results[at]["response"];
+    assert_eq!(error(0)["scimType"], "invalidValue");
+    assert_eq!(error(8)["scimType"], "uniqueness");
+    assert_eq!(error(4)["status"], "412");
+    assert!(error(9)["detail"].as_str().expect("a detail").contains("bulkId:nobody"));
+    assert_eq!(results[3]["location"], made[0]["location"]);
+    assert_eq!(results[4]["location"], made[0]["location"]);
+    assert_eq!(results[10]["location"], format!("{BASE}/Users/1"));
+    assert_eq!(results[5]["version"], "W/\"2\"");
+    assert_eq!((&results[6]["method"], &results[6]["version"]), (&json!("PUT"), &json!("W/\"2\"")));
+    assert_eq!(service.total("/Users").await, 3);
+    assert_eq!(service.total("/Groups").await, 0);
+}
+
+#[tokio::test]
+async fn what_was_just_created_can_be_changed_and_deleted() {
+    let service = Service::start().await;
+    let results = service
+        .bulk(
+            &[
+                patch("/Users/bulkId:a", "title", "Guide"),
+                user("a", "a"),
+                user("b", "b"),
+                group("g", "G", &["bulkId:b"]),
+                delete("/Users/bulkId:b"),
+                delete("/Users/bulkId:c"),
+            ],
+            None,
+        )
+        .await;
+    assert_eq!(statuses(&results), ["200", "201", "201", "201", "204", "400"]);
+    assert_eq!(results[0]["location"], results[1]["location"]);
+    assert_eq!(service.get(&results[1]["location"]).await.1["title"], "Guide");
+    assert_eq!(service.get(&results[4]["location"]).await.0, 404);
+    assert!(results[4].get("version").is_none());
+    let (_, stored) = service.get(&results[3]["location"]).await;
+    assert!(stored.get("members").is_none(), "{stored}");
+}
+
+/// Side by side, with the result of one after the other (RFC 7644 §3.7.3).
+#[tokio::test]
+async fn a_name_that_is_set_free_can_be_taken() {
+    let service = Service::start().await;
+    let made = service.bulk(&[user("a", "a"), user("b", "b")], None).await;
+    let path = |at: usize| format!("/Users/{}", id(&made[at]));
+    let results =
+        service.bulk(&[delete(&path(0)), patch(&path(1), "userName", "a"), user("c", "b")], None).await;
+    assert_eq!(statuses(&results), ["204", "200", "201"]);
+}
+
+#[tokio::test]
+async fn hundreds_complete_and_answer_in_order() {
+    let service = Service::start().await;
+    let operations: Vec<Value> = (0..300).map(|n| user(&format!("u{n}"), &format!("user{n}"))).collect();
+    let results = service.bulk(&operations, None).await;
+    assert_eq!(statuses(&results), ["201"; 300]);
+    for (n, result) in results.iter().enumerate() {
+        assert_eq!(result["bulkId"], format!("u{n}"));
+    }
+    assert_eq!(service.total("/Users").await, 300);
+    let (_, last) = service.get(&results[299]["location"]).await;
+    assert_eq!(last["userName"], "user299");
+}
+
+#[tokio::test]
+async fn the_request_as_a_whole_is_refused() {
+    let service = Service::start().await;
+    let body = |operations: &Value| json!({ "schemas": [BULK], "Operations": operations }).to_string();
+    let many: Value = (0..1001).map(|n| user(&n.to_string(), "x")).collect();
+    let mut large = user("a", "a");
+    large["data"]["title"] = "x".repeat(1_048_576).into();
+    for (text, status, said) in [
+        (body(&many), 413, "1000"),
+        (body(&json!([large])), 413, "1048576"),
+        (body(&json!({})), 400, "Operations"),
+        ("[]".to_owned(), 400, "object"),
+    ] {
+        let (answered, error) = service.send("POST", "/Bulk", "provision", Some(text)).await;
+        assert_eq!(answered, status, "{error}");
+        assert!(error["detail"].as_str().expect("a detail").contains(said), "{error}");
+    }
+    let (status, _) = service.send("POST", "/Bulk", "read", Some(body(&json!([user("a", "a")])))).await;
+    assert_eq!(status, 403);
+    assert_eq!(service.send("GET", "/Bulk", "provision", None).await.0, 405);
+    let (_, config) = service.send("GET", "/ServiceProviderConfig", "read", None).await;
+    assert_eq!(
+        config["bulk"],
+        json!({ "supported": true, "maxOperations": 1000, "maxPayloadSize": 1_048_576 })
+    );
+}
+
+/// What there is no time for is answered as such, and nothing of it is done.
+#[tokio::test]
+async fn the_time_is_bounded() {
+    let service = Service::start().await;
+    let model = Model::new(&STANDARD, &[]).expect("a model");
+    let provider = Provider {
+        store: Store {
+            table: service.table.fresh(),
+            tenant: "demo".parse().expect("a tenant"),
+            actor: "k_events".to_owned(),
+            request_id: "r".to_owned(),
+        },
+        model: &model,
+        base_url: BASE.to_owned(),
+        bound_user: None,
+    };
+    let operations =
+        [user("a", "a"), group("g", "G", &["bulkId:a"]), group("h", "H", &["bulkId:h"]), user("b", "b")];
+    for fail_on_errors in [Value::Null, json!(1)] {
+        let body = json!({ "Operations": operations, "failOnErrors": fail_on_errors });
+        let request = read(body.as_object().expect("an object"), &STANDARD).expect("a request");
+        let none = Budget { begin: Duration::ZERO, answer: Duration::from_secs(5) };
+        let answer = provider.bulk(&request, none).await.expect("an answer");
+        let results = answer["Operations"].as_array().expect("results");
+        assert_eq!(statuses(results)[0], "503");
+        if fail_on_errors.is_null() {
+            assert_eq!(statuses(results), ["503"; 4]);
+        }
+    }
+    let body = json!({ "Operations": operations });
+    let request = read(body.as_object().expect("an object"), &STANDARD).expect("a request");
+    let unanswered = Budget { begin: Duration::from_secs(5), answer: Duration::ZERO };
+    let answer = provider.bulk(&request, unanswered).await.expect("an answer");
+    let results = answer["Operations"].as_array().expect("results");
+    assert_eq!(statuses(results), ["503"; 4]);
+    let detail = |at: usize| results[at]["response"]["detail"].as_str().expect("a detail");
+    assert!(detail(0).contains("not known"), "{}", detail(0));
+    assert!(detail(1).contains("before the operation was begun"), "{}", detail(1));
+}
