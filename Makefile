@@ -1,39 +1,62 @@
 SHELL := bash
-VENV ?= .venv
+.SHELLFLAGS := -euo pipefail -c
 CARGO ?= cargo
+PYTHON ?= python3
+VENV ?= .venv
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 ARGS ?=
 EVENT ?= events/service-provider-config.json
+POLICY ?= veza
+TARGET ?= filter
+SECONDS_EACH ?= 60
 TOOLS := SAM_CLI_TELEMETRY=0 PATH="$(abspath $(VENV))/bin:$$PATH"
+NOWHERE := AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCESS_KEY=none AWS_DEFAULT_REGION=eu-west-1
+# What only development uses: none of it may be in a deployed function.
+DEVELOPMENT := axum|clap|dynoxide-rs|libsqlite3-sys|rusqlite|yaml_serde|aws-sdk-apigateway
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check build lint-template sam-test invoke deploy clean
+.PHONY: help run test check testers conformance build lint-template sam-test invoke deploy openapi bench fuzz clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: ## Run everything on this machine, on an embedded table (ARGS="--port 3000")
+run: ## Run everything on this machine, on an embedded table (ARGS="--port 3000 --policy standard")
 	$(CARGO) run --features cli --bin rollcall -- dev $(ARGS)
 
-test: ## Run the tests
+test: ## Run every check that needs no docker and no AWS account; install what they need
+	$(MAKE) --no-print-directory check
 	$(CARGO) test --features cli
+	$(MAKE) --no-print-directory lint-template
+	$(MAKE) --no-print-directory testers ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
 
-check: ## Do what CI does: format, lint, documentation, tests
+check: ## Check format, lints, documentation, events, and what the functions are made of
 	$(CARGO) fmt --check
-	$(CARGO) clippy --all-targets --features cli -- -D warnings
+	$(PYTHON) events/generate.py --check
+	tree=$$($(CARGO) tree --edges normal --prefix none --no-default-features --features aws); \
+	    ! grep -E '^($(DEVELOPMENT)) ' <<<"$$tree"
 	$(CARGO) check --lib --no-default-features
+	$(CARGO) clippy --all-targets --features cli -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --features cli
-	$(CARGO) test --features cli
-	python3 events/generate.py --check
+
+testers: ## Play independent testers: scim2-tester under each policy, scim-sanity
+	ROLLCALL_BIN="$(ROLLCALL_BIN)" tests/conformance/testers.sh
+
+conformance: ## Play the test cases against a deployment (BASE=https://…/scim/v2 TOKEN=rc_… POLICY=veza)
+	@test -n "$(BASE)" -a -n "$(TOKEN)" || { echo 'make conformance BASE=<base URL> TOKEN=<key> POLICY=<its policy>'; exit 2; }
+	@$(PYTHON) tests/conformance/play.py --base "$(BASE)" --token "$(TOKEN)" --policy "$(POLICY)" $(ARGS)
 
 $(VENV)/bin/sam:
-	python3 -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet aws-sam-cli cfn-lint cargo-lambda
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check aws-sam-cli==1.170.0 cfn-lint==1.58.0
 
-build: $(VENV)/bin/sam ## Build the functions for AWS (ARGS="--parameter-overrides Architecture=x86_64")
+$(VENV)/bin/cargo-lambda: | $(VENV)/bin/sam
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check cargo-lambda==1.9.2
+
+build: $(VENV)/bin/cargo-lambda ## Build the functions for AWS (ARGS="--parameter-overrides Architecture=x86_64")
 	$(TOOLS) sam build $(ARGS)
 
 lint-template: $(VENV)/bin/sam ## Check template.yaml, without an AWS account
-	$(TOOLS) AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCESS_KEY=none AWS_DEFAULT_REGION=eu-west-1 sam validate --lint
+	$(TOOLS) $(NOWHERE) sam validate --lint
 	$(TOOLS) cfn-lint template.yaml
 
 sam-test: ## Compare the functions under `sam local start-api` with `rollcall dev` (Linux, docker)
@@ -45,6 +68,15 @@ invoke: ## Hand an event to a function (EVENT=events/users-list.json)
 deploy: build ## Deploy to the AWS account of the environment, with questions
 	$(TOOLS) sam deploy --guided
 
-clean: ## Remove what was built
+openapi: ## Write docs/openapi.json anew
+	$(CARGO) run --quiet --features cli --bin rollcall -- openapi --output docs/openapi.json
+
+bench: ## Measure (ARGS: what criterion takes)
+	$(CARGO) bench --features cli $(if $(ARGS),-- $(ARGS))
+
+fuzz: ## Fuzz one target (TARGET=filter, attr_path, patch or route; SECONDS_EACH=60; nightly Rust, cargo-fuzz)
+	$(CARGO) +nightly fuzz run $(if $(filter route,$(TARGET)),--features http) $(TARGET) -- -max_total_time=$(SECONDS_EACH)
+
+clean: ## Remove what was built and installed here
 	$(CARGO) clean
-	rm -rf .aws-sam
+	rm -rf .aws-sam $(VENV) .venv-testers

@@ -19,8 +19,8 @@ TENANT = "demo"
 USER = "019aaf5c-8b40-7c3e-9d52-6f1b2a3c4d5e"
 OTHER_USER = "019aaf5c-8b41-7a10-8e63-7a2c3b4d5e6f"
 GROUP = "019aaf5c-8b42-7f21-af74-8b3d4c5e6f70"
-# Of the right form, and in no table.
-UNKNOWN_KEY = "rc_demo_0000000000000000000000000000000000000000000_000000"
+# Of the right form, its checksum included, and in no table.
+UNKNOWN_KEY = "rc_demo_0000000000000000000000000000000000000000000_0FuBcJ"
 HOST = "a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com"
 SCIM = "application/scim+json"
 

@@ -1,4 +1,5 @@
 //! The authorizer over a real table: from API Gateway's event to its answer.
+#![cfg(feature = "cli")]
 #![allow(clippy::expect_used)]
 
 mod support;

@@ -1,5 +1,6 @@
 //! What each operation may cost: sequential rounds and capacity units, which DynamoDB counts
 //! exactly. The table of budgets stands in docs/architecture.md.
+#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 mod support;

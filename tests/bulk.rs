@@ -1,4 +1,5 @@
 //! Bulk requests (RFC 7644 §3.7) through the function, over an embedded DynamoDB.
+#![cfg(feature = "cli")]
 #![allow(clippy::expect_used)]
 
 mod support;

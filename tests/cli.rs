@@ -1,4 +1,5 @@
 //! `rollcall tenant` and `rollcall key` as an operator runs them: output, one-line errors, exit codes.
+#![cfg(feature = "cli")]
 #![allow(clippy::expect_used)]
 
 mod support;

@@ -1,4 +1,5 @@
 //! A group of 45,000 members: answered whole, or with an error that says what to ask instead.
+#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 mod support;

@@ -1,4 +1,5 @@
 //! Two requests at once: whatever the order, every answer can be explained and the table adds up.
+#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 mod support;

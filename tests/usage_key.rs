@@ -1,4 +1,5 @@
 //! A tenant's API key in its usage plan, against a stand-in for API Gateway's control plane.
+#![cfg(feature = "cli")]
 #![allow(clippy::expect_used)]
 
 use std::net::Ipv4Addr;

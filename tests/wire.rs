@@ -1,4 +1,5 @@
 //! The tool as a stranger runs it: the real binary, over the wire.
+#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeMap;

@@ -37,9 +37,10 @@ if [ -z "${ROLLCALL_TABLE:-}" ]; then
     export ROLLCALL_TABLE=$table AWS_ENDPOINT_URL_DYNAMODB=$endpoint
 fi
 
-# Built before, so that the first call does not wait for it.
-cargo build --quiet --bin "$function"
-cargo lambda watch -A 127.0.0.1 -P "$port" --ignore-changes >"$work/watch.log" 2>&1 &
+# Built before, so that the first call does not wait for it; with the features of everything else that is
+# built for development, so that no dependency is built twice.
+cargo build --quiet --features cli --bin "$function"
+cargo lambda watch -A 127.0.0.1 -P "$port" --ignore-changes --features cli >"$work/watch.log" 2>&1 &
 started+=($!)
 wait_for 60 "cargo lambda watch" $! bash -c "exec 3<>/dev/tcp/127.0.0.1/$port"
 cargo lambda invoke -A 127.0.0.1 -P "$port" "$function" --data-file "$event"

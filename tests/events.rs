@@ -1,0 +1,210 @@
+//! Every event in `events/`, played in this process: the function and the authorizer answer as they should,
+//! and the events and the router agree with `template.yaml`.
+#![cfg(feature = "cli")]
+#![allow(clippy::expect_used)]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use rollcall::auth::authorizer::Authorizer;
+use rollcall::dev::template::facts::{TEMPLATE, TemplateFacts};
+use rollcall::http::caller::BASE_PATH;
+use rollcall::http::function::Function;
+use rollcall::http::router::{ROUTES, Route, route};
+use rollcall::scim::policy::VEZA;
+use rollcall::scim::resource_type::{Kind, Model};
+use rollcall::store::call::Table;
+use rollcall::store::keys::parse_id;
+use rollcall::store::record::Record;
+use rollcall::store::resource::Store;
+use serde_json::{Value, json};
+
+/// Who and what the events name (`events/generate.py`).
+const USER: &str = "019aaf5c-8b40-7c3e-9d52-6f1b2a3c4d5e";
+const OTHER_USER: &str = "019aaf5c-8b41-7a10-8e63-7a2c3b4d5e6f";
+const GROUP: &str = "019aaf5c-8b42-7f21-af74-8b3d4c5e6f70";
+
+/// What each event gives on a table where USER, OTHER_USER and GROUP exist.
+const EXPECTED: &[(&str, u16)] = &[
+    ("users-list", 200),
+    ("users-list-page", 200),
+    ("users-list-sorted", 200),
+    ("users-filter", 200),
+    ("users-filter-plus", 200),
+    ("users-create", 201),
+    ("users-create-enterprise", 201),
+    ("users-read", 200),
+    ("users-replace", 200),
+    ("users-patch", 200),
+    ("users-patch-deactivate", 200),
+    ("users-delete", 204),
+    ("users-search", 200),
+    ("groups-list", 200),
+    ("groups-filter", 200),
+    ("groups-filter-member", 200),
+    ("groups-create", 201),
+    ("groups-read", 200),
+    ("groups-read-without-members", 200),
+    ("groups-replace", 200),
+    ("groups-patch", 200),
+    ("groups-patch-add-member", 200),
+    ("groups-patch-remove-member", 200),
+    ("groups-delete", 204),
+    ("groups-search", 200),
+    ("search", 200),
+    ("bulk", 200),
+    ("schemas", 200),
+    ("schema", 200),
+    ("resource-types", 200),
+    ("resource-type", 200),
+    ("service-provider-config", 200),
+    ("me", 501),
+    ("base-path", 404),
+    ("unknown-path", 404),
+    ("method-not-allowed", 405),
+    ("unsupported-media-type", 415),
+    ("invalid-json", 400),
+    ("read-scope", 403),
+    ("unauthorized", 401),
+];
+
+/// The events of the authorizer; it knows neither key.
+const DENIED: &[&str] = &["authorizer-unknown-key", "authorizer-malformed-key"];
+
+fn event(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("events").join(format!("{name}.json"));
+    serde_json::from_str(&std::fs::read_to_string(&path).expect(name)).expect(name)
+}
+
+/// A table with those whom the events name.
+async fn table() -> Table {
+    let table = support::embedded().await;
+    let store = Store {
+        table: table.fresh(),
+        tenant: "demo".parse().expect("a tenant"),
+        actor: "k_events".to_owned(),
+        request_id: "events".to_owned(),
+    };
+    let model = Model::new(&VEZA, &[]).expect("a model");
+    let user = |mail: &str| {
+        json!({
+            "userName": mail,
+            "name": { "givenName": "A", "familyName": "B" },
+            "displayName": "A B",
+            "emails": [{ "value": mail, "primary": true }],
+            "active": true,
+        })
+    };
+    for (kind, id, doc) in [
+        (Kind::User, USER, user("barbara@example.com")),
+        (Kind::User, OTHER_USER, user("otto@example.com")),
+        (Kind::Group, GROUP, json!({ "displayName": "Night Shift" })),
+    ] {
+        let doc = doc.as_object().cloned().expect("an object");
+        let record = Record::new(kind, parse_id(id).expect("an id"), doc, "2026-01-01T00:00:00.000Z");
+        let event = store.event("made", &record);
+        store.create(&record, &[], model.of(kind), &event).await.expect("created");
+    }
+    table
+}
+
+async fn answer(table: &Table, event: Value) -> Value {
+    let function = Arc::new(Function::new(table.fresh(), None).expect("a function"));
+    function.invoke(event).await.expect("an answer")
+}
+
+fn body(answer: &Value) -> Value {
+    let text = answer["body"].as_str().filter(|text| !text.is_empty());
+    serde_json::from_str(text.unwrap_or("null")).expect("JSON")
+}
+
+#[tokio::test]
+async fn every_event_gives_its_status() {
+    for (name, status) in EXPECTED {
+        let answer = answer(&table().await, event(name)).await;
+        // Bulk is refused as an unknown path until the router has it.
+        let served = *name != "bulk" || ROUTES.iter().any(|(_, path, _)| *path == "/Bulk");
+        let status = if served { *status } else { 404 };
+        assert_eq!(answer["statusCode"], status, "{name}: {answer}");
+        let body = body(&answer);
+        if status >= 400 {
+            assert_eq!(body["schemas"], json!(["urn:ietf:params:scim:api:messages:2.0:Error"]), "{name}");
+            assert_eq!(body["status"], status.to_string(), "{name}");
+        }
+        if *name == "bulk" && served {
+            let results = body["Operations"].as_array().expect("results");
+            let good = |result: &&Value| result["status"].as_str().is_some_and(|s| s.starts_with('2'));
+            assert_eq!(results.iter().filter(good).count(), 3, "{body}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_authorizer_denies_keys_that_it_does_not_know() {
+    let table = table().await;
+    for name in DENIED {
+        let answer = Authorizer::new(table.fresh()).invoke(event(name)).await.expect("an answer");
+        assert_eq!(answer["policyDocument"]["Statement"][0]["Effect"], "Deny", "{name}: {answer}");
+    }
+}
+
+#[test]
+fn every_event_is_in_a_table() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("events");
+    let files: BTreeSet<String> = std::fs::read_dir(folder)
+        .expect("the folder")
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".json").map(str::to_owned))
+        .collect();
+    let known: BTreeSet<String> =
+        EXPECTED.iter().map(|(name, _)| *name).chain(DENIED.iter().copied()).map(str::to_owned).collect();
+    assert_eq!(files, known);
+}
+
+/// Nothing that bypassed the authorizer is served, whatever it asks for (RFC 6750 §3).
+#[tokio::test]
+async fn without_authorizer_context_every_event_is_401() {
+    let table = table().await;
+    for (name, _) in EXPECTED {
+        let mut event = event(name);
+        let context = event["requestContext"].as_object_mut().expect("a context");
+        context.remove("authorizer");
+        let answer = answer(&table, event).await;
+        assert_eq!(answer["statusCode"], 401, "{name}: {answer}");
+        assert_eq!(answer["multiValueHeaders"]["content-type"][0], "application/scim+json", "{name}");
+        let challenge = answer["multiValueHeaders"]["www-authenticate"][0].as_str().unwrap_or_default();
+        assert!(challenge.starts_with("Bearer"), "{name}: {answer}");
+        let body = body(&answer);
+        assert_eq!(body["schemas"], json!(["urn:ietf:params:scim:api:messages:2.0:Error"]), "{name}");
+        assert_eq!(body["status"], "401", "{name}");
+    }
+}
+
+/// The template sends everything below the router's base path, and nothing else, to the function, always
+/// behind the authorizer and the usage plan.
+#[test]
+fn the_templates_routes_are_the_routers() {
+    let api = TemplateFacts::parse(TEMPLATE).expect("the template").api;
+    assert_eq!(api.base_path(), BASE_PATH);
+    let routes: BTreeMap<&str, _> = api.routes.iter().map(|route| (route.path.as_str(), route)).collect();
+    let greedy = format!("{BASE_PATH}/{{proxy+}}");
+    assert_eq!(routes.keys().copied().collect::<Vec<_>>(), [BASE_PATH, greedy.as_str()]);
+    for (path, route) in routes {
+        assert!(route.method == "ANY" && route.authorized && route.key_required, "{path}: {route:?}");
+    }
+    for (method, path, operation) in ROUTES {
+        assert!(path.len() > 1 && path.starts_with('/'), "{{proxy+}} matches {path}");
+        let asked = path.replace("{}", "x");
+        assert_eq!(
+            route(method, &asked),
+            Route::To(*operation, if *path == asked { String::new() } else { "x".to_owned() }),
+            "{method} {path}"
+        );
+    }
+    for (name, _) in EXPECTED {
+        let resource = event(name)["resource"].as_str().expect("a resource").to_owned();
+        assert!(resource == BASE_PATH || resource == greedy, "{name}: {resource}");
+    }
+}
