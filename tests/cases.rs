@@ -1,6 +1,6 @@
 //! Plays every file below `tests/cases` through the whole stack, and says which differ and how.
 //!
-//! `CASES=okta/ cargo test …` plays those whose path has this text in it.
+//! `CASES=okta/ cargo test …` plays those whose path has this text in it, `POLICY=veza` those under one policy.
 #![allow(clippy::expect_used, clippy::panic)]
 
 mod cases_support;
@@ -19,6 +19,7 @@ const AT_ONCE: usize = 8;
 async fn cases() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
     let wanted = std::env::var("CASES").unwrap_or_default();
+    let only = std::env::var("POLICY").unwrap_or_default();
     let stack = Stack::start().await;
     let (mut plays, mut failures, mut count) = (Vec::new(), Vec::new(), 0);
     for file in files(&folder) {
@@ -29,8 +30,8 @@ async fn cases() {
         count += 1;
         match Case::read(&file) {
             Ok(case) => {
-                let policies = case.policies.clone();
-                plays.extend(policies.into_iter().map(|policy| (name.clone(), count, policy, case.clone())));
+                let policies = case.policies.clone().into_iter().filter(|name| name.contains(&only));
+                plays.extend(policies.map(|policy| (name.clone(), count, policy, case.clone())));
             }
             Err(wrong) => failures.push(format!("{name}: {wrong}")),
         }

@@ -67,6 +67,9 @@ pub struct Request {
     pub body: Option<Value>,
     /// A body that is no JSON, or is sent just as it stands.
     pub raw: Option<String>,
+    /// So many spaces follow the body.
+    #[serde(default)]
+    pub padding: usize,
 }
 
 #[derive(Clone, Debug, Deserialize)]

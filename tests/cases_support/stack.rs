@@ -116,6 +116,7 @@ impl Play<'_> {
             key: None,
             body: Some(Value::Object(body)),
             raw: None,
+            padding: 0,
         };
         let answer = self.request(&request).await?;
         let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
@@ -211,7 +212,9 @@ impl Play<'_> {
         for (name, value) in &headers {
             http = http.header(name, self.names.text(value)?);
         }
-        let body = Bytes::from(body.unwrap_or_default());
+        let mut body = body.unwrap_or_default();
+        body.push_str(&" ".repeat(request.padding));
+        let body = Bytes::from(body);
         Ok(self.stack.send(http.body(body).map_err(|error| error.to_string())?).await)
     }
 

@@ -200,6 +200,8 @@ class Play:
                 headers["Content-Type"] = "application/scim+json"
         elif "raw" in request:
             data = fill(request["raw"], self.names).encode()
+        if "padding" in request:
+            data = (data or b"") + b" " * request["padding"]
         key = self.key(request.get("key", "provision"))
         if key:
             headers["Authorization"] = f"Bearer {key}"
