@@ -1,0 +1,266 @@
+//! The whole stack in this process: gateway, authorizer, function, embedded DynamoDB.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use rollcall::admin::key::{NewKey, create};
+use rollcall::admin::tenant;
+use rollcall::auth::record::Scope;
+use rollcall::dev::backend::Connection;
+use rollcall::dev::gateway::lambda::Clock;
+use rollcall::dev::gateway::rest_api::Gateway;
+use rollcall::dev::template::facts::{TEMPLATE, TemplateFacts};
+use rollcall::dev::wiring::connect;
+use rollcall::scim::policy::Policy;
+use rollcall::store::call::Table;
+use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::case::{Case, Request, Setup, Step};
+use super::expected::compare;
+use super::names::Names;
+use crate::support;
+
+const HOST: &str = "scim.example.com";
+const BASE_PATH: &str = "/scim/v2";
+
+/// Everything that cases share.
+pub struct Stack {
+    gateway: Gateway,
+    table: Table,
+}
+
+/// An answer of the stack.
+pub struct Answer {
+    pub status: u16,
+    pub headers: http::HeaderMap,
+    pub body: Bytes,
+}
+
+/// A case on its way.
+struct Play<'a> {
+    stack: &'a Stack,
+    tenant: String,
+    keys: BTreeMap<String, String>,
+    names: Names,
+}
+
+impl Stack {
+    /// An empty table and all that stands before it.
+    pub async fn start() -> Self {
+        let embedded = support::serve().await;
+        let TemplateFacts { mut api, environment, .. } =
+            TemplateFacts::parse(TEMPLATE).expect("the template");
+        (api.usage_plan, api.stage) = (None, None);
+        let client = support::client(&embedded.endpoint);
+        let backend = connect(Connection { client, table: support::TABLE.to_owned(), environment });
+        let gateway = Gateway::new(api, backend.function, backend.authorizer, Clock::system());
+        Self { gateway, table: embedded.table }
+    }
+
+    /// Plays a case with a tenant of its own. An error says which step differs and how.
+    pub async fn play(&self, case: &Case, policy: &str, number: usize) -> Result<(), String> {
+        let tenant = format!("case-{number}-{policy}");
+        let id = tenant.parse().map_err(|_| format!("{tenant} is no tenant"))?;
+        let policy = Policy::named(policy).ok_or("no such policy")?;
+        tenant::create(&self.table, &id, policy, &"u".repeat(40), OffsetDateTime::now_utc())
+            .await
+            .map_err(|error| error.to_string())?;
+        let mut names = Names::default();
+        names.set("unique", format!("c{number}x").into());
+        names.set("tenant", tenant.clone().into());
+        names.set("base", format!("http://{HOST}{BASE_PATH}").into());
+        let mut play = Play { stack: self, tenant, keys: BTreeMap::new(), names };
+        for setup in &case.setup {
+            play.set_up(setup).await?;
+        }
+        for (index, step) in case.steps.iter().enumerate() {
+            play.step(step).await.map_err(|failed| {
+                let Request { method, path, .. } = &step.request;
+                format!("step {} ({method} {path}):\n{failed}", index + 1)
+            })?;
+        }
+        Ok(())
+    }
+
+    async fn send(&self, request: http::Request<Bytes>) -> Answer {
+        let nobody: SocketAddr = ([127, 0, 0, 1], 1).into();
+        let (parts, body) = request.into_parts();
+        let response = self.gateway.answer(&parts, Ok(body), nobody, nobody).await;
+        let (parts, body) = response.into_parts();
+        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+    }
+}
+
+impl Play<'_> {
+    async fn set_up(&mut self, setup: &Setup) -> Result<(), String> {
+        let (path, name, mut body) = match (&setup.user, &setup.group) {
+            (Some(name), _) => ("/Users", name, user(name)),
+            (None, Some(name)) => ("/Groups", name, group(name)),
+            (None, None) => return Err("setup makes one user or one group each".to_owned()),
+        };
+        for (key, value) in &setup.with {
+            match value {
+                Value::Null => body.shift_remove(key),
+                value => body.insert(key.clone(), value.clone()),
+            };
+        }
+        let request = Request {
+            method: "POST".to_owned(),
+            path: path.to_owned(),
+            query: Map::new(),
+            headers: BTreeMap::new(),
+            key: None,
+            body: Some(Value::Object(body)),
+            raw: None,
+            padding: 0,
+        };
+        let answer = self.request(&request).await?;
+        let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        match (answer.status, body["id"].as_str()) {
+            (201, Some(id)) => self.names.set(name, id.into()),
+            _ => return Err(format!("setup of {name}: {} {body}", answer.status)),
+        }
+        self.names.set(&format!("{name}.version"), body["meta"]["version"].clone());
+        Ok(())
+    }
+
+    async fn step(&mut self, step: &Step) -> Result<(), String> {
+        let answer = self.request(&step.request).await?;
+        let mut differences = Vec::new();
+        let expected = &step.response;
+        if answer.status != expected.status {
+            differences.push(format!("status: expected {}, found {}", expected.status, answer.status));
+        }
+        for (name, value) in &expected.headers {
+            let found = answer.headers.get(name).map(|found| String::from_utf8_lossy(found.as_bytes()));
+            match found {
+                Some(found) => {
+                    let found = Value::String(found.into_owned());
+                    compare(&Value::String(value.clone()), &found, name, &mut self.names, &mut differences);
+                }
+                None if value == "absent" => {}
+                None => differences.push(format!("{name}: expected {value:?}, found nothing")),
+            }
+        }
+        self.compare_body(expected.body.as_ref(), &answer, &mut differences)?;
+        if differences.is_empty() {
+            return Ok(());
+        }
+        let whole = String::from_utf8_lossy(&answer.body);
+        let whole: String = whole.chars().take(2000).collect();
+        Err(format!("  {}\n  answered {} {whole}", differences.join("\n  "), answer.status))
+    }
+
+    fn compare_body(
+        &mut self,
+        expected: Option<&Value>,
+        answer: &Answer,
+        differences: &mut Vec<String>,
+    ) -> Result<(), String> {
+        let absent = expected.is_none_or(|expected| expected == "absent");
+        if absent || answer.body.is_empty() {
+            if !absent || !answer.body.is_empty() {
+                differences.push(format!("body: {}", if absent { "expected none" } else { "found none" }));
+            }
+            return Ok(());
+        }
+        // Every body is SCIM JSON (RFC 7644 §8.1).
+        let media_type = answer.headers.get("content-type").and_then(|value| value.to_str().ok());
+        if media_type != Some("application/scim+json") {
+            differences.push(format!("content-type: found {media_type:?}"));
+        }
+        match serde_json::from_slice(&answer.body) {
+            Ok(found) => {
+                let expected = expected.unwrap_or(&Value::Null);
+                compare(expected, &found, "body", &mut self.names, differences);
+            }
+            Err(error) => differences.push(format!("body: no JSON: {error}")),
+        }
+        Ok(())
+    }
+
+    async fn request(&mut self, request: &Request) -> Result<Answer, String> {
+        let mut path = self.names.text(&request.path)?;
+        for (name, value) in &request.query {
+            path.push(if path.contains('?') { '&' } else { '?' });
+            let value = match self.names.value(value)? {
+                Value::String(text) => text,
+                value => value.to_string(),
+            };
+            path.push_str(&format!("{name}={}", utf8_percent_encode(&value, NON_ALPHANUMERIC)));
+        }
+        let mut http = http::Request::builder()
+            .method(request.method.as_str())
+            .uri(format!("http://{HOST}{BASE_PATH}{path}"))
+            .header("host", HOST);
+        if let Some(key) = self.key(request.key.as_deref().unwrap_or("provision")).await? {
+            http = http.header("authorization", format!("Bearer {key}"));
+        }
+        let body = match (&request.body, &request.raw) {
+            (Some(body), _) => Some(self.names.value(body)?.to_string()),
+            (None, Some(raw)) => Some(self.names.text(raw)?),
+            (None, None) => None,
+        };
+        let mut headers = request.headers.clone();
+        if request.body.is_some() && !headers.keys().any(|name| name.eq_ignore_ascii_case("content-type")) {
+            headers.insert("content-type".to_owned(), "application/scim+json".to_owned());
+        }
+        for (name, value) in &headers {
+            http = http.header(name, self.names.text(value)?);
+        }
+        let mut body = body.unwrap_or_default();
+        body.push_str(&" ".repeat(request.padding));
+        let body = Bytes::from(body);
+        Ok(self.stack.send(http.body(body).map_err(|error| error.to_string())?).await)
+    }
+
+    /// The text of a key, made when it is first used.
+    async fn key(&mut self, which: &str) -> Result<Option<String>, String> {
+        let (scope, user) = match which.split_once(':') {
+            _ if which == "none" => return Ok(None),
+            _ if which == "provision" => (Scope::Provision, None),
+            _ if which == "read" => (Scope::Read, None),
+            Some(("user", name)) => {
+                let id = self.names.text(&format!("{{{name}}}"))?;
+                (Scope::Provision, Some(Uuid::parse_str(&id).map_err(|error| error.to_string())?))
+            }
+            _ => return self.names.text(which).map(Some),
+        };
+        if let Some(key) = self.keys.get(which) {
+            return Ok(Some(key.clone()));
+        }
+        let tenant = self.tenant.parse().map_err(|_| "no tenant")?;
+        let new = NewKey { tenant, name: which.to_owned(), scope, expires: None, user };
+        let (key, _) = create(&self.stack.table, new, OffsetDateTime::now_utc())
+            .await
+            .map_err(|error| error.to_string())?;
+        self.keys.insert(which.to_owned(), key.reveal().to_owned());
+        Ok(Some(key.reveal().to_owned()))
+    }
+}
+
+/// A user that every policy takes.
+fn user(name: &str) -> Map<String, Value> {
+    let user_name = format!("{name}.{{unique}}@example.com");
+    let body = json!({
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
+        "userName": user_name,
+        "name": { "givenName": name, "familyName": "Example" },
+        "displayName": format!("{name} Example"),
+        "emails": [{ "value": user_name, "type": "work", "primary": true }],
+        "active": true,
+    });
+    body.as_object().cloned().unwrap_or_default()
+}
+
+fn group(name: &str) -> Map<String, Value> {
+    let body = json!({
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"],
+        "displayName": format!("{name} {{unique}}"),
+    });
+    body.as_object().cloned().unwrap_or_default()
+}
