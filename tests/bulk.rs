@@ -338,6 +338,7 @@ async fn the_time_is_bounded() {
         },
         model: &model,
         base_url: BASE.to_owned(),
+        retention_days: 365,
         bound_user: None,
     };
     let operations =

@@ -106,7 +106,7 @@ async fn table() -> Table {
         let doc = doc.as_object().cloned().expect("an object");
         let record = Record::new(kind, parse_id(id).expect("an id"), doc, "2026-01-01T00:00:00.000Z");
         let event = store.event("made", &record);
-        store.create(&record, &[], model.of(kind), &event).await.expect("created");
+        store.create(&record, &[], model.of(kind), &event, None).await.expect("created");
     }
     table
 }

@@ -56,7 +56,7 @@ impl Stack {
             TemplateFacts::parse(TEMPLATE).expect("the template");
         (api.usage_plan, api.stage) = (None, None);
         let client = support::client(&embedded.endpoint);
-        let backend = connect(Connection { client, table: support::TABLE.to_owned(), environment });
+        let backend = connect(Connection { client, table: support::TABLE.to_owned(), environment }, &[]);
         let gateway = Gateway::new(api, backend.function, backend.authorizer, Clock::system());
         Self { gateway, table: embedded.table }
     }
