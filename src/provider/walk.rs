@@ -128,7 +128,7 @@ impl Provider<'_> {
                 "The cursor is not one that this service made. Begin again without a cursor.",
             )
         };
-        let key = search.sort_key.as_ref().and_then(|key| SortKey::from_value(key)).ok_or_else(unknown)?;
+        let key = search.sort_key.as_ref().and_then(SortKey::from_value).ok_or_else(unknown)?;
         matches.retain(|m| {
             let by_key = m.key.as_ref().cmp(&Some(&key));
             let by_key = if query.descending { by_key.reverse() } else { by_key };
