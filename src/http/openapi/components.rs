@@ -11,7 +11,6 @@ pub(super) fn parameters() -> Value {
         json!({
             "name": name, "in": "query", "description": text, "style": "form", "explode": false,
             "schema": { "type": "array", "items": { "type": "string" } },
-            "examples": { "names": { "value": ["userName", "emails.value"] } },
         })
     };
     let query = |name: &str, schema: Value, text: &str| json!({ "name": name, "in": "query", "description": text, "schema": schema });
@@ -21,7 +20,7 @@ pub(super) fn parameters() -> Value {
             "schema": { "type": "string", "minLength": 1 }, "examples": { "one": { "value": example } },
         })
     };
-    let header = |name: &str, text: &str| json!({ "name": name, "in": "header", "description": text, "schema": { "type": "string" }, "examples": { "one": { "value": "W/\"1\"" } } });
+    let header = |name: &str, text: &str| json!({ "name": name, "in": "header", "description": text, "schema": { "type": "string" }, "examples": { "any": { "value": "*" } } });
     let mut filter = query(
         "filter",
         json!({ "type": "string" }),
