@@ -194,7 +194,10 @@ fn main() {
         let own = undisturbed(own);
         let ratio = |times: Vec<f64>| match times.is_empty() {
             true => "cannot".to_owned(),
-            false => format!("{:.1}", undisturbed(times) / own),
+            false => {
+                let ratio = undisturbed(times) / own;
+                if ratio < 1.0 { format!("{ratio:.2}") } else { format!("{ratio:.1}") }
+            }
         };
         println!("| {} | 1 | {} | {} | {:.1} µs |", row.what, ratio(first), ratio(second), own * 1e6);
     }
