@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod error;
 pub mod key;
+pub mod openapi;
 pub mod output;
 pub mod tenant;
 pub mod usage_key;

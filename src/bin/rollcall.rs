@@ -22,6 +22,8 @@ enum Command {
     Tenant(admin::cli::TenantArgs),
     /// Make, list and revoke bearer keys
     Key(admin::cli::KeyArgs),
+    /// Print the API as an OpenAPI document
+    Openapi(admin::openapi::Args),
 }
 
 fn main() -> ExitCode {
@@ -36,6 +38,7 @@ fn run(command: Command) -> ExitCode {
         Command::Dev(args) => dev::command::run(args),
         Command::Tenant(args) => admin::cli::tenant(args),
         Command::Key(args) => admin::cli::key(args),
+        Command::Openapi(args) => admin::openapi::run(&args),
     }
 }
 

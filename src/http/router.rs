@@ -218,4 +218,21 @@ mod tests {
             assert_eq!(route(&method, path), expected, "{method} {path}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn a_refused_path_answers_the_methods_that_it_names(
+            method in "GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|[A-Z]{1,5}",
+            path in "(/(Users|Groups|Me|Schemas|ResourceTypes|[.]search|[a-z0-9:.]{0,3}|%[0-9a-f]{2}|.)){0,3}/?",
+        ) {
+            let method: Method = method.parse().expect("a method");
+            if let Route::Methods(methods) = route(&method, &path) {
+                for known in methods.split(", ").filter(|known| *known != "OPTIONS") {
+                    proptest::prop_assert_ne!(known, method.as_str());
+                    let known = known.parse().expect("a method");
+                    proptest::prop_assert!(matches!(route(&known, &path), Route::To(..)), "{} {}", known, path);
+                }
+            }
+        }
+    }
 }

@@ -181,4 +181,30 @@ mod tests {
             assert_eq!(AttrPath::parse(text).map_err(|e| e.at), Err(at), "{text:?}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn a_path_prints_as_it_is_and_its_canonical_spelling_names_the_same(
+            text in "(urn:ietf:params:scim:schemas:(core|extension:enterprise):2.0:[Uu]ser:?|urn:|.{0,2})?(name|emails|MANAGER|members|id|[a-z]{0,3})?([.](\\$ref|value|formatted|.{0,3}))?.{0,2}",
+        ) {
+            use crate::scim::resource_type::{Model, Resolved};
+            proptest::prop_assert!(text.is_char_boundary(leading(&text)));
+            let model = Model::new(&crate::scim::policy::STANDARD, &[]).expect("a model");
+            match AttrPath::parse(&text) {
+                Ok(path) => {
+                    proptest::prop_assert_eq!(path.to_string(), text);
+                    for resource_type in model.types() {
+                        if let Some(Resolved::Attribute(target)) = resource_type.resolve(&path) {
+                            let canonical = AttrPath::parse(&target.path()).expect("a path");
+                            proptest::prop_assert_eq!(
+                                resource_type.resolve(&canonical),
+                                Some(Resolved::Attribute(target))
+                            );
+                        }
+                    }
+                }
+                Err(error) => proptest::prop_assert!(error.at <= text.len(), "{}", error),
+            }
+        }
+    }
 }

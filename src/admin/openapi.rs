@@ -1,0 +1,52 @@
+//! The command `rollcall openapi`.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::http::openapi::document::document;
+use crate::scim::policy::{POLICIES, Policy};
+use crate::scim::resource_type::Model;
+
+/// `rollcall openapi`.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = "Example:
+  rollcall openapi --policy standard --output openapi.json")]
+pub struct Args {
+    /// The rules of the tenant that the document is for: veza, standard or strict
+    #[arg(long, default_value = POLICIES[0].name, value_parser = policy)]
+    policy: &'static Policy,
+    /// File to write to, instead of the standard output
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+fn policy(text: &str) -> Result<&'static Policy, String> {
+    let names = || POLICIES.iter().map(|policy| policy.name).collect::<Vec<_>>().join(", ");
+    Policy::named(text).ok_or_else(|| format!("the policies are {}", names()))
+}
+
+/// The document as text, as it is written.
+///
+/// # Errors
+/// A sentence that says why there is none.
+pub fn text(policy: &'static Policy) -> Result<String, String> {
+    let model = Model::new(policy, &[]).map_err(|error| error.detail)?;
+    let text = serde_json::to_string_pretty(&document(&model)).map_err(|error| error.to_string())?;
+    Ok(text + "\n")
+}
+
+/// From the arguments to the exit code.
+pub fn run(args: &Args) -> ExitCode {
+    let written = text(args.policy).and_then(|text| match &args.output {
+        Some(file) => std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display())),
+        None => std::io::stdout().write_all(text.as_bytes()).map_err(|error| error.to_string()),
+    });
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
