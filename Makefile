@@ -15,7 +15,7 @@ NOWHERE := AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCESS_KEY=none AWS_DEFAULT_REGION=
 DEVELOPMENT := axum|clap|dynoxide-rs|libsqlite3-sys|rusqlite|yaml_serde|aws-sdk-apigateway
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check testers conformance build lint-template sam-test invoke deploy openapi bench fuzz clean
+.PHONY: help run test check testers schemathesis conformance build lint-template sam-test invoke deploy openapi bench fuzz clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,7 @@ test: ## Run every check that needs no docker and no AWS account; install what t
 	$(CARGO) test --features cli
 	$(MAKE) --no-print-directory lint-template
 	$(MAKE) --no-print-directory testers ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
+	$(MAKE) --no-print-directory schemathesis ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
 
 check: ## Check format, lints, documentation, events, and what the functions are made of
 	$(CARGO) fmt --check
@@ -40,6 +41,9 @@ check: ## Check format, lints, documentation, events, and what the functions are
 
 testers: ## Play independent testers: scim2-tester under each policy, scim-sanity
 	ROLLCALL_BIN="$(ROLLCALL_BIN)" tests/conformance/testers.sh
+
+schemathesis: ## Play requests made from docs/openapi.json against `rollcall dev`
+	ROLLCALL="$(ROLLCALL_BIN)" tests/conformance/schemathesis.sh
 
 conformance: ## Play the test cases against a deployment (BASE=https://…/scim/v2 TOKEN=rc_… POLICY=veza)
 	@test -n "$(BASE)" -a -n "$(TOKEN)" || { echo 'make conformance BASE=<base URL> TOKEN=<key> POLICY=<its policy>'; exit 2; }
@@ -71,12 +75,12 @@ deploy: build ## Deploy to the AWS account of the environment, with questions
 openapi: ## Write docs/openapi.json anew
 	$(CARGO) run --quiet --features cli --bin rollcall -- openapi --output docs/openapi.json
 
-bench: ## Measure (ARGS: what criterion takes)
-	$(CARGO) bench --features cli $(if $(ARGS),-- $(ARGS))
+bench: ## Measure the core beside other crates, as ratios of one run
+	$(CARGO) run --release --manifest-path benches/peers/Cargo.toml $(if $(ARGS),-- $(ARGS))
 
-fuzz: ## Fuzz one target (TARGET=filter, attr_path, patch or route; SECONDS_EACH=60; nightly Rust, cargo-fuzz)
-	$(CARGO) +nightly fuzz run $(if $(filter route,$(TARGET)),--features http) $(TARGET) -- -max_total_time=$(SECONDS_EACH)
+fuzz: ## Fuzz one target (TARGET=filter, attr_path, patch or route; SECONDS_EACH=60; needs cargo-fuzz)
+	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $(if $(filter route,$(TARGET)),--features http) $(TARGET) -- -max_total_time=$(SECONDS_EACH)
 
 clean: ## Remove what was built and installed here
 	$(CARGO) clean
-	rm -rf .aws-sam $(VENV) .venv-testers
+	rm -rf .aws-sam $(VENV) .venv-testers .venv-schemathesis
