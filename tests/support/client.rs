@@ -1,5 +1,5 @@
 //! A caller of the function: proxy events in, answers and their cost out.
-#![allow(dead_code, clippy::expect_used)]
+#![allow(dead_code, clippy::expect_used, clippy::panic)]
 
 use std::sync::Arc;
 
