@@ -105,9 +105,6 @@ impl Function {
         let mut outcome = self.outcome(&request, &table, &mut line).await;
         let accept = request.headers().get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
         outcome.response = response::fit(outcome.response, accept);
-        if request.method() == Method::HEAD {
-            *outcome.response.body_mut() = Body::Empty;
-        }
         line.status = outcome.response.status().as_u16();
         line.scim_type = outcome.scim_type;
         line.source = outcome.source;
