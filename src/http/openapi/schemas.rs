@@ -293,14 +293,14 @@ fn bulk_response() -> Value {
                 "items": {
                     "type": "object",
                     "properties": {
-                        "method": { "type": "string" },
+                        "method": { "type": "string", "description": "As sent; absent where the operation has none." },
                         "bulkId": { "type": "string" },
                         "version": { "type": "string" },
                         "location": { "type": "string" },
                         "status": { "type": "string", "pattern": "^[1-5][0-9]{2}$" },
                         "response": { "type": "object", "description": "The error, where the status is one." },
                     },
-                    "required": ["method", "status"],
+                    "required": ["status"],
                 },
             },
         },
