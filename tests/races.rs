@@ -47,6 +47,30 @@ async fn twelve_clients_create_the_same_user() {
 }
 
 #[tokio::test]
+async fn twelve_clients_bring_the_same_account_back() {
+    let client = Client::new(support::embedded().await, "veza").await;
+    let id = client.user("leaver").await;
+    for version in 2..12 {
+        client.delete(&format!("/Users/{id}")).await.expect(204);
+        assert_eq!(client.store().total(Kind::User).await.unwrap(), 0);
+        let mut tasks = JoinSet::new();
+        for _ in 0..12 {
+            let (client, id) = (client.clone(), id.clone());
+            tasks.spawn(async move {
+                let reply = client.post("/Users", user("leaver")).await;
+                if reply.status == 201 {
+                    assert_eq!(reply.id(), id);
+                    assert_eq!(reply.body["meta"]["version"], format!("W/\"{version}\""));
+                }
+                reply.status
+            });
+        }
+        assert_eq!(statuses(tasks).await, [vec![201], vec![409; 11]].concat());
+        assert_eq!(client.store().total(Kind::User).await.unwrap(), 1);
+    }
+}
+
+#[tokio::test]
 async fn renames_onto_one_name_leave_one_holder() {
     let client = Client::new(support::embedded().await, "standard").await;
     for round in 0..20 {
