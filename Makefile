@@ -76,10 +76,10 @@ openapi: ## Write docs/openapi.json anew
 	$(CARGO) run --quiet --features cli --bin rollcall -- openapi --output docs/openapi.json
 
 bench: ## Measure the core beside other crates, as ratios of one run
-	$(CARGO) run --release --manifest-path benches/peers/Cargo.toml $(if $(ARGS),-- $(ARGS))
+	$(CARGO) run --release --manifest-path benches/peers/Cargo.toml
 
 fuzz: ## Fuzz one target (TARGET=filter, attr_path, patch or route; SECONDS_EACH=60; needs cargo-fuzz)
-	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $(if $(filter route,$(TARGET)),--features http) $(TARGET) -- -max_total_time=$(SECONDS_EACH)
+	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $(if $(filter route,$(TARGET)),--features http) $(TARGET) -- -max_total_time=$(SECONDS_EACH) -timeout=10
 
 clean: ## Remove what was built and installed here
 	$(CARGO) clean
