@@ -114,6 +114,7 @@ def proxy(method, path, query=(), body=None, content_type=SCIM, scope="provision
             "keyId": "k_events",
             "scope": scope,
             "policy": "veza",
+            "retentionDays": "365",
             "principalId": f"{TENANT}/k_events",
             "integrationLatency": 12,
         }

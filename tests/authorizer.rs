@@ -76,7 +76,13 @@ async fn a_valid_key_passes_as_its_tenant_in_one_round() {
             "Version": "2012-10-17",
             "Statement": [{ "Action": "execute-api:Invoke", "Effect": "Allow", "Resource": STAGE }],
         },
-        "context": { "tenantId": "acme", "keyId": record.key_id, "scope": "read", "policy": "veza" },
+        "context": {
+            "tenantId": "acme",
+            "keyId": record.key_id,
+            "scope": "read",
+            "policy": "veza",
+            "retentionDays": "365",
+        },
         "usageIdentifierKey": "u".repeat(40),
     });
     assert_eq!(answer, expected);
