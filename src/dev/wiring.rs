@@ -19,6 +19,7 @@ use crate::scim::resource_type::Kind;
 use crate::scim::schema::Schema;
 use crate::store::call::Table;
 use crate::store::keys::TenantId;
+use crate::store::worker;
 
 /// The name of the key that `rollcall dev` makes.
 const KEY_NAME: &str = "rollcall dev";
@@ -45,7 +46,12 @@ pub fn connect(connection: Connection, extensions: &[(Kind, Schema)]) -> Backend
         let authorizer = authorizer.clone();
         async move { authorizer.invoke(event).await }
     });
-    Backend { function, authorizer, worker: None, tenants: Box::new(Local { table }) }
+    let pending = table.fresh();
+    let worker = Lambda::new(move |_| {
+        let table = pending.fresh();
+        async move { worker::invoke(&table).await }
+    });
+    Backend { function, authorizer, worker: Some(worker), tenants: Box::new(Local { table }) }
 }
 
 /// The tenants of the local table.

@@ -1,10 +1,13 @@
 //! `POST /Users`, `POST /Groups` (RFC 7644 §3.3).
 
+use std::time::Instant;
+
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::answer::{Answer, Provider, Relations};
 use super::failure::{Failure, conflict};
+use super::large::{APPLYING, still_changing};
 use crate::clock;
 use crate::scim::error::ScimError;
 use crate::scim::members;
@@ -17,6 +20,7 @@ use crate::store::event::Event;
 use crate::store::index;
 use crate::store::membership::{Membership, WINDOW};
 use crate::store::record::Record;
+use crate::store::work::Task;
 
 /// How often a creation is tried again because the name's holder changed meanwhile.
 const ATTEMPTS: usize = 5;
@@ -46,21 +50,22 @@ impl Provider<'_> {
         }
         let mut record = Record::new(kind, Uuid::now_v7(), doc, &clock::timestamp());
         let members = self.new_members(wanted).await?;
-        let first = &members[..members.len().min(WINDOW)];
-        record.member_count = first.len() as u64;
-        let names =
-            |members: &[Membership]| members.iter().map(|member| member.id.to_string()).collect::<Vec<_>>();
+        record.member_count = members.len() as u64;
+        let names: Vec<String> = members.iter().map(|member| member.id.to_string()).collect();
         let event_type = match kind {
             Kind::User => "user.created",
             Kind::Group => "group.created",
         };
         let event = self.store.event(event_type, &record);
-        let event = event.attributes(record.doc.keys().cloned()).members(names(first), Vec::new());
-        if let Some(back) = self.store_new(&record, first, &event).await? {
+        let event = event.attributes(record.doc.keys().cloned()).members(names, Vec::new());
+        if members.len() > WINDOW {
+            let until = Instant::now() + APPLYING;
+            let staged = self.stage(&mut record, &members, &[]).await?;
+            let event = event.of_change(staged.id);
+            let made = self.store.create(&record, &[], ty, &event, None).await;
+            self.committed(staged, made, (), until).await?;
+        } else if let Some(back) = self.store_new(&record, &members, &event).await? {
             record = back;
-        }
-        if members.len() > first.len() {
-            record = self.change_members(record, &members[first.len()..], &[]).await?;
         }
         let relations = Relations { members: Some(&members), ..Relations::default() };
         let body = self.project(&record, &relations, projection);
@@ -96,6 +101,13 @@ impl Provider<'_> {
             let back =
                 Record { id: old.id, created: old.created, version: old.version + 1, ..record.clone() };
             let event = self.store.event("user.reactivated", &back).attributes(back.doc.keys().cloned());
+            // Groups that it has not left yet would take it back.
+            for change in self.store.pending_changes().await? {
+                let leaving = change.resource == back.id && matches!(change.task, Task::Leave(_));
+                if leaving && !self.store.carry_out(&change, Instant::now() + APPLYING).await? {
+                    return Err(still_changing().into());
+                }
+            }
             match self.store.reactivate(&back, ty, &event).await {
                 Ok(()) => return Ok(Some(back)),
                 // Someone else was faster; what there is now decides.

@@ -1,13 +1,18 @@
 //! `DELETE /Users/{id}`, `DELETE /Groups/{id}` (RFC 7644 §3.6).
 
+use std::time::Instant;
+
+use futures_util::future::try_join;
 use uuid::Uuid;
 
 use super::answer::{Provider, not_found};
 use super::failure::{Failure, conflict};
+use super::large::{APPLYING, still_changing};
 use super::precondition::Preconditions;
 use crate::clock;
 use crate::scim::policy::DeleteUser;
 use crate::scim::resource_type::Kind;
+use crate::store::delete::{Leaving, Settled};
 use crate::store::error::{Refusal, StoreError};
 
 /// How often a deletion is begun anew because the resource was changed meanwhile.
@@ -17,52 +22,58 @@ const SECONDS_A_DAY: u64 = 86_400;
 impl Provider<'_> {
     /// Deletes a resource and its memberships. Under policies that keep accounts, a user is
     /// deactivated: gone from every answer, and back under the same id when its `userName` is
-    /// created again.
+    /// created again. Memberships too many for one transaction go after it; no answer shows them.
     ///
     /// # Errors
     /// 404, 412.
     pub async fn delete(&self, kind: Kind, id: Uuid, preconditions: &Preconditions) -> Result<(), Failure> {
         let ty = self.ty(kind);
-        let mut checked = false;
+        let until = Instant::now() + APPLYING;
         for _ in 0..ATTEMPTS {
-            let (record, members) = match kind {
-                Kind::User => (self.store.fetch(kind, id).await?, Vec::new()),
-                Kind::Group => match self.store.fetch_group(id).await? {
-                    Some((record, members)) => (Some(record), members),
-                    None => (None, Vec::new()),
-                },
+            let (record, pending) =
+                try_join(self.store.fetch(kind, id), self.store.pending_changes()).await?;
+            let mut record = record.ok_or_else(|| not_found(kind))?;
+            preconditions.check(record.version)?;
+            if let Some(change) = record.change {
+                if !self.store.finish_change(change, until).await? {
+                    return Err(still_changing().into());
+                }
+                continue;
+            }
+            let mut settled = Settled::default();
+            if !pending.is_empty() {
+                settled = self.store.settle(&record, &pending).await?;
+                record = self.store.fetch(kind, id).await?.ok_or_else(|| not_found(kind))?;
+            }
+            let (members_fit, groups) = self.store.fits(&record, record.member_count, &settled, ty);
+            let mut members = members_fit.then(Vec::new);
+            if members_fit && record.member_count > 0 {
+                let Some((read, found)) = self.store.fetch_group(id).await? else { continue };
+                if read.version != record.version || read.member_count != found.len() as u64 {
+                    continue;
+                }
+                members = Some(found);
+            }
+            let kept = kind == Kind::User && self.model.policy.delete_user == DeleteUser::Deactivate;
+            let event_type = match kind {
+                Kind::User if kept => "user.deactivated",
+                Kind::User => "user.deleted",
+                Kind::Group => "group.deleted",
             };
-            let record = record.ok_or_else(|| not_found(kind))?;
-            // Only before the first window: what follows is this request's own doing.
-            if !checked {
-                preconditions.check(record.version)?;
-            }
-            if self.store.fits(&record, members.len(), ty) {
-                let kept = kind == Kind::User && self.model.policy.delete_user == DeleteUser::Deactivate;
-                let event_type = match kind {
-                    Kind::User if kept => "user.deactivated",
-                    Kind::User => "user.deleted",
-                    Kind::Group => "group.deleted",
-                };
-                let event = self.store.event(event_type, &record);
-                let until = clock::epoch_seconds() + u64::from(self.retention_days) * SECONDS_A_DAY;
-                match self.store.delete(&record, &members, ty, &event, kept.then_some(until)).await {
-                    Ok(()) => return Ok(()),
-                    Err(StoreError::Refused(refusals)) if changed(&refusals) => continue,
-                    Err(failed) => return Err(failed.into()),
-                }
-            }
-            checked = true;
-            if !members.is_empty() {
-                self.change_members(record, &[], &members).await?;
-            } else {
-                match self.store.leave_some(&record).await {
-                    Err(StoreError::Refused(refusals)) if !changed(&refusals) => {
-                        return Err(StoreError::Refused(refusals).into());
+            let event = self.store.event(event_type, &record);
+            let tombstone_until = clock::epoch_seconds() + u64::from(self.retention_days) * SECONDS_A_DAY;
+            let leaving = Leaving { members: members.as_deref(), groups };
+            let deleted =
+                self.store.delete(&record, &leaving, &settled, ty, &event, kept.then_some(tombstone_until));
+            match deleted.await {
+                Ok(left) => {
+                    for change in left {
+                        self.carry_on(&change, until).await;
                     }
-                    Ok(()) | Err(StoreError::Refused(_)) => {}
-                    Err(failed) => return Err(failed.into()),
+                    return Ok(());
                 }
+                Err(StoreError::Refused(refusals)) if changed(&refusals) => {}
+                Err(failed) => return Err(failed.into()),
             }
         }
         Err(conflict().into())

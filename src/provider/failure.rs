@@ -24,7 +24,7 @@ impl From<StoreError> for Failure {
         let error = match error {
             StoreError::Refused(refusals) => refused(&refusals),
             StoreError::Conflict => conflict(),
-            StoreError::Unavailable(_) => ScimError::new(
+            StoreError::Unavailable(_) | StoreError::Throttled => ScimError::new(
                 ErrorKind::Unavailable,
                 "The table did not answer in time. Send the same request again.",
             ),

@@ -1,4 +1,4 @@
-//! A group's members on their way in: they must exist, and large changes go in windows.
+//! A group's members on their way in: they must exist.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +6,11 @@ use uuid::Uuid;
 
 use super::answer::Provider;
 use super::failure::{Failure, no_such_members};
-use crate::clock;
 use crate::scim::error::ScimError;
 use crate::scim::members::Member;
 use crate::scim::resource_type::Kind;
-use crate::store::error::StoreError;
 use crate::store::keys::parse_id;
-use crate::store::membership::{MAX_GROUPS, Membership, WINDOW};
-use crate::store::record::Record;
+use crate::store::membership::{MAX_GROUPS, Membership};
 
 impl Provider<'_> {
     /// Members that a client wants added, as memberships.
@@ -27,34 +24,6 @@ impl Provider<'_> {
         let ids: Vec<Uuid> = wanted.iter().filter_map(|member| parse_id(&member.id)).collect();
         let existing = self.store.identify(&ids).await?;
         Ok(memberships(wanted, &existing)?)
-    }
-
-    /// Writes further members of a group in windows of one transaction each, and answers the group
-    /// as it then is.
-    ///
-    /// # Errors
-    /// [`StoreError::Refused`] when the group or a member was changed meanwhile. Windows that
-    /// were written before a failure stay; the same request sent again finishes the rest.
-    pub(super) async fn change_members(
-        &self,
-        mut record: Record,
-        add: &[Membership],
-        remove: &[Membership],
-    ) -> Result<Record, StoreError> {
-        let ty = self.ty(Kind::Group);
-        let windows = remove.chunks(WINDOW).map(|window| (&[][..], window));
-        for (add, remove) in windows.chain(add.chunks(WINDOW).map(|window| (window, &[][..]))) {
-            let mut after = record.clone();
-            after.version += 1;
-            after.modified = clock::timestamp();
-            after.member_count = (record.member_count + add.len() as u64).saturating_sub(remove.len() as u64);
-            let names = |members: &[Membership]| members.iter().map(|m| m.id.to_string()).collect();
-            let event = self.store.event("group.updated", &after).attributes(["members"]);
-            let event = event.members(names(add), names(remove));
-            self.store.update(&record, &after, (add, remove), ty, &event).await?;
-            record = after;
-        }
-        Ok(record)
     }
 }
 

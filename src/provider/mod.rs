@@ -8,6 +8,7 @@ pub mod create;
 pub mod cursor;
 pub mod delete;
 pub mod failure;
+pub mod large;
 pub mod members;
 pub mod modify;
 pub mod plan;

@@ -2,12 +2,14 @@
 //! a stored resource runs in.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::answer::{Answer, Provider, Relations, not_found};
 use super::failure::{Failure, conflict};
+use super::large::{APPLYING, still_changing};
 use super::members::memberships;
 use super::precondition::Preconditions;
 use crate::clock;
@@ -94,10 +96,17 @@ impl Provider<'_> {
         preconditions: &Preconditions,
         compute: impl Fn(&Record, &Map<String, Value>) -> Result<Map<String, Value>, ScimError>,
     ) -> Result<Answer, Failure> {
+        let until = Instant::now() + APPLYING;
         let touched = members.as_ref().map_or(Touched::Ids(Default::default()), MemberChange::touched);
         for _ in 0..ATTEMPTS {
             let mut view = self.view(kind, id, &touched).await?.ok_or_else(|| not_found(kind))?;
             preconditions.check(view.record.version)?;
+            if let Some(change) = view.record.change {
+                if !self.store.finish_change(change, until).await? {
+                    return Err(still_changing().into());
+                }
+                continue;
+            }
             let whole = self.whole(&view.record, &Relations::default());
             let before = &view.record;
             let mut outcome = Outcome { record: before.clone(), add: Vec::new(), remove: Vec::new() };
@@ -119,10 +128,8 @@ impl Provider<'_> {
                     .filter_map(|id| parse_id(id).and_then(|id| view.present.get(&id).cloned()))
                     .collect();
             }
-            match self.write(before, outcome).await {
-                Ok(after) => return self.changed(&after, projection).await,
-                Err(StoreError::Refused(refusals)) if retried(&refusals) => {}
-                Err(failed) => return Err(failed.into()),
+            if let Some(after) = self.write(before, outcome, until).await? {
+                return self.changed(&after, projection).await;
             }
         }
         Err(conflict().into())
@@ -151,7 +158,13 @@ impl Provider<'_> {
         }
     }
 
-    async fn write(&self, before: &Record, outcome: Outcome) -> Result<Record, StoreError> {
+    /// Writes a change; `None` where the resource is no longer as it was read.
+    async fn write(
+        &self,
+        before: &Record,
+        outcome: Outcome,
+        until: Instant,
+    ) -> Result<Option<Record>, Failure> {
         let Outcome { record: mut after, add, remove } = outcome;
         let policy = self.model.policy;
         let converted =
@@ -161,25 +174,25 @@ impl Provider<'_> {
         }
         let same_members = add.is_empty() && remove.is_empty();
         if after.doc == before.doc && same_members && !converted {
-            return Ok(after);
-        }
-        let (mut first, mut rest) = ((add.as_slice(), remove.as_slice()), None);
-        if add.len() + remove.len() > WINDOW {
-            rest = Some((add.as_slice(), remove.as_slice()));
-            first = (&[], &[]);
-            if after.doc == before.doc {
-                return self.change_members(after, &add, &remove).await;
-            }
+            return Ok(Some(after));
         }
         after.version += 1;
         after.modified = clock::timestamp();
-        after.member_count =
-            (before.member_count + first.0.len() as u64).saturating_sub(first.1.len() as u64);
-        let event = self.change_event(before, &after, converted, first);
-        self.store.update(before, &after, first, self.ty(before.kind), &event).await?;
-        match rest {
-            Some((add, remove)) => self.change_members(after, add, remove).await,
-            None => Ok(after),
+        after.member_count = (before.member_count + add.len() as u64).saturating_sub(remove.len() as u64);
+        let event = self.change_event(before, &after, converted, (&add, &remove));
+        let ty = self.ty(before.kind);
+        let written = if add.len() + remove.len() > WINDOW {
+            let staged = self.stage(&mut after, &add, &remove).await?;
+            let event = event.of_change(staged.id);
+            let update = self.store.update(before, &after, (&[], &[]), ty, &event).await;
+            self.committed(staged, update, (), until).await
+        } else {
+            self.store.update(before, &after, (&add, &remove), ty, &event).await
+        };
+        match written {
+            Ok(()) => Ok(Some(after)),
+            Err(StoreError::Refused(refusals)) if retried(&refusals) => Ok(None),
+            Err(failed) => Err(failed.into()),
         }
     }
 

@@ -16,6 +16,7 @@ use crate::scim::members::MEMBERS;
 use crate::scim::resource_type::Kind;
 use crate::store::index::{self, Index};
 use crate::store::keys::parse_id;
+use crate::store::work::Task;
 
 /// Where to look for what a filter matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,10 +75,16 @@ impl Provider<'_> {
 
     async fn groups_of(&self, member: &str) -> Result<Vec<Uuid>, Failure> {
         let Some(id) = parse_id(member) else { return Ok(Vec::new()) };
-        let (user, group) =
-            futures_util::try_join!(self.store.fetch(Kind::User, id), self.store.fetch(Kind::Group, id))?;
+        let (user, group, pending) = futures_util::try_join!(
+            self.store.fetch(Kind::User, id),
+            self.store.fetch(Kind::Group, id),
+            self.store.pending_changes(),
+        )?;
         let groups = user.or(group).map(|record| record.groups).unwrap_or_default();
-        Ok(groups.iter().filter_map(|id| parse_id(id)).collect())
+        // A large change may have made it a member without having reached it yet.
+        let changing = pending.iter().filter(|change| change.task == Task::Members);
+        let changing = changing.map(|change| change.resource);
+        Ok(groups.iter().filter_map(|id| parse_id(id)).chain(changing).collect())
     }
 
     async fn users_in(&self, group: &str) -> Result<Vec<Uuid>, Failure> {

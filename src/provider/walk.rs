@@ -246,7 +246,7 @@ impl Provider<'_> {
             members = match deciding {
                 Some(deciding) => {
                     let deciding: Vec<Uuid> = deciding.into_iter().collect();
-                    self.store.memberships_among(ids, &deciding).await?
+                    self.store.memberships_among(&records, &deciding).await?
                 }
                 None => self.members_of(ids).await?,
             };

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, ConsumedCapacity, Get, KeysAndAttributes, PutRequest, ReturnConsumedCapacity, Select,
-    TransactGetItem, WriteRequest,
+    AttributeValue, ConsumedCapacity, DeleteRequest, Get, KeysAndAttributes, PutRequest,
+    ReturnConsumedCapacity, Select, TransactGetItem, WriteRequest,
 };
 use futures_util::future::try_join_all;
 use uuid::Uuid;
@@ -301,13 +302,29 @@ impl Table {
     /// # Errors
     /// As every call; some of the items may then be written.
     pub async fn batch_put(&self, items: Vec<Item>) -> Result<(), StoreError> {
-        for chunk in items.chunks(BATCH_WRITE) {
-            let mut open = Vec::with_capacity(chunk.len());
-            for item in chunk {
-                let put = PutRequest::builder().set_item(Some(item.clone())).build();
-                let put = put.map_err(|e| StoreError::Broken(e.to_string()))?;
-                open.push(WriteRequest::builder().put_request(put).build());
-            }
+        let put = |item: Item| {
+            let put = PutRequest::builder().set_item(Some(item)).build();
+            put.map(|put| WriteRequest::builder().put_request(put).build())
+        };
+        self.batch_write(items.into_iter().map(put).collect::<Result<_, _>>()).await
+    }
+
+    /// Deletes many items, those that there are not included.
+    ///
+    /// # Errors
+    /// As every call; some of the items may then be gone.
+    pub async fn batch_delete(&self, keys: impl IntoIterator<Item = Key>) -> Result<(), StoreError> {
+        let delete = |key: Key| {
+            let delete = DeleteRequest::builder().set_key(Some(with_key(&key))).build();
+            delete.map(|delete| WriteRequest::builder().delete_request(delete).build())
+        };
+        self.batch_write(keys.into_iter().map(delete).collect::<Result<_, _>>()).await
+    }
+
+    async fn batch_write(&self, requests: Result<Vec<WriteRequest>, BuildError>) -> Result<(), StoreError> {
+        let requests = requests.map_err(|e| StoreError::Broken(e.to_string()))?;
+        for chunk in requests.chunks(BATCH_WRITE) {
+            let mut open = chunk.to_vec();
             let mut attempt = 0;
             while !open.is_empty() {
                 if attempt == BATCH_ATTEMPTS {
@@ -338,16 +355,18 @@ impl Table {
     /// the same body and token, so a transaction that took effect is never applied twice.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] with what the failed conditions mean; [`StoreError::Conflict`] when
-    /// other transactions kept winning; as every call otherwise.
+    /// [`StoreError::Refused`] with what the failed conditions mean; [`StoreError::Conflict`] or
+    /// [`StoreError::Throttled`] when every attempt was cancelled; as every call otherwise.
     pub async fn transact(&self, actions: impl Fn() -> Vec<Action> + Send) -> Result<(), StoreError> {
+        let mut last = StoreError::Conflict;
         for attempt in 0..CONFLICT_ATTEMPTS {
             match self.transact_once(actions()).await {
-                Err(StoreError::Conflict) => back_off(attempt).await,
+                Err(no @ (StoreError::Conflict | StoreError::Throttled)) => last = no,
                 outcome => return outcome,
             }
+            back_off(attempt).await;
         }
-        Err(StoreError::Conflict)
+        Err(last)
     }
 
     async fn transact_once(&self, actions: Vec<Action>) -> Result<(), StoreError> {

@@ -1,6 +1,6 @@
 //! Taking a user or group out of the table, with every trace of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
@@ -8,31 +8,58 @@ use uuid::Uuid;
 use super::error::{Refusal, StoreError};
 use super::event::{self, Event};
 use super::keys::{self, parse_id};
-use super::membership::{MAX_GROUPS, Membership, WINDOW};
+use super::membership::Membership;
 use super::record::Record;
 use super::resource::{Store, version_is};
 use super::transaction::{Action, Expression, MAX_ACTIONS};
+use super::work::{Chunk, Pending, State, Task};
 use crate::clock;
 use crate::scim::resource_type::{Kind, ResourceType};
 
+/// What the pending changes of a tenant have to do with a resource that is about to be deleted.
+#[derive(Clone, Debug, Default)]
+pub struct Settled {
+    /// Groups with a pending change, by their ids: the changes that the deletion knows of.
+    changes: BTreeMap<Uuid, Uuid>,
+    /// Chunks that made the resource a member: the deletion takes it out of them.
+    chunks: Vec<Chunk>,
+}
+
+/// How a deletion ends the memberships of the resource.
+#[derive(Clone, Debug)]
+pub struct Leaving<'a> {
+    /// The members of a group, where they go in the same transaction; otherwise they go after it.
+    pub members: Option<&'a [Membership]>,
+    /// Whether the resource leaves its groups in the same transaction; otherwise after it.
+    pub groups: bool,
+}
+
 impl Store {
     /// Deletes a resource: its item, claim, look-ups, list entry and count, and its memberships,
-    /// in one transaction that holds only if nothing changed since `record` and `members` were
-    /// read. `members` are a group's; the caller has brought both kinds of membership down to what
-    /// fits ([`Store::fits`]). With `tombstone_until`, in seconds since 1970, the account is kept
-    /// until then and can come back ([`Store::reactivate`]).
+    /// in one transaction that holds only if nothing changed since `record` and the members were
+    /// read. Memberships that do not fit are left to a pending change, which is returned and is to
+    /// be carried out ([`Store::carry_out`]). With `tombstone_until`, in seconds since 1970, the
+    /// account is kept until then and can come back ([`Store::reactivate`]).
     ///
     /// # Errors
     /// [`StoreError::Refused`] with [`Refusal::Changed`]: read again.
     pub async fn delete(
         &self,
         record: &Record,
-        members: &[Membership],
+        leaving: &Leaving<'_>,
+        settled: &Settled,
         ty: &ResourceType,
         event: &Event,
         tombstone_until: Option<u64>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<Pending>, StoreError> {
         let now = clock::timestamp();
+        let mut left = Vec::new();
+        if leaving.members.is_none() {
+            left.push(self.pending(Task::Empty, record.id, State::Committed));
+        }
+        if !leaving.groups {
+            left.push(self.pending(Task::Leave(record.groups.clone()), record.id, State::Committed));
+        }
         self.table
             .transact(|| {
                 let mut unchanged = version_is(record.version);
@@ -56,12 +83,19 @@ impl Store {
                 }
                 actions
                     .extend(record.lookups(ty).iter().map(|e| Action::delete(self.look_up(record, e).key)));
-                for group in group_ids(&record.groups) {
-                    if group != record.id {
-                        actions.extend(self.leave(group, record.id, &now));
+                actions.extend(left.iter().map(|left| Action::put(left.key(), left.attributes())));
+                actions.extend(settled.chunks.iter().map(|chunk| {
+                    self.mark_gone(chunk, record.id).only_if(Expression::exists(), Refusal::Changed)
+                }));
+                if leaving.groups {
+                    for group in group_ids(&record.groups) {
+                        if group != record.id {
+                            let known = settled.changes.get(&group).copied();
+                            actions.extend(self.leave(group, record.id, &now, known));
+                        }
                     }
                 }
-                for member in members {
+                for member in leaving.members.unwrap_or_default() {
                     let [membership, back] = self.remove_member(record.id, member);
                     actions.push(membership);
                     // A group that is its own member is deleted above.
@@ -71,44 +105,67 @@ impl Store {
                 }
                 actions
             })
-            .await
+            .await?;
+        Ok(left)
     }
 
-    /// Whether a deletion with so many memberships fits in one transaction.
-    pub fn fits(&self, record: &Record, members: usize, ty: &ResourceType) -> bool {
-        6 + record.lookups(ty).len() + 2 * (record.groups.len() + members) <= MAX_ACTIONS
+    /// Which memberships of a resource fit in the transaction that deletes it: its members, of
+    /// whom it has so many, and its groups.
+    pub fn fits(&self, record: &Record, members: u64, settled: &Settled, ty: &ResourceType) -> (bool, bool) {
+        let own = 8 + record.lookups(ty).len() + settled.chunks.len();
+        let room = MAX_ACTIONS.saturating_sub(own) / 2;
+        let groups = record.groups.len() <= room;
+        let room = if groups { room - record.groups.len() } else { room };
+        (usize::try_from(members).is_ok_and(|members| members <= room), groups)
     }
 
-    /// Takes a resource out of some of its groups, as many as fit in one transaction.
+    /// Does what pending changes have to do with a resource, before it is deleted: those that are
+    /// only staged are given up, and of those in force the part that names it is applied. The
+    /// resource must be read again afterwards, unless nothing was pending.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] with [`Refusal::Changed`]: read again.
-    pub async fn leave_some(&self, record: &Record) -> Result<(), StoreError> {
-        debug_assert!(record.groups.len() <= MAX_GROUPS);
-        let now = clock::timestamp();
-        let leaving: Vec<Uuid> = group_ids(&record.groups).into_iter().take(WINDOW).collect();
-        self.table
-            .transact(|| {
-                let ids = leaving.iter().map(Uuid::to_string).collect();
-                let update = Expression::new("DELETE #groups :leaving")
-                    .name("#groups", "groups")
-                    .value(":leaving", AttributeValue::Ss(ids));
-                let mut actions = vec![
-                    Action::update(record.key(&self.tenant), update)
-                        .only_if(version_is(record.version), Refusal::Changed),
-                ];
-                for group in &leaving {
-                    if *group != record.id {
-                        actions.extend(self.leave(*group, record.id, &now));
+    /// As every call.
+    pub async fn settle(&self, record: &Record, pending: &[Pending]) -> Result<Settled, StoreError> {
+        let mut settled = Settled::default();
+        for change in pending {
+            match &change.task {
+                Task::Members => {
+                    let chunk = self.chunk_of(change.id, record.id).await?;
+                    match (change.state, chunk) {
+                        (State::Committed, chunk) => {
+                            settled.changes.insert(change.resource, change.id);
+                            if let Some(chunk) = chunk {
+                                self.apply_chunk(change, chunk.clone()).await?;
+                                settled.chunks.extend(Some(chunk).filter(|chunk| chunk.adds));
+                            }
+                        }
+                        // In force by now: the deletion will meet it, and come back here.
+                        (State::Staged, Some(_)) => {
+                            self.abort(change).await?;
+                        }
+                        _ => {}
                     }
                 }
-                actions
-            })
-            .await
+                Task::Empty if record.groups.contains(&change.resource.to_string()) => {
+                    let member = Membership { id: record.id, kind: record.kind, display: None };
+                    self.part(change.resource, vec![member]).await?;
+                }
+                Task::Empty | Task::Leave(_) => {}
+            }
+        }
+        Ok(settled)
     }
 
     /// The two actions by which a member that is about to go leaves a group.
-    fn leave(&self, group: Uuid, member: Uuid, now: &str) -> [Action; 2] {
+    /// It holds only if the group has no pending change but the one that is known.
+    pub(super) fn leave(&self, group: Uuid, member: Uuid, now: &str, known: Option<Uuid>) -> [Action; 2] {
+        let mut at_rest = Expression::new("attribute_exists(pk) AND attribute_not_exists(#change)")
+            .name("#change", "change");
+        if let Some(known) = known {
+            at_rest.text =
+                "attribute_exists(pk) AND (attribute_not_exists(#change) OR #change = :known)".to_owned();
+            at_rest = at_rest.value(":known", AttributeValue::S(known.to_string()));
+        }
         let update = Expression::new("SET ver = ver + :one, modified = :now ADD memberCount :less")
             .value(":one", AttributeValue::N("1".to_owned()))
             .value(":now", AttributeValue::S(now.to_owned()))
@@ -117,7 +174,7 @@ impl Store {
             Action::delete(keys::membership(&self.tenant, group, member))
                 .only_if(Expression::exists(), Refusal::Changed),
             Action::update(keys::resource(&self.tenant, Kind::Group, group), update)
-                .only_if(Expression::exists(), Refusal::Changed),
+                .only_if(at_rest, Refusal::Changed),
         ]
     }
 }

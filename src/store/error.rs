@@ -26,6 +26,8 @@ pub enum StoreError {
     Refused(Vec<Refusal>),
     /// Other transactions kept winning; nothing was written.
     Conflict,
+    /// A transaction was cancelled since the table throttles; nothing was written.
+    Throttled,
     /// The table did not answer, or throttles. Whether a write took effect is unknown; the same
     /// request may be sent again.
     Unavailable(String),
@@ -38,6 +40,7 @@ impl fmt::Display for StoreError {
         match self {
             Self::Refused(refusals) => write!(f, "refused: {refusals:?}"),
             Self::Conflict => f.write_str("other transactions kept winning"),
+            Self::Throttled => f.write_str("the table throttles transactions"),
             Self::Unavailable(source) => write!(f, "the table is unavailable: {source}"),
             Self::Broken(source) => write!(f, "the table refused: {source}"),
         }
@@ -108,7 +111,7 @@ where
         Some(other) => StoreError::Broken(other),
         None if !refusals.is_empty() => StoreError::Refused(refusals),
         None if conflict => StoreError::Conflict,
-        None if throttled => StoreError::Unavailable("throttled".to_owned()),
+        None if throttled => StoreError::Throttled,
         None => StoreError::Broken("a transaction was cancelled without a reason".to_owned()),
     }
 }

@@ -90,6 +90,15 @@ impl Event {
         self
     }
 
+    /// The event of a large change as a whole: it counts its members, whom the events of its parts
+    /// name.
+    #[must_use]
+    pub fn of_change(mut self, change: Uuid) -> Self {
+        self.change = Some(change.to_string());
+        (self.added, self.removed) = (Vec::new(), Vec::new());
+        self
+    }
+
     /// Names and counts the members that came and went.
     #[must_use]
     pub fn members(mut self, added: Vec<String>, removed: Vec<String>) -> Self {

@@ -182,6 +182,42 @@ pub fn tombstone(tenant: &TenantId, id: Uuid) -> Key {
     Key::new(format!("T#{tenant}#D"), id.to_string())
 }
 
+/// The partitions of pending changes: a tenant's are in one of so many.
+pub const WORK_SHARDS: u8 = 16;
+
+/// One partition of pending changes.
+pub fn work_partition(shard: u8) -> String {
+    format!("WORK#{shard}")
+}
+
+/// The partition of a tenant's pending changes, and what their sort keys begin with there.
+pub fn work_of(tenant: &TenantId) -> (String, String) {
+    let shard = Sha256::digest(tenant.as_str().as_bytes())[0] % WORK_SHARDS;
+    (work_partition(shard), format!("{tenant}#"))
+}
+
+/// A pending change.
+pub fn work(tenant: &TenantId, change: Uuid) -> Key {
+    let (pk, prefix) = work_of(tenant);
+    Key::new(pk, format!("{prefix}{change}"))
+}
+
+/// What the sort keys of chunks begin with that add members, and of those that remove some.
+pub const CHUNK_ADDS: &str = "A#";
+/// See [`CHUNK_ADDS`].
+pub const CHUNK_REMOVES: &str = "R#";
+
+/// The partition of a change's chunks.
+pub fn chunks(tenant: &TenantId, change: Uuid) -> String {
+    format!("T#{tenant}#C#{change}")
+}
+
+/// One chunk, by its first member.
+pub fn chunk(tenant: &TenantId, change: Uuid, adds: bool, first: Uuid) -> Key {
+    let side = if adds { CHUNK_ADDS } else { CHUNK_REMOVES };
+    Key::new(chunks(tenant, change), format!("{side}{first}"))
+}
+
 /// An event in the outbox. `date` is `yyyy-mm-dd`, `time` a full timestamp.
 pub fn event(tenant: &TenantId, date: &str, shard: u8, time: &str, event_id: Uuid) -> Key {
     Key::new(format!("T#{tenant}#E#{date}#{shard}"), format!("{time}#{event_id}"))

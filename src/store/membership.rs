@@ -1,23 +1,29 @@
 //! Memberships: one item each beside the group, and the group's id in the member's own item.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use futures_util::future::try_join;
 use uuid::Uuid;
 
 use super::call::Range;
 use super::error::{Refusal, StoreError};
-use super::item::{Item, get_text, text};
+use super::item::{Item, get_number, get_text, text};
 use super::keys::{self, parse_id};
+use super::overlay::{overlay, without};
 use super::record::Record;
 use super::resource::Store;
 use super::transaction::{Action, Expression};
+use super::work::Task;
+use crate::clock;
 use crate::scim::members::Member;
 use crate::scim::resource_type::Kind;
 
 /// The most member changes in one transaction: two actions each, beside the group, its claims and
 /// look-ups and the event.
 pub const WINDOW: usize = 45;
+/// For so long after a large change was applied, a batch may have been read on both sides of that.
+const SETTLING_SECONDS: u64 = 60;
 /// The most groups that one resource may be a direct member of.
 pub const MAX_GROUPS: usize = 1_000;
 
@@ -76,6 +82,13 @@ impl Store {
         } else {
             self.table.batch_get(&wanted).await?
         };
+        let mut items = items;
+        // A batch is not read at one moment: a membership may have been read before a large change
+        // was applied and the group after. Read once more while that can be.
+        let settled = items.iter().filter_map(|item| get_number::<u64>(item, "settled")).max().unwrap_or(0);
+        if !ids.is_empty() && settled + SETTLING_SECONDS > clock::epoch_seconds() {
+            items = self.table.batch_get(&wanted).await?;
+        }
         let (mut group, mut present, mut existing) = (None, BTreeMap::new(), BTreeMap::new());
         for item in items {
             if let Some(membership) = Membership::from_item(&item) {
@@ -106,8 +119,21 @@ impl Store {
         Ok(existing)
     }
 
-    /// Reads a group with all its members, all of one version: starts over when the group was
-    /// changed while its pages were read. The last look at the group waits for transactions on it,
+    /// Those of the members that do not exist, by their ids.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn missing(&self, members: &[Membership]) -> Result<Vec<String>, StoreError> {
+        let key = |member: &Membership| keys::resource(&self.tenant, member.kind, member.id);
+        let wanted: Vec<_> = members.iter().map(key).collect();
+        let found = self.table.batch_get(&wanted).await?;
+        let found: BTreeSet<&str> = found.iter().filter_map(|item| get_text(item, "pk")).collect();
+        let missing = members.iter().zip(&wanted).filter(|(_, key)| !found.contains(key.pk.as_str()));
+        Ok(missing.map(|(member, _)| member.id.to_string()).collect())
+    }
+
+    /// Reads a group with all its members, all of one version, a pending change among them: starts
+    /// over when the group was changed while its pages were read. The last look at the group waits for transactions on it,
     /// since a page may show a member that an unfinished one has put there.
     ///
     /// # Errors
@@ -117,8 +143,9 @@ impl Store {
             let Some((record, members)) = self.read_group(id).await? else { return Ok(None) };
             let again = self.table.get_together(&[record.key(&self.tenant)]).await?;
             let again = again.into_iter().flatten().next();
-            let version = again.as_ref().map(Record::from_item).transpose()?.flatten().map(|r| r.version);
-            if version == Some(record.version) {
+            let again = again.as_ref().map(Record::from_item).transpose()?.flatten();
+            let is_same = |again: &Record| (again.version, again.change) == (record.version, record.change);
+            if again.as_ref().is_some_and(is_same) {
                 return Ok(Some((record, members)));
             }
         }
@@ -137,7 +164,9 @@ impl Store {
     ) -> Result<Option<(Record, Vec<Membership>)>, StoreError> {
         match self.read_group(id).await? {
             Some((record, members))
-                if record.version == version && u64::try_from(members.len()) == Ok(record.member_count) =>
+                if record.version == version
+                    && record.change.is_none()
+                    && u64::try_from(members.len()) == Ok(record.member_count) =>
             {
                 Ok(Some((record, members)))
             }
@@ -146,7 +175,19 @@ impl Store {
         }
     }
 
+    /// The group and its members as the pages show them, with the pending changes laid over them.
     async fn read_group(&self, id: Uuid) -> Result<Option<(Record, Vec<Membership>)>, StoreError> {
+        let (read, pending) = try_join(self.read_partition(id), self.pending_changes()).await?;
+        let Some((record, mut members)) = read else { return Ok(None) };
+        if let Some(change) = record.change {
+            members = overlay(members, &self.chunks(change).await?);
+        }
+        let leaving = pending.iter().filter(|change| matches!(change.task, Task::Leave(_)));
+        let deleted = leaving.map(|change| change.resource).collect();
+        Ok(Some((record, without(members, &deleted))))
+    }
+
+    async fn read_partition(&self, id: Uuid) -> Result<Option<(Record, Vec<Membership>)>, StoreError> {
         let pk = keys::group(&self.tenant, id);
         let mut range = Range::default();
         let (mut record, mut members) = (None, Vec::new());
@@ -165,16 +206,24 @@ impl Store {
         }
     }
 
-    /// Which of `members` each of `groups` has: one item per pair, whatever the groups' size.
+    /// Which of `members` each of `groups` has: one item per pair, whatever the groups' size, and
+    /// a look at the chunks of groups with a pending change.
     ///
     /// # Errors
     /// As every call.
     pub async fn memberships_among(
         &self,
-        groups: &[Uuid],
+        groups: &[Record],
         members: &[Uuid],
     ) -> Result<BTreeMap<Uuid, Vec<Membership>>, StoreError> {
-        let pairs = groups.iter().flat_map(|group| members.iter().map(move |member| (*group, *member)));
+        // Before the memberships: a chunk that is gone by now is applied.
+        let mut chunks = Vec::new();
+        for (group, change) in groups.iter().filter_map(|group| Some((group.id, group.change?))) {
+            for member in members {
+                chunks.extend(self.chunk_of(change, *member).await?.map(|chunk| (group, chunk)));
+            }
+        }
+        let pairs = groups.iter().flat_map(|group| members.iter().map(move |member| (group.id, *member)));
         let wanted: Vec<_> =
             pairs.map(|(group, member)| keys::membership(&self.tenant, group, member)).collect();
         let mut found: BTreeMap<Uuid, Vec<Membership>> = BTreeMap::new();
@@ -183,6 +232,11 @@ impl Store {
             if let (Some(group), Some(membership)) = (group, Membership::from_item(&item)) {
                 found.entry(group).or_default().push(membership);
             }
+        }
+        for (group, mut chunk) in chunks {
+            chunk.members.retain(|member| members.contains(&member.id));
+            let now = found.remove(&group).unwrap_or_default();
+            found.insert(group, overlay(now, &[chunk]));
         }
         Ok(found)
     }

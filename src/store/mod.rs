@@ -1,5 +1,6 @@
 //! The table: keys, items, and the calls that read and write them. Knows no HTTP.
 
+pub mod apply;
 pub mod call;
 pub mod delete;
 pub mod error;
@@ -10,7 +11,10 @@ pub mod keys;
 pub mod list;
 pub mod membership;
 pub mod meter;
+pub mod overlay;
 pub mod record;
 pub mod resource;
 pub mod tombstone;
 pub mod transaction;
+pub mod work;
+pub mod worker;

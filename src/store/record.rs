@@ -50,8 +50,12 @@ pub struct Record {
     pub groups: BTreeSet<String>,
     /// Who manages it (users).
     pub account: Account,
-    /// How many members it has (groups).
+    /// How many members it has (groups), those of a pending change counted as done.
     pub member_count: u64,
+    /// Its pending change (groups).
+    pub change: Option<Uuid>,
+    /// When its last pending change was finished, in seconds since 1970; 0 for never.
+    pub settled: u64,
 }
 
 impl Record {
@@ -67,6 +71,8 @@ impl Record {
             groups: BTreeSet::new(),
             account: Account::Sso,
             member_count: 0,
+            change: None,
+            settled: 0,
         }
     }
 
@@ -97,6 +103,8 @@ impl Record {
                 _ => Account::Sso,
             },
             member_count: get_number(item, "memberCount").unwrap_or(0),
+            change: get_text(item, "change").and_then(parse_id),
+            settled: get_number(item, "settled").unwrap_or(0),
         }))
     }
 
@@ -115,7 +123,10 @@ impl Record {
         ]);
         match self.kind {
             Kind::User => item.extend([text("account", self.account.as_str())]),
-            Kind::Group => item.extend([number("memberCount", self.member_count)]),
+            Kind::Group => {
+                item.extend([number("memberCount", self.member_count)]);
+                item.extend(self.change.map(|change| text("change", &change.to_string())));
+            }
         }
         item
     }

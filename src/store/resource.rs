@@ -16,8 +16,8 @@ use super::item::{Item, get_text};
 use super::keys::{self, TenantId, parse_id};
 use super::membership::Membership;
 use super::record::Record;
-use super::tombstone;
 use super::transaction::{Action, Expression};
+use super::{tombstone, work};
 use crate::scim::resource_type::{Kind, ResourceType};
 
 /// A counter is spread over so many items, so that creations seldom meet.
@@ -103,7 +103,8 @@ impl Store {
     }
 
     /// Creates a user, or a group with members, in one transaction. The caller sees to it that the
-    /// members are few enough ([`super::membership::WINDOW`]). With `takes_over`, the unique value
+    /// members are few enough ([`super::membership::WINDOW`]), or staged as the change that `record`
+    /// names ([`Store::stage`]), which is committed with it. With `takes_over`, the unique value
     /// may also be that of this deactivated account.
     ///
     /// # Errors
@@ -133,6 +134,7 @@ impl Store {
                 ];
                 actions.extend(record.claim(ty).map(|entry| self.claim(&entry, record.id, free.clone())));
                 actions.extend(record.lookups(ty).iter().map(|e| self.look_up(record, e)));
+                actions.extend(work::commit(&self.tenant, None, record));
                 for member in members {
                     actions.extend(self.add_member(record.id, member, &record.modified));
                 }
@@ -143,7 +145,8 @@ impl Store {
 
     /// Replaces the document of a resource and changes a group's members, in one transaction that
     /// holds only if the resource is still in the version of `before`. The caller sees to it that
-    /// the members are few enough.
+    /// the members are few enough, or staged as the change that `after` names, which is then
+    /// committed; and that no other change of the group is pending.
     ///
     /// # Errors
     /// [`StoreError::Refused`]: changed meanwhile, the unique value is taken, or a member is gone.
@@ -173,6 +176,7 @@ impl Store {
                         .only_if(version_is(before.version), Refusal::Changed),
                     event::action(&self.tenant, event),
                 ];
+                actions.extend(work::commit(&self.tenant, before.change, after));
                 let (old, new) = (before.claim(ty), after.claim(ty));
                 if old != new {
                     actions.extend(old.map(|entry| self.release(&entry, before.id)));

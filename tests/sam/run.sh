@@ -6,7 +6,7 @@
 #
 # ROLLCALL_VENV    a virtual environment to use (default: target/sam/venv, made here)
 # ROLLCALL_BIN     a `rollcall` to use instead of building one
-# ROLLCALL_LAMBDA  a folder with scim/bootstrap and authorizer/bootstrap (x86_64) to use instead of building them
+# ROLLCALL_LAMBDA  a folder with {scim,authorizer,worker}/bootstrap (x86_64) to use instead of building them
 # SAM_PORT         where start-api listens (default 3100)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -67,15 +67,17 @@ say "Functions"
 lambda=${ROLLCALL_LAMBDA:-}
 if [ -z "$lambda" ]; then
     lambda=$work/lambda
-    cargo lambda build --release --skip-target-check --bin scim --bin authorizer --lambda-dir "$lambda"
+    cargo lambda build --release --skip-target-check --bin scim --bin authorizer --bin worker \
+        --lambda-dir "$lambda"
 fi
 # The folder that start-api runs: the template, with the built binaries in place of the sources, and with a
 # variable that is no part of a deployment (start-api hands over no variable that the template does not name).
 app=$work/app
 rm -rf "$app"
-mkdir -p "$app/ScimFunction" "$app/AuthorizerFunction"
+mkdir -p "$app/ScimFunction" "$app/AuthorizerFunction" "$app/WorkerFunction"
 cp "$lambda/scim/bootstrap" "$app/ScimFunction/"
 cp "$lambda/authorizer/bootstrap" "$app/AuthorizerFunction/"
+cp "$lambda/worker/bootstrap" "$app/WorkerFunction/"
 awk '
     /^  [A-Za-z]+:$/ { resource = $1; sub(":", "", resource) }
     /^ +CodeUri: \.$/ { sub(/\.$/, resource) }

@@ -1,0 +1,91 @@
+//! Changes of more members than one transaction takes: written down, committed by the transaction
+//! that changes the group, and applied after it.
+
+use std::time::{Duration, Instant};
+
+use super::answer::Provider;
+use super::failure::{Failure, no_such_members};
+use crate::scim::error::{ErrorKind, ScimError};
+use crate::store::error::StoreError;
+use crate::store::membership::Membership;
+use crate::store::record::Record;
+use crate::store::work::Pending;
+
+/// How long a request goes on applying what is committed. The worker does the rest; the answer
+/// must come within API Gateway's 29 seconds.
+pub(super) const APPLYING: Duration = Duration::from_secs(8);
+
+impl Provider<'_> {
+    /// Writes down who comes and goes, and then makes sure that those who come are still there:
+    /// in this order, whoever deletes one of them meanwhile either is seen here or sees the change.
+    ///
+    /// # Errors
+    /// One `invalidValue` that names all that do not exist.
+    pub(super) async fn stage(
+        &self,
+        group: &mut Record,
+        add: &[Membership],
+        remove: &[Membership],
+    ) -> Result<Pending, Failure> {
+        let pending = self.store.stage(group.id, add, remove).await?;
+        let missing = self.store.missing(add).await?;
+        if !missing.is_empty() {
+            self.give_up(&pending).await;
+            return Err(no_such_members(missing.iter().map(String::as_str)).into());
+        }
+        group.change = Some(pending.id);
+        Ok(pending)
+    }
+
+    /// Applies a committed change as far as the time goes. What fails or is left is no failure of
+    /// the request, which has succeeded with the commit: the worker goes on.
+    pub(super) async fn carry_on(&self, pending: &Pending, until: Instant) {
+        if let Err(failed) = self.store.carry_out(pending, until).await {
+            tracing::warn!(change = %pending.id, %failed, "a change is left to the worker");
+        }
+    }
+
+    /// What became of the commit of a staged change.
+    ///
+    /// # Errors
+    /// The commit's, when it did not take effect.
+    pub(super) async fn committed<T>(
+        &self,
+        mut pending: Pending,
+        outcome: Result<T, StoreError>,
+        otherwise: T,
+        until: Instant,
+    ) -> Result<T, StoreError> {
+        let done = match outcome {
+            Ok(done) => done,
+            // Nobody answered: the change item knows.
+            Err(unknown @ StoreError::Unavailable(_)) => match self.store.is_committed(&pending).await {
+                Ok(true) => otherwise,
+                Ok(false) | Err(_) => return Err(unknown),
+            },
+            Err(no) => {
+                self.give_up(&pending).await;
+                return Err(no);
+            }
+        };
+        pending.state = crate::store::work::State::Committed;
+        self.carry_on(&pending, until).await;
+        Ok(done)
+    }
+
+    /// Clears what was written down and will not be committed; what cannot be cleared now, the
+    /// worker clears.
+    async fn give_up(&self, pending: &Pending) {
+        if let Err(failed) = self.store.abort(pending).await {
+            tracing::warn!(change = %pending.id, %failed, "a change that is given up is left to the worker");
+        }
+    }
+}
+
+/// A large change of the group is not finished yet, and there is no time to wait for it.
+pub(super) fn still_changing() -> ScimError {
+    ScimError::new(
+        ErrorKind::Unavailable,
+        "A large change of this group is still being applied. Nothing of this request was done; send it again in a minute.",
+    )
+}

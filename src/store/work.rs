@@ -1,0 +1,362 @@
+//! Pending changes: what is too large for one transaction, committed by one and applied by many.
+//!
+//! The change item says what was committed; the chunks of a change of members say whom it adds and
+//! removes. Both are written before the commit, so that the commit is one transaction whatever the
+//! size. docs/architecture.md tells the whole protocol.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::call::Range;
+use super::error::{Refusal, StoreError};
+use super::item::{Item, get_number, get_set, get_text, must_text, number, text, with_key};
+use super::keys::{self, Key, TenantId, parse_id};
+use super::membership::{Membership, WINDOW};
+use super::record::Record;
+use super::resource::Store;
+use super::transaction::{Action, Expression};
+use crate::clock;
+use crate::scim::resource_type::Kind;
+
+/// A change that stands ready for so long without being committed was given up by its request.
+pub const STAGED_SECONDS: u64 = 3_600;
+
+/// How far a change has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Written down, not in force.
+    Staged,
+    /// In force; readers see it, the table holds it when it is applied.
+    Committed,
+    /// Given up; what is left of it can go.
+    Aborted,
+    /// Applied; what is left of it can go.
+    Done,
+}
+
+impl State {
+    /// As stored.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Staged => "staged",
+            Self::Committed => "committed",
+            Self::Aborted => "aborted",
+            Self::Done => "done",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        [Self::Staged, Self::Committed, Self::Aborted, Self::Done].into_iter().find(|s| s.name() == name)
+    }
+}
+
+/// What is left to do once a change is committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// The group's members change as the chunks say.
+    Members,
+    /// The group is deleted; its memberships go.
+    Empty,
+    /// The resource is deleted; it leaves these groups.
+    Leave(BTreeSet<String>),
+}
+
+impl Task {
+    /// As stored.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Members => "members",
+            Self::Empty => "group",
+            Self::Leave(_) => "user",
+        }
+    }
+}
+
+/// A change item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// The change.
+    pub id: Uuid,
+    /// Whose.
+    pub tenant: TenantId,
+    /// How far it has come.
+    pub state: State,
+    /// What is to be done.
+    pub task: Task,
+    /// To which user or group.
+    pub resource: Uuid,
+    /// Who asked for it.
+    pub actor: String,
+    /// In which request.
+    pub request_id: String,
+    /// When, in seconds since 1970.
+    pub created: u64,
+}
+
+impl Pending {
+    /// Reads a change item.
+    ///
+    /// # Errors
+    /// [`StoreError::Broken`] when it is none.
+    pub fn from_item(item: &Item) -> Result<Self, StoreError> {
+        let broken = || StoreError::Broken("a pending change cannot be read".to_owned());
+        let (tenant, id) = must_text(item, "sk")?.rsplit_once('#').ok_or_else(broken)?;
+        let task = match must_text(item, "kind")? {
+            "members" => Task::Members,
+            "group" => Task::Empty,
+            "user" => Task::Leave(get_set(item, "groups")),
+            _ => return Err(broken()),
+        };
+        Ok(Self {
+            id: parse_id(id).ok_or_else(broken)?,
+            tenant: tenant.parse().map_err(|_| broken())?,
+            state: State::named(must_text(item, "state")?).ok_or_else(broken)?,
+            task,
+            resource: parse_id(must_text(item, "resource")?).ok_or_else(broken)?,
+            actor: get_text(item, "actor").unwrap_or_default().to_owned(),
+            request_id: get_text(item, "requestId").unwrap_or_default().to_owned(),
+            created: get_number(item, "created").unwrap_or(0),
+        })
+    }
+
+    /// Its key.
+    pub fn key(&self) -> Key {
+        keys::work(&self.tenant, self.id)
+    }
+
+    /// The item's attributes besides the key.
+    pub fn attributes(&self) -> Item {
+        let mut item = Item::from([
+            text("state", self.state.name()),
+            text("kind", self.task.name()),
+            text("resource", &self.resource.to_string()),
+            text("tenant", self.tenant.as_str()),
+            text("actor", &self.actor),
+            text("requestId", &self.request_id),
+            number("created", self.created),
+        ]);
+        if let Task::Leave(groups) = &self.task
+            && !groups.is_empty()
+        {
+            item.insert("groups".to_owned(), AttributeValue::Ss(groups.iter().cloned().collect()));
+        }
+        item
+    }
+
+    /// The action that moves it from one state to the next.
+    pub fn step(&self, from: State, to: State) -> Action {
+        let state = |state: State| AttributeValue::S(state.name().to_owned());
+        let set = Expression::new("SET #state = :to").name("#state", "state").value(":to", state(to));
+        let was = Expression::new("#state = :from").name("#state", "state").value(":from", state(from));
+        Action::update(self.key(), set).only_if(was, Refusal::Changed)
+    }
+}
+
+/// Some members that a change adds, or some that it removes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// Its key.
+    pub key: Key,
+    /// Whether it adds them.
+    pub adds: bool,
+    /// The members, in the order of their ids.
+    pub members: Vec<Membership>,
+    /// Whether they are applied.
+    pub done: bool,
+    /// Those that were deleted meanwhile and are passed over.
+    pub gone: BTreeSet<String>,
+}
+
+impl Chunk {
+    fn new(tenant: &TenantId, change: Uuid, adds: bool, members: &[Membership]) -> Option<Self> {
+        let key = keys::chunk(tenant, change, adds, members.first()?.id);
+        Some(Self { key, adds, members: members.to_vec(), done: false, gone: BTreeSet::new() })
+    }
+
+    fn to_item(&self) -> Item {
+        let members: Vec<Value> = self
+            .members
+            .iter()
+            .map(|m| json!({ "id": m.id.to_string(), "type": m.kind.name(), "display": m.display }))
+            .collect();
+        let mut item = with_key(&self.key);
+        item.extend([text("members", &Value::from(members).to_string())]);
+        item
+    }
+
+    /// Reads a chunk.
+    ///
+    /// # Errors
+    /// [`StoreError::Broken`] when it is none.
+    pub fn from_item(item: &Item) -> Result<Self, StoreError> {
+        let broken = || StoreError::Broken("a chunk of a change cannot be read".to_owned());
+        let key = Key { pk: must_text(item, "pk")?.to_owned(), sk: must_text(item, "sk")?.to_owned() };
+        let members: Vec<Value> = serde_json::from_str(must_text(item, "members")?).map_err(|_| broken())?;
+        let member = |value: &Value| {
+            let id = value.get("id")?.as_str().and_then(parse_id)?;
+            let kind = match value.get("type")?.as_str()? {
+                "Group" => Kind::Group,
+                _ => Kind::User,
+            };
+            let display = value.get("display").and_then(Value::as_str).map(str::to_owned);
+            Some(Membership { id, kind, display })
+        };
+        Ok(Self {
+            adds: key.sk.starts_with(keys::CHUNK_ADDS),
+            key,
+            members: members.iter().map(member).collect::<Option<_>>().ok_or_else(broken)?,
+            done: item.contains_key("done"),
+            gone: get_set(item, "gone"),
+        })
+    }
+
+    /// Its members but for those that were deleted meanwhile.
+    pub fn living(&self) -> impl Iterator<Item = &Membership> {
+        self.members.iter().filter(|member| !self.gone.contains(&member.id.to_string()))
+    }
+}
+
+impl Store {
+    /// A change of this request's, in a state.
+    pub fn pending(&self, task: Task, resource: Uuid, state: State) -> Pending {
+        Pending {
+            id: Uuid::now_v7(),
+            tenant: self.tenant.clone(),
+            state,
+            task,
+            resource,
+            actor: self.actor.clone(),
+            request_id: self.request_id.clone(),
+            created: clock::epoch_seconds(),
+        }
+    }
+
+    /// The pending changes of the tenant.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn pending_changes(&self) -> Result<Vec<Pending>, StoreError> {
+        let (pk, prefix) = keys::work_of(&self.tenant);
+        self.table.query_all(&pk, Some(&prefix)).await?.iter().map(Pending::from_item).collect()
+    }
+
+    /// The pending change of a group's members.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn pending_change(&self, change: Uuid) -> Result<Option<Pending>, StoreError> {
+        let item = self.table.get(&keys::work(&self.tenant, change)).await?;
+        item.as_ref().map(Pending::from_item).transpose()
+    }
+
+    /// Every chunk of a change, applied or not.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn chunks(&self, change: Uuid) -> Result<Vec<Chunk>, StoreError> {
+        let items = self.table.query_all(&keys::chunks(&self.tenant, change), None).await?;
+        items.iter().map(Chunk::from_item).collect()
+    }
+
+    /// The chunk of a change that names a member.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn chunk_of(&self, change: Uuid, member: Uuid) -> Result<Option<Chunk>, StoreError> {
+        for side in [keys::CHUNK_ADDS, keys::CHUNK_REMOVES] {
+            // The last chunk whose first member is not behind this one.
+            let range = Range {
+                prefix: Some(side.to_owned()),
+                after: Some(format!("{side}{member}~")),
+                limit: Some(1),
+                backwards: true,
+            };
+            let page = self.table.query(&keys::chunks(&self.tenant, change), &range).await?;
+            let chunk = page.items.first().map(Chunk::from_item).transpose()?;
+            let chunk = chunk.filter(|chunk| chunk.living().any(|living| living.id == member));
+            if chunk.is_some() {
+                return Ok(chunk);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Writes a change of a group's members down, without putting it in force: the change item
+    /// first, so that nothing is left that no item tells of.
+    ///
+    /// # Errors
+    /// As every call; what was written is the worker's to clear.
+    pub async fn stage(
+        &self,
+        group: Uuid,
+        add: &[Membership],
+        remove: &[Membership],
+    ) -> Result<Pending, StoreError> {
+        let pending = self.pending(Task::Members, group, State::Staged);
+        self.table.put(&pending.key(), pending.attributes()).await?;
+        let chunks = |members: &[Membership], adds: bool| -> Vec<Item> {
+            let mut sorted = members.to_vec();
+            sorted.sort_by_key(|member| member.id);
+            let chunk = |some: &[Membership]| Chunk::new(&self.tenant, pending.id, adds, some);
+            sorted.chunks(WINDOW).filter_map(chunk).map(|chunk| chunk.to_item()).collect()
+        };
+        self.table.batch_put([chunks(add, true), chunks(remove, false)].concat()).await?;
+        Ok(pending)
+    }
+
+    /// Gives a staged change up. `false`: it is in force already.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn abort(&self, pending: &Pending) -> Result<bool, StoreError> {
+        match self.table.transact(|| vec![pending.step(State::Staged, State::Aborted)]).await {
+            Ok(()) => self.clear(pending).await.map(|()| true),
+            Err(StoreError::Refused(_)) => {
+                let now = self.pending_change(pending.id).await?.map(|now| now.state);
+                match now {
+                    Some(State::Committed | State::Done) => Ok(false),
+                    // Another one aborted it, and is clearing it, or was stopped while it did.
+                    _ => self.clear(pending).await.map(|()| true),
+                }
+            }
+            Err(failed) => Err(failed),
+        }
+    }
+
+    /// Removes what is left of a change that is aborted or done.
+    ///
+    /// # Errors
+    /// As every call; the worker comes back to it.
+    pub async fn clear(&self, pending: &Pending) -> Result<(), StoreError> {
+        if pending.task == Task::Members {
+            let chunks = self.table.query_all(&keys::chunks(&self.tenant, pending.id), None).await?;
+            let key = |item: &Item| {
+                Some(Key { pk: get_text(item, "pk")?.to_owned(), sk: get_text(item, "sk")?.to_owned() })
+            };
+            self.table.batch_delete(chunks.iter().filter_map(key)).await?;
+        }
+        self.table.batch_delete([pending.key()]).await
+    }
+
+    /// Whether a change whose commit was not answered is in force; if it is not, it never will be.
+    ///
+    /// # Errors
+    /// As every call: then nobody knows yet.
+    pub async fn is_committed(&self, pending: &Pending) -> Result<bool, StoreError> {
+        Ok(!self.abort(pending).await?)
+    }
+}
+
+/// The action that puts the staged change of a group in force, beside the group's own.
+pub(super) fn commit(tenant: &TenantId, before: Option<Uuid>, after: &Record) -> Option<Action> {
+    let change = after.change.filter(|change| before != Some(*change))?;
+    let set = Expression::new("SET #state = :to")
+        .name("#state", "state")
+        .value(":to", AttributeValue::S(State::Committed.name().to_owned()));
+    let was =
+        Expression::new("#state = :from").value(":from", AttributeValue::S(State::Staged.name().to_owned()));
+    Some(Action::update(keys::work(tenant, change), set).only_if(was, Refusal::Changed))
+}

@@ -1,0 +1,330 @@
+//! Changes larger than a transaction: in force with their commit, for every reader, whatever of
+//! them is applied; and finished by whoever comes.
+#![cfg(feature = "cli")]
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use rollcall::scim::resource_type::{Kind, Model, ResourceType};
+use rollcall::store::membership::Membership;
+use rollcall::store::record::Record;
+use rollcall::store::work::{Pending, State};
+use rollcall::store::worker::{self, Report};
+use serde_json::{Value, json};
+use support::client::{Client, user};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+async fn users(client: &Client, names: std::ops::Range<usize>) -> Vec<String> {
+    let mut tasks = JoinSet::new();
+    for at in names {
+        let client = client.clone();
+        tasks.spawn(async move { client.user(&format!("u{at}")).await });
+    }
+    let mut ids = tasks.join_all().await;
+    ids.sort_unstable();
+    ids
+}
+
+fn values(ids: &[String]) -> Value {
+    ids.iter().map(|id| json!({ "value": id })).collect()
+}
+
+async fn members(client: &Client, group: &str) -> BTreeSet<String> {
+    let group = client.get(&format!("/Groups/{group}")).await.expect(200);
+    let members = group.body["members"].as_array().cloned().unwrap_or_default();
+    members.iter().map(|member| member["value"].as_str().expect("an id").to_owned()).collect()
+}
+
+fn set(ids: &[String]) -> BTreeSet<String> {
+    ids.iter().cloned().collect()
+}
+
+/// Who has the group among its groups.
+async fn who_is_in(client: &Client, users: &[String], group: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for id in users {
+        let record = client.store().fetch(Kind::User, id.parse().unwrap()).await.unwrap();
+        if record.is_some_and(|record| record.groups.contains(group)) {
+            found.insert(id.clone());
+        }
+    }
+    found
+}
+
+async fn nothing_is_pending(client: &Client) {
+    assert_eq!(client.store().pending_changes().await.unwrap(), []);
+    assert_eq!(worker::round(&client.table.fresh()).await.unwrap(), Report::default());
+}
+
+fn group_type() -> ResourceType {
+    let models = Model::all(&[]).expect("the models");
+    let model = models.iter().find(|model| model.policy.name == "standard").expect("a policy");
+    model.of(Kind::Group).clone()
+}
+
+/// Commits a change of a group's members without applying any of it, as a request does that is
+/// stopped right after the commit.
+async fn commit(client: &Client, group: &str, add: &[String], remove: &[String]) -> Pending {
+    let store = client.store();
+    let (before, present) = store.fetch_group(group.parse().unwrap()).await.unwrap().expect("the group");
+    let membership = |id: &String| Membership { id: id.parse().unwrap(), kind: Kind::User, display: None };
+    let add: Vec<Membership> = add.iter().map(membership).collect();
+    let remove: Vec<Membership> = remove.iter().map(membership).collect();
+    assert!(remove.iter().all(|member| present.iter().any(|there| there.id == member.id)));
+    let mut pending = store.stage(before.id, &add, &remove).await.unwrap();
+    let after = Record {
+        version: before.version + 1,
+        member_count: before.member_count + add.len() as u64 - remove.len() as u64,
+        change: Some(pending.id),
+        ..before.clone()
+    };
+    let event = store.event("group.updated", &after).of_change(pending.id);
+    store.update(&before, &after, (&[], &[]), &group_type(), &event).await.unwrap();
+    pending.state = State::Committed;
+    pending
+}
+
+#[tokio::test]
+async fn thousands_of_members_come_and_go_in_one_request() {
+    let client = Client::new(support::embedded().await, "standard").await;
+    let ids = users(&client, 0..1_200).await;
+    let created = json!({ "displayName": "Large", "members": values(&ids[..500]) });
+    let created = client.post("/Groups", created).await.expect(201);
+    assert_eq!(created.body["members"].as_array().map(Vec::len), Some(500));
+    assert_eq!(created.body["meta"]["version"], "W/\"1\"");
+    let (group, path) = (created.id(), format!("/Groups/{}", created.id()));
+    assert_eq!(members(&client, &group).await, set(&ids[..500]));
+    nothing_is_pending(&client).await;
+
+    let add = json!([{ "op": "add", "path": "members", "value": values(&ids[400..1_200]) }]);
+    let added = client.patch(&path, add).await.expect(204);
+    assert_eq!(added.headers["etag"], "W/\"2\"");
+    assert_eq!(members(&client, &group).await, set(&ids));
+    assert_eq!(who_is_in(&client, &ids, &group).await, set(&ids));
+
+    // Some go, some stay, and the name changes with them.
+    let replace = json!([
+        { "op": "replace", "path": "displayName", "value": "Larger" },
+        { "op": "replace", "path": "members", "value": values(&ids[600..1_000]) }
+    ]);
+    client.patch(&path, replace).await.expect(204);
+    let read = client.get(&path).await.expect(200);
+    assert_eq!(
+        (&read.body["displayName"], &read.body["meta"]["version"]),
+        (&json!("Larger"), &json!("W/\"3\""))
+    );
+    assert_eq!(members(&client, &group).await, set(&ids[600..1_000]));
+    assert_eq!(who_is_in(&client, &ids, &group).await, set(&ids[600..1_000]));
+
+    client.put(&path, json!({ "displayName": "Large", "members": values(&ids[..700]) })).await.expect(204);
+    assert_eq!(members(&client, &group).await, set(&ids[..700]));
+    client.patch(&path, json!([{ "op": "remove", "path": "members" }])).await.expect(200);
+    assert_eq!(members(&client, &group).await, BTreeSet::new());
+    assert_eq!(who_is_in(&client, &ids, &group).await, BTreeSet::new());
+    nothing_is_pending(&client).await;
+}
+
+#[tokio::test]
+async fn who_does_not_exist_fails_the_whole_change() {
+    let client = Client::new(support::embedded().await, "standard").await;
+    let mut ids = users(&client, 0..60).await;
+    let group = client.group("Team", &ids[..2]).await;
+    let nobody = Uuid::now_v7().to_string();
+    ids.push(nobody.clone());
+    let add = json!([{ "op": "add", "path": "members", "value": values(&ids) }]);
+    let refused = client.patch(&format!("/Groups/{group}"), add).await.expect(400);
+    assert!(refused.body["detail"].as_str().unwrap().contains(&nobody));
+    assert_eq!(members(&client, &group).await, set(&ids[..2]));
+    client.post("/Groups", json!({ "displayName": "Other", "members": values(&ids) })).await.expect(400);
+    assert_eq!(client.store().total(Kind::Group).await.unwrap(), 1);
+    nothing_is_pending(&client).await;
+}
+
+#[tokio::test]
+async fn a_name_that_is_taken_leaves_nothing_behind() {
+    let client = Client::new(support::embedded().await, "standard").await;
+    let ids = users(&client, 0..50).await;
+    client.group("Team", &[]).await;
+    client.post("/Groups", json!({ "displayName": "team", "members": values(&ids) })).await.expect(409);
+    nothing_is_pending(&client).await;
+    assert_eq!(client.store().total(Kind::Group).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn readers_see_a_committed_change_before_it_is_applied() {
+    let client = Client::new(support::embedded().await, "standard").await;
+    let ids = users(&client, 0..200).await;
+    let group = client.group("Team", &ids[..40]).await;
+    let pending = commit(&client, &group, &ids[40..180], &ids[..10]).await;
+    let expected = set(&ids[10..180]);
+    // Applied chunk by chunk; every reader sees the same at every step.
+    let chunks = client.store().chunks(pending.id).await.unwrap();
+    assert!(chunks.len() >= 5);
+    let seen = |id: &str| format!("/Groups?filter=id eq \"{group}\" and members eq \"{id}\"");
+    for chunk in chunks {
+        assert_eq!(members(&client, &group).await, expected);
+        for (id, is_in) in [(&ids[5], 0), (&ids[20], 1), (&ids[100], 1), (&ids[190], 0)] {
+            assert_eq!(client.get(&seen(id)).await.expect(200).body["totalResults"], is_in, "{id}");
+        }
+        let list = client.get(&format!("/Groups?filter=members.value eq \"{}\"", ids[100])).await;
+        assert_eq!(list.body["totalResults"], 1);
+        client.store().apply_chunk(&pending, chunk).await.unwrap();
+    }
+    assert_eq!(members(&client, &group).await, expected);
+    let report = worker::round(&client.table.fresh()).await.unwrap();
+    assert_eq!(report, Report { finished: 1, ..Report::default() });
+    assert_eq!(members(&client, &group).await, expected);
+    assert_eq!(who_is_in(&client, &ids, &group).await, expected);
+    nothing_is_pending(&client).await;
+}
+
+#[tokio::test]
+async fn the_next_writer_finishes_what_is_pending() {
+    let client = Client::new(support::embedded().await, "standard").await;
+    let ids = users(&client, 0..120).await;
+    let group = client.group("Team", &[]).await;
+    let path = format!("/Groups/{group}");
+    commit(&client, &group, &ids[..100], &[]).await;
+    let add = json!([{ "op": "add", "path": "members", "value": values(&ids[100..101]) }]);
+    client.patch(&path, add).await.expect(204);
+    assert_eq!(members(&client, &group).await, set(&ids[..101]));
+    nothing_is_pending(&client).await;
+    // Removing somebody whom the change has only just added.
+    commit(&client, &group, &ids[101..], &[]).await;
+    let remove = json!([{ "op": "remove", "path": format!("members[value eq \"{}\"]", ids[110]) }]);
+    client.patch(&path, remove).await.expect(204);
+    let mut expected = set(&ids);
+    expected.remove(&ids[110]);
+    assert_eq!(members(&client, &group).await, expected);
+    commit(&client, &group, &[], &ids[..100]).await;
+    client.delete(&path).await.expect(204);
+    client.get(&path).await.expect(404);
+    nothing_is_pending(&client).await;
+    assert_eq!(who_is_in(&client, &ids, &group).await, BTreeSet::new());
+}
+
+#[tokio::test]
+async fn a_user_may_go_and_come_back_in_the_middle() {
+    let client = Client::new(support::embedded().await, "veza").await;
+    let ids = users(&client, 0..120).await;
+    let group = client.group("Team", &ids[..50]).await;
+    // One who is to be added, one who is to be removed, one whom the change is not about.
+    commit(&client, &group, &ids[50..110], &ids[..20]).await;
+    for at in [5, 30, 70] {
+        client.delete(&format!("/Users/{}", ids[at])).await.expect(204);
+    }
+    let expected: BTreeSet<String> =
+        (20..110).filter(|at| ![30, 70].contains(at)).map(|at| ids[at].clone()).collect();
+    assert_eq!(members(&client, &group).await, expected);
+    // Back under their ids, without their groups.
+    let mut names = JoinSet::new();
+    for at in 0..120 {
+        let client = client.clone();
+        names.spawn(async move { client.post("/Users", user(&format!("u{at}"))).await.status });
+    }
+    let statuses = names.join_all().await;
+    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 3);
+    assert_eq!(members(&client, &group).await, expected);
+    let report = worker::round(&client.table.fresh()).await.unwrap();
+    assert_eq!(report.failures, Vec::<String>::new());
+    assert_eq!(members(&client, &group).await, expected);
+    assert_eq!(who_is_in(&client, &ids, &group).await, expected);
+    let record = client.store().fetch(Kind::Group, group.parse().unwrap()).await.unwrap().unwrap();
+    assert_eq!(record.member_count, expected.len() as u64);
+    nothing_is_pending(&client).await;
+}
+
+#[tokio::test]
+async fn a_deleted_group_and_a_deleted_user_leave_nothing() {
+    let client = Client::new(support::embedded().await, "standard").await;
+    let ids = users(&client, 0..400).await;
+    let group = client.group("Large", &ids).await;
+    client.delete(&format!("/Groups/{group}")).await.expect(204);
+    assert_eq!(who_is_in(&client, &ids, &group).await, BTreeSet::new());
+    nothing_is_pending(&client).await;
+
+    let mut groups = Vec::new();
+    for at in 0..120 {
+        groups.push(client.group(&format!("g{at}"), &ids[..2]).await);
+    }
+    let shown = client.get(&format!("/Users/{}", ids[0])).await.expect(200);
+    assert_eq!(shown.body["groups"].as_array().map(Vec::len), Some(120));
+    client.delete(&format!("/Users/{}", ids[0])).await.expect(204);
+    for group in &groups {
+        assert_eq!(members(&client, group).await, set(&ids[1..2]));
+        let record = client.store().fetch(Kind::Group, group.parse().unwrap()).await.unwrap().unwrap();
+        assert_eq!(record.member_count, 1);
+    }
+    nothing_is_pending(&client).await;
+}
+
+#[tokio::test]
+async fn large_changes_of_one_group_exclude_each_other() {
+    let client = Client::new(support::embedded().await, "standard").await;
+    let ids = users(&client, 0..240).await;
+    let group = client.group("Team", &[]).await;
+    let mut tasks = JoinSet::new();
+    for part in ids.chunks(60) {
+        let (client, path) = (client.clone(), format!("/Groups/{group}"));
+        let add = json!([{ "op": "add", "path": "members", "value": values(part) }]);
+        tasks.spawn(async move {
+            loop {
+                match client.patch(&path, add.clone()).await.status {
+                    409 | 503 => tokio::task::yield_now().await,
+                    status => return status,
+                }
+            }
+        });
+    }
+    let statuses = tasks.join_all().await;
+    assert!(statuses.iter().all(|status| [200, 204].contains(status)), "{statuses:?}");
+    assert_eq!(members(&client, &group).await, set(&ids));
+    assert_eq!(who_is_in(&client, &ids, &group).await, set(&ids));
+    nothing_is_pending(&client).await;
+}
+
+#[tokio::test]
+async fn what_was_never_committed_is_cleared_after_an_hour() {
+    let client = Client::new(support::embedded().await, "standard").await;
+    let ids = users(&client, 0..60).await;
+    let group = client.group("Team", &[]).await;
+    let store = client.store();
+    let add: Vec<Membership> = ids
+        .iter()
+        .map(|id| Membership { id: id.parse().unwrap(), kind: Kind::User, display: None })
+        .collect();
+    let mut pending = store.stage(group.parse().unwrap(), &add, &[]).await.unwrap();
+    let report = worker::round(&client.table.fresh()).await.unwrap();
+    assert_eq!(report, Report { left: 1, ..Report::default() });
+    assert_eq!(members(&client, &group).await, BTreeSet::new());
+    pending.created -= 3_601;
+    store.table.put(&pending.key(), pending.attributes()).await.unwrap();
+    let report = worker::round(&client.table.fresh()).await.unwrap();
+    assert_eq!(report, Report { aborted: 1, ..Report::default() });
+    assert_eq!(store.chunks(pending.id).await.unwrap(), []);
+    nothing_is_pending(&client).await;
+    assert!(store.finish_change(pending.id, Instant::now()).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_user_who_is_deleted_unseen_is_passed_over() {
+    let client = Client::new(support::embedded().await, "standard").await;
+    let ids = users(&client, 0..60).await;
+    let group = client.group("Team", &[]).await;
+    // Deleted after it was looked for and before the commit, by someone who saw no change yet.
+    let store = client.store();
+    let record = store.fetch(Kind::User, ids[7].parse().unwrap()).await.unwrap().unwrap();
+    let pending = commit(&client, &group, &ids, &[]).await;
+    store.table.batch_delete([record.key(&store.tenant)]).await.unwrap();
+    assert!(store.carry_out(&pending, Instant::now() + std::time::Duration::from_secs(60)).await.unwrap());
+    let mut expected = set(&ids);
+    expected.remove(&ids[7]);
+    assert_eq!(members(&client, &group).await, expected);
+    let record = store.fetch(Kind::Group, group.parse().unwrap()).await.unwrap().unwrap();
+    assert_eq!((record.member_count, record.version), (59, 3));
+    nothing_is_pending(&client).await;
+}
