@@ -70,7 +70,7 @@ async fn one_member_costs_the_same_in_a_group_of_any_size() {
         for n in 0..size {
             members.push(client.user(&format!("m{size}-{n}")).await);
         }
-        let group = client.group(&format!("Group {size}"), &members).await;
+        let group = client.group_by_and_by(&format!("Group {size}"), &members).await;
         let path = format!("/Groups/{group}?excludedAttributes=members");
         let member = json!([{ "value": newcomer }]);
         let add = json!([{ "op": "add", "path": "members", "value": member }]);
@@ -92,7 +92,7 @@ async fn a_changed_group_is_answered_up_to_100_members() {
     for n in 0..102 {
         ids.push(client.user(&format!("u{n}")).await);
     }
-    let group = client.group("Team", &ids[..99]).await;
+    let group = client.group_by_and_by("Team", &ids[..99]).await;
     let path = format!("/Groups/{group}");
     let add = |id: &str| json!([{ "op": "add", "path": "members", "value": [{ "value": id }] }]);
     let answered = client.patch(&path, add(&ids[99])).await.expect(200);

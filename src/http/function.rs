@@ -158,7 +158,8 @@ impl Function {
             bound_user: caller.user,
             retention_days: caller.retention_days,
         };
-        let handled = handle(&provider, operation, &segment, request);
+        // Boxed: the operations' states are large, and every caller would carry them on its stack.
+        let handled = Box::pin(handle(&provider, operation, &segment, request));
         let (handled, ()) = futures_util::future::join(handled, self.note_use(&caller)).await;
         match handled {
             Ok(response) => response.into(),

@@ -40,7 +40,8 @@ impl Provider<'_> {
     /// Applies a committed change as far as the time goes. What fails or is left is no failure of
     /// the request, which has succeeded with the commit: the worker goes on.
     pub(super) async fn carry_on(&self, pending: &Pending, until: Instant) {
-        if let Err(failed) = self.store.carry_out(pending, until).await {
+        // Boxed, since what applies a change is large and every change of a resource would carry it.
+        if let Err(failed) = Box::pin(self.store.carry_out(pending, until)).await {
             tracing::warn!(change = %pending.id, %failed, "a change is left to the worker");
         }
     }

@@ -49,7 +49,7 @@ impl Store {
     /// As every call.
     pub async fn finish_change(&self, change: Uuid, until: Instant) -> Result<bool, StoreError> {
         match self.pending_change(change).await? {
-            Some(pending) => self.carry_out(&pending, until).await,
+            Some(pending) => Box::pin(self.carry_out(&pending, until)).await,
             None => Ok(true),
         }
     }
@@ -256,7 +256,7 @@ impl Store {
             // this very member.
             for group in self.fetch_many(Kind::Group, groups).await? {
                 if let Some(change) = group.change
-                    && !Box::pin(self.finish_change(change, until)).await?
+                    && !self.finish_change(change, until).await?
                 {
                     return Ok(false);
                 }
