@@ -15,7 +15,7 @@ use super::error::AdminError;
 use super::key::{ListedKey, NewKey};
 use super::output::{self, Format};
 use super::usage_key::{self, Source};
-use super::when;
+use super::{when, wipe};
 use crate::auth::record::{KeyRecord, Scope, Status};
 use crate::auth::tenant::TenantRecord;
 use crate::clock;
@@ -95,6 +95,23 @@ The policy cannot change once the tenant holds users or groups.")]
     Show {
         /// Which one
         tenant: TenantId,
+    },
+    /// Delete a tenant with everything that it has, for good
+    #[command(after_help = "Examples:
+  rollcall tenant delete acme
+  rollcall tenant delete acme --yes --wait 5m
+
+The whole table is read once or twice for it. An interrupted deletion is taken up again by the same
+command. API Gateway's key of the tenant stays: the command names it.")]
+    Delete {
+        /// Which one
+        tenant: TenantId,
+        /// Do not ask for the tenant's name
+        #[arg(long)]
+        yes: bool,
+        /// How long API Gateway remembers a revoked key (the stack's AuthorizerTtl); waited if there are keys
+        #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = overlap)]
+        wait: Duration,
     },
 }
 
@@ -316,6 +333,24 @@ pub async fn run_tenant(options: &Options, command: TenantCommand) -> Result<Str
         TenantCommand::List => {
             let rows: Vec<_> = super::tenant::list(&table).await?.iter().map(tenant_row).collect();
             Ok(output::many(format, &["tenant", "policy", "created"], &rows))
+        }
+        TenantCommand::Delete { tenant, yes, wait } => {
+            super::tenant::get(&table, &tenant).await?;
+            if !yes {
+                wipe::confirm(&tenant)?;
+            }
+            let wiped = wipe::wipe(&table, &tenant, wait.unsigned_abs(), OffsetDateTime::now_utc()).await?;
+            let note = format!(
+                "the API key {} is still in API Gateway's usage plan: delete it there",
+                usage_key::name(&tenant)
+            );
+            Ok(output::one(
+                format,
+                &object(json!({
+                    "tenant": tenant.as_str(), "status": "deleted", "keysRevoked": wiped.revoked,
+                    "itemsDeleted": wiped.items, "note": note,
+                })),
+            ))
         }
         TenantCommand::Show { tenant } => {
             Ok(output::one(format, &tenant_fields(&super::tenant::get(&table, &tenant).await?)))

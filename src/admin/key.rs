@@ -18,7 +18,7 @@ use crate::store::keys::{self, TenantId};
 use crate::store::transaction::{Action, Expression};
 
 /// Who makes and revokes keys, in their events.
-const ACTOR: &str = "operator";
+pub(super) const ACTOR: &str = "operator";
 /// The most characters of a key's name.
 const MAX_NAME: usize = 100;
 

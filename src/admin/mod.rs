@@ -10,3 +10,4 @@ pub mod output;
 pub mod tenant;
 pub mod usage_key;
 pub mod when;
+pub mod wipe;

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, ConsumedCapacity, Get, KeysAndAttributes, PutRequest, ReturnConsumedCapacity, Select,
+    AttributeValue, ConsumedCapacity, DeleteRequest, Get, KeysAndAttributes, PutRequest, ReturnConsumedCapacity, Select,
     TransactGetItem, WriteRequest,
 };
 use futures_util::future::try_join_all;
 use uuid::Uuid;
 
 use super::error::{self, Refusal, StoreError};
-use super::item::{Item, get_text, with_key};
+use super::item::{Item, get_text, must_text, with_key};
 use super::keys::Key;
 use super::meter::{Direction, Meter, Usage};
 use super::transaction::{Action, MAX_ACTIONS};
@@ -245,6 +245,41 @@ impl Table {
         }
     }
 
+    /// Reads the keys of one page of a part of the whole table, those whose partition begins with a
+    /// prefix, and where to go on.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn scan_page(
+        &self,
+        prefix: &str,
+        start: Option<Item>,
+        (segment, segments): (i32, i32),
+    ) -> Result<(Vec<Key>, Option<Item>), StoreError> {
+        let round = self.meter.begin();
+        let answer = self
+            .client
+            .scan()
+            .table_name(&*self.name)
+            .filter_expression("begins_with(pk, :prefix)")
+            .expression_attribute_values(":prefix", AttributeValue::S(prefix.to_owned()))
+            .projection_expression("pk, sk")
+            .segment(segment)
+            .total_segments(segments)
+            .set_exclusive_start_key(start)
+            .consistent_read(true)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .map_err(error::read)?;
+        self.spent(round, Direction::Read, answer.consumed_capacity());
+        let mut keys = Vec::new();
+        for item in answer.items.unwrap_or_default() {
+            keys.push(Key { pk: must_text(&item, "pk")?.to_owned(), sk: must_text(&item, "sk")?.to_owned() });
+        }
+        Ok((keys, answer.last_evaluated_key))
+    }
+
     /// How many items a partition holds, without fetching them.
     ///
     /// # Errors
@@ -301,13 +336,28 @@ impl Table {
     /// # Errors
     /// As every call; some of the items may then be written.
     pub async fn batch_put(&self, items: Vec<Item>) -> Result<(), StoreError> {
-        for chunk in items.chunks(BATCH_WRITE) {
-            let mut open = Vec::with_capacity(chunk.len());
-            for item in chunk {
-                let put = PutRequest::builder().set_item(Some(item.clone())).build();
-                let put = put.map_err(|e| StoreError::Broken(e.to_string()))?;
-                open.push(WriteRequest::builder().put_request(put).build());
-            }
+        let put = |item| PutRequest::builder().set_item(Some(item)).build();
+        let puts: Result<Vec<_>, _> = items.into_iter().map(put).collect();
+        let puts = puts.map_err(|e| StoreError::Broken(e.to_string()))?;
+        self.batch_write(puts.into_iter().map(|put| WriteRequest::builder().put_request(put).build())).await
+    }
+
+    /// Deletes many items without conditions, calls of 25 one after another.
+    ///
+    /// # Errors
+    /// As every call; some of the items may then be gone.
+    pub async fn batch_delete(&self, keys: &[Key]) -> Result<(), StoreError> {
+        let delete = |key| DeleteRequest::builder().set_key(Some(with_key(key))).build();
+        let deletes: Result<Vec<_>, _> = keys.iter().map(delete).collect();
+        let deletes = deletes.map_err(|e| StoreError::Broken(e.to_string()))?;
+        let request = |delete| WriteRequest::builder().delete_request(delete).build();
+        self.batch_write(deletes.into_iter().map(request)).await
+    }
+
+    async fn batch_write(&self, requests: impl Iterator<Item = WriteRequest>) -> Result<(), StoreError> {
+        let requests: Vec<WriteRequest> = requests.collect();
+        for chunk in requests.chunks(BATCH_WRITE) {
+            let mut open = chunk.to_vec();
             let mut attempt = 0;
             while !open.is_empty() {
                 if attempt == BATCH_ATTEMPTS {
