@@ -8,15 +8,14 @@ use aws_sdk_dynamodb::config::{Credentials, Region};
 use aws_sdk_dynamodb::{Client, config};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
-use time::format_description::well_known::Rfc3339;
-use time::macros::format_description;
-use time::{Date, Duration, OffsetDateTime};
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::error::AdminError;
 use super::key::{ListedKey, NewKey};
 use super::output::{self, Format};
 use super::usage_key::{self, Source};
+use super::{when, wipe};
 use crate::auth::record::{KeyRecord, Scope, Status};
 use crate::auth::tenant::TenantRecord;
 use crate::clock;
@@ -89,11 +88,30 @@ The policy cannot change once the tenant holds users or groups.")]
         usage_key_id: Option<String>,
     },
     /// List the tenants
+    #[command(after_help = "Example:\n  rollcall tenant list --json")]
     List,
     /// Show a tenant
+    #[command(after_help = "Example:\n  rollcall tenant show acme")]
     Show {
         /// Which one
         tenant: TenantId,
+    },
+    /// Delete a tenant with everything that it has, for good
+    #[command(after_help = "Examples:
+  rollcall tenant delete acme
+  rollcall tenant delete acme --yes --wait 5m
+
+The whole table is read once or twice for it. An interrupted deletion is taken up again by the same
+command. API Gateway's key of the tenant stays: the command names it.")]
+    Delete {
+        /// Which one
+        tenant: TenantId,
+        /// Do not ask for the tenant's name
+        #[arg(long)]
+        yes: bool,
+        /// How long API Gateway remembers a revoked key (the stack's AuthorizerTtl); waited if there are keys
+        #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = overlap)]
+        wait: Duration,
     },
 }
 
@@ -122,9 +140,25 @@ pub enum KeyCommand {
         user: Option<Uuid>,
     },
     /// List a tenant's keys
+    #[command(after_help = "Example:\n  rollcall key list acme")]
     List {
         /// Whose
         tenant: TenantId,
+    },
+    /// Make a key's successor and let the old one expire
+    #[command(after_help = "Examples:
+  rollcall key rotate acme key_4fK2mQ9sXb1Z
+  rollcall key rotate acme key_4fK2mQ9sXb1Z --overlap 7d
+
+Both keys work until the overlap ends: give the new one to the identity provider within it.")]
+    Rotate {
+        /// Whose
+        tenant: TenantId,
+        /// Which one, as `rollcall key list` shows it
+        key_id: String,
+        /// How long the old key goes on working: 30m, 24h, 7d
+        #[arg(long, value_name = "SPAN", default_value = "24h", value_parser = overlap)]
+        overlap: Duration,
     },
     /// Revoke a key for good
     #[command(after_help = "Example:
@@ -157,26 +191,13 @@ fn user_id(text: &str) -> Result<Uuid, String> {
 
 fn expiry(text: &str) -> Result<OffsetDateTime, String> {
     let now = OffsetDateTime::now_utc();
-    let expires = expiry_from(text, now)
+    let expires = when::ahead(text, now)
         .ok_or("give a date as 2027-01-31, an RFC 3339 time as 2027-01-31T18:00:00Z, or 12h, 30d, 52w")?;
     if expires <= now { Err("that time has passed".to_owned()) } else { Ok(expires) }
 }
 
-/// Years that RFC 3339 can write.
-const LAST_YEAR: i32 = 9999;
-
-fn expiry_from(text: &str, now: OffsetDateTime) -> Option<OffsetDateTime> {
-    let unit = |suffix: char, hours: i64| {
-        let count: u32 = text.strip_suffix(suffix)?.parse().ok()?;
-        now.checked_add(Duration::hours(i64::from(count) * hours))
-    };
-    let date = || Date::parse(text, format_description!("[year]-[month]-[day]")).ok();
-    let expires = unit('h', 1)
-        .or_else(|| unit('d', 24))
-        .or_else(|| unit('w', 24 * 7))
-        .or_else(|| date().map(|date| date.midnight().assume_utc()))
-        .or_else(|| OffsetDateTime::parse(text, &Rfc3339).ok())?;
-    (expires.year() <= LAST_YEAR).then_some(expires)
+fn overlap(text: &str) -> Result<Duration, String> {
+    when::span(text).ok_or_else(|| "give a span as 30m, 24h or 7d".to_owned())
 }
 
 impl Options {
@@ -239,18 +260,41 @@ pub fn key(args: KeyArgs) -> ExitCode {
     finish(run_key(&args.options, args.command))
 }
 
-/// Prints what a command says: 0 when it is done, 1 with one line when it failed.
-fn finish(command: impl Future<Output = Result<String, AdminError>>) -> ExitCode {
+/// What a command that ran to its end leaves: what to print, and whether it found what somebody
+/// should look at.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    /// For the standard output.
+    pub text: String,
+    /// Some lines failed, or something is wrong: exit code 3.
+    pub findings: bool,
+}
+
+impl From<String> for Done {
+    fn from(text: String) -> Self {
+        Self { text, findings: false }
+    }
+}
+
+/// Exit code of a command that is done, with findings.
+const FINDINGS: u8 = 3;
+
+/// Prints what a command says: 0 when it is done, 3 with findings, 1 with one line when it failed.
+pub(super) fn finish<T: Into<Done>>(command: impl Future<Output = Result<T, AdminError>>) -> ExitCode {
     let done = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(command),
+        Ok(runtime) => runtime.block_on(command).map(Into::into),
         Err(error) => Err(AdminError::Input(format!("this system gives no runtime: {error}"))),
     };
     // A reader that has gone, `| head` say, is no failure worth a panic.
     let written = match &done {
-        Ok(text) => std::io::stdout().write_all(text.as_bytes()),
+        Ok(done) => std::io::stdout().write_all(done.text.as_bytes()),
         Err(error) => writeln!(std::io::stderr(), "error: {error}"),
     };
-    if done.is_ok() && written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    match done {
+        Ok(Done { findings: true, .. }) if written.is_ok() => ExitCode::from(FINDINGS),
+        Ok(_) if written.is_ok() => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
 }
 
 /// Runs a command on tenants; returns what to print.
@@ -290,6 +334,24 @@ pub async fn run_tenant(options: &Options, command: TenantCommand) -> Result<Str
             let rows: Vec<_> = super::tenant::list(&table).await?.iter().map(tenant_row).collect();
             Ok(output::many(format, &["tenant", "policy", "created"], &rows))
         }
+        TenantCommand::Delete { tenant, yes, wait } => {
+            super::tenant::get(&table, &tenant).await?;
+            if !yes {
+                wipe::confirm(&tenant)?;
+            }
+            let wiped = wipe::wipe(&table, &tenant, wait.unsigned_abs(), OffsetDateTime::now_utc()).await?;
+            let note = format!(
+                "the API key {} is still in API Gateway's usage plan: delete it there",
+                usage_key::name(&tenant)
+            );
+            Ok(output::one(
+                format,
+                &object(json!({
+                    "tenant": tenant.as_str(), "status": "deleted", "keysRevoked": wiped.revoked,
+                    "itemsDeleted": wiped.items, "note": note,
+                })),
+            ))
+        }
         TenantCommand::Show { tenant } => {
             Ok(output::one(format, &tenant_fields(&super::tenant::get(&table, &tenant).await?)))
         }
@@ -321,6 +383,15 @@ pub async fn run_key(options: &Options, command: KeyCommand) -> Result<String, A
             let rows: Vec<_> = super::key::list(&table, &tenant).await?.iter().map(row).collect();
             let columns = ["keyId", "name", "scope", "status", "created", "expires", "user", "lastUsed"];
             Ok(output::many(format, &columns, &rows))
+        }
+        KeyCommand::Rotate { tenant, key_id, overlap } => {
+            let (key, record, until) = super::key::rotate(&table, (&tenant, &key_id), overlap, now).await?;
+            let mut fields = key_fields(&record, now);
+            fields.insert("key".to_owned(), json!(key.reveal()));
+            fields.insert("replaces".to_owned(), json!(key_id));
+            fields.insert("oldKeyExpires".to_owned(), json!(clock::text(until)));
+            fields.insert("note".to_owned(), json!("this is the only time the key is shown"));
+            Ok(output::one(format, &fields))
         }
         KeyCommand::Revoke { tenant, key_id } => {
             let was_active = super::key::revoke(&table, &tenant, &key_id, now).await?;
@@ -370,32 +441,7 @@ fn key_fields(record: &KeyRecord, now: OffsetDateTime) -> Map<String, Value> {
 
 #[cfg(test)]
 mod tests {
-    use time::macros::datetime;
-
     use super::*;
-
-    #[test]
-    fn an_expiry_is_a_date_a_time_or_a_span() {
-        let now = datetime!(2026-06-01 12:00 UTC);
-        for (text, expected) in [
-            ("30d", Some(datetime!(2026-07-01 12:00 UTC))),
-            ("1h", Some(datetime!(2026-06-01 13:00 UTC))),
-            ("2w", Some(datetime!(2026-06-15 12:00 UTC))),
-            ("2027-01-31", Some(datetime!(2027-01-31 0:00 UTC))),
-            ("2027-01-31T18:00:00+01:00", Some(datetime!(2027-01-31 17:00 UTC))),
-            ("", None),
-            ("d", None),
-            ("-1d", None),
-            ("30", None),
-            ("30y", None),
-            ("tomorrow", None),
-            ("2027-02-30", None),
-            ("4294967295w", None),
-            ("99999999999d", None),
-        ] {
-            assert_eq!(expiry_from(text, now), expected, "{text:?}");
-        }
-    }
 
     #[test]
     fn a_local_endpoint_needs_no_credentials() {

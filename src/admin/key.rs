@@ -1,9 +1,9 @@
-//! Bearer keys: make, list, revoke. Several may be live, so that a rotation overlaps.
+//! Bearer keys: make, list, rotate, revoke. Several may be live, so that a rotation overlaps.
 
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::error::AdminError;
@@ -18,7 +18,7 @@ use crate::store::keys::{self, TenantId};
 use crate::store::transaction::{Action, Expression};
 
 /// Who makes and revokes keys, in their events.
-const ACTOR: &str = "operator";
+pub(super) const ACTOR: &str = "operator";
 /// The most characters of a key's name.
 const MAX_NAME: usize = 100;
 
@@ -57,58 +57,144 @@ pub async fn create(
     new: NewKey,
     now: OffsetDateTime,
 ) -> Result<(BearerKey, KeyRecord), AdminError> {
-    let name = new.name.trim();
+    let name = new.name.trim().to_owned();
     if name.is_empty() || name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
         return Err(AdminError::Input(format!("a key's name has 1 to {MAX_NAME} visible characters")));
     }
     if new.expires.is_some_and(|expires| expires <= now) {
         return Err(AdminError::Input("the key would have expired already: give a later date".to_owned()));
     }
+    let (key, record) = make(new, name, now)?;
+    let tenant = &record.tenant;
+    let event = told("key.created", &record, now).attributes(["name", "scope", "expires", "user"]);
+    let actions = || {
+        let mut actions = additions(&record);
+        actions.push(event::action(tenant, &event));
+        actions
+    };
+    match table.transact(actions).await {
+        Ok(()) => Ok((key, record)),
+        Err(error) => Err(not_made(table, &record, error)),
+    }
+}
+
+/// A new key and its record.
+fn make(new: NewKey, name: String, now: OffsetDateTime) -> Result<(BearerKey, KeyRecord), AdminError> {
     let key = BearerKey::generate(&new.tenant)?;
     let record = KeyRecord {
         hash: key.sha256(),
         tenant: new.tenant,
         key_id: format!("key_{}", random_base62(12)?),
-        name: name.to_owned(),
+        name,
         scope: new.scope,
         status: Status::Active,
         created: now,
         expires: new.expires,
         user: new.user,
     };
+    Ok((key, record))
+}
+
+/// The actions that add a key: its item and its place in the list, if the tenant and the user are
+/// there.
+fn additions(record: &KeyRecord) -> Vec<Action> {
     let tenant = &record.tenant;
-    let event = told("key.created", &record, now).attributes(["name", "scope", "expires", "user"]);
-    let actions = || {
-        let (item, listing) = (record.to_item(), record.to_listing());
-        let gone = Refusal::Changed;
-        let mut actions = vec![
-            Action::check(keys::tenant(tenant), Expression::exists(), gone),
-            Action::put(keys::bearer(record.hash.as_str()), item)
-                .only_if(Expression::absent(), Refusal::Exists),
-            Action::put(keys::bearer_listing(tenant, &record.key_id), listing)
-                .only_if(Expression::absent(), Refusal::Exists),
-            event::action(tenant, &event),
-        ];
-        if let Some(user) = record.user {
-            let missing = Refusal::Member(user.to_string());
-            actions.push(Action::check(
-                keys::resource(tenant, Kind::User, user),
-                Expression::exists(),
-                missing,
-            ));
+    let (item, listing) = (record.to_item(), record.to_listing());
+    let there = Expression::new("attribute_exists(pk) AND attribute_not_exists(deleting)");
+    let mut actions = vec![
+        Action::check(keys::tenant(tenant), there, Refusal::Changed),
+        Action::put(keys::bearer(record.hash.as_str()), item).only_if(Expression::absent(), Refusal::Exists),
+        Action::put(keys::bearer_listing(tenant, &record.key_id), listing)
+            .only_if(Expression::absent(), Refusal::Exists),
+    ];
+    actions.extend(record.user.map(|user| {
+        let place = keys::resource(tenant, Kind::User, user);
+        Action::check(place, Expression::exists(), Refusal::Member(user.to_string()))
+    }));
+    actions
+}
+
+fn not_made(table: &Table, record: &KeyRecord, error: StoreError) -> AdminError {
+    match (&error, record.user) {
+        (StoreError::Refused(why), _) if why.contains(&Refusal::Changed) => {
+            AdminError::NoTenant(record.tenant.clone())
         }
+        (StoreError::Refused(why), Some(user)) if why.contains(&Refusal::Member(user.to_string())) => {
+            AdminError::NoUser(record.tenant.clone(), user)
+        }
+        _ => AdminError::table(table.name())(error),
+    }
+}
+
+/// Makes a key of the same name, scope and user, and lets the old one expire after the overlap (or
+/// when it would have anyway), in one transaction with the events of both. Returns the new key and
+/// when the old one ends.
+///
+/// # Errors
+/// [`AdminError::NoKey`]; [`AdminError::Input`] for a key that is revoked or expired.
+pub async fn rotate(
+    table: &Table,
+    (tenant, key_id): (&TenantId, &str),
+    overlap: Duration,
+    now: OffsetDateTime,
+) -> Result<(BearerKey, KeyRecord, OffsetDateTime), AdminError> {
+    let old = read(table, tenant, key_id).await?;
+    let ended = || {
+        let advice = "make a new one with `rollcall key create`";
+        AdminError::Input(format!(
+            "key {key_id} is revoked or expired, so nothing is left to hand over: {advice}"
+        ))
+    };
+    if old.status != Status::Active || old.expires.is_some_and(|expires| expires <= now) {
+        return Err(ended());
+    }
+    let end = now.checked_add(overlap).filter(|end| end.year() <= 9999);
+    let end = end.ok_or_else(|| AdminError::Input("that overlap ends after the year 9999".to_owned()))?;
+    let until = old.expires.map_or(end, |expires| expires.min(end));
+    let new = NewKey {
+        tenant: tenant.clone(),
+        name: old.name.clone(),
+        scope: old.scope,
+        // A key that lives for a time has a successor that lives as long.
+        expires: old.expires.and_then(|expires| now.checked_add(expires - old.created)),
+        user: old.user,
+    };
+    let (key, record) = make(new, old.name.clone(), now)?;
+    let made = told("key.created", &record, now).attributes(["name", "scope", "expires", "user"]);
+    let changed = told("key.updated", &old, now).attributes(["expires"]);
+    let actions = || {
+        let text = |value: &str| AttributeValue::S(value.to_owned());
+        let update = Expression::new("SET expires = :until").value(":until", text(&clock::text(until)));
+        let active = Expression::new("#status = :active AND tenant = :tenant")
+            .name("#status", "status")
+            .value(":active", text(Status::Active.name()))
+            .value(":tenant", text(tenant.as_str()));
+        let mut actions = additions(&record);
+        let place = keys::bearer(old.hash.as_str());
+        actions.push(Action::update(place, update).only_if(active, Refusal::Taken("key")));
+        actions.push(event::action(tenant, &made));
+        actions.push(event::action(tenant, &changed));
         actions
     };
-    match (table.transact(actions).await, record.user) {
-        (Ok(()), _) => Ok((key, record)),
-        (Err(StoreError::Refused(why)), _) if why.contains(&Refusal::Changed) => {
-            Err(AdminError::NoTenant(record.tenant))
-        }
-        (Err(StoreError::Refused(why)), Some(user)) if why.contains(&Refusal::Member(user.to_string())) => {
-            Err(AdminError::NoUser(record.tenant, user))
-        }
-        (Err(error), _) => Err(AdminError::table(table.name())(error)),
+    match table.transact(actions).await {
+        Ok(()) => Ok((key, record, until)),
+        Err(StoreError::Refused(why)) if why.contains(&Refusal::Taken("key")) => Err(ended()),
+        Err(error) => Err(not_made(table, &record, error)),
     }
+}
+
+/// A tenant's key, by its id.
+async fn read(table: &Table, tenant: &TenantId, key_id: &str) -> Result<KeyRecord, AdminError> {
+    let failed = AdminError::table(table.name());
+    let unknown = || AdminError::NoKey(tenant.clone(), key_id.to_owned());
+    if !is_key_id(key_id) {
+        return Err(unknown());
+    }
+    let entry = table.get(&keys::bearer_listing(tenant, key_id)).await.map_err(&failed)?;
+    let entry = KeyListing::from_item(&entry.ok_or_else(unknown)?).map_err(&failed)?;
+    let place = keys::bearer(entry.hash.as_str());
+    let item = table.get(&place).await.map_err(&failed)?.ok_or_else(unknown)?;
+    KeyRecord::from_item(&item).map_err(&failed)
 }
 
 /// A tenant's keys, the oldest first; never their texts.
@@ -147,15 +233,8 @@ pub async fn revoke(
     now: OffsetDateTime,
 ) -> Result<bool, AdminError> {
     let failed = AdminError::table(table.name());
-    let unknown = || AdminError::NoKey(tenant.clone(), key_id.to_owned());
-    if !is_key_id(key_id) {
-        return Err(unknown());
-    }
-    let entry = table.get(&keys::bearer_listing(tenant, key_id)).await.map_err(&failed)?;
-    let entry = KeyListing::from_item(&entry.ok_or_else(unknown)?).map_err(&failed)?;
-    let place = keys::bearer(entry.hash.as_str());
-    let item = table.get(&place).await.map_err(&failed)?.ok_or_else(unknown)?;
-    let record = KeyRecord::from_item(&item).map_err(&failed)?;
+    let record = read(table, tenant, key_id).await?;
+    let place = keys::bearer(record.hash.as_str());
     if record.status == Status::Revoked {
         return Ok(false);
     }

@@ -1,9 +1,14 @@
 //! The operator's side: tenants and bearer keys, in the library and on the command line.
 
+pub mod audit;
+pub mod check;
 pub mod cli;
+pub mod completions;
 pub mod error;
 pub mod key;
 pub mod openapi;
 pub mod output;
 pub mod tenant;
 pub mod usage_key;
+pub mod when;
+pub mod wipe;

@@ -1,17 +1,21 @@
 //! Tenants: make, show, list.
 
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::error::AdminError;
+use super::key::ACTOR;
 use crate::auth::tenant::{Settings, TenantRecord, is_usage_key};
 use crate::scim::policy::Policy;
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
+use crate::store::event::{self, Event};
 use crate::store::item::Item;
 use crate::store::keys::{self, TenantId};
 use crate::store::transaction::{Action, Expression};
 
-/// Makes a tenant: its item and its place in the list, in one transaction.
+/// Makes a tenant: its item, its place in the list and the event `tenant.created`, in one
+/// transaction.
 ///
 /// # Errors
 /// [`AdminError::Exists`] when there is one of this name; [`AdminError::UsageKey`] when API Gateway
@@ -37,8 +41,12 @@ pub async fn create(
     };
     let failed = AdminError::table(table.name());
     let item = record.to_item().map_err(&failed)?;
+    let request = Uuid::now_v7().to_string();
+    let event = Event::new("tenant.created", ("Tenant", id.to_string()), ACTOR, &request, now);
+    let event = event.attributes(["policy", "settings", "usageKey"]);
     let actions = || {
         vec![
+            event::action(id, &event),
             Action::put(keys::tenant(id), item.clone()).only_if(Expression::absent(), Refusal::Exists),
             Action::put(keys::tenant_listing(id), Item::new()),
         ]

@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use rollcall::{admin, dev};
 
 /// The operator's tool of Rollcall, a SCIM 2.0 service provider.
 #[derive(Parser)]
-#[command(version, after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage.")]
+#[command(version, after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done with findings.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -20,8 +20,14 @@ enum Command {
     Dev(dev::command::Args),
     /// Make and show tenants
     Tenant(admin::cli::TenantArgs),
-    /// Make, list and revoke bearer keys
+    /// Make, list, rotate and revoke bearer keys
     Key(admin::cli::KeyArgs),
+    /// Show who changed what
+    Audit(admin::audit::AuditArgs),
+    /// Look for what does not add up in a tenant, and mend it
+    Check(admin::check::command::CheckArgs),
+    /// Print a script that completes commands in a shell
+    Completions(admin::completions::CompletionsArgs),
     /// Print the API as an OpenAPI document
     Openapi(admin::openapi::Args),
 }
@@ -38,6 +44,9 @@ fn run(command: Command) -> ExitCode {
         Command::Dev(args) => dev::command::run(args),
         Command::Tenant(args) => admin::cli::tenant(args),
         Command::Key(args) => admin::cli::key(args),
+        Command::Audit(args) => admin::audit::run(args),
+        Command::Check(args) => admin::check::command::run(args),
+        Command::Completions(args) => admin::completions::run(&args, Cli::command()),
         Command::Openapi(args) => admin::openapi::run(&args),
     }
 }

@@ -13,7 +13,7 @@ use futures_util::future::try_join_all;
 use uuid::Uuid;
 
 use super::error::{self, Refusal, StoreError};
-use super::item::{Item, get_text, with_key};
+use super::item::{Item, get_text, must_text, with_key};
 use super::keys::Key;
 use super::meter::{Direction, Meter, Usage};
 use super::transaction::{Action, MAX_ACTIONS};
@@ -244,6 +244,56 @@ impl Table {
                 None => return Ok(items),
             }
         }
+    }
+
+    /// Reads the keys of one page of a part of the whole table, those whose partition begins with a
+    /// prefix, and where to go on.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn scan_page(
+        &self,
+        prefix: &str,
+        start: Option<Item>,
+        part: (i32, i32),
+    ) -> Result<(Vec<Key>, Option<Item>), StoreError> {
+        let (items, next) = self.scan_items(prefix, start, part, Some("pk, sk")).await?;
+        let mut keys = Vec::with_capacity(items.len());
+        for item in items {
+            keys.push(Key { pk: must_text(&item, "pk")?.to_owned(), sk: must_text(&item, "sk")?.to_owned() });
+        }
+        Ok((keys, next))
+    }
+
+    /// The same with the items, or with the attributes of them that `projection` names.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn scan_items(
+        &self,
+        prefix: &str,
+        start: Option<Item>,
+        (segment, segments): (i32, i32),
+        projection: Option<&str>,
+    ) -> Result<(Vec<Item>, Option<Item>), StoreError> {
+        let round = self.meter.begin();
+        let answer = self
+            .client
+            .scan()
+            .table_name(&*self.name)
+            .filter_expression("begins_with(pk, :prefix)")
+            .expression_attribute_values(":prefix", AttributeValue::S(prefix.to_owned()))
+            .set_projection_expression(projection.map(str::to_owned))
+            .segment(segment)
+            .total_segments(segments)
+            .set_exclusive_start_key(start)
+            .consistent_read(true)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .map_err(error::read)?;
+        self.spent(round, Direction::Read, answer.consumed_capacity());
+        Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key))
     }
 
     /// How many items a partition holds, without fetching them.

@@ -179,7 +179,22 @@ pub fn page_mark(tenant: &TenantId, key_id: &str, query: &str, start_index: u64)
 
 /// The account that a deactivated user was, kept for a time.
 pub fn tombstone(tenant: &TenantId, id: Uuid) -> Key {
-    Key::new(format!("T#{tenant}#D"), id.to_string())
+    Key::new(tombstones(tenant), id.to_string())
+}
+
+/// The partition of a tenant's deactivated accounts.
+pub fn tombstones(tenant: &TenantId) -> String {
+    format!("T#{tenant}#D")
+}
+
+/// What the partition of everything that a tenant holds begins with.
+pub fn data(tenant: &TenantId) -> String {
+    format!("T#{tenant}#")
+}
+
+/// One partition of a tenant's events of a day, `yyyy-mm-dd`.
+pub fn events(tenant: &TenantId, date: &str, shard: u8) -> String {
+    format!("T#{tenant}#E#{date}#{shard}")
 }
 
 /// The partitions of pending changes: a tenant's are in one of so many.
@@ -220,7 +235,7 @@ pub fn chunk(tenant: &TenantId, change: Uuid, adds: bool, first: Uuid) -> Key {
 
 /// An event in the outbox. `date` is `yyyy-mm-dd`, `time` a full timestamp.
 pub fn event(tenant: &TenantId, date: &str, shard: u8, time: &str, event_id: Uuid) -> Key {
-    Key::new(format!("T#{tenant}#E#{date}#{shard}"), format!("{time}#{event_id}"))
+    Key::new(events(tenant, date, shard), format!("{time}#{event_id}"))
 }
 
 #[cfg(test)]

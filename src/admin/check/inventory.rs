@@ -1,0 +1,193 @@
+//! What a tenant's part of the table holds, reduced to what the rules compare: keys, ids, counts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::future::try_join_all;
+use uuid::Uuid;
+
+use crate::clock;
+use crate::scim::resource_type::{Kind, Model};
+use crate::store::error::StoreError;
+use crate::store::item::{Item, get_number, get_text, must_text};
+use crate::store::keys::{self, Key, TenantId, parse_id};
+use crate::store::record::Record;
+use crate::store::resource::Store;
+use crate::store::work::Pending;
+
+/// The table is read in so many parts side by side.
+const SEGMENTS: i32 = 4;
+
+/// A user or group.
+#[derive(Clone, Debug)]
+pub struct Resource {
+    /// User or group.
+    pub kind: Kind,
+    /// Its version.
+    pub version: u64,
+    /// The groups that it says it is in.
+    pub groups: BTreeSet<Uuid>,
+    /// How many members it says it has.
+    pub member_count: u64,
+    /// The pending change that it names.
+    pub change: Option<Uuid>,
+    /// The claim that it must have.
+    pub claim: Option<Key>,
+    /// The look-ups that it must have.
+    pub lookups: BTreeSet<Key>,
+}
+
+/// A claim.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The holder.
+    pub id: Option<Uuid>,
+    /// Whether it says that the holder is deactivated.
+    pub gone: bool,
+    /// Whether its time has passed, so that it counts as absent.
+    pub expired: bool,
+}
+
+/// Everything of one tenant.
+#[derive(Debug, Default)]
+pub struct Inventory {
+    /// Whose.
+    pub tenant: Option<TenantId>,
+    /// Users and groups.
+    pub resources: BTreeMap<Uuid, Resource>,
+    /// Entries of the lists.
+    pub listed: BTreeMap<Uuid, Kind>,
+    /// Claims by key.
+    pub claims: BTreeMap<Key, Claim>,
+    /// Look-ups, with the ids that they lead to.
+    pub lookups: BTreeMap<Key, Option<Uuid>>,
+    /// Group and member, one pair a membership.
+    pub memberships: BTreeSet<(Uuid, Uuid)>,
+    /// The sum of each kind's counters.
+    pub counted: BTreeMap<Kind, i64>,
+    /// Accounts that are kept.
+    pub tombstones: BTreeSet<Uuid>,
+    /// Changes that there are chunks of.
+    pub chunked: BTreeSet<Uuid>,
+    /// Pending changes.
+    pub pending: Vec<Pending>,
+    /// Keys of items that no rule knows.
+    pub unknown: Vec<Key>,
+    /// How many items were read.
+    pub items: u64,
+}
+
+impl Inventory {
+    /// Reads it: a scan of the whole table, of which the tenant's part is looked at.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn read(store: &Store, model: &Model) -> Result<Self, StoreError> {
+        let parts = (0..SEGMENTS).map(|segment| part(store, model, segment));
+        let mut whole = Self {
+            tenant: Some(store.tenant.clone()),
+            pending: store.pending_changes().await?,
+            ..Self::default()
+        };
+        for part in try_join_all(parts).await? {
+            whole.resources.extend(part.resources);
+            whole.listed.extend(part.listed);
+            whole.claims.extend(part.claims);
+            whole.lookups.extend(part.lookups);
+            whole.memberships.extend(part.memberships);
+            for (kind, count) in part.counted {
+                *whole.counted.entry(kind).or_default() += count;
+            }
+            whole.tombstones.extend(part.tombstones);
+            whole.chunked.extend(part.chunked);
+            whole.unknown.extend(part.unknown);
+            whole.items += part.items;
+        }
+        Ok(whole)
+    }
+
+    fn take(&mut self, store: &Store, model: &Model, item: &Item) -> Result<(), StoreError> {
+        let (pk, sk) = (must_text(item, "pk")?, must_text(item, "sk")?);
+        let key = Key { pk: pk.to_owned(), sk: sk.to_owned() };
+        let data = keys::data(&store.tenant);
+        let path: Vec<&str> = pk.strip_prefix(&data).unwrap_or_default().split('#').collect();
+        self.items += 1;
+        match (path.as_slice(), sk) {
+            (["U" | "G", _], keys::USER | keys::GROUP) => self.resource(store, model, item)?,
+            (["G", group], sk) if sk.starts_with(keys::MEMBERSHIP) => {
+                let member = sk.strip_prefix(keys::MEMBERSHIP).and_then(parse_id);
+                match (parse_id(group), member) {
+                    (Some(group), Some(member)) => {
+                        self.memberships.insert((group, member));
+                    }
+                    _ => self.unknown.push(key),
+                }
+            }
+            (["L", kind], sk) => match (kind_named(kind), parse_id(sk)) {
+                (Some(kind), Some(id)) => {
+                    self.listed.insert(id, kind);
+                }
+                _ => self.unknown.push(key),
+            },
+            (["Q", ..], _) => {
+                let gone = item.get("gone").and_then(|gone| gone.as_bool().ok()).copied() == Some(true);
+                let ttl = get_number::<u64>(item, "ttl");
+                let expired = ttl.is_some_and(|ttl| ttl <= clock::epoch_seconds());
+                let id = get_text(item, "id").and_then(parse_id);
+                self.claims.insert(key, Claim { id, gone, expired });
+            }
+            (["X", ..], sk) => {
+                self.lookups.insert(key.clone(), parse_id(sk));
+            }
+            (["N"], sk) => match sk.split_once('#').and_then(|(kind, _)| kind_named(kind)) {
+                Some(kind) => {
+                    *self.counted.entry(kind).or_default() += get_number::<i64>(item, "n").unwrap_or(0);
+                }
+                None => self.unknown.push(key),
+            },
+            (["D"], sk) => self.tombstones.extend(parse_id(sk)),
+            (["C", change], _) => self.chunked.extend(parse_id(change)),
+            // Page marks, events, keys.
+            (["P" | "E" | "K", ..], _) => {}
+            _ => self.unknown.push(key),
+        }
+        Ok(())
+    }
+
+    fn resource(&mut self, store: &Store, model: &Model, item: &Item) -> Result<(), StoreError> {
+        let Some(record) = Record::from_item(item)? else { return Ok(()) };
+        let ty = model.of(record.kind);
+        let lookup = |entry: &crate::store::index::Entry| {
+            keys::lookup(&store.tenant, record.kind, entry.attribute, &entry.value, record.id)
+        };
+        let resource = Resource {
+            kind: record.kind,
+            version: record.version,
+            groups: record.groups.iter().filter_map(|id| parse_id(id)).collect(),
+            member_count: record.member_count,
+            change: record.change,
+            claim: record.claim(ty).map(|e| keys::claim(&store.tenant, e.attribute, &e.value)),
+            lookups: record.lookups(ty).iter().map(lookup).collect(),
+        };
+        self.resources.insert(record.id, resource);
+        Ok(())
+    }
+}
+
+async fn part(store: &Store, model: &Model, segment: i32) -> Result<Inventory, StoreError> {
+    let (mut found, mut start) = (Inventory::default(), None);
+    let prefix = keys::data(&store.tenant);
+    loop {
+        let (items, next) = store.table.scan_items(&prefix, start, (segment, SEGMENTS), None).await?;
+        for item in &items {
+            found.take(store, model, item)?;
+        }
+        match next {
+            Some(next) => start = Some(next),
+            None => return Ok(found),
+        }
+    }
+}
+
+fn kind_named(name: &str) -> Option<Kind> {
+    Kind::ALL.into_iter().find(|kind| kind.name() == name)
+}

@@ -1,0 +1,107 @@
+//! What a check found.
+
+use std::fmt;
+
+use crate::store::keys::Key;
+
+/// What is wrong with an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Problem {
+    /// A claim that no resource holds.
+    OrphanClaim,
+    /// A look-up that leads to no resource, or to one without the value.
+    OrphanLookup,
+    /// A list entry without a resource.
+    OrphanListEntry,
+    /// A resource without its claim, or whose claim is another's.
+    MissingClaim,
+    /// A resource without one of its look-ups.
+    MissingLookup,
+    /// A resource that is not listed.
+    MissingListEntry,
+    /// A counter that differs from the list.
+    Counter,
+    /// A membership that the member does not know of.
+    MemberUnaware,
+    /// A member that names a group which does not have it.
+    GroupUnaware,
+    /// A membership of a resource that does not exist.
+    MemberGone,
+    /// A membership of a group that does not exist.
+    GroupGone,
+    /// A group's count of its members.
+    MemberCount,
+    /// A group that names a pending change which there is not.
+    ChangeGone,
+    /// A committed change of a group that does not name it.
+    ChangeUnknown,
+    /// A change that was never committed, or is over, and still there.
+    ChangeLeft,
+    /// Chunks of a change that there is not.
+    OrphanChunks,
+    /// An item that Rollcall does not write.
+    Unknown,
+}
+
+impl Problem {
+    /// In one phrase.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::OrphanClaim => "a claim that no resource holds",
+            Self::OrphanLookup => "a look-up that leads to no resource with this value",
+            Self::OrphanListEntry => "a list entry without a resource",
+            Self::MissingClaim => "this resource lacks the claim on its unique value",
+            Self::MissingLookup => "this resource lacks a look-up",
+            Self::MissingListEntry => "this resource is not in the list",
+            Self::Counter => "the counters differ from the list",
+            Self::MemberUnaware => "a membership that the member's item does not name",
+            Self::GroupUnaware => "this resource names a group that does not have it",
+            Self::MemberGone => "a membership of a resource that does not exist",
+            Self::GroupGone => "a membership of a group that does not exist",
+            Self::MemberCount => "the group's count of its members is wrong",
+            Self::ChangeGone => "the group names a pending change that does not exist",
+            Self::ChangeUnknown => "a committed change that its group does not name",
+            Self::ChangeLeft => "a change that is over, or was given up, and still there",
+            Self::OrphanChunks => "parts of a change that does not exist",
+            Self::Unknown => "an item that Rollcall does not write",
+        }
+    }
+}
+
+/// One broken invariant.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    /// What is wrong.
+    pub problem: Problem,
+    /// The item that it is wrong with, or that is missing.
+    pub key: Key,
+    /// The other item that is concerned.
+    pub other: Option<Key>,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} {}", self.problem.text(), self.key.pk, self.key.sk)?;
+        match &self.other {
+            Some(other) => write!(f, " ({} {})", other.pk, other.sk),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a check found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// How many items were read.
+    pub items: u64,
+    /// Users and groups.
+    pub resources: u64,
+    /// Memberships.
+    pub memberships: u64,
+    /// Changes that are being applied: what they will set right is no finding.
+    pub pending: usize,
+    /// What is wrong, and was not mended.
+    pub findings: Vec<Finding>,
+    /// What was wrong, and is mended.
+    pub repaired: Vec<Finding>,
+}

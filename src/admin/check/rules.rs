@@ -1,0 +1,143 @@
+//! The invariants of the table.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
+
+use super::inventory::Inventory;
+use super::report::{Finding, Problem};
+use crate::clock;
+use crate::scim::resource_type::Kind;
+use crate::store::keys::{self, Key, TenantId};
+use crate::store::work::{STAGED_SECONDS, State, Task};
+
+/// What a pending change is about to set right.
+#[derive(Default)]
+struct Moving {
+    /// Groups whose members change or go.
+    groups: BTreeSet<Uuid>,
+    /// Deleted resources that leave their groups.
+    members: BTreeSet<Uuid>,
+}
+
+/// Everything that does not hold, in order.
+pub fn broken(tenant: &TenantId, all: &Inventory) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let mut add = |problem, key: Key, other: Option<Key>| found.push(Finding { problem, key, other });
+    let own = |id: Uuid| {
+        let kind = all.resources.get(&id).map_or(Kind::User, |resource| resource.kind);
+        keys::resource(tenant, kind, id)
+    };
+
+    let mut moving = Moving::default();
+    for change in &all.pending {
+        let is_over = match change.state {
+            State::Staged => clock::epoch_seconds() >= change.created + STAGED_SECONDS,
+            State::Committed => false,
+            State::Aborted | State::Done => true,
+        };
+        if is_over {
+            add(Problem::ChangeLeft, change.key(), None);
+        }
+        match (&change.task, change.state) {
+            (Task::Members, State::Committed) => {
+                moving.groups.insert(change.resource);
+                let named = all.resources.get(&change.resource).and_then(|group| group.change);
+                if named != Some(change.id) {
+                    add(Problem::ChangeUnknown, change.key(), Some(own(change.resource)));
+                }
+            }
+            (Task::Empty, State::Committed) => {
+                moving.groups.insert(change.resource);
+            }
+            (Task::Leave(_), State::Committed) => {
+                moving.members.insert(change.resource);
+            }
+            _ => {}
+        }
+    }
+    let pending: BTreeSet<Uuid> = all.pending.iter().map(|change| change.id).collect();
+    for change in all.chunked.difference(&pending) {
+        add(Problem::OrphanChunks, Key { pk: keys::chunks(tenant, *change), sk: String::new() }, None);
+    }
+
+    let mut counts: BTreeMap<Uuid, u64> = BTreeMap::new();
+    for (group, member) in &all.memberships {
+        *counts.entry(*group).or_default() += 1;
+        if moving.groups.contains(group) || moving.members.contains(member) {
+            continue;
+        }
+        let key = keys::membership(tenant, *group, *member);
+        match (all.resources.get(group), all.resources.get(member)) {
+            (None, _) => add(Problem::GroupGone, key, Some(own(*member))),
+            (_, None) => add(Problem::MemberGone, key, None),
+            (Some(_), Some(there)) if !there.groups.contains(group) => {
+                add(Problem::MemberUnaware, key, Some(own(*member)));
+            }
+            _ => {}
+        }
+    }
+
+    for (id, resource) in &all.resources {
+        if resource.change.is_some_and(|change| !pending.contains(&change)) {
+            add(Problem::ChangeGone, own(*id), None);
+        }
+        if all.listed.get(id) != Some(&resource.kind) {
+            add(Problem::MissingListEntry, keys::list_entry(tenant, resource.kind, *id), Some(own(*id)));
+        }
+        if let Some(claim) = &resource.claim {
+            let held = all.claims.get(claim).is_some_and(|claim| claim.id == Some(*id) && !claim.gone);
+            if !held {
+                add(Problem::MissingClaim, claim.clone(), Some(own(*id)));
+            }
+        }
+        for lookup in resource.lookups.iter().filter(|lookup| !all.lookups.contains_key(lookup)) {
+            add(Problem::MissingLookup, lookup.clone(), Some(own(*id)));
+        }
+        for group in resource.groups.iter().filter(|group| !moving.groups.contains(group)) {
+            if !all.memberships.contains(&(*group, *id)) {
+                add(Problem::GroupUnaware, own(*id), Some(keys::membership(tenant, *group, *id)));
+            }
+        }
+        let count = counts.get(id).copied().unwrap_or(0);
+        let at_rest =
+            resource.kind == Kind::Group && !moving.groups.contains(id) && moving.members.is_empty();
+        if at_rest && count != resource.member_count {
+            add(Problem::MemberCount, own(*id), None);
+        }
+    }
+
+    for (key, claim) in &all.claims {
+        let holder = claim.id.and_then(|id| all.resources.get(&id));
+        let holds = if claim.gone {
+            claim.expired || claim.id.is_some_and(|id| all.tombstones.contains(&id))
+        } else {
+            holder.is_some_and(|holder| holder.claim.as_ref() == Some(key))
+        };
+        if !holds {
+            add(Problem::OrphanClaim, key.clone(), None);
+        }
+    }
+    for (key, id) in &all.lookups {
+        let leads = id.and_then(|id| all.resources.get(&id)).is_some_and(|r| r.lookups.contains(key));
+        if !leads {
+            add(Problem::OrphanLookup, key.clone(), id.map(own));
+        }
+    }
+    for (id, kind) in &all.listed {
+        if !all.resources.contains_key(id) {
+            add(Problem::OrphanListEntry, keys::list_entry(tenant, *kind, *id), None);
+        }
+    }
+    for kind in Kind::ALL {
+        let listed = all.listed.values().filter(|listed| **listed == kind).count();
+        if all.counted.get(&kind).copied().unwrap_or(0) != i64::try_from(listed).unwrap_or(i64::MAX) {
+            add(Problem::Counter, keys::counter(tenant, kind, 0), None);
+        }
+    }
+    for key in &all.unknown {
+        add(Problem::Unknown, key.clone(), None);
+    }
+    found.sort();
+    found
+}

@@ -1,0 +1,68 @@
+//! A check from the first walk to the last.
+
+use super::inventory::Inventory;
+use super::repair::repair;
+use super::report::{Finding, Report};
+use super::rules::broken;
+use crate::scim::resource_type::Model;
+use crate::store::call::Table;
+use crate::store::error::StoreError;
+use crate::store::keys::TenantId;
+use crate::store::resource::Store;
+
+/// How often what was mended is looked at again: mending one thing can show another.
+const ROUNDS: usize = 4;
+
+/// Checks a tenant, and mends what is safe to mend if it is asked to. A walk is no picture of one
+/// moment, so what it finds is reported only if a second walk finds it too.
+///
+/// # Errors
+/// As every call.
+pub async fn check(
+    table: &Table,
+    tenant: &TenantId,
+    model: &Model,
+    mend: bool,
+) -> Result<Report, StoreError> {
+    let store = Store {
+        table: table.clone(),
+        tenant: tenant.clone(),
+        actor: "operator".to_owned(),
+        request_id: String::new(),
+    };
+    let mut report = Report::default();
+    for _ in 0..ROUNDS {
+        let (all, found) = confirmed(&store, model).await?;
+        report.items = all.items;
+        report.resources = all.resources.len() as u64;
+        report.memberships = all.memberships.len() as u64;
+        report.pending = all.pending.len();
+        report.findings.clear();
+        let mut mended = false;
+        for finding in found {
+            if mend && repair(&store, &all, &finding).await? {
+                mended = true;
+                report.repaired.push(finding);
+            } else {
+                report.findings.push(finding);
+            }
+        }
+        if !mended {
+            break;
+        }
+    }
+    Ok(report)
+}
+
+/// What two walks agree on.
+async fn confirmed(store: &Store, model: &Model) -> Result<(Inventory, Vec<Finding>), StoreError> {
+    let all = Inventory::read(store, model).await?;
+    let suspected = broken(&store.tenant, &all);
+    if suspected.is_empty() {
+        return Ok((all, suspected));
+    }
+    let again = Inventory::read(store, model).await?;
+    let mut found = broken(&store.tenant, &again);
+    found.retain(|finding| suspected.contains(finding));
+    Ok((again, found))
+}
