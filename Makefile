@@ -9,13 +9,15 @@ EVENT ?= events/service-provider-config.json
 POLICY ?= veza
 TARGET ?= filter
 SECONDS_EACH ?= 60
+CRASH_RUNS ?= 500
+CRASH_MEMBERS ?= 5000
 TOOLS := SAM_CLI_TELEMETRY=0 PATH="$(abspath $(VENV))/bin:$$PATH"
 NOWHERE := AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCESS_KEY=none AWS_DEFAULT_REGION=eu-west-1
 # What only development uses: none of it may be in a deployed function.
 DEVELOPMENT := axum|clap|dynoxide-rs|libsqlite3-sys|rusqlite|yaml_serde|aws-sdk-apigateway
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check testers schemathesis conformance build lint-template sam-test invoke deploy openapi bench fuzz clean
+.PHONY: help run test check testers schemathesis conformance build lint-template sam-test invoke deploy openapi bench crash fuzz clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +79,9 @@ openapi: ## Write docs/openapi.json anew
 
 bench: ## Measure the core beside other crates, as ratios of one run
 	$(CARGO) run --release --manifest-path benches/peers/Cargo.toml
+
+crash: ## Let a process die at 500 steps of changes of 5,000 members (CRASH_RUNS=500 CRASH_MEMBERS=5000)
+	CRASH_RUNS=$(CRASH_RUNS) CRASH_MEMBERS=$(CRASH_MEMBERS) $(CARGO) test --features cli --test crash a_large_change -- --nocapture
 
 fuzz: ## Fuzz one target (TARGET=filter, attr_path, patch or route; SECONDS_EACH=60; needs cargo-fuzz)
 	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $(if $(filter route,$(TARGET)),--features http) $(TARGET) -- -max_total_time=$(SECONDS_EACH) -timeout=10

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use rollcall::scim::resource_type::{Kind, Model, ResourceType};
+use rollcall::store::delete::{Leaving, Settled};
 use rollcall::store::membership::Membership;
 use rollcall::store::record::Record;
 use rollcall::store::work::{Pending, State};
@@ -56,14 +57,14 @@ async fn who_is_in(client: &Client, users: &[String], group: &str) -> BTreeSet<S
 }
 
 async fn nothing_is_pending(client: &Client) {
-    assert_eq!(client.store().pending_changes().await.unwrap(), []);
+    support::assert_consistent(client).await;
     assert_eq!(worker::round(&client.table.fresh()).await.unwrap(), Report::default());
 }
 
-fn group_type() -> ResourceType {
+fn of_kind(kind: Kind) -> ResourceType {
     let models = Model::all(&[]).expect("the models");
     let model = models.iter().find(|model| model.policy.name == "standard").expect("a policy");
-    model.of(Kind::Group).clone()
+    model.of(kind).clone()
 }
 
 /// Commits a change of a group's members without applying any of it, as a request does that is
@@ -83,7 +84,7 @@ async fn commit(client: &Client, group: &str, add: &[String], remove: &[String])
         ..before.clone()
     };
     let event = store.event("group.updated", &after).of_change(pending.id);
-    store.update(&before, &after, (&[], &[]), &group_type(), &event).await.unwrap();
+    store.update(&before, &after, (&[], &[]), &of_kind(Kind::Group), &event).await.unwrap();
     pending.state = State::Committed;
     pending
 }
@@ -319,7 +320,10 @@ async fn a_user_who_is_deleted_unseen_is_passed_over() {
     let store = client.store();
     let record = store.fetch(Kind::User, ids[7].parse().unwrap()).await.unwrap().unwrap();
     let pending = commit(&client, &group, &ids, &[]).await;
-    store.table.batch_delete([record.key(&store.tenant)]).await.unwrap();
+    let event = store.event("user.deleted", &record);
+    let leaving = Leaving { members: Some(&[]), groups: true };
+    let ty = of_kind(Kind::User);
+    store.delete(&record, &leaving, &Settled::default(), &ty, &event, None).await.unwrap();
     assert!(store.carry_out(&pending, Instant::now() + std::time::Duration::from_secs(60)).await.unwrap());
     let mut expected = set(&ids);
     expected.remove(&ids[7]);

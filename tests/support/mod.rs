@@ -2,6 +2,7 @@
 #![allow(dead_code, clippy::expect_used)]
 
 pub mod client;
+pub mod faults;
 
 use std::net::Ipv4Addr;
 
@@ -65,4 +66,20 @@ pub fn client(endpoint: &str) -> Client {
         .credentials_provider(Credentials::new("test", "test", None, None, "test"))
         .endpoint_url(endpoint);
     Client::from_conf(config.build())
+}
+
+/// Asserts that everything that the tenant of a client has adds up, with nothing left pending.
+pub async fn assert_consistent(client: &client::Client) {
+    let report = check(client, false).await;
+    let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
+    assert!(findings.is_empty(), "{}", findings.join("\n"));
+    assert_eq!(report.pending, 0, "changes are pending");
+}
+
+/// Checks the tenant of a client.
+pub async fn check(client: &client::Client, repair: bool) -> rollcall::admin::check::report::Report {
+    let models = rollcall::scim::resource_type::Model::all(&[]).expect("the models");
+    let model = models.iter().find(|model| model.policy.name == client.policy).expect("a policy");
+    let tenant = client.tenant.parse().expect("a tenant");
+    rollcall::admin::check::run::check(&client.table.fresh(), &tenant, model, repair).await.expect("a check")
 }

@@ -1,0 +1,198 @@
+//! The consistency checker: silent about what the service writes, and loud about every damage.
+#![cfg(feature = "cli")]
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use rollcall::admin::check::report::Problem;
+use rollcall::scim::resource_type::Kind;
+use rollcall::store::error::Refusal;
+use rollcall::store::item::{Item, text};
+use rollcall::store::keys::{self, Key, TenantId};
+use rollcall::store::transaction::{Action, Expression};
+use rollcall::store::work::{State, Task};
+use serde_json::json;
+use support::client::{Client, user};
+use support::{assert_consistent, check};
+use uuid::Uuid;
+
+fn tenant() -> TenantId {
+    support::client::TENANT.parse().unwrap()
+}
+
+async fn write(client: &Client, action: Action) {
+    client.table.transact(|| vec![action.clone()]).await.expect("a write");
+}
+
+fn number(value: i64) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+/// One damage: what the checker must call it, and how it is done to user, group and table.
+struct Damage {
+    problems: &'static [Problem],
+    mended: bool,
+    action: Action,
+}
+
+fn damages(id: Uuid, group: Uuid, nobody: Uuid) -> Vec<Damage> {
+    let t = &tenant();
+    let user = keys::resource(t, Kind::User, id);
+    let own_lookup = |attribute: &str, value: &str| keys::lookup(t, Kind::User, attribute, value, id);
+    let ss = |id: Uuid| AttributeValue::Ss(vec![id.to_string()]);
+    let groups = |verb: &str, id: Uuid| {
+        Expression::new(format!("{verb} #g :g")).name("#g", "groups").value(":g", ss(id))
+    };
+    let membership = || Item::from([text("type", "User"), text("since", "2026-01-01T00:00:00.000Z")]);
+    let add = |name: &str| Expression::new("ADD #n :n").name("#n", name).value(":n", number(3));
+    let damage = |problems, mended, action| Damage { problems, mended, action };
+    vec![
+        damage(
+            &[Problem::MissingListEntry, Problem::Counter][..],
+            true,
+            Action::delete(keys::list_entry(t, Kind::User, id)),
+        ),
+        damage(
+            &[Problem::OrphanListEntry, Problem::Counter],
+            true,
+            Action::put(keys::list_entry(t, Kind::Group, nobody), Item::new()),
+        ),
+        damage(&[Problem::MissingLookup], true, Action::delete(own_lookup("externalId", "ext-ann"))),
+        damage(&[Problem::OrphanLookup], true, Action::put(own_lookup("externalId", "another"), Item::new())),
+        damage(
+            &[Problem::OrphanLookup],
+            true,
+            Action::put(keys::lookup(t, Kind::User, "emails.value", "x", nobody), Item::new()),
+        ),
+        damage(&[Problem::MissingClaim], true, Action::delete(keys::claim(t, "userName", "ann@example.com"))),
+        damage(
+            &[Problem::OrphanClaim],
+            true,
+            Action::put(keys::claim(t, "userName", "nobody"), Item::from([text("id", &nobody.to_string())])),
+        ),
+        damage(&[Problem::Counter], true, Action::update(keys::counter(t, Kind::User, 2), add("n"))),
+        damage(&[Problem::MemberUnaware], true, Action::update(user.clone(), groups("DELETE", group))),
+        damage(&[Problem::GroupUnaware], true, Action::update(user, groups("ADD", nobody))),
+        damage(
+            &[Problem::MemberCount],
+            true,
+            Action::update(keys::resource(t, Kind::Group, group), add("memberCount")),
+        ),
+        damage(
+            &[Problem::GroupUnaware, Problem::MemberCount],
+            true,
+            Action::delete(keys::membership(t, group, id)),
+        ),
+        damage(
+            &[Problem::MemberGone, Problem::MemberCount],
+            true,
+            Action::put(keys::membership(t, group, nobody), membership()),
+        ),
+        damage(&[Problem::GroupGone], true, Action::put(keys::membership(t, nobody, id), membership())),
+        damage(
+            &[Problem::OrphanChunks],
+            true,
+            Action::put(keys::chunk(t, nobody, true, id), Item::from([text("members", "[]")])),
+        ),
+        damage(
+            &[Problem::Unknown],
+            false,
+            Action::put(Key { pk: format!("T#{t}#Z"), sk: "Z".to_owned() }, Item::new()),
+        ),
+        damage(
+            &[Problem::ChangeGone],
+            false,
+            Action::update(
+                keys::resource(t, Kind::Group, group),
+                Expression::new("SET #c = :c")
+                    .name("#c", "change")
+                    .value(":c", AttributeValue::S(nobody.to_string())),
+            ),
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn every_damage_is_found_and_mended_where_that_is_safe() {
+    for at in 0..damages(Uuid::nil(), Uuid::nil(), Uuid::nil()).len() {
+        let client = Client::new(support::embedded().await, "standard").await;
+        let id = client.user("ann").await;
+        let group = client.group("Team", std::slice::from_ref(&id)).await;
+        assert_consistent(&client).await;
+        let damage = damages(id.parse().unwrap(), group.parse().unwrap(), Uuid::now_v7()).remove(at);
+        write(&client, damage.action.clone()).await;
+        let report = check(&client, false).await;
+        let mut found: Vec<Problem> = report.findings.iter().map(|finding| finding.problem).collect();
+        let mut expected = damage.problems.to_vec();
+        found.sort();
+        expected.sort();
+        assert_eq!(found, expected, "{at}: {:?}", report.findings);
+        let report = check(&client, true).await;
+        assert_eq!(report.findings.is_empty(), damage.mended, "{at}: {:?}", report.findings);
+        assert_eq!(report.repaired.is_empty(), !damage.mended, "{at}");
+        if damage.mended {
+            assert_consistent(&client).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_in_use_adds_up() {
+    for policy in ["veza", "standard"] {
+        let client = Client::new(support::embedded().await, policy).await;
+        let mut ids = Vec::new();
+        for at in 0..60 {
+            ids.push(client.user(&format!("u{at}")).await);
+        }
+        let first = client.group("First", &ids[..50]).await;
+        let second = client.group("Second", &[ids[3].clone(), first.clone()]).await;
+        let itself = json!([{ "op": "add", "path": "members", "value": [{ "value": first }] }]);
+        client.patch(&format!("/Groups/{first}"), itself).await.expect(200);
+        let rename = json!([{ "op": "replace", "path": "displayName", "value": "Third" }]);
+        client.patch(&format!("/Groups/{second}"), rename).await.expect(200);
+        for at in [1, 2, 3] {
+            client.delete(&format!("/Users/{}", ids[at])).await.expect(204);
+        }
+        client.post("/Users", user("u2")).await.expect(201);
+        let mut moved = user("u5");
+        moved["userName"] = json!("five@example.com");
+        moved["emails"] =
+            json!([{ "value": "five@example.com", "primary": true }, { "value": "v@example.com" }]);
+        moved["externalId"] = json!("another");
+        client.put(&format!("/Users/{}", ids[5]), moved).await.expect(200);
+        assert_consistent(&client).await;
+        client.delete(&format!("/Groups/{first}")).await.expect(204);
+        assert_consistent(&client).await;
+        // Another tenant's items are none of its business.
+        client.of("acme-2").user("ann").await;
+        assert_consistent(&client).await;
+        assert_consistent(&client.of("acme-2")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_pending_change_is_no_damage_until_it_is_forgotten() {
+    let client = Client::new(support::embedded().await, "standard").await;
+    let id = client.user("ann").await;
+    let store = client.store();
+    let group: Uuid = client.group("Team", &[]).await.parse().unwrap();
+    let mut staged = store.stage(group, &[], &[]).await.unwrap();
+    let report = check(&client, false).await;
+    assert_eq!((report.findings, report.pending), (vec![], 1));
+    staged.created = 0;
+    store.table.put(&staged.key(), staged.attributes()).await.unwrap();
+    let report = check(&client, false).await;
+    assert_eq!(report.findings.iter().map(|f| f.problem).collect::<Vec<_>>(), [Problem::ChangeLeft]);
+    assert_eq!(check(&client, true).await.repaired.len(), 1);
+    assert_consistent(&client).await;
+    // Committed, as far as the change item knows, and unknown to its group.
+    let unknown = store.pending(Task::Members, group, State::Committed);
+    store.table.put(&unknown.key(), unknown.attributes()).await.unwrap();
+    let report = check(&client, true).await;
+    assert_eq!(report.findings.iter().map(|f| f.problem).collect::<Vec<_>>(), [Problem::ChangeUnknown]);
+    let again = Action::delete(unknown.key()).only_if(Expression::exists(), Refusal::Changed);
+    write(&client, again).await;
+    client.get(&format!("/Users/{id}")).await.expect(200);
+    assert_consistent(&client).await;
+}

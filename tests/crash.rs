@@ -1,0 +1,253 @@
+//! The process dies at every call of a large change: at once every reader sees the group as it was
+//! or as it was asked for, and the worker leaves nothing behind.
+//!
+//! CRASH_MEMBERS (default 200) and CRASH_RUNS (default: every call, both ways) make it larger;
+//! `make crash` dies 500 times in changes of 5,000 members.
+#![cfg(feature = "cli")]
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rollcall::store::call::Table;
+use rollcall::store::work::State;
+use rollcall::store::worker;
+use serde_json::{Value, json};
+use support::assert_consistent;
+use support::client::Client;
+use support::faults::{Call, Fate, Proxy};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+fn setting(name: &str) -> Option<usize> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+struct Scene {
+    proxy: Proxy,
+    /// A client whose process may die.
+    mortal: Client,
+    /// Another process.
+    other: Client,
+    users: Vec<String>,
+    group: String,
+}
+
+impl Scene {
+    async fn new(policy: &'static str, users: usize) -> Self {
+        let embedded = support::serve().await;
+        let proxy = Proxy::before(&embedded.endpoint).await;
+        let other = Client::new(embedded.table, policy).await;
+        let table = Table::new(support::client(&proxy.endpoint), support::TABLE);
+        let mortal = Client::new(table, policy).await;
+        let mut tasks = JoinSet::new();
+        for at in 0..users {
+            let client = other.clone();
+            tasks.spawn(async move { client.user(&format!("u{at}")).await });
+        }
+        let users = tasks.join_all().await;
+        let group = other.group("Team", &[]).await;
+        Self { proxy, mortal, other, users, group }
+    }
+
+    fn path(&self) -> String {
+        format!("/Groups/{}", self.group)
+    }
+
+    async fn members(&self) -> BTreeSet<String> {
+        let group = self.other.get(&self.path()).await.expect(200);
+        let members = group.body["members"].as_array().cloned().unwrap_or_default();
+        members.iter().map(|m| m["value"].as_str().expect("an id").to_owned()).collect()
+    }
+
+    /// Sends a request of which the process dies at a call: before the call arrives, or before its
+    /// answer does. Says whether the request was answered before that.
+    async fn dying(&self, request: impl Future<Output = u16>, at: usize, arrives: bool) -> Option<u16> {
+        let dead = Arc::new(Notify::new());
+        let tell = dead.clone();
+        self.proxy.decide(move |call: &Call| {
+            if call.number < at {
+                return Fate::Pass;
+            }
+            tell.notify_one();
+            // What was begun side by side with the last call dies with it.
+            if call.number == at && arrives { Fate::Unanswered } else { Fate::Lost }
+        });
+        tokio::select! {
+            status = request => Some(status),
+            () = dead.notified() => None,
+        }
+    }
+
+    /// Creates a deactivated user again, which brings it back under its id.
+    async fn bring_back(&self, id: &str) {
+        let kept = self.other.store().tombstone(id.parse().unwrap()).await.unwrap().expect("kept");
+        let mut body = Value::Object(kept.doc);
+        body["schemas"] = json!(["urn:ietf:params:scim:schemas:core:2.0:User"]);
+        assert_eq!(self.other.post("/Users", body).await.expect(201).id(), id);
+    }
+
+    /// What the worker does from now on, an hour later for what was never committed.
+    async fn recover(&self) {
+        // The call that arrived without an answer may still be under way.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        for mut pending in self.other.store().pending_changes().await.unwrap() {
+            if pending.state == State::Staged {
+                pending.created = 0;
+                self.other.table.put(&pending.key(), pending.attributes()).await.unwrap();
+            }
+        }
+        for _ in 0..20 {
+            let report = worker::round(&self.other.table.fresh()).await.unwrap();
+            assert_eq!(report.failures, Vec::<String>::new());
+            if report.left == 0 {
+                return;
+            }
+        }
+        panic!("the worker does not come to an end");
+    }
+}
+
+fn values(ids: &[String]) -> Value {
+    ids.iter().map(|id| json!({ "value": id })).collect()
+}
+
+#[tokio::test]
+async fn a_large_change_is_whole_wherever_its_process_dies() {
+    let count = setting("CRASH_MEMBERS").unwrap_or(200);
+    let scene = Scene::new("standard", count).await;
+    let all: BTreeSet<String> = scene.users.iter().cloned().collect();
+    let add = json!([{ "op": "add", "path": "members", "value": values(&scene.users) }]);
+    let remove = json!([{ "op": "remove", "path": "members" }]);
+    // How many calls there are: once each way.
+    let mut calls = 0;
+    for operations in [&add, &remove] {
+        scene.proxy.decide(|_| Fate::Pass);
+        let status = scene.mortal.patch(&scene.path(), operations.clone()).await.status;
+        assert!([200, 204].contains(&status), "{status}");
+        calls = calls.max(scene.proxy.calls());
+    }
+    let runs = setting("CRASH_RUNS").unwrap_or(2 * calls);
+    let (mut applied, mut undone) = (0, 0);
+    for run in 0..runs {
+        let at = 1 + (run * calls / runs).min(calls - 1);
+        let before = scene.members().await;
+        let (operations, asked) =
+            if before.is_empty() { (&add, all.clone()) } else { (&remove, BTreeSet::new()) };
+        let request = async { scene.mortal.patch(&scene.path(), operations.clone()).await.status };
+        let answered = scene.dying(request, at, run % 2 == 1).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let seen = scene.members().await;
+        assert!(seen == before || seen == asked, "run {run}, call {at}: {} members", seen.len());
+        if answered.is_some_and(|status| status < 300) {
+            assert_eq!(seen, asked, "run {run}, call {at}");
+        }
+        scene.recover().await;
+        assert_eq!(scene.members().await, seen, "run {run}, call {at}");
+        assert_consistent(&scene.other).await;
+        if seen == asked { applied += 1 } else { undone += 1 }
+    }
+    // Both outcomes were met: the crashes reached to both sides of the commit.
+    assert!(applied > 0 && undone > 0, "{applied} applied, {undone} undone");
+    println!("{runs} crashes over {calls} calls: {applied} applied, {undone} undone");
+}
+
+#[tokio::test]
+async fn deletions_are_whole_wherever_their_process_dies() {
+    let scene = Scene::new("veza", 100).await;
+    for at in 1..40 {
+        let name = format!("Group {at}");
+        let group = scene.other.group(&name, &scene.users).await;
+        let path = format!("/Groups/{group}");
+        let request = async { scene.mortal.delete(&path).await.status };
+        let answered = scene.dying(request, at, at % 2 == 1).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let left = scene.other.get(&path).await;
+        assert!([200, 404].contains(&left.status));
+        let shown = scene.other.get(&format!("/Users/{}", scene.users[0])).await.expect(200);
+        let shown = shown.body["groups"].as_array().map_or(0, Vec::len);
+        assert_eq!(shown, usize::from(left.status == 200), "call {at}");
+        scene.recover().await;
+        assert_consistent(&scene.other).await;
+        assert_eq!(scene.other.get(&path).await.status, left.status);
+        if left.status == 200 {
+            scene.other.delete(&path).await.expect(204);
+        }
+        if answered.is_some() {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reading_is_of_one_version_whatever_is_written_between_its_pages() {
+    let scene = Scene::new("standard", 150).await;
+    let half: BTreeSet<String> = scene.users[..75].iter().cloned().collect();
+    let all: BTreeSet<String> = scene.users.iter().cloned().collect();
+    let set = |ids: &[String]| json!([{ "op": "replace", "path": "members", "value": values(ids) }]);
+    scene.other.patch(&scene.path(), set(&scene.users[..75])).await.expect(200);
+    for at in 1..=6 {
+        // While the reader's call is held back, another process changes the whole group.
+        let reached = Arc::new(Notify::new());
+        let (tell, mut held) = (reached.clone(), false);
+        scene.proxy.decide(move |call: &Call| {
+            if call.number == at && !held {
+                held = true;
+                tell.notify_one();
+                // Lost once: the SDK sends it again after the change has begun.
+                return Fate::Lost;
+            }
+            Fate::Pass
+        });
+        let reading = async { scene.mortal.get(&scene.path()).await.expect(200) };
+        let writing = async {
+            let wait = tokio::time::timeout(Duration::from_secs(2), reached.notified()).await;
+            let ids = if at % 2 == 1 { &scene.users[..] } else { &scene.users[..75] };
+            scene.other.patch(&scene.path(), set(ids)).await;
+            wait.is_ok()
+        };
+        let (read, _) = tokio::join!(reading, writing);
+        let read: BTreeSet<String> = read.body["members"]
+            .as_array()
+            .expect("members")
+            .iter()
+            .map(|m| m["value"].as_str().expect("an id").to_owned())
+            .collect();
+        assert!(read == half || read == all, "call {at}: {} members", read.len());
+    }
+    assert_consistent(&scene.other).await;
+}
+
+#[tokio::test]
+async fn a_user_who_goes_while_a_change_is_dying_leaves_no_trace() {
+    let scene = Scene::new("veza", 120).await;
+    let add = json!([{ "op": "add", "path": "members", "value": values(&scene.users) }]);
+    let remove = json!([{ "op": "remove", "path": "members" }]);
+    let mut gone = BTreeSet::new();
+    for at in 1..=14 {
+        scene.other.patch(&scene.path(), remove.clone()).await;
+        scene.recover().await;
+        let leaver = &scene.users[at * 7];
+        let request = async { scene.mortal.patch(&scene.path(), add.clone()).await.status };
+        scene.dying(request, at, at % 2 == 0).await;
+        scene.other.delete(&format!("/Users/{leaver}")).await.expect(204);
+        gone.insert(leaver.clone());
+        assert!(scene.members().await.is_disjoint(&gone), "call {at}");
+        if at % 3 == 0 {
+            // Back under its id, and in no group.
+            scene.bring_back(leaver).await;
+            assert!(scene.members().await.is_disjoint(&gone), "call {at}");
+        }
+        scene.recover().await;
+        assert!(scene.members().await.is_disjoint(&gone), "call {at}");
+        assert_consistent(&scene.other).await;
+        // For the next round, whose change names everyone again.
+        if at % 3 != 0 {
+            scene.bring_back(leaver).await;
+        }
+        gone.clear();
+    }
+}

@@ -1,0 +1,209 @@
+//! What a network and a busy table do to requests: a proxy between the SDK and the embedded table.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+/// One call on its way to the table.
+pub struct Call {
+    /// Its number, from 1.
+    pub number: usize,
+    /// The operation: `TransactWriteItems`, …
+    pub operation: String,
+    /// The body.
+    pub body: Value,
+}
+
+/// What becomes of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It arrives, and so does its answer.
+    Pass,
+    /// The connection breaks before it arrives.
+    Lost,
+    /// It arrives and takes effect; the connection breaks before the answer.
+    Unanswered,
+    /// The table is asked too much: nothing takes effect.
+    Throttled,
+    /// The table fails: nothing takes effect.
+    Failed,
+    /// A transaction met another one: nothing takes effect. For other calls as [`Fate::Throttled`].
+    Conflict,
+    /// A transaction was throttled: nothing takes effect. For other calls as [`Fate::Throttled`].
+    ThrottledTransaction,
+    /// Half of a batch takes effect. Other calls pass.
+    Half,
+}
+
+type Decide = dyn FnMut(&Call) -> Fate + Send;
+
+/// A proxy.
+pub struct Proxy {
+    /// Where it answers.
+    pub endpoint: String,
+    calls: Arc<AtomicUsize>,
+    decide: Arc<Mutex<Box<Decide>>>,
+}
+
+impl Proxy {
+    /// A proxy before this endpoint, that lets everything pass.
+    pub async fn before(endpoint: &str) -> Self {
+        let upstream = endpoint.trim_start_matches("http://").to_owned();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+        let decide: Arc<Mutex<Box<Decide>>> = Arc::new(Mutex::new(Box::new(|_: &Call| Fate::Pass)));
+        let calls = Arc::new(AtomicUsize::new(0));
+        let proxy = Self { endpoint, calls: calls.clone(), decide: decide.clone() };
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (upstream, calls, decide) = (upstream.clone(), calls.clone(), decide.clone());
+                // A connection that breaks is what this is about.
+                tokio::spawn(async move {
+                    let _ = serve(stream, &upstream, &calls, &decide).await;
+                });
+            }
+        });
+        proxy
+    }
+
+    /// Decides from now on; the numbers of calls begin anew.
+    pub fn decide(&self, decide: impl FnMut(&Call) -> Fate + Send + 'static) {
+        self.calls.store(0, Ordering::SeqCst);
+        *self.decide.lock().expect("a lock") = Box::new(decide);
+    }
+
+    /// How many calls there were since.
+    pub fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+}
+
+struct Message {
+    head: String,
+    body: Vec<u8>,
+}
+
+async fn read(stream: &mut BufReader<&mut TcpStream>) -> std::io::Result<Message> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
+    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    let length = header(&head, "content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await?;
+    Ok(Message { head, body })
+}
+
+fn header(head: &str, name: &str) -> Option<String> {
+    let line = head
+        .lines()
+        .find(|line| line.split_once(':').is_some_and(|(found, _)| found.eq_ignore_ascii_case(name)))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+async fn serve(
+    mut stream: TcpStream,
+    upstream: &str,
+    calls: &AtomicUsize,
+    decide: &Mutex<Box<Decide>>,
+) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut table = TcpStream::connect(upstream).await?;
+    table.set_nodelay(true)?;
+    loop {
+        let request = read(&mut BufReader::with_capacity(1 << 16, &mut stream)).await?;
+        let operation = header(&request.head, "x-amz-target").unwrap_or_default();
+        let operation = operation.rsplit('.').next().unwrap_or_default().to_owned();
+        let body: Value = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
+        let call = Call { number: calls.fetch_add(1, Ordering::SeqCst) + 1, operation, body };
+        let fate = (decide.lock().expect("a lock"))(&call);
+        let answer = match fate {
+            Fate::Lost => return Ok(()),
+            Fate::Unanswered => {
+                forward(&mut table, &request.head, &request.body).await?;
+                return Ok(());
+            }
+            Fate::Half if call.operation.starts_with("Batch") => {
+                half(&mut table, &request.head, call.body).await?
+            }
+            Fate::Pass | Fate::Half => forward(&mut table, &request.head, &request.body).await?,
+            Fate::Failed => error(500, "InternalServerError", json!({})),
+            Fate::Conflict | Fate::ThrottledTransaction if call.operation == "TransactWriteItems" => {
+                let code = if fate == Fate::Conflict { "TransactionConflict" } else { "ThrottlingError" };
+                let count = call.body["TransactItems"].as_array().map_or(1, Vec::len);
+                let mut reasons = vec![json!({ "Code": "None" }); count];
+                reasons[0] = json!({ "Code": code, "Message": "injected" });
+                error(400, "TransactionCanceledException", json!({ "CancellationReasons": reasons }))
+            }
+            Fate::Throttled | Fate::Conflict | Fate::ThrottledTransaction => {
+                error(400, "ProvisionedThroughputExceededException", json!({}))
+            }
+        };
+        stream.write_all(&answer).await?;
+    }
+}
+
+async fn forward(table: &mut TcpStream, head: &str, body: &[u8]) -> std::io::Result<Vec<u8>> {
+    table.write_all(head.as_bytes()).await?;
+    table.write_all(body).await?;
+    let answer = read(&mut BufReader::with_capacity(1 << 16, table)).await?;
+    Ok([answer.head.as_bytes(), &answer.body].concat())
+}
+
+/// Does the first half of a batch, and hands the rest back as DynamoDB does.
+async fn half(table: &mut TcpStream, head: &str, mut body: Value) -> std::io::Result<Vec<u8>> {
+    let mut rest = body["RequestItems"].clone();
+    let mut left = 0;
+    for (now, later) in body["RequestItems"]
+        .as_object_mut()
+        .into_iter()
+        .flatten()
+        .zip(rest.as_object_mut().into_iter().flatten())
+    {
+        let (now, later) = match now.1 {
+            Value::Array(_) => (now.1, later.1),
+            _ => (&mut now.1["Keys"], &mut later.1["Keys"]),
+        };
+        if let (Value::Array(now), Value::Array(later)) = (now, later) {
+            let middle = now.len().div_ceil(2);
+            now.truncate(middle);
+            later.drain(..middle);
+            left += later.len();
+        }
+    }
+    let body = body.to_string();
+    let head: String = head
+        .lines()
+        .filter(|line| !line.is_empty() && !line.to_ascii_lowercase().starts_with("content-length"))
+        .map(|line| format!("{line}\r\n"))
+        .collect();
+    let head = format!("{head}content-length: {}\r\n\r\n", body.len());
+    let answer = forward(table, &head, body.as_bytes()).await?;
+    let text = String::from_utf8_lossy(&answer).into_owned();
+    let (_, answered) = text.split_once("\r\n\r\n").unwrap_or_default();
+    let mut answered: Value = serde_json::from_str(answered).unwrap_or(Value::Null);
+    if left > 0 {
+        let name = if answered.get("Responses").is_some() { "UnprocessedKeys" } else { "UnprocessedItems" };
+        answered[name] = rest;
+    }
+    Ok(message(200, &answered))
+}
+
+fn error(status: u16, code: &str, mut body: Value) -> Vec<u8> {
+    body["__type"] = json!(format!("com.amazonaws.dynamodb.v20120810#{code}"));
+    body["message"] = json!("injected");
+    message(status, &body)
+}
+
+fn message(status: u16, body: &Value) -> Vec<u8> {
+    let body = body.to_string();
+    let head = format!(
+        "HTTP/1.1 {status} X\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body.as_bytes()].concat()
+}
