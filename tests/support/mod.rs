@@ -5,8 +5,10 @@ pub mod client;
 pub mod faults;
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
@@ -64,6 +66,8 @@ pub fn client(endpoint: &str) -> Client {
         .behavior_version(BehaviorVersion::latest())
         .region(Region::from_static("us-east-1"))
         .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+        // As by default, but that tests do not wait as long as a busy table would like.
+        .retry_config(RetryConfig::standard().with_initial_backoff(Duration::from_millis(5)))
         .endpoint_url(endpoint);
     Client::from_conf(config.build())
 }
