@@ -18,12 +18,12 @@ async fn statuses(tasks: JoinSet<u16>) -> Vec<u16> {
 }
 
 #[tokio::test]
-async fn twelve_clients_create_the_same_user() {
+async fn sixteen_clients_create_the_same_user() {
     let client = Client::new(support::embedded().await, "veza").await;
-    for round in 0..20 {
+    for round in 0..100 {
         let name = format!("same{round}");
         let mut tasks = JoinSet::new();
-        for at in 0..12 {
+        for at in 0..16 {
             let client = client.clone();
             // The same name in another case is the same name.
             let mut body = user(&name);
@@ -38,12 +38,13 @@ async fn twelve_clients_create_the_same_user() {
                 reply.status
             });
         }
-        assert_eq!(statuses(tasks).await, [vec![201], vec![409; 11]].concat());
+        assert_eq!(statuses(tasks).await, [vec![201], vec![409; 15]].concat());
     }
     let list = client.get("/Users").await.expect(200);
-    assert_eq!(list.body["totalResults"], 20);
-    assert_eq!(list.body["itemsPerPage"], 20);
-    assert_eq!(client.store().total(Kind::User).await.unwrap(), 20);
+    assert_eq!(list.body["totalResults"], 100);
+    assert_eq!(list.body["itemsPerPage"], 100);
+    assert_eq!(client.store().total(Kind::User).await.unwrap(), 100);
+    support::assert_consistent(&client).await;
 }
 
 #[tokio::test]
@@ -68,12 +69,13 @@ async fn twelve_clients_bring_the_same_account_back() {
         assert_eq!(statuses(tasks).await, [vec![201], vec![409; 11]].concat());
         assert_eq!(client.store().total(Kind::User).await.unwrap(), 1);
     }
+    support::assert_consistent(&client).await;
 }
 
 #[tokio::test]
 async fn renames_onto_one_name_leave_one_holder() {
     let client = Client::new(support::embedded().await, "standard").await;
-    for round in 0..20 {
+    for round in 0..100 {
         let (a, b) = (client.user(&format!("a{round}")).await, client.user(&format!("b{round}")).await);
         let mut tasks = JoinSet::new();
         for id in [a.clone(), b.clone()] {
@@ -89,6 +91,7 @@ async fn renames_onto_one_name_leave_one_holder() {
         let old = if *freed == a { format!("a{round}") } else { format!("b{round}") };
         client.post("/Users", user(&old)).await.expect(201);
     }
+    support::assert_consistent(&client).await;
 }
 
 #[tokio::test]
@@ -121,13 +124,14 @@ async fn changes_of_one_group_all_count() {
         let user = client.get(&format!("/Users/{id}")).await.expect(200);
         assert_eq!(user.body["groups"][0]["value"], group.as_str());
     }
+    support::assert_consistent(&client).await;
 }
 
 #[tokio::test]
 async fn a_member_added_while_deleted_leaves_no_trace() {
     let client = Client::new(support::embedded().await, "standard").await;
     let group = client.group("Team", &[]).await;
-    for round in 0..30 {
+    for round in 0..150 {
         let id = client.user(&format!("u{round}")).await;
         let mut tasks = JoinSet::new();
         let (adder, deleter) = (client.clone(), client.clone());
@@ -142,6 +146,7 @@ async fn a_member_added_while_deleted_leaves_no_trace() {
         client.store().fetch_group(group.parse().unwrap()).await.unwrap().expect("the group");
     assert_eq!((record.member_count, members.len()), (0, 0));
     assert_eq!(client.store().total(Kind::User).await.unwrap(), 0);
+    support::assert_consistent(&client).await;
 }
 
 #[tokio::test]
@@ -161,6 +166,7 @@ async fn if_match_lets_one_of_many_through() {
         }
         assert_eq!(statuses(tasks).await, [vec![200], vec![412; 7]].concat());
     }
+    support::assert_consistent(&client).await;
 }
 
 #[tokio::test]
