@@ -7,7 +7,7 @@ mod support;
 use aws_sdk_dynamodb::types::AttributeValue;
 use rollcall::admin::error::AdminError;
 use rollcall::admin::key::{NewKey, create, list, revoke};
-use rollcall::admin::tenant;
+use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::auth::authorizer::{Authorizer, Decision, Reason, authorize};
 use rollcall::auth::key::BearerKey;
 use rollcall::auth::record::{KeyRecord, Scope, Status, mark_used};
@@ -45,7 +45,9 @@ fn new_key(tenant: &str) -> NewKey {
 
 async fn with_tenant() -> Table {
     let table = support::embedded().await;
-    tenant::create(&table, &tenant_id("acme"), &VEZA, &"u".repeat(40), now()).await.expect("a tenant");
+    tenant::create(&table, &NewTenant::new(&tenant_id("acme"), &VEZA, &"u".repeat(40)), now())
+        .await
+        .expect("a tenant");
     table
 }
 
@@ -183,7 +185,10 @@ async fn keys_are_listed_and_revoked_with_their_events() {
         }
     }
     types.sort();
-    assert_eq!(types, ["key.created", "key.created", "key.revoked", "tenant.created"]);
+    assert_eq!(
+        types,
+        ["group.created", "key.created", "key.created", "key.revoked", "tenant.created", "user.created"]
+    );
     let all = table.client().scan().table_name(support::TABLE).send().await.expect("everything");
     assert!(!format!("{:?}", all.items()).contains(first.reveal()));
 }
@@ -192,10 +197,11 @@ async fn keys_are_listed_and_revoked_with_their_events() {
 async fn an_operator_is_told_what_is_wrong() {
     let table = with_tenant().await;
     let acme = tenant_id("acme");
-    let again = tenant::create(&table, &acme, &STANDARD, &"v".repeat(40), now()).await;
+    let again = tenant::create(&table, &NewTenant::new(&acme, &STANDARD, &"v".repeat(40)), now()).await;
     assert!(matches!(again, Err(AdminError::Exists(_))));
     assert_eq!(tenant::get(&table, &acme).await.expect("the first").policy, &VEZA);
-    let short = tenant::create(&table, &tenant_id("globex"), &STANDARD, "short", now()).await;
+    let short =
+        tenant::create(&table, &NewTenant::new(&tenant_id("globex"), &STANDARD, "short"), now()).await;
     assert!(matches!(short, Err(AdminError::UsageKey(_))));
     assert_eq!(tenant::list(&table).await.expect("a list").len(), 1);
 

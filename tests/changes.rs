@@ -84,7 +84,7 @@ async fn commit(client: &Client, group: &str, add: &[String], remove: &[String])
         ..before.clone()
     };
     let event = store.event("group.updated", &after).of_change(pending.id);
-    store.update(&before, &after, (&[], &[]), &of_kind(Kind::Group), &event).await.unwrap();
+    store.update(&before, &after, (&[], &[]), &of_kind(Kind::Group), &event, &[]).await.unwrap();
     pending.state = State::Committed;
     pending
 }
@@ -323,7 +323,7 @@ async fn a_user_who_is_deleted_unseen_is_passed_over() {
     let event = store.event("user.deleted", &record);
     let leaving = Leaving { members: Some(&[]), groups: true };
     let ty = of_kind(Kind::User);
-    store.delete(&record, &leaving, &Settled::default(), &ty, &event, None).await.unwrap();
+    store.delete(&record, &leaving, &Settled::default(), &ty, &event, None, &[]).await.unwrap();
     assert!(store.carry_out(&pending, Instant::now() + std::time::Duration::from_secs(60)).await.unwrap());
     let mut expected = set(&ids);
     expected.remove(&ids[7]);

@@ -14,10 +14,11 @@ use uuid::Uuid;
 use super::error::AdminError;
 use super::key::{ListedKey, NewKey};
 use super::output::{self, Format};
+use super::tenant::NewTenant;
 use super::usage_key::{self, Source};
 use super::{when, wipe};
 use crate::auth::record::{KeyRecord, Scope, Status};
-use crate::auth::tenant::TenantRecord;
+use crate::auth::tenant::{Settings, TenantRecord};
 use crate::clock;
 use crate::scim::policy::{POLICIES, Policy};
 use crate::store::call::Table;
@@ -71,15 +72,21 @@ pub enum TenantCommand {
     #[command(after_help = "Examples:
   rollcall tenant create acme --usage-plan a1b2c3
   rollcall tenant create acme --policy standard --usage-key-id 4d5e6f
+  rollcall tenant create acme --admin-email keyholder@acme.example
   rollcall tenant create acme --endpoint-url http://127.0.0.1:8000 --table rollcall
 
-The policy cannot change once the tenant holds users or groups.")]
+The tenant has a group Root from the start, and a local administrator in it for the day on which the
+identity provider does not answer: break-glass@<tenant>.invalid, unless --admin-email says otherwise.
+The policy cannot change.")]
     Create {
         /// 2 to 31 characters: a lower-case letter, then letters, digits or hyphens
         tenant: TenantId,
         /// The rules that the tenant runs under: veza, standard or strict
         #[arg(long, default_value = POLICIES[0].name, value_parser = policy)]
         policy: &'static Policy,
+        /// Address and userName of the local break-glass administrator that is made with it
+        #[arg(long, value_name = "ADDRESS")]
+        admin_email: Option<String>,
         /// Usage plan to put a new API key into, which holds the tenant's request limit
         #[arg(long, value_name = "ID", conflicts_with = "usage_key_id")]
         usage_plan: Option<String>,
@@ -95,6 +102,28 @@ The policy cannot change once the tenant holds users or groups.")]
     Show {
         /// Which one
         tenant: TenantId,
+    },
+    /// Limit how many users may be deactivated within an hour, or lift the limit for a time
+    #[command(after_help = "Examples:
+  rollcall tenant breaker acme --percent 10
+  rollcall tenant breaker acme --lift 2h
+  rollcall tenant breaker acme --off
+
+With a limit of 10 percent and 200 active users, the twenty-first deactivation or deletion within an
+hour answers 400. It acts once API Gateway's authorizer cache has forgotten the tenant (60 seconds
+unless the deployment says otherwise).")]
+    Breaker {
+        /// Which one
+        tenant: TenantId,
+        /// The limit, in percent of the active users
+        #[arg(long, value_parser = clap::value_parser!(u8).range(0..=100), group = "what")]
+        percent: Option<u8>,
+        /// Let any number pass for this long from now: 30m, 2h
+        #[arg(long, value_name = "SPAN", value_parser = overlap, group = "what")]
+        lift: Option<Duration>,
+        /// No limit
+        #[arg(long, group = "what")]
+        off: bool,
     },
     /// Delete a tenant with everything that it has, for good
     #[command(after_help = "Examples:
@@ -304,7 +333,7 @@ pub(super) fn finish<T: Into<Done>>(command: impl Future<Output = Result<T, Admi
 pub async fn run_tenant(options: &Options, command: TenantCommand) -> Result<String, AdminError> {
     let (table, format) = (options.open().await?, options.format());
     match command {
-        TenantCommand::Create { tenant, policy, usage_plan, usage_key_id } => {
+        TenantCommand::Create { tenant, policy, admin_email, usage_plan, usage_key_id } => {
             // Nothing is made in API Gateway for a tenant that there is already.
             match super::tenant::get(&table, &tenant).await {
                 Ok(_) => return Err(AdminError::Exists(tenant)),
@@ -321,9 +350,11 @@ pub async fn run_tenant(options: &Options, command: TenantCommand) -> Result<Str
                 Source::Plan(plan) => usage_key::attach(&options.gateway().await, plan, &tenant).await?,
                 Source::ApiKey(id) => usage_key::fetch(&options.gateway().await, id).await?,
             };
-            let record =
-                super::tenant::create(&table, &tenant, policy, &usage_key, OffsetDateTime::now_utc()).await?;
+            let mut new = NewTenant::new(&tenant, policy, &usage_key);
+            new.admin = admin_email.unwrap_or(new.admin);
+            let record = super::tenant::create(&table, &new, OffsetDateTime::now_utc()).await?;
             let mut fields = tenant_fields(&record);
+            fields.insert("breakGlassAdmin".to_owned(), json!(new.admin));
             if source == Source::Generated {
                 let note = "API Gateway answers this tenant 403 until a usage plan holds an API key of this value; locally nothing is needed";
                 fields.insert("note".to_owned(), json!(note));
@@ -333,6 +364,22 @@ pub async fn run_tenant(options: &Options, command: TenantCommand) -> Result<Str
         TenantCommand::List => {
             let rows: Vec<_> = super::tenant::list(&table).await?.iter().map(tenant_row).collect();
             Ok(output::many(format, &["tenant", "policy", "created"], &rows))
+        }
+        TenantCommand::Breaker { tenant, percent, lift, off } => {
+            let now = OffsetDateTime::now_utc();
+            let lifted = lift.map(|span| now.saturating_add(span).unix_timestamp().unsigned_abs());
+            if percent.is_none() && lifted.is_none() && !off {
+                return Err(AdminError::Input("give one of --percent, --lift and --off".to_owned()));
+            }
+            let change = |settings: &mut Settings| {
+                if off {
+                    settings.breaker_percent = None;
+                }
+                settings.breaker_percent = percent.or(settings.breaker_percent);
+                settings.breaker_lifted_until = lifted.unwrap_or(0);
+            };
+            let record = super::tenant::set(&table, &tenant, now, change).await?;
+            Ok(output::one(format, &tenant_fields(&record)))
         }
         TenantCommand::Delete { tenant, yes, wait } => {
             super::tenant::get(&table, &tenant).await?;
@@ -421,6 +468,14 @@ fn tenant_row(record: &TenantRecord) -> Map<String, Value> {
 fn tenant_fields(record: &TenantRecord) -> Map<String, Value> {
     let mut fields = tenant_row(record);
     fields.insert("retentionDays".to_owned(), json!(record.settings.retention_days));
+    let settings = &record.settings;
+    let now = OffsetDateTime::now_utc().unix_timestamp().unsigned_abs();
+    let lifted = settings.breaker_lifted_until;
+    let lifted = i64::try_from(lifted).ok().filter(|_| lifted > now);
+    let lifted = lifted.and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok()).map(clock::text);
+    fields.insert("rootTeam".to_owned(), json!(record.root_team.map(|id| id.to_string())));
+    fields.insert("breakerPercent".to_owned(), json!(settings.breaker_percent));
+    fields.insert("breakerLiftedUntil".to_owned(), json!(lifted));
     fields.insert("usageKey".to_owned(), json!(record.usage_key));
     fields
 }

@@ -5,6 +5,7 @@ pub mod check;
 pub mod cli;
 pub mod completions;
 pub mod error;
+pub mod group;
 pub mod key;
 pub mod openapi;
 pub mod output;

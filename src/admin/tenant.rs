@@ -1,60 +1,210 @@
 //! Tenants: make, show, list.
 
+use std::collections::BTreeSet;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::error::AdminError;
 use super::key::ACTOR;
 use crate::auth::tenant::{Settings, TenantRecord, is_usage_key};
+use crate::clock;
+use crate::scim::error::ScimError;
 use crate::scim::policy::Policy;
+use crate::scim::resource_type::{Kind, Model};
+use crate::scim::{rules, urn, validate};
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::event::{self, Event};
+use crate::store::guard::{ADMIN, Guard};
 use crate::store::item::Item;
 use crate::store::keys::{self, TenantId};
+use crate::store::membership::Membership;
+use crate::store::record::{Account, Record, Role};
+use crate::store::resource::Store;
 use crate::store::transaction::{Action, Expression};
 
-/// Makes a tenant: its item, its place in the list and the event `tenant.created`, in one
-/// transaction.
+/// What the root team is called at first.
+const ROOT: &str = "Root";
+/// How often a setting is changed anew because another was changed meanwhile.
+const ATTEMPTS: usize = 5;
+
+/// A tenant to make.
+#[derive(Clone, Debug)]
+pub struct NewTenant {
+    /// Its name.
+    pub id: TenantId,
+    /// The rules that it runs under.
+    pub policy: &'static Policy,
+    /// The value of its API key in the usage plan.
+    pub usage_key: String,
+    /// The email address, and `userName`, of its break-glass administrator.
+    pub admin: String,
+}
+
+impl NewTenant {
+    /// A tenant whose break-glass administrator has an address that no mail can reach.
+    pub fn new(id: &TenantId, policy: &'static Policy, usage_key: &str) -> Self {
+        let admin = format!("break-glass@{id}.invalid");
+        Self { id: id.clone(), policy, usage_key: usage_key.to_owned(), admin }
+    }
+}
+
+/// Makes a tenant with its root team and the local break-glass administrator in it, their events
+/// and that of the tenant, in one transaction.
 ///
 /// # Errors
 /// [`AdminError::Exists`] when there is one of this name; [`AdminError::UsageKey`] when API Gateway
-/// would not take the usage key.
-pub async fn create(
-    table: &Table,
-    id: &TenantId,
-    policy: &'static Policy,
-    usage_key: &str,
-    now: OffsetDateTime,
-) -> Result<TenantRecord, AdminError> {
+/// would not take the usage key; [`AdminError::Input`] for an address that is none.
+pub async fn create(table: &Table, new: &NewTenant, now: OffsetDateTime) -> Result<TenantRecord, AdminError> {
+    let NewTenant { id, policy, usage_key, admin } = new;
     if !is_usage_key(usage_key) {
         let problem = "a usage key has 20 to 128 visible ASCII characters, as API Gateway wants them";
         return Err(AdminError::UsageKey(problem.to_owned()));
     }
+    let failed = AdminError::table(table.name());
+    let RootTeam { root, mut user, guard } = RootTeam::new(policy, admin, now)?;
     let record = TenantRecord {
         id: id.clone(),
         policy,
-        usage_key: usage_key.to_owned(),
+        usage_key: usage_key.clone(),
         created: now,
-        root_team: None,
+        root_team: Some(root.id),
         settings: Settings::default(),
     };
-    let failed = AdminError::table(table.name());
     let item = record.to_item().map_err(&failed)?;
-    let request = Uuid::now_v7().to_string();
-    let event = Event::new("tenant.created", ("Tenant", id.to_string()), ACTOR, &request, now);
+    let model = model(policy)?;
+    let store = Store {
+        table: table.clone(),
+        tenant: id.clone(),
+        actor: ACTOR.to_owned(),
+        request_id: Uuid::now_v7().to_string(),
+    };
+    let event = Event::new("tenant.created", ("Tenant", id.to_string()), ACTOR, &store.request_id, now);
     let event = event.attributes(["policy", "settings", "usageKey"]);
+    user.groups.insert(root.id.to_string());
+    let of_user = store.event("user.created", &user).attributes(user.doc.keys().cloned());
+    let of_root = store.event("group.created", &root).attributes(["displayName", "members"]);
+    let of_root = of_root.members(vec![user.id.to_string()], Vec::new());
     let actions = || {
-        vec![
+        let mut actions = vec![
             event::action(id, &event),
             Action::put(keys::tenant(id), item.clone()).only_if(Expression::absent(), Refusal::Exists),
             Action::put(keys::tenant_listing(id), Item::new()),
-        ]
+            guard.action(id),
+            event::action(id, &of_user),
+            event::action(id, &of_root),
+        ];
+        for resource in [&user, &root] {
+            actions.extend(store.creation(resource, model.of(resource.kind), Expression::absent()));
+        }
+        let member = Membership { id: user.id, kind: Kind::User, display: None };
+        actions.push(store.membership(root.id, &member, &root.created));
+        actions
     };
     match table.transact(actions).await {
         Ok(()) => Ok(record),
         Err(StoreError::Refused(_)) => Err(AdminError::Exists(id.clone())),
         Err(error) => Err(failed(error)),
+    }
+}
+
+/// The resource types under a policy, as an operator's commands need them.
+///
+/// # Errors
+/// Never for the built-in types.
+pub fn model(policy: &'static Policy) -> Result<Model, AdminError> {
+    Model::new(policy, &[]).map_err(|error| AdminError::Input(error.detail))
+}
+
+/// Changes what is set for a tenant; the event `tenant.updated` goes with it.
+///
+/// # Errors
+/// [`AdminError::NoTenant`]; as every call.
+pub async fn set(
+    table: &Table,
+    id: &TenantId,
+    now: OffsetDateTime,
+    change: impl Fn(&mut Settings),
+) -> Result<TenantRecord, AdminError> {
+    let failed = AdminError::table(table.name());
+    for _ in 0..ATTEMPTS {
+        let before = get(table, id).await?;
+        let mut after = before.clone();
+        change(&mut after.settings);
+        let request = Uuid::now_v7().to_string();
+        let event = Event::new("tenant.updated", ("Tenant", id.to_string()), ACTOR, &request, now);
+        let event = event.attributes(["settings"]);
+        let settings = |record: &TenantRecord| -> Result<AttributeValue, AdminError> {
+            let item = record.to_item().map_err(AdminError::table(table.name()))?;
+            Ok(item.get("settings").cloned().unwrap_or(AttributeValue::Null(true)))
+        };
+        let (was, to) = (settings(&before)?, settings(&after)?);
+        let actions = || {
+            let update = Expression::new("SET settings = :to").value(":to", to.clone());
+            let unchanged = Expression::new("settings = :was").value(":was", was.clone());
+            vec![
+                Action::update(keys::tenant(id), update).only_if(unchanged, Refusal::Changed),
+                event::action(id, &event),
+            ]
+        };
+        match table.transact(actions).await {
+            Ok(()) => return Ok(after),
+            Err(StoreError::Refused(_)) => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Err(failed(StoreError::Conflict))
+}
+
+/// A root team with its first administrator.
+struct RootTeam {
+    root: Record,
+    user: Record,
+    guard: Guard,
+}
+
+impl RootTeam {
+    fn new(policy: &'static Policy, admin: &str, now: OffsetDateTime) -> Result<Self, AdminError> {
+        let is_address = |text: &str| {
+            let (name, domain) = text.rsplit_once('@').unwrap_or_default();
+            !name.is_empty() && !domain.is_empty() && text.len() <= 254 && !text.contains(char::is_whitespace)
+        };
+        if !is_address(admin) {
+            return Err(AdminError::Input(format!(
+                "{admin} is no email address: give one as name@example.com"
+            )));
+        }
+        let model = model(policy)?;
+        let document = |kind: Kind, body: Value| -> Result<_, AdminError> {
+            let body = body.as_object().cloned().unwrap_or_default();
+            let refused = |error: ScimError| AdminError::Input(error.detail);
+            let doc = validate::read(&body, model.of(kind), policy).map_err(refused)?;
+            rules::required(&doc, model.of(kind)).map_err(refused)?;
+            Ok(doc)
+        };
+        let user = document(
+            Kind::User,
+            json!({
+                "schemas": [urn::USER],
+                "userName": admin,
+                "name": { "givenName": "Break-glass", "familyName": "Administrator" },
+                "displayName": "Break-glass administrator",
+                "active": true,
+                "emails": [{ "value": admin, "type": "work", "primary": true }],
+            }),
+        )?;
+        let root = document(Kind::Group, json!({ "schemas": [urn::GROUP], "displayName": ROOT }))?;
+        let now = clock::text(now);
+        let mut user = Record::new(Kind::User, Uuid::now_v7(), user, &now);
+        let mut root = Record::new(Kind::Group, Uuid::now_v7(), root, &now);
+        (user.account, user.guarded) = (Account::Local, true);
+        (root.member_count, root.guarded) = (1, true);
+        root.roles = Some(BTreeSet::from([Role { team: root.id, role: ADMIN.to_owned() }]));
+        let guard = Guard::new(root.id, &[user.id]);
+        Ok(Self { root, user, guard })
     }
 }
 

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::key::BearerKey;
 use super::record::{KeyRecord, Scope, Status};
 use super::tenant::TenantRecord;
+use crate::store::breaker::Limit;
 use crate::store::call::Table;
 use crate::store::error::StoreError;
 use crate::store::keys::{self, TenantId};
@@ -36,6 +37,8 @@ pub struct Grant {
     pub policy: &'static str,
     /// How many days the tenant keeps deactivated accounts.
     pub retention_days: u32,
+    /// How many users may be deactivated within an hour, if the tenant limits it.
+    pub breaker: Option<Limit>,
     /// The value by which the usage plan counts.
     pub usage_key: String,
     /// The user that `/Me` stands for.
@@ -112,6 +115,7 @@ pub fn decide(
         scope: record.scope,
         policy: tenant.policy.name,
         retention_days: tenant.settings.retention_days,
+        breaker: tenant.settings.limit(),
         usage_key: tenant.usage_key.clone(),
         user: record.user,
     })
@@ -182,6 +186,10 @@ fn answer(decision: &Decision, resource: &str) -> Value {
                 "policy": grant.policy,
                 "retentionDays": grant.retention_days.to_string(),
             });
+            if let Some(limit) = grant.breaker {
+                context["breakerPercent"] = limit.percent.to_string().into();
+                context["breakerLiftedUntil"] = limit.lifted_until.to_string().into();
+            }
             if let Some(user) = grant.user {
                 context["userId"] = Value::String(user.to_string());
             }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::record::moment;
 use crate::clock;
 use crate::scim::policy::Policy;
+use crate::store::breaker::Limit;
 use crate::store::error::StoreError;
 use crate::store::item::{Item, get_text, must_text, text};
 use crate::store::keys::{TenantId, parse_id};
@@ -39,11 +40,25 @@ pub struct TenantRecord {
 pub struct Settings {
     /// How many days a deactivated account is kept.
     pub retention_days: u32,
+    /// How many percent of the active users may be deactivated or deleted within an hour; any
+    /// number where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub breaker_percent: Option<u8>,
+    /// Until when that limit is lifted, in seconds since 1970.
+    pub breaker_lifted_until: u64,
+}
+
+impl Settings {
+    /// The limit of deactivations.
+    pub fn limit(&self) -> Option<Limit> {
+        let lifted_until = self.breaker_lifted_until;
+        self.breaker_percent.map(|percent| Limit { percent, lifted_until })
+    }
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { retention_days: 365 }
+        Self { retention_days: 365, breaker_percent: None, breaker_lifted_until: 0 }
     }
 }
 

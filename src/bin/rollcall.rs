@@ -22,6 +22,8 @@ enum Command {
     Tenant(admin::cli::TenantArgs),
     /// Make, list, rotate and revoke bearer keys
     Key(admin::cli::KeyArgs),
+    /// List groups, and say which roles they grant
+    Group(admin::group::GroupArgs),
     /// Show who changed what
     Audit(admin::audit::AuditArgs),
     /// Look for what does not add up in a tenant, and mend it
@@ -44,6 +46,7 @@ fn run(command: Command) -> ExitCode {
         Command::Dev(args) => dev::command::run(args),
         Command::Tenant(args) => admin::cli::tenant(args),
         Command::Key(args) => admin::cli::key(args),
+        Command::Group(args) => admin::group::run(args),
         Command::Audit(args) => admin::audit::run(args),
         Command::Check(args) => admin::check::command::run(args),
         Command::Completions(args) => admin::completions::run(&args, Cli::command()),

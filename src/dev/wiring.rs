@@ -68,7 +68,8 @@ impl Local {
                 let usage_key = usage_key::generate().map_err(|e| e.to_string())?;
                 let policy = policy.unwrap_or(&VEZA);
                 let now = OffsetDateTime::now_utc();
-                tenant::create(&self.table, &id, policy, &usage_key, now).await.map_err(|e| e.to_string())?
+                let new = tenant::NewTenant::new(&id, policy, &usage_key);
+                tenant::create(&self.table, &new, now).await.map_err(|e| e.to_string())?
             }
             Err(failed) => return Err(failed.to_string()),
         };

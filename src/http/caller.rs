@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::policy::Policy;
+use crate::store::breaker::Limit;
 use crate::store::keys::{TenantId, parse_id};
 
 /// The path below which everything is served.
@@ -29,6 +30,8 @@ pub struct Caller {
     pub user: Option<Uuid>,
     /// How many days a deactivated account is kept.
     pub retention_days: u32,
+    /// How many users may be deactivated within an hour, if the tenant limits it.
+    pub breaker: Option<Limit>,
 }
 
 /// How long a deactivated account is kept where the authorizer does not say.
@@ -61,9 +64,14 @@ impl Caller {
             _ => return Err(refused()),
         };
         let user = text("userId").filter(|id| !id.is_empty()).map(|id| parse_id(id).ok_or_else(refused));
-        let days = fields.get("retentionDays");
-        let days = days.and_then(|d| d.as_str().map_or_else(|| d.as_u64(), |text| text.parse().ok()));
+        let number = |name: &str| {
+            let value = fields.get(name)?;
+            value.as_str().map_or_else(|| value.as_u64(), |text| text.parse().ok())
+        };
+        let days = number("retentionDays");
         let retention_days = days.and_then(|days| u32::try_from(days).ok()).unwrap_or(RETENTION_DAYS);
+        let percent = number("breakerPercent").and_then(|percent| u8::try_from(percent).ok());
+        let lifted_until = number("breakerLiftedUntil").unwrap_or(0);
         Ok(Self {
             tenant,
             key_id: key_id.to_owned(),
@@ -71,6 +79,7 @@ impl Caller {
             policy,
             user: user.transpose()?,
             retention_days,
+            breaker: percent.map(|percent| Limit { percent, lifted_until }),
         })
     }
 }

@@ -157,6 +157,7 @@ impl Function {
             base_url: place.base_url,
             bound_user: caller.user,
             retention_days: caller.retention_days,
+            breaker: caller.breaker,
         };
         // Boxed: the operations' states are large, and every caller would carry them on its stack.
         let handled = Box::pin(handle(&provider, operation, &segment, request));

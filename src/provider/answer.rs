@@ -11,9 +11,10 @@ use crate::scim::projection::Projection;
 use crate::scim::resource::{Meta, assemble, etag, location};
 use crate::scim::resource_type::{Kind, Model, ResourceType};
 use crate::scim::urn;
+use crate::store::breaker::Limit;
 use crate::store::membership::Membership;
-use crate::store::record::Record;
-use crate::store::resource::Store;
+use crate::store::record::{Record, Role};
+use crate::store::resource::{Store, Team};
 
 /// Everything that an operation works with: whose resources, under which rules, where they stand.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub struct Provider<'a> {
     pub bound_user: Option<Uuid>,
     /// How many days a deactivated account is kept.
     pub retention_days: u32,
+    /// How many users may be deactivated within an hour, if the tenant limits it.
+    pub breaker: Option<Limit>,
 }
 
 /// A resource on its way out.
@@ -51,8 +54,8 @@ impl Answer {
 /// What a resource shows that is not in its own item.
 #[derive(Debug, Default)]
 pub struct Relations<'a> {
-    /// The names of the groups that users are in, by id; `None` where they were not read.
-    pub group_names: Option<&'a BTreeMap<String, Option<String>>>,
+    /// The groups that users are in, by id; `None` where they were not read.
+    pub teams: Option<&'a BTreeMap<String, Team>>,
     /// A group's members; `None` where they were not read.
     pub members: Option<&'a [Membership]>,
 }
@@ -74,23 +77,36 @@ impl Provider<'_> {
             version: record.version,
         };
         let extra = match record.kind {
-            Kind::User => vec![
-                ("groups".to_owned(), self.groups(record, relations.group_names)),
-                (urn::ROLLCALL_USER.to_owned(), json!({ "account": record.account.as_str() })),
-            ],
+            Kind::User => {
+                let mut own = json!({ "account": record.account.as_str() });
+                let roles = effective_roles(record, relations.teams);
+                if !roles.is_empty() {
+                    own["roles"] = shown(&roles);
+                }
+                vec![
+                    ("groups".to_owned(), self.groups(record, relations.teams)),
+                    (urn::ROLLCALL_USER.to_owned(), own),
+                ]
+            }
             Kind::Group => {
-                vec![("members".to_owned(), self.members(relations.members.unwrap_or_default()))]
+                let mut extra =
+                    vec![("members".to_owned(), self.members(relations.members.unwrap_or_default()))];
+                let roles = record.assignments();
+                if !roles.is_empty() {
+                    extra.push((urn::ROLLCALL_GROUP.to_owned(), json!({ "assignments": shown(&roles) })));
+                }
+                extra
             }
         };
         assemble(&record.doc, self.ty(record.kind), &id, &meta, extra)
     }
 
-    fn groups(&self, record: &Record, names: Option<&BTreeMap<String, Option<String>>>) -> Value {
-        let Some(names) = names else { return Value::Null };
-        // A group that is not among the names is gone: its deletion has not reached the user yet.
+    fn groups(&self, record: &Record, teams: Option<&BTreeMap<String, Team>>) -> Value {
+        let Some(teams) = teams else { return Value::Null };
+        // A group that is not among the teams is gone: its deletion has not reached the user yet.
         let shown = record.groups.iter().filter_map(|id| {
             let mut group = json!({ "value": id, "$ref": location(&self.base_url, Kind::Group, id) });
-            if let Some(name) = names.get(id)? {
+            if let Some(name) = &teams.get(id)?.name {
                 group["display"] = name.as_str().into();
             }
             group["type"] = "direct".into();
@@ -120,24 +136,28 @@ impl Provider<'_> {
         projection.apply(&mut body, self.ty(record.kind));
         // Clients that check what they are sent know the extensions in /ResourceTypes alone; the
         // server's own comes only to those who ask for it.
-        if !body.contains_key(urn::ROLLCALL_USER)
+        let own = match record.kind {
+            Kind::User => urn::ROLLCALL_USER,
+            Kind::Group => urn::ROLLCALL_GROUP,
+        };
+        if !body.contains_key(own)
             && let Some(Value::Array(schemas)) = body.get_mut("schemas")
         {
-            schemas.retain(|schema| schema != urn::ROLLCALL_USER);
+            schemas.retain(|schema| schema != own);
         }
         body
     }
 
-    /// The answer for a user: reads the names of its groups if they are shown.
+    /// The answer for a user: reads its groups if they or their roles are shown.
     ///
     /// # Errors
     /// Those of the table.
     pub async fn answer_user(&self, record: &Record, projection: &Projection) -> Result<Answer, Failure> {
-        let mut names = BTreeMap::new();
-        if projection.wants("groups") && !record.groups.is_empty() {
-            names = self.store.group_names(&record.groups).await?;
+        let mut teams = BTreeMap::new();
+        if shows_groups(projection) && !record.groups.is_empty() {
+            teams = self.store.teams(&record.groups).await?;
         }
-        let relations = Relations { group_names: Some(&names), ..Relations::default() };
+        let relations = Relations { teams: Some(&teams), ..Relations::default() };
         Ok(self.answer(record, Some(self.project(record, &relations, projection))))
     }
 
@@ -147,18 +167,34 @@ impl Provider<'_> {
         Answer { location, version: record.version, body }
     }
 
-    /// The names of all groups that these users are in.
+    /// All groups that these users are in.
     ///
     /// # Errors
     /// Those of the table.
-    pub async fn names_for(&self, records: &[Record]) -> Result<BTreeMap<String, Option<String>>, Failure> {
+    pub async fn teams_of(&self, records: &[Record]) -> Result<BTreeMap<String, Team>, Failure> {
         let ids: BTreeSet<String> =
             records.iter().filter(|r| r.kind == Kind::User).flat_map(|r| r.groups.iter().cloned()).collect();
         if ids.is_empty() {
             return Ok(BTreeMap::new());
         }
-        Ok(self.store.group_names(&ids).await?)
+        Ok(self.store.teams(&ids).await?)
     }
+}
+
+/// Whether an answer shows of a user what its groups decide.
+pub(super) fn shows_groups(projection: &Projection) -> bool {
+    projection.wants("groups") || projection.names_extension(urn::ROLLCALL_USER)
+}
+
+/// The union of what the groups of a user grant, so that leaving one group takes no role that
+/// another still grants.
+fn effective_roles(user: &Record, teams: Option<&BTreeMap<String, Team>>) -> BTreeSet<Role> {
+    let teams = user.groups.iter().filter_map(|id| teams?.get(id));
+    teams.flat_map(|team| team.roles.iter().cloned()).collect()
+}
+
+fn shown(roles: &BTreeSet<Role>) -> Value {
+    roles.iter().map(|role| json!({ "team": role.team.to_string(), "role": role.role })).collect()
 }
 
 /// There is no such resource.

@@ -14,6 +14,7 @@ use crate::scim::policy::DeleteUser;
 use crate::scim::resource_type::Kind;
 use crate::store::delete::{Leaving, Settled};
 use crate::store::error::{Refusal, StoreError};
+use crate::store::transaction::Action;
 
 /// How often a deletion is begun anew because the resource was changed meanwhile.
 const ATTEMPTS: usize = 50;
@@ -63,8 +64,14 @@ impl Provider<'_> {
             let event = self.store.event(event_type, &record);
             let tombstone_until = clock::epoch_seconds() + u64::from(self.retention_days) * SECONDS_A_DAY;
             let leaving = Leaving { members: members.as_deref(), groups };
-            let deleted =
-                self.store.delete(&record, &leaving, &settled, ty, &event, kept.then_some(tombstone_until));
+            let guard = match kind {
+                Kind::User => self.guard_user(&record, None).await?,
+                Kind::Group => self.guard_group_deleted(&record).await?,
+            };
+            let count = self.count_deactivation(&record, None).await?;
+            let also: Vec<Action> = guard.into_iter().chain(count).collect();
+            let tombstone_until = kept.then_some(tombstone_until);
+            let deleted = self.store.delete(&record, &leaving, &settled, ty, &event, tombstone_until, &also);
             match deleted.await {
                 Ok(left) => {
                     for change in left {

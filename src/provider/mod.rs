@@ -2,12 +2,14 @@
 //! neither HTTP nor DynamoDB's expressions; Bulk calls them as the router does.
 
 pub mod answer;
+mod breaker;
 pub mod bulk;
 mod circle;
 pub mod create;
 pub mod cursor;
 pub mod delete;
 pub mod failure;
+pub mod guard;
 pub mod large;
 pub mod members;
 pub mod modify;

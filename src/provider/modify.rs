@@ -23,17 +23,22 @@ use crate::scim::projection::Projection;
 use crate::scim::resource::document;
 use crate::scim::resource_type::Kind;
 use crate::scim::rules::{check_size, required, user_rules};
+use crate::store::call::back_off;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::event::Event;
 use crate::store::index;
 use crate::store::keys::parse_id;
 use crate::store::membership::{GroupView, Membership, WINDOW};
 use crate::store::record::{Account, Record};
+use crate::store::transaction::Action;
 
 /// How often a change is computed anew because the resource was changed meanwhile.
-const ATTEMPTS: usize = 10;
+const ATTEMPTS: u32 = 12;
 /// Up to so many members a changed group is answered whole; above, 204.
 const MEMBERS_ANSWERED: u64 = 100;
+
+const BREAK_GLASS_CONVERTED: &str =
+    "an administrator's local account is managed by the identity provider from now on";
 
 /// What a change makes of a resource: its attributes, and who comes and goes.
 struct Outcome {
@@ -98,7 +103,11 @@ impl Provider<'_> {
     ) -> Result<Answer, Failure> {
         let until = Instant::now() + APPLYING;
         let touched = members.as_ref().map_or(Touched::Ids(Default::default()), MemberChange::touched);
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
+            if attempt > 1 {
+                // Whoever wins every time need not win the next.
+                back_off(attempt).await;
+            }
             let mut view = self.view(kind, id, &touched).await?.ok_or_else(|| not_found(kind))?;
             preconditions.check(view.record.version)?;
             if let Some(change) = view.record.change {
@@ -180,20 +189,38 @@ impl Provider<'_> {
         after.modified = clock::timestamp();
         after.member_count = (before.member_count + add.len() as u64).saturating_sub(remove.len() as u64);
         let event = self.change_event(before, &after, converted, (&add, &remove));
+        let also = self.also(before, &after, &add, &remove).await?;
         let ty = self.ty(before.kind);
         let written = if add.len() + remove.len() > WINDOW {
             let staged = self.stage(&mut after, &add, &remove).await?;
             let event = event.of_change(staged.id);
-            let update = self.store.update(before, &after, (&[], &[]), ty, &event).await;
+            let update = self.store.update(before, &after, (&[], &[]), ty, &event, &also).await;
             self.committed(staged, update, (), until).await
         } else {
-            self.store.update(before, &after, (&add, &remove), ty, &event).await
+            self.store.update(before, &after, (&add, &remove), ty, &event, &also).await
         };
         match written {
             Ok(()) => Ok(Some(after)),
             Err(StoreError::Refused(refusals)) if retried(&refusals) => Ok(None),
             Err(failed) => Err(failed.into()),
         }
+    }
+
+    /// What the rules of the tenant have written with a change: the guard of the root team, and
+    /// the count of deactivations.
+    async fn also(
+        &self,
+        before: &Record,
+        after: &Record,
+        add: &[Membership],
+        remove: &[Membership],
+    ) -> Result<Vec<Action>, Failure> {
+        let guard = match before.kind {
+            Kind::User => self.guard_user(before, Some(after)).await?,
+            Kind::Group => self.guard_members(before, add, remove).await?,
+        };
+        let count = self.count_deactivation(before, Some(after)).await?;
+        Ok(guard.into_iter().chain(count).collect())
     }
 
     fn change_event(
@@ -221,7 +248,12 @@ impl Provider<'_> {
             names.push(MEMBERS.to_owned());
         }
         let ids = |members: &[Membership]| members.iter().map(|m| m.id.to_string()).collect();
-        self.store.event(event_type, after).attributes(names).members(ids(add), ids(remove))
+        let mut event = self.store.event(event_type, after).attributes(names).members(ids(add), ids(remove));
+        // The account that is kept for the day on which the identity provider does not answer.
+        if converted && before.guarded {
+            event.warning = Some(BREAK_GLASS_CONVERTED);
+        }
+        event
     }
 
     /// The answer to a change: a user whole; a group whole up to 100 members or where the client

@@ -8,7 +8,7 @@ use futures_util::future::{try_join, try_join_all};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::answer::{Provider, Relations};
+use super::answer::{Provider, Relations, shows_groups};
 use super::failure::Failure;
 use super::plan::{Candidates, deciding_members};
 use super::query::{Understood, position};
@@ -17,6 +17,7 @@ use crate::scim::members::MEMBERS;
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::Kind;
 use crate::scim::sort::SortKey;
+use crate::scim::urn;
 use crate::store::list::Position;
 use crate::store::membership::Membership;
 use crate::store::record::Record;
@@ -236,9 +237,9 @@ impl Provider<'_> {
         let sorts_by = |name: &str| query.sort.as_ref().is_some_and(|sort| sort.mentions(name));
         let asks_for = |name: &str| filter.is_some_and(|filter| filter.mentions(name)) || sorts_by(name);
         let records = self.store.fetch_many(kind, ids).await?;
-        let mut names = BTreeMap::new();
-        if kind == Kind::User && asks_for("groups") {
-            names = self.names_for(&records).await?;
+        let mut teams = BTreeMap::new();
+        if kind == Kind::User && (asks_for("groups") || asks_for(urn::ROLLCALL_USER)) {
+            teams = self.teams_of(&records).await?;
         }
         let mut members: BTreeMap<Uuid, Vec<Membership>> = BTreeMap::new();
         if kind == Kind::Group && asks_for(MEMBERS) {
@@ -253,7 +254,7 @@ impl Provider<'_> {
         }
         for record in records {
             let relations =
-                Relations { group_names: Some(&names), members: members.get(&record.id).map(Vec::as_slice) };
+                Relations { teams: Some(&teams), members: members.get(&record.id).map(Vec::as_slice) };
             let whole = self.whole(&record, &relations);
             if filter.is_none_or(|filter| filter.matches(&whole)) {
                 let key = query.sort.as_ref().map(|sort| sort.key(&whole));
@@ -292,10 +293,10 @@ impl Provider<'_> {
             users.into_iter().chain(groups).map(|record| (position(&record), record)).collect();
         records.extend(found.records.iter().map(|(place, record)| (*place, record.clone())));
 
-        let mut names = BTreeMap::new();
-        if projection.wants("groups") {
+        let mut teams = BTreeMap::new();
+        if shows_groups(projection) {
             let users: Vec<Record> = records.values().filter(|r| r.kind == Kind::User).cloned().collect();
-            names = self.names_for(&users).await?;
+            teams = self.teams_of(&users).await?;
         }
         let mut members = BTreeMap::new();
         if with_members {
@@ -306,7 +307,7 @@ impl Provider<'_> {
         let resources = found.ids.iter().filter_map(|place| {
             let record = records.get(place)?;
             let relations =
-                Relations { group_names: Some(&names), members: members.get(&record.id).map(Vec::as_slice) };
+                Relations { teams: Some(&teams), members: members.get(&record.id).map(Vec::as_slice) };
             Some(self.project(record, &relations, projection))
         });
         Ok(resources.collect())

@@ -227,12 +227,13 @@ mod tests {
                 urn::GROUP,
                 urn::ENTERPRISE_USER,
                 urn::ROLLCALL_USER,
+                urn::ROLLCALL_GROUP,
                 urn::SERVICE_PROVIDER_CONFIG,
                 urn::RESOURCE_TYPE,
                 urn::SCHEMA
             ]
         );
-        assert_eq!(all["totalResults"], 7);
+        assert_eq!(all["totalResults"], 8);
         let user = schema(&model, &urn::USER.to_uppercase(), BASE).expect("the schema");
         assert_eq!(user["meta"]["location"], format!("{BASE}/Schemas/{}", urn::USER));
         assert!(schema(&model, "urn:x:y", BASE).is_none());

@@ -31,6 +31,8 @@ pub enum ErrorKind {
     ExpiredCursor,
     /// The count cannot be used with a cursor (RFC 9865 §2.1).
     InvalidCount,
+    /// The tenant's own limit forbids it for now.
+    Limited,
     /// No key, or one that is not valid.
     Unauthorized,
     /// The key is valid but its scope does not cover the operation.
@@ -72,6 +74,7 @@ impl ErrorKind {
             Self::InvalidCursor => (400, Some("invalidCursor")),
             Self::ExpiredCursor => (400, Some("expiredCursor")),
             Self::InvalidCount => (400, Some("invalidCount")),
+            Self::Limited => (400, None),
             Self::Unauthorized => (401, None),
             Self::Forbidden => (403, None),
             Self::NotFound => (404, None),

@@ -84,6 +84,11 @@ impl Projection {
         self.mode == Mode::Only && self.of_core(core_attribute).next().is_some()
     }
 
+    /// Whether `attributes` names an extension or a part of it.
+    pub fn names_extension(&self, urn: &str) -> bool {
+        self.mode == Mode::Only && self.names.iter().any(|name| name.extension.as_deref() == Some(urn))
+    }
+
     fn of_core<'s>(&'s self, core_attribute: &'s str) -> impl Iterator<Item = &'s Name> {
         self.names.iter().filter(move |name| {
             name.extension.is_none()

@@ -158,7 +158,7 @@ impl Model {
             kind: Kind::Group,
             description: "Group",
             schema: built_in(include_str!("schemas/group.json")),
-            extensions: Vec::new(),
+            extensions: vec![built_in(include_str!("schemas/rollcall_group.json"))],
         };
         for path in policy.required_of_user {
             for prefix in prefixes(path) {

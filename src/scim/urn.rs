@@ -8,6 +8,8 @@ pub const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
 pub const ENTERPRISE_USER: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 /// Rollcall's own extension of a user: what the service knows about the account.
 pub const ROLLCALL_USER: &str = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:User";
+/// Rollcall's own extension of a group: the roles that its members have.
+pub const ROLLCALL_GROUP: &str = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:Group";
 /// Schema of the service provider's configuration (RFC 7643 §5).
 pub const SERVICE_PROVIDER_CONFIG: &str = "urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig";
 /// Schema of a resource type (RFC 7643 §6).

@@ -449,7 +449,7 @@ impl Table {
 }
 
 /// Waits before attempt `attempt + 1`: exponential with full jitter, at most half a second.
-async fn back_off(attempt: u32) {
+pub async fn back_off(attempt: u32) {
     let most = (10_u64 << attempt.min(6)).min(500);
     tokio::time::sleep(Duration::from_millis(random_below(most))).await;
 }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::error::{Refusal, StoreError};
 use super::event::{self, Event};
+use super::guard::still_unguarded;
 use super::keys::{self, parse_id};
 use super::membership::Membership;
 use super::record::Record;
@@ -39,7 +40,8 @@ impl Store {
     /// in one transaction that holds only if nothing changed since `record` and the members were
     /// read. Memberships that do not fit are left to a pending change, which is returned and is to
     /// be carried out ([`Store::carry_out`]). With `tombstone_until`, in seconds since 1970, the
-    /// account is kept until then and can come back ([`Store::reactivate`]).
+    /// account is kept until then and can come back ([`Store::reactivate`]). `also` is written with
+    /// it.
     ///
     /// # Errors
     /// [`StoreError::Refused`] with [`Refusal::Changed`]: read again.
@@ -51,6 +53,7 @@ impl Store {
         ty: &ResourceType,
         event: &Event,
         tombstone_until: Option<u64>,
+        also: &[Action],
     ) -> Result<Vec<Pending>, StoreError> {
         let now = clock::timestamp();
         let mut left = Vec::new();
@@ -63,6 +66,7 @@ impl Store {
         self.table
             .transact(|| {
                 let mut unchanged = version_is(record.version);
+                still_unguarded(record, &mut unchanged);
                 if record.groups.is_empty() {
                     unchanged.text.push_str(" AND attribute_not_exists(#groups)");
                     unchanged = unchanged.name("#groups", "groups");
@@ -77,6 +81,8 @@ impl Store {
                     self.count(record.kind, -1),
                     event::action(&self.tenant, event),
                 ];
+                actions.extend(also.iter().cloned());
+                actions.extend(self.count_inactive(Some(record), None));
                 match tombstone_until {
                     Some(until) => actions.extend(self.bury(record, ty, until)),
                     None => actions.extend(record.claim(ty).map(|entry| self.release(&entry, record.id))),
@@ -112,7 +118,7 @@ impl Store {
     /// Which memberships of a resource fit in the transaction that deletes it: its members, of
     /// whom it has so many, and its groups.
     pub fn fits(&self, record: &Record, members: u64, settled: &Settled, ty: &ResourceType) -> (bool, bool) {
-        let own = 8 + record.lookups(ty).len() + settled.chunks.len();
+        let own = 11 + record.lookups(ty).len() + settled.chunks.len();
         let room = MAX_ACTIONS.saturating_sub(own) / 2;
         let groups = record.groups.len() <= room;
         let room = if groups { room - record.groups.len() } else { room };

@@ -172,6 +172,24 @@ pub fn counter(tenant: &TenantId, kind: Kind, shard: u8) -> Key {
     Key::new(counters(tenant), format!("{}#{shard}", kind.name()))
 }
 
+/// One shard of the counter of users that are not active.
+pub fn inactive_counter(tenant: &TenantId, shard: u8) -> Key {
+    Key::new(counters(tenant), format!("{INACTIVE}{shard}"))
+}
+
+/// What the sort keys of those counters begin with.
+pub const INACTIVE: &str = "Inactive#";
+
+/// The guard of the root team's administrators.
+pub fn guard(tenant: &TenantId) -> Key {
+    Key::new(format!("T#{tenant}#ADMIN"), "ADMIN")
+}
+
+/// How many users were deactivated of late.
+pub fn breaker(tenant: &TenantId) -> Key {
+    Key::new(format!("T#{tenant}#B"), "BREAKER")
+}
+
 /// Where a walk of a list stands: per key, query and the index that the next page starts at.
 pub fn page_mark(tenant: &TenantId, key_id: &str, query: &str, start_index: u64) -> Key {
     Key::new(format!("T#{tenant}#P"), format!("{key_id}#{query}#{start_index}"))

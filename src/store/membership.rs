@@ -241,17 +241,22 @@ impl Store {
         Ok(found)
     }
 
-    /// The two actions that make a resource a member.
-    pub(super) fn add_member(&self, group: Uuid, member: &Membership, since: &str) -> [Action; 2] {
+    /// The action that writes a membership, without what the member knows of it.
+    pub fn membership(&self, group: Uuid, member: &Membership, since: &str) -> Action {
         let mut item = Item::from([text("type", member.kind.name()), text("since", since)]);
         item.extend(member.display.as_deref().map(|display| text("display", display)));
+        Action::put(keys::membership(&self.tenant, group, member.id), item)
+            .only_if(Expression::absent(), Refusal::Changed)
+    }
+
+    /// The two actions that make a resource a member.
+    pub(super) fn add_member(&self, group: Uuid, member: &Membership, since: &str) -> [Action; 2] {
         let refused = || Refusal::Member(member.id.to_string());
         let add = Expression::new("ADD #groups :group")
             .name("#groups", "groups")
             .value(":group", AttributeValue::Ss(vec![group.to_string()]));
         [
-            Action::put(keys::membership(&self.tenant, group, member.id), item)
-                .only_if(Expression::absent(), Refusal::Changed),
+            self.membership(group, member, since),
             Action::update(keys::resource(&self.tenant, member.kind, member.id), add)
                 .only_if(Expression::exists(), refused()),
         ]

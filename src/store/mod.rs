@@ -1,10 +1,12 @@
 //! The table: keys, items, and the calls that read and write them. Knows no HTTP.
 
 pub mod apply;
+pub mod breaker;
 pub mod call;
 pub mod delete;
 pub mod error;
 pub mod event;
+pub mod guard;
 pub mod index;
 pub mod item;
 pub mod keys;

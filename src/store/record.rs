@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -56,7 +58,24 @@ pub struct Record {
     pub change: Option<Uuid>,
     /// When its last pending change was finished, in seconds since 1970; 0 for never.
     pub settled: u64,
+    /// Whether the guard of the root team knows it: a user that may be an administrator, the root
+    /// team, or a group that grants or granted the role.
+    pub guarded: bool,
+    /// The roles that its members have (groups); `None` where nobody assigned any.
+    pub roles: Option<BTreeSet<Role>>,
 }
+
+/// A role in a team.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Role {
+    /// The team: a group's id.
+    pub team: Uuid,
+    /// The role.
+    pub role: String,
+}
+
+/// The role that a group's members have in it where nobody says otherwise.
+pub const MEMBER: &str = "member";
 
 impl Record {
     /// A resource that is about to be created.
@@ -73,6 +92,8 @@ impl Record {
             member_count: 0,
             change: None,
             settled: 0,
+            guarded: false,
+            roles: None,
         }
     }
 
@@ -105,6 +126,11 @@ impl Record {
             member_count: get_number(item, "memberCount").unwrap_or(0),
             change: get_text(item, "change").and_then(parse_id),
             settled: get_number(item, "settled").unwrap_or(0),
+            guarded: item.get("guarded").is_some_and(|guarded| guarded.as_bool() == Ok(&true)),
+            roles: match get_text(item, "roles") {
+                Some(roles) => Some(serde_json::from_str(roles).map_err(|_| broken("roles"))?),
+                None => None,
+            },
         }))
     }
 
@@ -126,9 +152,27 @@ impl Record {
             Kind::Group => {
                 item.extend([number("memberCount", self.member_count)]);
                 item.extend(self.change.map(|change| text("change", &change.to_string())));
+                let roles = self.roles.as_ref().and_then(|roles| serde_json::to_string(roles).ok());
+                item.extend(roles.map(|roles| text("roles", &roles)));
             }
         }
+        if self.guarded {
+            item.insert("guarded".to_owned(), AttributeValue::Bool(true));
+        }
         item
+    }
+
+    /// The roles that its members have: those assigned, or that of a member in this team itself.
+    pub fn assignments(&self) -> BTreeSet<Role> {
+        match &self.roles {
+            Some(roles) => roles.clone(),
+            None => BTreeSet::from([Role { team: self.id, role: MEMBER.to_owned() }]),
+        }
+    }
+
+    /// Whether it is a user that is not said to be inactive.
+    pub fn is_active(&self) -> bool {
+        self.kind == Kind::User && self.doc.get("active").and_then(Value::as_bool) != Some(false)
     }
 
     /// The unique value that it claims, if its type has one.

@@ -11,11 +11,12 @@ use uuid::Uuid;
 use super::call::{Table, random_below};
 use super::error::{Refusal, StoreError};
 use super::event::{self, Event};
+use super::guard::still_unguarded;
 use super::index::{Entry, Index};
 use super::item::{Item, get_text};
-use super::keys::{self, TenantId, parse_id};
+use super::keys::{self, Key, TenantId, parse_id};
 use super::membership::Membership;
-use super::record::Record;
+use super::record::{Record, Role};
 use super::transaction::{Action, Expression};
 use super::{tombstone, work};
 use crate::scim::resource_type::{Kind, ResourceType};
@@ -34,6 +35,15 @@ pub struct Store {
     pub actor: String,
     /// The request's id, for events.
     pub request_id: String,
+}
+
+/// What a user shows of a group that it is in.
+#[derive(Clone, Debug)]
+pub struct Team {
+    /// The group's display name.
+    pub name: Option<String>,
+    /// The roles that its members have.
+    pub roles: BTreeSet<Role>,
 }
 
 impl Store {
@@ -69,18 +79,16 @@ impl Store {
         Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
     }
 
-    /// The display names of groups, by id. Groups that are gone are left out.
+    /// What users show of their groups, by id. Groups that are gone are left out.
     ///
     /// # Errors
     /// As every call.
-    pub async fn group_names(
-        &self,
-        ids: &BTreeSet<String>,
-    ) -> Result<BTreeMap<String, Option<String>>, StoreError> {
+    pub async fn teams(&self, ids: &BTreeSet<String>) -> Result<BTreeMap<String, Team>, StoreError> {
         let ids: Vec<Uuid> = ids.iter().filter_map(|id| parse_id(id)).collect();
         let groups = self.fetch_many(Kind::Group, &ids).await?;
         let name = |group: &Record| group.doc.get("displayName").and_then(Value::as_str).map(str::to_owned);
-        Ok(groups.iter().map(|group| (group.id.to_string(), name(group))).collect())
+        let team = |group: &Record| Team { name: name(group), roles: group.assignments() };
+        Ok(groups.iter().map(|group| (group.id.to_string(), team(group))).collect())
     }
 
     /// The ids of the resources that have an indexed value.
@@ -125,15 +133,8 @@ impl Store {
         };
         self.table
             .transact(|| {
-                let mut actions = vec![
-                    Action::put(record.key(&self.tenant), record.attributes())
-                        .only_if(Expression::absent(), Refusal::Exists),
-                    Action::put(keys::list_entry(&self.tenant, record.kind, record.id), Item::new()),
-                    self.count(record.kind, 1),
-                    event::action(&self.tenant, event),
-                ];
-                actions.extend(record.claim(ty).map(|entry| self.claim(&entry, record.id, free.clone())));
-                actions.extend(record.lookups(ty).iter().map(|e| self.look_up(record, e)));
+                let mut actions = self.creation(record, ty, free.clone());
+                actions.push(event::action(&self.tenant, event));
                 actions.extend(work::commit(&self.tenant, None, record));
                 for member in members {
                     actions.extend(self.add_member(record.id, member, &record.modified));
@@ -143,10 +144,29 @@ impl Store {
             .await
     }
 
+    /// The actions that make a resource, without members and event: its item, claim, look-ups, list
+    /// entry and counts.
+    pub fn creation(&self, record: &Record, ty: &ResourceType, free: Expression) -> Vec<Action> {
+        let mut item = record.attributes();
+        if !record.groups.is_empty() {
+            let groups = record.groups.iter().cloned().collect();
+            item.insert("groups".to_owned(), AttributeValue::Ss(groups));
+        }
+        let mut actions = vec![
+            Action::put(record.key(&self.tenant), item).only_if(Expression::absent(), Refusal::Exists),
+            Action::put(keys::list_entry(&self.tenant, record.kind, record.id), Item::new()),
+            self.count(record.kind, 1),
+        ];
+        actions.extend(self.count_inactive(None, Some(record)));
+        actions.extend(record.claim(ty).map(|entry| self.claim(&entry, record.id, free)));
+        actions.extend(record.lookups(ty).iter().map(|e| self.look_up(record, e)));
+        actions
+    }
+
     /// Replaces the document of a resource and changes a group's members, in one transaction that
     /// holds only if the resource is still in the version of `before`. The caller sees to it that
     /// the members are few enough, or staged as the change that `after` names, which is then
-    /// committed; and that no other change of the group is pending.
+    /// committed; and that no other change of the group is pending. `also` is written with it.
     ///
     /// # Errors
     /// [`StoreError::Refused`]: changed meanwhile, the unique value is taken, or a member is gone.
@@ -157,6 +177,7 @@ impl Store {
         (add, remove): (&[Membership], &[Membership]),
         ty: &ResourceType,
         event: &Event,
+        also: &[Action],
     ) -> Result<(), StoreError> {
         self.table
             .transact(|| {
@@ -171,11 +192,14 @@ impl Store {
                             .value(":group", AttributeValue::Ss(vec![after.id.to_string()]));
                     }
                 }
+                let mut unchanged = version_is(before.version);
+                still_unguarded(before, &mut unchanged);
                 let mut actions = vec![
-                    Action::update(after.key(&self.tenant), own)
-                        .only_if(version_is(before.version), Refusal::Changed),
+                    Action::update(after.key(&self.tenant), own).only_if(unchanged, Refusal::Changed),
                     event::action(&self.tenant, event),
                 ];
+                actions.extend(also.iter().cloned());
+                actions.extend(self.count_inactive(Some(before), Some(after)));
                 actions.extend(work::commit(&self.tenant, before.change, after));
                 let (old, new) = (before.claim(ty), after.claim(ty));
                 if old != new {
@@ -204,9 +228,17 @@ impl Store {
     /// Adds to the counter of a kind, on a shard that another attempt will choose differently.
     pub(super) fn count(&self, kind: Kind, by: i64) -> Action {
         let shard = u8::try_from(random_below(COUNTER_SHARDS)).unwrap_or(0);
-        let add =
-            Expression::new("ADD #n :by").name("#n", "n").value(":by", AttributeValue::N(by.to_string()));
-        Action::update(keys::counter(&self.tenant, kind, shard), add)
+        add(keys::counter(&self.tenant, kind, shard), by)
+    }
+
+    /// Adds to the counter of inactive users what a change makes of a user; nothing for a group.
+    pub(super) fn count_inactive(&self, before: Option<&Record>, after: Option<&Record>) -> Option<Action> {
+        let inactive = |record: Option<&Record>| {
+            i64::from(record.is_some_and(|record| record.kind == Kind::User && !record.is_active()))
+        };
+        let by = inactive(after) - inactive(before);
+        let shard = u8::try_from(random_below(COUNTER_SHARDS)).unwrap_or(0);
+        (by != 0).then(|| add(keys::inactive_counter(&self.tenant, shard), by))
     }
 
     fn claim(&self, entry: &Entry, id: Uuid, free: Expression) -> Action {
@@ -226,6 +258,11 @@ impl Store {
         let key = keys::lookup(&self.tenant, record.kind, entry.attribute, &entry.value, record.id);
         Action::put(key, Item::new())
     }
+}
+
+fn add(counter: Key, by: i64) -> Action {
+    let add = Expression::new("ADD #n :by").name("#n", "n").value(":by", AttributeValue::N(by.to_string()));
+    Action::update(counter, add)
 }
 
 /// The resource is in this version.

@@ -92,6 +92,7 @@ impl Store {
                     self.count(record.kind, 1),
                     event::action(&self.tenant, event),
                 ];
+                actions.extend(self.count_inactive(None, Some(record)));
                 actions.extend(record.claim(ty).map(|entry| {
                     let item = Item::from([super::item::text("id", &record.id.to_string())]);
                     let own = Expression::new("id = :id AND gone = :gone")

@@ -8,6 +8,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rollcall::admin::key::{NewKey, create};
 use rollcall::admin::tenant;
 use rollcall::auth::record::Scope;
+use rollcall::auth::tenant::TenantRecord;
 use rollcall::dev::backend::Connection;
 use rollcall::dev::gateway::lambda::Clock;
 use rollcall::dev::gateway::rest_api::Gateway;
@@ -15,6 +16,7 @@ use rollcall::dev::template::facts::{TEMPLATE, TemplateFacts};
 use rollcall::dev::wiring::connect;
 use rollcall::scim::policy::Policy;
 use rollcall::store::call::Table;
+use rollcall::store::keys;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -66,9 +68,12 @@ impl Stack {
         let tenant = format!("case-{number}-{policy}");
         let id = tenant.parse().map_err(|_| format!("{tenant} is no tenant"))?;
         let policy = Policy::named(policy).ok_or("no such policy")?;
-        tenant::create(&self.table, &id, policy, &"u".repeat(40), OffsetDateTime::now_utc())
-            .await
-            .map_err(|error| error.to_string())?;
+        let new = tenant::NewTenant::new(&id, policy, &"u".repeat(40));
+        let now = OffsetDateTime::now_utc();
+        let made = tenant::create(&self.table, &new, now).await.map_err(|error| error.to_string())?;
+        if case.needs_empty_tenant {
+            self.empty(&made).await;
+        }
         let mut names = Names::default();
         names.set("unique", format!("c{number}x").into());
         names.set("tenant", tenant.clone().into());
@@ -84,6 +89,19 @@ impl Stack {
             })?;
         }
         Ok(())
+    }
+
+    /// Takes the root team away: what is left is a tenant that holds nothing.
+    async fn empty(&self, tenant: &TenantRecord) {
+        let (mut start, prefix) = (None, keys::data(&tenant.id));
+        loop {
+            let (found, next) = self.table.scan_page(&prefix, start, (0, 1)).await.expect("a scan");
+            self.table.batch_delete(found).await.expect("a deletion");
+            match next {
+                Some(next) => start = Some(next),
+                None => return,
+            }
+        }
     }
 
     async fn send(&self, request: http::Request<Bytes>) -> Answer {

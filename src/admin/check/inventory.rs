@@ -8,9 +8,10 @@ use uuid::Uuid;
 use crate::clock;
 use crate::scim::resource_type::{Kind, Model};
 use crate::store::error::StoreError;
+use crate::store::guard::Guard;
 use crate::store::item::{Item, get_number, get_text, must_text};
 use crate::store::keys::{self, Key, TenantId, parse_id};
-use crate::store::record::Record;
+use crate::store::record::{Record, Role};
 use crate::store::resource::Store;
 use crate::store::work::Pending;
 
@@ -30,6 +31,12 @@ pub struct Resource {
     pub member_count: u64,
     /// The pending change that it names.
     pub change: Option<Uuid>,
+    /// Whether it is an active user.
+    pub active: bool,
+    /// Whether it says that the guard of the root team knows it.
+    pub guarded: bool,
+    /// The roles that its members have, if it is a group.
+    pub roles: BTreeSet<Role>,
     /// The claim that it must have.
     pub claim: Option<Key>,
     /// The look-ups that it must have.
@@ -64,6 +71,10 @@ pub struct Inventory {
     pub memberships: BTreeSet<(Uuid, Uuid)>,
     /// The sum of each kind's counters.
     pub counted: BTreeMap<Kind, i64>,
+    /// The sum of the counters of inactive users.
+    pub counted_inactive: i64,
+    /// The guard of the root team.
+    pub guard: Option<Guard>,
     /// Accounts that are kept.
     pub tombstones: BTreeSet<Uuid>,
     /// Changes that there are chunks of.
@@ -97,6 +108,8 @@ impl Inventory {
             for (kind, count) in part.counted {
                 *whole.counted.entry(kind).or_default() += count;
             }
+            whole.counted_inactive += part.counted_inactive;
+            whole.guard = part.guard.or(whole.guard);
             whole.tombstones.extend(part.tombstones);
             whole.chunked.extend(part.chunked);
             whole.unknown.extend(part.unknown);
@@ -138,6 +151,10 @@ impl Inventory {
             (["X", ..], sk) => {
                 self.lookups.insert(key.clone(), parse_id(sk));
             }
+            (["N"], sk) if sk.starts_with(keys::INACTIVE) => {
+                self.counted_inactive += get_number::<i64>(item, "n").unwrap_or(0);
+            }
+            (["ADMIN"], _) => self.guard = Some(Guard::from_item(item)?),
             (["N"], sk) => match sk.split_once('#').and_then(|(kind, _)| kind_named(kind)) {
                 Some(kind) => {
                     *self.counted.entry(kind).or_default() += get_number::<i64>(item, "n").unwrap_or(0);
@@ -146,8 +163,8 @@ impl Inventory {
             },
             (["D"], sk) => self.tombstones.extend(parse_id(sk)),
             (["C", change], _) => self.chunked.extend(parse_id(change)),
-            // Page marks, events, keys.
-            (["P" | "E" | "K", ..], _) => {}
+            // Page marks, events, keys, the count of deactivations.
+            (["P" | "E" | "K" | "B", ..], _) => {}
             _ => self.unknown.push(key),
         }
         Ok(())
@@ -165,6 +182,9 @@ impl Inventory {
             groups: record.groups.iter().filter_map(|id| parse_id(id)).collect(),
             member_count: record.member_count,
             change: record.change,
+            active: record.is_active(),
+            guarded: record.guarded,
+            roles: if record.kind == Kind::Group { record.assignments() } else { BTreeSet::new() },
             claim: record.claim(ty).map(|e| keys::claim(&store.tenant, e.attribute, &e.value)),
             lookups: record.lookups(ty).iter().map(lookup).collect(),
         };

@@ -69,6 +69,14 @@ pub async fn repair(store: &Store, all: &Inventory, finding: &Finding) -> Result
             actions.extend(unchanged(all, id));
             actions
         }
+        Problem::Guard => {
+            let Some(guard) = &all.guard else { return Ok(false) };
+            vec![super::rules::due(all, guard).action(&store.tenant)]
+        }
+        Problem::Unguarded => {
+            let set = Expression::new("SET guarded = :true").value(":true", AttributeValue::Bool(true));
+            vec![Action::update(key, set).only_if(Expression::exists(), Refusal::Changed)]
+        }
         Problem::Counter => return counters(store, all, &key).await,
         Problem::MemberCount => {
             let Some((id, group)) = resource(&key) else { return Ok(false) };
@@ -143,11 +151,17 @@ fn groups_of(member: Key, verb: &str, membership: &Key) -> Action {
 
 /// Adds what the counters lack: an addition loses none that is made at the same time.
 async fn counters(store: &Store, all: &Inventory, key: &Key) -> Result<bool, StoreError> {
-    let Some(kind) = Kind::ALL.into_iter().find(|kind| *key == keys::counter(&store.tenant, *kind, 0)) else {
-        return Ok(false);
+    let of_kind = Kind::ALL.into_iter().find(|kind| *key == keys::counter(&store.tenant, *kind, 0));
+    let (listed, counted) = match of_kind {
+        Some(kind) => (
+            all.listed.values().filter(|listed| **listed == kind).count(),
+            all.counted.get(&kind).copied().unwrap_or(0),
+        ),
+        None => {
+            let users = all.resources.values().filter(|resource| resource.kind == Kind::User);
+            (users.filter(|user| !user.active).count(), all.counted_inactive)
+        }
     };
-    let listed = all.listed.values().filter(|listed| **listed == kind).count();
-    let counted = all.counted.get(&kind).copied().unwrap_or(0);
     let by = i64::try_from(listed).unwrap_or(i64::MAX) - counted;
     let add = || {
         let add =

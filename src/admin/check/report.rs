@@ -39,6 +39,10 @@ pub enum Problem {
     ChangeLeft,
     /// Chunks of a change that there is not.
     OrphanChunks,
+    /// The guard of the root team names others than those who administer it.
+    Guard,
+    /// An administrator, or a group that grants the role, whose changes do not ask the guard.
+    Unguarded,
     /// An item that Rollcall does not write.
     Unknown,
 }
@@ -63,6 +67,8 @@ impl Problem {
             Self::ChangeUnknown => "a committed change that its group does not name",
             Self::ChangeLeft => "a change that is over, or was given up, and still there",
             Self::OrphanChunks => "parts of a change that does not exist",
+            Self::Guard => "the guard of the root team differs from its administrators",
+            Self::Unguarded => "changes of this resource do not ask the guard of the root team",
             Self::Unknown => "an item that Rollcall does not write",
         }
     }

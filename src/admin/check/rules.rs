@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use super::inventory::Inventory;
+use super::inventory::{Inventory, Resource};
 use super::report::{Finding, Problem};
 use crate::clock;
 use crate::scim::resource_type::Kind;
+use crate::store::guard::{ADMIN, Guard};
 use crate::store::keys::{self, Key, TenantId};
+use crate::store::record::Role;
 use crate::store::work::{STAGED_SECONDS, State, Task};
 
 /// What a pending change is about to set right.
@@ -135,9 +137,45 @@ pub fn broken(tenant: &TenantId, all: &Inventory) -> Vec<Finding> {
             add(Problem::Counter, keys::counter(tenant, kind, 0), None);
         }
     }
+    let is_inactive = |resource: &&Resource| resource.kind == Kind::User && !resource.active;
+    let inactive = all.resources.values().filter(is_inactive).count();
+    if all.counted_inactive != i64::try_from(inactive).unwrap_or(i64::MAX) {
+        add(Problem::Counter, keys::inactive_counter(tenant, 0), None);
+    }
+    // While memberships are on their way, the guard is ahead of them.
+    if let Some(guard) = all.guard.as_ref().filter(|_| moving.groups.is_empty() && moving.members.is_empty())
+    {
+        let due = due(all, guard);
+        if (&due.granting, &due.admins) != (&guard.granting, &guard.admins) {
+            add(Problem::Guard, keys::guard(tenant), None);
+        }
+        let known = due.admins.keys().chain(&due.granting);
+        for id in known.filter(|id| all.resources.get(id).is_some_and(|resource| !resource.guarded)) {
+            add(Problem::Unguarded, own(*id), None);
+        }
+    }
     for key in &all.unknown {
         add(Problem::Unknown, key.clone(), None);
     }
     found.sort();
     found
+}
+
+/// The guard as the groups and users say it must be.
+pub(super) fn due(all: &Inventory, guard: &Guard) -> Guard {
+    let admin = Role { team: guard.root, role: ADMIN.to_owned() };
+    let granting = all.resources.iter().filter(|(_, resource)| resource.roles.contains(&admin));
+    let mut due = Guard {
+        version: guard.version,
+        root: guard.root,
+        granting: granting.map(|(id, _)| *id).collect(),
+        admins: BTreeMap::new(),
+    };
+    for (group, member) in &all.memberships {
+        let user = all.resources.get(member).filter(|resource| resource.kind == Kind::User);
+        if let (true, Some(user)) = (due.granting.contains(group), user) {
+            due.join(*group, *member, user.active);
+        }
+    }
+    due
 }

@@ -1,0 +1,249 @@
+//! `rollcall group`: teams and the roles that they grant.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::cli::{Options, finish};
+use super::error::AdminError;
+use super::key::ACTOR;
+use super::output;
+use crate::auth::tenant::TenantRecord;
+use crate::clock;
+use crate::provider::guard::kept;
+use crate::scim::resource_type::Kind;
+use crate::store::call::Table;
+use crate::store::error::StoreError;
+use crate::store::guard::ADMIN;
+use crate::store::keys::{TenantId, parse_id};
+use crate::store::record::{Record, Role};
+use crate::store::resource::Store;
+use crate::store::transaction::Action;
+
+/// How often an assignment is computed anew because the group was changed meanwhile.
+const ATTEMPTS: usize = 10;
+/// How long an assignment waits for a large change of the group to be applied.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// So many groups are read at once.
+const PAGE: usize = 1_000;
+
+/// `rollcall group`.
+#[derive(Args, Clone, Debug)]
+pub struct GroupArgs {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: GroupCommand,
+}
+
+/// Commands on groups.
+#[derive(Subcommand, Clone, Debug)]
+pub enum GroupCommand {
+    /// List the groups with their ids and the roles that they grant
+    #[command(after_help = "Example:\n  rollcall group list acme")]
+    List {
+        /// Whose
+        tenant: TenantId,
+    },
+    /// Let the members of a group have a role in a team
+    #[command(after_help = "Examples:
+  rollcall group assign acme 01890a5d-ac96-774b-bcce-b302099a8057 --role reviewer
+  rollcall group assign acme 01890a5d-ac96-774b-bcce-b302099a8057 --team 01890a5e-0c1f-7d10-9f30-5b4f2f6f2c11 --role member
+  rollcall group assign acme 01890a5d-ac96-774b-bcce-b302099a8057 --team root --role admin
+
+A team is a group; without --team it is the group itself. A new group grants the role member in itself.
+Who has the role admin in the root team administers the tenant.")]
+    Assign(Assignment),
+    /// Take a role from the members of a group
+    #[command(after_help = "Example:
+  rollcall group unassign acme 01890a5d-ac96-774b-bcce-b302099a8057 --role reviewer
+
+Who is in another group that grants the role keeps it. The last active administrator of the root team
+cannot be taken away.")]
+    Unassign(Assignment),
+}
+
+/// A role and who has it.
+#[derive(Args, Clone, Debug)]
+pub struct Assignment {
+    /// Whose
+    pub tenant: TenantId,
+    /// The group whose members have the role, by its id
+    #[arg(value_parser = group_id)]
+    pub group: Uuid,
+    /// The team that the role is in: a group's id, or root
+    #[arg(long, value_name = "TEAM")]
+    pub team: Option<String>,
+    /// The role: lower-case letters, digits, - and _
+    #[arg(long, value_parser = role)]
+    pub role: String,
+}
+
+fn group_id(text: &str) -> Result<Uuid, String> {
+    parse_id(text).ok_or_else(|| "a group's id is a lower-case UUID with hyphens".to_owned())
+}
+
+fn role(text: &str) -> Result<String, String> {
+    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+    if (1..=64).contains(&text.len()) && text.bytes().all(good) {
+        Ok(text.to_owned())
+    } else {
+        Err("a role has 1 to 64 lower-case letters, digits, - or _".to_owned())
+    }
+}
+
+/// From the arguments to the exit code.
+pub fn run(args: GroupArgs) -> ExitCode {
+    finish(command(args.options, args.command))
+}
+
+async fn command(options: Options, command: GroupCommand) -> Result<String, AdminError> {
+    let (table, format) = (options.open().await?, options.format());
+    match command {
+        GroupCommand::List { tenant } => {
+            let rows: Vec<_> = list(&table, &tenant).await?.iter().map(row).collect();
+            Ok(output::many(format, &["id", "displayName", "members", "grants"], &rows))
+        }
+        GroupCommand::Assign(assignment) => {
+            Ok(output::one(format, &row(&assign(&table, &assignment, true).await?)))
+        }
+        GroupCommand::Unassign(assignment) => {
+            Ok(output::one(format, &row(&assign(&table, &assignment, false).await?)))
+        }
+    }
+}
+
+fn row(group: &Record) -> Map<String, Value> {
+    let grants: Vec<String> = group
+        .assignments()
+        .iter()
+        .map(|role| {
+            if role.team == group.id { role.role.clone() } else { format!("{} in {}", role.role, role.team) }
+        })
+        .collect();
+    let mut fields = Map::new();
+    fields.insert("id".to_owned(), json!(group.id.to_string()));
+    fields.insert("displayName".to_owned(), group.doc.get("displayName").cloned().unwrap_or_default());
+    fields.insert("members".to_owned(), json!(group.member_count));
+    fields.insert("grants".to_owned(), json!(grants.join(", ")));
+    fields
+}
+
+fn store(table: &Table, tenant: &TenantId) -> Store {
+    Store {
+        table: table.clone(),
+        tenant: tenant.clone(),
+        actor: ACTOR.to_owned(),
+        request_id: Uuid::now_v7().to_string(),
+    }
+}
+
+/// The groups of a tenant, in the order of their ids.
+///
+/// # Errors
+/// [`AdminError::NoTenant`]; as every call.
+pub async fn list(table: &Table, tenant: &TenantId) -> Result<Vec<Record>, AdminError> {
+    let failed = AdminError::table(table.name());
+    super::tenant::get(table, tenant).await?;
+    let store = store(table, tenant);
+    let (mut groups, mut after) = (Vec::new(), None);
+    loop {
+        let (ids, more) = store.list_page(Kind::Group, after, PAGE).await.map_err(&failed)?;
+        groups.extend(store.fetch_many(Kind::Group, &ids).await.map_err(&failed)?);
+        match ids.last() {
+            Some(last) if more => after = Some(*last),
+            _ => return Ok(groups),
+        }
+    }
+}
+
+/// Assigns a role to a group's members, or takes it away; the group as it is afterwards.
+///
+/// # Errors
+/// [`AdminError::NoTenant`]; [`AdminError::Input`] for a group or team that does not exist, and
+/// where the root team would lose its last active administrator.
+pub async fn assign(table: &Table, wanted: &Assignment, given: bool) -> Result<Record, AdminError> {
+    let failed = AdminError::table(table.name());
+    let tenant = super::tenant::get(table, &wanted.tenant).await?;
+    let (store, model) = (store(table, &tenant.id), super::tenant::model(tenant.policy)?);
+    let team = team(&store, &tenant, wanted).await?;
+    let role = Role { team, role: wanted.role.clone() };
+    let administers = tenant.root_team == Some(team) && role.role == ADMIN;
+    for _ in 0..ATTEMPTS {
+        let missing = || AdminError::Input(format!("tenant {} has no group {}", tenant.id, wanted.group));
+        let Some((before, members)) = store.fetch_group(wanted.group).await.map_err(&failed)? else {
+            return Err(missing());
+        };
+        if let Some(change) = before.change {
+            if !store.finish_change(change, Instant::now() + PATIENCE).await.map_err(&failed)? {
+                let wait = "a large change of the group is still being applied: try again in a minute";
+                return Err(AdminError::Input(wait.to_owned()));
+            }
+            continue;
+        }
+        let mut after = before.clone();
+        let mut roles: BTreeSet<Role> = before.assignments();
+        let changes = if given { roles.insert(role.clone()) } else { roles.remove(&role) };
+        if !changes {
+            return Ok(before);
+        }
+        after.roles = Some(roles);
+        after.version += 1;
+        after.modified = clock::timestamp();
+        let mut also = Vec::new();
+        if administers {
+            after.guarded = true;
+            let users = members.iter().filter(|member| member.kind == Kind::User);
+            let users: Vec<Uuid> = users.map(|member| member.id).collect();
+            also.extend(guard(&store, &failed, wanted.group, &users, given).await?);
+        }
+        let event = store.event("group.updated", &after).attributes(["assignments"]);
+        let ty = model.of(Kind::Group);
+        match store.update(&before, &after, (&[], &[]), ty, &event, &also).await {
+            Ok(()) => return Ok(after),
+            Err(StoreError::Refused(_)) => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Err(failed(StoreError::Conflict))
+}
+
+async fn team(store: &Store, tenant: &TenantRecord, wanted: &Assignment) -> Result<Uuid, AdminError> {
+    let no_team = |team: &str| AdminError::Input(format!("tenant {} has no team {team}", tenant.id));
+    let team = match wanted.team.as_deref() {
+        None => return Ok(wanted.group),
+        Some("root") => return tenant.root_team.ok_or_else(|| no_team("root")),
+        Some(id) => parse_id(id).ok_or_else(|| no_team(id))?,
+    };
+    let found = store.fetch(Kind::Group, team).await.map_err(AdminError::table(store.table.name()))?;
+    found.map(|group| group.id).ok_or_else(|| no_team(&team.to_string()))
+}
+
+/// The guard as it becomes when a group grants the administrators' role, or does so no more.
+async fn guard(
+    store: &Store,
+    failed: &impl Fn(StoreError) -> AdminError,
+    group: Uuid,
+    users: &[Uuid],
+    given: bool,
+) -> Result<Option<Action>, AdminError> {
+    if given {
+        // Before the guard is read: from here on nobody falls asleep unseen.
+        store.mark_guarded(users).await.map_err(failed)?;
+    }
+    let Some(before) = store.guard().await.map_err(failed)? else { return Ok(None) };
+    let mut after = before.clone();
+    if given {
+        after.granting.insert(group);
+        for user in store.fetch_many(Kind::User, users).await.map_err(failed)? {
+            after.join(group, user.id, user.is_active());
+        }
+    } else {
+        after.forget_group(group);
+    }
+    kept(store, &before, &after).await.map(Some).map_err(|refused| AdminError::Input(refused.error.detail))
+}

@@ -1,0 +1,42 @@
+//! The breaker: a tenant can limit which part of its active users is deactivated or deleted within
+//! an hour, so that a mistake in an identity provider does not lock everybody out.
+
+use futures_util::future::try_join;
+
+use super::answer::Provider;
+use super::failure::Failure;
+use crate::clock;
+use crate::scim::error::{ErrorKind, ScimError};
+use crate::store::record::Record;
+use crate::store::transaction::Action;
+
+impl Provider<'_> {
+    /// What counts the deactivation of a user: `None` of `after` is its deletion. Nothing where the
+    /// tenant has no limit, or the user is not active before or still is after.
+    ///
+    /// # Errors
+    /// 400 beyond the limit: it says how it is lifted.
+    pub(super) async fn count_deactivation(
+        &self,
+        before: &Record,
+        after: Option<&Record>,
+    ) -> Result<Option<Action>, Failure> {
+        let now = clock::epoch_seconds();
+        let Some(limit) = self.breaker.filter(|limit| limit.lifted_until <= now) else { return Ok(None) };
+        if !before.is_active() || after.is_some_and(Record::is_active) {
+            return Ok(None);
+        }
+        let (breaker, active) = try_join(self.store.breaker(), self.store.active_users()).await?;
+        let used = breaker.used(now);
+        if (used + 1) * 100 > u64::from(limit.percent) * (active + used) {
+            let detail = format!(
+                "Within the last hour {used} of {} active users were deactivated or deleted, and the tenant's limit is {} percent: nothing was changed. If this is meant, let the operator lift the limit with: rollcall tenant breaker {} --lift 1h",
+                active + used,
+                limit.percent,
+                self.store.tenant
+            );
+            return Err(ScimError::new(ErrorKind::Limited, detail).into());
+        }
+        Ok(Some(breaker.one_more(&self.store, now)))
+    }
+}

@@ -1,0 +1,129 @@
+//! The rule of the last administrator: no change leaves the root team without an active one.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::answer::Provider;
+use super::failure::Failure;
+use crate::scim::error::ScimError;
+use crate::scim::resource_type::Kind;
+use crate::store::guard::{Guard, MAX_ADMINS};
+use crate::store::membership::Membership;
+use crate::store::record::Record;
+use crate::store::resource::Store;
+use crate::store::transaction::Action;
+
+/// So many administrators are named in a refusal.
+const NAMED: usize = 3;
+
+impl Provider<'_> {
+    /// What the guard must become where members come to a group or leave it.
+    ///
+    /// # Errors
+    /// 400 `mutability` where the last active administrator would go; 400 `invalidValue` for an
+    /// added user that does not exist, and for more administrators than the guard holds.
+    pub(super) async fn guard_members(
+        &self,
+        group: &Record,
+        add: &[Membership],
+        remove: &[Membership],
+    ) -> Result<Option<Action>, Failure> {
+        if !group.guarded || (add.is_empty() && remove.is_empty()) {
+            return Ok(None);
+        }
+        let users = |members: &[Membership]| -> Vec<Uuid> {
+            members.iter().filter(|member| member.kind == Kind::User).map(|member| member.id).collect()
+        };
+        let Some((before, mut after)) = self.joining(&users(add)).await? else { return Ok(None) };
+        if !before.granting.contains(&group.id) {
+            return Ok(None);
+        }
+        for user in self.store.fetch_many(Kind::User, &users(add)).await? {
+            after.join(group.id, user.id, user.is_active());
+        }
+        for user in users(remove) {
+            after.leave(group.id, user);
+        }
+        Ok(Some(kept(&self.store, &before, &after).await?))
+    }
+
+    /// The guard, read after the users were marked: whether they are active is read after it, and
+    /// whoever changes that meanwhile writes the guard.
+    async fn joining(&self, users: &[Uuid]) -> Result<Option<(Guard, Guard)>, Failure> {
+        self.store.mark_guarded(users).await?;
+        Ok(self.store.guard().await?.map(|guard| (guard.clone(), guard)))
+    }
+
+    /// What the guard must become where a user changes; `None` of `after` is its deletion.
+    ///
+    /// # Errors
+    /// 400 `mutability` where the last active administrator would go.
+    pub(super) async fn guard_user(
+        &self,
+        before: &Record,
+        after: Option<&Record>,
+    ) -> Result<Option<Action>, Failure> {
+        let same = after.is_some_and(|after| after.is_active() == before.is_active());
+        if before.kind != Kind::User || !before.guarded || same {
+            return Ok(None);
+        }
+        let Some(guard) = self.store.guard().await? else { return Ok(None) };
+        let mut changed = guard.clone();
+        match after {
+            Some(after) => changed.set_active(before.id, after.is_active()),
+            None => changed.forget_user(before.id),
+        }
+        Ok(Some(kept(&self.store, &guard, &changed).await?))
+    }
+
+    /// What the guard must become where a group is deleted.
+    ///
+    /// # Errors
+    /// 400 `mutability` for the root team, and where the last active administrator would go.
+    pub(super) async fn guard_group_deleted(&self, group: &Record) -> Result<Option<Action>, Failure> {
+        if group.kind != Kind::Group || !group.guarded {
+            return Ok(None);
+        }
+        let Some(guard) = self.store.guard().await? else { return Ok(None) };
+        if guard.root == group.id {
+            return Err(ScimError::mutability(
+                "This is the root team, whose administrators administer the tenant: it cannot be deleted. It can be renamed.",
+            )
+            .into());
+        }
+        let mut changed = guard.clone();
+        changed.forget_group(group.id);
+        Ok(Some(kept(&self.store, &guard, &changed).await?))
+    }
+}
+
+/// The action that writes the guard as it becomes.
+///
+/// # Errors
+/// As the rule says; the refusal names who keeps it.
+pub async fn kept(store: &Store, before: &Guard, after: &Guard) -> Result<Action, Failure> {
+    if after.admins.len() > MAX_ADMINS && after.admins.len() > before.admins.len() {
+        return Err(ScimError::invalid_value(format!(
+            "The root team can have {MAX_ADMINS} administrators at most, through all groups that grant the role."
+        ))
+        .into());
+    }
+    if before.is_emptied_by(after) {
+        let last: Vec<Uuid> = before.active().take(NAMED).collect();
+        let found = store.fetch_many(Kind::User, &last).await?;
+        let names: BTreeMap<Uuid, &str> = found
+            .iter()
+            .filter_map(|user| Some((user.id, user.doc.get("userName").and_then(Value::as_str)?)))
+            .collect();
+        let named: Vec<&str> = last.iter().filter_map(|id| names.get(id).copied()).collect();
+        let more = if before.active().count() > NAMED { " and others" } else { "" };
+        return Err(ScimError::mutability(format!(
+            "This would leave the root team without an active administrator; {}{more} would be the last to go. Make another active user an administrator first.",
+            named.join(", ")
+        ))
+        .into());
+    }
+    Ok(after.action(&store.tenant))
+}

@@ -1,0 +1,216 @@
+//! The guard of a tenant's root team: who administers it, and through which groups. One item,
+//! written by every change that grants or takes the role, each on the version that it read; so no
+//! two changes together can take the last administrator, whichever doors they come through.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::error::{Refusal, StoreError};
+use super::item::{Item, get_number, get_set, must_text, number, text};
+use super::keys::{self, TenantId, parse_id};
+use super::record::Record;
+use super::resource::Store;
+use super::transaction::{Action, Expression, MAX_ACTIONS};
+use crate::scim::resource_type::Kind;
+
+/// The most administrators of a root team: they are in one item.
+pub const MAX_ADMINS: usize = 1_000;
+/// The role of the root team that administers the tenant.
+pub const ADMIN: &str = "admin";
+
+/// What makes a user an administrator of the root team.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// The groups that grant it.
+    pub groups: BTreeSet<Uuid>,
+    /// Whether the user is active, without which the role is asleep.
+    pub active: bool,
+}
+
+/// The item `T#t#ADMIN`/`ADMIN`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guard {
+    /// Counts the changes.
+    pub version: u64,
+    /// The root team.
+    pub root: Uuid,
+    /// The groups whose members have the role.
+    pub granting: BTreeSet<Uuid>,
+    /// The users in those groups.
+    pub admins: BTreeMap<Uuid, Grant>,
+}
+
+impl Guard {
+    /// The guard of a tenant that is made, of which the root team has these administrators.
+    pub fn new(root: Uuid, admins: &[Uuid]) -> Self {
+        let mut guard = Self { version: 0, root, granting: BTreeSet::from([root]), admins: BTreeMap::new() };
+        for user in admins {
+            guard.join(root, *user, true);
+        }
+        guard
+    }
+
+    /// Reads the item.
+    ///
+    /// # Errors
+    /// [`StoreError::Broken`] when the item is not what [`Guard::action`] writes.
+    pub fn from_item(item: &Item) -> Result<Self, StoreError> {
+        let broken = || StoreError::Broken("the guard of the root team cannot be read".to_owned());
+        Ok(Self {
+            version: get_number(item, "ver").ok_or_else(broken)?,
+            root: parse_id(must_text(item, "root")?).ok_or_else(broken)?,
+            granting: get_set(item, "granting").iter().filter_map(|id| parse_id(id)).collect(),
+            admins: serde_json::from_str(must_text(item, "admins")?).map_err(|_| broken())?,
+        })
+    }
+
+    /// Writes the guard as its next version, if it is still as it was read.
+    pub fn action(&self, tenant: &TenantId) -> Action {
+        let admins = serde_json::to_string(&self.admins).unwrap_or_default();
+        let mut item = Item::from([
+            number("ver", self.version + 1),
+            text("root", &self.root.to_string()),
+            text("admins", &admins),
+        ]);
+        if !self.granting.is_empty() {
+            let granting = self.granting.iter().map(Uuid::to_string).collect();
+            item.insert("granting".to_owned(), AttributeValue::Ss(granting));
+        }
+        let unchanged = match self.version {
+            0 => Expression::absent(),
+            was => Expression::new("ver = :was").value(":was", AttributeValue::N(was.to_string())),
+        };
+        Action::put(keys::guard(tenant), item).only_if(unchanged, Refusal::Changed)
+    }
+
+    /// The administrators that are active.
+    pub fn active(&self) -> impl Iterator<Item = Uuid> {
+        self.admins.iter().filter(|(_, grant)| grant.active).map(|(id, _)| *id)
+    }
+
+    /// Whether `after` would leave the root team without an active administrator that it has now.
+    pub fn is_emptied_by(&self, after: &Self) -> bool {
+        self.active().next().is_some() && after.active().next().is_none()
+    }
+
+    /// A user is in a group that grants the role.
+    pub fn join(&mut self, group: Uuid, user: Uuid, active: bool) {
+        let grant = self.admins.entry(user).or_insert_with(|| Grant { groups: BTreeSet::new(), active });
+        grant.groups.insert(group);
+        grant.active = active;
+    }
+
+    /// A user is in such a group no more.
+    pub fn leave(&mut self, group: Uuid, user: Uuid) {
+        if let Some(grant) = self.admins.get_mut(&user) {
+            grant.groups.remove(&group);
+        }
+        self.admins.retain(|_, grant| !grant.groups.is_empty());
+    }
+
+    /// A group grants the role no more.
+    pub fn forget_group(&mut self, group: Uuid) {
+        self.granting.remove(&group);
+        for grant in self.admins.values_mut() {
+            grant.groups.remove(&group);
+        }
+        self.admins.retain(|_, grant| !grant.groups.is_empty());
+    }
+
+    /// A user is deleted.
+    pub fn forget_user(&mut self, user: Uuid) {
+        self.admins.remove(&user);
+    }
+
+    /// A user falls asleep or wakes.
+    pub fn set_active(&mut self, user: Uuid, active: bool) {
+        if let Some(grant) = self.admins.get_mut(&user) {
+            grant.active = active;
+        }
+    }
+}
+
+impl Store {
+    /// The guard; none for a tenant without a root team, where no rule is kept.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn guard(&self) -> Result<Option<Guard>, StoreError> {
+        let item = self.table.get(&keys::guard(&self.tenant)).await?;
+        item.as_ref().map(Guard::from_item).transpose()
+    }
+
+    /// Marks users, so that from now on none is deactivated, brought back or deleted without the
+    /// guard being written: before they are written into it. A mark without an entry only costs.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] with [`Refusal::Member`] for users that do not exist.
+    pub async fn mark_guarded(&self, users: &[Uuid]) -> Result<(), StoreError> {
+        for some in users.chunks(MAX_ACTIONS) {
+            self.table
+                .transact(|| {
+                    let mark = |user: &Uuid| {
+                        let set =
+                            Expression::new("SET guarded = :true").value(":true", AttributeValue::Bool(true));
+                        Action::update(keys::resource(&self.tenant, Kind::User, *user), set)
+                            .only_if(Expression::exists(), Refusal::Member(user.to_string()))
+                    };
+                    some.iter().map(mark).collect()
+                })
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// The resource is not known to the guard, if it was not when it was read.
+pub(super) fn still_unguarded(record: &Record, condition: &mut Expression) {
+    if !record.guarded {
+        condition.text.push_str(" AND attribute_not_exists(guarded)");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::transaction::Change;
+
+    fn ids() -> [Uuid; 4] {
+        [1, 2, 3, 4].map(Uuid::from_u128)
+    }
+
+    #[test]
+    fn a_user_is_an_administrator_through_any_of_its_groups() {
+        let [root, other, user, second] = ids();
+        let mut guard = Guard::new(root, &[user]);
+        let before = guard.clone();
+        guard.granting.insert(other);
+        guard.join(other, user, true);
+        guard.leave(root, user);
+        assert!(!before.is_emptied_by(&guard));
+        guard.leave(other, user);
+        assert!(before.is_emptied_by(&guard));
+        guard.join(other, second, false);
+        assert!(before.is_emptied_by(&guard), "asleep");
+        guard.set_active(second, true);
+        assert!(!before.is_emptied_by(&guard));
+        guard.forget_group(other);
+        assert!(guard.admins.is_empty() && before.is_emptied_by(&guard));
+        assert!(!guard.is_emptied_by(&guard), "what is empty cannot be emptied");
+    }
+
+    #[test]
+    fn a_guard_reads_back_as_its_next_version() {
+        let [root, other, user, _] = ids();
+        let mut guard = Guard::new(root, &[user]);
+        guard.granting.insert(other);
+        guard.join(other, user, false);
+        let action = guard.action(&"acme".parse().expect("a tenant"));
+        let Change::Put(item) = action.change else { unreachable!() };
+        assert_eq!(Guard::from_item(&item).expect("whole"), Guard { version: 1, ..guard });
+        assert!(Guard::from_item(&Item::new()).is_err());
+    }
+}

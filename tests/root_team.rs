@@ -1,0 +1,220 @@
+//! The rule of the last administrator, through every door, and the roles that groups grant.
+#![cfg(feature = "cli")]
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use rollcall::admin::error::AdminError;
+use rollcall::admin::group::{Assignment, assign};
+use rollcall::admin::tenant::{self, NewTenant};
+use rollcall::scim::policy::Policy;
+use rollcall::store::worker;
+use serde_json::{Value, json};
+use support::client::{Client, Reply, TENANT};
+use support::{assert_consistent, embedded};
+use time::OffsetDateTime;
+
+const USER_URN: &str = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:User";
+const GROUP_URN: &str = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:Group";
+
+/// A client of a tenant as the tool makes it, with the ids of its root team and administrator.
+async fn tenant_of(policy: &'static str) -> (Client, String, String) {
+    let table = embedded().await;
+    let new = NewTenant::new(&TENANT.parse().unwrap(), Policy::named(policy).unwrap(), &"u".repeat(40));
+    let made = tenant::create(&table, &new, OffsetDateTime::now_utc()).await.expect("a tenant");
+    let client = Client::new(table, policy).await;
+    let users = client.get("/Users").await.expect(200).body;
+    assert_eq!(users["totalResults"], 1);
+    let admin = users["Resources"][0]["id"].as_str().expect("an id").to_owned();
+    (client, made.root_team.expect("a root team").to_string(), admin)
+}
+
+fn is_refused(reply: &Reply) {
+    assert_eq!((reply.status, reply.body["scimType"].as_str()), (400, Some("mutability")), "{}", reply.body);
+    let detail = reply.body["detail"].as_str().unwrap_or_default();
+    assert!(detail.contains("break-glass@acme.invalid") && detail.contains("administrator"), "{detail}");
+}
+
+fn remove(user: &str) -> Value {
+    json!([{ "op": "remove", "path": format!("members[value eq \"{user}\"]") }])
+}
+
+fn add(users: &[&String]) -> Value {
+    let users: Vec<Value> = users.iter().map(|id| json!({ "value": id })).collect();
+    json!([{ "op": "add", "path": "members", "value": users }])
+}
+
+fn named_root() -> Value {
+    json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": "Root" })
+}
+
+fn active(value: bool) -> Value {
+    json!([{ "op": "replace", "path": "active", "value": value }])
+}
+
+async fn grant(client: &Client, group: &str, role: &str, given: bool) -> Result<(), AdminError> {
+    let wanted = Assignment {
+        tenant: client.tenant.parse().unwrap(),
+        group: group.parse().unwrap(),
+        team: Some("root".to_owned()),
+        role: role.to_owned(),
+    };
+    assign(&client.table, &wanted, given).await.map(|_| ())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_has_a_complete_administrator_from_the_start() {
+    for policy in ["veza", "standard", "strict"] {
+        let (client, root, admin) = tenant_of(policy).await;
+        let user = client.get(&format!("/Users/{admin}")).await.expect(200).body;
+        assert_eq!(user["userName"], "break-glass@acme.invalid");
+        assert_eq!(user["emails"][0]["value"], user["userName"]);
+        assert_eq!((&user["active"], &user["groups"][0]["value"]), (&json!(true), &json!(root)));
+        let group = client.get(&format!("/Groups/{root}")).await.expect(200).body;
+        assert_eq!((&group["displayName"], &group["members"][0]["value"]), (&json!("Root"), &json!(admin)));
+        let path = format!("/Users/{admin}?attributes={USER_URN}:account,{USER_URN}:roles");
+        let shown = client.get(&path).await.expect(200).body;
+        assert_eq!(
+            shown[USER_URN],
+            json!({ "account": "local", "roles": [{ "team": root, "role": "admin" }] })
+        );
+        assert_consistent(&client).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_administrator_stays_whatever_the_door() {
+    for policy in ["veza", "standard", "strict"] {
+        let (client, root, admin) = tenant_of(policy).await;
+        let (user, group) = (format!("/Users/{admin}"), format!("/Groups/{root}"));
+        is_refused(&client.patch(&user, active(false)).await);
+        let mut body = client.get(&user).await.body;
+        body["active"] = json!(false);
+        is_refused(&client.put(&user, body).await);
+        is_refused(&client.delete(&user).await);
+        is_refused(&client.patch(&group, remove(&admin)).await);
+        is_refused(&client.patch(&group, json!([{ "op": "remove", "path": "members" }])).await);
+        is_refused(&client.put(&group, named_root()).await);
+        let deleted = client.delete(&group).await.expect(400).body;
+        assert!(deleted["detail"].as_str().unwrap().contains("root team"), "{deleted}");
+        let refused = grant(&client, &root, "admin", false).await.expect_err("the last").to_string();
+        assert!(refused.contains("break-glass@acme.invalid"), "{refused}");
+        let operations = json!({
+            "schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkRequest"],
+            "Operations": [{ "method": "DELETE", "path": user }, { "method": "DELETE", "path": group }]
+        });
+        let bulk = client.post("/Bulk", operations).await.expect(200).body;
+        for operation in bulk["Operations"].as_array().unwrap() {
+            assert_eq!(operation["status"], "400", "{bulk}");
+        }
+        // It may be renamed; and leave for another who comes in the same change.
+        client.patch(&group, json!([{ "op": "replace", "path": "displayName", "value": "Top" }])).await;
+        let other = client.user("other").await;
+        let mut swap = add(&[&other]);
+        swap.as_array_mut().unwrap().push(remove(&admin)[0].clone());
+        assert_eq!(client.patch(&group, swap).await.status / 100, 2);
+        assert_eq!(client.patch(&user, active(false)).await.status / 100, 2);
+        assert_eq!(client.patch(&format!("/Users/{other}"), active(false)).await.status, 400);
+        assert_consistent(&client).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sleeping_administrator_keeps_nothing() {
+    let (client, root, admin) = tenant_of("standard").await;
+    let other = client.user("other").await;
+    client.patch(&format!("/Users/{other}"), active(false)).await.expect(200);
+    let group = format!("/Groups/{root}");
+    client.patch(&group, add(&[&other])).await.expect(200);
+    is_refused(&client.patch(&group, remove(&admin)).await);
+    client.patch(&format!("/Users/{other}"), active(true)).await.expect(200);
+    client.patch(&group, remove(&admin)).await.expect(200);
+    assert_eq!(client.patch(&format!("/Users/{other}"), active(false)).await.status, 400);
+    assert_consistent(&client).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_are_the_union_over_groups() {
+    let (client, root, admin) = tenant_of("standard").await;
+    let user = client.user("both").await;
+    let one = client.group("One", std::slice::from_ref(&user)).await;
+    let two = client.group("Two", std::slice::from_ref(&user)).await;
+    grant(&client, &one, "admin", true).await.expect("a role");
+    grant(&client, &two, "admin", true).await.expect("a role");
+    let path = format!("/Groups/{one}?attributes={GROUP_URN}:assignments");
+    let shown = client.get(&path).await.expect(200).body[GROUP_URN]["assignments"].clone();
+    let mut expected = [json!({ "team": root, "role": "admin" }), json!({ "team": one, "role": "member" })];
+    expected.sort_by_key(|role| role["team"].to_string());
+    assert_eq!(shown, json!(expected));
+    // The administrator of the start is not needed any more.
+    client.delete(&format!("/Users/{admin}")).await.expect(204);
+    client.patch(&format!("/Groups/{one}"), remove(&user)).await.expect(200);
+    assert_eq!(client.patch(&format!("/Groups/{two}"), remove(&user)).await.status, 400);
+    let filter = format!("/Users?filter={USER_URN}:roles[team eq \"{root}\" and role eq \"admin\"]");
+    let found = client.get(&filter).await.expect(200).body;
+    assert_eq!((&found["totalResults"], &found["Resources"][0]["id"]), (&json!(1), &json!(user)));
+    assert_eq!(client.delete(&format!("/Groups/{two}")).await.status, 400);
+    assert!(grant(&client, &two, "admin", false).await.is_err());
+    assert_consistent(&client).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_writes_what_the_service_knows() {
+    let (client, root, admin) = tenant_of("standard").await;
+    let roles = json!([{ "team": root, "role": "admin" }]);
+    let mut body = support::client::user("sly");
+    body[USER_URN] = json!({ "account": "local", "roles": roles });
+    let user = client.post("/Users", body).await.expect(201).id();
+    let path = format!("/Users/{user}?attributes={USER_URN}:account,{USER_URN}:roles");
+    assert_eq!(client.get(&path).await.body[USER_URN], json!({ "account": "sso" }));
+    let set = json!([{ "op": "replace", "path": format!("{USER_URN}:roles"), "value": roles }]);
+    assert_eq!(client.patch(&format!("/Users/{user}"), set).await.expect(400).body["scimType"], "mutability");
+    // An update converts the break-glass account, and says so.
+    client.patch(&format!("/Users/{admin}"), active(true)).await.expect(200);
+    let path = format!("/Users/{admin}?attributes={USER_URN}:account");
+    assert_eq!(client.get(&path).await.body[USER_URN]["account"], "sso");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_changes_keep_the_rule() {
+    let (client, root, admin) = tenant_of("standard").await;
+    let mut users = Vec::new();
+    for n in 0..60 {
+        users.push(client.user(&format!("many{n}")).await);
+    }
+    let group = format!("/Groups/{root}");
+    assert_eq!(client.patch(&group, add(&users.iter().collect::<Vec<_>>())).await.status / 100, 2);
+    client.delete(&format!("/Users/{admin}")).await.expect(204);
+    // All at once is refused, all but one is not.
+    assert_eq!(client.put(&group, named_root()).await.status, 400);
+    let mut one = named_root();
+    one["members"] = json!([{ "value": users[0] }]);
+    assert_eq!(client.put(&group, one).await.status / 100, 2);
+    assert_eq!(client.delete(&format!("/Users/{}", users[0])).await.status, 400);
+    worker::round(&client.table).await.expect("a round");
+    assert_consistent(&client).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_who_leave_at_once_do_not_both_go() {
+    let (client, root, admin) = tenant_of("standard").await;
+    let group = format!("/Groups/{root}");
+    for round in 0..100 {
+        let other = client.user(&format!("second{round}")).await;
+        client.patch(&group, add(&[&other])).await.expect(200);
+        let other_path = format!("/Users/{other}");
+        let admin_path = format!("/Users/{admin}");
+        let (one, two) = match round % 3 {
+            0 => tokio::join!(client.patch(&group, remove(&admin)), client.patch(&group, remove(&other))),
+            1 => tokio::join!(client.patch(&admin_path, active(false)), client.delete(&other_path)),
+            _ => tokio::join!(client.patch(&group, remove(&admin)), client.patch(&other_path, active(false))),
+        };
+        let good = [&one, &two].iter().filter(|reply| reply.status / 100 == 2).count();
+        assert_eq!(good, 1, "round {round}: {} {} {} {}", one.status, one.body, two.status, two.body);
+        // As it was.
+        client.patch(&group, add(&[&admin])).await;
+        client.patch(&admin_path, active(true)).await;
+        client.patch(&group, remove(&other)).await;
+    }
+    assert_consistent(&client).await;
+}
