@@ -321,9 +321,9 @@ async fn a_user_who_is_deleted_unseen_is_passed_over() {
     let record = store.fetch(Kind::User, ids[7].parse().unwrap()).await.unwrap().unwrap();
     let pending = commit(&client, &group, &ids, &[]).await;
     let event = store.event("user.deleted", &record);
-    let leaving = Leaving { members: Some(&[]), groups: true };
+    let leaving = Leaving { members: Some(&[]), groups: true, settled: &Settled::default() };
     let ty = of_kind(Kind::User);
-    store.delete(&record, &leaving, &Settled::default(), &ty, &event, None, &[]).await.unwrap();
+    store.delete(&record, &leaving, &ty, &event, None, &[]).await.unwrap();
     assert!(store.carry_out(&pending, Instant::now() + std::time::Duration::from_secs(60)).await.unwrap());
     let mut expected = set(&ids);
     expected.remove(&ids[7]);

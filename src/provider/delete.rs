@@ -63,7 +63,7 @@ impl Provider<'_> {
             };
             let event = self.store.event(event_type, &record);
             let tombstone_until = clock::epoch_seconds() + u64::from(self.retention_days) * SECONDS_A_DAY;
-            let leaving = Leaving { members: members.as_deref(), groups };
+            let leaving = Leaving { members: members.as_deref(), groups, settled: &settled };
             let guard = match kind {
                 Kind::User => self.guard_user(&record, None).await?,
                 Kind::Group => self.guard_group_deleted(&record).await?,
@@ -71,7 +71,7 @@ impl Provider<'_> {
             let count = self.count_deactivation(&record, None).await?;
             let also: Vec<Action> = guard.into_iter().chain(count).collect();
             let tombstone_until = kept.then_some(tombstone_until);
-            let deleted = self.store.delete(&record, &leaving, &settled, ty, &event, tombstone_until, &also);
+            let deleted = self.store.delete(&record, &leaving, ty, &event, tombstone_until, &also);
             match deleted.await {
                 Ok(left) => {
                     for change in left {

@@ -33,6 +33,8 @@ pub struct Leaving<'a> {
     pub members: Option<&'a [Membership]>,
     /// Whether the resource leaves its groups in the same transaction; otherwise after it.
     pub groups: bool,
+    /// What pending changes had to do with it.
+    pub settled: &'a Settled,
 }
 
 impl Store {
@@ -49,13 +51,12 @@ impl Store {
         &self,
         record: &Record,
         leaving: &Leaving<'_>,
-        settled: &Settled,
         ty: &ResourceType,
         event: &Event,
         tombstone_until: Option<u64>,
         also: &[Action],
     ) -> Result<Vec<Pending>, StoreError> {
-        let now = clock::timestamp();
+        let (now, settled) = (clock::timestamp(), leaving.settled);
         let mut left = Vec::new();
         if leaving.members.is_none() {
             left.push(self.pending(Task::Empty, record.id, State::Committed));

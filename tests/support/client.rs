@@ -19,6 +19,8 @@ pub struct Client {
     pub table: Table,
     pub tenant: String,
     pub policy: &'static str,
+    /// The tenant's limit of deactivations, in percent, and until when it is lifted.
+    pub breaker: Option<(u32, u64)>,
 }
 
 /// What came back.
@@ -49,7 +51,8 @@ impl Client {
     /// A client of a function over this table.
     pub async fn new(table: Table, policy: &'static str) -> Self {
         let function = Function::new(table.clone(), None).expect("a function");
-        let client = Self { function: Arc::new(function), table, tenant: TENANT.to_owned(), policy };
+        let client =
+            Self { function: Arc::new(function), table, tenant: TENANT.to_owned(), policy, breaker: None };
         // The first request of a day notes the key's use, beside the request.
         client.get("/ServiceProviderConfig").await.expect(200);
         client
@@ -58,6 +61,11 @@ impl Client {
     /// The same function, for another tenant.
     pub fn of(&self, tenant: &str) -> Self {
         Self { tenant: tenant.to_owned(), ..self.clone() }
+    }
+
+    /// The same, for a tenant with a limit of deactivations.
+    pub fn limited(&self, percent: u32, lifted_until: u64) -> Self {
+        Self { breaker: Some((percent, lifted_until)), ..self.clone() }
     }
 
     /// The table as the client's requests see it.
@@ -109,7 +117,7 @@ impl Client {
         for (name, value) in headers {
             all[*name] = json!([value]);
         }
-        let event = json!({
+        let mut event = json!({
             "resource": "/scim/v2/{proxy+}",
             "path": format!("/scim/v2{path}"),
             "httpMethod": method,
@@ -135,6 +143,11 @@ impl Client {
             "body": body.map(|body| body.to_string()),
             "isBase64Encoded": false
         });
+        if let Some((percent, lifted_until)) = self.breaker {
+            let context = &mut event["requestContext"]["authorizer"];
+            context["breakerPercent"] = percent.to_string().into();
+            context["breakerLiftedUntil"] = lifted_until.to_string().into();
+        }
         let request = lambda_http::request::from_str(&event.to_string()).expect("an event");
         let (response, line) = self.function.measured(request).await;
         let (parts, body) = response.into_parts();

@@ -1,0 +1,76 @@
+//! The limit of deactivations within an hour, from the operator's command to the answer.
+#![cfg(feature = "cli")]
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::client::Client;
+use support::{assert_consistent, embedded};
+
+/// A client whose tenant may deactivate so many percent of its users within an hour.
+async fn limited(percent: u32) -> Client {
+    let client = Client::new(embedded().await, "standard").await;
+    client.limited(percent, 0)
+}
+
+async fn users(client: &Client, count: usize) -> Vec<String> {
+    let mut users = Vec::new();
+    for n in 0..count {
+        users.push(client.user(&format!("user{n}")).await);
+    }
+    users
+}
+
+fn active(value: bool) -> Value {
+    json!([{ "op": "replace", "path": "active", "value": value }])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beyond_the_limit_nobody_is_deactivated_or_deleted() {
+    let client = limited(20).await;
+    let users = users(&client, 10).await;
+    let path = |n: usize| format!("/Users/{}", users[n]);
+    client.patch(&path(0), active(false)).await.expect(200);
+    // Who is inactive already is none more; nor is who is changed otherwise, or comes back.
+    client.patch(&path(0), active(false)).await.expect(200);
+    client.patch(&path(1), json!([{ "op": "add", "path": "title", "value": "x" }])).await.expect(200);
+    client.delete(&path(1)).await.expect(204);
+    let refused = client.delete(&path(2)).await.expect(400).body;
+    let detail = refused["detail"].as_str().unwrap();
+    assert!(detail.contains("2 of 10") && detail.contains("rollcall tenant breaker acme --lift"), "{detail}");
+    assert_eq!((&refused["status"], refused.get("scimType")), (&json!("400"), None));
+    let refused = client.patch(&path(2), active(false)).await.expect(400).body;
+    assert!(refused["detail"].as_str().unwrap().contains("20 percent"));
+    client.get(&path(2)).await.expect(200);
+    // An account that is inactive is deleted without further ado; and one may come back.
+    client.patch(&path(0), active(true)).await.expect(200);
+    assert_consistent(&client).await;
+    // The operator lifts the limit, for a time.
+    client.limited(20, u64::MAX / 2).delete(&path(2)).await.expect(204);
+    client.limited(20, 1).delete(&path(3)).await.expect(400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_come_at_once_are_counted_one_by_one() {
+    let client = limited(30).await;
+    let users = users(&client, 20).await;
+    let paths: Vec<String> = users.iter().map(|id| format!("/Users/{id}")).collect();
+    let all = paths.iter().map(|path| client.patch(path, active(false)));
+    let answers = futures_util::future::join_all(all).await;
+    let good = answers.iter().filter(|reply| reply.status == 200).count();
+    assert!(good <= 6, "{good} of 20");
+    for reply in answers.iter().filter(|reply| reply.status != 200) {
+        // Those that met others too often may be sent again.
+        assert!([400, 409].contains(&reply.status), "{}", reply.body);
+    }
+    // What is left of the limit can be used, and no more; the deletion of the inactive is free.
+    let mut one_by_one = good;
+    for (path, reply) in paths.iter().zip(&answers) {
+        if reply.status != 200 {
+            one_by_one += usize::from(client.patch(path, active(false)).await.status == 200);
+        }
+    }
+    assert_eq!(one_by_one, 6);
+    assert_consistent(&client).await;
+}
