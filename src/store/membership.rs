@@ -242,7 +242,7 @@ impl Store {
     }
 
     /// The two actions that make a resource a member.
-    pub(super) fn add_member(&self, group: Uuid, member: &Membership, since: &str) -> [Action; 2] {
+    pub fn add_member(&self, group: Uuid, member: &Membership, since: &str) -> [Action; 2] {
         let mut item = Item::from([text("type", member.kind.name()), text("since", since)]);
         item.extend(member.display.as_deref().map(|display| text("display", display)));
         let refused = || Refusal::Member(member.id.to_string());

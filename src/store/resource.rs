@@ -125,15 +125,8 @@ impl Store {
         };
         self.table
             .transact(|| {
-                let mut actions = vec![
-                    Action::put(record.key(&self.tenant), record.attributes())
-                        .only_if(Expression::absent(), Refusal::Exists),
-                    Action::put(keys::list_entry(&self.tenant, record.kind, record.id), Item::new()),
-                    self.count(record.kind, 1),
-                    event::action(&self.tenant, event),
-                ];
-                actions.extend(record.claim(ty).map(|entry| self.claim(&entry, record.id, free.clone())));
-                actions.extend(record.lookups(ty).iter().map(|e| self.look_up(record, e)));
+                let mut actions = self.presence(record, ty, &free);
+                actions.extend([self.count(record.kind, 1), event::action(&self.tenant, event)]);
                 actions.extend(work::commit(&self.tenant, None, record));
                 for member in members {
                     actions.extend(self.add_member(record.id, member, &record.modified));
@@ -141,6 +134,19 @@ impl Store {
                 actions
             })
             .await
+    }
+
+    /// The actions that put a new resource where it is found: its item, its place in the list, its
+    /// claim, which must be `free`, and its look-ups.
+    pub fn presence(&self, record: &Record, ty: &ResourceType, free: &Expression) -> Vec<Action> {
+        let mut actions = vec![
+            Action::put(record.key(&self.tenant), record.attributes())
+                .only_if(Expression::absent(), Refusal::Exists),
+            Action::put(keys::list_entry(&self.tenant, record.kind, record.id), Item::new()),
+        ];
+        actions.extend(record.claim(ty).map(|entry| self.claim(&entry, record.id, free.clone())));
+        actions.extend(record.lookups(ty).iter().map(|entry| self.look_up(record, entry)));
+        actions
     }
 
     /// Replaces the document of a resource and changes a group's members, in one transaction that
@@ -203,7 +209,11 @@ impl Store {
 
     /// Adds to the counter of a kind, on a shard that another attempt will choose differently.
     pub(super) fn count(&self, kind: Kind, by: i64) -> Action {
-        let shard = u8::try_from(random_below(COUNTER_SHARDS)).unwrap_or(0);
+        self.count_on(u8::try_from(random_below(COUNTER_SHARDS)).unwrap_or(0), kind, by)
+    }
+
+    /// Adds to one shard of the counter of a kind.
+    pub fn count_on(&self, shard: u8, kind: Kind, by: i64) -> Action {
         let add =
             Expression::new("ADD #n :by").name("#n", "n").value(":by", AttributeValue::N(by.to_string()));
         Action::update(keys::counter(&self.tenant, kind, shard), add)
