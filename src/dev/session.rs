@@ -102,7 +102,8 @@ impl Session {
             connect(Connection { client: embedded.client.clone(), table: TABLE.to_owned(), environment });
         let policy = backend.tenants.ensure(&options.tenant, options.policy).await?;
         if options.seed != Size::default()
-            && backend.tenants.seed(&options.tenant, policy, options.seed).await? == Outcome::Present
+            && let seed = backend.tenants.seed(&options.tenant, policy, options.seed)
+            && embedded.quietly(TABLE, &table, seed).await? == Outcome::Present
         {
             eprintln!("the tenant {} has the users of a seed already: nothing was seeded", options.tenant);
         }
