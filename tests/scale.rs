@@ -121,7 +121,7 @@ async fn costs(client: &Client) -> Vec<Cost> {
     costs
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn what_an_operation_costs_does_not_grow() {
     let small = costs(&seeded(1_000, 10).await).await;
     assert_eq!(small, BUDGETS);
