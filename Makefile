@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 ARGS ?=
+GROWTH ?= --plot docs/growth.svg
 EVENT ?= events/service-provider-config.json
 POLICY ?= veza
 TARGET ?= filter
@@ -77,8 +78,9 @@ deploy: build ## Deploy to the AWS account of the environment, with questions
 openapi: ## Write docs/openapi.json anew
 	$(CARGO) run --quiet --features cli --bin rollcall -- openapi --output docs/openapi.json
 
-bench: ## Measure the core beside other crates, as ratios of one run
+bench: ## Measure as ratios of one run: the core beside other crates, operations as tenants grow (GROWTH="--users 1000000")
 	$(CARGO) run --release --manifest-path benches/peers/Cargo.toml
+	$(CARGO) run --release --manifest-path benches/growth/Cargo.toml -- $(GROWTH)
 
 crash: ## Let a process die at 500 steps of changes of 5,000 members (CRASH_RUNS=500 CRASH_MEMBERS=5000)
 	CRASH_RUNS=$(CRASH_RUNS) CRASH_MEMBERS=$(CRASH_MEMBERS) $(CARGO) test --features cli --test crash a_large_change -- --nocapture

@@ -98,7 +98,7 @@ pub async fn create(table: &Table, new: &NewTenant, now: OffsetDateTime) -> Resu
             event::action(id, &of_root),
         ];
         for resource in [&user, &root] {
-            actions.extend(store.creation(resource, model.of(resource.kind), Expression::absent()));
+            actions.extend(store.creation(resource, model.of(resource.kind), &Expression::absent()));
         }
         let member = Membership { id: user.id, kind: Kind::User, display: None };
         actions.push(store.membership(root.id, &member, &root.created));

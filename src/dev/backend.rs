@@ -4,6 +4,7 @@ use aws_sdk_dynamodb::Client;
 use futures_util::future::BoxFuture;
 
 use super::gateway::lambda::Lambda;
+use super::seed::{Outcome, Size};
 use super::template::api::Environment;
 use crate::scim::policy::Policy;
 
@@ -41,4 +42,12 @@ pub trait Tenants: Send + Sync {
 
     /// Makes a key with the scope `provision` and shows its text.
     fn create_key<'a>(&'a self, tenant: &'a str) -> BoxFuture<'a, Result<String, String>>;
+
+    /// Fills the tenant, unless it is.
+    fn seed<'a>(
+        &'a self,
+        tenant: &'a str,
+        policy: &'static Policy,
+        size: Size,
+    ) -> BoxFuture<'a, Result<Outcome, String>>;
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::backend::{Backend, Connection};
 use super::data_dir::DataDir;
 use super::logging;
+use super::seed::Size;
 use super::session::{Options, RateLimit, Session};
 use super::wiring;
 use crate::config;
@@ -49,6 +50,12 @@ pub struct Args {
     /// Folder with extension schemas of your own, one JSON file each
     #[arg(long, value_name = "DIR", env = crate::config::EXTENSIONS)]
     pub extensions: Option<PathBuf>,
+    /// Fill the tenant with so many users before it answers
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed_users: usize,
+    /// ... and with a group of the first so many of them
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed_members: usize,
     /// Print one line of JSON once it answers; log as JSON
     #[arg(long)]
     pub json: bool,
@@ -128,6 +135,7 @@ async fn serve(args: Args, connect: impl FnOnce(Connection) -> Backend) -> Resul
         tenant: args.tenant,
         policy: args.policy,
         rate_limit: args.rate_limit.unwrap_or(RateLimit::Template),
+        seed: Size { users: args.seed_users, members: args.seed_members }.check()?,
     };
     let data_dir = args.data_dir.as_deref().map(DataDir::open).transpose()?;
     let session = tokio::select! {

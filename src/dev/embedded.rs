@@ -67,13 +67,20 @@ impl Embedded {
         match described {
             Ok(found) => {
                 let declared: Vec<_> = keys(facts).map(|(name, kind, _)| (name.to_owned(), kind)).collect();
-                let schema = found.table.and_then(|table| table.key_schema).unwrap_or_default();
+                let table = found.table;
+                let streams = table.as_ref().and_then(|table| table.stream_specification.as_ref());
+                let streams = streams.is_some_and(|stream| stream.stream_enabled);
+                let schema = table.and_then(|table| table.key_schema).unwrap_or_default();
                 let present: Vec<_> =
                     schema.into_iter().map(|key| (key.attribute_name, key.key_type)).collect();
                 if declared != present {
                     return Err(format!(
                         "the table {name} has other keys than the template: start on a new folder"
                     ));
+                }
+                // A process that died between the two calls of `quietly` left it so.
+                if !streams && facts.stream.is_some() {
+                    self.set_stream(name, facts, true).await?;
                 }
             }
             Err(error)
@@ -116,6 +123,33 @@ impl Embedded {
             create = create.stream_specification(stream.map_err(|error| failed(&error))?);
         }
         create.send().await.map_err(|error| failed(&DisplayErrorContext(&error)))?;
+        Ok(())
+    }
+
+    /// Does something while the table has no stream: the embedded table looks through all its stream
+    /// records at every write, which many writes in a row cannot bear.
+    pub async fn quietly<T>(
+        &self,
+        name: &str,
+        facts: &TableFacts,
+        work: impl Future<Output = Result<T, String>>,
+    ) -> Result<T, String> {
+        if facts.stream.is_none() {
+            return work.await;
+        }
+        self.set_stream(name, facts, false).await?;
+        let done = work.await;
+        self.set_stream(name, facts, true).await?;
+        done
+    }
+
+    async fn set_stream(&self, name: &str, facts: &TableFacts, on: bool) -> Result<(), String> {
+        let failed = |error: &dyn Display| format!("cannot set the stream of the table {name}: {error}");
+        let view = facts.stream.as_deref().filter(|_| on).map(StreamViewType::from);
+        let stream = StreamSpecification::builder().stream_enabled(on).set_stream_view_type(view);
+        let stream = stream.build().map_err(|error| failed(&error))?;
+        let update = self.client.update_table().table_name(name).stream_specification(stream);
+        update.send().await.map_err(|error| failed(&DisplayErrorContext(&error)))?;
         Ok(())
     }
 
@@ -175,6 +209,11 @@ mod tests {
         let embedded = Embedded::start(None, 0).await.unwrap();
         let facts = TemplateFacts::parse(TEMPLATE).unwrap().table;
         embedded.ensure_table("rollcall", &facts).await.unwrap();
+        let quiet =
+            async { Ok(embedded.client.describe_table().table_name("rollcall").send().await.unwrap()) };
+        let table = embedded.quietly("rollcall", &facts, quiet).await.unwrap().table.unwrap();
+        assert!(table.stream_specification.is_none_or(|stream| !stream.stream_enabled));
+        embedded.set_stream("rollcall", &facts, false).await.unwrap();
         embedded.ensure_table("rollcall", &facts).await.unwrap();
         let table =
             embedded.client.describe_table().table_name("rollcall").send().await.unwrap().table.unwrap();

@@ -8,6 +8,7 @@ pub mod data_dir;
 pub mod embedded;
 pub mod gateway;
 pub mod logging;
+pub mod seed;
 pub mod session;
 pub mod template;
 pub mod wiring;

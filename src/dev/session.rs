@@ -16,6 +16,7 @@ use super::gateway::authorization::Authorization;
 use super::gateway::front;
 use super::gateway::lambda::{Clock, Lambda};
 use super::gateway::rest_api::Gateway;
+use super::seed::{Outcome, Size};
 use super::template::api::TABLE;
 use super::template::facts::{TEMPLATE, TemplateFacts, Throttle};
 use crate::scim::policy::Policy;
@@ -47,6 +48,8 @@ pub struct Options {
     pub policy: Option<&'static Policy>,
     /// The limits.
     pub rate_limit: RateLimit,
+    /// What the tenant is filled with.
+    pub seed: Size,
 }
 
 /// A session that answers.
@@ -98,6 +101,12 @@ impl Session {
         let backend =
             connect(Connection { client: embedded.client.clone(), table: TABLE.to_owned(), environment });
         let policy = backend.tenants.ensure(&options.tenant, options.policy).await?;
+        if options.seed != Size::default()
+            && let seed = backend.tenants.seed(&options.tenant, policy, options.seed)
+            && embedded.quietly(TABLE, &table, seed).await? == Outcome::Present
+        {
+            eprintln!("the tenant {} has the users of a seed already: nothing was seeded", options.tenant);
+        }
         let key = demo_key(&backend, data_dir.as_ref(), &options.tenant).await?;
 
         let base_url = format!("http://{}{}", reachable(address), api.base_path());

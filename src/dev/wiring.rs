@@ -1,6 +1,7 @@
 //! The one place where local development meets the deployed code.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -8,6 +9,7 @@ use time::OffsetDateTime;
 
 use super::backend::{Backend, Connection, Tenants};
 use super::gateway::lambda::Lambda;
+use super::seed::{self, Outcome, Size};
 use crate::admin::error::AdminError;
 use crate::admin::key::NewKey;
 use crate::admin::{key, tenant, usage_key};
@@ -15,7 +17,7 @@ use crate::auth::authorizer::Authorizer;
 use crate::auth::record::Scope;
 use crate::http::function::Function;
 use crate::scim::policy::{Policy, VEZA};
-use crate::scim::resource_type::Kind;
+use crate::scim::resource_type::{Kind, Model};
 use crate::scim::schema::Schema;
 use crate::store::call::Table;
 use crate::store::keys::TenantId;
@@ -23,6 +25,8 @@ use crate::store::worker;
 
 /// The name of the key that `rollcall dev` makes.
 const KEY_NAME: &str = "rollcall dev";
+/// A seed says how far it is after so many users.
+const TOLD_EVERY: usize = 10_000;
 
 /// The function, with further extension schemas, the authorizer, the worker and the tenants on
 /// this connection.
@@ -93,6 +97,19 @@ impl Local {
         let made = key::create(&self.table, new, OffsetDateTime::now_utc()).await;
         made.map(|(key, _)| key.reveal().to_owned()).map_err(|e| e.to_string())
     }
+
+    async fn fill(&self, id: &str, policy: &'static Policy, size: Size) -> Result<Outcome, String> {
+        let id: TenantId = id.parse().map_err(|e| format!("--tenant: {e}"))?;
+        let model = Model::new(policy, &[]).map_err(|e| e.detail)?;
+        let told = AtomicUsize::new(0);
+        let progress = |written: usize| {
+            let step = written / TOLD_EVERY;
+            if step > told.fetch_max(step, Ordering::Relaxed) {
+                eprintln!("seeded {written} of {} users", size.users);
+            }
+        };
+        seed::seed(&self.table, &id, &model, size, progress).await
+    }
 }
 
 impl Tenants for Local {
@@ -106,5 +123,14 @@ impl Tenants for Local {
 
     fn create_key<'a>(&'a self, tenant: &'a str) -> BoxFuture<'a, Result<String, String>> {
         self.key(tenant).boxed()
+    }
+
+    fn seed<'a>(
+        &'a self,
+        tenant: &'a str,
+        policy: &'static Policy,
+        size: Size,
+    ) -> BoxFuture<'a, Result<Outcome, String>> {
+        self.fill(tenant, policy, size).boxed()
     }
 }

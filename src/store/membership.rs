@@ -250,7 +250,7 @@ impl Store {
     }
 
     /// The two actions that make a resource a member.
-    pub(super) fn add_member(&self, group: Uuid, member: &Membership, since: &str) -> [Action; 2] {
+    pub fn add_member(&self, group: Uuid, member: &Membership, since: &str) -> [Action; 2] {
         let refused = || Refusal::Member(member.id.to_string());
         let add = Expression::new("ADD #groups :group")
             .name("#groups", "groups")

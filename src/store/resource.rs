@@ -133,7 +133,7 @@ impl Store {
         };
         self.table
             .transact(|| {
-                let mut actions = self.creation(record, ty, free.clone());
+                let mut actions = self.creation(record, ty, &free);
                 actions.push(event::action(&self.tenant, event));
                 actions.extend(work::commit(&self.tenant, None, record));
                 for member in members {
@@ -144,9 +144,18 @@ impl Store {
             .await
     }
 
-    /// The actions that make a resource, without members and event: its item, claim, look-ups, list
-    /// entry and counts.
-    pub fn creation(&self, record: &Record, ty: &ResourceType, free: Expression) -> Vec<Action> {
+    /// The actions that make a resource, without members and event: all of [`Store::presence`], and
+    /// the counts.
+    pub fn creation(&self, record: &Record, ty: &ResourceType, free: &Expression) -> Vec<Action> {
+        let mut actions = self.presence(record, ty, free);
+        actions.push(self.count(record.kind, 1));
+        actions.extend(self.count_inactive(None, Some(record)));
+        actions
+    }
+
+    /// The actions that put a new resource where it is found: its item, its place in the list, its
+    /// claim, which must be `free`, and its look-ups.
+    pub fn presence(&self, record: &Record, ty: &ResourceType, free: &Expression) -> Vec<Action> {
         let mut item = record.attributes();
         if !record.groups.is_empty() {
             let groups = record.groups.iter().cloned().collect();
@@ -155,11 +164,9 @@ impl Store {
         let mut actions = vec![
             Action::put(record.key(&self.tenant), item).only_if(Expression::absent(), Refusal::Exists),
             Action::put(keys::list_entry(&self.tenant, record.kind, record.id), Item::new()),
-            self.count(record.kind, 1),
         ];
-        actions.extend(self.count_inactive(None, Some(record)));
-        actions.extend(record.claim(ty).map(|entry| self.claim(&entry, record.id, free)));
-        actions.extend(record.lookups(ty).iter().map(|e| self.look_up(record, e)));
+        actions.extend(record.claim(ty).map(|entry| self.claim(&entry, record.id, free.clone())));
+        actions.extend(record.lookups(ty).iter().map(|entry| self.look_up(record, entry)));
         actions
     }
 
@@ -227,7 +234,11 @@ impl Store {
 
     /// Adds to the counter of a kind, on a shard that another attempt will choose differently.
     pub(super) fn count(&self, kind: Kind, by: i64) -> Action {
-        let shard = u8::try_from(random_below(COUNTER_SHARDS)).unwrap_or(0);
+        self.count_on(u8::try_from(random_below(COUNTER_SHARDS)).unwrap_or(0), kind, by)
+    }
+
+    /// Adds to one shard of the counter of a kind.
+    pub fn count_on(&self, shard: u8, kind: Kind, by: i64) -> Action {
         add(keys::counter(&self.tenant, kind, shard), by)
     }
 

@@ -87,3 +87,14 @@ pub async fn check(client: &client::Client, repair: bool) -> rollcall::admin::ch
     let tenant = client.tenant.parse().expect("a tenant");
     rollcall::admin::check::run::check(&client.table.fresh(), &tenant, model, repair).await.expect("a check")
 }
+
+/// Fills the tenant of a client.
+pub async fn seed(
+    client: &client::Client,
+    size: rollcall::dev::seed::Size,
+) -> Result<rollcall::dev::seed::Outcome, String> {
+    let policy = rollcall::scim::policy::Policy::named(client.policy).expect("a policy");
+    let model = rollcall::scim::resource_type::Model::new(policy, &[]).expect("a model");
+    let tenant = client.tenant.parse().expect("a tenant");
+    rollcall::dev::seed::seed(&client.table.fresh(), &tenant, &model, size, |_| {}).await
+}

@@ -1,0 +1,147 @@
+//! Whether an operation costs more where there is more: prints a Markdown table of what each costs on tenants of
+//! growing size, and of its time as a ratio to the smallest, measured side by side in one run.
+//!
+//! The tenants are there at the same time, each in a table of its own, and take turns at every operation, so that what
+//! else the machine does meets all of them alike. Of each the median counts.
+
+#[path = "../../../tests/support/client.rs"]
+mod client;
+mod operation;
+mod plot;
+mod table;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use client::{Client, TENANT};
+use operation::{Operation, Site};
+use rollcall::dev::embedded::Embedded;
+use rollcall::dev::seed::{Size, seed};
+use rollcall::dev::template::facts::{TEMPLATE, TemplateFacts};
+use rollcall::scim::policy::STANDARD;
+use rollcall::scim::resource_type::Model;
+use rollcall::store::call::Table;
+use rollcall::store::meter::Usage;
+
+const USAGE: &str = "usage: rollcall-growth [--users N] [--rounds N] [--plot FILE]
+  --users N    users of the largest tenant, 100000 or more (default 100000; 1000000 takes some 6 GB)
+  --rounds N   how often each operation is done on each tenant (default 100)
+  --plot FILE  write the ratios as an SVG";
+
+/// An operation that grows is done so much more seldom.
+const SELDOM: usize = 20;
+
+/// What one operation cost on one tenant.
+pub struct Found {
+    pub size: usize,
+    pub usage: Usage,
+    pub seconds: f64,
+}
+
+/// What one operation cost on all of them, by size.
+pub struct Row {
+    pub operation: Operation,
+    pub found: Vec<Found>,
+}
+
+struct Options {
+    users: usize,
+    rounds: usize,
+    plot: Option<PathBuf>,
+}
+
+fn options() -> Option<Options> {
+    let mut options = Options { users: 100_000, rounds: 100, plot: None };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let value = words.next()?;
+        match word.as_str() {
+            "--users" => options.users = value.parse().ok().filter(|users| *users >= 100_000)?,
+            "--rounds" => options.rounds = value.parse().ok().filter(|rounds| *rounds > 0)?,
+            "--plot" => options.plot = Some(value.into()),
+            _ => return None,
+        }
+    }
+    Some(options)
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Some(options) = options() else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let mut sites = Vec::new();
+    for (users, members) in [(1_000, 10), (10_000, 1_000), (100_000, 10_000), (options.users, 100_000)] {
+        eprintln!("seeding {users} users, a group of {members}");
+        sites.push(site(users, members).await);
+    }
+    let rows = measure(&mut sites, options.rounds).await;
+    println!("{}", table::markdown(&rows));
+    if let Some(path) = options.plot
+        && let Err(error) = std::fs::write(&path, plot::svg(&rows))
+    {
+        eprintln!("error: cannot write {}: {error}", path.display());
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+/// A tenant in a table of its own, which lives as long as the process. It has no stream: the embedded table looks through
+/// all of its records at every write, which DynamoDB does not.
+async fn site(users: usize, members: usize) -> Site {
+    let embedded = Embedded::start(None, 0).await.expect("a table");
+    let mut facts = TemplateFacts::parse(TEMPLATE).expect("the template").table;
+    facts.stream = None;
+    embedded.ensure_table("rollcall", &facts).await.expect("a table");
+    let table = Table::new(embedded.client.clone(), "rollcall");
+    // Its server ends with its handle.
+    std::mem::forget(embedded);
+    let model = Model::new(&STANDARD, &[]).expect("a model");
+    let tenant = TENANT.parse().expect("a tenant");
+    seed(&table, &tenant, &model, Size { users, members }, |_| {}).await.expect("a seed");
+    Site::new(Client::new(table, STANDARD.name).await, users, members)
+}
+
+async fn measure(sites: &mut [Site], rounds: usize) -> Vec<Row> {
+    let mut taken: Vec<Vec<Vec<f64>>> = vec![vec![Vec::new(); sites.len()]; Operation::ALL.len()];
+    let mut usage = vec![vec![Usage::default(); sites.len()]; Operation::ALL.len()];
+    for round in 0..=rounds {
+        for (row, operation) in Operation::ALL.into_iter().enumerate() {
+            if operation.grows() && round % SELDOM != 0 {
+                continue;
+            }
+            // Who begins changes, so that nobody is always the one after the largest.
+            for turn in 0..sites.len() {
+                let at = (turn + round) % sites.len();
+                let sample = sites[at].run(operation).await;
+                // The first round warms up.
+                if round > 0 || operation.grows() {
+                    taken[row][at].push(sample.seconds);
+                }
+                // A call beside another one counts as a round of its own where the other was done before it began.
+                let least = &mut usage[row][at];
+                if least.calls == 0 || sample.usage.rounds <= least.rounds {
+                    *least = sample.usage;
+                }
+            }
+        }
+    }
+    let mut rows = Vec::new();
+    for (row, operation) in Operation::ALL.into_iter().enumerate() {
+        let mut found: Vec<Found> = Vec::new();
+        for (at, site) in sites.iter().enumerate() {
+            let size = site.size(operation.axis());
+            if found.iter().all(|other| other.size != size) {
+                found.push(Found { size, usage: usage[row][at], seconds: median(&mut taken[row][at]) });
+            }
+        }
+        rows.push(Row { operation, found });
+    }
+    rows
+}
+
+fn median(times: &mut [f64]) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}

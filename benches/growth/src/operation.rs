@@ -1,0 +1,236 @@
+//! The operations, each on a tenant of some size.
+
+use std::time::Instant;
+
+use rollcall::dev::seed::{group_id, user_id, user_name};
+use rollcall::store::meter::Usage;
+use serde_json::{Value, json};
+
+use crate::client::{Client, Reply, user};
+
+/// What an operation is measured against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Axis {
+    /// The users of the tenant.
+    Users,
+    /// The members of the group.
+    Members,
+}
+
+/// An operation. In the order of a round: later ones use what earlier ones made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    Post,
+    Get,
+    FilterByName,
+    FilterByExternalId,
+    Patch,
+    Count,
+    FirstPage,
+    NextPage,
+    NextByCursor,
+    GetGroup,
+    AddMember,
+    IsMember,
+    RemoveMember,
+    DeleteMember,
+    Delete,
+    Jump,
+    Walk,
+    WholeGroup,
+}
+
+impl Operation {
+    /// All of them.
+    pub const ALL: [Self; 18] = [
+        Self::Post,
+        Self::Get,
+        Self::FilterByName,
+        Self::FilterByExternalId,
+        Self::Patch,
+        Self::Count,
+        Self::FirstPage,
+        Self::NextPage,
+        Self::NextByCursor,
+        Self::GetGroup,
+        Self::AddMember,
+        Self::IsMember,
+        Self::RemoveMember,
+        Self::DeleteMember,
+        Self::Delete,
+        Self::Jump,
+        Self::Walk,
+        Self::WholeGroup,
+    ];
+
+    /// What it is called.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Post => "POST a user",
+            Self::Get => "GET a user",
+            Self::FilterByName => "filter by userName",
+            Self::FilterByExternalId => "filter by externalId",
+            Self::Patch => "PATCH a user",
+            Self::Count => "totalResults alone",
+            Self::FirstPage => "first page of 100",
+            Self::NextPage => "next page, by startIndex",
+            Self::NextByCursor => "next page, by cursor",
+            Self::GetGroup => "GET a group without members",
+            Self::AddMember => "add one member",
+            Self::IsMember => "is this user in this group",
+            Self::RemoveMember => "remove one member",
+            Self::DeleteMember => "DELETE a user in the group",
+            Self::Delete => "DELETE a user",
+            Self::Jump => "jump to the last page",
+            Self::Walk => "filter that nothing looks up",
+            Self::WholeGroup => "GET a group with its members",
+        }
+    }
+
+    /// What it could grow with.
+    pub const fn axis(self) -> Axis {
+        match self {
+            Self::GetGroup
+            | Self::AddMember
+            | Self::IsMember
+            | Self::RemoveMember
+            | Self::DeleteMember
+            | Self::WholeGroup => Axis::Members,
+            _ => Axis::Users,
+        }
+    }
+
+    /// Whether it must grow, since it reads what there is.
+    pub const fn grows(self) -> bool {
+        matches!(self, Self::Jump | Self::Walk | Self::WholeGroup)
+    }
+}
+
+/// A tenant.
+pub struct Site {
+    pub client: Client,
+    pub users: usize,
+    pub members: usize,
+    round: usize,
+    made: String,
+    cursor: String,
+}
+
+/// What one request took.
+pub struct Sample {
+    pub seconds: f64,
+    pub usage: Usage,
+}
+
+impl Site {
+    /// A tenant that is seeded.
+    pub fn new(client: Client, users: usize, members: usize) -> Self {
+        Self { client, users, members, round: 0, made: String::new(), cursor: String::new() }
+    }
+
+    /// How large it is along an axis.
+    pub fn size(&self, axis: Axis) -> usize {
+        match axis {
+            Axis::Users => self.users,
+            Axis::Members => self.members,
+        }
+    }
+
+    /// Does an operation once, with what it needs before, which is not measured.
+    pub async fn run(&mut self, operation: Operation) -> Sample {
+        let group = format!("/Groups/{}?excludedAttributes=members", group_id());
+        let made = format!("/Users/{}", self.made);
+        // Near the middle, and of the first users: a member of the group, at every size.
+        let middle = self.users / 2 + 1;
+        let page = |start: usize| format!("/Users?startIndex={start}&count=100&excludedAttributes=groups");
+        let add = json!([{ "op": "add", "path": "members", "value": [{ "value": self.made }] }]);
+        match operation {
+            Operation::Post => {
+                self.round += 1;
+                let body = user(&format!("new-{}", self.round));
+                let (sample, reply) = self.send("POST", "/Users", Some(body), 201).await;
+                self.made = reply.id();
+                sample
+            }
+            Operation::Get => self.get(&made).await.0,
+            Operation::FilterByName => {
+                self.get(&format!("/Users?filter=userName eq \"new-{}@example.com\"", self.round)).await.0
+            }
+            Operation::FilterByExternalId => {
+                self.get(&format!("/Users?filter=externalId eq \"ext-new-{}\"", self.round)).await.0
+            }
+            Operation::Patch => {
+                let title = json!([{ "op": "replace", "path": "title", "value": "Engineer" }]);
+                self.patch(&made, title).await
+            }
+            Operation::Count => self.get("/Users?count=0").await.0,
+            Operation::FirstPage => self.get(&page(1)).await.0,
+            Operation::NextPage => {
+                // Where a walk stands in the middle.
+                self.get(&page(middle)).await;
+                self.get(&page(middle + 100)).await.0
+            }
+            Operation::NextByCursor => {
+                if self.cursor.is_empty() {
+                    let (_, first) = self.get("/Users?cursor&count=100&excludedAttributes=groups").await;
+                    self.cursor = first.body["nextCursor"].as_str().expect("a cursor").to_owned();
+                }
+                let next =
+                    format!("/Users?cursor={}&count=100&excludedAttributes=groups", self.cursor);
+                self.get(&next).await.0
+            }
+            Operation::GetGroup => self.get(&group).await.0,
+            Operation::AddMember => self.patch(&group, add).await,
+            Operation::IsMember => {
+                let filter = format!("id eq \"{}\" and members eq \"{}\"", group_id(), self.made);
+                self.get(&format!("/Groups?filter={filter}&excludedAttributes=members")).await.0
+            }
+            Operation::RemoveMember => {
+                let path = format!("members[value eq \"{}\"]", self.made);
+                self.patch(&group, json!([{ "op": "remove", "path": path }])).await
+            }
+            Operation::DeleteMember => {
+                let reply = self.client.post("/Users", user(&format!("member-{}", self.round))).await;
+                let member = reply.expect(201).id();
+                let add = json!([{ "op": "add", "path": "members", "value": [{ "value": member }] }]);
+                self.patch(&group, add).await;
+                self.send("DELETE", &format!("/Users/{member}"), None, 204).await.0
+            }
+            Operation::Delete => self.send("DELETE", &made, None, 204).await.0,
+            // The last page leaves no mark, so it is a jump every time.
+            Operation::Jump => self.get(&page(self.users - 99)).await.0,
+            Operation::Walk => {
+                let name = user_name(self.users / 2);
+                let (sample, reply) =
+                    self.get(&format!("/Users?filter=userName co \"{name}\"&attributes=userName")).await;
+                assert_eq!(reply.body["totalResults"], 1);
+                assert_eq!(reply.body["Resources"][0]["id"], user_id(self.users / 2).to_string());
+                sample
+            }
+            Operation::WholeGroup => {
+                let (sample, reply) = self.get(&format!("/Groups/{}", group_id())).await;
+                let members = reply.body["members"].as_array().map(Vec::len);
+                assert_eq!(members, Some(self.members));
+                sample
+            }
+        }
+    }
+
+    async fn get(&self, path: &str) -> (Sample, Reply) {
+        self.send("GET", path, None, 200).await
+    }
+
+    async fn patch(&self, path: &str, operations: Value) -> Sample {
+        let schemas = ["urn:ietf:params:scim:api:messages:2.0:PatchOp"];
+        let body = json!({ "schemas": schemas, "Operations": operations });
+        self.send("PATCH", path, Some(body), 200).await.0
+    }
+
+    async fn send(&self, method: &str, path: &str, body: Option<Value>, status: u16) -> (Sample, Reply) {
+        let began = Instant::now();
+        let reply = self.client.send(method, path, body, &[("Accept-Encoding", "gzip")]).await;
+        let seconds = began.elapsed().as_secs_f64();
+        let reply = reply.expect(status);
+        (Sample { seconds, usage: reply.line.usage }, reply)
+    }
+}

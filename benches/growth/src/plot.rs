@@ -1,0 +1,125 @@
+//! The rows as a picture: the time as a ratio to the smallest size, over the size, a line an operation.
+
+use std::fmt::Write;
+
+use crate::Row;
+use crate::operation::Axis;
+use crate::table::{short, thousands};
+
+/// Colours that stay apart for most eyes and on white and black.
+const COLOURS: [&str; 12] = [
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#7f3c8d", "#e7298a", "#66a61e", "#a6761d",
+    "#666666", "#1b9e77",
+];
+const WIDTH: f64 = 420.0;
+const HEIGHT: f64 = 260.0;
+const LEFT: f64 = 60.0;
+const TOP: f64 = 50.0;
+const LINE: f64 = 18.0;
+/// Below each panel there is room for its longest legend.
+const LEGEND: f64 = 40.0 + 12.0 * LINE;
+
+/// One panel.
+struct Panel<'a> {
+    title: &'static str,
+    x: &'static str,
+    rows: Vec<&'a Row>,
+    /// Ratios are drawn by their logarithms.
+    logarithmic: bool,
+}
+
+/// The picture.
+pub fn svg(rows: &[Row]) -> String {
+    let panel = |title, x, logarithmic, wanted: &dyn Fn(&Row) -> bool| Panel {
+        title,
+        x,
+        rows: rows.iter().filter(|row| wanted(row)).collect(),
+        logarithmic,
+    };
+    let panels = [
+        panel("Over the users of the tenant", "users", false, &|row| row.is(Axis::Users, false)),
+        panel("Over the members of the group", "members", false, &|row| row.is(Axis::Members, false)),
+        panel("What reads what there is (logarithmic)", "users, or members", true, &|row| row.operation.grows()),
+    ];
+    let width = 3.0 * (LEFT + WIDTH + 20.0);
+    let height = TOP + HEIGHT + LEGEND;
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
+         height=\"{height}\" font-family=\"sans-serif\" font-size=\"13\">\n\
+         <title>Time of an operation as a ratio to the smallest size</title>\n\
+         <rect width=\"{width}\" height=\"{height}\" fill=\"white\"/>\n"
+    );
+    for (at, panel) in panels.iter().enumerate() {
+        let left = LEFT + (LEFT + WIDTH + 20.0) * f64::from(u8::try_from(at).unwrap_or(0));
+        panel.draw(&mut svg, left);
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
+
+impl Panel<'_> {
+    fn draw(&self, svg: &mut String, left: f64) {
+        let sizes: Vec<usize> = self.rows.iter().flat_map(|row| row.found.iter().map(|f| f.size)).collect();
+        let ratios: Vec<f64> = self.rows.iter().flat_map(|row| row.ratios()).map(|(_, ratio)| ratio).collect();
+        let (Some(least), Some(most)) = (sizes.iter().min(), sizes.iter().max()) else { return };
+        let log = |value: f64| value.log10();
+        let (from, to) = (log(*least as f64), log(*most as f64));
+        let x = |size: usize| left + (log(size as f64) - from) / (to - from) * WIDTH;
+        let highest = ratios.iter().copied().fold(1.0, f64::max);
+        // From nothing to a bit more than the highest, or in powers of ten.
+        let top = if self.logarithmic { log(highest).ceil().max(1.0) } else { (highest * 2.0).ceil().max(6.0) / 2.0 };
+        let low = if self.logarithmic { -1.0 } else { 0.0 };
+        let height = |ratio: f64| if self.logarithmic { log(ratio) } else { ratio };
+        let y = |ratio: f64| TOP + HEIGHT - (height(ratio) - low) / (top - low) * HEIGHT;
+
+        let _ = writeln!(svg, "<text x=\"{left}\" y=\"{}\" font-weight=\"bold\">{}</text>", TOP - 20.0, self.title);
+        let mut tick = low;
+        while tick <= top {
+            let ratio = if self.logarithmic { 10_f64.powf(tick) } else { tick };
+            let (at, right) = (y(ratio), left + WIDTH);
+            let _ = writeln!(
+                svg,
+                "<line x1=\"{left}\" y1=\"{at:.1}\" x2=\"{right}\" y2=\"{at:.1}\" stroke=\"#ddd\"/>\
+                 <text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+                left - 6.0,
+                at + 4.0,
+                if ratio.fract() == 0.0 { thousands(ratio as usize) } else { format!("{ratio:.1}") }
+            );
+            tick += 1.0;
+        }
+        let mut decade = from.ceil();
+        while decade <= to {
+            let at = left + (decade - from) / (to - from) * WIDTH;
+            let _ = writeln!(
+                svg,
+                "<line x1=\"{at:.1}\" y1=\"{TOP}\" x2=\"{at:.1}\" y2=\"{0}\" stroke=\"#ddd\"/>\
+                 <text x=\"{at:.1}\" y=\"{1}\" text-anchor=\"middle\">{2}</text>",
+                TOP + HEIGHT,
+                TOP + HEIGHT + 18.0,
+                thousands(10_f64.powf(decade) as usize)
+            );
+            decade += 1.0;
+        }
+        let (middle, below) = (left + WIDTH / 2.0, TOP + HEIGHT + 36.0);
+        let _ = writeln!(svg, "<text x=\"{middle}\" y=\"{below}\" text-anchor=\"middle\">{}</text>", self.x);
+        for (number, row) in self.rows.iter().enumerate() {
+            let colour = COLOURS[number % COLOURS.len()];
+            let ratios = row.ratios();
+            let points: Vec<String> =
+                ratios.iter().map(|(size, ratio)| format!("{:.1},{:.1}", x(*size), y(*ratio))).collect();
+            let at = below + 24.0 + LINE * f64::from(u8::try_from(number).unwrap_or(0));
+            let last = ratios.last().map_or_else(String::new, |(_, ratio)| short(*ratio));
+            let _ = writeln!(
+                svg,
+                "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>\
+                 <line x1=\"{left}\" y1=\"{1:.1}\" x2=\"{2}\" y2=\"{1:.1}\" stroke=\"{colour}\" stroke-width=\"3\"/>\
+                 <text x=\"{3}\" y=\"{at:.1}\">{4} (× {last} at the largest)</text>",
+                points.join(" "),
+                at - 4.0,
+                left + 22.0,
+                left + 30.0,
+                row.operation.name()
+            );
+        }
+    }
+}
