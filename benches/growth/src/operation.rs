@@ -175,8 +175,7 @@ impl Site {
                     let (_, first) = self.get("/Users?cursor&count=100&excludedAttributes=groups").await;
                     self.cursor = first.body["nextCursor"].as_str().expect("a cursor").to_owned();
                 }
-                let next =
-                    format!("/Users?cursor={}&count=100&excludedAttributes=groups", self.cursor);
+                let next = format!("/Users?cursor={}&count=100&excludedAttributes=groups", self.cursor);
                 self.get(&next).await.0
             }
             Operation::GetGroup => self.get(&group).await.0,

@@ -8,8 +8,8 @@ use crate::table::{short, thousands};
 
 /// Colours that stay apart for most eyes and on white and black.
 const COLOURS: [&str; 12] = [
-    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#7f3c8d", "#e7298a", "#66a61e", "#a6761d",
-    "#666666", "#1b9e77",
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#7f3c8d", "#e7298a", "#66a61e",
+    "#a6761d", "#666666", "#1b9e77",
 ];
 const WIDTH: f64 = 420.0;
 const HEIGHT: f64 = 260.0;
@@ -39,7 +39,9 @@ pub fn svg(rows: &[Row]) -> String {
     let panels = [
         panel("Over the users of the tenant", "users", false, &|row| row.is(Axis::Users, false)),
         panel("Over the members of the group", "members", false, &|row| row.is(Axis::Members, false)),
-        panel("What reads what there is (logarithmic)", "users, or members", true, &|row| row.operation.grows()),
+        panel("What reads what there is (logarithmic)", "users, or members", true, &|row| {
+            row.operation.grows()
+        }),
     ];
     let width = 3.0 * (LEFT + WIDTH + 20.0);
     let height = TOP + HEIGHT + LEGEND;
@@ -60,19 +62,29 @@ pub fn svg(rows: &[Row]) -> String {
 impl Panel<'_> {
     fn draw(&self, svg: &mut String, left: f64) {
         let sizes: Vec<usize> = self.rows.iter().flat_map(|row| row.found.iter().map(|f| f.size)).collect();
-        let ratios: Vec<f64> = self.rows.iter().flat_map(|row| row.ratios()).map(|(_, ratio)| ratio).collect();
+        let ratios: Vec<f64> =
+            self.rows.iter().flat_map(|row| row.ratios()).map(|(_, ratio)| ratio).collect();
         let (Some(least), Some(most)) = (sizes.iter().min(), sizes.iter().max()) else { return };
         let log = |value: f64| value.log10();
         let (from, to) = (log(*least as f64), log(*most as f64));
         let x = |size: usize| left + (log(size as f64) - from) / (to - from) * WIDTH;
         let highest = ratios.iter().copied().fold(1.0, f64::max);
         // From nothing to a bit more than the highest, or in powers of ten.
-        let top = if self.logarithmic { log(highest).ceil().max(1.0) } else { (highest * 2.0).ceil().max(6.0) / 2.0 };
+        let top = if self.logarithmic {
+            log(highest).ceil().max(1.0)
+        } else {
+            (highest * 2.0).ceil().max(6.0) / 2.0
+        };
         let low = if self.logarithmic { -1.0 } else { 0.0 };
         let height = |ratio: f64| if self.logarithmic { log(ratio) } else { ratio };
         let y = |ratio: f64| TOP + HEIGHT - (height(ratio) - low) / (top - low) * HEIGHT;
 
-        let _ = writeln!(svg, "<text x=\"{left}\" y=\"{}\" font-weight=\"bold\">{}</text>", TOP - 20.0, self.title);
+        let _ = writeln!(
+            svg,
+            "<text x=\"{left}\" y=\"{}\" font-weight=\"bold\">{}</text>",
+            TOP - 20.0,
+            self.title
+        );
         let mut tick = low;
         while tick <= top {
             let ratio = if self.logarithmic { 10_f64.powf(tick) } else { tick };
