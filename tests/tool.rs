@@ -1,0 +1,202 @@
+//! What an operator does beyond making tenants and keys: read the events, rotate keys, delete tenants.
+#![cfg(feature = "cli")]
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use rollcall::admin::audit::{Events, plain};
+use rollcall::admin::key::{NewKey, create, list, revoke, rotate};
+use rollcall::admin::tenant::{self, NewTenant};
+use rollcall::admin::wipe::wipe;
+use rollcall::auth::record::{Scope, Status};
+use rollcall::scim::policy::VEZA;
+use rollcall::store::call::Table;
+use rollcall::store::keys::{self, TenantId};
+use serde_json::{Map, Value, json};
+use support::client::{Client, user};
+use time::{Duration, OffsetDateTime};
+
+const SCHEMA: &str = include_str!("../docs/events.schema.json");
+const GUIDE: &str = include_str!("../docs/events.md");
+const TEMPLATE: &str = include_str!("../template.yaml");
+
+fn id(name: &str) -> TenantId {
+    name.parse().unwrap()
+}
+
+fn now() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
+}
+
+async fn made(table: &Table, name: &str) {
+    let new = NewTenant::new(&id(name), &VEZA, &"u".repeat(40));
+    tenant::create(table, &new, now()).await.expect("a tenant");
+}
+
+async fn key(table: &Table, tenant: &str) -> String {
+    let new = NewKey {
+        tenant: id(tenant),
+        name: "Okta".to_owned(),
+        scope: Scope::Provision,
+        expires: None,
+        user: None,
+    };
+    create(table, new, now()).await.expect("a key").1.key_id
+}
+
+/// The events of a tenant, the oldest first.
+async fn events(table: &Table, tenant: &str) -> Vec<Map<String, Value>> {
+    let tenant = id(tenant);
+    let (start, end) = (now() - Duration::days(1), now() + Duration::days(1));
+    let mut stream = Events::new(table, &tenant, (start, end), false);
+    let mut found = Vec::new();
+    while let Some(item) = stream.next().await.expect("an event") {
+        found.push(plain(&item));
+    }
+    found
+}
+
+fn types(events: &[Map<String, Value>]) -> BTreeSet<String> {
+    events.iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect()
+}
+
+fn active(value: bool) -> Value {
+    json!([{ "op": "replace", "path": "active", "value": value }])
+}
+
+/// Makes every kind of event but the last.
+async fn a_busy_tenant(table: &Table) -> Client {
+    made(table, "acme").await;
+    let old = key(table, "acme").await;
+    rotate(table, (&id("acme"), &old), Duration::hours(1), now()).await.expect("a successor");
+    revoke(table, &id("acme"), &old, now()).await.expect("an end");
+    tenant::set(table, &id("acme"), now(), |settings| settings.breaker_percent = Some(50)).await.unwrap();
+    let client = Client::new(table.clone(), "veza").await;
+    let admin = client.get("/Users").await.body["Resources"][0]["id"].as_str().unwrap().to_owned();
+    client.patch(&format!("/Users/{admin}"), active(true)).await.expect(200);
+    let leaver = client.user("leaver").await;
+    client.patch(&format!("/Users/{leaver}"), active(false)).await.expect(200);
+    client.patch(&format!("/Users/{leaver}"), active(true)).await.expect(200);
+    client.delete(&format!("/Users/{leaver}")).await.expect(204);
+    client.post("/Users", user("leaver")).await.expect(201);
+    client
+        .patch(&format!("/Users/{leaver}"), json!([{ "op": "add", "path": "title", "value": "x" }]))
+        .await
+        .expect(200);
+    let mut members = Vec::new();
+    for n in 0..60 {
+        members.push(client.user(&format!("member{n}")).await);
+    }
+    let group = client.group("Team", &members).await;
+    let remove = json!([{ "op": "remove", "path": format!("members[value eq \"{}\"]", members[0]) }]);
+    client.patch(&format!("/Groups/{group}?excludedAttributes=members"), remove).await.expect(200);
+    client.delete(&format!("/Groups/{group}")).await.expect(204);
+    let strict = Client::new(table.clone(), "strict").await;
+    strict.delete(&format!("/Users/{leaver}")).await.expect(204);
+    client
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_event_is_as_the_schema_says() {
+    let table = support::embedded().await;
+    a_busy_tenant(&table).await;
+    let mut all = events(&table, "acme").await;
+    wipe(&table, &id("acme"), std::time::Duration::ZERO, now()).await.expect("a deletion");
+    all.extend(events(&table, "acme").await);
+
+    let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    for event in &all {
+        let event = Value::Object(event.clone());
+        let wrong: Vec<String> = validator.iter_errors(&event).map(|error| error.to_string()).collect();
+        assert!(wrong.is_empty(), "{event}: {}", wrong.join("; "));
+        assert!(!event.to_string().contains("@example.com"), "a value: {event}");
+    }
+    let known: BTreeSet<String> = schema["properties"]["type"]["enum"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|name| name.as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(types(&all), known, "made here, and in the schema");
+    for name in known.iter().chain(schema["properties"].as_object().unwrap().keys()) {
+        assert!(GUIDE.contains(&format!("`{name}`")), "{name} is not in docs/events.md");
+    }
+    assert!(validator.validate(&json!({ "type": "user.created" })).is_err(), "the schema refuses");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pipe_finds_in_every_event_what_it_puts_on_the_bus() {
+    let table = support::embedded().await;
+    a_busy_tenant(&table).await;
+    let template = TEMPLATE.split("InputTemplate: >-").nth(1).expect("the pipe's template");
+    let paths: Vec<&str> = template
+        .split("<$.dynamodb.NewImage.")
+        .skip(1)
+        .filter_map(|rest| rest.split('>').next()?.strip_suffix(".S"))
+        .collect();
+    assert_eq!(paths.len(), 8, "{paths:?}");
+    assert!(TEMPLATE.contains(r#"{"NewImage":{"kind":{"S":["EVENT"]}}}"#), "the pipe's filter");
+    for event in events(&table, "acme").await {
+        for path in &paths {
+            assert!(event[*path].is_string(), "{path} in {event:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_keys_work_until_the_overlap_ends() {
+    let table = support::embedded().await;
+    made(&table, "acme").await;
+    let old = key(&table, "acme").await;
+    let start = now();
+    let (_, new, until) = rotate(&table, (&id("acme"), &old), Duration::hours(2), start).await.unwrap();
+    assert_eq!(until, start + Duration::hours(2));
+    assert_eq!((new.scope, new.name.as_str()), (Scope::Provision, "Okta"));
+    let keys = list(&table, &id("acme")).await.unwrap();
+    assert!(keys.iter().all(|key| key.record.status == Status::Active) && keys.len() == 2);
+    let expires = |wanted: &str| keys.iter().find(|key| key.record.key_id == wanted).unwrap().record.expires;
+    assert!(expires(&new.key_id).is_none());
+    let ends = expires(&old).expect("an end");
+    assert!((ends - until).abs() < Duration::seconds(1), "{ends}");
+    // What is over has no successor.
+    revoke(&table, &id("acme"), &old, now()).await.unwrap();
+    let refused = rotate(&table, (&id("acme"), &old), Duration::hours(1), now()).await;
+    assert!(refused.expect_err("revoked").to_string().contains("rollcall key create"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_tenant_leaves_nothing_and_takes_nothing_of_others() {
+    let table = support::embedded().await;
+    for name in ["ab", "ab-c", "abc"] {
+        made(&table, name).await;
+        key(&table, name).await;
+        let client = Client::new(table.clone(), "veza").await.of(name);
+        let member = client.user("one").await;
+        client.group("Team", &[member]).await;
+    }
+    let of = async |name: &str| {
+        let (found, next) = table.scan_page(&keys::data(&id(name)), None, (0, 1)).await.unwrap();
+        assert!(next.is_none());
+        found.into_iter().collect::<BTreeSet<_>>()
+    };
+    let (before, other) = (of("ab-c").await, of("abc").await);
+    // A run that is interrupted, anywhere: some of the items are gone already.
+    let some: Vec<_> = of("ab").await.into_iter().step_by(3).filter(|key| key.sk.len() != 16).collect();
+    table.batch_delete(some.into_iter().filter(|key| !key.pk.ends_with("#K"))).await.unwrap();
+    wipe(&table, &id("ab"), std::time::Duration::ZERO, now()).await.expect("a deletion");
+    assert_eq!((of("ab-c").await, of("abc").await), (before, other));
+    let left = events(&table, "ab").await;
+    assert_eq!(types(&left), BTreeSet::from(["tenant.deleted".to_owned()]));
+    assert_eq!(of("ab").await.len(), 1, "the event");
+    let (bearers, _) = table.scan_page("K#", None, (0, 1)).await.unwrap();
+    assert_eq!(bearers.len(), 2, "keys of the others");
+    assert!(tenant::get(&table, &id("ab")).await.is_err());
+    let tenants = tenant::list(&table).await.unwrap();
+    assert_eq!(tenants.iter().map(|tenant| tenant.id.as_str()).collect::<Vec<_>>(), ["ab-c", "abc"]);
+    assert!(wipe(&table, &id("ab"), std::time::Duration::ZERO, now()).await.is_err(), "there is none");
+    // The name can be given again.
+    made(&table, "ab").await;
+}
