@@ -9,13 +9,14 @@ use std::collections::BTreeSet;
 use rollcall::admin::audit::{Events, plain};
 use rollcall::admin::key::{NewKey, create, list, revoke, rotate};
 use rollcall::admin::tenant::{self, NewTenant};
+use rollcall::admin::user;
 use rollcall::admin::wipe::wipe;
 use rollcall::auth::record::{Scope, Status};
 use rollcall::scim::policy::VEZA;
 use rollcall::store::call::Table;
 use rollcall::store::keys::{self, TenantId};
 use serde_json::{Map, Value, json};
-use support::client::{Client, user};
+use support::client::{self, Client};
 use time::{Duration, OffsetDateTime};
 
 const SCHEMA: &str = include_str!("../docs/events.schema.json");
@@ -80,7 +81,7 @@ async fn a_busy_tenant(table: &Table) -> Client {
     client.patch(&format!("/Users/{leaver}"), active(false)).await.expect(200);
     client.patch(&format!("/Users/{leaver}"), active(true)).await.expect(200);
     client.delete(&format!("/Users/{leaver}")).await.expect(204);
-    client.post("/Users", user("leaver")).await.expect(201);
+    client.post("/Users", client::user("leaver")).await.expect(201);
     client
         .patch(&format!("/Users/{leaver}"), json!([{ "op": "add", "path": "title", "value": "x" }]))
         .await
@@ -199,4 +200,57 @@ async fn a_deleted_tenant_leaves_nothing_and_takes_nothing_of_others() {
     assert!(wipe(&table, &id("ab"), std::time::Duration::ZERO, now()).await.is_err(), "there is none");
     // The name can be given again.
     made(&table, "ab").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deactivated_account_comes_back() {
+    let table = support::embedded().await;
+    made(&table, "acme").await;
+    let client = Client::new(table.clone(), "veza").await;
+    let leaver = client.user("leaver").await;
+    let group = client.group("Team", std::slice::from_ref(&leaver)).await;
+    client.delete(&format!("/Users/{leaver}")).await.expect(204);
+    let kept = user::list_deactivated(&table, &id("acme")).await.unwrap();
+    assert_eq!(kept.len(), 1);
+    assert!(kept[0].0.id.to_string() == leaver && kept[0].1.is_some());
+    user::restore(&table, &id("acme"), leaver.parse().unwrap(), None).await.expect("an account");
+    let back = client.get(&format!("/Users/{leaver}")).await.expect(200).body;
+    assert_eq!((&back["active"], back.get("groups")), (&json!(true), None));
+    assert!(client.get(&format!("/Groups/{group}")).await.body.get("members").is_none());
+    assert!(user::list_deactivated(&table, &id("acme")).await.unwrap().is_empty());
+    let again = user::restore(&table, &id("acme"), leaver.parse().unwrap(), None).await;
+    assert!(again.expect_err("it lives").to_string().contains("list-deactivated"));
+
+    // Another has taken the name: it comes back under a new one, or not at all.
+    client.delete(&format!("/Users/{leaver}")).await.expect(204);
+    let heir = client.user("heir").await;
+    let mut body = client::user("leaver");
+    body["externalId"] = json!("heir");
+    client.put(&format!("/Users/{heir}"), body).await.expect(200);
+    let restore = async |name| user::restore(&table, &id("acme"), leaver.parse().unwrap(), name).await;
+    assert!(restore(None).await.expect_err("taken").to_string().contains("--user-name"));
+    assert!(
+        restore(Some("leaver@example.com")).await.expect_err("taken").to_string().contains("--user-name")
+    );
+    restore(Some("leaver2@example.com")).await.expect("an account");
+    let back = client.get(&format!("/Users/{leaver}")).await.expect(200).body;
+    assert_eq!(back["emails"][0]["value"], "leaver2@example.com");
+    support::assert_consistent(&client).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_local_account_is_held_to_the_rules() {
+    let table = support::embedded().await;
+    made(&table, "acme").await;
+    let client = Client::new(table.clone(), "veza").await;
+    let made = user::create(&table, &id("acme"), &client::user("ada")).await.expect("an account");
+    let urn = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:User";
+    let path = format!("/Users/{}?attributes={urn}:account", made.id);
+    assert_eq!(client.get(&path).await.expect(200).body[urn]["account"], "local");
+    assert!(user::create(&table, &id("acme"), &client::user("ada")).await.is_err(), "taken");
+    let mut body = client::user("bob");
+    body["emails"] = json!([]);
+    let refused = user::create(&table, &id("acme"), &body).await.expect_err("no email").to_string();
+    assert!(refused.to_lowercase().contains("email"), "{refused}");
+    support::assert_consistent(&client).await;
 }

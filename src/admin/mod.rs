@@ -11,5 +11,6 @@ pub mod openapi;
 pub mod output;
 pub mod tenant;
 pub mod usage_key;
+pub mod user;
 pub mod when;
 pub mod wipe;

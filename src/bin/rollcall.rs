@@ -24,6 +24,8 @@ enum Command {
     Key(admin::cli::KeyArgs),
     /// List groups, and say which roles they grant
     Group(admin::group::GroupArgs),
+    /// Make local accounts, and bring deactivated ones back
+    User(admin::user::UserArgs),
     /// Show who changed what
     Audit(admin::audit::AuditArgs),
     /// Look for what does not add up in a tenant, and mend it
@@ -47,6 +49,7 @@ fn run(command: Command) -> ExitCode {
         Command::Tenant(args) => admin::cli::tenant(args),
         Command::Key(args) => admin::cli::key(args),
         Command::Group(args) => admin::group::run(args),
+        Command::User(args) => admin::user::run(args),
         Command::Audit(args) => admin::audit::run(args),
         Command::Check(args) => admin::check::command::run(args),
         Command::Completions(args) => admin::completions::run(&args, Cli::command()),

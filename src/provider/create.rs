@@ -20,7 +20,6 @@ use crate::store::event::Event;
 use crate::store::index;
 use crate::store::membership::{Membership, WINDOW};
 use crate::store::record::Record;
-use crate::store::work::Task;
 
 /// How often a creation is tried again because the name's holder changed meanwhile.
 const ATTEMPTS: usize = 5;
@@ -98,17 +97,18 @@ impl Provider<'_> {
                 takes_over = Some(holder.id);
                 continue;
             };
-            let back =
-                Record { id: old.id, created: old.created, version: old.version + 1, ..record.clone() };
+            let back = Record {
+                id: old.id,
+                created: old.created.clone(),
+                version: old.version + 1,
+                ..record.clone()
+            };
             let event = self.store.event("user.reactivated", &back).attributes(back.doc.keys().cloned());
             // Groups that it has not left yet would take it back.
-            for change in self.store.pending_changes().await? {
-                let leaving = change.resource == back.id && matches!(change.task, Task::Leave(_));
-                if leaving && !self.store.carry_out(&change, Instant::now() + APPLYING).await? {
-                    return Err(still_changing().into());
-                }
+            if !self.store.finish_leaving(back.id, Instant::now() + APPLYING).await? {
+                return Err(still_changing().into());
             }
-            match self.store.reactivate(&back, ty, &event).await {
+            match self.store.reactivate(&old, &back, ty, &event).await {
                 Ok(()) => return Ok(Some(back)),
                 // Someone else was faster; what there is now decides.
                 Err(StoreError::Refused(_)) => {}

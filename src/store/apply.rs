@@ -54,6 +54,21 @@ impl Store {
         }
     }
 
+    /// Lets a resource that is deleted leave the groups that it has not left yet. Says whether it
+    /// has left them all.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn finish_leaving(&self, resource: Uuid, until: Instant) -> Result<bool, StoreError> {
+        for change in self.pending_changes().await? {
+            let leaving = change.resource == resource && matches!(change.task, Task::Leave(_));
+            if leaving && !Box::pin(self.carry_out(&change, until)).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     async fn apply_chunks(&self, pending: &Pending, until: Instant) -> Result<bool, StoreError> {
         let chunks = self.chunks(pending.id).await?;
         let undone = chunks.into_iter().filter(|chunk| !chunk.done);

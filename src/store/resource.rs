@@ -252,7 +252,7 @@ impl Store {
         (by != 0).then(|| add(keys::inactive_counter(&self.tenant, shard), by))
     }
 
-    fn claim(&self, entry: &Entry, id: Uuid, free: Expression) -> Action {
+    pub(super) fn claim(&self, entry: &Entry, id: Uuid, free: Expression) -> Action {
         let item = Item::from([super::item::text("id", &id.to_string())]);
         Action::put(keys::claim(&self.tenant, entry.attribute, &entry.value), item)
             .only_if(free, Refusal::Taken(entry.attribute))

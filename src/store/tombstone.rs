@@ -71,16 +71,23 @@ impl Store {
         actions
     }
 
-    /// Brings a deactivated account back under its old id, with a new document.
+    /// Brings a deactivated account, as it was kept, back under its old id with a new document.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] with [`Refusal::Changed`] when someone else did, or took the name.
+    /// [`StoreError::Refused`] with [`Refusal::Changed`] when someone else did, or took the name;
+    /// with [`Refusal::Taken`] when it comes back under another name that is taken.
     pub async fn reactivate(
         &self,
+        was: &Record,
         record: &Record,
         ty: &ResourceType,
         event: &Event,
     ) -> Result<(), StoreError> {
+        // The old name may be another's by now.
+        let mut still_its = false;
+        if let Some(entry) = was.claim(ty).filter(|old| Some(old) != record.claim(ty).as_ref()) {
+            still_its = self.holder(&entry).await?.is_some_and(|holder| holder.id == record.id);
+        }
         self.table
             .transact(|| {
                 let mut actions = vec![
@@ -93,14 +100,24 @@ impl Store {
                     event::action(&self.tenant, event),
                 ];
                 actions.extend(self.count_inactive(None, Some(record)));
-                actions.extend(record.claim(ty).map(|entry| {
-                    let item = Item::from([super::item::text("id", &record.id.to_string())]);
-                    let own = Expression::new("id = :id AND gone = :gone")
-                        .value(":id", AttributeValue::S(record.id.to_string()))
+                let own = Expression::new("id = :id AND gone = :gone")
+                    .value(":id", AttributeValue::S(record.id.to_string()))
+                    .value(":gone", AttributeValue::Bool(true));
+                let (old, new) = (was.claim(ty), record.claim(ty));
+                if old == new {
+                    let claim = |entry| {
+                        let action = self.claim(&entry, record.id, own);
+                        Action { meaning: Some(Refusal::Changed), ..action }
+                    };
+                    actions.extend(new.map(claim));
+                } else {
+                    let free = Expression::new("attribute_not_exists(pk) OR gone = :gone")
                         .value(":gone", AttributeValue::Bool(true));
-                    Action::put(keys::claim(&self.tenant, entry.attribute, &entry.value), item)
-                        .only_if(own, Refusal::Changed)
-                }));
+                    actions.extend(new.map(|entry| self.claim(&entry, record.id, free)));
+                    if still_its {
+                        actions.extend(old.map(|entry| self.release(&entry, record.id)));
+                    }
+                }
                 actions.extend(record.lookups(ty).iter().map(|entry| self.look_up(record, entry)));
                 actions
             })

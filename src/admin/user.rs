@@ -1,0 +1,283 @@
+//! `rollcall user`: local accounts, and accounts that are deactivated and kept.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::cli::{Options, finish};
+use super::error::AdminError;
+use super::key::ACTOR;
+use super::{output, tenant};
+use crate::auth::tenant::TenantRecord;
+use crate::clock;
+use crate::scim::error::ScimError;
+use crate::scim::resource_type::{Kind, Model};
+use crate::scim::{rules, urn, validate};
+use crate::store::call::Table;
+use crate::store::error::{Refusal, StoreError};
+use crate::store::index;
+use crate::store::item::{Item, get_number, get_text};
+use crate::store::keys::{self, TenantId, parse_id};
+use crate::store::record::{Account, Record};
+use crate::store::resource::Store;
+
+/// How long a restoration waits until the account has left its groups.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// `rollcall user`.
+#[derive(Args, Clone, Debug)]
+pub struct UserArgs {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: UserCommand,
+}
+
+/// Commands on users.
+#[derive(Subcommand, Clone, Debug)]
+pub enum UserCommand {
+    /// Make a local account, which no identity provider manages
+    #[command(after_help = "Example:
+  rollcall user create acme --email ada@acme.example --given-name Ada --family-name Lovelace
+
+It becomes the identity provider's with the first update that comes from there.")]
+    Create {
+        /// Whose
+        tenant: TenantId,
+        /// The address, and the userName
+        #[arg(long, value_name = "ADDRESS")]
+        email: String,
+        /// The first name
+        #[arg(long)]
+        given_name: String,
+        /// The last name
+        #[arg(long)]
+        family_name: String,
+        /// What to call the account; else first and last name
+        #[arg(long)]
+        display_name: Option<String>,
+    },
+    /// List the accounts that are deactivated and kept
+    #[command(after_help = "Example:\n  rollcall user list-deactivated acme")]
+    ListDeactivated {
+        /// Whose
+        tenant: TenantId,
+    },
+    /// Bring a deactivated account back, active and under its old id, without its groups
+    #[command(after_help = "Examples:
+  rollcall user restore acme 01890a5d-ac96-774b-bcce-b302099a8057
+  rollcall user restore acme 01890a5d-ac96-774b-bcce-b302099a8057 --user-name ada.l@acme.example
+
+Another userName is needed where another user has the old one by now; under the policy veza the
+primary email changes with it.")]
+    Restore {
+        /// Whose
+        tenant: TenantId,
+        /// The account's id, as `rollcall user list-deactivated` shows it
+        #[arg(value_parser = user_id)]
+        id: Uuid,
+        /// The userName that it has from now on
+        #[arg(long)]
+        user_name: Option<String>,
+    },
+}
+
+fn user_id(text: &str) -> Result<Uuid, String> {
+    parse_id(text).ok_or_else(|| "a user's id is a lower-case UUID with hyphens".to_owned())
+}
+
+/// From the arguments to the exit code.
+pub fn run(args: UserArgs) -> ExitCode {
+    finish(command(args.options, args.command))
+}
+
+async fn command(options: Options, command: UserCommand) -> Result<String, AdminError> {
+    let (table, format) = (options.open().await?, options.format());
+    match command {
+        UserCommand::Create { tenant, email, given_name, family_name, display_name } => {
+            let display_name = display_name.unwrap_or_else(|| format!("{given_name} {family_name}"));
+            let body = json!({
+                "schemas": [urn::USER],
+                "userName": email,
+                "name": { "givenName": given_name, "familyName": family_name },
+                "displayName": display_name,
+                "active": true,
+                "emails": [{ "value": email, "type": "work", "primary": true }],
+            });
+            Ok(output::one(format, &row(&create(&table, &tenant, &body).await?)))
+        }
+        UserCommand::ListDeactivated { tenant } => {
+            let rows: Vec<_> = list_deactivated(&table, &tenant)
+                .await?
+                .iter()
+                .map(|(record, until)| {
+                    let mut fields = row(record);
+                    fields.insert("keptUntil".to_owned(), json!(until));
+                    fields
+                })
+                .collect();
+            Ok(output::many(format, &["id", "userName", "keptUntil"], &rows))
+        }
+        UserCommand::Restore { tenant, id, user_name } => {
+            Ok(output::one(format, &row(&restore(&table, &tenant, id, user_name.as_deref()).await?)))
+        }
+    }
+}
+
+fn row(record: &Record) -> Map<String, Value> {
+    let mut fields = Map::new();
+    fields.insert("id".to_owned(), json!(record.id.to_string()));
+    fields.insert("userName".to_owned(), record.doc.get("userName").cloned().unwrap_or_default());
+    fields.insert("account".to_owned(), json!(record.account.as_str()));
+    fields
+}
+
+/// A tenant with what its users are made with.
+struct Place {
+    tenant: TenantRecord,
+    store: Store,
+    model: Model,
+}
+
+impl Place {
+    async fn of(table: &Table, id: &TenantId) -> Result<Self, AdminError> {
+        let tenant = tenant::get(table, id).await?;
+        let store = Store {
+            table: table.clone(),
+            tenant: id.clone(),
+            actor: ACTOR.to_owned(),
+            request_id: Uuid::now_v7().to_string(),
+        };
+        let model = tenant::model(tenant.policy)?;
+        Ok(Self { tenant, store, model })
+    }
+
+    /// Holds a document to the rules that a client's would be held to.
+    fn check(&self, doc: &Map<String, Value>) -> Result<(), AdminError> {
+        let (ty, policy) = (self.model.of(Kind::User), self.tenant.policy);
+        let rules = || -> Result<(), ScimError> {
+            rules::required(doc, ty)?;
+            rules::user_rules(doc, policy)?;
+            rules::check_size(doc)?;
+            index::check(ty, doc)
+        };
+        rules().map_err(|refused| AdminError::Input(refused.detail))
+    }
+}
+
+/// Makes a local account from a SCIM body; the event is `user.created`.
+///
+/// # Errors
+/// [`AdminError::NoTenant`]; [`AdminError::Input`] for a body that the tenant's policy refuses and a
+/// `userName` that is taken.
+pub async fn create(table: &Table, id: &TenantId, body: &Value) -> Result<Record, AdminError> {
+    let place = Place::of(table, id).await?;
+    let ty = place.model.of(Kind::User);
+    let body = body.as_object().cloned().unwrap_or_default();
+    let doc = validate::read(&body, ty, place.tenant.policy);
+    let doc = doc.map_err(|refused| AdminError::Input(refused.detail))?;
+    place.check(&doc)?;
+    let mut record = Record::new(Kind::User, Uuid::now_v7(), doc, &clock::timestamp());
+    record.account = Account::Local;
+    let event = place.store.event("user.created", &record).attributes(record.doc.keys().cloned());
+    match place.store.create(&record, &[], ty, &event, None).await {
+        Ok(()) => Ok(record),
+        Err(StoreError::Refused(_)) => Err(AdminError::Input(format!(
+            "another user of {id} has this userName, or a deactivated one: see `rollcall user list-deactivated {id}`"
+        ))),
+        Err(error) => Err(AdminError::table(table.name())(error)),
+    }
+}
+
+/// The accounts that are deactivated and can come back, with the time until when.
+///
+/// # Errors
+/// [`AdminError::NoTenant`]; as every call.
+pub async fn list_deactivated(
+    table: &Table,
+    id: &TenantId,
+) -> Result<Vec<(Record, Option<String>)>, AdminError> {
+    let failed = AdminError::table(table.name());
+    tenant::get(table, id).await?;
+    let now = clock::epoch_seconds();
+    let mut found = Vec::new();
+    for item in table.query_all(&keys::tombstones(id), None).await.map_err(&failed)? {
+        let ttl = get_number::<u64>(&item, "ttl");
+        if ttl.is_none_or(|ttl| ttl > now)
+            && let Some(record) = kept(id, item).map_err(&failed)?
+        {
+            let until = ttl.and_then(|ttl| i64::try_from(ttl).ok());
+            let until = until.and_then(|ttl| OffsetDateTime::from_unix_timestamp(ttl).ok());
+            found.push((record, until.map(clock::text)));
+        }
+    }
+    Ok(found)
+}
+
+/// The user that a kept account was.
+fn kept(tenant: &TenantId, mut item: Item) -> Result<Option<Record>, StoreError> {
+    let Some(id) = get_text(&item, "sk").and_then(parse_id) else { return Ok(None) };
+    item.extend(crate::store::item::with_key(&keys::resource(tenant, Kind::User, id)));
+    Record::from_item(&item)
+}
+
+/// Brings a deactivated account back; the event is `user.reactivated`.
+///
+/// # Errors
+/// [`AdminError::NoTenant`]; [`AdminError::Input`] for an id of no such account, and a `userName`
+/// that is taken or that the policy refuses.
+pub async fn restore(
+    table: &Table,
+    id: &TenantId,
+    user: Uuid,
+    user_name: Option<&str>,
+) -> Result<Record, AdminError> {
+    let failed = AdminError::table(table.name());
+    let place = Place::of(table, id).await?;
+    let ty = place.model.of(Kind::User);
+    let was = place.store.tombstone(user).await.map_err(&failed)?;
+    let was = was.ok_or_else(|| {
+        AdminError::Input(format!(
+            "tenant {id} keeps no deactivated account {user}: see `rollcall user list-deactivated {id}`"
+        ))
+    })?;
+    let mut back = Record { version: was.version + 1, modified: clock::timestamp(), ..was.clone() };
+    back.groups.clear();
+    back.doc.insert("active".to_owned(), json!(true));
+    if let Some(name) = user_name {
+        back.doc.insert("userName".to_owned(), json!(name));
+        if place.tenant.policy.user_name_is_primary_email {
+            rename_primary(&mut back.doc, name);
+        }
+    }
+    place.check(&back.doc)?;
+    let until = Instant::now() + PATIENCE;
+    if !place.store.finish_leaving(user, until).await.map_err(&failed)? {
+        let wait = "the account is still leaving its groups: try again in a minute";
+        return Err(AdminError::Input(wait.to_owned()));
+    }
+    let event = place.store.event("user.reactivated", &back).attributes(["active"]);
+    match place.store.reactivate(&was, &back, ty, &event).await {
+        Ok(()) => Ok(back),
+        Err(StoreError::Refused(refusals)) => {
+            let taken = refusals.iter().any(|refusal| matches!(refusal, Refusal::Taken(_)));
+            let which = if taken { "this" } else { "its" };
+            Err(AdminError::Input(format!(
+                "another user of {id} has {which} userName by now: choose another with --user-name"
+            )))
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Gives the primary email another address.
+fn rename_primary(doc: &mut Map<String, Value>, address: &str) {
+    let emails = doc.get_mut("emails").and_then(Value::as_array_mut);
+    for email in emails.into_iter().flatten().filter(|email| email["primary"] == true) {
+        email["value"] = json!(address);
+    }
+}
