@@ -10,6 +10,7 @@ pub mod key;
 pub mod openapi;
 pub mod output;
 pub mod tenant;
+pub mod transfer;
 pub mod usage_key;
 pub mod user;
 pub mod when;

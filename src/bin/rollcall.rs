@@ -28,6 +28,10 @@ enum Command {
     User(admin::user::UserArgs),
     /// Show who changed what
     Audit(admin::audit::AuditArgs),
+    /// Write a tenant's users and groups out, as lines of JSON
+    Export(admin::transfer::command::ExportArgs),
+    /// Read users and groups into a tenant, from lines of JSON or a table
+    Import(admin::transfer::command::ImportArgs),
     /// Look for what does not add up in a tenant, and mend it
     Check(admin::check::command::CheckArgs),
     /// Print a script that completes commands in a shell
@@ -51,6 +55,8 @@ fn run(command: Command) -> ExitCode {
         Command::Group(args) => admin::group::run(args),
         Command::User(args) => admin::user::run(args),
         Command::Audit(args) => admin::audit::run(args),
+        Command::Export(args) => admin::transfer::command::run_export(args),
+        Command::Import(args) => admin::transfer::command::run_import(args),
         Command::Check(args) => admin::check::command::run(args),
         Command::Completions(args) => admin::completions::run(&args, Cli::command()),
         Command::Openapi(args) => admin::openapi::run(&args),

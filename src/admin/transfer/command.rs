@@ -1,0 +1,155 @@
+//! `rollcall export` and `rollcall import`: the commands.
+
+use std::fs::File;
+use std::io::{BufWriter, IsTerminal as _, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::{Map, json};
+
+use super::export::export;
+use super::import::{Fate, Outcome, import};
+use super::rows::{csv, json_lines};
+use crate::admin::cli::{Done, Options, finish};
+use crate::admin::error::AdminError;
+use crate::admin::output;
+use crate::store::keys::TenantId;
+
+/// `rollcall export`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  rollcall export acme --to acme.jsonl
+  rollcall export acme | wc -l
+
+A line is a user or group as SCIM has it, users first. Passwords, keys and events are not in it.")]
+pub struct ExportArgs {
+    #[command(flatten)]
+    options: Options,
+    /// Which tenant
+    tenant: TenantId,
+    /// File to write to, instead of the standard output
+    #[arg(long, value_name = "FILE")]
+    to: Option<PathBuf>,
+}
+
+/// `rollcall import`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  rollcall import globex acme.jsonl --dry-run
+  rollcall import globex acme.jsonl --report report.jsonl
+  rollcall import acme people.csv
+
+A file that ends in .csv is a table of users: its first line names the columns by their SCIM names
+(userName,name.givenName,name.familyName,displayName,emails,active). Any other is what `rollcall
+export` writes. A user is the one of the same userName, a group that of the same displayName; others
+are made, under new ids. An import that was interrupted is run again: what is done is unchanged then.
+The exit code is 3 where lines were refused.")]
+pub struct ImportArgs {
+    #[command(flatten)]
+    options: Options,
+    /// Which tenant
+    tenant: TenantId,
+    /// The file
+    file: PathBuf,
+    /// Only say what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// File to write what became of each line to, as lines of JSON
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+/// From the arguments to the exit code.
+pub fn run_export(args: ExportArgs) -> ExitCode {
+    finish(write_out(args))
+}
+
+/// From the arguments to the exit code.
+pub fn run_import(args: ImportArgs) -> ExitCode {
+    finish(read_in(args))
+}
+
+async fn write_out(args: ExportArgs) -> Result<String, AdminError> {
+    let table = args.options.open().await?;
+    let progress = |count| progress(&format!("{count} users and groups"));
+    match &args.to {
+        Some(path) => {
+            let mut file = BufWriter::new(File::create(path).map_err(unusable(path))?);
+            let count = export(&table, &args.tenant, &mut file, &progress).await?;
+            file.flush().map_err(unusable(path))?;
+            end_progress();
+            let mut fields = Map::new();
+            fields.insert("tenant".to_owned(), json!(args.tenant.as_str()));
+            fields.insert("exported".to_owned(), json!(count));
+            Ok(output::one(args.options.format(), &fields))
+        }
+        None => {
+            let mut out = BufWriter::new(std::io::stdout());
+            export(&table, &args.tenant, &mut out, &|_| ()).await?;
+            out.flush().map_err(|error| AdminError::Input(error.to_string()))?;
+            Ok(String::new())
+        }
+    }
+}
+
+async fn read_in(args: ImportArgs) -> Result<Done, AdminError> {
+    let table = args.options.open().await?;
+    let text = std::fs::read_to_string(&args.file).map_err(unusable(&args.file))?;
+    let is_csv = args.file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
+    let rows = if is_csv { csv(&text)? } else { json_lines(&text) };
+    let progress = |count| progress(&format!("{count} of {} lines", rows.len()));
+    let outcomes = import(&table, &args.tenant, &rows, args.dry_run, &progress).await?;
+    end_progress();
+    if let Some(path) = &args.report {
+        let lines: String = outcomes.iter().map(|outcome| format!("{}\n", line(outcome))).collect();
+        std::fs::write(path, lines).map_err(unusable(path))?;
+    }
+    for outcome in outcomes.iter().filter(|outcome| outcome.fate == Fate::Refused) {
+        let problem = outcome.error.as_deref().unwrap_or_default();
+        // A terminal that has gone is no reason to stop.
+        let _ = writeln!(std::io::stderr(), "line {}: {problem}", outcome.line);
+    }
+    let count = |fate: Fate| outcomes.iter().filter(|outcome| outcome.fate == fate).count();
+    let mut fields = Map::new();
+    fields.insert("tenant".to_owned(), json!(args.tenant.as_str()));
+    fields.insert("dryRun".to_owned(), json!(args.dry_run));
+    for fate in [Fate::Created, Fate::Updated, Fate::Unchanged, Fate::Refused] {
+        fields.insert(name(fate).to_owned(), json!(count(fate)));
+    }
+    let text = output::one(args.options.format(), &fields);
+    Ok(Done { findings: count(Fate::Refused) > 0, ..Done::from(text) })
+}
+
+fn name(fate: Fate) -> &'static str {
+    match fate {
+        Fate::Created => "created",
+        Fate::Updated => "updated",
+        Fate::Unchanged => "unchanged",
+        Fate::Refused => "refused",
+    }
+}
+
+fn line(outcome: &Outcome) -> serde_json::Value {
+    json!({ "line": outcome.line, "result": name(outcome.fate), "id": outcome.id, "error": outcome.error })
+}
+
+fn unusable(path: &Path) -> impl Fn(std::io::Error) -> AdminError {
+    let path = path.display().to_string();
+    move |error| AdminError::Input(format!("{path}: {error}"))
+}
+
+/// One line on a terminal, written over again and again.
+fn progress(text: &str) {
+    let mut err = std::io::stderr();
+    if err.is_terminal() {
+        // A terminal that has gone is no reason to stop.
+        let _ = write!(err, "\r\x1b[K{text}").and_then(|()| err.flush());
+    }
+}
+
+fn end_progress() {
+    if std::io::stderr().is_terminal() {
+        eprintln!();
+    }
+}

@@ -1,0 +1,310 @@
+//! Reading users and groups in, through the same operations that clients use: every rule holds, and
+//! every change has its event. A user is the one of the same `userName`, a group that of the same
+//! `displayName`; so an import that was interrupted is simply run again.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::rows::Row;
+use crate::admin::error::AdminError;
+use crate::admin::group::{self, Assignment};
+use crate::admin::key::ACTOR;
+use crate::admin::{tenant, user};
+use crate::auth::tenant::TenantRecord;
+use crate::provider::answer::Provider;
+use crate::provider::failure::Failure;
+use crate::provider::precondition::Preconditions;
+use crate::scim::projection::Projection;
+use crate::scim::resource_type::{Kind, Model};
+use crate::scim::validate::read;
+use crate::scim::{members, rules, urn};
+use crate::store::call::Table;
+use crate::store::index::{self, Index};
+use crate::store::keys::{TenantId, parse_id};
+use crate::store::record::MEMBER;
+use crate::store::resource::Store;
+
+/// What became of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fate {
+    /// It was made.
+    Created,
+    /// It was changed.
+    Updated,
+    /// It was as the line says already.
+    Unchanged,
+    /// It cannot be imported as it is.
+    Refused,
+}
+
+/// One line of the report.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// Where it stands in the file, from 1.
+    pub line: usize,
+    /// What became of it, or would.
+    pub fate: Fate,
+    /// Its id in the tenant, if it has one.
+    pub id: Option<String>,
+    /// Why it was refused.
+    pub error: Option<String>,
+}
+
+/// An import on its way.
+struct Import<'a> {
+    table: &'a Table,
+    tenant: TenantRecord,
+    provider: Provider<'a>,
+    dry_run: bool,
+    /// The ids of the file, and those in the tenant.
+    ids: BTreeMap<String, String>,
+}
+
+/// Imports rows in the order of the file, and tells `progress` after each how many there were. With
+/// `dry_run` nothing is written, and members that the file makes count as there.
+///
+/// # Errors
+/// [`AdminError::NoTenant`]; as every call. What is refused is in the outcome instead.
+pub async fn import(
+    table: &Table,
+    id: &TenantId,
+    rows: &[Row],
+    dry_run: bool,
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<Vec<Outcome>, AdminError> {
+    let tenant = tenant::get(table, id).await?;
+    let model = tenant::model(tenant.policy)?;
+    let mut import =
+        Import { table, provider: provider(table, &tenant, &model), tenant, dry_run, ids: BTreeMap::new() };
+    let mut outcomes = Vec::with_capacity(rows.len());
+    for row in rows {
+        let outcome = match &row.resource {
+            Err(problem) => refused(row.line, problem.clone()),
+            Ok((kind, resource)) => match import.row(*kind, resource.clone()).await {
+                Ok((fate, id)) => Outcome { line: row.line, fate, id, error: None },
+                Err(Stopped::Refused(problem)) => refused(row.line, problem),
+                Err(Stopped::Failed(error)) => return Err(error),
+            },
+        };
+        outcomes.push(outcome);
+        progress(outcomes.len());
+    }
+    Ok(outcomes)
+}
+
+fn provider<'a>(table: &Table, tenant: &TenantRecord, model: &'a Model) -> Provider<'a> {
+    Provider {
+        store: Store {
+            table: table.clone(),
+            tenant: tenant.id.clone(),
+            actor: ACTOR.to_owned(),
+            request_id: Uuid::now_v7().to_string(),
+        },
+        model,
+        base_url: String::new(),
+        bound_user: None,
+        retention_days: tenant.settings.retention_days,
+        breaker: None,
+    }
+}
+
+fn refused(line: usize, problem: String) -> Outcome {
+    Outcome { line, fate: Fate::Refused, id: None, error: Some(problem) }
+}
+
+/// Why a line was not imported: it is wrong, or the table does not answer.
+enum Stopped {
+    Refused(String),
+    Failed(AdminError),
+}
+
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Self {
+        match failure.error.kind.wire().0 {
+            400..=499 => Self::Refused(failure.error.detail),
+            _ => Self::Failed(AdminError::Input(failure.source.unwrap_or(failure.error.detail))),
+        }
+    }
+}
+
+impl From<AdminError> for Stopped {
+    fn from(error: AdminError) -> Self {
+        match error {
+            AdminError::Input(problem) => Self::Refused(problem),
+            error => Self::Failed(error),
+        }
+    }
+}
+
+impl Import<'_> {
+    async fn row(
+        &mut self,
+        kind: Kind,
+        mut body: Map<String, Value>,
+    ) -> Result<(Fate, Option<String>), Stopped> {
+        let old = body.shift_remove("id").and_then(|id| id.as_str().map(str::to_owned));
+        body.shift_remove("meta");
+        let own = match kind {
+            Kind::User => urn::ROLLCALL_USER,
+            Kind::Group => urn::ROLLCALL_GROUP,
+        };
+        let ours = body.shift_remove(own).unwrap_or_default();
+        if let Some(schemas) = body.get_mut("schemas").and_then(Value::as_array_mut) {
+            schemas.retain(|schema| schema != own);
+        }
+        self.rename(&mut body);
+        let found = self.find(kind, &body).await?;
+        if self.dry_run {
+            let fate = self.would(kind, &body, found).await?;
+            if let Some(old) = old {
+                // Whoever names it further on names someone who will be there.
+                self.ids.insert(old.clone(), found.map_or(old, |id| id.to_string()));
+            }
+            return Ok((fate, found.map(|id| id.to_string())));
+        }
+        let (fate, id) = match found {
+            Some(id) => self.change(kind, id, body).await?,
+            None if kind == Kind::User && ours["account"] == "local" => {
+                let made = user::create(self.table, &self.tenant.id, &Value::Object(body)).await?;
+                (Fate::Created, made.id)
+            }
+            None => {
+                let made = self.provider.create(kind, &body, &Projection::default()).await?;
+                let id = made.location.rsplit('/').next().and_then(parse_id);
+                (Fate::Created, id.ok_or_else(|| Stopped::Refused("it was made without an id".to_owned()))?)
+            }
+        };
+        if let Some(old) = old {
+            self.ids.insert(old, id.to_string());
+        }
+        if kind == Kind::Group {
+            self.assign(id, &ours).await?;
+        }
+        Ok((fate, Some(id.to_string())))
+    }
+
+    /// Members and managers of the file are those of the tenant from here on.
+    fn rename(&self, body: &mut Map<String, Value>) {
+        let renamed = |value: &mut Value| {
+            if let Some(id) = value.as_str().and_then(|id| self.ids.get(id)) {
+                *value = json!(id);
+            }
+        };
+        if let Some(members) = body.get_mut("members").and_then(Value::as_array_mut) {
+            members.iter_mut().filter_map(|member| member.get_mut("value")).for_each(renamed);
+        }
+        let enterprise = body.get_mut(urn::ENTERPRISE_USER);
+        let manager = enterprise.and_then(|extension| extension.get_mut("manager"));
+        manager.and_then(|manager| manager.get_mut("value")).into_iter().for_each(renamed);
+    }
+
+    /// The resource of the same name.
+    async fn find(&self, kind: Kind, body: &Map<String, Value>) -> Result<Option<Uuid>, Stopped> {
+        let path = match kind {
+            Kind::User => "userName",
+            Kind::Group => "displayName",
+        };
+        let name = body.iter().find(|(key, _)| key.eq_ignore_ascii_case(path)).and_then(|(_, v)| v.as_str());
+        let entry = name.and_then(|name| index::entry(self.provider.ty(kind), path, name));
+        let Some((index, entry)) = entry else { return Ok(None) };
+        let index = if index == Index::Claim { Index::Claim } else { Index::Lookup };
+        let found = self.provider.store.find(kind, index, &entry).await.map_err(Failure::from)?;
+        match found.as_slice() {
+            [] => Ok(None),
+            [one] => Ok(Some(*one)),
+            _ => Err(Stopped::Refused(format!("several groups are called {}", name.unwrap_or_default()))),
+        }
+    }
+
+    async fn change(
+        &self,
+        kind: Kind,
+        id: Uuid,
+        mut body: Map<String, Value>,
+    ) -> Result<(Fate, Uuid), Stopped> {
+        let version =
+            |record: Option<crate::store::record::Record>| record.map_or(0, |record| record.version);
+        let before = version(self.provider.store.fetch(kind, id).await.map_err(Failure::from)?);
+        let (all, none) = (Projection::default(), Preconditions::default());
+        if self.tenant.root_team == Some(id) {
+            // The root team keeps its own administrators: others only come.
+            let members = body.shift_remove("members").unwrap_or_else(|| json!([]));
+            let add = json!({
+                "schemas": [urn::PATCH_OP],
+                "Operations": [{ "op": "add", "path": "members", "value": members }],
+            });
+            let add = add.as_object().cloned().unwrap_or_default();
+            self.provider.modify(kind, id, &add, &all, &none).await?;
+        } else if self.is_same(kind, id, &body).await? {
+            return Ok((Fate::Unchanged, id));
+        } else {
+            self.provider.replace(kind, id, &body, &all, &none).await?;
+        }
+        let after = version(self.provider.store.fetch(kind, id).await.map_err(Failure::from)?);
+        Ok((if after == before { Fate::Unchanged } else { Fate::Updated }, id))
+    }
+
+    /// Whether a user is as the line says: a PUT of the same would convert a local account.
+    async fn is_same(&self, kind: Kind, id: Uuid, body: &Map<String, Value>) -> Result<bool, Stopped> {
+        if kind == Kind::Group {
+            return Ok(false);
+        }
+        let wanted = read(body, self.provider.ty(kind), self.tenant.policy).map_err(Failure::from)?;
+        let found = self.provider.store.fetch(kind, id).await.map_err(Failure::from)?;
+        Ok(found.is_some_and(|found| found.doc == wanted))
+    }
+
+    /// What would become of a line.
+    async fn would(
+        &self,
+        kind: Kind,
+        body: &Map<String, Value>,
+        found: Option<Uuid>,
+    ) -> Result<Fate, Stopped> {
+        let (ty, policy) = (self.provider.ty(kind), self.tenant.policy);
+        let check = || {
+            let mut doc = read(body, ty, policy)?;
+            rules::required(&doc, ty)?;
+            index::check(ty, &doc)?;
+            match kind {
+                Kind::User => rules::user_rules(&doc, policy).map(|()| Vec::new()),
+                Kind::Group => members::take(&mut doc, ty, policy),
+            }
+        };
+        let wanted = check().map_err(Failure::from)?;
+        let here: Vec<&String> = self.ids.values().collect();
+        let unknown = wanted.iter().filter(|member| !here.contains(&&member.id));
+        let unknown: Vec<Uuid> = unknown.filter_map(|member| parse_id(&member.id)).collect();
+        let existing = self.provider.store.identify(&unknown).await.map_err(Failure::from)?;
+        if let Some(missing) = unknown.iter().find(|id| !existing.contains_key(id)) {
+            return Err(Stopped::Refused(format!("there is no member {missing}")));
+        }
+        match found {
+            None => Ok(Fate::Created),
+            Some(id) if self.is_same(kind, id, body).await? => Ok(Fate::Unchanged),
+            Some(_) => Ok(Fate::Updated),
+        }
+    }
+
+    /// The roles that the operator assigned, beside that of a member in the group itself.
+    async fn assign(&self, group: Uuid, ours: &Value) -> Result<(), Stopped> {
+        let Some(wanted) = ours["assignments"].as_array() else { return Ok(()) };
+        for role in wanted {
+            let (Some(team), Some(role)) = (role["team"].as_str(), role["role"].as_str()) else { continue };
+            let team = self.ids.get(team).map_or(team, String::as_str);
+            if team == group.to_string() && role == MEMBER {
+                continue;
+            }
+            let assignment = Assignment {
+                tenant: self.tenant.id.clone(),
+                group,
+                team: Some(team.to_owned()),
+                role: role.to_owned(),
+            };
+            group::assign(self.table, &assignment, true).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,6 @@
+//! A tenant's users and groups as lines of JSON, out and in.
+
+pub mod command;
+pub mod export;
+pub mod import;
+pub mod rows;
