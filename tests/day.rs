@@ -195,8 +195,8 @@ async fn a_day_in_the_life() {
     for what in ["user.created", "user.deactivated", "user.reactivated"] {
         assert!(story.contains(&format!("{what} {}", people[5])), "{what}");
     }
-    for n in 10..19 {
-        assert!(told.contains(&format!("user.deactivated {}", people[n])));
+    for person in &people[10..19] {
+        assert!(told.contains(&format!("user.deactivated {person}")));
     }
 }
 

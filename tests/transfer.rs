@@ -110,6 +110,9 @@ async fn a_tenant_that_is_written_out_and_read_in_answers_the_same() {
             body["active"] = json!(n % 7 != 3);
             people.push(acme.post("/Users", body).await.expect(201).id());
         }
+        // A manager who comes after those whom he manages.
+        let manager = json!([{ "op": "replace", "path": format!("{ENTERPRISE}:manager"), "value": { "value": people[49] } }]);
+        acme.patch(&format!("/Users/{}", people[1]), manager).await.expect(200);
         let team = acme.group("Team", &people[..48]).await;
         let board = acme.group("Board", &[people[0].clone(), team.clone()]).await;
         for (team, role) in [(None, "reviewer"), (Some("root".to_owned()), "admin")] {

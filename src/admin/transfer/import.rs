@@ -78,8 +78,12 @@ pub async fn import(
     let model = tenant::model(tenant.policy)?;
     let mut import =
         Import { table, provider: provider(table, &tenant, &model), tenant, dry_run, ids: BTreeMap::new() };
+    import.know(rows).await?;
     let mut outcomes = Vec::with_capacity(rows.len());
+    // Those whose manager is made further down in the file.
+    let mut early = Vec::new();
     for row in rows {
+        early.extend(row.resource.as_ref().ok().filter(|(_, body)| import.is_early(body)));
         let outcome = match &row.resource {
             Err(problem) => refused(row.line, problem.clone()),
             Ok((kind, resource)) => match import.row(*kind, resource.clone()).await {
@@ -90,6 +94,13 @@ pub async fn import(
         };
         outcomes.push(outcome);
         progress(outcomes.len());
+    }
+    for (kind, resource) in early.into_iter().filter(|_| !dry_run) {
+        match import.row(*kind, resource.clone()).await {
+            // What is refused now was refused before, and is in the report.
+            Ok(_) | Err(Stopped::Refused(_)) => {}
+            Err(Stopped::Failed(error)) => return Err(error),
+        }
     }
     Ok(outcomes)
 }
@@ -139,6 +150,28 @@ impl From<AdminError> for Stopped {
 }
 
 impl Import<'_> {
+    /// Finds those of the file that the tenant has already.
+    async fn know(&mut self, rows: &[Row]) -> Result<(), AdminError> {
+        for (kind, body) in rows.iter().filter_map(|row| row.resource.as_ref().ok()) {
+            let Some(old) = body.get("id").and_then(Value::as_str) else { continue };
+            match self.find(*kind, body).await {
+                Ok(Some(id)) => {
+                    self.ids.insert(old.to_owned(), id.to_string());
+                }
+                Ok(None) | Err(Stopped::Refused(_)) => {}
+                Err(Stopped::Failed(error)) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a resource names a manager whom the tenant does not have yet.
+    fn is_early(&self, body: &Map<String, Value>) -> bool {
+        let manager =
+            body.get(urn::ENTERPRISE_USER).and_then(|extension| extension["manager"]["value"].as_str());
+        manager.is_some_and(|id| !self.ids.contains_key(id))
+    }
+
     async fn row(
         &mut self,
         kind: Kind,
