@@ -22,6 +22,10 @@ const REFUSED: u8 = 2;
 
 /// Serve SCIM on this machine: the deployed code, an embedded DynamoDB, a demo tenant and a key.
 #[derive(clap::Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  rollcall dev
+  rollcall dev --port 3000 --policy standard
+  rollcall dev --in-memory --seed-users 10000 --seed-members 500")]
 pub struct Args {
     /// Port to listen on; 0 takes any that is free
     #[arg(long, default_value_t = 3000)]

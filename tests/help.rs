@@ -1,0 +1,89 @@
+//! The tool as someone meets it who has never used it.
+#![cfg(feature = "cli")]
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
+
+use std::process::Command;
+
+fn rollcall(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rollcall"));
+    command.args(arguments).env_clear().env("AWS_EC2_METADATA_DISABLED", "true").env("HOME", "/nonexistent");
+    let output = command.output().expect("a process");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// The subcommands that a help page lists.
+fn below(help: &str) -> Vec<String> {
+    let list = help.split("Commands:\n").nth(1).unwrap_or_default();
+    let lines = list.lines().take_while(|line| !line.is_empty());
+    let names = lines.filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| *name != "help").map(str::to_owned).collect()
+}
+
+#[test]
+fn every_command_has_a_page_with_an_example() {
+    let mut open: Vec<Vec<String>> = vec![Vec::new()];
+    let mut pages = 0;
+    while let Some(path) = open.pop() {
+        let mut arguments: Vec<&str> = path.iter().map(String::as_str).collect();
+        arguments.push("--help");
+        let (code, out, _) = rollcall(&arguments);
+        assert_eq!(code, Some(0), "{path:?}");
+        let commands = below(&out);
+        if commands.is_empty() {
+            assert!(out.contains("Example"), "{path:?} has no example:\n{out}");
+            assert!(out.contains(&format!("\n  rollcall {}", path.join(" "))), "{path:?}: another's example");
+            pages += 1;
+        }
+        open.extend(commands.into_iter().map(|name| [path.clone(), vec![name]].concat()));
+    }
+    assert!(pages >= 20, "{pages}");
+}
+
+#[test]
+fn wrong_usage_is_one_line_and_two() {
+    for arguments in [
+        &["nonsense"][..],
+        &["tenant", "create", "UPPER"],
+        &["tenant", "create", "acme", "--policy", "lax"],
+        &["tenant", "breaker", "acme", "--percent", "101"],
+        &["tenant", "breaker", "acme", "--percent", "5", "--off"],
+        &["key", "create", "acme"],
+        &["key", "create", "acme", "--name", "x", "--expires", "yesterday"],
+        &["group", "assign", "acme", "no-id", "--role", "admin"],
+        &["group", "assign", "acme", "01890a5d-ac96-774b-bcce-b302099a8057", "--role", "Big Boss"],
+        &["user", "restore", "acme", "no-id"],
+        &["import", "acme"],
+        &["export", "acme", "--output", "yaml"],
+    ] {
+        let (code, out, err) = rollcall(arguments);
+        assert_eq!(
+            (code, out.as_str(), err.trim().lines().count()),
+            (Some(2), "", 1),
+            "{arguments:?}: {err}"
+        );
+    }
+}
+
+#[test]
+fn what_is_missing_is_said_in_one_line() {
+    let local = ["--table", "rollcall", "--endpoint-url", "http://127.0.0.1:1"];
+    let group = "01890a5d-ac96-774b-bcce-b302099a8057";
+    for (arguments, expected) in [
+        (&["group", "list", "acme"][..], "ROLLCALL_TABLE"),
+        (&["export", "acme"], "ROLLCALL_TABLE"),
+        (&["user", "list-deactivated", "acme", "--table", "t"], "credentials"),
+        (&["check", "acme", "--table", "t", "--region", "eu-west-1"], "credentials"),
+        (&[&["audit", "acme"][..], &local].concat(), "cannot be reached"),
+        (&[&["group", "assign", "acme", group, "--role", "x"][..], &local].concat(), "cannot be reached"),
+        (&[&["import", "acme", "/nonexistent.jsonl"][..], &local].concat(), "/nonexistent.jsonl"),
+    ] {
+        let (code, out, err) = rollcall(arguments);
+        assert_eq!(
+            (code, out.as_str(), err.trim().lines().count()),
+            (Some(1), "", 1),
+            "{arguments:?}: {err}"
+        );
+        assert!(err.contains(expected), "{arguments:?}: {err}");
+    }
+}
