@@ -251,3 +251,51 @@ async fn a_user_who_goes_while_a_change_is_dying_leaves_no_trace() {
         gone.clear();
     }
 }
+
+/// The second of two changes of one group comes when the process of the first has died, anywhere
+/// in it: what is there afterwards is what some order of those changes makes that were committed.
+#[tokio::test]
+async fn a_second_change_finds_the_group_before_or_after_the_first() {
+    let scene = Scene::new("standard", 100).await;
+    let all: BTreeSet<String> = scene.users.iter().cloned().collect();
+    let half: BTreeSet<String> = scene.users[..50].iter().cloned().collect();
+    let add = json!([{ "op": "add", "path": "members", "value": values(&scene.users) }]);
+    let none = json!([{ "op": "remove", "path": "members" }]);
+    let one = json!([{ "op": "remove", "path": format!("members[value eq \"{}\"]", scene.users[0]) }]);
+    let without_one: BTreeSet<String> = scene.users[1..].iter().cloned().collect();
+    let schemas = json!(["urn:ietf:params:scim:schemas:core:2.0:Group"]);
+    let put = json!({ "schemas": schemas, "displayName": "Team", "members": values(&scene.users[..50]) });
+    for (at, arrives) in (0..).step_by(2).flat_map(|at| [(at, false), (at, true)]) {
+        let mut answered = false;
+        for second in ["large", "small", "deactivation"] {
+            let path = scene.path();
+            let request = async { scene.mortal.patch(&path, add.clone()).await.status };
+            answered = scene.dying(request, at, arrives).await.is_some();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let name = format!("call {at}, arrives {arrives}, {second}");
+            let found = scene.members().await;
+            assert!(found.is_empty() || found == all, "{name}: {} members", found.len());
+            let (status, expected) = match second {
+                "large" => (scene.other.put(&path, put.clone()).await.status, half.clone()),
+                "small" if found.is_empty() => (scene.other.patch(&path, one.clone()).await.status, found),
+                "small" => (scene.other.patch(&path, one.clone()).await.status, without_one.clone()),
+                _ => {
+                    let active = json!([{ "op": "replace", "path": "active", "value": at % 4 == 0 }]);
+                    let user = format!("/Users/{}", scene.users[0]);
+                    (scene.other.patch(&user, active).await.status, found)
+                }
+            };
+            assert_eq!(status / 100, 2, "{name}");
+            assert_eq!(scene.members().await, expected, "{name}");
+            scene.recover().await;
+            assert_eq!(scene.members().await, expected, "{name}: after the worker");
+            assert_consistent(&scene.other).await;
+            assert_eq!(scene.other.patch(&path, none.clone()).await.status / 100, 2, "{name}");
+            scene.recover().await;
+        }
+        if answered {
+            break;
+        }
+    }
+    scene.proxy.decide(|_: &Call| Fate::Pass);
+}
