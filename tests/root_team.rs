@@ -4,14 +4,20 @@
 
 mod support;
 
+use aws_sdk_dynamodb::types::AttributeValue;
+use rollcall::admin::check::report::Problem;
 use rollcall::admin::error::AdminError;
 use rollcall::admin::group::{Assignment, assign};
 use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::scim::policy::Policy;
+use rollcall::scim::resource_type::Kind;
+use rollcall::store::guard::Guard;
+use rollcall::store::keys;
+use rollcall::store::transaction::{Action, Expression};
 use rollcall::store::worker;
 use serde_json::{Value, json};
 use support::client::{Client, Reply, TENANT};
-use support::{assert_consistent, embedded};
+use support::{assert_consistent, check, embedded};
 use time::OffsetDateTime;
 
 const USER_URN: &str = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:User";
@@ -217,4 +223,37 @@ async fn two_who_leave_at_once_do_not_both_go() {
         client.patch(&group, remove(&other)).await;
     }
     assert_consistent(&client).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_guard_is_found_and_mended() {
+    let (client, root, admin) = tenant_of("standard").await;
+    let other = client.user("other").await;
+    client.patch(&format!("/Groups/{root}"), add(&[&other])).await.expect(200);
+    client.patch(&format!("/Users/{other}"), active(false)).await.expect(200);
+    assert_consistent(&client).await;
+    let tenant = client.tenant.parse().unwrap();
+    // The guard forgets who is there, a mark is lost, and so is a count of the inactive.
+    let whole = client.table.get(&keys::guard(&tenant)).await.unwrap().expect("a guard");
+    let mut guard = Guard::from_item(&whole).unwrap();
+    guard.forget_user(other.parse().unwrap());
+    client.table.transact(|| vec![guard.action(&tenant)]).await.unwrap();
+    let unmark = || {
+        let key = keys::resource(&tenant, Kind::User, admin.parse().unwrap());
+        vec![Action::update(key, Expression::new("REMOVE guarded"))]
+    };
+    client.table.transact(unmark).await.unwrap();
+    let recount = || {
+        let one = AttributeValue::N("1".to_owned());
+        let update = Expression::new("ADD n :one").value(":one", one);
+        vec![Action::update(keys::inactive_counter(&tenant, 3), update)]
+    };
+    client.table.transact(recount).await.unwrap();
+    let found = check(&client, false).await.findings;
+    let problems: Vec<Problem> = found.iter().map(|finding| finding.problem).collect();
+    assert_eq!(problems, [Problem::Counter, Problem::Guard, Problem::Unguarded]);
+    let report = check(&client, true).await;
+    assert_eq!((report.findings.len(), report.repaired.len()), (0, 3));
+    assert_consistent(&client).await;
+    is_refused(&client.patch(&format!("/Users/{admin}"), active(false)).await);
 }
