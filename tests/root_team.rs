@@ -257,3 +257,21 @@ async fn a_damaged_guard_is_found_and_mended() {
     assert_consistent(&client).await;
     is_refused(&client.patch(&format!("/Users/{admin}"), active(false)).await);
 }
+
+#[tokio::test]
+async fn the_rule_costs_those_alone_whom_it_is_about() {
+    let (client, root, admin) = tenant_of("standard").await;
+    let other = client.user("other").await;
+    let cost = |reply: Reply| {
+        let usage = reply.expect(200).line.usage;
+        (usage.rounds, usage.read_units, usage.write_units)
+    };
+    let path = |id: &str| format!("/Users/{id}?excludedAttributes=groups");
+    // A user, an event and the count of the inactive; a member of no granting group asks nobody.
+    assert_eq!(cost(client.patch(&path(&other), active(false)).await), (2, 1.0, 6.0));
+    assert_eq!(cost(client.patch(&path(&other), active(true)).await), (2, 1.0, 6.0));
+    let group = format!("/Groups/{root}?excludedAttributes=members");
+    client.patch(&group, add(&[&other])).await.expect(200);
+    // An administrator reads and writes the guard besides.
+    assert_eq!(cost(client.patch(&path(&admin), active(false)).await), (3, 2.0, 8.0));
+}
