@@ -275,3 +275,43 @@ async fn the_rule_costs_those_alone_whom_it_is_about() {
     // An administrator reads and writes the guard besides.
     assert_eq!(cost(client.patch(&path(&admin), active(false)).await), (3, 2.0, 8.0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_administrator_through_two_groups_does_not_lose_both_at_once() {
+    let (client, _, admin) = tenant_of("standard").await;
+    let user = client.user("both").await;
+    let mut groups = Vec::new();
+    for name in ["One", "Two"] {
+        let group = client.group(name, std::slice::from_ref(&user)).await;
+        grant(&client, &group, "admin", true).await.expect("a role");
+        groups.push(format!("/Groups/{group}"));
+    }
+    client.delete(&format!("/Users/{admin}")).await.expect(204);
+    for round in 0..100 {
+        let (one, two) = tokio::join!(
+            client.patch(&groups[0], remove(&user)),
+            client.patch(&groups[1], json!([{ "op": "remove", "path": "members" }]))
+        );
+        let good = [&one, &two].iter().filter(|reply| reply.status / 100 == 2).count();
+        assert_eq!(good, 1, "round {round}: {} {} {} {}", one.status, one.body, two.status, two.body);
+        for group in &groups {
+            assert_eq!(client.patch(group, add(&[&user])).await.status / 100, 2);
+        }
+    }
+    // A bulk that does both halves: one of them passes.
+    let half = |path: &String| {
+        let operations = remove(&user);
+        let schemas = json!(["urn:ietf:params:scim:api:messages:2.0:PatchOp"]);
+        json!({ "method": "PATCH", "path": path, "data": { "schemas": schemas, "Operations": operations } })
+    };
+    let bulk = json!({
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkRequest"],
+        "Operations": groups.iter().map(half).collect::<Vec<_>>()
+    });
+    let done = client.post("/Bulk", bulk).await.expect(200).body;
+    let mut statuses: Vec<&str> =
+        done["Operations"].as_array().unwrap().iter().map(|one| one["status"].as_str().unwrap()).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, ["200", "400"], "{done}");
+    assert_consistent(&client).await;
+}
