@@ -1,5 +1,7 @@
 //! What a command prints: rows for people, or the same as JSON.
 
+use std::io::{IsTerminal as _, Write as _};
+
 use serde_json::{Map, Value};
 
 /// How a command prints.
@@ -70,6 +72,22 @@ fn cell(value: &Value) -> String {
 
 fn pretty(value: &Value) -> String {
     format!("{value:#}\n")
+}
+
+/// Says on a terminal how far a long command is: one line, written over again and again.
+pub fn progress(text: &str) {
+    let mut err = std::io::stderr();
+    if err.is_terminal() {
+        // A terminal that has gone is no reason to stop.
+        let _ = write!(err, "\r\x1b[K{text}").and_then(|()| err.flush());
+    }
+}
+
+/// Leaves that line.
+pub fn end_progress() {
+    if std::io::stderr().is_terminal() {
+        eprintln!();
+    }
 }
 
 #[cfg(test)]

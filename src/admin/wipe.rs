@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::error::AdminError;
 use super::key::ACTOR;
+use super::output;
 use crate::auth::record::{KeyListing, Status};
 use crate::clock;
 use crate::store::call::Table;
@@ -78,7 +79,7 @@ pub async fn wipe(
         wiped.revoked += usize::from(super::key::revoke(table, tenant, &key.record.key_id, now).await?);
     }
     if !keys.is_empty() && !settle.is_zero() {
-        progress(&format!("keys revoked; waiting {} s until they are forgotten", settle.as_secs()));
+        output::progress(&format!("keys revoked; waiting {} s until they are forgotten", settle.as_secs()));
         tokio::time::sleep(settle).await;
     }
     // What is pending has nothing to be done to any more.
@@ -94,7 +95,7 @@ pub async fn wipe(
         let parts = (0..SEGMENTS).map(|segment| sweep(table, tenant, segment));
         let found: usize = try_join_all(parts).await.map_err(&failed)?.into_iter().sum();
         wiped.items += found;
-        progress(&format!("{} items deleted", wiped.items));
+        output::progress(&format!("{} items deleted", wiped.items));
         if found == 0 {
             break;
         }
@@ -120,9 +121,7 @@ pub async fn wipe(
         ]
     };
     table.transact(actions).await.map_err(&failed)?;
-    if std::io::stderr().is_terminal() {
-        eprintln!();
-    }
+    output::end_progress();
     Ok(wiped)
 }
 
@@ -151,20 +150,11 @@ async fn sweep(table: &Table, tenant: &TenantId, segment: i32) -> Result<usize, 
         count += found.len();
         table.batch_delete(found).await?;
         if count > 0 {
-            progress(&format!("{count} items deleted"));
+            output::progress(&format!("{count} items deleted"));
         }
         match next {
             Some(next) => start = Some(next),
             None => return Ok(count),
         }
-    }
-}
-
-/// One line on a terminal, written over again and again.
-fn progress(text: &str) {
-    let mut err = std::io::stderr();
-    if err.is_terminal() {
-        // A terminal that has gone is no reason to stop.
-        let _ = write!(err, "\r\x1b[K{text}").and_then(|()| err.flush());
     }
 }

@@ -1,7 +1,7 @@
 //! `rollcall export` and `rollcall import`: the commands.
 
 use std::fs::File;
-use std::io::{BufWriter, IsTerminal as _, Write};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -72,13 +72,13 @@ pub fn run_import(args: ImportArgs) -> ExitCode {
 
 async fn write_out(args: ExportArgs) -> Result<String, AdminError> {
     let table = args.options.open().await?;
-    let progress = |count| progress(&format!("{count} users and groups"));
+    let progress = |count| output::progress(&format!("{count} users and groups"));
     match &args.to {
         Some(path) => {
             let mut file = BufWriter::new(File::create(path).map_err(unusable(path))?);
             let count = export(&table, &args.tenant, &mut file, &progress).await?;
             file.flush().map_err(unusable(path))?;
-            end_progress();
+            output::end_progress();
             let mut fields = Map::new();
             fields.insert("tenant".to_owned(), json!(args.tenant.as_str()));
             fields.insert("exported".to_owned(), json!(count));
@@ -98,9 +98,9 @@ async fn read_in(args: ImportArgs) -> Result<Done, AdminError> {
     let text = std::fs::read_to_string(&args.file).map_err(unusable(&args.file))?;
     let is_csv = args.file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
     let rows = if is_csv { csv(&text)? } else { json_lines(&text) };
-    let progress = |count| progress(&format!("{count} of {} lines", rows.len()));
+    let progress = |count| output::progress(&format!("{count} of {} lines", rows.len()));
     let outcomes = import(&table, &args.tenant, &rows, args.dry_run, &progress).await?;
-    end_progress();
+    output::end_progress();
     if let Some(path) = &args.report {
         let lines: String = outcomes.iter().map(|outcome| format!("{}\n", line(outcome))).collect();
         std::fs::write(path, lines).map_err(unusable(path))?;
@@ -137,19 +137,4 @@ fn line(outcome: &Outcome) -> serde_json::Value {
 fn unusable(path: &Path) -> impl Fn(std::io::Error) -> AdminError {
     let path = path.display().to_string();
     move |error| AdminError::Input(format!("{path}: {error}"))
-}
-
-/// One line on a terminal, written over again and again.
-fn progress(text: &str) {
-    let mut err = std::io::stderr();
-    if err.is_terminal() {
-        // A terminal that has gone is no reason to stop.
-        let _ = write!(err, "\r\x1b[K{text}").and_then(|()| err.flush());
-    }
-}
-
-fn end_progress() {
-    if std::io::stderr().is_terminal() {
-        eprintln!();
-    }
 }
