@@ -9,6 +9,7 @@ use rollcall::admin::check::report::Problem;
 use rollcall::admin::error::AdminError;
 use rollcall::admin::group::{Assignment, assign};
 use rollcall::admin::tenant::{self, NewTenant};
+use rollcall::provider::guard::joining;
 use rollcall::scim::policy::Policy;
 use rollcall::scim::resource_type::Kind;
 use rollcall::store::guard::Guard;
@@ -19,6 +20,7 @@ use serde_json::{Value, json};
 use support::client::{Client, Reply, TENANT};
 use support::{assert_consistent, check, embedded};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 const USER_URN: &str = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:User";
 const GROUP_URN: &str = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:Group";
@@ -314,4 +316,18 @@ async fn an_administrator_through_two_groups_does_not_lose_both_at_once() {
     statuses.sort_unstable();
     assert_eq!(statuses, ["200", "400"], "{done}");
     assert_consistent(&client).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_administrators_than_the_guard_holds_are_refused_and_not_marked() {
+    let (client, root, _) = tenant_of("standard").await;
+    let one = client.user("one").await;
+    let nobody: Vec<Uuid> = (0..1_000).map(Uuid::from_u128).chain([one.parse().unwrap()]).collect();
+    let refused = joining(&client.store(), &nobody).await.expect_err("too many").error;
+    assert!(refused.detail.contains("1000 administrators at most"), "{}", refused.detail);
+    let record = client.store().fetch(Kind::User, one.parse().unwrap()).await.unwrap().unwrap();
+    assert!(!record.guarded);
+    client.patch(&format!("/Groups/{root}"), add(&[&one])).await.expect(200);
+    let record = client.store().fetch(Kind::User, one.parse().unwrap()).await.unwrap().unwrap();
+    assert!(record.guarded);
 }

@@ -185,7 +185,7 @@ async fn a_deleted_tenant_leaves_nothing_and_takes_nothing_of_others() {
     };
     let (before, other) = (of("ab-c").await, of("abc").await);
     // A run that is interrupted, anywhere: some of the items are gone already.
-    let some: Vec<_> = of("ab").await.into_iter().step_by(3).filter(|key| key.sk.len() != 16).collect();
+    let some: Vec<_> = of("ab").await.into_iter().step_by(3).collect();
     table.batch_delete(some.into_iter().filter(|key| !key.pk.ends_with("#K"))).await.unwrap();
     wipe(&table, &id("ab"), std::time::Duration::ZERO, now()).await.expect("a deletion");
     assert_eq!((of("ab-c").await, of("abc").await), (before, other));

@@ -14,7 +14,8 @@ use super::key::ACTOR;
 use super::output;
 use crate::auth::tenant::TenantRecord;
 use crate::clock;
-use crate::provider::guard::kept;
+use crate::provider::failure::Failure;
+use crate::provider::guard::{joining, kept};
 use crate::scim::resource_type::Kind;
 use crate::store::call::Table;
 use crate::store::error::StoreError;
@@ -231,12 +232,9 @@ async fn guard(
     users: &[Uuid],
     given: bool,
 ) -> Result<Option<Action>, AdminError> {
-    if given {
-        // Before the guard is read: from here on nobody falls asleep unseen.
-        store.mark_guarded(users).await.map_err(failed)?;
-    }
-    let Some(before) = store.guard().await.map_err(failed)? else { return Ok(None) };
-    let mut after = before.clone();
+    let refused = |failure: Failure| AdminError::Input(failure.error.detail);
+    let joining = joining(store, if given { users } else { &[] }).await.map_err(refused)?;
+    let Some((before, mut after)) = joining else { return Ok(None) };
     if given {
         after.granting.insert(group);
         for user in store.fetch_many(Kind::User, users).await.map_err(failed)? {
@@ -245,5 +243,5 @@ async fn guard(
     } else {
         after.forget_group(group);
     }
-    kept(store, &before, &after).await.map(Some).map_err(|refused| AdminError::Input(refused.error.detail))
+    kept(store, &before, &after).await.map(Some).map_err(refused)
 }

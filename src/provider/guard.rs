@@ -36,10 +36,11 @@ impl Provider<'_> {
         let users = |members: &[Membership]| -> Vec<Uuid> {
             members.iter().filter(|member| member.kind == Kind::User).map(|member| member.id).collect()
         };
-        let Some((before, mut after)) = self.joining(&users(add)).await? else { return Ok(None) };
-        if !before.granting.contains(&group.id) {
+        // Whoever assigns the role to the group meanwhile moves the group's version.
+        if self.store.guard().await?.is_none_or(|guard| !guard.granting.contains(&group.id)) {
             return Ok(None);
         }
+        let Some((before, mut after)) = joining(&self.store, &users(add)).await? else { return Ok(None) };
         for user in self.store.fetch_many(Kind::User, &users(add)).await? {
             after.join(group.id, user.id, user.is_active());
         }
@@ -47,13 +48,6 @@ impl Provider<'_> {
             after.leave(group.id, user);
         }
         Ok(Some(kept(&self.store, &before, &after).await?))
-    }
-
-    /// The guard, read after the users were marked: whether they are active is read after it, and
-    /// whoever changes that meanwhile writes the guard.
-    async fn joining(&self, users: &[Uuid]) -> Result<Option<(Guard, Guard)>, Failure> {
-        self.store.mark_guarded(users).await?;
-        Ok(self.store.guard().await?.map(|guard| (guard.clone(), guard)))
     }
 
     /// What the guard must become where a user changes; `None` of `after` is its deletion.
@@ -99,16 +93,33 @@ impl Provider<'_> {
     }
 }
 
+/// The guard, twice, before users are written into it. They are marked first: whether they are
+/// active is read after that, and whoever changes it meanwhile writes the guard.
+///
+/// # Errors
+/// 400 `invalidValue` for more users than the guard holds, none of whom is marked then, and for one
+/// that does not exist.
+pub async fn joining(store: &Store, users: &[Uuid]) -> Result<Option<(Guard, Guard)>, Failure> {
+    if users.len() > MAX_ADMINS {
+        return Err(too_many().into());
+    }
+    store.mark_guarded(users).await?;
+    Ok(store.guard().await?.map(|guard| (guard.clone(), guard)))
+}
+
+fn too_many() -> ScimError {
+    ScimError::invalid_value(format!(
+        "The root team can have {MAX_ADMINS} administrators at most, through all groups that grant the role."
+    ))
+}
+
 /// The action that writes the guard as it becomes.
 ///
 /// # Errors
 /// As the rule says; the refusal names who keeps it.
 pub async fn kept(store: &Store, before: &Guard, after: &Guard) -> Result<Action, Failure> {
     if after.admins.len() > MAX_ADMINS && after.admins.len() > before.admins.len() {
-        return Err(ScimError::invalid_value(format!(
-            "The root team can have {MAX_ADMINS} administrators at most, through all groups that grant the role."
-        ))
-        .into());
+        return Err(too_many().into());
     }
     if before.is_emptied_by(after) {
         let last: Vec<Uuid> = before.active().take(NAMED).collect();

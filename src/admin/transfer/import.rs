@@ -21,7 +21,7 @@ use crate::scim::resource_type::{Kind, Model};
 use crate::scim::validate::read;
 use crate::scim::{members, rules, urn};
 use crate::store::call::Table;
-use crate::store::index::{self, Index};
+use crate::store::index;
 use crate::store::keys::{TenantId, parse_id};
 use crate::store::record::MEMBER;
 use crate::store::resource::Store;
@@ -242,7 +242,6 @@ impl Import<'_> {
         let name = body.iter().find(|(key, _)| key.eq_ignore_ascii_case(path)).and_then(|(_, v)| v.as_str());
         let entry = name.and_then(|name| index::entry(self.provider.ty(kind), path, name));
         let Some((index, entry)) = entry else { return Ok(None) };
-        let index = if index == Index::Claim { Index::Claim } else { Index::Lookup };
         let found = self.provider.store.find(kind, index, &entry).await.map_err(Failure::from)?;
         match found.as_slice() {
             [] => Ok(None),
