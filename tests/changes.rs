@@ -19,17 +19,6 @@ use support::client::{Client, user};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-async fn users(client: &Client, names: std::ops::Range<usize>) -> Vec<String> {
-    let mut tasks = JoinSet::new();
-    for at in names {
-        let client = client.clone();
-        tasks.spawn(async move { client.user(&format!("u{at}")).await });
-    }
-    let mut ids = tasks.join_all().await;
-    ids.sort_unstable();
-    ids
-}
-
 fn values(ids: &[String]) -> Value {
     ids.iter().map(|id| json!({ "value": id })).collect()
 }
@@ -44,8 +33,9 @@ fn set(ids: &[String]) -> BTreeSet<String> {
     ids.iter().cloned().collect()
 }
 
-/// Who has the group among its groups.
+/// Who has the group among its groups, once nothing is pending.
 async fn who_is_in(client: &Client, users: &[String], group: &str) -> BTreeSet<String> {
+    support::work(client).await;
     let mut found = BTreeSet::new();
     for id in users {
         let record = client.store().fetch(Kind::User, id.parse().unwrap()).await.unwrap();
@@ -57,6 +47,7 @@ async fn who_is_in(client: &Client, users: &[String], group: &str) -> BTreeSet<S
 }
 
 async fn nothing_is_pending(client: &Client) {
+    support::work(client).await;
     support::assert_consistent(client).await;
     assert_eq!(worker::round(&client.table.fresh()).await.unwrap(), Report::default());
 }
@@ -92,7 +83,7 @@ async fn commit(client: &Client, group: &str, add: &[String], remove: &[String])
 #[tokio::test]
 async fn thousands_of_members_come_and_go_in_one_request() {
     let client = Client::new(support::embedded().await, "standard").await;
-    let ids = users(&client, 0..1_200).await;
+    let ids = client.users(0..1_200).await;
     let created = json!({ "displayName": "Large", "members": values(&ids[..500]) });
     let created = client.post("/Groups", created).await.expect(201);
     assert_eq!(created.body["members"].as_array().map(Vec::len), Some(500));
@@ -123,6 +114,7 @@ async fn thousands_of_members_come_and_go_in_one_request() {
 
     client.put(&path, json!({ "displayName": "Large", "members": values(&ids[..700]) })).await.expect(204);
     assert_eq!(members(&client, &group).await, set(&ids[..700]));
+    support::work(&client).await;
     client.patch(&path, json!([{ "op": "remove", "path": "members" }])).await.expect(200);
     assert_eq!(members(&client, &group).await, BTreeSet::new());
     assert_eq!(who_is_in(&client, &ids, &group).await, BTreeSet::new());
@@ -132,7 +124,7 @@ async fn thousands_of_members_come_and_go_in_one_request() {
 #[tokio::test]
 async fn who_does_not_exist_fails_the_whole_change() {
     let client = Client::new(support::embedded().await, "standard").await;
-    let mut ids = users(&client, 0..60).await;
+    let mut ids = client.users(0..60).await;
     let group = client.group("Team", &ids[..2]).await;
     let nobody = Uuid::now_v7().to_string();
     ids.push(nobody.clone());
@@ -148,7 +140,7 @@ async fn who_does_not_exist_fails_the_whole_change() {
 #[tokio::test]
 async fn a_name_that_is_taken_leaves_nothing_behind() {
     let client = Client::new(support::embedded().await, "standard").await;
-    let ids = users(&client, 0..50).await;
+    let ids = client.users(0..50).await;
     client.group("Team", &[]).await;
     client.post("/Groups", json!({ "displayName": "team", "members": values(&ids) })).await.expect(409);
     nothing_is_pending(&client).await;
@@ -158,7 +150,7 @@ async fn a_name_that_is_taken_leaves_nothing_behind() {
 #[tokio::test]
 async fn readers_see_a_committed_change_before_it_is_applied() {
     let client = Client::new(support::embedded().await, "standard").await;
-    let ids = users(&client, 0..200).await;
+    let ids = client.users(0..200).await;
     let group = client.group("Team", &ids[..40]).await;
     let pending = commit(&client, &group, &ids[40..180], &ids[..10]).await;
     let expected = set(&ids[10..180]);
@@ -186,7 +178,7 @@ async fn readers_see_a_committed_change_before_it_is_applied() {
 #[tokio::test]
 async fn the_next_writer_finishes_what_is_pending() {
     let client = Client::new(support::embedded().await, "standard").await;
-    let ids = users(&client, 0..120).await;
+    let ids = client.users(0..120).await;
     let group = client.group("Team", &[]).await;
     let path = format!("/Groups/{group}");
     commit(&client, &group, &ids[..100], &[]).await;
@@ -211,7 +203,7 @@ async fn the_next_writer_finishes_what_is_pending() {
 #[tokio::test]
 async fn a_user_may_go_and_come_back_in_the_middle() {
     let client = Client::new(support::embedded().await, "veza").await;
-    let ids = users(&client, 0..120).await;
+    let ids = client.users(0..120).await;
     let group = client.group("Team", &ids[..50]).await;
     // One who is to be added, one who is to be removed, one whom the change is not about.
     commit(&client, &group, &ids[50..110], &ids[..20]).await;
@@ -242,7 +234,7 @@ async fn a_user_may_go_and_come_back_in_the_middle() {
 #[tokio::test]
 async fn a_deleted_group_and_a_deleted_user_leave_nothing() {
     let client = Client::new(support::embedded().await, "standard").await;
-    let ids = users(&client, 0..400).await;
+    let ids = client.users(0..400).await;
     let group = client.group("Large", &ids).await;
     client.delete(&format!("/Groups/{group}")).await.expect(204);
     assert_eq!(who_is_in(&client, &ids, &group).await, BTreeSet::new());
@@ -266,7 +258,7 @@ async fn a_deleted_group_and_a_deleted_user_leave_nothing() {
 #[tokio::test]
 async fn large_changes_of_one_group_exclude_each_other() {
     let client = Client::new(support::embedded().await, "standard").await;
-    let ids = users(&client, 0..240).await;
+    let ids = client.users(0..240).await;
     let group = client.group("Team", &[]).await;
     let mut tasks = JoinSet::new();
     for part in ids.chunks(60) {
@@ -291,7 +283,7 @@ async fn large_changes_of_one_group_exclude_each_other() {
 #[tokio::test]
 async fn what_was_never_committed_is_cleared_after_an_hour() {
     let client = Client::new(support::embedded().await, "standard").await;
-    let ids = users(&client, 0..60).await;
+    let ids = client.users(0..60).await;
     let group = client.group("Team", &[]).await;
     let store = client.store();
     let add: Vec<Membership> = ids
@@ -314,7 +306,7 @@ async fn what_was_never_committed_is_cleared_after_an_hour() {
 #[tokio::test]
 async fn a_user_who_is_deleted_unseen_is_passed_over() {
     let client = Client::new(support::embedded().await, "standard").await;
-    let ids = users(&client, 0..60).await;
+    let ids = client.users(0..60).await;
     let group = client.group("Team", &[]).await;
     // Deleted after it was looked for and before the commit, by someone who saw no change yet.
     let store = client.store();

@@ -1,5 +1,6 @@
 //! `POST /Users`, `POST /Groups` (RFC 7644 §3.3).
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use serde_json::{Map, Value};
@@ -48,7 +49,8 @@ impl Provider<'_> {
             Kind::Group => wanted = members::take(&mut doc, ty, policy)?,
         }
         let mut record = Record::new(kind, Uuid::now_v7(), doc, &clock::timestamp());
-        let members = self.new_members(wanted).await?;
+        let large = wanted.len() > WINDOW;
+        let mut members = self.coming(wanted, BTreeMap::new(), large).await?;
         record.member_count = members.len() as u64;
         let names: Vec<String> = members.iter().map(|member| member.id.to_string()).collect();
         let event_type = match kind {
@@ -57,9 +59,9 @@ impl Provider<'_> {
         };
         let event = self.store.event(event_type, &record);
         let event = event.attributes(record.doc.keys().cloned()).members(names, Vec::new());
-        if members.len() > WINDOW {
+        if large {
             let until = Instant::now() + APPLYING;
-            let staged = self.stage(&mut record, &members, &[]).await?;
+            let staged = self.stage(&mut record, &mut members, &[]).await?;
             let event = event.of_change(staged.id);
             let made = self.store.create(&record, &[], ty, &event, None).await;
             self.committed(staged, made, (), until).await?;

@@ -3,6 +3,11 @@
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::store::error::{Refusal, StoreError};
 
+/// So many members that do not exist are named.
+const IDS_NAMED: usize = 100;
+/// So many characters are shown of what a client sent for an id.
+const ID_SHOWN: usize = 64;
+
 /// A failed operation: what the client is told, and what the log is told besides.
 #[derive(Debug)]
 pub struct Failure {
@@ -42,7 +47,7 @@ fn refused(refusals: &[Refusal]) -> ScimError {
     for refusal in refusals {
         match refusal {
             Refusal::Taken(attribute) => return taken(attribute),
-            Refusal::Member(id) => return no_such_members([id.as_str()]),
+            Refusal::Member(id) => return no_such_members(&[id]),
             Refusal::Changed | Refusal::Exists => {}
         }
     }
@@ -56,12 +61,21 @@ pub fn taken(attribute: &str) -> ScimError {
     ))
 }
 
-/// Members that do not exist in the tenant.
-pub fn no_such_members<'a>(ids: impl IntoIterator<Item = &'a str>) -> ScimError {
-    let ids: Vec<&str> = ids.into_iter().take(100).collect();
+/// Members that do not exist in the tenant: the first hundred by their ids, and how many more.
+pub fn no_such_members(ids: &[impl AsRef<str>]) -> ScimError {
+    // What stands in the place of an id can be of any length.
+    let shown = |id: &str| match id.char_indices().nth(ID_SHOWN) {
+        Some((end, _)) => format!("{}…", &id[..end]),
+        None => id.to_owned(),
+    };
+    let named: Vec<String> = ids.iter().take(IDS_NAMED).map(|id| shown(id.as_ref())).collect();
+    let more = match ids.len().saturating_sub(IDS_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
     ScimError::invalid_value(format!(
-        "members names resources that do not exist here: {}. Provision them first.",
-        ids.join(", ")
+        "members names resources that do not exist here: {}{more}. Provision them first.",
+        named.join(", ")
     ))
 }
 

@@ -3,9 +3,13 @@
 
 use std::time::{Duration, Instant};
 
+use uuid::Uuid;
+
 use super::answer::Provider;
-use super::failure::{Failure, no_such_members};
+use super::failure::Failure;
+use super::members::memberships;
 use crate::scim::error::{ErrorKind, ScimError};
+use crate::scim::resource_type::Kind;
 use crate::store::error::StoreError;
 use crate::store::membership::Membership;
 use crate::store::record::Record;
@@ -16,25 +20,36 @@ use crate::store::work::Pending;
 pub(super) const APPLYING: Duration = Duration::from_secs(8);
 
 impl Provider<'_> {
-    /// Writes down who comes and goes, and then makes sure that those who come are still there:
-    /// in this order, whoever deletes one of them meanwhile either is seen here or sees the change.
+    /// Writes down who comes and goes, and then looks for those who come: in this order, whoever
+    /// deletes one of them meanwhile either is seen here or sees the change. Those who are not what
+    /// they were taken for are written down again.
     ///
     /// # Errors
-    /// One `invalidValue` that names all that do not exist.
+    /// One `invalidValue` that names those that do not exist.
     pub(super) async fn stage(
         &self,
         group: &mut Record,
-        add: &[Membership],
+        add: &mut Vec<Membership>,
         remove: &[Membership],
     ) -> Result<Pending, Failure> {
         let pending = self.store.stage(group.id, add, remove).await?;
-        let missing = self.store.missing(add).await?;
-        if !missing.is_empty() {
+        if let Err(refused) = self.look_for(&pending, add).await {
             self.give_up(&pending).await;
-            return Err(no_such_members(missing.iter().map(String::as_str)).into());
+            return Err(refused);
         }
         group.change = Some(pending.id);
         Ok(pending)
+    }
+
+    async fn look_for(&self, pending: &Pending, add: &mut Vec<Membership>) -> Result<(), Failure> {
+        let taken_for: Vec<(Uuid, Kind)> = add.iter().map(|member| (member.id, member.kind)).collect();
+        let existing = self.store.identify(&taken_for).await?;
+        let found = memberships(add.iter().map(Membership::member), &existing)?;
+        if found != *add {
+            self.store.write_chunks(pending, &found, true).await?;
+            *add = found;
+        }
+        Ok(())
     }
 
     /// Applies a committed change as far as the time goes. What fails or is left is no failure of

@@ -1,4 +1,4 @@
-//! A group's members on their way in: they must exist.
+//! What a change of a group's members must know: who is a member, and who there is to become one.
 
 use std::collections::BTreeMap;
 
@@ -8,34 +8,91 @@ use super::answer::Provider;
 use super::failure::{Failure, no_such_members};
 use crate::scim::error::ScimError;
 use crate::scim::members::Member;
+use crate::scim::patch::members::{MemberChange, Touched};
 use crate::scim::resource_type::Kind;
 use crate::store::keys::parse_id;
-use crate::store::membership::{MAX_GROUPS, Membership};
+use crate::store::membership::{GroupView, MAX_GROUPS, Membership, WINDOW};
+
+/// So many memberships are read for one unit with their group; one by one each costs a unit.
+const MEMBERS_A_UNIT: u64 = 33;
 
 impl Provider<'_> {
-    /// Members that a client wants added, as memberships.
+    /// Reads a group with what a change of its members must know. A change of a few is one round;
+    /// one of many asks for the group first, and then for all its members where that costs less
+    /// than asking for each.
+    pub(super) async fn view_group(
+        &self,
+        id: Uuid,
+        change: Option<&MemberChange<'_>>,
+    ) -> Result<Option<GroupView>, Failure> {
+        let touched = change.map_or(Touched::Ids(Default::default()), MemberChange::touched);
+        let Touched::Ids(ids) = touched else { return self.whole_group(id).await };
+        let ids: Vec<Uuid> = ids.iter().filter_map(|id| parse_id(id)).collect();
+        if ids.len() <= WINDOW {
+            let newcomers = change.map(MemberChange::newcomers).unwrap_or_default();
+            let newcomers: Vec<(Uuid, Kind)> =
+                newcomers.into_iter().filter_map(|(id, kind)| Some((parse_id(id)?, kind))).collect();
+            return Ok(self.store.view_group(id, &ids, &newcomers).await?);
+        }
+        let Some(record) = self.store.fetch(Kind::Group, id).await? else { return Ok(None) };
+        if record.member_count == 0 {
+            return Ok(Some(GroupView { record, present: BTreeMap::new(), existing: BTreeMap::new() }));
+        }
+        if record.member_count / MEMBERS_A_UNIT < ids.len() as u64 {
+            return self.whole_group(id).await;
+        }
+        Ok(self.store.view_group(id, &ids, &[]).await?)
+    }
+
+    async fn whole_group(&self, id: Uuid) -> Result<Option<GroupView>, Failure> {
+        Ok(self.store.fetch_group(id).await?.map(|(record, members)| GroupView {
+            record,
+            present: members.into_iter().map(|member| (member.id, member)).collect(),
+            existing: BTreeMap::new(),
+        }))
+    }
+
+    /// Members that a client wants added, as memberships; of some it may be known already what
+    /// they are. Those of a change that is `staged` are taken for what the client says they are:
+    /// [`Provider::stage`] looks for them.
     ///
     /// # Errors
-    /// One `invalidValue` that names all that do not exist.
-    pub(super) async fn new_members(&self, wanted: Vec<Member>) -> Result<Vec<Membership>, Failure> {
-        if wanted.is_empty() {
-            return Ok(Vec::new());
+    /// One `invalidValue` that names those that do not exist.
+    pub(super) async fn coming(
+        &self,
+        wanted: Vec<Member>,
+        mut known: BTreeMap<Uuid, (Kind, usize)>,
+        staged: bool,
+    ) -> Result<Vec<Membership>, Failure> {
+        let taken_for = |member: &Member| Some((parse_id(&member.id)?, member.taken_for()));
+        if staged {
+            let members = wanted.iter().map(|member| {
+                let (id, kind) = taken_for(member)?;
+                Some(Membership { id, kind, display: member.display.clone() })
+            });
+            // What is no id is nobody, and is told with the others that do not exist.
+            if let Some(members) = members.collect() {
+                return Ok(members);
+            }
         }
-        let ids: Vec<Uuid> = wanted.iter().filter_map(|member| parse_id(&member.id)).collect();
-        let existing = self.store.identify(&ids).await?;
-        Ok(memberships(wanted, &existing)?)
+        let unknown = wanted.iter().filter_map(taken_for).filter(|(id, _)| !known.contains_key(id));
+        let unknown: Vec<(Uuid, Kind)> = unknown.collect();
+        if !unknown.is_empty() {
+            known.extend(self.store.identify(&unknown).await?);
+        }
+        Ok(memberships(wanted, &known)?)
     }
 }
 
 /// Pairs wanted members with what they are.
 ///
 /// # Errors
-/// One `invalidValue` that names all that do not exist, or a member of too many groups.
-pub fn memberships(
-    wanted: Vec<Member>,
+/// One `invalidValue` that names those that do not exist, or a member of too many groups.
+pub(super) fn memberships(
+    wanted: impl IntoIterator<Item = Member>,
     existing: &BTreeMap<Uuid, (Kind, usize)>,
 ) -> Result<Vec<Membership>, ScimError> {
-    let (mut members, mut unknown) = (Vec::with_capacity(wanted.len()), Vec::new());
+    let (mut members, mut unknown) = (Vec::new(), Vec::new());
     for member in wanted {
         let found = parse_id(&member.id).and_then(|id| existing.get(&id).map(|found| (id, *found)));
         match found {
@@ -49,5 +106,5 @@ pub fn memberships(
             None => unknown.push(member.id),
         }
     }
-    if unknown.is_empty() { Ok(members) } else { Err(no_such_members(unknown.iter().map(String::as_str))) }
+    if unknown.is_empty() { Ok(members) } else { Err(no_such_members(&unknown)) }
 }

@@ -10,14 +10,13 @@ use uuid::Uuid;
 use super::answer::{Answer, Provider, Relations, not_found};
 use super::failure::{Failure, conflict};
 use super::large::{APPLYING, still_changing};
-use super::members::memberships;
 use super::precondition::Preconditions;
 use crate::clock;
 use crate::scim::error::ScimError;
 use crate::scim::members::{MEMBERS, Member};
 use crate::scim::patch::apply::apply;
 use crate::scim::patch::follow::{follow, group_attributes_allowed};
-use crate::scim::patch::members::{MemberChange, Touched};
+use crate::scim::patch::members::MemberChange;
 use crate::scim::patch::request::{Step, parse};
 use crate::scim::projection::Projection;
 use crate::scim::resource::document;
@@ -102,13 +101,12 @@ impl Provider<'_> {
         compute: impl Fn(&Record, &Map<String, Value>) -> Result<Map<String, Value>, ScimError>,
     ) -> Result<Answer, Failure> {
         let until = Instant::now() + APPLYING;
-        let touched = members.as_ref().map_or(Touched::Ids(Default::default()), MemberChange::touched);
         for attempt in 0..ATTEMPTS {
             if attempt > 1 {
                 // Whoever wins every time need not win the next.
                 back_off(attempt).await;
             }
-            let mut view = self.view(kind, id, &touched).await?.ok_or_else(|| not_found(kind))?;
+            let view = self.view(kind, id, members.as_ref()).await?.ok_or_else(|| not_found(kind))?;
             preconditions.check(view.record.version)?;
             if let Some(change) = view.record.change {
                 if !self.store.finish_change(change, until).await? {
@@ -125,12 +123,9 @@ impl Provider<'_> {
                 let current: BTreeMap<String, Member> =
                     view.present.values().map(|m| (m.id.to_string(), m.member())).collect();
                 let net = members.net(&current)?;
-                let unknown = net.add.iter().filter_map(|member| parse_id(&member.id));
-                let unknown: Vec<Uuid> = unknown.filter(|id| !view.existing.contains_key(id)).collect();
-                if touched == Touched::All && !unknown.is_empty() {
-                    view.existing = self.store.identify(&unknown).await?;
-                }
-                outcome.add = memberships(net.add, &view.existing)?;
+                // A group that makes administrators must know at once who is a user.
+                let staged = net.len() > WINDOW && !before.guarded;
+                outcome.add = self.coming(net.add, view.existing, staged).await?;
                 outcome.remove = net
                     .remove
                     .iter()
@@ -145,26 +140,17 @@ impl Provider<'_> {
     }
 
     /// What a change must know of a resource.
-    async fn view(&self, kind: Kind, id: Uuid, touched: &Touched) -> Result<Option<GroupView>, Failure> {
-        if kind == Kind::User {
-            let record = self.store.fetch(kind, id).await?;
-            return Ok(record.map(|record| GroupView {
-                record,
-                present: BTreeMap::new(),
-                existing: BTreeMap::new(),
-            }));
+    async fn view(
+        &self,
+        kind: Kind,
+        id: Uuid,
+        members: Option<&MemberChange<'_>>,
+    ) -> Result<Option<GroupView>, Failure> {
+        if kind == Kind::Group {
+            return self.view_group(id, members).await;
         }
-        match touched {
-            Touched::Ids(ids) => {
-                let ids: Vec<Uuid> = ids.iter().filter_map(|id| parse_id(id)).collect();
-                Ok(self.store.view_group(id, &ids).await?)
-            }
-            Touched::All => Ok(self.store.fetch_group(id).await?.map(|(record, members)| GroupView {
-                record,
-                present: members.into_iter().map(|member| (member.id, member)).collect(),
-                existing: BTreeMap::new(),
-            })),
-        }
+        let record = self.store.fetch(kind, id).await?;
+        Ok(record.map(|record| GroupView { record, present: BTreeMap::new(), existing: BTreeMap::new() }))
     }
 
     /// Writes a change; `None` where the resource is no longer as it was read.
@@ -174,7 +160,7 @@ impl Provider<'_> {
         outcome: Outcome,
         until: Instant,
     ) -> Result<Option<Record>, Failure> {
-        let Outcome { record: mut after, add, remove } = outcome;
+        let Outcome { record: mut after, mut add, remove } = outcome;
         let policy = self.model.policy;
         let converted =
             before.kind == Kind::User && before.account == Account::Local && policy.converts_local_accounts;
@@ -192,7 +178,7 @@ impl Provider<'_> {
         let also = self.also(before, &after, &add, &remove).await?;
         let ty = self.ty(before.kind);
         let written = if add.len() + remove.len() > WINDOW {
-            let staged = self.stage(&mut after, &add, &remove).await?;
+            let staged = self.stage(&mut after, &mut add, &remove).await?;
             let event = event.of_change(staged.id);
             let update = self.store.update(before, &after, (&[], &[]), ty, &event, &also).await;
             self.committed(staged, update, (), until).await

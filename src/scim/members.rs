@@ -12,6 +12,9 @@ use super::values::{Reader, is_blank};
 /// The name of the attribute that holds them.
 pub const MEMBERS: &str = "members";
 
+/// The most characters of a member's `display`: it stands in an item with those of other members.
+const MAX_DISPLAY: usize = 1_024;
+
 /// One member. Members are told apart by id alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
@@ -27,6 +30,11 @@ impl Member {
     /// A member of which only the id is known.
     pub fn of_id(id: impl Into<String>) -> Self {
         Self { id: id.into(), kind: None, display: None }
+    }
+
+    /// What it is taken for until it is found: what the client says it is, or a user.
+    pub fn taken_for(&self) -> Kind {
+        self.kind.unwrap_or(Kind::User)
     }
 
     /// The element of `members` without `$ref`, which depends on where the service stands.
@@ -90,11 +98,17 @@ fn member(element: &Value) -> Result<Member, ScimError> {
     if is_blank(id) {
         return Err(ScimError::invalid_value("Attribute members.value is required: the id of the member."));
     }
+    let display = text("display");
+    if display.is_some_and(|display| display.chars().nth(MAX_DISPLAY).is_some()) {
+        return Err(ScimError::invalid_value(format!(
+            "Attribute members.display has more than {MAX_DISPLAY} characters. Send a shorter name, or none."
+        )));
+    }
     let kind = match text("type") {
         Some(name) => Kind::ALL.into_iter().find(|kind| kind.name().eq_ignore_ascii_case(name)),
         None => reference.and_then(|(kind, _)| kind),
     };
-    Ok(Member { id: id.to_owned(), kind, display: text("display").map(ToOwned::to_owned) })
+    Ok(Member { id: id.to_owned(), kind, display: display.map(ToOwned::to_owned) })
 }
 
 /// The id in the URI of a resource, and the kind that its collection is of.

@@ -21,6 +21,14 @@ impl Kind {
     /// Every kind, in the order of a root search.
     pub const ALL: [Self; 2] = [Self::User, Self::Group];
 
+    /// The one that it is not.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::User => Self::Group,
+            Self::Group => Self::User,
+        }
+    }
+
     /// The resource type's name, as in `meta.resourceType`.
     pub const fn name(self) -> &'static str {
         match self {

@@ -1,6 +1,6 @@
 //! Memberships: one item each beside the group, and the group's id in the member's own item.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::try_join;
@@ -62,25 +62,28 @@ pub struct GroupView {
     pub record: Record,
     /// Of the members asked about, those that it has.
     pub present: BTreeMap<Uuid, Membership>,
-    /// Of the ids asked about, those that exist: what they are and how many groups they are in.
+    /// Of the newcomers asked about, those found: what they are and how many groups they are in.
     pub existing: BTreeMap<Uuid, (Kind, usize)>,
 }
 
 impl Store {
-    /// Reads a group, whether each of `ids` is a member, and whether it exists: one round.
+    /// Reads a group, whether each of `ids` is a member, and who there is of `newcomers`, each of
+    /// whom is looked for as what it is taken for: one round.
     ///
     /// # Errors
     /// As every call.
-    pub async fn view_group(&self, id: Uuid, ids: &[Uuid]) -> Result<Option<GroupView>, StoreError> {
+    pub async fn view_group(
+        &self,
+        id: Uuid,
+        ids: &[Uuid],
+        newcomers: &[(Uuid, Kind)],
+    ) -> Result<Option<GroupView>, StoreError> {
         let mut wanted = vec![keys::resource(&self.tenant, Kind::Group, id)];
-        for member in ids {
-            wanted.push(keys::membership(&self.tenant, id, *member));
-            wanted.extend(Kind::ALL.map(|kind| keys::resource(&self.tenant, kind, *member)));
-        }
-        let items = if ids.is_empty() {
-            self.table.get(&wanted[0]).await?.into_iter().collect()
-        } else {
-            self.table.batch_get(&wanted).await?
+        wanted.extend(ids.iter().map(|member| keys::membership(&self.tenant, id, *member)));
+        wanted.extend(newcomers.iter().map(|(id, kind)| keys::resource(&self.tenant, *kind, *id)));
+        let items = match wanted.as_slice() {
+            [group] => self.table.get(group).await?.into_iter().collect(),
+            wanted => self.table.batch_get(wanted).await?,
         };
         let mut items = items;
         // A batch is not read at one moment: a membership may have been read before a large change
@@ -93,43 +96,40 @@ impl Store {
         for item in items {
             if let Some(membership) = Membership::from_item(&item) {
                 present.insert(membership.id, membership);
-            } else if let Some(record) = Record::from_item(&item)? {
-                existing.insert(record.id, (record.kind, record.groups.len()));
-                if record.kind == Kind::Group && record.id == id {
-                    group = Some(record);
-                }
+                continue;
+            }
+            existing.extend(Record::identity(&item).map(|(id, kind, groups)| (id, (kind, groups))));
+            if get_text(&item, "pk") == Some(&wanted[0].pk) {
+                group = Record::from_item(&item)?;
             }
         }
         Ok(group.map(|record| GroupView { record, present, existing }))
     }
 
-    /// What each id is and how many groups it is in; ids of nothing are left out.
+    /// What each id is and how many groups it is in; ids of nothing are left out. Each is looked
+    /// for as what it is taken for, and as the other kind only if that finds nothing.
     ///
     /// # Errors
     /// As every call.
-    pub async fn identify(&self, ids: &[Uuid]) -> Result<BTreeMap<Uuid, (Kind, usize)>, StoreError> {
-        let key = |id: &Uuid| Kind::ALL.map(|kind| keys::resource(&self.tenant, kind, *id));
-        let wanted: Vec<_> = ids.iter().flat_map(key).collect();
+    pub async fn identify(
+        &self,
+        taken_for: &[(Uuid, Kind)],
+    ) -> Result<BTreeMap<Uuid, (Kind, usize)>, StoreError> {
+        let mut open = taken_for.to_vec();
         let mut existing = BTreeMap::new();
-        for item in self.table.batch_get(&wanted).await? {
-            if let Some(record) = Record::from_item(&item)? {
-                existing.insert(record.id, (record.kind, record.groups.len()));
+        for _ in Kind::ALL {
+            let wanted: Vec<_> =
+                open.iter().map(|(id, kind)| keys::resource(&self.tenant, *kind, *id)).collect();
+            for item in self.table.batch_get_some(&wanted, &["pk", "sk", "groups"]).await? {
+                existing.extend(Record::identity(&item).map(|(id, kind, groups)| (id, (kind, groups))));
+            }
+            open.retain(|(id, _)| !existing.contains_key(id));
+            open.iter_mut().for_each(|(_, kind)| *kind = kind.other());
+            if open.is_empty() {
+                break;
             }
         }
         Ok(existing)
-    }
-
-    /// Those of the members that do not exist, by their ids.
-    ///
-    /// # Errors
-    /// As every call.
-    pub async fn missing(&self, members: &[Membership]) -> Result<Vec<String>, StoreError> {
-        let key = |member: &Membership| keys::resource(&self.tenant, member.kind, member.id);
-        let wanted: Vec<_> = members.iter().map(key).collect();
-        let found = self.table.batch_get(&wanted).await?;
-        let found: BTreeSet<&str> = found.iter().filter_map(|item| get_text(item, "pk")).collect();
-        let missing = members.iter().zip(&wanted).filter(|(_, key)| !found.contains(key.pk.as_str()));
-        Ok(missing.map(|(member, _)| member.id.to_string()).collect())
     }
 
     /// Reads a group with all its members, all of one version, a pending change among them: starts

@@ -102,11 +102,7 @@ impl Record {
     /// # Errors
     /// [`StoreError::Broken`] when the item is not what [`Record::attributes`] writes.
     pub fn from_item(item: &Item) -> Result<Option<Self>, StoreError> {
-        let kind = match get_text(item, "sk") {
-            Some(keys::USER) => Kind::User,
-            Some(keys::GROUP) => Kind::Group,
-            _ => return Ok(None),
-        };
+        let Some(kind) = kind_of(item) else { return Ok(None) };
         let broken = |what: &str| StoreError::Broken(format!("an item's {what} cannot be read"));
         let pk = must_text(item, "pk")?;
         let id = pk.rsplit('#').next().and_then(parse_id).ok_or_else(|| broken("key"))?;
@@ -132,6 +128,15 @@ impl Record {
                 None => None,
             },
         }))
+    }
+
+    /// Whose item this is, of a user or group: the id, the kind, and how many groups it is in. Needs
+    /// no more of the item than `pk`, `sk` and `groups`.
+    pub fn identity(item: &Item) -> Option<(Uuid, Kind, usize)> {
+        let kind = kind_of(item)?;
+        let id = get_text(item, "pk")?.rsplit('#').next().and_then(parse_id)?;
+        let groups = item.get("groups").and_then(|groups| groups.as_ss().ok()).map_or(0, Vec::len);
+        Some((id, kind, groups))
     }
 
     /// Its key.
@@ -183,6 +188,15 @@ impl Record {
     /// The values that it is looked up by.
     pub fn lookups(&self, ty: &ResourceType) -> BTreeSet<index::Entry> {
         index::lookups(ty, &self.doc)
+    }
+}
+
+/// Whether an item is a user's or a group's own.
+fn kind_of(item: &Item) -> Option<Kind> {
+    match get_text(item, "sk")? {
+        keys::USER => Some(Kind::User),
+        keys::GROUP => Some(Kind::Group),
+        _ => None,
     }
 }
 

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeSet;
 
+use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::call::Range;
@@ -176,14 +176,21 @@ impl Chunk {
         Some(Self { key, adds, members: members.to_vec(), done: false, gone: BTreeSet::new() })
     }
 
+    /// Sixteen bytes an id, since a chunk is written, marked and deleted, each at the price of its
+    /// size; what few have besides stands beside them.
     fn to_item(&self) -> Item {
-        let members: Vec<Value> = self
+        let ids: Vec<u8> = self.members.iter().flat_map(|member| member.id.into_bytes()).collect();
+        let groups = self.members.iter().filter(|member| member.kind == Kind::Group);
+        let groups: Vec<String> = groups.map(|member| member.id.to_string()).collect();
+        let displays: Item = self
             .members
             .iter()
-            .map(|m| json!({ "id": m.id.to_string(), "type": m.kind.name(), "display": m.display }))
+            .filter_map(|member| Some(text(&member.id.to_string(), member.display.as_deref()?)))
             .collect();
         let mut item = with_key(&self.key);
-        item.extend([text("members", &Value::from(members).to_string())]);
+        item.insert("ids".to_owned(), AttributeValue::B(Blob::new(ids)));
+        item.extend((!groups.is_empty()).then(|| ("groups".to_owned(), AttributeValue::Ss(groups))));
+        item.extend((!displays.is_empty()).then(|| ("displays".to_owned(), AttributeValue::M(displays))));
         item
     }
 
@@ -194,20 +201,20 @@ impl Chunk {
     pub fn from_item(item: &Item) -> Result<Self, StoreError> {
         let broken = || StoreError::Broken("a chunk of a change cannot be read".to_owned());
         let key = Key { pk: must_text(item, "pk")?.to_owned(), sk: must_text(item, "sk")?.to_owned() };
-        let members: Vec<Value> = serde_json::from_str(must_text(item, "members")?).map_err(|_| broken())?;
-        let member = |value: &Value| {
-            let id = value.get("id")?.as_str().and_then(parse_id)?;
-            let kind = match value.get("type")?.as_str()? {
-                "Group" => Kind::Group,
-                _ => Kind::User,
-            };
-            let display = value.get("display").and_then(Value::as_str).map(str::to_owned);
+        let ids = item.get("ids").and_then(|ids| ids.as_b().ok()).ok_or_else(broken)?.as_ref();
+        let groups = get_set(item, "groups");
+        let displays = item.get("displays").and_then(|displays| displays.as_m().ok());
+        let member = |bytes: &[u8]| {
+            let id = Uuid::from_slice(bytes).ok()?;
+            let name = id.to_string();
+            let kind = if groups.contains(&name) { Kind::Group } else { Kind::User };
+            let display = displays.and_then(|all| get_text(all, &name)).map(str::to_owned);
             Some(Membership { id, kind, display })
         };
         Ok(Self {
             adds: key.sk.starts_with(keys::CHUNK_ADDS),
             key,
-            members: members.iter().map(member).collect::<Option<_>>().ok_or_else(broken)?,
+            members: ids.chunks(16).map(member).collect::<Option<_>>().ok_or_else(broken)?,
             done: item.contains_key("done"),
             gone: get_set(item, "gone"),
         })
@@ -297,14 +304,29 @@ impl Store {
     ) -> Result<Pending, StoreError> {
         let pending = self.pending(Task::Members, group, State::Staged);
         self.table.put(&pending.key(), pending.attributes()).await?;
-        let chunks = |members: &[Membership], adds: bool| -> Vec<Item> {
-            let mut sorted = members.to_vec();
-            sorted.sort_by_key(|member| member.id);
-            let chunk = |some: &[Membership]| Chunk::new(&self.tenant, pending.id, adds, some);
-            sorted.chunks(WINDOW).filter_map(chunk).map(|chunk| chunk.to_item()).collect()
-        };
-        self.table.batch_put([chunks(add, true), chunks(remove, false)].concat()).await?;
+        let chunks = [(add, true), (remove, false)].map(|(members, adds)| self.cut(&pending, members, adds));
+        self.table.batch_put(chunks.concat()).await?;
         Ok(pending)
+    }
+
+    /// Writes the chunks of one side of a staged change anew, for the same members.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn write_chunks(
+        &self,
+        pending: &Pending,
+        members: &[Membership],
+        adds: bool,
+    ) -> Result<(), StoreError> {
+        self.table.batch_put(self.cut(pending, members, adds)).await
+    }
+
+    fn cut(&self, pending: &Pending, members: &[Membership], adds: bool) -> Vec<Item> {
+        let mut sorted = members.to_vec();
+        sorted.sort_by_key(|member| member.id);
+        let chunk = |some: &[Membership]| Chunk::new(&self.tenant, pending.id, adds, some);
+        sorted.chunks(WINDOW).filter_map(chunk).map(|chunk| chunk.to_item()).collect()
     }
 
     /// Gives a staged change up. `false`: it is in force already.
@@ -359,4 +381,38 @@ pub(super) fn commit(tenant: &TenantId, before: Option<Uuid>, after: &Record) ->
     let was =
         Expression::new("#state = :from").value(":from", AttributeValue::S(State::Staged.name().to_owned()));
     Some(Action::update(keys::work(tenant, change), set).only_if(was, Refusal::Changed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_reads_back() {
+        let member = |n: u128, kind, display: Option<&str>| Membership {
+            id: Uuid::from_u128(n),
+            kind,
+            display: display.map(str::to_owned),
+        };
+        let members = [
+            member(1, Kind::User, None),
+            member(2, Kind::Group, Some("G")),
+            member(3, Kind::User, Some("U")),
+        ];
+        let tenant = "acme".parse().expect("a tenant");
+        for adds in [true, false] {
+            let chunk = Chunk::new(&tenant, Uuid::from_u128(9), adds, &members).expect("members");
+            assert_eq!(Chunk::from_item(&chunk.to_item()).expect("whole"), chunk);
+        }
+        assert_eq!(Chunk::new(&tenant, Uuid::from_u128(9), true, &[]), None);
+    }
+
+    #[test]
+    fn what_is_no_chunk_is_broken() {
+        let key = Key { pk: "p".to_owned(), sk: "A#x".to_owned() };
+        let mut item = with_key(&key);
+        assert!(Chunk::from_item(&item).is_err());
+        item.insert("ids".to_owned(), AttributeValue::B(Blob::new(vec![0; 15])));
+        assert!(Chunk::from_item(&item).is_err());
+    }
 }

@@ -2,7 +2,7 @@
 //! every change has its event. A user is the one of the same `userName`, a group that of the same
 //! `displayName`; so an import that was interrupted is simply run again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -306,11 +306,12 @@ impl Import<'_> {
             }
         };
         let wanted = check().map_err(Failure::from)?;
-        let here: Vec<&String> = self.ids.values().collect();
-        let unknown = wanted.iter().filter(|member| !here.contains(&&member.id));
-        let unknown: Vec<Uuid> = unknown.filter_map(|member| parse_id(&member.id)).collect();
+        let here: HashSet<&String> = self.ids.values().collect();
+        let unknown = wanted.iter().filter(|member| !here.contains(&member.id));
+        let unknown: Vec<(Uuid, Kind)> =
+            unknown.filter_map(|member| Some((parse_id(&member.id)?, member.taken_for()))).collect();
         let existing = self.provider.store.identify(&unknown).await.map_err(Failure::from)?;
-        if let Some(missing) = unknown.iter().find(|id| !existing.contains_key(id)) {
+        if let Some((missing, _)) = unknown.iter().find(|(id, _)| !existing.contains_key(id)) {
             return Err(Stopped::Refused(format!("there is no member {missing}")));
         }
         match found {

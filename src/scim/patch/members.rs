@@ -15,7 +15,7 @@ use crate::scim::error::ScimError;
 use crate::scim::filter::ast::Filter;
 use crate::scim::members::{MEMBERS, Member, parse};
 use crate::scim::policy::Policy;
-use crate::scim::resource_type::ResourceType;
+use crate::scim::resource_type::{Kind, ResourceType};
 
 /// The members that the steps of one PATCH are about.
 #[derive(Debug)]
@@ -62,6 +62,18 @@ pub struct Net {
     pub remove: Vec<String>,
 }
 
+impl Net {
+    /// How many come and go.
+    pub fn len(&self) -> usize {
+        self.add.len() + self.remove.len()
+    }
+
+    /// Whether nobody does.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 impl<'a> MemberChange<'a> {
     /// Reads the steps on `members` among those of a PATCH; others are passed over.
     ///
@@ -98,6 +110,16 @@ impl<'a> MemberChange<'a> {
             }
         }
         Touched::Ids(touched)
+    }
+
+    /// Who may come, and what each is taken for until it is found: what the client says it is, or
+    /// a user. Those that a value path makes are not among them.
+    pub fn newcomers(&self) -> BTreeMap<&str, Kind> {
+        let lists = self.steps.iter().filter_map(|step| match step {
+            MemberStep::Add(members) | MemberStep::Replace(members) => Some(members),
+            MemberStep::Remove(_) | MemberStep::Select(_) => None,
+        });
+        lists.flatten().map(|member| (member.id.as_str(), member.taken_for())).collect()
     }
 
     /// Replays the steps over the members that are touched, of whom `current` holds, by id, those
