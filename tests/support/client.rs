@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rollcall::http::function::Function;
 use rollcall::http::log::Line;
+use rollcall::http::response::Transfer;
 use rollcall::store::call::Table;
 use rollcall::store::resource::Store;
 use serde_json::{Value, json};
@@ -149,7 +150,7 @@ impl Client {
             context["breakerLiftedUntil"] = lifted_until.to_string().into();
         }
         let request = lambda_http::request::from_str(&event.to_string()).expect("an event");
-        let (response, line) = self.function.measured(request).await;
+        let (response, line) = self.function.measured(request, Transfer::Buffered).await;
         let (parts, body) = response.into_parts();
         let packed = parts.headers.get("content-encoding").is_some_and(|coding| coding == "gzip");
         let body = if packed {
