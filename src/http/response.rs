@@ -60,12 +60,16 @@ pub fn json(status: StatusCode, body: &Value) -> Response<Body> {
 
 /// Makes a response fit into what is passed on: a large body is packed with gzip where the
 /// client accepts that (a group of 100,000 members is 18 MB, and 4 MB as base64 of gzip); where it
-/// does not fit even so, the answer is an error rather than a part.
+/// does not fit even so, the answer is an error rather than a part. A stream has a type in any case:
+/// lambda_runtime would make one up, `application/octet-stream`, for a 304 as well.
 pub fn fit(
     mut response: Response<Body>,
     accept_encoding: Option<&str>,
     transfer: Transfer,
 ) -> Response<Body> {
+    if transfer == Transfer::Streamed && !response.headers().contains_key(CONTENT_TYPE) {
+        set(&mut response, CONTENT_TYPE, SCIM_JSON);
+    }
     let Body::Text(text) = response.body() else { return response };
     if text.len() >= PACK_FROM && accept_encoding.is_some_and(accepts_gzip) {
         let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 4), Compression::fast());

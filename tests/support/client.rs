@@ -6,9 +6,13 @@ use std::sync::Arc;
 use rollcall::http::function::Function;
 use rollcall::http::log::Line;
 use rollcall::http::response::Transfer;
+use rollcall::scim::resource_type::Kind;
 use rollcall::store::call::Table;
+use rollcall::store::item::{Item, number, text, with_key};
+use rollcall::store::keys;
 use rollcall::store::resource::Store;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 /// The tenant that every client here belongs to, unless told otherwise.
 pub const TENANT: &str = "acme";
@@ -100,14 +104,8 @@ impl Client {
         self.send("DELETE", path, None, &[]).await
     }
 
-    /// Sends a request as API Gateway hands it on.
-    pub async fn send(
-        &self,
-        method: &str,
-        path: &str,
-        body: Option<Value>,
-        headers: &[(&str, &str)],
-    ) -> Reply {
+    /// A request as API Gateway hands it on.
+    pub fn event(&self, method: &str, path: &str, body: Option<Value>, headers: &[(&str, &str)]) -> Value {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let mut parameters = serde_json::Map::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -149,6 +147,18 @@ impl Client {
             context["breakerPercent"] = percent.to_string().into();
             context["breakerLiftedUntil"] = lifted_until.to_string().into();
         }
+        event
+    }
+
+    /// Sends a request as API Gateway hands it on.
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+        headers: &[(&str, &str)],
+    ) -> Reply {
+        let event = self.event(method, path, body, headers);
         let request = lambda_http::request::from_str(&event.to_string()).expect("an event");
         let (response, line) = self.function.measured(request, Transfer::Buffered).await;
         let (parts, body) = response.into_parts();
@@ -185,6 +195,22 @@ impl Client {
             self.patch(&path, add).await.expect(200);
         }
         group
+    }
+
+    /// Fills a group, written as the service writes it but not one by one, until it has so many
+    /// members; `there` of them it has already.
+    pub async fn fill(&self, group: &str, there: usize, members: usize) {
+        let (tenant, id) = (self.tenant.parse().expect("a tenant"), group.parse().expect("an id"));
+        let membership = |_| {
+            let mut item = with_key(&keys::membership(&tenant, id, Uuid::now_v7()));
+            item.extend(Item::from([text("type", "User"), text("since", "2026-01-01T00:00:00.000Z")]));
+            item
+        };
+        self.table.batch_put((there..members).map(membership).collect()).await.expect("memberships");
+        let key = keys::resource(&tenant, Kind::Group, id);
+        let mut item = self.table.get(&key).await.expect("a table").expect("the group");
+        item.extend([number("memberCount", members)]);
+        self.table.put(&key, item).await.expect("the group");
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod faults;
+pub mod lambda;
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
