@@ -17,7 +17,7 @@ async fn a_group_of_45_000_members() {
     let client = Client::new(support::embedded().await, "standard").await;
     let known = client.user("known").await;
     let group = client.group("Everyone", std::slice::from_ref(&known)).await;
-    client.fill(&group, 1, MEMBERS).await;
+    support::fill(&client, &group, 1, MEMBERS).await;
 
     let path = format!("/Groups/{group}");
     let whole = client.send("GET", &path, None, &[("Accept-Encoding", "gzip")]).await.expect(200);

@@ -77,6 +77,7 @@ impl Answer {
 /// One table, and the function on it twice.
 struct Scene {
     client: Client,
+    endpoint: String,
     off: Lambda,
     on: Lambda,
 }
@@ -86,7 +87,8 @@ impl Scene {
         let embedded = support::serve().await;
         let client = Client::new(embedded.table, "standard").await;
         let off = Lambda::start(&embedded.endpoint, None).await;
-        Self { client, off, on: Lambda::start(&embedded.endpoint, Some("true")).await }
+        let on = Lambda::start(&embedded.endpoint, Some("true")).await;
+        Self { client, endpoint: embedded.endpoint, off, on }
     }
 
     /// Hands the event to both; they must answer the same.
@@ -101,7 +103,7 @@ impl Scene {
     /// A group of so many members.
     async fn group(&self, members: usize) -> String {
         let group = self.client.group("Everyone", &[]).await;
-        self.client.fill(&group, 0, members).await;
+        support::fill(&self.client, &group, 0, members).await;
         format!("/Groups/{group}")
     }
 }
@@ -170,4 +172,45 @@ async fn a_large_group_leaves_whole_as_a_stream_only() {
     assert_eq!(packed.headers["content-encoding"], "gzip");
     let unpacked: Value = serde_json::from_reader(flate2::read::GzDecoder::new(&packed.body[..])).unwrap();
     assert_eq!(unpacked, whole.json());
+
+    // Lambda starts another process; the request counts as answered in the log, either way.
+    for lambda in [&mut scene.off, &mut scene.on] {
+        let event = scene.client.event("GET", &path, None, &[("Accept-Encoding", "gzip")]);
+        assert_eq!(lambda.invoke_and_break(event, 200_000).await.code(), Some(1));
+    }
+}
+
+/// What streaming costs and spares, as ratios of one run; for docs/streaming.md.
+#[tokio::test]
+#[ignore = "measures, asserts nothing"]
+async fn measure() {
+    let scene = Scene::new().await;
+    let path = scene.group(100_000).await;
+    let (plain, gzip) = (&[][..], &[("Accept-Encoding", "gzip")][..]);
+    let mut base = None;
+    for (name, streaming, headers) in [
+        ("buffered, gzip", "false", gzip),
+        ("streamed, gzip", "true", gzip),
+        ("streamed, plain", "true", plain),
+    ] {
+        let mut lambda = Lambda::start(&scene.endpoint, Some(streaming)).await;
+        lambda.invoke(scene.client.event("GET", "/Schemas", None, &[])).await;
+        let (mut first, mut whole, mut chunks) = (f64::INFINITY, f64::INFINITY, 0);
+        for _ in 0..5 {
+            let event = scene.client.event("GET", &path, None, headers);
+            let began = Instant::now();
+            let posted = lambda.invoke(event).await;
+            whole = whole.min(began.elapsed().as_secs_f64());
+            first = first.min((posted.first - began).as_secs_f64());
+            chunks = posted.chunks;
+        }
+        let peak = lambda.peak().unwrap_or(f64::NAN);
+        let of = *base.get_or_insert((first, whole, peak));
+        println!(
+            "{name}: first byte {:.2}, whole {:.2}, memory {:.2}; {chunks} chunks",
+            first / of.0,
+            whole / of.1,
+            peak / of.2
+        );
+    }
 }

@@ -6,13 +6,9 @@ use std::sync::Arc;
 use rollcall::http::function::Function;
 use rollcall::http::log::Line;
 use rollcall::http::response::Transfer;
-use rollcall::scim::resource_type::Kind;
 use rollcall::store::call::Table;
-use rollcall::store::item::{Item, number, text, with_key};
-use rollcall::store::keys;
 use rollcall::store::resource::Store;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 /// The tenant that every client here belongs to, unless told otherwise.
 pub const TENANT: &str = "acme";
@@ -195,22 +191,6 @@ impl Client {
             self.patch(&path, add).await.expect(200);
         }
         group
-    }
-
-    /// Fills a group, written as the service writes it but not one by one, until it has so many
-    /// members; `there` of them it has already.
-    pub async fn fill(&self, group: &str, there: usize, members: usize) {
-        let (tenant, id) = (self.tenant.parse().expect("a tenant"), group.parse().expect("an id"));
-        let membership = |_| {
-            let mut item = with_key(&keys::membership(&tenant, id, Uuid::now_v7()));
-            item.extend(Item::from([text("type", "User"), text("since", "2026-01-01T00:00:00.000Z")]));
-            item
-        };
-        self.table.batch_put((there..members).map(membership).collect()).await.expect("memberships");
-        let key = keys::resource(&tenant, Kind::Group, id);
-        let mut item = self.table.get(&key).await.expect("a table").expect("the group");
-        item.extend([number("memberCount", members)]);
-        self.table.put(&key, item).await.expect("the group");
     }
 }
 

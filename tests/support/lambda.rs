@@ -1,9 +1,9 @@
 //! The real `scim` binary, and before it what Lambda is for it: a stand-in for the Runtime API.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -18,14 +18,15 @@ pub struct Posted {
     pub head: String,
     /// The body, out of its chunks.
     pub body: Vec<u8>,
+    /// In how many chunks it came; 0: in none, with its length before it.
+    pub chunks: usize,
     /// When its first byte arrived.
     pub first: Instant,
 }
 
 /// A running function.
 pub struct Lambda {
-    /// Its process.
-    pub process: Child,
+    process: Child,
     events: mpsc::UnboundedSender<Value>,
     posted: mpsc::UnboundedReceiver<Posted>,
     cut: Arc<AtomicUsize>,
@@ -47,7 +48,7 @@ impl Lambda {
             }
         });
         let mut function = Command::new(env!("CARGO_BIN_EXE_scim"));
-        function.env_clear().stdout(Stdio::piped()).stderr(Stdio::null()).envs([
+        function.env_clear().stdout(Stdio::null()).stderr(Stdio::null()).envs([
             ("AWS_LAMBDA_RUNTIME_API", address.as_str()),
             ("AWS_LAMBDA_FUNCTION_NAME", "scim"),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512"),
@@ -70,10 +71,24 @@ impl Lambda {
         self.posted.recv().await.expect("an answer")
     }
 
-    /// Hands an event over, and breaks the connection after so many bytes of the answer's body.
-    pub fn invoke_and_cut(&mut self, event: Value, after: usize) {
+    /// Hands an event over, breaks the connection after so many bytes of what comes, and waits for
+    /// the process to end.
+    pub async fn invoke_and_break(&mut self, event: Value, after: usize) -> ExitStatus {
         self.cut.store(after, Ordering::SeqCst);
         self.events.send(event).expect("the stand-in");
+        loop {
+            if let Some(status) = self.process.try_wait().expect("a process") {
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The most memory that the process has had so far, in KB (Linux).
+    pub fn peak(&self) -> Option<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        line.trim().trim_end_matches(" kB").parse().ok()
     }
 }
 
@@ -115,16 +130,20 @@ async fn serve(
         }
         stream.fill_buf().await?;
         let first = Instant::now();
-        let body = body(&mut stream, &head, cut.load(Ordering::SeqCst)).await?;
+        let (body, chunks) = body(&mut stream, &head, cut.load(Ordering::SeqCst)).await?;
         // Whoever asked may have gone.
-        let _ = post.send(Posted { head, body, first });
+        let _ = post.send(Posted { head, body, chunks, first });
         stream.write_all(b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n").await?;
     }
 }
 
 /// Reads a body, whole or in chunks, but no more of it than `cut`.
-async fn body(stream: &mut BufReader<TcpStream>, head: &str, cut: usize) -> std::io::Result<Vec<u8>> {
-    let mut body = Vec::new();
+async fn body(
+    stream: &mut BufReader<TcpStream>,
+    head: &str,
+    cut: usize,
+) -> std::io::Result<(Vec<u8>, usize)> {
+    let (mut body, mut chunks) = (Vec::new(), 0);
     let length = header(head, "content-length").and_then(|length| length.parse().ok());
     loop {
         let size = match length {
@@ -136,21 +155,20 @@ async fn body(stream: &mut BufReader<TcpStream>, head: &str, cut: usize) -> std:
             }
         };
         let from = body.len();
+        body.resize(cut.min(from + size), 0);
+        stream.read_exact(&mut body[from..]).await?;
         if from + size > cut {
-            body.resize(cut, 0);
-            stream.read_exact(&mut body[from..]).await?;
             return Err(std::io::ErrorKind::ConnectionAborted.into());
         }
-        body.resize(from + size, 0);
-        stream.read_exact(&mut body[from..]).await?;
         if length.is_some() {
-            return Ok(body);
+            return Ok((body, 0));
         }
         let mut end = String::new();
-        stream.read_line(&mut end).await?; // the end of the chunk; of the whole, where it was the last
+        stream.read_line(&mut end).await?; // of the chunk; of the whole, where it was the empty one
         assert_eq!(end, "\r\n", "a trailer");
         if size == 0 {
-            return Ok(body);
+            return Ok((body, chunks));
         }
+        chunks += 1;
     }
 }
