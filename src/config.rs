@@ -24,6 +24,9 @@ pub const LOG: &str = "ROLLCALL_LOG";
 /// The folder with extension schemas of the operator's own.
 pub const EXTENSIONS: &str = "ROLLCALL_EXTENSIONS";
 
+/// Whether answers are streamed (docs/streaming.md).
+pub const RESPONSE_STREAMING: &str = "ROLLCALL_RESPONSE_STREAMING";
+
 /// The levels that [`LOG`] may name.
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
@@ -38,6 +41,8 @@ pub struct Config {
     pub extensions: Option<String>,
     /// The log level.
     pub log: &'static str,
+    /// Whether answers are streamed.
+    pub response_streaming: bool,
 }
 
 /// A variable that is missing or cannot be used.
@@ -81,7 +86,14 @@ impl Config {
             Some(level) => level_named(&level)
                 .ok_or(ConfigError { variable: LOG, problem: "must be error, warn, info, debug or trace" })?,
         };
-        Ok(Self { table, public_url, extensions: get(EXTENSIONS), log })
+        let response_streaming = match get(RESPONSE_STREAMING).as_deref() {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(_) => {
+                return Err(ConfigError { variable: RESPONSE_STREAMING, problem: "must be true or false" });
+            }
+        };
+        Ok(Self { table, public_url, extensions: get(EXTENSIONS), log, response_streaming })
     }
 }
 
@@ -168,8 +180,18 @@ mod tests {
         let config = read(&[(TABLE, "rollcall")]).expect("enough");
         assert_eq!(
             config,
-            Config { table: "rollcall".to_owned(), public_url: None, extensions: None, log: "info" }
+            Config {
+                table: "rollcall".to_owned(),
+                public_url: None,
+                extensions: None,
+                log: "info",
+                response_streaming: false
+            }
         );
+        for (value, streams) in [("true", true), ("false", false), ("", false)] {
+            let config = read(&[(TABLE, "t"), (RESPONSE_STREAMING, value)]).expect("good");
+            assert_eq!(config.response_streaming, streams, "{value:?}");
+        }
         let config = read(&[(TABLE, "t"), (PUBLIC_URL, "https://id.example.com/scim/v2/"), (LOG, "DEBUG")])
             .expect("good");
         assert_eq!(config.public_url.as_deref(), Some("https://id.example.com/scim/v2"));
@@ -181,6 +203,7 @@ mod tests {
             (&[(TABLE, "t"), (PUBLIC_URL, "id.example.com")], PUBLIC_URL),
             (&[(TABLE, "t"), (PUBLIC_URL, "https://")], PUBLIC_URL),
             (&[(TABLE, "t"), (PUBLIC_URL, "https://x/?a=b")], PUBLIC_URL),
+            (&[(TABLE, "t"), (RESPONSE_STREAMING, "yes")], RESPONSE_STREAMING),
         ] {
             let error = read(variables).expect_err("not good");
             assert!(error.starts_with(name), "{error}");

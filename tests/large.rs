@@ -6,12 +6,8 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use rollcall::scim::resource_type::Kind;
-use rollcall::store::item::{Item, number, text, with_key};
-use rollcall::store::keys;
 use serde_json::json;
-use support::client::{Client, TENANT};
-use uuid::Uuid;
+use support::client::Client;
 
 /// More than fits into 6 MB.
 const MEMBERS: usize = 45_000;
@@ -21,19 +17,7 @@ async fn a_group_of_45_000_members() {
     let client = Client::new(support::embedded().await, "standard").await;
     let known = client.user("known").await;
     let group = client.group("Everyone", std::slice::from_ref(&known)).await;
-    let id: Uuid = group.parse().unwrap();
-    // Written as the service writes them, but not one by one.
-    let tenant = TENANT.parse().unwrap();
-    let membership = |_| {
-        let mut item = with_key(&keys::membership(&tenant, id, Uuid::now_v7()));
-        item.extend(Item::from([text("type", "User"), text("since", "2026-01-01T00:00:00.000Z")]));
-        item
-    };
-    client.table.batch_put((1..MEMBERS).map(membership).collect()).await.unwrap();
-    let key = keys::resource(&tenant, Kind::Group, id);
-    let mut item = client.table.get(&key).await.unwrap().expect("the group");
-    item.extend([number("memberCount", MEMBERS)]);
-    client.table.put(&key, item).await.unwrap();
+    support::fill(&client, &group, 1, MEMBERS).await;
 
     let path = format!("/Groups/{group}");
     let whole = client.send("GET", &path, None, &[("Accept-Encoding", "gzip")]).await.expect(200);

@@ -17,5 +17,10 @@ async fn main() -> Result<(), Error> {
     let table = Table::new(config::client().await, &config.table);
     let extensions = config.extensions.map(|folder| config::extensions(Path::new(&folder))).transpose()?;
     let function = Function::with_extensions(table, config.public_url, &extensions.unwrap_or_default())?;
-    lambda_runtime::run(LambdaService::new(Arc::new(function))).await
+    let function = Arc::new(function);
+    if config.response_streaming {
+        lambda_runtime::run(LambdaService::streaming(function)).await
+    } else {
+        lambda_runtime::run(LambdaService::new(function)).await
+    }
 }

@@ -10,14 +10,14 @@ use std::time::Instant;
 use http::header::ACCEPT_ENCODING;
 use http::{HeaderValue, Method};
 use lambda_http::request::{LambdaRequest, RequestContext};
-use lambda_http::{Adapter, Body, Error, LambdaEvent, Request, RequestExt, Response, Service};
+use lambda_http::{Adapter, Body, Error, LambdaEvent, Request, RequestExt, Response, Service, StreamAdapter};
 use serde_json::Value;
 
 use super::caller::{Caller, Place};
 use super::handler::handle;
 use super::log::Line;
 use super::request::parameter;
-use super::response;
+use super::response::{self, Transfer};
 use super::router::{Route, route};
 use crate::clock;
 use crate::provider::answer::Provider;
@@ -87,14 +87,14 @@ impl Function {
     }
 
     /// Answers one request, and logs it.
-    pub async fn answer(&self, request: Request) -> Response<Body> {
-        let (response, line) = self.measured(request).await;
+    pub async fn answer(&self, request: Request, transfer: Transfer) -> Response<Body> {
+        let (response, line) = self.measured(request, transfer).await;
         line.write();
         response
     }
 
     /// Answers one request, with what there is to log of it.
-    pub async fn measured(&self, request: Request) -> (Response<Body>, Line) {
+    pub async fn measured(&self, request: Request, transfer: Transfer) -> (Response<Body>, Line) {
         let began = Instant::now();
         let table = self.table.fresh();
         let mut line = Line { operation: "none", ..Line::default() };
@@ -104,7 +104,7 @@ impl Function {
         line.trace_id = parameter(&request, "id").filter(|id| is_trace_id(id));
         let mut outcome = self.outcome(&request, &table, &mut line).await;
         let accept = request.headers().get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
-        outcome.response = response::fit(outcome.response, accept);
+        outcome.response = response::fit(outcome.response, accept, transfer);
         line.status = outcome.response.status().as_u16();
         line.scim_type = outcome.scim_type;
         line.source = outcome.source;
@@ -211,7 +211,10 @@ fn is_trace_id(text: &str) -> bool {
 
 /// The function as a service of requests.
 #[derive(Clone, Debug)]
-pub struct RequestService(Arc<Function>);
+pub struct RequestService {
+    function: Arc<Function>,
+    transfer: Transfer,
+}
 
 impl Service<Request> for RequestService {
     type Response = Response<Body>;
@@ -223,31 +226,36 @@ impl Service<Request> for RequestService {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let function = self.0.clone();
-        Box::pin(async move { Ok(function.answer(request).await) })
+        let Self { function, transfer } = self.clone();
+        Box::pin(async move { Ok(function.answer(request, transfer).await) })
     }
 }
 
 /// The function as a service of Lambda events. lambda_http makes a URL out of the host and the
 /// scheme in the event and panics where it cannot; this layer takes such texts out first.
 #[derive(Clone)]
-pub struct LambdaService(Adapter<'static, Response<Body>, RequestService>);
+pub struct LambdaService<A>(A);
 
-impl LambdaService {
-    /// Wraps a function.
+impl LambdaService<Adapter<'static, Response<Body>, RequestService>> {
+    /// Wraps a function whose answers leave in one piece.
     pub fn new(function: Arc<Function>) -> Self {
-        Self(Adapter::from(RequestService(function)))
+        Self(Adapter::from(RequestService { function, transfer: Transfer::Buffered }))
     }
 }
 
-impl Service<LambdaEvent<LambdaRequest>> for LambdaService {
-    type Response =
-        <Adapter<'static, Response<Body>, RequestService> as Service<LambdaEvent<LambdaRequest>>>::Response;
-    type Error = Infallible;
-    type Future =
-        <Adapter<'static, Response<Body>, RequestService> as Service<LambdaEvent<LambdaRequest>>>::Future;
+impl LambdaService<StreamAdapter<'static, RequestService, Body>> {
+    /// Wraps a function whose answers are streamed.
+    pub fn streaming(function: Arc<Function>) -> Self {
+        Self(StreamAdapter::from(RequestService { function, transfer: Transfer::Streamed }))
+    }
+}
 
-    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Infallible>> {
+impl<A: Service<LambdaEvent<LambdaRequest>>> Service<LambdaEvent<LambdaRequest>> for LambdaService<A> {
+    type Response = A::Response;
+    type Error = A::Error;
+    type Future = A::Future;
+
+    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), A::Error>> {
         self.0.poll_ready(cx)
     }
 

@@ -15,9 +15,37 @@ use crate::scim::error::{ErrorKind, ScimError};
 /// The media type of every body (RFC 7644 §8.1).
 pub const SCIM_JSON: &str = "application/scim+json";
 
-/// The largest body: Lambda passes on 6 MB, in which the body stands as a JSON string, and leaves
-/// room for headers.
-const MAX_RESPONSE: usize = 6 * 1024 * 1024 - 16 * 1024;
+/// What is left of a limit for status and headers.
+const HEAD: usize = 16 * 1024;
+
+/// How an answer leaves the function, which bounds its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transfer {
+    /// In one piece: a JSON document in which the body is a string, in base64 where it is packed.
+    Buffered,
+    /// As a stream, after status and headers: the body as it is.
+    Streamed,
+}
+
+impl Transfer {
+    /// What Lambda passes on, in MB.
+    const fn megabytes(self) -> usize {
+        match self {
+            Self::Buffered => 6,
+            Self::Streamed => 200,
+        }
+    }
+
+    /// Whether a body can be passed on.
+    fn holds(self, body: &Body) -> bool {
+        let size = match (self, body) {
+            (Self::Buffered, Body::Text(text)) => escaped_len(text),
+            (Self::Buffered, _) => body.len().div_ceil(3) * 4,
+            (Self::Streamed, _) => body.len(),
+        };
+        size <= self.megabytes() * 1024 * 1024 - HEAD
+    }
+}
 
 /// A body is packed from this size on, where the client accepts it.
 const PACK_FROM: usize = 256 * 1024;
@@ -30,29 +58,38 @@ pub fn json(status: StatusCode, body: &Value) -> Response<Body> {
     response
 }
 
-/// Makes a response fit into what Lambda passes on: a large body is packed with gzip where the
+/// Makes a response fit into what is passed on: a large body is packed with gzip where the
 /// client accepts that (a group of 100,000 members is 18 MB, and 4 MB as base64 of gzip); where it
-/// does not fit even so, the answer is an error rather than a part.
-pub fn fit(mut response: Response<Body>, accept_encoding: Option<&str>) -> Response<Body> {
+/// does not fit even so, the answer is an error rather than a part. A stream has a type in any case:
+/// lambda_runtime would make one up, `application/octet-stream`, for a 304 as well.
+pub fn fit(
+    mut response: Response<Body>,
+    accept_encoding: Option<&str>,
+    transfer: Transfer,
+) -> Response<Body> {
+    if transfer == Transfer::Streamed && !response.headers().contains_key(CONTENT_TYPE) {
+        set(&mut response, CONTENT_TYPE, SCIM_JSON);
+    }
     let Body::Text(text) = response.body() else { return response };
     if text.len() >= PACK_FROM && accept_encoding.is_some_and(accepts_gzip) {
         let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 4), Compression::fast());
         if let Ok(packed) = encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish()) {
-            let fits = packed.len().div_ceil(3) * 4 <= MAX_RESPONSE;
-            if fits {
-                *response.body_mut() = Body::Binary(packed);
+            let packed = Body::Binary(packed);
+            if transfer.holds(&packed) {
+                *response.body_mut() = packed;
                 set(&mut response, CONTENT_ENCODING, "gzip");
                 set(&mut response, VARY, "Accept-Encoding");
                 return response;
             }
         }
     }
-    if escaped_len(text) <= MAX_RESPONSE {
+    if transfer.holds(response.body()) {
         return response;
     }
-    error(&ScimError::too_many(
-        "The answer is larger than the 6 MB that can be passed on. Send Accept-Encoding: gzip, or ask for less: excludedAttributes=members, or a smaller count.",
-    ))
+    error(&ScimError::too_many(format!(
+        "The answer is larger than the {} MB that can be passed on. Send Accept-Encoding: gzip, or ask for less: excludedAttributes=members, or a smaller count.",
+        transfer.megabytes()
+    )))
 }
 
 /// Whether `Accept-Encoding` names gzip and does not refuse it (RFC 9110 §12.5.3).
@@ -142,20 +179,28 @@ mod tests {
 
     #[test]
     fn large_answers_are_packed_or_refused_but_never_cut() {
-        let body = |size: usize| serde_json::json!({ "a": "x".repeat(size) });
-        for (size, accept, status, packed) in [
-            (10, Some("gzip"), 200, false),
-            (PACK_FROM, Some("gzip, deflate, br"), 200, true),
-            (PACK_FROM, None, 200, false),
-            (PACK_FROM, Some("gzip;q=0"), 200, false),
-            (PACK_FROM, Some("identity"), 200, false),
-            (7 * 1024 * 1024, Some("*"), 200, true),
-            (7 * 1024 * 1024, None, 400, false),
+        use Transfer::{Buffered, Streamed};
+        const MB: usize = 1024 * 1024;
+        let text = |size: usize| Response::new(Body::Text("x".repeat(size)));
+        for (size, accept, transfer, status, packed) in [
+            (10, Some("gzip"), Buffered, 200, false),
+            (PACK_FROM, Some("gzip, deflate, br"), Buffered, 200, true),
+            (PACK_FROM, None, Buffered, 200, false),
+            (PACK_FROM, Some("gzip;q=0"), Buffered, 200, false),
+            (PACK_FROM, Some("identity"), Buffered, 200, false),
+            (7 * MB, Some("*"), Buffered, 200, true),
+            (7 * MB, None, Buffered, 400, false),
+            (PACK_FROM, Some("gzip"), Streamed, 200, true),
+            (7 * MB, None, Streamed, 200, false),
+            (200 * MB, None, Streamed, 400, false),
         ] {
-            let response = fit(json(StatusCode::OK, &body(size)), accept);
+            let response = fit(text(size), accept, transfer);
             assert_eq!(response.status().as_u16(), status, "{size} {accept:?}");
             assert_eq!(matches!(response.body(), Body::Binary(_)), packed, "{size} {accept:?}");
             assert_eq!(response.headers().contains_key(CONTENT_ENCODING), packed);
         }
+        let quotes = || Response::new(Body::Text("\"".repeat(4 * MB)));
+        assert_eq!(fit(quotes(), None, Buffered).status(), 400, "a quote takes two bytes in JSON");
+        assert_eq!(fit(quotes(), None, Streamed).status(), 200);
     }
 }

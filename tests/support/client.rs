@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 use rollcall::http::function::Function;
 use rollcall::http::log::Line;
+use rollcall::http::response::Transfer;
 use rollcall::store::call::Table;
 use rollcall::store::resource::Store;
 use serde_json::{Value, json};
@@ -100,14 +101,8 @@ impl Client {
         self.send("DELETE", path, None, &[]).await
     }
 
-    /// Sends a request as API Gateway hands it on.
-    pub async fn send(
-        &self,
-        method: &str,
-        path: &str,
-        body: Option<Value>,
-        headers: &[(&str, &str)],
-    ) -> Reply {
+    /// A request as API Gateway hands it on.
+    pub fn event(&self, method: &str, path: &str, body: Option<Value>, headers: &[(&str, &str)]) -> Value {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let mut parameters = serde_json::Map::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -149,8 +144,20 @@ impl Client {
             context["breakerPercent"] = percent.to_string().into();
             context["breakerLiftedUntil"] = lifted_until.to_string().into();
         }
+        event
+    }
+
+    /// Sends a request as API Gateway hands it on.
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+        headers: &[(&str, &str)],
+    ) -> Reply {
+        let event = self.event(method, path, body, headers);
         let request = lambda_http::request::from_str(&event.to_string()).expect("an event");
-        let (response, line) = self.function.measured(request).await;
+        let (response, line) = self.function.measured(request, Transfer::Buffered).await;
         let (parts, body) = response.into_parts();
         let packed = parts.headers.get("content-encoding").is_some_and(|coding| coding == "gzip");
         let body = if packed {

@@ -98,7 +98,8 @@ async fn read(stream: &mut BufReader<&mut TcpStream>) -> std::io::Result<Message
     Ok(Message { head, body })
 }
 
-fn header(head: &str, name: &str) -> Option<String> {
+/// A header in the head of a message.
+pub fn header(head: &str, name: &str) -> Option<String> {
     let line = head
         .lines()
         .find(|line| line.split_once(':').is_some_and(|(found, _)| found.eq_ignore_ascii_case(name)))?;

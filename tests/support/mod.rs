@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod faults;
+pub mod lambda;
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -13,7 +14,11 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
 };
+use rollcall::scim::resource_type::Kind;
 use rollcall::store::call::Table;
+use rollcall::store::item::{Item, number, text, with_key};
+use rollcall::store::keys;
+use uuid::Uuid;
 
 /// The table's name.
 pub const TABLE: &str = "rollcall";
@@ -98,6 +103,22 @@ pub async fn check(client: &client::Client, repair: bool) -> rollcall::admin::ch
     let model = models.iter().find(|model| model.policy.name == client.policy).expect("a policy");
     let tenant = client.tenant.parse().expect("a tenant");
     rollcall::admin::check::run::check(&client.table.fresh(), &tenant, model, repair).await.expect("a check")
+}
+
+/// Fills a group until it has so many members, `there` of which it has already: written as the
+/// service writes them, but not one by one.
+pub async fn fill(client: &client::Client, group: &str, there: usize, members: usize) {
+    let (tenant, id) = (client.tenant.parse().expect("a tenant"), group.parse().expect("an id"));
+    let membership = |_| {
+        let mut item = with_key(&keys::membership(&tenant, id, Uuid::now_v7()));
+        item.extend(Item::from([text("type", "User"), text("since", "2026-01-01T00:00:00.000Z")]));
+        item
+    };
+    client.table.batch_put((there..members).map(membership).collect()).await.expect("memberships");
+    let key = keys::resource(&tenant, Kind::Group, id);
+    let mut item = client.table.get(&key).await.expect("a table").expect("the group");
+    item.extend([number("memberCount", members)]);
+    client.table.put(&key, item).await.expect("the group");
 }
 
 /// Fills the tenant of a client.
