@@ -129,7 +129,7 @@ fn row(group: &Record) -> Map<String, Value> {
     let mut fields = Map::new();
     fields.insert("id".to_owned(), json!(group.id.to_string()));
     fields.insert("displayName".to_owned(), group.doc.get("displayName").cloned().unwrap_or_default());
-    fields.insert("members".to_owned(), json!(group.member_count));
+    fields.insert("members".to_owned(), json!(group.tally.count));
     fields.insert("grants".to_owned(), json!(grants.join(", ")));
     fields
 }

@@ -24,6 +24,7 @@ use crate::store::keys::{self, TenantId};
 use crate::store::membership::Membership;
 use crate::store::record::{Account, Record, Role};
 use crate::store::resource::Store;
+use crate::store::tally::Tally;
 use crate::store::transaction::{Action, Expression};
 
 /// What the root team is called at first.
@@ -201,7 +202,7 @@ impl RootTeam {
         let mut user = Record::new(Kind::User, Uuid::now_v7(), user, &now);
         let mut root = Record::new(Kind::Group, Uuid::now_v7(), root, &now);
         (user.account, user.guarded) = (Account::Local, true);
-        (root.member_count, root.guarded) = (1, true);
+        (root.tally, root.guarded) = (Tally::of([user.id]), true);
         root.roles = Some(BTreeSet::from([Role { team: root.id, role: ADMIN.to_owned() }]));
         let guard = Guard::new(root.id, &[user.id]);
         Ok(Self { root, user, guard })

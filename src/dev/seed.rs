@@ -20,6 +20,7 @@ use crate::store::keys::{self, TenantId};
 use crate::store::membership::Membership;
 use crate::store::record::Record;
 use crate::store::resource::{COUNTER_SHARDS, Store};
+use crate::store::tally::Tally;
 use crate::store::transaction::{Action, Change, Expression};
 
 /// The name of the group.
@@ -232,7 +233,7 @@ impl Seeding<'_> {
     fn group(&self) -> Record {
         let doc = Map::from_iter([("displayName".to_owned(), Value::from(GROUP_NAME))]);
         let mut group = Record::new(Kind::Group, group_id(), doc, &self.now);
-        group.member_count = self.members as u64;
+        group.tally = Tally::of((1..=self.members).map(user_id));
         group
     }
 

@@ -16,6 +16,23 @@ use crate::store::membership::Membership;
 use crate::store::record::{Record, Role};
 use crate::store::resource::{Store, Team};
 
+/// More members than that fit no answer, packed or not.
+const MEMBERS_ANSWERABLE: u64 = 200_000;
+
+/// Refuses to answer, or to look through, more members than fit an answer, before they are made
+/// one.
+///
+/// # Errors
+/// `tooMany`, which says what to leave out.
+pub fn answerable(members: u64) -> Result<(), ScimError> {
+    if members <= MEMBERS_ANSWERABLE {
+        return Ok(());
+    }
+    Err(ScimError::too_many(format!(
+        "The groups asked for have {members} members; {MEMBERS_ANSWERABLE} are the most that are answered together. Ask for fewer groups, or send excludedAttributes=members and ask for single members with a filter: id eq \"…\" and members eq \"…\"."
+    )))
+}
+
 /// Everything that an operation works with: whose resources, under which rules, where they stand.
 #[derive(Debug)]
 pub struct Provider<'a> {

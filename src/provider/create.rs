@@ -21,6 +21,7 @@ use crate::store::event::Event;
 use crate::store::index;
 use crate::store::membership::{Membership, WINDOW};
 use crate::store::record::Record;
+use crate::store::tally::Tally;
 
 /// How often a creation is tried again because the name's holder changed meanwhile.
 const ATTEMPTS: usize = 5;
@@ -51,7 +52,7 @@ impl Provider<'_> {
         let mut record = Record::new(kind, Uuid::now_v7(), doc, &clock::timestamp());
         let large = wanted.len() > WINDOW;
         let mut members = self.coming(wanted, BTreeMap::new(), large).await?;
-        record.member_count = members.len() as u64;
+        record.tally = Tally::of(members.iter().map(|member| member.id));
         let names: Vec<String> = members.iter().map(|member| member.id.to_string()).collect();
         let event_type = match kind {
             Kind::User => "user.created",

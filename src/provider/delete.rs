@@ -43,17 +43,27 @@ impl Provider<'_> {
             }
             let mut settled = Settled::default();
             if !pending.is_empty() {
-                settled = self.store.settle(&record, &pending).await?;
+                let Some(done) = self.store.settle(&record, &pending, until).await? else {
+                    if Instant::now() >= until {
+                        return Err(still_changing().into());
+                    }
+                    continue;
+                };
+                settled = done;
                 record = self.store.fetch(kind, id).await?.ok_or_else(|| not_found(kind))?;
             }
-            let (members_fit, groups) = self.store.fits(&record, record.member_count, &settled, ty);
+            let (members_fit, groups) = self.store.fits(&record, record.tally.count, &settled, ty);
             let mut members = members_fit.then(Vec::new);
-            if members_fit && record.member_count > 0 {
+            if members_fit && record.tally.count > 0 {
                 let Some((read, found)) = self.store.fetch_group(id).await? else { continue };
-                if read.version != record.version || read.member_count != found.len() as u64 {
+                if read.version != record.version {
                     continue;
                 }
-                members = Some(found);
+                // Someone who is a member and has this group as a member would be written twice:
+                // such members go after it. So do more than were counted.
+                let mutual = found.iter().any(|member| record.groups.contains(&member.id.to_string()));
+                let fits = !mutual && found.len() as u64 <= record.tally.count;
+                members = fits.then_some(found);
             }
             let kept = kind == Kind::User && self.model.policy.delete_user == DeleteUser::Deactivate;
             let event_type = match kind {

@@ -35,10 +35,10 @@ impl Provider<'_> {
             return Ok(self.store.view_group(id, &ids, &newcomers).await?);
         }
         let Some(record) = self.store.fetch(Kind::Group, id).await? else { return Ok(None) };
-        if record.member_count == 0 {
+        if record.tally.count == 0 {
             return Ok(Some(GroupView { record, present: BTreeMap::new(), existing: BTreeMap::new() }));
         }
-        if record.member_count / MEMBERS_A_UNIT < ids.len() as u64 {
+        if record.tally.count / MEMBERS_A_UNIT < ids.len() as u64 {
             return self.whole_group(id).await;
         }
         Ok(self.store.view_group(id, &ids, &[]).await?)

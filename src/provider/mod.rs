@@ -10,6 +10,7 @@ pub mod cursor;
 pub mod delete;
 pub mod failure;
 pub mod guard;
+mod harvest;
 pub mod large;
 pub mod members;
 pub mod modify;

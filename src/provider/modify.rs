@@ -1,9 +1,10 @@
 //! `PATCH /Users/{id}`, `PATCH /Groups/{id}` (RFC 7644 §3.5.2), and the loop that every change of
 //! a stored resource runs in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
+use futures_util::future::join;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -132,8 +133,20 @@ impl Provider<'_> {
                     .filter_map(|id| parse_id(id).and_then(|id| view.present.get(&id).cloned()))
                     .collect();
             }
-            if let Some(after) = self.write(before, outcome, until).await? {
-                return self.changed(&after, projection).await;
+            let ids = |members: &[Membership]| members.iter().map(|member| member.id).collect::<Vec<_>>();
+            let tally = before.tally.with(ids(&outcome.add)).without(ids(&outcome.remove));
+            outcome.record.tally = tally;
+            // What the answer needs besides the group, in the same round as the writing.
+            let shown = shows_members(&outcome.record, projection);
+            let leaving = async {
+                match shown {
+                    true => self.store.leaving().await.map(Some),
+                    false => Ok(None),
+                }
+            };
+            let (written, leaving) = join(self.write(before, outcome, until), leaving).await;
+            if let Some(after) = written? {
+                return Ok(self.changed(&after, leaving, projection).await);
             }
         }
         Err(conflict().into())
@@ -173,7 +186,6 @@ impl Provider<'_> {
         }
         after.version += 1;
         after.modified = clock::timestamp();
-        after.member_count = (before.member_count + add.len() as u64).saturating_sub(remove.len() as u64);
         let event = self.change_event(before, &after, converted, (&add, &remove));
         let also = self.also(before, &after, &add, &remove).await?;
         let ty = self.ty(before.kind);
@@ -187,7 +199,15 @@ impl Provider<'_> {
         };
         match written {
             Ok(()) => Ok(Some(after)),
-            Err(StoreError::Refused(refusals)) if retried(&refusals) => Ok(None),
+            Err(StoreError::Refused(refusals)) if retried(&refusals) => {
+                for refusal in refusals {
+                    // Someone who is deleted and has not left the group yet is brought to do so.
+                    if let Some(id) = refusal.member() {
+                        self.store.finish_leaving(id, until).await?;
+                    }
+                }
+                Ok(None)
+            }
             Err(failed) => Err(failed.into()),
         }
     }
@@ -242,24 +262,38 @@ impl Provider<'_> {
         event
     }
 
-    /// The answer to a change: a user whole; a group whole up to 100 members or where the client
-    /// says what it wants to see, and nothing above.
-    async fn changed(&self, after: &Record, projection: &Projection) -> Result<Answer, Failure> {
-        if after.kind == Kind::User {
-            return self.answer_user(after, projection).await;
-        }
-        if !projection.wants(MEMBERS) {
-            let body = self.project(after, &Relations::default(), projection);
-            return Ok(self.answer(after, Some(body)));
-        }
-        if after.member_count > MEMBERS_ANSWERED && !projection.explicitly(MEMBERS) {
-            return Ok(self.answer(after, None));
-        }
-        if after.member_count == 0 {
-            let body = self.project(after, &Relations::default(), projection);
-            return Ok(self.answer(after, Some(body)));
-        }
-        match self.store.fetch_own_change(after.id, after.version).await? {
+    /// The answer to a change. The change is made: where what it shows cannot be read any more, the
+    /// answer has no body.
+    async fn changed(
+        &self,
+        after: &Record,
+        leaving: Result<Option<BTreeSet<Uuid>>, StoreError>,
+        projection: &Projection,
+    ) -> Answer {
+        let read = match (after.kind, leaving) {
+            (Kind::User, _) => self.answer_user(after, projection).await,
+            (Kind::Group, Ok(Some(leaving))) => self.answer_group(after, leaving, projection).await,
+            (Kind::Group, Ok(None)) => {
+                let silent = projection.wants(MEMBERS) && after.tally.count > 0;
+                let body = || self.project(after, &Relations::default(), projection);
+                Ok(self.answer(after, (!silent).then(body)))
+            }
+            (Kind::Group, Err(failed)) => Err(failed.into()),
+        };
+        read.unwrap_or_else(|failure| {
+            let source = failure.source.unwrap_or(failure.error.detail);
+            tracing::warn!(%source, "a change is answered without a body");
+            self.answer(after, None)
+        })
+    }
+
+    async fn answer_group(
+        &self,
+        after: &Record,
+        leaving: BTreeSet<Uuid>,
+        projection: &Projection,
+    ) -> Result<Answer, Failure> {
+        match self.store.fetch_group_without(after.id, leaving).await? {
             Some((record, members)) => {
                 let relations = Relations { members: Some(&members), ..Relations::default() };
                 Ok(self.answer(&record, Some(self.project(&record, &relations, projection))))
@@ -268,6 +302,16 @@ impl Provider<'_> {
             None => Ok(self.answer(after, None)),
         }
     }
+}
+
+/// Whether the answer to a change holds members: a group is answered whole up to 100 members or
+/// where the client says what it wants to see, and above not at all.
+fn shows_members(after: &Record, projection: &Projection) -> bool {
+    let count = after.tally.count;
+    after.kind == Kind::Group
+        && projection.wants(MEMBERS)
+        && count > 0
+        && (count <= MEMBERS_ANSWERED || projection.explicitly(MEMBERS))
 }
 
 /// Whether every reason for a refusal may be gone when the change is computed anew.

@@ -1,22 +1,22 @@
 //! Finding the resources of a page: straight from the list where nothing is asked, among the
 //! candidates of a look-up, or by walking the whole list within a time budget.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use futures_util::future::{try_join, try_join_all};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::answer::{Provider, Relations, shows_groups};
+use super::answer::{Provider, Relations, answerable, shows_groups};
 use super::failure::Failure;
+use super::harvest::Harvest;
 use super::plan::{Candidates, deciding_members};
 use super::query::{Understood, position};
 use crate::scim::error::ScimError;
 use crate::scim::members::MEMBERS;
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::Kind;
-use crate::scim::sort::SortKey;
 use crate::scim::urn;
 use crate::store::list::Position;
 use crate::store::membership::Membership;
@@ -24,8 +24,15 @@ use crate::store::record::Record;
 
 /// How long a query may walk. API Gateway waits 29 seconds for an answer.
 const BUDGET: Duration = Duration::from_secs(20);
-/// How many resources a walk reads at once: four batches side by side.
-const STRIDE: usize = 400;
+/// How many resources a walk reads at once, while the next ids are read: sixteen batches side by
+/// side, as long as they are of ordinary size.
+const STRIDE: usize = 1_600;
+/// So many where they are large: what is read at once must fit the function's memory.
+const STRIDE_OF_LARGE: usize = 200;
+/// Resources are large from so many read units each on.
+const LARGE_UNITS: f64 = 2.0;
+/// A page that is further away than this many places is looked for only where there is one.
+const FAR: u64 = 10_000;
 /// How many groups are read with their members at once.
 const GROUPS_AT_ONCE: usize = 8;
 
@@ -63,12 +70,6 @@ impl Found {
     }
 }
 
-/// A match of a walk.
-struct Match {
-    record: Record,
-    key: Option<SortKey>,
-}
-
 impl Provider<'_> {
     pub(super) async fn search(&self, query: &Understood<'_>, search: Search) -> Result<Found, Failure> {
         if query.filter.is_none() && query.sort.is_none() {
@@ -81,138 +82,110 @@ impl Provider<'_> {
                 None => Candidates::All,
             });
         }
+        let mut harvest = Harvest::new(query, &search)?;
         let deadline = Instant::now() + BUDGET;
-        // A walk whose total is known goes on from where it stands, and ends when the page is full.
-        let resumed = search.total.is_some() && query.sort.is_none();
-        let enough = resumed.then_some(search.count + 1);
-        let after = if resumed { search.after } else { None };
-        let mut matches = Vec::new();
         for (at, plan) in plans.iter().enumerate() {
-            let left = enough.map(|enough| enough.saturating_sub(matches.len()));
-            if left != Some(0) {
-                self.collect(query, at, plan, after, left, deadline, &mut matches).await?;
+            if !harvest.is_enough() {
+                self.collect(query, at, plan, deadline, &mut harvest).await?;
             }
         }
-        let total = search.total.unwrap_or(matches.len() as u64);
-        if query.sort.is_some() {
-            matches.sort_by(|a, b| {
-                let by_key = a.key.cmp(&b.key);
-                let by_key = if query.descending { by_key.reverse() } else { by_key };
-                by_key.then_with(|| position(&a.record).cmp(&position(&b.record)))
-            });
-            self.resume_sorted(query, &search, &mut matches)?;
-        }
-        let skip = usize::try_from(search.skip).unwrap_or(usize::MAX);
-        let mut matches = matches.into_iter().skip(skip);
-        let mut found = Found { total, ..Found::default() };
-        for Match { record, key } in matches.by_ref().take(search.count) {
-            let place = position(&record);
-            found.ids.push(place);
-            found.last = Some((place, key.map(|key| key.to_value())));
-            found.records.insert(place, record);
-        }
-        found.more = matches.next().is_some();
-        Ok(found)
-    }
-
-    /// Drops what a sorted walk has answered already.
-    fn resume_sorted(
-        &self,
-        query: &Understood<'_>,
-        search: &Search,
-        matches: &mut Vec<Match>,
-    ) -> Result<(), ScimError> {
-        let (Some(after), Some(_)) = (search.after, &query.sort) else { return Ok(()) };
-        let unknown = || {
-            ScimError::new(
-                crate::scim::error::ErrorKind::InvalidCursor,
-                "The cursor is not one that this service made. Begin again without a cursor.",
-            )
-        };
-        let key = search.sort_key.as_ref().and_then(SortKey::from_value).ok_or_else(unknown)?;
-        matches.retain(|m| {
-            let by_key = m.key.as_ref().cmp(&Some(&key));
-            let by_key = if query.descending { by_key.reverse() } else { by_key };
-            by_key.then_with(|| position(&m.record).cmp(&after)).is_gt()
-        });
-        Ok(())
+        Ok(harvest.page())
     }
 
     /// A page of the bare list: no resource is read to find it.
     async fn list(&self, query: &Understood<'_>, search: Search) -> Result<Found, Failure> {
-        let wanted = search.count.saturating_add(usize::try_from(search.skip).unwrap_or(usize::MAX));
         let totals = async {
             match search.total {
                 Some(total) => Ok(total),
                 None => {
                     let totals = query.kinds.iter().map(|kind| self.store.total(*kind));
-                    try_join_all(totals).await.map(|totals| totals.into_iter().sum())
+                    Ok(try_join_all(totals).await?.into_iter().sum())
                 }
             }
         };
-        let pages = async {
-            let (mut ids, mut more) = (Vec::new(), false);
-            for kind in query.kinds {
-                let after = match search.after {
-                    Some(after) if after.kind > *kind => continue,
-                    Some(after) if after.kind == *kind => Some(after.id),
-                    _ => None,
-                };
-                if search.count == 0 {
-                    break;
-                }
-                // One more than the page tells whether another follows.
-                let limit = wanted.saturating_add(1).saturating_sub(ids.len());
-                let (page, _) = self.store.list_page(*kind, after, limit).await?;
-                ids.extend(page.into_iter().map(|id| Position { kind: *kind, id }));
-                more = ids.len() > wanted;
-                if more {
-                    break;
-                }
-            }
-            ids.truncate(wanted);
-            Ok((ids, more))
+        // Beyond the end there is nothing to count to, which is worth knowing before a long way.
+        let (total, (ids, more)) = match search.skip {
+            0..=FAR => try_join(totals, self.listed(query, &search)).await?,
+            skip => match totals.await? {
+                total if total <= skip => (total, (Vec::new(), false)),
+                total => (total, self.listed(query, &search).await?),
+            },
         };
-        let (total, (ids, more)) = try_join(totals, pages).await?;
-        let skip = usize::try_from(search.skip).unwrap_or(usize::MAX);
-        let ids: Vec<Position> = ids.into_iter().skip(skip).collect();
         let last = ids.last().map(|place| (*place, None));
         Ok(Found { ids, total, more, last, records: BTreeMap::new() })
     }
 
-    /// The matches of one kind.
-    #[expect(clippy::too_many_arguments, reason = "one call, inside this file")]
+    /// The places of a page of the bare list, and whether more follow.
+    async fn listed(
+        &self,
+        query: &Understood<'_>,
+        search: &Search,
+    ) -> Result<(Vec<Position>, bool), Failure> {
+        let (mut ids, mut skip) = (Vec::new(), search.skip);
+        let deadline = Instant::now() + BUDGET;
+        if search.count == 0 {
+            return Ok((ids, false));
+        }
+        for kind in query.kinds {
+            let mut after = match search.after {
+                Some(after) if after.kind > *kind => continue,
+                Some(after) if after.kind == *kind => Some(after.id),
+                _ => None,
+            };
+            let mut ended = false;
+            while skip > 0 && !ended {
+                if Instant::now() > deadline {
+                    return Err(ScimError::too_many(
+                        "startIndex lies too far behind any page of yours to be counted to. Read the list page by page, or with cursors.",
+                    )
+                    .into());
+                }
+                let (passed, last) = self.store.pass_over(*kind, after, skip).await?;
+                skip -= passed;
+                ended = last.is_none();
+                after = last.or(after);
+            }
+            if ended {
+                continue;
+            }
+            // One more than the page tells whether another follows.
+            let (page, _) = self.store.list_page(*kind, after, search.count + 1 - ids.len()).await?;
+            ids.extend(page.into_iter().map(|id| Position { kind: *kind, id }));
+            if ids.len() > search.count {
+                ids.truncate(search.count);
+                return Ok((ids, true));
+            }
+        }
+        Ok((ids, false))
+    }
+
+    /// The matches of one kind: what is read next is found while what was read is judged.
     async fn collect(
         &self,
         query: &Understood<'_>,
         at: usize,
         plan: &Candidates,
-        after: Option<Position>,
-        enough: Option<usize>,
         deadline: Instant,
-        matches: &mut Vec<Match>,
+        harvest: &mut Harvest<'_>,
     ) -> Result<(), Failure> {
         let kind = query.kinds[at];
-        let mut last = match after {
+        let begin = match harvest.after() {
             Some(after) if after.kind > kind => return Ok(()),
             Some(after) if after.kind == kind => Some(after.id),
             _ => None,
         };
-        let wanted = enough.map(|enough| enough + matches.len());
-        let mut stock: Vec<Uuid> = match plan {
-            Candidates::Ids(ids) => ids.iter().copied().filter(|id| last.is_none_or(|l| *id > l)).collect(),
-            Candidates::All => Vec::new(),
-        };
-        loop {
-            let ids: Vec<Uuid> = match plan {
-                Candidates::Ids(_) => stock.drain(..stock.len().min(STRIDE)).collect(),
-                Candidates::All => self.store.list_page(kind, last, STRIDE).await?.0,
+        let mut stride = STRIDE.min(harvest.needs().saturating_mul(2)).max(STRIDE_OF_LARGE);
+        let mut ids = self.next(kind, plan, begin, stride).await?;
+        while let Some(last) = ids.last().copied() {
+            let units = self.store.table.usage().read_units;
+            let next = async {
+                match ids.len() < stride {
+                    true => Ok(Vec::new()),
+                    false => self.next(kind, plan, Some(last), stride).await,
+                }
             };
-            let Some(end) = ids.last() else { return Ok(()) };
-            last = Some(*end);
-            let ended = ids.len() < STRIDE;
-            self.judge(query, at, &ids, matches).await?;
-            if ended || wanted.is_some_and(|wanted| matches.len() >= wanted) {
+            let ((), next) = try_join(self.judge(query, at, &ids, harvest), next).await?;
+            if harvest.is_enough() {
                 return Ok(());
             }
             if Instant::now() > deadline {
@@ -220,6 +193,27 @@ impl Provider<'_> {
                     "Too many resources must be read to answer this. Filter by an attribute that is looked up: id, userName, externalId, emails.value or displayName with eq.",
                 )
                 .into());
+            }
+            let each = (self.store.table.usage().read_units - units) / ids.len() as f64;
+            stride = if each >= LARGE_UNITS { STRIDE_OF_LARGE } else { STRIDE };
+            ids = next;
+        }
+        Ok(())
+    }
+
+    /// The ids to look at after one, at most so many.
+    async fn next(
+        &self,
+        kind: Kind,
+        plan: &Candidates,
+        after: Option<Uuid>,
+        most: usize,
+    ) -> Result<Vec<Uuid>, Failure> {
+        match plan {
+            Candidates::All => Ok(self.store.list_page(kind, after, most).await?.0),
+            Candidates::Ids(ids) => {
+                let begin = after.map_or(0, |after| ids.partition_point(|id| *id <= after));
+                Ok(ids[begin..].iter().take(most).copied().collect())
             }
         }
     }
@@ -230,48 +224,47 @@ impl Provider<'_> {
         query: &Understood<'_>,
         at: usize,
         ids: &[Uuid],
-        matches: &mut Vec<Match>,
+        harvest: &mut Harvest<'_>,
     ) -> Result<(), Failure> {
         let kind = query.kinds[at];
         let filter = query.filters[at].as_ref();
         let sorts_by = |name: &str| query.sort.as_ref().is_some_and(|sort| sort.mentions(name));
         let asks_for = |name: &str| filter.is_some_and(|filter| filter.mentions(name)) || sorts_by(name);
+        let mut judge = |record: Record, relations: &Relations<'_>| {
+            let whole = self.whole(&record, relations);
+            if filter.is_none_or(|filter| filter.matches(&whole)) {
+                harvest.take(record, query.sort.as_ref().map(|sort| sort.key(&whole)));
+            }
+        };
+        if kind == Kind::Group && asks_for(MEMBERS) {
+            let deciding = query.filter.as_ref().and_then(deciding_members).filter(|_| !sorts_by(MEMBERS));
+            let Some(deciding) = deciding else {
+                for some in ids.chunks(GROUPS_AT_ONCE) {
+                    for (record, members) in self.store.fetch_groups(some).await? {
+                        answerable(members.len() as u64)?;
+                        judge(record, &Relations { members: Some(&members), ..Relations::default() });
+                    }
+                }
+                return Ok(());
+            };
+            let deciding: Vec<Uuid> = deciding.into_iter().collect();
+            let records = self.store.fetch_many(kind, ids).await?;
+            let members = self.store.memberships_among(&records, &deciding).await?;
+            for record in records {
+                let members = members.get(&record.id).map(Vec::as_slice);
+                judge(record, &Relations { members, ..Relations::default() });
+            }
+            return Ok(());
+        }
         let records = self.store.fetch_many(kind, ids).await?;
         let mut teams = BTreeMap::new();
         if kind == Kind::User && (asks_for("groups") || asks_for(urn::ROLLCALL_USER)) {
             teams = self.teams_of(&records).await?;
         }
-        let mut members: BTreeMap<Uuid, Vec<Membership>> = BTreeMap::new();
-        if kind == Kind::Group && asks_for(MEMBERS) {
-            let deciding = query.filter.as_ref().and_then(deciding_members).filter(|_| !sorts_by(MEMBERS));
-            members = match deciding {
-                Some(deciding) => {
-                    let deciding: Vec<Uuid> = deciding.into_iter().collect();
-                    self.store.memberships_among(&records, &deciding).await?
-                }
-                None => self.members_of(ids).await?,
-            };
-        }
         for record in records {
-            let relations =
-                Relations { teams: Some(&teams), members: members.get(&record.id).map(Vec::as_slice) };
-            let whole = self.whole(&record, &relations);
-            if filter.is_none_or(|filter| filter.matches(&whole)) {
-                let key = query.sort.as_ref().map(|sort| sort.key(&whole));
-                matches.push(Match { record, key });
-            }
+            judge(record, &Relations { teams: Some(&teams), members: None });
         }
         Ok(())
-    }
-
-    /// The members of groups, some groups at a time.
-    async fn members_of(&self, ids: &[Uuid]) -> Result<BTreeMap<Uuid, Vec<Membership>>, Failure> {
-        let mut all = BTreeMap::new();
-        for some in ids.chunks(GROUPS_AT_ONCE) {
-            let read = try_join_all(some.iter().map(|id| self.store.fetch_group(*id))).await?;
-            all.extend(read.into_iter().flatten().map(|(record, members)| (record.id, members)));
-        }
-        Ok(all)
     }
 
     /// The resources of a page, read where they were not yet, projected.
@@ -298,11 +291,21 @@ impl Provider<'_> {
             let users: Vec<Record> = records.values().filter(|r| r.kind == Kind::User).cloned().collect();
             teams = self.teams_of(&users).await?;
         }
-        let mut members = BTreeMap::new();
+        let mut members: BTreeMap<Uuid, Vec<Membership>> = BTreeMap::new();
         if with_members {
-            let filled = records.values().filter(|r| r.kind == Kind::Group && r.member_count > 0);
-            let groups: Vec<Uuid> = filled.map(|record| record.id).collect();
-            members = self.members_of(&groups).await?;
+            let filled = || records.values().filter(|r| r.kind == Kind::Group && r.tally.count > 0);
+            answerable(filled().map(|record| record.tally.count).sum())?;
+            let groups: Vec<Uuid> = filled().map(|record| record.id).collect();
+            for some in groups.chunks(GROUPS_AT_ONCE) {
+                let mut gone: BTreeSet<Uuid> = some.iter().copied().collect();
+                // The group is answered in the version that its members are of.
+                for (record, its) in self.store.fetch_groups(some).await? {
+                    gone.remove(&record.id);
+                    members.insert(record.id, its);
+                    records.insert(position(&record), record);
+                }
+                records.retain(|_, record| !gone.contains(&record.id));
+            }
         }
         let resources = found.ids.iter().filter_map(|place| {
             let record = records.get(place)?;

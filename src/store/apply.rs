@@ -9,12 +9,13 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::call::Range;
+use super::call::{Range, back_off};
 use super::error::{Refusal, StoreError};
 use super::event::{self, Event};
 use super::keys::{self, parse_id};
 use super::membership::{Membership, WINDOW};
 use super::resource::Store;
+use super::tally::Tally;
 use super::transaction::{Action, Expression};
 use super::work::{Chunk, Pending, State, Task};
 use crate::clock;
@@ -54,16 +55,27 @@ impl Store {
         }
     }
 
-    /// Lets a resource that is deleted leave the groups that it has not left yet. Says whether it
-    /// has left them all.
+    /// Lets a resource that is deleted leave the groups that it has not left yet, and takes it out of
+    /// the changes that would still make it a member. Says whether nothing of it is left.
     ///
     /// # Errors
     /// As every call.
     pub async fn finish_leaving(&self, resource: Uuid, until: Instant) -> Result<bool, StoreError> {
         for change in self.pending_changes().await? {
-            let leaving = change.resource == resource && matches!(change.task, Task::Leave(_));
-            if leaving && !Box::pin(self.carry_out(&change, until)).await? {
-                return Ok(false);
+            match (&change.task, change.state) {
+                (Task::Leave(_), _) if change.resource == resource => {
+                    if !Box::pin(self.carry_out(&change, until)).await? {
+                        return Ok(false);
+                    }
+                }
+                (Task::Members, State::Staged | State::Committed) => {
+                    let Some(chunk) = self.chunk_of(change.id, resource).await? else { continue };
+                    // In force by now, or in force already: what it finds of the resource is nothing.
+                    if change.state == State::Committed || !self.abort(&change).await? {
+                        self.apply_chunk(&change, chunk).await?;
+                    }
+                }
+                _ => {}
             }
         }
         Ok(true)
@@ -72,14 +84,14 @@ impl Store {
     async fn apply_chunks(&self, pending: &Pending, until: Instant) -> Result<bool, StoreError> {
         let chunks = self.chunks(pending.id).await?;
         let undone = chunks.into_iter().filter(|chunk| !chunk.done);
-        let late = stream::iter(undone.map(|chunk| async move {
-            if Instant::now() >= until {
-                return Ok(true);
-            }
-            self.apply_chunk(pending, chunk).await.map(|()| false)
-        }));
-        let late: Vec<bool> = late.buffer_unordered(AT_ONCE).try_collect().await?;
-        if late.contains(&true) {
+        let applied = undone.map(|chunk| {
+            patiently(until, move || {
+                let chunk = chunk.clone();
+                async move { self.apply_chunk(pending, chunk).await }
+            })
+        });
+        let applied: Vec<bool> = stream::iter(applied).buffer_unordered(AT_ONCE).try_collect().await?;
+        if applied.contains(&false) {
             return Ok(false);
         }
         let finish = || {
@@ -101,66 +113,62 @@ impl Store {
         }
     }
 
-    /// Applies one chunk; one that is applied, or gone with its change, is left as it is.
+    /// Applies one chunk; one that is applied, or gone with its change, is left as it is. A member
+    /// that is deleted is passed over.
     ///
     /// # Errors
     /// As every call.
     pub async fn apply_chunk(&self, pending: &Pending, mut chunk: Chunk) -> Result<(), StoreError> {
-        let group = pending.resource;
-        let since = clock::timestamp();
         for _ in 0..ATTEMPTS {
             let living: Vec<Membership> = chunk.living().cloned().collect();
             let event = self.window_event(pending, chunk.adds, &living);
+            let since = clock::timestamp();
             let actions = || {
                 let done = Expression::new("SET done = :true").value(":true", AttributeValue::Bool(true));
                 let mut actions =
-                    vec![Action::update(chunk.key.clone(), done).only_if(undone(), Refusal::Exists)];
+                    vec![Action::update(chunk.key.clone(), done).only_if(as_read(&chunk), Refusal::Changed)];
                 actions.extend((!living.is_empty()).then(|| event::action(&self.tenant, &event)));
                 for member in &living {
-                    let [mut membership, back] = if chunk.adds {
-                        self.add_member(group, member, &since)
-                    } else {
-                        self.remove_member(group, member)
-                    };
-                    // What the change found is what it changes; the chunk's own condition is enough.
-                    (membership.condition, membership.meaning) = (None, None);
-                    actions.extend([membership, back]);
+                    actions.extend(self.apply_member(pending, chunk.adds, member, &since));
                 }
                 actions
             };
-            let gone = match self.table.transact(actions).await {
+            let refusals = match self.table.transact(actions).await {
                 Ok(()) => return Ok(()),
                 Err(StoreError::Refused(refusals)) => refusals,
                 Err(failed) => return Err(failed),
             };
-            if gone.contains(&Refusal::Exists) {
-                return Ok(());
+            for member in refusals.iter().filter_map(Refusal::member) {
+                self.drop_member(pending, &chunk, member).await?;
             }
-            for refusal in gone {
-                if let Refusal::Member(id) = refusal
-                    && let Some(id) = parse_id(&id)
-                {
-                    if !self.drop_member(pending, &chunk, id).await? {
-                        return Ok(());
-                    }
-                    chunk.gone.insert(id.to_string());
-                }
+            // Whatever another applier did meanwhile stands in it.
+            match self.table.get(&chunk.key).await?.as_ref().map(Chunk::from_item).transpose()? {
+                Some(now) if !now.done => chunk = now,
+                _ => return Ok(()),
             }
         }
         Err(StoreError::Conflict)
     }
 
+    /// The two actions that one member of a chunk is applied by. What the change found is what it
+    /// changes: that the chunk is not applied yet is condition enough for the membership.
+    fn apply_member(&self, pending: &Pending, adds: bool, member: &Membership, since: &str) -> [Action; 2] {
+        let [mut membership, back] = match adds {
+            true => self.add_member(pending.resource, member, since),
+            false => self.remove_member(pending.resource, member),
+        };
+        (membership.condition, membership.meaning) = (None, None);
+        [membership, back]
+    }
+
     /// A member of a chunk is deleted: the chunk passes it over, and the group no longer counts it.
-    /// `false` where the chunk was applied meanwhile, or the group is not as expected.
-    async fn drop_member(&self, pending: &Pending, chunk: &Chunk, member: Uuid) -> Result<bool, StoreError> {
+    /// Nothing where the chunk was applied, or passed it over, meanwhile.
+    async fn drop_member(&self, pending: &Pending, chunk: &Chunk, member: Uuid) -> Result<(), StoreError> {
         let actions = || {
-            let mut actions = vec![self.mark_gone(chunk, member).only_if(undone(), Refusal::Changed)];
+            let mut actions = vec![self.mark_gone(chunk, member)];
             if chunk.adds {
-                let less = Expression::new("SET ver = ver + :one, modified = :now ADD memberCount :less")
-                    .name("#change", "change")
-                    .value(":one", AttributeValue::N("1".to_owned()))
-                    .value(":now", AttributeValue::S(clock::timestamp()))
-                    .value(":less", AttributeValue::N("-1".to_owned()));
+                let mut less = Tally::one_less(member, &clock::timestamp());
+                less = less.name("#change", "change");
                 let own = Expression::new("#change = :change")
                     .value(":change", AttributeValue::S(pending.id.to_string()));
                 let group = keys::resource(&self.tenant, Kind::Group, pending.resource);
@@ -171,14 +179,22 @@ impl Store {
             actions
         };
         match self.table.transact(actions).await {
-            Ok(()) => Ok(true),
-            Err(StoreError::Refused(_)) => Ok(false),
+            Ok(()) | Err(StoreError::Refused(_)) => Ok(()),
             Err(failed) => Err(failed),
         }
     }
 
-    /// The action by which a chunk passes a member over from now on.
-    pub(super) fn mark_gone(&self, chunk: &Chunk, member: Uuid) -> Action {
+    /// The action by which a chunk that is not applied passes a member over from now on.
+    fn mark_gone(&self, chunk: &Chunk, member: Uuid) -> Action {
+        let open = Expression::new(
+            "attribute_exists(pk) AND attribute_not_exists(done) AND NOT contains(gone, :member)",
+        )
+        .value(":member", AttributeValue::S(member.to_string()));
+        self.strike_out(chunk, member).only_if(open, Refusal::Changed)
+    }
+
+    /// The action by which a chunk passes a member over from now on, applied or not.
+    pub(super) fn strike_out(&self, chunk: &Chunk, member: Uuid) -> Action {
         let gone =
             Expression::new("ADD gone :gone").value(":gone", AttributeValue::Ss(vec![member.to_string()]));
         Action::update(chunk.key.clone(), gone)
@@ -212,8 +228,13 @@ impl Store {
                 return Ok(false);
             }
             let windows: Vec<Vec<Membership>> = members.chunks(WINDOW).map(<[_]>::to_vec).collect();
-            let parted = stream::iter(windows).map(|window| self.part(pending.resource, window));
-            parted.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+            let parted = windows.into_iter().map(|window| {
+                patiently(until, move || {
+                    let window = window.clone();
+                    async move { self.part(pending.resource, window).await }
+                })
+            });
+            stream::iter(parted).buffer_unordered(AT_ONCE).try_collect::<Vec<bool>>().await?;
         }
     }
 
@@ -323,7 +344,33 @@ impl Store {
     }
 }
 
-/// The chunk is there and not applied.
-fn undone() -> Expression {
-    Expression::new("attribute_exists(pk) AND attribute_not_exists(done)")
+/// The chunk is there and not applied, and passes over those whom it passed over when it was read.
+fn as_read(chunk: &Chunk) -> Expression {
+    let open = "attribute_exists(pk) AND attribute_not_exists(done)";
+    if chunk.gone.is_empty() {
+        return Expression::new(format!("{open} AND attribute_not_exists(gone)"));
+    }
+    let gone = AttributeValue::Ss(chunk.gone.iter().cloned().collect());
+    Expression::new(format!("{open} AND gone = :gone")).value(":gone", gone)
+}
+
+/// Does something again for as long as the table is busy, until the time is over: `false` then.
+///
+/// # Errors
+/// Whatever waiting does not help against.
+async fn patiently<F>(until: Instant, work: impl Fn() -> F) -> Result<bool, StoreError>
+where
+    F: Future<Output = Result<(), StoreError>>,
+{
+    let mut attempt = 0;
+    while Instant::now() < until {
+        match work().await {
+            Err(StoreError::Conflict | StoreError::Throttled | StoreError::Unavailable(_)) => {
+                back_off(attempt).await;
+                attempt += 1;
+            }
+            outcome => return outcome.map(|()| true),
+        }
+    }
+    Ok(false)
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::BuildError;
+use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::types::{
     AttributeValue, ConsumedCapacity, DeleteRequest, Get, KeysAndAttributes, PutRequest,
     ReturnConsumedCapacity, Select, TransactGetItem, WriteRequest,
@@ -49,6 +50,8 @@ pub struct Range {
     pub prefix: Option<String>,
     /// Sort keys after this one (before it, backwards).
     pub after: Option<String>,
+    /// Sort keys up to this one; not together with a prefix.
+    pub through: Option<String>,
     /// At most so many items; a call also ends after 1 MB.
     pub limit: Option<i32>,
     /// From the last to the first.
@@ -124,7 +127,8 @@ impl Table {
     /// what it returns no unfinished transaction is about to change. At most 100.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when transactions on the items never paused.
+    /// [`StoreError::Conflict`] when transactions on the items never paused,
+    /// [`StoreError::Throttled`] when the table was asked too much at every attempt.
     pub async fn get_together(&self, keys: &[Key]) -> Result<Vec<Option<Item>>, StoreError> {
         let mut items = Vec::with_capacity(keys.len());
         for key in keys {
@@ -132,6 +136,7 @@ impl Table {
             let get = get.map_err(|e| StoreError::Broken(e.to_string()))?;
             items.push(TransactGetItem::builder().get(get).build());
         }
+        let mut last = StoreError::Conflict;
         for attempt in 0..CONFLICT_ATTEMPTS {
             let round = self.meter.begin();
             let answer = self
@@ -146,14 +151,17 @@ impl Table {
                     self.spent(round, Direction::Read, answer.consumed_capacity());
                     return Ok(answer.responses.unwrap_or_default().into_iter().map(|r| r.item).collect());
                 }
-                Err(failed) if error::is_conflict(&failed) => {
-                    self.meter.end(round, Direction::Read, 0.0);
-                    back_off(attempt).await;
-                }
-                Err(failed) => return Err(error::read(failed)),
+                Err(failed) => match error::read_together(failed) {
+                    passing @ (StoreError::Conflict | StoreError::Throttled) => {
+                        last = passing;
+                        self.meter.end(round, Direction::Read, 0.0);
+                        back_off(attempt).await;
+                    }
+                    failed => return Err(failed),
+                },
             }
         }
-        Err(StoreError::Conflict)
+        Err(last)
     }
 
     /// Reads items, in no order; those that do not exist are left out. Any number: calls of 100
@@ -224,20 +232,34 @@ impl Table {
     /// # Errors
     /// As every call.
     pub async fn query(&self, pk: &str, range: &Range) -> Result<Page, StoreError> {
+        let (answer, next) = self.query_page(pk, range, None).await?;
+        Ok(Page { items: answer.items.unwrap_or_default(), next })
+    }
+
+    async fn query_page(
+        &self,
+        pk: &str,
+        range: &Range,
+        select: Option<Select>,
+    ) -> Result<(QueryOutput, Option<String>), StoreError> {
         let mut query = self
             .client
             .query()
             .table_name(&*self.name)
             .expression_attribute_values(":pk", AttributeValue::S(pk.to_owned()))
             .set_limit(range.limit)
+            .set_select(select)
             .scan_index_forward(!range.backwards)
             .consistent_read(true)
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        query = match &range.prefix {
-            Some(prefix) => query
+        query = match (&range.prefix, &range.through) {
+            (Some(prefix), _) => query
                 .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
                 .expression_attribute_values(":prefix", AttributeValue::S(prefix.clone())),
-            None => query.key_condition_expression("pk = :pk"),
+            (None, Some(last)) => query
+                .key_condition_expression("pk = :pk AND sk <= :last")
+                .expression_attribute_values(":last", AttributeValue::S(last.clone())),
+            (None, None) => query.key_condition_expression("pk = :pk"),
         };
         if let Some(after) = &range.after {
             // The key to start after need not exist any more.
@@ -247,8 +269,8 @@ impl Table {
         let round = self.meter.begin();
         let answer = query.send().await.map_err(error::read)?;
         self.spent(round, Direction::Read, answer.consumed_capacity());
-        let next = answer.last_evaluated_key.and_then(|key| get_text(&key, "sk").map(str::to_owned));
-        Ok(Page { items: answer.items.unwrap_or_default(), next })
+        let next = answer.last_evaluated_key().and_then(|key| get_text(key, "sk").map(str::to_owned));
+        Ok((answer, next))
     }
 
     /// Reads every item of a partition.
@@ -323,29 +345,25 @@ impl Table {
     /// # Errors
     /// As every call.
     pub async fn count(&self, pk: &str) -> Result<u64, StoreError> {
-        let (mut total, mut start) = (0, None);
+        let (mut total, mut range) = (0, Range::default());
         loop {
-            let round = self.meter.begin();
-            let answer = self
-                .client
-                .query()
-                .table_name(&*self.name)
-                .key_condition_expression("pk = :pk")
-                .expression_attribute_values(":pk", AttributeValue::S(pk.to_owned()))
-                .select(Select::Count)
-                .set_exclusive_start_key(start)
-                .consistent_read(true)
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .send()
-                .await
-                .map_err(error::read)?;
-            self.spent(round, Direction::Read, answer.consumed_capacity());
-            total += u64::try_from(answer.count).unwrap_or(0);
-            start = answer.last_evaluated_key;
-            if start.is_none() {
+            let (count, next) = self.count_page(pk, &range).await?;
+            total += count;
+            range.after = next;
+            if range.after.is_none() {
                 return Ok(total);
             }
         }
+    }
+
+    /// How many items one page of a partition has, without fetching them, and the sort key to go
+    /// on after; `None` at the end.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn count_page(&self, pk: &str, range: &Range) -> Result<(u64, Option<String>), StoreError> {
+        let (answer, next) = self.query_page(pk, range, Some(Select::Count)).await?;
+        Ok((u64::try_from(answer.count).unwrap_or(0), next))
     }
 
     /// Writes one item, whatever was there. For what may be lost or written twice: page marks.

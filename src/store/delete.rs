@@ -1,6 +1,7 @@
 //! Taking a user or group out of the table, with every trace of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
@@ -12,10 +13,14 @@ use super::keys::{self, parse_id};
 use super::membership::Membership;
 use super::record::Record;
 use super::resource::{Store, version_is};
+use super::tally::Tally;
 use super::transaction::{Action, Expression, MAX_ACTIONS};
 use super::work::{Chunk, Pending, State, Task};
 use crate::clock;
 use crate::scim::resource_type::{Kind, ResourceType};
+
+/// A resource is struck out of so many chunks by the transaction that deletes it.
+const STRUCK_OUT: usize = 20;
 
 /// What the pending changes of a tenant have to do with a resource that is about to be deleted.
 #[derive(Clone, Debug, Default)]
@@ -92,7 +97,7 @@ impl Store {
                     .extend(record.lookups(ty).iter().map(|e| Action::delete(self.look_up(record, e).key)));
                 actions.extend(left.iter().map(|left| Action::put(left.key(), left.attributes())));
                 actions.extend(settled.chunks.iter().map(|chunk| {
-                    self.mark_gone(chunk, record.id).only_if(Expression::exists(), Refusal::Changed)
+                    self.strike_out(chunk, record.id).only_if(Expression::exists(), Refusal::Changed)
                 }));
                 if leaving.groups {
                     for group in group_ids(&record.groups) {
@@ -128,11 +133,17 @@ impl Store {
 
     /// Does what pending changes have to do with a resource, before it is deleted: those that are
     /// only staged are given up, and of those in force the part that names it is applied. The
-    /// resource must be read again afterwards, unless nothing was pending.
+    /// resource must be read again afterwards, unless nothing was pending. `None` where the pending
+    /// changes must be: one of them is in force or done by now.
     ///
     /// # Errors
     /// As every call.
-    pub async fn settle(&self, record: &Record, pending: &[Pending]) -> Result<Settled, StoreError> {
+    pub async fn settle(
+        &self,
+        record: &Record,
+        pending: &[Pending],
+        until: Instant,
+    ) -> Result<Option<Settled>, StoreError> {
         let mut settled = Settled::default();
         for change in pending {
             match &change.task {
@@ -140,15 +151,21 @@ impl Store {
                     let chunk = self.chunk_of(change.id, record.id).await?;
                     match (change.state, chunk) {
                         (State::Committed, chunk) => {
+                            if settled.chunks.len() == STRUCK_OUT {
+                                // One transaction does not hold more.
+                                self.carry_out(change, until).await?;
+                                return Ok(None);
+                            }
                             settled.changes.insert(change.resource, change.id);
                             if let Some(chunk) = chunk {
                                 self.apply_chunk(change, chunk.clone()).await?;
                                 settled.chunks.extend(Some(chunk).filter(|chunk| chunk.adds));
                             }
                         }
-                        // In force by now: the deletion will meet it, and come back here.
                         (State::Staged, Some(_)) => {
-                            self.abort(change).await?;
+                            if !self.abort(change).await? {
+                                return Ok(None);
+                            }
                         }
                         _ => {}
                     }
@@ -160,7 +177,7 @@ impl Store {
                 Task::Empty | Task::Leave(_) => {}
             }
         }
-        Ok(settled)
+        Ok(Some(settled))
     }
 
     /// The two actions by which a member that is about to go leaves a group.
@@ -173,14 +190,10 @@ impl Store {
                 "attribute_exists(pk) AND (attribute_not_exists(#change) OR #change = :known)".to_owned();
             at_rest = at_rest.value(":known", AttributeValue::S(known.to_string()));
         }
-        let update = Expression::new("SET ver = ver + :one, modified = :now ADD memberCount :less")
-            .value(":one", AttributeValue::N("1".to_owned()))
-            .value(":now", AttributeValue::S(now.to_owned()))
-            .value(":less", AttributeValue::N("-1".to_owned()));
         [
             Action::delete(keys::membership(&self.tenant, group, member))
                 .only_if(Expression::exists(), Refusal::Changed),
-            Action::update(keys::resource(&self.tenant, Kind::Group, group), update)
+            Action::update(keys::resource(&self.tenant, Kind::Group, group), Tally::one_less(member, now))
                 .only_if(at_rest, Refusal::Changed),
         ]
     }

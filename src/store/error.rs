@@ -5,6 +5,10 @@ use std::fmt;
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::transact_get_items::TransactGetItemsError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::CancellationReason;
+use uuid::Uuid;
+
+use super::keys::parse_id;
 
 /// What a failed condition of a transaction means; each action carries its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +21,16 @@ pub enum Refusal {
     Member(String),
     /// Something with this key exists already.
     Exists,
+}
+
+impl Refusal {
+    /// The member that is gone, where that is it.
+    pub fn member(&self) -> Option<Uuid> {
+        match self {
+            Self::Member(id) => parse_id(id),
+            Self::Taken(_) | Self::Changed | Self::Exists => None,
+        }
+    }
 }
 
 /// A failed call.
@@ -94,9 +108,26 @@ where
     else {
         return read(error);
     };
+    read_reasons(cancelled.cancellation_reasons(), meaning)
+}
+
+/// Reads why a read of several items as of one moment failed.
+pub fn read_together<R>(error: SdkError<TransactGetItemsError, R>) -> StoreError
+where
+    R: fmt::Debug + Send + Sync + 'static,
+{
+    match error.as_service_error() {
+        Some(TransactGetItemsError::TransactionCanceledException(cancelled)) => {
+            read_reasons(cancelled.cancellation_reasons(), &[])
+        }
+        _ => read(error),
+    }
+}
+
+fn read_reasons(reasons: &[CancellationReason], meaning: &[Option<Refusal>]) -> StoreError {
     let mut refusals = Vec::new();
     let (mut conflict, mut throttled, mut other) = (false, false, None);
-    for (at, reason) in cancelled.cancellation_reasons().iter().enumerate() {
+    for (at, reason) in reasons.iter().enumerate() {
         match reason.code() {
             None | Some("None") => {}
             Some("ConditionalCheckFailed") => {
@@ -114,13 +145,4 @@ where
         None if throttled => StoreError::Throttled,
         None => StoreError::Broken("a transaction was cancelled without a reason".to_owned()),
     }
-}
-
-/// Whether a read of several items met a transaction.
-pub fn is_conflict<R>(error: &SdkError<TransactGetItemsError, R>) -> bool {
-    matches!(
-        error.as_service_error(),
-        Some(TransactGetItemsError::TransactionCanceledException(cancelled))
-            if cancelled.cancellation_reasons().iter().any(|r| r.code() == Some("TransactionConflict"))
-    )
 }

@@ -78,6 +78,26 @@ impl Store {
         Ok((ids, true))
     }
 
+    /// Passes over so many resources of a kind, or as many as one call does, without fetching them:
+    /// how many, and the last of them; `None` at the end of the list.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn pass_over(
+        &self,
+        kind: Kind,
+        after: Option<Uuid>,
+        most: u64,
+    ) -> Result<(u64, Option<Uuid>), StoreError> {
+        let range = Range {
+            after: after.map(|id| id.to_string()),
+            limit: Some(i32::try_from(most).unwrap_or(i32::MAX)),
+            ..Range::default()
+        };
+        let (passed, next) = self.table.count_page(&keys::list(&self.tenant, kind), &range).await?;
+        Ok((passed, next.as_deref().and_then(parse_id)))
+    }
+
     /// How many resources of a kind there are: exact, the sum of the counter's shards.
     ///
     /// # Errors

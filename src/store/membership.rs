@@ -1,18 +1,20 @@
 //! Memberships: one item each beside the group, and the group's id in the member's own item.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use futures_util::future::try_join;
+use futures_util::future::try_join_all;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
 
-use super::call::Range;
+use super::call::{Range, back_off};
 use super::error::{Refusal, StoreError};
 use super::item::{Item, get_number, get_text, text};
 use super::keys::{self, parse_id};
 use super::overlay::{overlay, without};
 use super::record::Record;
 use super::resource::Store;
+use super::tally::Tally;
 use super::transaction::{Action, Expression};
 use super::work::Task;
 use crate::clock;
@@ -24,6 +26,10 @@ use crate::scim::resource_type::Kind;
 pub const WINDOW: usize = 45;
 /// For so long after a large change was applied, a batch may have been read on both sides of that.
 const SETTLING_SECONDS: u64 = 60;
+/// How often a group that changes while it is read is read again.
+const READ_ATTEMPTS: u32 = 10;
+/// So many pages of a group are read side by side.
+const PAGES_AT_ONCE: usize = 8;
 /// The most groups that one resource may be a direct member of.
 pub const MAX_GROUPS: usize = 1_000;
 
@@ -103,6 +109,13 @@ impl Store {
                 group = Record::from_item(&item)?;
             }
         }
+        // Whoever was looked for and is gone is no member, even if it has not left the group yet.
+        for (id, kind) in newcomers {
+            let same = |member: &Membership| member.kind == *kind;
+            if !existing.contains_key(id) && present.get(id).is_some_and(same) {
+                present.remove(id);
+            }
+        }
         Ok(group.map(|record| GroupView { record, present, existing }))
     }
 
@@ -132,78 +145,126 @@ impl Store {
         Ok(existing)
     }
 
-    /// Reads a group with all its members, all of one version, a pending change among them: starts
-    /// over when the group was changed while its pages were read. The last look at the group waits for transactions on it,
-    /// since a page may show a member that an unfinished one has put there.
+    /// Whoever is deleted and has not left its groups yet.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn leaving(&self) -> Result<BTreeSet<Uuid>, StoreError> {
+        let pending = self.pending_changes().await?;
+        let leaving = pending.iter().filter(|change| matches!(change.task, Task::Leave(_)));
+        Ok(leaving.map(|change| change.resource).collect())
+    }
+
+    /// Reads a group with all its members, all of one version, a pending change among them.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when the group kept changing.
     pub async fn fetch_group(&self, id: Uuid) -> Result<Option<(Record, Vec<Membership>)>, StoreError> {
-        for _ in 0..10 {
-            let Some((record, members)) = self.read_group(id).await? else { return Ok(None) };
-            let again = self.table.get_together(&[record.key(&self.tenant)]).await?;
-            let again = again.into_iter().flatten().next();
-            let again = again.as_ref().map(Record::from_item).transpose()?.flatten();
-            let is_same = |again: &Record| (again.version, again.change) == (record.version, record.change);
-            if again.as_ref().is_some_and(is_same) {
-                return Ok(Some((record, members)));
+        let leaving = self.leaving().await?;
+        self.fetch_group_without(id, leaving).await
+    }
+
+    /// Reads groups with all their members, each as [`Store::fetch_group`] does; those that do not
+    /// exist are left out.
+    ///
+    /// # Errors
+    /// As [`Store::fetch_group`].
+    pub async fn fetch_groups(&self, ids: &[Uuid]) -> Result<Vec<(Record, Vec<Membership>)>, StoreError> {
+        let leaving = self.leaving().await?;
+        let read = ids.iter().map(|id| self.fetch_group_without(*id, leaving.clone()));
+        Ok(try_join_all(read).await?.into_iter().flatten().collect())
+    }
+
+    /// Reads one with all its members, where it was asked before who is leaving.
+    ///
+    /// # Errors
+    /// As [`Store::fetch_group`].
+    pub async fn fetch_group_without(
+        &self,
+        id: Uuid,
+        mut leaving: BTreeSet<Uuid>,
+    ) -> Result<Option<(Record, Vec<Membership>)>, StoreError> {
+        let mut pages = Vec::new();
+        for attempt in 0..READ_ATTEMPTS {
+            let still = match attempt {
+                0 => None,
+                _ => {
+                    back_off(attempt).await;
+                    leaving = self.leaving().await?;
+                    self.still(id).await?
+                }
+            };
+            let Some((record, members)) = self.read_group(id, &mut pages).await? else { return Ok(None) };
+            let is_whole = Tally::of(members.iter().map(|member| member.id)) == record.tally;
+            // Members and tally of a group that nobody changed belong together, even if they differ:
+            // that is for the checker to mend, and no reason to keep the group from its readers.
+            let is_still = !is_whole && still.is_some() && self.still(id).await? == still;
+            if is_still {
+                tracing::warn!(group = %id, "the tally of a group is not that of its members: run rollcall check");
+            }
+            // Whoever was leaving may have left, and be back as a member.
+            if (is_whole || is_still) && (leaving.is_empty() || self.leaving().await? == leaving) {
+                return Ok(Some((record, without(members, &leaving))));
             }
         }
         Err(StoreError::Conflict)
     }
 
-    /// Reads a group with its members just after a change of this request's own: one round for a
-    /// group of ordinary size. Falls back to [`Store::fetch_group`] if another change came between.
-    ///
-    /// # Errors
-    /// As [`Store::fetch_group`].
-    pub async fn fetch_own_change(
-        &self,
-        id: Uuid,
-        version: u64,
-    ) -> Result<Option<(Record, Vec<Membership>)>, StoreError> {
-        match self.read_group(id).await? {
-            Some((record, members))
-                if record.version == version
-                    && record.change.is_none()
-                    && u64::try_from(members.len()) == Ok(record.member_count) =>
-            {
-                Ok(Some((record, members)))
-            }
-            Some(_) => self.fetch_group(id).await,
-            None => Ok(None),
-        }
+    /// A group's version and pending change, while no transaction on it is under way.
+    async fn still(&self, id: Uuid) -> Result<Option<(u64, Option<Uuid>)>, StoreError> {
+        let key = keys::resource(&self.tenant, Kind::Group, id);
+        let item = self.table.get_together(&[key]).await?.into_iter().flatten().next();
+        let record = item.as_ref().map(Record::from_item).transpose()?.flatten();
+        Ok(record.map(|record| (record.version, record.change)))
     }
 
-    /// The group and its members as the pages show them, with the pending changes laid over them.
-    async fn read_group(&self, id: Uuid) -> Result<Option<(Record, Vec<Membership>)>, StoreError> {
-        let (read, pending) = try_join(self.read_partition(id), self.pending_changes()).await?;
-        let Some((record, mut members)) = read else { return Ok(None) };
+    /// The group and its members as the pages show them, with its pending change laid over them.
+    async fn read_group(
+        &self,
+        id: Uuid,
+        pages: &mut Vec<String>,
+    ) -> Result<Option<(Record, Vec<Membership>)>, StoreError> {
+        let items = self.read_partition(&keys::group(&self.tenant, id), pages).await?;
+        let (mut record, mut members) = (None, Vec::with_capacity(items.len()));
+        for item in &items {
+            match Membership::from_item(item) {
+                Some(member) => members.push(member),
+                None => record = Record::from_item(item)?.or(record),
+            }
+        }
+        let Some(record) = record else { return Ok(None) };
         if let Some(change) = record.change {
             members = overlay(members, &self.chunks(change).await?);
         }
-        let leaving = pending.iter().filter(|change| matches!(change.task, Task::Leave(_)));
-        let deleted = leaving.map(|change| change.resource).collect();
-        Ok(Some((record, without(members, &deleted))))
+        Ok(Some((record, members)))
     }
 
-    async fn read_partition(&self, id: Uuid) -> Result<Option<(Record, Vec<Membership>)>, StoreError> {
-        let pk = keys::group(&self.tenant, id);
-        let mut range = Range::default();
-        let (mut record, mut members) = (None, Vec::new());
-        loop {
-            let page = self.table.query(&pk, &range).await?;
-            for item in &page.items {
-                match Membership::from_item(item) {
-                    Some(member) => members.push(member),
-                    None => record = Record::from_item(item)?.or(record),
-                }
+    /// Every item of a partition. The first time its pages come one after another, and where they
+    /// end is noted; from then on they are read side by side, so that less can happen meanwhile.
+    async fn read_partition(&self, pk: &str, pages: &mut Vec<String>) -> Result<Vec<Item>, StoreError> {
+        let ends = pages.iter().cloned().map(Some).chain([None]);
+        let starts = [None].into_iter().chain(pages.iter().cloned().map(Some));
+        let parts: Vec<Range> =
+            starts.zip(ends).map(|(after, through)| Range { after, through, ..Range::default() }).collect();
+        let read = parts.into_iter().map(|mut range| async move {
+            let (mut items, mut ends) = (Vec::new(), Vec::new());
+            loop {
+                let page = self.table.query(pk, &range).await?;
+                items.extend(page.items);
+                let Some(next) = page.next else { return Ok::<_, StoreError>((items, ends)) };
+                ends.push(next.clone());
+                range.after = Some(next);
             }
-            match page.next {
-                Some(next) => range.after = Some(next),
-                None => return Ok(record.map(|record| (record, members))),
-            }
+        });
+        let read: Vec<_> = stream::iter(read).buffered(PAGES_AT_ONCE).try_collect().await?;
+        let mut items = Vec::new();
+        for (some, ends) in read {
+            items.extend(some);
+            pages.extend(ends);
         }
+        pages.sort_unstable();
+        pages.dedup();
+        Ok(items)
     }
 
     /// Which of `members` each of `groups` has: one item per pair, whatever the groups' size, and

@@ -16,6 +16,7 @@ pub mod meter;
 pub mod overlay;
 pub mod record;
 pub mod resource;
+pub mod tally;
 pub mod tombstone;
 pub mod transaction;
 pub mod work;

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::error::StoreError;
 use super::item::{Item, get_number, get_set, get_text, must_text, number, text};
 use super::keys::{Key, TenantId, parse_id};
+use super::tally::Tally;
 use super::{index, keys};
 use crate::scim::resource_type::{Kind, ResourceType};
 
@@ -52,8 +53,8 @@ pub struct Record {
     pub groups: BTreeSet<String>,
     /// Who manages it (users).
     pub account: Account,
-    /// How many members it has (groups), those of a pending change counted as done.
-    pub member_count: u64,
+    /// Its members (groups), those of a pending change counted as done.
+    pub tally: Tally,
     /// Its pending change (groups).
     pub change: Option<Uuid>,
     /// When its last pending change was finished, in seconds since 1970; 0 for never.
@@ -89,7 +90,7 @@ impl Record {
             modified: now.to_owned(),
             groups: BTreeSet::new(),
             account: Account::Sso,
-            member_count: 0,
+            tally: Tally::default(),
             change: None,
             settled: 0,
             guarded: false,
@@ -119,7 +120,7 @@ impl Record {
                 Some("local") => Account::Local,
                 _ => Account::Sso,
             },
-            member_count: get_number(item, "memberCount").unwrap_or(0),
+            tally: Tally::from_item(item),
             change: get_text(item, "change").and_then(parse_id),
             settled: get_number(item, "settled").unwrap_or(0),
             guarded: item.get("guarded").is_some_and(|guarded| guarded.as_bool() == Ok(&true)),
@@ -155,7 +156,7 @@ impl Record {
         match self.kind {
             Kind::User => item.extend([text("account", self.account.as_str())]),
             Kind::Group => {
-                item.extend([number("memberCount", self.member_count)]);
+                item.extend(self.tally.attributes());
                 item.extend(self.change.map(|change| text("change", &change.to_string())));
                 let roles = self.roles.as_ref().and_then(|roles| serde_json::to_string(roles).ok());
                 item.extend(roles.map(|roles| text("roles", &roles)));

@@ -277,7 +277,7 @@ fn add(counter: Key, by: i64) -> Action {
 }
 
 /// The resource is in this version.
-pub(super) fn version_is(version: u64) -> Expression {
+pub fn version_is(version: u64) -> Expression {
     Expression::new("ver = :was").value(":was", AttributeValue::N(version.to_string()))
 }
 

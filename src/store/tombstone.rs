@@ -10,7 +10,7 @@ use super::index::Entry;
 use super::item::{Item, get_number, get_text, number};
 use super::keys::{self, parse_id};
 use super::record::Record;
-use super::resource::Store;
+use super::resource::{Store, version_is};
 use super::transaction::{Action, Expression};
 use crate::clock;
 use crate::scim::resource_type::{Kind, ResourceType};
@@ -93,8 +93,9 @@ impl Store {
                 let mut actions = vec![
                     Action::put(record.key(&self.tenant), record.attributes())
                         .only_if(Expression::absent(), Refusal::Changed),
+                    // As it was read: since then the account may have been back, and be gone again.
                     Action::delete(keys::tombstone(&self.tenant, record.id))
-                        .only_if(Expression::exists(), Refusal::Changed),
+                        .only_if(version_is(was.version), Refusal::Changed),
                     Action::put(keys::list_entry(&self.tenant, record.kind, record.id), Item::new()),
                     self.count(record.kind, 1),
                     event::action(&self.tenant, event),

@@ -280,6 +280,7 @@ impl Store {
                 after: Some(format!("{side}{member}~")),
                 limit: Some(1),
                 backwards: true,
+                ..Range::default()
             };
             let page = self.table.query(&keys::chunks(&self.tenant, change), &range).await?;
             let chunk = page.items.first().map(Chunk::from_item).transpose()?;

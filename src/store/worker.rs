@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::try_join_all;
+use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use super::call::Table;
@@ -13,6 +15,10 @@ use crate::clock;
 
 /// How long one round goes on; the next one takes over.
 const BUDGET: Duration = Duration::from_secs(45);
+/// How long one change keeps its turn while others wait.
+const SLICE: Duration = Duration::from_secs(5);
+/// So many changes are worked on side by side.
+const AT_ONCE: usize = 4;
 
 /// What a round did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +33,13 @@ pub struct Report {
     pub left: usize,
     /// Why changes could not be finished.
     pub failures: Vec<String>,
+}
+
+impl Report {
+    fn fail(&mut self, failed: &StoreError) {
+        self.left += 1;
+        self.failures.push(failed.to_string());
+    }
 }
 
 /// One round as a Lambda function runs it: an error where something failed, so that an alarm on
@@ -47,48 +60,59 @@ pub async fn invoke(table: &Table) -> Result<Value, String> {
     }
 }
 
-/// Goes through every pending change of every tenant once. A change that cannot be finished does
-/// not keep the others from it.
+/// Goes through every pending change of every tenant, some side by side. None keeps the others from
+/// their turn, however large it is or whatever is wrong with it: each has a slice of time, and
+/// another when all have had theirs.
 ///
 /// # Errors
 /// As every call, when the changes cannot be listed.
 pub async fn round(table: &Table) -> Result<Report, StoreError> {
     let until = Instant::now() + BUDGET;
     let mut report = Report::default();
-    for shard in 0..keys::WORK_SHARDS {
-        for item in table.query_all(&keys::work_partition(shard), None).await? {
-            let outcome = match Pending::from_item(&item) {
-                Ok(pending) => one(table, &pending, until).await,
-                Err(broken) => Err(broken),
-            };
-            match outcome {
-                Ok(Some(State::Committed)) => report.finished += 1,
-                Ok(Some(State::Staged)) => report.aborted += 1,
-                Ok(Some(State::Aborted | State::Done)) => report.cleared += 1,
-                Ok(None) => report.left += 1,
-                Err(failed) => {
-                    report.left += 1;
-                    report.failures.push(failed.to_string());
-                }
+    let listed = (0..keys::WORK_SHARDS)
+        .map(|shard| async move { table.query_all(&keys::work_partition(shard), None).await });
+    let mut open = Vec::new();
+    for item in try_join_all(listed).await?.iter().flatten() {
+        match Pending::from_item(item) {
+            Ok(pending) => open.push(pending),
+            Err(broken) => report.fail(&broken),
+        }
+    }
+    // What takes one look first.
+    open.sort_by_key(|pending| (pending.state == State::Committed, pending.created));
+    while !open.is_empty() {
+        let turns = open.into_iter().map(|pending| async move {
+            let outcome = one(table, &pending, until.min(Instant::now() + SLICE)).await;
+            (pending, outcome)
+        });
+        let turns: Vec<_> = stream::iter(turns).buffer_unordered(AT_ONCE).collect().await;
+        open = Vec::new();
+        for (pending, outcome) in turns {
+            match (outcome, pending.state) {
+                (Ok(true), State::Committed) => report.finished += 1,
+                (Ok(true), State::Staged) => report.aborted += 1,
+                (Ok(true), State::Aborted | State::Done) => report.cleared += 1,
+                (Ok(false), State::Committed) if Instant::now() < until => open.push(pending),
+                (Ok(false), _) => report.left += 1,
+                (Err(failed), _) => report.fail(&failed),
             }
         }
     }
     Ok(report)
 }
 
-/// Brings one change to its end: the state that it was in, or `None` where it is not there yet.
-async fn one(table: &Table, pending: &Pending, until: Instant) -> Result<Option<State>, StoreError> {
+/// Brings one change to its end, and says whether it is there.
+async fn one(table: &Table, pending: &Pending, until: Instant) -> Result<bool, StoreError> {
     let store = Store {
         table: table.clone(),
         tenant: pending.tenant.clone(),
         actor: pending.actor.clone(),
         request_id: pending.request_id.clone(),
     };
-    let over = match pending.state {
+    match pending.state {
         // Whoever staged it may be about to commit.
-        State::Staged if clock::epoch_seconds() < pending.created + STAGED_SECONDS => false,
-        State::Staged => store.abort(pending).await?,
-        State::Committed | State::Aborted | State::Done => store.carry_out(pending, until).await?,
-    };
-    Ok(over.then_some(pending.state))
+        State::Staged if clock::epoch_seconds() < pending.created + STAGED_SECONDS => Ok(false),
+        State::Staged => store.abort(pending).await,
+        State::Committed | State::Aborted | State::Done => store.carry_out(pending, until).await,
+    }
 }

@@ -4,6 +4,7 @@
 pub mod client;
 pub mod faults;
 pub mod lambda;
+pub mod pending;
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -16,8 +17,9 @@ use aws_sdk_dynamodb::types::{
 };
 use rollcall::scim::resource_type::Kind;
 use rollcall::store::call::Table;
-use rollcall::store::item::{Item, number, text, with_key};
+use rollcall::store::item::{Item, text, with_key};
 use rollcall::store::keys;
+use rollcall::store::tally::Tally;
 use uuid::Uuid;
 
 /// The table's name.
@@ -109,15 +111,16 @@ pub async fn check(client: &client::Client, repair: bool) -> rollcall::admin::ch
 /// service writes them, but not one by one.
 pub async fn fill(client: &client::Client, group: &str, there: usize, members: usize) {
     let (tenant, id) = (client.tenant.parse().expect("a tenant"), group.parse().expect("an id"));
-    let membership = |_| {
-        let mut item = with_key(&keys::membership(&tenant, id, Uuid::now_v7()));
+    let ids: Vec<Uuid> = (there..members).map(|_| Uuid::now_v7()).collect();
+    let membership = |member: &Uuid| {
+        let mut item = with_key(&keys::membership(&tenant, id, *member));
         item.extend(Item::from([text("type", "User"), text("since", "2026-01-01T00:00:00.000Z")]));
         item
     };
-    client.table.batch_put((there..members).map(membership).collect()).await.expect("memberships");
+    client.table.batch_put(ids.iter().map(membership).collect()).await.expect("memberships");
     let key = keys::resource(&tenant, Kind::Group, id);
     let mut item = client.table.get(&key).await.expect("a table").expect("the group");
-    item.extend([number("memberCount", members)]);
+    item.extend(Tally::from_item(&item).with(ids).attributes());
     client.table.put(&key, item).await.expect("the group");
 }
 

@@ -13,6 +13,7 @@ use crate::store::item::{Item, get_number, get_text, must_text};
 use crate::store::keys::{self, Key, TenantId, parse_id};
 use crate::store::record::{Record, Role};
 use crate::store::resource::Store;
+use crate::store::tally::Tally;
 use crate::store::work::Pending;
 
 /// The table is read in so many parts side by side.
@@ -27,8 +28,8 @@ pub struct Resource {
     pub version: u64,
     /// The groups that it says it is in.
     pub groups: BTreeSet<Uuid>,
-    /// How many members it says it has.
-    pub member_count: u64,
+    /// Its members, as it counts them.
+    pub tally: Tally,
     /// The pending change that it names.
     pub change: Option<Uuid>,
     /// Whether it is an active user.
@@ -180,7 +181,7 @@ impl Inventory {
             kind: record.kind,
             version: record.version,
             groups: record.groups.iter().filter_map(|id| parse_id(id)).collect(),
-            member_count: record.member_count,
+            tally: record.tally,
             change: record.change,
             active: record.is_active(),
             guarded: record.guarded,

@@ -2,6 +2,7 @@
 
 pub mod command;
 pub mod inventory;
+mod recount;
 pub mod repair;
 pub mod report;
 pub mod rules;

@@ -4,6 +4,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
 
 use super::inventory::{Inventory, Resource};
+use super::recount;
 use super::report::{Finding, Problem};
 use crate::scim::resource_type::Kind;
 use crate::store::error::{Refusal, StoreError};
@@ -69,24 +70,15 @@ pub async fn repair(store: &Store, all: &Inventory, finding: &Finding) -> Result
             actions.extend(unchanged(all, id));
             actions
         }
-        Problem::Guard => {
-            let Some(guard) = &all.guard else { return Ok(false) };
-            vec![super::rules::due(all, guard).action(&store.tenant)]
-        }
+        Problem::Guard => recount::guard(store, all).await?.into_iter().collect(),
         Problem::Unguarded => {
             let set = Expression::new("SET guarded = :true").value(":true", AttributeValue::Bool(true));
             vec![Action::update(key, set).only_if(Expression::exists(), Refusal::Changed)]
         }
-        Problem::Counter => return counters(store, all, &key).await,
+        Problem::Counter => recount::counter(store, &key).await?.into_iter().collect(),
         Problem::MemberCount => {
-            let Some((id, group)) = resource(&key) else { return Ok(false) };
-            let count = all.memberships.range((id, Uuid::nil())..=(id, Uuid::max())).count();
-            let set = Expression::new("SET memberCount = :count")
-                .name("#change", "change")
-                .value(":count", AttributeValue::N(count.to_string()));
-            let at_rest = Expression::new("ver = :ver AND attribute_not_exists(#change)")
-                .value(":ver", AttributeValue::N(group.version.to_string()));
-            vec![Action::update(key, set).only_if(at_rest, Refusal::Changed)]
+            let Some((id, _)) = resource(&key) else { return Ok(false) };
+            recount::tally(store, id).await?.into_iter().collect()
         }
         Problem::MemberUnaware => {
             let Some(member) = finding.other.clone() else { return Ok(false) };
@@ -121,6 +113,9 @@ pub async fn repair(store: &Store, all: &Inventory, finding: &Finding) -> Result
             actions
         }
     };
+    if actions.is_empty() {
+        return Ok(false);
+    }
     match store.table.transact(|| actions.clone()).await {
         Ok(()) => Ok(true),
         Err(StoreError::Refused(_)) => Ok(false),
@@ -147,26 +142,4 @@ fn groups_of(member: Key, verb: &str, membership: &Key) -> Action {
         .name("#groups", "groups")
         .value(":group", AttributeValue::Ss(vec![group]));
     Action::update(member, update)
-}
-
-/// Adds what the counters lack: an addition loses none that is made at the same time.
-async fn counters(store: &Store, all: &Inventory, key: &Key) -> Result<bool, StoreError> {
-    let of_kind = Kind::ALL.into_iter().find(|kind| *key == keys::counter(&store.tenant, *kind, 0));
-    let (listed, counted) = match of_kind {
-        Some(kind) => (
-            all.listed.values().filter(|listed| **listed == kind).count(),
-            all.counted.get(&kind).copied().unwrap_or(0),
-        ),
-        None => {
-            let users = all.resources.values().filter(|resource| resource.kind == Kind::User);
-            (users.filter(|user| !user.active).count(), all.counted_inactive)
-        }
-    };
-    let by = i64::try_from(listed).unwrap_or(i64::MAX) - counted;
-    let add = || {
-        let add =
-            Expression::new("ADD #n :by").name("#n", "n").value(":by", AttributeValue::N(by.to_string()));
-        vec![Action::update(key.clone(), add)]
-    };
-    store.table.transact(add).await.map(|()| true)
 }

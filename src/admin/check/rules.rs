@@ -11,6 +11,7 @@ use crate::scim::resource_type::Kind;
 use crate::store::guard::{ADMIN, Guard};
 use crate::store::keys::{self, Key, TenantId};
 use crate::store::record::Role;
+use crate::store::tally::Tally;
 use crate::store::work::{STAGED_SECONDS, State, Task};
 
 /// What a pending change is about to set right.
@@ -63,9 +64,10 @@ pub fn broken(tenant: &TenantId, all: &Inventory) -> Vec<Finding> {
         add(Problem::OrphanChunks, Key { pk: keys::chunks(tenant, *change), sk: String::new() }, None);
     }
 
-    let mut counts: BTreeMap<Uuid, u64> = BTreeMap::new();
+    let mut tallies: BTreeMap<Uuid, Tally> = BTreeMap::new();
     for (group, member) in &all.memberships {
-        *counts.entry(*group).or_default() += 1;
+        let tally = tallies.entry(*group).or_default();
+        *tally = tally.with([*member]);
         if moving.groups.contains(group) || moving.members.contains(member) {
             continue;
         }
@@ -101,10 +103,10 @@ pub fn broken(tenant: &TenantId, all: &Inventory) -> Vec<Finding> {
                 add(Problem::GroupUnaware, own(*id), Some(keys::membership(tenant, *group, *id)));
             }
         }
-        let count = counts.get(id).copied().unwrap_or(0);
+        let tally = tallies.get(id).copied().unwrap_or_default();
         let at_rest =
             resource.kind == Kind::Group && !moving.groups.contains(id) && moving.members.is_empty();
-        if at_rest && count != resource.member_count {
+        if at_rest && tally != resource.tally {
             add(Problem::MemberCount, own(*id), None);
         }
     }

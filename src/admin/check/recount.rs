@@ -1,0 +1,116 @@
+//! Mending what is derived from many items: counters, a group's tally, the guard. A walk of the
+//! table is no picture of one moment, so each is computed afresh, in a way that whatever comes
+//! between shows, and nothing is written then.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use uuid::Uuid;
+
+use super::inventory::Inventory;
+use crate::scim::resource_type::Kind;
+use crate::store::error::{Refusal, StoreError};
+use crate::store::guard::{ADMIN, Guard};
+use crate::store::item::get_number;
+use crate::store::keys::{self, Key};
+use crate::store::record::Role;
+use crate::store::resource::{COUNTER_SHARDS, Store, version_is};
+use crate::store::tally::Tally;
+use crate::store::transaction::{Action, Expression};
+
+/// So many users are read at once.
+const STRIDE: usize = 1_000;
+
+/// What counters count.
+enum Counted {
+    /// The resources of a kind.
+    All(Kind),
+    /// The users that are not active.
+    Inactive,
+}
+
+/// Adds what the counters of `key`'s kind lack. They are read before and after what they count,
+/// while no transaction on them is under way: whatever is created or deleted meanwhile moves one.
+pub(super) async fn counter(store: &Store, key: &Key) -> Result<Option<Action>, StoreError> {
+    let kind = Kind::ALL.into_iter().find(|kind| *key == keys::counter(&store.tenant, *kind, 0));
+    let counted = kind.map_or(Counted::Inactive, Counted::All);
+    let shard = |shard| match counted {
+        Counted::All(kind) => keys::counter(&store.tenant, kind, shard),
+        Counted::Inactive => keys::inactive_counter(&store.tenant, shard),
+    };
+    let shards: Vec<Key> = (0..COUNTER_SHARDS).filter_map(|at| u8::try_from(at).ok()).map(shard).collect();
+    let before = read(store, &shards).await?;
+    let there = match counted {
+        Counted::All(kind) => store.table.count(&keys::list(&store.tenant, kind)).await?,
+        Counted::Inactive => inactive(store).await?,
+    };
+    let by = i64::try_from(there).unwrap_or(i64::MAX) - before.iter().sum::<i64>();
+    if by == 0 || read(store, &shards).await? != before {
+        return Ok(None);
+    }
+    let add = Expression::new("ADD #n :by").name("#n", "n").value(":by", AttributeValue::N(by.to_string()));
+    Ok(Some(Action::update(key.clone(), add)))
+}
+
+async fn read(store: &Store, shards: &[Key]) -> Result<Vec<i64>, StoreError> {
+    let items = store.table.get_together(shards).await?;
+    Ok(items.iter().map(|item| item.as_ref().and_then(|item| get_number(item, "n")).unwrap_or(0)).collect())
+}
+
+async fn inactive(store: &Store) -> Result<u64, StoreError> {
+    let (mut found, mut after) = (0, None);
+    loop {
+        let (ids, more) = store.list_page(Kind::User, after, STRIDE).await?;
+        let users = store.fetch_many(Kind::User, &ids).await?;
+        found += users.iter().filter(|user| !user.is_active()).count() as u64;
+        after = ids.last().copied();
+        if !more {
+            return Ok(found);
+        }
+    }
+}
+
+/// Sets a group's tally to that of its members, as they are in one version of it, and makes that a
+/// version of its own, so that no change computed before writes the old one back.
+pub(super) async fn tally(store: &Store, group: Uuid) -> Result<Option<Action>, StoreError> {
+    if !store.leaving().await?.is_empty() {
+        return Ok(None);
+    }
+    let Some((record, members)) = store.fetch_group(group).await? else { return Ok(None) };
+    let tally = Tally::of(members.iter().map(|member| member.id));
+    if tally == record.tally || record.change.is_some() {
+        return Ok(None);
+    }
+    let mut set = Expression::new("SET ver = ver + :one, memberCount = :count, memberSum = :sum")
+        .name("#change", "change")
+        .value(":one", AttributeValue::N("1".to_owned()));
+    for (name, value) in tally.attributes() {
+        let placeholder = if name == "memberCount" { ":count" } else { ":sum" };
+        set = set.value(placeholder, value);
+    }
+    let mut at_rest = version_is(record.version);
+    at_rest.text.push_str(" AND attribute_not_exists(#change)");
+    Ok(Some(Action::update(record.key(&store.tenant), set).only_if(at_rest, Refusal::Changed)))
+}
+
+/// Writes the guard as the groups and users say it must be, if nobody else has written it since
+/// before they were read: whoever changes one of them writes it.
+pub(super) async fn guard(store: &Store, all: &Inventory) -> Result<Option<Action>, StoreError> {
+    let Some(guard) = store.guard().await? else { return Ok(None) };
+    let admin = Role { team: guard.root, role: ADMIN.to_owned() };
+    let mut due = Guard { granting: Default::default(), admins: Default::default(), ..guard.clone() };
+    let granting = all.resources.iter().filter(|(_, resource)| resource.roles.contains(&admin));
+    for group in granting.map(|(id, _)| *id).chain(guard.granting.iter().copied()) {
+        let Some((record, members)) = store.fetch_group(group).await? else { continue };
+        if record.change.is_some() {
+            return Ok(None);
+        }
+        if !record.assignments().contains(&admin) || !due.granting.insert(group) {
+            continue;
+        }
+        let users: Vec<Uuid> =
+            members.iter().filter(|member| member.kind == Kind::User).map(|member| member.id).collect();
+        for user in store.fetch_many(Kind::User, &users).await? {
+            due.join(group, user.id, user.is_active());
+        }
+    }
+    Ok((due != guard).then(|| due.action(&store.tenant)))
+}

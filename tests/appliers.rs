@@ -1,0 +1,178 @@
+//! A committed change has many appliers: its request, whoever writes to the group next, the worker,
+//! and those who delete its members or bring them back. Whatever they do at once, it happens once.
+#![cfg(feature = "cli")]
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use rollcall::scim::resource_type::Kind;
+use rollcall::store::delete::{Leaving, Settled};
+use rollcall::store::work::{Pending, State};
+use serde_json::json;
+use support::assert_consistent;
+use support::client::{Client, user};
+use support::pending::{commit, of_kind};
+use tokio::task::JoinSet;
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(60)
+}
+
+async fn members(client: &Client, group: &str) -> BTreeSet<String> {
+    let group = client.get(&format!("/Groups/{group}")).await.expect(200);
+    let members = group.body["members"].as_array().cloned().unwrap_or_default();
+    members.iter().map(|member| member["value"].as_str().expect("an id").to_owned()).collect()
+}
+
+/// Deletes a user as a request does that looked for pending changes before there was one.
+async fn delete_unseen(client: &Client, id: &str, keep: bool) {
+    let store = client.store();
+    let record = store.fetch(Kind::User, id.parse().unwrap()).await.unwrap().unwrap();
+    let leaving = Leaving { members: Some(&[]), groups: true, settled: &Settled::default() };
+    let until = keep.then_some(u64::MAX / 2);
+    let event = store.event("user.deleted", &record);
+    store.delete(&record, &leaving, &of_kind(Kind::User), &event, until, &[]).await.unwrap();
+}
+
+/// All of several tasks at once.
+async fn at_once<F>(tasks: impl IntoIterator<Item = F>)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut all = JoinSet::new();
+    for task in tasks {
+        all.spawn(task);
+    }
+    all.join_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_who_is_gone_is_passed_over_once() {
+    let client = Client::new(support::embedded().await, "standard").await;
+    let ids = client.users(0..100).await;
+    for round in 0..20 {
+        let group = client.group(&format!("Team {round}"), &ids[98..]).await;
+        let leaver = client.user(&format!("leaver{round}")).await;
+        let mut coming = ids[..90].to_vec();
+        coming.push(leaver.clone());
+        let pending = commit(&client, &group, &coming, &[]).await;
+        delete_unseen(&client, &leaver, false).await;
+        at_once((0..8).map(|_| {
+            let (client, pending) = (client.clone(), pending.clone());
+            async move {
+                assert!(client.store().carry_out(&pending, soon()).await.unwrap());
+            }
+        }))
+        .await;
+        let record = client.store().fetch(Kind::Group, group.parse().unwrap()).await.unwrap().unwrap();
+        assert_eq!((record.tally.count, record.change), (92, None));
+        assert_eq!(members(&client, &group).await.len(), 92);
+        assert_consistent(&client).await;
+        client.delete(&format!("/Groups/{group}")).await.expect(204);
+    }
+}
+
+/// An applier that read a chunk before another one struck somebody out of it has the rest to do.
+#[tokio::test]
+async fn a_chunk_is_applied_whoever_else_strikes_members_out_of_it() {
+    let client = Client::new(support::embedded().await, "standard").await;
+    let ids = client.users(0..50).await;
+    let group = client.group("Team", &[]).await;
+    let pending = commit(&client, &group, &ids, &[]).await;
+    let store = client.store();
+    let stale = store.chunks(pending.id).await.unwrap();
+    delete_unseen(&client, &ids[3], false).await;
+    // The first one strikes out and applies; others come with what they read before.
+    for _ in 0..2 {
+        for chunk in &stale {
+            store.apply_chunk(&pending, chunk.clone()).await.unwrap();
+        }
+    }
+    assert!(store.chunks(pending.id).await.unwrap().iter().all(|chunk| chunk.done));
+    assert!(store.carry_out(&pending, soon()).await.unwrap());
+    assert_eq!(members(&client, &group).await.len(), 49);
+    assert_consistent(&client).await;
+}
+
+#[tokio::test]
+async fn who_comes_back_is_in_no_group_whatever_was_pending() {
+    let client = Client::new(support::embedded().await, "veza").await;
+    let ids = client.users(0..60).await;
+    let group = client.group("Team", &[]).await;
+    let add = commit(&client, &group, &ids, &[]).await;
+    delete_unseen(&client, &ids[7], true).await;
+    let kept = client.store().tombstone(ids[7].parse().unwrap()).await.unwrap().expect("kept");
+    let name = kept.doc["userName"].as_str().unwrap().split('@').next().unwrap().to_owned();
+    assert_eq!(client.post("/Users", user(&name)).await.expect(201).id(), ids[7]);
+    assert!(!members(&client, &group).await.contains(&ids[7]));
+    assert!(client.store().carry_out(&add, soon()).await.unwrap());
+    assert!(!members(&client, &group).await.contains(&ids[7]));
+    let shown = client.get(&format!("/Users/{}", ids[7])).await.expect(200);
+    assert_eq!(shown.body["groups"], json!(null));
+    assert_consistent(&client).await;
+}
+
+#[tokio::test]
+async fn a_deletion_that_meets_a_commit_begins_again() {
+    let client = Client::new(support::embedded().await, "standard").await;
+    let ids = client.users(0..60).await;
+    let group = client.group("Team", &[]).await;
+    let pending = commit(&client, &group, &ids, &[]).await;
+    let store = client.store();
+    let record = store.fetch(Kind::User, ids[7].parse().unwrap()).await.unwrap().unwrap();
+    // As it was read a moment before.
+    let staged = Pending { state: State::Staged, ..pending.clone() };
+    assert!(store.settle(&record, &[staged], soon()).await.unwrap().is_none());
+    assert!(store.settle(&record, &[pending], soon()).await.unwrap().is_some());
+    client.delete(&format!("/Users/{}", ids[7])).await.expect(204);
+    assert_eq!(members(&client, &group).await.len(), 59);
+    support::work(&client).await;
+    assert_consistent(&client).await;
+}
+
+#[tokio::test]
+async fn a_user_named_in_more_changes_than_one_transaction_holds_is_deleted() {
+    let client = Client::new(support::embedded().await, "standard").await;
+    let ids = client.users(0..46).await;
+    for at in 0..25 {
+        let group = client.group(&format!("Team {at}"), &[]).await;
+        commit(&client, &group, &ids, &[]).await;
+    }
+    client.delete(&format!("/Users/{}", ids[0])).await.expect(204);
+    support::work(&client).await;
+    assert_consistent(&client).await;
+}
+
+#[tokio::test]
+async fn whoever_has_not_left_yet_is_in_nobodys_way() {
+    let client = Client::new(support::embedded().await, "standard").await;
+    let (leaver, other) = (client.user("leaver").await, client.user("other").await);
+    let mut groups = Vec::new();
+    for at in 0..60 {
+        groups.push(client.group(&format!("Team {at}"), std::slice::from_ref(&leaver)).await);
+    }
+    // Deleted, and the process died before it left one of its groups.
+    let store = client.store();
+    let record = store.fetch(Kind::User, leaver.parse().unwrap()).await.unwrap().unwrap();
+    let leaving = Leaving { members: Some(&[]), groups: false, settled: &Settled::default() };
+    let event = store.event("user.deleted", &record);
+    store.delete(&record, &leaving, &of_kind(Kind::User), &event, None, &[]).await.unwrap();
+
+    let patch = async |at: usize, op: &str, id: &str| {
+        let path = format!("/Groups/{}", groups[at]);
+        let value = json!([{ "value": id }]);
+        client.patch(&path, json!([{ "op": op, "path": "members", "value": value }])).await
+    };
+    // In this order, since the second one brings the leaver out.
+    client.delete(&format!("/Groups/{}", groups[0])).await.expect(204);
+    patch(1, "add", &other).await.expect(200);
+    assert_eq!(members(&client, &groups[1]).await, BTreeSet::from([other.clone()]));
+    patch(2, "add", &leaver).await.expect(400);
+    patch(3, "remove", &leaver).await.expect(200);
+    assert_eq!(members(&client, &groups[3]).await, BTreeSet::new());
+    support::work(&client).await;
+    assert_consistent(&client).await;
+}

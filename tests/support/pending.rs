@@ -1,0 +1,38 @@
+//! Changes that are in force and not applied.
+#![allow(dead_code, clippy::expect_used, clippy::unwrap_used)]
+
+use rollcall::scim::resource_type::{Kind, Model, ResourceType};
+use rollcall::store::membership::Membership;
+use rollcall::store::record::Record;
+use rollcall::store::work::{Pending, State};
+
+use super::client::Client;
+
+/// A resource type under the policy that these tests run with.
+pub fn of_kind(kind: Kind) -> ResourceType {
+    let models = Model::all(&[]).expect("the models");
+    let model = models.iter().find(|model| model.policy.name == "standard").expect("a policy");
+    model.of(kind).clone()
+}
+
+/// Commits a change of a group's members without applying any of it, as a request does that is
+/// stopped right after the commit.
+pub async fn commit(client: &Client, group: &str, add: &[String], remove: &[String]) -> Pending {
+    let store = client.store();
+    let (before, present) = store.fetch_group(group.parse().unwrap()).await.unwrap().expect("the group");
+    let membership = |id: &String| Membership { id: id.parse().unwrap(), kind: Kind::User, display: None };
+    let add: Vec<Membership> = add.iter().map(membership).collect();
+    let remove: Vec<Membership> = remove.iter().map(membership).collect();
+    assert!(remove.iter().all(|member| present.iter().any(|there| there.id == member.id)));
+    let mut pending = store.stage(before.id, &add, &remove).await.unwrap();
+    let after = Record {
+        version: before.version + 1,
+        tally: before.tally.with(add.iter().map(|m| m.id)).without(remove.iter().map(|m| m.id)),
+        change: Some(pending.id),
+        ..before.clone()
+    };
+    let event = store.event("group.updated", &after).of_change(pending.id);
+    store.update(&before, &after, (&[], &[]), &of_kind(Kind::Group), &event, &[]).await.unwrap();
+    pending.state = State::Committed;
+    pending
+}
