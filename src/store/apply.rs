@@ -63,10 +63,10 @@ impl Store {
     pub async fn finish_leaving(&self, resource: Uuid, until: Instant) -> Result<bool, StoreError> {
         for change in self.pending_changes().await? {
             match (&change.task, change.state) {
-                (Task::Leave(_), _) if change.resource == resource => {
-                    if !Box::pin(self.carry_out(&change, until)).await? {
-                        return Ok(false);
-                    }
+                (Task::Leave(_), _)
+                    if change.resource == resource && !Box::pin(self.carry_out(&change, until)).await? =>
+                {
+                    return Ok(false);
                 }
                 (Task::Members, State::Staged | State::Committed) => {
                     let Some(chunk) = self.chunk_of(change.id, resource).await? else { continue };

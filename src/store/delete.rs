@@ -162,11 +162,7 @@ impl Store {
                                 settled.chunks.extend(Some(chunk).filter(|chunk| chunk.adds));
                             }
                         }
-                        (State::Staged, Some(_)) => {
-                            if !self.abort(change).await? {
-                                return Ok(None);
-                            }
-                        }
+                        (State::Staged, Some(_)) if !self.abort(change).await? => return Ok(None),
                         _ => {}
                     }
                 }
