@@ -6,6 +6,9 @@ mod support;
 
 use std::collections::BTreeSet;
 
+use rollcall::scim::resource_type::Kind;
+use rollcall::store::item::number;
+use rollcall::store::keys;
 use serde_json::json;
 use support::client::Client;
 
@@ -37,6 +40,20 @@ async fn a_group_of_45_000_members() {
     let found = client.get(&filter).await.expect(200);
     assert_eq!(found.body["totalResults"], 1);
     assert_eq!((found.line.usage.rounds, found.line.usage.read_units), (2, 2.0));
+
+    // Together with others of its kind it would be more than any answer holds: nothing is read.
+    let (tenant, id) = (client.tenant.parse().unwrap(), group.parse().unwrap());
+    let key = keys::resource(&tenant, Kind::Group, id);
+    let item = client.table.get(&key).await.unwrap().expect("the group");
+    let mut larger = item.clone();
+    larger.extend([number("memberCount", 200_001)]);
+    client.table.put(&key, larger).await.unwrap();
+    let refused = client.get("/Groups").await.expect(400);
+    assert_eq!(refused.body["scimType"], "tooMany");
+    assert!(refused.body["detail"].as_str().unwrap().contains("excludedAttributes=members"));
+    assert!(refused.line.usage.read_units <= 5.0, "{:?}", refused.line.usage);
+    client.get("/Groups?excludedAttributes=members").await.expect(200);
+    client.table.put(&key, item).await.unwrap();
 
     let newcomer = client.user("newcomer").await;
     let add = json!([{ "op": "add", "path": "members", "value": [{ "value": newcomer }] }]);

@@ -134,3 +134,79 @@ impl<'a> Harvest<'a> {
         found
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, json};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::scim::policy::STANDARD;
+    use crate::scim::resource_type::{Kind, Model};
+    use crate::scim::sort::resolve;
+
+    fn understood(sorted: bool, descending: bool) -> Understood<'static> {
+        let model = Model::new(&STANDARD, &[]).expect("a model");
+        let sort = sorted.then(|| resolve("title", &[model.of(Kind::User)]).expect("an attribute"));
+        let kinds = &[Kind::User];
+        Understood { kinds, filters: vec![None], filter: None, sort, descending, hash: String::new() }
+    }
+
+    /// Finds users with these titles, whose ids have the order of the list. The ids of the page, the
+    /// total, and the most that was held.
+    fn walk(query: &Understood<'_>, search: &Search, titles: &[usize]) -> (Vec<usize>, u64, bool, usize) {
+        let mut harvest = Harvest::new(query, search).expect("a walk");
+        let mut held = 0;
+        for (at, title) in titles.iter().enumerate() {
+            let doc = Map::from_iter([("title".to_owned(), json!(format!("{title:06}")))]);
+            let key = query.sort.as_ref().map(|sort| sort.key(&doc));
+            harvest.take(Record::new(Kind::User, Uuid::from_u128(at as u128), doc, ""), key);
+            held = held.max(harvest.kept.len());
+        }
+        let page = harvest.page();
+        let ids = page.ids.iter().map(|place| usize::try_from(place.id.as_u128()).expect("small"));
+        (ids.collect(), page.total, page.more, held)
+    }
+
+    #[test]
+    fn a_page_is_kept_and_the_rest_counted() {
+        // Every title once, in an order that is not theirs.
+        let titles: Vec<usize> = (0..20_000).map(|at| at * 7_919 % 20_000).collect();
+        let by_title = |descending: bool| {
+            let mut ids: Vec<usize> = (0..titles.len()).collect();
+            ids.sort_by_key(|at| titles[*at]);
+            if descending {
+                ids.reverse();
+            }
+            ids
+        };
+        for (sorted, descending) in [(false, false), (true, false), (true, true)] {
+            let all = if sorted { by_title(descending) } else { (0..titles.len()).collect() };
+            for (skip, count) in [(0, 10), (0, 0), (300, 200), (1_500, 10), (19_995, 10), (30_000, 10)] {
+                let search = Search { after: None, sort_key: None, skip: skip as u64, total: None, count };
+                let query = understood(sorted, descending);
+                let (ids, total, more, held) = walk(&query, &search, &titles);
+                let expected: Vec<usize> = all.iter().skip(skip).take(count).copied().collect();
+                assert_eq!((ids, total), (expected, 20_000), "{sorted} {descending} {skip} {count}");
+                assert_eq!(more, skip + count < all.len(), "{sorted} {descending} {skip} {count}");
+                assert!(held <= (2 * (skip + count + 1)).max(1_000), "{held} held");
+            }
+        }
+    }
+
+    #[test]
+    fn a_sorted_walk_goes_on_behind_its_last_page() {
+        let titles = [3, 1, 2, 1, 0];
+        let query = understood(true, false);
+        let key = query
+            .sort
+            .as_ref()
+            .map(|sort| sort.key(&Map::from_iter([("title".to_owned(), json!("000001"))])).to_value());
+        let after = Some(Position { kind: Kind::User, id: Uuid::from_u128(1) });
+        let search = Search { after, sort_key: key, skip: 0, total: Some(5), count: 2 };
+        let (ids, total, more, _) = walk(&query, &search, &titles);
+        assert_eq!((ids, total, more), (vec![3, 2], 5, true));
+        let search = Search { sort_key: None, ..search };
+        assert!(Harvest::new(&query, &search).is_err());
+    }
+}
