@@ -2,6 +2,7 @@
 #![allow(dead_code, clippy::expect_used)]
 
 pub mod client;
+pub mod dev;
 pub mod faults;
 
 use std::net::Ipv4Addr;
