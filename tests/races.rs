@@ -1,5 +1,5 @@
-//! Two requests at once, hundreds of times: whatever the order, every answer can be explained and
-//! the table adds up.
+//! Two requests at once, most of them hundreds of times: whatever the order, every answer can be
+//! explained and the table adds up.
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
@@ -181,7 +181,7 @@ async fn if_match_lets_one_of_many_through() {
     let id = client.user("ann").await;
     for version in 1..=ROUNDS {
         let mut tasks = JoinSet::new();
-        for at in 0..8 {
+        for at in 0..5 {
             let (client, path) = (client.clone(), format!("/Users/{id}"));
             let body = json!({ "Operations": [
                 { "op": "replace", "path": "title", "value": format!("{version}-{at}") }] });
@@ -190,7 +190,7 @@ async fn if_match_lets_one_of_many_through() {
                 client.send("PATCH", &path, Some(body), &[("If-Match", &tag)]).await.status
             });
         }
-        assert_eq!(statuses(tasks).await, [vec![200], vec![412; 7]].concat());
+        assert_eq!(statuses(tasks).await, [vec![200], vec![412; 4]].concat());
     }
     support::assert_consistent(&client).await;
 }
@@ -380,7 +380,7 @@ async fn two_changes_of_one_group_happen_one_after_the_other() {
     let path = format!("/Groups/{group}");
     let mut before = Shown::read(&client.get(&path).await.expect(200));
     let mut refused = 0;
-    for round in 0..2 * ROUNDS {
+    for round in 0..ROUNDS * 3 / 2 {
         let user = |at: usize| users[(round / 4 + at) % users.len()].clone();
         let pair = match round % 4 {
             0 => [Change::Replace(vec![user(1), user(2)]), Change::Add(user(3))],
