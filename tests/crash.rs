@@ -103,14 +103,18 @@ impl Scene {
                 self.other.table.put(&pending.key(), pending.attributes()).await.unwrap();
             }
         }
-        for _ in 0..20 {
+        // What is not very large is over after one round.
+        let rounds = if self.users.len() <= 1_000 { 1 } else { 20 };
+        let mut left = 0;
+        for _ in 0..rounds {
             let report = worker::round(&self.other.table.fresh()).await.unwrap();
             assert_eq!(report.failures, Vec::<String>::new());
-            if report.left == 0 {
+            left = report.left;
+            if left == 0 {
                 return;
             }
         }
-        panic!("the worker does not come to an end");
+        panic!("{left} changes are left after {rounds} rounds of the worker");
     }
 }
 
@@ -185,8 +189,10 @@ async fn deletions_are_whole_wherever_their_process_dies() {
     }
 }
 
+/// The reader's call goes on while the other's change is under way; `tests/pages.rs` has it wait
+/// until the change is complete.
 #[tokio::test]
-async fn a_reading_is_of_one_version_whatever_is_written_between_its_pages() {
+async fn a_reading_is_of_one_version_while_the_group_is_changed() {
     let scene = Scene::new("standard", 150).await;
     let half: BTreeSet<String> = scene.users[..75].iter().cloned().collect();
     let all: BTreeSet<String> = scene.users.iter().cloned().collect();
@@ -301,4 +307,83 @@ async fn a_second_change_finds_the_group_before_or_after_the_first() {
         }
     }
     scene.proxy.decide(|_: &Call| Fate::Pass);
+}
+
+/// A group is made with more members than a transaction takes: it is there with all of them, or it
+/// is not there and its name is free.
+#[tokio::test]
+async fn a_large_group_is_made_whole_or_not_at_all() {
+    let scene = Scene::new("standard", 100).await;
+    let all: BTreeSet<String> = scene.users.iter().cloned().collect();
+    let (mut made, mut answered) = (0, false);
+    for (at, arrives) in (1..).flat_map(|at| [(at, false), (at, true)]) {
+        let name = format!("call {at}, arrives {arrives}");
+        let body = json!({ "displayName": name, "members": values(&scene.users) });
+        let request = async { scene.mortal.post("/Groups", body.clone()).await.status };
+        answered |= scene.dying(request, at, arrives).await.is_some();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let filter = format!("/Groups?filter=displayName eq \"{name}\"");
+        let seen = async || {
+            let list = scene.other.get(&filter).await.expect(200);
+            let found = list.body["Resources"].as_array().cloned().unwrap_or_default();
+            found.first().map(|group| {
+                let members = group["members"].as_array().cloned().unwrap_or_default();
+                members.iter().map(|m| m["value"].as_str().expect("an id").to_owned()).collect()
+            })
+        };
+        let now: Option<BTreeSet<String>> = seen().await;
+        assert!(now.as_ref().is_none_or(|members| *members == all), "{name}: {now:?}");
+        made += usize::from(now.is_some());
+        let again = scene.other.post("/Groups", json!({ "displayName": name })).await.status;
+        assert_eq!(again, if now.is_some() { 409 } else { 201 }, "{name}");
+        scene.recover().await;
+        let expected = now.or_else(|| Some(BTreeSet::new()));
+        assert_eq!(seen().await, expected, "{name}: after the worker");
+        assert_consistent(&scene.other).await;
+        if answered && arrives {
+            break;
+        }
+    }
+    assert!(made > 2, "{made}");
+}
+
+/// A user is deleted that is in more groups than a transaction takes: it is in all of them or in
+/// none.
+#[tokio::test]
+async fn a_user_in_many_groups_is_deleted_whole_or_not_at_all() {
+    let scene = Scene::new("veza", 45).await;
+    let mut groups = Vec::new();
+    for at in 0..60 {
+        groups.push(scene.other.group(&format!("Group {at}"), &scene.users).await);
+    }
+    let mut left = scene.users.clone();
+    for (at, arrives) in (1..).flat_map(|at| [(at, false), (at, true)]) {
+        let name = format!("call {at}, arrives {arrives}");
+        let leaver = left.last().expect("enough users").clone();
+        let path = format!("/Users/{leaver}");
+        let request = async { scene.mortal.delete(&path).await.status };
+        let answered = scene.dying(request, at, arrives).await.is_some();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let is_deleted = scene.other.get(&path).await.status == 404;
+        if is_deleted {
+            left.pop();
+        }
+        let filter = format!("/Groups?filter=members.value eq \"{leaver}\"&count=0");
+        for _ in 0..2 {
+            for group in [&groups[0], &groups[59]] {
+                let read = scene.other.get(&format!("/Groups/{group}")).await.expect(200);
+                let members = read.body["members"].as_array().map_or(0, Vec::len);
+                assert_eq!(members, left.len(), "{name}");
+            }
+            let list = scene.other.get(&filter).await.expect(200);
+            let expected = if is_deleted { 0 } else { groups.len() };
+            assert_eq!(list.body["totalResults"], expected, "{name}");
+            scene.recover().await;
+        }
+        assert_consistent(&scene.other).await;
+        if answered && arrives {
+            break;
+        }
+    }
+    assert!(left.len() < scene.users.len() - 2, "{} are left", left.len());
 }

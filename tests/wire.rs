@@ -2,136 +2,15 @@
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
+mod support;
+
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::net::TcpListener;
+use std::process::Command;
 use std::thread;
-use std::time::Duration;
 
 use serde_json::{Value, json};
-
-const TOOL: &str = env!("CARGO_BIN_EXE_rollcall");
-
-/// A running `rollcall dev --json`.
-struct Dev {
-    child: Child,
-    address: String,
-    shown: Value,
-    log: Option<thread::JoinHandle<String>>,
-}
-
-impl Dev {
-    fn start(args: &[&str]) -> Self {
-        let mut child = Command::new(TOOL)
-            .args(["dev", "--json", "--port", "0"])
-            .args(args)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the tool");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).expect("a line");
-        let shown: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line:?}"));
-        let base = shown["base_url"].as_str().expect("a base URL");
-        let address = base.strip_prefix("http://").unwrap().strip_suffix("/scim/v2").expect("the path");
-        let address = address.to_owned();
-        let mut stderr = child.stderr.take().unwrap();
-        let log = thread::spawn(move || {
-            let mut text = String::new();
-            let _ = stderr.read_to_string(&mut text);
-            text
-        });
-        Self { child, address, shown, log: Some(log) }
-    }
-
-    fn key(&self) -> &str {
-        self.shown["key"].as_str().expect("a key")
-    }
-
-    /// Sends raw bytes; the answer.
-    fn raw(&self, request: &[u8]) -> Answer {
-        let mut stream = TcpStream::connect(&self.address).expect("a connection");
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        let _ = stream.write_all(request);
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
-        Answer::read(&answer)
-    }
-
-    fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        let mut request = format!(
-            "{method} /scim/v2{path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n",
-            self.address,
-            body.len()
-        );
-        if !headers.iter().any(|(name, _)| *name == "Authorization") {
-            request.push_str(&format!("Authorization: Bearer {}\r\n", self.key()));
-        }
-        for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
-            request.push_str(&format!("{name}: {value}\r\n"));
-        }
-        self.raw(&[request.as_bytes(), b"\r\n", body].concat())
-    }
-
-    fn get(&self, path: &str) -> Answer {
-        self.send("GET", path, &[], b"")
-    }
-
-    /// Ends it as Ctrl-C does; the exit status and the log.
-    fn end(mut self) -> (Option<i32>, String) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-        let status = self.child.wait().unwrap().code();
-        (status, self.log.take().unwrap().join().unwrap())
-    }
-
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Dev {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    headers: BTreeMap<String, String>,
-    body: Value,
-}
-
-impl Answer {
-    fn read(bytes: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(bytes);
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
-        let mut lines = head.lines();
-        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-        let headers = lines
-            .filter_map(|line| line.split_once(": "))
-            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
-            .collect();
-        Self { status, headers, body: serde_json::from_str(body).unwrap_or(Value::Null) }
-    }
-
-    /// A whole SCIM error of this status.
-    #[track_caller]
-    fn is_error(&self, status: u16, scim_type: Option<&str>) {
-        assert_eq!(self.status, status, "{self:?}");
-        assert_eq!(self.body["schemas"], json!(["urn:ietf:params:scim:api:messages:2.0:Error"]), "{self:?}");
-        assert_eq!(self.body["status"], status.to_string(), "{self:?}");
-        assert_eq!(self.body["scimType"].as_str(), scim_type, "{self:?}");
-        assert!(self.body["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{self:?}");
-        assert_eq!(self.headers["content-type"], "application/scim+json", "{self:?}");
-        assert!(self.headers.contains_key("x-amzn-requestid"), "{self:?}");
-    }
-}
+use support::dev::{Dev, TOOL, folder};
 
 fn user(name: &str) -> Vec<u8> {
     json!({
@@ -141,12 +20,6 @@ fn user(name: &str) -> Vec<u8> {
     })
     .to_string()
     .into_bytes()
-}
-
-fn folder() -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("rollcall-wire-{}", uuid::Uuid::now_v7()));
-    std::fs::create_dir_all(&folder).unwrap();
-    folder
 }
 
 #[test]

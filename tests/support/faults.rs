@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 /// One call on its way to the table.
 pub struct Call {
@@ -36,6 +37,9 @@ pub enum Fate {
     ThrottledTransaction,
     /// Half of a batch takes effect. Other calls pass.
     Half,
+    /// It waits, however long, until the test has it go on ([`Proxy::release`]), and passes then.
+    /// One call at a time.
+    Held,
 }
 
 type Decide = dyn FnMut(&Call) -> Fate + Send;
@@ -46,6 +50,14 @@ pub struct Proxy {
     pub endpoint: String,
     calls: Arc<AtomicUsize>,
     decide: Arc<Mutex<Box<Decide>>>,
+    gate: Arc<Gate>,
+}
+
+/// Where a call is held.
+#[derive(Default)]
+struct Gate {
+    reached: Notify,
+    open: Notify,
 }
 
 impl Proxy {
@@ -56,13 +68,15 @@ impl Proxy {
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
         let decide: Arc<Mutex<Box<Decide>>> = Arc::new(Mutex::new(Box::new(|_: &Call| Fate::Pass)));
         let calls = Arc::new(AtomicUsize::new(0));
-        let proxy = Self { endpoint, calls: calls.clone(), decide: decide.clone() };
+        let gate = Arc::<Gate>::default();
+        let proxy = Self { endpoint, calls: calls.clone(), decide: decide.clone(), gate: gate.clone() };
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (upstream, calls, decide) = (upstream.clone(), calls.clone(), decide.clone());
+                let gate = gate.clone();
                 // A connection that breaks is what this is about.
                 tokio::spawn(async move {
-                    let _ = serve(stream, &upstream, &calls, &decide).await;
+                    let _ = serve(stream, &upstream, &calls, &decide, &gate).await;
                 });
             }
         });
@@ -73,6 +87,16 @@ impl Proxy {
     pub fn decide(&self, decide: impl FnMut(&Call) -> Fate + Send + 'static) {
         self.calls.store(0, Ordering::SeqCst);
         *self.decide.lock().expect("a lock") = Box::new(decide);
+    }
+
+    /// Waits until a call is held.
+    pub async fn held(&self) {
+        self.gate.reached.notified().await;
+    }
+
+    /// Has the call that is held go on.
+    pub fn release(&self) {
+        self.gate.open.notify_one();
     }
 
     /// How many calls there were since.
@@ -111,6 +135,7 @@ async fn serve(
     upstream: &str,
     calls: &AtomicUsize,
     decide: &Mutex<Box<Decide>>,
+    gate: &Gate,
 ) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut table = TcpStream::connect(upstream).await?;
@@ -124,6 +149,11 @@ async fn serve(
         let fate = (decide.lock().expect("a lock"))(&call);
         let answer = match fate {
             Fate::Lost => return Ok(()),
+            Fate::Held => {
+                gate.reached.notify_one();
+                gate.open.notified().await;
+                forward(&mut table, &request.head, &request.body).await?
+            }
             Fate::Unanswered => {
                 forward(&mut table, &request.head, &request.body).await?;
                 return Ok(());

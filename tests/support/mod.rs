@@ -2,6 +2,7 @@
 #![allow(dead_code, clippy::expect_used)]
 
 pub mod client;
+pub mod dev;
 pub mod faults;
 pub mod lambda;
 pub mod pending;

@@ -1,0 +1,310 @@
+//! A group of several pages is read while another process writes between two of them, whatever it
+//! writes and between whichever: the answer is the group before or after, never a mixture.
+#![cfg(feature = "cli")]
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rollcall::dev::seed::{Size, user_id};
+use rollcall::store::call::Table;
+use rollcall::store::worker;
+use serde_json::{Value, json};
+use support::assert_consistent;
+use support::client::{Client, Reply};
+use support::faults::{Call, Fate, Proxy};
+
+/// Members who stay, unless they are deleted. The names that they have in the group are so long
+/// that they fill three pages of 1 MB.
+const STAYING: usize = 600;
+/// Of the name of a member in the group.
+const LETTERS: usize = 3_700;
+/// So many come and as many go in a large change.
+const MOVING: usize = 200;
+/// More groups than a user leaves in the transaction of its deletion.
+const MANY: usize = 50;
+
+/// What another process does between two pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Write {
+    /// One member of the first page goes, one of the last comes, and the group gets a new name.
+    Small,
+    /// Hundreds come and go.
+    Large,
+    /// The same, by a process that dies right after the commit.
+    Committed,
+    /// A change that was committed before is applied and cleared: nothing changes.
+    Applied,
+    /// The same, and another large change follows.
+    AppliedAndLarge,
+    /// A user is deleted.
+    Deletion,
+    /// A user is deleted that leaves its many groups only after that.
+    Leaving,
+    /// The same, by a process that dies right after the deletion.
+    Left,
+}
+
+/// What a reader sees of a group.
+#[derive(PartialEq, Eq)]
+struct Shown {
+    version: String,
+    name: String,
+    members: BTreeSet<String>,
+}
+
+impl Shown {
+    fn of(reply: Reply) -> Self {
+        let reply = reply.expect(200);
+        let members = reply.body["members"].as_array().expect("members");
+        let ids: BTreeSet<String> =
+            members.iter().map(|member| member["value"].as_str().expect("an id").to_owned()).collect();
+        assert_eq!(ids.len(), members.len(), "a member is shown twice");
+        let name = reply.body["displayName"].as_str().expect("a name").to_owned();
+        Self { version: reply.headers["etag"].to_str().unwrap().to_owned(), name, members: ids }
+    }
+}
+
+struct Scene {
+    /// Before the reader.
+    proxy: Proxy,
+    reader: Client,
+    /// Before the process that dies after a commit.
+    network: Proxy,
+    mortal: Client,
+    other: Client,
+    group: String,
+    staying: Vec<String>,
+    /// One half is in the group, the other is not; a large change swaps them.
+    moving: [Vec<String>; 2],
+    /// Who are in many groups.
+    known: Vec<String>,
+}
+
+fn values(ids: &[String]) -> Value {
+    ids.iter().map(|id| json!({ "value": id })).collect()
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let embedded = support::serve().await;
+        let other = Client::new(embedded.table, "standard").await;
+        let users = STAYING + 2 * MOVING;
+        support::seed(&other, Size { users, members: 0 }).await.expect("a seed");
+        let proxy = Proxy::before(&embedded.endpoint).await;
+        let reader =
+            Client::new(Table::new(support::client(&proxy.endpoint), support::TABLE), "standard").await;
+        let network = Proxy::before(&embedded.endpoint).await;
+        let mortal =
+            Client::new(Table::new(support::client(&network.endpoint), support::TABLE), "standard").await;
+        // Spread over all pages, whose order is that of the ids.
+        let (mut staying, mut moving) = (Vec::new(), [Vec::new(), Vec::new()]);
+        for number in 1..=users {
+            let id = user_id(number).to_string();
+            match number % 11 {
+                1 | 5 if moving[0].len() < MOVING => moving[0].push(id),
+                3 | 8 if moving[1].len() < MOVING => moving[1].push(id),
+                _ => staying.push(id),
+            }
+        }
+        let display = "n".repeat(LETTERS);
+        let members: Value = staying.iter().map(|id| json!({ "value": id, "display": display })).collect();
+        let group = json!({ "displayName": "Team", "members": members });
+        let group = other.post("/Groups", group).await.expect(201).id();
+        let add = json!([{ "op": "add", "path": "members", "value": values(&moving[0]) }]);
+        other.patch(&format!("/Groups/{group}"), add).await.expect(204);
+        let known: Vec<String> = staying.iter().skip(5).step_by(40).cloned().collect();
+        for at in 0..MANY {
+            other.group(&format!("Group {at}"), &known).await;
+        }
+        Self { proxy, reader, network, mortal, other, group, staying, moving, known }
+    }
+
+    fn path(&self) -> String {
+        format!("/Groups/{}", self.group)
+    }
+
+    /// The group as it must be now.
+    async fn expected(&self) -> Shown {
+        let path = format!("{}?excludedAttributes=members", self.path());
+        let group = self.other.get(&path).await.expect(200);
+        let (version, name) = (group.headers["etag"].to_str().unwrap(), group.body["displayName"].as_str());
+        let members = self.staying.iter().chain(&self.moving[0]).cloned().collect();
+        Shown { version: version.to_owned(), name: name.unwrap().to_owned(), members }
+    }
+
+    /// What swaps those who move.
+    fn swap(&mut self) -> Value {
+        self.moving.swap(0, 1);
+        json!([
+            { "op": "remove", "path": "members", "value": values(&self.moving[1]) },
+            { "op": "add", "path": "members", "value": values(&self.moving[0]) }
+        ])
+    }
+
+    /// Sends a request with a large change, whose process dies right after the commit.
+    async fn die_after_commit(&self, method: &str, path: &str, operations: Option<Value>) {
+        let mut committed = false;
+        self.network.decide(move |call: &Call| {
+            if committed {
+                return Fate::Lost;
+            }
+            committed = call.operation == "TransactWriteItems" && call.body.to_string().contains("committed");
+            Fate::Pass
+        });
+        let body = operations.map(|operations| json!({ "Operations": operations }));
+        self.mortal.send(method, path, body, &[]).await.expect(204);
+        assert!(!self.other.store().pending_changes().await.unwrap().is_empty(), "nothing is pending");
+        self.network.decide(|_: &Call| Fate::Pass);
+    }
+
+    async fn work(&self) {
+        let report = worker::round(&self.other.table.fresh()).await.unwrap();
+        assert_eq!((report.left, report.failures), (0, Vec::new()));
+    }
+
+    /// What comes before the reading.
+    async fn prepare(&mut self, write: Write) {
+        if matches!(write, Write::Applied | Write::AppliedAndLarge) {
+            let swap = self.swap();
+            self.die_after_commit("PATCH", &self.path(), Some(swap)).await;
+        }
+    }
+
+    async fn write(&mut self, write: Write, at: usize) {
+        let path = self.path();
+        match write {
+            Write::Small => {
+                let (first, last) = (self.moving[0].remove(0), self.moving[1].pop().unwrap());
+                self.other
+                    .patch(
+                        &path,
+                        json!([
+                            { "op": "remove", "path": format!("members[value eq \"{first}\"]") },
+                            { "op": "add", "path": "members", "value": values(std::slice::from_ref(&last)) },
+                            { "op": "replace", "path": "displayName", "value": format!("Team {at}") }
+                        ]),
+                    )
+                    .await
+                    .expect(204);
+                self.moving[0].push(last);
+                self.moving[1].insert(0, first);
+            }
+            Write::Large => {
+                let swap = self.swap();
+                self.other.patch(&path, swap).await.expect(204);
+            }
+            Write::Committed => {
+                let swap = self.swap();
+                self.die_after_commit("PATCH", &path, Some(swap)).await;
+            }
+            Write::Applied => self.work().await,
+            Write::AppliedAndLarge => {
+                self.work().await;
+                let swap = self.swap();
+                self.other.patch(&path, swap).await.expect(204);
+            }
+            Write::Deletion => {
+                // From the first page, the last, and those between.
+                let place = self.staying.len() * (at % 4) / 4;
+                let gone = self.staying.remove(place);
+                self.known.retain(|known| *known != gone);
+                self.other.delete(&format!("/Users/{gone}")).await.expect(204);
+            }
+            Write::Leaving => {
+                let gone = self.known.remove(0);
+                self.staying.retain(|id| *id != gone);
+                self.other.delete(&format!("/Users/{gone}")).await.expect(204);
+            }
+            Write::Left => {
+                let gone = self.known.remove(0);
+                self.staying.retain(|id| *id != gone);
+                self.die_after_commit("DELETE", &format!("/Users/{gone}"), None).await;
+            }
+        }
+    }
+
+    /// Reads the group, of which one call is held back until something is written. `None`: it needs
+    /// fewer calls.
+    async fn read_around(&mut self, at: usize, write: Write) -> Option<(Shown, usize)> {
+        let pages = Arc::new(Mutex::new(0));
+        let (count, group) = (pages.clone(), self.group.clone());
+        let mut is_held = false;
+        self.proxy.decide(move |call: &Call| {
+            let partition = &call.body["ExpressionAttributeValues"][":pk"]["S"];
+            if !is_held && partition.as_str().is_some_and(|pk| pk.ends_with(&group)) {
+                *count.lock().unwrap() += 1;
+            }
+            if call.number == at {
+                is_held = true;
+                return Fate::Held;
+            }
+            Fate::Pass
+        });
+        let (reader, path) = (self.reader.clone(), self.path());
+        let mut reading = tokio::spawn(async move { reader.get(&path).await });
+        tokio::select! {
+            reply = &mut reading => {
+                Shown::of(reply.unwrap());
+                return None;
+            }
+            () = self.proxy.held() => {}
+        }
+        // What was begun side by side with the call that is held comes to its end.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        self.write(write, at).await;
+        assert!(!reading.is_finished(), "the call was not held");
+        self.proxy.release();
+        let read = Shown::of(reading.await.unwrap());
+        Some((read, *pages.lock().unwrap()))
+    }
+}
+
+async fn around(writes: &[Write]) {
+    let mut scene = Scene::new().await;
+    for write in writes {
+        let mut most = 0;
+        for at in 1.. {
+            scene.prepare(*write).await;
+            let before = scene.expected().await;
+            let Some((read, pages)) = scene.read_around(at, *write).await else {
+                assert!(at > 4, "{write:?}: {at}");
+                break;
+            };
+            most = most.max(pages);
+            let after = scene.expected().await;
+            let told = |shown: &Shown| format!("{} {} ({})", shown.version, shown.name, shown.members.len());
+            assert_eq!(*write == Write::Applied, before == after, "{write:?}");
+            assert!(
+                read == before || read == after,
+                "{write:?} at call {at}: {}, before {}, after {}",
+                told(&read),
+                told(&before),
+                told(&after)
+            );
+            scene.work().await;
+        }
+        assert!(most >= 3, "{write:?}: {most} pages");
+        scene.work().await;
+        assert!(Shown::of(scene.other.get(&scene.path()).await) == scene.expected().await, "{write:?}");
+        assert_consistent(&scene.other).await;
+    }
+}
+
+#[tokio::test]
+async fn changes_between_the_pages_are_seen_whole_or_not_at_all() {
+    around(&[Write::Small, Write::Large, Write::Committed]).await;
+}
+
+#[tokio::test]
+async fn a_change_that_is_applied_between_the_pages_is_seen_all_the_time() {
+    around(&[Write::Applied, Write::AppliedAndLarge]).await;
+}
+
+#[tokio::test]
+async fn a_user_deleted_between_the_pages_is_seen_or_not() {
+    around(&[Write::Deletion, Write::Leaving, Write::Left]).await;
+}
