@@ -166,7 +166,16 @@ async fn whoever_has_not_left_yet_is_in_nobodys_way() {
         let value = json!([{ "value": id }]);
         client.patch(&path, json!([{ "op": op, "path": "members", "value": value }])).await
     };
-    // In this order, since the second one brings the leaver out.
+    for filter in [
+        format!("members.value eq \"{leaver}\""),
+        format!("displayName eq \"Team 4\" and members.value eq \"{leaver}\""),
+        // Entra ID's question.
+        format!("id eq \"{}\" and members eq \"{leaver}\"", groups[4]),
+    ] {
+        let found = client.get(&format!("/Groups?filter={filter}")).await.expect(200);
+        assert_eq!(found.body["totalResults"], 0, "{filter}");
+    }
+    // In this order, since the last one brings the leaver out.
     client.delete(&format!("/Groups/{}", groups[0])).await.expect(204);
     patch(1, "add", &other).await.expect(200);
     assert_eq!(members(&client, &groups[1]).await, BTreeSet::from([other.clone()]));

@@ -20,8 +20,8 @@ use support::faults::{Call, Fate, Proxy};
 /// Members who stay, unless they are deleted. The names that they have in the group are so long
 /// that they fill three pages of 1 MB.
 const STAYING: usize = 600;
-/// Of the name of a member in the group.
-const LETTERS: usize = 3_700;
+/// Of the name of a member in the group, four bytes each.
+const LETTERS: usize = 925;
 /// So many come and as many go in a large change.
 const MOVING: usize = 200;
 /// More groups than a user leaves in the transaction of its deletion.
@@ -110,7 +110,7 @@ impl Scene {
                 _ => staying.push(id),
             }
         }
-        let display = "n".repeat(LETTERS);
+        let display = "\u{1d11e}".repeat(LETTERS);
         let members: Value = staying.iter().map(|id| json!({ "value": id, "display": display })).collect();
         let group = json!({ "displayName": "Team", "members": members });
         let group = other.post("/Groups", group).await.expect(201).id();
@@ -278,8 +278,11 @@ async fn around(writes: &[Write]) {
             let after = scene.expected().await;
             let told = |shown: &Shown| format!("{} {} ({})", shown.version, shown.name, shown.members.len());
             assert_eq!(*write == Write::Applied, before == after, "{write:?}");
+            // Deleted, and on its way out of its groups: no version of theirs yet.
+            let members = after.members.clone();
+            let between = Shown { version: before.version.clone(), name: before.name.clone(), members };
             assert!(
-                read == before || read == after,
+                read == before || read == after || *write == Write::Leaving && read == between,
                 "{write:?} at call {at}: {}, before {}, after {}",
                 told(&read),
                 told(&before),
@@ -307,4 +310,41 @@ async fn a_change_that_is_applied_between_the_pages_is_seen_all_the_time() {
 #[tokio::test]
 async fn a_user_deleted_between_the_pages_is_seen_or_not() {
     around(&[Write::Deletion, Write::Leaving, Write::Left]).await;
+}
+
+/// A reader sees the group as it was at some moment of its reading: a member who came when another
+/// was deleted already is not seen beside that one.
+#[tokio::test]
+async fn a_user_deleted_before_a_change_is_not_seen_after_it() {
+    let mut scene = Scene::new().await;
+    for at in 1.. {
+        let before = scene.expected().await;
+        scene.proxy.decide(move |call: &Call| if call.number == at { Fate::Held } else { Fate::Pass });
+        let (reader, path) = (scene.reader.clone(), scene.path());
+        let mut reading = tokio::spawn(async move { reader.get(&path).await });
+        tokio::select! {
+            _ = &mut reading => {
+                assert!(at > 4, "{at}");
+                break;
+            }
+            () = scene.proxy.held() => {}
+        }
+        // What was begun side by side with the call that is held comes to its end.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        scene.write(Write::Left, at).await;
+        let between = scene.expected().await;
+        scene.write(Write::Small, at).await;
+        let after = scene.expected().await;
+        scene.proxy.release();
+        let read = Shown::of(reading.await.unwrap());
+        let more: Vec<&String> = read.members.difference(&after.members).collect();
+        assert!(
+            read == before || read == between || read == after,
+            "call {at}: {} has {more:?} of {}",
+            read.version,
+            after.version
+        );
+        scene.work().await;
+    }
+    assert_consistent(&scene.other).await;
 }

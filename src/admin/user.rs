@@ -256,7 +256,7 @@ pub async fn restore(
     }
     place.check(&back.doc)?;
     let until = Instant::now() + PATIENCE;
-    if !place.store.finish_leaving(user, until).await.map_err(&failed)? {
+    if !place.store.finish_leaving(user, true, until).await.map_err(&failed)? {
         let wait = "the account is still leaving its groups: try again in a minute";
         return Err(AdminError::Input(wait.to_owned()));
     }

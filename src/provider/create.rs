@@ -108,7 +108,7 @@ impl Provider<'_> {
             };
             let event = self.store.event("user.reactivated", &back).attributes(back.doc.keys().cloned());
             // Groups that it has not left yet would take it back.
-            if !self.store.finish_leaving(back.id, Instant::now() + APPLYING).await? {
+            if !self.store.finish_leaving(back.id, true, Instant::now() + APPLYING).await? {
                 return Err(still_changing().into());
             }
             match self.store.reactivate(&old, &back, ty, &event).await {

@@ -1,10 +1,9 @@
 //! `PATCH /Users/{id}`, `PATCH /Groups/{id}` (RFC 7644 §3.5.2), and the loop that every change of
 //! a stored resource runs in.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
-use futures_util::future::join;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -136,17 +135,8 @@ impl Provider<'_> {
             let ids = |members: &[Membership]| members.iter().map(|member| member.id).collect::<Vec<_>>();
             let tally = before.tally.with(ids(&outcome.add)).without(ids(&outcome.remove));
             outcome.record.tally = tally;
-            // What the answer needs besides the group, in the same round as the writing.
-            let shown = shows_members(&outcome.record, projection);
-            let leaving = async {
-                match shown {
-                    true => self.store.leaving().await.map(Some),
-                    false => Ok(None),
-                }
-            };
-            let (written, leaving) = join(self.write(before, outcome, until), leaving).await;
-            if let Some(after) = written? {
-                return Ok(self.changed(&after, leaving, projection).await);
+            if let Some(after) = self.write(before, outcome, until).await? {
+                return Ok(self.changed(&after, projection).await);
             }
         }
         Err(conflict().into())
@@ -203,7 +193,7 @@ impl Provider<'_> {
                 for refusal in refusals {
                     // Someone who is deleted and has not left the group yet is brought to do so.
                     if let Some(id) = refusal.member() {
-                        self.store.finish_leaving(id, until).await?;
+                        self.store.finish_leaving(id, false, until).await?;
                     }
                 }
                 Ok(None)
@@ -264,21 +254,15 @@ impl Provider<'_> {
 
     /// The answer to a change. The change is made: where what it shows cannot be read any more, the
     /// answer has no body.
-    async fn changed(
-        &self,
-        after: &Record,
-        leaving: Result<Option<BTreeSet<Uuid>>, StoreError>,
-        projection: &Projection,
-    ) -> Answer {
-        let read = match (after.kind, leaving) {
-            (Kind::User, _) => self.answer_user(after, projection).await,
-            (Kind::Group, Ok(Some(leaving))) => self.answer_group(after, leaving, projection).await,
-            (Kind::Group, Ok(None)) => {
+    async fn changed(&self, after: &Record, projection: &Projection) -> Answer {
+        let read = match after.kind {
+            Kind::User => self.answer_user(after, projection).await,
+            Kind::Group if shows_members(after, projection) => self.answer_group(after, projection).await,
+            Kind::Group => {
                 let silent = projection.wants(MEMBERS) && after.tally.count > 0;
                 let body = || self.project(after, &Relations::default(), projection);
                 Ok(self.answer(after, (!silent).then(body)))
             }
-            (Kind::Group, Err(failed)) => Err(failed.into()),
         };
         read.unwrap_or_else(|failure| {
             let source = failure.source.unwrap_or(failure.error.detail);
@@ -287,13 +271,8 @@ impl Provider<'_> {
         })
     }
 
-    async fn answer_group(
-        &self,
-        after: &Record,
-        leaving: BTreeSet<Uuid>,
-        projection: &Projection,
-    ) -> Result<Answer, Failure> {
-        match self.store.fetch_group_without(after.id, leaving).await? {
+    async fn answer_group(&self, after: &Record, projection: &Projection) -> Result<Answer, Failure> {
+        match self.store.fetch_groups(&[after.id], Some(after.version)).await?.pop() {
             Some((record, members)) => {
                 let relations = Relations { members: Some(&members), ..Relations::default() };
                 Ok(self.answer(&record, Some(self.project(&record, &relations, projection))))

@@ -240,7 +240,7 @@ impl Provider<'_> {
             let deciding = query.filter.as_ref().and_then(deciding_members).filter(|_| !sorts_by(MEMBERS));
             let Some(deciding) = deciding else {
                 for some in ids.chunks(GROUPS_AT_ONCE) {
-                    for (record, members) in self.store.fetch_groups(some).await? {
+                    for (record, members) in self.store.fetch_groups(some, None).await? {
                         answerable(members.len() as u64)?;
                         judge(record, &Relations { members: Some(&members), ..Relations::default() });
                     }
@@ -299,7 +299,7 @@ impl Provider<'_> {
             for some in groups.chunks(GROUPS_AT_ONCE) {
                 let mut gone: BTreeSet<Uuid> = some.iter().copied().collect();
                 // The group is answered in the version that its members are of.
-                for (record, its) in self.store.fetch_groups(some).await? {
+                for (record, its) in self.store.fetch_groups(some, None).await? {
                     gone.remove(&record.id);
                     members.insert(record.id, its);
                     records.insert(position(&record), record);

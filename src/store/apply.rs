@@ -56,17 +56,26 @@ impl Store {
     }
 
     /// Lets a resource that is deleted leave the groups that it has not left yet, and takes it out of
-    /// the changes that would still make it a member. Says whether nothing of it is left.
+    /// the changes that would still make it a member. Says whether nothing of it is left. Where it
+    /// `returns`, nothing is kept of its departure either.
     ///
     /// # Errors
     /// As every call.
-    pub async fn finish_leaving(&self, resource: Uuid, until: Instant) -> Result<bool, StoreError> {
+    pub async fn finish_leaving(
+        &self,
+        resource: Uuid,
+        returns: bool,
+        until: Instant,
+    ) -> Result<bool, StoreError> {
         for change in self.pending_changes().await? {
             match (&change.task, change.state) {
-                (Task::Leave(_), _)
-                    if change.resource == resource && !Box::pin(self.carry_out(&change, until)).await? =>
-                {
-                    return Ok(false);
+                (Task::Leave(_), _) if change.resource == resource && (returns || !change.rests()) => {
+                    if !Box::pin(self.carry_out(&change, until)).await? {
+                        return Ok(false);
+                    }
+                    if returns {
+                        self.clear(&change).await?;
+                    }
                 }
                 (Task::Members, State::Staged | State::Committed) => {
                     let Some(chunk) = self.chunk_of(change.id, resource).await? else { continue };
@@ -278,7 +287,7 @@ impl Store {
                 return Ok(false);
             }
         }
-        self.clear(pending).await.map(|()| true)
+        self.retire(pending).await.map(|()| true)
     }
 
     async fn leave_window(

@@ -1,10 +1,12 @@
 //! Memberships: one item each beside the group, and the group's id in the member's own item.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use futures_util::future::try_join_all;
+use futures_util::future::{try_join, try_join_all};
 use futures_util::{StreamExt, TryStreamExt, stream};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::call::{Range, back_off};
@@ -24,8 +26,8 @@ use crate::scim::resource_type::Kind;
 /// The most member changes in one transaction: two actions each, beside the group, its claims and
 /// look-ups and the event.
 pub const WINDOW: usize = 45;
-/// For so long after a large change was applied, a batch may have been read on both sides of that.
-const SETTLING_SECONDS: u64 = 60;
+/// For so long after a change, a reading may have been on both sides of it.
+pub const SETTLING: Duration = Duration::from_secs(60);
 /// How often a group that changes while it is read is read again.
 const READ_ATTEMPTS: u32 = 10;
 /// So many pages of a group are read side by side.
@@ -95,7 +97,7 @@ impl Store {
         // A batch is not read at one moment: a membership may have been read before a large change
         // was applied and the group after. Read once more while that can be.
         let settled = items.iter().filter_map(|item| get_number::<u64>(item, "settled")).max().unwrap_or(0);
-        if !ids.is_empty() && settled + SETTLING_SECONDS > clock::epoch_seconds() {
+        if !ids.is_empty() && settled + SETTLING.as_secs() > clock::epoch_seconds() {
             items = self.table.batch_get(&wanted).await?;
         }
         let (mut group, mut present, mut existing) = (None, BTreeMap::new(), BTreeMap::new());
@@ -145,7 +147,7 @@ impl Store {
         Ok(existing)
     }
 
-    /// Whoever is deleted and has not left its groups yet.
+    /// Whoever is deleted and has not left its groups, or has left the last one a moment ago.
     ///
     /// # Errors
     /// As every call.
@@ -160,51 +162,55 @@ impl Store {
     /// # Errors
     /// [`StoreError::Conflict`] when the group kept changing.
     pub async fn fetch_group(&self, id: Uuid) -> Result<Option<(Record, Vec<Membership>)>, StoreError> {
-        let leaving = self.leaving().await?;
-        self.fetch_group_without(id, leaving).await
+        Ok(self.fetch_groups(&[id], None).await?.pop())
     }
 
     /// Reads groups with all their members, each as [`Store::fetch_group`] does; those that do not
-    /// exist are left out.
+    /// exist are left out. `known` is a version that the caller knows of already.
+    ///
+    /// Whoever was deleted before the last of the members came must not be among them. Who is
+    /// leaving is therefore asked no earlier than that: beside the reading, where the last change is
+    /// known or some time ago, and otherwise after it.
     ///
     /// # Errors
     /// As [`Store::fetch_group`].
-    pub async fn fetch_groups(&self, ids: &[Uuid]) -> Result<Vec<(Record, Vec<Membership>)>, StoreError> {
-        let leaving = self.leaving().await?;
-        let read = ids.iter().map(|id| self.fetch_group_without(*id, leaving.clone()));
-        Ok(try_join_all(read).await?.into_iter().flatten().collect())
+    pub async fn fetch_groups(
+        &self,
+        ids: &[Uuid],
+        known: Option<u64>,
+    ) -> Result<Vec<(Record, Vec<Membership>)>, StoreError> {
+        let settled = clock::text(OffsetDateTime::now_utc() - SETTLING);
+        let read = ids.iter().map(|id| self.read_whole(*id));
+        let (mut leaving, read) = try_join(self.leaving(), try_join_all(read)).await?;
+        let read: Vec<_> = read.into_iter().flatten().collect();
+        let is_settled =
+            |record: &Record| known == Some(record.version) || record.modified.as_str() < settled.as_str();
+        if !read.iter().all(|(record, _)| is_settled(record)) {
+            leaving = self.leaving().await?;
+        }
+        Ok(read.into_iter().map(|(record, members)| (record, without(members, &leaving))).collect())
     }
 
-    /// Reads one with all its members, where it was asked before who is leaving.
-    ///
-    /// # Errors
-    /// As [`Store::fetch_group`].
-    pub async fn fetch_group_without(
-        &self,
-        id: Uuid,
-        mut leaving: BTreeSet<Uuid>,
-    ) -> Result<Option<(Record, Vec<Membership>)>, StoreError> {
+    /// Reads a group with all its members, those who are leaving included.
+    async fn read_whole(&self, id: Uuid) -> Result<Option<(Record, Vec<Membership>)>, StoreError> {
         let mut pages = Vec::new();
         for attempt in 0..READ_ATTEMPTS {
             let still = match attempt {
                 0 => None,
                 _ => {
                     back_off(attempt).await;
-                    leaving = self.leaving().await?;
                     self.still(id).await?
                 }
             };
             let Some((record, members)) = self.read_group(id, &mut pages).await? else { return Ok(None) };
-            let is_whole = Tally::of(members.iter().map(|member| member.id)) == record.tally;
+            if Tally::of(members.iter().map(|member| member.id)) == record.tally {
+                return Ok(Some((record, members)));
+            }
             // Members and tally of a group that nobody changed belong together, even if they differ:
             // that is for the checker to mend, and no reason to keep the group from its readers.
-            let is_still = !is_whole && still.is_some() && self.still(id).await? == still;
-            if is_still {
+            if still.is_some() && self.still(id).await? == still {
                 tracing::warn!(group = %id, "the tally of a group is not that of its members: run rollcall check");
-            }
-            // Whoever was leaving may have left, and be back as a member.
-            if (is_whole || is_still) && (leaving.is_empty() || self.leaving().await? == leaving) {
-                return Ok(Some((record, without(members, &leaving))));
+                return Ok(Some((record, members)));
             }
         }
         Err(StoreError::Conflict)
@@ -288,7 +294,8 @@ impl Store {
         let wanted: Vec<_> =
             pairs.map(|(group, member)| keys::membership(&self.tenant, group, member)).collect();
         let mut found: BTreeMap<Uuid, Vec<Membership>> = BTreeMap::new();
-        for item in self.table.batch_get(&wanted).await? {
+        let (items, leaving) = try_join(self.table.batch_get(&wanted), self.leaving()).await?;
+        for item in items {
             let group = get_text(&item, "pk").and_then(|pk| parse_id(pk.rsplit('#').next()?));
             if let (Some(group), Some(membership)) = (group, Membership::from_item(&item)) {
                 found.entry(group).or_default().push(membership);
@@ -298,6 +305,9 @@ impl Store {
             chunk.members.retain(|member| members.contains(&member.id));
             let now = found.remove(&group).unwrap_or_default();
             found.insert(group, overlay(now, &[chunk]));
+        }
+        for members in found.values_mut() {
+            members.retain(|member| !leaving.contains(&member.id));
         }
         Ok(found)
     }

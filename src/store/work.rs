@@ -14,10 +14,10 @@ use super::call::Range;
 use super::error::{Refusal, StoreError};
 use super::item::{Item, get_number, get_set, get_text, must_text, number, text, with_key};
 use super::keys::{self, Key, TenantId, parse_id};
-use super::membership::{Membership, WINDOW};
+use super::membership::{Membership, SETTLING, WINDOW};
 use super::record::Record;
 use super::resource::Store;
-use super::transaction::{Action, Expression};
+use super::transaction::{Action, Change, Expression};
 use crate::clock;
 use crate::scim::resource_type::Kind;
 
@@ -94,6 +94,8 @@ pub struct Pending {
     pub request_id: String,
     /// When, in seconds since 1970.
     pub created: u64,
+    /// When it was done, in seconds since 1970, where it is kept after that; otherwise 0.
+    pub finished: u64,
 }
 
 impl Pending {
@@ -119,12 +121,18 @@ impl Pending {
             actor: get_text(item, "actor").unwrap_or_default().to_owned(),
             request_id: get_text(item, "requestId").unwrap_or_default().to_owned(),
             created: get_number(item, "created").unwrap_or(0),
+            finished: get_number(item, "finished").unwrap_or(0),
         })
     }
 
     /// Its key.
     pub fn key(&self) -> Key {
         keys::work(&self.tenant, self.id)
+    }
+
+    /// Whether it is done and kept for a moment, for those who read a group while it was not.
+    pub fn rests(&self) -> bool {
+        self.state == State::Done && self.finished + SETTLING.as_secs() > clock::epoch_seconds()
     }
 
     /// The item's attributes besides the key.
@@ -238,6 +246,7 @@ impl Store {
             actor: self.actor.clone(),
             request_id: self.request_id.clone(),
             created: clock::epoch_seconds(),
+            finished: 0,
         }
     }
 
@@ -362,6 +371,28 @@ impl Store {
             self.table.batch_delete(chunks.iter().filter_map(key)).await?;
         }
         self.table.batch_delete([pending.key()]).await
+    }
+
+    /// Marks a departure as done. It is kept for a moment: whoever read a group's members before the
+    /// last of them left, and asks only now who is leaving, must be told.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn retire(&self, pending: &Pending) -> Result<(), StoreError> {
+        let retire = || {
+            let mut step = pending.step(State::Committed, State::Done);
+            if let Change::Update(set) = &mut step.change {
+                set.text.push_str(", finished = :now");
+                let now = AttributeValue::N(clock::epoch_seconds().to_string());
+                set.values.insert(":now".to_owned(), now);
+            }
+            vec![step]
+        };
+        match self.table.transact(retire).await {
+            // Refused: another applier was faster.
+            Ok(()) | Err(StoreError::Refused(_)) => Ok(()),
+            Err(failed) => Err(failed),
+        }
     }
 
     /// Whether a change whose commit was not answered is in force; if it is not, it never will be.

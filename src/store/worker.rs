@@ -31,6 +31,8 @@ pub struct Report {
     pub cleared: usize,
     /// Changes that the next round goes on with, and those that are being made right now.
     pub left: usize,
+    /// Changes that are done, and kept for a moment.
+    pub resting: usize,
     /// Why changes could not be finished.
     pub failures: Vec<String>,
 }
@@ -49,7 +51,7 @@ impl Report {
 /// The failures, as one text.
 pub async fn invoke(table: &Table) -> Result<Value, String> {
     let report = round(table).await.map_err(|failed| failed.to_string())?;
-    let Report { finished, aborted, cleared, left, failures } = report;
+    let Report { finished, aborted, cleared, left, failures, .. } = report;
     if finished + aborted + cleared + left > 0 {
         tracing::info!(finished, aborted, cleared, left, "pending changes");
     }
@@ -93,6 +95,7 @@ pub async fn round(table: &Table) -> Result<Report, StoreError> {
                 (Ok(true), State::Staged) => report.aborted += 1,
                 (Ok(true), State::Aborted | State::Done) => report.cleared += 1,
                 (Ok(false), State::Committed) if Instant::now() < until => open.push(pending),
+                (Ok(false), State::Done) => report.resting += 1,
                 (Ok(false), _) => report.left += 1,
                 (Err(failed), _) => report.fail(&failed),
             }
@@ -110,6 +113,7 @@ async fn one(table: &Table, pending: &Pending, until: Instant) -> Result<bool, S
         request_id: pending.request_id.clone(),
     };
     match pending.state {
+        _ if pending.rests() => Ok(false),
         // Whoever staged it may be about to commit.
         State::Staged if clock::epoch_seconds() < pending.created + STAGED_SECONDS => Ok(false),
         State::Staged => store.abort(pending).await,

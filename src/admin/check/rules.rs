@@ -37,7 +37,8 @@ pub fn broken(tenant: &TenantId, all: &Inventory) -> Vec<Finding> {
         let is_over = match change.state {
             State::Staged => clock::epoch_seconds() >= change.created + STAGED_SECONDS,
             State::Committed => false,
-            State::Aborted | State::Done => true,
+            State::Aborted => true,
+            State::Done => !change.rests(),
         };
         if is_over {
             add(Problem::ChangeLeft, change.key(), None);
