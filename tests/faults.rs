@@ -7,14 +7,20 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rollcall::scim::resource_type::Kind;
 use rollcall::store::call::Table;
+use rollcall::store::item::{number, text};
+use rollcall::store::keys;
+use rollcall::store::membership::Membership;
+use rollcall::store::tally::Tally;
+use rollcall::store::work::{State, Task};
 use rollcall::store::worker;
 use serde_json::{Value, json};
-use support::assert_consistent;
 use support::client::{Client, Reply, user};
 use support::faults::{Call, Fate, Proxy};
+use support::{assert_consistent, pending};
 
 const FATES: [Fate; 7] = [
     Fate::Lost,
@@ -254,4 +260,76 @@ async fn a_table_that_does_not_answer_is_503_and_nothing_is_lost() {
     }
     assert_eq!(honest.store().total(Kind::User).await.unwrap(), 1);
     assert_consistent(&honest).await;
+}
+
+#[tokio::test]
+async fn a_change_that_is_made_succeeds_whatever_can_be_read_after_it() {
+    let (proxy, client, honest) = scene("standard").await;
+    let (ann, group) = (honest.user("ann").await, honest.group("Team", &[]).await);
+    let mut written = false;
+    proxy.decide(move |call| {
+        written |= call.operation == "TransactWriteItems";
+        if written && call.operation == "Query" { Fate::Failed } else { Fate::Pass }
+    });
+    let add = json!([{ "op": "add", "path": "members", "value": [{ "value": ann }] }]);
+    let reply = client.patch(&format!("/Groups/{group}"), add).await.expect(204);
+    assert_eq!(reply.headers["etag"], "W/\"2\"");
+    assert_eq!(honest.get(&format!("/Users/{ann}")).await.body["groups"][0]["value"], group.as_str());
+    assert_consistent(&honest).await;
+}
+
+/// A transaction becomes visible item by item. A reader who meets a group of the new version and
+/// memberships of the old waits for the rest.
+#[tokio::test]
+async fn a_transaction_that_is_half_visible_is_waited_for() {
+    let (proxy, client, honest) = scene("standard").await;
+    let (ann, ben) = (honest.user("ann").await, honest.user("ben").await);
+    let group = honest.group("Team", std::slice::from_ref(&ann)).await;
+    let store = honest.store();
+    let (id, member) = (group.parse().unwrap(), ben.parse().unwrap());
+    let key = keys::resource(&store.tenant, Kind::Group, id);
+    // Ben comes: the group's own item shows it, and nothing else.
+    let mut item = honest.table.get(&key).await.unwrap().expect("the group");
+    let tally = Tally::from_item(&item).with([member]);
+    item.extend(tally.attributes());
+    item.extend([number("ver", 2)]);
+    honest.table.put(&key, item).await.unwrap();
+    let looks = Arc::new(Mutex::new(0));
+    let count = looks.clone();
+    proxy.decide(move |call| {
+        if call.operation == "TransactGetItems" {
+            *count.lock().unwrap() += 1;
+            return Fate::Conflict;
+        }
+        Fate::Pass
+    });
+    let path = format!("/Groups/{group}");
+    let reader = client.clone();
+    let reading = tokio::spawn(async move { reader.get(&path).await });
+    while *looks.lock().unwrap() < 3 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(!reading.is_finished());
+    let ben_comes = Membership { id: member, kind: Kind::User, display: None };
+    let rest = || store.add_member(id, &ben_comes, "2026-01-01T00:00:00.000Z").to_vec();
+    honest.table.transact(rest).await.unwrap();
+    proxy.decide(|_| Fate::Pass);
+    let read = reading.await.unwrap().expect(200);
+    assert_eq!(read.body["meta"]["version"], "W/\"2\"");
+    assert_eq!(read.body["members"].as_array().map(Vec::len), Some(2));
+    assert_consistent(&honest).await;
+}
+
+#[tokio::test]
+async fn a_change_that_nobody_can_read_keeps_no_other_from_its_end() {
+    let (_, _, honest) = scene("standard").await;
+    let ids = honest.users(0..60).await;
+    let group = honest.group("Team", &[]).await;
+    pending::commit(&honest, &group, &ids, &[]).await;
+    let unknown = honest.store().pending(Task::Members, uuid::Uuid::now_v7(), State::Committed);
+    let mut item = unknown.attributes();
+    item.extend([text("kind", "unheard of")]);
+    honest.table.put(&unknown.key(), item).await.unwrap();
+    let report = worker::round(&honest.table.fresh()).await.unwrap();
+    assert_eq!((report.finished, report.left, report.failures.len()), (1, 1, 1), "{report:?}");
 }

@@ -163,7 +163,7 @@ async fn serve(
             }
             Fate::Pass | Fate::Half => forward(&mut table, &request.head, &request.body).await?,
             Fate::Failed => error(500, "InternalServerError", json!({})),
-            Fate::Conflict | Fate::ThrottledTransaction if call.operation == "TransactWriteItems" => {
+            Fate::Conflict | Fate::ThrottledTransaction if call.operation.starts_with("Transact") => {
                 let code = if fate == Fate::Conflict { "TransactionConflict" } else { "ThrottlingError" };
                 let count = call.body["TransactItems"].as_array().map_or(1, Vec::len);
                 let mut reasons = vec![json!({ "Code": "None" }); count];
