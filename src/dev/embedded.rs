@@ -8,8 +8,8 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
 use aws_sdk_dynamodb::error::DisplayErrorContext;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, StreamSpecification,
-    StreamViewType, TimeToLiveSpecification, TimeToLiveStatus,
+    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+    TimeToLiveSpecification, TimeToLiveStatus,
 };
 use dynoxide::Database;
 use tokio::net::TcpListener;
@@ -58,7 +58,9 @@ impl Embedded {
         Ok(Self { endpoint, client, stop, server, sweeper: tokio::spawn(sweep(database)) })
     }
 
-    /// Makes the table as the template declares it, unless it is there; then it must be the same.
+    /// Makes the table as the template declares it, unless it is there; then it must be the same. It
+    /// has no stream: nobody reads one here, and the embedded table looks through all its records at
+    /// every write.
     pub async fn ensure_table(&self, name: &str, facts: &TableFacts) -> Result<(), String> {
         let failed = |what: &'static str| {
             move |error: &dyn Display| format!("cannot {what} the table {name}: {error}")
@@ -67,20 +69,13 @@ impl Embedded {
         match described {
             Ok(found) => {
                 let declared: Vec<_> = keys(facts).map(|(name, kind, _)| (name.to_owned(), kind)).collect();
-                let table = found.table;
-                let streams = table.as_ref().and_then(|table| table.stream_specification.as_ref());
-                let streams = streams.is_some_and(|stream| stream.stream_enabled);
-                let schema = table.and_then(|table| table.key_schema).unwrap_or_default();
+                let schema = found.table.and_then(|table| table.key_schema).unwrap_or_default();
                 let present: Vec<_> =
                     schema.into_iter().map(|key| (key.attribute_name, key.key_type)).collect();
                 if declared != present {
                     return Err(format!(
                         "the table {name} has other keys than the template: start on a new folder"
                     ));
-                }
-                // A process that died between the two calls of `quietly` left it so.
-                if !streams && facts.stream.is_some() {
-                    self.set_stream(name, facts, true).await?;
                 }
             }
             Err(error)
@@ -117,39 +112,7 @@ impl Embedded {
                 .key_schema(key.map_err(|error| failed(&error))?)
                 .attribute_definitions(definition.map_err(|error| failed(&error))?);
         }
-        if let Some(view) = &facts.stream {
-            let stream = StreamSpecification::builder().stream_enabled(true);
-            let stream = stream.stream_view_type(StreamViewType::from(view.as_str())).build();
-            create = create.stream_specification(stream.map_err(|error| failed(&error))?);
-        }
         create.send().await.map_err(|error| failed(&DisplayErrorContext(&error)))?;
-        Ok(())
-    }
-
-    /// Does something while the table has no stream: the embedded table looks through all its stream
-    /// records at every write, which many writes in a row cannot bear.
-    pub async fn quietly<T>(
-        &self,
-        name: &str,
-        facts: &TableFacts,
-        work: impl Future<Output = Result<T, String>>,
-    ) -> Result<T, String> {
-        if facts.stream.is_none() {
-            return work.await;
-        }
-        self.set_stream(name, facts, false).await?;
-        let done = work.await;
-        self.set_stream(name, facts, true).await?;
-        done
-    }
-
-    async fn set_stream(&self, name: &str, facts: &TableFacts, on: bool) -> Result<(), String> {
-        let failed = |error: &dyn Display| format!("cannot set the stream of the table {name}: {error}");
-        let view = facts.stream.as_deref().filter(|_| on).map(StreamViewType::from);
-        let stream = StreamSpecification::builder().stream_enabled(on).set_stream_view_type(view);
-        let stream = stream.build().map_err(|error| failed(&error))?;
-        let update = self.client.update_table().table_name(name).stream_specification(stream);
-        update.send().await.map_err(|error| failed(&DisplayErrorContext(&error)))?;
         Ok(())
     }
 
@@ -209,16 +172,9 @@ mod tests {
         let embedded = Embedded::start(None, 0).await.unwrap();
         let facts = TemplateFacts::parse(TEMPLATE).unwrap().table;
         embedded.ensure_table("rollcall", &facts).await.unwrap();
-        let quiet =
-            async { Ok(embedded.client.describe_table().table_name("rollcall").send().await.unwrap()) };
-        let table = embedded.quietly("rollcall", &facts, quiet).await.unwrap().table.unwrap();
-        assert!(table.stream_specification.is_none_or(|stream| !stream.stream_enabled));
-        embedded.set_stream("rollcall", &facts, false).await.unwrap();
         embedded.ensure_table("rollcall", &facts).await.unwrap();
-        let table =
-            embedded.client.describe_table().table_name("rollcall").send().await.unwrap().table.unwrap();
-        let view = table.stream_specification.and_then(|stream| stream.stream_view_type);
-        assert_eq!(view, Some(StreamViewType::NewAndOldImages));
+        let table = embedded.client.describe_table().table_name("rollcall").send().await.unwrap();
+        assert!(table.table.unwrap().stream_specification.is_none_or(|stream| !stream.stream_enabled));
         let ttl = embedded.client.describe_time_to_live().table_name("rollcall").send().await.unwrap();
         assert_eq!(ttl.time_to_live_description.unwrap().attribute_name.as_deref(), Some("ttl"));
         let other = TableFacts { range: None, ..facts };

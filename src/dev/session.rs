@@ -103,7 +103,7 @@ impl Session {
         let policy = backend.tenants.ensure(&options.tenant, options.policy).await?;
         if options.seed != Size::default()
             && let seed = backend.tenants.seed(&options.tenant, policy, options.seed)
-            && embedded.quietly(TABLE, &table, seed).await? == Outcome::Present
+            && seed.await? == Outcome::Present
         {
             eprintln!("the tenant {} has the users of a seed already: nothing was seeded", options.tenant);
         }

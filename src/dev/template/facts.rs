@@ -52,8 +52,6 @@ pub struct TableFacts {
     pub range: Option<(String, AttributeType)>,
     /// The attribute that holds an item's expiry.
     pub ttl: Option<String>,
-    /// The view type of the stream.
-    pub stream: Option<String>,
 }
 
 /// A token bucket: filled at a rate, holding no more than a burst.

@@ -1,4 +1,4 @@
-//! The table: keys, TTL, stream.
+//! The table: keys, TTL.
 
 use super::facts::{AttributeType, TableFacts};
 use super::node::{Node, TemplateError};
@@ -42,17 +42,13 @@ pub fn table(root: &Node<'_>) -> Result<TableFacts, TemplateError> {
         Some(hash) => hash,
         None => return Err(table.required("KeySchema")?.error("has no HASH key")),
     };
-    Ok(TableFacts { hash, range, ttl: ttl(&table)?, stream: stream(&table)? })
+    Ok(TableFacts { hash, range, ttl: ttl(&table)? })
 }
 
 fn ttl(table: &Node<'_>) -> Result<Option<String>, TemplateError> {
     let Some(ttl) = table.get("TimeToLiveSpecification")? else { return Ok(None) };
     let name = ttl.required("AttributeName")?.text()?;
     Ok(ttl.required("Enabled")?.boolean()?.then_some(name))
-}
-
-fn stream(table: &Node<'_>) -> Result<Option<String>, TemplateError> {
-    table.find(&["StreamSpecification", "StreamViewType"])?.map(|view| view.text()).transpose()
 }
 
 #[cfg(test)]
@@ -86,7 +82,6 @@ Resources:
         assert_eq!(facts.hash, ("pk".to_owned(), AttributeType::Text));
         assert_eq!(facts.range, Some(("sk".to_owned(), AttributeType::Text)));
         assert_eq!(facts.ttl.as_deref(), Some("ttl"));
-        assert_eq!(facts.stream.as_deref(), Some("NEW_AND_OLD_IMAGES"));
     }
 
     #[test]
