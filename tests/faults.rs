@@ -333,3 +333,36 @@ async fn a_change_that_nobody_can_read_keeps_no_other_from_its_end() {
     let report = worker::round(&honest.table.fresh()).await.unwrap();
     assert_eq!((report.finished, report.left, report.failures.len()), (1, 1, 1), "{report:?}");
 }
+
+#[tokio::test]
+async fn members_that_fit_no_transaction_together_are_written_apart() {
+    let (proxy, client, honest) = scene("standard").await;
+    let ids = honest.users(0..110).await;
+    let all: BTreeSet<String> = ids.iter().cloned().collect();
+    proxy.decide(|call| {
+        let memberships = |item: &&Value| item.to_string().contains("M#");
+        let items = call.body["TransactItems"].as_array();
+        match items.map_or(0, |items| items.iter().filter(memberships).count()) {
+            0 | 1 => Fate::Pass,
+            _ => Fate::TooLarge,
+        }
+    });
+    let values = |ids: &[String]| ids.iter().map(|id| json!({ "value": id })).collect::<Value>();
+    let group = client.post("/Groups", json!({ "displayName": "Few", "members": values(&ids[..5]) })).await;
+    let few = group.expect(201).id();
+    let group = client.post("/Groups", json!({ "displayName": "Many", "members": values(&ids) })).await;
+    let many = group.expect(201).id();
+    let patch = async |group: &str, op: &str, ids: &[String]| {
+        let operations = json!([{ "op": op, "path": "members", "value": values(ids) }]);
+        made(&client.patch(&format!("/Groups/{group}"), operations).await);
+        support::work(&honest).await;
+        let group = honest.get(&format!("/Groups/{group}")).await.expect(200);
+        let members = group.body["members"].as_array().cloned().unwrap_or_default();
+        members.iter().map(|m| m["value"].as_str().unwrap().to_owned()).collect::<BTreeSet<String>>()
+    };
+    assert_eq!(patch(&few, "add", &ids[5..30]).await.len(), 30);
+    assert_eq!(patch(&few, "remove", &ids[..29]).await, BTreeSet::from([ids[29].clone()]));
+    assert_eq!(patch(&many, "add", &ids).await, all);
+    assert_eq!(patch(&many, "remove", &ids[1..]).await, BTreeSet::from([ids[0].clone()]));
+    assert_consistent(&honest).await;
+}

@@ -10,7 +10,7 @@ use super::answer::{Answer, Provider, Relations};
 use super::failure::{Failure, conflict};
 use super::large::{APPLYING, still_changing};
 use crate::clock;
-use crate::scim::error::ScimError;
+use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::members;
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::Kind;
@@ -60,14 +60,23 @@ impl Provider<'_> {
         };
         let event = self.store.event(event_type, &record);
         let event = event.attributes(record.doc.keys().cloned()).members(names, Vec::new());
-        if large {
-            let until = Instant::now() + APPLYING;
-            let staged = self.stage(&mut record, &mut members, &[]).await?;
-            let event = event.of_change(staged.id);
-            let made = self.store.create(&record, &[], ty, &event, None).await;
-            self.committed(staged, made, (), until).await?;
-        } else if let Some(back) = self.store_new(&record, &members, &event).await? {
-            record = back;
+        let mut stored = None;
+        if !large {
+            let new = self.store_new(&record, &members, &event).await;
+            // Few, but so large that they fit no transaction together.
+            let is_internal = |failure: &Failure| failure.error.kind == ErrorKind::Internal;
+            let apart = members.len() > 1 && new.as_ref().is_err_and(is_internal);
+            stored = if apart { None } else { Some(new?) };
+        }
+        match stored {
+            Some(back) => record = back.unwrap_or(record),
+            None => {
+                let until = Instant::now() + APPLYING;
+                let staged = self.stage(&mut record, &mut members, &[]).await?;
+                let event = event.of_change(staged.id);
+                let made = self.store.create(&record, &[], ty, &event, None).await;
+                self.committed(staged, made, (), until).await?;
+            }
         }
         let relations = Relations { members: Some(&members), ..Relations::default() };
         let body = self.project(&record, &relations, projection);

@@ -179,13 +179,22 @@ impl Provider<'_> {
         let event = self.change_event(before, &after, converted, (&add, &remove));
         let also = self.also(before, &after, &add, &remove).await?;
         let ty = self.ty(before.kind);
-        let written = if add.len() + remove.len() > WINDOW {
-            let staged = self.stage(&mut after, &mut add, &remove).await?;
-            let event = event.of_change(staged.id);
-            let update = self.store.update(before, &after, (&[], &[]), ty, &event, &also).await;
-            self.committed(staged, update, (), until).await
-        } else {
-            self.store.update(before, &after, (&add, &remove), ty, &event, &also).await
+        let count = add.len() + remove.len();
+        let mut written = None;
+        if count <= WINDOW {
+            let update = self.store.update(before, &after, (&add, &remove), ty, &event, &also).await;
+            // Few, but so large that they fit no transaction together.
+            let apart = count > 1 && matches!(update, Err(StoreError::Broken(_)));
+            written = (!apart).then_some(update);
+        }
+        let written = match written {
+            Some(written) => written,
+            None => {
+                let staged = self.stage(&mut after, &mut add, &remove).await?;
+                let event = event.of_change(staged.id);
+                let update = self.store.update(before, &after, (&[], &[]), ty, &event, &also).await;
+                self.committed(staged, update, (), until).await
+            }
         };
         match written {
             Ok(()) => Ok(Some(after)),

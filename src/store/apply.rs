@@ -133,9 +133,7 @@ impl Store {
             let event = self.window_event(pending, chunk.adds, &living);
             let since = clock::timestamp();
             let actions = || {
-                let done = Expression::new("SET done = :true").value(":true", AttributeValue::Bool(true));
-                let mut actions =
-                    vec![Action::update(chunk.key.clone(), done).only_if(as_read(&chunk), Refusal::Changed)];
+                let mut actions = vec![done(&chunk)];
                 actions.extend((!living.is_empty()).then(|| event::action(&self.tenant, &event)));
                 for member in &living {
                     actions.extend(self.apply_member(pending, chunk.adds, member, &since));
@@ -145,6 +143,15 @@ impl Store {
             let refusals = match self.table.transact(actions).await {
                 Ok(()) => return Ok(()),
                 Err(StoreError::Refused(refusals)) => refusals,
+                // All of them may be larger than one transaction takes.
+                Err(StoreError::Broken(why)) if living.len() > 1 => {
+                    tracing::warn!(change = %pending.id, %why, "a chunk is applied one by one");
+                    match self.apply_singly(pending, &chunk, &living, &event).await {
+                        Ok(()) => return Ok(()),
+                        Err(StoreError::Refused(refusals)) => refusals,
+                        Err(failed) => return Err(failed),
+                    }
+                }
                 Err(failed) => return Err(failed),
             };
             for member in refusals.iter().filter_map(Refusal::member) {
@@ -157,6 +164,26 @@ impl Store {
             }
         }
         Err(StoreError::Conflict)
+    }
+
+    /// Applies the members of a chunk each for itself, for as long as the chunk is as it was read.
+    async fn apply_singly(
+        &self,
+        pending: &Pending,
+        chunk: &Chunk,
+        living: &[Membership],
+        event: &Event,
+    ) -> Result<(), StoreError> {
+        let since = clock::timestamp();
+        for member in living {
+            let one = || {
+                let open = Action::check(chunk.key.clone(), as_read(chunk), Refusal::Changed);
+                let [membership, back] = self.apply_member(pending, chunk.adds, member, &since);
+                vec![open, membership, back]
+            };
+            self.table.transact(one).await?;
+        }
+        self.table.transact(|| vec![done(chunk), event::action(&self.tenant, event)]).await
     }
 
     /// The two actions that one member of a chunk is applied by. What the change found is what it
@@ -361,6 +388,12 @@ fn as_read(chunk: &Chunk) -> Expression {
     }
     let gone = AttributeValue::Ss(chunk.gone.iter().cloned().collect());
     Expression::new(format!("{open} AND gone = :gone")).value(":gone", gone)
+}
+
+/// The action that marks a chunk as applied, if it is as it was read.
+fn done(chunk: &Chunk) -> Action {
+    let done = Expression::new("SET done = :true").value(":true", AttributeValue::Bool(true));
+    Action::update(chunk.key.clone(), done).only_if(as_read(chunk), Refusal::Changed)
 }
 
 /// Does something again for as long as the table is busy, until the time is over: `false` then.

@@ -31,6 +31,8 @@ pub enum Fate {
     Throttled,
     /// The table fails: nothing takes effect.
     Failed,
+    /// The table refuses the call for good: what it would write together is too large.
+    TooLarge,
     /// A transaction met another one: nothing takes effect. For other calls as [`Fate::Throttled`].
     Conflict,
     /// A transaction was throttled: nothing takes effect. For other calls as [`Fate::Throttled`].
@@ -162,6 +164,7 @@ async fn serve(
                 half(&mut table, &request.head, call.body).await?
             }
             Fate::Pass | Fate::Half => forward(&mut table, &request.head, &request.body).await?,
+            Fate::TooLarge => error(400, "ValidationException", json!({})),
             Fate::Failed => error(500, "InternalServerError", json!({})),
             Fate::Conflict | Fate::ThrottledTransaction if call.operation.starts_with("Transact") => {
                 let code = if fate == Fate::Conflict { "TransactionConflict" } else { "ThrottlingError" };
