@@ -1,18 +1,14 @@
 //! One method, one call: every call to DynamoDB, metered, strongly consistent.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, ConsumedCapacity, DeleteRequest, Get, KeysAndAttributes, PutRequest,
-    ReturnConsumedCapacity, Select, TransactGetItem, WriteRequest,
+    AttributeValue, ConsumedCapacity, Get, ReturnConsumedCapacity, Select, TransactGetItem,
 };
-use futures_util::future::try_join_all;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt};
 use uuid::Uuid;
 
 use super::error::{self, Refusal, StoreError};
@@ -23,24 +19,13 @@ use super::transaction::{Action, MAX_ACTIONS};
 
 /// How often a transaction that met another one is sent again.
 const CONFLICT_ATTEMPTS: u32 = 12;
-/// How often the part of a batch that DynamoDB left out is asked for again.
-const BATCH_ATTEMPTS: u32 = 8;
-/// DynamoDB's limit of keys in one BatchGetItem.
-const BATCH_GET: usize = 100;
-/// So many batches are read side by side.
-const AT_ONCE: usize = 16;
-/// DynamoDB's limit of items in one BatchWriteItem.
-const BATCH_WRITE: usize = 25;
-/// So many batches are written side by side: they mostly go to one partition, which takes 1,000
-/// units a second.
-const WRITES_AT_ONCE: usize = 4;
 
 /// The table as one request sees it.
 #[derive(Clone, Debug)]
 pub struct Table {
-    client: Client,
-    name: Arc<str>,
-    meter: Arc<Meter>,
+    pub(super) client: Client,
+    pub(super) name: Arc<str>,
+    pub(super) meter: Arc<Meter>,
 }
 
 /// Which items of a partition a query reads.
@@ -93,7 +78,7 @@ impl Table {
         self.meter.usage()
     }
 
-    fn spent<'a>(
+    pub(super) fn spent<'a>(
         &self,
         round: u32,
         direction: Direction,
@@ -162,69 +147,6 @@ impl Table {
             }
         }
         Err(last)
-    }
-
-    /// Reads items, in no order; those that do not exist are left out. Any number: calls of 100
-    /// run side by side.
-    ///
-    /// # Errors
-    /// As every call.
-    pub async fn batch_get(&self, keys: &[Key]) -> Result<Vec<Item>, StoreError> {
-        self.batch_get_some(keys, &[]).await
-    }
-
-    /// The same with these attributes alone of each item, or with all where none is named. It costs
-    /// the units of the whole items, but not their way here.
-    ///
-    /// # Errors
-    /// As every call.
-    pub async fn batch_get_some(&self, keys: &[Key], attributes: &[&str]) -> Result<Vec<Item>, StoreError> {
-        let mut unique: Vec<&Key> = keys.iter().collect();
-        unique.sort_unstable();
-        unique.dedup();
-        let mut items = Vec::with_capacity(unique.len());
-        for some in unique.chunks(BATCH_GET * AT_ONCE) {
-            let calls = some.chunks(BATCH_GET).map(|chunk| self.batch_get_chunk(chunk, attributes));
-            items.extend(try_join_all(calls).await?.into_iter().flatten());
-        }
-        Ok(items)
-    }
-
-    async fn batch_get_chunk(&self, keys: &[&Key], attributes: &[&str]) -> Result<Vec<Item>, StoreError> {
-        // Named by placeholders, since some of the names are reserved words.
-        let placeholder = |at: usize| format!("#a{at}");
-        let names: HashMap<String, String> =
-            attributes.iter().enumerate().map(|(at, name)| (placeholder(at), (*name).to_owned())).collect();
-        let projection: Vec<String> = (0..attributes.len()).map(placeholder).collect();
-        let some = !attributes.is_empty();
-        let mut found = Vec::with_capacity(keys.len());
-        let mut open: Vec<Item> = keys.iter().map(|key| with_key(key)).collect();
-        for attempt in 0..BATCH_ATTEMPTS {
-            let request = KeysAndAttributes::builder()
-                .set_keys(Some(std::mem::take(&mut open)))
-                .set_projection_expression(some.then(|| projection.join(", ")))
-                .set_expression_attribute_names(some.then(|| names.clone()))
-                .consistent_read(true)
-                .build()
-                .map_err(|e| StoreError::Broken(e.to_string()))?;
-            let round = self.meter.begin();
-            let answer = self
-                .client
-                .batch_get_item()
-                .request_items(&*self.name, request)
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .send()
-                .await
-                .map_err(error::read)?;
-            self.spent(round, Direction::Read, answer.consumed_capacity());
-            found.extend(answer.responses.unwrap_or_default().remove(&*self.name).unwrap_or_default());
-            match answer.unprocessed_keys.unwrap_or_default().remove(&*self.name) {
-                Some(rest) if !rest.keys.is_empty() => open = rest.keys,
-                _ => return Ok(found),
-            }
-            back_off(attempt).await;
-        }
-        Err(StoreError::Unavailable("a batch was never read whole".to_owned()))
     }
 
     /// Reads one page of a partition.
@@ -385,58 +307,6 @@ impl Table {
             .map_err(error::read)?;
         self.spent(round, Direction::Write, answer.consumed_capacity());
         Ok(())
-    }
-
-    /// Writes many items without conditions, in calls of 25, some side by side.
-    ///
-    /// # Errors
-    /// As every call; some of the items may then be written.
-    pub async fn batch_put(&self, items: Vec<Item>) -> Result<(), StoreError> {
-        let put = |item: Item| {
-            let put = PutRequest::builder().set_item(Some(item)).build();
-            put.map(|put| WriteRequest::builder().put_request(put).build())
-        };
-        self.batch_write(items.into_iter().map(put).collect::<Result<_, _>>()).await
-    }
-
-    /// Deletes many items, those that there are not included.
-    ///
-    /// # Errors
-    /// As every call; some of the items may then be gone.
-    pub async fn batch_delete(&self, keys: impl IntoIterator<Item = Key>) -> Result<(), StoreError> {
-        let delete = |key: Key| {
-            let delete = DeleteRequest::builder().set_key(Some(with_key(&key))).build();
-            delete.map(|delete| WriteRequest::builder().delete_request(delete).build())
-        };
-        self.batch_write(keys.into_iter().map(delete).collect::<Result<_, _>>()).await
-    }
-
-    async fn batch_write(&self, requests: Result<Vec<WriteRequest>, BuildError>) -> Result<(), StoreError> {
-        let requests = requests.map_err(|e| StoreError::Broken(e.to_string()))?;
-        let chunks: Vec<Vec<WriteRequest>> = requests.chunks(BATCH_WRITE).map(<[_]>::to_vec).collect();
-        let calls = stream::iter(chunks).map(|chunk| self.batch_write_chunk(chunk));
-        calls.buffer_unordered(WRITES_AT_ONCE).try_collect().await
-    }
-
-    async fn batch_write_chunk(&self, mut open: Vec<WriteRequest>) -> Result<(), StoreError> {
-        for attempt in 0..BATCH_ATTEMPTS {
-            let round = self.meter.begin();
-            let answer = self
-                .client
-                .batch_write_item()
-                .request_items(&*self.name, open)
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .send()
-                .await
-                .map_err(error::read)?;
-            self.spent(round, Direction::Write, answer.consumed_capacity());
-            open = answer.unprocessed_items.unwrap_or_default().remove(&*self.name).unwrap_or_default();
-            if open.is_empty() {
-                return Ok(());
-            }
-            back_off(attempt).await;
-        }
-        Err(StoreError::Unavailable("a batch was never written whole".to_owned()))
     }
 
     /// Writes all actions or none. `actions` is asked anew for every attempt, so that an attempt

@@ -6,6 +6,7 @@ use std::time::Instant;
 use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
 
+use super::chunk::Chunk;
 use super::error::{Refusal, StoreError};
 use super::event::{self, Event};
 use super::guard::still_unguarded;
@@ -15,7 +16,7 @@ use super::record::Record;
 use super::resource::{Store, version_is};
 use super::tally::Tally;
 use super::transaction::{Action, Expression, MAX_ACTIONS};
-use super::work::{Chunk, Pending, State, Task};
+use super::work::{Pending, State, Task};
 use crate::clock;
 use crate::scim::resource_type::{Kind, ResourceType};
 

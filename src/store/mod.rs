@@ -1,8 +1,10 @@
 //! The table: keys, items, and the calls that read and write them. Knows no HTTP.
 
 pub mod apply;
+pub mod batch;
 pub mod breaker;
 pub mod call;
+pub mod chunk;
 pub mod delete;
 pub mod error;
 pub mod event;
@@ -10,6 +12,7 @@ pub mod guard;
 pub mod index;
 pub mod item;
 pub mod keys;
+pub mod leave;
 pub mod list;
 pub mod membership;
 pub mod meter;

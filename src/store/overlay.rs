@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
+use super::chunk::Chunk;
 use super::membership::Membership;
-use super::work::Chunk;
 
 /// The members as they are once every chunk is applied, in the order of their ids. It does not
 /// matter which of the chunks are: a change is net, so nobody is both added and removed, and
