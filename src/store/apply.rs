@@ -24,8 +24,6 @@ use crate::scim::resource_type::Kind;
 
 /// So many windows of a change are written side by side.
 const AT_ONCE: usize = 8;
-/// A member leaves so many groups in one transaction: two actions each.
-const LEAVING: usize = 40;
 /// How often a window is tried again because what it touches changes.
 const ATTEMPTS: usize = 10;
 

@@ -8,7 +8,6 @@ use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::types::{
     AttributeValue, ConsumedCapacity, Get, ReturnConsumedCapacity, Select, TransactGetItem,
 };
-use futures_util::{StreamExt, TryStreamExt};
 use uuid::Uuid;
 
 use super::error::{self, Refusal, StoreError};
