@@ -141,3 +141,41 @@ async fn a_page_costs_the_same_wherever_the_walk_stands() {
     }
     assert_eq!(seen.len(), 450);
 }
+
+#[tokio::test]
+async fn groups() {
+    let client = Client::new(support::embedded().await, "standard").await;
+    let ids = client.users(0..47).await;
+    let member = json!([{ "value": ids[0] }]);
+    let made = client.post("/Groups", json!({ "displayName": "Team", "members": member })).await.expect(201);
+    cost("create with a member", made.line.usage, 2, 1.0, 14.0);
+    let path = format!("/Groups/{}", made.id());
+    let values: serde_json::Value = ids[1..46].iter().map(|id| json!({ "value": id })).collect();
+    let add = json!([{ "op": "add", "path": "members", "value": values }]);
+    let added = client.patch(&path, add.clone()).await.expect(200);
+    // The group, 45 memberships, 45 users; and to answer, who is leaving, and the group with its members.
+    cost("add 45 members", added.line.usage, 3, 94.0, 186.0);
+    let again = client.patch(&path, add).await.expect(200);
+    cost("add them again", again.line.usage, 2, 94.0, 0.0);
+    // A group among the members is looked for as a user first, unless the client calls it a group.
+    let other = client.group("Other", &[]).await;
+    let without = format!("{path}?excludedAttributes=members");
+    let add = |member| json!([{ "op": "add", "path": "members", "value": [member] }]);
+    let called = client.patch(&without, add(json!({ "value": other, "type": "Group" }))).await.expect(200);
+    cost("add a group", called.line.usage, 2, 3.0, 8.0);
+    let another = client.group("Another", &[]).await;
+    let found = client.patch(&without, add(json!({ "value": another }))).await.expect(200);
+    cost("add what turns out to be a group", found.line.usage, 3, 4.0, 8.0);
+    let rename = json!([{ "op": "replace", "path": "displayName", "value": "Renamed" }]);
+    let renamed = client.patch(&without, rename).await.expect(200);
+    cost("rename", renamed.line.usage, 2, 1.0, 8.0);
+}
+
+#[tokio::test]
+async fn deactivations() {
+    let client = Client::new(support::embedded().await, "veza").await;
+    let id = client.user("ann").await;
+    let asleep = json!([{ "op": "replace", "path": "active", "value": false }]);
+    let done = client.patch(&format!("/Users/{id}"), asleep).await.expect(200);
+    cost("deactivate", done.line.usage, 2, 1.0, 6.0);
+}

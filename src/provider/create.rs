@@ -1,6 +1,5 @@
 //! `POST /Users`, `POST /Groups` (RFC 7644 §3.3).
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use serde_json::{Map, Value};
@@ -51,7 +50,7 @@ impl Provider<'_> {
         }
         let mut record = Record::new(kind, Uuid::now_v7(), doc, &clock::timestamp());
         let large = wanted.len() > WINDOW;
-        let mut members = self.coming(wanted, BTreeMap::new(), large).await?;
+        let mut members = self.coming(wanted, Default::default(), large).await?;
         record.tally = Tally::of(members.iter().map(|member| member.id));
         let names: Vec<String> = members.iter().map(|member| member.id.to_string()).collect();
         let event_type = match kind {

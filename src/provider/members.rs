@@ -12,6 +12,7 @@ use crate::scim::patch::members::{MemberChange, Touched};
 use crate::scim::resource_type::Kind;
 use crate::store::keys::parse_id;
 use crate::store::membership::{GroupView, MAX_GROUPS, Membership, WINDOW};
+use crate::store::record::Record;
 
 /// So many memberships are read for one unit with their group; one by one each costs a unit.
 const MEMBERS_A_UNIT: u64 = 33;
@@ -36,7 +37,7 @@ impl Provider<'_> {
         }
         let Some(record) = self.store.fetch(Kind::Group, id).await? else { return Ok(None) };
         if record.tally.count == 0 {
-            return Ok(Some(GroupView { record, present: BTreeMap::new(), existing: BTreeMap::new() }));
+            return Ok(Some(seen(record, Vec::new())));
         }
         if record.tally.count / MEMBERS_A_UNIT < ids.len() as u64 {
             return self.whole_group(id).await;
@@ -45,15 +46,11 @@ impl Provider<'_> {
     }
 
     async fn whole_group(&self, id: Uuid) -> Result<Option<GroupView>, Failure> {
-        Ok(self.store.fetch_group(id).await?.map(|(record, members)| GroupView {
-            record,
-            present: members.into_iter().map(|member| (member.id, member)).collect(),
-            existing: BTreeMap::new(),
-        }))
+        Ok(self.store.fetch_group(id).await?.map(|(record, members)| seen(record, members)))
     }
 
-    /// Members that a client wants added, as memberships; of some it may be known already what
-    /// they are. Those of a change that is `staged` are taken for what the client says they are:
+    /// Members that a client wants added, as memberships; of some it may be `known` already what
+    /// they are, and of the others that they are not what they are taken for, if it was `asked`. Those of a change that is `staged` are taken for what the client says they are:
     /// [`Provider::stage`] looks for them.
     ///
     /// # Errors
@@ -61,7 +58,7 @@ impl Provider<'_> {
     pub(super) async fn coming(
         &self,
         wanted: Vec<Member>,
-        mut known: BTreeMap<Uuid, (Kind, usize)>,
+        (mut known, asked): (BTreeMap<Uuid, (Kind, usize)>, bool),
         staged: bool,
     ) -> Result<Vec<Membership>, Failure> {
         let taken_for = |member: &Member| Some((parse_id(&member.id)?, member.taken_for()));
@@ -76,12 +73,19 @@ impl Provider<'_> {
             }
         }
         let unknown = wanted.iter().filter_map(taken_for).filter(|(id, _)| !known.contains_key(id));
+        let unknown = unknown.map(|(id, kind)| (id, if asked { kind.other() } else { kind }));
         let unknown: Vec<(Uuid, Kind)> = unknown.collect();
         if !unknown.is_empty() {
             known.extend(self.store.identify(&unknown).await?);
         }
         Ok(memberships(wanted, &known)?)
     }
+}
+
+/// A group with its members, before anybody was asked about.
+pub(super) fn seen(record: Record, members: Vec<Membership>) -> GroupView {
+    let present = members.into_iter().map(|member| (member.id, member)).collect();
+    GroupView { record, present, existing: BTreeMap::new(), asked: false }
 }
 
 /// Pairs wanted members with what they are.

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::answer::{Answer, Provider, Relations, not_found};
 use super::failure::{Failure, conflict};
 use super::large::{APPLYING, still_changing};
+use super::members::seen;
 use super::precondition::Preconditions;
 use crate::clock;
 use crate::scim::error::ScimError;
@@ -125,7 +126,7 @@ impl Provider<'_> {
                 let net = members.net(&current)?;
                 // A group that makes administrators must know at once who is a user.
                 let staged = net.len() > WINDOW && !before.guarded;
-                outcome.add = self.coming(net.add, view.existing, staged).await?;
+                outcome.add = self.coming(net.add, (view.existing, view.asked), staged).await?;
                 outcome.remove = net
                     .remove
                     .iter()
@@ -153,7 +154,7 @@ impl Provider<'_> {
             return self.view_group(id, members).await;
         }
         let record = self.store.fetch(kind, id).await?;
-        Ok(record.map(|record| GroupView { record, present: BTreeMap::new(), existing: BTreeMap::new() }))
+        Ok(record.map(|record| seen(record, Vec::new())))
     }
 
     /// Writes a change; `None` where the resource is no longer as it was read.

@@ -72,6 +72,8 @@ pub struct GroupView {
     pub present: BTreeMap<Uuid, Membership>,
     /// Of the newcomers asked about, those found: what they are and how many groups they are in.
     pub existing: BTreeMap<Uuid, (Kind, usize)>,
+    /// Whether newcomers were asked about: who is not among them is not what it was taken for.
+    pub asked: bool,
 }
 
 impl Store {
@@ -118,7 +120,7 @@ impl Store {
                 present.remove(id);
             }
         }
-        Ok(group.map(|record| GroupView { record, present, existing }))
+        Ok(group.map(|record| GroupView { record, present, existing, asked: !newcomers.is_empty() }))
     }
 
     /// What each id is and how many groups it is in; ids of nothing are left out. Each is looked

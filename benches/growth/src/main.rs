@@ -87,12 +87,10 @@ async fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A tenant in a table of its own, which lives as long as the process. It has no stream: the embedded table looks through
-/// all of its records at every write, which DynamoDB does not.
+/// A tenant in a table of its own, which lives as long as the process.
 async fn site(users: usize, members: usize) -> Site {
     let embedded = Embedded::start(None, 0).await.expect("a table");
-    let mut facts = TemplateFacts::parse(TEMPLATE).expect("the template").table;
-    facts.stream = None;
+    let facts = TemplateFacts::parse(TEMPLATE).expect("the template").table;
     embedded.ensure_table("rollcall", &facts).await.expect("a table");
     let table = Table::new(embedded.client.clone(), "rollcall");
     // Its server ends with its handle.
