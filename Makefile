@@ -80,7 +80,7 @@ openapi: ## Write docs/openapi.json anew
 
 bench: ## Measure as ratios of one run: the core beside other crates, operations as tenants grow (GROWTH="--users 1000000")
 	$(CARGO) run --release --manifest-path benches/peers/Cargo.toml
-	$(CARGO) run --release --manifest-path benches/growth/Cargo.toml -- $(GROWTH)
+	$(CARGO) bench --features cli --bench growth -- $(GROWTH)
 
 crash: ## Let a process die at 500 steps of changes of 5,000 members (CRASH_RUNS=500 CRASH_MEMBERS=5000)
 	CRASH_RUNS=$(CRASH_RUNS) CRASH_MEMBERS=$(CRASH_MEMBERS) $(CARGO) test --features cli --test crash a_large_change -- --nocapture

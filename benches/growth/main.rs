@@ -4,7 +4,7 @@
 //! The tenants are there at the same time, each in a table of its own, and take turns at every operation, so that what
 //! else the machine does meets all of them alike. Of each the median counts.
 
-#[path = "../../../tests/support/client.rs"]
+#[path = "../../tests/support/client.rs"]
 mod client;
 mod operation;
 mod plot;
@@ -33,14 +33,19 @@ const SELDOM: usize = 20;
 
 /// What one operation cost on one tenant.
 pub struct Found {
+    /// Users, or members.
     pub size: usize,
+    /// Rounds and units.
     pub usage: Usage,
+    /// The median.
     pub seconds: f64,
 }
 
 /// What one operation cost on all of them, by size.
 pub struct Row {
+    /// The operation.
     pub operation: Operation,
+    /// What it cost on each tenant.
     pub found: Vec<Found>,
 }
 
@@ -54,6 +59,10 @@ fn options() -> Option<Options> {
     let mut options = Options { users: 100_000, rounds: 100, plot: None };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
+        // What cargo tells every benchmark.
+        if word == "--bench" {
+            continue;
+        }
         let value = words.next()?;
         match word.as_str() {
             "--users" => options.users = value.parse().ok().filter(|users| *users >= 100_000)?,
