@@ -59,12 +59,17 @@ struct Shown {
 impl Shown {
     fn of(reply: Reply) -> Self {
         let reply = reply.expect(200);
-        let members = reply.body["members"].as_array().expect("members");
+        let group = reply.body.get("Resources").map_or(&reply.body, |found| &found[0]);
+        let members = group["members"].as_array().expect("members");
         let ids: BTreeSet<String> =
             members.iter().map(|member| member["value"].as_str().expect("an id").to_owned()).collect();
         assert_eq!(ids.len(), members.len(), "a member is shown twice");
-        let name = reply.body["displayName"].as_str().expect("a name").to_owned();
-        Self { version: reply.headers["etag"].to_str().unwrap().to_owned(), name, members: ids }
+        let [name, version] = [&group["displayName"], &group["meta"]["version"]];
+        let [name, version] = [name, version].map(|text| text.as_str().expect("a text").to_owned());
+        if let Some(tag) = reply.headers.get("etag") {
+            assert_eq!(tag.to_str().unwrap(), version);
+        }
+        Self { version, name, members: ids }
     }
 }
 
@@ -229,7 +234,7 @@ impl Scene {
 
     /// Reads the group, of which one call is held back until something is written. `None`: it needs
     /// fewer calls.
-    async fn read_around(&mut self, at: usize, write: Write) -> Option<(Shown, usize)> {
+    async fn read_around(&mut self, look: &str, at: usize, write: Write) -> Option<(Shown, usize)> {
         let pages = Arc::new(Mutex::new(0));
         let (count, group) = (pages.clone(), self.group.clone());
         let mut is_held = false;
@@ -244,7 +249,7 @@ impl Scene {
             }
             Fate::Pass
         });
-        let (reader, path) = (self.reader.clone(), self.path());
+        let (reader, path) = (self.reader.clone(), look.replace("{group}", &self.group));
         let mut reading = tokio::spawn(async move { reader.get(&path).await });
         tokio::select! {
             reply = &mut reading => {
@@ -263,14 +268,14 @@ impl Scene {
     }
 }
 
-async fn around(writes: &[Write]) {
+async fn around(look: &str, writes: &[Write]) {
     let mut scene = Scene::new().await;
     for write in writes {
         let mut most = 0;
         for at in 1.. {
             scene.prepare(*write).await;
             let before = scene.expected().await;
-            let Some((read, pages)) = scene.read_around(at, *write).await else {
+            let Some((read, pages)) = scene.read_around(look, at, *write).await else {
                 assert!(at > 4, "{write:?}: {at}");
                 break;
             };
@@ -297,19 +302,29 @@ async fn around(writes: &[Write]) {
     }
 }
 
+/// How the group is looked at.
+const GET: &str = "/Groups/{group}";
+const LIST: &str = "/Groups?filter=id eq \"{group}\"";
+
+/// A list reads the group first and its members later.
+#[tokio::test]
+async fn a_list_shows_a_group_and_its_members_of_one_version() {
+    around(LIST, &[Write::Small, Write::Large]).await;
+}
+
 #[tokio::test]
 async fn changes_between_the_pages_are_seen_whole_or_not_at_all() {
-    around(&[Write::Small, Write::Large, Write::Committed]).await;
+    around(GET, &[Write::Small, Write::Large, Write::Committed]).await;
 }
 
 #[tokio::test]
 async fn a_change_that_is_applied_between_the_pages_is_seen_all_the_time() {
-    around(&[Write::Applied, Write::AppliedAndLarge]).await;
+    around(GET, &[Write::Applied, Write::AppliedAndLarge]).await;
 }
 
 #[tokio::test]
 async fn a_user_deleted_between_the_pages_is_seen_or_not() {
-    around(&[Write::Deletion, Write::Leaving, Write::Left]).await;
+    around(GET, &[Write::Deletion, Write::Leaving, Write::Left]).await;
 }
 
 /// A reader sees the group as it was at some moment of its reading: a member who came when another
