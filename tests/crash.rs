@@ -155,7 +155,14 @@ async fn a_large_change_is_whole_wherever_its_process_dies() {
         scene.recover().await;
         assert_eq!(scene.members().await, seen, "run {run}, call {at}");
         assert_consistent(&scene.other).await;
-        if seen == asked { applied += 1 } else { undone += 1 }
+        if seen == asked {
+            applied += 1
+        } else {
+            undone += 1
+        }
+        if (run + 1) % 50 == 0 {
+            println!("{} of {runs} crashes", run + 1);
+        }
     }
     // Both outcomes were met: the crashes reached to both sides of the commit.
     assert!(applied > 0 && undone > 0, "{applied} applied, {undone} undone");

@@ -37,7 +37,7 @@ pub struct Found {
     pub size: usize,
     /// Rounds and units.
     pub usage: Usage,
-    /// The median.
+    /// The median; infinite where it was answered `tooMany`.
     pub seconds: f64,
 }
 
@@ -124,7 +124,7 @@ async fn measure(sites: &mut [Site], rounds: usize) -> Vec<Row> {
                 let sample = sites[at].run(operation).await;
                 // The first round warms up.
                 if round > 0 || operation.grows() {
-                    taken[row][at].push(sample.seconds);
+                    taken[row][at].push(if sample.refused { f64::INFINITY } else { sample.seconds });
                 }
                 // A call beside another one counts as a round of its own where the other was done before it began.
                 let least = &mut usage[row][at];

@@ -59,11 +59,15 @@ pub fn svg(rows: &[Row]) -> String {
     svg
 }
 
+/// The ratios but for those of what was not done.
+fn finite(row: &Row) -> Vec<(usize, f64)> {
+    row.ratios().into_iter().filter(|(_, ratio)| ratio.is_finite()).collect()
+}
+
 impl Panel<'_> {
     fn draw(&self, svg: &mut String, left: f64) {
         let sizes: Vec<usize> = self.rows.iter().flat_map(|row| row.found.iter().map(|f| f.size)).collect();
-        let ratios: Vec<f64> =
-            self.rows.iter().flat_map(|row| row.ratios()).map(|(_, ratio)| ratio).collect();
+        let ratios: Vec<f64> = self.rows.iter().flat_map(|row| finite(row)).map(|(_, ratio)| ratio).collect();
         let (Some(least), Some(most)) = (sizes.iter().min(), sizes.iter().max()) else { return };
         let log = |value: f64| value.log10();
         let (from, to) = (log(*least as f64), log(*most as f64));
@@ -116,7 +120,7 @@ impl Panel<'_> {
         let _ = writeln!(svg, "<text x=\"{middle}\" y=\"{below}\" text-anchor=\"middle\">{}</text>", self.x);
         for (number, row) in self.rows.iter().enumerate() {
             let colour = COLOURS[number % COLOURS.len()];
-            let ratios = row.ratios();
+            let ratios = finite(row);
             let points: Vec<String> =
                 ratios.iter().map(|(size, ratio)| format!("{:.1},{:.1}", x(*size), y(*ratio))).collect();
             let at = below + 24.0 + LINE * f64::from(u8::try_from(number).unwrap_or(0));
@@ -125,7 +129,7 @@ impl Panel<'_> {
                 svg,
                 "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>\
                  <line x1=\"{left}\" y1=\"{1:.1}\" x2=\"{2}\" y2=\"{1:.1}\" stroke=\"{colour}\" stroke-width=\"3\"/>\
-                 <text x=\"{3}\" y=\"{at:.1}\">{4} (× {last} at the largest)</text>",
+                 <text x=\"{3}\" y=\"{at:.1}\">{4} (× {last} at the last)</text>",
                 points.join(" "),
                 at - 4.0,
                 left + 22.0,

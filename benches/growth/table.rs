@@ -54,6 +54,9 @@ fn all(row: &Row, value: impl Fn(&Found) -> f64) -> String {
 
 /// Two digits where there is a point, none where there are many before it.
 pub fn short(ratio: f64) -> String {
+    if ratio.is_infinite() {
+        return "`tooMany`".to_owned();
+    }
     if ratio < 10.0 { format!("{ratio:.2}") } else { thousands(ratio.round() as usize) }
 }
 
