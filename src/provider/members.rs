@@ -49,8 +49,9 @@ impl Provider<'_> {
         Ok(self.store.fetch_group(id).await?.map(|(record, members)| seen(record, members)))
     }
 
-    /// Members that a client wants added, as memberships; of some it may be `known` already what
-    /// they are, and of the others that they are not what they are taken for, if it was `asked`. Those of a change that is `staged` are taken for what the client says they are:
+    /// Members that a client wants added, as memberships. Of some it may be `known` already what
+    /// they are, and of the others, if it was `asked`, that they are not what they are taken for.
+    /// Those of a change that is `staged` are taken for what the client says they are:
     /// [`Provider::stage`] looks for them.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use super::call::{Range, back_off};
 use super::chunk::Chunk;
 use super::error::{Refusal, StoreError};
 use super::event::{self, Event};
-use super::keys::{self};
+use super::keys;
 use super::membership::{Membership, WINDOW};
 use super::resource::Store;
 use super::tally::Tally;
@@ -92,6 +92,9 @@ impl Store {
     /// # Errors
     /// As every call.
     pub async fn apply_chunk(&self, pending: &Pending, mut chunk: Chunk) -> Result<(), StoreError> {
+        if chunk.done {
+            return Ok(());
+        }
         for _ in 0..ATTEMPTS {
             let living: Vec<Membership> = chunk.living().cloned().collect();
             let event = self.window_event(pending, chunk.adds, &living);

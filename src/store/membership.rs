@@ -30,6 +30,8 @@ pub const WINDOW: usize = 45;
 pub const SETTLING: Duration = Duration::from_secs(60);
 /// How often a group that changes while it is read is read again.
 const READ_ATTEMPTS: u32 = 10;
+/// From which of these on it is asked whether the group changes at all.
+const LOOK_FROM: u32 = 3;
 /// So many pages of a group are read side by side.
 const PAGES_AT_ONCE: usize = 8;
 /// The most groups that one resource may be a direct member of.
@@ -91,11 +93,10 @@ impl Store {
         let mut wanted = vec![keys::resource(&self.tenant, Kind::Group, id)];
         wanted.extend(ids.iter().map(|member| keys::membership(&self.tenant, id, *member)));
         wanted.extend(newcomers.iter().map(|(id, kind)| keys::resource(&self.tenant, *kind, *id)));
-        let items = match wanted.as_slice() {
+        let mut items: Vec<Item> = match wanted.as_slice() {
             [group] => self.table.get(group).await?.into_iter().collect(),
             wanted => self.table.batch_get(wanted).await?,
         };
-        let mut items = items;
         // A batch is not read at one moment: a membership may have been read before a large change
         // was applied and the group after. Read once more while that can be.
         let settled = items.iter().filter_map(|item| get_number::<u64>(item, "settled")).max().unwrap_or(0);
@@ -197,13 +198,11 @@ impl Store {
     async fn read_whole(&self, id: Uuid) -> Result<Option<(Record, Vec<Membership>)>, StoreError> {
         let mut pages = Vec::new();
         for attempt in 0..READ_ATTEMPTS {
-            let still = match attempt {
-                0 => None,
-                _ => {
-                    back_off(attempt).await;
-                    self.still(id).await?
-                }
-            };
+            if attempt > 0 {
+                back_off(attempt).await;
+            }
+            // A change that came between is over soon; what lasts is looked into.
+            let still = if attempt < LOOK_FROM { None } else { self.still(id).await? };
             let Some((record, members)) = self.read_group(id, &mut pages).await? else { return Ok(None) };
             if Tally::of(members.iter().map(|member| member.id)) == record.tally {
                 return Ok(Some((record, members)));
