@@ -6,6 +6,7 @@ pub mod dev;
 pub mod faults;
 pub mod lambda;
 pub mod pending;
+pub mod racing;
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
