@@ -22,6 +22,7 @@ use super::router::{Route, route};
 use crate::clock;
 use crate::provider::answer::Provider;
 use crate::provider::failure::Failure;
+use crate::provider::walk::WALK;
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::schema::Schema;
@@ -157,6 +158,7 @@ impl Function {
             base_url: place.base_url,
             bound_user: caller.user,
             retention_days: caller.retention_days,
+            walk: WALK,
             breaker: caller.breaker,
         };
         // Boxed: the operations' states are large, and every caller would carry them on its stack.

@@ -1,6 +1,7 @@
 //! A resource as it is answered: the stored document and what the server knows besides.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -46,6 +47,8 @@ pub struct Provider<'a> {
     pub bound_user: Option<Uuid>,
     /// How many days a deactivated account is kept.
     pub retention_days: u32,
+    /// How long a query may walk before it says that there is too much.
+    pub walk: Duration,
     /// How many users may be deactivated within an hour, if the tenant limits it.
     pub breaker: Option<Limit>,
 }

@@ -16,6 +16,7 @@ use crate::auth::tenant::TenantRecord;
 use crate::provider::answer::Provider;
 use crate::provider::failure::Failure;
 use crate::provider::precondition::Preconditions;
+use crate::provider::walk::WALK;
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::validate::read;
@@ -117,6 +118,7 @@ fn provider<'a>(table: &Table, tenant: &TenantRecord, model: &'a Model) -> Provi
         base_url: String::new(),
         bound_user: None,
         retention_days: tenant.settings.retention_days,
+        walk: WALK,
         breaker: None,
     }
 }
