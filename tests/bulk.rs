@@ -339,6 +339,7 @@ async fn the_time_is_bounded() {
         model: &model,
         base_url: BASE.to_owned(),
         retention_days: 365,
+        walk: rollcall::provider::walk::WALK,
         breaker: None,
         bound_user: None,
     };
