@@ -86,3 +86,18 @@ pub fn conflict() -> ScimError {
         "Other changes of the same resource kept coming in between; nothing was changed. Send the request again.",
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_does_not_exist_is_named_within_bounds() {
+        let ids: Vec<String> = (0..105).map(|at| format!("id{at}")).collect();
+        let detail = no_such_members(&ids).detail;
+        assert!(detail.contains("id0, id1,") && detail.contains("id99 and 5 more."), "{detail}");
+        assert!(!detail.contains("id100"), "{detail}");
+        let detail = no_such_members(&["ä".repeat(4_000_000)]).detail;
+        assert!(detail.contains(&format!(": {}….", "ä".repeat(ID_SHOWN))), "{}", detail.len());
+    }
+}
