@@ -26,6 +26,7 @@ use crate::provider::walk::WALK;
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::schema::Schema;
+use crate::scim::work::WorkBudget;
 use crate::store::call::Table;
 use crate::store::resource::Store;
 
@@ -160,6 +161,7 @@ impl Function {
             retention_days: caller.retention_days,
             walk: WALK,
             breaker: caller.breaker,
+            work: if operation.reads() { WorkBudget::of_query() } else { WorkBudget::of_body() },
         };
         // Boxed: the operations' states are large, and every caller would carry them on its stack.
         let handled = Box::pin(handle(&provider, operation, &segment, request));

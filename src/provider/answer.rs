@@ -12,6 +12,7 @@ use crate::scim::projection::Projection;
 use crate::scim::resource::{Meta, assemble, etag, location};
 use crate::scim::resource_type::{Kind, Model, ResourceType};
 use crate::scim::urn;
+use crate::scim::work::WorkBudget;
 use crate::store::breaker::Limit;
 use crate::store::membership::Membership;
 use crate::store::record::{Record, Role};
@@ -51,6 +52,8 @@ pub struct Provider<'a> {
     pub walk: Duration,
     /// How many users may be deactivated within an hour, if the tenant limits it.
     pub breaker: Option<Limit>,
+    /// What the core may still compute for this request.
+    pub work: WorkBudget,
 }
 
 /// A resource on its way out.

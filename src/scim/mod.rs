@@ -25,3 +25,4 @@ pub mod sort;
 pub mod urn;
 pub mod validate;
 pub mod values;
+pub mod work;

@@ -17,9 +17,11 @@ use crate::provider::answer::Provider;
 use crate::provider::failure::Failure;
 use crate::provider::precondition::Preconditions;
 use crate::provider::walk::WALK;
+use crate::scim::error::ErrorKind;
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::validate::read;
+use crate::scim::work::WorkBudget;
 use crate::scim::{members, rules, urn};
 use crate::store::call::Table;
 use crate::store::index;
@@ -120,6 +122,8 @@ fn provider<'a>(table: &Table, tenant: &TenantRecord, model: &'a Model) -> Provi
         retention_days: tenant.settings.retention_days,
         walk: WALK,
         breaker: None,
+        // The operator's own file: it may take what it needs.
+        work: WorkBudget::new(u64::MAX, ErrorKind::PayloadTooLarge),
     }
 }
 

@@ -1,0 +1,97 @@
+//! A bound on what one request may compute in the core, whatever it holds.
+//!
+//! The core has no clock. It counts steps instead, against a budget that the caller passes in. Most
+//! requests use a millionth of it; only one that is made to be expensive meets its end.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::error::{ErrorKind, ScimError};
+
+/// The steps that one request may take. A step is what takes about 50 ns: looking at one JSON value,
+/// or at 32 bytes of a text. All of them together take about two seconds of one processor.
+pub const STEPS_PER_REQUEST: u64 = 40_000_000;
+
+/// How many bytes of a text are looked at in one step.
+const BYTES_PER_STEP: usize = 32;
+
+/// The steps that are left to one request.
+#[derive(Debug)]
+pub struct WorkBudget {
+    left: AtomicU64,
+    refusal: ErrorKind,
+}
+
+impl WorkBudget {
+    /// The budget of a request that only asks: beyond it the answer is 400 `tooMany`.
+    pub const fn of_query() -> Self {
+        Self::new(STEPS_PER_REQUEST, ErrorKind::TooMany)
+    }
+
+    /// The budget of a request whose body is to be stored: beyond it the answer is 413.
+    pub const fn of_body() -> Self {
+        Self::new(STEPS_PER_REQUEST, ErrorKind::PayloadTooLarge)
+    }
+
+    /// A budget of this many steps, whose end is answered by this kind of error.
+    pub const fn new(steps: u64, refusal: ErrorKind) -> Self {
+        Self { left: AtomicU64::new(steps), refusal }
+    }
+
+    /// Takes steps from the budget, before they are taken.
+    ///
+    /// # Errors
+    /// `tooMany` or 413 when fewer are left.
+    pub fn spend(&self, steps: u64) -> Result<(), ScimError> {
+        let take = |left: u64| left.checked_sub(steps);
+        match self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(self.exhausted()),
+        }
+    }
+
+    /// Takes the steps that it costs to look at a text of this many bytes once.
+    ///
+    /// # Errors
+    /// As [`WorkBudget::spend`].
+    pub fn spend_on_text(&self, bytes: usize) -> Result<(), ScimError> {
+        self.spend(1 + (bytes / BYTES_PER_STEP) as u64)
+    }
+
+    /// How many steps are left.
+    pub fn left(&self) -> u64 {
+        self.left.load(Ordering::Relaxed)
+    }
+
+    fn exhausted(&self) -> ScimError {
+        // Nothing more is done for this request, however little it would be.
+        self.left.store(0, Ordering::Relaxed);
+        ScimError::new(
+            self.refusal,
+            match self.refusal {
+                ErrorKind::TooMany => {
+                    "The query needs more work than one request may cause. Use fewer terms in the filter, or filter by an attribute that is looked up: id, userName, externalId, emails.value or displayName with eq."
+                }
+                _ => {
+                    "The body needs more work than one request may cause. Send fewer operations, shorter filters or shorter lists in each request."
+                }
+            },
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_ends_once_and_for_all() {
+        let budget = WorkBudget::new(10, ErrorKind::TooMany);
+        assert!(budget.spend(4).is_ok());
+        assert!(budget.spend_on_text(64).is_ok());
+        assert_eq!(budget.left(), 3);
+        assert_eq!(budget.spend(4).map_err(|error| error.kind), Err(ErrorKind::TooMany));
+        assert!(budget.spend(1).is_err(), "what is over stays over");
+        let body = WorkBudget::new(0, ErrorKind::PayloadTooLarge);
+        assert_eq!(body.spend(1).map_err(|error| error.kind.wire().0), Err(413));
+    }
+}
