@@ -30,6 +30,7 @@ async fn find(client: &Client, query: &Query, walk: Duration) -> Result<u64, Err
         retention_days: 30,
         walk,
         breaker: None,
+        root_team_protected: false,
         work: rollcall::scim::work::WorkBudget::of_query(),
     };
     let list = provider.query(&[Kind::User], query, &Projection::default()).await;

@@ -102,6 +102,7 @@ impl Function {
         let mut line = Line { operation: "none", ..Line::default() };
         if let Some(RequestContext::ApiGatewayV1(context)) = request.request_context_ref() {
             line.request_id = context.request_id.clone().unwrap_or_default();
+            line.source_ip = context.identity.source_ip.clone();
         }
         line.trace_id = parameter(&request, "id").filter(|id| is_trace_id(id));
         let mut outcome = self.outcome(&request, &table, &mut line).await;
@@ -161,6 +162,7 @@ impl Function {
             retention_days: caller.retention_days,
             walk: WALK,
             breaker: caller.breaker,
+            root_team_protected: caller.root_team_protected,
             work: if operation.reads() { WorkBudget::of_query() } else { WorkBudget::of_body() },
         };
         // Boxed: the operations' states are large, and every caller would carry them on its stack.

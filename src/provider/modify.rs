@@ -185,7 +185,7 @@ impl Provider<'_> {
         if count <= WINDOW {
             let update = self.store.update(before, &after, (&add, &remove), ty, &event, &also).await;
             // Few, but so large that they fit no transaction together.
-            let apart = count > 1 && matches!(update, Err(StoreError::Broken(_)));
+            let apart = count > 1 && matches!(update, Err(StoreError::TransactionTooLarge));
             written = (!apart).then_some(update);
         }
         let written = match written {
@@ -194,7 +194,7 @@ impl Provider<'_> {
                 let staged = self.stage(&mut after, &mut add, &remove).await?;
                 let event = event.of_change(staged.id);
                 let update = self.store.update(before, &after, (&[], &[]), ty, &event, &also).await;
-                self.committed(staged, update, (), until).await
+                self.committed(staged, update, until).await
             }
         };
         match written {
@@ -208,6 +208,11 @@ impl Provider<'_> {
                 }
                 Ok(None)
             }
+            // Nobody knows but the table.
+            Err(unknown) if unknown.may_have_taken_effect() => match self.store.took_effect(&after).await {
+                Ok(true) => Ok(Some(after)),
+                Ok(false) | Err(_) => Err(unknown.into()),
+            },
             Err(failed) => Err(failed.into()),
         }
     }
@@ -221,6 +226,7 @@ impl Provider<'_> {
         add: &[Membership],
         remove: &[Membership],
     ) -> Result<Vec<Action>, Failure> {
+        self.refuse_protected_user(before, Some(after)).await?;
         let guard = match before.kind {
             Kind::User => self.guard_user(before, Some(after)).await?,
             Kind::Group => self.guard_members(before, add, remove).await?,
