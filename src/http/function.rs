@@ -108,6 +108,7 @@ impl Function {
         let mut outcome = self.outcome(&request, &table, &mut line).await;
         let accept = request.headers().get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
         outcome.response = response::fit(outcome.response, accept, transfer);
+        response::protect(&mut outcome.response);
         line.status = outcome.response.status().as_u16();
         line.scim_type = outcome.scim_type;
         line.source = outcome.source;
