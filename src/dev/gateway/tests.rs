@@ -237,7 +237,10 @@ async fn the_stage_bounds_what_unknown_keys_cost_and_reading_takes_nothing_from_
     // Whoever has used up the reading of all has not used up their writing.
     let local = &local;
     let patch = |key: &'static str| async move {
-        local.request("PATCH", "/scim/v2/Users/1", &format!("Authorization: {key}\r\n"), "{}").await.status
+        local
+            .request("PATCH", "/scim/v2/Users/1", &format!("Authorization: Bearer {key}\r\n"), "{}")
+            .await
+            .status
     };
     assert_eq!(patch(KEY).await, 200);
     assert_eq!(patch(UNKNOWN).await, 401);
