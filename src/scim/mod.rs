@@ -23,6 +23,7 @@ pub mod rules;
 pub mod schema;
 pub mod sort;
 pub mod urn;
+pub mod username;
 pub mod validate;
 pub mod values;
 pub mod work;
