@@ -246,6 +246,7 @@ mod tests {
             (json!({ "OPERATIONS": [delete], "FailOnErrors": 2 }), None),
             (json!({ "Operations": [delete], "failOnErrors": null }), None),
             (json!({ "Operations": [delete], "schemas": [urn::PATCH_OP] }), Some(ErrorKind::InvalidSyntax)),
+            (json!({ "Operations": [delete], "schemas": [] }), None),
             (json!({ "Operations": [delete], "operations": [] }), Some(ErrorKind::InvalidSyntax)),
             (json!({ "Operations": delete }), Some(ErrorKind::InvalidSyntax)),
             (json!({ "Operations": [] }), Some(ErrorKind::InvalidSyntax)),
@@ -259,6 +260,10 @@ mod tests {
         }
         assert_eq!(
             read_as(&STRICT, &json!({ "Operations": [delete] })).err(),
+            Some(ErrorKind::InvalidSyntax)
+        );
+        assert_eq!(
+            read_as(&STRICT, &json!({ "schemas": [], "Operations": [delete] })).err(),
             Some(ErrorKind::InvalidSyntax)
         );
         let request = read_as(&STRICT, &json!({ "schemas": [urn::BULK_REQUEST], "Operations": [delete] }));

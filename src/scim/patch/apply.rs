@@ -10,7 +10,7 @@ use crate::scim::policy::Policy;
 use crate::scim::resource_type::{Kind, ResourceType};
 use crate::scim::schema::{Attribute, Type};
 use crate::scim::validate::holder;
-use crate::scim::values::{Reader, names_resource};
+use crate::scim::values::{Reader, is_unassigned, names_resource};
 
 /// Applies a step to a whole resource: `id`, `meta` and `schemas` stand in it, so that a client
 /// may repeat them. After an error the resource is in no particular state: a PATCH works on a copy.
@@ -153,11 +153,6 @@ impl Change<'_> {
         object.extend(more);
         Ok((!object.is_empty()).then_some(Value::Object(object)))
     }
-}
-
-/// Null and `[]` are the same: no value (RFC 7643 §2.5).
-pub(super) fn is_unassigned(value: &Value) -> bool {
-    value.is_null() || value.as_array().is_some_and(Vec::is_empty)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::apply::{Change, is_unassigned};
+use super::apply::Change;
 use super::fixed::says_nothing_new;
 use super::request::PatchOp;
 use super::select::{Selector, equal_terms};
@@ -12,7 +12,7 @@ use crate::scim::equality::deduplicate;
 use crate::scim::error::ScimError;
 use crate::scim::filter::ast::Filter;
 use crate::scim::schema::Attribute;
-use crate::scim::values::{check_count, is_primary};
+use crate::scim::values::{check_count, is_primary, is_unassigned};
 
 /// The elements after the step. `None` is no element.
 pub(super) fn change(change: &Change<'_>, before: Option<Value>) -> Result<Option<Value>, ScimError> {
@@ -28,7 +28,7 @@ pub(super) fn change(change: &Change<'_>, before: Option<Value>) -> Result<Optio
     one_primary(&mut elements, &written, &change.path())?;
     if change.sub.is_some() || change.step.filter.is_some() {
         elements.retain(|element| element.as_object().is_none_or(|object| !object.is_empty()));
-        deduplicate(&mut elements);
+        deduplicate(change.attribute, &mut elements);
     }
     Ok((!elements.is_empty()).then_some(Value::Array(elements)))
 }
@@ -365,7 +365,11 @@ mod tests {
                 Err(NoTarget),
             ),
             (op("replace", "emails[type eq \"home\"].value", json!(1)), Err(InvalidValue), Err(InvalidValue)),
-            (op("replace", "emails[type eq \"home\"]", json!("n@x")), Err(InvalidValue), Err(InvalidValue)),
+            (
+                op("replace", "emails[type eq \"home\"]", json!("n@x")),
+                is(&[&work, &json!({ "type": "home", "value": "n@x" })]),
+                Err(InvalidValue),
+            ),
             // remove (RFC 7644 §3.5.2.2)
             (gone("emails"), Ok(json!(null)), Ok(json!(null))),
             (gone("emails[type eq \"home\"]"), is(&[&work]), is(&[&work])),

@@ -8,6 +8,7 @@ use crate::scim::error::ScimError;
 use crate::scim::policy::Policy;
 use crate::scim::resource_type::ResourceType;
 use crate::scim::schema::{Attribute, Mutability};
+use crate::scim::validate::names_core;
 
 /// What a step must leave: required values, and immutable ones as they are.
 pub(super) struct Constant<'a> {
@@ -107,7 +108,14 @@ pub(super) fn schemas(step: &Step, resource_type: &ResourceType, policy: &Policy
         return Err(ScimError::invalid_syntax("schemas must be an array of strings."));
     };
     let core = &resource_type.schema.id;
-    let names_core = urns.iter().any(|urn| urn.eq_ignore_ascii_case(core));
+    let names_core = urns.iter().any(|urn| names_core(urn, resource_type, policy));
+    if urns.is_empty() && step.op != PatchOp::Remove {
+        // No value at all is that of a resource whose `schemas` was left out.
+        return match policy.tolerant {
+            true => Ok(()),
+            false => Err(ScimError::invalid_syntax(format!("schemas must contain {core}."))),
+        };
+    }
     if !policy.tolerant && urns.iter().any(|urn| resource_type.schema_of(urn).is_none()) {
         return Err(ScimError::invalid_syntax("schemas holds a URN that no schema of this resource has."));
     }
