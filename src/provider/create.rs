@@ -14,7 +14,7 @@ use crate::scim::members;
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::Kind;
 use crate::scim::rules::{required, user_rules};
-use crate::scim::validate::{groups_in_body, read};
+use crate::scim::validate::{groups_in_body, groups_named, read};
 use crate::store::error::StoreError;
 use crate::store::event::Event;
 use crate::store::index;
@@ -44,6 +44,8 @@ impl Provider<'_> {
         match kind {
             Kind::User => {
                 user_rules(&doc, policy)?;
+                // Who is provisioned without a word about it is active.
+                doc.entry("active").or_insert(Value::Bool(true));
                 self.refuse_groups(body, None)?;
             }
             Kind::Group => wanted = members::take(&mut doc, ty, policy)?,
@@ -139,19 +141,9 @@ impl Provider<'_> {
         let (true, Some(groups)) = (self.model.policy.refuses_groups_in_user, groups_in_body(body)) else {
             return Ok(());
         };
-        let elements = match groups {
-            Value::Null => return Ok(()),
-            Value::Array(elements) => elements.as_slice(),
-            other => std::slice::from_ref(other),
-        };
-        let named: Option<Vec<&str>> =
-            elements.iter().map(|element| element.get("value").unwrap_or(element).as_str()).collect();
-        let unchanged = named.is_some_and(|named| {
+        let unchanged = groups_named(groups).is_some_and(|named| {
             named.is_empty()
-                || current.is_some_and(|record| {
-                    named.iter().all(|id| record.groups.contains(*id))
-                        && record.groups.iter().all(|id| named.contains(&id.as_str()))
-                })
+                || current.is_some_and(|record| record.groups.iter().map(String::as_str).eq(named))
         });
         if unchanged {
             return Ok(());

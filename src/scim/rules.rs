@@ -30,9 +30,20 @@ pub fn check_size(document: &Map<String, Value>) -> Result<(), ScimError> {
         return Ok(());
     }
     let largest = sizes().max_by_key(|(_, size)| *size).map_or("", |(key, _)| key.as_str());
-    Err(ScimError::invalid_value(format!(
+    Err(too_large(largest))
+}
+
+/// The refusal of a document that the table could not hold.
+pub fn too_large(largest: &str) -> ScimError {
+    ScimError::invalid_value(format!(
         "The resource is larger than {DOCUMENT_LIMIT} bytes; its largest attribute is {largest}."
-    )))
+    ))
+}
+
+/// Whether a user is active. One that says nothing of it is: `active` is set to `false` to keep
+/// someone out.
+pub fn is_active(document: &Map<String, Value>) -> bool {
+    document.get("active").and_then(Value::as_bool) != Some(false)
 }
 
 /// Every required attribute has a value, and every required sub-attribute of a value that is there

@@ -1,7 +1,7 @@
 //! What a client may store: the body of POST and PUT becomes a canonical document
 //! (RFC 7643 §2–4, RFC 7644 §3.3, §3.5.1).
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde_json::{Map, Value};
 
@@ -151,6 +151,25 @@ pub fn groups_in_body(body: &Map<String, Value>) -> Option<&Value> {
     }
     let core = body.get(&direct(body, urn::USER)?)?.as_object()?;
     core.get(&direct(core, "groups")?)
+}
+
+/// The ids in a value of a user's `groups`, whatever else it says of them; none in null. `None`
+/// for what names no groups.
+pub fn groups_named(value: &Value) -> Option<BTreeSet<&str>> {
+    let elements = match value {
+        Value::Null => &[],
+        Value::Array(elements) => elements.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    let id = |element: &'_ Value| match element {
+        Value::Object(object) => object.keys().find(|key| key.eq_ignore_ascii_case("value")).cloned(),
+        _ => None,
+    };
+    let named = elements.iter().map(|element| match id(element) {
+        Some(key) => element.get(&key)?.as_str(),
+        None => element.as_str(),
+    });
+    named.collect()
 }
 
 /// The value of `schemas`, in any case.

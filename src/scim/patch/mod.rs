@@ -4,6 +4,7 @@ pub mod apply;
 mod elements;
 mod fixed;
 pub mod follow;
+mod listed;
 mod member_filter;
 pub mod members;
 pub mod path;
