@@ -18,7 +18,7 @@ const BYTES_PER_STEP: usize = 32;
 
 /// How many steps one byte of a text takes that is not ASCII: it may be folded, into many times its
 /// length.
-const STEPS_PER_FOLDED_BYTE: u64 = 2;
+const STEPS_PER_FOLDED_BYTE: u64 = 5;
 
 /// The steps that it takes to compare a text, or to fold it.
 pub fn text_steps(text: &str) -> u64 {

@@ -45,9 +45,27 @@ struct Run<'a> {
     resource_type: &'a ResourceType,
     policy: &'a Policy,
     work: &'a WorkBudget,
-    /// For every multi-valued attribute that was met, by its path: how many steps it takes at most
-    /// to compare all its elements with something.
-    scans: BTreeMap<String, u64>,
+    /// For every multi-valued attribute that was met, by its path.
+    scans: BTreeMap<String, Scan>,
+}
+
+/// How many steps it takes at most to compare all elements of an attribute with something.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Scan {
+    /// The estimate. What is written adds to it, what goes away is not taken off.
+    pub steps: u64,
+    /// What it was when the elements were looked at.
+    counted: u64,
+}
+
+impl Scan {
+    /// Looks at the elements again once the estimate has doubled, which costs little on the whole.
+    pub fn renew(&mut self, elements: &[Value]) {
+        if self.steps >= 2 * self.counted {
+            self.counted = scan_steps(elements);
+            self.steps = self.counted;
+        }
+    }
 }
 
 impl Run<'_> {
@@ -98,9 +116,7 @@ impl Run<'_> {
         }
         let constant = Constant::of(attribute, before.as_ref(), step, self.policy);
         let after = if attribute.multi_valued {
-            let scan = self.scans.entry(change.path()).or_insert_with(|| {
-                before.as_ref().and_then(Value::as_array).map_or(0, |elements| scan_steps(elements))
-            });
+            let scan = self.scans.entry(change.path()).or_default();
             elements::change(change, before, scan)?
         } else {
             change.single(before)?

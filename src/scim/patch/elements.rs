@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::apply::Change;
+use super::apply::{Change, Scan};
 use super::listed::add;
 use super::request::PatchOp;
 use super::select::{Selector, equal_terms};
@@ -16,26 +16,27 @@ use crate::scim::values::{check_count, is_primary, is_unassigned};
 /// What it takes to find out whether one of many elements is one of the others.
 const STEPS_PER_IDENTITY: u64 = 8;
 
-/// The elements after the step. `None` is no element. `scan` is what it takes at most to compare
-/// all elements with something, before and, then, after it.
+/// The elements after the step. `None` is no element. `scan` estimates what it takes to compare all
+/// elements with something, before and, then, after it.
 pub(super) fn change(
     change: &Change<'_>,
     before: Option<Value>,
-    scan: &mut u64,
+    scan: &mut Scan,
 ) -> Result<Option<Value>, ScimError> {
     let mut elements = match before {
         Some(Value::Array(elements)) => elements,
         _ => Vec::new(),
     };
+    scan.renew(&elements);
     let written = match (&change.step.filter, &change.step.selector) {
-        (Some(filter), Some(selector)) => change.selected((filter, selector), &mut elements, *scan)?,
-        _ => change.all(&mut elements, *scan)?,
+        (Some(filter), Some(selector)) => change.selected((filter, selector), &mut elements, scan.steps)?,
+        _ => change.all(&mut elements, scan.steps)?,
     };
-    *scan += (1 + change.value_steps) * (written.0.len() as u64 + 1);
+    scan.steps += (1 + change.value_steps) * (written.0.len() as u64 + 1);
     check_count(&change.path(), elements.len())?;
     one_primary(&mut elements, &written, &change.path())?;
     if change.sub.is_some() || change.step.filter.is_some() {
-        unite(change, &mut elements, &written, *scan)?;
+        unite(change, &mut elements, &written, scan.steps)?;
         elements.retain(|element| match element {
             Value::Null => false,
             Value::Object(object) => !object.is_empty(),

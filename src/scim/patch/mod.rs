@@ -1,6 +1,8 @@
 //! PATCH (RFC 7644 §3.5.2): operations onto a resource.
 
 pub mod apply;
+#[cfg(test)]
+mod bounds;
 mod elements;
 mod fixed;
 pub mod follow;
