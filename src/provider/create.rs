@@ -13,7 +13,7 @@ use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::members;
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::Kind;
-use crate::scim::rules::{required, user_rules};
+use crate::scim::rules::{activate_by_default, required, user_rules};
 use crate::scim::validate::{groups_in_body, groups_named, read};
 use crate::store::error::StoreError;
 use crate::store::event::Event;
@@ -44,8 +44,7 @@ impl Provider<'_> {
         match kind {
             Kind::User => {
                 user_rules(&doc, policy)?;
-                // Who is provisioned without a word about it is active.
-                doc.entry("active").or_insert(Value::Bool(true));
+                activate_by_default(&mut doc);
                 self.refuse_groups(body, None)?;
             }
             Kind::Group => wanted = members::take(&mut doc, ty, policy)?,

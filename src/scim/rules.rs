@@ -40,6 +40,11 @@ pub fn too_large(largest: &str) -> ScimError {
     ))
 }
 
+/// A user that is created without a word about it is active.
+pub fn activate_by_default(document: &mut Map<String, Value>) {
+    document.entry("active").or_insert(Value::Bool(true));
+}
+
 /// Whether a user is active. One that says nothing of it is: `active` is set to `false` to keep
 /// someone out.
 pub fn is_active(document: &Map<String, Value>) -> bool {
@@ -232,6 +237,20 @@ mod tests {
             let found = user_rules(&map(document.clone()), &VEZA).map_err(|e| e.detail);
             assert_eq!(found, expected.map_err(str::to_owned), "{document}");
             assert!(user_rules(&map(document), &STANDARD).is_ok());
+        }
+    }
+
+    #[test]
+    fn who_is_active() {
+        for (document, active, by_default) in [
+            (json!({ "active": true }), true, true),
+            (json!({ "active": false }), false, false),
+            (json!({}), true, true),
+        ] {
+            let mut document = map(document);
+            assert_eq!(is_active(&document), active);
+            activate_by_default(&mut document);
+            assert_eq!(document.get("active"), Some(&json!(by_default)));
         }
     }
 
