@@ -204,8 +204,9 @@ pub async fn create(table: &Table, id: &TenantId, body: &Value) -> Result<Record
     let ty = place.model.of(Kind::User);
     let body = body.as_object().cloned().unwrap_or_default();
     let doc = validate::read(&body, ty, place.tenant.policy);
-    let doc = doc.map_err(|refused| AdminError::Input(refused.detail))?;
+    let mut doc = doc.map_err(|refused| AdminError::Input(refused.detail))?;
     place.check(&doc)?;
+    rules::activate_by_default(&mut doc);
     let mut record = Record::new(Kind::User, Uuid::now_v7(), doc, &clock::timestamp());
     record.account = Account::Local;
     let event = place.store.event("user.created", &record).attributes(record.doc.keys().cloned());

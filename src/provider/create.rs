@@ -13,8 +13,8 @@ use crate::scim::error::ScimError;
 use crate::scim::members::{self, Member};
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::Kind;
-use crate::scim::rules::{required, user_rules};
-use crate::scim::validate::{groups_in_body, read};
+use crate::scim::rules::{activate_by_default, required, user_rules};
+use crate::scim::validate::{groups_in_body, groups_named, read};
 use crate::store::call::back_off;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::index;
@@ -54,6 +54,7 @@ impl Provider<'_> {
         match kind {
             Kind::User => {
                 user_rules(&doc, policy)?;
+                activate_by_default(&mut doc);
                 self.refuse_groups(body, None)?;
             }
             Kind::Group => wanted = members::take(&mut doc, ty, policy)?,
@@ -185,19 +186,9 @@ impl Provider<'_> {
         let (true, Some(groups)) = (self.model.policy.refuses_groups_in_user, groups_in_body(body)) else {
             return Ok(());
         };
-        let elements = match groups {
-            Value::Null => return Ok(()),
-            Value::Array(elements) => elements.as_slice(),
-            other => std::slice::from_ref(other),
-        };
-        let named: Option<Vec<&str>> =
-            elements.iter().map(|element| element.get("value").unwrap_or(element).as_str()).collect();
-        let unchanged = named.is_some_and(|named| {
+        let unchanged = groups_named(groups).is_some_and(|named| {
             named.is_empty()
-                || current.is_some_and(|record| {
-                    named.iter().all(|id| record.groups.contains(*id))
-                        && record.groups.iter().all(|id| named.contains(&id.as_str()))
-                })
+                || current.is_some_and(|record| record.groups.iter().map(String::as_str).eq(named))
         });
         if unchanged {
             return Ok(());

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::answer::{Answer, Provider, Relations, not_found};
@@ -16,13 +16,14 @@ use crate::clock;
 use crate::scim::error::ScimError;
 use crate::scim::members::{MEMBERS, Member};
 use crate::scim::patch::apply::apply;
-use crate::scim::patch::follow::{follow, group_attributes_allowed};
+use crate::scim::patch::follow::{check_group_attributes, follow};
 use crate::scim::patch::members::MemberChange;
 use crate::scim::patch::request::{Step, parse};
 use crate::scim::projection::Projection;
 use crate::scim::resource::document;
 use crate::scim::resource_type::Kind;
-use crate::scim::rules::{check_size, required, user_rules};
+use crate::scim::rules::{check_size, is_active, required, user_rules};
+use crate::scim::urn;
 use crate::store::call::back_off;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::event::Event;
@@ -30,6 +31,7 @@ use crate::store::index;
 use crate::store::keys::parse_id;
 use crate::store::membership::{GroupView, Membership, WINDOW};
 use crate::store::record::{Account, Record};
+use crate::store::resource::Team;
 use crate::store::transaction::Action;
 
 /// How often a change is computed anew because the resource was changed meanwhile.
@@ -68,12 +70,19 @@ impl Provider<'_> {
         if !member_steps.is_empty() {
             members = Some(MemberChange::read(&member_steps, ty, policy)?);
         }
+        let teams = self.teams_named(kind, id, &steps).await?;
+        let names_groups = kind == Kind::User && steps.iter().any(|step| step.attribute() == Some("groups"));
         self.change(kind, id, members, projection, preconditions, |record, whole| {
-            let mut after = whole.clone();
-            for step in &steps {
-                group_attributes_allowed(step, &after, ty, policy)?;
-                apply(&mut after, step, ty, policy)?;
+            let mut after = match &teams {
+                Some(_) => self.whole(record, &Relations { teams: teams.as_ref(), ..Relations::default() }),
+                None => whole.clone(),
+            };
+            if names_groups {
+                let groups: Value = record.groups.iter().map(|id| json!({ "value": id })).collect();
+                after.insert("groups".to_owned(), groups);
             }
+            apply(&mut after, &steps, ty, policy, &self.work)?;
+            check_group_attributes(whole, &after, ty, policy)?;
             if kind == Kind::User {
                 follow(whole, &mut after, policy)?;
             }
@@ -88,6 +97,23 @@ impl Provider<'_> {
             Ok(doc)
         })
         .await
+    }
+
+    /// The groups of a user whose roles a step names, so that a client may send back the roles that
+    /// it has read. No other step needs them.
+    async fn teams_named(
+        &self,
+        kind: Kind,
+        id: Uuid,
+        steps: &[Step],
+    ) -> Result<Option<BTreeMap<String, Team>>, Failure> {
+        let is_of_roles =
+            |step: &Step| step.extension.as_deref() == Some(urn::ROLLCALL_USER) && step.attribute == "roles";
+        if kind != Kind::User || !steps.iter().any(is_of_roles) {
+            return Ok(None);
+        }
+        let record = self.store.fetch(kind, id).await?.ok_or_else(|| not_found(kind))?;
+        Ok(Some(self.teams_of(&[record]).await?))
     }
 
     /// Reads a resource, computes the change, writes it on the condition that the resource is
@@ -123,7 +149,7 @@ impl Provider<'_> {
             if let Some(members) = &members {
                 let current: BTreeMap<String, Member> =
                     view.present.values().map(|m| (m.id.to_string(), m.member())).collect();
-                let net = members.net(&current)?;
+                let net = members.net(&current, &self.work)?;
                 // A group that makes administrators must know at once who is a user.
                 let staged = net.len() > WINDOW && !before.guarded;
                 outcome.add = self.coming(net.add, (view.existing, view.asked), staged).await?;
@@ -242,12 +268,12 @@ impl Provider<'_> {
         converted: bool,
         (add, remove): (&[Membership], &[Membership]),
     ) -> Event {
-        let active = |record: &Record| record.doc.get("active").and_then(Value::as_bool);
+        let (was_active, active) = (is_active(&before.doc), is_active(&after.doc));
         let event_type = match before.kind {
             Kind::Group => "group.updated",
             Kind::User if converted => "user.converted",
-            Kind::User if active(after) == Some(false) && active(before) != Some(false) => "user.deactivated",
-            Kind::User if active(before) == Some(false) && active(after) == Some(true) => "user.reactivated",
+            Kind::User if was_active && !active => "user.deactivated",
+            Kind::User if active && !was_active => "user.reactivated",
             Kind::User => "user.updated",
         };
         let mut names: Vec<String> = Vec::new();

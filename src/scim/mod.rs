@@ -11,6 +11,7 @@ pub mod error;
 pub mod extension;
 pub mod filter;
 pub mod fold;
+pub mod json;
 pub mod lexical;
 pub mod members;
 pub mod order;

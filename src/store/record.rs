@@ -13,6 +13,7 @@ use super::keys::{Key, TenantId, parse_id};
 use super::tally::Tally;
 use super::{index, keys};
 use crate::scim::resource_type::{Kind, ResourceType};
+use crate::scim::rules::is_active;
 
 /// Who manages an account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -178,7 +179,7 @@ impl Record {
 
     /// Whether it is a user that is not said to be inactive.
     pub fn is_active(&self) -> bool {
-        self.kind == Kind::User && self.doc.get("active").and_then(Value::as_bool) != Some(false)
+        self.kind == Kind::User && is_active(&self.doc)
     }
 
     /// The unique value that it claims, if its type has one.

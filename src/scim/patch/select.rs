@@ -8,44 +8,115 @@ use crate::scim::error::ScimError;
 use crate::scim::filter::ast::{CompareOp, Filter};
 use crate::scim::filter::bind::{self, Bound};
 use crate::scim::policy::Policy;
-use crate::scim::resource_type::ResourceType;
-use crate::scim::validate::holder;
+use crate::scim::schema::{Attribute, Type};
+use crate::scim::values::shown;
+
+/// The name by which brackets call the elements of a simple multi-valued attribute.
+const ELEMENT: &str = "value";
 
 /// A filter on the elements of one attribute.
-#[derive(Debug)]
-pub struct Selector<'a> {
-    extension: Option<&'a str>,
-    attribute: &'a str,
+#[derive(Clone, Debug, PartialEq)]
+pub struct Selector {
     bound: Bound,
+    terms: u64,
 }
 
-impl<'a> Selector<'a> {
+impl Selector {
     /// Reads the filter against the attribute's definition. `"True"` is a boolean for a boolean
     /// sub-attribute under tolerance: Microsoft Entra ID writes `roles[primary eq "True"]`.
     ///
     /// # Errors
     /// `invalidFilter` for what cannot be compared.
-    pub fn new(
-        filter: &Filter,
-        extension: Option<&'a str>,
-        attribute: &'a str,
-        resource_type: &ResourceType,
-        policy: &Policy,
-    ) -> Result<Self, ScimError> {
-        let path =
-            AttrPath { urn: extension.map(ToOwned::to_owned), attribute: attribute.to_owned(), sub: None };
-        let whole = Filter::ValuePath(path, Box::new(filter.clone()));
-        let bound = bind::bind(&whole, resource_type, &[], policy.tolerant)?;
-        Ok(Self { extension, attribute, bound })
+    pub fn new(filter: &Filter, attribute: &Attribute, policy: &Policy) -> Result<Self, ScimError> {
+        let bound = if attribute.kind == Type::Complex {
+            bind::bind_element(filter, attribute, policy.tolerant)?
+        } else {
+            bind::bind_element(filter, &as_complex(attribute), policy.tolerant)?
+        };
+        Ok(Self { bound, terms: terms(filter) })
     }
 
-    /// Whether the filter selects this element.
+    /// Whether the filter selects this element. Of a simple attribute, `value` is the element.
     pub fn matches(&self, element: &Value) -> bool {
-        let mut resource = Map::new();
-        holder(&mut resource, self.extension)
-            .insert(self.attribute.to_owned(), Value::Array(vec![element.clone()]));
-        self.bound.matches(&resource)
+        match element {
+            Value::Object(object) => self.bound.matches(object),
+            simple => self.bound.matches(&Map::from_iter([(ELEMENT.to_owned(), simple.clone())])),
+        }
     }
+
+    /// How many comparisons one element takes.
+    pub const fn terms(&self) -> u64 {
+        self.terms
+    }
+}
+
+/// A simple multi-valued attribute as if its elements were objects with a `value`.
+fn as_complex(attribute: &Attribute) -> Attribute {
+    let element = Attribute { name: ELEMENT.to_owned(), multi_valued: false, ..attribute.clone() };
+    Attribute { kind: Type::Complex, sub_attributes: vec![element], ..attribute.clone() }
+}
+
+fn terms(filter: &Filter) -> u64 {
+    match filter {
+        Filter::And(filters) | Filter::Or(filters) => filters.iter().map(terms).sum(),
+        Filter::Not(filter) | Filter::ValuePath(_, filter) => terms(filter),
+        Filter::Present(_) | Filter::Compare(..) => 1,
+    }
+}
+
+/// The filter with the sub-attributes in their schema's spelling, without the URN of `schema`, in
+/// which the attribute is defined.
+///
+/// # Errors
+/// `invalidPath` for an attribute that has no elements to select, and for a name that is none of
+/// its sub-attributes.
+pub fn canonical(filter: &Filter, attribute: &Attribute, schema: &str) -> Result<Filter, ScimError> {
+    // `schemas` follows from the attributes: its elements are not the client's to select.
+    if !attribute.multi_valued || attribute.name == "schemas" {
+        return Err(ScimError::invalid_path(format!(
+            "{} has no elements that a filter could select.",
+            attribute.name
+        )));
+    }
+    let all = |filters: &[Filter]| {
+        filters.iter().map(|filter| canonical(filter, attribute, schema)).collect::<Result<Vec<_>, _>>()
+    };
+    let sub = |path: &AttrPath| {
+        sub_attribute(path, attribute, schema).ok_or_else(|| {
+            let name = shown(&path.to_string());
+            ScimError::invalid_path(format!("{} has no sub-attribute {name}.", attribute.name))
+        })
+    };
+    Ok(match filter {
+        Filter::And(filters) => Filter::And(all(filters)?),
+        Filter::Or(filters) => Filter::Or(all(filters)?),
+        Filter::Not(filter) => Filter::Not(Box::new(canonical(filter, attribute, schema)?)),
+        Filter::Present(path) => Filter::Present(sub(path)?),
+        Filter::Compare(path, op, value) => Filter::Compare(sub(path)?, *op, value.clone()),
+        Filter::ValuePath(path, filter) => Filter::ValuePath(sub(path)?, filter.clone()),
+    })
+}
+
+/// What a path within the brackets of an attribute names: `type`, `urn:…:User:emails.type` or
+/// `urn:…:User:type`.
+fn sub_attribute(path: &AttrPath, attribute: &Attribute, schema: &str) -> Option<AttrPath> {
+    let is_own = path.attribute.eq_ignore_ascii_case(&attribute.name);
+    let name = match (&path.urn, &path.sub) {
+        (None, None) => path.attribute.as_str(),
+        (Some(urn), sub) if urn.eq_ignore_ascii_case(schema) => match sub {
+            Some(sub) if is_own => sub,
+            Some(_) => return None,
+            None if is_own && attribute.kind != Type::Complex => ELEMENT,
+            None => path.attribute.as_str(),
+        },
+        _ => return None,
+    };
+    let name = match attribute.sub_attribute(name) {
+        Some(sub) => sub.name.clone(),
+        None if attribute.kind != Type::Complex && name.eq_ignore_ascii_case(ELEMENT) => ELEMENT.to_owned(),
+        None => return None,
+    };
+    Some(AttrPath { urn: None, attribute: name, sub: None })
 }
 
 /// What a filter says an element is, if it says just that: `eq` terms, joined by `and`.
@@ -88,6 +159,7 @@ mod tests {
     use crate::scim::resource_type::{Kind, Model};
     use crate::scim::rules::{required, user_rules};
     use crate::scim::validate::{groups_in_body, read};
+    use crate::scim::work::WorkBudget;
 
     fn text() -> impl Strategy<Value = String> {
         prop_oneof![
@@ -180,8 +252,9 @@ mod tests {
                     let steps = message.as_object().map(|message| parse(message, resource_type, policy));
                     let Some(Ok(steps)) = steps else { continue };
                     let current = [("a".to_owned(), Member::of_id("a"))].into();
-                    let _ = MemberChange::read(&steps, resource_type, policy).and_then(|c| c.net(&current));
-                    if steps.iter().try_for_each(|s| apply(&mut document, s, resource_type, policy)).is_ok() {
+                    let work = WorkBudget::of_body();
+                    let _ = MemberChange::read(&steps, resource_type, policy).and_then(|c| c.net(&current, &work));
+                    if apply(&mut document, &steps, resource_type, policy, &work).is_ok() {
                         let _ = required(&document, resource_type).and_then(|()| user_rules(&document, policy));
                         // What PATCH stores, PUT would store, too.
                         let mut again = document.clone();
