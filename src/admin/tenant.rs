@@ -15,7 +15,7 @@ use crate::clock;
 use crate::scim::error::ScimError;
 use crate::scim::policy::Policy;
 use crate::scim::resource_type::{Kind, Model};
-use crate::scim::{rules, urn, validate};
+use crate::scim::{rules, urn, username, validate};
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::event::{self, Event};
@@ -216,6 +216,7 @@ impl RootTeam {
             let refused = |error: ScimError| AdminError::Input(error.detail);
             let doc = validate::read(&body, model.of(kind), policy).map_err(refused)?;
             rules::required(&doc, model.of(kind)).map_err(refused)?;
+            username::check_change(None, &doc).map_err(refused)?;
             Ok(doc)
         };
         let user = document(

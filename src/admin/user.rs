@@ -16,7 +16,7 @@ use crate::auth::tenant::TenantRecord;
 use crate::clock;
 use crate::scim::error::ScimError;
 use crate::scim::resource_type::{Kind, Model};
-use crate::scim::{rules, urn, validate};
+use crate::scim::{rules, urn, username, validate};
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::index;
@@ -181,12 +181,14 @@ impl Place {
         Ok(Self { tenant, store, model })
     }
 
-    /// Holds a document to the rules that a client's would be held to.
-    fn check(&self, doc: &Map<String, Value>) -> Result<(), AdminError> {
+    /// Holds a document to the rules that a client's would be held to. `before` is what the account
+    /// was, where there was one.
+    fn check(&self, before: Option<&Map<String, Value>>, doc: &Map<String, Value>) -> Result<(), AdminError> {
         let (ty, policy) = (self.model.of(Kind::User), self.tenant.policy);
         let rules = || -> Result<(), ScimError> {
             rules::required(doc, ty)?;
             rules::user_rules(doc, policy)?;
+            username::check_change(before, doc)?;
             rules::check_size(doc)?;
             index::check(ty, doc)
         };
@@ -205,7 +207,7 @@ pub async fn create(table: &Table, id: &TenantId, body: &Value) -> Result<Record
     let body = body.as_object().cloned().unwrap_or_default();
     let doc = validate::read(&body, ty, place.tenant.policy);
     let mut doc = doc.map_err(|refused| AdminError::Input(refused.detail))?;
-    place.check(&doc)?;
+    place.check(None, &doc)?;
     rules::activate_by_default(&mut doc);
     let mut record = Record::new(Kind::User, Uuid::now_v7(), doc, &clock::timestamp());
     record.account = Account::Local;
@@ -293,7 +295,7 @@ pub async fn restore(
             rename_primary(&mut back.doc, name);
         }
     }
-    place.check(&back.doc)?;
+    place.check(Some(&was.doc), &back.doc)?;
     let until = Instant::now() + PATIENCE;
     if !place.store.finish_leaving(user, true, until).await.map_err(&failed)? {
         let wait = "the account is still leaving its groups: try again in a minute";

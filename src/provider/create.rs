@@ -14,6 +14,7 @@ use crate::scim::members::{self, Member};
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::Kind;
 use crate::scim::rules::{activate_by_default, required, user_rules};
+use crate::scim::username;
 use crate::scim::validate::{groups_in_body, groups_named, read};
 use crate::store::call::back_off;
 use crate::store::error::{Refusal, StoreError};
@@ -54,6 +55,7 @@ impl Provider<'_> {
         match kind {
             Kind::User => {
                 user_rules(&doc, policy)?;
+                username::check_change(None, &doc)?;
                 activate_by_default(&mut doc);
                 self.refuse_groups(body, None)?;
             }

@@ -23,7 +23,7 @@ use crate::scim::projection::Projection;
 use crate::scim::resource::document;
 use crate::scim::resource_type::Kind;
 use crate::scim::rules::{check_size, is_active, required, user_rules};
-use crate::scim::urn;
+use crate::scim::{urn, username};
 use crate::store::call::back_off;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::event::Event;
@@ -145,6 +145,9 @@ impl Provider<'_> {
             let before = &view.record;
             let mut outcome = Outcome { record: before.clone(), add: Vec::new(), remove: Vec::new() };
             outcome.record.doc = compute(before, &whole)?;
+            if kind == Kind::User {
+                username::check_change(Some(&before.doc), &outcome.record.doc)?;
+            }
             index::check(self.ty(kind), &outcome.record.doc)?;
             if let Some(members) = &members {
                 let current: BTreeMap<String, Member> =

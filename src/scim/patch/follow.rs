@@ -7,6 +7,7 @@ use crate::scim::fold::fold;
 use crate::scim::policy::Policy;
 use crate::scim::resource_type::{Kind, ResourceType};
 use crate::scim::rules::primary_email;
+use crate::scim::username::canonical;
 use crate::scim::values::{NAME_LIMIT, is_primary};
 
 /// Where `userName` is the primary email and a PATCH changed only one of the two, the other
@@ -28,7 +29,7 @@ pub fn follow(
     if fold(old_name) != fold(old_email) {
         return Ok(());
     }
-    let moved = (fold(old_name) != fold(name), fold(old_email) != fold(email));
+    let moved = (canonical(old_name) != canonical(name), fold(old_email) != fold(email));
     let address = match moved {
         (true, false) => name.to_owned(),
         (false, true) => email.to_owned(),
