@@ -137,19 +137,24 @@ impl<'a> Harvest<'a> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Map, json};
+    use serde_json::{Map, Value, json};
     use uuid::Uuid;
 
     use super::*;
     use crate::scim::policy::STANDARD;
     use crate::scim::resource_type::{Kind, Model};
-    use crate::scim::sort::resolve;
+    use crate::scim::sort::{SortBy, resolve};
+    use crate::scim::work::WorkBudget;
 
     fn understood(sorted: bool, descending: bool) -> Understood<'static> {
         let model = Model::new(&STANDARD, &[]).expect("a model");
         let sort = sorted.then(|| resolve("title", &[model.of(Kind::User)]).expect("an attribute"));
         let kinds = &[Kind::User];
         Understood { kinds, filters: vec![None], filter: None, sort, descending, hash: String::new() }
+    }
+
+    fn key(sort: &SortBy, doc: &Map<String, Value>) -> SortKey {
+        sort.key(Kind::User, doc, &WorkBudget::of_query()).expect("little work")
     }
 
     /// Finds users with these titles, whose ids have the order of the list. The ids of the page, the
@@ -159,7 +164,7 @@ mod tests {
         let mut held = 0;
         for (at, title) in titles.iter().enumerate() {
             let doc = Map::from_iter([("title".to_owned(), json!(format!("{title:06}")))]);
-            let key = query.sort.as_ref().map(|sort| sort.key(&doc));
+            let key = query.sort.as_ref().map(|sort| key(sort, &doc));
             harvest.take(Record::new(Kind::User, Uuid::from_u128(at as u128), doc, ""), key);
             held = held.max(harvest.kept.len());
         }
@@ -201,7 +206,7 @@ mod tests {
         let key = query
             .sort
             .as_ref()
-            .map(|sort| sort.key(&Map::from_iter([("title".to_owned(), json!("000001"))])).to_value());
+            .map(|sort| key(sort, &Map::from_iter([("title".to_owned(), json!("000001"))])).to_value());
         let after = Some(Position { kind: Kind::User, id: Uuid::from_u128(1) });
         let search = Search { after, sort_key: key, skip: 0, total: Some(5), count: 2 };
         let (ids, total, more, _) = walk(&query, &search, &titles);

@@ -231,11 +231,20 @@ impl Provider<'_> {
         let filter = query.filters[at].as_ref();
         let sorts_by = |name: &str| query.sort.as_ref().is_some_and(|sort| sort.mentions(name));
         let asks_for = |name: &str| filter.is_some_and(|filter| filter.mentions(name)) || sorts_by(name);
-        let mut judge = |record: Record, relations: &Relations<'_>| {
+        let mut judge = |record: Record, relations: &Relations<'_>| -> Result<(), ScimError> {
             let whole = self.whole(&record, relations);
-            if filter.is_none_or(|filter| filter.matches(&whole)) {
-                harvest.take(record, query.sort.as_ref().map(|sort| sort.key(&whole)));
+            let matches = match filter {
+                Some(filter) => filter.matches(&whole, &self.work)?,
+                None => true,
+            };
+            if matches {
+                let key = match &query.sort {
+                    Some(sort) => Some(sort.key(kind, &whole, &self.work)?),
+                    None => None,
+                };
+                harvest.take(record, key);
             }
+            Ok(())
         };
         if kind == Kind::Group && asks_for(MEMBERS) {
             let deciding = query.filter.as_ref().and_then(deciding_members).filter(|_| !sorts_by(MEMBERS));
@@ -243,7 +252,7 @@ impl Provider<'_> {
                 for some in ids.chunks(GROUPS_AT_ONCE) {
                     for (record, members) in self.store.fetch_groups(some, None).await? {
                         answerable(members.len() as u64)?;
-                        judge(record, &Relations { members: Some(&members), ..Relations::default() });
+                        judge(record, &Relations { members: Some(&members), ..Relations::default() })?;
                     }
                 }
                 return Ok(());
@@ -253,7 +262,7 @@ impl Provider<'_> {
             let members = self.store.memberships_among(&records, &deciding).await?;
             for record in records {
                 let members = members.get(&record.id).map(Vec::as_slice);
-                judge(record, &Relations { members, ..Relations::default() });
+                judge(record, &Relations { members, ..Relations::default() })?;
             }
             return Ok(());
         }
@@ -263,7 +272,7 @@ impl Provider<'_> {
             teams = self.teams_of(&records).await?;
         }
         for record in records {
-            judge(record, &Relations { teams: Some(&teams), members: None });
+            judge(record, &Relations { teams: Some(&teams), members: None })?;
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use super::item::{Item, get_number, get_set, get_text, must_text, number, text};
 use super::keys::{Key, TenantId, parse_id};
 use super::tally::Tally;
 use super::{index, keys};
+use crate::scim::absent;
 use crate::scim::resource_type::{Kind, ResourceType};
 
 /// Who manages an account.
@@ -178,7 +179,7 @@ impl Record {
 
     /// Whether it is a user that is not said to be inactive.
     pub fn is_active(&self) -> bool {
-        self.kind == Kind::User && self.doc.get("active").and_then(Value::as_bool) != Some(false)
+        self.kind == Kind::User && absent::is_active(&self.doc)
     }
 
     /// The unique value that it claims, if its type has one.

@@ -13,6 +13,7 @@ use crate::scim::error::ScimError;
 use crate::scim::filter::ast::Filter;
 use crate::scim::schema::Attribute;
 use crate::scim::values::{check_count, is_primary};
+use crate::scim::work::WorkBudget;
 
 /// The elements after the step. `None` is no element.
 pub(super) fn change(change: &Change<'_>, before: Option<Value>) -> Result<Option<Value>, ScimError> {
@@ -79,8 +80,13 @@ impl Change<'_> {
         let extension = self.step.extension.as_deref();
         let policy = self.reader.policy;
         let selector = Selector::new(filter, extension, &self.attribute.name, self.resource_type, policy)?;
-        let places = elements.iter().enumerate().filter(|(_, element)| selector.matches(element));
-        let selected: Written = places.map(|(place, _)| place).collect();
+        let work = WorkBudget::of_body();
+        let mut selected = Written::new();
+        for (place, element) in elements.iter().enumerate() {
+            if selector.matches(element, &work)? {
+                selected.insert(place);
+            }
+        }
         let removes = self.step.op == PatchOp::Remove || self.step.value.as_ref().is_none_or(is_unassigned);
         if removes && self.step.op == PatchOp::Add && self.sub.is_none() {
             return Ok(Written::new());

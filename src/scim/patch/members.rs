@@ -16,6 +16,7 @@ use crate::scim::filter::ast::Filter;
 use crate::scim::members::{MEMBERS, Member, parse};
 use crate::scim::policy::Policy;
 use crate::scim::resource_type::{Kind, ResourceType};
+use crate::scim::work::WorkBudget;
 
 /// The members that the steps of one PATCH are about.
 #[derive(Debug)]
@@ -204,11 +205,17 @@ impl ValuePath {
         policy: &Policy,
     ) -> Result<(), ScimError> {
         let selector = Selector::new(&self.filter, None, MEMBERS, groups, policy)?;
-        let is_selected = |member: &Member| selector.matches(&Value::Object(member.element()));
-        let selected: Vec<String> = match &self.ids {
-            Some(ids) => ids.iter().filter(|id| members.get(*id).is_some_and(is_selected)).cloned().collect(),
-            None => members.values().filter(|m| is_selected(m)).map(|member| member.id.clone()).collect(),
+        let work = WorkBudget::of_body();
+        let asked: Vec<&Member> = match &self.ids {
+            Some(ids) => ids.iter().filter_map(|id| members.get(id)).collect(),
+            None => members.values().collect(),
         };
+        let mut selected: Vec<String> = Vec::new();
+        for member in asked {
+            if selector.matches(&Value::Object(member.element()), &work)? {
+                selected.push(member.id.clone());
+            }
+        }
         let wanted = match (self.op, &self.sub, &self.value) {
             (PatchOp::Remove, None, _) | (PatchOp::Replace, None, None) => {
                 for id in &selected {

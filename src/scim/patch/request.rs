@@ -8,6 +8,7 @@ use super::path::PatchPath;
 use super::select::Selector;
 use crate::scim::error::ScimError;
 use crate::scim::filter::ast::Filter;
+use crate::scim::filter::plain;
 use crate::scim::policy::Policy;
 use crate::scim::resource_type::{Kind, Resolved, ResourceType};
 use crate::scim::schema::{Attribute, Schema};
@@ -229,7 +230,9 @@ impl<'a> Request<'a> {
             (Some(_), Some(_)) => return Ok(None),
             (None, sub) => sub,
         };
-        if let Some(filter) = &path.filter {
+        let urn = extension.unwrap_or(&self.resource_type.schema.id);
+        let filter = path.filter.as_ref().map(|filter| plain(filter, attribute, urn));
+        if let Some(filter) = &filter {
             check_filter(filter, attribute)?;
             Selector::new(filter, extension, &attribute.name, self.resource_type, self.policy)?;
         }
@@ -237,7 +240,7 @@ impl<'a> Request<'a> {
             op: PatchOp::Add,
             extension: extension.map(ToOwned::to_owned),
             attribute: attribute.name.clone(),
-            filter: path.filter.clone(),
+            filter,
             sub: sub.map(|sub| sub.name.clone()),
             value: None,
         }))))
@@ -249,9 +252,11 @@ enum Place<'a> {
     Attribute(Box<Step>),
 }
 
-/// Brackets select elements of a multi-valued complex attribute, by its sub-attributes.
+/// Brackets select elements of a multi-valued attribute: by its sub-attributes, or by `value`, which is the
+/// element itself where that is simple.
 fn check_filter(filter: &Filter, attribute: &Attribute) -> Result<(), ScimError> {
-    if !attribute.multi_valued || attribute.sub_attributes.is_empty() {
+    let is_simple = attribute.is_list_of_simple_values();
+    if !attribute.multi_valued || (attribute.sub_attributes.is_empty() && !is_simple) {
         return Err(ScimError::invalid_path(format!(
             "{} has no elements that a filter could select.",
             attribute.name
@@ -263,9 +268,10 @@ fn check_filter(filter: &Filter, attribute: &Attribute) -> Result<(), ScimError>
         }
         Filter::Not(filter) => check_filter(filter, attribute),
         Filter::Present(path) | Filter::Compare(path, ..) | Filter::ValuePath(path, _) => {
+            let is_itself = is_simple && path.attribute.eq_ignore_ascii_case("value");
             let known = path.urn.is_none()
                 && path.sub.is_none()
-                && attribute.sub_attribute(&path.attribute).is_some();
+                && (is_itself || attribute.sub_attribute(&path.attribute).is_some());
             if known {
                 return Ok(());
             }

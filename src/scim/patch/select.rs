@@ -8,18 +8,16 @@ use crate::scim::error::ScimError;
 use crate::scim::filter::ast::{CompareOp, Filter};
 use crate::scim::filter::bind::{self, Bound};
 use crate::scim::policy::Policy;
-use crate::scim::resource_type::ResourceType;
-use crate::scim::validate::holder;
+use crate::scim::resource_type::{Resolved, ResourceType};
+use crate::scim::work::WorkBudget;
 
 /// A filter on the elements of one attribute.
 #[derive(Debug)]
-pub struct Selector<'a> {
-    extension: Option<&'a str>,
-    attribute: &'a str,
+pub struct Selector {
     bound: Bound,
 }
 
-impl<'a> Selector<'a> {
+impl Selector {
     /// Reads the filter against the attribute's definition. `"True"` is a boolean for a boolean
     /// sub-attribute under tolerance: Microsoft Entra ID writes `roles[primary eq "True"]`.
     ///
@@ -27,24 +25,25 @@ impl<'a> Selector<'a> {
     /// `invalidFilter` for what cannot be compared.
     pub fn new(
         filter: &Filter,
-        extension: Option<&'a str>,
-        attribute: &'a str,
+        extension: Option<&str>,
+        attribute: &str,
         resource_type: &ResourceType,
         policy: &Policy,
     ) -> Result<Self, ScimError> {
         let path =
             AttrPath { urn: extension.map(ToOwned::to_owned), attribute: attribute.to_owned(), sub: None };
-        let whole = Filter::ValuePath(path, Box::new(filter.clone()));
-        let bound = bind::bind(&whole, resource_type, &[], policy.tolerant)?;
-        Ok(Self { extension, attribute, bound })
+        let Some(Resolved::Attribute(target)) = resource_type.resolve(&path) else {
+            return Err(ScimError::invalid_path(format!("No schema defines the attribute {path}.")));
+        };
+        Ok(Self { bound: bind::bind_element(filter, resource_type, target, policy.tolerant)? })
     }
 
     /// Whether the filter selects this element.
-    pub fn matches(&self, element: &Value) -> bool {
-        let mut resource = Map::new();
-        holder(&mut resource, self.extension)
-            .insert(self.attribute.to_owned(), Value::Array(vec![element.clone()]));
-        self.bound.matches(&resource)
+    ///
+    /// # Errors
+    /// That of the budget.
+    pub fn matches(&self, element: &Value, work: &WorkBudget) -> Result<bool, ScimError> {
+        self.bound.matches_element(element, work)
     }
 }
 
@@ -87,6 +86,7 @@ mod tests {
     use crate::scim::policy::POLICIES;
     use crate::scim::resource_type::{Kind, Model};
     use crate::scim::rules::{required, user_rules};
+    use crate::scim::schema::Schema;
     use crate::scim::validate::{groups_in_body, read};
 
     fn text() -> impl Strategy<Value = String> {
@@ -148,6 +148,38 @@ mod tests {
             Some(path) => json!({ "op": op, "path": path, "value": value }),
             None => json!({ "op": op, "value": value }),
         })
+    }
+
+    /// Multi-valued simple attributes of extensions have no sub-attributes: `value` is the element.
+    #[test]
+    fn brackets_select_simple_elements() {
+        let schema: Schema =
+            serde_json::from_value(json!({ "id": "urn:x:2.0:User", "name": "X", "attributes": [
+                { "name": "assurance", "type": "string", "multiValued": true },
+            ]}))
+            .expect("a schema");
+        for policy in POLICIES {
+            let model = Model::new(policy, &[(Kind::User, schema.clone())]).expect("a model");
+            let users = model.of(Kind::User);
+            for (filter, left) in [
+                (r#"value eq "MID""#, json!(["low", "high"])),
+                (r#"value ne "mid""#, json!(["mid"])),
+                (r#"urn:x:2.0:User:assurance.value sw "h" or value sw "l""#, json!(["mid"])),
+            ] {
+                let message = json!({
+                    "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+                    "Operations": [{ "op": "remove", "path": format!("urn:x:2.0:User:assurance[{filter}]") }]
+                });
+                let message = message.as_object().expect("an object");
+                let steps = parse(message, users, policy).expect(filter);
+                let document = json!({ "urn:x:2.0:User": { "assurance": ["low", "mid", "high"] } });
+                let mut document = document.as_object().cloned().expect("an object");
+                for step in &steps {
+                    apply(&mut document, step, users, policy).expect(filter);
+                }
+                assert_eq!(document["urn:x:2.0:User"]["assurance"], left, "{filter}");
+            }
+        }
     }
 
     proptest! {
