@@ -14,6 +14,7 @@ use crate::scim::resource_type::{Kind, Model, ResourceType};
 use crate::scim::urn;
 use crate::scim::work::WorkBudget;
 use crate::store::breaker::Limit;
+use crate::store::cursor::CursorKeys;
 use crate::store::membership::Membership;
 use crate::store::record::{Record, Role};
 use crate::store::resource::{Store, Team};
@@ -54,6 +55,8 @@ pub struct Provider<'a> {
     pub breaker: Option<Limit>,
     /// What the core may still compute for this request.
     pub work: WorkBudget,
+    /// The keys that sign cursors, as far as this process knows them.
+    pub cursor_keys: CursorKeys,
 }
 
 /// A resource on its way out.
@@ -188,19 +191,6 @@ impl Provider<'_> {
     pub fn answer(&self, record: &Record, body: Option<Map<String, Value>>) -> Answer {
         let location = location(&self.base_url, record.kind, &record.id.to_string());
         Answer { location, version: record.version, body }
-    }
-
-    /// All groups that these users are in.
-    ///
-    /// # Errors
-    /// Those of the table.
-    pub async fn teams_of(&self, records: &[Record]) -> Result<BTreeMap<String, Team>, Failure> {
-        let ids: BTreeSet<String> =
-            records.iter().filter(|r| r.kind == Kind::User).flat_map(|r| r.groups.iter().cloned()).collect();
-        if ids.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        Ok(self.store.teams(&ids).await?)
     }
 }
 

@@ -175,6 +175,14 @@ impl SortKey {
         }
     }
 
+    /// How many bytes it holds beside its own size.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            _ => 0,
+        }
+    }
+
     const fn rank(&self) -> u8 {
         match self {
             Self::Boolean(_) => 0,
