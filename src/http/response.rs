@@ -122,7 +122,7 @@ pub fn empty(status: StatusCode) -> Response<Body> {
 pub fn resource(status: StatusCode, answer: Answer) -> Response<Body> {
     let (etag, location) = (answer.etag(), answer.location);
     let mut response = match answer.body {
-        Some(body) => json(status, &Value::Object(body)),
+        Some(body) => text(status, body),
         None => empty(StatusCode::NO_CONTENT),
     };
     if response.status().is_success() {
