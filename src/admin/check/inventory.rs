@@ -164,8 +164,8 @@ impl Inventory {
             },
             (["D"], sk) => self.tombstones.extend(parse_id(sk)),
             (["C", change], _) => self.chunked.extend(parse_id(change)),
-            // Page marks, events, keys, the count of deactivations.
-            (["P" | "E" | "K" | "B", ..], _) => {}
+            // Page marks, events, keys, the count of deactivations, the secret of cursors.
+            (["P" | "E" | "K" | "B" | "S", ..], _) => {}
             _ => self.unknown.push(key),
         }
         Ok(())
