@@ -14,7 +14,6 @@ use rollcall::scim::error::ErrorKind;
 use rollcall::scim::policy::STANDARD;
 use rollcall::scim::projection::Projection;
 use rollcall::scim::resource_type::{Kind, Model};
-use serde_json::Value;
 use support::client::Client;
 
 const USERS: usize = 2_000;
@@ -31,11 +30,11 @@ async fn find(client: &Client, query: &Query, walk: Duration) -> Result<u64, Err
         walk,
         breaker: None,
         root_team_protected: false,
+        cursor_keys: rollcall::store::cursor::CursorKeys::default(),
         work: rollcall::scim::work::WorkBudget::of_query(),
     };
     let list = provider.query(&[Kind::User], query, &Projection::default()).await;
-    let total = |list: &serde_json::Map<String, Value>| list["totalResults"].as_u64().expect("a number");
-    list.map(|list| total(&list)).map_err(|failure| failure.error.kind)
+    list.map(|list| list.total).map_err(|failure| failure.error.kind)
 }
 
 #[tokio::test]

@@ -5,11 +5,13 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
+use rollcall::scim::attr_path::AttrPath;
 use rollcall::scim::filter::bind::{bind, bind_element};
 use rollcall::scim::filter::parse::parse;
 use rollcall::scim::policy::STANDARD;
-use rollcall::scim::resource_type::{Kind, Model};
+use rollcall::scim::resource_type::{Kind, Model, Resolved};
 use rollcall::scim::sort;
+use rollcall::scim::work::WorkBudget;
 use serde_json::{Map, Value};
 
 static MODEL: LazyLock<Model> = LazyLock::new(|| Model::new(&STANDARD, &[]).expect("a model"));
@@ -28,18 +30,20 @@ fuzz_target!(|input: &str| {
     for (resource_type, other) in [(users, groups), (groups, users)] {
         for coerce in [false, true] {
             if let Ok(bound) = bind(&filter, resource_type, &[other], coerce) {
-                bound.matches(&resource);
+                let _ = bound.matches(&resource, &WorkBudget::of_query());
                 bound.equalities();
                 bound.canonical();
             }
         }
     }
-    let emails = users.core_attribute("emails").expect("emails");
-    if let Ok(bound) = bind_element(&filter, emails, true) {
-        bound.matches(&resource);
+    let path = AttrPath::parse("emails").expect("a path");
+    let Some(Resolved::Attribute(emails)) = users.resolve(&path) else { unreachable!("emails") };
+    if let Ok(bound) = bind_element(&filter, users, emails, true) {
+        let _ = bound.matches_element(&Value::Object(resource.clone()), &WorkBudget::of_query());
     }
     if let Ok(by) = sort::resolve(text, &MODEL.types()) {
-        let key = by.key(&resource);
-        assert_eq!(sort::SortKey::from_value(&key.to_value()), Some(key));
+        if let Ok(key) = by.key(Kind::User, &resource, &WorkBudget::of_query()) {
+            assert_eq!(sort::SortKey::from_value(&key.to_value()), Some(key));
+        }
     }
 });

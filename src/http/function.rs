@@ -28,6 +28,7 @@ use crate::scim::resource_type::{Kind, Model};
 use crate::scim::schema::Schema;
 use crate::scim::work::WorkBudget;
 use crate::store::call::Table;
+use crate::store::cursor::CursorKeys;
 use crate::store::resource::Store;
 
 /// Everything that outlives a request.
@@ -38,6 +39,7 @@ pub struct Function {
     public_url: Option<String>,
     /// The day each key was last noted as used.
     used: Mutex<HashMap<String, String>>,
+    cursor_keys: CursorKeys,
 }
 
 /// The outcome of a request, for the log.
@@ -85,7 +87,13 @@ impl Function {
         public_url: Option<String>,
         extensions: &[(Kind, Schema)],
     ) -> Result<Self, ScimError> {
-        Ok(Self { table, models: Model::all(extensions)?, public_url, used: Mutex::default() })
+        Ok(Self {
+            table,
+            models: Model::all(extensions)?,
+            public_url,
+            used: Mutex::default(),
+            cursor_keys: CursorKeys::default(),
+        })
     }
 
     /// Answers one request, and logs it.
@@ -164,6 +172,7 @@ impl Function {
             walk: WALK,
             breaker: caller.breaker,
             root_team_protected: caller.root_team_protected,
+            cursor_keys: self.cursor_keys.clone(),
             work: if operation.reads() { WorkBudget::of_query() } else { WorkBudget::of_body() },
         };
         // Boxed: the operations' states are large, and every caller would carry them on its stack.

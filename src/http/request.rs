@@ -8,7 +8,7 @@ use serde_json::{Map, Number, Value};
 use crate::provider::precondition::{EntityTags, Preconditions};
 use crate::provider::query::Query;
 use crate::scim::error::{ErrorKind, ScimError};
-use crate::scim::json::{self, JsonError};
+use crate::scim::json::{self, JsonError, VALUES_LIMIT};
 use crate::scim::policy::Policy;
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::ResourceType;
@@ -26,7 +26,7 @@ const SEARCH_MEMBERS: [&str; 8] =
 /// The body as a JSON object.
 ///
 /// # Errors
-/// 413 above `limit` bytes, 415 for another media type, `invalidSyntax` for anything but an object
+/// 413 above `limit` bytes and for more values than are read, 415 for another media type, `invalidSyntax` for anything but an object
 /// and for an object that names a member twice.
 pub fn object(request: &Request, limit: usize) -> Result<Map<String, Value>, ScimError> {
     let body: &[u8] = request.body();
@@ -48,6 +48,10 @@ pub fn object(request: &Request, limit: usize) -> Result<Map<String, Value>, Sci
             "The body names the member {} twice in one object.",
             shown(&name)
         ))),
+        Err(JsonError::TooManyValues) => Err(ScimError::new(
+            ErrorKind::PayloadTooLarge,
+            format!("The body holds more than {VALUES_LIMIT} values. Split the request."),
+        )),
         // The message of the parser names a place, never the text there.
         Err(JsonError::Malformed(e)) => Err(ScimError::invalid_syntax(format!(
             "The body is not JSON: {} at line {}, column {}.",

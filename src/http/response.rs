@@ -10,9 +10,10 @@ use http::header::{
 };
 use http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Response};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::provider::answer::Answer;
+use crate::provider::page::List;
 use crate::scim::error::{ErrorKind, ScimError};
 
 /// The media type of every body (RFC 7644 §8.1).
@@ -55,7 +56,11 @@ const PACK_FROM: usize = 256 * 1024;
 
 /// A response with a JSON body.
 pub fn json(status: StatusCode, body: &Value) -> Response<Body> {
-    let mut response = Response::new(Body::Text(serde_json::to_string(body).unwrap_or_default()));
+    text(status, serde_json::to_string(body).unwrap_or_default())
+}
+
+fn text(status: StatusCode, body: String) -> Response<Body> {
+    let mut response = Response::new(Body::Text(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(SCIM_JSON));
     response
@@ -127,7 +132,7 @@ pub fn empty(status: StatusCode) -> Response<Body> {
 pub fn resource(status: StatusCode, answer: Answer) -> Response<Body> {
     let (etag, location) = (answer.etag(), answer.location);
     let mut response = match answer.body {
-        Some(body) => json(status, &Value::Object(body)),
+        Some(body) => text(status, body),
         None => empty(StatusCode::NO_CONTENT),
     };
     if response.status().is_success() {
@@ -147,8 +152,8 @@ pub fn not_modified(answer: &Answer) -> Response<Body> {
 }
 
 /// A list.
-pub fn list(body: Map<String, Value>) -> Response<Body> {
-    json(StatusCode::OK, &Value::Object(body))
+pub fn list(list: List) -> Response<Body> {
+    text(StatusCode::OK, list.text())
 }
 
 /// A refusal.

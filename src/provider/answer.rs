@@ -8,15 +8,20 @@ use uuid::Uuid;
 
 use super::failure::Failure;
 use crate::scim::error::ScimError;
+use crate::scim::members::MEMBERS;
 use crate::scim::projection::Projection;
 use crate::scim::resource::{Meta, assemble, etag, location};
 use crate::scim::resource_type::{Kind, Model, ResourceType};
 use crate::scim::urn;
 use crate::scim::work::WorkBudget;
 use crate::store::breaker::Limit;
+use crate::store::cursor::CursorKeys;
 use crate::store::membership::Membership;
 use crate::store::record::{Record, Role};
 use crate::store::resource::{Store, Team};
+
+/// So many members are made JSON at once.
+const MEMBERS_WRITTEN_AT_ONCE: usize = 5_000;
 
 /// More members than that fit no answer, packed or not.
 const MEMBERS_ANSWERABLE: u64 = 200_000;
@@ -57,6 +62,8 @@ pub struct Provider<'a> {
     pub root_team_protected: bool,
     /// What the core may still compute for this request.
     pub work: WorkBudget,
+    /// The keys that sign cursors, as far as this process knows them.
+    pub cursor_keys: CursorKeys,
 }
 
 /// A resource on its way out.
@@ -66,8 +73,8 @@ pub struct Answer {
     pub location: String,
     /// Its version.
     pub version: u64,
-    /// The body; `None` where the operation answers none (204).
-    pub body: Option<Map<String, Value>>,
+    /// The body as JSON; `None` where the operation answers none (204).
+    pub body: Option<String>,
 }
 
 impl Answer {
@@ -151,8 +158,48 @@ impl Provider<'_> {
         shown.collect()
     }
 
-    /// The body of an answer for one resource, projected.
-    pub fn project(
+    /// The body of an answer for one resource, projected, as JSON. Members are written out some at a time:
+    /// as text they take a fourth of the memory.
+    pub fn project(&self, record: &Record, relations: &Relations<'_>, projection: &Projection) -> String {
+        let members = relations.members.unwrap_or_default();
+        let (first, rest) = members.split_at(members.len().min(MEMBERS_WRITTEN_AT_ONCE));
+        let relations = Relations { members: Some(first), teams: relations.teams };
+        let body = self.projected(record, &relations, projection);
+        if rest.is_empty() {
+            return serde_json::to_string(&body).unwrap_or_default();
+        }
+        let mut text = String::new();
+        for (key, value) in &body {
+            text.push(if text.is_empty() { '{' } else { ',' });
+            text.push_str(&Value::from(key.as_str()).to_string());
+            text.push(':');
+            let value = value.to_string();
+            match value.strip_suffix(']') {
+                Some(open) if key == MEMBERS => {
+                    text.push_str(open);
+                    for some in rest.chunks(MEMBERS_WRITTEN_AT_ONCE) {
+                        self.write_members(some, record.kind, projection, &mut text);
+                    }
+                    text.push(']');
+                }
+                _ => text.push_str(&value),
+            }
+        }
+        text.push('}');
+        text
+    }
+
+    /// More members, after others.
+    fn write_members(&self, members: &[Membership], kind: Kind, projection: &Projection, text: &mut String) {
+        let mut body = Map::from_iter([(MEMBERS.to_owned(), self.members(members))]);
+        projection.apply(&mut body, self.ty(kind));
+        for member in body.get(MEMBERS).and_then(Value::as_array).into_iter().flatten() {
+            text.push(',');
+            text.push_str(&member.to_string());
+        }
+    }
+
+    fn projected(
         &self,
         record: &Record,
         relations: &Relations<'_>,
@@ -188,22 +235,9 @@ impl Provider<'_> {
     }
 
     /// The answer for a record with this body.
-    pub fn answer(&self, record: &Record, body: Option<Map<String, Value>>) -> Answer {
+    pub fn answer(&self, record: &Record, body: Option<String>) -> Answer {
         let location = location(&self.base_url, record.kind, &record.id.to_string());
         Answer { location, version: record.version, body }
-    }
-
-    /// All groups that these users are in.
-    ///
-    /// # Errors
-    /// Those of the table.
-    pub async fn teams_of(&self, records: &[Record]) -> Result<BTreeMap<String, Team>, Failure> {
-        let ids: BTreeSet<String> =
-            records.iter().filter(|r| r.kind == Kind::User).flat_map(|r| r.groups.iter().cloned()).collect();
-        if ids.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        Ok(self.store.teams(&ids).await?)
     }
 }
 

@@ -1,55 +1,72 @@
 //! What a walk keeps of what it finds: the page, and how much there is besides. However many match,
-//! no more is held than what the page and those before it need.
+//! no more is held than what the page and those before it need, and no more than fits the memory.
 
-use super::query::{Understood, position};
+use std::mem::size_of;
+
+use super::query::Understood;
 use super::walk::{Found, Search};
-use crate::scim::error::{ErrorKind, ScimError};
+use crate::scim::error::ScimError;
 use crate::scim::sort::SortKey;
+use crate::scim::work::WorkBudget;
+use crate::store::item::Item;
 use crate::store::list::Position;
-use crate::store::record::Record;
+use crate::store::reader::bytes;
 
-/// From so many places before the page on, a sorted walk keeps the keys of its matches alone: the
+/// From so many places before the page on, a walk keeps the places and keys of its matches alone: the
 /// page is read again.
 const KEYS_ALONE_FROM: usize = 1_000;
+/// Items of so many bytes are kept for the page; what is beyond is read again.
+const ITEMS_HELD: usize = 8 * 1024 * 1024;
+/// Places and sort keys of so many bytes are kept. A sort key can have 64 KB.
+const KEYS_HELD: usize = 32 * 1024 * 1024;
+
+/// How many bytes of two texts are compared in one step, at most: comparing is faster than any other look.
+const COMPARED_PER_STEP: usize = 1_024;
 
 /// One match.
 struct Match {
     place: Position,
     key: Option<SortKey>,
-    record: Option<Record>,
+    item: Option<Item>,
+}
+
+impl Match {
+    /// How much memory it takes, without the item.
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.key.as_ref().map_or(0, SortKey::bytes)
+    }
 }
 
 /// The matches of a walk.
 pub(super) struct Harvest<'a> {
     query: &'a Understood<'a>,
     search: &'a Search,
-    /// Where a sorted walk goes on: only what comes after it belongs to the page.
-    behind: Option<SortKey>,
+    work: &'a WorkBudget,
     /// So many are left out first.
     skip: usize,
     /// So many were found.
     found: u64,
     kept: Vec<Match>,
+    /// Of an unsorted walk, those that were found since the last stride ended, in no order.
+    fresh: Vec<Match>,
+    items_held: usize,
+    keys_held: usize,
 }
 
 impl<'a> Harvest<'a> {
     /// Nothing found yet.
-    ///
-    /// # Errors
-    /// `invalidCursor` for the cursor of another kind of walk.
-    pub fn new(query: &'a Understood<'a>, search: &'a Search) -> Result<Self, ScimError> {
-        let mut behind = None;
-        if query.sort.is_some() && search.after.is_some() {
-            let key = search.sort_key.as_ref().and_then(SortKey::from_value);
-            behind = Some(key.ok_or_else(|| {
-                ScimError::new(
-                    ErrorKind::InvalidCursor,
-                    "The cursor is not one that this service made. Begin again without a cursor.",
-                )
-            })?);
+    pub fn new(query: &'a Understood<'a>, search: &'a Search, work: &'a WorkBudget) -> Self {
+        Self {
+            query,
+            search,
+            work,
+            skip: usize::try_from(search.skip).unwrap_or(usize::MAX),
+            found: 0,
+            kept: Vec::new(),
+            fresh: Vec::new(),
+            items_held: 0,
+            keys_held: 0,
         }
-        let skip = usize::try_from(search.skip).unwrap_or(usize::MAX);
-        Ok(Self { query, search, behind, skip, found: 0, kept: Vec::new() })
     }
 
     /// A walk whose total is known goes on from where it stands, and ends when the page is full.
@@ -72,31 +89,64 @@ impl<'a> Harvest<'a> {
         self.kept.len() >= self.needs()
     }
 
-    /// One more was found.
-    pub fn take(&mut self, record: Record, key: Option<SortKey>) {
+    /// One more was found: where, its key in a sorted walk, and its item, if that is all that the page
+    /// needs of it.
+    ///
+    /// # Errors
+    /// `tooMany` for sort keys that are too large to be held.
+    pub fn take(
+        &mut self,
+        place: Position,
+        key: Option<SortKey>,
+        item: Option<Item>,
+    ) -> Result<(), ScimError> {
         self.found += 1;
-        let place = position(&record);
-        let page = self.search.count.saturating_add(1);
-        if key.is_none() {
-            // As found, so it is known at once whether it is on the page.
-            let before = usize::try_from(self.found - 1).unwrap_or(usize::MAX);
-            if before >= self.skip && self.kept.len() < page {
-                self.kept.push(Match { place, key, record: Some(record) });
-            }
-            return;
-        }
-        let found = Match { place, key, record: (self.skip < KEYS_ALONE_FROM).then_some(record) };
-        if let (Some(behind), Some(after)) = (&self.behind, self.search.after)
+        let sorted = key.is_some();
+        let mut found = Match { place, key, item: None };
+        if let (Some(behind), Some(after)) = (&self.search.sort_key, self.search.after)
             && !self.order((found.key.as_ref(), found.place), (Some(behind), after)).is_gt()
         {
+            return Ok(());
+        }
+        if let Some(item) = item.filter(|_| !sorted || self.skip < KEYS_ALONE_FROM) {
+            let size = bytes(&item);
+            if self.items_held + size <= ITEMS_HELD {
+                self.items_held += size;
+                found.item = Some(item);
+            }
+        }
+        if !sorted {
+            self.fresh.push(found);
+            return Ok(());
+        }
+        self.keys_held += found.bytes();
+        self.kept.push(found);
+        let most = self.skip.saturating_add(self.search.count).saturating_add(1);
+        if self.kept.len() >= most.saturating_mul(2).max(1_000) || self.keys_held > KEYS_HELD {
+            self.sort()?;
+            self.kept.truncate(most);
+            self.weigh();
+            if self.keys_held > KEYS_HELD {
+                return Err(ScimError::too_many(
+                    "The values to sort by are too large to be held together. Page by cursor instead of startIndex, send a smaller count, or sort by an attribute with shorter values.",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// A stride is over: all that was found in it comes after all that was found before it.
+    pub fn end_stride(&mut self) {
+        if self.query.sort.is_some() {
             return;
         }
-        self.kept.push(found);
-        let most = self.skip.saturating_add(page);
-        if self.kept.len() >= most.saturating_mul(2).max(1_000) {
-            self.sort();
-            self.kept.truncate(most);
-        }
+        let mut fresh = std::mem::take(&mut self.fresh);
+        fresh.sort_by_key(|found| found.place);
+        let before = self.found - fresh.len() as u64;
+        let left_out = self.skip.saturating_sub(usize::try_from(before).unwrap_or(usize::MAX));
+        let wanted = self.search.count.saturating_add(1).saturating_sub(self.kept.len());
+        self.kept.extend(fresh.into_iter().skip(left_out).take(wanted));
+        self.weigh();
     }
 
     /// Ties go by place, so that pages of a sorted list do not overlap.
@@ -110,40 +160,54 @@ impl<'a> Harvest<'a> {
         by_key.then_with(|| place.cmp(&other))
     }
 
-    fn sort(&mut self) {
+    fn sort(&mut self) -> Result<(), ScimError> {
+        let count = self.kept.len();
+        let comparisons = count as u64 * u64::from(count.max(2).ilog2());
+        let average = self.keys_held / count.max(1);
+        self.work.spend(comparisons * (1 + (average / COMPARED_PER_STEP) as u64))?;
         let mut kept = std::mem::take(&mut self.kept);
         kept.sort_by(|a, b| self.order((a.key.as_ref(), a.place), (b.key.as_ref(), b.place)));
         self.kept = kept;
+        Ok(())
+    }
+
+    fn weigh(&mut self) {
+        self.keys_held = self.kept.iter().map(Match::bytes).sum();
+        self.items_held = self.kept.iter().filter_map(|found| found.item.as_ref()).map(bytes).sum();
     }
 
     /// The page.
-    pub fn page(mut self) -> Found {
+    ///
+    /// # Errors
+    /// That of the budget.
+    pub fn page(mut self) -> Result<Found, ScimError> {
         let mut skip = 0;
         if self.query.sort.is_some() {
-            self.sort();
+            self.sort()?;
             skip = self.skip;
         }
         let mut found = Found { total: self.search.total.unwrap_or(self.found), ..Found::default() };
         let mut matches = self.kept.into_iter().skip(skip);
-        for Match { place, key, record } in matches.by_ref().take(self.search.count) {
+        for Match { place, key, item } in matches.by_ref().take(self.search.count) {
             found.ids.push(place);
-            found.last = Some((place, key.as_ref().map(SortKey::to_value)));
-            found.records.extend(record.map(|record| (place, record)));
+            found.last = Some((place, key));
+            found.items.extend(item.map(|item| (place, item)));
         }
         found.more = matches.next().is_some();
-        found
+        Ok(found)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Map, json};
+    use serde_json::{Map, Value, json};
     use uuid::Uuid;
 
     use super::*;
+    use crate::scim::error::ErrorKind;
     use crate::scim::policy::STANDARD;
     use crate::scim::resource_type::{Kind, Model};
-    use crate::scim::sort::resolve;
+    use crate::scim::sort::{SortBy, resolve};
 
     fn understood(sorted: bool, descending: bool) -> Understood<'static> {
         let model = Model::new(&STANDARD, &[]).expect("a model");
@@ -152,18 +216,29 @@ mod tests {
         Understood { kinds, filters: vec![None], filter: None, sort, descending, hash: String::new() }
     }
 
+    fn key(sort: &SortBy, doc: &Map<String, Value>) -> SortKey {
+        sort.key(Kind::User, doc, &WorkBudget::of_query()).expect("little work")
+    }
+
     /// Finds users with these titles, whose ids have the order of the list. The ids of the page, the
     /// total, and the most that was held.
     fn walk(query: &Understood<'_>, search: &Search, titles: &[usize]) -> (Vec<usize>, u64, bool, usize) {
-        let mut harvest = Harvest::new(query, search).expect("a walk");
+        let work = WorkBudget::of_query();
+        let mut harvest = Harvest::new(query, search, &work);
         let mut held = 0;
-        for (at, title) in titles.iter().enumerate() {
-            let doc = Map::from_iter([("title".to_owned(), json!(format!("{title:06}")))]);
-            let key = query.sort.as_ref().map(|sort| sort.key(&doc));
-            harvest.take(Record::new(Kind::User, Uuid::from_u128(at as u128), doc, ""), key);
-            held = held.max(harvest.kept.len());
+        let all: Vec<(usize, &usize)> = titles.iter().enumerate().collect();
+        for stride in all.chunks(100) {
+            // What is read at once comes in no order.
+            for (at, title) in stride.iter().rev() {
+                let doc = Map::from_iter([("title".to_owned(), json!(format!("{title:06}")))]);
+                let key = query.sort.as_ref().map(|sort| key(sort, &doc));
+                let place = Position { kind: Kind::User, id: Uuid::from_u128(*at as u128) };
+                harvest.take(place, key, None).expect("little memory");
+                held = held.max(harvest.kept.len() + harvest.fresh.len());
+            }
+            harvest.end_stride();
         }
-        let page = harvest.page();
+        let page = harvest.page().expect("little work");
         let ids = page.ids.iter().map(|place| usize::try_from(place.id.as_u128()).expect("small"));
         (ids.collect(), page.total, page.more, held)
     }
@@ -201,12 +276,34 @@ mod tests {
         let key = query
             .sort
             .as_ref()
-            .map(|sort| sort.key(&Map::from_iter([("title".to_owned(), json!("000001"))])).to_value());
+            .map(|sort| key(sort, &Map::from_iter([("title".to_owned(), json!("000001"))])));
         let after = Some(Position { kind: Kind::User, id: Uuid::from_u128(1) });
         let search = Search { after, sort_key: key, skip: 0, total: Some(5), count: 2 };
         let (ids, total, more, _) = walk(&query, &search, &titles);
         assert_eq!((ids, total, more), (vec![3, 2], 5, true));
-        let search = Search { sort_key: None, ..search };
-        assert!(Harvest::new(&query, &search).is_err());
+    }
+
+    #[test]
+    fn sort_keys_are_held_within_bounds() {
+        let query = understood(true, false);
+        let work = WorkBudget::of_query();
+        let large = |at: usize| Some(SortKey::Text(format!("{at:06}{}", "x".repeat(64 * 1024))));
+        let take = |harvest: &mut Harvest<'_>, count: usize| {
+            let mut most = 0;
+            for at in (0..count).rev() {
+                let place = Position { kind: Kind::User, id: Uuid::from_u128(at as u128) };
+                harvest.take(place, large(at), None)?;
+                most = most.max(harvest.keys_held);
+            }
+            Ok::<usize, ScimError>(most)
+        };
+        let first = Search { after: None, sort_key: None, skip: 0, total: None, count: 200 };
+        let mut harvest = Harvest::new(&query, &first, &work);
+        let most = take(&mut harvest, 2_000).expect("the first page");
+        assert!(most < 2 * KEYS_HELD, "{most}");
+        assert_eq!(harvest.page().expect("a page").ids.len(), 200);
+        let far = Search { skip: 1_500, ..first };
+        let refused = take(&mut Harvest::new(&query, &far, &work), 2_000).map_err(|error| error.kind);
+        assert_eq!(refused, Err(ErrorKind::TooMany));
     }
 }

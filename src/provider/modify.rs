@@ -13,6 +13,7 @@ use super::large::{APPLYING, still_changing};
 use super::members::seen;
 use super::precondition::Preconditions;
 use crate::clock;
+use crate::scim::absent::is_active;
 use crate::scim::error::ScimError;
 use crate::scim::members::{MEMBERS, Member};
 use crate::scim::patch::apply::apply;
@@ -22,7 +23,7 @@ use crate::scim::patch::request::{Step, parse};
 use crate::scim::projection::Projection;
 use crate::scim::resource::document;
 use crate::scim::resource_type::Kind;
-use crate::scim::rules::{check_size, is_active, required, user_rules};
+use crate::scim::rules::{check_size, required, user_rules};
 use crate::scim::{urn, username};
 use crate::store::call::back_off;
 use crate::store::error::{Refusal, StoreError};
@@ -113,7 +114,10 @@ impl Provider<'_> {
             return Ok(None);
         }
         let record = self.store.fetch(kind, id).await?.ok_or_else(|| not_found(kind))?;
-        Ok(Some(self.teams_of(&[record]).await?))
+        if record.groups.is_empty() {
+            return Ok(Some(BTreeMap::new()));
+        }
+        Ok(Some(self.store.teams(&record.groups).await?))
     }
 
     /// Reads a resource, computes the change, writes it on the condition that the resource is

@@ -110,14 +110,20 @@ fn decides(filter: &Filter, ids: &mut BTreeSet<Uuid>) -> bool {
         }
         Filter::Compare(..) => true,
         Filter::ValuePath(path, inner) if of_members(path) => match inner.as_ref() {
-            Filter::Compare(path, CompareOp::Eq, value) if path.attribute.eq_ignore_ascii_case("value") => {
-                id_of(value, ids)
-            }
+            Filter::Compare(path, CompareOp::Eq, value) if is_value(path) => id_of(value, ids),
             _ => false,
         },
         Filter::ValuePath(..) => true,
         Filter::And(terms) | Filter::Or(terms) => terms.iter().all(|term| decides(term, ids)),
         Filter::Not(term) => decides(term, ids),
+    }
+}
+
+/// Whether a path within the brackets of `members` is `value`, with or without the attribute's URN.
+fn is_value(path: &AttrPath) -> bool {
+    match &path.sub {
+        Some(sub) => of_members(path) && sub.eq_ignore_ascii_case("value"),
+        None => path.attribute.eq_ignore_ascii_case("value"),
     }
 }
 
@@ -148,6 +154,7 @@ mod tests {
             (format!("members eq \"{ID}\""), Some(1)),
             (format!("id eq \"x\" and members.value eq \"{ID}\""), Some(1)),
             (format!("not (members[value eq \"{ID}\"])"), Some(1)),
+            (format!("members[urn:x:members.value eq \"{ID}\"]"), Some(1)),
             ("members eq \"nobody\"".to_owned(), Some(0)),
             ("displayName eq \"x\"".to_owned(), Some(0)),
             ("members pr".to_owned(), None),

@@ -1,23 +1,28 @@
 //! Queries: `GET /Users`, `POST /Users/.search`, `POST /.search` (RFC 7644 §3.4.2, §3.4.3) with
 //! both kinds of paging (RFC 7644 §3.4.2.4, RFC 9865).
 
-use serde_json::{Map, Value, json};
+use futures_util::future::{join, try_join};
 use uuid::Uuid;
 
 use super::answer::Provider;
-use super::cursor::Cursor;
+use super::cursor::{Cursor, Seal, expired_cursor};
 use super::failure::Failure;
-use super::walk::{Found, Search};
+use super::page::List;
+use super::walk::Search;
 use crate::scim::discovery::MAX_RESULTS;
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::filter::bind::{Bound, bind};
 use crate::scim::filter::parse::parse;
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::{Kind, ResourceType};
-use crate::scim::sort::{SortBy, resolve};
-use crate::scim::urn;
+use crate::scim::sort::{SortBy, SortKey, resolve};
+use crate::store::cursor::CursorKey;
 use crate::store::keys::hash;
 use crate::store::list::{Mark, Position};
+
+/// The largest sort key that the table keeps for a cursor: an item may have 400 KB, and JSON can make a
+/// text longer.
+const MAX_SORT_KEY_BYTES: usize = 150 * 1024;
 
 /// A query as the client sent it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,7 +65,7 @@ impl Provider<'_> {
         kinds: &[Kind],
         query: &Query,
         projection: &Projection,
-    ) -> Result<Map<String, Value>, Failure> {
+    ) -> Result<List, Failure> {
         let understood = self.understand(kinds, query)?;
         let count = page_size(query)?;
         if query.cursor.is_some() && query.start_index.is_some() {
@@ -110,7 +115,7 @@ impl Provider<'_> {
         start: u64,
         count: usize,
         projection: &Projection,
-    ) -> Result<Map<String, Value>, Failure> {
+    ) -> Result<List, Failure> {
         let mark = match start {
             1 => None,
             _ => self.store.mark(&query.hash, start).await?,
@@ -121,28 +126,24 @@ impl Provider<'_> {
             }
             None => Search { after: None, sort_key: None, skip: start - 1, total: None, count },
         };
-        let found = self.search(query, search).await?;
+        let mut found = self.search(query, search).await?;
+        let (total, next) = (found.total, start + found.len() as u64);
         let resources = match found.last {
             // Where the next page of this walk begins; only a page that has a next leaves a mark.
             Some((after, _)) if found.more && query.sort.is_none() => {
-                let next = start + found.len() as u64;
-                let mark = Mark { after: Some(after), total: found.total };
-                let (resources, marked) = futures_util::future::join(
-                    self.present(&found, projection),
-                    self.store.set_mark(&query.hash, next, mark),
-                )
-                .await;
+                let mark = Mark { after: Some(after), total };
+                let (resources, marked) =
+                    join(self.present(&mut found, projection), self.store.set_mark(&query.hash, next, mark))
+                        .await;
                 // Without its mark the next page costs more, no more than that.
                 if let Err(failed) = marked {
                     tracing::warn!(error = %failed, "a page mark was not written");
                 }
                 resources?
             }
-            _ => self.present(&found, projection).await?,
+            _ => self.present(&mut found, projection).await?,
         };
-        let mut list = list_response(found.total, resources);
-        list.insert("startIndex".to_owned(), start.into());
-        Ok(list)
+        Ok(List { total, start_index: Some(start), next_cursor: None, resources })
     }
 
     async fn by_cursor(
@@ -151,28 +152,61 @@ impl Provider<'_> {
         text: &str,
         count: usize,
         projection: &Projection,
-    ) -> Result<Map<String, Value>, Failure> {
+    ) -> Result<List, Failure> {
+        let key = async { Ok::<_, Failure>(self.store.cursor_key(&self.cursor_keys).await?) };
         let mut search = Search { after: None, sort_key: None, skip: 0, total: None, count };
-        if !text.is_empty() {
-            let cursor = Cursor::parse(text, &query.hash)?;
+        let (key, mut found) = if text.is_empty() {
+            // Whoever asks for the first page needs the key at its end.
+            try_join(key, self.search(query, search)).await?
+        } else {
+            let key = key.await?;
+            let cursor = Cursor::parse(text, &self.seal(&key, query))?;
+            search.sort_key = match cursor.sort_mark {
+                Some(id) => Some(self.store.sort_mark(id).await?.ok_or_else(expired_cursor)?),
+                None => None,
+            };
             search.after = Some(cursor.after);
-            search.sort_key = cursor.sort_key;
             search.total = Some(cursor.total);
-        }
-        let found = self.search(query, search).await?;
-        let resources = self.present(&found, projection).await?;
-        let mut list = list_response(found.total, resources);
-        if let (true, Some((after, sort_key))) = (found.more, found.last) {
-            let next = Cursor { after, sort_key, total: found.total };
-            list.insert("nextCursor".to_owned(), next.text(&query.hash).into());
-        }
-        Ok(list)
+            (key, self.search(query, search).await?)
+        };
+        let total = found.total;
+        let (resources, next_cursor) = match found.last.take() {
+            Some((after, sort_key)) if found.more => {
+                let next = self.next_cursor(query, &key, (after, sort_key), total);
+                try_join(self.present(&mut found, projection), next).await?
+            }
+            _ => (self.present(&mut found, projection).await?, None),
+        };
+        Ok(List { total, start_index: None, next_cursor, resources })
     }
 
-    /// The resources of a page as they are answered.
-    async fn present(&self, found: &Found, projection: &Projection) -> Result<Vec<Value>, Failure> {
-        let loaded = self.load(found, projection).await?;
-        Ok(loaded.into_iter().map(Value::Object).collect())
+    fn seal<'s>(&'s self, key: &'s CursorKey, query: &'s Understood<'_>) -> Seal<'s> {
+        Seal { key, tenant: &self.store.tenant, query: &query.hash }
+    }
+
+    /// The cursor of the page after this place. Where the walk is sorted, the table keeps the sort key:
+    /// a cursor carries no value.
+    async fn next_cursor(
+        &self,
+        query: &Understood<'_>,
+        key: &CursorKey,
+        (after, sort_key): (Position, Option<SortKey>),
+        total: u64,
+    ) -> Result<Option<String>, Failure> {
+        let mut sort_mark = None;
+        if let Some(sort_key) = sort_key {
+            if sort_key.bytes() > MAX_SORT_KEY_BYTES {
+                return Err(ScimError::too_many(
+                    "The values to sort by are too large to go on from. Sort by an attribute with shorter values.",
+                )
+                .into());
+            }
+            let id = Uuid::now_v7();
+            self.store.set_sort_mark(id, &sort_key).await?;
+            sort_mark = Some(id);
+        }
+        let cursor = Cursor { after, sort_mark, total };
+        Ok(Some(cursor.text(&self.seal(key, query))))
     }
 
     /// `GET /Me`: the id of the user that the key is bound to.
@@ -200,18 +234,4 @@ fn page_size(query: &Query) -> Result<usize, ScimError> {
         )),
         Some(count) => Ok(usize::try_from(count.max(0)).unwrap_or(most).min(most)),
     }
-}
-
-fn list_response(total: u64, resources: Vec<Value>) -> Map<String, Value> {
-    let mut list = Map::new();
-    list.insert("schemas".to_owned(), json!([urn::LIST_RESPONSE]));
-    list.insert("totalResults".to_owned(), total.into());
-    list.insert("itemsPerPage".to_owned(), resources.len().into());
-    list.insert("Resources".to_owned(), Value::Array(resources));
-    list
-}
-
-/// The position of a record.
-pub(super) fn position(record: &crate::store::record::Record) -> Position {
-    Position { kind: record.kind, id: record.id }
 }

@@ -1,10 +1,15 @@
 //! JSON in which no object names a member twice (RFC 8259 §4 leaves open what that would mean).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+
+/// The most values in one text, names not counted. A value takes 72 bytes in memory, and one of two
+/// bytes in a text: a body of 4 MB could ask for hundreds of megabytes. The members of the largest
+/// group that a body holds are 200,000 values.
+pub const VALUES_LIMIT: usize = 400_000;
 
 /// Why a text was not read.
 #[derive(Debug)]
@@ -13,21 +18,24 @@ pub enum JsonError {
     Malformed(serde_json::Error),
     /// An object names this member twice.
     Repeated(String),
+    /// It holds more than [`VALUES_LIMIT`] values.
+    TooManyValues,
 }
 
 /// Reads a text as JSON. Members keep their order. Values may be nested as deeply as `serde_json`
 /// allows, 127 levels.
 ///
 /// # Errors
-/// For what is not JSON, and for a member that an object names twice.
+/// For what is not JSON, for a member that an object names twice, and for too many values.
 pub fn read(text: &[u8]) -> Result<Value, JsonError> {
-    let repeated = RefCell::new(None);
+    let (repeated, left) = (RefCell::new(None), Cell::new(Some(VALUES_LIMIT)));
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let read = Reader { repeated: &repeated }
+    let read = Reader { repeated: &repeated, left: &left }
         .deserialize(&mut deserializer)
         .and_then(|value| deserializer.end().map(|()| value));
     read.map_err(|error| match repeated.into_inner() {
         Some(name) => JsonError::Repeated(name),
+        None if left.get().is_none() => JsonError::TooManyValues,
         None => JsonError::Malformed(error),
     })
 }
@@ -36,12 +44,18 @@ pub fn read(text: &[u8]) -> Result<Value, JsonError> {
 #[derive(Clone, Copy)]
 struct Reader<'r> {
     repeated: &'r RefCell<Option<String>>,
+    /// How many values may still come; `None` when one came that may not.
+    left: &'r Cell<Option<usize>>,
 }
 
 impl<'de> DeserializeSeed<'de> for Reader<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.left.set(self.left.get().and_then(|left| left.checked_sub(1)));
+        if self.left.get().is_none() {
+            return Err(D::Error::custom("there are too many values"));
+        }
         deserializer.deserialize_any(self)
     }
 }
@@ -142,6 +156,14 @@ mod tests {
                 other => assert!(other.is_err(), "{text} was read: {other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn values_are_counted() {
+        let array = |count: usize| format!("[{}0]", "0,".repeat(count - 2));
+        assert!(read(array(VALUES_LIMIT).as_bytes()).is_ok());
+        assert!(matches!(read(array(VALUES_LIMIT + 1).as_bytes()), Err(JsonError::TooManyValues)));
+        assert!(matches!(read("[".repeat(VALUES_LIMIT).as_bytes()), Err(JsonError::Malformed(_))));
     }
 
     #[test]

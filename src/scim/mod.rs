@@ -3,6 +3,7 @@
 //! Pure: no I/O, no clock, no environment, no AWS. `cargo check --lib --no-default-features`
 //! builds just this floor.
 
+pub mod absent;
 pub mod attr_path;
 pub mod bulk;
 pub mod discovery;

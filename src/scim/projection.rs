@@ -1,18 +1,24 @@
 //! Which attributes an answer holds: `attributes` and `excludedAttributes` (RFC 7644 §3.9).
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Map, Value};
 
 use super::attr_path::AttrPath;
 use super::error::ScimError;
 use super::resource_type::{Kind, Resolved, ResourceType};
-use super::schema::{Attribute, Returned, find};
+use super::schema::{Attribute, Returned, Schema, find};
+
+/// The most names that the two parameters may list. The built-in schemas define about 150 attributes
+/// and sub-attributes, so this leaves room for the operator's own.
+const MAX_NAMES: usize = 1_000;
 
 /// What the client asked to see.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Projection {
     mode: Mode,
     /// Of every type that the answer may hold.
-    names: Vec<Name>,
+    names: BTreeMap<Kind, TypeNames>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,15 +29,30 @@ enum Mode {
     Except,
 }
 
-/// One name of the list, in the spelling of one type's schemas.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Name {
-    kind: Kind,
-    /// The URN of the extension; `None` for core and common attributes.
-    extension: Option<String>,
-    /// `None` is the whole schema.
-    attribute: Option<String>,
-    sub: Option<String>,
+/// What the list names of one type, in the spelling of the type's schemas.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct TypeNames {
+    /// Of the core schema and the common attributes.
+    core: SchemaNames,
+    /// Of the extensions, by URN.
+    extensions: BTreeMap<String, SchemaNames>,
+}
+
+/// What the list names of one schema.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct SchemaNames {
+    /// The schema as a whole, by its URN.
+    whole: bool,
+    attributes: BTreeMap<String, AttributeNames>,
+}
+
+/// What the list names of one attribute.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct AttributeNames {
+    /// The attribute itself.
+    whole: bool,
+    /// Some of its sub-attributes.
+    subs: BTreeSet<String>,
 }
 
 impl Projection {
@@ -40,13 +61,10 @@ impl Projection {
     /// without any text counts as not given.
     ///
     /// # Errors
-    /// `invalidValue` if both are given: they exclude one another.
+    /// `invalidValue` if both are given: they exclude one another. `tooMany` for more names than any
+    /// schema has attributes.
     pub fn parse(attributes: &[&str], excluded: &[&str], types: &[&ResourceType]) -> Result<Self, ScimError> {
-        let texts = |lists: &[&str]| -> Vec<String> {
-            let names = lists.iter().flat_map(|list| list.split(',')).map(str::trim);
-            names.filter(|name| !name.is_empty()).map(ToOwned::to_owned).collect()
-        };
-        let (only, except) = (texts(attributes), texts(excluded));
+        let (only, except) = (texts("attributes", attributes)?, texts("excludedAttributes", excluded)?);
         let (mode, texts) = match (only.is_empty(), except.is_empty()) {
             (true, true) => return Ok(Self::default()),
             (false, true) => (Mode::Only, only),
@@ -57,9 +75,13 @@ impl Projection {
                 ));
             }
         };
-        let mut names = Vec::new();
+        let mut names: BTreeMap<Kind, TypeNames> = BTreeMap::new();
         for path in texts.iter().filter_map(|text| AttrPath::parse(text).ok()) {
-            names.extend(types.iter().filter_map(|resource_type| Name::new(&path, resource_type)));
+            for resource_type in types {
+                if let Some(resolved) = resource_type.resolve(&path) {
+                    names.entry(resource_type.kind).or_default().add(resolved, &resource_type.schema);
+                }
+            }
         }
         Ok(Self { mode, names })
     }
@@ -72,87 +94,82 @@ impl Projection {
     /// Whether an answer would show this core attribute, or a part of it: if not, it need not be
     /// read from the table. The attribute is one that is returned by default.
     pub fn wants(&self, core_attribute: &str) -> bool {
+        let is_whole = |core: &SchemaNames| {
+            core.whole || core.attributes.get(core_attribute).is_some_and(|named| named.whole)
+        };
         match self.mode {
             Mode::Default => true,
             Mode::Only => self.explicitly(core_attribute),
-            Mode::Except => !self.of_core(core_attribute).any(|name| name.sub.is_none()),
+            Mode::Except => !self.names.values().any(|names| is_whole(&names.core)),
         }
     }
 
     /// Whether `attributes` names this core attribute, a part of it, or the schema that holds it.
     pub fn explicitly(&self, core_attribute: &str) -> bool {
-        self.mode == Mode::Only && self.of_core(core_attribute).next().is_some()
+        let is_named = |core: &SchemaNames| core.whole || core.attributes.contains_key(core_attribute);
+        self.mode == Mode::Only && self.names.values().any(|names| is_named(&names.core))
     }
 
     /// Whether `attributes` names an extension or a part of it.
     pub fn names_extension(&self, urn: &str) -> bool {
-        self.mode == Mode::Only && self.names.iter().any(|name| name.extension.as_deref() == Some(urn))
-    }
-
-    fn of_core<'s>(&'s self, core_attribute: &'s str) -> impl Iterator<Item = &'s Name> {
-        self.names.iter().filter(move |name| {
-            name.extension.is_none()
-                && name.attribute.as_ref().is_none_or(|own| own.eq_ignore_ascii_case(core_attribute))
-        })
+        self.mode == Mode::Only && self.names.values().any(|names| names.extensions.contains_key(urn))
     }
 
     /// Takes out of a whole resource what the answer must not hold. `id` and `schemas` stay
     /// whatever is asked, since they are always returned (RFC 7643 §7).
     pub fn apply(&self, resource: &mut Map<String, Value>, resource_type: &ResourceType) {
+        let nothing = TypeNames::default();
+        let names = self.names.get(&resource_type.kind).unwrap_or(&nothing);
         resource.retain(|key, value| {
             if let Some(extension) = resource_type.extensions.iter().find(|schema| schema.id == *key) {
                 let Value::Object(object) = value else { return false };
+                let named = names.extensions.get(key);
+                let is_whole = named.is_some_and(|named| named.whole);
                 object.retain(|key, value| {
-                    let attribute = find(&extension.attributes, key);
-                    self.keep(resource_type, Some(&extension.id), key, attribute, value)
+                    let Some(attribute) = find(&extension.attributes, key) else {
+                        return self.shows_unknown();
+                    };
+                    let named = named.and_then(|named| named.attributes.get(&attribute.name));
+                    self.keep(attribute, is_whole, named, value)
                 });
                 return !object.is_empty();
             }
-            self.keep(resource_type, None, key, resource_type.core_attribute(key), value)
+            let Some(attribute) = resource_type.core_attribute(key) else { return self.shows_unknown() };
+            // A schema's URN does not cover the common attributes, which belong to none (RFC 7643 §3.1).
+            let is_whole = names.core.whole && resource_type.schema.attribute(key).is_some();
+            self.keep(attribute, is_whole, names.core.attributes.get(&attribute.name), value)
         });
     }
 
+    /// What no schema describes is the server's own: shown unless names are picked.
+    fn shows_unknown(&self) -> bool {
+        self.mode != Mode::Only
+    }
+
+    /// Whether an attribute stays, and what of its value. `schema` tells whether its schema is named,
+    /// `named` what of the attribute is.
     fn keep(
         &self,
-        resource_type: &ResourceType,
-        extension: Option<&str>,
-        key: &str,
-        attribute: Option<&Attribute>,
+        attribute: &Attribute,
+        schema: bool,
+        named: Option<&AttributeNames>,
         value: &mut Value,
     ) -> bool {
-        // What no schema describes is the server's own: shown unless names are picked.
-        let Some(attribute) = attribute else { return self.mode != Mode::Only };
-        let names: Vec<&Name> =
-            self.names.iter().filter(|name| name.covers(resource_type, extension, key)).collect();
-        let whole = names.iter().any(|name| name.attribute.is_some() && name.sub.is_none());
-        let schema = names.iter().any(|name| name.attribute.is_none());
-        let named = |sub: &str| {
-            names.iter().any(|name| name.sub.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(sub)))
-        };
+        let whole = named.is_some_and(|named| named.whole);
         let kept = match (attribute.returned, self.mode) {
             (Returned::Never, _) => return false,
             (Returned::Always, _) => true,
-            (Returned::Request, Mode::Only) => !names.is_empty() && (whole || !schema),
+            (Returned::Request, Mode::Only) => whole || (named.is_some() && !schema),
             (Returned::Request, _) => false,
             (Returned::Default, Mode::Default) => true,
-            (Returned::Default, Mode::Only) => !names.is_empty(),
+            (Returned::Default, Mode::Only) => schema || named.is_some(),
             (Returned::Default, Mode::Except) => !whole && !schema,
         };
         if !kept || attribute.sub_attributes.is_empty() {
             return kept;
         }
         let every = whole || schema || attribute.returned == Returned::Always;
-        let keep_sub = |name: &str| {
-            let Some(sub) = attribute.sub_attribute(name) else { return self.mode != Mode::Only || every };
-            match (sub.returned, self.mode) {
-                (Returned::Never, _) => false,
-                (Returned::Always, _) => true,
-                (Returned::Request, mode) => mode == Mode::Only && named(&sub.name),
-                (Returned::Default, Mode::Default) => true,
-                (Returned::Default, Mode::Only) => every || named(&sub.name),
-                (Returned::Default, Mode::Except) => !named(&sub.name),
-            }
-        };
+        let keep_sub = |name: &str| self.keeps_sub(attribute, every, named, name);
         match value {
             Value::Object(object) => {
                 object.retain(|name, _| keep_sub(name));
@@ -171,36 +188,59 @@ impl Projection {
             _ => true,
         }
     }
+
+    /// Whether a sub-attribute of a value stays; `every` tells whether all of them are named.
+    fn keeps_sub(
+        &self,
+        attribute: &Attribute,
+        every: bool,
+        named: Option<&AttributeNames>,
+        name: &str,
+    ) -> bool {
+        let Some(sub) = attribute.sub_attribute(name) else { return self.shows_unknown() || every };
+        let named = || named.is_some_and(|named| named.subs.contains(&sub.name));
+        match (sub.returned, self.mode) {
+            (Returned::Never, _) => false,
+            (Returned::Always, _) => true,
+            (Returned::Request, mode) => mode == Mode::Only && named(),
+            (Returned::Default, Mode::Default) => true,
+            (Returned::Default, Mode::Only) => every || named(),
+            (Returned::Default, Mode::Except) => !named(),
+        }
+    }
 }
 
-impl Name {
-    fn new(path: &AttrPath, resource_type: &ResourceType) -> Option<Self> {
-        let kind = resource_type.kind;
-        Some(match resource_type.resolve(path)? {
-            Resolved::Schema(schema) => Self {
-                kind,
-                extension: (schema.id != resource_type.schema.id).then(|| schema.id.clone()),
-                attribute: None,
-                sub: None,
-            },
-            Resolved::Attribute(target) => Self {
-                kind,
-                extension: target.extension.map(ToOwned::to_owned),
-                attribute: Some(target.attribute.name.clone()),
-                sub: target.sub.map(|sub| sub.name.clone()),
-            },
-        })
+/// The names in the lists of a parameter.
+fn texts<'a>(parameter: &str, lists: &[&'a str]) -> Result<Vec<&'a str>, ScimError> {
+    let names = lists.iter().flat_map(|list| list.split(',')).map(str::trim);
+    let names: Vec<&str> = names.filter(|name| !name.is_empty()).take(MAX_NAMES + 1).collect();
+    if names.len() > MAX_NAMES {
+        return Err(ScimError::too_many(format!(
+            "{parameter} lists more than {MAX_NAMES} names. Name only the attributes that you need."
+        )));
     }
+    Ok(names)
+}
 
-    /// Whether the name is this attribute, a part of it, or the schema that defines it. A schema's
-    /// URN does not cover the common attributes, which belong to none (RFC 7643 §3.1).
-    fn covers(&self, resource_type: &ResourceType, extension: Option<&str>, attribute: &str) -> bool {
-        self.kind == resource_type.kind
-            && self.extension.as_deref() == extension
-            && match &self.attribute {
-                Some(own) => own.eq_ignore_ascii_case(attribute),
-                None => extension.is_some() || resource_type.schema.attribute(attribute).is_some(),
+impl TypeNames {
+    fn add(&mut self, resolved: Resolved<'_>, core: &Schema) {
+        match resolved {
+            Resolved::Schema(schema) if schema.id == core.id => self.core.whole = true,
+            Resolved::Schema(schema) => self.extensions.entry(schema.id.clone()).or_default().whole = true,
+            Resolved::Attribute(target) => {
+                let names = match target.extension {
+                    None => &mut self.core,
+                    Some(urn) => self.extensions.entry(urn.to_owned()).or_default(),
+                };
+                let names = names.attributes.entry(target.attribute.name.clone()).or_default();
+                match target.sub {
+                    None => names.whole = true,
+                    Some(sub) => {
+                        names.subs.insert(sub.name.clone());
+                    }
+                }
             }
+        }
     }
 }
 
@@ -209,6 +249,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::scim::error::ErrorKind;
     use crate::scim::policy::STANDARD;
     use crate::scim::resource_type::Model;
     use crate::scim::schema::Schema;
@@ -286,6 +327,20 @@ mod tests {
         Projection::parse(&[], &[" "], &[user]).expect("a projection").apply(&mut found, user);
         assert_eq!(found, resource());
         assert!(Projection::parse(&["a"], &["b"], &[user]).is_err());
+    }
+
+    #[test]
+    fn names_are_bounded() {
+        let model = Model::new(&STANDARD, &[]).expect("a model");
+        let list = |names: usize| vec!["emails"; names].join(",");
+        for (attributes, excluded) in [(MAX_NAMES, 0), (0, MAX_NAMES)] {
+            assert!(Projection::parse(&[&list(attributes)], &[&list(excluded)], &model.types()).is_ok());
+        }
+        let many = vec!["emails"; 400_000];
+        for (attributes, excluded) in [(many.as_slice(), &[][..]), (&[][..], many.as_slice())] {
+            let refused = Projection::parse(attributes, excluded, &model.types());
+            assert_eq!(refused.map_err(|error| error.kind), Err(ErrorKind::TooMany));
+        }
     }
 
     #[test]

@@ -148,6 +148,11 @@ impl Attribute {
         }
     }
 
+    /// Whether it has several values, and each is a simple one rather than an object.
+    pub fn is_list_of_simple_values(&self) -> bool {
+        self.multi_valued && self.kind != Type::Complex
+    }
+
     /// Whether only the server writes it.
     pub fn is_read_only(&self) -> bool {
         self.mutability == Mutability::ReadOnly

@@ -4,13 +4,15 @@ use std::cmp::Ordering;
 
 use serde_json::{Map, Number, Value, json};
 
+use super::absent::counts_as;
 use super::attr_path::AttrPath;
 use super::error::ScimError;
-use super::fold::fold;
+use super::fold::fold_within;
 use super::order::{instant, numbers};
-use super::resource_type::{Resolved, ResourceType};
+use super::resource_type::{Kind, Resolved, ResourceType};
 use super::schema::Type;
 use super::values::{is_primary, shown};
+use super::work::WorkBudget;
 
 /// What resources are sorted by (RFC 7644 §3.4.2.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub struct SortBy {
     sub: Option<String>,
     kind: Type,
     case_exact: bool,
+    /// What an absent boolean counts as, and on which kind of resource.
+    absent: Option<(Kind, bool)>,
 }
 
 /// Finds what `sortBy` names in the first of the types that defines it: a search at the root sorts
@@ -34,9 +38,10 @@ pub fn resolve(sort_by: &str, types: &[&ResourceType]) -> Result<SortBy, ScimErr
         Ok(path) => path,
         Err(error) => return refuse(&error.to_string()),
     };
-    let target = match types.iter().find_map(|resource_type| resource_type.resolve(&path)) {
-        Some(Resolved::Attribute(target)) => target,
-        Some(Resolved::Schema(_)) => return refuse("a schema has no order; name one of its attributes"),
+    let found = types.iter().find_map(|ty| Some((ty.kind, ty.resolve(&path)?)));
+    let (owner, target) = match found {
+        Some((kind, Resolved::Attribute(target))) => (kind, target),
+        Some((_, Resolved::Schema(_))) => return refuse("a schema has no order; name one of its attributes"),
         None => return refuse("no schema defines this attribute"),
     };
     let (sub, leaf) = match (target.sub, target.attribute.sub_attribute("value")) {
@@ -52,6 +57,7 @@ pub fn resolve(sort_by: &str, types: &[&ResourceType]) -> Result<SortBy, ScimErr
         sub: sub.map(|sub| sub.name.clone()),
         kind: leaf.kind,
         case_exact: leaf.is_case_exact(),
+        absent: counts_as(owner, &target).map(|counted| (owner, counted)),
     })
 }
 
@@ -63,40 +69,62 @@ impl SortBy {
 
     /// The place of a resource, which is complete and in canonical names. Of several values the
     /// primary one counts, or else the first.
-    pub fn key(&self, resource: &Map<String, Value>) -> SortKey {
-        self.value(resource).and_then(|value| self.typed(value)).unwrap_or(SortKey::Missing)
+    ///
+    /// # Errors
+    /// That of the budget, for a text that needs more than is left of it.
+    pub fn key(
+        &self,
+        kind: Kind,
+        resource: &Map<String, Value>,
+        work: &WorkBudget,
+    ) -> Result<SortKey, ScimError> {
+        let absent = match self.absent {
+            Some((owner, counted)) if owner == kind => SortKey::Boolean(counted),
+            _ => SortKey::Missing,
+        };
+        let Some(element) = self.element(resource, work)? else {
+            return Ok(if self.sub.is_none() { absent } else { SortKey::Missing });
+        };
+        let value = match &self.sub {
+            None => Some(element),
+            Some(sub) => element.get(sub),
+        };
+        match value.filter(|value| !value.is_null()) {
+            None => Ok(absent),
+            Some(value) => self.typed(value, work),
+        }
     }
 
-    fn value<'a>(&self, resource: &'a Map<String, Value>) -> Option<&'a Value> {
+    fn element<'a>(
+        &self,
+        resource: &'a Map<String, Value>,
+        work: &WorkBudget,
+    ) -> Result<Option<&'a Value>, ScimError> {
         let value = match &self.extension {
             None => resource.get(&self.attribute),
-            Some(urn) => resource.get(urn)?.get(&self.attribute),
+            Some(urn) => resource.get(urn).and_then(|holder| holder.get(&self.attribute)),
         };
-        let one = match value? {
-            Value::Array(elements) => {
-                elements.iter().find(|element| is_primary(element)).or_else(|| elements.first())?
-            }
-            one => one,
-        };
-        match &self.sub {
-            None => Some(one),
-            Some(sub) => one.get(sub),
-        }
+        let Some(Value::Array(elements)) = value else { return Ok(value) };
+        let primary = elements.iter().position(is_primary);
+        work.spend(1 + primary.unwrap_or(elements.len()) as u64)?;
+        Ok(elements.get(primary.unwrap_or(0)))
     }
 
-    fn typed(&self, value: &Value) -> Option<SortKey> {
-        match (self.kind, value) {
-            (Type::Boolean, Value::Bool(value)) => Some(SortKey::Boolean(*value)),
-            (Type::Integer | Type::Decimal, Value::Number(number)) => Some(SortKey::Number(number.clone())),
-            (Type::DateTime, Value::String(text)) => {
-                let instant = instant(text)?;
-                Some(SortKey::Instant(instant.unix_timestamp(), instant.nanosecond()))
-            }
+    fn typed(&self, value: &Value, work: &WorkBudget) -> Result<SortKey, ScimError> {
+        work.spend(1)?;
+        Ok(match (self.kind, value) {
+            (Type::Boolean, Value::Bool(value)) => SortKey::Boolean(*value),
+            (Type::Integer | Type::Decimal, Value::Number(number)) => SortKey::Number(number.clone()),
+            (Type::DateTime, Value::String(text)) => match instant(text) {
+                Some(instant) => SortKey::Instant(instant.unix_timestamp(), instant.nanosecond()),
+                None => SortKey::Missing,
+            },
             (Type::String | Type::Reference | Type::Binary, Value::String(text)) if !text.is_empty() => {
-                Some(SortKey::Text(if self.case_exact { text.clone() } else { fold(text) }))
+                work.spend_on_text(text.len())?;
+                SortKey::Text(if self.case_exact { text.clone() } else { fold_within(text, work)? })
             }
-            _ => None,
-        }
+            _ => SortKey::Missing,
+        })
     }
 }
 
@@ -147,6 +175,14 @@ impl SortKey {
         }
     }
 
+    /// How many bytes it holds beside its own size.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            _ => 0,
+        }
+    }
+
     const fn rank(&self) -> u8 {
         match self {
             Self::Boolean(_) => 0,
@@ -189,7 +225,7 @@ mod tests {
     use super::*;
     use crate::scim::error::ErrorKind;
     use crate::scim::policy::STANDARD;
-    use crate::scim::resource_type::{Kind, Model};
+    use crate::scim::resource_type::Model;
     use crate::scim::schema::Schema;
     use crate::scim::urn::ENTERPRISE_USER;
 
@@ -204,7 +240,9 @@ mod tests {
     }
 
     fn key(sort_by: &str, resource: &Value) -> SortKey {
-        resolve(sort_by, &model().types()).expect(sort_by).key(resource.as_object().expect("an object"))
+        let resource = resource.as_object().expect("an object");
+        let by = resolve(sort_by, &model().types()).expect(sort_by);
+        by.key(Kind::User, resource, &WorkBudget::of_query()).expect("little work")
     }
 
     #[test]
@@ -223,6 +261,9 @@ mod tests {
             ("schemas", json!({ "schemas": ["urn:B", "urn:a"] }), text("urn:B")),
             ("active", json!({ "active": true }), SortKey::Boolean(true)),
             ("active", json!({ "active": "true" }), SortKey::Missing),
+            ("active", json!({}), SortKey::Boolean(true)),
+            ("emails.primary", json!({ "emails": [{ "value": "Z" }] }), SortKey::Boolean(false)),
+            ("emails.primary", json!({}), SortKey::Missing),
             ("title", json!({ "title": "" }), SortKey::Missing),
             ("title", json!({ "title": null }), SortKey::Missing),
             ("title", json!({}), SortKey::Missing),
@@ -246,6 +287,13 @@ mod tests {
         ] {
             assert_eq!(key(sort_by, &resource), expected, "{sort_by} {resource}");
         }
+    }
+
+    #[test]
+    fn a_group_is_not_active() {
+        let by = resolve("active", &model().types()).expect("an attribute");
+        let key = by.key(Kind::Group, &Map::new(), &WorkBudget::of_query());
+        assert_eq!(key, Ok(SortKey::Missing));
     }
 
     #[test]

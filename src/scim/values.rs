@@ -79,6 +79,7 @@ impl<'a> Reader<'a> {
             Value::Array(elements) => elements.as_slice(),
             one => std::slice::from_ref(one),
         };
+        check_count(path, values.len())?;
         let mut elements = Vec::with_capacity(values.len());
         for value in values {
             elements.extend(self.element(attribute, path, value)?);
@@ -89,12 +90,13 @@ impl<'a> Reader<'a> {
     /// The elements of a multi-valued attribute, each once, at most one of them primary
     /// (RFC 7643 §2.4).
     fn elements(&self, attribute: &Attribute, path: &str, values: &[Value]) -> Result<Vec<Value>, ScimError> {
+        // Elements that stand twice count twice: what is read first is what takes memory.
+        check_count(path, values.len())?;
         let mut elements = Vec::with_capacity(values.len());
         for value in values {
             elements.extend(self.element(attribute, path, value)?);
         }
         deduplicate(attribute, &mut elements);
-        check_count(path, elements.len())?;
         if elements.iter().filter(|element| is_primary(element)).count() > 1 {
             return Err(ScimError::invalid_value(format!(
                 "Attribute {path} has more than one value marked primary; mark one at most."

@@ -89,7 +89,12 @@ impl WorkBudget {
     /// # Errors
     /// As [`WorkBudget::spend`].
     pub fn spend_on_text(&self, bytes: usize) -> Result<(), ScimError> {
-        self.spend(1 + (bytes / BYTES_PER_STEP) as u64)
+        self.spend(Self::steps_of_text(bytes))
+    }
+
+    /// The steps that it costs to look at a text of this many bytes once.
+    pub const fn steps_of_text(bytes: usize) -> u64 {
+        1 + (bytes / BYTES_PER_STEP) as u64
     }
 
     /// How many steps are left.

@@ -16,9 +16,9 @@ use super::keys::Key;
 use super::meter::Direction;
 
 /// How often the part of a batch that DynamoDB left out is asked for again.
-const BATCH_ATTEMPTS: u32 = 8;
+pub(super) const BATCH_ATTEMPTS: u32 = 8;
 /// DynamoDB's limit of keys in one BatchGetItem.
-const BATCH_GET: usize = 100;
+pub(super) const BATCH_GET: usize = 100;
 /// So many batches are read side by side.
 const AT_ONCE: usize = 16;
 /// DynamoDB's limit of items in one BatchWriteItem.
@@ -26,6 +26,11 @@ const BATCH_WRITE: usize = 25;
 /// So many batches are written side by side: they mostly go to one partition, which takes 1,000
 /// units a second.
 const WRITES_AT_ONCE: usize = 4;
+
+/// A batch of which DynamoDB left something out at every attempt.
+pub(super) fn never_read() -> StoreError {
+    StoreError::Unavailable("a batch was never read whole".to_owned())
+}
 
 impl Table {
     /// Reads items, in no order; those that do not exist are left out. Any number: calls of 100
@@ -55,40 +60,56 @@ impl Table {
     }
 
     async fn batch_get_chunk(&self, keys: &[&Key], attributes: &[&str]) -> Result<Vec<Item>, StoreError> {
+        let mut found = Vec::with_capacity(keys.len());
+        let mut open: Vec<Item> = keys.iter().map(|key| with_key(key)).collect();
+        for attempt in 0..BATCH_ATTEMPTS {
+            let (items, left_out) = self.batch_get_once(open, attributes).await?;
+            found.extend(items);
+            if left_out.is_empty() {
+                return Ok(found);
+            }
+            open = left_out;
+            back_off(attempt).await;
+        }
+        Err(never_read())
+    }
+
+    /// One call for at most 100 items: those that DynamoDB answers, at most 16 MB, and the keys of those
+    /// that it leaves out.
+    ///
+    /// # Errors
+    /// As every call.
+    pub(super) async fn batch_get_once(
+        &self,
+        keys: Vec<Item>,
+        attributes: &[&str],
+    ) -> Result<(Vec<Item>, Vec<Item>), StoreError> {
         // Named by placeholders, since some of the names are reserved words.
         let placeholder = |at: usize| format!("#a{at}");
         let names: HashMap<String, String> =
             attributes.iter().enumerate().map(|(at, name)| (placeholder(at), (*name).to_owned())).collect();
         let projection: Vec<String> = (0..attributes.len()).map(placeholder).collect();
         let some = !attributes.is_empty();
-        let mut found = Vec::with_capacity(keys.len());
-        let mut open: Vec<Item> = keys.iter().map(|key| with_key(key)).collect();
-        for attempt in 0..BATCH_ATTEMPTS {
-            let request = KeysAndAttributes::builder()
-                .set_keys(Some(std::mem::take(&mut open)))
-                .set_projection_expression(some.then(|| projection.join(", ")))
-                .set_expression_attribute_names(some.then(|| names.clone()))
-                .consistent_read(true)
-                .build()
-                .map_err(|e| StoreError::Broken(e.to_string()))?;
-            let round = self.meter.begin();
-            let answer = self
-                .client
-                .batch_get_item()
-                .request_items(&*self.name, request)
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .send()
-                .await
-                .map_err(error::read)?;
-            self.spent(round, Direction::Read, answer.consumed_capacity());
-            found.extend(answer.responses.unwrap_or_default().remove(&*self.name).unwrap_or_default());
-            match answer.unprocessed_keys.unwrap_or_default().remove(&*self.name) {
-                Some(rest) if !rest.keys.is_empty() => open = rest.keys,
-                _ => return Ok(found),
-            }
-            back_off(attempt).await;
-        }
-        Err(StoreError::Unavailable("a batch was never read whole".to_owned()))
+        let request = KeysAndAttributes::builder()
+            .set_keys(Some(keys))
+            .set_projection_expression(some.then(|| projection.join(", ")))
+            .set_expression_attribute_names(some.then_some(names))
+            .consistent_read(true)
+            .build()
+            .map_err(|e| StoreError::Broken(e.to_string()))?;
+        let round = self.meter.begin();
+        let answer = self
+            .client
+            .batch_get_item()
+            .request_items(&*self.name, request)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .map_err(error::read)?;
+        self.spent(round, Direction::Read, answer.consumed_capacity());
+        let items = answer.responses.unwrap_or_default().remove(&*self.name).unwrap_or_default();
+        let left_out = answer.unprocessed_keys.unwrap_or_default().remove(&*self.name);
+        Ok((items, left_out.map(|rest| rest.keys).unwrap_or_default()))
     }
 
     /// Writes many items without conditions, in calls of 25, some side by side.

@@ -78,6 +78,12 @@ impl Key {
     }
 }
 
+/// The key of an item.
+pub fn of(item: &super::item::Item) -> Option<Key> {
+    let text = |name| super::item::get_text(item, name);
+    Some(Key { pk: text("pk")?.to_owned(), sk: text("sk")?.to_owned() })
+}
+
 /// base64url of the SHA-256 of a text that is folded already, or exact.
 pub fn hash(text: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(text.as_bytes()))
@@ -216,6 +222,16 @@ pub fn breaker(tenant: &TenantId) -> Key {
 /// Where a walk of a list stands: per key, query and the index that the next page starts at.
 pub fn page_mark(tenant: &TenantId, key_id: &str, query: &str, start_index: u64) -> Key {
     Key::new(format!("T#{tenant}#P"), format!("{key_id}#{query}#{start_index}"))
+}
+
+/// The sort key at which a sorted walk stands, by the id in its cursor.
+pub fn sort_mark(tenant: &TenantId, id: Uuid) -> Key {
+    Key::new(format!("T#{tenant}#P"), format!("SORT#{id}"))
+}
+
+/// The secret that signs a tenant's cursors.
+pub fn cursor_key(tenant: &TenantId) -> Key {
+    Key::new(format!("T#{tenant}#S"), "CURSOR")
 }
 
 /// The account that a deactivated user was, kept for a time.

@@ -231,14 +231,7 @@ impl Store {
         id: Uuid,
         pages: &mut Vec<String>,
     ) -> Result<Option<(Record, Vec<Membership>)>, StoreError> {
-        let items = self.read_partition(&keys::group(&self.tenant, id), pages).await?;
-        let (mut record, mut members) = (None, Vec::with_capacity(items.len()));
-        for item in &items {
-            match Membership::from_item(item) {
-                Some(member) => members.push(member),
-                None => record = Record::from_item(item)?.or(record),
-            }
-        }
+        let (record, mut members) = self.read_partition(&keys::group(&self.tenant, id), pages).await?;
         let Some(record) = record else { return Ok(None) };
         if let Some(change) = record.change {
             members = overlay(members, &self.chunks(change).await?);
@@ -246,32 +239,43 @@ impl Store {
         Ok(Some((record, members)))
     }
 
-    /// Every item of a partition. The first time its pages come one after another, and where they
-    /// end is noted; from then on they are read side by side, so that less can happen meanwhile.
-    async fn read_partition(&self, pk: &str, pages: &mut Vec<String>) -> Result<Vec<Item>, StoreError> {
+    /// The group and the memberships in a partition. The first time its pages come one after another, and
+    /// where they end is noted; from then on they are read side by side, so that less can happen
+    /// meanwhile. No more than a page of items is held: they take twenty times the memory of what is kept.
+    async fn read_partition(
+        &self,
+        pk: &str,
+        pages: &mut Vec<String>,
+    ) -> Result<(Option<Record>, Vec<Membership>), StoreError> {
         let ends = pages.iter().cloned().map(Some).chain([None]);
         let starts = [None].into_iter().chain(pages.iter().cloned().map(Some));
         let parts: Vec<Range> =
             starts.zip(ends).map(|(after, through)| Range { after, through, ..Range::default() }).collect();
         let read = parts.into_iter().map(|mut range| async move {
-            let (mut items, mut ends) = (Vec::new(), Vec::new());
+            let (mut record, mut members, mut ends) = (None, Vec::new(), Vec::new());
             loop {
                 let page = self.table.query(pk, &range).await?;
-                items.extend(page.items);
-                let Some(next) = page.next else { return Ok::<_, StoreError>((items, ends)) };
+                for item in &page.items {
+                    match Membership::from_item(item) {
+                        Some(member) => members.push(member),
+                        None => record = Record::from_item(item)?.or(record),
+                    }
+                }
+                let Some(next) = page.next else { return Ok::<_, StoreError>((record, members, ends)) };
                 ends.push(next.clone());
                 range.after = Some(next);
             }
         });
         let read: Vec<_> = stream::iter(read).buffered(PAGES_AT_ONCE).try_collect().await?;
-        let mut items = Vec::new();
-        for (some, ends) in read {
-            items.extend(some);
+        let (mut record, mut members) = (None, Vec::new());
+        for (found, some, ends) in read {
+            record = found.or(record);
+            members.extend(some);
             pages.extend(ends);
         }
         pages.sort_unstable();
         pages.dedup();
-        Ok(items)
+        Ok((record, members))
     }
 
     /// Which of `members` each of `groups` has: one item per pair, whatever the groups' size, and

@@ -12,8 +12,8 @@ use super::item::{Item, get_number, get_set, get_text, must_text, number, text};
 use super::keys::{Key, TenantId, parse_id};
 use super::tally::Tally;
 use super::{index, keys};
+use crate::scim::absent;
 use crate::scim::resource_type::{Kind, ResourceType};
-use crate::scim::rules::is_active;
 
 /// Who manages an account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -179,7 +179,7 @@ impl Record {
 
     /// Whether it is a user that is not said to be inactive.
     pub fn is_active(&self) -> bool {
-        self.kind == Kind::User && is_active(&self.doc)
+        self.kind == Kind::User && absent::is_active(&self.doc)
     }
 
     /// The unique value that it claims, if its type has one.

@@ -23,6 +23,8 @@ use crate::scim::resource_type::{Kind, ResourceType};
 
 /// A counter is spread over so many items, so that creations seldom meet.
 pub const COUNTER_SHARDS: u64 = 8;
+/// So many groups are read at once for what users show of them.
+const TEAMS_AT_ONCE: usize = 1_600;
 
 /// The table as one request of one tenant sees it.
 #[derive(Clone, Debug)]
@@ -103,10 +105,15 @@ impl Store {
     /// As every call.
     pub async fn teams(&self, ids: &BTreeSet<String>) -> Result<BTreeMap<String, Team>, StoreError> {
         let ids: Vec<Uuid> = ids.iter().filter_map(|id| parse_id(id)).collect();
-        let groups = self.fetch_many(Kind::Group, &ids).await?;
         let name = |group: &Record| group.doc.get("displayName").and_then(Value::as_str).map(str::to_owned);
         let team = |group: &Record| Team { name: name(group), roles: group.assignments() };
-        Ok(groups.iter().map(|group| (group.id.to_string(), team(group))).collect())
+        let mut teams = BTreeMap::new();
+        // Some at a time: what is kept of a group is less than the group.
+        for some in ids.chunks(TEAMS_AT_ONCE) {
+            let groups = self.fetch_many(Kind::Group, some).await?;
+            teams.extend(groups.iter().map(|group| (group.id.to_string(), team(group))));
+        }
+        Ok(teams)
     }
 
     /// The ids of the resources that have an indexed value.

@@ -220,8 +220,8 @@ impl Inventory {
             },
             (["D"], _) => self.tombstone(store, model, item)?,
             (["C", change], _) => self.chunked.extend(parse_id(change)),
-            // Page marks, events, keys, the count of deactivations.
-            (["P" | "E" | "K" | "B", ..], _) => {}
+            // Page marks, events, keys, the count of deactivations, the secret of cursors.
+            (["P" | "E" | "K" | "B" | "S", ..], _) => {}
             _ => self.unknown.push(key),
         }
         Ok(())

@@ -24,6 +24,7 @@ use crate::scim::validate::read;
 use crate::scim::work::WorkBudget;
 use crate::scim::{members, rules, urn};
 use crate::store::call::Table;
+use crate::store::cursor::CursorKeys;
 use crate::store::index;
 use crate::store::keys::{TenantId, parse_id};
 use crate::store::record::MEMBER;
@@ -123,6 +124,7 @@ fn provider<'a>(table: &Table, tenant: &TenantRecord, model: &'a Model) -> Provi
         walk: WALK,
         breaker: None,
         root_team_protected: false,
+        cursor_keys: CursorKeys::default(),
         // The operator's own file: it may take what it needs.
         work: WorkBudget::new(u64::MAX, ErrorKind::PayloadTooLarge),
     }

@@ -1,13 +1,14 @@
 //! A filter and the schemas (RFC 7644 §3.4.2.2): what its names are, and whether it compares what
 //! can be compared.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::ast::{CompareOp, Filter};
 use super::operand::Operand;
+use super::place::{Found, Named, Place, unqualified};
 use crate::scim::attr_path::AttrPath;
 use crate::scim::error::ScimError;
-use crate::scim::resource_type::{Resolved, ResourceType, Target};
+use crate::scim::resource_type::{ResourceType, Target};
 use crate::scim::schema::Attribute;
 use crate::scim::values::shown;
 
@@ -30,15 +31,6 @@ pub(super) enum Node {
     Not(Box<Node>),
 }
 
-/// Where a value stands in a resource or, within brackets, in an element. Names are the schema's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    /// The URN of the extension's object.
-    pub(super) extension: Option<String>,
-    pub(super) attribute: String,
-    pub(super) sub: Option<String>,
-}
-
 /// Reads a filter against the schemas of a resource type. What only `others` define is absent on
 /// every resource of this type: a search at the root asks all types at once (RFC 7644 §3.4.2.1).
 ///
@@ -58,15 +50,20 @@ pub fn bind(
     Ok(Bound { root: binder.node(filter)? })
 }
 
-/// Reads what stands in the brackets after a complex attribute. [`Bound::matches`] is then asked
-/// with an element of the attribute.
+/// Reads what stands in the brackets after an attribute of a resource type.
+/// [`Bound::matches_element`] is then asked with an element of the attribute.
 ///
 /// # Errors
 /// As [`bind`].
-pub fn bind_element(filter: &Filter, attribute: &Attribute, coerce: bool) -> Result<Bound, ScimError> {
-    let path = attribute.name.clone();
-    let binder = Binder { scope: Scope::Element { attribute, path }, coerce };
-    Ok(Bound { root: binder.node(filter)? })
+pub fn bind_element(
+    filter: &Filter,
+    resource_type: &ResourceType,
+    target: Target<'_>,
+    coerce: bool,
+) -> Result<Bound, ScimError> {
+    let binder = Binder { scope: Scope::Resource { resource_type, others: &[] }, coerce };
+    let within = binder.brackets(&Named::of(target, resource_type))?;
+    Ok(Bound { root: within.node(filter)? })
 }
 
 struct Binder<'a> {
@@ -75,23 +72,33 @@ struct Binder<'a> {
 }
 
 enum Scope<'a> {
-    Resource { resource_type: &'a ResourceType, others: &'a [&'a ResourceType] },
-    Element { attribute: &'a Attribute, path: String },
+    Resource {
+        resource_type: &'a ResourceType,
+        others: &'a [&'a ResourceType],
+    },
+    /// Within brackets: the attribute, the URN of the schema that defines it, and its path.
+    Element {
+        attribute: &'a Attribute,
+        urn: &'a str,
+        path: String,
+    },
 }
 
-impl Binder<'_> {
+impl<'a> Binder<'a> {
     fn node(&self, filter: &Filter) -> Result<Node, ScimError> {
         match filter {
             Filter::And(filters) => Ok(Node::all(self.nodes(filters)?)),
             Filter::Or(filters) => Ok(Node::any(self.nodes(filters)?)),
             Filter::Not(filter) => Ok(self.node(filter)?.negated()),
-            Filter::Present(path) => self.at(path, |resolved| Ok(self.present(resolved))),
+            Filter::Present(path) => self.at(path, |found| Ok(self.present(found))),
             Filter::Compare(path, op, value) => {
-                self.at(path, |resolved| self.comparison(self.attribute(resolved)?, *op, value))
+                self.at(path, |found| self.comparison(named(found)?, *op, value))
             }
-            Filter::ValuePath(path, filter) => {
-                self.at(path, |resolved| self.elements(self.attribute(resolved)?, filter))
-            }
+            Filter::ValuePath(path, filter) => self.at(path, |found| {
+                let named = named(found)?;
+                let node = self.brackets(&named)?.node(filter)?;
+                Ok(Node::Elements(named.place, Box::new(node)))
+            }),
         }
     }
 
@@ -103,20 +110,21 @@ impl Binder<'_> {
     fn at(
         &self,
         path: &AttrPath,
-        make: impl Fn(Resolved<'_>) -> Result<Node, ScimError>,
+        make: impl Fn(Found<'a>) -> Result<Node, ScimError>,
     ) -> Result<Node, ScimError> {
         match &self.scope {
             Scope::Resource { resource_type, others } => {
-                if let Some(resolved) = resource_type.resolve(path) {
-                    return make(resolved);
+                if let Some(found) = Found::resolve(path, resource_type) {
+                    return make(found);
                 }
-                if let Some(resolved) = others.iter().find_map(|other| other.resolve(path)) {
-                    return Ok(Node::Known(make(resolved)?.matches(&Map::new())));
+                if let Some(found) = others.iter().find_map(|other| Found::resolve(path, other)) {
+                    return Ok(Node::Known(make(found)?.selects_nothing_assigned()));
                 }
             }
-            Scope::Element { attribute, .. } => {
-                if let Some(target) = within(attribute, path) {
-                    return make(Resolved::Attribute(target));
+            Scope::Element { attribute, urn, .. } => {
+                let plain = unqualified(path, attribute, urn);
+                if let Some(found) = plain.and_then(|path| Named::within(attribute, urn, &path)) {
+                    return make(Found::Value(found));
                 }
             }
         }
@@ -124,53 +132,44 @@ impl Binder<'_> {
         Err(ScimError::invalid_filter(format!("No schema defines the attribute {path}.")))
     }
 
-    fn present(&self, resolved: Resolved<'_>) -> Node {
-        match (resolved, &self.scope) {
-            (Resolved::Attribute(target), _) => Node::Present(Place::of(target)),
+    fn present(&self, found: Found<'_>) -> Node {
+        match (found, &self.scope) {
+            (Found::Value(named), _) => Node::Present(named.place),
             // Every resource has its core schema.
-            (Resolved::Schema(schema), Scope::Resource { resource_type, .. })
+            (Found::Schema(schema), Scope::Resource { resource_type, .. })
                 if schema.id == resource_type.schema.id =>
             {
                 Node::Known(true)
             }
-            (Resolved::Schema(schema), _) => {
-                Node::Present(Place { extension: None, attribute: schema.id.clone(), sub: None })
-            }
+            (Found::Schema(schema), _) => Node::Present(Place::of_schema(schema)),
         }
     }
 
-    fn attribute<'r>(&self, resolved: Resolved<'r>) -> Result<Target<'r>, ScimError> {
-        match resolved {
-            Resolved::Attribute(target) => Ok(target),
-            Resolved::Schema(schema) => Err(ScimError::invalid_filter(format!(
-                "{} is a schema: name one of its attributes, or ask with pr whether there is any.",
-                schema.id
-            ))),
+    /// What reads the brackets after an attribute: one with sub-attributes, or one with several simple
+    /// values, of which `value` is then each.
+    fn brackets<'n>(&self, named: &Named<'n>) -> Result<Binder<'n>, ScimError> {
+        let (attribute, path) = (named.attribute, self.full(&named.place.to_string()));
+        let is_complex = !attribute.sub_attributes.is_empty() && named.place.sub.is_none();
+        if is_complex || attribute.is_list_of_simple_values() {
+            return Ok(Binder {
+                scope: Scope::Element { attribute, urn: named.urn, path },
+                coerce: self.coerce,
+            });
         }
+        Err(ScimError::invalid_filter(format!(
+            "Attribute {path} has no sub-attributes for brackets to ask about."
+        )))
     }
 
-    fn elements(&self, target: Target<'_>, filter: &Filter) -> Result<Node, ScimError> {
-        let attribute = target.leaf();
-        let path = self.full(&target.path());
-        if attribute.sub_attributes.is_empty() || target.sub.is_some() {
-            return Err(ScimError::invalid_filter(format!(
-                "Attribute {path} has no sub-attributes for brackets to ask about."
-            )));
-        }
-        let within = Binder { scope: Scope::Element { attribute, path }, coerce: self.coerce };
-        Ok(Node::Elements(Place::of(target), Box::new(within.node(filter)?)))
-    }
-
-    fn comparison(&self, target: Target<'_>, op: CompareOp, value: &Value) -> Result<Node, ScimError> {
-        let mut place = Place::of(target);
+    fn comparison(&self, named: Named<'_>, op: CompareOp, value: &Value) -> Result<Node, ScimError> {
+        let Named { mut attribute, mut place, .. } = named;
         match (value, op) {
             (Value::Null, CompareOp::Eq) => return Ok(Node::Present(place).negated()),
             (Value::Null, CompareOp::Ne) => return Ok(Node::Present(place)),
             _ => {}
         }
-        let mut attribute = target.leaf();
         // emails co "x" asks about the default sub-attribute, value (RFC 7643 §2.4).
-        if let (None, Some(default)) = (target.sub, attribute.sub_attribute("value")) {
+        if let (None, Some(default)) = (&place.sub, attribute.sub_attribute("value")) {
             attribute = default;
             place.sub = Some(default.name.clone());
         }
@@ -192,30 +191,29 @@ impl Binder<'_> {
     }
 }
 
-/// What a path within brackets names.
-fn within<'a>(attribute: &'a Attribute, path: &AttrPath) -> Option<Target<'a>> {
-    if path.urn.is_some() {
-        return None;
-    }
-    let inner = attribute.sub_attribute(&path.attribute)?;
-    let sub = match &path.sub {
-        None => None,
-        Some(name) => Some(inner.sub_attribute(name)?),
-    };
-    Some(Target { extension: None, attribute: inner, sub })
-}
-
-impl Place {
-    fn of(target: Target<'_>) -> Self {
-        Self {
-            extension: target.extension.map(ToOwned::to_owned),
-            attribute: target.attribute.name.clone(),
-            sub: target.sub.map(|sub| sub.name.clone()),
-        }
+fn named(found: Found<'_>) -> Result<Named<'_>, ScimError> {
+    match found {
+        Found::Value(named) => Ok(named),
+        Found::Schema(schema) => Err(ScimError::invalid_filter(format!(
+            "{} is a schema: name one of its attributes, or ask with pr whether there is any.",
+            schema.id
+        ))),
     }
 }
 
 impl Node {
+    /// Whether the node selects a resource that has nothing at all.
+    fn selects_nothing_assigned(&self) -> bool {
+        match self {
+            Self::Known(known) => *known,
+            Self::Present(_) | Self::Elements(..) => false,
+            Self::Compare(_, op, _) => *op == CompareOp::Ne,
+            Self::And(nodes) => nodes.iter().all(Self::selects_nothing_assigned),
+            Self::Or(nodes) => nodes.iter().any(Self::selects_nothing_assigned),
+            Self::Not(node) => !node.selects_nothing_assigned(),
+        }
+    }
+
     /// All of these, in the fewest words.
     fn all(nodes: Vec<Self>) -> Self {
         let mut all = Vec::with_capacity(nodes.len());
@@ -396,6 +394,46 @@ mod tests {
         }
         assert!(bound("active eq 1", Kind::Group, true, false).is_err());
         assert!(bound("nick pr", Kind::Group, true, false).is_err());
+    }
+
+    #[test]
+    fn within_brackets_value_is_a_simple_element_and_names_may_have_their_urn() {
+        const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
+        let tags = |inner: &str| format!("urn:x:2.0:User:tags[{inner}]");
+        let emails = |inner: &str| format!("emails[{inner}]");
+        for (text, meaning) in [
+            (tags(r#"VALUE eq "A""#), tags(r#"value eq "A""#)),
+            (tags("not (value pr)"), tags("not (value pr)")),
+            (tags(r#"urn:x:2.0:User:tags.value sw "A""#), tags(r#"value sw "A""#)),
+            (tags(r#"urn:X:2.0:user:value sw "A""#), tags(r#"value sw "A""#)),
+            (r#"schemas[value eq "urn:a"]"#.to_owned(), r#"schemas[value eq "urn:a"]"#.to_owned()),
+            (emails(&format!(r#"{USER}:EMAILS.type eq "A""#)), emails(r#"type eq "a""#)),
+            (emails(&format!(r#"{USER}:type eq "A""#)), emails(r#"type eq "a""#)),
+            (
+                format!(r#"{USER}:emails[{USER}:emails.primary eq true and value pr]"#),
+                emails("primary eq true and value pr"),
+            ),
+        ] {
+            assert_eq!(bound(&text, Kind::User, false, false), Ok(meaning), "{text}");
+        }
+        for text in [
+            tags("type pr"),
+            tags("value.value pr"),
+            tags("value eq 1"),
+            emails("urn:x:2.0:User:type pr"),
+            emails(&format!("{USER}:name.type pr")),
+            emails(&format!("{USER}:emails.nick pr")),
+            "urn:x:2.0:User:tags.value pr".to_owned(),
+        ] {
+            assert!(bound(&text, Kind::User, false, false).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_counts_as_true_on_users_is_absent_on_groups() {
+        for (text, group) in [("active eq true", "false"), ("active ne false", "true")] {
+            assert_eq!(bound(text, Kind::Group, true, false).as_deref(), Ok(group), "{text}");
+        }
     }
 
     #[test]

@@ -1,57 +1,79 @@
 //! Whether a resource is as a filter says (RFC 7644 §3.4.2.2).
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use serde_json::{Map, Value};
 
 use super::ast::CompareOp;
-use super::bind::{Bound, Node, Place};
+use super::bind::{Bound, Node};
 use super::operand::Operand;
+use super::place::Place;
+use crate::scim::error::ScimError;
+use crate::scim::fold::fold_within;
+use crate::scim::work::WorkBudget;
 
 impl Bound {
     /// Whether the filter selects the resource, which is complete and in canonical names:
-    /// extensions stand in objects under their URNs. A filter that was bound to an element is asked
-    /// with the element.
+    /// extensions stand in objects under their URNs.
     ///
     /// A multi-valued attribute matches if any of its values does (RFC 7644 §3.4.2.2), with `ne`
     /// too; an unassigned one differs from every value.
-    pub fn matches(&self, resource: &Map<String, Value>) -> bool {
-        self.root.matches(resource)
+    ///
+    /// # Errors
+    /// That of the budget, where the filter looks at more than is left of it.
+    pub fn matches(&self, resource: &Map<String, Value>, work: &WorkBudget) -> Result<bool, ScimError> {
+        self.evaluate(Subject { object: Some(resource), element: None }, work)
+    }
+
+    /// Whether a filter of [`super::bind::bind_element`] selects the element.
+    ///
+    /// # Errors
+    /// As [`Bound::matches`].
+    pub fn matches_element(&self, element: &Value, work: &WorkBudget) -> Result<bool, ScimError> {
+        self.evaluate(Subject::of_element(element), work)
+    }
+
+    fn evaluate(&self, subject: Subject<'_>, work: &WorkBudget) -> Result<bool, ScimError> {
+        let mut evaluation = Evaluation { work, steps: 0, folded: HashMap::new() };
+        let matches = evaluation.node(&self.root, subject)?;
+        work.spend(evaluation.steps)?;
+        Ok(matches)
     }
 }
 
-impl Node {
-    pub(super) fn matches(&self, object: &Map<String, Value>) -> bool {
-        match self {
-            Self::Known(known) => *known,
-            Self::Present(place) => {
-                place.elements(object).iter().any(|element| place.value_in(element).is_some_and(is_assigned))
-            }
-            Self::Compare(place, op, operand) => compares(place, *op, operand, object),
-            Self::Elements(place, node) => place
-                .elements(object)
-                .iter()
-                .any(|element| element.as_object().is_some_and(|element| node.matches(element))),
-            Self::And(nodes) => nodes.iter().all(|node| node.matches(object)),
-            Self::Or(nodes) => nodes.iter().any(|node| node.matches(object)),
-            Self::Not(node) => !node.matches(object),
+/// What a node is asked about: a resource, or an element of an attribute.
+#[derive(Clone, Copy)]
+struct Subject<'a> {
+    object: Option<&'a Map<String, Value>>,
+    element: Option<&'a Value>,
+}
+
+impl<'a> Subject<'a> {
+    fn of_element(element: &'a Value) -> Self {
+        Self { object: element.as_object(), element: Some(element) }
+    }
+
+    /// The values of the attribute at a place; of a single-valued one there is at most one.
+    fn elements(self, place: &Place) -> &'a [Value] {
+        if place.is_element {
+            return self.element.map(std::slice::from_ref).unwrap_or_default();
         }
+        let value = self.object.and_then(|object| match &place.extension {
+            None => object.get(&place.attribute),
+            Some(urn) => object.get(urn).and_then(|holder| holder.get(&place.attribute)),
+        });
+        value.map(each).unwrap_or_default()
     }
 }
 
 impl Place {
-    /// The values of the attribute; of a single-valued one there is at most one.
-    fn elements<'a>(&self, object: &'a Map<String, Value>) -> &'a [Value] {
-        let value = match &self.extension {
-            None => object.get(&self.attribute),
-            Some(urn) => object.get(urn).and_then(|holder| holder.get(&self.attribute)),
-        };
-        value.map(each).unwrap_or_default()
-    }
-
-    /// The value itself, or the sub-attribute's.
-    fn value_in<'a>(&self, element: &'a Value) -> Option<&'a Value> {
+    /// What stands at the place in one of the attribute's elements: the element itself, or the values
+    /// of its sub-attribute.
+    fn values_in<'a>(&self, element: &'a Value) -> &'a [Value] {
         match &self.sub {
-            None => Some(element),
-            Some(sub) => element.get(sub),
+            None => each(element),
+            Some(sub) => element.get(sub).map(each).unwrap_or_default(),
         }
     }
 }
@@ -63,29 +85,118 @@ fn each(value: &Value) -> &[Value] {
     }
 }
 
-/// Whether anything is there: neither null nor empty (RFC 7643 §2.5, RFC 7644 §3.4.2.2, `pr`).
-fn is_assigned(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Bool(_) | Value::Number(_) => true,
-        Value::String(text) => !text.is_empty(),
-        Value::Array(elements) => elements.iter().any(is_assigned),
-        Value::Object(object) => object.values().any(is_assigned),
+/// So many steps are taken before they are told to the budget.
+const STEPS_AT_ONCE: u64 = 1_024;
+
+/// One look at one resource.
+pub(super) struct Evaluation<'w> {
+    work: &'w WorkBudget,
+    /// Steps that the budget has not been told of.
+    steps: u64,
+    /// Folded texts, by the address of the text: a value that many terms ask about is folded once.
+    folded: HashMap<usize, String>,
+}
+
+impl Evaluation<'_> {
+    fn spend(&mut self, steps: u64) -> Result<(), ScimError> {
+        self.steps += steps;
+        if self.steps < STEPS_AT_ONCE {
+            return Ok(());
+        }
+        self.work.spend(std::mem::take(&mut self.steps))
+    }
+
+    /// Spends what it takes to look at a text once.
+    pub(super) fn look_at(&mut self, text: &str) -> Result<(), ScimError> {
+        self.spend(WorkBudget::steps_of_text(text.len()))
+    }
+
+    /// The folded text of a value of the resource.
+    pub(super) fn folded(&mut self, text: &str) -> Result<&str, ScimError> {
+        // The resource stays where it is as long as it is looked at, so an address stands for a text.
+        match self.folded.entry(text.as_ptr().addr()) {
+            Entry::Occupied(entry) => Ok(entry.into_mut()),
+            Entry::Vacant(entry) => Ok(entry.insert(fold_within(text, self.work)?)),
+        }
+    }
+
+    fn node(&mut self, node: &Node, subject: Subject<'_>) -> Result<bool, ScimError> {
+        self.spend(1)?;
+        match node {
+            Node::Known(known) => Ok(*known),
+            Node::Present(place) => any(subject.elements(place), |element| {
+                any(place.values_in(element), |value| self.is_assigned(value))
+            }),
+            Node::Compare(place, op, operand) => self.compares(place, *op, operand, subject),
+            Node::Elements(place, node) => any(subject.elements(place), |element| {
+                any(place.values_in(element), |value| self.node(node, Subject::of_element(value)))
+            }),
+            Node::And(nodes) => Ok(!any(nodes, |node| Ok(!self.node(node, subject)?))?),
+            Node::Or(nodes) => any(nodes, |node| self.node(node, subject)),
+            Node::Not(node) => Ok(!self.node(node, subject)?),
+        }
+    }
+
+    /// Whether anything is there: neither null nor empty (RFC 7643 §2.5, RFC 7644 §3.4.2.2, `pr`).
+    fn is_assigned(&mut self, value: &Value) -> Result<bool, ScimError> {
+        self.spend(1)?;
+        match value {
+            Value::Null => Ok(false),
+            Value::Bool(_) | Value::Number(_) => Ok(true),
+            Value::String(text) => Ok(!text.is_empty()),
+            Value::Array(elements) => any(elements, |element| self.is_assigned(element)),
+            Value::Object(object) => any(object.values(), |value| self.is_assigned(value)),
+        }
+    }
+
+    fn compares(
+        &mut self,
+        place: &Place,
+        op: CompareOp,
+        operand: &Operand,
+        subject: Subject<'_>,
+    ) -> Result<bool, ScimError> {
+        let elements = subject.elements(place);
+        // An unassigned value differs from every other, unless it counts as one.
+        let when_absent = match place.absent {
+            Some(counted) => operand.is_boolean(op, counted),
+            None => op == CompareOp::Ne,
+        };
+        if elements.is_empty() {
+            // An attribute without elements has none whose sub-attribute could count as anything.
+            return Ok(if place.sub.is_none() { when_absent } else { op == CompareOp::Ne });
+        }
+        any(elements, |element| {
+            let values = place.values_in(element);
+            let is_absent = match place.absent {
+                Some(_) => values.iter().all(Value::is_null),
+                None => values.is_empty(),
+            };
+            if is_absent {
+                return Ok(when_absent);
+            }
+            any(values, |value| {
+                self.spend(1)?;
+                match op {
+                    CompareOp::Ne => Ok(!operand.is(CompareOp::Eq, value, self)?),
+                    op => operand.is(op, value, self),
+                }
+            })
+        })
     }
 }
 
-fn compares(place: &Place, op: CompareOp, operand: &Operand, object: &Map<String, Value>) -> bool {
-    let elements = place.elements(object);
-    let values = |element| place.value_in(element).map(each).unwrap_or_default();
-    if op == CompareOp::Ne {
-        let differs = |value| !operand.is(CompareOp::Eq, value);
-        return elements.is_empty()
-            || elements.iter().any(|element| {
-                let values: &[Value] = values(element);
-                values.is_empty() || values.iter().any(differs)
-            });
+/// Whether any of these is so.
+fn any<T>(
+    items: impl IntoIterator<Item = T>,
+    mut is: impl FnMut(T) -> Result<bool, ScimError>,
+) -> Result<bool, ScimError> {
+    for item in items {
+        if is(item)? {
+            return Ok(true);
+        }
     }
-    elements.iter().any(|element| values(element).iter().any(|value| operand.is(op, value)))
+    Ok(false)
 }
 
 #[cfg(test)]
@@ -93,10 +204,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::scim::attr_path::AttrPath;
+    use crate::scim::error::ErrorKind;
     use crate::scim::filter::bind::{bind, bind_element};
     use crate::scim::filter::parse::parse;
     use crate::scim::policy::STANDARD;
-    use crate::scim::resource_type::{Kind, Model};
+    use crate::scim::resource_type::{Kind, Model, Resolved};
     use crate::scim::urn::ENTERPRISE_USER;
 
     fn object(value: &Value) -> &Map<String, Value> {
@@ -108,7 +221,8 @@ mod tests {
         for (text, expected) in cases {
             let filter = parse(text).expect(text);
             let bound = bind(&filter, model.of(Kind::User), &[], false).expect(text);
-            assert_eq!(bound.matches(object(resource)), *expected, "{text}");
+            let found = bound.matches(object(resource), &WorkBudget::of_query());
+            assert_eq!(found, Ok(*expected), "{text}");
         }
     }
 
@@ -244,8 +358,8 @@ mod tests {
     fn any_json_is_answered() {
         for user in [
             json!({ "emails": { "value": "x" }, "active": "no", "meta": [1] }),
-            json!({ "emails": "x", "active": [], "meta": { "created": 1 } }),
-            json!({ "emails": [[], null, { "value": ["x"] }], ENTERPRISE_USER: 3 }),
+            json!({ "emails": "x", "active": 1, "meta": { "created": 1 } }),
+            json!({ "emails": [[], null, { "value": ["x"] }], "active": "no", ENTERPRISE_USER: 3 }),
         ] {
             check(
                 &user,
@@ -264,14 +378,75 @@ mod tests {
     #[test]
     fn an_element_on_its_own() {
         let model = Model::new(&STANDARD, &[]).expect("a model");
-        let members = model.of(Kind::Group).core_attribute("members").expect("members");
+        let groups = model.of(Kind::Group);
+        let path = AttrPath::parse("members").expect("a path");
+        let Some(Resolved::Attribute(members)) = groups.resolve(&path) else { unreachable!("members") };
+        let work = WorkBudget::of_query();
         let filter = parse(r#"value eq "u" and type ne "Group""#).expect("a filter");
-        let bound = bind_element(&filter, members, true).expect("a filter on members");
-        assert!(bound.matches(object(&json!({ "value": "u", "type": "User" }))));
-        assert!(bound.matches(object(&json!({ "value": "u" }))));
-        assert!(!bound.matches(object(&json!({ "value": "u", "type": "Group" }))));
+        let bound = bind_element(&filter, groups, members, true).expect("a filter on members");
+        for (element, selected) in [
+            (json!({ "value": "u", "type": "User" }), true),
+            (json!({ "value": "u" }), true),
+            (json!({ "value": "u", "type": "Group" }), false),
+        ] {
+            assert_eq!(bound.matches_element(&element, &work), Ok(selected), "{element}");
+        }
         let other = parse("userName pr").expect("a filter");
-        let error = bind_element(&other, members, true).expect_err("not a member's");
+        let error = bind_element(&other, groups, members, true).expect_err("not a member's");
         assert_eq!(error.detail, "No schema defines the attribute members.userName.");
+    }
+
+    #[test]
+    fn a_boolean_that_is_absent_counts_as_the_schema_says() {
+        let user = json!({
+            "emails": [{ "value": "a", "primary": true }, { "value": "b" }, { "value": "c", "primary": null }],
+            "roles": [{ "value": "r" }],
+        });
+        check(
+            &user,
+            &[
+                ("active eq true", true),
+                ("active eq false", false),
+                ("active ne true", false),
+                ("active ne false", true),
+                ("not (active eq false)", true),
+                ("active pr", false),
+                ("active eq null", true),
+                ("roles.primary eq false", true),
+                ("roles.primary eq true", false),
+                ("roles.primary ne true", true),
+                ("roles.primary ne false", false),
+                ("roles.primary pr", false),
+                ("roles[primary eq false]", true),
+                ("roles[primary ne false]", false),
+                ("roles[primary pr]", false),
+                (r#"emails[primary eq false and value eq "b"]"#, true),
+                (r#"emails[primary eq false and value eq "c"]"#, true),
+                (r#"emails[primary eq false and value eq "a"]"#, false),
+                (r#"emails[not (primary eq true) and value eq "a"]"#, false),
+                ("phoneNumbers.primary eq false", false),
+                ("phoneNumbers.primary ne false", true),
+                ("phoneNumbers[primary eq false]", false),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_text_that_many_terms_ask_about_is_folded_once() {
+        let model = Model::new(&STANDARD, &[]).expect("a model");
+        // Each character becomes eighteen.
+        let user = json!({ "title": "\u{fdfa}".repeat(20_000) });
+        let steps = |terms: usize| {
+            let text = vec![r#"title co "x""#; terms].join(" or ");
+            let bound = bind(&parse(&text).expect("a filter"), model.of(Kind::User), &[], false);
+            let work = WorkBudget::of_query();
+            assert_eq!(bound.expect("a filter").matches(object(&user), &work), Ok(false));
+            WorkBudget::of_query().left() - work.left()
+        };
+        assert!(steps(256) < 6 * steps(1), "{} and {}", steps(1), steps(256));
+        let bound = bind(&parse(r#"title co "x""#).expect("a filter"), model.of(Kind::User), &[], false);
+        let little = WorkBudget::new(1_000, ErrorKind::TooMany);
+        let refused = bound.expect("a filter").matches(object(&user), &little);
+        assert_eq!(refused.map_err(|error| error.kind), Err(ErrorKind::TooMany));
     }
 }

@@ -6,6 +6,9 @@ pub mod eval;
 mod literal;
 mod operand;
 pub mod parse;
+mod place;
 pub mod plan;
 #[cfg(test)]
 mod props;
+
+pub use place::plain;

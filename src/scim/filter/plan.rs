@@ -6,8 +6,9 @@ use std::fmt;
 use serde_json::Value;
 
 use super::ast::CompareOp;
-use super::bind::{Bound, Node, Place};
+use super::bind::{Bound, Node};
 use super::operand::Operand;
+use super::place::Place;
 
 /// An `eq` with a text that every selected resource satisfies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +56,7 @@ fn collect(node: &Node, holder: Option<&Place>, equalities: &mut Vec<Equality>) 
         Node::Compare(place, CompareOp::Eq, Operand::Text { given, .. }) => {
             let path = match holder {
                 None => place.to_string(),
+                Some(holder) if place.is_element => holder.to_string(),
                 Some(holder) => format!("{holder}.{place}"),
             };
             equalities.push(Equality { path, value: given.clone() });

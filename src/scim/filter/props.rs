@@ -6,13 +6,14 @@ use proptest::prelude::*;
 use serde_json::{Map, Number, Value};
 
 use super::ast::{CompareOp, Filter};
-use super::bind::{bind, bind_element};
+use super::bind::{Bound, bind, bind_element};
 use super::parse::parse;
 use crate::scim::attr_path::AttrPath;
 use crate::scim::patch::path::PatchPath;
 use crate::scim::policy::STANDARD;
-use crate::scim::resource_type::{Kind, Model};
+use crate::scim::resource_type::{Kind, Model, Resolved};
 use crate::scim::sort;
+use crate::scim::work::WorkBudget;
 
 const NAMES: [&str; 14] = [
     "id",
@@ -144,17 +145,19 @@ proptest! {
         let model = Model::new(&STANDARD, &[]).expect("a model");
         let [users, groups] = model.types();
         if let Ok(bound) = bind(&filter, users, &[groups], true) {
-            bound.matches(&object);
+            prop_assert!(bound.matches(&object, &WorkBudget::of_query()).is_ok());
             bound.equalities();
             bound.canonical();
         }
-        let emails = users.core_attribute("emails").expect("emails");
-        if let Ok(bound) = bind_element(&filter, emails, false) {
-            bound.matches(&object);
+        let path = AttrPath::parse("emails").expect("a path");
+        let Some(Resolved::Attribute(emails)) = users.resolve(&path) else { unreachable!("emails") };
+        if let Ok(bound) = bind_element(&filter, users, emails, false) {
+            let element = Value::Object(object.clone());
+            prop_assert!(bound.matches_element(&element, &WorkBudget::of_query()).is_ok());
         }
         for name in NAMES {
             if let Ok(by) = sort::resolve(name, &model.types()) {
-                let key = by.key(&object);
+                let key = by.key(Kind::User, &object, &WorkBudget::of_query()).expect("little work");
                 prop_assert_eq!(sort::SortKey::from_value(&key.to_value()), Some(key));
             }
         }
@@ -166,7 +169,9 @@ proptest! {
         let opposite = Filter::Not(Box::new(filter.clone()));
         if let Ok(bound) = bind(&filter, model.of(Kind::User), &[], false) {
             let opposite = bind(&opposite, model.of(Kind::User), &[], false).expect("the opposite");
-            prop_assert_ne!(bound.matches(&object), opposite.matches(&object));
+            let work = WorkBudget::of_query();
+            let selects = |bound: &Bound| bound.matches(&object, &work).expect("little work");
+            prop_assert_ne!(selects(&bound), selects(&opposite));
         }
     }
 }

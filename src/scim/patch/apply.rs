@@ -107,6 +107,7 @@ impl Run<'_> {
 
     fn write(&mut self, resource: &mut Map<String, Value>, change: &Change<'_>) -> Result<(), ScimError> {
         let (step, attribute) = (change.step, change.attribute);
+        self.work.spend(change.value_steps)?;
         let extension = step.extension.as_deref();
         let holder = holder(resource, extension);
         let before = holder.get_mut(&attribute.name).map(Value::take);

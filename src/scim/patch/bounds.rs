@@ -88,7 +88,7 @@ fn many_operations_on_many_elements() {
     let user = roles(5000);
     let one = |n: usize| json!({ "op": "replace", "path": format!("roles[value eq \"role-{:05}\"].display", n % 5000), "value": "D" });
     assert!(is_refused(&user, 10_000, one));
-    assert!(steps(&user, repeat(100, one)).is_ok_and(|steps| steps < 2_000_000));
+    assert!(steps(&user, repeat(100, one)).is_ok_and(|steps| steps < 5_000_000));
     // Where there are few elements, as many operations as a request may hold are done.
     let few = |n: usize| one(n % 50);
     assert!(steps(&roles(50), repeat(2_000, few)).is_ok());

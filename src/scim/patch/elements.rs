@@ -29,7 +29,7 @@ pub(super) fn change(
     };
     scan.renew(&elements);
     let written = match (&change.step.filter, &change.step.selector) {
-        (Some(filter), Some(selector)) => change.selected((filter, selector), &mut elements, scan.steps)?,
+        (Some(filter), Some(selector)) => change.selected((filter, selector), &mut elements)?,
         _ => change.all(&mut elements, scan.steps)?,
     };
     scan.steps += (1 + change.value_steps) * (written.0.len() as u64 + 1);
@@ -101,13 +101,15 @@ impl Change<'_> {
         &self,
         (filter, selector): (&Filter, &Selector),
         elements: &mut Vec<Value>,
-        scan: u64,
     ) -> Result<Written, ScimError> {
         let path = self.path();
         let policy = self.reader.policy;
-        self.work.spend(scan.saturating_mul(selector.terms()))?;
-        let places = elements.iter().enumerate().filter(|(_, element)| selector.matches(element));
-        let selected = Written(places.map(|(place, _)| place).collect());
+        let mut selected = Written::none();
+        for (place, element) in elements.iter().enumerate() {
+            if selector.matches(element, self.work)? {
+                selected.0.push(place);
+            }
+        }
         let removes = self.step.op == PatchOp::Remove || self.step.value.as_ref().is_none_or(is_unassigned);
         if removes && self.step.op == PatchOp::Add && self.sub.is_none() {
             return Ok(Written::none());

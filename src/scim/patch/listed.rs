@@ -415,7 +415,7 @@ mod tests {
             ),
             // Within brackets a name may stand with its URN.
             (
-                json!({ "op": "remove", "path": format!("{URN}:assurance[{URN}:assurance eq \"mid\"]") }),
+                json!({ "op": "remove", "path": format!("{URN}:assurance[{URN}:assurance.value eq \"mid\"]") }),
                 low(),
                 low(),
             ),

@@ -15,7 +15,7 @@ use crate::scim::error::ScimError;
 use crate::scim::filter::ast::Filter;
 use crate::scim::members::{MEMBERS, Member, parse};
 use crate::scim::policy::Policy;
-use crate::scim::resource_type::{Kind, ResourceType};
+use crate::scim::resource_type::{Kind, ResourceType, Target};
 use crate::scim::work::WorkBudget;
 
 /// What it takes to make a member an element that a filter can be put to.
@@ -179,9 +179,10 @@ impl MemberStep {
                 return Ok(Self::Remove(ids.iter().cloned().collect()));
             }
             let Some(attribute) = groups.core_attribute(MEMBERS) else { return Ok(Self::Add(Vec::new())) };
+            let target = Target { extension: None, attribute, sub: None };
             return Ok(Self::Select(Box::new(ValuePath {
                 op: step.op,
-                selector: Selector::new(&filter, attribute, policy)?,
+                selector: Selector::new(&filter, target, groups, policy)?,
                 filter,
                 ids,
                 sub: step.sub.clone(),
@@ -219,13 +220,17 @@ impl ValuePath {
         policy: &Policy,
         work: &WorkBudget,
     ) -> Result<(), ScimError> {
-        let looked_at = self.ids.as_ref().map_or(members.len(), BTreeSet::len) as u64;
-        work.spend(looked_at.saturating_mul(STEPS_PER_MEMBER + self.selector.terms()))?;
-        let is_selected = |member: &Member| self.selector.matches(&Value::Object(member.element()));
-        let selected: Vec<String> = match &self.ids {
-            Some(ids) => ids.iter().filter(|id| members.get(*id).is_some_and(is_selected)).cloned().collect(),
-            None => members.values().filter(|m| is_selected(m)).map(|member| member.id.clone()).collect(),
+        let asked: Vec<&Member> = match &self.ids {
+            Some(ids) => ids.iter().filter_map(|id| members.get(id)).collect(),
+            None => members.values().collect(),
         };
+        work.spend(STEPS_PER_MEMBER * asked.len() as u64)?;
+        let mut selected: Vec<String> = Vec::new();
+        for member in asked {
+            if self.selector.matches(&Value::Object(member.element()), work)? {
+                selected.push(member.id.clone());
+            }
+        }
         let wanted = match (self.op, &self.sub, &self.value) {
             (PatchOp::Remove, None, _) | (PatchOp::Replace, None, None) => {
                 for id in &selected {

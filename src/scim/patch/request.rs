@@ -226,14 +226,15 @@ impl<'a> Request<'a> {
 
     /// What a path names, as a step without operation and value.
     fn place(&self, path: &PatchPath) -> Result<Option<Place<'a>>, ScimError> {
-        let (extension, attribute, sub) = match self.resource_type.resolve(&path.attribute) {
+        let target = match self.resource_type.resolve(&path.attribute) {
             None => return Ok(None),
             Some(Resolved::Schema(schema)) => {
                 let plain = path.filter.is_none() && path.sub.is_none();
                 return Ok(plain.then_some(Place::Schema(schema)));
             }
-            Some(Resolved::Attribute(target)) => (target.extension, target.attribute, target.sub),
+            Some(Resolved::Attribute(target)) => target,
         };
+        let (extension, attribute, sub) = (target.extension, target.attribute, target.sub);
         let sub = match (&path.sub, sub) {
             (Some(name), None) => match attribute.sub_attribute(name) {
                 Some(sub) => Some(sub),
@@ -244,7 +245,8 @@ impl<'a> Request<'a> {
         };
         let schema = extension.unwrap_or(&self.resource_type.schema.id);
         let filter = path.filter.as_ref().map(|filter| canonical(filter, attribute, schema)).transpose()?;
-        let selector = filter.as_ref().map(|filter| Selector::new(filter, attribute, self.policy));
+        let selector =
+            filter.as_ref().map(|filter| Selector::new(filter, target, self.resource_type, self.policy));
         Ok(Some(Place::Attribute(Box::new(Step {
             op: PatchOp::Add,
             extension: extension.map(ToOwned::to_owned),

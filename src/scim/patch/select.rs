@@ -7,18 +7,17 @@ use crate::scim::attr_path::AttrPath;
 use crate::scim::error::ScimError;
 use crate::scim::filter::ast::{CompareOp, Filter};
 use crate::scim::filter::bind::{self, Bound};
+use crate::scim::filter::plain;
 use crate::scim::policy::Policy;
-use crate::scim::schema::{Attribute, Type};
+use crate::scim::resource_type::{ResourceType, Target};
+use crate::scim::schema::Attribute;
 use crate::scim::values::shown;
-
-/// The name by which brackets call the elements of a simple multi-valued attribute.
-const ELEMENT: &str = "value";
+use crate::scim::work::WorkBudget;
 
 /// A filter on the elements of one attribute.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Selector {
     bound: Bound,
-    terms: u64,
 }
 
 impl Selector {
@@ -27,45 +26,27 @@ impl Selector {
     ///
     /// # Errors
     /// `invalidFilter` for what cannot be compared.
-    pub fn new(filter: &Filter, attribute: &Attribute, policy: &Policy) -> Result<Self, ScimError> {
-        let bound = if attribute.kind == Type::Complex {
-            bind::bind_element(filter, attribute, policy.tolerant)?
-        } else {
-            bind::bind_element(filter, &as_complex(attribute), policy.tolerant)?
-        };
-        Ok(Self { bound, terms: terms(filter) })
+    pub fn new(
+        filter: &Filter,
+        target: Target<'_>,
+        resource_type: &ResourceType,
+        policy: &Policy,
+    ) -> Result<Self, ScimError> {
+        let target = Target { sub: None, ..target };
+        Ok(Self { bound: bind::bind_element(filter, resource_type, target, policy.tolerant)? })
     }
 
-    /// Whether the filter selects this element. Of a simple attribute, `value` is the element.
-    pub fn matches(&self, element: &Value) -> bool {
-        match element {
-            Value::Object(object) => self.bound.matches(object),
-            simple => self.bound.matches(&Map::from_iter([(ELEMENT.to_owned(), simple.clone())])),
-        }
-    }
-
-    /// How many comparisons one element takes.
-    pub const fn terms(&self) -> u64 {
-        self.terms
-    }
-}
-
-/// A simple multi-valued attribute as if its elements were objects with a `value`.
-fn as_complex(attribute: &Attribute) -> Attribute {
-    let element = Attribute { name: ELEMENT.to_owned(), multi_valued: false, ..attribute.clone() };
-    Attribute { kind: Type::Complex, sub_attributes: vec![element], ..attribute.clone() }
-}
-
-fn terms(filter: &Filter) -> u64 {
-    match filter {
-        Filter::And(filters) | Filter::Or(filters) => filters.iter().map(terms).sum(),
-        Filter::Not(filter) | Filter::ValuePath(_, filter) => terms(filter),
-        Filter::Present(_) | Filter::Compare(..) => 1,
+    /// Whether the filter selects this element.
+    ///
+    /// # Errors
+    /// That of the budget.
+    pub fn matches(&self, element: &Value, work: &WorkBudget) -> Result<bool, ScimError> {
+        self.bound.matches_element(element, work)
     }
 }
 
 /// The filter with the sub-attributes in their schema's spelling, without the URN of `schema`, in
-/// which the attribute is defined.
+/// which the attribute is defined. Of a simple attribute, `value` is the element.
 ///
 /// # Errors
 /// `invalidPath` for an attribute that has no elements to select, and for a name that is none of
@@ -78,11 +59,15 @@ pub fn canonical(filter: &Filter, attribute: &Attribute, schema: &str) -> Result
             attribute.name
         )));
     }
+    spelled(&plain(filter, attribute, schema), attribute)
+}
+
+fn spelled(filter: &Filter, attribute: &Attribute) -> Result<Filter, ScimError> {
     let all = |filters: &[Filter]| {
-        filters.iter().map(|filter| canonical(filter, attribute, schema)).collect::<Result<Vec<_>, _>>()
+        filters.iter().map(|filter| spelled(filter, attribute)).collect::<Result<Vec<_>, _>>()
     };
     let sub = |path: &AttrPath| {
-        sub_attribute(path, attribute, schema).ok_or_else(|| {
+        sub_attribute(path, attribute).ok_or_else(|| {
             let name = shown(&path.to_string());
             ScimError::invalid_path(format!("{} has no sub-attribute {name}.", attribute.name))
         })
@@ -90,33 +75,21 @@ pub fn canonical(filter: &Filter, attribute: &Attribute, schema: &str) -> Result
     Ok(match filter {
         Filter::And(filters) => Filter::And(all(filters)?),
         Filter::Or(filters) => Filter::Or(all(filters)?),
-        Filter::Not(filter) => Filter::Not(Box::new(canonical(filter, attribute, schema)?)),
+        Filter::Not(filter) => Filter::Not(Box::new(spelled(filter, attribute)?)),
         Filter::Present(path) => Filter::Present(sub(path)?),
         Filter::Compare(path, op, value) => Filter::Compare(sub(path)?, *op, value.clone()),
         Filter::ValuePath(path, filter) => Filter::ValuePath(sub(path)?, filter.clone()),
     })
 }
 
-/// What a path within the brackets of an attribute names: `type`, `urn:…:User:emails.type` or
-/// `urn:…:User:type`.
-fn sub_attribute(path: &AttrPath, attribute: &Attribute, schema: &str) -> Option<AttrPath> {
-    let is_own = path.attribute.eq_ignore_ascii_case(&attribute.name);
-    let name = match (&path.urn, &path.sub) {
-        (None, None) => path.attribute.as_str(),
-        (Some(urn), sub) if urn.eq_ignore_ascii_case(schema) => match sub {
-            Some(sub) if is_own => sub,
-            Some(_) => return None,
-            None if is_own && attribute.kind != Type::Complex => ELEMENT,
-            None => path.attribute.as_str(),
-        },
-        _ => return None,
-    };
-    let name = match attribute.sub_attribute(name) {
-        Some(sub) => sub.name.clone(),
-        None if attribute.kind != Type::Complex && name.eq_ignore_ascii_case(ELEMENT) => ELEMENT.to_owned(),
-        None => return None,
-    };
-    Some(AttrPath { urn: None, attribute: name, sub: None })
+/// What a path within the brackets of an attribute names.
+fn sub_attribute(path: &AttrPath, attribute: &Attribute) -> Option<AttrPath> {
+    if path.urn.is_some() || path.sub.is_some() {
+        return None;
+    }
+    let is_element = attribute.is_list_of_simple_values() && path.attribute.eq_ignore_ascii_case("value");
+    let name = if is_element { "value" } else { &attribute.sub_attribute(&path.attribute)?.name };
+    Some(AttrPath { urn: None, attribute: name.to_owned(), sub: None })
 }
 
 /// What a filter says an element is, if it says just that: `eq` terms, joined by `and`.
@@ -158,6 +131,7 @@ mod tests {
     use crate::scim::policy::POLICIES;
     use crate::scim::resource_type::{Kind, Model};
     use crate::scim::rules::{required, user_rules};
+    use crate::scim::schema::Schema;
     use crate::scim::validate::{groups_in_body, read};
     use crate::scim::work::WorkBudget;
 
@@ -220,6 +194,37 @@ mod tests {
             Some(path) => json!({ "op": op, "path": path, "value": value }),
             None => json!({ "op": op, "value": value }),
         })
+    }
+
+    /// Multi-valued simple attributes of extensions have no sub-attributes: `value` is the element.
+    #[test]
+    fn brackets_select_simple_elements() {
+        let schema: Schema =
+            serde_json::from_value(json!({ "id": "urn:x:2.0:User", "name": "X", "attributes": [
+                { "name": "assurance", "type": "string", "multiValued": true },
+            ]}))
+            .expect("a schema");
+        for policy in POLICIES {
+            let model = Model::new(policy, &[(Kind::User, schema.clone())]).expect("a model");
+            let users = model.of(Kind::User);
+            for (filter, left) in [
+                (r#"value eq "MID""#, json!(["low", "high"])),
+                (r#"value ne "mid""#, json!(["mid"])),
+                (r#"urn:x:2.0:User:assurance.value sw "h" or value sw "l""#, json!(["mid"])),
+            ] {
+                let message = json!({
+                    "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+                    "Operations": [{ "op": "remove", "path": format!("urn:x:2.0:User:assurance[{filter}]") }]
+                });
+                let message = message.as_object().expect("an object");
+                let steps = parse(message, users, policy).expect(filter);
+                let document = json!({ "urn:x:2.0:User": { "assurance": ["low", "mid", "high"] } });
+                let mut document = document.as_object().cloned().expect("an object");
+                let work = WorkBudget::of_body();
+                apply(&mut document, &steps, users, policy, &work).expect(filter);
+                assert_eq!(document["urn:x:2.0:User"]["assurance"], left, "{filter}");
+            }
+        }
     }
 
     proptest! {

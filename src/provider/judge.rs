@@ -1,0 +1,202 @@
+//! Reading the resources of a walk, and keeping those that the filter selects: some items at a time,
+//! each let go of before the next is looked at.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use uuid::Uuid;
+
+use super::answer::{Provider, Relations, answerable};
+use super::failure::Failure;
+use super::harvest::Harvest;
+use super::plan::deciding_members;
+use super::query::Understood;
+use crate::scim::error::ScimError;
+use crate::scim::filter::bind::Bound;
+use crate::scim::members::MEMBERS;
+use crate::scim::resource_type::Kind;
+use crate::scim::urn;
+use crate::store::item::{Item, get_set};
+use crate::store::keys;
+use crate::store::list::Position;
+use crate::store::reader::{Pace, Reader};
+use crate::store::record::Record;
+use crate::store::resource::Team;
+
+/// How many groups are read with their members at once, if these are few.
+const GROUPS_AT_ONCE: usize = 8;
+/// Groups with more members together are read one by one.
+const MEMBERS_AT_ONCE: u64 = 20_000;
+/// After so many resources other requests have their turn.
+const RESOURCES_A_TURN: usize = 16;
+
+/// What the filter needs beside a resource's own item.
+enum Needs {
+    Nothing,
+    /// The groups that users are in.
+    Teams,
+    /// Whether these are among a group's members.
+    MembersAmong(Vec<Uuid>),
+    /// All members of a group.
+    Members,
+}
+
+/// Looks at the resources of one kind.
+pub(super) struct Judge<'a, 'h> {
+    provider: &'a Provider<'a>,
+    query: &'a Understood<'a>,
+    filter: Option<&'a Bound>,
+    kind: Kind,
+    needs: Needs,
+    deadline: Instant,
+    pace: Pace,
+    pub harvest: &'a mut Harvest<'h>,
+}
+
+impl<'a, 'h> Judge<'a, 'h> {
+    /// For the kind at this place of the query.
+    pub fn new(
+        provider: &'a Provider<'a>,
+        query: &'a Understood<'a>,
+        at: usize,
+        deadline: Instant,
+        harvest: &'a mut Harvest<'h>,
+    ) -> Self {
+        let (kind, filter) = (query.kinds[at], query.filters[at].as_ref());
+        let sorts_by = |name: &str| query.sort.as_ref().is_some_and(|sort| sort.mentions(name));
+        let asks_for = |name: &str| filter.is_some_and(|filter| filter.mentions(name)) || sorts_by(name);
+        let needs = match kind {
+            Kind::User if asks_for("groups") || asks_for(urn::ROLLCALL_USER) => Needs::Teams,
+            Kind::Group if asks_for(MEMBERS) => {
+                let deciding = query.filter.as_ref().and_then(deciding_members);
+                match deciding.filter(|_| !sorts_by(MEMBERS)) {
+                    Some(ids) => Needs::MembersAmong(ids.into_iter().collect()),
+                    None => Needs::Members,
+                }
+            }
+            _ => Needs::Nothing,
+        };
+        Self { provider, query, filter, kind, needs, deadline, pace: Pace::default(), harvest }
+    }
+
+    /// Ends the walk when its time is over and there is more to read.
+    ///
+    /// # Errors
+    /// `tooMany`.
+    pub fn check_time(&self, more: bool) -> Result<(), ScimError> {
+        if !more || Instant::now() <= self.deadline {
+            return Ok(());
+        }
+        Err(ScimError::too_many(
+            "Too many resources must be read to answer this. Filter by an attribute that is looked up: id, userName, externalId, emails.value or displayName with eq.",
+        ))
+    }
+
+    /// Reads the resources with these ids and keeps those that the filter selects.
+    ///
+    /// # Errors
+    /// `tooMany` when the time or the budget is spent.
+    pub async fn stride(&mut self, ids: &[Uuid]) -> Result<(), Failure> {
+        let store = &self.provider.store;
+        let keys = ids.iter().map(|id| keys::resource(&store.tenant, self.kind, *id));
+        let mut reader = Reader::new(&store.table, keys, self.pace);
+        let mut looked_at = 0;
+        while let Some(items) = reader.next().await? {
+            match &self.needs {
+                Needs::Members => self.with_all_members(items).await?,
+                _ => self.items(items, &mut looked_at).await?,
+            }
+            self.check_time(!reader.is_done())?;
+        }
+        self.pace = reader.pace();
+        Ok(())
+    }
+
+    async fn items(&mut self, items: Vec<Item>, looked_at: &mut usize) -> Result<(), Failure> {
+        let store = &self.provider.store;
+        let (mut teams, mut members) = (BTreeMap::new(), BTreeMap::new());
+        match &self.needs {
+            Needs::Teams => teams = teams_of(self.provider, &items).await?,
+            Needs::MembersAmong(ids) => members = store.memberships_among(&records(&items)?, ids).await?,
+            Needs::Nothing | Needs::Members => {}
+        }
+        for item in items {
+            *looked_at += 1;
+            if (*looked_at).is_multiple_of(RESOURCES_A_TURN) {
+                tokio::task::yield_now().await;
+            }
+            let Some(record) = Record::from_item(&item)? else { continue };
+            let members = members.get(&record.id).map(Vec::as_slice);
+            let relations = Relations { teams: Some(&teams), members };
+            self.look_at(&record, &relations, Some(item))?;
+        }
+        Ok(())
+    }
+
+    /// Groups with all their members, as many at once as can be held.
+    async fn with_all_members(&mut self, items: Vec<Item>) -> Result<(), Failure> {
+        let (mut open, mut members) = (Vec::new(), 0);
+        for group in records(&items)? {
+            answerable(group.tally.count)?;
+            if open.len() == GROUPS_AT_ONCE || members + group.tally.count > MEMBERS_AT_ONCE {
+                self.groups(&std::mem::take(&mut open)).await?;
+                members = 0;
+            }
+            open.push(group.id);
+            members += group.tally.count;
+        }
+        self.groups(&open).await
+    }
+
+    async fn groups(&mut self, ids: &[Uuid]) -> Result<(), Failure> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        for (record, members) in self.provider.store.fetch_groups(ids, None).await? {
+            answerable(members.len() as u64)?;
+            self.look_at(&record, &Relations { members: Some(&members), ..Relations::default() }, None)?;
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    fn look_at(
+        &mut self,
+        record: &Record,
+        relations: &Relations<'_>,
+        item: Option<Item>,
+    ) -> Result<(), ScimError> {
+        let work = &self.provider.work;
+        let whole = self.provider.whole(record, relations);
+        if let Some(filter) = self.filter
+            && !filter.matches(&whole, work)?
+        {
+            return Ok(());
+        }
+        let key = match &self.query.sort {
+            Some(sort) => Some(sort.key(self.kind, &whole, work)?),
+            None => None,
+        };
+        self.harvest.take(Position { kind: self.kind, id: record.id }, key, item)
+    }
+}
+
+fn records(items: &[Item]) -> Result<Vec<Record>, Failure> {
+    let mut records = Vec::with_capacity(items.len());
+    for item in items {
+        records.extend(Record::from_item(item)?);
+    }
+    Ok(records)
+}
+
+/// What users show of the groups that they are in.
+pub(super) async fn teams_of<'i>(
+    provider: &Provider<'_>,
+    users: impl IntoIterator<Item = &'i Item>,
+) -> Result<BTreeMap<String, Team>, Failure> {
+    let ids: BTreeSet<String> = users.into_iter().flat_map(|user| get_set(user, "groups")).collect();
+    if ids.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    Ok(provider.store.teams(&ids).await?)
+}

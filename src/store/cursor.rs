@@ -1,0 +1,118 @@
+//! What cursors need of the table: the key that signs those of a tenant, and the sort keys at which
+//! sorted walks stand.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::error::{Refusal, StoreError};
+use super::item::{Item, get_number, get_text, number, text};
+use super::keys::{self, TenantId};
+use super::resource::Store;
+use super::transaction::{Action, Expression};
+use crate::clock;
+use crate::scim::discovery::CURSOR_TIMEOUT;
+use crate::scim::sort::SortKey;
+
+/// The secret that signs the cursors of one tenant.
+pub type CursorKey = [u8; 32];
+
+/// How many tenants' keys are kept in memory.
+const KEYS_KEPT: usize = 10_000;
+
+/// The keys that this process has read, each with the second in which it was read.
+#[derive(Clone, Debug, Default)]
+pub struct CursorKeys(Arc<Mutex<HashMap<TenantId, (CursorKey, u64)>>>);
+
+impl CursorKeys {
+    /// A key that was read no longer ago than a cursor lives: a tenant that was deleted and made again
+    /// has another.
+    fn get(&self, tenant: &TenantId) -> Option<CursorKey> {
+        let keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (key, read) = keys.get(tenant)?;
+        (read + CURSOR_TIMEOUT > clock::epoch_seconds()).then_some(*key)
+    }
+
+    fn insert(&self, tenant: &TenantId, key: CursorKey) {
+        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if keys.len() >= KEYS_KEPT {
+            keys.clear();
+        }
+        keys.insert(tenant.clone(), (key, clock::epoch_seconds()));
+    }
+}
+
+impl Store {
+    /// The key that signs the tenant's cursors. It is made when the first one is; from then on a process
+    /// reads it once an hour.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn cursor_key(&self, known: &CursorKeys) -> Result<CursorKey, StoreError> {
+        if let Some(key) = known.get(&self.tenant) {
+            return Ok(key);
+        }
+        let key = match self.stored_cursor_key().await? {
+            Some(key) => key,
+            None => self.make_cursor_key().await?,
+        };
+        known.insert(&self.tenant, key);
+        Ok(key)
+    }
+
+    async fn stored_cursor_key(&self) -> Result<Option<CursorKey>, StoreError> {
+        let Some(item) = self.table.get(&keys::cursor_key(&self.tenant)).await? else { return Ok(None) };
+        let key = item.get("secret").and_then(|secret| secret.as_b().ok());
+        match key.and_then(|key| CursorKey::try_from(key.as_ref()).ok()) {
+            Some(key) => Ok(Some(key)),
+            None => Err(StoreError::Broken("the key of the cursors cannot be read".to_owned())),
+        }
+    }
+
+    /// Makes the key, unless another request makes it at the same time.
+    async fn make_cursor_key(&self) -> Result<CursorKey, StoreError> {
+        let mut key = CursorKey::default();
+        getrandom::fill(&mut key).map_err(|error| StoreError::Broken(error.to_string()))?;
+        let item = Item::from([("secret".to_owned(), AttributeValue::B(Blob::new(key)))]);
+        let put =
+            Action::put(keys::cursor_key(&self.tenant), item).only_if(Expression::absent(), Refusal::Exists);
+        match self.table.transact(|| vec![put.clone()]).await {
+            Ok(()) => Ok(key),
+            Err(StoreError::Refused(_)) => self
+                .stored_cursor_key()
+                .await?
+                .ok_or_else(|| StoreError::Broken("the key of the cursors is gone".to_owned())),
+            Err(failed) => Err(failed),
+        }
+    }
+
+    /// Keeps the sort key at which a walk stands, as long as its cursor lives.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn set_sort_mark(&self, id: Uuid, key: &SortKey) -> Result<(), StoreError> {
+        let item = Item::from([
+            text("after", &key.to_value().to_string()),
+            number("ttl", clock::epoch_seconds() + CURSOR_TIMEOUT),
+        ]);
+        self.table.put(&keys::sort_mark(&self.tenant, id), item).await
+    }
+
+    /// The sort key of that id; `None` where its time has passed.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn sort_mark(&self, id: Uuid) -> Result<Option<SortKey>, StoreError> {
+        let Some(item) = self.table.get(&keys::sort_mark(&self.tenant, id)).await? else { return Ok(None) };
+        // TTL removes marks late.
+        if get_number::<u64>(&item, "ttl").is_none_or(|ttl| ttl < clock::epoch_seconds()) {
+            return Ok(None);
+        }
+        let key = get_text(&item, "after").and_then(|text| serde_json::from_str::<Value>(text).ok());
+        Ok(key.as_ref().and_then(SortKey::from_value))
+    }
+}

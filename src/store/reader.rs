@@ -1,0 +1,133 @@
+//! Reading many items by their bytes: what is under way at one moment must fit the function's memory,
+//! however large the items are.
+
+use std::collections::VecDeque;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+
+use super::batch::{BATCH_ATTEMPTS, BATCH_GET, never_read};
+use super::call::{Table, back_off};
+use super::error::StoreError;
+use super::item::{Item, with_key};
+use super::keys::Key;
+
+/// So many bytes of items are asked for at once, as far as their size is known. A call is answered
+/// with at most as many (DynamoDB's limit of BatchGetItem); read as JSON, it takes some 40 MB.
+const BYTES_AT_ONCE: usize = 16 * 1024 * 1024;
+/// So many calls run side by side while nothing is known of the items' size.
+const CALLS_AT_FIRST: usize = 2;
+/// So many calls run side by side where the items are small: 160 MB, should all of them prove to be large.
+const MOST_CALLS: usize = 4;
+
+/// How large the items of a walk are, as seen so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pace {
+    average: Option<usize>,
+}
+
+impl Pace {
+    fn keys_per_call(self) -> usize {
+        self.average.map_or(BATCH_GET, |average| (BYTES_AT_ONCE / average).clamp(1, BATCH_GET))
+    }
+
+    fn calls_at_once(self) -> usize {
+        let calls = |average: usize| (BYTES_AT_ONCE / (average * BATCH_GET)).clamp(1, MOST_CALLS);
+        self.average.map_or(CALLS_AT_FIRST, calls)
+    }
+
+    /// Larger items slow the walk at once, smaller ones speed it up little by little.
+    fn see(&mut self, items: &[Item]) {
+        if items.is_empty() {
+            return;
+        }
+        let seen = items.iter().map(bytes).sum::<usize>() / items.len();
+        self.average = Some(seen.max(self.average.unwrap_or(0) / 2).max(1));
+    }
+}
+
+/// About how many bytes an item has.
+pub fn bytes(item: &Item) -> usize {
+    let value = |value: &AttributeValue| match value {
+        AttributeValue::S(text) | AttributeValue::N(text) => text.len(),
+        AttributeValue::Ss(texts) => texts.iter().map(String::len).sum(),
+        _ => 8,
+    };
+    item.iter().map(|(name, of)| name.len() + value(of)).sum()
+}
+
+type Answered = Result<(Vec<Item>, Vec<Item>), StoreError>;
+
+/// Items on their way.
+pub struct Reader<'a> {
+    table: &'a Table,
+    open: VecDeque<Item>,
+    calls: FuturesUnordered<BoxFuture<'a, Answered>>,
+    pace: Pace,
+    in_vain: u32,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads the items with these keys.
+    pub fn new(table: &'a Table, keys: impl IntoIterator<Item = Key>, pace: Pace) -> Self {
+        let open = keys.into_iter().map(|key| with_key(&key)).collect();
+        Self { table, open, calls: FuturesUnordered::new(), pace, in_vain: 0 }
+    }
+
+    /// Some of the items, in no order; those that do not exist are left out. `None` at the end.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn next(&mut self) -> Result<Option<Vec<Item>>, StoreError> {
+        while self.calls.len() < self.pace.calls_at_once() && !self.open.is_empty() {
+            let most = self.pace.keys_per_call().min(self.open.len());
+            let keys = self.open.drain(..most).collect();
+            self.calls.push(self.table.batch_get_once(keys, &[]).boxed());
+        }
+        let Some(answered) = self.calls.next().await else { return Ok(None) };
+        let (items, left_out) = answered?;
+        self.in_vain = if items.is_empty() && !left_out.is_empty() { self.in_vain + 1 } else { 0 };
+        if self.in_vain == BATCH_ATTEMPTS {
+            return Err(never_read());
+        }
+        if self.in_vain > 0 {
+            back_off(self.in_vain).await;
+        }
+        self.open.extend(left_out);
+        self.pace.see(&items);
+        Ok(Some(items))
+    }
+
+    /// Whether every item has come.
+    pub fn is_done(&self) -> bool {
+        self.open.is_empty() && self.calls.is_empty()
+    }
+
+    /// What was seen of the items' size.
+    pub fn pace(&self) -> Pace {
+        self.pace
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::item::text;
+    use super::*;
+
+    #[test]
+    fn large_items_are_read_a_few_at_a_time() {
+        let items = |size: usize| vec![Item::from([text("doc", &"x".repeat(size))])];
+        let mut pace = Pace::default();
+        assert_eq!((pace.keys_per_call(), pace.calls_at_once()), (BATCH_GET, CALLS_AT_FIRST));
+        pace.see(&items(1_000));
+        assert_eq!((pace.keys_per_call(), pace.calls_at_once()), (BATCH_GET, MOST_CALLS));
+        pace.see(&items(350_000));
+        assert_eq!((pace.keys_per_call(), pace.calls_at_once()), (47, 1));
+        pace.see(&items(1_000));
+        assert_eq!((pace.keys_per_call(), pace.calls_at_once()), (95, 1));
+        pace.see(&[]);
+        assert_eq!((pace.keys_per_call(), pace.calls_at_once()), (95, 1));
+    }
+}
