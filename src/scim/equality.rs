@@ -6,7 +6,6 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value};
 
-use super::fold::fold;
 use super::order::{instant, whole};
 use super::schema::{Attribute, Type};
 
@@ -97,14 +96,9 @@ fn is_same_sub(attribute: &Attribute, name: &str, a: Option<&Value>, b: Option<&
 }
 
 fn is_same_text(attribute: &Attribute, a: &str, b: &str) -> bool {
-    if a == b {
-        return true;
-    }
     match attribute.kind {
-        Type::DateTime => normal(attribute, a) == normal(attribute, b),
-        _ if attribute.is_case_exact() => false,
-        _ if a.is_ascii() && b.is_ascii() => a.eq_ignore_ascii_case(b),
-        _ => fold(a) == fold(b),
+        Type::DateTime => a == b || normal(attribute, a) == normal(attribute, b),
+        _ => attribute.comparison().is_same(a, b),
     }
 }
 
@@ -156,8 +150,7 @@ fn normal<'t>(attribute: &Attribute, text: &'t str) -> Cow<'t, str> {
             Some(instant) => Cow::Owned(instant.unix_timestamp_nanos().to_string()),
             None => Cow::Borrowed(text),
         },
-        _ if attribute.is_case_exact() => Cow::Borrowed(text),
-        _ => Cow::Owned(fold(text)),
+        _ => attribute.comparison().form(text),
     }
 }
 

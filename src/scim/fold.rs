@@ -1,16 +1,7 @@
 //! One way to make texts equal that differ only in case or in compatibility form.
-//!
-//! The same function serves filters, claims and renames: what a filter finds is exactly what a
-//! claim holds.
 
 use icu_casemap::CaseMapper;
 use icu_normalizer::ComposingNormalizer;
-
-use super::error::ScimError;
-use super::work::WorkBudget;
-
-/// How many bytes of a text, or of what it becomes, are folded in one step.
-const BYTES_PER_STEP: usize = 4;
 
 /// NFKC, full case folding, and NFKC again, since folding can leave a text that is not normal
 /// (Unicode §3.13, D146 asks for the same).
@@ -21,21 +12,6 @@ pub fn fold(text: &str) -> String {
     let nfkc = ComposingNormalizer::new_nfkc();
     let normal = nfkc.normalize(text);
     nfkc.normalize(&CaseMapper::new().fold_string(&normal)).into_owned()
-}
-
-/// [`fold`], charged to a budget: a text can grow elevenfold.
-///
-/// # Errors
-/// That of the budget.
-pub fn fold_within(text: &str, work: &WorkBudget) -> Result<String, ScimError> {
-    if text.is_ascii() {
-        work.spend_on_text(text.len())?;
-        return Ok(fold(text));
-    }
-    work.spend((text.len() / BYTES_PER_STEP) as u64)?;
-    let folded = fold(text);
-    work.spend((folded.len() / BYTES_PER_STEP) as u64)?;
-    Ok(folded)
 }
 
 #[cfg(test)]

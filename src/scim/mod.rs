@@ -6,6 +6,7 @@
 pub mod absent;
 pub mod attr_path;
 pub mod bulk;
+pub mod comparison;
 pub mod discovery;
 pub mod equality;
 pub mod error;

@@ -1,11 +1,8 @@
 //! Schemas as data (RFC 7643 §7): what `/Schemas` serves is what the rules enforce.
 
-use std::borrow::Cow;
-
 use serde::{Deserialize, Serialize};
 
-use super::fold::fold;
-use super::username::canonical;
+use super::comparison::Comparison;
 
 /// Data type of an attribute (RFC 7643 §2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,15 +133,14 @@ impl Attribute {
         self.case_exact.unwrap_or(false)
     }
 
-    /// The form of a text of this attribute that is equal for texts which compare as equal, and that
-    /// they are ordered by.
-    pub fn comparable<'t>(&self, text: &'t str) -> Cow<'t, str> {
+    /// How its texts compare.
+    pub fn comparison(&self) -> Comparison {
         if self.is_case_exact() {
-            Cow::Borrowed(text)
+            Comparison::Exact
         } else if self.holds_user_names {
-            Cow::Owned(canonical(text))
+            Comparison::UserName
         } else {
-            Cow::Owned(fold(text))
+            Comparison::Folded
         }
     }
 

@@ -6,8 +6,8 @@ use serde_json::{Map, Number, Value, json};
 
 use super::absent::counts_as;
 use super::attr_path::AttrPath;
+use super::comparison::Comparison;
 use super::error::ScimError;
-use super::fold::fold_within;
 use super::order::{instant, numbers};
 use super::resource_type::{Kind, Resolved, ResourceType};
 use super::schema::Type;
@@ -21,7 +21,7 @@ pub struct SortBy {
     attribute: String,
     sub: Option<String>,
     kind: Type,
-    case_exact: bool,
+    comparison: Comparison,
     /// What an absent boolean counts as, and on which kind of resource.
     absent: Option<(Kind, bool)>,
 }
@@ -56,7 +56,7 @@ pub fn resolve(sort_by: &str, types: &[&ResourceType]) -> Result<SortBy, ScimErr
         attribute: target.attribute.name.clone(),
         sub: sub.map(|sub| sub.name.clone()),
         kind: leaf.kind,
-        case_exact: leaf.is_case_exact(),
+        comparison: leaf.comparison(),
         absent: counts_as(owner, &target).map(|counted| (owner, counted)),
     })
 }
@@ -120,16 +120,15 @@ impl SortBy {
                 None => SortKey::Missing,
             },
             (Type::String | Type::Reference | Type::Binary, Value::String(text)) if !text.is_empty() => {
-                work.spend_on_text(text.len())?;
-                SortKey::Text(if self.case_exact { text.clone() } else { fold_within(text, work)? })
+                SortKey::Text(self.comparison.form_within(text, work)?.into_owned())
             }
             _ => SortKey::Missing,
         })
     }
 }
 
-/// Where a resource stands among others (RFC 7644 §3.4.2.3): texts by code points, folded unless
-/// the attribute is case-exact; `false` before `true`; resources without a value last. Descending
+/// Where a resource stands among others (RFC 7644 §3.4.2.3): texts by code points, in
+/// the form in which they compare; `false` before `true`; resources without a value last. Descending
 /// order is the exact reverse.
 #[derive(Clone, Debug)]
 pub enum SortKey {

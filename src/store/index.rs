@@ -43,7 +43,7 @@ pub enum Index {
 pub fn entry(ty: &ResourceType, path: &str, value: &str) -> Option<(Index, Entry)> {
     let (_, attribute) = INDEXED.iter().find(|(kind, indexed)| *kind == ty.kind && *indexed == path)?;
     let (index, leaf) = definition(ty, attribute)?;
-    Some((index, Entry { attribute, value: leaf.comparable(value).into_owned() }))
+    Some((index, Entry { attribute, value: leaf.comparison().form(value).into_owned() }))
 }
 
 /// The definition of an indexed attribute, and how it is found.
@@ -66,7 +66,7 @@ fn entries(ty: &ResourceType, doc: &Map<String, Value>, wanted: Index) -> BTreeS
             continue;
         }
         for text in texts(doc, path) {
-            found.insert(Entry { attribute: path, value: leaf.comparable(text).into_owned() });
+            found.insert(Entry { attribute: path, value: leaf.comparison().form(text).into_owned() });
         }
     }
     found

@@ -141,6 +141,7 @@ fn touches(operation: &Operation, references: &BTreeSet<String>) -> Vec<(Touch, 
         (_, Some(target)) => target.kind,
         _ => return found,
     };
+    // Names that compare as equal fold alike, too. That others also do costs only some haste.
     unique_names(kind, data, &mut |name| found.push((Touch::Name(kind, fold(name)), true)));
     found
 }
@@ -325,7 +326,11 @@ mod tests {
             ),
             ("of itself", vec![group("g", &["bulkId:g"])], "(0)"),
             ("an unknown name waits for nothing", vec![group("g", &["bulkId:x"])], "0"),
-            ("the same name", vec![user("a", "Straße"), user("b", "B"), user("c", "STRASSE")], "0 1 2<0"),
+            (
+                "names that fold alike",
+                vec![user("a", "Straße"), user("b", "B"), user("c", "STRASSE")],
+                "0 1 2<0",
+            ),
             ("names of two kinds", vec![user("a", "x"), group("x", &[])], "0 1"),
             (
                 "a rename",

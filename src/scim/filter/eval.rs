@@ -9,8 +9,8 @@ use super::ast::CompareOp;
 use super::bind::{Bound, Node};
 use super::operand::Operand;
 use super::place::Place;
+use crate::scim::comparison::Comparison;
 use crate::scim::error::ScimError;
-use crate::scim::fold::fold_within;
 use crate::scim::work::WorkBudget;
 
 impl Bound {
@@ -35,7 +35,7 @@ impl Bound {
     }
 
     fn evaluate(&self, subject: Subject<'_>, work: &WorkBudget) -> Result<bool, ScimError> {
-        let mut evaluation = Evaluation { work, steps: 0, folded: HashMap::new() };
+        let mut evaluation = Evaluation { work, steps: 0, forms: HashMap::new() };
         let matches = evaluation.node(&self.root, subject)?;
         work.spend(evaluation.steps)?;
         Ok(matches)
@@ -93,8 +93,9 @@ pub(super) struct Evaluation<'w> {
     work: &'w WorkBudget,
     /// Steps that the budget has not been told of.
     steps: u64,
-    /// Folded texts, by the address of the text: a value that many terms ask about is folded once.
-    folded: HashMap<usize, String>,
+    /// Forms of texts, by the address of the text: that of a value which many terms ask about is
+    /// made once.
+    forms: HashMap<usize, String>,
 }
 
 impl Evaluation<'_> {
@@ -111,12 +112,13 @@ impl Evaluation<'_> {
         self.spend(WorkBudget::steps_of_text(text.len()))
     }
 
-    /// The folded text of a value of the resource.
-    pub(super) fn folded(&mut self, text: &str) -> Result<&str, ScimError> {
-        // The resource stays where it is as long as it is looked at, so an address stands for a text.
-        match self.folded.entry(text.as_ptr().addr()) {
+    /// The form in which a text of the resource compares.
+    pub(super) fn form(&mut self, text: &str, comparison: Comparison) -> Result<&str, ScimError> {
+        // The resource stays where it is as long as it is looked at, so an address stands for a text
+        // of one attribute.
+        match self.forms.entry(text.as_ptr().addr()) {
             Entry::Occupied(entry) => Ok(entry.into_mut()),
-            Entry::Vacant(entry) => Ok(entry.insert(fold_within(text, self.work)?)),
+            Entry::Vacant(entry) => Ok(entry.insert(comparison.form_within(text, self.work)?.into_owned())),
         }
     }
 

@@ -8,8 +8,8 @@ use time::OffsetDateTime;
 
 use super::ast::CompareOp;
 use super::eval::Evaluation;
+use crate::scim::comparison::Comparison;
 use crate::scim::error::ScimError;
-use crate::scim::fold::fold;
 use crate::scim::order::{instant, numbers};
 use crate::scim::schema::{Attribute, Type};
 use crate::scim::values::boolean;
@@ -17,10 +17,10 @@ use crate::scim::values::boolean;
 /// What a value is compared with.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Operand {
-    /// As given, and folded unless the attribute is case-exact.
+    /// The form of the text, and how it was made.
     Text {
-        given: String,
-        folded: Option<String>,
+        form: String,
+        comparison: Comparison,
     },
     Instant(OffsetDateTime),
     Boolean(bool),
@@ -73,8 +73,8 @@ impl Operand {
                 instant(text).map(Self::Instant).ok_or("a date and time such as \"2011-05-13T04:42:34Z\"")
             }
             (_, Value::String(text)) => {
-                let folded = (!attribute.is_case_exact()).then(|| fold(text));
-                Ok(Self::Text { given: text.clone(), folded })
+                let comparison = attribute.comparison();
+                Ok(Self::Text { form: comparison.form(text).into_owned(), comparison })
             }
             _ => Err("a string in quotation marks"),
         }
@@ -89,15 +89,15 @@ impl Operand {
         evaluation: &mut Evaluation<'_>,
     ) -> Result<bool, ScimError> {
         Ok(match (self, value) {
-            (Self::Text { given, folded: None }, Value::String(text)) => {
+            (Self::Text { form, comparison: Comparison::Exact }, Value::String(text)) => {
                 evaluation.look_at(text)?;
-                exact(op, text, given)
+                exact(op, text, form)
             }
-            (Self::Text { folded: Some(folded), .. }, Value::String(text)) => {
+            (Self::Text { form, comparison }, Value::String(text)) => {
                 evaluation.look_at(text)?;
-                match any_case(op, text, folded) {
+                match any_case(op, text, form) {
                     Some(is) => is,
-                    None => exact(op, evaluation.folded(text)?, folded),
+                    None => exact(op, evaluation.form(text, *comparison)?, form),
                 }
             }
             (Self::Instant(operand), Value::String(text)) => {
@@ -137,26 +137,27 @@ fn exact(op: CompareOp, text: &str, operand: &str) -> bool {
     }
 }
 
-/// Texts beyond this many bytes are folded and then searched, which takes a copy but time in
+/// Texts beyond this many bytes are brought into their form and then searched, which takes a copy but time in
 /// proportion to their length.
 const SHORT: usize = 32;
 
-/// Compares a text with an operand that is folded, without a copy. `None` for what must be folded
+/// Compares a text with the form of an operand, without a copy: of ASCII texts every form but the
+/// exact one is lower case. `None` for what must be brought into its form
 /// first: a text that is not ASCII, and a longer one that is searched.
-fn any_case(op: CompareOp, text: &str, folded: &str) -> Option<bool> {
+fn any_case(op: CompareOp, text: &str, form: &str) -> Option<bool> {
     if !text.is_ascii() || (op == CompareOp::Co && text.len() > SHORT) {
         return None;
     }
-    let (text, folded) = (text.as_bytes(), folded.as_bytes());
-    let length = folded.len();
-    let same = |part: &[u8]| part.eq_ignore_ascii_case(folded);
+    let (text, form) = (text.as_bytes(), form.as_bytes());
+    let length = form.len();
+    let same = |part: &[u8]| part.eq_ignore_ascii_case(form);
     Some(match op {
         CompareOp::Eq => same(text),
         CompareOp::Ne => !same(text),
         CompareOp::Co => length == 0 || text.windows(length).any(same),
         CompareOp::Sw => text.get(..length).is_some_and(same),
         CompareOp::Ew => text.len().checked_sub(length).and_then(|at| text.get(at..)).is_some_and(same),
-        op => ordered(op, text.iter().map(u8::to_ascii_lowercase).cmp(folded.iter().copied())),
+        op => ordered(op, text.iter().map(u8::to_ascii_lowercase).cmp(form.iter().copied())),
     })
 }
 
@@ -165,15 +166,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_without_a_copy_compares_as_its_folded_copy_does() {
+    fn a_text_without_a_copy_compares_as_its_form_does() {
         let texts = ["", "a", "A", "ab", "aB", "BA", "b", "~", "_", "Z", "é", "É", "ß", "ss", "aß"];
         let long = "xY".repeat(SHORT);
         for text in texts.into_iter().chain([long.as_str()]) {
             for operand in texts.into_iter().chain(["xyxy", "yxyy"]) {
                 for op in CompareOp::ALL {
-                    let folded = fold(operand);
-                    let Some(found) = any_case(op, text, &folded) else { continue };
-                    assert_eq!(found, exact(op, &fold(text), &folded), "{text:?} {op} {operand:?}");
+                    for comparison in [Comparison::Folded, Comparison::UserName] {
+                        let form = comparison.form(operand);
+                        let Some(found) = any_case(op, text, &form) else { continue };
+                        let expected = exact(op, &comparison.form(text), &form);
+                        assert_eq!(found, expected, "{text:?} {op} {operand:?}");
+                    }
                 }
             }
         }
