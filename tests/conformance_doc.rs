@@ -1,4 +1,4 @@
-//! What `docs/conformance.md` names, exists.
+//! What the tables of `docs/conformance.md` and `docs/security.md` name, exists.
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used)]
 
@@ -20,22 +20,33 @@ fn sources(folder: &Path, text: &mut String) {
 
 #[test]
 fn every_rule_is_accounted_for() {
+    check("conformance.md", 4, 100);
+}
+
+#[test]
+fn every_attack_has_its_test() {
+    check("security.md", 3, 15);
+}
+
+/// Checks the tables with so many columns, of which there are at least so many rows.
+fn check(document: &str, columns: usize, least: usize) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut code = String::new();
     sources(&root.join("src"), &mut code);
     sources(&root.join("tests"), &mut code);
-    let document = read_to_string(root.join("docs/conformance.md")).expect("the document");
-    let rows: Vec<&str> = document.lines().filter(|line| line.starts_with("| ")).collect();
-    assert!(rows.len() > 100, "the tables are not read");
+    let text = read_to_string(root.join("docs").join(document)).expect("the document");
+    let rows = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| ---"));
+    let rows: Vec<Vec<&str>> =
+        rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect();
+    assert!(rows.len() > least, "the tables are not read");
 
     let mut wrong = BTreeSet::new();
-    for row in rows.iter().filter(|row| !row.starts_with("| ---")) {
-        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
-        if cells.len() != 4 || cells.iter().any(|cell| cell.is_empty()) {
-            wrong.insert(format!("not four full cells: {row}"));
+    for cells in rows {
+        if cells.len() != columns || cells.iter().any(|cell| cell.is_empty()) {
+            wrong.insert(format!("not {columns} full cells: {cells:?}"));
             continue;
         }
-        for name in [cells[2], cells[3]].iter().flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
+        for name in cells[2..].iter().flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
             let is_function = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
             let found = if name.ends_with(".json") {
                 root.join("tests/cases").join(name).exists()
@@ -51,5 +62,5 @@ fn every_rule_is_accounted_for() {
             }
         }
     }
-    assert!(wrong.is_empty(), "docs/conformance.md: {wrong:#?}");
+    assert!(wrong.is_empty(), "docs/{document}: {wrong:#?}");
 }
