@@ -104,7 +104,7 @@ async fn who_comes_back_is_in_no_group_whatever_was_pending() {
     let group = client.group("Team", &[]).await;
     let add = commit(&client, &group, &ids, &[]).await;
     delete_unseen(&client, &ids[7], true).await;
-    let kept = client.store().tombstone(ids[7].parse().unwrap()).await.unwrap().expect("kept");
+    let kept = client.store().tombstone(ids[7].parse().unwrap()).await.unwrap().expect("kept").record;
     let name = kept.doc["userName"].as_str().unwrap().split('@').next().unwrap().to_owned();
     assert_eq!(client.post("/Users", user(&name)).await.expect(201).id(), ids[7]);
     assert!(!members(&client, &group).await.contains(&ids[7]));

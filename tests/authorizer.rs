@@ -83,7 +83,7 @@ async fn a_valid_key_passes_as_its_tenant_in_one_round() {
             "keyId": record.key_id,
             "scope": "read",
             "policy": "veza",
-            "retentionDays": "365",
+            "retentionDays": "30",
         },
         "usageIdentifierKey": "u".repeat(40),
     });

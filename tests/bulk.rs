@@ -341,6 +341,7 @@ async fn the_time_is_bounded() {
         retention_days: 365,
         walk: rollcall::provider::walk::WALK,
         breaker: None,
+        root_team_protected: false,
         work: rollcall::scim::work::WorkBudget::of_body(),
         bound_user: None,
         cursor_keys: rollcall::store::cursor::CursorKeys::default(),

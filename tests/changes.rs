@@ -262,7 +262,8 @@ async fn what_was_never_committed_is_cleared_after_an_hour() {
         .iter()
         .map(|id| Membership { id: id.parse().unwrap(), kind: Kind::User, display: None })
         .collect();
-    let mut pending = store.stage(group.parse().unwrap(), &add, &[]).await.unwrap();
+    let record = store.fetch(Kind::Group, group.parse().unwrap()).await.unwrap().unwrap();
+    let mut pending = store.stage(&record, &add, &[]).await.unwrap();
     let report = worker::round(&client.table.fresh()).await.unwrap();
     assert_eq!(report, Report { left: 1, ..Report::default() });
     assert_eq!(members(&client, &group).await, BTreeSet::new());

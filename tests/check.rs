@@ -177,7 +177,8 @@ async fn a_pending_change_is_no_damage_until_it_is_forgotten() {
     let id = client.user("ann").await;
     let store = client.store();
     let group: Uuid = client.group("Team", &[]).await.parse().unwrap();
-    let mut staged = store.stage(group, &[], &[]).await.unwrap();
+    let record = store.fetch(Kind::Group, group).await.unwrap().unwrap();
+    let mut staged = store.stage(&record, &[], &[]).await.unwrap();
     let report = check(&client, false).await;
     assert_eq!((report.findings, report.pending), (vec![], 1));
     staged.created = 0;

@@ -107,7 +107,7 @@ impl Scene {
     /// Creates a deactivated user again, which brings it back under its id.
     async fn bring_back(&self, id: &str) {
         let kept = self.other.store().tombstone(id.parse().unwrap()).await.unwrap().expect("kept");
-        let mut body = Value::Object(kept.doc);
+        let mut body = Value::Object(kept.record.doc);
         body["schemas"] = json!(["urn:ietf:params:scim:schemas:core:2.0:User"]);
         assert_eq!(self.other.post("/Users", body).await.expect(201).id(), id);
     }

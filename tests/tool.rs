@@ -94,6 +94,9 @@ async fn a_busy_tenant(table: &Table) -> Client {
     let remove = json!([{ "op": "remove", "path": format!("members[value eq \"{}\"]", members[0]) }]);
     client.patch(&format!("/Groups/{group}?excludedAttributes=members"), remove).await.expect(200);
     client.delete(&format!("/Groups/{group}")).await.expect(204);
+    let erased = client.user("erased").await;
+    client.delete(&format!("/Users/{erased}")).await.expect(204);
+    user::purge(table, &id("acme"), erased.parse().unwrap()).await.expect("an account");
     let strict = Client::new(table.clone(), "strict").await;
     strict.delete(&format!("/Users/{leaver}")).await.expect(204);
     client
@@ -139,11 +142,13 @@ async fn the_pipe_finds_in_every_event_what_it_puts_on_the_bus() {
         .filter_map(|rest| rest.split('>').next()?.strip_suffix(".S"))
         .collect();
     assert_eq!(paths.len(), 8, "{paths:?}");
+    assert!(template.contains("<$.dynamodb.NewImage.version.N>"), "the version is a number in the table");
     assert!(TEMPLATE.contains(r#"{"NewImage":{"kind":{"S":["EVENT"]}}}"#), "the pipe's filter");
     for event in events(&table, "acme").await {
         for path in &paths {
             assert!(event[*path].is_string(), "{path} in {event:?}");
         }
+        assert!(event["version"].is_u64(), "{event:?}");
     }
 }
 
@@ -198,8 +203,43 @@ async fn a_deleted_tenant_leaves_nothing_and_takes_nothing_of_others() {
     let tenants = tenant::list(&table).await.unwrap();
     assert_eq!(tenants.iter().map(|tenant| tenant.id.as_str()).collect::<Vec<_>>(), ["ab-c", "abc"]);
     assert!(wipe(&table, &id("ab"), std::time::Duration::ZERO, now()).await.is_err(), "there is none");
-    // The name can be given again.
-    made(&table, "ab").await;
+}
+
+/// A request that was let in for a deleted tenant must not write into the next one of its name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_name_rests_longer_than_any_request_for_it_can_last() {
+    let table = support::embedded().await;
+    made(&table, "acme").await;
+    key(&table, "acme").await;
+    let client = Client::new(table.clone(), "veza").await;
+    client.user("before").await;
+    wipe(&table, &id("acme"), std::time::Duration::ZERO, now()).await.expect("a deletion");
+    let again = async |at| {
+        let new = NewTenant::new(&id("acme"), &VEZA, &"u".repeat(40));
+        tenant::create(&table, &new, at).await
+    };
+    for at in [now(), now() + Duration::hours(1), now() + Duration::hours(1) + Duration::seconds(29)] {
+        let refused = again(at).await.expect_err("the name rests").to_string();
+        assert!(refused.contains("acme") && refused.contains("minutes"), "{refused}");
+    }
+    // API Gateway remembers the key of the old tenant: what it lets in is written, and seen by nobody.
+    client.user("straggler").await;
+    again(now() + Duration::hours(2)).await.expect("a new tenant");
+    let found = client.get("/Users").await.expect(200).body;
+    assert_eq!(found["totalResults"], 1, "the new tenant has its administrator, and nobody of the old");
+    assert_eq!(client.get("/Groups").await.expect(200).body["totalResults"], 1);
+    support::assert_consistent(&client).await;
+    // Once made, it is a tenant as any other.
+    assert!(again(now() + Duration::hours(3)).await.expect_err("it exists").to_string().contains("exists"));
+    tenant::set(&table, &id("acme"), now(), |settings| settings.retention_days = 7).await.unwrap();
+    let told = events(&table, "acme").await;
+    let told: BTreeSet<String> = told
+        .iter()
+        .filter(|event| event["resourceType"] == "Tenant")
+        .map(|event| format!("{} {}", event["type"].as_str().unwrap(), event["version"]))
+        .collect();
+    let expected = ["tenant.created 1", "tenant.deleted 2", "tenant.updated 2"].map(str::to_owned);
+    assert_eq!(told, BTreeSet::from(expected), "the end of the old one, and the new one from its start");
 }
 
 #[tokio::test(flavor = "multi_thread")]

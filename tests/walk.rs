@@ -29,6 +29,7 @@ async fn find(client: &Client, query: &Query, walk: Duration) -> Result<u64, Err
         retention_days: 30,
         walk,
         breaker: None,
+        root_team_protected: false,
         cursor_keys: rollcall::store::cursor::CursorKeys::default(),
         work: rollcall::scim::work::WorkBudget::of_query(),
     };

@@ -9,13 +9,14 @@ use libfuzzer_sys::fuzz_target;
 use rollcall::scim::error::ScimError;
 use rollcall::scim::members::{MEMBERS, Member};
 use rollcall::scim::patch::apply::apply;
-use rollcall::scim::patch::follow::{follow, group_attributes_allowed};
+use rollcall::scim::patch::follow::{check_group_attributes, follow};
 use rollcall::scim::patch::members::MemberChange;
 use rollcall::scim::patch::request::{Step, parse};
 use rollcall::scim::resource::document;
 use rollcall::scim::resource_type::{Kind, Model};
 use rollcall::scim::rules::{check_size, required, user_rules};
 use rollcall::scim::validate::read;
+use rollcall::scim::work::WorkBudget;
 use serde_json::{Map, Value, json};
 
 static MODELS: LazyLock<Vec<Model>> = LazyLock::new(|| Model::all(&[]).expect("the models"));
@@ -34,16 +35,15 @@ fn patched(body: &Map<String, Value>, model: &Model, kind: Kind) -> Result<Map<S
     let members = MemberChange::read(&member_steps, resource_type, policy)?;
     members.touched();
     let mut after = whole.clone();
-    for step in &steps {
-        group_attributes_allowed(step, &after, resource_type, policy)?;
-        apply(&mut after, step, resource_type, policy)?;
-    }
+    let work = WorkBudget::of_body();
+    apply(&mut after, &steps, resource_type, policy, &work)?;
+    check_group_attributes(whole, &after, resource_type, policy)?;
     if kind == Kind::User {
         follow(whole, &mut after, policy)?;
     }
     let current = ["a", "b", "c"].map(|id| (id.to_owned(), Member::of_id(id)));
     let current = BTreeMap::from(current);
-    let net = members.net(&current)?;
+    let net = members.net(&current, &work)?;
     assert!(net.add.iter().all(|member| !current.contains_key(&member.id)));
     assert!(net.remove.iter().all(|id| current.contains_key(id)));
     let document = document(&after, resource_type);

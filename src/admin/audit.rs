@@ -187,12 +187,13 @@ impl Stream {
 
 /// An event as it is printed: plain JSON, names in a fixed order.
 pub fn plain(item: &Item) -> Map<String, Value> {
-    const NAMES: [&str; 15] = [
+    const NAMES: [&str; 16] = [
         "time",
         "type",
         "tenant",
         "resourceType",
         "resourceId",
+        "version",
         "actor",
         "requestId",
         "id",

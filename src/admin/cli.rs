@@ -56,6 +56,28 @@ pub struct TenantArgs {
     command: TenantCommand,
 }
 
+/// What may be set for a tenant.
+#[derive(Args, Clone, Debug, Default)]
+pub struct SettingsArgs {
+    /// Days for which a deactivated account is kept and can come back
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(0..=3650))]
+    retention_days: Option<u32>,
+    /// Keep identity providers from changing who administers the root team, or the break-glass account
+    #[arg(long, value_name = "true|false")]
+    protect_root_team: Option<bool>,
+}
+
+impl SettingsArgs {
+    fn is_empty(&self) -> bool {
+        self.retention_days.is_none() && self.protect_root_team.is_none()
+    }
+
+    fn apply(&self, settings: &mut Settings) {
+        settings.retention_days = self.retention_days.unwrap_or(settings.retention_days);
+        settings.root_team_protected = self.protect_root_team.unwrap_or(settings.root_team_protected);
+    }
+}
+
 /// `rollcall key`.
 #[derive(Args, Clone, Debug)]
 pub struct KeyArgs {
@@ -93,6 +115,23 @@ The policy cannot change.")]
         /// API key to use that is in a usage plan already
         #[arg(long, value_name = "ID")]
         usage_key_id: Option<String>,
+        /// What is set for it
+        #[command(flatten)]
+        settings: SettingsArgs,
+    },
+    /// Change what is set for a tenant
+    #[command(after_help = "Examples:
+  rollcall tenant set acme --retention-days 90
+  rollcall tenant set acme --protect-root-team true
+
+It acts once API Gateway's authorizer cache has forgotten the tenant (60 seconds unless the deployment
+says otherwise). The retention counts for accounts that are deactivated from then on.")]
+    Set {
+        /// Which one
+        tenant: TenantId,
+        /// What is set for it
+        #[command(flatten)]
+        settings: SettingsArgs,
     },
     /// List the tenants
     #[command(after_help = "Example:\n  rollcall tenant list --json")]
@@ -333,7 +372,7 @@ pub(super) fn finish<T: Into<Done>>(command: impl Future<Output = Result<T, Admi
 pub async fn run_tenant(options: &Options, command: TenantCommand) -> Result<String, AdminError> {
     let (table, format) = (options.open().await?, options.format());
     match command {
-        TenantCommand::Create { tenant, policy, admin_email, usage_plan, usage_key_id } => {
+        TenantCommand::Create { tenant, policy, admin_email, usage_plan, usage_key_id, settings } => {
             // Nothing is made in API Gateway for a tenant that there is already.
             match super::tenant::get(&table, &tenant).await {
                 Ok(_) => return Err(AdminError::Exists(tenant)),
@@ -352,6 +391,7 @@ pub async fn run_tenant(options: &Options, command: TenantCommand) -> Result<Str
             };
             let mut new = NewTenant::new(&tenant, policy, &usage_key);
             new.admin = admin_email.unwrap_or(new.admin);
+            settings.apply(&mut new.settings);
             let record = super::tenant::create(&table, &new, OffsetDateTime::now_utc()).await?;
             let mut fields = tenant_fields(&record);
             fields.insert("breakGlassAdmin".to_owned(), json!(new.admin));
@@ -364,6 +404,14 @@ pub async fn run_tenant(options: &Options, command: TenantCommand) -> Result<Str
         TenantCommand::List => {
             let rows: Vec<_> = super::tenant::list(&table).await?.iter().map(tenant_row).collect();
             Ok(output::many(format, &["tenant", "policy", "created"], &rows))
+        }
+        TenantCommand::Set { tenant, settings } => {
+            if settings.is_empty() {
+                return Err(AdminError::Input("give --retention-days or --protect-root-team".to_owned()));
+            }
+            let change = |own: &mut Settings| settings.apply(own);
+            let record = super::tenant::set(&table, &tenant, OffsetDateTime::now_utc(), change).await?;
+            Ok(output::one(format, &tenant_fields(&record)))
         }
         TenantCommand::Breaker { tenant, percent, lift, off } => {
             let now = OffsetDateTime::now_utc();
@@ -468,6 +516,7 @@ fn tenant_row(record: &TenantRecord) -> Map<String, Value> {
 fn tenant_fields(record: &TenantRecord) -> Map<String, Value> {
     let mut fields = tenant_row(record);
     fields.insert("retentionDays".to_owned(), json!(record.settings.retention_days));
+    fields.insert("rootTeamProtected".to_owned(), json!(record.settings.root_team_protected));
     let settings = &record.settings;
     let now = OffsetDateTime::now_utc().unix_timestamp().unsigned_abs();
     let lifted = settings.breaker_lifted_until;

@@ -14,6 +14,8 @@ pub enum AdminError {
     Exists(TenantId),
     /// There is no tenant of this name.
     NoTenant(TenantId),
+    /// A tenant of this name was deleted not long ago: in so many seconds the name can be given again.
+    NameRests(TenantId, u64),
     /// The tenant has no key of this id.
     NoKey(TenantId, String),
     /// The tenant has no such user.
@@ -51,6 +53,11 @@ impl fmt::Display for AdminError {
             Self::NoTenant(tenant) => write!(
                 f,
                 "there is no tenant {tenant}: see `rollcall tenant list`, or make it with `rollcall tenant create {tenant}`"
+            ),
+            Self::NameRests(tenant, seconds) => write!(
+                f,
+                "a tenant {tenant} was deleted not long ago, and a request for it may still be under way: make it again in {} minutes, or take another name",
+                seconds.div_ceil(60)
             ),
             Self::NoKey(tenant, key) => {
                 write!(f, "tenant {tenant} has no key {key}: see `rollcall key list {tenant}`")

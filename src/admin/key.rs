@@ -13,7 +13,8 @@ use crate::clock;
 use crate::scim::resource_type::Kind;
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
-use crate::store::event::{self, Event};
+use crate::store::event::{self, Event, Subject};
+use crate::store::item::get_text;
 use crate::store::keys::{self, TenantId};
 use crate::store::transaction::{Action, Expression};
 
@@ -91,6 +92,7 @@ fn make(new: NewKey, name: String, now: OffsetDateTime) -> Result<(BearerKey, Ke
         created: now,
         expires: new.expires,
         user: new.user,
+        version: 1,
     };
     Ok((key, record))
 }
@@ -161,17 +163,16 @@ pub async fn rotate(
     };
     let (key, record) = make(new, old.name.clone(), now)?;
     let made = told("key.created", &record, now).attributes(["name", "scope", "expires", "user"]);
-    let changed = told("key.updated", &old, now).attributes(["expires"]);
+    let next = KeyRecord { version: old.version + 1, ..old.clone() };
+    let changed = told("key.updated", &next, now).attributes(["expires"]);
     let actions = || {
         let text = |value: &str| AttributeValue::S(value.to_owned());
-        let update = Expression::new("SET expires = :until").value(":until", text(&clock::text(until)));
-        let active = Expression::new("#status = :active AND tenant = :tenant")
-            .name("#status", "status")
-            .value(":active", text(Status::Active.name()))
-            .value(":tenant", text(tenant.as_str()));
+        let update = Expression::new("SET expires = :until, ver = :ver")
+            .value(":until", text(&clock::text(until)))
+            .value(":ver", AttributeValue::N(next.version.to_string()));
         let mut actions = additions(&record);
         let place = keys::bearer(old.hash.as_str());
-        actions.push(Action::update(place, update).only_if(active, Refusal::Taken("key")));
+        actions.push(Action::update(place, update).only_if(still(&old), Refusal::Taken("key")));
         actions.push(event::action(tenant, &made));
         actions.push(event::action(tenant, &changed));
         actions
@@ -183,18 +184,92 @@ pub async fn rotate(
     }
 }
 
-/// A tenant's key, by its id.
+/// The key is in force, and is the one that was read.
+fn still(record: &KeyRecord) -> Expression {
+    let text = |value: &str| AttributeValue::S(value.to_owned());
+    let same = "#status = :active AND tenant = :tenant AND keyId = :id AND (attribute_not_exists(ver) OR ver = :was)";
+    Expression::new(same)
+        .name("#status", "status")
+        .value(":active", text(Status::Active.name()))
+        .value(":tenant", text(record.tenant.as_str()))
+        .value(":id", text(&record.key_id))
+        .value(":was", AttributeValue::N(record.version.to_string()))
+}
+
+/// A tenant's key, by its id. The list and the key itself must say the same.
 async fn read(table: &Table, tenant: &TenantId, key_id: &str) -> Result<KeyRecord, AdminError> {
     let failed = AdminError::table(table.name());
     let unknown = || AdminError::NoKey(tenant.clone(), key_id.to_owned());
     if !is_key_id(key_id) {
         return Err(unknown());
     }
+    adopt(table, tenant).await?;
     let entry = table.get(&keys::bearer_listing(tenant, key_id)).await.map_err(&failed)?;
     let entry = KeyListing::from_item(&entry.ok_or_else(unknown)?).map_err(&failed)?;
     let place = keys::bearer(entry.hash.as_str());
     let item = table.get(&place).await.map_err(&failed)?.ok_or_else(unknown)?;
-    KeyRecord::from_item(&item).map_err(&failed)
+    let record = KeyRecord::from_item(&item).map_err(&failed)?;
+    if entry.means(&record, tenant) { Ok(record) } else { Err(failed(misled(&entry))) }
+}
+
+fn misled(entry: &KeyListing) -> StoreError {
+    StoreError::Broken(format!(
+        "the list of keys leads from {} to another key: nothing was done",
+        entry.key_id
+    ))
+}
+
+/// Lists the keys that version 0.1.0 listed where the function that serves SCIM can write. A key is
+/// listed only if it says itself that it is this one.
+///
+/// # Errors
+/// As every call.
+pub async fn adopt(table: &Table, tenant: &TenantId) -> Result<(), AdminError> {
+    let failed = AdminError::table(table.name());
+    let old = table.query_all(&keys::bearer_uses(tenant), None).await.map_err(&failed)?;
+    for entry in old.iter().filter_map(KeyListing::of_0_1_0) {
+        let key = table.get(&keys::bearer(entry.hash.as_str())).await.map_err(&failed)?;
+        let record = key.as_ref().map(KeyRecord::from_item).transpose().map_err(&failed)?;
+        if let Some(record) = record.filter(|record| entry.means(record, tenant)) {
+            list_key(table, &record).await.map_err(&failed)?;
+        }
+        let rest = Expression::new("REMOVE #hash, #name").name("#hash", "hash").name("#name", "name");
+        let place = keys::bearer_use(tenant, &entry.key_id);
+        let forget = || {
+            vec![Action::update(place.clone(), rest.clone()).only_if(Expression::exists(), Refusal::Changed)]
+        };
+        match table.transact(forget).await {
+            Ok(()) | Err(StoreError::Refused(_)) => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Ok(())
+}
+
+/// Puts a key into its tenant's list, where it is not in it.
+///
+/// # Errors
+/// As every call.
+pub async fn list_key(table: &Table, record: &KeyRecord) -> Result<(), StoreError> {
+    let place = keys::bearer_listing(&record.tenant, &record.key_id);
+    let put = || {
+        vec![Action::put(place.clone(), record.to_listing()).only_if(Expression::absent(), Refusal::Exists)]
+    };
+    match table.transact(put).await {
+        Ok(()) | Err(StoreError::Refused(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// A tenant's list of keys, in no order.
+///
+/// # Errors
+/// As every call.
+pub async fn listing(table: &Table, tenant: &TenantId) -> Result<Vec<KeyListing>, AdminError> {
+    adopt(table, tenant).await?;
+    let failed = AdminError::table(table.name());
+    let listing = table.query_all(&keys::tenant_partition(tenant), Some(keys::BEARER_LISTING)).await;
+    listing.map_err(&failed)?.iter().map(KeyListing::from_item).collect::<Result<_, _>>().map_err(&failed)
 }
 
 /// A tenant's keys, the oldest first; never their texts.
@@ -204,19 +279,20 @@ async fn read(table: &Table, tenant: &TenantId, key_id: &str) -> Result<KeyRecor
 pub async fn list(table: &Table, tenant: &TenantId) -> Result<Vec<ListedKey>, AdminError> {
     super::tenant::get(table, tenant).await?;
     let failed = AdminError::table(table.name());
-    let listing = table.query_all(&keys::bearers(tenant), None).await.map_err(&failed)?;
-    let listing: Result<Vec<_>, _> = listing.iter().map(KeyListing::from_item).collect();
-    let listing = listing.map_err(&failed)?;
+    let listing = listing(table, tenant).await?;
     let places: Vec<_> = listing.iter().map(|entry| keys::bearer(entry.hash.as_str())).collect();
     let items = table.batch_get(&places).await.map_err(&failed)?;
     let records: Result<Vec<_>, _> = items.iter().map(KeyRecord::from_item).collect();
-    let mut used: HashMap<String, Option<String>> =
-        listing.into_iter().map(|entry| (entry.key_id, entry.last_used)).collect();
+    let mut records = records.map_err(&failed)?;
+    records.retain(|record| listing.iter().any(|entry| entry.means(record, tenant)));
+    let uses = table.query_all(&keys::bearer_uses(tenant), None).await.map_err(&failed)?;
+    let mut used: HashMap<&str, &str> =
+        uses.iter().filter_map(|item| Some((get_text(item, "sk")?, get_text(item, "lastUsed")?))).collect();
     let listed = |record: KeyRecord| {
-        let last_used = used.remove(&record.key_id).flatten();
+        let last_used = used.remove(record.key_id.as_str()).map(str::to_owned);
         ListedKey { record, last_used }
     };
-    let mut keys: Vec<_> = records.map_err(&failed)?.into_iter().map(listed).collect();
+    let mut keys: Vec<_> = records.into_iter().map(listed).collect();
     keys.sort_by(|a, b| (a.record.created, &a.record.key_id).cmp(&(b.record.created, &b.record.key_id)));
     Ok(keys)
 }
@@ -238,31 +314,30 @@ pub async fn revoke(
     if record.status == Status::Revoked {
         return Ok(false);
     }
-    let event = told("key.revoked", &record, now).attributes(["status"]);
+    let next = KeyRecord { version: record.version + 1, ..record.clone() };
+    let event = told("key.revoked", &next, now).attributes(["status"]);
     let actions = || {
         let text = |value: &str| AttributeValue::S(value.to_owned());
-        let update = Expression::new("SET #status = :revoked, revokedAt = :now")
-            .name("#status", "status")
+        let update = Expression::new("SET #status = :revoked, revokedAt = :now, ver = :ver")
             .value(":revoked", text(Status::Revoked.name()))
-            .value(":now", text(&clock::text(now)));
-        let active = Expression::new("#status = :active AND tenant = :tenant")
-            .value(":active", text(Status::Active.name()))
-            .value(":tenant", text(tenant.as_str()));
+            .value(":now", text(&clock::text(now)))
+            .value(":ver", AttributeValue::N(next.version.to_string()));
         vec![
-            Action::update(place.clone(), update).only_if(active, Refusal::Changed),
+            Action::update(place.clone(), update).only_if(still(&record), Refusal::Changed),
             event::action(tenant, &event),
         ]
     };
     match table.transact(actions).await {
         Ok(()) => Ok(true),
-        // Another operator was faster.
-        Err(StoreError::Refused(_)) => Ok(false),
+        // Another operator was faster: with a revocation, or with a rotation that goes on as one.
+        Err(StoreError::Refused(_)) => Box::pin(revoke(table, tenant, key_id, now)).await,
         Err(error) => Err(failed(error)),
     }
 }
 
 fn told(what: &'static str, record: &KeyRecord, now: OffsetDateTime) -> Event {
-    Event::new(what, ("Key", record.key_id.clone()), ACTOR, &Uuid::now_v7().to_string(), now)
+    let subject = Subject { resource_type: "Key", id: record.key_id.clone(), version: record.version };
+    Event::new(what, subject, ACTOR, &Uuid::now_v7().to_string(), now)
 }
 
 /// Whether a text may stand in the sort key of a key's listing.

@@ -9,6 +9,7 @@ pub mod group;
 pub mod key;
 pub mod openapi;
 pub mod output;
+pub mod sweep;
 pub mod tenant;
 pub mod transfer;
 pub mod usage_key;

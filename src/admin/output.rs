@@ -1,8 +1,10 @@
 //! What a command prints: rows for people, or the same as JSON.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use serde_json::{Map, Value};
+
+use super::error::AdminError;
 
 /// How a command prints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -12,6 +14,27 @@ pub enum Format {
     Table,
     /// JSON.
     Json,
+}
+
+/// Asks on a terminal for a text to be typed, before something is done for good. `what` is what will be
+/// done, as a sentence without its end; `name` is what the text is.
+///
+/// # Errors
+/// [`AdminError::Input`] where nobody can be asked, or another text was typed.
+pub fn confirm(what: &str, name: &str, expected: &str) -> Result<(), AdminError> {
+    let nobody = || AdminError::Input(format!("{what}: pass --yes to go on"));
+    if !std::io::stdin().is_terminal() {
+        return Err(nobody());
+    }
+    let mut err = std::io::stderr();
+    let question = format!("{what}. Type {name}: ");
+    err.write_all(question.as_bytes()).and_then(|()| err.flush()).map_err(|_| nobody())?;
+    let mut typed = String::new();
+    std::io::stdin().lock().read_line(&mut typed).map_err(|_| nobody())?;
+    if typed.trim() == expected {
+        return Ok(());
+    }
+    Err(AdminError::Input(format!("that is not {name}: nothing was done")))
 }
 
 /// One thing: a line per field, or an object.

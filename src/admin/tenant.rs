@@ -9,12 +9,13 @@ use uuid::Uuid;
 
 use super::error::AdminError;
 use super::key::ACTOR;
-use crate::auth::tenant::{Settings, TenantRecord, is_usage_key};
+use super::sweep::{Events, sweep};
+use crate::auth::tenant::{Deletion, Settings, TenantRecord, is_usage_key};
 use crate::clock;
 use crate::scim::error::ScimError;
 use crate::scim::policy::Policy;
 use crate::scim::resource_type::{Kind, Model};
-use crate::scim::{rules, urn, validate};
+use crate::scim::{rules, urn, username, validate};
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::event::{self, Event};
@@ -43,29 +44,35 @@ pub struct NewTenant {
     pub usage_key: String,
     /// The email address, and `userName`, of its break-glass administrator.
     pub admin: String,
+    /// What is set for it from the start.
+    pub settings: Settings,
 }
 
 impl NewTenant {
     /// A tenant whose break-glass administrator has an address that no mail can reach.
     pub fn new(id: &TenantId, policy: &'static Policy, usage_key: &str) -> Self {
         let admin = format!("break-glass@{id}.invalid");
-        Self { id: id.clone(), policy, usage_key: usage_key.to_owned(), admin }
+        Self { id: id.clone(), policy, usage_key: usage_key.to_owned(), admin, settings: Settings::default() }
     }
 }
 
 /// Makes a tenant with its root team and the local break-glass administrator in it, their events
 /// and that of the tenant, in one transaction.
 ///
+/// What came into the table for a deleted tenant of this name, after it was emptied, is removed first.
+///
 /// # Errors
-/// [`AdminError::Exists`] when there is one of this name; [`AdminError::UsageKey`] when API Gateway
-/// would not take the usage key; [`AdminError::Input`] for an address that is none.
+/// [`AdminError::Exists`] when there is one of this name; [`AdminError::NameRests`] when one was
+/// deleted not long ago; [`AdminError::UsageKey`] when API Gateway would not take the usage key;
+/// [`AdminError::Input`] for an address that is none.
 pub async fn create(table: &Table, new: &NewTenant, now: OffsetDateTime) -> Result<TenantRecord, AdminError> {
-    let NewTenant { id, policy, usage_key, admin } = new;
+    let NewTenant { id, policy, usage_key, admin, settings } = new;
     if !is_usage_key(usage_key) {
         let problem = "a usage key has 20 to 128 visible ASCII characters, as API Gateway wants them";
         return Err(AdminError::UsageKey(problem.to_owned()));
     }
     let failed = AdminError::table(table.name());
+    let free = free_name(table, id, now).await?;
     let RootTeam { root, mut user, guard } = RootTeam::new(policy, admin, now)?;
     let record = TenantRecord {
         id: id.clone(),
@@ -73,7 +80,8 @@ pub async fn create(table: &Table, new: &NewTenant, now: OffsetDateTime) -> Resu
         usage_key: usage_key.clone(),
         created: now,
         root_team: Some(root.id),
-        settings: Settings::default(),
+        settings: settings.clone(),
+        version: 1,
     };
     let item = record.to_item().map_err(&failed)?;
     let model = model(policy)?;
@@ -83,7 +91,7 @@ pub async fn create(table: &Table, new: &NewTenant, now: OffsetDateTime) -> Resu
         actor: ACTOR.to_owned(),
         request_id: Uuid::now_v7().to_string(),
     };
-    let event = Event::new("tenant.created", ("Tenant", id.to_string()), ACTOR, &store.request_id, now);
+    let event = Event::new("tenant.created", record.subject(record.version), ACTOR, &store.request_id, now);
     let event = event.attributes(["policy", "settings", "usageKey"]);
     user.groups.insert(root.id.to_string());
     let of_user = store.event("user.created", &user).attributes(user.doc.keys().cloned());
@@ -94,6 +102,7 @@ pub async fn create(table: &Table, new: &NewTenant, now: OffsetDateTime) -> Resu
             event::action(id, &event),
             Action::put(keys::tenant(id), item.clone()).only_if(Expression::absent(), Refusal::Exists),
             Action::put(keys::tenant_listing(id), Item::new()),
+            free.clone(),
             guard.action(id),
             event::action(id, &of_user),
             event::action(id, &of_root),
@@ -110,6 +119,26 @@ pub async fn create(table: &Table, new: &NewTenant, now: OffsetDateTime) -> Resu
         Err(StoreError::Refused(_)) => Err(AdminError::Exists(id.clone())),
         Err(error) => Err(failed(error)),
     }
+}
+
+/// Makes sure that a name can be given: that no tenant of this name was deleted so lately that a
+/// request let in for it may still be under way. Returns the action that the new tenant is made with,
+/// which holds only if that is still so.
+async fn free_name(table: &Table, id: &TenantId, now: OffsetDateTime) -> Result<Action, AdminError> {
+    let failed = AdminError::table(table.name());
+    let key = keys::tenant_deleted(id);
+    let Some(item) = table.get(&key).await.map_err(&failed)? else {
+        return Ok(Action::check(key, Expression::absent(), Refusal::Exists));
+    };
+    let now = now.unix_timestamp().unsigned_abs();
+    let deletion = Deletion::from_item(&item, now);
+    let rests = deletion.rests(now);
+    if rests > 0 {
+        return Err(AdminError::NameRests(id.clone(), rests));
+    }
+    sweep(table, id, Events::Kept).await.map_err(&failed)?;
+    let same = Expression::new("deleted = :at").value(":at", AttributeValue::N(deletion.at.to_string()));
+    Ok(Action::delete(key).only_if(same, Refusal::Exists))
 }
 
 /// The resource types under a policy, as an operator's commands need them.
@@ -135,8 +164,9 @@ pub async fn set(
         let before = get(table, id).await?;
         let mut after = before.clone();
         change(&mut after.settings);
+        after.version += 1;
         let request = Uuid::now_v7().to_string();
-        let event = Event::new("tenant.updated", ("Tenant", id.to_string()), ACTOR, &request, now);
+        let event = Event::new("tenant.updated", after.subject(after.version), ACTOR, &request, now);
         let event = event.attributes(["settings"]);
         let settings = |record: &TenantRecord| -> Result<AttributeValue, AdminError> {
             let item = record.to_item().map_err(AdminError::table(table.name()))?;
@@ -144,7 +174,9 @@ pub async fn set(
         };
         let (was, to) = (settings(&before)?, settings(&after)?);
         let actions = || {
-            let update = Expression::new("SET settings = :to").value(":to", to.clone());
+            let update = Expression::new("SET settings = :to, ver = :ver")
+                .value(":to", to.clone())
+                .value(":ver", AttributeValue::N(after.version.to_string()));
             let unchanged = Expression::new("settings = :was").value(":was", was.clone());
             vec![
                 Action::update(keys::tenant(id), update).only_if(unchanged, Refusal::Changed),
@@ -184,6 +216,7 @@ impl RootTeam {
             let refused = |error: ScimError| AdminError::Input(error.detail);
             let doc = validate::read(&body, model.of(kind), policy).map_err(refused)?;
             rules::required(&doc, model.of(kind)).map_err(refused)?;
+            username::check_change(None, &doc).map_err(refused)?;
             Ok(doc)
         };
         let user = document(

@@ -16,14 +16,14 @@ use crate::auth::tenant::TenantRecord;
 use crate::clock;
 use crate::scim::error::ScimError;
 use crate::scim::resource_type::{Kind, Model};
-use crate::scim::{rules, urn, validate};
+use crate::scim::{rules, urn, username, validate};
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::index;
-use crate::store::item::{Item, get_number, get_text};
 use crate::store::keys::{self, TenantId, parse_id};
 use crate::store::record::{Account, Record};
 use crate::store::resource::Store;
+use crate::store::tombstone::Tombstone;
 
 /// How long a restoration waits until the account has left its groups.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -84,6 +84,22 @@ primary email changes with it.")]
         #[arg(long)]
         user_name: Option<String>,
     },
+    /// Erase a deactivated account at once, without waiting for the end of its retention
+    #[command(after_help = "Example:
+  rollcall user purge acme 01890a5d-ac96-774b-bcce-b302099a8057 --yes
+
+What the account held is gone: it cannot be restored, and its userName is free. Its id stays, and the
+event user.purged. docs/operations.md says where else personal data can be, and for how long.")]
+    Purge {
+        /// Whose
+        tenant: TenantId,
+        /// The account's id, as `rollcall user list-deactivated` shows it
+        #[arg(value_parser = user_id)]
+        id: Uuid,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 fn user_id(text: &str) -> Result<Uuid, String> {
@@ -122,6 +138,15 @@ async fn command(options: Options, command: UserCommand) -> Result<String, Admin
                 .collect();
             Ok(output::many(format, &["id", "userName", "keptUntil"], &rows))
         }
+        UserCommand::Purge { tenant, id, yes } => {
+            if !yes {
+                let what = format!("this erases the account {id} of tenant {tenant} for good");
+                output::confirm(&what, "its id", &id.to_string())?;
+            }
+            purge(&table, &tenant, id).await?;
+            let fields = json!({ "id": id.to_string(), "status": "purged" });
+            Ok(output::one(format, &fields.as_object().cloned().unwrap_or_default()))
+        }
         UserCommand::Restore { tenant, id, user_name } => {
             Ok(output::one(format, &row(&restore(&table, &tenant, id, user_name.as_deref()).await?)))
         }
@@ -156,12 +181,14 @@ impl Place {
         Ok(Self { tenant, store, model })
     }
 
-    /// Holds a document to the rules that a client's would be held to.
-    fn check(&self, doc: &Map<String, Value>) -> Result<(), AdminError> {
+    /// Holds a document to the rules that a client's would be held to. `before` is what the account
+    /// was, where there was one.
+    fn check(&self, before: Option<&Map<String, Value>>, doc: &Map<String, Value>) -> Result<(), AdminError> {
         let (ty, policy) = (self.model.of(Kind::User), self.tenant.policy);
         let rules = || -> Result<(), ScimError> {
             rules::required(doc, ty)?;
             rules::user_rules(doc, policy)?;
+            username::check_change(before, doc)?;
             rules::check_size(doc)?;
             index::check(ty, doc)
         };
@@ -179,8 +206,9 @@ pub async fn create(table: &Table, id: &TenantId, body: &Value) -> Result<Record
     let ty = place.model.of(Kind::User);
     let body = body.as_object().cloned().unwrap_or_default();
     let doc = validate::read(&body, ty, place.tenant.policy);
-    let doc = doc.map_err(|refused| AdminError::Input(refused.detail))?;
-    place.check(&doc)?;
+    let mut doc = doc.map_err(|refused| AdminError::Input(refused.detail))?;
+    place.check(None, &doc)?;
+    rules::activate_by_default(&mut doc);
     let mut record = Record::new(Kind::User, Uuid::now_v7(), doc, &clock::timestamp());
     record.account = Account::Local;
     let event = place.store.event("user.created", &record).attributes(record.doc.keys().cloned());
@@ -206,23 +234,39 @@ pub async fn list_deactivated(
     let now = clock::epoch_seconds();
     let mut found = Vec::new();
     for item in table.query_all(&keys::tombstones(id), None).await.map_err(&failed)? {
-        let ttl = get_number::<u64>(&item, "ttl");
-        if ttl.is_none_or(|ttl| ttl > now)
-            && let Some(record) = kept(id, item).map_err(&failed)?
-        {
-            let until = ttl.and_then(|ttl| i64::try_from(ttl).ok());
-            let until = until.and_then(|ttl| OffsetDateTime::from_unix_timestamp(ttl).ok());
+        let kept = Tombstone::from_item(id, item).map_err(&failed)?;
+        if let Some(Tombstone { record, kept_until }) = kept.filter(|kept| kept.kept_until > now) {
+            let until = i64::try_from(kept_until).ok();
+            let until = until.and_then(|until| OffsetDateTime::from_unix_timestamp(until).ok());
             found.push((record, until.map(clock::text)));
         }
     }
     Ok(found)
 }
 
-/// The user that a kept account was.
-fn kept(tenant: &TenantId, mut item: Item) -> Result<Option<Record>, StoreError> {
-    let Some(id) = get_text(&item, "sk").and_then(parse_id) else { return Ok(None) };
-    item.extend(crate::store::item::with_key(&keys::resource(tenant, Kind::User, id)));
-    Record::from_item(&item)
+/// Erases a deactivated account at once; the event is `user.purged`. Its id and its version stay.
+///
+/// # Errors
+/// [`AdminError::NoTenant`]; [`AdminError::Input`] for an id of no such account.
+pub async fn purge(table: &Table, id: &TenantId, user: Uuid) -> Result<(), AdminError> {
+    let failed = AdminError::table(table.name());
+    let place = Place::of(table, id).await?;
+    let kept = place.store.any_tombstone(user).await.map_err(&failed)?;
+    let kept = kept.ok_or_else(|| no_such_account(id, user))?;
+    let version = kept.record.version + 1;
+    let event = place.store.event_of_version("user.purged", &kept.record, version);
+    match place.store.purge(&kept, place.model.of(Kind::User), &event).await {
+        Ok(()) => Ok(()),
+        // It came back, or someone else erased it.
+        Err(StoreError::Refused(_)) => Err(no_such_account(id, user)),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn no_such_account(tenant: &TenantId, user: Uuid) -> AdminError {
+    AdminError::Input(format!(
+        "tenant {tenant} keeps no deactivated account {user}: see `rollcall user list-deactivated {tenant}`"
+    ))
 }
 
 /// Brings a deactivated account back; the event is `user.reactivated`.
@@ -240,11 +284,8 @@ pub async fn restore(
     let place = Place::of(table, id).await?;
     let ty = place.model.of(Kind::User);
     let was = place.store.tombstone(user).await.map_err(&failed)?;
-    let was = was.ok_or_else(|| {
-        AdminError::Input(format!(
-            "tenant {id} keeps no deactivated account {user}: see `rollcall user list-deactivated {id}`"
-        ))
-    })?;
+    let kept = was.ok_or_else(|| no_such_account(id, user))?;
+    let was = &kept.record;
     let mut back = Record { version: was.version + 1, modified: clock::timestamp(), ..was.clone() };
     back.groups.clear();
     back.doc.insert("active".to_owned(), json!(true));
@@ -254,14 +295,14 @@ pub async fn restore(
             rename_primary(&mut back.doc, name);
         }
     }
-    place.check(&back.doc)?;
+    place.check(Some(&was.doc), &back.doc)?;
     let until = Instant::now() + PATIENCE;
     if !place.store.finish_leaving(user, true, until).await.map_err(&failed)? {
         let wait = "the account is still leaving its groups: try again in a minute";
         return Err(AdminError::Input(wait.to_owned()));
     }
     let event = place.store.event("user.reactivated", &back).attributes(["active"]);
-    match place.store.reactivate(&was, &back, ty, &event).await {
+    match place.store.reactivate(&kept, &back, ty, &event).await {
         Ok(()) => Ok(back),
         Err(StoreError::Refused(refusals)) => {
             let taken = refusals.iter().any(|refusal| matches!(refusal, Refusal::Taken(_)));

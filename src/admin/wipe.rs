@@ -1,17 +1,16 @@
 //! `rollcall tenant delete`: everything that a tenant has, in an order that can be taken up again
 //! after an interruption. The keys go first, so that nothing writes; the tenant's own items last.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
-
 use aws_sdk_dynamodb::types::AttributeValue;
-use futures_util::future::try_join_all;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::error::AdminError;
 use super::key::ACTOR;
 use super::output;
-use crate::auth::record::{KeyListing, Status};
+use super::sweep::{Events, sweep};
+use crate::auth::record::Status;
+use crate::auth::tenant::Deletion;
 use crate::clock;
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
@@ -20,11 +19,6 @@ use crate::store::keys::{self, TenantId};
 use crate::store::resource::Store;
 use crate::store::transaction::{Action, Expression};
 use crate::store::work::Pending;
-
-/// The table is read in so many parts side by side.
-const SEGMENTS: i32 = 4;
-/// So often the table is searched, should writes go on while it is emptied.
-const PASSES: usize = 20;
 
 /// What a deletion took away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,28 +34,13 @@ pub struct Wiped {
 /// # Errors
 /// [`AdminError::Input`] where nobody can be asked, or another name was typed.
 pub fn confirm(tenant: &TenantId) -> Result<(), AdminError> {
-    let nobody = || {
-        AdminError::Input(format!(
-            "this deletes every user, group, key and event of tenant {tenant}: pass --yes to go on"
-        ))
-    };
-    if !std::io::stdin().is_terminal() {
-        return Err(nobody());
-    }
-    let mut err = std::io::stderr();
-    let question =
-        format!("This deletes every user, group, key and event of tenant {tenant}. Type its name: ");
-    err.write_all(question.as_bytes()).and_then(|()| err.flush()).map_err(|_| nobody())?;
-    let mut typed = String::new();
-    std::io::stdin().lock().read_line(&mut typed).map_err(|_| nobody())?;
-    if typed.trim() == tenant.as_str() {
-        return Ok(());
-    }
-    Err(AdminError::Input("that is not the tenant's name: nothing was deleted".to_owned()))
+    let what = format!("this deletes every user, group, key and event of tenant {tenant}");
+    output::confirm(&what, "the tenant's name", tenant.as_str())
 }
 
 /// Deletes a tenant. `settle` is waited after the keys are revoked, while API Gateway may still
-/// remember them. The last of the tenant's events, `tenant.deleted`, stays its 90 days.
+/// remember them. The last of the tenant's events, `tenant.deleted`, stays its 90 days. The name can
+/// be given again after [`NAME_RESTS_SECONDS`](crate::auth::tenant::NAME_RESTS_SECONDS).
 ///
 /// # Errors
 /// [`AdminError::NoTenant`]; as every call. What is left then, another run deletes.
@@ -91,18 +70,8 @@ pub async fn wipe(
     };
     let pending = pending.pending_changes().await.map_err(&failed)?;
     table.batch_delete(pending.iter().map(Pending::key)).await.map_err(&failed)?;
-    for _ in 0..PASSES {
-        let parts = (0..SEGMENTS).map(|segment| sweep(table, tenant, segment));
-        let found: usize = try_join_all(parts).await.map_err(&failed)?.into_iter().sum();
-        wiped.items += found;
-        output::progress(&format!("{} items deleted", wiped.items));
-        if found == 0 {
-            break;
-        }
-    }
-    let listing = table.query_all(&keys::bearers(tenant), None).await.map_err(&failed)?;
-    for entry in &listing {
-        let entry = KeyListing::from_item(entry).map_err(&failed)?;
+    wiped.items = sweep(table, tenant, Events::Deleted).await.map_err(&failed)?;
+    for entry in &super::key::listing(table, tenant).await? {
         let actions = || {
             vec![
                 Action::delete(keys::bearer(entry.hash.as_str())),
@@ -111,12 +80,16 @@ pub async fn wipe(
         };
         table.transact(actions).await.map_err(&failed)?;
     }
+    let record = super::tenant::get(table, tenant).await?;
     let request = Uuid::now_v7().to_string();
-    let event = Event::new("tenant.deleted", ("Tenant", tenant.to_string()), ACTOR, &request, now);
+    let event = Event::new("tenant.deleted", record.subject(record.version + 1), ACTOR, &request, now);
+    // By now, since the deletion itself takes its time.
+    let deleted = Deletion { at: clock::epoch_seconds() };
     let actions = || {
         vec![
             Action::delete(keys::tenant(tenant)),
             Action::delete(keys::tenant_listing(tenant)),
+            Action::put(keys::tenant_deleted(tenant), deleted.to_item()),
             event::action(tenant, &event),
         ]
     };
@@ -136,25 +109,5 @@ async fn mark(table: &Table, tenant: &TenantId, now: OffsetDateTime) -> Result<(
         Ok(()) => Ok(()),
         Err(StoreError::Refused(_)) => Err(AdminError::NoTenant(tenant.clone())),
         Err(error) => Err(AdminError::table(table.name())(error)),
-    }
-}
-
-/// Deletes what one part of the table holds of the tenant, but for the list of its keys, which the
-/// keys themselves are found by. Says how much it was.
-async fn sweep(table: &Table, tenant: &TenantId, segment: i32) -> Result<usize, StoreError> {
-    let (prefix, bearers) = (keys::data(tenant), keys::bearers(tenant));
-    let (mut start, mut count) = (None, 0);
-    loop {
-        let (found, next) = table.scan_page(&prefix, start, (segment, SEGMENTS)).await?;
-        let found: Vec<_> = found.into_iter().filter(|key| key.pk != bearers).collect();
-        count += found.len();
-        table.batch_delete(found).await?;
-        if count > 0 {
-            output::progress(&format!("{count} items deleted"));
-        }
-        match next {
-            Some(next) => start = Some(next),
-            None => return Ok(count),
-        }
     }
 }

@@ -39,6 +39,8 @@ pub struct Grant {
     pub retention_days: u32,
     /// How many users may be deactivated within an hour, if the tenant limits it.
     pub breaker: Option<Limit>,
+    /// Whether no bearer key changes who administers the root team.
+    pub root_team_protected: bool,
     /// The value by which the usage plan counts.
     pub usage_key: String,
     /// The user that `/Me` stands for.
@@ -116,6 +118,7 @@ pub fn decide(
         policy: tenant.policy.name,
         retention_days: tenant.settings.retention_days,
         breaker: tenant.settings.limit(),
+        root_team_protected: tenant.settings.root_team_protected,
         usage_key: tenant.usage_key.clone(),
         user: record.user,
     })
@@ -189,6 +192,9 @@ fn answer(decision: &Decision, resource: &str) -> Value {
             if let Some(limit) = grant.breaker {
                 context["breakerPercent"] = limit.percent.to_string().into();
                 context["breakerLiftedUntil"] = limit.lifted_until.to_string().into();
+            }
+            if grant.root_team_protected {
+                context["rootTeamProtected"] = "true".into();
             }
             if let Some(user) = grant.user {
                 context["userId"] = Value::String(user.to_string());
@@ -275,6 +281,7 @@ mod tests {
             created: NOW,
             expires: None,
             user: None,
+            version: 1,
         };
         let tenant = TenantRecord {
             id: tenant,
@@ -283,6 +290,7 @@ mod tests {
             created: NOW,
             root_team: None,
             settings: Settings::default(),
+            version: 1,
         };
         (key, record, tenant)
     }
@@ -374,7 +382,7 @@ mod tests {
             },
             "context": {
                 "tenantId": "acme", "keyId": "key_1", "scope": "provision", "policy": "veza",
-                "retentionDays": "365",
+                "retentionDays": "30",
                 "userId": "01890a5d-ac96-774b-bcce-b302099a8057",
             },
             "usageIdentifierKey": "u".repeat(40),

@@ -11,7 +11,7 @@ use super::key::KeyHash;
 use crate::clock;
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
-use crate::store::item::{Item, get_text, must_text, text};
+use crate::store::item::{Item, get_number, get_text, must_text, number, text};
 use crate::store::keys::{self, TenantId, parse_id};
 use crate::store::transaction::{Action, Expression};
 
@@ -96,6 +96,8 @@ pub struct KeyRecord {
     pub expires: Option<OffsetDateTime>,
     /// The user that `/Me` stands for.
     pub user: Option<Uuid>,
+    /// Counts its changes.
+    pub version: u64,
 }
 
 impl KeyRecord {
@@ -108,6 +110,7 @@ impl KeyRecord {
             text("scope", self.scope.name()),
             text("status", self.status.name()),
             text("created", &clock::text(self.created)),
+            number("ver", self.version),
         ]);
         item.extend(self.expires.map(|expires| text("expires", &clock::text(expires))));
         item.extend(self.user.map(|user| text("user", &user.to_string())));
@@ -120,7 +123,7 @@ impl KeyRecord {
     /// [`StoreError::Broken`] when an attribute is missing or not of its form: a key that cannot
     /// be read whole opens nothing.
     pub fn from_item(item: &Item) -> Result<Self, StoreError> {
-        let hash = must_text(item, "pk")?.strip_prefix("K#").ok_or_else(|| broken("pk"))?;
+        let hash = must_text(item, "pk")?.strip_prefix(keys::BEARERS).ok_or_else(|| broken("pk"))?;
         Ok(Self {
             hash: KeyHash::stored(hash),
             tenant: must_text(item, "tenant")?.parse().map_err(|_| broken("tenant"))?,
@@ -132,6 +135,8 @@ impl KeyRecord {
             // A value of another type than text must not pass for none.
             expires: optional(item, "expires", moment)?,
             user: optional(item, "user", parse_id)?,
+            // Keys of version 0.1.0 have none.
+            version: get_number(item, "ver").unwrap_or(1),
         })
     }
 
@@ -158,15 +163,14 @@ pub(super) fn moment(text: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(text, &Rfc3339).ok()
 }
 
-/// A key in its tenant's list: the item `T#t#K`/`<key id>`.
+/// A key in its tenant's list: the item `TENANT#t`/`KEY#<key id>`, which only the operator's tool
+/// writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyListing {
     /// The key's id.
     pub key_id: String,
     /// Where the key itself is.
     pub hash: KeyHash,
-    /// The day of its last request, `yyyy-mm-dd`.
-    pub last_used: Option<String>,
 }
 
 impl KeyListing {
@@ -175,23 +179,33 @@ impl KeyListing {
     /// # Errors
     /// [`StoreError::Broken`] when an attribute is missing.
     pub fn from_item(item: &Item) -> Result<Self, StoreError> {
-        Ok(Self {
-            key_id: must_text(item, "sk")?.to_owned(),
-            hash: KeyHash::stored(must_text(item, "hash")?),
-            last_used: get_text(item, "lastUsed").map(str::to_owned),
-        })
+        let key_id = must_text(item, "sk")?.strip_prefix(keys::BEARER_LISTING).ok_or_else(|| broken("id"))?;
+        Ok(Self { key_id: key_id.to_owned(), hash: KeyHash::stored(must_text(item, "hash")?) })
+    }
+
+    /// Reads what version 0.1.0 kept of a key in `T#t#K`. The function that serves SCIM can write
+    /// there, so nothing of it is true before the key itself says the same. `None` where the item
+    /// tells no more than when the key was used.
+    pub fn of_0_1_0(item: &Item) -> Option<Self> {
+        let (key_id, hash) = (get_text(item, "sk")?, get_text(item, "hash")?);
+        Some(Self { key_id: key_id.to_owned(), hash: KeyHash::stored(hash) })
+    }
+
+    /// Whether a key is the one that the list means.
+    pub fn means(&self, record: &KeyRecord, tenant: &TenantId) -> bool {
+        record.hash == self.hash && record.key_id == self.key_id && record.tenant == *tenant
     }
 }
 
-/// Notes that a key was used on `day` (`yyyy-mm-dd`); writes once a day, whoever calls how often.
+/// Notes that a key was used on `day` (`yyyy-mm-dd`). Writes once a day, however often it is called.
 ///
 /// # Errors
 /// As every call. A request need not fail because of it.
 pub async fn mark_used(table: &Table, tenant: &TenantId, key_id: &str, day: &str) -> Result<(), StoreError> {
     let actions = || {
         let update = Expression::new("SET lastUsed = :day").value(":day", AttributeValue::S(day.to_owned()));
-        let news = "attribute_exists(pk) AND (attribute_not_exists(lastUsed) OR lastUsed < :day)";
-        let action = Action::update(keys::bearer_listing(tenant, key_id), update);
+        let news = "attribute_not_exists(lastUsed) OR lastUsed < :day";
+        let action = Action::update(keys::bearer_use(tenant, key_id), update);
         vec![action.only_if(Expression::new(news), Refusal::Changed)]
     };
     match table.transact(actions).await {
@@ -218,6 +232,7 @@ mod tests {
             created: datetime!(2026-01-02 03:04:05.678 UTC),
             expires: Some(datetime!(2027-01-01 0:00 UTC)),
             user: parse_id("01890a5d-ac96-774b-bcce-b302099a8057"),
+            version: 3,
         }
     }
 

@@ -11,7 +11,8 @@ use crate::clock;
 use crate::scim::policy::Policy;
 use crate::store::breaker::Limit;
 use crate::store::error::StoreError;
-use crate::store::item::{Item, get_text, must_text, text};
+use crate::store::event::Subject;
+use crate::store::item::{Item, get_number, get_text, must_text, number, text};
 use crate::store::keys::{TenantId, parse_id};
 
 /// How long an API key's value may be, by API Gateway's rules.
@@ -32,6 +33,38 @@ pub struct TenantRecord {
     pub root_team: Option<Uuid>,
     /// What may be set for it.
     pub settings: Settings,
+    /// Counts its changes.
+    pub version: u64,
+}
+
+/// For so long after its deletion a tenant's name cannot be given again, in seconds: the longest time
+/// for which API Gateway remembers what the authorizer said (3,600), the longest time that a request
+/// takes (29), and what the clocks of two operators may differ by (300). A request that was let in
+/// for the old tenant must not write into the new one.
+pub const NAME_RESTS_SECONDS: u64 = 3_600 + 29 + 300;
+
+/// That a tenant was deleted: the item `TENANT#t`/`DELETED`. It stays until the name is given again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deletion {
+    /// When, in seconds since 1970.
+    pub at: u64,
+}
+
+impl Deletion {
+    /// The item's attributes besides its key.
+    pub fn to_item(self) -> Item {
+        Item::from([number("deleted", self.at)])
+    }
+
+    /// Reads the item back. What cannot be read was deleted just now.
+    pub fn from_item(item: &Item, now: u64) -> Self {
+        Self { at: get_number(item, "deleted").unwrap_or(now) }
+    }
+
+    /// How many seconds from `now` on the name still rests; 0 when it can be given again.
+    pub fn rests(self, now: u64) -> u64 {
+        (self.at + NAME_RESTS_SECONDS).saturating_sub(now)
+    }
 }
 
 /// What may be set for a tenant. A setting that an older version did not know has its default.
@@ -40,6 +73,8 @@ pub struct TenantRecord {
 pub struct Settings {
     /// How many days a deactivated account is kept.
     pub retention_days: u32,
+    /// Whether no bearer key changes who administers the root team, or the break-glass account.
+    pub root_team_protected: bool,
     /// How many percent of the active users may be deactivated or deleted within an hour; any
     /// number where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,9 +91,17 @@ impl Settings {
     }
 }
 
+/// How many days a deactivated account is kept, where nothing else is set.
+pub const RETENTION_DAYS: u32 = 30;
+
 impl Default for Settings {
     fn default() -> Self {
-        Self { retention_days: 365, breaker_percent: None, breaker_lifted_until: 0 }
+        Self {
+            retention_days: RETENTION_DAYS,
+            root_team_protected: false,
+            breaker_percent: None,
+            breaker_lifted_until: 0,
+        }
     }
 }
 
@@ -68,6 +111,11 @@ pub fn is_usage_key(text: &str) -> bool {
 }
 
 impl TenantRecord {
+    /// The tenant as the subject of an event, in this version of it.
+    pub fn subject(&self, version: u64) -> Subject {
+        Subject { resource_type: "Tenant", id: self.id.to_string(), version }
+    }
+
     /// The item's attributes besides its key.
     ///
     /// # Errors
@@ -81,6 +129,7 @@ impl TenantRecord {
             text("usageKey", &self.usage_key),
             text("created", &clock::text(self.created)),
             text("settings", &settings),
+            number("ver", self.version),
         ]);
         item.extend(self.root_team.map(|id| text("rootTeam", &id.to_string())));
         Ok(item)
@@ -105,6 +154,8 @@ impl TenantRecord {
                 None => None,
             },
             settings: serde_json::from_str(must_text(item, "settings")?).map_err(|_| broken("settings"))?,
+            // Tenants of version 0.1.0 have none.
+            version: get_number(item, "ver").unwrap_or(1),
         })
     }
 }
@@ -136,6 +187,7 @@ mod tests {
             created: datetime!(2026-01-02 03:04:05 UTC),
             root_team: parse_id("01890a5d-ac96-774b-bcce-b302099a8057"),
             settings: Settings::default(),
+            version: 2,
         }
     }
 
@@ -160,5 +212,17 @@ mod tests {
     #[test]
     fn settings_of_an_older_version_have_defaults() {
         assert_eq!(serde_json::from_str::<Settings>("{}").expect("settings"), Settings::default());
+    }
+
+    #[test]
+    fn a_deleted_name_rests_whatever_the_clocks_say() {
+        let deletion = Deletion { at: 1_000_000 };
+        assert_eq!(Deletion::from_item(&deletion.to_item(), 7), deletion);
+        assert_eq!(Deletion::from_item(&Item::new(), 7), Deletion { at: 7 });
+        for (now, rests) in
+            [(1_000_000, 3_929), (1_003_928, 1), (1_003_929, 0), (2_000_000, 0), (999_000, 4_929)]
+        {
+            assert_eq!(deletion.rests(now), rests, "{now}");
+        }
     }
 }

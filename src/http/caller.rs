@@ -7,6 +7,7 @@ use lambda_http::{Request, RequestExt};
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::auth::tenant::RETENTION_DAYS;
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::policy::Policy;
 use crate::store::breaker::Limit;
@@ -32,10 +33,9 @@ pub struct Caller {
     pub retention_days: u32,
     /// How many users may be deactivated within an hour, if the tenant limits it.
     pub breaker: Option<Limit>,
+    /// Whether no bearer key changes who administers the root team.
+    pub root_team_protected: bool,
 }
-
-/// How long a deactivated account is kept where the authorizer does not say.
-const RETENTION_DAYS: u32 = 365;
 
 impl Caller {
     /// Reads the authorizer's context. API Gateway makes every value a string; local emulations
@@ -80,6 +80,10 @@ impl Caller {
             user: user.transpose()?,
             retention_days,
             breaker: percent.map(|percent| Limit { percent, lifted_until }),
+            // Anything but a plain no protects: a value that cannot be read must not open anything.
+            root_team_protected: fields.get("rootTeamProtected").is_some_and(|value| {
+                !matches!(value.as_str(), Some("false" | "")) && *value != Value::Bool(false)
+            }),
         })
     }
 }

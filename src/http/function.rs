@@ -110,11 +110,13 @@ impl Function {
         let mut line = Line { operation: "none", ..Line::default() };
         if let Some(RequestContext::ApiGatewayV1(context)) = request.request_context_ref() {
             line.request_id = context.request_id.clone().unwrap_or_default();
+            line.source_ip = context.identity.source_ip.clone();
         }
         line.trace_id = parameter(&request, "id").filter(|id| is_trace_id(id));
         let mut outcome = self.outcome(&request, &table, &mut line).await;
         let accept = request.headers().get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
         outcome.response = response::fit(outcome.response, accept, transfer);
+        response::protect(&mut outcome.response);
         line.status = outcome.response.status().as_u16();
         line.scim_type = outcome.scim_type;
         line.source = outcome.source;
@@ -169,6 +171,7 @@ impl Function {
             retention_days: caller.retention_days,
             walk: WALK,
             breaker: caller.breaker,
+            root_team_protected: caller.root_team_protected,
             cursor_keys: self.cursor_keys.clone(),
             work: if operation.reads() { WorkBudget::of_query() } else { WorkBudget::of_body() },
         };

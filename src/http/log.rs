@@ -33,6 +33,8 @@ pub struct Line {
     pub request_id: String,
     /// The id that the caller gave in the query parameter `id`.
     pub trace_id: Option<String>,
+    /// The address that the request came from, as API Gateway saw it.
+    pub source_ip: Option<String>,
     /// The tenant.
     pub tenant: Option<String>,
     /// The bearer key's id.
@@ -59,6 +61,7 @@ impl Line {
             "level": level,
             "message": "request",
             "request_id": self.request_id,
+            "source_ip": self.source_ip,
             "tenant": self.tenant,
             "key_id": self.key_id,
             "operation": self.operation,
@@ -94,7 +97,8 @@ impl Line {
                 let kind = self.scim_type.map(|t| format!(" {t}")).unwrap_or_default();
                 let source = self.source.as_ref().map(|s| format!(" ({s})")).unwrap_or_default();
                 format!(
-                    "{} {}{kind} {} {:.1} ms, {} calls in {} rounds, {} read and {} write units {}{source}",
+                    "{} {} {}{kind} {} {:.1} ms, {} calls in {} rounds, {} read and {} write units {}{source}",
+                    self.source_ip.as_deref().unwrap_or("-"),
                     self.tenant.as_deref().unwrap_or("-"),
                     self.status,
                     self.operation,

@@ -3,24 +3,31 @@
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
 use lambda_http::{Request, RequestExt};
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use crate::provider::precondition::{EntityTags, Preconditions};
 use crate::provider::query::Query;
 use crate::scim::error::{ErrorKind, ScimError};
+use crate::scim::json::{self, JsonError, VALUES_LIMIT};
 use crate::scim::policy::Policy;
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::ResourceType;
 use crate::scim::urn;
 use crate::scim::validate::{schemas_in, urns};
+use crate::scim::values::{shown, twice};
 
 /// The largest body that is read: 4 MB, below what API Gateway and Lambda pass on.
 pub const MAX_BODY: usize = 4 * 1024 * 1024;
 
+/// The members of the body of a `.search` (RFC 7644 §3.4.3, RFC 9865 §2).
+const SEARCH_MEMBERS: [&str; 8] =
+    ["attributes", "excludedAttributes", "filter", "sortBy", "sortOrder", "startIndex", "count", "cursor"];
+
 /// The body as a JSON object.
 ///
 /// # Errors
-/// 413 above `limit` bytes, 415 for another media type, `invalidSyntax` for anything but an object.
+/// 413 above `limit` bytes and for more values than are read, 415 for another media type, `invalidSyntax` for anything but an object
+/// and for an object that names a member twice.
 pub fn object(request: &Request, limit: usize) -> Result<Map<String, Value>, ScimError> {
     let body: &[u8] = request.body();
     if body.len() > limit {
@@ -34,11 +41,19 @@ pub fn object(request: &Request, limit: usize) -> Result<Map<String, Value>, Sci
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(ScimError::invalid_syntax("The body is empty; a JSON object was expected."));
     }
-    match serde_json::from_slice(body) {
+    match json::read(body) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(ScimError::invalid_syntax("The body must be a JSON object.")),
+        Err(JsonError::Repeated(name)) => Err(ScimError::invalid_syntax(format!(
+            "The body names the member {} twice in one object.",
+            shown(&name)
+        ))),
+        Err(JsonError::TooManyValues) => Err(ScimError::new(
+            ErrorKind::PayloadTooLarge,
+            format!("The body holds more than {VALUES_LIMIT} values. Split the request."),
+        )),
         // The message of the parser names a place, never the text there.
-        Err(e) => Err(ScimError::invalid_syntax(format!(
+        Err(JsonError::Malformed(e)) => Err(ScimError::invalid_syntax(format!(
             "The body is not JSON: {} at line {}, column {}.",
             match e.classify() {
                 serde_json::error::Category::Eof => "it ends too early",
@@ -106,6 +121,11 @@ pub fn search(
     types: &[&ResourceType],
 ) -> Result<(Query, Projection), ScimError> {
     urns(schemas_in(body)?, urn::SEARCH_REQUEST, policy)?;
+    for name in SEARCH_MEMBERS {
+        if body.keys().filter(|key| key.eq_ignore_ascii_case(name)).count() > 1 {
+            return Err(twice(name));
+        }
+    }
     let member = |name: &str| {
         let found = body.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value).filter(|value| !value.is_null())
@@ -128,7 +148,10 @@ pub fn search(
     let cursor = text("cursor")?;
     let number = |name: &str| match member(name) {
         None => Ok(None),
-        Some(Value::Number(n)) => integer(name, &n.to_string(), cursor.is_some()).map(Some),
+        Some(Value::Number(n)) => match whole(n) {
+            Some(n) => Ok(Some(n)),
+            None => Err(not_a_number(name, cursor.is_some())),
+        },
         Some(_) => Err(not_a_number(name, cursor.is_some())),
     };
     let query = Query {
@@ -160,6 +183,17 @@ fn integer(name: &str, text: &str, cursor: bool) -> Result<i64, ScimError> {
         return Err(not_a_number(name, cursor));
     }
     Ok(text.parse().unwrap_or(if text.starts_with('-') { i64::MIN } else { i64::MAX }))
+}
+
+/// A JSON number without a fraction; beyond what is counted here it is as large as can be.
+fn whole(number: &Number) -> Option<i64> {
+    if let Some(number) = number.as_i64() {
+        return Some(number);
+    }
+    let number = number.as_f64().filter(|number| number.fract() == 0.0)?;
+    // A cast of a float saturates.
+    #[expect(clippy::cast_possible_truncation, reason = "there is no fraction to lose")]
+    Some(number as i64)
 }
 
 fn not_a_number(name: &str, cursor: bool) -> ScimError {

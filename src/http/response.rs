@@ -4,7 +4,10 @@ use std::io::Write as _;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, ETAG, LOCATION, VARY, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, LOCATION, VARY, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Response};
 use serde_json::Value;
@@ -95,6 +98,13 @@ pub fn fit(
         "The answer is larger than the {} MB that can be passed on. Send Accept-Encoding: gzip, or ask for less: excludedAttributes=members, or a smaller count.",
         transfer.megabytes()
     )))
+}
+
+/// Keeps an answer from being stored on the way, and from being taken for another type than it says:
+/// it holds personal data (RFC 7644 §7, RFC 9111 §5.2.2.5).
+pub fn protect(response: &mut Response<Body>) {
+    set(response, CACHE_CONTROL, "no-store");
+    set(response, X_CONTENT_TYPE_OPTIONS, "nosniff");
 }
 
 /// Whether `Accept-Encoding` names gzip and does not refuse it (RFC 9110 §12.5.3).

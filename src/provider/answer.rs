@@ -57,6 +57,9 @@ pub struct Provider<'a> {
     pub walk: Duration,
     /// How many users may be deactivated within an hour, if the tenant limits it.
     pub breaker: Option<Limit>,
+    /// Whether no request through this provider changes who administers the root team, or the
+    /// break-glass account.
+    pub root_team_protected: bool,
     /// What the core may still compute for this request.
     pub work: WorkBudget,
     /// The keys that sign cursors, as far as this process knows them.

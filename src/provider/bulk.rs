@@ -16,6 +16,7 @@ use crate::scim::bulk::request::{Action, BulkRequest, Target, TargetId};
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::projection::Projection;
 use crate::scim::resource::location;
+use crate::scim::resource_type::Model;
 use crate::scim::urn;
 use crate::scim::values::shown;
 use crate::store::keys::parse_id;
@@ -87,6 +88,7 @@ struct Task {
 struct Run<'a> {
     request: &'a BulkRequest,
     plan: &'a Plan,
+    model: &'a Model,
     outcomes: Vec<Option<Outcome>>,
     errors: u64,
     /// For every unit, how many others it waits for.
@@ -106,8 +108,8 @@ impl Provider<'_> {
     /// None of an operation: those are in the answer.
     pub async fn bulk(&self, request: &BulkRequest, budget: Budget) -> Result<Value, Failure> {
         let began = Instant::now();
-        let plan = Plan::new(request);
-        let mut run = Run::new(request, &plan);
+        let plan = Plan::new(request, self.model);
+        let mut run = Run::new(request, &plan, self.model);
         let projection = Projection::parse(&["id"], &[], &self.model.types())?;
         let (limit, width) = match request.fail_on_errors {
             Some(limit) => (limit, 1),
@@ -250,11 +252,11 @@ impl Provider<'_> {
 }
 
 impl<'a> Run<'a> {
-    fn new(request: &'a BulkRequest, plan: &'a Plan) -> Self {
+    fn new(request: &'a BulkRequest, plan: &'a Plan, model: &'a Model) -> Self {
         let waits: Vec<usize> = plan.units.iter().map(|unit| unit.after.len()).collect();
         let ready = (0..waits.len()).filter(|unit| waits[*unit] == 0).collect();
         let outcomes = request.operations.iter().map(|_| None).collect();
-        Self { request, plan, outcomes, errors: 0, waits, ready, again: BTreeSet::new() }
+        Self { request, plan, model, outcomes, errors: 0, waits, ready, again: BTreeSet::new() }
     }
 
     /// The next unit to begin. What is tried again runs alone, after all that can run.
@@ -308,13 +310,14 @@ impl<'a> Run<'a> {
             }
         }
         let find = |name: &str| self.done(name).map(Done::referent);
-        match &mut action {
-            Action::Create(_, data) => resolve(data, &find),
-            Action::Replace(target, data) | Action::Modify(target, data) => {
-                resolve(data, &find);
-                self.aim(target);
-            }
-            Action::Delete(target) => self.aim(target),
+        let subject = action.subject(self.model);
+        if let Action::Create(_, data) | Action::Replace(_, data) | Action::Modify(_, data) = &mut action
+            && let Some(subject) = subject
+        {
+            resolve(data, subject, &find);
+        }
+        if let Action::Replace(target, _) | Action::Modify(target, _) | Action::Delete(target) = &mut action {
+            self.aim(target);
         }
         let if_match = operation.version.as_deref().map(EntityTags::parse);
         let preconditions = Preconditions { if_match, if_none_match: None };

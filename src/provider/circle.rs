@@ -13,7 +13,7 @@ use super::answer::Provider;
 use super::bulk::{Done, Outcome, Step, fails_with, late};
 use super::failure::Failure;
 use super::precondition::Preconditions;
-use crate::scim::bulk::references::{Referent, divide, resolve};
+use crate::scim::bulk::references::{Form, Referent, Subject, divide, resolve};
 use crate::scim::bulk::request::Action;
 use crate::scim::error::ErrorKind;
 use crate::scim::projection::Projection;
@@ -46,7 +46,7 @@ impl Provider<'_> {
         until: Instant,
     ) -> Vec<(usize, Outcome)> {
         let open: BTreeSet<String> = steps.iter().filter_map(|step| step.bulk_id.clone()).collect();
-        let parts: Vec<Part> = steps.into_iter().filter_map(|step| part(step, &open)).collect();
+        let parts: Vec<Part> = steps.into_iter().filter_map(|step| self.part(step, &open)).collect();
         let brake = Brake { failed: AtomicBool::new(false), until };
         let creations = parts.iter().map(|part| brake.run(self.create(part.kind, &part.now, projection)));
         let mut made: Vec<Option<Outcome>> = side_by_side(creations.collect(), width)
@@ -74,6 +74,12 @@ impl Provider<'_> {
         self.undo(&parts, made, &created, width).await
     }
 
+    fn part(&self, step: Step, open: &BTreeSet<String>) -> Option<Part> {
+        let Action::Create(kind, data) = step.action else { return None };
+        let (now, later) = divide(&data, self.ty(kind), open);
+        Some(Part { at: step.at, name: step.bulk_id?, kind, now, later })
+    }
+
     /// Adds to a new resource the references that were left out.
     async fn complete(
         &self,
@@ -87,7 +93,8 @@ impl Provider<'_> {
             return Ok(done.clone());
         }
         let mut later = part.later.clone();
-        resolve(&mut later, &|name| found.get(name).cloned());
+        let subject = Subject { resource_type: self.ty(part.kind), form: Form::Resource };
+        resolve(&mut later, subject, &|name| found.get(name).cloned());
         let patch = json!({ "schemas": [urn::PATCH_OP], "Operations": [{ "op": "add", "value": later }] });
         let (Some(id), Value::Object(patch)) = (parse_id(done.id()), patch) else {
             return Err(late(false).into());
@@ -150,12 +157,6 @@ impl Brake {
         }
         Some(outcome)
     }
-}
-
-fn part(step: Step, open: &BTreeSet<String>) -> Option<Part> {
-    let Action::Create(kind, data) = step.action else { return None };
-    let (now, later) = divide(&data, open);
-    Some(Part { at: step.at, name: step.bulk_id?, kind, now, later })
 }
 
 /// Runs a few at once, and returns what they return in their order.

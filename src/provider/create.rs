@@ -9,24 +9,35 @@ use super::answer::{Answer, Provider, Relations};
 use super::failure::{Failure, conflict};
 use super::large::{APPLYING, still_changing};
 use crate::clock;
-use crate::scim::error::{ErrorKind, ScimError};
-use crate::scim::members;
+use crate::scim::error::ScimError;
+use crate::scim::members::{self, Member};
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::Kind;
-use crate::scim::rules::{required, user_rules};
-use crate::scim::validate::{groups_in_body, read};
-use crate::store::error::StoreError;
-use crate::store::event::Event;
+use crate::scim::rules::{activate_by_default, required, user_rules};
+use crate::scim::username;
+use crate::scim::validate::{groups_in_body, groups_named, read};
+use crate::store::call::back_off;
+use crate::store::error::{Refusal, StoreError};
 use crate::store::index;
 use crate::store::membership::{Membership, WINDOW};
 use crate::store::record::Record;
 use crate::store::tally::Tally;
+use crate::store::tombstone::Tombstone;
 
-/// How often a creation is tried again because the name's holder changed meanwhile.
-const ATTEMPTS: usize = 5;
+/// How often a creation is tried again because something changed meanwhile.
+const ATTEMPTS: u32 = 10;
+
+/// What a creation came to.
+enum Created {
+    /// The resource is stored, with these members.
+    New(Record, Vec<Membership>),
+    /// A deactivated account came back under its old id.
+    Back(Record),
+}
 
 impl Provider<'_> {
-    /// Creates a resource.
+    /// Creates a resource. Where a user's name is that of a deactivated account, that account comes
+    /// back instead: the old id and time of creation with the new document.
     ///
     /// # Errors
     /// 400 for the body, 409 for a unique value that is taken.
@@ -44,89 +55,127 @@ impl Provider<'_> {
         match kind {
             Kind::User => {
                 user_rules(&doc, policy)?;
+                username::check_change(None, &doc)?;
+                activate_by_default(&mut doc);
                 self.refuse_groups(body, None)?;
             }
             Kind::Group => wanted = members::take(&mut doc, ty, policy)?,
         }
-        let mut record = Record::new(kind, Uuid::now_v7(), doc, &clock::timestamp());
-        let large = wanted.len() > WINDOW;
-        let mut members = self.coming(wanted, Default::default(), large).await?;
-        record.tally = Tally::of(members.iter().map(|member| member.id));
-        let names: Vec<String> = members.iter().map(|member| member.id.to_string()).collect();
-        let event_type = match kind {
-            Kind::User => "user.created",
-            Kind::Group => "group.created",
+        let record = Record::new(kind, Uuid::now_v7(), doc, &clock::timestamp());
+        let (record, members) = match self.store_new(record, &wanted).await? {
+            Created::New(record, members) => (record, members),
+            Created::Back(record) => (record, Vec::new()),
         };
-        let event = self.store.event(event_type, &record);
-        let event = event.attributes(record.doc.keys().cloned()).members(names, Vec::new());
-        let mut stored = None;
-        if !large {
-            let new = self.store_new(&record, &members, &event).await;
-            // Few, but so large that they fit no transaction together.
-            let is_internal = |failure: &Failure| failure.error.kind == ErrorKind::Internal;
-            let apart = members.len() > 1 && new.as_ref().is_err_and(is_internal);
-            stored = if apart { None } else { Some(new?) };
-        }
-        match stored {
-            Some(back) => record = back.unwrap_or(record),
-            None => {
-                let until = Instant::now() + APPLYING;
-                let staged = self.stage(&mut record, &mut members, &[]).await?;
-                let event = event.of_change(staged.id);
-                let made = self.store.create(&record, &[], ty, &event, None).await;
-                self.committed(staged, made, (), until).await?;
-            }
-        }
         let relations = Relations { members: Some(&members), ..Relations::default() };
         let body = self.project(&record, &relations, projection);
         Ok(self.answer(&record, Some(body)))
     }
 
-    /// Stores a new resource. Where its name is that of a deactivated account, that account comes
-    /// back instead, as returned: the old id and time of creation with the new document.
-    async fn store_new(
-        &self,
-        record: &Record,
-        members: &[Membership],
-        event: &Event,
-    ) -> Result<Option<Record>, Failure> {
-        let ty = self.ty(record.kind);
+    /// Stores a new resource with the members that a client wants in it. Begins anew where a name's
+    /// holder changed meanwhile, or where a member was deleted while the members were written down.
+    async fn store_new(&self, record: Record, wanted: &[Member]) -> Result<Created, Failure> {
+        let until = Instant::now() + APPLYING;
         let mut takes_over = None;
-        for _ in 0..ATTEMPTS {
-            let refused = match self.store.create(record, members, ty, event, takes_over).await {
-                Ok(()) => return Ok(None),
-                Err(StoreError::Refused(refusals)) => StoreError::Refused(refusals),
-                Err(failed) => return Err(failed.into()),
-            };
-            let holder = match record.claim(ty) {
-                Some(entry) => self.store.holder(&entry).await?,
-                None => None,
-            };
-            let Some(holder) = holder.filter(|holder| holder.gone) else { return Err(refused.into()) };
-            let Some(old) = self.store.tombstone(holder.id).await? else {
-                // Its time has passed: nobody's name any more, though the claim still stands.
-                takes_over = Some(holder.id);
-                continue;
-            };
-            let back = Record {
-                id: old.id,
-                created: old.created.clone(),
-                version: old.version + 1,
-                ..record.clone()
-            };
-            let event = self.store.event("user.reactivated", &back).attributes(back.doc.keys().cloned());
-            // Groups that it has not left yet would take it back.
-            if !self.store.finish_leaving(back.id, true, Instant::now() + APPLYING).await? {
-                return Err(still_changing().into());
+        for attempt in 0..ATTEMPTS {
+            if attempt > 1 {
+                back_off(attempt).await;
             }
-            match self.store.reactivate(&old, &back, ty, &event).await {
-                Ok(()) => return Ok(Some(back)),
-                // Someone else was faster; what there is now decides.
-                Err(StoreError::Refused(_)) => {}
-                Err(failed) => return Err(failed.into()),
+            let staged = wanted.len() > WINDOW;
+            let members = self.coming(wanted.to_vec(), Default::default(), staged).await?;
+            let mut record = record.clone();
+            record.tally = Tally::of(members.iter().map(|member| member.id));
+            let refused = match self.try_to_store(record, members, takes_over, until).await? {
+                Ok(created) => return Ok(created),
+                Err(refused) => refused,
+            };
+            match self.returning(&refused).await? {
+                Returning::Account(old) => {
+                    if let Some(back) = self.bring_back(&refused.record, &old).await? {
+                        return Ok(Created::Back(back));
+                    }
+                }
+                Returning::Expired(id) => takes_over = Some(id),
+                // Who was deleted meanwhile is not found any more, and told to the client then.
+                Returning::Nobody if can_change(&refused.refusals) => {}
+                Returning::Nobody => return Err(StoreError::Refused(refused.refusals).into()),
             }
         }
         Err(conflict().into())
+    }
+
+    /// Tries once to store a new resource. What refused it comes back as the inner error.
+    async fn try_to_store(
+        &self,
+        mut record: Record,
+        mut members: Vec<Membership>,
+        takes_over: Option<Uuid>,
+        until: Instant,
+    ) -> Result<Result<Created, Refused>, Failure> {
+        let ty = self.ty(record.kind);
+        let names: Vec<String> = members.iter().map(|member| member.id.to_string()).collect();
+        let event_type = match record.kind {
+            Kind::User => "user.created",
+            Kind::Group => "group.created",
+        };
+        let event = self.store.event(event_type, &record);
+        let event = event.attributes(record.doc.keys().cloned()).members(names, Vec::new());
+        let mut stored = Err(StoreError::TransactionTooLarge);
+        if members.len() <= WINDOW {
+            stored = self.store.create(&record, &members, ty, &event, takes_over).await;
+        }
+        // Too many for a transaction, or too large.
+        if members.len() > 1 && matches!(stored, Err(StoreError::TransactionTooLarge)) {
+            let pending = self.stage(&mut record, &mut members, &[]).await?;
+            let event = event.of_change(pending.id);
+            let made = self.store.create(&record, &[], ty, &event, None).await;
+            stored = self.committed(pending, made, until).await;
+        }
+        match stored {
+            Ok(()) => Ok(Ok(Created::New(record, members))),
+            Err(StoreError::Refused(refusals)) => Ok(Err(Refused { record, refusals })),
+            // Nobody knows but the table. The id is new: if it is there, this is what wrote it.
+            Err(unknown) if unknown.may_have_taken_effect() => match self.store.took_effect(&record).await {
+                Ok(true) => Ok(Ok(Created::New(record, members))),
+                Ok(false) | Err(_) => Err(unknown.into()),
+            },
+            Err(failed) => Err(failed.into()),
+        }
+    }
+
+    /// Whose name it was that a new resource could not have.
+    async fn returning(&self, refused: &Refused) -> Result<Returning, Failure> {
+        let taken = refused.refusals.iter().any(|refusal| matches!(refusal, Refusal::Taken(_)));
+        let Some(entry) = refused.record.claim(self.ty(refused.record.kind)).filter(|_| taken) else {
+            return Ok(Returning::Nobody);
+        };
+        let Some(holder) = self.store.holder(&entry).await?.filter(|holder| holder.gone) else {
+            return Ok(Returning::Nobody);
+        };
+        // Once its time has passed, it is nobody's name any more, though the claim still stands.
+        let old = self.store.tombstone(holder.id).await?;
+        Ok(old.map_or(Returning::Expired(holder.id), |old| Returning::Account(Box::new(old))))
+    }
+
+    /// Brings a deactivated account back with the document of a new one. `None` where someone else
+    /// was faster: what there is now decides.
+    async fn bring_back(&self, new: &Record, old: &Tombstone) -> Result<Option<Record>, Failure> {
+        let was = &old.record;
+        let back =
+            Record { id: was.id, created: was.created.clone(), version: was.version + 1, ..new.clone() };
+        let event = self.store.event("user.reactivated", &back).attributes(back.doc.keys().cloned());
+        // Groups that it has not left yet would take it back.
+        if !self.store.finish_leaving(back.id, true, Instant::now() + APPLYING).await? {
+            return Err(still_changing().into());
+        }
+        match self.store.reactivate(old, &back, self.ty(back.kind), &event).await {
+            Ok(()) => Ok(Some(back)),
+            Err(StoreError::Refused(_)) => Ok(None),
+            Err(unknown) if unknown.may_have_taken_effect() => match self.store.took_effect(&back).await {
+                Ok(true) => Ok(Some(back)),
+                Ok(false) | Err(_) => Err(unknown.into()),
+            },
+            Err(failed) => Err(failed.into()),
+        }
     }
 
     /// Under policies that ask for it, a `groups` value in the body of a user's POST or PUT must
@@ -139,19 +188,9 @@ impl Provider<'_> {
         let (true, Some(groups)) = (self.model.policy.refuses_groups_in_user, groups_in_body(body)) else {
             return Ok(());
         };
-        let elements = match groups {
-            Value::Null => return Ok(()),
-            Value::Array(elements) => elements.as_slice(),
-            other => std::slice::from_ref(other),
-        };
-        let named: Option<Vec<&str>> =
-            elements.iter().map(|element| element.get("value").unwrap_or(element).as_str()).collect();
-        let unchanged = named.is_some_and(|named| {
+        let unchanged = groups_named(groups).is_some_and(|named| {
             named.is_empty()
-                || current.is_some_and(|record| {
-                    named.iter().all(|id| record.groups.contains(*id))
-                        && record.groups.iter().all(|id| named.contains(&id.as_str()))
-                })
+                || current.is_some_and(|record| record.groups.iter().map(String::as_str).eq(named))
         });
         if unchanged {
             return Ok(());
@@ -160,4 +199,25 @@ impl Provider<'_> {
             "Attribute groups cannot be set on a user: change the members of the groups instead.",
         ))
     }
+}
+
+/// A creation that conditions refused: what was to be stored, and why it was not.
+struct Refused {
+    record: Record,
+    refusals: Vec<Refusal>,
+}
+
+/// Who has the name of a new resource.
+enum Returning {
+    /// A deactivated account that can come back.
+    Account(Box<Tombstone>),
+    /// A deactivated account whose time has passed.
+    Expired(Uuid),
+    /// Nobody who is deactivated.
+    Nobody,
+}
+
+/// Whether every reason for a refusal may be gone when the creation is tried again.
+fn can_change(refusals: &[Refusal]) -> bool {
+    refusals.iter().all(|refusal| matches!(refusal, Refusal::Changed | Refusal::Member(_)))
 }

@@ -30,6 +30,8 @@ impl Provider<'_> {
     pub async fn delete(&self, kind: Kind, id: Uuid, preconditions: &Preconditions) -> Result<(), Failure> {
         let ty = self.ty(kind);
         let until = Instant::now() + APPLYING;
+        // Whether members and groups, few as they are, may be too large for one transaction.
+        let (mut members_apart, mut groups_apart) = (false, false);
         for _ in 0..ATTEMPTS {
             let (record, pending) =
                 try_join(self.store.fetch(kind, id), self.store.pending_changes()).await?;
@@ -52,7 +54,8 @@ impl Provider<'_> {
                 settled = done;
                 record = self.store.fetch(kind, id).await?.ok_or_else(|| not_found(kind))?;
             }
-            let (members_fit, groups) = self.store.fits(&record, record.tally.count, &settled, ty);
+            let (members_fit, groups_fit) = self.store.fits(&record, record.tally.count, &settled, ty);
+            let (members_fit, groups) = (members_fit && !members_apart, groups_fit && !groups_apart);
             let mut members = members_fit.then(Vec::new);
             if members_fit && record.tally.count > 0 {
                 let Some((read, found)) = self.store.fetch_group(id).await? else { continue };
@@ -71,9 +74,11 @@ impl Provider<'_> {
                 Kind::User => "user.deleted",
                 Kind::Group => "group.deleted",
             };
-            let event = self.store.event(event_type, &record);
+            // The deletion is a version of its own, which a reactivation follows.
+            let event = self.store.event_of_version(event_type, &record, record.version + 1);
             let tombstone_until = clock::epoch_seconds() + u64::from(self.retention_days) * SECONDS_A_DAY;
             let leaving = Leaving { members: members.as_deref(), groups, settled: &settled };
+            self.refuse_protected_user(&record, None).await?;
             let guard = match kind {
                 Kind::User => self.guard_user(&record, None).await?,
                 Kind::Group => self.guard_group_deleted(&record).await?,
@@ -90,6 +95,14 @@ impl Provider<'_> {
                     return Ok(());
                 }
                 Err(StoreError::Refused(refusals)) if changed(&refusals) => {}
+                Err(StoreError::TransactionTooLarge)
+                    if members.is_some_and(|members| !members.is_empty()) =>
+                {
+                    members_apart = true;
+                }
+                Err(StoreError::TransactionTooLarge) if groups && !record.groups.is_empty() => {
+                    groups_apart = true;
+                }
                 Err(failed) => return Err(failed.into()),
             }
         }

@@ -33,7 +33,7 @@ impl From<StoreError> for Failure {
                 ErrorKind::Unavailable,
                 "The table did not answer in time. Send the same request again.",
             ),
-            StoreError::Broken(_) => ScimError::new(
+            StoreError::TransactionTooLarge | StoreError::Broken(_) => ScimError::new(
                 ErrorKind::Internal,
                 "The server failed. The log tells why, under the request id of this answer.",
             ),

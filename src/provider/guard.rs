@@ -11,10 +11,12 @@ use crate::scim::error::ScimError;
 use crate::scim::resource_type::Kind;
 use crate::store::guard::{Guard, MAX_ADMINS};
 use crate::store::membership::Membership;
-use crate::store::record::Record;
+use crate::store::record::{Account, Record};
 use crate::store::resource::Store;
 use crate::store::transaction::Action;
 
+/// The attributes by which a product knows who somebody is.
+const IDENTITY: [&str; 3] = ["userName", "emails", "externalId"];
 /// So many administrators are named in a refusal.
 const NAMED: usize = 3;
 
@@ -47,6 +49,9 @@ impl Provider<'_> {
         for user in users(remove) {
             after.leave(group.id, user);
         }
+        if before.admins != after.admins {
+            self.refuse_if_protected("Who is in this group decides who administers the tenant")?;
+        }
         Ok(Some(kept(&self.store, &before, &after).await?))
     }
 
@@ -72,6 +77,50 @@ impl Provider<'_> {
         Ok(Some(kept(&self.store, &guard, &changed).await?))
     }
 
+    /// Where the tenant keeps identity providers away from its root team, refuses a change of the
+    /// break-glass account, and one by which an administrator would be another person: a deletion, or
+    /// another name, address or activity. `None` of `after` is the deletion. Only marked users cost a
+    /// read.
+    ///
+    /// # Errors
+    /// 400 `mutability`.
+    pub(super) async fn refuse_protected_user(
+        &self,
+        before: &Record,
+        after: Option<&Record>,
+    ) -> Result<(), Failure> {
+        if !self.root_team_protected || before.kind != Kind::User || !before.guarded {
+            return Ok(());
+        }
+        if before.account == Account::Local {
+            self.refuse_if_protected("This is the local account of an administrator")?;
+        }
+        let same_person = after.is_some_and(|after| {
+            after.is_active() == before.is_active()
+                && IDENTITY.iter().all(|name| before.doc.get(*name) == after.doc.get(*name))
+        });
+        if same_person {
+            return Ok(());
+        }
+        let guard = self.store.guard().await?;
+        if guard.is_some_and(|guard| guard.admins.contains_key(&before.id)) {
+            self.refuse_if_protected("This user administers the tenant")?;
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// 400 `mutability` where the tenant keeps identity providers away from its root team.
+    fn refuse_if_protected(&self, why: &str) -> Result<(), ScimError> {
+        if !self.root_team_protected {
+            return Ok(());
+        }
+        Err(ScimError::mutability(format!(
+            "{why}, and the tenant keeps identity providers away from that: nothing was changed. Let the operator do it, or lift the protection with: rollcall tenant set {} --protect-root-team false",
+            self.store.tenant
+        )))
+    }
+
     /// What the guard must become where a group is deleted.
     ///
     /// # Errors
@@ -87,6 +136,7 @@ impl Provider<'_> {
             )
             .into());
         }
+        self.refuse_if_protected("The members of this group administer the tenant")?;
         let mut changed = guard.clone();
         changed.forget_group(group.id);
         Ok(Some(kept(&self.store, &guard, &changed).await?))

@@ -32,9 +32,9 @@ impl Provider<'_> {
         add: &mut Vec<Membership>,
         remove: &[Membership],
     ) -> Result<Pending, Failure> {
-        let pending = self.store.stage(group.id, add, remove).await?;
+        let pending = self.store.stage(group, add, remove).await?;
         if let Err(refused) = self.look_for(&pending, add).await {
-            self.give_up(&pending).await;
+            self.store.give_up(&pending).await;
             return Err(refused);
         }
         group.change = Some(pending.id);
@@ -65,36 +65,29 @@ impl Provider<'_> {
     ///
     /// # Errors
     /// The commit's, when it did not take effect.
-    pub(super) async fn committed<T>(
+    pub(super) async fn committed(
         &self,
         mut pending: Pending,
-        outcome: Result<T, StoreError>,
-        otherwise: T,
+        outcome: Result<(), StoreError>,
         until: Instant,
-    ) -> Result<T, StoreError> {
-        let done = match outcome {
-            Ok(done) => done,
-            // Nobody answered: the change item knows.
-            Err(unknown @ StoreError::Unavailable(_)) => match self.store.is_committed(&pending).await {
-                Ok(true) => otherwise,
-                Ok(false) | Err(_) => return Err(unknown),
-            },
+    ) -> Result<(), StoreError> {
+        match outcome {
+            Ok(()) => {}
+            // The change item knows.
+            Err(unknown) if unknown.may_have_taken_effect() => {
+                match self.store.is_committed(&pending).await {
+                    Ok(true) => {}
+                    Ok(false) | Err(_) => return Err(unknown),
+                }
+            }
             Err(no) => {
-                self.give_up(&pending).await;
+                self.store.give_up(&pending).await;
                 return Err(no);
             }
-        };
+        }
         pending.state = crate::store::work::State::Committed;
         self.carry_on(&pending, until).await;
-        Ok(done)
-    }
-
-    /// Clears what was written down and will not be committed; what cannot be cleared now, the
-    /// worker clears.
-    async fn give_up(&self, pending: &Pending) {
-        if let Err(failed) = self.store.abort(pending).await {
-            tracing::warn!(change = %pending.id, %failed, "a change that is given up is left to the worker");
-        }
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::answer::{Answer, Provider, Relations, not_found};
@@ -13,16 +13,18 @@ use super::large::{APPLYING, still_changing};
 use super::members::seen;
 use super::precondition::Preconditions;
 use crate::clock;
+use crate::scim::absent::is_active;
 use crate::scim::error::ScimError;
 use crate::scim::members::{MEMBERS, Member};
 use crate::scim::patch::apply::apply;
-use crate::scim::patch::follow::{follow, group_attributes_allowed};
+use crate::scim::patch::follow::{check_group_attributes, follow};
 use crate::scim::patch::members::MemberChange;
 use crate::scim::patch::request::{Step, parse};
 use crate::scim::projection::Projection;
 use crate::scim::resource::document;
 use crate::scim::resource_type::Kind;
 use crate::scim::rules::{check_size, required, user_rules};
+use crate::scim::{urn, username};
 use crate::store::call::back_off;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::event::Event;
@@ -30,6 +32,7 @@ use crate::store::index;
 use crate::store::keys::parse_id;
 use crate::store::membership::{GroupView, Membership, WINDOW};
 use crate::store::record::{Account, Record};
+use crate::store::resource::Team;
 use crate::store::transaction::Action;
 
 /// How often a change is computed anew because the resource was changed meanwhile.
@@ -68,12 +71,19 @@ impl Provider<'_> {
         if !member_steps.is_empty() {
             members = Some(MemberChange::read(&member_steps, ty, policy)?);
         }
+        let teams = self.teams_named(kind, id, &steps).await?;
+        let names_groups = kind == Kind::User && steps.iter().any(|step| step.attribute() == Some("groups"));
         self.change(kind, id, members, projection, preconditions, |record, whole| {
-            let mut after = whole.clone();
-            for step in &steps {
-                group_attributes_allowed(step, &after, ty, policy)?;
-                apply(&mut after, step, ty, policy)?;
+            let mut after = match &teams {
+                Some(_) => self.whole(record, &Relations { teams: teams.as_ref(), ..Relations::default() }),
+                None => whole.clone(),
+            };
+            if names_groups {
+                let groups: Value = record.groups.iter().map(|id| json!({ "value": id })).collect();
+                after.insert("groups".to_owned(), groups);
             }
+            apply(&mut after, &steps, ty, policy, &self.work)?;
+            check_group_attributes(whole, &after, ty, policy)?;
             if kind == Kind::User {
                 follow(whole, &mut after, policy)?;
             }
@@ -88,6 +98,26 @@ impl Provider<'_> {
             Ok(doc)
         })
         .await
+    }
+
+    /// The groups of a user whose roles a step names, so that a client may send back the roles that
+    /// it has read. No other step needs them.
+    async fn teams_named(
+        &self,
+        kind: Kind,
+        id: Uuid,
+        steps: &[Step],
+    ) -> Result<Option<BTreeMap<String, Team>>, Failure> {
+        let is_of_roles =
+            |step: &Step| step.extension.as_deref() == Some(urn::ROLLCALL_USER) && step.attribute == "roles";
+        if kind != Kind::User || !steps.iter().any(is_of_roles) {
+            return Ok(None);
+        }
+        let record = self.store.fetch(kind, id).await?.ok_or_else(|| not_found(kind))?;
+        if record.groups.is_empty() {
+            return Ok(Some(BTreeMap::new()));
+        }
+        Ok(Some(self.store.teams(&record.groups).await?))
     }
 
     /// Reads a resource, computes the change, writes it on the condition that the resource is
@@ -119,11 +149,14 @@ impl Provider<'_> {
             let before = &view.record;
             let mut outcome = Outcome { record: before.clone(), add: Vec::new(), remove: Vec::new() };
             outcome.record.doc = compute(before, &whole)?;
+            if kind == Kind::User {
+                username::check_change(Some(&before.doc), &outcome.record.doc)?;
+            }
             index::check(self.ty(kind), &outcome.record.doc)?;
             if let Some(members) = &members {
                 let current: BTreeMap<String, Member> =
                     view.present.values().map(|m| (m.id.to_string(), m.member())).collect();
-                let net = members.net(&current)?;
+                let net = members.net(&current, &self.work)?;
                 // A group that makes administrators must know at once who is a user.
                 let staged = net.len() > WINDOW && !before.guarded;
                 outcome.add = self.coming(net.add, (view.existing, view.asked), staged).await?;
@@ -185,7 +218,7 @@ impl Provider<'_> {
         if count <= WINDOW {
             let update = self.store.update(before, &after, (&add, &remove), ty, &event, &also).await;
             // Few, but so large that they fit no transaction together.
-            let apart = count > 1 && matches!(update, Err(StoreError::Broken(_)));
+            let apart = count > 1 && matches!(update, Err(StoreError::TransactionTooLarge));
             written = (!apart).then_some(update);
         }
         let written = match written {
@@ -194,7 +227,7 @@ impl Provider<'_> {
                 let staged = self.stage(&mut after, &mut add, &remove).await?;
                 let event = event.of_change(staged.id);
                 let update = self.store.update(before, &after, (&[], &[]), ty, &event, &also).await;
-                self.committed(staged, update, (), until).await
+                self.committed(staged, update, until).await
             }
         };
         match written {
@@ -208,6 +241,11 @@ impl Provider<'_> {
                 }
                 Ok(None)
             }
+            // Nobody knows but the table.
+            Err(unknown) if unknown.may_have_taken_effect() => match self.store.took_effect(&after).await {
+                Ok(true) => Ok(Some(after)),
+                Ok(false) | Err(_) => Err(unknown.into()),
+            },
             Err(failed) => Err(failed.into()),
         }
     }
@@ -221,6 +259,7 @@ impl Provider<'_> {
         add: &[Membership],
         remove: &[Membership],
     ) -> Result<Vec<Action>, Failure> {
+        self.refuse_protected_user(before, Some(after)).await?;
         let guard = match before.kind {
             Kind::User => self.guard_user(before, Some(after)).await?,
             Kind::Group => self.guard_members(before, add, remove).await?,
@@ -236,12 +275,12 @@ impl Provider<'_> {
         converted: bool,
         (add, remove): (&[Membership], &[Membership]),
     ) -> Event {
-        let active = |record: &Record| record.doc.get("active").and_then(Value::as_bool);
+        let (was_active, active) = (is_active(&before.doc), is_active(&after.doc));
         let event_type = match before.kind {
             Kind::Group => "group.updated",
             Kind::User if converted => "user.converted",
-            Kind::User if active(after) == Some(false) && active(before) != Some(false) => "user.deactivated",
-            Kind::User if active(before) == Some(false) && active(after) == Some(true) => "user.reactivated",
+            Kind::User if was_active && !active => "user.deactivated",
+            Kind::User if active && !was_active => "user.reactivated",
             Kind::User => "user.updated",
         };
         let mut names: Vec<String> = Vec::new();

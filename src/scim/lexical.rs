@@ -1,7 +1,6 @@
 //! The written forms of values that JSON knows as strings only (RFC 7643 §2.3).
 
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use super::order::instant;
 
 /// Whether a text is an `xsd:dateTime` with date and time (RFC 7643 §2.3.5). A zone is optional.
 pub fn is_date_time(text: &str) -> bool {
@@ -9,9 +8,7 @@ pub fn is_date_time(text: &str) -> bool {
     if !date.is_ascii() || !clock.is_ascii() {
         return false;
     }
-    let zoned = clock.ends_with('Z') || clock.contains(['+', '-']);
-    let whole = if zoned { text.to_owned() } else { format!("{text}Z") };
-    OffsetDateTime::parse(&whole, &Rfc3339).is_ok()
+    !clock.ends_with('z') && instant(text).is_some()
 }
 
 /// Whether a text is base64 or base64url, padded or not (RFC 7643 §2.3.6, RFC 4648 §4 and §5).
@@ -35,6 +32,10 @@ mod tests {
             ("2011-05-13T04:42:34.123+02:00", true),
             ("2011-05-13T04:42:34", true),
             ("2011-05-13T04:42:34-08:00", true),
+            ("2011-05-13T24:00:00Z", true),
+            ("2011-05-13T24:00:00", true),
+            ("2011-05-13T24:00:01Z", false),
+            ("2011-05-13T04:42:34z", false),
             ("2011-05-13", false),
             ("2011-13-13T04:42:34Z", false),
             ("2011-05-13 04:42:34Z", false),

@@ -302,7 +302,7 @@ mod tests {
             (
                 USER,
                 "",
-                json!({ "userName": "a", "name": { "givenName": "A", "familyName": "B" },
+                json!({ "externalId": "e", "userName": "a", "name": { "givenName": "A", "familyName": "B" },
                     "emails": [{ "value": "a@x", "type": "work" }, { "value": "b@x" }] }),
             ),
             (
@@ -313,7 +313,7 @@ mod tests {
             (
                 "",
                 "urn:ietf:params:scim:schemas:core:2.0:User,meta,urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager",
-                json!({ "externalId": "e", ENTERPRISE_USER: { "department": "d" } }),
+                json!({ ENTERPRISE_USER: { "department": "d" } }),
             ),
         ] {
             let projection = Projection::parse(&[attributes], &[excluded], &[user]).expect("a projection");

@@ -168,6 +168,9 @@ impl Model {
             schema: built_in(include_str!("schemas/group.json")),
             extensions: vec![built_in(include_str!("schemas/rollcall_group.json"))],
         };
+        if let Some(name) = users.schema.attribute_mut("userName") {
+            name.holds_user_names = true;
+        }
         for path in policy.required_of_user {
             for prefix in prefixes(path) {
                 if let Some(attribute) = users.schema.attribute_mut(prefix) {
@@ -240,6 +243,7 @@ pub static COMMON: LazyLock<Vec<Attribute>> = LazyLock::new(|| {
         uniqueness: Uniqueness::None,
         reference_types: Vec::new(),
         sub_attributes: Vec::new(),
+        holds_user_names: false,
     };
     let read_only = |name, kind| attribute(name, kind, Mutability::ReadOnly, Returned::Default, true);
     let mut schemas = attribute("schemas", Type::Reference, Mutability::ReadWrite, Returned::Always, true);

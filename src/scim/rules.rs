@@ -30,9 +30,19 @@ pub fn check_size(document: &Map<String, Value>) -> Result<(), ScimError> {
         return Ok(());
     }
     let largest = sizes().max_by_key(|(_, size)| *size).map_or("", |(key, _)| key.as_str());
-    Err(ScimError::invalid_value(format!(
+    Err(too_large(largest))
+}
+
+/// The refusal of a document that the table could not hold.
+pub fn too_large(largest: &str) -> ScimError {
+    ScimError::invalid_value(format!(
         "The resource is larger than {DOCUMENT_LIMIT} bytes; its largest attribute is {largest}."
-    )))
+    ))
+}
+
+/// A user that is created without a word about it is active.
+pub fn activate_by_default(document: &mut Map<String, Value>) {
+    document.entry("active").or_insert(Value::Bool(true));
 }
 
 /// Every required attribute has a value, and every required sub-attribute of a value that is there
@@ -221,6 +231,17 @@ mod tests {
             let found = user_rules(&map(document.clone()), &VEZA).map_err(|e| e.detail);
             assert_eq!(found, expected.map_err(str::to_owned), "{document}");
             assert!(user_rules(&map(document), &STANDARD).is_ok());
+        }
+    }
+
+    #[test]
+    fn users_are_active_by_default() {
+        for (document, by_default) in
+            [(json!({ "active": true }), true), (json!({ "active": false }), false), (json!({}), true)]
+        {
+            let mut document = map(document);
+            activate_by_default(&mut document);
+            assert_eq!(document.get("active"), Some(&json!(by_default)));
         }
     }
 

@@ -1,6 +1,11 @@
 //! Schemas as data (RFC 7643 §7): what `/Schemas` serves is what the rules enforce.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
+
+use super::fold::fold;
+use super::username::canonical;
 
 /// Data type of an attribute (RFC 7643 §2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +107,9 @@ pub struct Attribute {
     /// Of a complex attribute.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sub_attributes: Vec<Attribute>,
+    /// Whether its texts compare as user names do (RFC 7644 §5). No schema's JSON can say so.
+    #[serde(skip)]
+    pub holds_user_names: bool,
 }
 
 const fn read_write() -> Mutability {
@@ -126,6 +134,18 @@ impl Attribute {
     /// (RFC 7643 §2.2).
     pub fn is_case_exact(&self) -> bool {
         self.case_exact.unwrap_or(false)
+    }
+
+    /// The form of a text of this attribute that is equal for texts which compare as equal, and that
+    /// they are ordered by.
+    pub fn comparable<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if self.is_case_exact() {
+            Cow::Borrowed(text)
+        } else if self.holds_user_names {
+            Cow::Owned(canonical(text))
+        } else {
+            Cow::Owned(fold(text))
+        }
     }
 
     /// Whether it has several values, and each is a simple one rather than an object.

@@ -1,7 +1,7 @@
 //! What a client may store: the body of POST and PUT becomes a canonical document
 //! (RFC 7643 §2–4, RFC 7644 §3.3, §3.5.1).
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde_json::{Map, Value};
 
@@ -12,7 +12,7 @@ use super::resource_type::{Kind, Resolved, ResourceType};
 use super::rules::check_size;
 use super::schema::{Attribute, Schema};
 use super::urn;
-use super::values::{Reader, shown, twice};
+use super::values::{Reader, is_unassigned, shown, twice};
 
 /// Reads the body of a POST or PUT as a canonical document: names in the schemas' spelling, values
 /// of the schemas' types, extension attributes under their URN. Read-only attributes, `password`
@@ -153,6 +153,25 @@ pub fn groups_in_body(body: &Map<String, Value>) -> Option<&Value> {
     core.get(&direct(core, "groups")?)
 }
 
+/// The ids in a value of a user's `groups`, whatever else it says of them; none in null. `None`
+/// for what names no groups.
+pub fn groups_named(value: &Value) -> Option<BTreeSet<&str>> {
+    let elements = match value {
+        Value::Null => &[],
+        Value::Array(elements) => elements.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    let id = |element: &'_ Value| match element {
+        Value::Object(object) => object.keys().find(|key| key.eq_ignore_ascii_case("value")).cloned(),
+        _ => None,
+    };
+    let named = elements.iter().map(|element| match id(element) {
+        Some(key) => element.get(&key)?.as_str(),
+        None => element.as_str(),
+    });
+    named.collect()
+}
+
 /// The value of `schemas`, in any case.
 ///
 /// # Errors
@@ -163,6 +182,16 @@ pub fn schemas_in(body: &Map<String, Value>) -> Result<Option<&Value>, ScimError
     if found.next().is_some() { Err(twice("schemas")) } else { Ok(first) }
 }
 
+/// The URNs of the core schema before the RFC, for users and groups alike: OneLogin sends them.
+const LEGACY_CORE: [&str; 2] = ["urn:scim:schemas:core:1.0", "urn:scim:schemas:core:2.0"];
+
+/// Whether a URN in the `schemas` of a resource names its core schema, under tolerance by an older
+/// name too.
+pub fn names_core(urn: &str, resource_type: &ResourceType, policy: &Policy) -> bool {
+    let is = |own: &str| own.eq_ignore_ascii_case(urn);
+    is(&resource_type.schema.id) || (policy.tolerant && LEGACY_CORE.into_iter().any(is))
+}
+
 /// `schemas` names the resource's own schema, and extensions (RFC 7643 §3). Absent it is accepted,
 /// and further URNs are ignored, only under tolerance: Microsoft Entra ID adds its own.
 fn check_schemas(
@@ -170,7 +199,11 @@ fn check_schemas(
     resource_type: &ResourceType,
     policy: &Policy,
 ) -> Result<(), ScimError> {
-    let Some(urns) = urns(schemas, &resource_type.schema.id, policy)? else { return Ok(()) };
+    let own = &resource_type.schema.id;
+    let Some(urns) = listed_urns(schemas, own, policy)? else { return Ok(()) };
+    if !urns.iter().any(|urn| names_core(urn, resource_type, policy)) {
+        return Err(ScimError::invalid_syntax(format!("schemas must contain {own}.")));
+    }
     if !policy.tolerant
         && let Some(unknown) = urns.iter().find(|urn| resource_type.schema_of(urn).is_none())
     {
@@ -179,31 +212,38 @@ fn check_schemas(
     Ok(())
 }
 
-/// The URNs in a `schemas`, among which must be the one given.
+/// Checks the `schemas` of a message, in which the URN given must stand.
 ///
 /// # Errors
 /// `invalidSyntax`.
-pub fn urns<'v>(
+pub fn urns(schemas: Option<&Value>, own: &str, policy: &Policy) -> Result<(), ScimError> {
+    match listed_urns(schemas, own, policy)? {
+        Some(urns) if !urns.iter().any(|urn| urn.eq_ignore_ascii_case(own)) => {
+            Err(ScimError::invalid_syntax(format!("schemas must contain {own}.")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The URNs in a `schemas`. Absent, null and `[]` are the same (RFC 7643 §2.5): `None`, under
+/// tolerance alone.
+fn listed_urns<'v>(
     schemas: Option<&'v Value>,
     own: &str,
     policy: &Policy,
 ) -> Result<Option<Vec<&'v str>>, ScimError> {
     let refusal = |what: &str| Err(ScimError::invalid_syntax(format!("schemas must {what}.")));
-    let urns: Vec<&str> = match schemas {
-        None | Some(Value::Null) if policy.tolerant => return Ok(None),
-        None | Some(Value::Null) => return refusal(&format!("be given, with {own} in it")),
+    match schemas.filter(|value| !is_unassigned(value)) {
+        None if policy.tolerant => Ok(None),
+        None => refusal(&format!("be given, with {own} in it")),
         Some(Value::Array(elements)) => {
             match elements.iter().map(Value::as_str).collect::<Option<Vec<_>>>() {
-                Some(urns) => urns,
-                None => return refusal("be an array of strings"),
+                Some(urns) => Ok(Some(urns)),
+                None => refusal("be an array of strings"),
             }
         }
-        Some(_) => return refusal("be an array of strings"),
-    };
-    if !urns.iter().any(|urn| urn.eq_ignore_ascii_case(own)) {
-        return refusal(&format!("contain {own}"));
+        Some(_) => refusal("be an array of strings"),
     }
-    Ok(Some(urns))
 }
 
 #[cfg(test)]
@@ -261,7 +301,10 @@ mod tests {
         for (body, tolerant, strict) in [
             (json!({}), empty(), Err(InvalidSyntax)),
             (json!({ "schemas": null }), empty(), Err(InvalidSyntax)),
-            (json!({ "schemas": [] }), Err(InvalidSyntax), Err(InvalidSyntax)),
+            (json!({ "schemas": [] }), empty(), Err(InvalidSyntax)),
+            (json!({ "schemas": ["urn:scim:schemas:core:1.0"] }), empty(), Err(InvalidSyntax)),
+            (json!({ "schemas": ["URN:scim:schemas:core:2.0", "urn:x:y"] }), empty(), Err(InvalidSyntax)),
+            (json!({ "schemas": ["urn:scim:schemas:core:3.0"] }), Err(InvalidSyntax), Err(InvalidSyntax)),
             (json!({ "schemas": USER }), Err(InvalidSyntax), Err(InvalidSyntax)),
             (json!({ "schemas": [USER, 3] }), Err(InvalidSyntax), Err(InvalidSyntax)),
             (json!({ "schemas": [ENTERPRISE_USER] }), Err(InvalidSyntax), Err(InvalidSyntax)),

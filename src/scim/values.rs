@@ -58,6 +58,10 @@ impl<'a> Reader<'a> {
         let elements = match value {
             Value::Null => return Ok(None),
             Value::Array(elements) => elements.as_slice(),
+            // A text on its own is a value only where it can be nothing else: a reference.
+            Value::String(_) if attribute.kind == Type::Complex && !names_resource(attribute) => {
+                return Err(expected(path, "an array"));
+            }
             one if self.policy.tolerant => std::slice::from_ref(one),
             _ => return Err(expected(path, "an array")),
         };
@@ -65,15 +69,34 @@ impl<'a> Reader<'a> {
         Ok((!elements.is_empty()).then_some(Value::Array(elements)))
     }
 
-    /// The elements of a multi-valued attribute, each once, at most one of them primary
-    /// (RFC 7643 §2.4).
-    fn elements(&self, attribute: &Attribute, path: &str, values: &[Value]) -> Result<Vec<Value>, ScimError> {
+    /// The canonical forms of elements that a client lists, to be found among those that are
+    /// there. A single one need not stand in an array. Elements without values are left out.
+    ///
+    /// # Errors
+    /// As [`Reader::value`].
+    pub fn listed(&self, attribute: &Attribute, path: &str, value: &Value) -> Result<Vec<Value>, ScimError> {
+        let values = match value {
+            Value::Array(elements) => elements.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        check_count(path, values.len())?;
         let mut elements = Vec::with_capacity(values.len());
         for value in values {
             elements.extend(self.element(attribute, path, value)?);
         }
-        deduplicate(&mut elements);
-        check_count(path, elements.len())?;
+        Ok(elements)
+    }
+
+    /// The elements of a multi-valued attribute, each once, at most one of them primary
+    /// (RFC 7643 §2.4).
+    fn elements(&self, attribute: &Attribute, path: &str, values: &[Value]) -> Result<Vec<Value>, ScimError> {
+        // Elements that stand twice count twice: what is read first is what takes memory.
+        check_count(path, values.len())?;
+        let mut elements = Vec::with_capacity(values.len());
+        for value in values {
+            elements.extend(self.element(attribute, path, value)?);
+        }
+        deduplicate(attribute, &mut elements);
         if elements.iter().filter(|element| is_primary(element)).count() > 1 {
             return Err(ScimError::invalid_value(format!(
                 "Attribute {path} has more than one value marked primary; mark one at most."
@@ -90,8 +113,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The value of a single-valued attribute without what Microsoft Entra ID wraps around a
-    /// manager: an array of one. A blank id is none.
+    /// The value of a single-valued attribute without what Microsoft Entra ID wraps around it: an
+    /// array of one, in which the value may stand as `{"$ref": null, "value": …}`. Of a reference
+    /// to a resource, a blank id is no value.
     ///
     /// # Errors
     /// `invalidValue` for an array of several.
@@ -101,8 +125,12 @@ impl<'a> Reader<'a> {
         path: &str,
         value: &'v Value,
     ) -> Result<Option<&'v Value>, ScimError> {
-        if !(self.policy.tolerant && names_resource(attribute)) {
-            return Ok(Some(value).filter(|value| !value.is_null()));
+        let there = |value: &'v Value| Some(value).filter(|value| !value.is_null());
+        if !self.policy.tolerant {
+            return Ok(there(value));
+        }
+        if !names_resource(attribute) {
+            return Ok(there(self.wrapped(attribute, value).unwrap_or(value)));
         }
         let one = match value {
             Value::Array(elements) => match elements.as_slice() {
@@ -113,13 +141,23 @@ impl<'a> Reader<'a> {
             one => one,
         };
         let id = match one {
-            Value::Object(object) => {
-                object.iter().find(|(key, _)| key.eq_ignore_ascii_case("value")).map(|(_, value)| value)
-            }
+            Value::Object(object) => member_value(object),
             id => Some(id),
         };
         let cleared = id.is_some_and(|id| id.is_null() || id.as_str().is_some_and(is_blank));
         Ok((!cleared).then_some(one))
+    }
+
+    /// What stands in `[{"$ref": null, "value": …}]`. An attribute with a sub-attribute `value` is
+    /// written as the object itself.
+    fn wrapped<'v>(&self, attribute: &Attribute, value: &'v Value) -> Option<&'v Value> {
+        let [one] = value.as_array()?.as_slice() else { return None };
+        let object = one.as_object()?;
+        if attribute.sub_attribute("value").is_some() {
+            return Some(one);
+        }
+        let is_wrapper = |key: &String| key.eq_ignore_ascii_case("value") || key.eq_ignore_ascii_case("$ref");
+        object.keys().all(is_wrapper).then(|| member_value(object))?
     }
 
     /// One element of a multi-valued attribute, or the value of a single-valued one.
@@ -138,11 +176,23 @@ impl<'a> Reader<'a> {
                 let object = self.object(attribute, path, object)?;
                 Ok((!object.is_empty()).then_some(Value::Object(object)))
             }
-            Value::String(id)
-                if attribute.kind == Type::Complex && self.policy.tolerant && names_resource(attribute) =>
+            // roles: ["Admin"]; members and managers as bare ids.
+            Value::String(_)
+                if self.policy.tolerant
+                    && (attribute.multi_valued || names_resource(attribute))
+                    && attribute.sub_attribute("value").is_some() =>
             {
-                text_within_limit(attribute, path, id)?;
-                Ok(Some(Value::Object(Map::from_iter([("value".to_owned(), value.clone())]))))
+                let whole = Map::from_iter([("value".to_owned(), value.clone())]);
+                Ok(Some(Value::Object(self.object(attribute, path, &whole)?)))
+            }
+            // Microsoft Entra ID: [{"value": "x"}] for ["x"].
+            Value::Object(object)
+                if self.policy.tolerant && attribute.multi_valued && member_value(object).is_some() =>
+            {
+                match member_value(object) {
+                    None | Some(Value::Null) => Ok(None),
+                    Some(value) => self.simple(attribute, path, value).map(Some),
+                }
             }
             value => self.simple(attribute, path, value).map(Some),
         }
@@ -213,14 +263,22 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The member `value` of an object, its name in any case.
+fn member_value(object: &Map<String, Value>) -> Option<&Value> {
+    object.iter().find(|(key, _)| key.eq_ignore_ascii_case("value")).map(|(_, value)| value)
+}
+
 /// Whether values of the attribute name another resource by its id: they may come as a bare id.
 pub fn names_resource(attribute: &Attribute) -> bool {
     attribute.sub_attribute("$ref").is_some() && attribute.sub_attribute("value").is_some()
 }
 
 fn is_canonical(attribute: &Attribute, text: &str) -> bool {
-    attribute.canonical_values.is_empty()
-        || attribute.canonical_values.iter().any(|canonical| fold(canonical) == fold(text))
+    if attribute.canonical_values.is_empty() {
+        return true;
+    }
+    let folded = fold(text);
+    attribute.canonical_values.iter().any(|canonical| fold(canonical) == folded)
 }
 
 /// `true` and `false` in any case.
@@ -232,6 +290,11 @@ pub fn boolean(text: &str) -> Option<bool> {
     } else {
         None
     }
+}
+
+/// Whether a value is none: null and `[]` are the same (RFC 7643 §2.5).
+pub fn is_unassigned(value: &Value) -> bool {
+    value.is_null() || value.as_array().is_some_and(Vec::is_empty)
 }
 
 /// Whether an element is marked primary (RFC 7643 §2.4).
@@ -368,6 +431,46 @@ mod tests {
                 bad.clone(),
             ),
             ("emails", json!([]), Ok(None), Ok(None)),
+            (
+                "emails",
+                json!(["A@x", { "value": "a@x", "display": "A" }, null]),
+                is(json!([{ "value": "A@x", "display": "A" }])),
+                bad.clone(),
+            ),
+            ("emails", json!([7]), bad.clone(), bad.clone()),
+            ("x509Certificates", json!(["?"]), bad.clone(), bad.clone()),
+            ("addresses", json!(["Street 1"]), bad.clone(), bad.clone()),
+            (
+                "roles",
+                json!([
+                    { "value": "r", "primary": true },
+                    { "value": "R", "primary": "True" },
+                    { "value": "r", "type": "t" },
+                ]),
+                is(json!([{ "value": "r", "primary": true }, { "value": "r", "type": "t" }])),
+                bad.clone(),
+            ),
+            // Microsoft Entra ID's older form of single values.
+            ("title", json!([{ "$ref": null, "value": "t" }]), is(json!("t")), bad.clone()),
+            ("title", json!([{ "value": "t" }]), is(json!("t")), bad.clone()),
+            ("title", json!([{ "VALUE": null }]), Ok(None), bad.clone()),
+            ("title", json!([{ "value": "t", "type": "x" }]), bad.clone(), bad.clone()),
+            ("title", json!([{ "value": "t" }, { "value": "u" }]), bad.clone(), bad.clone()),
+            ("title", json!({ "value": "t" }), bad.clone(), bad.clone()),
+            ("active", json!([{ "$ref": null, "value": "False" }]), is(json!(false)), bad.clone()),
+            (
+                "name",
+                json!([{ "$ref": null, "value": { "givenName": "J" } }]),
+                is(json!({ "givenName": "J" })),
+                bad.clone(),
+            ),
+            (
+                "name",
+                json!({ "givenName": [{ "$ref": null, "value": "J" }] }),
+                is(json!({ "givenName": "J" })),
+                bad.clone(),
+            ),
+            (MANAGER, json!([{ "$ref": null, "value": "m" }]), is(json!({ "value": "m" })), bad.clone()),
             (MANAGER, json!("m"), is(json!({ "value": "m" })), bad.clone()),
             (MANAGER, json!([{ "value": "m" }]), is(json!({ "value": "m" })), bad.clone()),
             (MANAGER, json!([{ "value": "m" }, { "value": "n" }]), bad.clone(), bad.clone()),
@@ -403,6 +506,28 @@ mod tests {
         ] {
             assert_eq!(read(&STANDARD, path, &value), tolerant, "{path} {value}");
             assert_eq!(read(&STRICT, path, &value), strict, "strict: {path} {value}");
+        }
+    }
+
+    #[test]
+    fn several_simple_values() {
+        let attribute: Attribute = serde_json::from_value(
+            json!({ "name": "x", "type": "string", "multiValued": true, "caseExact": false }),
+        )
+        .expect("an attribute");
+        for (value, tolerant, strict) in [
+            (json!(["a", "b", "A"]), Some(json!(["a", "b"])), true),
+            (json!("a"), Some(json!(["a"])), false),
+            (json!([{ "value": "a" }, "b"]), Some(json!(["a", "b"])), false),
+            (json!({ "VALUE": "a", "primary": false }), Some(json!(["a"])), false),
+            (json!([{ "value": "a", "type": "t" }, { "value": null }]), Some(json!(["a"])), false),
+            (json!([{ "display": "a" }]), None, false),
+            (json!([{ "value": 1 }]), None, false),
+            (json!([["a"]]), None, false),
+        ] {
+            let read = |policy| Reader::of_body(policy).value(&attribute, "x", &value).ok().flatten();
+            assert_eq!(read(&STANDARD), tolerant, "{value}");
+            assert_eq!(read(&STRICT), tolerant.filter(|_| strict), "strict: {value}");
         }
     }
 

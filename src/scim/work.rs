@@ -5,6 +5,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde_json::Value;
+
 use super::error::{ErrorKind, ScimError};
 
 /// The steps that one request may take. A step is what takes about 50 ns: looking at one JSON value,
@@ -13,6 +15,39 @@ pub const STEPS_PER_REQUEST: u64 = 40_000_000;
 
 /// How many bytes of a text are looked at in one step.
 const BYTES_PER_STEP: usize = 32;
+
+/// How many steps one byte of a text takes that is not ASCII: it may be folded, into many times its
+/// length.
+const STEPS_PER_FOLDED_BYTE: u64 = 5;
+
+/// The steps that it takes to compare a text, or to fold it.
+pub fn text_steps(text: &str) -> u64 {
+    let bytes = text.len() as u64;
+    if text.is_ascii() { bytes / BYTES_PER_STEP as u64 } else { bytes * STEPS_PER_FOLDED_BYTE }
+}
+
+/// The steps that it takes to look at a value and at all in it.
+pub fn value_steps(value: &Value) -> u64 {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 1,
+        Value::String(text) => 1 + text_steps(text),
+        Value::Array(elements) => 1 + elements.iter().map(value_steps).sum::<u64>(),
+        Value::Object(object) => 1 + object.values().map(value_steps).sum::<u64>(),
+    }
+}
+
+/// The steps that it takes to put one comparison to each of these elements.
+pub fn scan_steps(elements: &[Value]) -> u64 {
+    fn texts(value: &Value) -> u64 {
+        match value {
+            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+            Value::String(text) => text_steps(text),
+            Value::Array(elements) => elements.iter().map(texts).sum(),
+            Value::Object(object) => object.values().map(texts).sum(),
+        }
+    }
+    elements.iter().map(|element| 1 + texts(element)).sum()
+}
 
 /// The steps that are left to one request.
 #[derive(Debug)]

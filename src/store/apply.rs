@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::call::{Range, back_off};
 use super::chunk::Chunk;
 use super::error::{Refusal, StoreError};
-use super::event::{self, Event};
+use super::event::{self, Event, Subject};
 use super::keys;
 use super::membership::{Membership, WINDOW};
 use super::resource::Store;
@@ -110,9 +110,8 @@ impl Store {
             let refusals = match self.table.transact(actions).await {
                 Ok(()) => return Ok(()),
                 Err(StoreError::Refused(refusals)) => refusals,
-                // All of them may be larger than one transaction takes.
-                Err(StoreError::Broken(why)) if living.len() > 1 => {
-                    tracing::warn!(change = %pending.id, %why, "a chunk is applied one by one");
+                Err(StoreError::TransactionTooLarge) if living.len() > 1 => {
+                    tracing::info!(change = %pending.id, "a chunk is applied one member at a time");
                     match self.apply_singly(pending, &chunk, &living, &event).await {
                         Ok(()) => return Ok(()),
                         Err(StoreError::Refused(refusals)) => refusals,
@@ -205,7 +204,8 @@ impl Store {
 
     fn window_event(&self, pending: &Pending, adds: bool, members: &[Membership]) -> Event {
         let ids: Vec<String> = members.iter().map(|member| member.id.to_string()).collect();
-        let group = ("Group", pending.resource.to_string());
+        let id = pending.resource.to_string();
+        let group = Subject { resource_type: Kind::Group.name(), id, version: pending.version };
         let now = OffsetDateTime::now_utc();
         let mut event = Event::new("group.updated", group, &pending.actor, &pending.request_id, now);
         event.change = Some(pending.id.to_string());
@@ -241,13 +241,27 @@ impl Store {
         }
     }
 
-    /// Parts members from a group that is deleted.
+    /// Parts members from a group that is deleted. Where they are more than one transaction holds,
+    /// each half is parted by itself.
     pub(super) async fn part(&self, group: Uuid, members: Vec<Membership>) -> Result<(), StoreError> {
+        match self.part_together(group, &members).await {
+            Err(StoreError::TransactionTooLarge) if members.len() > 1 => {
+                let (first, second) = members.split_at(members.len() / 2);
+                for half in [first, second] {
+                    Box::pin(self.part(group, half.to_vec())).await?;
+                }
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn part_together(&self, group: Uuid, members: &[Membership]) -> Result<(), StoreError> {
         let mut gone = BTreeSet::new();
         for _ in 0..ATTEMPTS {
             let actions = || {
                 let mut actions = Vec::with_capacity(2 * members.len());
-                for member in &members {
+                for member in members {
                     let [mut membership, back] = self.remove_member(group, member);
                     (membership.condition, membership.meaning) = (None, None);
                     actions.push(membership);

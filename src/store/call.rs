@@ -222,7 +222,7 @@ impl Table {
         start: Option<Item>,
         part: (i32, i32),
     ) -> Result<(Vec<Key>, Option<Item>), StoreError> {
-        let (items, next) = self.scan_items(prefix, start, part, Some("pk, sk")).await?;
+        let (items, next) = self.scan_items(&[prefix], start, part, Some("pk, sk")).await?;
         let mut keys = Vec::with_capacity(items.len());
         for item in items {
             keys.push(Key { pk: must_text(&item, "pk")?.to_owned(), sk: must_text(&item, "sk")?.to_owned() });
@@ -230,24 +230,27 @@ impl Table {
         Ok((keys, next))
     }
 
-    /// The same with the items, or with the attributes of them that `projection` names.
+    /// The same for several prefixes with the items, or with the attributes of them that `projection` names.
     ///
     /// # Errors
     /// As every call.
     pub async fn scan_items(
         &self,
-        prefix: &str,
+        prefixes: &[&str],
         start: Option<Item>,
         (segment, segments): (i32, i32),
         projection: Option<&str>,
     ) -> Result<(Vec<Item>, Option<Item>), StoreError> {
+        let filter: Vec<String> = (0..prefixes.len()).map(|at| format!("begins_with(pk, :p{at})")).collect();
+        let value =
+            |(at, prefix): (usize, &&str)| (format!(":p{at}"), AttributeValue::S((*prefix).to_owned()));
         let round = self.meter.begin();
         let answer = self
             .client
             .scan()
             .table_name(&*self.name)
-            .filter_expression("begins_with(pk, :prefix)")
-            .expression_attribute_values(":prefix", AttributeValue::S(prefix.to_owned()))
+            .filter_expression(filter.join(" OR "))
+            .set_expression_attribute_values(Some(prefixes.iter().enumerate().map(value).collect()))
             .set_projection_expression(projection.map(str::to_owned))
             .segment(segment)
             .total_segments(segments)

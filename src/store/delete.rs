@@ -125,7 +125,7 @@ impl Store {
     /// Which memberships of a resource fit in the transaction that deletes it: its members, of
     /// whom it has so many, and its groups.
     pub fn fits(&self, record: &Record, members: u64, settled: &Settled, ty: &ResourceType) -> (bool, bool) {
-        let own = 11 + record.lookups(ty).len() + settled.chunks.len();
+        let own = 12 + record.lookups(ty).len() + settled.chunks.len();
         let room = MAX_ACTIONS.saturating_sub(own) / 2;
         let groups = record.groups.len() <= room;
         let room = if groups { room - record.groups.len() } else { room };

@@ -42,11 +42,25 @@ pub enum StoreError {
     Conflict,
     /// A transaction was cancelled since the table throttles; nothing was written.
     Throttled,
+    /// The items of a transaction are more than 4 MB together; nothing was written. The same items
+    /// can be written in several transactions.
+    TransactionTooLarge,
     /// The table did not answer, or throttles. Whether a write took effect is unknown; the same
     /// request may be sent again.
     Unavailable(String),
     /// The table refused the call, or holds what it should not.
     Broken(String),
+}
+
+impl StoreError {
+    /// Whether a write that failed so may have taken effect all the same. An error that says so
+    /// itself is believed; any other may have come between the table's answer and this process.
+    pub const fn may_have_taken_effect(&self) -> bool {
+        match self {
+            Self::Unavailable(_) | Self::Broken(_) => true,
+            Self::Refused(_) | Self::Conflict | Self::Throttled | Self::TransactionTooLarge => false,
+        }
+    }
 }
 
 impl fmt::Display for StoreError {
@@ -55,6 +69,9 @@ impl fmt::Display for StoreError {
             Self::Refused(refusals) => write!(f, "refused: {refusals:?}"),
             Self::Conflict => f.write_str("other transactions kept winning"),
             Self::Throttled => f.write_str("the table throttles transactions"),
+            Self::TransactionTooLarge => {
+                f.write_str("the items of a transaction are more than 4 MB together")
+            }
             Self::Unavailable(source) => write!(f, "the table is unavailable: {source}"),
             Self::Broken(source) => write!(f, "the table refused: {source}"),
         }
@@ -104,11 +121,25 @@ pub fn read_transaction<R>(
 where
     R: fmt::Debug + Send + Sync + 'static,
 {
-    let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error()
-    else {
-        return read(error);
-    };
-    read_reasons(cancelled.cancellation_reasons(), meaning)
+    if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error() {
+        return read_reasons(cancelled.cancellation_reasons(), meaning);
+    }
+    if says_too_large(error.code(), error.message()) {
+        return StoreError::TransactionTooLarge;
+    }
+    read(error)
+}
+
+/// Whether DynamoDB says that the items of a transaction are more than 4 MB together. Its error has
+/// no code of its own: it is a validation error, of the call or of a cancelled action, whose message
+/// speaks of a size. One item of more than 400 KB is another matter: no smaller transaction holds it.
+fn says_too_large(code: Option<&str>, message: Option<&str>) -> bool {
+    let message = message.unwrap_or_default().to_ascii_lowercase();
+    let of_transaction = ["4 mb", "4mb", "4194304", "aggregate", "transaction"];
+    matches!(code, Some("ValidationException" | "ValidationError"))
+        && !message.starts_with("item size")
+        && of_transaction.iter().any(|words| message.contains(words))
+        && ["size", "large", "exceed"].iter().any(|words| message.contains(words))
 }
 
 /// Reads why a read of several items as of one moment failed.
@@ -126,7 +157,7 @@ where
 
 fn read_reasons(reasons: &[CancellationReason], meaning: &[Option<Refusal>]) -> StoreError {
     let mut refusals = Vec::new();
-    let (mut conflict, mut throttled, mut other) = (false, false, None);
+    let (mut conflict, mut throttled, mut too_large, mut other) = (false, false, false, None);
     for (at, reason) in reasons.iter().enumerate() {
         match reason.code() {
             None | Some("None") => {}
@@ -135,14 +166,61 @@ fn read_reasons(reasons: &[CancellationReason], meaning: &[Option<Refusal>]) -> 
             }
             Some("TransactionConflict") => conflict = true,
             Some("ThrottlingError" | "ProvisionedThroughputExceeded") => throttled = true,
+            code if says_too_large(code, reason.message()) => too_large = true,
             Some(code) => other = Some(format!("action {at}: {code}")),
         }
     }
     match other {
+        None if too_large => StoreError::TransactionTooLarge,
         Some(other) => StoreError::Broken(other),
         None if !refusals.is_empty() => StoreError::Refused(refusals),
         None if conflict => StoreError::Conflict,
         None if throttled => StoreError::Throttled,
         None => StoreError::Broken("a transaction was cancelled without a reason".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_that_is_too_large_is_told_from_one_that_is_wrong() {
+        const VALIDATION: Option<&str> = Some("ValidationException");
+        for (code, message, expected) in [
+            (VALIDATION, "The aggregate size of the items in the transaction exceeds 4 MB", true),
+            (VALIDATION, "Transaction request size cannot exceed 4194304 bytes", true),
+            (Some("ValidationError"), "Total transaction size is too large", true),
+            (Some("ValidationError"), "Item size has exceeded the maximum allowed size", false),
+            (VALIDATION, "Item size to update has exceeded the maximum allowed size", false),
+            (VALIDATION, "Transaction request cannot include multiple operations on one item", false),
+            (VALIDATION, "Invalid UpdateExpression: Syntax error", false),
+            (Some("AccessDeniedException"), "transaction size 4 MB exceeded", false),
+            (None, "4 MB exceeded", false),
+        ] {
+            assert_eq!(says_too_large(code, Some(message)), expected, "{message}");
+        }
+        assert!(!says_too_large(VALIDATION, None));
+        let reason =
+            |code: &str, message: &str| CancellationReason::builder().code(code).message(message).build();
+        let too_large =
+            [reason("None", ""), reason("ValidationError", "the transaction exceeds 4 MB in size")];
+        assert!(matches!(read_reasons(&too_large, &[]), StoreError::TransactionTooLarge));
+        let wrong = [reason("ValidationError", "One or more parameter values were invalid")];
+        assert!(matches!(read_reasons(&wrong, &[]), StoreError::Broken(_)));
+    }
+
+    #[test]
+    fn only_what_the_table_says_itself_is_known_to_have_no_effect() {
+        assert!(StoreError::Unavailable(String::new()).may_have_taken_effect());
+        assert!(StoreError::Broken(String::new()).may_have_taken_effect());
+        for none in [
+            StoreError::Refused(Vec::new()),
+            StoreError::Conflict,
+            StoreError::Throttled,
+            StoreError::TransactionTooLarge,
+        ] {
+            assert!(!none.may_have_taken_effect(), "{none}");
+        }
     }
 }

@@ -23,6 +23,17 @@ pub const RETENTION: Duration = Duration::days(90);
 /// The most member ids that one event carries, added and removed together.
 pub const MAX_MEMBERS: usize = 45;
 
+/// What a change happened to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// `User`, `Group`, `Key` or `Tenant`.
+    pub resource_type: &'static str,
+    /// Its id.
+    pub id: String,
+    /// Its version after the change. A receiver applies the changes of one resource in this order.
+    pub version: u64,
+}
+
 /// A change, as the outbox tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -30,10 +41,8 @@ pub struct Event {
     pub id: Uuid,
     /// What happened: `user.created`, `group.updated`, `key.revoked`, …
     pub event_type: &'static str,
-    /// What it happened to: `User`, `Group`, `Key`, `Tenant`.
-    pub resource_type: &'static str,
-    /// Which one.
-    pub resource_id: String,
+    /// What it happened to.
+    pub subject: Subject,
     /// Who did it: a key id, `operator`, or `worker`.
     pub actor: String,
     /// The request that it was part of.
@@ -60,7 +69,7 @@ impl Event {
     /// An event without details, under a new id.
     pub fn new(
         event_type: &'static str,
-        (resource_type, resource_id): (&'static str, String),
+        subject: Subject,
         actor: &str,
         request_id: &str,
         time: OffsetDateTime,
@@ -68,8 +77,7 @@ impl Event {
         Self {
             id: Uuid::now_v7(),
             event_type,
-            resource_type,
-            resource_id,
+            subject,
             actor: actor.to_owned(),
             request_id: request_id.to_owned(),
             time,
@@ -119,8 +127,9 @@ pub fn action(tenant: &TenantId, event: &Event) -> Action {
         text("id", &event.id.to_string()),
         text("type", event.event_type),
         text("tenant", tenant.as_str()),
-        text("resourceType", event.resource_type),
-        text("resourceId", &event.resource_id),
+        text("resourceType", event.subject.resource_type),
+        text("resourceId", &event.subject.id),
+        number("version", event.subject.version),
         text("actor", &event.actor),
         text("requestId", &event.request_id),
         text("time", &time),
@@ -164,7 +173,8 @@ mod tests {
 
     fn event() -> Event {
         let time = datetime!(2026-03-01 01:30:00.5 +2);
-        Event::new("group.updated", ("Group", "g".to_owned()), "key_1", "r-1", time)
+        let subject = Subject { resource_type: "Group", id: "g".to_owned(), version: 3 };
+        Event::new("group.updated", subject, "key_1", "r-1", time)
     }
 
     #[test]
@@ -174,6 +184,7 @@ mod tests {
         assert!(key.sk.starts_with("2026-02-28T23:30:00.500Z#"), "{}", key.sk);
         assert_eq!(get_text(&item, "kind"), Some("EVENT"));
         assert_eq!(get_text(&item, "type"), Some("group.updated"));
+        assert_eq!(get_number(&item, "version"), Some(3));
         assert_eq!(get_number(&item, "ttl"), Some(datetime!(2026-05-29 23:30 UTC).unix_timestamp()));
         for absent in ["attributes", "added", "removed", "addedCount", "removedCount", "change", "warning"] {
             assert!(!item.contains_key(absent), "{absent}");

@@ -150,19 +150,33 @@ impl Store {
     /// [`StoreError::Refused`] with [`Refusal::Member`] for users that do not exist.
     pub async fn mark_guarded(&self, users: &[Uuid]) -> Result<(), StoreError> {
         for some in users.chunks(MAX_ACTIONS) {
-            self.table
-                .transact(|| {
-                    let mark = |user: &Uuid| {
-                        let set =
-                            Expression::new("SET guarded = :true").value(":true", AttributeValue::Bool(true));
-                        Action::update(keys::resource(&self.tenant, Kind::User, *user), set)
-                            .only_if(Expression::exists(), Refusal::Member(user.to_string()))
-                    };
-                    some.iter().map(mark).collect()
-                })
-                .await?;
+            self.mark_together(some).await?;
         }
         Ok(())
+    }
+
+    /// Marks some users. Where they are more than one transaction holds, each half by itself.
+    async fn mark_together(&self, some: &[Uuid]) -> Result<(), StoreError> {
+        let marked = self
+            .table
+            .transact(|| {
+                let mark = |user: &Uuid| {
+                    let set =
+                        Expression::new("SET guarded = :true").value(":true", AttributeValue::Bool(true));
+                    Action::update(keys::resource(&self.tenant, Kind::User, *user), set)
+                        .only_if(Expression::exists(), Refusal::Member(user.to_string()))
+                };
+                some.iter().map(mark).collect()
+            })
+            .await;
+        match marked {
+            Err(StoreError::TransactionTooLarge) if some.len() > 1 => {
+                let (first, second) = some.split_at(some.len() / 2);
+                Box::pin(self.mark_together(first)).await?;
+                Box::pin(self.mark_together(second)).await
+            }
+            outcome => outcome,
+        }
     }
 }
 

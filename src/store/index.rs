@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use crate::scim::error::ScimError;
-use crate::scim::fold::fold;
 use crate::scim::resource_type::{Kind, ResourceType};
-use crate::scim::schema::Uniqueness;
+use crate::scim::schema::{Attribute, Uniqueness};
 
 /// The attributes that may be found by key. A unique one has a claim instead.
 const INDEXED: &[(Kind, &str)] = &[
@@ -22,7 +21,7 @@ const INDEXED: &[(Kind, &str)] = &[
 /// delete as many look-ups as it writes.
 pub const MAX_VALUES: usize = 40;
 
-/// An indexed value: the attribute's path and the value, folded unless it is case-exact.
+/// An indexed value: the attribute's path and the value in its comparable form.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {
     /// The attribute's path.
@@ -43,17 +42,17 @@ pub enum Index {
 /// How the values at a path of a type can be found by key, and the form of `value` in the key.
 pub fn entry(ty: &ResourceType, path: &str, value: &str) -> Option<(Index, Entry)> {
     let (_, attribute) = INDEXED.iter().find(|(kind, indexed)| *kind == ty.kind && *indexed == path)?;
-    let (index, exact) = characteristics(ty, attribute);
-    let value = if exact { value.to_owned() } else { fold(value) };
-    Some((index, Entry { attribute, value }))
+    let (index, leaf) = definition(ty, attribute)?;
+    Some((index, Entry { attribute, value: leaf.comparable(value).into_owned() }))
 }
 
-fn characteristics(ty: &ResourceType, path: &str) -> (Index, bool) {
+/// The definition of an indexed attribute, and how it is found.
+fn definition<'a>(ty: &'a ResourceType, path: &str) -> Option<(Index, &'a Attribute)> {
     let (name, sub) = path.split_once('.').map_or((path, None), |(name, sub)| (name, Some(sub)));
-    let attribute = ty.core_attribute(name);
-    let leaf = attribute.and_then(|a| sub.map_or(Some(a), |sub| a.sub_attribute(sub)));
-    let unique = leaf.is_some_and(|leaf| leaf.uniqueness == Uniqueness::Server);
-    (if unique { Index::Claim } else { Index::Lookup }, leaf.is_some_and(|leaf| leaf.is_case_exact()))
+    let attribute = ty.core_attribute(name)?;
+    let leaf = sub.map_or(Some(attribute), |sub| attribute.sub_attribute(sub))?;
+    let is_unique = leaf.uniqueness == Uniqueness::Server;
+    Some((if is_unique { Index::Claim } else { Index::Lookup }, leaf))
 }
 
 fn entries(ty: &ResourceType, doc: &Map<String, Value>, wanted: Index) -> BTreeSet<Entry> {
@@ -62,15 +61,13 @@ fn entries(ty: &ResourceType, doc: &Map<String, Value>, wanted: Index) -> BTreeS
         if *kind != ty.kind {
             continue;
         }
-        let (index, exact) = characteristics(ty, path);
+        let Some((index, leaf)) = definition(ty, path) else { continue };
         if index != wanted {
             continue;
         }
-        let mut values = BTreeSet::new();
-        for value in texts(doc, path) {
-            values.insert(if exact { value.to_owned() } else { fold(value) });
+        for text in texts(doc, path) {
+            found.insert(Entry { attribute: path, value: leaf.comparable(text).into_owned() });
         }
-        found.extend(values.into_iter().map(|value| Entry { attribute: path, value }));
     }
     found
 }

@@ -91,7 +91,18 @@ pub fn hash(text: &str) -> String {
 
 /// A tenant's settings.
 pub fn tenant(tenant: &TenantId) -> Key {
-    Key::new(format!("TENANT#{tenant}"), "TENANT")
+    Key::new(tenant_partition(tenant), "TENANT")
+}
+
+/// The partition of what only the operator's tool writes of a tenant: its settings, the list of its
+/// keys, and when it was deleted.
+pub fn tenant_partition(tenant: &TenantId) -> String {
+    format!("TENANT#{tenant}")
+}
+
+/// When a tenant of this name was deleted: from when on its name can be given again.
+pub fn tenant_deleted(tenant: &TenantId) -> Key {
+    Key::new(tenant_partition(tenant), "DELETED")
 }
 
 /// The partition that lists every tenant.
@@ -104,17 +115,29 @@ pub fn tenant_listing(tenant: &TenantId) -> Key {
 
 /// A bearer key, by the lower-case hexadecimal SHA-256 of its text.
 pub fn bearer(sha256: &str) -> Key {
-    Key::new(format!("K#{sha256}"), "KEY")
+    Key::new(format!("{BEARERS}{sha256}"), "KEY")
 }
 
-/// The partition that lists a tenant's bearer keys.
-pub fn bearers(tenant: &TenantId) -> String {
-    format!("T#{tenant}#K")
-}
+/// What the partition of every bearer key begins with.
+pub const BEARERS: &str = "K#";
+
+/// What the sort keys of a tenant's list of bearer keys begin with, in [`tenant_partition`].
+pub const BEARER_LISTING: &str = "KEY#";
 
 /// A bearer key's place in its tenant's list.
 pub fn bearer_listing(tenant: &TenantId, key_id: &str) -> Key {
-    Key::new(bearers(tenant), key_id)
+    Key::new(tenant_partition(tenant), format!("{BEARER_LISTING}{key_id}"))
+}
+
+/// The partition that tells when a tenant's bearer keys were used. Version 0.1.0 kept the list of
+/// the keys there, too.
+pub fn bearer_uses(tenant: &TenantId) -> String {
+    format!("T#{tenant}#K")
+}
+
+/// When a bearer key was last used.
+pub fn bearer_use(tenant: &TenantId, key_id: &str) -> Key {
+    Key::new(bearer_uses(tenant), key_id)
 }
 
 /// The sort key of a group's own item; it stands before every membership.
@@ -221,6 +244,34 @@ pub fn tombstones(tenant: &TenantId) -> String {
     format!("T#{tenant}#D")
 }
 
+/// The partitions of what tells when deactivated accounts are to be erased: a tenant's are in one of
+/// so many.
+pub const EXPIRY_SHARDS: u8 = 4;
+
+/// One partition of the accounts that are to be erased, the next one first.
+pub fn expiry_partition(shard: u8) -> String {
+    format!("WORK#EXPIRY#{shard}")
+}
+
+/// When a deactivated account is to be erased, in seconds since 1970.
+pub fn expiry(tenant: &TenantId, kept_until: u64, id: Uuid) -> Key {
+    let shard = Sha256::digest(tenant.as_str().as_bytes())[0] % EXPIRY_SHARDS;
+    Key::new(expiry_partition(shard), format!("{kept_until:012}#{tenant}#{id}"))
+}
+
+/// What sort key comes after those of all accounts that are to be erased by `now`, in seconds since
+/// 1970.
+pub fn expiry_until(now: u64) -> String {
+    format!("{:012}", now + 1)
+}
+
+/// Whose account the sort key of [`expiry`] is about, which one, and when it is to be erased.
+pub fn parse_expiry(sk: &str) -> Option<(TenantId, Uuid, u64)> {
+    let mut parts = sk.split('#');
+    let (until, tenant, id) = (parts.next()?, parts.next()?, parts.next()?);
+    Some((tenant.parse().ok()?, parse_id(id)?, until.parse().ok()?))
+}
+
 /// What the partition of everything that a tenant holds begins with.
 pub fn data(tenant: &TenantId) -> String {
     format!("T#{tenant}#")
@@ -229,6 +280,11 @@ pub fn data(tenant: &TenantId) -> String {
 /// One partition of a tenant's events of a day, `yyyy-mm-dd`.
 pub fn events(tenant: &TenantId, date: &str, shard: u8) -> String {
     format!("T#{tenant}#E#{date}#{shard}")
+}
+
+/// Whether a key is that of an event of the tenant.
+pub fn is_event(tenant: &TenantId, key: &Key) -> bool {
+    key.pk.strip_prefix(&data(tenant)).is_some_and(|rest| rest.starts_with("E#"))
 }
 
 /// The partitions of pending changes: a tenant's are in one of so many.
@@ -284,6 +340,17 @@ mod tests {
         for bad in ["", "a", "Acme", "1a", "-a", "a#b", "a b", "ä1", "a1234567890123456789012345678901"] {
             assert_eq!(bad.parse::<TenantId>(), Err(NotATenant), "{bad}");
         }
+    }
+
+    #[test]
+    fn accounts_that_are_to_be_erased_stand_in_the_order_of_time() {
+        let tenant: TenantId = "acme".parse().expect("a tenant");
+        let id = Uuid::from_u128(7);
+        let (early, late) = (expiry(&tenant, 999, id), expiry(&tenant, 1_000, id));
+        assert!(early.sk < late.sk && early.pk == late.pk);
+        assert!(early.sk < expiry_until(999) && late.sk > expiry_until(999));
+        assert_eq!(parse_expiry(&late.sk), Some((tenant, id, 1_000)));
+        assert_eq!(parse_expiry("x"), None);
     }
 
     #[test]

@@ -72,7 +72,24 @@ impl Store {
         self.retire(pending).await.map(|()| true)
     }
 
+    /// Leaves some groups. Where they are more than one transaction holds, each half by itself.
     async fn leave_window(
+        &self,
+        pending: &Pending,
+        groups: &[Uuid],
+        until: Instant,
+    ) -> Result<bool, StoreError> {
+        match self.leave_together(pending, groups, until).await {
+            Err(StoreError::TransactionTooLarge) if groups.len() > 1 => {
+                let (first, second) = groups.split_at(groups.len() / 2);
+                Ok(Box::pin(self.leave_window(pending, first, until)).await?
+                    && Box::pin(self.leave_window(pending, second, until)).await?)
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn leave_together(
         &self,
         pending: &Pending,
         groups: &[Uuid],

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::call::{Table, random_below};
 use super::error::{Refusal, StoreError};
-use super::event::{self, Event};
+use super::event::{self, Event, Subject};
 use super::guard::still_unguarded;
 use super::index::{Entry, Index};
 use super::item::{Item, get_text};
@@ -49,10 +49,28 @@ pub struct Team {
 }
 
 impl Store {
-    /// An event of this request.
+    /// An event of this request. `record` is the resource as the change leaves it.
     pub fn event(&self, event_type: &'static str, record: &Record) -> Event {
-        let resource = (record.kind.name(), record.id.to_string());
-        Event::new(event_type, resource, &self.actor, &self.request_id, OffsetDateTime::now_utc())
+        self.event_of_version(event_type, record, record.version)
+    }
+
+    /// An event of this request, about a change that leaves the resource in this version.
+    pub fn event_of_version(&self, event_type: &'static str, record: &Record, version: u64) -> Event {
+        let subject = Subject { resource_type: record.kind.name(), id: record.id.to_string(), version };
+        Event::new(event_type, subject, &self.actor, &self.request_id, OffsetDateTime::now_utc())
+    }
+
+    /// Whether a write took effect whose answer did not say so: whether the resource is as the write
+    /// was to leave it. Waits for a transaction on it that is under way.
+    ///
+    /// # Errors
+    /// As every call: then nobody knows yet.
+    pub async fn took_effect(&self, after: &Record) -> Result<bool, StoreError> {
+        let items = self.table.get_together(&[after.key(&self.tenant)]).await?;
+        let now = items.first().and_then(Option::as_ref).map(Record::from_item).transpose()?.flatten();
+        Ok(now.is_some_and(|now| {
+            now.version == after.version && now.modified == after.modified && now.doc == after.doc
+        }))
     }
 
     /// Reads a user or group, without members.

@@ -1,5 +1,6 @@
-//! Deactivated accounts: kept out of sight under their old id until their time has passed, and
-//! found again by the claim on their name, which stays.
+//! Deactivated accounts. They are kept out of sight under their old id until their time has passed,
+//! and found again by the claim on their name, which stays. Then they are erased: their document and
+//! the claim go, and a tombstone without personal data stays.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
@@ -7,8 +8,8 @@ use uuid::Uuid;
 use super::error::{Refusal, StoreError};
 use super::event::{self, Event};
 use super::index::Entry;
-use super::item::{Item, get_number, get_text, number};
-use super::keys::{self, parse_id};
+use super::item::{Item, get_number, get_text, number, text};
+use super::keys::{self, TenantId, parse_id};
 use super::record::Record;
 use super::resource::{Store, version_is};
 use super::transaction::{Action, Expression};
@@ -24,6 +25,43 @@ pub struct Claim {
     pub gone: bool,
 }
 
+/// Until when an account or the claim on its name is kept, in seconds since 1970. Version 0.1.0 let the
+/// table remove them at the time in `ttl`, without an event.
+const KEPT_UNTIL: &str = "keptUntil";
+
+/// Until when a tombstone or a claim is kept, in seconds since 1970.
+pub fn kept_until(item: &Item) -> Option<u64> {
+    get_number(item, KEPT_UNTIL).or_else(|| get_number(item, "ttl"))
+}
+
+/// A deactivated account that is kept.
+#[derive(Clone, Debug)]
+pub struct Tombstone {
+    /// What the user was. Its version is that of the deactivation.
+    pub record: Record,
+    /// Until when, in seconds since 1970.
+    pub kept_until: u64,
+}
+
+impl Tombstone {
+    /// Reads the item `T#t#D`/`<id>`. `None` for an account that is erased.
+    ///
+    /// # Errors
+    /// [`StoreError::Broken`] for what cannot be read.
+    pub fn from_item(tenant: &TenantId, mut item: Item) -> Result<Option<Self>, StoreError> {
+        if !item.contains_key("doc") {
+            return Ok(None);
+        }
+        let broken = || StoreError::Broken("a deactivated account cannot be read".to_owned());
+        let id = get_text(&item, "sk").and_then(parse_id).ok_or_else(broken)?;
+        let kept_until = kept_until(&item).unwrap_or(u64::MAX);
+        // The same attributes as when it was a user, under another key.
+        item.extend(super::item::with_key(&keys::resource(tenant, Kind::User, id)));
+        let record = Record::from_item(&item)?.ok_or_else(broken)?;
+        Ok(Some(Self { record, kept_until }))
+    }
+}
+
 impl Store {
     /// Who holds a unique value.
     ///
@@ -34,34 +72,41 @@ impl Store {
         Ok(item.as_ref().and_then(claim))
     }
 
-    /// The account that a deactivated user was; none once its time has passed, even before the
-    /// table has removed it.
+    /// The account that a deactivated user was. `None` once its time has passed, even before it is
+    /// erased, and after that.
     ///
     /// # Errors
     /// As every call.
-    pub async fn tombstone(&self, id: Uuid) -> Result<Option<Record>, StoreError> {
-        let Some(mut item) = self.table.get(&keys::tombstone(&self.tenant, id)).await? else {
-            return Ok(None);
-        };
-        if get_number::<u64>(&item, "ttl").is_some_and(|ttl| ttl <= clock::epoch_seconds()) {
-            return Ok(None);
-        }
-        // The same attributes as when it was a user, under another key.
-        let key = keys::resource(&self.tenant, Kind::User, id);
-        item.extend(super::item::with_key(&key));
-        Record::from_item(&item)
+    pub async fn tombstone(&self, id: Uuid) -> Result<Option<Tombstone>, StoreError> {
+        let found = self.any_tombstone(id).await?;
+        Ok(found.filter(|tombstone| tombstone.kept_until > clock::epoch_seconds()))
     }
 
-    /// The actions that turn a user into a tombstone, beside the deletion of its item.
-    pub(super) fn bury(&self, record: &Record, ty: &ResourceType, expires: u64) -> Vec<Action> {
+    /// The same, whether its time has passed or not. `None` once it is erased.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn any_tombstone(&self, id: Uuid) -> Result<Option<Tombstone>, StoreError> {
+        match self.table.get(&keys::tombstone(&self.tenant, id)).await? {
+            Some(item) => Tombstone::from_item(&self.tenant, item),
+            None => Ok(None),
+        }
+    }
+
+    /// The actions that turn a user into a tombstone, beside the deletion of its item. `kept_until` is
+    /// in seconds since 1970.
+    pub(super) fn bury(&self, record: &Record, ty: &ResourceType, kept_until: u64) -> Vec<Action> {
         let mut item = record.attributes();
-        item.extend([number("ttl", expires)]);
-        let mut actions = vec![Action::put(keys::tombstone(&self.tenant, record.id), item)];
+        // The deactivation is a version of its own.
+        item.extend([number("ver", record.version + 1), number(KEPT_UNTIL, kept_until)]);
+        let mut actions = vec![
+            Action::put(keys::tombstone(&self.tenant, record.id), item),
+            Action::put(keys::expiry(&self.tenant, kept_until, record.id), Item::new()),
+        ];
         if let Some(entry) = record.claim(ty) {
-            let gone = Expression::new("SET gone = :gone, #ttl = :ttl")
-                .name("#ttl", "ttl")
+            let gone = Expression::new("SET gone = :gone, keptUntil = :until")
                 .value(":gone", AttributeValue::Bool(true))
-                .value(":ttl", AttributeValue::N(expires.to_string()));
+                .value(":until", AttributeValue::N(kept_until.to_string()));
             let own = Expression::new("id = :id").value(":id", AttributeValue::S(record.id.to_string()));
             actions.push(
                 Action::update(keys::claim(&self.tenant, entry.attribute, &entry.value), gone)
@@ -78,11 +123,12 @@ impl Store {
     /// with [`Refusal::Taken`] when it comes back under another name that is taken.
     pub async fn reactivate(
         &self,
-        was: &Record,
+        tombstone: &Tombstone,
         record: &Record,
         ty: &ResourceType,
         event: &Event,
     ) -> Result<(), StoreError> {
+        let was = &tombstone.record;
         // The old name may be another's by now.
         let mut still_its = false;
         if let Some(entry) = was.claim(ty).filter(|old| Some(old) != record.claim(ty).as_ref()) {
@@ -96,6 +142,7 @@ impl Store {
                     // As it was read: since then the account may have been back, and be gone again.
                     Action::delete(keys::tombstone(&self.tenant, record.id))
                         .only_if(version_is(was.version), Refusal::Changed),
+                    Action::delete(keys::expiry(&self.tenant, tombstone.kept_until, record.id)),
                     Action::put(keys::list_entry(&self.tenant, record.kind, record.id), Item::new()),
                     self.count(record.kind, 1),
                     event::action(&self.tenant, event),
@@ -120,6 +167,39 @@ impl Store {
                     }
                 }
                 actions.extend(record.lookups(ty).iter().map(|entry| self.look_up(record, entry)));
+                actions
+            })
+            .await
+    }
+
+    /// Erases a deactivated account, as it was kept: its document and the claim on its name go. What
+    /// stays is its id, its version and when it was erased. `event` tells of it.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] when it came back meanwhile, or was erased already.
+    pub async fn purge(
+        &self,
+        tombstone: &Tombstone,
+        ty: &ResourceType,
+        event: &Event,
+    ) -> Result<(), StoreError> {
+        let (was, now) = (&tombstone.record, clock::timestamp());
+        let mut claim = None;
+        if let Some(entry) = was.claim(ty) {
+            // The name may be another's by now.
+            let its = self.holder(&entry).await?.is_some_and(|holder| holder.id == was.id && holder.gone);
+            claim = Some(entry).filter(|_| its);
+        }
+        self.table
+            .transact(|| {
+                let erased = Item::from([number("ver", was.version + 1), text("purged", &now)]);
+                let mut actions = vec![
+                    Action::put(keys::tombstone(&self.tenant, was.id), erased)
+                        .only_if(version_is(was.version), Refusal::Changed),
+                    Action::delete(keys::expiry(&self.tenant, tombstone.kept_until, was.id)),
+                    event::action(&self.tenant, event),
+                ];
+                actions.extend(claim.iter().map(|entry| self.release(entry, was.id)));
                 actions
             })
             .await

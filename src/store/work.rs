@@ -87,6 +87,8 @@ pub struct Pending {
     pub task: Task,
     /// To which user or group.
     pub resource: Uuid,
+    /// The version of that resource which the change makes; 0 where it is not known.
+    pub version: u64,
     /// Who asked for it.
     pub actor: String,
     /// In which request.
@@ -117,6 +119,7 @@ impl Pending {
             state: State::named(must_text(item, "state")?).ok_or_else(broken)?,
             task,
             resource: parse_id(must_text(item, "resource")?).ok_or_else(broken)?,
+            version: get_number(item, "version").unwrap_or(0),
             actor: get_text(item, "actor").unwrap_or_default().to_owned(),
             request_id: get_text(item, "requestId").unwrap_or_default().to_owned(),
             created: get_number(item, "created").unwrap_or(0),
@@ -140,6 +143,7 @@ impl Pending {
             text("state", self.state.name()),
             text("kind", self.task.name()),
             text("resource", &self.resource.to_string()),
+            number("version", self.version),
             text("tenant", self.tenant.as_str()),
             text("actor", &self.actor),
             text("requestId", &self.request_id),
@@ -171,6 +175,7 @@ impl Store {
             state,
             task,
             resource,
+            version: 0,
             actor: self.actor.clone(),
             request_id: self.request_id.clone(),
             created: clock::epoch_seconds(),
@@ -233,18 +238,36 @@ impl Store {
     /// first, so that nothing is left that no item tells of.
     ///
     /// # Errors
-    /// As every call; what was written is the worker's to clear.
+    /// As every call; what was written is cleared as far as that goes, and otherwise the worker's to
+    /// clear.
     pub async fn stage(
         &self,
-        group: Uuid,
+        group: &Record,
         add: &[Membership],
         remove: &[Membership],
     ) -> Result<Pending, StoreError> {
-        let pending = self.pending(Task::Members, group, State::Staged);
-        self.table.put(&pending.key(), pending.attributes()).await?;
+        let mut pending = self.pending(Task::Members, group.id, State::Staged);
+        pending.version = group.version;
         let chunks = [(add, true), (remove, false)].map(|(members, adds)| self.cut(&pending, members, adds));
-        self.table.batch_put(chunks.concat()).await?;
-        Ok(pending)
+        let staged = async {
+            self.table.put(&pending.key(), pending.attributes()).await?;
+            self.table.batch_put(chunks.concat()).await
+        };
+        match staged.await {
+            Ok(()) => Ok(pending),
+            Err(failed) => {
+                self.give_up(&pending).await;
+                Err(failed)
+            }
+        }
+    }
+
+    /// Gives a staged change up, after a failure that is told by other means. What cannot be
+    /// cleared now, the worker clears.
+    pub async fn give_up(&self, pending: &Pending) {
+        if let Err(failed) = self.abort(pending).await {
+            tracing::warn!(change = %pending.id, %failed, "a change that is given up is left to the worker");
+        }
     }
 
     /// Writes the chunks of one side of a staged change anew, for the same members.

@@ -23,6 +23,8 @@ pub struct Client {
     pub policy: &'static str,
     /// The tenant's limit of deactivations, in percent, and until when it is lifted.
     pub breaker: Option<(u32, u64)>,
+    /// Whether the tenant keeps identity providers away from its root team.
+    pub protected: bool,
 }
 
 /// What came back.
@@ -53,8 +55,14 @@ impl Client {
     /// A client of a function over this table.
     pub async fn new(table: Table, policy: &'static str) -> Self {
         let function = Function::new(table.clone(), None).expect("a function");
-        let client =
-            Self { function: Arc::new(function), table, tenant: TENANT.to_owned(), policy, breaker: None };
+        let client = Self {
+            function: Arc::new(function),
+            table,
+            tenant: TENANT.to_owned(),
+            policy,
+            breaker: None,
+            protected: false,
+        };
         // The first request of a day notes the key's use, beside the request.
         client.get("/ServiceProviderConfig").await.expect(200);
         client
@@ -68,6 +76,11 @@ impl Client {
     /// The same, for a tenant with a limit of deactivations.
     pub fn limited(&self, percent: u32, lifted_until: u64) -> Self {
         Self { breaker: Some((percent, lifted_until)), ..self.clone() }
+    }
+
+    /// The same, for a tenant that keeps identity providers away from its root team.
+    pub fn protected(&self) -> Self {
+        Self { protected: true, ..self.clone() }
     }
 
     /// The table as the client's requests see it.
@@ -131,7 +144,7 @@ impl Client {
                 },
                 "domainName": "scim.example.com",
                 "httpMethod": method,
-                "identity": {},
+                "identity": { "sourceIp": "192.0.2.7" },
                 "path": format!("/prod/scim/v2{path}"),
                 "requestId": "request-1",
                 "stage": "prod"
@@ -139,6 +152,9 @@ impl Client {
             "body": body.map(|body| body.to_string()),
             "isBase64Encoded": false
         });
+        if self.protected {
+            event["requestContext"]["authorizer"]["rootTeamProtected"] = "true".into();
+        }
         if let Some((percent, lifted_until)) = self.breaker {
             let context = &mut event["requestContext"]["authorizer"];
             context["breakerPercent"] = percent.to_string().into();

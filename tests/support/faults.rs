@@ -1,6 +1,6 @@
 //! What a network and a busy table do to requests: a proxy between the SDK and the embedded table.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
@@ -31,8 +31,12 @@ pub enum Fate {
     Throttled,
     /// The table fails: nothing takes effect.
     Failed,
-    /// The table refuses the call for good: what it would write together is too large.
+    /// The items of a transaction are more than 4 MB together: nothing takes effect.
     TooLarge,
+    /// The caller may not do that: nothing takes effect.
+    Denied,
+    /// It takes effect, and the answer says that the caller may not do that.
+    DoneButDenied,
     /// A transaction met another one: nothing takes effect. For other calls as [`Fate::Throttled`].
     Conflict,
     /// A transaction was throttled: nothing takes effect. For other calls as [`Fate::Throttled`].
@@ -53,7 +57,11 @@ pub struct Proxy {
     calls: Arc<AtomicUsize>,
     decide: Arc<Mutex<Box<Decide>>>,
     gate: Arc<Gate>,
+    sizes: Arc<AtomicBool>,
 }
+
+/// The most bytes of the items of one transaction.
+const TRANSACTION_LIMIT: usize = 4 * 1024 * 1024;
 
 /// Where a call is held.
 #[derive(Default)]
@@ -71,14 +79,21 @@ impl Proxy {
         let decide: Arc<Mutex<Box<Decide>>> = Arc::new(Mutex::new(Box::new(|_: &Call| Fate::Pass)));
         let calls = Arc::new(AtomicUsize::new(0));
         let gate = Arc::<Gate>::default();
-        let proxy = Self { endpoint, calls: calls.clone(), decide: decide.clone(), gate: gate.clone() };
+        let sizes = Arc::new(AtomicBool::new(false));
+        let proxy = Self {
+            endpoint,
+            calls: calls.clone(),
+            decide: decide.clone(),
+            gate: gate.clone(),
+            sizes: sizes.clone(),
+        };
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (upstream, calls, decide) = (upstream.clone(), calls.clone(), decide.clone());
-                let gate = gate.clone();
+                let (gate, sizes) = (gate.clone(), sizes.clone());
                 // A connection that breaks is what this is about.
                 tokio::spawn(async move {
-                    let _ = serve(stream, &upstream, &calls, &decide, &gate).await;
+                    let _ = serve(stream, &upstream, &calls, &decide, &gate, &sizes).await;
                 });
             }
         });
@@ -89,6 +104,12 @@ impl Proxy {
     pub fn decide(&self, decide: impl FnMut(&Call) -> Fate + Send + 'static) {
         self.calls.store(0, Ordering::SeqCst);
         *self.decide.lock().expect("a lock") = Box::new(decide);
+    }
+
+    /// From now on the 4 MB that the items of a transaction may have are kept, which the embedded
+    /// table does not do: those that it writes, and those that it changes, as they are stored.
+    pub fn enforce_sizes(&self) {
+        self.sizes.store(true, Ordering::SeqCst);
     }
 
     /// Waits until a call is held.
@@ -138,6 +159,7 @@ async fn serve(
     calls: &AtomicUsize,
     decide: &Mutex<Box<Decide>>,
     gate: &Gate,
+    sizes: &AtomicBool,
 ) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut table = TcpStream::connect(upstream).await?;
@@ -148,7 +170,13 @@ async fn serve(
         let operation = operation.rsplit('.').next().unwrap_or_default().to_owned();
         let body: Value = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
         let call = Call { number: calls.fetch_add(1, Ordering::SeqCst) + 1, operation, body };
-        let fate = (decide.lock().expect("a lock"))(&call);
+        let mut fate = (decide.lock().expect("a lock"))(&call);
+        if sizes.load(Ordering::SeqCst)
+            && call.operation == "TransactWriteItems"
+            && transaction_size(&mut table, &request.head, &call.body).await? > TRANSACTION_LIMIT
+        {
+            fate = Fate::TooLarge;
+        }
         let answer = match fate {
             Fate::Lost => return Ok(()),
             Fate::Held => {
@@ -164,7 +192,15 @@ async fn serve(
                 half(&mut table, &request.head, call.body).await?
             }
             Fate::Pass | Fate::Half => forward(&mut table, &request.head, &request.body).await?,
-            Fate::TooLarge => error(400, "ValidationException", json!({})),
+            Fate::TooLarge => {
+                let words = "The aggregate size of the items in the transaction exceeds 4 MB";
+                error(400, "ValidationException", json!({ "message": words }))
+            }
+            Fate::Denied => error(400, "AccessDeniedException", json!({})),
+            Fate::DoneButDenied => {
+                forward(&mut table, &request.head, &request.body).await?;
+                error(400, "AccessDeniedException", json!({}))
+            }
             Fate::Failed => error(500, "InternalServerError", json!({})),
             Fate::Conflict | Fate::ThrottledTransaction if call.operation.starts_with("Transact") => {
                 let code = if fate == Fate::Conflict { "TransactionConflict" } else { "ThrottlingError" };
@@ -229,8 +265,62 @@ async fn half(table: &mut TcpStream, head: &str, mut body: Value) -> std::io::Re
 
 fn error(status: u16, code: &str, mut body: Value) -> Vec<u8> {
     body["__type"] = json!(format!("com.amazonaws.dynamodb.v20120810#{code}"));
-    body["message"] = json!("injected");
+    if body.get("message").is_none() {
+        body["message"] = json!("injected");
+    }
     message(status, &body)
+}
+
+/// How many bytes the items of a transaction have together.
+async fn transaction_size(table: &mut TcpStream, head: &str, body: &Value) -> std::io::Result<usize> {
+    let mut total = 0;
+    for action in body["TransactItems"].as_array().into_iter().flatten() {
+        let Some((verb, action)) = action.as_object().and_then(|action| action.iter().next()) else {
+            continue;
+        };
+        total += match verb.as_str() {
+            "Put" => item_size(&action["Item"]),
+            _ => {
+                item_size(&stored(table, head, action).await?)
+                    + item_size(&action["ExpressionAttributeValues"])
+            }
+        };
+    }
+    Ok(total)
+}
+
+/// The item that an action is about, as it is stored.
+async fn stored(table: &mut TcpStream, head: &str, action: &Value) -> std::io::Result<Value> {
+    let get = json!({ "TableName": action["TableName"], "Key": action["Key"], "ConsistentRead": true });
+    let get = get.to_string();
+    let head: String = head
+        .lines()
+        .filter(|line| !line.is_empty())
+        .map(|line| match line.split_once(':').map(|(name, _)| name.to_ascii_lowercase()) {
+            Some(name) if name == "content-length" => format!("content-length: {}\r\n", get.len()),
+            Some(name) if name == "x-amz-target" => "x-amz-target: DynamoDB_20120810.GetItem\r\n".to_owned(),
+            _ => format!("{line}\r\n"),
+        })
+        .collect();
+    let answer = forward(table, &format!("{head}\r\n"), get.as_bytes()).await?;
+    let text = String::from_utf8_lossy(&answer).into_owned();
+    let (_, answered) = text.split_once("\r\n\r\n").unwrap_or_default();
+    let answered: Value = serde_json::from_str(answered).unwrap_or(Value::Null);
+    Ok(answered["Item"].clone())
+}
+
+/// The bytes of an item's names and values, nearly as DynamoDB counts them.
+fn item_size(item: &Value) -> usize {
+    fn of(value: &Value) -> usize {
+        match value {
+            Value::String(text) => text.len(),
+            Value::Array(all) => all.iter().map(of).sum(),
+            // A type and a value, or the names and values of a map.
+            Value::Object(all) => all.iter().map(|(name, value)| name.len() + of(value)).sum(),
+            _ => 1,
+        }
+    }
+    of(item)
 }
 
 fn message(status: u16, body: &Value) -> Vec<u8> {

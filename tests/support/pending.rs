@@ -24,12 +24,12 @@ pub async fn commit(client: &Client, group: &str, add: &[String], remove: &[Stri
     let add: Vec<Membership> = add.iter().map(membership).collect();
     let remove: Vec<Membership> = remove.iter().map(membership).collect();
     assert!(remove.iter().all(|member| present.iter().any(|there| there.id == member.id)));
-    let mut pending = store.stage(before.id, &add, &remove).await.unwrap();
+    let next = Record { version: before.version + 1, ..before.clone() };
+    let mut pending = store.stage(&next, &add, &remove).await.unwrap();
     let after = Record {
-        version: before.version + 1,
         tally: before.tally.with(add.iter().map(|m| m.id)).without(remove.iter().map(|m| m.id)),
         change: Some(pending.id),
-        ..before.clone()
+        ..next
     };
     let event = store.event("group.updated", &after).of_change(pending.id);
     store.update(&before, &after, (&[], &[]), &of_kind(Kind::Group), &event, &[]).await.unwrap();

@@ -152,9 +152,8 @@ fn main() {
             own: Box::new(|| {
                 let body = serde_json::from_str(black_box(PATCH)).expect("JSON");
                 let mut after = object.clone();
-                for step in request::parse(&body, users, &STANDARD).expect("steps") {
-                    apply(&mut after, &step, users, &STANDARD).expect("a change");
-                }
+                let steps = request::parse(&body, users, &STANDARD).expect("steps");
+                apply(&mut after, &steps, users, &STANDARD, &WorkBudget::of_body()).expect("a change");
                 drop(black_box(after));
             }),
             rivals: [None, None],

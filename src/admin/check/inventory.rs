@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::future::try_join_all;
 use uuid::Uuid;
 
+use crate::auth::record::{KeyListing, KeyRecord};
 use crate::clock;
 use crate::scim::resource_type::{Kind, Model};
 use crate::store::error::StoreError;
@@ -14,6 +15,7 @@ use crate::store::keys::{self, Key, TenantId, parse_id};
 use crate::store::record::{Record, Role};
 use crate::store::resource::Store;
 use crate::store::tally::Tally;
+use crate::store::tombstone::{Tombstone, kept_until};
 use crate::store::work::Pending;
 
 /// The table is read in so many parts side by side.
@@ -55,6 +57,17 @@ pub struct Claim {
     pub expired: bool,
 }
 
+/// What is kept of an account that is deactivated or erased.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// The item that will have it erased. `None` once it is erased.
+    pub expiry: Option<Key>,
+    /// Whether that item is there.
+    pub scheduled: bool,
+    /// The claim that it must have, unless another resource took its name.
+    pub claim: Option<Key>,
+}
+
 /// Everything of one tenant.
 #[derive(Debug, Default)]
 pub struct Inventory {
@@ -76,8 +89,12 @@ pub struct Inventory {
     pub counted_inactive: i64,
     /// The guard of the root team.
     pub guard: Option<Guard>,
-    /// Accounts that are kept.
-    pub tombstones: BTreeSet<Uuid>,
+    /// Accounts that are deactivated, or erased.
+    pub tombstones: BTreeMap<Uuid, Kept>,
+    /// Bearer keys, by the key of their item.
+    pub bearers: BTreeMap<Key, KeyRecord>,
+    /// The ids of the bearer keys that are in the tenant's list.
+    pub listed_keys: BTreeSet<String>,
     /// Changes that there are chunks of.
     pub chunked: BTreeSet<Uuid>,
     /// Pending changes.
@@ -112,16 +129,56 @@ impl Inventory {
             whole.counted_inactive += part.counted_inactive;
             whole.guard = part.guard.or(whole.guard);
             whole.tombstones.extend(part.tombstones);
+            whole.bearers.extend(part.bearers);
             whole.chunked.extend(part.chunked);
             whole.unknown.extend(part.unknown);
             whole.items += part.items;
         }
+        let expiries: Vec<Key> = whole.tombstones.values().filter_map(|kept| kept.expiry.clone()).collect();
+        let mut there = BTreeSet::new();
+        for item in store.table.batch_get_some(&expiries, &["pk", "sk"]).await? {
+            there.insert(Key {
+                pk: must_text(&item, "pk")?.to_owned(),
+                sk: must_text(&item, "sk")?.to_owned(),
+            });
+        }
+        for kept in whole.tombstones.values_mut() {
+            kept.scheduled = kept.expiry.as_ref().is_none_or(|key| there.contains(key));
+        }
+        let partition = keys::tenant_partition(&store.tenant);
+        for item in store.table.query_all(&partition, Some(keys::BEARER_LISTING)).await? {
+            whole.listed_keys.insert(KeyListing::from_item(&item)?.key_id);
+        }
         Ok(whole)
+    }
+
+    fn tombstone(&mut self, store: &Store, model: &Model, item: &Item) -> Result<(), StoreError> {
+        let Some(id) = get_text(item, "sk").and_then(parse_id) else { return Ok(()) };
+        let mut kept = Kept::default();
+        if let Some(found) = Tombstone::from_item(&store.tenant, item.clone())? {
+            kept.expiry = Some(keys::expiry(&store.tenant, found.kept_until, id));
+            let claim = found.record.claim(model.of(Kind::User));
+            kept.claim = claim.map(|entry| keys::claim(&store.tenant, entry.attribute, &entry.value));
+        }
+        self.tombstones.insert(id, kept);
+        Ok(())
+    }
+
+    /// A bearer key, of whichever tenant.
+    fn bearer(&mut self, store: &Store, item: &Item) -> Result<(), StoreError> {
+        let record = KeyRecord::from_item(item)?;
+        if record.tenant == store.tenant {
+            self.bearers.insert(keys::bearer(record.hash.as_str()), record);
+        }
+        Ok(())
     }
 
     fn take(&mut self, store: &Store, model: &Model, item: &Item) -> Result<(), StoreError> {
         let (pk, sk) = (must_text(item, "pk")?, must_text(item, "sk")?);
         let key = Key { pk: pk.to_owned(), sk: sk.to_owned() };
+        if pk.starts_with(keys::BEARERS) {
+            return self.bearer(store, item);
+        }
         let data = keys::data(&store.tenant);
         let path: Vec<&str> = pk.strip_prefix(&data).unwrap_or_default().split('#').collect();
         self.items += 1;
@@ -144,8 +201,7 @@ impl Inventory {
             },
             (["Q", ..], _) => {
                 let gone = item.get("gone").and_then(|gone| gone.as_bool().ok()).copied() == Some(true);
-                let ttl = get_number::<u64>(item, "ttl");
-                let expired = ttl.is_some_and(|ttl| ttl <= clock::epoch_seconds());
+                let expired = kept_until(item).is_some_and(|until| until <= clock::epoch_seconds());
                 let id = get_text(item, "id").and_then(parse_id);
                 self.claims.insert(key, Claim { id, gone, expired });
             }
@@ -162,7 +218,7 @@ impl Inventory {
                 }
                 None => self.unknown.push(key),
             },
-            (["D"], sk) => self.tombstones.extend(parse_id(sk)),
+            (["D"], _) => self.tombstone(store, model, item)?,
             (["C", change], _) => self.chunked.extend(parse_id(change)),
             // Page marks, events, keys, the count of deactivations, the secret of cursors.
             (["P" | "E" | "K" | "B" | "S", ..], _) => {}
@@ -198,7 +254,8 @@ async fn part(store: &Store, model: &Model, segment: i32) -> Result<Inventory, S
     let (mut found, mut start) = (Inventory::default(), None);
     let prefix = keys::data(&store.tenant);
     loop {
-        let (items, next) = store.table.scan_items(&prefix, start, (segment, SEGMENTS), None).await?;
+        let (items, next) =
+            store.table.scan_items(&[&prefix, keys::BEARERS], start, (segment, SEGMENTS), None).await?;
         for item in &items {
             found.take(store, model, item)?;
         }

@@ -8,9 +8,10 @@ use super::recount;
 use super::report::{Finding, Problem};
 use crate::scim::resource_type::Kind;
 use crate::store::error::{Refusal, StoreError};
-use crate::store::item::{Item, text};
+use crate::store::item::{Item, number, text};
 use crate::store::keys::{self, Key, parse_id};
-use crate::store::resource::Store;
+use crate::store::resource::{Store, version_is};
+use crate::store::tombstone::Tombstone;
 use crate::store::transaction::{Action, Expression};
 
 /// Mends a finding. `false` where that is not safe, or something changed meanwhile.
@@ -56,6 +57,17 @@ pub async fn repair(store: &Store, all: &Inventory, finding: &Finding) -> Result
             let listed = all.listed.get(&id).copied().unwrap_or(Kind::User);
             let missing = keys::resource(&store.tenant, listed, id);
             vec![Action::delete(key), unchanged(all, id).unwrap_or_else(|| absent(missing))]
+        }
+        Problem::KeyUnlisted => {
+            let (Some(listing), Some(bearer)) = (finding.other.clone(), all.bearers.get(&key)) else {
+                return Ok(false);
+            };
+            vec![Action::put(listing, bearer.to_listing()).only_if(Expression::absent(), Refusal::Exists)]
+        }
+        Problem::NoExpiry => schedule(store, &key).await?,
+        Problem::MissingClaim if is_tombstone(store, finding.other.as_ref()) => {
+            let Some(tombstone) = finding.other.clone() else { return Ok(false) };
+            claim_of_kept(store, &tombstone, key).await?
         }
         Problem::MissingClaim => {
             let Some((id, _)) = finding.other.as_ref().and_then(resource) else { return Ok(false) };
@@ -121,6 +133,44 @@ pub async fn repair(store: &Store, all: &Inventory, finding: &Finding) -> Result
         Err(StoreError::Refused(_)) => Ok(false),
         Err(failed) => Err(failed),
     }
+}
+
+fn is_tombstone(store: &Store, key: Option<&Key>) -> bool {
+    key.is_some_and(|key| key.pk == keys::tombstones(&store.tenant))
+}
+
+async fn kept(store: &Store, tombstone: &Key) -> Result<Option<Tombstone>, StoreError> {
+    match parse_id(&tombstone.sk) {
+        Some(id) => store.any_tombstone(id).await,
+        None => Ok(None),
+    }
+}
+
+/// A deactivated account is as it was read.
+fn still_kept(kept: &Tombstone, key: Key, set: Expression) -> Action {
+    Action::update(key, set).only_if(version_is(kept.record.version), Refusal::Changed)
+}
+
+/// Has a deactivated account erased at its time: by the worker, no longer by the table.
+async fn schedule(store: &Store, tombstone: &Key) -> Result<Vec<Action>, StoreError> {
+    let Some(found) = kept(store, tombstone).await? else { return Ok(Vec::new()) };
+    let until = AttributeValue::N(found.kept_until.to_string());
+    let set =
+        Expression::new("SET keptUntil = :until REMOVE #ttl").name("#ttl", "ttl").value(":until", until);
+    let expiry = keys::expiry(&store.tenant, found.kept_until, found.record.id);
+    Ok(vec![still_kept(&found, tombstone.clone(), set), Action::put(expiry, Item::new())])
+}
+
+/// Gives a deactivated account the claim on its name, which nobody has.
+async fn claim_of_kept(store: &Store, tombstone: &Key, claim: Key) -> Result<Vec<Action>, StoreError> {
+    let Some(found) = kept(store, tombstone).await? else { return Ok(Vec::new()) };
+    let item = Item::from([
+        text("id", &found.record.id.to_string()),
+        ("gone".to_owned(), AttributeValue::Bool(true)),
+        number("keptUntil", found.kept_until),
+    ]);
+    let unchanged = Action::check(tombstone.clone(), version_is(found.record.version), Refusal::Changed);
+    Ok(vec![Action::put(claim, item).only_if(Expression::absent(), Refusal::Changed), unchanged])
 }
 
 /// The resource is still in the version that was read; `None` for one that does not exist.

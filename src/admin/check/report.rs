@@ -43,6 +43,10 @@ pub enum Problem {
     Guard,
     /// An administrator, or a group that grants the role, whose changes do not ask the guard.
     Unguarded,
+    /// A deactivated account that nothing will erase when its retention ends.
+    NoExpiry,
+    /// A bearer key that is not in its tenant's list, so that it can be neither seen nor revoked.
+    KeyUnlisted,
     /// An item that Rollcall does not write.
     Unknown,
 }
@@ -69,6 +73,8 @@ impl Problem {
             Self::OrphanChunks => "parts of a change that does not exist",
             Self::Guard => "the guard of the root team differs from its administrators",
             Self::Unguarded => "changes of this resource do not ask the guard of the root team",
+            Self::NoExpiry => "a deactivated account that would not be erased when its retention ends",
+            Self::KeyUnlisted => "a bearer key that is not in the tenant's list of keys",
             Self::Unknown => "an item that Rollcall does not write",
         }
     }

@@ -115,7 +115,11 @@ pub fn broken(tenant: &TenantId, all: &Inventory) -> Vec<Finding> {
     for (key, claim) in &all.claims {
         let holder = claim.id.and_then(|id| all.resources.get(&id));
         let holds = if claim.gone {
-            claim.expired || claim.id.is_some_and(|id| all.tombstones.contains(&id))
+            claim.expired
+                || claim
+                    .id
+                    .and_then(|id| all.tombstones.get(&id))
+                    .is_some_and(|kept| kept.claim.as_ref() == Some(key))
         } else {
             holder.is_some_and(|holder| holder.claim.as_ref() == Some(key))
         };
@@ -155,6 +159,21 @@ pub fn broken(tenant: &TenantId, all: &Inventory) -> Vec<Finding> {
         let known = due.admins.keys().chain(&due.granting);
         for id in known.filter(|id| all.resources.get(id).is_some_and(|resource| !resource.guarded)) {
             add(Problem::Unguarded, own(*id), None);
+        }
+    }
+    for (id, kept) in &all.tombstones {
+        let tombstone = keys::tombstone(tenant, *id);
+        if !kept.scheduled {
+            add(Problem::NoExpiry, tombstone.clone(), kept.expiry.clone());
+        }
+        // Without its claim nobody can bring it back by its name; another's name is another's.
+        if let Some(claim) = kept.claim.as_ref().filter(|claim| !all.claims.contains_key(claim)) {
+            add(Problem::MissingClaim, claim.clone(), Some(tombstone));
+        }
+    }
+    for (key, bearer) in &all.bearers {
+        if !all.listed_keys.contains(&bearer.key_id) {
+            add(Problem::KeyUnlisted, key.clone(), Some(keys::bearer_listing(tenant, &bearer.key_id)));
         }
     }
     for key in &all.unknown {

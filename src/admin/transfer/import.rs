@@ -123,6 +123,7 @@ fn provider<'a>(table: &Table, tenant: &TenantRecord, model: &'a Model) -> Provi
         retention_days: tenant.settings.retention_days,
         walk: WALK,
         breaker: None,
+        root_team_protected: false,
         cursor_keys: CursorKeys::default(),
         // The operator's own file: it may take what it needs.
         work: WorkBudget::new(u64::MAX, ErrorKind::PayloadTooLarge),

@@ -82,6 +82,11 @@ impl Context {
         }
     }
 
+    /// The address that the request came from.
+    pub fn source_ip(&self) -> String {
+        self.peer.ip().to_string()
+    }
+
     /// The ARN of the method, as authorizers and policies name it.
     pub fn method_arn(&self) -> String {
         let path = self.path.trim_start_matches('/');

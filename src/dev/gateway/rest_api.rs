@@ -26,6 +26,7 @@ pub struct Gateway {
     routes: Vec<Route>,
     authorizer: Authorizer,
     stage: Option<UsagePlan>,
+    methods: Vec<((String, String), UsagePlan)>,
     usage_plan: Option<UsagePlan>,
     key_source: KeySource,
     responses: GatewayResponses,
@@ -41,6 +42,11 @@ impl Gateway {
             routes: facts.routes,
             authorizer: Authorizer::new(facts.authorizer, authorizer, clock.clone()),
             stage: facts.stage.map(UsagePlan::new),
+            methods: facts
+                .methods
+                .into_iter()
+                .map(|(method, throttle)| (method, UsagePlan::new(throttle)))
+                .collect(),
             usage_plan: facts.usage_plan.map(UsagePlan::new),
             key_source: facts.key_source,
             responses: GatewayResponses::new(facts.gateway_responses),
@@ -82,6 +88,7 @@ impl Gateway {
             // The function logs what it answers; what it never saw is logged here, in the same form.
             Line {
                 request_id: context.request_id.clone(),
+                source_ip: Some(context.source_ip()),
                 operation: "gateway",
                 status: response.status().as_u16(),
                 duration_ms: started.elapsed().as_secs_f64() * 1000.0,
@@ -103,7 +110,7 @@ impl Gateway {
         if head_size(parts) > LARGEST_HEAD {
             return Err(Refusal::RequestTooLarge);
         }
-        if self.stage.as_ref().is_some_and(|stage| !stage.admits("", self.clock.now())) {
+        if self.throttle(route).is_some_and(|throttle| !throttle.admits("", self.clock.now())) {
             return Err(Refusal::Throttled);
         }
         if route.authorized {
@@ -135,20 +142,28 @@ impl Gateway {
         })
     }
 
-    /// The route for this method and path, and what its `{proxy+}` stands for. Exact paths come first; a slash
-    /// at the end counts for nothing.
+    /// The route for this method and path, and what its `{proxy+}` stands for. Exact paths come first, and the
+    /// method itself before `ANY`; a slash at the end counts for nothing.
     fn route(&self, method: &str, path: &str) -> Option<(&Route, Option<String>)> {
         let path = path.strip_suffix('/').unwrap_or(path);
-        let served = |route: &&Route| route.method == "ANY" || route.method == method;
-        let exact = self.routes.iter().filter(served).find(|route| route.path == path);
-        if let Some(route) = exact {
+        let own = self.routes.iter().filter(|route| route.method == method);
+        let served: Vec<&Route> =
+            own.chain(self.routes.iter().filter(|route| route.method == "ANY")).collect();
+        if let Some(route) = served.iter().find(|route| route.path == path) {
             return Some((route, None));
         }
-        self.routes.iter().filter(served).find_map(|route| {
+        served.into_iter().find_map(|route| {
             let prefix = route.path.strip_suffix("{proxy+}")?;
             let proxy = path.strip_prefix(prefix).filter(|proxy| !proxy.is_empty())?;
             Some((route, Some(proxy.to_owned())))
         })
+    }
+
+    /// What bounds a method for all callers together: before anybody is asked who calls.
+    fn throttle(&self, route: &Route) -> Option<&UsagePlan> {
+        let own =
+            self.methods.iter().find(|((path, method), _)| *path == route.path && *method == route.method);
+        own.map(|(_, throttle)| throttle).or(self.stage.as_ref())
     }
 
     fn usage_key(&self, headers: &HeaderMap, context: &Context) -> Option<String> {

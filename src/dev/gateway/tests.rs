@@ -224,13 +224,27 @@ async fn the_plan_admits_200_while_the_clock_stands() {
 }
 
 #[tokio::test]
-async fn the_stage_bounds_what_unknown_keys_cost() {
-    let local =
-        local(|facts| facts.stage = Some(super::super::template::facts::Throttle { rate: 1.0, burst: 2.0 }))
-            .await;
+async fn the_stage_bounds_what_unknown_keys_cost_and_reading_takes_nothing_from_writing() {
+    let local = local(|facts| {
+        let throttle = super::super::template::facts::Throttle { rate: 1.0, burst: 2.0 };
+        facts.stage = Some(throttle);
+        facts.methods.values_mut().for_each(|own| *own = throttle);
+    })
+    .await;
     for status in [401, 401, 429] {
         assert_eq!(local.get("/scim/v2/Users", UNKNOWN).await.status, status);
     }
+    // Whoever has used up the reading of all has not used up their writing.
+    let local = &local;
+    let patch = |key: &'static str| async move {
+        local
+            .request("PATCH", "/scim/v2/Users/1", &format!("Authorization: Bearer {key}\r\n"), "{}")
+            .await
+            .status
+    };
+    assert_eq!(patch(KEY).await, 200);
+    assert_eq!(patch(UNKNOWN).await, 401);
+    assert_eq!(patch(KEY).await, 429);
 }
 
 #[tokio::test]

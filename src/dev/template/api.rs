@@ -35,10 +35,12 @@ pub fn api(root: &Node<'_>) -> Result<(ApiFacts, Environment), TemplateError> {
     let auth = api.required("Auth")?;
     let key_required = auth.get("ApiKeyRequired")?.map(|flag| flag.boolean()).transpose()?.unwrap_or(false);
     let (routes, environment) = routes(root, name, key_required)?;
+    let (stage, methods) = throttles(&api)?;
     let facts = ApiFacts {
         routes,
         authorizer: authorizer(&auth)?,
-        stage: stage(&api)?,
+        stage,
+        methods,
         usage_plan: usage_plan(root, &auth)?,
         key_source: key_source(&api)?,
         gateway_responses: gateway_responses(&api)?,
@@ -139,21 +141,26 @@ fn authorizer(auth: &Node<'_>) -> Result<AuthorizerFacts, TemplateError> {
     Ok(facts)
 }
 
-/// The throttle of the stage: the method settings for every method of every path.
-fn stage(api: &Node<'_>) -> Result<Option<Throttle>, TemplateError> {
-    let mut throttle = None;
+/// The throttle of every method, and those of single methods: the method settings.
+type Throttles = (Option<Throttle>, BTreeMap<(String, String), Throttle>);
+
+fn throttles(api: &Node<'_>) -> Result<Throttles, TemplateError> {
+    let (mut stage, mut methods) = (None, BTreeMap::new());
     for setting in api.get("MethodSettings")?.map_or(Ok(Vec::new()), |settings| settings.items())? {
         let (rate, burst) = (setting.get("ThrottlingRateLimit")?, setting.get("ThrottlingBurstLimit")?);
         let (Some(rate), Some(burst)) = (rate, burst) else { continue };
-        for (key, everything) in [("ResourcePath", "/*"), ("HttpMethod", "*")] {
-            let node = setting.required(key)?;
-            if node.text()? != everything {
-                return Err(node.not_understood());
+        let throttle = Throttle { rate: rate.number()?, burst: burst.number()? };
+        let (path, method) = (setting.required("ResourcePath")?, setting.required("HttpMethod")?);
+        match (path.text()?.as_str(), method.text()?.as_str()) {
+            ("/*", "*") => stage = Some(throttle),
+            (_, "*") => return Err(method.not_understood()),
+            ("/*", _) => return Err(path.not_understood()),
+            (path, method) => {
+                methods.insert((path.to_owned(), method.to_ascii_uppercase()), throttle);
             }
         }
-        throttle = Some(Throttle { rate: rate.number()?, burst: burst.number()? });
     }
-    Ok(throttle)
+    Ok((stage, methods))
 }
 
 fn usage_plan(root: &Node<'_>, auth: &Node<'_>) -> Result<Option<Throttle>, TemplateError> {
@@ -207,9 +214,10 @@ mod tests {
         let facts = TemplateFacts::parse(TEMPLATE).unwrap();
         let api = &facts.api;
         assert_eq!(api.base_path(), "/scim/v2");
-        assert!(
-            api.routes.iter().all(|route| route.authorized && route.key_required && route.method == "ANY")
-        );
+        assert!(api.routes.iter().all(|route| route.authorized && route.key_required));
+        let methods: Vec<&str> = api.routes.iter().map(|route| route.method.as_str()).collect();
+        assert_eq!(methods, ["ANY", "GET", "ANY"], "reading has a throttle of its own");
+        assert_eq!(api.methods.len(), 1);
         assert_eq!(api.usage_plan, Some(Throttle { rate: 3.3333, burst: 200.0 }));
         assert!(api.stage.is_some());
         assert_eq!(api.key_source, KeySource::Authorizer);

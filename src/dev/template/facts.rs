@@ -103,8 +103,10 @@ pub struct ApiFacts {
     pub routes: Vec<Route>,
     /// The authorizer.
     pub authorizer: AuthorizerFacts,
-    /// The throttle of the whole stage.
+    /// The throttle of every method that has none of its own.
     pub stage: Option<Throttle>,
+    /// The throttles of single methods, by their path and method.
+    pub methods: BTreeMap<(String, String), Throttle>,
     /// The throttle of each usage key.
     pub usage_plan: Option<Throttle>,
     /// Where the usage key comes from.

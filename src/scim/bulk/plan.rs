@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::references::{each_text, names};
 use super::request::{Action, BulkRequest, Operation, TargetId};
 use crate::scim::fold::fold;
-use crate::scim::resource_type::Kind;
+use crate::scim::resource_type::{Kind, Model};
 
 /// What is done, in an order that satisfies every dependency.
 #[derive(Clone, Debug)]
@@ -34,8 +34,8 @@ pub struct Unit {
 }
 
 impl Plan {
-    /// Plans a request.
-    pub fn new(request: &BulkRequest) -> Self {
+    /// Plans a request. The model tells which attributes refer to resources.
+    pub fn new(request: &BulkRequest, model: &Model) -> Self {
         let operations = &request.operations;
         let mut creators = HashMap::new();
         for (at, operation) in operations.iter().enumerate() {
@@ -43,7 +43,8 @@ impl Plan {
                 creators.entry(name.clone()).or_insert(at);
             }
         }
-        let references: Vec<BTreeSet<String>> = operations.iter().map(references).collect();
+        let references: Vec<BTreeSet<String>> =
+            operations.iter().map(|operation| references(operation, model)).collect();
         let needs: Vec<BTreeSet<usize>> = references
             .iter()
             .map(|names| names.iter().filter_map(|name| creators.get(name).copied()).collect())
@@ -73,11 +74,14 @@ impl Plan {
     }
 }
 
-fn references(operation: &Operation) -> BTreeSet<String> {
+fn references(operation: &Operation, model: &Model) -> BTreeSet<String> {
     if operation.action.is_err() {
         return BTreeSet::new();
     }
-    let mut found = operation.data().map(names).unwrap_or_default();
+    let mut found = match (operation.data(), operation.subject(model)) {
+        (Some(data), Some(subject)) => names(data, subject),
+        _ => BTreeSet::new(),
+    };
     if let Some(TargetId::BulkId(name)) = operation.target.as_ref().map(|target| &target.id) {
         found.insert(name.clone());
     }
@@ -277,7 +281,8 @@ mod tests {
         let list = |numbers: &mut dyn Iterator<Item = usize>, by: &str| {
             numbers.map(|n| n.to_string()).collect::<Vec<_>>().join(by)
         };
-        let shown = Plan::new(&request).units.into_iter().map(|unit| {
+        let model = Model::new(&STANDARD, &[]).expect("a model");
+        let shown = Plan::new(&request, &model).units.into_iter().map(|unit| {
             let mut text = list(&mut unit.operations.iter().copied(), " ");
             if unit.circular {
                 text = format!("({text})");

@@ -1,10 +1,18 @@
 //! References to what other operations create: `bulkId:` and the name of the operation
-//! (RFC 7644 §3.7.2).
+//! (RFC 7644 §3.7.2). Only attributes that refer to resources hold any: a title that begins with
+//! `bulkId:` is a text.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
 use serde_json::{Map, Value};
+
+use crate::scim::attr_path::AttrPath;
+use crate::scim::filter::ast::Filter;
+use crate::scim::patch::path::PatchPath;
+use crate::scim::resource_type::{Kind, Resolved, ResourceType};
+use crate::scim::schema::{Attribute, Schema, Type};
+use crate::scim::values::names_resource;
 
 /// What a reference begins with.
 pub const PREFIX: &str = "bulkId:";
@@ -18,53 +26,84 @@ pub struct Referent {
     pub location: String,
 }
 
-/// The names in all references in a value; `key` is what holds it.
-pub fn names_in(key: &str, value: &Value) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
-    each_text(key, value, &mut |key, text| {
-        names.extend(spans(key, text).into_iter().map(|span| text[span][PREFIX.len()..].to_owned()));
-    });
-    names
+/// The form of an operation's data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A resource: POST and PUT.
+    Resource,
+    /// The message of a PATCH.
+    Patch,
+}
+
+/// What an operation's data is about: the type of the resource, and the form.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The type of the resource.
+    pub resource_type: &'a ResourceType,
+    /// The form of the data.
+    pub form: Form,
 }
 
 /// The names in all references in an operation's data.
-pub fn names(data: &Map<String, Value>) -> BTreeSet<String> {
-    data.iter().flat_map(|(key, value)| names_in(key, value)).collect()
+pub fn names(data: &Map<String, Value>, subject: Subject<'_>) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let mut any = false;
+    for (key, value) in data {
+        each_text(key, value, &mut |_, text| any |= text.contains(PREFIX));
+    }
+    if any {
+        // The walk may change what it meets. This one does not, but works on a copy.
+        let mut copy = data.clone();
+        let mut note = |site, text: &mut String| {
+            names.extend(span(site, text).map(|span| text[span][PREFIX.len()..].to_owned()));
+        };
+        Walk { resource_type: subject.resource_type, call: &mut note }.data(&mut copy, subject.form);
+    }
+    names
 }
 
 /// The data with what its references stand for, where that is known.
-pub fn resolve(data: &mut Map<String, Value>, find: &impl Fn(&str) -> Option<Referent>) {
-    for (key, value) in data.iter_mut() {
-        resolve_in(key, value, find);
-    }
+pub fn resolve(
+    data: &mut Map<String, Value>,
+    subject: Subject<'_>,
+    find: &impl Fn(&str) -> Option<Referent>,
+) {
+    let mut put = |site, text: &mut String| {
+        let Some(span) = span(site, text) else { return };
+        let Some(referent) = find(&text[span.clone()][PREFIX.len()..]) else { return };
+        let whole = span == (0..text.len());
+        let uri = whole && site == Site::Uri;
+        text.replace_range(span, if uri { &referent.location } else { &referent.id });
+    };
+    Walk { resource_type: subject.resource_type, call: &mut put }.data(data, subject.form);
 }
 
-fn resolve_in(key: &str, value: &mut Value, find: &impl Fn(&str) -> Option<Referent>) {
-    match value {
-        Value::String(text) => {
-            // From the last, so that what comes before keeps its place.
-            for span in spans(key, text).into_iter().rev() {
-                let Some(referent) = find(&text[span.clone()][PREFIX.len()..]) else { continue };
-                let uri = is_uri(key) && span == (0..text.len());
-                text.replace_range(span, if uri { &referent.location } else { &referent.id });
-            }
-        }
-        Value::Array(elements) => elements.iter_mut().for_each(|element| resolve_in(key, element, find)),
-        Value::Object(object) => resolve(object, find),
-        _ => {}
-    }
-}
-
-/// Divides data into what can be written now and what waits for one of these names: elements of
-/// an array, attributes otherwise. Both parts have the form of a resource, so that the second can
-/// be added to what the first made.
+/// Divides a resource into what can be written now and what waits for one of these names: elements
+/// of an array, attributes otherwise. Both parts have the form of a resource, so that the second
+/// can be added to what the first made.
 pub fn divide(
     data: &Map<String, Value>,
+    resource_type: &ResourceType,
+    open: &BTreeSet<String>,
+) -> (Map<String, Value>, Map<String, Value>) {
+    divide_under(None, data, resource_type, open)
+}
+
+/// As [`divide`], for the attributes that stand under the URN of a schema.
+fn divide_under(
+    urn: Option<&str>,
+    data: &Map<String, Value>,
+    resource_type: &ResourceType,
     open: &BTreeSet<String>,
 ) -> (Map<String, Value>, Map<String, Value>) {
     let (mut now, mut later) = (Map::new(), Map::new());
+    let subject = Subject { resource_type, form: Form::Resource };
     for (key, value) in data {
-        let waits = |value: &Value| !names_in(key, value).is_disjoint(open);
+        let path = urn.map_or_else(|| key.clone(), |urn| format!("{urn}:{key}"));
+        let waits = |value: &Value| {
+            let alone = Map::from_iter([(path.clone(), value.clone())]);
+            !names(&alone, subject).is_disjoint(open)
+        };
         match value {
             value if !waits(value) => {
                 now.insert(key.clone(), value.clone());
@@ -76,9 +115,8 @@ pub fn divide(
                     now.insert(key.clone(), ready.into());
                 }
             }
-            // The attributes of one schema, under its URN.
-            Value::Object(attributes) if key.contains(':') => {
-                let (ready, waiting) = divide(attributes, open);
+            Value::Object(attributes) if urn.is_none() && resource_type.schema_of(key).is_some() => {
+                let (ready, waiting) = divide_under(Some(key), attributes, resource_type, open);
                 later.insert(key.clone(), waiting.into());
                 if !ready.is_empty() {
                     now.insert(key.clone(), ready.into());
@@ -102,107 +140,189 @@ pub fn each_text<'v>(key: &'v str, value: &'v Value, call: &mut impl FnMut(&'v s
     }
 }
 
-/// Where references stand in a text: it is one; it is a URI that ends in one; it is a PATCH path
-/// whose filter compares with one.
-fn spans(key: &str, text: &str) -> Vec<Range<usize>> {
-    if text.len() <= PREFIX.len() || !text.contains(PREFIX) {
-        return Vec::new();
-    }
-    if text.starts_with(PREFIX) {
-        return std::iter::once(0..text.len()).collect();
-    }
-    if is_uri(key) {
-        let end = text.trim_end_matches('/').len();
-        return match text[..end].rfind('/') {
-            Some(at) if text[at + 1..end].starts_with(PREFIX) && end > at + 1 + PREFIX.len() => {
-                std::iter::once(at + 1..end).collect()
-            }
-            _ => Vec::new(),
-        };
-    }
-    if !key.eq_ignore_ascii_case("path") {
-        return Vec::new();
-    }
-    let quoted = text.match_indices('"').filter_map(|(at, _)| {
-        let rest = &text[at + 1..];
-        let end = rest.find('"')?;
-        (rest.starts_with(PREFIX) && end > PREFIX.len()).then_some(at + 1..at + 1 + end)
-    });
-    quoted.collect()
+/// What a text that may hold a reference is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Site {
+    /// The id of a resource.
+    Id,
+    /// The URI of a resource.
+    Uri,
 }
 
-fn is_uri(key: &str) -> bool {
-    key.eq_ignore_ascii_case("$ref")
+/// Where a reference stands in a text: the text is one, or it is a URI that ends in one.
+fn span(site: Site, text: &str) -> Option<Range<usize>> {
+    if text.len() > PREFIX.len() && text.starts_with(PREFIX) {
+        return Some(0..text.len());
+    }
+    if site == Site::Id {
+        return None;
+    }
+    let end = text.trim_end_matches('/').len();
+    let at = text[..end].rfind('/')? + 1;
+    (text[at..end].starts_with(PREFIX) && end > at + PREFIX.len()).then_some(at..end)
+}
+
+/// Goes through an operation's data and calls back with every text that may hold a reference, which
+/// the schemas tell.
+struct Walk<'a, 'c> {
+    resource_type: &'a ResourceType,
+    call: &'c mut dyn FnMut(Site, &mut String),
+}
+
+/// What a path names.
+enum Named<'a> {
+    Schema(&'a Schema),
+    Attribute(&'a Attribute, Option<&'a Attribute>),
+}
+
+impl<'a> Walk<'a, '_> {
+    fn data(&mut self, data: &mut Map<String, Value>, form: Form) {
+        match form {
+            Form::Resource => self.attributes(data),
+            Form::Patch => {
+                let operations = data.iter_mut().filter(|(key, _)| key.eq_ignore_ascii_case("Operations"));
+                for operation in operations.filter_map(|(_, value)| value.as_array_mut()).flatten() {
+                    if let Value::Object(operation) = operation {
+                        self.operation(operation);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A PATCH operation: its value, and the filter in its path.
+    fn operation(&mut self, operation: &mut Map<String, Value>) {
+        let is = |name: &'static str| move |key: &str| key.eq_ignore_ascii_case(name);
+        let is_path = is("path");
+        let path = operation.iter_mut().find(|(key, _)| is_path(key)).map(|(_, path)| path);
+        let named = match path {
+            Some(Value::String(path)) if !path.trim().is_empty() => match self.path(path) {
+                Some(named) => Some(named),
+                None => return,
+            },
+            _ => None,
+        };
+        let is_value = is("value");
+        for (_, value) in operation.iter_mut().filter(|(key, _)| is_value(key)) {
+            match (&named, value) {
+                (Some(named), value) => self.named(named, value),
+                (None, Value::Object(attributes)) => self.attributes(attributes),
+                (None, _) => {}
+            }
+        }
+    }
+
+    /// What a path names. References in its filter are met on the way.
+    fn path(&mut self, text: &mut String) -> Option<Named<'a>> {
+        let mut path = PatchPath::parse(text.trim()).ok()?;
+        let named = self.resolve(&path)?;
+        if let (Named::Attribute(attribute, _), Some(filter)) = (&named, &mut path.filter)
+            && text.contains(PREFIX)
+        {
+            self.filter(attribute, filter);
+            *text = path.to_string();
+        }
+        Some(named)
+    }
+
+    fn resolve(&self, path: &PatchPath) -> Option<Named<'a>> {
+        match self.resource_type.resolve(&path.attribute)? {
+            Resolved::Schema(schema) => Some(Named::Schema(schema)),
+            Resolved::Attribute(target) => {
+                let sub = path.sub.as_ref().and_then(|name| target.attribute.sub_attribute(name));
+                Some(Named::Attribute(target.attribute, target.sub.or(sub)))
+            }
+        }
+    }
+
+    fn filter(&mut self, attribute: &Attribute, filter: &mut Filter) {
+        match filter {
+            Filter::And(filters) | Filter::Or(filters) => {
+                filters.iter_mut().for_each(|filter| self.filter(attribute, filter));
+            }
+            Filter::Not(filter) => self.filter(attribute, filter),
+            Filter::Compare(AttrPath { attribute: name, sub, .. }, _, operand) => {
+                let sub = attribute.sub_attribute(sub.as_ref().unwrap_or(name));
+                if let Some(site) = sub.and_then(|sub| site_of(attribute, sub)) {
+                    self.texts(site, operand);
+                }
+            }
+            Filter::Present(_) | Filter::ValuePath(..) => {}
+        }
+    }
+
+    /// Attributes by their paths.
+    fn attributes(&mut self, attributes: &mut Map<String, Value>) {
+        for (key, value) in attributes {
+            let path = PatchPath::parse(key).ok();
+            if let Some(named) = path.and_then(|path| self.resolve(&path)) {
+                self.named(&named, value);
+            }
+        }
+    }
+
+    fn named(&mut self, named: &Named<'_>, value: &mut Value) {
+        match (named, value) {
+            (Named::Attribute(attribute, Some(sub)), value) => {
+                if let Some(site) = site_of(attribute, sub) {
+                    self.texts(site, value);
+                }
+            }
+            (Named::Attribute(attribute, None), value) => self.attribute(attribute, value),
+            (Named::Schema(schema), Value::Object(attributes)) => {
+                for (key, value) in attributes {
+                    if let Some(attribute) = schema.attribute(key) {
+                        self.attribute(attribute, value);
+                    }
+                }
+            }
+            (Named::Schema(_), _) => {}
+        }
+    }
+
+    /// The value of an attribute, or an element of it, in every form that is read.
+    fn attribute(&mut self, attribute: &Attribute, value: &mut Value) {
+        match value {
+            Value::Array(elements) => {
+                elements.iter_mut().for_each(|element| self.attribute(attribute, element));
+            }
+            Value::Object(object) => {
+                for (key, value) in object {
+                    let sub = attribute.sub_attribute(key);
+                    if let Some(site) = sub.and_then(|sub| site_of(attribute, sub)) {
+                        self.texts(site, value);
+                    }
+                }
+            }
+            text if names_resource(attribute) => self.texts(Site::Id, text),
+            text if refers(attribute) => self.texts(Site::Uri, text),
+            _ => {}
+        }
+    }
+
+    fn texts(&mut self, site: Site, value: &mut Value) {
+        match value {
+            Value::String(text) => (self.call)(site, text),
+            Value::Array(elements) => elements.iter_mut().for_each(|element| self.texts(site, element)),
+            _ => {}
+        }
+    }
+}
+
+/// What a sub-attribute's texts are, where they refer to resources.
+fn site_of(attribute: &Attribute, sub: &Attribute) -> Option<Site> {
+    match sub.name.as_str() {
+        "value" if names_resource(attribute) => Some(Site::Id),
+        "$ref" => Some(Site::Uri),
+        _ => refers(sub).then_some(Site::Uri),
+    }
+}
+
+/// Whether an attribute holds URIs of resources (RFC 7643 §7, `referenceTypes`).
+fn refers(attribute: &Attribute) -> bool {
+    let is_kind = |name: &String| Kind::ALL.into_iter().any(|kind| kind.name() == name);
+    attribute.kind == Type::Reference && attribute.reference_types.iter().any(is_kind)
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn object(value: Value) -> Map<String, Value> {
-        match value {
-            Value::Object(object) => object,
-            _ => Map::new(),
-        }
-    }
-
-    #[test]
-    fn references_are_found_and_resolved() {
-        let find = |name: &str| {
-            (name != "?").then(|| Referent { id: format!("<{name}>"), location: format!("https://x/{name}") })
-        };
-        for (data, names, resolved) in [
-            (
-                json!({ "members": [{ "value": "bulkId:a" }] }),
-                "a",
-                json!({ "members": [{ "value": "<a>" }] }),
-            ),
-            (json!({ "members": ["bulkId:a b", "c"] }), "a b", json!({ "members": ["<a b>", "c"] })),
-            (json!({ "m": { "$ref": "bulkId:a" } }), "a", json!({ "m": { "$ref": "https://x/a" } })),
-            (
-                json!({ "m": { "$REF": "https://y/Users/bulkId:a/" } }),
-                "a",
-                json!({ "m": { "$REF": "https://y/Users/<a>/" } }),
-            ),
-            (
-                json!({ "Operations": [{ "path": "members[value eq \"bulkId:a\" or value eq \"bulkId:b\"]" }] }),
-                "a,b",
-                json!({ "Operations": [{ "path": "members[value eq \"<a>\" or value eq \"<b>\"]" }] }),
-            ),
-            (json!({ "v": "bulkId:?" }), "?", json!({ "v": "bulkId:?" })),
-            (json!({ "v": "bulkId:" }), "", json!({ "v": "bulkId:" })),
-            (json!({ "v": "see bulkId:a" }), "", json!({ "v": "see bulkId:a" })),
-            (json!({ "bulkId:a": 1 }), "", json!({ "bulkId:a": 1 })),
-        ] {
-            let mut data = object(data);
-            assert_eq!(super::names(&data).into_iter().collect::<Vec<_>>().join(","), names);
-            resolve(&mut data, &find);
-            assert_eq!(Value::Object(data), resolved);
-        }
-    }
-
-    #[test]
-    fn what_waits_is_set_apart() {
-        let urn = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
-        let open = BTreeSet::from(["b".to_owned()]);
-        for (data, now, later) in [
-            (
-                json!({ "displayName": "A", "members": [{ "value": "bulkId:a" }, { "value": "bulkId:b" }] }),
-                json!({ "displayName": "A", "members": [{ "value": "bulkId:a" }] }),
-                json!({ "members": [{ "value": "bulkId:b" }] }),
-            ),
-            (json!({ "members": ["bulkId:b"] }), json!({}), json!({ "members": ["bulkId:b"] })),
-            (
-                json!({ urn: { "manager": { "value": "bulkId:b", "displayName": "B" }, "department": "d" } }),
-                json!({ urn: { "department": "d" } }),
-                json!({ urn: { "manager": { "value": "bulkId:b", "displayName": "B" } } }),
-            ),
-            (json!({ "userName": "bulkId:b" }), json!({}), json!({ "userName": "bulkId:b" })),
-        ] {
-            let (first, second) = divide(&object(data), &open);
-            assert_eq!((Value::Object(first), Value::Object(second)), (now, later));
-        }
-    }
-}
+mod tests;

@@ -4,11 +4,11 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use super::references::PREFIX;
+use super::references::{Form, PREFIX, Subject};
 use crate::scim::discovery::BULK_MAX_OPERATIONS;
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::policy::Policy;
-use crate::scim::resource_type::Kind;
+use crate::scim::resource_type::{Kind, Model};
 use crate::scim::urn;
 use crate::scim::validate::{schemas_in, urns};
 use crate::scim::values::{is_blank, shown, twice};
@@ -50,6 +50,19 @@ pub enum Action {
     Delete(Target),
 }
 
+impl Action {
+    /// What the data is about that it writes.
+    pub fn subject<'m>(&self, model: &'m Model) -> Option<Subject<'m>> {
+        let (kind, form) = match self {
+            Self::Create(kind, _) => (*kind, Form::Resource),
+            Self::Replace(target, _) => (target.kind, Form::Resource),
+            Self::Modify(target, _) => (target.kind, Form::Patch),
+            Self::Delete(_) => return None,
+        };
+        Some(Subject { resource_type: model.of(kind), form })
+    }
+}
+
 /// The resource that a path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -72,6 +85,11 @@ impl Operation {
     /// Whether it asks for a new resource, so that others may refer to it.
     pub fn creates(&self) -> bool {
         self.method.as_deref() == Some("POST")
+    }
+
+    /// What the data is about that it writes.
+    pub fn subject<'m>(&self, model: &'m Model) -> Option<Subject<'m>> {
+        self.action.as_ref().ok()?.subject(model)
     }
 
     /// The data that it writes.
@@ -246,6 +264,7 @@ mod tests {
             (json!({ "OPERATIONS": [delete], "FailOnErrors": 2 }), None),
             (json!({ "Operations": [delete], "failOnErrors": null }), None),
             (json!({ "Operations": [delete], "schemas": [urn::PATCH_OP] }), Some(ErrorKind::InvalidSyntax)),
+            (json!({ "Operations": [delete], "schemas": [] }), None),
             (json!({ "Operations": [delete], "operations": [] }), Some(ErrorKind::InvalidSyntax)),
             (json!({ "Operations": delete }), Some(ErrorKind::InvalidSyntax)),
             (json!({ "Operations": [] }), Some(ErrorKind::InvalidSyntax)),
@@ -259,6 +278,10 @@ mod tests {
         }
         assert_eq!(
             read_as(&STRICT, &json!({ "Operations": [delete] })).err(),
+            Some(ErrorKind::InvalidSyntax)
+        );
+        assert_eq!(
+            read_as(&STRICT, &json!({ "schemas": [], "Operations": [delete] })).err(),
             Some(ErrorKind::InvalidSyntax)
         );
         let request = read_as(&STRICT, &json!({ "schemas": [urn::BULK_REQUEST], "Operations": [delete] }));

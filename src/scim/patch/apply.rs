@@ -1,71 +1,139 @@
-//! One step of a PATCH onto a resource (RFC 7644 §3.5.2.1–3).
+//! The steps of a PATCH onto a resource (RFC 7644 §3.5.2.1–3).
+
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
 use super::elements;
-use super::fixed::{Constant, read_only, remove_extension, schemas};
+use super::fixed::{Constant, groups, read_only, remove_extension, schemas};
+use super::listed::{Listed, add_to_set};
 use super::request::{PatchOp, Step};
 use crate::scim::error::ScimError;
 use crate::scim::policy::Policy;
 use crate::scim::resource_type::{Kind, ResourceType};
-use crate::scim::schema::{Attribute, Type};
+use crate::scim::schema::{Attribute, Mutability, Type};
 use crate::scim::validate::holder;
 use crate::scim::values::{Reader, names_resource};
+use crate::scim::work::{WorkBudget, scan_steps, value_steps};
 
-/// Applies a step to a whole resource: `id`, `meta` and `schemas` stand in it, so that a client
-/// may repeat them. After an error the resource is in no particular state: a PATCH works on a copy.
-/// The caller then asks for [`required`](crate::scim::rules::required) of the final state.
+/// What a step takes besides what it does with values.
+const STEPS_PER_OPERATION: u64 = 16;
+/// What it takes to make one element another, besides what it takes to look at the value.
+const STEPS_PER_WRITE: u64 = 16;
+
+/// Applies the steps to a whole resource: `id`, `meta`, `schemas` and a user's `groups` stand in
+/// it, so that a client may repeat them. After an error the resource is in no particular state: a
+/// PATCH works on a copy. The caller then asks for
+/// [`required`](crate::scim::rules::required) of the final state.
 ///
 /// # Errors
 /// `mutability` for what may not change, `invalidValue` for values, `noTarget` for a filter that
-/// selects nothing where it must.
+/// selects nothing where it must, 413 for more work than the budget holds.
 pub fn apply(
     resource: &mut Map<String, Value>,
-    step: &Step,
+    steps: &[Step],
     resource_type: &ResourceType,
     policy: &Policy,
+    work: &WorkBudget,
 ) -> Result<(), ScimError> {
-    if step.attribute.is_empty() {
-        return remove_extension(resource, step, resource_type);
-    }
-    let unknown = || ScimError::invalid_path(format!("No schema defines what the path {step} names."));
-    let attribute = match &step.extension {
-        Some(urn) => resource_type.schema_of(urn).and_then(|schema| schema.attribute(&step.attribute)),
-        None => resource_type.core_attribute(&step.attribute),
-    };
-    let attribute = attribute.ok_or_else(unknown)?;
-    let sub = match &step.sub {
-        Some(name) => Some(attribute.sub_attribute(name).ok_or_else(unknown)?),
-        None => None,
-    };
-    match (resource_type.kind, step.attribute()) {
-        (_, Some("schemas")) => return schemas(step, resource_type, policy),
-        (Kind::User, Some("groups")) => {
-            return Err(ScimError::mutability("A user's groups are changed through the groups' members."));
+    let mut run = Run { resource_type, policy, work, scans: BTreeMap::new() };
+    steps.iter().try_for_each(|step| run.step(resource, step))
+}
+
+/// What holds for all steps.
+struct Run<'a> {
+    resource_type: &'a ResourceType,
+    policy: &'a Policy,
+    work: &'a WorkBudget,
+    /// For every multi-valued attribute that was met, by its path.
+    scans: BTreeMap<String, Scan>,
+}
+
+/// How many steps it takes at most to compare all elements of an attribute with something.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Scan {
+    /// The estimate. What is written adds to it, what goes away is not taken off.
+    pub steps: u64,
+    /// What it was when the elements were looked at.
+    counted: u64,
+}
+
+impl Scan {
+    /// Looks at the elements again once the estimate has doubled, which costs little on the whole.
+    pub fn renew(&mut self, elements: &[Value]) {
+        if self.steps >= 2 * self.counted {
+            self.counted = scan_steps(elements);
+            self.steps = self.counted;
         }
-        _ => {}
     }
-    if attribute.is_read_only() || sub.is_some_and(Attribute::is_read_only) {
-        return read_only(resource, step);
+}
+
+impl Run<'_> {
+    fn step(&mut self, resource: &mut Map<String, Value>, step: &Step) -> Result<(), ScimError> {
+        self.work.spend(STEPS_PER_OPERATION)?;
+        if step.attribute.is_empty() {
+            return remove_extension(resource, step, self.resource_type);
+        }
+        let unknown = || ScimError::invalid_path(format!("No schema defines what the path {step} names."));
+        let attribute = match &step.extension {
+            Some(urn) => {
+                self.resource_type.schema_of(urn).and_then(|schema| schema.attribute(&step.attribute))
+            }
+            None => self.resource_type.core_attribute(&step.attribute),
+        };
+        let attribute = attribute.ok_or_else(unknown)?;
+        let sub = match &step.sub {
+            Some(name) => Some(attribute.sub_attribute(name).ok_or_else(unknown)?),
+            None => None,
+        };
+        match (self.resource_type.kind, step.attribute()) {
+            (_, Some("schemas")) => return schemas(step, self.resource_type, self.policy),
+            (Kind::User, Some("groups")) => return groups(resource, step),
+            _ => {}
+        }
+        if attribute.is_read_only() || sub.is_some_and(Attribute::is_read_only) {
+            return read_only(resource, step);
+        }
+        let change = Change {
+            step,
+            attribute,
+            sub,
+            reader: Reader::of_patch(self.policy),
+            work: self.work,
+            value_steps: step.value.as_ref().map_or(0, value_steps),
+        };
+        self.write(resource, &change)
     }
-    let change = Change { step, attribute, sub, resource_type, reader: Reader::of_patch(policy) };
-    let extension = step.extension.as_deref();
-    let holder = holder(resource, extension);
-    let before = holder.get_mut(&attribute.name).map(Value::take);
-    let constant = Constant::of(attribute, before.as_ref(), step, policy);
-    let after =
-        if attribute.multi_valued { elements::change(&change, before)? } else { change.single(before)? };
-    constant.check(after.as_ref(), step)?;
-    match after {
-        Some(after) => holder.insert(attribute.name.clone(), after),
-        None => holder.shift_remove(&attribute.name),
-    };
-    if let Some(urn) = extension
-        && holder.is_empty()
-    {
-        resource.shift_remove(urn);
+
+    fn write(&mut self, resource: &mut Map<String, Value>, change: &Change<'_>) -> Result<(), ScimError> {
+        let (step, attribute) = (change.step, change.attribute);
+        self.work.spend(change.value_steps)?;
+        let extension = step.extension.as_deref();
+        let holder = holder(resource, extension);
+        let before = holder.get_mut(&attribute.name).map(Value::take);
+        if let (Mutability::Immutable, Some(before)) = (attribute.mutability, &before) {
+            // The whole value is kept, and compared at the end.
+            self.work.spend(8 * value_steps(before))?;
+        }
+        let constant = Constant::of(attribute, before.as_ref(), step, self.policy);
+        let after = if attribute.multi_valued {
+            let scan = self.scans.entry(change.path()).or_default();
+            elements::change(change, before, scan)?
+        } else {
+            change.single(before)?
+        };
+        constant.check(after.as_ref(), step)?;
+        match after {
+            Some(after) => holder.insert(attribute.name.clone(), after),
+            None => holder.shift_remove(&attribute.name),
+        };
+        if let Some(urn) = extension
+            && holder.is_empty()
+        {
+            resource.shift_remove(urn);
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// A step and what it is about.
@@ -73,8 +141,10 @@ pub(super) struct Change<'a> {
     pub step: &'a Step,
     pub attribute: &'a Attribute,
     pub sub: Option<&'a Attribute>,
-    pub resource_type: &'a ResourceType,
     pub reader: Reader<'a>,
+    pub work: &'a WorkBudget,
+    /// What it takes to look at the step's value.
+    pub value_steps: u64,
 }
 
 impl Change<'_> {
@@ -87,26 +157,53 @@ impl Change<'_> {
     }
 
     /// The value of the step as one for the whole attribute: `{ sub: value }` for a sub-attribute.
+    /// A single value that is added to several counts as an array of one.
     pub fn whole_value(&self) -> Value {
-        match (self.sub, &self.step.value) {
-            (Some(sub), value) => {
-                let value = value.clone().unwrap_or(Value::Null);
-                Value::Object(Map::from_iter([(sub.name.clone(), value)]))
-            }
-            (None, value) => value.clone().unwrap_or(Value::Null),
+        let value = match self.step.value.clone().unwrap_or(Value::Null) {
+            value @ (Value::Null | Value::Array(_)) => value,
+            one if self.step.op == PatchOp::Add && self.leaf().multi_valued => Value::Array(vec![one]),
+            value => value,
+        };
+        match self.sub {
+            Some(sub) => Value::Object(Map::from_iter([(sub.name.clone(), value)])),
+            None => value,
         }
     }
 
-    fn single(&self, before: Option<Value>) -> Result<Option<Value>, ScimError> {
+    fn leaf(&self) -> &Attribute {
+        self.sub.unwrap_or(self.attribute)
+    }
+
+    /// The elements that a `remove` lists, where it does: Microsoft Entra ID names so what is to
+    /// go. Without a list everything goes.
+    ///
+    /// # Errors
+    /// As [`Reader::listed`].
+    pub fn listed(&self) -> Result<Option<Listed<'_>>, ScimError> {
+        let value = self.step.value.as_ref().filter(|value| !value.is_null());
+        let (Some(value), leaf) = (value, self.leaf()) else { return Ok(None) };
+        if !leaf.multi_valued || (self.step.filter.is_some() && self.sub.is_none()) {
+            return Ok(None);
+        }
+        self.work.spend(4 * self.value_steps)?;
+        let path = match self.sub {
+            Some(sub) => format!("{}.{}", self.path(), sub.name),
+            None => self.path(),
+        };
+        let elements = Reader::of_body(self.reader.policy).listed(leaf, &path, value)?;
+        Ok(Some(Listed::new(leaf, &elements)))
+    }
+
+    fn single(&self, mut before: Option<Value>) -> Result<Option<Value>, ScimError> {
         let path = self.path();
         match (self.step.op, self.sub) {
             (PatchOp::Remove, None) => Ok(None),
             // What else is known about a resource goes with its id.
             (PatchOp::Remove, Some(sub)) if sub.name == "value" && names_resource(self.attribute) => Ok(None),
             (PatchOp::Remove, Some(sub)) => {
-                let mut before = before;
+                let listed = self.listed()?;
                 if let Some(Value::Object(object)) = &mut before {
-                    object.shift_remove(&sub.name);
+                    self.unassign(object, sub, listed.as_ref())?;
                 }
                 Ok(before.filter(|value| value.as_object().is_none_or(|object| !object.is_empty())))
             }
@@ -121,15 +218,37 @@ impl Change<'_> {
         }
     }
 
+    /// Removes a sub-attribute, or those of its values that are listed.
+    pub fn unassign(
+        &self,
+        object: &mut Map<String, Value>,
+        sub: &Attribute,
+        listed: Option<&Listed<'_>>,
+    ) -> Result<(), ScimError> {
+        if let (Some(listed), Some(Value::Array(values))) = (listed, object.get_mut(&sub.name)) {
+            listed.remove_from(values, self.work)?;
+            if !values.is_empty() {
+                return Ok(());
+            }
+        }
+        object.shift_remove(&sub.name);
+        Ok(())
+    }
+
     /// Sub-attributes that the value does not name stay; those that it sets to null go
-    /// (RFC 7644 §3.5.2.1, §3.5.2.3).
+    /// (RFC 7644 §3.5.2.1, §3.5.2.3). What is added to a multi-valued one joins its values.
     pub fn merge(
         &self,
         before: Option<Value>,
         value: &Value,
         path: &str,
     ) -> Result<Option<Value>, ScimError> {
-        let more = match self.reader.element(self.attribute, path, value)? {
+        self.work.spend(STEPS_PER_WRITE + self.value_steps)?;
+        let read = self.reader.element(self.attribute, path, value)?;
+        if self.attribute.kind != Type::Complex {
+            return Ok(read);
+        }
+        let more = match read {
             Some(Value::Object(more)) => more,
             _ => Map::new(),
         };
@@ -143,252 +262,38 @@ impl Change<'_> {
         {
             object.clear();
         }
-        for (name, _) in value.as_object().into_iter().flatten().filter(|(_, value)| is_unassigned(value)) {
+        let adds = self.step.op == PatchOp::Add;
+        for name in value.as_object().into_iter().flat_map(Map::keys) {
             if let Some(sub) = self.attribute.sub_attribute(name)
-                && !sub.is_read_only()
+                && !(sub.is_read_only() || more.contains_key(&sub.name) || (adds && sub.multi_valued))
             {
                 object.shift_remove(&sub.name);
             }
         }
-        object.extend(more);
+        if adds {
+            self.join(&mut object, more)?;
+        } else {
+            object.extend(more);
+        }
         Ok((!object.is_empty()).then_some(Value::Object(object)))
     }
-}
 
-/// Null and `[]` are the same: no value (RFC 7643 §2.5).
-pub(super) fn is_unassigned(value: &Value) -> bool {
-    value.is_null() || value.as_array().is_some_and(Vec::is_empty)
+    /// Adds sub-attributes to an object. The values of multi-valued ones are sets.
+    pub fn join(&self, object: &mut Map<String, Value>, more: Map<String, Value>) -> Result<(), ScimError> {
+        for (name, value) in more {
+            let sub = self.attribute.sub_attribute(&name).filter(|sub| sub.multi_valued);
+            match (sub, object.get_mut(&name), value) {
+                (Some(sub), Some(Value::Array(own)), Value::Array(more)) => {
+                    add_to_set(sub, own, more, self.work)?;
+                }
+                (_, _, value) => {
+                    object.insert(name, value);
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::scim::error::ErrorKind::{self, InvalidSyntax, InvalidValue, Mutability};
-    use crate::scim::patch::request::parse;
-    use crate::scim::policy::{STANDARD, STRICT, VEZA};
-    use crate::scim::resource_type::Model;
-    use crate::scim::urn::{ENTERPRISE_USER, PATCH_OP, ROLLCALL_USER, USER};
-
-    /// The attribute at `path` after the operations, which must leave all others alone.
-    pub fn patched(
-        policy: &'static Policy,
-        resource: &Value,
-        operations: &Value,
-        key: &str,
-    ) -> Result<Value, ErrorKind> {
-        let model = Model::new(policy, &[]).expect("a model");
-        let users = model.of(Kind::User);
-        let body = json!({ "schemas": [PATCH_OP], "Operations": operations });
-        let mut found = resource.as_object().cloned().expect("an object");
-        let steps = parse(body.as_object().expect("an object"), users, policy).map_err(|e| e.kind)?;
-        steps.iter().try_for_each(|step| apply(&mut found, step, users, policy)).map_err(|e| e.kind)?;
-        let value = found.shift_remove(key).unwrap_or(Value::Null);
-        let mut others = resource.as_object().cloned().expect("an object");
-        others.shift_remove(key);
-        assert_eq!(found, others, "{operations} changed more than {key}");
-        Ok(value)
-    }
-
-    fn user() -> Value {
-        json!({
-            "schemas": [USER, ENTERPRISE_USER, ROLLCALL_USER],
-            "id": "u1",
-            "userName": "a@x",
-            "name": { "givenName": "A", "familyName": "X" },
-            "displayName": "A X",
-            "active": true,
-            "emails": [{ "value": "a@x", "type": "work", "primary": true }],
-            "groups": [{ "value": "g" }],
-            ENTERPRISE_USER: { "department": "d", "manager": { "value": "m", "$ref": "../Users/m" } },
-            ROLLCALL_USER: { "account": "sso" },
-            "meta": { "resourceType": "User", "location": "https://x/Users/u1", "version": "W/\"1\"" },
-        })
-    }
-
-    #[test]
-    fn single_values() {
-        const MANAGER: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager";
-        let e = ENTERPRISE_USER;
-        let set = |path: &str, value: Value| json!({ "op": "replace", "path": path, "value": value });
-        let gone = |path: &str| json!({ "op": "remove", "path": path });
-        let manager = |manager: Value| Ok(json!({ "department": "d", "manager": manager }));
-        let same = Ok(user()[e].clone());
-        let no_manager = Ok(json!({ "department": "d" }));
-        for (operation, key, tolerant, strict) in [
-            // The value of a single attribute.
-            (set("active", json!("False")), "active", Ok(json!(false)), Err(InvalidValue)),
-            (
-                json!({ "op": "Add", "path": "ACTIVE", "value": false }),
-                "active",
-                Ok(json!(false)),
-                Ok(json!(false)),
-            ),
-            (
-                json!({ "op": "replace", "value": { "active": false } }),
-                "active",
-                Ok(json!(false)),
-                Ok(json!(false)),
-            ),
-            (
-                json!({ "op": "add", "path": "displayName", "value": "B" }),
-                "displayName",
-                Ok(json!("B")),
-                Ok(json!("B")),
-            ),
-            (set("title", json!("t")), "title", Ok(json!("t")), Ok(json!("t"))),
-            (set("title", json!("")), "title", Ok(json!("")), Ok(json!(""))),
-            (set("title", json!(true)), "title", Err(InvalidValue), Err(InvalidValue)),
-            (set("displayName", json!(null)), "displayName", Ok(json!(null)), Ok(json!(null))),
-            (gone("displayName"), "displayName", Ok(json!(null)), Ok(json!(null))),
-            (gone("title"), "title", Ok(json!(null)), Ok(json!(null))),
-            (gone("active"), "active", Ok(json!(null)), Ok(json!(null))),
-            (gone("userName"), "userName", Err(Mutability), Err(Mutability)),
-            (set("userName", json!(null)), "userName", Err(Mutability), Err(Mutability)),
-            // Complex values merge one level.
-            (
-                set("name", json!({ "familyName": "Y" })),
-                "name",
-                Ok(json!({ "givenName": "A", "familyName": "Y" })),
-                Ok(json!({ "givenName": "A", "familyName": "Y" })),
-            ),
-            (
-                json!({ "op": "add", "path": "name", "value": { "givenname": null, "middleName": "M" } }),
-                "name",
-                Ok(json!({ "familyName": "X", "middleName": "M" })),
-                Ok(json!({ "familyName": "X", "middleName": "M" })),
-            ),
-            (
-                set("name.givenName", json!("B")),
-                "name",
-                Ok(json!({ "givenName": "B", "familyName": "X" })),
-                Ok(json!({ "givenName": "B", "familyName": "X" })),
-            ),
-            (
-                set("name.givenName", json!(null)),
-                "name",
-                Ok(json!({ "familyName": "X" })),
-                Ok(json!({ "familyName": "X" })),
-            ),
-            (
-                gone("name.givenName"),
-                "name",
-                Ok(json!({ "familyName": "X" })),
-                Ok(json!({ "familyName": "X" })),
-            ),
-            (gone("name.middleName"), "name", Ok(user()["name"].clone()), Ok(user()["name"].clone())),
-            (gone("name"), "name", Ok(json!(null)), Ok(json!(null))),
-            (set("name", json!({})), "name", Ok(user()["name"].clone()), Ok(user()["name"].clone())),
-            (set("name", json!("B")), "name", Err(InvalidValue), Err(InvalidValue)),
-            (set("name", json!({ "shoe": 1 })), "name", Ok(user()["name"].clone()), Err(InvalidSyntax)),
-            // Extensions, whole and in part.
-            (
-                set(&format!("{e}:department"), json!("x")),
-                e,
-                Ok(json!({ "department": "x", "manager": { "value": "m", "$ref": "../Users/m" } })),
-                Ok(json!({ "department": "x", "manager": { "value": "m", "$ref": "../Users/m" } })),
-            ),
-            (set(e, json!({ "department": null, "manager": null })), e, Ok(json!(null)), Ok(json!(null))),
-            (
-                json!({ "op": "add", "value": { e: { "department": "y", "manager": null } } }),
-                e,
-                Ok(json!({ "department": "y" })),
-                Ok(json!({ "department": "y" })),
-            ),
-            (gone(e), e, Ok(json!(null)), Ok(json!(null))),
-            (set(e, json!(null)), e, Ok(json!(null)), Ok(json!(null))),
-            (gone(ROLLCALL_USER), ROLLCALL_USER, Err(Mutability), Err(Mutability)),
-            // Microsoft Entra ID's managers.
-            (set(MANAGER, json!("n")), e, manager(json!({ "value": "n" })), Err(InvalidValue)),
-            (
-                json!({ "op": "Add", "path": MANAGER, "value": [{ "value": "n" }] }),
-                e,
-                manager(json!({ "value": "n" })),
-                Err(InvalidValue),
-            ),
-            (
-                set(MANAGER, json!({ "value": "n" })),
-                e,
-                manager(json!({ "value": "n" })),
-                manager(json!({ "value": "n" })),
-            ),
-            (set(MANAGER, json!({ "value": "m" })), e, same.clone(), same.clone()),
-            (
-                set(&format!("{MANAGER}.value"), json!("n")),
-                e,
-                manager(json!({ "value": "n" })),
-                manager(json!({ "value": "n" })),
-            ),
-            (set(MANAGER, json!("")), e, no_manager.clone(), Err(InvalidValue)),
-            (set(MANAGER, json!(null)), e, no_manager.clone(), no_manager.clone()),
-            (
-                set(&format!("{MANAGER}.value"), json!("")),
-                e,
-                no_manager.clone(),
-                manager(json!({ "value": "" })),
-            ),
-            (gone(&format!("{MANAGER}.value")), e, no_manager.clone(), no_manager.clone()),
-            (set(&format!("{MANAGER}.displayName"), json!("M")), e, Err(Mutability), Err(Mutability)),
-            (
-                json!({ "op": "replace", "value": { MANAGER: "n" } }),
-                e,
-                manager(json!({ "value": "n" })),
-                Err(InvalidValue),
-            ),
-        ] {
-            assert_eq!(patched(&STANDARD, &user(), &json!([operation]), key), tolerant, "{operation}");
-            assert_eq!(patched(&STRICT, &user(), &json!([operation]), key), strict, "strict: {operation}");
-        }
-    }
-
-    #[test]
-    fn what_only_the_server_writes_may_be_repeated() {
-        let set = |path: &str, value: Value| json!({ "op": "replace", "path": path, "value": value });
-        for (operation, good) in [
-            (json!({ "op": "replace", "value": { "id": "u1", "ID": "u1" } }), true),
-            (set("id", json!("u1")), true),
-            (set("id", json!("U1")), false),
-            (json!({ "op": "remove", "path": "id" }), false),
-            (set("meta", user()["meta"].clone()), true),
-            (set("meta", json!({ "RESOURCETYPE": "User" })), true),
-            (set("meta", json!({ "resourceType": "Group" })), false),
-            (set("meta.version", json!("W/\"1\"")), true),
-            (set("meta.version", json!("W/\"2\"")), false),
-            (set(ROLLCALL_USER, json!({ "account": "sso" })), true),
-            (set(ROLLCALL_USER, json!({ "account": "local" })), false),
-            (set("groups", json!([{ "value": "g" }])), false),
-            (set("groups", json!([])), false),
-            (json!({ "op": "remove", "path": "groups[value eq \"g\"]" }), false),
-            (json!({ "op": "replace", "value": { "groups": [] } }), false),
-            (set("schemas", json!([USER])), true),
-            (json!({ "op": "add", "path": "schemas", "value": ENTERPRISE_USER }), true),
-            (json!({ "op": "remove", "path": "schemas", "value": [ENTERPRISE_USER] }), true),
-            (json!({ "op": "remove", "path": "schemas" }), false),
-        ] {
-            for policy in [&VEZA, &STANDARD, &STRICT] {
-                let expected = if good { Ok(json!(null)) } else { Err(Mutability) };
-                assert_eq!(patched(policy, &user(), &json!([operation]), "x"), expected, "{operation}");
-            }
-        }
-        for (urns, tolerant) in
-            [(json!([USER, "urn:x"]), true), (json!(["urn:x"]), false), (json!([3]), false)]
-        {
-            let expected = if tolerant { Ok(json!(null)) } else { Err(InvalidSyntax) };
-            let operations = json!([set("schemas", urns)]);
-            assert_eq!(patched(&STANDARD, &user(), &operations, "x"), expected, "{operations}");
-            assert_eq!(patched(&STRICT, &user(), &operations, "x"), Err(InvalidSyntax), "{operations}");
-        }
-    }
-
-    #[test]
-    fn required_values_cannot_be_removed() {
-        for path in ["userName", "displayName", "name", "name.givenName", "emails"] {
-            let operations = json!([{ "op": "remove", "path": path }]);
-            assert_eq!(patched(&VEZA, &user(), &operations, "x"), Err(Mutability), "{path}");
-        }
-        // The rules on the final state refuse this one.
-        let operations = json!([{ "op": "remove", "path": "emails[type eq \"work\"]" }]);
-        assert_eq!(patched(&VEZA, &user(), &operations, "emails"), Ok(json!(null)));
-    }
-}
+pub(super) mod tests;

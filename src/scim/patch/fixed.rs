@@ -5,9 +5,11 @@ use serde_json::{Map, Value};
 use super::request::{PatchOp, Step};
 use crate::scim::equality::sorted;
 use crate::scim::error::ScimError;
+use crate::scim::order::instant;
 use crate::scim::policy::Policy;
 use crate::scim::resource_type::ResourceType;
 use crate::scim::schema::{Attribute, Mutability};
+use crate::scim::validate::{groups_named, names_core};
 
 /// What a step must leave: required values, and immutable ones as they are.
 pub(super) struct Constant<'a> {
@@ -107,7 +109,14 @@ pub(super) fn schemas(step: &Step, resource_type: &ResourceType, policy: &Policy
         return Err(ScimError::invalid_syntax("schemas must be an array of strings."));
     };
     let core = &resource_type.schema.id;
-    let names_core = urns.iter().any(|urn| urn.eq_ignore_ascii_case(core));
+    let names_core = urns.iter().any(|urn| names_core(urn, resource_type, policy));
+    if urns.is_empty() && step.op != PatchOp::Remove {
+        // No value at all is that of a resource whose `schemas` was left out.
+        return match policy.tolerant {
+            true => Ok(()),
+            false => Err(ScimError::invalid_syntax(format!("schemas must contain {core}."))),
+        };
+    }
     if !policy.tolerant && urns.iter().any(|urn| resource_type.schema_of(urn).is_none()) {
         return Err(ScimError::invalid_syntax("schemas holds a URN that no schema of this resource has."));
     }
@@ -122,7 +131,11 @@ pub(super) fn schemas(step: &Step, resource_type: &ResourceType, policy: &Policy
     }
 }
 
-/// A read-only value may be repeated, as Okta does with `id` before every change of a group.
+/// A read-only value may be repeated, as Okta does with `id` before every change of a group, and be
+/// null. Of `meta`, what was true when it was read may be sent back.
+///
+/// # Errors
+/// `mutability` for any other value.
 pub(super) fn read_only(resource: &Map<String, Value>, step: &Step) -> Result<(), ScimError> {
     let values = match &step.extension {
         Some(urn) => resource.get(urn).and_then(Value::as_object),
@@ -133,18 +146,48 @@ pub(super) fn read_only(resource: &Map<String, Value>, step: &Step) -> Result<()
         Some(sub) => whole.and_then(|value| value.get(sub)),
         None => whole,
     };
-    let same = match (step.op, &step.value) {
-        (PatchOp::Remove, _) => current.is_none(),
-        (_, value) => {
-            says_nothing_new(current.unwrap_or(&Value::Null), value.as_ref().unwrap_or(&Value::Null))
-        }
+    let value = step.value.as_ref().unwrap_or(&Value::Null);
+    let same = match (step.op, step.attribute(), &step.sub) {
+        (PatchOp::Remove, ..) => current.is_none(),
+        (_, Some("meta"), sub) => whole.and_then(Value::as_object).is_some_and(|meta| match (sub, value) {
+            (Some(name), value) => was_true(meta, name, value),
+            (None, Value::Object(said)) => said.iter().all(|(name, value)| was_true(meta, name, value)),
+            (None, value) => value.is_null(),
+        }),
+        _ => says_nothing_new(current.unwrap_or(&Value::Null), value),
     };
     if same { Ok(()) } else { Err(ScimError::mutability(format!("Attribute {step} is read-only."))) }
 }
 
-/// Whether a value is the current one, or a part of it.
-pub(super) fn says_nothing_new(current: &Value, value: &Value) -> bool {
+/// Whether a member of `meta` is or was so: an earlier version, an earlier time of change.
+fn was_true(meta: &Map<String, Value>, name: &str, value: &Value) -> bool {
+    let own = |name: &str| meta.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, own)| own);
+    let current = own(name).unwrap_or(&Value::Null);
+    if says_nothing_new(current, value) {
+        return true;
+    }
+    let (Some(current), Some(said)) = (current.as_str(), value.as_str()) else { return false };
+    let version = |text: &str| -> Option<u64> {
+        text.trim_start_matches("W/").strip_prefix('"')?.strip_suffix('"')?.parse().ok()
+    };
+    match name.to_ascii_lowercase().as_str() {
+        "version" => version(said).zip(version(current)).is_some_and(|(said, now)| said > 0 && said <= now),
+        "created" => instant(said).is_some() && instant(said) == instant(current),
+        "lastmodified" => {
+            let made = own("created").and_then(Value::as_str).and_then(instant);
+            instant(said).is_some_and(|said| made.is_none_or(|made| said >= made))
+                && instant(said) <= instant(current)
+        }
+        _ => false,
+    }
+}
+
+/// Whether a value is the current one, a part of it, or nothing (RFC 7643 §2.5).
+fn says_nothing_new(current: &Value, value: &Value) -> bool {
     match (current, value) {
+        (_, Value::Null) => true,
+        (Value::Null, Value::Array(value)) => value.is_empty(),
+        (Value::Null, Value::Object(value)) => value.is_empty(),
         (Value::Object(current), Value::Object(value)) => value.iter().all(|(name, value)| {
             let own = current.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
             says_nothing_new(own.map_or(&Value::Null, |(_, own)| own), value)
@@ -155,4 +198,24 @@ pub(super) fn says_nothing_new(current: &Value, value: &Value) -> bool {
         }
         (current, value) => current == value,
     }
+}
+
+/// A user's `groups` are those whose members hold the user. To name the same ones again changes
+/// nothing; to add some of them, or none, does not either.
+///
+/// # Errors
+/// `mutability` for any other value.
+pub(super) fn groups(resource: &Map<String, Value>, step: &Step) -> Result<(), ScimError> {
+    let current = resource.get("groups").and_then(groups_named).unwrap_or_default();
+    let value = step.value.as_ref().unwrap_or(&Value::Null);
+    let same = match (step.op, step.filter.is_some() || step.sub.is_some()) {
+        (PatchOp::Remove, _) => current.is_empty(),
+        (_, true) => value.is_null(),
+        (PatchOp::Add, false) => groups_named(value).is_some_and(|named| named.is_subset(&current)),
+        (PatchOp::Replace, false) => value.is_null() || groups_named(value) == Some(current),
+    };
+    if same {
+        return Ok(());
+    }
+    Err(ScimError::mutability("A user's groups are changed through the groups' members."))
 }

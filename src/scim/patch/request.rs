@@ -5,13 +5,12 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use super::path::PatchPath;
-use super::select::Selector;
+use super::select::{Selector, canonical};
 use crate::scim::error::ScimError;
 use crate::scim::filter::ast::Filter;
-use crate::scim::filter::plain;
 use crate::scim::policy::Policy;
 use crate::scim::resource_type::{Kind, Resolved, ResourceType};
-use crate::scim::schema::{Attribute, Schema};
+use crate::scim::schema::Schema;
 use crate::scim::urn;
 use crate::scim::validate::{is_password, schemas_in, unknown_attribute, urns};
 use crate::scim::values::{shown, twice};
@@ -42,6 +41,8 @@ pub struct Step {
     pub attribute: String,
     /// Selects elements of the attribute.
     pub filter: Option<Filter>,
+    /// The filter, ready to be put to elements.
+    pub selector: Option<Selector>,
     /// The sub-attribute in its schema's spelling.
     pub sub: Option<String>,
     /// The value, as sent. `Value::Null` unassigns.
@@ -103,6 +104,12 @@ pub fn parse(
             Value::Object(operation) => request.operation(operation)?,
             _ => return Err(ScimError::invalid_syntax("Every element of Operations must be an object.")),
         }
+        if request.steps.len() > OPERATIONS_LIMIT {
+            return Err(ScimError::invalid_syntax(format!(
+                "Operations changes {} attributes; change {OPERATIONS_LIMIT} at most.",
+                request.steps.len()
+            )));
+        }
     }
     Ok(request.steps)
 }
@@ -130,7 +137,9 @@ impl<'a> Request<'a> {
     }
 
     fn at_path(&mut self, op: PatchOp, path: &str, value: Option<&Value>) -> Result<(), ScimError> {
-        refuse_password(path, self.resource_type)?;
+        if is_of_password(path, self.resource_type) {
+            return password(op, value);
+        }
         let parsed = PatchPath::parse(path)
             .map_err(|error| ScimError::invalid_path(format!("path {}: {error}.", shown(path))))?;
         match self.place(&parsed)? {
@@ -162,7 +171,9 @@ impl<'a> Request<'a> {
     }
 
     fn key(&mut self, op: PatchOp, key: &str, value: &Value) -> Result<(), ScimError> {
-        refuse_password(key, self.resource_type)?;
+        if is_of_password(key, self.resource_type) {
+            return password(op, Some(value));
+        }
         let place = match PatchPath::parse(key) {
             Ok(path) => self.place(&path)?,
             Err(error) if key.contains('[') => {
@@ -194,6 +205,7 @@ impl<'a> Request<'a> {
                     extension: Some(schema.id.clone()),
                     attribute: String::new(),
                     filter: None,
+                    selector: None,
                     sub: None,
                     value: None,
                 });
@@ -214,14 +226,15 @@ impl<'a> Request<'a> {
 
     /// What a path names, as a step without operation and value.
     fn place(&self, path: &PatchPath) -> Result<Option<Place<'a>>, ScimError> {
-        let (extension, attribute, sub) = match self.resource_type.resolve(&path.attribute) {
+        let target = match self.resource_type.resolve(&path.attribute) {
             None => return Ok(None),
             Some(Resolved::Schema(schema)) => {
                 let plain = path.filter.is_none() && path.sub.is_none();
                 return Ok(plain.then_some(Place::Schema(schema)));
             }
-            Some(Resolved::Attribute(target)) => (target.extension, target.attribute, target.sub),
+            Some(Resolved::Attribute(target)) => target,
         };
+        let (extension, attribute, sub) = (target.extension, target.attribute, target.sub);
         let sub = match (&path.sub, sub) {
             (Some(name), None) => match attribute.sub_attribute(name) {
                 Some(sub) => Some(sub),
@@ -230,16 +243,15 @@ impl<'a> Request<'a> {
             (Some(_), Some(_)) => return Ok(None),
             (None, sub) => sub,
         };
-        let urn = extension.unwrap_or(&self.resource_type.schema.id);
-        let filter = path.filter.as_ref().map(|filter| plain(filter, attribute, urn));
-        if let Some(filter) = &filter {
-            check_filter(filter, attribute)?;
-            Selector::new(filter, extension, &attribute.name, self.resource_type, self.policy)?;
-        }
+        let schema = extension.unwrap_or(&self.resource_type.schema.id);
+        let filter = path.filter.as_ref().map(|filter| canonical(filter, attribute, schema)).transpose()?;
+        let selector =
+            filter.as_ref().map(|filter| Selector::new(filter, target, self.resource_type, self.policy));
         Ok(Some(Place::Attribute(Box::new(Step {
             op: PatchOp::Add,
             extension: extension.map(ToOwned::to_owned),
             attribute: attribute.name.clone(),
+            selector: selector.transpose()?,
             filter,
             sub: sub.map(|sub| sub.name.clone()),
             value: None,
@@ -252,38 +264,6 @@ enum Place<'a> {
     Attribute(Box<Step>),
 }
 
-/// Brackets select elements of a multi-valued attribute: by its sub-attributes, or by `value`, which is the
-/// element itself where that is simple.
-fn check_filter(filter: &Filter, attribute: &Attribute) -> Result<(), ScimError> {
-    let is_simple = attribute.is_list_of_simple_values();
-    if !attribute.multi_valued || (attribute.sub_attributes.is_empty() && !is_simple) {
-        return Err(ScimError::invalid_path(format!(
-            "{} has no elements that a filter could select.",
-            attribute.name
-        )));
-    }
-    match filter {
-        Filter::And(filters) | Filter::Or(filters) => {
-            filters.iter().try_for_each(|filter| check_filter(filter, attribute))
-        }
-        Filter::Not(filter) => check_filter(filter, attribute),
-        Filter::Present(path) | Filter::Compare(path, ..) | Filter::ValuePath(path, _) => {
-            let is_itself = is_simple && path.attribute.eq_ignore_ascii_case("value");
-            let known = path.urn.is_none()
-                && path.sub.is_none()
-                && (is_itself || attribute.sub_attribute(&path.attribute).is_some());
-            if known {
-                return Ok(());
-            }
-            Err(ScimError::invalid_path(format!(
-                "{} has no sub-attribute {}.",
-                attribute.name,
-                shown(&path.to_string())
-            )))
-        }
-    }
-}
-
 fn op(value: Option<&Value>) -> Result<PatchOp, ScimError> {
     let text = value.and_then(Value::as_str).unwrap_or("");
     [("add", PatchOp::Add), ("remove", PatchOp::Remove), ("replace", PatchOp::Replace)]
@@ -293,15 +273,21 @@ fn op(value: Option<&Value>) -> Result<PatchOp, ScimError> {
         .ok_or_else(|| ScimError::invalid_syntax("op must be add, remove or replace."))
 }
 
-/// A password is neither kept nor changed here, whoever sends it. Its value is never repeated.
-fn refuse_password(path: &str, resource_type: &ResourceType) -> Result<(), ScimError> {
+/// Whether a path is about a user's password.
+fn is_of_password(path: &str, resource_type: &ResourceType) -> bool {
     let name = path.split('[').next().unwrap_or(path);
-    if resource_type.kind == Kind::User && is_password(name, resource_type) {
-        return Err(ScimError::mutability(
-            "Passwords are not accepted: accounts sign in through their provider.",
-        ));
+    resource_type.kind == Kind::User && is_password(name, resource_type)
+}
+
+/// A password is neither kept nor changed here, whoever sends it. Its value is never repeated. Null
+/// is no password: clients that send a whole user send it.
+fn password(op: PatchOp, value: Option<&Value>) -> Result<(), ScimError> {
+    match value {
+        Some(Value::Null) if op != PatchOp::Remove => Ok(()),
+        _ => {
+            Err(ScimError::mutability("Passwords are not accepted: accounts sign in through their provider."))
+        }
     }
-    Ok(())
 }
 
 /// The member of a message by its name in any case.
@@ -453,7 +439,9 @@ mod tests {
             (json!({ "schemas": [PATCH_OP], "operations": one }), true, true),
             (json!({ "Operations": one }), true, false),
             (json!({ "schemas": [USER], "Operations": one }), false, false),
-            (json!({ "schemas": [], "Operations": one }), false, false),
+            (json!({ "schemas": [], "Operations": one }), true, false),
+            (json!({ "schemas": null, "Operations": one }), true, false),
+            (json!({ "schemas": ["urn:scim:schemas:core:1.0"], "Operations": one }), false, false),
             (json!({ "schemas": [PATCH_OP], "Operations": [] }), false, false),
             (json!({ "schemas": [PATCH_OP], "Operations": {} }), false, false),
             (json!({ "schemas": [PATCH_OP] }), false, false),

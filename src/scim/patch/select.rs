@@ -7,12 +7,15 @@ use crate::scim::attr_path::AttrPath;
 use crate::scim::error::ScimError;
 use crate::scim::filter::ast::{CompareOp, Filter};
 use crate::scim::filter::bind::{self, Bound};
+use crate::scim::filter::plain;
 use crate::scim::policy::Policy;
-use crate::scim::resource_type::{Resolved, ResourceType};
+use crate::scim::resource_type::{ResourceType, Target};
+use crate::scim::schema::Attribute;
+use crate::scim::values::shown;
 use crate::scim::work::WorkBudget;
 
 /// A filter on the elements of one attribute.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Selector {
     bound: Bound,
 }
@@ -25,16 +28,11 @@ impl Selector {
     /// `invalidFilter` for what cannot be compared.
     pub fn new(
         filter: &Filter,
-        extension: Option<&str>,
-        attribute: &str,
+        target: Target<'_>,
         resource_type: &ResourceType,
         policy: &Policy,
     ) -> Result<Self, ScimError> {
-        let path =
-            AttrPath { urn: extension.map(ToOwned::to_owned), attribute: attribute.to_owned(), sub: None };
-        let Some(Resolved::Attribute(target)) = resource_type.resolve(&path) else {
-            return Err(ScimError::invalid_path(format!("No schema defines the attribute {path}.")));
-        };
+        let target = Target { sub: None, ..target };
         Ok(Self { bound: bind::bind_element(filter, resource_type, target, policy.tolerant)? })
     }
 
@@ -45,6 +43,53 @@ impl Selector {
     pub fn matches(&self, element: &Value, work: &WorkBudget) -> Result<bool, ScimError> {
         self.bound.matches_element(element, work)
     }
+}
+
+/// The filter with the sub-attributes in their schema's spelling, without the URN of `schema`, in
+/// which the attribute is defined. Of a simple attribute, `value` is the element.
+///
+/// # Errors
+/// `invalidPath` for an attribute that has no elements to select, and for a name that is none of
+/// its sub-attributes.
+pub fn canonical(filter: &Filter, attribute: &Attribute, schema: &str) -> Result<Filter, ScimError> {
+    // `schemas` follows from the attributes: its elements are not the client's to select.
+    if !attribute.multi_valued || attribute.name == "schemas" {
+        return Err(ScimError::invalid_path(format!(
+            "{} has no elements that a filter could select.",
+            attribute.name
+        )));
+    }
+    spelled(&plain(filter, attribute, schema), attribute)
+}
+
+fn spelled(filter: &Filter, attribute: &Attribute) -> Result<Filter, ScimError> {
+    let all = |filters: &[Filter]| {
+        filters.iter().map(|filter| spelled(filter, attribute)).collect::<Result<Vec<_>, _>>()
+    };
+    let sub = |path: &AttrPath| {
+        sub_attribute(path, attribute).ok_or_else(|| {
+            let name = shown(&path.to_string());
+            ScimError::invalid_path(format!("{} has no sub-attribute {name}.", attribute.name))
+        })
+    };
+    Ok(match filter {
+        Filter::And(filters) => Filter::And(all(filters)?),
+        Filter::Or(filters) => Filter::Or(all(filters)?),
+        Filter::Not(filter) => Filter::Not(Box::new(spelled(filter, attribute)?)),
+        Filter::Present(path) => Filter::Present(sub(path)?),
+        Filter::Compare(path, op, value) => Filter::Compare(sub(path)?, *op, value.clone()),
+        Filter::ValuePath(path, filter) => Filter::ValuePath(sub(path)?, filter.clone()),
+    })
+}
+
+/// What a path within the brackets of an attribute names.
+fn sub_attribute(path: &AttrPath, attribute: &Attribute) -> Option<AttrPath> {
+    if path.urn.is_some() || path.sub.is_some() {
+        return None;
+    }
+    let is_element = attribute.is_list_of_simple_values() && path.attribute.eq_ignore_ascii_case("value");
+    let name = if is_element { "value" } else { &attribute.sub_attribute(&path.attribute)?.name };
+    Some(AttrPath { urn: None, attribute: name.to_owned(), sub: None })
 }
 
 /// What a filter says an element is, if it says just that: `eq` terms, joined by `and`.
@@ -88,6 +133,7 @@ mod tests {
     use crate::scim::rules::{required, user_rules};
     use crate::scim::schema::Schema;
     use crate::scim::validate::{groups_in_body, read};
+    use crate::scim::work::WorkBudget;
 
     fn text() -> impl Strategy<Value = String> {
         prop_oneof![
@@ -174,9 +220,8 @@ mod tests {
                 let steps = parse(message, users, policy).expect(filter);
                 let document = json!({ "urn:x:2.0:User": { "assurance": ["low", "mid", "high"] } });
                 let mut document = document.as_object().cloned().expect("an object");
-                for step in &steps {
-                    apply(&mut document, step, users, policy).expect(filter);
-                }
+                let work = WorkBudget::of_body();
+                apply(&mut document, &steps, users, policy, &work).expect(filter);
                 assert_eq!(document["urn:x:2.0:User"]["assurance"], left, "{filter}");
             }
         }
@@ -212,8 +257,9 @@ mod tests {
                     let steps = message.as_object().map(|message| parse(message, resource_type, policy));
                     let Some(Ok(steps)) = steps else { continue };
                     let current = [("a".to_owned(), Member::of_id("a"))].into();
-                    let _ = MemberChange::read(&steps, resource_type, policy).and_then(|c| c.net(&current));
-                    if steps.iter().try_for_each(|s| apply(&mut document, s, resource_type, policy)).is_ok() {
+                    let work = WorkBudget::of_body();
+                    let _ = MemberChange::read(&steps, resource_type, policy).and_then(|c| c.net(&current, &work));
+                    if apply(&mut document, &steps, resource_type, policy, &work).is_ok() {
                         let _ = required(&document, resource_type).and_then(|()| user_rules(&document, policy));
                         // What PATCH stores, PUT would store, too.
                         let mut again = document.clone();

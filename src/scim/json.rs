@@ -1,0 +1,181 @@
+//! JSON in which no object names a member twice (RFC 8259 §4 leaves open what that would mean).
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+/// The most values in one text, names not counted. A value takes 72 bytes in memory, and one of two
+/// bytes in a text: a body of 4 MB could ask for hundreds of megabytes. The members of the largest
+/// group that a body holds are 200,000 values.
+pub const VALUES_LIMIT: usize = 400_000;
+
+/// Why a text was not read.
+#[derive(Debug)]
+pub enum JsonError {
+    /// It is not JSON, or nested too deeply.
+    Malformed(serde_json::Error),
+    /// An object names this member twice.
+    Repeated(String),
+    /// It holds more than [`VALUES_LIMIT`] values.
+    TooManyValues,
+}
+
+/// Reads a text as JSON. Members keep their order. Values may be nested as deeply as `serde_json`
+/// allows, 127 levels.
+///
+/// # Errors
+/// For what is not JSON, for a member that an object names twice, and for too many values.
+pub fn read(text: &[u8]) -> Result<Value, JsonError> {
+    let (repeated, left) = (RefCell::new(None), Cell::new(Some(VALUES_LIMIT)));
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let read = Reader { repeated: &repeated, left: &left }
+        .deserialize(&mut deserializer)
+        .and_then(|value| deserializer.end().map(|()| value));
+    read.map_err(|error| match repeated.into_inner() {
+        Some(name) => JsonError::Repeated(name),
+        None if left.get().is_none() => JsonError::TooManyValues,
+        None => JsonError::Malformed(error),
+    })
+}
+
+/// Builds a value, and remembers the first name that stands twice.
+#[derive(Clone, Copy)]
+struct Reader<'r> {
+    repeated: &'r RefCell<Option<String>>,
+    /// How many values may still come; `None` when one came that may not.
+    left: &'r Cell<Option<usize>>,
+}
+
+impl<'de> DeserializeSeed<'de> for Reader<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.left.set(self.left.get().and_then(|left| left.checked_sub(1)));
+        if self.left.get().is_none() {
+            return Err(D::Error::custom("there are too many values"));
+        }
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Reader<'_> {
+    type Value = Value;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
+        let mut read = Vec::new();
+        while let Some(element) = elements.next_element_seed(self)? {
+            read.push(element);
+        }
+        Ok(Value::Array(read))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut read = Map::new();
+        while let Some(name) = members.next_key::<String>()? {
+            if read.contains_key(&name) {
+                *self.repeated.borrow_mut() = Some(name);
+                return Err(A::Error::custom("a member is given twice"));
+            }
+            let value = members.next_value_seed(self)?;
+            read.insert(name, value);
+        }
+        Ok(Value::Object(read))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_those_of_serde_json() {
+        for text in [
+            "null",
+            r#" {"b": [1, -1, 1.5, 1e30, 18446744073709551615, 123456789012345678901234567890], "a": {"a": true}} "#,
+            r#"["é\u00e9\n", "", {}, [], {"": {"": 1}}]"#,
+            r#"[{"a": 1}, {"a": 1}]"#,
+            r#"{"a": 1, "A": 1}"#,
+        ] {
+            let expected: Value = serde_json::from_str(text).expect(text);
+            let found = read(text.as_bytes()).expect(text);
+            assert_eq!(found.to_string(), expected.to_string());
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_refused_where_serde_json_refuses_it() {
+        let deep = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        let (fits, too_deep) = (deep(127), deep(128));
+        assert!(read(fits.as_bytes()).is_ok());
+        for text in
+            ["", "{", "[1,]", "{\"a\":}", "01", "nul", "1 2", "1e999", "\"\\ud800\"", "{1:2}", &too_deep]
+        {
+            let expected = serde_json::from_str::<Value>(text).expect_err(text);
+            match read(text.as_bytes()) {
+                Err(JsonError::Malformed(found)) => {
+                    assert_eq!(
+                        (found.line(), found.column()),
+                        (expected.line(), expected.column()),
+                        "{text}"
+                    );
+                }
+                other => assert!(other.is_err(), "{text} was read: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn values_are_counted() {
+        let array = |count: usize| format!("[{}0]", "0,".repeat(count - 2));
+        assert!(read(array(VALUES_LIMIT).as_bytes()).is_ok());
+        assert!(matches!(read(array(VALUES_LIMIT + 1).as_bytes()), Err(JsonError::TooManyValues)));
+        assert!(matches!(read("[".repeat(VALUES_LIMIT).as_bytes()), Err(JsonError::Malformed(_))));
+    }
+
+    #[test]
+    fn a_member_stands_once_wherever_it_is() {
+        for (text, name) in [
+            (r#"{"a": 1, "a": 1}"#, "a"),
+            (r#"{"b": {"a": 1, "c": 2, "a": {}}}"#, "a"),
+            (r#"[[{"": 1, "": 2}]]"#, ""),
+            (r#"{"\u0061": 1, "a": "secret"#, "a"),
+        ] {
+            let found = read(text.as_bytes());
+            assert!(matches!(&found, Err(JsonError::Repeated(found)) if found == name), "{text}: {found:?}");
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! What was written is known, whatever the table's answer said; what is too large for a transaction
+//! is written all the same; what meets a deletion is told who is gone.
+#![cfg(feature = "cli")]
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::future::join;
+use rollcall::store::call::Table;
+use rollcall::store::item::{get_number, get_text};
+use serde_json::{Value, json};
+use support::client::{Client, user};
+use support::faults::{Call, Fate, Proxy};
+use support::{assert_consistent, work};
+
+async fn scene(policy: &'static str) -> (Proxy, Client, Client) {
+    let embedded = support::serve().await;
+    let proxy = Proxy::before(&embedded.endpoint).await;
+    let honest = Client::new(embedded.table, policy).await;
+    let table = Table::new(support::client(&proxy.endpoint), support::TABLE);
+    (proxy, Client::new(table, policy).await, honest)
+}
+
+/// The first transaction that writes an item whose key begins so has this fate.
+fn once(proxy: &Proxy, prefix: &'static str, fate: Fate) -> Arc<AtomicBool> {
+    let met = Arc::new(AtomicBool::new(false));
+    let note = met.clone();
+    proxy.decide(move |call: &Call| {
+        let writes = call.operation == "TransactWriteItems" && call.body.to_string().contains(prefix);
+        if writes && !note.swap(true, Ordering::SeqCst) { fate } else { Fate::Pass }
+    });
+    met
+}
+
+fn members(ids: &[String]) -> Value {
+    ids.iter().map(|id| json!({ "value": id })).collect()
+}
+
+/// A user whose item has some 340 KB.
+fn heavy(name: &str) -> Value {
+    let mut body = user(name);
+    let text = "x".repeat(56 * 1024);
+    for attribute in ["title", "nickName", "userType", "locale", "timezone", "preferredLanguage"] {
+        body[attribute] = text.as_str().into();
+    }
+    body
+}
+
+async fn heavies(client: &Client, count: usize) -> Vec<String> {
+    let mut ids = Vec::new();
+    for at in 0..count {
+        ids.push(client.post("/Users", heavy(&format!("heavy{at}"))).await.expect(201).id());
+    }
+    ids
+}
+
+#[tokio::test]
+async fn a_creation_that_took_effect_is_201_whatever_the_answer_of_the_table() {
+    for fate in [Fate::DoneButDenied, Fate::Unanswered] {
+        let (proxy, client, honest) = scene("strict").await;
+        let ids = honest.users(0..50).await;
+        for (path, body, marker) in [
+            ("/Users", user("ann"), "#U#"),
+            ("/Groups", json!({ "displayName": "Few", "members": members(&ids[..3]) }), "#G#"),
+            ("/Groups", json!({ "displayName": "Many", "members": members(&ids) }), "WORK#"),
+        ] {
+            let mut body = body;
+            let urn = if path == "/Users" { "User" } else { "Group" };
+            body["schemas"] = json!([format!("urn:ietf:params:scim:schemas:core:2.0:{urn}")]);
+            let met = once(&proxy, marker, fate);
+            let made = client.post(path, body).await.expect(201);
+            assert!(met.load(Ordering::SeqCst), "{fate:?} {path}");
+            proxy.decide(|_| Fate::Pass);
+            let read = honest.get(&format!("{path}/{}", made.id())).await.expect(200);
+            assert_eq!(read.body["displayName"], made.body["displayName"], "{fate:?}");
+        }
+        work(&honest).await;
+        let groups = honest.get("/Groups?excludedAttributes=members").await.expect(200);
+        assert_eq!(groups.body["totalResults"], 2, "none is there twice");
+        assert_consistent(&honest).await;
+    }
+}
+
+#[tokio::test]
+async fn a_return_and_a_change_that_took_effect_are_answered_so() {
+    let (proxy, client, honest) = scene("veza").await;
+    let id = honest.user("ann").await;
+    honest.delete(&format!("/Users/{id}")).await.expect(204);
+    let met = once(&proxy, "#D", Fate::DoneButDenied);
+    assert_eq!(client.post("/Users", user("ann")).await.expect(201).id(), id);
+    assert!(met.load(Ordering::SeqCst));
+    let met = once(&proxy, "#U#", Fate::DoneButDenied);
+    let title = json!([{ "op": "replace", "path": "title", "value": "t" }]);
+    let changed = client.patch(&format!("/Users/{id}"), title).await.expect(200);
+    assert!(met.load(Ordering::SeqCst));
+    assert_eq!(changed.body["title"], "t");
+    proxy.decide(|_| Fate::Pass);
+    let read = honest.get(&format!("/Users/{id}")).await.expect(200);
+    assert_eq!(read.headers["etag"], changed.headers["etag"]);
+    assert_consistent(&honest).await;
+}
+
+#[tokio::test]
+async fn what_is_denied_is_500_and_leaves_nothing_behind() {
+    let (proxy, client, honest) = scene("standard").await;
+    let ids = honest.users(0..60).await;
+    let group = honest.group("Team", &ids[..2]).await;
+    let path = format!("/Groups/{group}");
+    let add = |ids: &[String]| json!([{ "op": "add", "path": "members", "value": members(ids) }]);
+    proxy.decide(|call| match call.operation.as_str() {
+        "TransactWriteItems" => Fate::Denied,
+        _ => Fate::Pass,
+    });
+    for count in [3, 10, 60] {
+        let body = json!({ "displayName": "New", "members": members(&ids[..count]) });
+        client.post("/Groups", body).await.expect(500);
+        client.patch(&path, add(&ids[..count])).await.expect(500);
+    }
+    // What was written down before the refusal of a larger change cannot be taken back either,
+    // since that is denied as well: the worker does it. Of the small ones nothing was written down.
+    let pending = honest.store().pending_changes().await.unwrap();
+    assert_eq!(pending.len(), 2, "only the changes of 60 members are staged");
+    // Denied from the first write on, nothing is there at all.
+    for change in &pending {
+        honest.store().abort(change).await.unwrap();
+    }
+    proxy.decide(|call| match call.operation.as_str() {
+        "BatchWriteItem" if call.body.to_string().contains("PutRequest") => Fate::Denied,
+        _ => Fate::Pass,
+    });
+    client.patch(&path, add(&ids)).await.expect(500);
+    client.post("/Groups", json!({ "displayName": "New", "members": members(&ids) })).await.expect(500);
+    assert_eq!(honest.store().pending_changes().await.unwrap(), []);
+    assert_eq!(honest.get("/Groups").await.expect(200).body["totalResults"], 1);
+    assert_consistent(&honest).await;
+}
+
+#[tokio::test]
+async fn groups_of_large_members_are_made_changed_and_deleted() {
+    let (proxy, client, honest) = scene("standard").await;
+    proxy.enforce_sizes();
+    let ids = heavies(&honest, 50).await;
+    for count in [12, 50] {
+        let group = client.group("Heavy", &ids[..count]).await;
+        work(&client).await;
+        let path = format!("/Groups/{group}");
+        let remove = json!([{ "op": "remove", "path": "members", "value": members(&ids[..count]) }]);
+        client.patch(&path, remove).await.expect(200);
+        work(&client).await;
+        let add = json!([{ "op": "add", "path": "members", "value": members(&ids[..count]) }]);
+        client.patch(&path, add).await.expect(200);
+        work(&client).await;
+        client.delete(&path).await.expect(204);
+        client.get(&path).await.expect(404);
+        work(&client).await;
+        let first = client.get(&format!("/Users/{}?attributes=groups", ids[0])).await.expect(200);
+        assert_eq!(first.body.get("groups"), None, "{count}");
+        assert_consistent(&honest).await;
+    }
+}
+
+#[tokio::test]
+async fn a_user_of_large_groups_is_deleted() {
+    let extension = json!({ "id": "urn:x:2.0:Group", "name": "X", "attributes":
+        (0..6).map(|at| json!({ "name": format!("t{at}"), "type": "string", "multiValued": false })).collect::<Vec<_>>() });
+    let extension = rollcall::scim::extension::read(&extension.to_string()).unwrap();
+    let (proxy, client, honest) = scene("standard").await;
+    let with = |client: &Client| {
+        let extensions = std::slice::from_ref(&extension);
+        let function =
+            rollcall::http::function::Function::with_extensions(client.table.clone(), None, extensions);
+        Client { function: Arc::new(function.unwrap()), ..client.clone() }
+    };
+    let (client, honest) = (with(&client), with(&honest));
+    proxy.enforce_sizes();
+    let id = honest.user("ann").await;
+    let text = "x".repeat(56 * 1024);
+    let heavy: serde_json::Map<String, Value> =
+        (0..6).map(|at| (format!("t{at}"), text.as_str().into())).collect();
+    for at in 0..14 {
+        let body = json!({ "displayName": format!("G{at}"), "urn:x:2.0:Group": heavy, "members": [{ "value": id }] });
+        honest.post("/Groups", body).await.expect(201);
+    }
+    client.delete(&format!("/Users/{id}")).await.expect(204);
+    client.get(&format!("/Users/{id}")).await.expect(404);
+    work(&client).await;
+    let groups = honest.get("/Groups?attributes=members").await.expect(200);
+    assert!(!groups.body.to_string().contains(&id), "it has left them all");
+}
+
+#[tokio::test]
+async fn large_administrators_are_marked() {
+    let (proxy, client, honest) = scene("standard").await;
+    proxy.enforce_sizes();
+    let ids = heavies(&honest, 13).await;
+    let ids: Vec<_> = ids.iter().map(|id| id.parse().unwrap()).collect();
+    client.store().mark_guarded(&ids).await.unwrap();
+    let marked = honest.store().fetch_many(rollcall::scim::resource_type::Kind::User, &ids).await.unwrap();
+    assert!(marked.iter().all(|user| user.guarded));
+}
+
+/// A large group is written down, and before it is committed one of its members is deleted.
+#[tokio::test]
+async fn a_large_creation_that_meets_a_deletion_names_who_is_gone() {
+    let (proxy, client, honest) = scene("standard").await;
+    let ids = honest.users(0..60).await;
+    let committing = |call: &Call| {
+        let text = call.body.to_string();
+        call.operation == "TransactWriteItems" && text.contains("WORK#") && text.contains("memberCount")
+    };
+    let held = AtomicBool::new(false);
+    proxy.decide(move |call: &Call| {
+        if committing(call) && !held.swap(true, Ordering::SeqCst) { Fate::Held } else { Fate::Pass }
+    });
+    let body = json!({ "displayName": "Team", "members": members(&ids) });
+    let (reply, ()) = join(client.post("/Groups", body.clone()), async {
+        proxy.held().await;
+        honest.delete(&format!("/Users/{}", ids[7])).await.expect(204);
+        proxy.release();
+    })
+    .await;
+    let reply = reply.expect(400);
+    assert_eq!(reply.body["scimType"], "invalidValue");
+    assert!(reply.body["detail"].as_str().unwrap().contains(&ids[7]), "{}", reply.body);
+    work(&honest).await;
+    assert_eq!(honest.get("/Groups").await.expect(200).body["totalResults"], 0);
+    assert_consistent(&honest).await;
+}
+
+#[tokio::test]
+async fn every_event_has_the_version_that_its_change_made() {
+    let (_, _, honest) = scene("veza").await;
+    let ids = honest.users(0..60).await;
+    let ann = &ids[0];
+    let group = honest.group("Team", &ids[..2]).await;
+    let add = json!([{ "op": "add", "path": "members", "value": members(&ids) }]);
+    honest.patch(&format!("/Groups/{group}"), add).await.expect(200);
+    work(&honest).await;
+    let title = json!([{ "op": "replace", "path": "title", "value": "t" }]);
+    honest.patch(&format!("/Users/{ann}"), title).await.expect(200);
+    honest.delete(&format!("/Users/{ann}")).await.expect(204);
+    let back = honest.post("/Users", user("u0")).await.expect(201);
+    assert_eq!((back.id(), &back.body["meta"]["version"]), (ann.clone(), &json!("W/\"4\"")));
+    let (items, _) = honest.table.scan_items(&["T#acme#E#"], None, (0, 1), None).await.unwrap();
+    let of = |resource: &str| {
+        let mut found: Vec<(u64, String)> = items
+            .iter()
+            .filter(|item| get_text(item, "resourceId") == Some(resource))
+            .map(|item| {
+                (get_number(item, "version").expect("a version"), get_text(item, "type").unwrap().to_owned())
+            })
+            .collect();
+        found.sort();
+        found.dedup();
+        found.into_iter().map(|(version, event)| format!("{version} {event}")).collect::<Vec<_>>()
+    };
+    assert_eq!(of(ann), ["1 user.created", "2 user.updated", "3 user.deactivated", "4 user.reactivated"]);
+    // The large change and its parts have the version that the commit made.
+    assert_eq!(of(&group), ["1 group.created", "2 group.updated"]);
+    assert!(items.iter().all(|item| item.contains_key("version")));
+}

@@ -1,0 +1,389 @@
+//! Every call that the functions make, held against the roles that the template gives them: none is
+//! refused, no permission is unused, and what only the operator's tool writes is out of reach.
+#![cfg(feature = "cli")]
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use rollcall::admin::key::{self, NewKey};
+use rollcall::admin::tenant::{self, NewTenant};
+use rollcall::auth::authorizer::authorize;
+use rollcall::auth::record::Scope;
+use rollcall::clock;
+use rollcall::scim::policy::VEZA;
+use rollcall::store::call::Table;
+use rollcall::store::item::{get_number, number};
+use rollcall::store::keys;
+use rollcall::store::worker;
+use serde_json::{Value, json};
+use support::client::{Client, user};
+use support::faults::{Call, Fate, Proxy};
+use time::OffsetDateTime;
+use yaml_serde::Value as Yaml;
+
+const TEMPLATE: &str = include_str!("../template.yaml");
+
+/// One call as IAM sees it: the action, and the partition keys that it names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Request {
+    action: String,
+    keys: Vec<String>,
+}
+
+impl Request {
+    fn new(action: &str, keys: &[&str]) -> Self {
+        Self {
+            action: format!("dynamodb:{action}"),
+            keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+        }
+    }
+}
+
+/// What IAM is asked for one call to DynamoDB. The calls of a transaction have no permission of their
+/// own: those of its actions count.
+fn requests(call: &Call) -> Vec<Request> {
+    let body = &call.body;
+    let key = |value: &Value| value["pk"]["S"].as_str().expect("a partition key").to_owned();
+    let one = |action: &str, key: String| Request::new(action, &[&key]);
+    match call.operation.as_str() {
+        "GetItem" | "UpdateItem" | "DeleteItem" => vec![one(&call.operation, key(&body["Key"]))],
+        "PutItem" => vec![one("PutItem", key(&body["Item"]))],
+        "Query" => {
+            vec![one("Query", body["ExpressionAttributeValues"][":pk"]["S"].as_str().unwrap().to_owned())]
+        }
+        "BatchGetItem" | "BatchWriteItem" => {
+            let mut keys = Vec::new();
+            for items in body["RequestItems"].as_object().unwrap().values() {
+                let items = items.as_array().or_else(|| items["Keys"].as_array()).unwrap();
+                for item in items {
+                    let put = item.get("PutRequest").map(|put| &put["Item"]);
+                    let delete = item.get("DeleteRequest").map(|delete| &delete["Key"]);
+                    keys.push(key(put.or(delete).unwrap_or(item)));
+                }
+            }
+            vec![Request { action: format!("dynamodb:{}", call.operation), keys }]
+        }
+        "TransactWriteItems" | "TransactGetItems" => {
+            let actions = body["TransactItems"].as_array().unwrap().iter();
+            let of = |action: &Value| {
+                let (verb, action) = action.as_object().unwrap().iter().next().unwrap();
+                let verb = if verb == "ConditionCheck" { "ConditionCheck" } else { verb };
+                one(&format!("{verb}Item"), key(action.get("Key").unwrap_or(&action["Item"])))
+            };
+            actions.map(of).collect()
+        }
+        other => panic!("no role allows {other}"),
+    }
+}
+
+/// A statement of a role.
+#[derive(Clone, Debug)]
+struct Statement {
+    sid: String,
+    allows: bool,
+    actions: Vec<String>,
+    /// Whether every key of a request must be like one of the patterns, or any.
+    all: bool,
+    patterns: Vec<String>,
+}
+
+fn texts(value: &Yaml) -> Vec<String> {
+    match value {
+        Yaml::Sequence(all) => all.iter().flat_map(texts).collect(),
+        one => vec![one.as_str().expect("a text").to_owned()],
+    }
+}
+
+/// The statements about the table of a role in the template.
+fn role(name: &str) -> Vec<Statement> {
+    let template: Yaml = yaml_serde::from_str(TEMPLATE).expect("YAML");
+    let policies = &template["Resources"][name]["Properties"]["Policies"];
+    let statements = &policies[0]["PolicyDocument"]["Statement"];
+    let read = |statement: &Yaml| {
+        let condition = &statement["Condition"];
+        let (all, any) = (&condition["ForAllValues:StringLike"], &condition["ForAnyValue:StringLike"]);
+        let patterns = if all.is_null() { any } else { all };
+        // `ForAllValues` holds for no key at all as well.
+        assert!(all.is_null() || condition["Null"]["dynamodb:LeadingKeys"].as_str() == Some("false"));
+        Statement {
+            sid: statement["Sid"].as_str().unwrap().to_owned(),
+            allows: statement["Effect"].as_str() == Some("Allow"),
+            actions: texts(&statement["Action"]),
+            all: !all.is_null(),
+            patterns: texts(&patterns["dynamodb:LeadingKeys"]),
+        }
+    };
+    let statements = statements.as_sequence().expect("statements").iter();
+    statements.filter(|statement| !statement["Condition"].is_null()).map(read).collect()
+}
+
+/// Whether a text is like a pattern in which `*` stands for any text.
+fn is_like(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((start, rest)) => text.strip_prefix(start).is_some_and(|text| {
+            let mut tails = text.char_indices().map(|(at, _)| &text[at..]).chain([""]);
+            tails.any(|tail| is_like(rest, tail))
+        }),
+    }
+}
+
+impl Statement {
+    fn covers(&self, request: &Request) -> bool {
+        let known = |key: &String| self.patterns.iter().any(|pattern| is_like(pattern, key));
+        let keys = match self.all {
+            true => !request.keys.is_empty() && request.keys.iter().all(known),
+            false => request.keys.iter().any(known),
+        };
+        self.actions.contains(&request.action) && keys
+    }
+}
+
+fn is_allowed(role: &[Statement], request: &Request) -> bool {
+    let covering: Vec<bool> =
+        role.iter().filter(|statement| statement.covers(request)).map(|statement| statement.allows).collect();
+    !covering.is_empty() && covering.iter().all(|allows| *allows)
+}
+
+/// Asserts that a role allows all requests, and nothing besides that none of them needs.
+fn assert_fits(name: &str, requests: &BTreeSet<Request>) {
+    let role = role(name);
+    for request in requests {
+        assert!(is_allowed(&role, request), "{name} refuses {request:?}");
+    }
+    for statement in role.iter().filter(|statement| statement.allows) {
+        let used = |of: &dyn Fn(&Request) -> bool| requests.iter().any(|r| statement.covers(r) && of(r));
+        for action in &statement.actions {
+            assert!(
+                used(&|request| request.action == *action),
+                "{name}: nobody needs {action} ({})",
+                statement.sid
+            );
+        }
+        for pattern in &statement.patterns {
+            let like = |request: &Request| request.keys.iter().any(|key| is_like(pattern, key));
+            assert!(used(&like), "{name}: nobody needs {pattern} ({})", statement.sid);
+        }
+    }
+}
+
+/// A table whose calls are noted, before a table.
+async fn watched(endpoint: &str) -> (Proxy, Table, Arc<Mutex<BTreeSet<Request>>>) {
+    let proxy = Proxy::before(endpoint).await;
+    proxy.enforce_sizes();
+    let seen = Arc::new(Mutex::new(BTreeSet::new()));
+    let note = seen.clone();
+    proxy.decide(move |call: &Call| {
+        note.lock().unwrap().extend(requests(call));
+        Fate::Pass
+    });
+    let table = Table::new(support::client(&proxy.endpoint), support::TABLE);
+    (proxy, table, seen)
+}
+
+fn members(ids: &[String]) -> Value {
+    ids.iter().map(|id| json!({ "value": id })).collect()
+}
+
+fn add(ids: &[String]) -> Value {
+    json!([{ "op": "add", "path": "members", "value": members(ids) }])
+}
+
+/// Users that are too large for a transaction together.
+async fn heavies(client: &Client) -> Vec<String> {
+    let mut ids = Vec::new();
+    for at in 0..13 {
+        let mut body = user(&format!("heavy{at}"));
+        for attribute in ["title", "nickName", "userType", "locale", "timezone", "preferredLanguage"] {
+            body[attribute] = "x".repeat(56 * 1024).into();
+        }
+        ids.push(client.post("/Users", body).await.expect(201).id());
+    }
+    ids
+}
+
+/// Plays every operation of the function, and what its rules do besides.
+async fn play(client: &Client) -> (Vec<String>, String) {
+    let users = client.get("/Users").await.expect(200).body;
+    let admin = users["Resources"][0]["id"].as_str().unwrap().to_owned();
+    let root =
+        client.get("/Groups").await.expect(200).body["Resources"][0]["id"].as_str().unwrap().to_owned();
+    let ids = client.users(0..60).await;
+    client.patch(&format!("/Groups/{root}"), add(&ids[..1])).await.expect(200);
+    client
+        .patch(&format!("/Users/{}", ids[0]), json!([{ "op": "add", "path": "title", "value": "t" }]))
+        .await
+        .expect(200);
+    client
+        .patch(&format!("/Users/{admin}"), json!([{ "op": "replace", "path": "active", "value": false }]))
+        .await
+        .expect(200);
+    client.put(&format!("/Users/{}", ids[1]), user("u1-renamed")).await.expect(200);
+    let group = client.group("Large", &ids).await;
+    let small = client.group("Small", &ids[..3]).await;
+    client.patch(&format!("/Groups/{small}"), add(&ids)).await.expect(200);
+    client.get(&format!("/Groups/{group}")).await.expect(200);
+    for query in [
+        "count=5",
+        "count=5&startIndex=6",
+        "count=5&cursor=",
+        "count=5&cursor=&sortBy=userName",
+        "filter=userName eq \"u2@example.com\"",
+        "filter=externalId eq \"ext-u2\"",
+        "filter=title co \"t\"",
+    ] {
+        let page = client.get(&format!("/Users?{query}")).await.expect(200);
+        if let Some(next) = page.body["nextCursor"].as_str() {
+            client
+                .get(&format!("/Users?{query}{next}").replace("cursor=&", &format!("cursor={next}&")))
+                .await;
+        }
+    }
+    client.get(&format!("/Groups?filter=members eq \"{}\"", ids[2])).await.expect(200);
+    client.get(&format!("/Users?filter=groups.value eq \"{small}\"")).await.expect(200);
+    let bulk = json!({
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkRequest"],
+        "Operations": [{ "method": "DELETE", "path": format!("/Groups/{small}") }],
+    });
+    client.post("/Bulk", bulk).await.expect(200);
+    let leaver = client.user("leaver").await;
+    client.delete(&format!("/Users/{leaver}")).await.expect(204);
+    assert_eq!(client.user("leaver").await, leaver);
+    client.group("Heavy", &heavies(client).await).await;
+    let limited = client.limited(90, 0);
+    limited.delete(&format!("/Users/{leaver}")).await.expect(204);
+    (ids, group)
+}
+
+#[tokio::test]
+async fn the_function_that_serves_scim_has_what_it_needs_and_no_more() {
+    let embedded = support::serve().await;
+    let new = NewTenant::new(&"acme".parse().unwrap(), &VEZA, &"u".repeat(40));
+    tenant::create(&embedded.table, &new, OffsetDateTime::now_utc()).await.unwrap();
+    let (_proxy, table, seen) = watched(&embedded.endpoint).await;
+    play(&Client::new(table, "veza").await).await;
+    assert_fits("ScimRole", &seen.lock().unwrap());
+}
+
+#[tokio::test]
+async fn the_worker_has_what_it_needs_and_no_more() {
+    let embedded = support::serve().await;
+    let honest = Client::new(embedded.table, "veza").await;
+    let (ids, group) = {
+        let ids = honest.users(0..60).await;
+        let group = honest.group("Team", &[]).await;
+        (ids, group)
+    };
+    // A change that its request did not apply.
+    support::pending::commit(&honest, &group, &ids, &[]).await;
+    // A change that was staged and given up.
+    let record =
+        honest.store().fetch(rollcall::scim::resource_type::Kind::Group, group.parse().unwrap()).await;
+    let mut staged = honest.store().stage(&record.unwrap().unwrap(), &[], &[]).await.unwrap();
+    staged.created = 0;
+    honest.table.put(&staged.key(), staged.attributes()).await.unwrap();
+    // A user who leaves more groups than a transaction holds, and a group of more members.
+    let leaver = honest.user("leaver").await;
+    for at in 0..60 {
+        honest.group(&format!("G{at}"), std::slice::from_ref(&leaver)).await;
+    }
+    let crowd = honest.group("Crowd", &ids).await;
+    // Members that are too large for a transaction.
+    let heavies = heavies(&honest).await;
+    let heavy_group = honest.group("Heavy", &[]).await;
+    support::pending::commit(&honest, &heavy_group, &heavies, &[]).await;
+    // An account whose retention has ended.
+    let gone = honest.user("gone").await;
+    honest.delete(&format!("/Users/{gone}")).await.expect(204);
+    let (tenant, id) = ("acme".parse().unwrap(), gone.parse().unwrap());
+    let key = keys::tombstone(&tenant, id);
+    let mut item = honest.table.get(&key).await.unwrap().unwrap();
+    let until: u64 = get_number(&item, "keptUntil").unwrap();
+    let past = clock::epoch_seconds() - 1;
+    item.extend([number("keptUntil", past)]);
+    honest.table.put(&key, item).await.unwrap();
+    honest.table.batch_delete([keys::expiry(&tenant, until, id)]).await.unwrap();
+    honest.table.put(&keys::expiry(&tenant, past, id), Default::default()).await.unwrap();
+    // Deletions whose processes stop right after their commit.
+    let (proxy, table, _) = watched(&embedded.endpoint).await;
+    let stopped = Client::new(table, "veza").await;
+    let mut committed = false;
+    proxy.decide(move |call: &Call| {
+        let fate = if committed { Fate::Denied } else { Fate::Pass };
+        committed |= call.operation == "TransactWriteItems" && call.body.to_string().contains("WORK#");
+        fate
+    });
+    stopped.delete(&format!("/Users/{leaver}")).await;
+    let mut committed = false;
+    proxy.decide(move |call: &Call| {
+        let fate = if committed { Fate::Denied } else { Fate::Pass };
+        committed |= call.operation == "TransactWriteItems" && call.body.to_string().contains("WORK#");
+        fate
+    });
+    stopped.delete(&format!("/Groups/{crowd}")).await;
+    assert!(honest.store().pending_changes().await.unwrap().len() >= 5);
+
+    let (_proxy, table, seen) = watched(&embedded.endpoint).await;
+    for _ in 0..3 {
+        let report = worker::round(&table.fresh()).await.unwrap();
+        assert_eq!(report.failures, Vec::<String>::new());
+    }
+    support::assert_consistent(&honest).await;
+    assert_fits("WorkerRole", &seen.lock().unwrap());
+}
+
+#[tokio::test]
+async fn the_authorizer_has_what_it_needs_and_no_more() {
+    let embedded = support::serve().await;
+    let tenant: keys::TenantId = "acme".parse().unwrap();
+    let now = OffsetDateTime::now_utc();
+    tenant::create(&embedded.table, &NewTenant::new(&tenant, &VEZA, &"u".repeat(40)), now).await.unwrap();
+    let new = NewKey { tenant, name: "Okta".to_owned(), scope: Scope::Provision, expires: None, user: None };
+    let (key, _) = key::create(&embedded.table, new, now).await.unwrap();
+    let (_proxy, table, seen) = watched(&embedded.endpoint).await;
+    authorize(&table, &format!("Bearer {}", key.reveal()), now).await.unwrap();
+    assert_fits("AuthorizerRole", &seen.lock().unwrap());
+}
+
+#[test]
+fn what_the_operator_writes_is_out_of_reach_and_events_stay() {
+    for name in ["ScimRole", "WorkerRole"] {
+        let role = role(name);
+        let event = "T#acme#E#2026-11-26#0";
+        for (action, keys, allowed) in [
+            ("PutItem", &[event][..], true),
+            ("UpdateItem", &["T#acme#U#1"], true),
+            ("UpdateItem", &[event], false),
+            ("DeleteItem", &[event], false),
+            ("BatchWriteItem", &[event], false),
+            ("BatchWriteItem", &["T#acme#P", event], false),
+            ("BatchWriteItem", &["T#acme#P"], true),
+            ("GetItem", &["K#00"], false),
+            ("PutItem", &["K#00"], false),
+            ("GetItem", &["TENANT#acme"], false),
+            ("PutItem", &["TENANT#acme"], false),
+            ("Query", &["TENANTS"], false),
+            ("BatchGetItem", &["T#acme#U#1", "K#00"], false),
+            ("GetItem", &[], false),
+            ("Scan", &["T#acme#U#1"], false),
+        ] {
+            assert_eq!(is_allowed(&role, &Request::new(action, keys)), allowed, "{name} {action} {keys:?}");
+        }
+    }
+    let authorizer = role("AuthorizerRole");
+    for (action, key) in [("PutItem", "K#00"), ("GetItem", "T#acme#U#1"), ("Query", "K#00")] {
+        assert!(!is_allowed(&authorizer, &Request::new(action, &[key])), "{action} {key}");
+    }
+    for (pattern, text, like) in [
+        ("T#*#E#*", "T#acme#E#2026-11-26#1", true),
+        ("T#*#E#*", "T#acme#U#1", false),
+        ("T#*", "TENANT#a", false),
+        ("*", "", true),
+        ("a*c", "abcc", true),
+    ] {
+        assert_eq!(is_like(pattern, text), like, "{pattern} {text}");
+    }
+}

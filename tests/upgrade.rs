@@ -1,0 +1,124 @@
+//! A table of version 0.1.0, written by that version, is put in order by `rollcall check --repair`.
+#![cfg(feature = "cli")]
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use rollcall::admin::check::report::Problem;
+use rollcall::admin::key;
+use rollcall::clock;
+use rollcall::store::item::Item;
+use rollcall::store::keys::Key;
+use serde_json::{Map, Value, json};
+use support::client::{Client, user};
+use support::{assert_consistent, check, embedded};
+
+/// When the deactivated account of the table is erased, in the file.
+const KEPT_UNTIL: &str = "1827215189";
+
+struct Old {
+    client: Client,
+    ids: Map<String, Value>,
+}
+
+impl Old {
+    /// Tenant `demo` under `veza`: users whose names the old version compared by full case folding,
+    /// one of them deactivated, a group, and two bearer keys in the old list.
+    async fn new() -> Self {
+        let text = include_str!("fixtures/table-0.1.0-folded-names.json");
+        let tomorrow = (clock::epoch_seconds() + 86_400).to_string();
+        let mut file: Value = serde_json::from_str(&text.replace(KEPT_UNTIL, &tomorrow)).unwrap();
+        let table = embedded().await;
+        for item in file["items"].as_array_mut().unwrap() {
+            let mut item = item.as_object_mut().unwrap().clone();
+            let mut part = |name: &str| item.remove(name).unwrap()["S"].as_str().unwrap().to_owned();
+            let key = Key { pk: part("pk"), sk: part("sk") };
+            let item = item.iter().map(|(name, value)| (name.clone(), attribute(value))).collect::<Item>();
+            table.put(&key, item).await.unwrap();
+        }
+        let ids = file["ids"].as_object().unwrap().clone();
+        Self { client: Client::new(table, "veza").await.of("demo"), ids }
+    }
+
+    fn id(&self, name: &str) -> &str {
+        self.ids[&format!("{name}@example.com")].as_str().unwrap()
+    }
+
+    /// The ids that a filter by `userName` finds.
+    async fn named(&self, name: &str) -> Vec<String> {
+        let filter = format!("userName eq \"{name}@example.com\"");
+        let body =
+            json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"], "filter": filter });
+        let found = self.client.post("/Users/.search", body).await.expect(200);
+        let found = found.body["Resources"].as_array().cloned().unwrap_or_default();
+        found.iter().map(|user| user["id"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+fn attribute(value: &Value) -> AttributeValue {
+    let (kind, value) = value.as_object().unwrap().iter().next().unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    match kind.as_str() {
+        "S" => AttributeValue::S(text(value)),
+        "N" => AttributeValue::N(text(value)),
+        "BOOL" => AttributeValue::Bool(value.as_bool().unwrap()),
+        "SS" => AttributeValue::Ss(value.as_array().unwrap().iter().map(text).collect()),
+        other => panic!("the file has a value of type {other}"),
+    }
+}
+
+#[tokio::test]
+async fn user_names_get_the_claims_that_they_have_today() {
+    let old = Old::new().await;
+    let found: BTreeSet<Problem> =
+        check(&old.client, false).await.findings.iter().map(|finding| finding.problem).collect();
+    assert!(found.contains(&Problem::MissingClaim) && found.contains(&Problem::OrphanClaim), "{found:?}");
+
+    let report = check(&old.client, true).await;
+    let left: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
+    assert!(left.is_empty(), "{left:#?}");
+    assert_consistent(&old.client).await;
+    for name in ["ann", "straße", "ΣΊΣΥΦΟΣ", "Ｆull", "ﬁn", "müller", "ohne"] {
+        for spelled in [name.to_owned(), name.to_lowercase()] {
+            assert_eq!(old.named(&spelled).await, [old.id(name)], "{spelled}");
+        }
+    }
+    assert_eq!(old.named("full").await, [old.id("Ｆull")]);
+    for other in ["strasse", "fin", "weiss"] {
+        assert!(old.named(other).await.is_empty(), "{other}");
+    }
+
+    // Each spelling is a name of its own, and the old one is still taken.
+    let strasse = old.client.post("/Users", user("strasse")).await.expect(201).id();
+    assert_ne!(strasse, old.id("straße"));
+    old.client.post("/Users", user("STRAßE")).await.expect(409);
+    // The name that no one could choose today may stay, until it is changed.
+    let fin = format!("/Users/{}", old.id("ﬁn"));
+    let title = json!([{ "op": "add", "path": "title", "value": "Chief" }]);
+    old.client.patch(&fin, title).await.expect(200);
+    let renamed = json!([{ "op": "replace", "path": "userName", "value": "fin@example.com" }]);
+    old.client.patch(&fin, renamed).await.expect(200);
+    assert_eq!(old.named("fin").await, [old.id("ﬁn")]);
+    // Who was deactivated comes back by the same name, and by no other.
+    let other = old.client.post("/Users", user("weiss")).await.expect(201).id();
+    assert_ne!(other, old.id("Weiß"));
+    assert_eq!(old.client.post("/Users", user("weiß")).await.expect(201).id(), old.id("Weiß"));
+    assert_consistent(&old.client).await;
+}
+
+#[tokio::test]
+async fn the_keys_of_the_old_list_are_found_and_can_be_revoked() {
+    let old = Old::new().await;
+    check(&old.client, true).await;
+    let (table, demo) = (&old.client.table, "demo".parse().unwrap());
+    let keys = key::list(table, &demo).await.unwrap();
+    assert_eq!(
+        keys.iter().map(|key| key.record.name.as_str()).collect::<BTreeSet<_>>(),
+        ["rollcall dev", "second"].into()
+    );
+    assert!(keys.iter().any(|key| key.last_used.is_some()));
+    assert_consistent(&old.client).await;
+}
