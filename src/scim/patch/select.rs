@@ -166,6 +166,11 @@ mod tests {
                 "urn:ietf:params:scim:schemas:core:2.0:User",
                 "displayName",
                 "roles[not (value pr)]",
+                "roles[primary eq false].value",
+                "roles",
+                "roles.display",
+                "password",
+                "groups",
             ])
             .prop_map(str::to_owned),
             ".{0,6}",
@@ -181,6 +186,8 @@ mod tests {
         ];
         leaf.prop_recursive(4, 24, 4, |inner| {
             prop_oneof![
+                inner.clone().prop_map(|value| json!([{ "$ref": null, "value": value }])),
+                (text(), text()).prop_map(|(value, kind)| json!([{ "value": value, "type": kind }, value])),
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
                 prop::collection::vec((text(), inner), 0..4)
                     .prop_map(|v| Value::Object(v.into_iter().collect())),
