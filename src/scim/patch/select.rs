@@ -126,6 +126,7 @@ mod tests {
     use super::*;
     use crate::scim::members::{MEMBERS, Member, take};
     use crate::scim::patch::apply::apply;
+    use crate::scim::patch::listed::tests::extension;
     use crate::scim::patch::members::MemberChange;
     use crate::scim::patch::request::parse;
     use crate::scim::policy::POLICIES;
@@ -167,6 +168,17 @@ mod tests {
                 "displayName",
                 "roles[not (value pr)]",
                 "roles[primary eq false].value",
+                "urn:x:2.0:User",
+                "urn:x:2.0:User:sites",
+                "urn:x:2.0:User:sites.tags",
+                "urn:x:2.0:User:sites[value eq \"a\"].tags",
+                "urn:x:2.0:User:profile.langs",
+                "urn:x:2.0:User:profile",
+                "urn:x:2.0:User:assurance",
+                "urn:x:2.0:User:assurance[value eq \"a\"]",
+                "tags",
+                "langs",
+                "a",
                 "roles",
                 "roles.display",
                 "password",
@@ -242,7 +254,7 @@ mod tests {
             operations in prop::collection::vec(operation(), 1..4),
         ) {
             for policy in POLICIES {
-                let model = Model::new(policy, &[]).expect("a model");
+                let model = Model::new(policy, &[(Kind::User, extension())]).expect("a model");
                 for kind in Kind::ALL {
                     let resource_type = model.of(kind);
                     let mut document = Map::new();
