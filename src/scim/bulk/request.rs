@@ -109,7 +109,7 @@ pub fn read(body: &Map<String, Value>, policy: &Policy) -> Result<BulkRequest, S
     urns(schemas_in(body)?, urn::BULK_REQUEST, policy)?;
     let fail_on_errors = match member(body, "failOnErrors")? {
         None => None,
-        Some(value) => Some(value.as_u64().filter(|limit| *limit > 0).ok_or_else(|| {
+        Some(value) => Some(count(value).filter(|limit| *limit > 0).ok_or_else(|| {
             ScimError::invalid_syntax("failOnErrors must be a whole number of at least 1.")
         })?),
     };
@@ -139,6 +139,15 @@ pub fn read(body: &Map<String, Value>, policy: &Policy) -> Result<BulkRequest, S
         }
     }
     Ok(BulkRequest { fail_on_errors, operations })
+}
+
+/// A whole number that is not negative, of any size: beyond what is counted here it is as large as
+/// can be.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "there is nothing to lose")]
+fn count(value: &Value) -> Option<u64> {
+    let float = || value.as_f64().filter(|number| *number >= 0.0 && number.fract() == 0.0);
+    // A cast of a float saturates.
+    value.as_u64().or_else(|| float().map(|number| number as u64))
 }
 
 fn operation(element: &Value) -> Operation {
@@ -269,6 +278,8 @@ mod tests {
             (json!({ "Operations": delete }), Some(ErrorKind::InvalidSyntax)),
             (json!({ "Operations": [] }), Some(ErrorKind::InvalidSyntax)),
             (json!({}), Some(ErrorKind::InvalidSyntax)),
+            (json!({ "Operations": [delete], "failOnErrors": 1e30 }), None),
+            (json!({ "Operations": [delete], "failOnErrors": -1e30 }), Some(ErrorKind::InvalidSyntax)),
             (json!({ "Operations": [delete], "failOnErrors": 0 }), Some(ErrorKind::InvalidSyntax)),
             (json!({ "Operations": [delete], "failOnErrors": "1" }), Some(ErrorKind::InvalidSyntax)),
             (json!({ "Operations": [delete], "failOnErrors": 1.5 }), Some(ErrorKind::InvalidSyntax)),

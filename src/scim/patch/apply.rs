@@ -19,7 +19,7 @@ use crate::scim::work::{WorkBudget, scan_steps, value_steps};
 /// What a step takes besides what it does with values.
 const STEPS_PER_OPERATION: u64 = 16;
 /// What it takes to make one element another, besides what it takes to look at the value.
-const STEPS_PER_WRITE: u64 = 16;
+const STEPS_PER_WRITE: u64 = 32;
 
 /// Applies the steps to a whole resource: `id`, `meta`, `schemas` and a user's `groups` stand in
 /// it, so that a client may repeat them. After an error the resource is in no particular state: a

@@ -162,7 +162,7 @@ pub(super) fn add(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use serde_json::json;
 
     use super::*;
@@ -176,7 +176,8 @@ mod tests {
 
     const URN: &str = "urn:x:2.0:User";
 
-    fn extension() -> Schema {
+    /// A schema with every kind of multi-valued attribute.
+    pub fn extension() -> Schema {
         let text = |name: &str, multi: bool, exact: bool| json!({ "name": name, "type": "string", "multiValued": multi, "caseExact": exact });
         serde_json::from_value(json!({ "id": URN, "name": "X", "attributes": [
             { "name": "profile", "type": "complex", "multiValued": false, "subAttributes": [

@@ -10,7 +10,7 @@ use crate::scim::error::ScimError;
 use crate::scim::filter::ast::Filter;
 use crate::scim::policy::Policy;
 use crate::scim::resource_type::{Kind, Resolved, ResourceType};
-use crate::scim::schema::Schema;
+use crate::scim::schema::{Attribute, Schema};
 use crate::scim::urn;
 use crate::scim::validate::{is_password, schemas_in, unknown_attribute, urns};
 use crate::scim::values::{shown, twice};
@@ -104,12 +104,6 @@ pub fn parse(
             Value::Object(operation) => request.operation(operation)?,
             _ => return Err(ScimError::invalid_syntax("Every element of Operations must be an object.")),
         }
-        if request.steps.len() > OPERATIONS_LIMIT {
-            return Err(ScimError::invalid_syntax(format!(
-                "Operations changes {} attributes; change {OPERATIONS_LIMIT} at most.",
-                request.steps.len()
-            )));
-        }
     }
     Ok(request.steps)
 }
@@ -136,6 +130,16 @@ impl<'a> Request<'a> {
         }
     }
 
+    fn push(&mut self, step: Step) -> Result<(), ScimError> {
+        if self.steps.len() == OPERATIONS_LIMIT {
+            return Err(ScimError::invalid_syntax(format!(
+                "Operations changes more than {OPERATIONS_LIMIT} attributes. Send fewer in one request."
+            )));
+        }
+        self.steps.push(step);
+        Ok(())
+    }
+
     fn at_path(&mut self, op: PatchOp, path: &str, value: Option<&Value>) -> Result<(), ScimError> {
         if is_of_password(path, self.resource_type) {
             return password(op, value);
@@ -144,10 +148,7 @@ impl<'a> Request<'a> {
             .map_err(|error| ScimError::invalid_path(format!("path {}: {error}.", shown(path))))?;
         match self.place(&parsed)? {
             Some(Place::Schema(schema)) => self.schema(op, schema, value),
-            Some(Place::Attribute(step)) => {
-                self.steps.push(Step { op, value: value.cloned(), ..*step });
-                Ok(())
-            }
+            Some(Place::Attribute(step)) => self.push(Step { op, value: value.cloned(), ..*step }),
             None => Err(ScimError::invalid_path(format!(
                 "No schema defines what the path {} names.",
                 shown(path)
@@ -183,10 +184,7 @@ impl<'a> Request<'a> {
         };
         match place {
             Some(Place::Schema(schema)) => self.schema(op, schema, Some(value)),
-            Some(Place::Attribute(step)) => {
-                self.steps.push(Step { op, value: Some(value.clone()), ..*step });
-                Ok(())
-            }
+            Some(Place::Attribute(step)) => self.push(Step { op, value: Some(value.clone()), ..*step }),
             None if self.policy.tolerant => Ok(()),
             None => Err(unknown_attribute(key)),
         }
@@ -199,18 +197,21 @@ impl<'a> Request<'a> {
             (PatchOp::Remove, _) | (PatchOp::Replace, Some(Value::Null)) if core => {
                 Err(ScimError::mutability("The core schema cannot be removed from a resource."))
             }
-            (PatchOp::Remove, _) | (PatchOp::Replace, Some(Value::Null)) => {
-                self.steps.push(Step {
-                    op: PatchOp::Remove,
-                    extension: Some(schema.id.clone()),
-                    attribute: String::new(),
-                    filter: None,
-                    selector: None,
-                    sub: None,
-                    value: None,
-                });
+            // Of what only the server writes, null is nothing.
+            (PatchOp::Replace, Some(Value::Null))
+                if schema.attributes.iter().all(Attribute::is_read_only) =>
+            {
                 Ok(())
             }
+            (PatchOp::Remove, _) | (PatchOp::Replace, Some(Value::Null)) => self.push(Step {
+                op: PatchOp::Remove,
+                extension: Some(schema.id.clone()),
+                attribute: String::new(),
+                filter: None,
+                selector: None,
+                sub: None,
+                value: None,
+            }),
             (_, Some(Value::Object(values))) => {
                 // Some clients repeat `schemas` inside the object of an extension.
                 let own = values.iter().filter(|(key, _)| core || !key.eq_ignore_ascii_case("schemas"));

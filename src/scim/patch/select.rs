@@ -126,6 +126,7 @@ mod tests {
     use super::*;
     use crate::scim::members::{MEMBERS, Member, take};
     use crate::scim::patch::apply::apply;
+    use crate::scim::patch::listed::tests::extension;
     use crate::scim::patch::members::MemberChange;
     use crate::scim::patch::request::parse;
     use crate::scim::policy::POLICIES;
@@ -166,6 +167,22 @@ mod tests {
                 "urn:ietf:params:scim:schemas:core:2.0:User",
                 "displayName",
                 "roles[not (value pr)]",
+                "roles[primary eq false].value",
+                "urn:x:2.0:User",
+                "urn:x:2.0:User:sites",
+                "urn:x:2.0:User:sites.tags",
+                "urn:x:2.0:User:sites[value eq \"a\"].tags",
+                "urn:x:2.0:User:profile.langs",
+                "urn:x:2.0:User:profile",
+                "urn:x:2.0:User:assurance",
+                "urn:x:2.0:User:assurance[value eq \"a\"]",
+                "tags",
+                "langs",
+                "a",
+                "roles",
+                "roles.display",
+                "password",
+                "groups",
             ])
             .prop_map(str::to_owned),
             ".{0,6}",
@@ -181,6 +198,8 @@ mod tests {
         ];
         leaf.prop_recursive(4, 24, 4, |inner| {
             prop_oneof![
+                inner.clone().prop_map(|value| json!([{ "$ref": null, "value": value }])),
+                (text(), text()).prop_map(|(value, kind)| json!([{ "value": value, "type": kind }, value])),
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
                 prop::collection::vec((text(), inner), 0..4)
                     .prop_map(|v| Value::Object(v.into_iter().collect())),
@@ -235,7 +254,7 @@ mod tests {
             operations in prop::collection::vec(operation(), 1..4),
         ) {
             for policy in POLICIES {
-                let model = Model::new(policy, &[]).expect("a model");
+                let model = Model::new(policy, &[(Kind::User, extension())]).expect("a model");
                 for kind in Kind::ALL {
                     let resource_type = model.of(kind);
                     let mut document = Map::new();

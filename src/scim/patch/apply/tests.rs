@@ -196,6 +196,8 @@ fn what_only_the_server_writes_may_be_repeated() {
         (set("meta", json!({ "resourceType": "Group" })), false),
         (set("meta.version", json!("W/\"1\"")), true),
         (set(ROLLCALL_USER, json!({ "account": "sso" })), true),
+        (set(ROLLCALL_USER, json!(null)), true),
+        (json!({ "op": "remove", "path": ROLLCALL_USER }), false),
         (set(ROLLCALL_USER, json!({ "account": "local" })), false),
         (set("id", json!(null)), true),
         (set("meta", json!(null)), true),
