@@ -2,7 +2,7 @@
 //!
 //! The change item says what was committed; the chunks of a change of members say whom it adds and
 //! removes. Both are written before the commit, so that the commit is one transaction whatever the
-//! size. docs/architecture.md tells the whole protocol.
+//! size. docs/architecture/large-changes.md explains the whole protocol.
 
 use std::collections::BTreeSet;
 
