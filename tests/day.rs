@@ -18,7 +18,7 @@ use rollcall::auth::record::Scope;
 use rollcall::dev::backend::Connection;
 use rollcall::dev::gateway::lambda::Clock;
 use rollcall::dev::gateway::rest_api::Gateway;
-use rollcall::dev::template::facts::{TEMPLATE, TemplateFacts};
+use rollcall::dev::template::read::{TEMPLATE, TemplateFacts};
 use rollcall::dev::wiring::connect;
 use rollcall::scim::policy::VEZA;
 use rollcall::store::call::Table;

@@ -8,9 +8,9 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::actor::ACTOR;
 use super::cli::{Options, finish};
 use super::error::AdminError;
-use super::key::ACTOR;
 use super::output;
 use crate::auth::tenant::TenantRecord;
 use crate::clock;

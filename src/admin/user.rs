@@ -8,15 +8,15 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::actor::ACTOR;
 use super::cli::{Options, finish};
 use super::error::AdminError;
-use super::key::ACTOR;
 use super::{output, tenant};
 use crate::auth::tenant::TenantRecord;
 use crate::clock;
 use crate::scim::error::ScimError;
 use crate::scim::resource_type::{Kind, Model};
-use crate::scim::{rules, urn, username, validate};
+use crate::scim::{document_rules, urn, username, validate};
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::index;
@@ -186,10 +186,10 @@ impl Place {
     fn check(&self, before: Option<&Map<String, Value>>, doc: &Map<String, Value>) -> Result<(), AdminError> {
         let (ty, policy) = (self.model.of(Kind::User), self.tenant.policy);
         let rules = || -> Result<(), ScimError> {
-            rules::required(doc, ty)?;
-            rules::user_rules(doc, policy)?;
+            document_rules::check_required(doc, ty)?;
+            document_rules::check_username_and_email(doc, policy)?;
             username::check_change(before, doc)?;
-            rules::check_size(doc)?;
+            document_rules::check_size(doc)?;
             index::check(ty, doc)
         };
         rules().map_err(|refused| AdminError::Input(refused.detail))
@@ -208,7 +208,7 @@ pub async fn create(table: &Table, id: &TenantId, body: &Value) -> Result<Record
     let doc = validate::read(&body, ty, place.tenant.policy);
     let mut doc = doc.map_err(|refused| AdminError::Input(refused.detail))?;
     place.check(None, &doc)?;
-    rules::activate_by_default(&mut doc);
+    document_rules::activate_by_default(&mut doc);
     let mut record = Record::new(Kind::User, Uuid::now_v7(), doc, &clock::timestamp());
     record.account = Account::Local;
     let event = place.store.event("user.created", &record).attributes(record.doc.keys().cloned());

@@ -5,8 +5,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::actor::ACTOR;
 use super::error::AdminError;
-use super::key::ACTOR;
 use super::output;
 use super::sweep::{Events, sweep};
 use crate::auth::record::Status;

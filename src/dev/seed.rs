@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use uuid::{Builder, Uuid};
 
 use crate::clock;
+use crate::scim::document_rules::{check_required, check_username_and_email};
 use crate::scim::resource_type::{Kind, Model};
-use crate::scim::rules::{required, user_rules};
 use crate::scim::validate::read;
 use crate::store::call::Table;
 use crate::store::error::StoreError;
@@ -203,7 +203,9 @@ impl Seeding<'_> {
         let doc = read(&body, ty, policy).map_err(|error| error.detail)?;
         if number == 1 {
             // All have the same form.
-            required(&doc, ty).and_then(|()| user_rules(&doc, policy)).map_err(|error| error.detail)?;
+            check_required(&doc, ty)
+                .and_then(|()| check_username_and_email(&doc, policy))
+                .map_err(|error| error.detail)?;
         }
         let record = Record::new(Kind::User, user_id(number), doc, &self.now);
         let mut actions = self.store.presence(&record, ty, &Expression::absent());

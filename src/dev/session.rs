@@ -18,7 +18,8 @@ use super::gateway::lambda::{Clock, Lambda};
 use super::gateway::rest_api::Gateway;
 use super::seed::{Outcome, Size};
 use super::template::api::TABLE;
-use super::template::facts::{TEMPLATE, TemplateFacts, Throttle};
+use super::template::facts::Throttle;
+use super::template::read::{TEMPLATE, TemplateFacts};
 use crate::scim::policy::Policy;
 
 /// How often the worker runs.

@@ -22,7 +22,7 @@ use super::router::{Route, route};
 use crate::clock;
 use crate::provider::answer::Provider;
 use crate::provider::failure::Failure;
-use crate::provider::walk::WALK;
+use crate::provider::scan::MAX_SCAN_TIME;
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::schema::Schema;
@@ -169,7 +169,7 @@ impl Function {
             base_url: place.base_url,
             bound_user: caller.user,
             retention_days: caller.retention_days,
-            walk: WALK,
+            max_scan_time: MAX_SCAN_TIME,
             breaker: caller.breaker,
             root_team_protected: caller.root_team_protected,
             cursor_keys: self.cursor_keys.clone(),

@@ -162,7 +162,7 @@ impl Provider<'_> {
     ) -> (usize, Vec<(usize, Outcome)>) {
         let Task { unit, circular, steps } = task;
         if circular {
-            return (unit, self.circle(steps, projection, width, until).await);
+            return (unit, self.create_cyclic_resources(steps, projection, width, until).await);
         }
         let mut outcomes = Vec::with_capacity(steps.len());
         for step in steps {

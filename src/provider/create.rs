@@ -9,11 +9,11 @@ use super::answer::{Answer, Provider, Relations};
 use super::failure::{Failure, conflict};
 use super::large::{APPLYING, still_changing};
 use crate::clock;
+use crate::scim::document_rules::{activate_by_default, check_required, check_username_and_email};
 use crate::scim::error::ScimError;
 use crate::scim::members::{self, Member};
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::Kind;
-use crate::scim::rules::{activate_by_default, required, user_rules};
 use crate::scim::username;
 use crate::scim::validate::{groups_in_body, groups_named, read};
 use crate::store::call::back_off;
@@ -49,12 +49,12 @@ impl Provider<'_> {
     ) -> Result<Answer, Failure> {
         let (ty, policy) = (self.ty(kind), self.model.policy);
         let mut doc = read(body, ty, policy)?;
-        required(&doc, ty)?;
+        check_required(&doc, ty)?;
         index::check(ty, &doc)?;
         let mut wanted = Vec::new();
         match kind {
             Kind::User => {
-                user_rules(&doc, policy)?;
+                check_username_and_email(&doc, policy)?;
                 username::check_change(None, &doc)?;
                 activate_by_default(&mut doc);
                 self.refuse_groups(body, None)?;

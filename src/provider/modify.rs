@@ -14,16 +14,16 @@ use super::members::seen;
 use super::precondition::Preconditions;
 use crate::clock;
 use crate::scim::absent::is_active;
+use crate::scim::document_rules::{check_required, check_size, check_username_and_email};
 use crate::scim::error::ScimError;
 use crate::scim::members::{MEMBERS, Member};
 use crate::scim::patch::apply::apply;
-use crate::scim::patch::follow::{check_group_attributes, follow};
 use crate::scim::patch::members::MemberChange;
 use crate::scim::patch::request::{Step, parse};
+use crate::scim::patch::sync_username_and_email::{check_group_attributes, sync_username_and_email};
 use crate::scim::projection::Projection;
 use crate::scim::resource::document;
 use crate::scim::resource_type::Kind;
-use crate::scim::rules::{check_size, required, user_rules};
 use crate::scim::{urn, username};
 use crate::store::call::back_off;
 use crate::store::error::{Refusal, StoreError};
@@ -85,13 +85,13 @@ impl Provider<'_> {
             apply(&mut after, &steps, ty, policy, &self.work)?;
             check_group_attributes(whole, &after, ty, policy)?;
             if kind == Kind::User {
-                follow(whole, &mut after, policy)?;
+                sync_username_and_email(whole, &mut after, policy)?;
             }
             let doc = document(&after, ty);
             if doc != record.doc {
-                required(&doc, ty)?;
+                check_required(&doc, ty)?;
                 if kind == Kind::User {
-                    user_rules(&doc, policy)?;
+                    check_username_and_email(&doc, policy)?;
                 }
                 check_size(&doc)?;
             }

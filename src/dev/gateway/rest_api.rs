@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, header};
 
 use super::super::template::facts::{ApiFacts, KeySource, Route};
 use super::answer;
-use super::authorization::Authorizer;
+use super::authorizer::GatewayAuthorizer;
 use super::event::{Context, text};
 use super::lambda::{Clock, Fault, Lambda};
 use super::refusal::{GatewayResponses, Refusal};
@@ -24,7 +24,7 @@ const USAGE_KEY: std::ops::RangeInclusive<usize> = 20..=128;
 /// A REST API: routes, what stands before them, and the function behind.
 pub struct Gateway {
     routes: Vec<Route>,
-    authorizer: Authorizer,
+    authorizer: GatewayAuthorizer,
     stage: Option<UsagePlan>,
     methods: Vec<((String, String), UsagePlan)>,
     usage_plan: Option<UsagePlan>,
@@ -40,7 +40,7 @@ impl Gateway {
     pub fn new(facts: ApiFacts, function: Lambda, authorizer: Lambda, clock: Clock) -> Self {
         Self {
             routes: facts.routes,
-            authorizer: Authorizer::new(facts.authorizer, authorizer, clock.clone()),
+            authorizer: GatewayAuthorizer::new(facts.authorizer, authorizer, clock.clone()),
             stage: facts.stage.map(UsagePlan::new),
             methods: facts
                 .methods

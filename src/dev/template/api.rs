@@ -19,7 +19,7 @@ const REFUSED: &[&str] = &["DefinitionBody", "DefinitionUri", "Cors", "Models", 
 pub type Environment = BTreeMap<String, Result<String, TemplateError>>;
 
 /// Reads the one `AWS::Serverless::Api`, what stands before it and the environment of the function behind it.
-pub fn api(root: &Node<'_>) -> Result<(ApiFacts, Environment), TemplateError> {
+pub fn read_api(root: &Node<'_>) -> Result<(ApiFacts, Environment), TemplateError> {
     if let Some(globals) = root.get("Globals")? {
         return Err(globals.not_understood());
     }
@@ -206,7 +206,7 @@ fn media_types(api: &Node<'_>) -> Result<Vec<String>, TemplateError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::facts::{TEMPLATE, TemplateFacts};
+    use super::super::read::{TEMPLATE, TemplateFacts};
     use super::*;
 
     #[test]

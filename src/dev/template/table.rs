@@ -4,7 +4,7 @@ use super::facts::{AttributeType, TableFacts};
 use super::node::{Node, TemplateError};
 
 /// Reads the one `AWS::DynamoDB::Table`.
-pub fn table(root: &Node<'_>) -> Result<TableFacts, TemplateError> {
+pub fn read_table(root: &Node<'_>) -> Result<TableFacts, TemplateError> {
     let mut tables = root.resources("AWS::DynamoDB::Table")?;
     let Some((_, table)) = tables.pop().filter(|_| tables.is_empty()) else {
         return Err(TemplateError::new("Resources", "does not hold exactly one AWS::DynamoDB::Table"));
@@ -73,7 +73,7 @@ Resources:
 ";
 
     fn read(text: &str) -> Result<TableFacts, TemplateError> {
-        table(&Template::parse(text).unwrap().root())
+        read_table(&Template::parse(text).unwrap().root())
     }
 
     #[test]

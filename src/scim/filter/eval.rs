@@ -1,15 +1,12 @@
 //! Whether a resource is as a filter says (RFC 7644 §3.4.2.2).
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-
 use serde_json::{Map, Value};
 
 use super::ast::CompareOp;
 use super::bind::{Bound, Node};
+use super::context::EvaluationContext;
 use super::operand::Operand;
 use super::place::Place;
-use crate::scim::comparison::Comparison;
 use crate::scim::error::ScimError;
 use crate::scim::work::WorkBudget;
 
@@ -35,9 +32,9 @@ impl Bound {
     }
 
     fn evaluate(&self, subject: Subject<'_>, work: &WorkBudget) -> Result<bool, ScimError> {
-        let mut evaluation = Evaluation { work, steps: 0, forms: HashMap::new() };
+        let mut evaluation = EvaluationContext::new(work);
         let matches = evaluation.node(&self.root, subject)?;
-        work.spend(evaluation.steps)?;
+        evaluation.finish()?;
         Ok(matches)
     }
 }
@@ -85,43 +82,7 @@ fn each(value: &Value) -> &[Value] {
     }
 }
 
-/// So many steps are taken before they are told to the budget.
-const STEPS_AT_ONCE: u64 = 1_024;
-
-/// One look at one resource.
-pub(super) struct Evaluation<'w> {
-    work: &'w WorkBudget,
-    /// Steps that the budget has not been told of.
-    steps: u64,
-    /// Forms of texts, by the address of the text: that of a value which many terms ask about is
-    /// made once.
-    forms: HashMap<usize, String>,
-}
-
-impl Evaluation<'_> {
-    fn spend(&mut self, steps: u64) -> Result<(), ScimError> {
-        self.steps += steps;
-        if self.steps < STEPS_AT_ONCE {
-            return Ok(());
-        }
-        self.work.spend(std::mem::take(&mut self.steps))
-    }
-
-    /// Spends what it takes to look at a text once.
-    pub(super) fn look_at(&mut self, text: &str) -> Result<(), ScimError> {
-        self.spend(WorkBudget::steps_of_text(text.len()))
-    }
-
-    /// The form in which a text of the resource compares.
-    pub(super) fn form(&mut self, text: &str, comparison: Comparison) -> Result<&str, ScimError> {
-        // The resource stays where it is as long as it is looked at, so an address stands for a text
-        // of one attribute.
-        match self.forms.entry(text.as_ptr().addr()) {
-            Entry::Occupied(entry) => Ok(entry.into_mut()),
-            Entry::Vacant(entry) => Ok(entry.insert(comparison.form_within(text, self.work)?.into_owned())),
-        }
-    }
-
+impl EvaluationContext<'_> {
     fn node(&mut self, node: &Node, subject: Subject<'_>) -> Result<bool, ScimError> {
         self.spend(1)?;
         match node {
