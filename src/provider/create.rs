@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::answer::{Answer, Provider, Relations};
-use super::failure::{Failure, conflict};
+use super::failure::{Failure, conflict, may_succeed_on_retry};
 use super::large::{APPLYING, still_changing};
 use crate::clock;
 use crate::scim::document_rules::{activate_by_default, check_required, check_username_and_email};
@@ -96,7 +96,7 @@ impl Provider<'_> {
                 }
                 Returning::Expired(id) => takes_over = Some(id),
                 // Who was deleted meanwhile is not found any more, and told to the client then.
-                Returning::Nobody if can_change(&refused.refusals) => {}
+                Returning::Nobody if may_succeed_on_retry(&refused.refusals) => {}
                 Returning::Nobody => return Err(StoreError::Refused(refused.refusals).into()),
             }
         }
@@ -215,9 +215,4 @@ enum Returning {
     Expired(Uuid),
     /// Nobody who is deactivated.
     Nobody,
-}
-
-/// Whether every reason for a refusal may be gone when the creation is tried again.
-fn can_change(refusals: &[Refusal]) -> bool {
-    refusals.iter().all(|refusal| matches!(refusal, Refusal::Changed | Refusal::Member(_)))
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::answer::{Answer, Provider, Relations, not_found};
-use super::failure::{Failure, conflict};
+use super::failure::{Failure, conflict, may_succeed_on_retry};
 use super::large::{APPLYING, still_changing};
 use super::members::seen;
 use super::precondition::Preconditions;
@@ -26,7 +26,7 @@ use crate::scim::resource::document;
 use crate::scim::resource_type::Kind;
 use crate::scim::{urn, username};
 use crate::store::call::back_off;
-use crate::store::error::{Refusal, StoreError};
+use crate::store::error::StoreError;
 use crate::store::event::Event;
 use crate::store::index;
 use crate::store::keys::parse_id;
@@ -232,7 +232,7 @@ impl Provider<'_> {
         };
         match written {
             Ok(()) => Ok(Some(after)),
-            Err(StoreError::Refused(refusals)) if retried(&refusals) => {
+            Err(StoreError::Refused(refusals)) if may_succeed_on_retry(&refusals) => {
                 for refusal in refusals {
                     // Someone who is deleted and has not left the group yet is brought to do so.
                     if let Some(id) = refusal.member() {
@@ -340,9 +340,4 @@ fn shows_members(after: &Record, projection: &Projection) -> bool {
         && projection.wants(MEMBERS)
         && count > 0
         && (count <= MEMBERS_ANSWERED || projection.explicitly(MEMBERS))
-}
-
-/// Whether every reason for a refusal may be gone when the change is computed anew.
-fn retried(refusals: &[Refusal]) -> bool {
-    refusals.iter().all(|refusal| matches!(refusal, Refusal::Changed | Refusal::Member(_)))
 }

@@ -4,8 +4,9 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::path::PatchPath;
+use super::path::{PatchPath, write_selection};
 use super::select::{Selector, canonical};
+use crate::scim::attr_path::write_attribute;
 use crate::scim::error::ScimError;
 use crate::scim::filter::ast::Filter;
 use crate::scim::policy::Policy;
@@ -59,20 +60,8 @@ impl Step {
 /// The path of the step, for sentences.
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(urn) = &self.extension {
-            f.write_str(urn)?;
-            if !self.attribute.is_empty() {
-                f.write_str(":")?;
-            }
-        }
-        f.write_str(&self.attribute)?;
-        if let Some(filter) = &self.filter {
-            write!(f, "[{filter}]")?;
-        }
-        match &self.sub {
-            Some(sub) => write!(f, ".{sub}"),
-            None => Ok(()),
-        }
+        write_attribute(f, self.extension.as_deref(), &self.attribute)?;
+        write_selection(f, self.filter.as_ref(), self.sub.as_deref())
     }
 }
 
