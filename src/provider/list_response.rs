@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::answer::{Provider, Relations, answerable, shows_groups};
 use super::evaluate::teams_of;
 use super::failure::Failure;
-use super::page::Page;
+use super::page::ResourcePage;
 use crate::scim::error::ScimError;
 use crate::scim::members::MEMBERS;
 use crate::scim::projection::Projection;
@@ -99,7 +99,7 @@ impl Provider<'_> {
     /// `tooMany` for more than can be answered.
     pub(super) async fn present(
         &self,
-        page: &mut Page,
+        page: &mut ResourcePage,
         projection: &Projection,
     ) -> Result<Resources, Failure> {
         let mut items = self.items_of_page(page).await?;
@@ -129,7 +129,7 @@ impl Provider<'_> {
     }
 
     /// The items of a page. Those that finding them did not leave are read.
-    async fn items_of_page(&self, page: &mut Page) -> Result<BTreeMap<Position, Item>, Failure> {
+    async fn items_of_page(&self, page: &mut ResourcePage) -> Result<BTreeMap<Position, Item>, Failure> {
         let mut items = std::mem::take(&mut page.items);
         let missing = page.ids.iter().filter(|place| !items.contains_key(place));
         let places: BTreeMap<Key, Position> =

@@ -23,7 +23,7 @@ pub(super) struct PageRequest {
 
 /// The resources of a page, by their places.
 #[derive(Debug, Default)]
-pub(super) struct Page {
+pub(super) struct ResourcePage {
     /// What was found, in order.
     pub ids: Vec<Position>,
     /// Some of the items, where finding them needed them.
@@ -36,7 +36,7 @@ pub(super) struct Page {
     pub last: Option<(Position, Option<SortKey>)>,
 }
 
-impl Page {
+impl ResourcePage {
     /// How many resources the page has.
     pub fn len(&self) -> usize {
         self.ids.len()

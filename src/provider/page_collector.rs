@@ -3,7 +3,7 @@
 
 use std::mem::size_of;
 
-use super::page::{Page, PageRequest};
+use super::page::{PageRequest, ResourcePage};
 use super::parsed_query::ParsedQuery;
 use crate::scim::error::ScimError;
 use crate::scim::sort::SortKey;
@@ -180,13 +180,14 @@ impl<'a> PageCollector<'a> {
     ///
     /// # Errors
     /// That of the budget.
-    pub fn page(mut self) -> Result<Page, ScimError> {
+    pub fn page(mut self) -> Result<ResourcePage, ScimError> {
         let mut skip = 0;
         if self.query.sort.is_some() {
             self.sort()?;
             skip = self.skip;
         }
-        let mut found = Page { total: self.request.total.unwrap_or(self.found), ..Page::default() };
+        let mut found =
+            ResourcePage { total: self.request.total.unwrap_or(self.found), ..ResourcePage::default() };
         let mut matches = self.kept.into_iter().skip(skip);
         for Match { place, key, item } in matches.by_ref().take(self.request.count) {
             found.ids.push(place);

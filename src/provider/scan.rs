@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::answer::Provider;
 use super::evaluate::ResourceEvaluator;
 use super::failure::Failure;
-use super::page::{Page, PageRequest};
+use super::page::{PageRequest, ResourcePage};
 use super::page_collector::PageCollector;
 use super::parsed_query::ParsedQuery;
 use super::plan::Candidates;
@@ -37,7 +37,7 @@ impl Provider<'_> {
         &self,
         query: &ParsedQuery<'_>,
         request: PageRequest,
-    ) -> Result<Page, Failure> {
+    ) -> Result<ResourcePage, Failure> {
         if query.filter.is_none() && query.sort.is_none() {
             return self.find_page_of_list(query, request).await;
         }
@@ -64,7 +64,7 @@ impl Provider<'_> {
         &self,
         query: &ParsedQuery<'_>,
         request: PageRequest,
-    ) -> Result<Page, Failure> {
+    ) -> Result<ResourcePage, Failure> {
         let totals = async {
             match request.total {
                 Some(total) => Ok(total),
@@ -83,7 +83,7 @@ impl Provider<'_> {
             },
         };
         let last = ids.last().map(|place| (*place, None));
-        Ok(Page { ids, total, more, last, items: BTreeMap::new() })
+        Ok(ResourcePage { ids, total, more, last, items: BTreeMap::new() })
     }
 
     /// Returns the places of a page of the bare list, and whether more follow.

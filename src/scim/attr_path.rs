@@ -123,11 +123,7 @@ impl fmt::Display for AttrPath {
 }
 
 /// Writes a URN and an attribute as a path names them. The attribute is empty where the URN names a schema.
-pub(super) fn write_attribute(
-    f: &mut fmt::Formatter<'_>,
-    urn: Option<&str>,
-    attribute: &str,
-) -> fmt::Result {
+pub(super) fn write_attribute(f: &mut fmt::Formatter<'_>, urn: Option<&str>, attribute: &str) -> fmt::Result {
     match urn {
         Some(urn) if attribute.is_empty() => f.write_str(urn),
         Some(urn) => write!(f, "{urn}:{attribute}"),
