@@ -26,7 +26,7 @@ use crate::store::keys::{TenantId, parse_id};
 
 /// Options of every command: which deployment, and how to print.
 #[derive(Args, Clone, Debug, Default)]
-pub struct Options {
+pub struct GlobalOptions {
     /// The table of the deployment
     #[arg(long, global = true, env = "ROLLCALL_TABLE", value_name = "NAME")]
     pub table: Option<String>,
@@ -51,7 +51,7 @@ pub struct Options {
 #[derive(Args, Clone, Debug)]
 pub struct TenantArgs {
     #[command(flatten)]
-    options: Options,
+    options: GlobalOptions,
     #[command(subcommand)]
     command: TenantCommand,
 }
@@ -82,7 +82,7 @@ impl SettingsArgs {
 #[derive(Args, Clone, Debug)]
 pub struct KeyArgs {
     #[command(flatten)]
-    options: Options,
+    options: GlobalOptions,
     #[command(subcommand)]
     command: KeyCommand,
 }
@@ -268,7 +268,7 @@ fn overlap(text: &str) -> Result<Duration, String> {
     when::span(text).ok_or_else(|| "give a span as 30m, 24h or 7d".to_owned())
 }
 
-impl Options {
+impl GlobalOptions {
     /// How to print.
     pub fn format(&self) -> Format {
         if self.json { Format::Json } else { self.output }
@@ -331,14 +331,14 @@ pub fn key(args: KeyArgs) -> ExitCode {
 /// What a command that ran to its end leaves: what to print, and whether it found what somebody
 /// should look at.
 #[derive(Debug, Default)]
-pub(super) struct Done {
+pub(super) struct CommandOutput {
     /// For the standard output.
     pub text: String,
     /// Some lines failed, or something is wrong: exit code 3.
     pub findings: bool,
 }
 
-impl From<String> for Done {
+impl From<String> for CommandOutput {
     fn from(text: String) -> Self {
         Self { text, findings: false }
     }
@@ -348,7 +348,9 @@ impl From<String> for Done {
 const FINDINGS: u8 = 3;
 
 /// Prints what a command says: 0 when it is done, 3 with findings, 1 with one line when it failed.
-pub(super) fn finish<T: Into<Done>>(command: impl Future<Output = Result<T, AdminError>>) -> ExitCode {
+pub(super) fn finish<T: Into<CommandOutput>>(
+    command: impl Future<Output = Result<T, AdminError>>,
+) -> ExitCode {
     let done = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(command).map(Into::into),
         Err(error) => Err(AdminError::Input(format!("this system gives no runtime: {error}"))),
@@ -359,7 +361,7 @@ pub(super) fn finish<T: Into<Done>>(command: impl Future<Output = Result<T, Admi
         Err(error) => writeln!(std::io::stderr(), "error: {error}"),
     };
     match done {
-        Ok(Done { findings: true, .. }) if written.is_ok() => ExitCode::from(FINDINGS),
+        Ok(CommandOutput { findings: true, .. }) if written.is_ok() => ExitCode::from(FINDINGS),
         Ok(_) if written.is_ok() => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     }
@@ -369,7 +371,7 @@ pub(super) fn finish<T: Into<Done>>(command: impl Future<Output = Result<T, Admi
 ///
 /// # Errors
 /// [`AdminError`], one line to print.
-pub async fn run_tenant(options: &Options, command: TenantCommand) -> Result<String, AdminError> {
+pub async fn run_tenant(options: &GlobalOptions, command: TenantCommand) -> Result<String, AdminError> {
     let (table, format) = (options.open().await?, options.format());
     match command {
         TenantCommand::Create { tenant, policy, admin_email, usage_plan, usage_key_id, settings } => {
@@ -457,7 +459,7 @@ pub async fn run_tenant(options: &Options, command: TenantCommand) -> Result<Str
 ///
 /// # Errors
 /// [`AdminError`], one line to print.
-pub async fn run_key(options: &Options, command: KeyCommand) -> Result<String, AdminError> {
+pub async fn run_key(options: &GlobalOptions, command: KeyCommand) -> Result<String, AdminError> {
     let (table, format) = (options.open().await?, options.format());
     let now = OffsetDateTime::now_utc();
     match command {
@@ -549,7 +551,7 @@ mod tests {
 
     #[test]
     fn a_local_endpoint_needs_no_credentials() {
-        let at = |url: &str| Options { endpoint_url: Some(url.to_owned()), ..Options::default() };
+        let at = |url: &str| GlobalOptions { endpoint_url: Some(url.to_owned()), ..GlobalOptions::default() };
         for url in
             ["http://127.0.0.1:8000", "http://localhost:8000/", "http://localhost", "http://[::1]:8000"]
         {
@@ -558,7 +560,7 @@ mod tests {
         for url in ["", "https://dynamodb.eu-west-1.amazonaws.com", "http://localhost.example.com"] {
             assert!(!at(url).is_local(), "{url}");
         }
-        let profile = Options { profile: Some("prod".to_owned()), ..at("http://127.0.0.1:8000") };
+        let profile = GlobalOptions { profile: Some("prod".to_owned()), ..at("http://127.0.0.1:8000") };
         assert!(!profile.is_local());
     }
 }

@@ -17,7 +17,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serve SCIM on this machine, with no AWS account
-    Dev(dev::command::Args),
+    Dev(dev::command::DevArgs),
     /// Make and show tenants
     Tenant(admin::cli::TenantArgs),
     /// Make, list, rotate and revoke bearer keys
@@ -37,7 +37,7 @@ enum Command {
     /// Print a script that completes commands in a shell
     Completions(admin::completions::CompletionsArgs),
     /// Print the API as an OpenAPI document
-    Openapi(admin::openapi::Args),
+    Openapi(admin::openapi::OpenApiArgs),
 }
 
 fn main() -> ExitCode {

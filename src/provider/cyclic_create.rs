@@ -10,11 +10,11 @@ use futures_util::{StreamExt, stream};
 use serde_json::{Map, Value, json};
 
 use super::answer::Provider;
-use super::bulk::{Done, Outcome, Step, fails_with, late};
+use super::bulk::{BulkOutcome, BulkStep, BulkSuccess, fails_with, late};
 use super::failure::Failure;
 use super::precondition::Preconditions;
-use crate::scim::bulk::references::{Form, Referent, Subject, divide, resolve};
-use crate::scim::bulk::request::Action;
+use crate::scim::bulk::references::{BulkDataForm, BulkSubject, Referent, divide, resolve};
+use crate::scim::bulk::request::BulkAction;
 use crate::scim::error::ErrorKind;
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::Kind;
@@ -40,23 +40,23 @@ impl Provider<'_> {
     /// Creates the resources of a circle, all or none.
     pub(super) async fn create_cyclic_resources(
         &self,
-        steps: Vec<Step>,
+        steps: Vec<BulkStep>,
         projection: &Projection,
         width: usize,
         until: Instant,
-    ) -> Vec<(usize, Outcome)> {
+    ) -> Vec<(usize, BulkOutcome)> {
         let open: BTreeSet<String> = steps.iter().filter_map(|step| step.bulk_id.clone()).collect();
         let creates: Vec<PendingCreate> =
             steps.into_iter().filter_map(|step| self.pending_create(step, &open)).collect();
         let stop = StopFlag { failed: AtomicBool::new(false), until };
         let creations =
             creates.iter().map(|create| stop.run(self.create(create.kind, &create.now, projection)));
-        let mut made: Vec<Option<Outcome>> = side_by_side(creations.collect(), width)
+        let mut made: Vec<Option<BulkOutcome>> = side_by_side(creations.collect(), width)
             .await
             .into_iter()
-            .map(|outcome| outcome.map(|created| Ok(Done::new(201, created?))))
+            .map(|outcome| outcome.map(|created| Ok(BulkSuccess::new(201, created?))))
             .collect();
-        let created: Vec<Option<Done>> =
+        let created: Vec<Option<BulkSuccess>> =
             made.iter().map(|outcome| outcome.as_ref()?.as_ref().ok().cloned()).collect();
         if !stop.is_set() {
             let found: HashMap<&str, Referent> = creates
@@ -80,8 +80,8 @@ impl Provider<'_> {
         self.undo(&creates, made, &created, width).await
     }
 
-    fn pending_create(&self, step: Step, open: &BTreeSet<String>) -> Option<PendingCreate> {
-        let Action::Create(kind, data) = step.action else { return None };
+    fn pending_create(&self, step: BulkStep, open: &BTreeSet<String>) -> Option<PendingCreate> {
+        let BulkAction::Create(kind, data) = step.action else { return None };
         let (now, later) = divide(&data, self.ty(kind), open);
         Some(PendingCreate { at: step.at, name: step.bulk_id?, kind, now, later })
     }
@@ -90,33 +90,33 @@ impl Provider<'_> {
     async fn complete(
         &self,
         create: &PendingCreate,
-        created: Option<&Done>,
+        created: Option<&BulkSuccess>,
         found: &HashMap<&str, Referent>,
         projection: &Projection,
-    ) -> Outcome {
+    ) -> BulkOutcome {
         let done = created.ok_or_else(|| Failure::from(late(false)))?;
         if create.later.is_empty() {
             return Ok(done.clone());
         }
         let mut later = create.later.clone();
-        let subject = Subject { resource_type: self.ty(create.kind), form: Form::Resource };
+        let subject = BulkSubject { resource_type: self.ty(create.kind), form: BulkDataForm::Resource };
         resolve(&mut later, subject, &|name| found.get(name).cloned());
         let patch = json!({ "schemas": [urn::PATCH_OP], "Operations": [{ "op": "add", "value": later }] });
         let (Some(id), Value::Object(patch)) = (parse_id(done.id()), patch) else {
             return Err(late(false).into());
         };
         let changed = self.modify(create.kind, id, &patch, projection, &Preconditions::default()).await?;
-        Ok(Done::new(201, changed))
+        Ok(BulkSuccess::new(201, changed))
     }
 
     /// Deletes what was created, and tells every operation why.
     async fn undo(
         &self,
         creates: &[PendingCreate],
-        made: Vec<Option<Outcome>>,
-        created: &[Option<Done>],
+        made: Vec<Option<BulkOutcome>>,
+        created: &[Option<BulkSuccess>],
         width: usize,
-    ) -> Vec<(usize, Outcome)> {
+    ) -> Vec<(usize, BulkOutcome)> {
         let deletions = creates.iter().zip(created).map(|(create, done)| async move {
             let done = done.as_ref()?;
             let id = parse_id(done.id())?;

@@ -19,7 +19,7 @@ use crate::scim::error::ScimError;
 use crate::scim::members::{MEMBERS, Member};
 use crate::scim::patch::apply::apply;
 use crate::scim::patch::members::MemberChange;
-use crate::scim::patch::request::{Step, parse};
+use crate::scim::patch::request::{PatchStep, parse};
 use crate::scim::patch::sync_username_and_email::{check_group_attributes, sync_username_and_email};
 use crate::scim::projection::Projection;
 use crate::scim::resource::document;
@@ -44,7 +44,7 @@ const BREAK_GLASS_CONVERTED: &str =
     "an administrator's local account is managed by the identity provider from now on";
 
 /// What a change makes of a resource: its attributes, and who comes and goes.
-struct Outcome {
+struct ComputedChange {
     record: Record,
     add: Vec<Membership>,
     remove: Vec<Membership>,
@@ -65,8 +65,8 @@ impl Provider<'_> {
     ) -> Result<Answer, Failure> {
         let (ty, policy) = (self.ty(kind), self.model.policy);
         let steps = parse(body, ty, policy)?;
-        let of_members = |step: &Step| kind == Kind::Group && step.attribute() == Some(MEMBERS);
-        let (member_steps, steps): (Vec<Step>, Vec<Step>) = steps.into_iter().partition(of_members);
+        let of_members = |step: &PatchStep| kind == Kind::Group && step.attribute() == Some(MEMBERS);
+        let (member_steps, steps): (Vec<PatchStep>, Vec<PatchStep>) = steps.into_iter().partition(of_members);
         let mut members = None;
         if !member_steps.is_empty() {
             members = Some(MemberChange::read(&member_steps, ty, policy)?);
@@ -106,10 +106,11 @@ impl Provider<'_> {
         &self,
         kind: Kind,
         id: Uuid,
-        steps: &[Step],
+        steps: &[PatchStep],
     ) -> Result<Option<BTreeMap<String, Team>>, Failure> {
-        let is_of_roles =
-            |step: &Step| step.extension.as_deref() == Some(urn::ROLLCALL_USER) && step.attribute == "roles";
+        let is_of_roles = |step: &PatchStep| {
+            step.extension.as_deref() == Some(urn::ROLLCALL_USER) && step.attribute == "roles"
+        };
         if kind != Kind::User || !steps.iter().any(is_of_roles) {
             return Ok(None);
         }
@@ -147,7 +148,7 @@ impl Provider<'_> {
             }
             let whole = self.whole(&view.record, &Relations::default());
             let before = &view.record;
-            let mut outcome = Outcome { record: before.clone(), add: Vec::new(), remove: Vec::new() };
+            let mut outcome = ComputedChange { record: before.clone(), add: Vec::new(), remove: Vec::new() };
             outcome.record.doc = compute(before, &whole)?;
             if kind == Kind::User {
                 username::check_change(Some(&before.doc), &outcome.record.doc)?;
@@ -194,10 +195,10 @@ impl Provider<'_> {
     async fn write(
         &self,
         before: &Record,
-        outcome: Outcome,
+        outcome: ComputedChange,
         until: Instant,
     ) -> Result<Option<Record>, Failure> {
-        let Outcome { record: mut after, mut add, remove } = outcome;
+        let ComputedChange { record: mut after, mut add, remove } = outcome;
         let policy = self.model.policy;
         let converted =
             before.kind == Kind::User && before.account == Account::Local && policy.converts_local_accounts;

@@ -13,7 +13,7 @@ use super::policy::Policy;
 use super::resource_type::{Kind, Resolved, ResourceType};
 use super::schema::{Attribute, Schema};
 use super::urn;
-use super::values::{Reader, is_unassigned, shown, twice};
+use super::values::{ValueReader, is_unassigned, shown, twice};
 
 /// Reads the body of a POST or PUT as a canonical document: names in the schemas' spelling, values
 /// of the schemas' types, extension attributes under their URN. Read-only attributes, `password`
@@ -101,7 +101,7 @@ impl<'a> Document<'a> {
             return Err(twice(&path));
         }
         if !attribute.is_read_only()
-            && let Some(value) = Reader::of_body(self.policy).value(attribute, &path, value)?
+            && let Some(value) = ValueReader::of_body(self.policy).value(attribute, &path, value)?
         {
             attribute_holder(&mut self.map, extension).insert(attribute.name.clone(), value);
         }

@@ -22,7 +22,7 @@ const NAMES: &[&str] = &["userName", "displayName", "externalId"];
 
 /// Reads values under one policy.
 #[derive(Clone, Copy, Debug)]
-pub struct Reader<'a> {
+pub struct ValueReader<'a> {
     /// Decides what is tolerated.
     pub policy: &'a Policy,
     /// Refuses read-only sub-attributes, as PATCH under the letter of the RFC does, instead of
@@ -30,7 +30,7 @@ pub struct Reader<'a> {
     pub refuse_read_only: bool,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> ValueReader<'a> {
     /// For POST and PUT.
     pub const fn of_body(policy: &'a Policy) -> Self {
         Self { policy, refuse_read_only: false }
@@ -73,7 +73,7 @@ impl<'a> Reader<'a> {
     /// there. A single one need not stand in an array. Elements without values are left out.
     ///
     /// # Errors
-    /// As [`Reader::value`].
+    /// As [`ValueReader::value`].
     pub fn listed(&self, attribute: &Attribute, path: &str, value: &Value) -> Result<Vec<Value>, ScimError> {
         let values = match value {
             Value::Array(elements) => elements.as_slice(),
@@ -163,7 +163,7 @@ impl<'a> Reader<'a> {
     /// One element of a multi-valued attribute, or the value of a single-valued one.
     ///
     /// # Errors
-    /// As [`Reader::value`].
+    /// As [`ValueReader::value`].
     pub fn element(
         &self,
         attribute: &Attribute,
@@ -377,7 +377,7 @@ mod tests {
         let Some(Resolved::Attribute(target)) = model.of(kind).resolve(&path) else {
             unreachable!("{path} is an attribute")
         };
-        Reader::of_patch(policy).value(target.leaf(), &target.path(), value).map_err(|e| e.kind)
+        ValueReader::of_patch(policy).value(target.leaf(), &target.path(), value).map_err(|e| e.kind)
     }
 
     #[test]
@@ -525,7 +525,7 @@ mod tests {
             (json!([{ "value": 1 }]), None, false),
             (json!([["a"]]), None, false),
         ] {
-            let read = |policy| Reader::of_body(policy).value(&attribute, "x", &value).ok().flatten();
+            let read = |policy| ValueReader::of_body(policy).value(&attribute, "x", &value).ok().flatten();
             assert_eq!(read(&STANDARD), tolerant, "{value}");
             assert_eq!(read(&STRICT), tolerant.filter(|_| strict), "strict: {value}");
         }
@@ -550,7 +550,7 @@ mod tests {
             ("reference", json!(1), false),
             ("boolean", json!("tRUE"), true),
         ] {
-            let read = Reader::of_body(&STANDARD).value(&attribute(kind), "x", &value);
+            let read = ValueReader::of_body(&STANDARD).value(&attribute(kind), "x", &value);
             assert_eq!(read.is_ok(), good, "{kind} {value}");
         }
     }

@@ -45,7 +45,7 @@ pub enum Fate {
 
 /// One line of the report.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Outcome {
+pub struct ImportedLine {
     /// Where it stands in the file, from 1.
     pub line: usize,
     /// What became of it, or would.
@@ -77,7 +77,7 @@ pub async fn import(
     rows: &[Row],
     dry_run: bool,
     progress: &(dyn Fn(usize) + Sync),
-) -> Result<Vec<Outcome>, AdminError> {
+) -> Result<Vec<ImportedLine>, AdminError> {
     let tenant = tenant::get(table, id).await?;
     let model = tenant::model(tenant.policy)?;
     let mut import =
@@ -91,7 +91,7 @@ pub async fn import(
         let outcome = match &row.resource {
             Err(problem) => refused(row.line, problem.clone()),
             Ok((kind, resource)) => match import.row(*kind, resource.clone()).await {
-                Ok((fate, id)) => Outcome { line: row.line, fate, id, error: None },
+                Ok((fate, id)) => ImportedLine { line: row.line, fate, id, error: None },
                 Err(Stopped::Refused(problem)) => refused(row.line, problem),
                 Err(Stopped::Failed(error)) => return Err(error),
             },
@@ -130,8 +130,8 @@ fn provider<'a>(table: &Table, tenant: &TenantRecord, model: &'a Model) -> Provi
     }
 }
 
-fn refused(line: usize, problem: String) -> Outcome {
-    Outcome { line, fate: Fate::Refused, id: None, error: Some(problem) }
+fn refused(line: usize, problem: String) -> ImportedLine {
+    ImportedLine { line, fate: Fate::Refused, id: None, error: Some(problem) }
 }
 
 /// Why a line was not imported: it is wrong, or the table does not answer.

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::super::template::facts::AuthorizerFacts;
 use super::authorization::Authorization;
 use super::lambda::{Clock, Fault, Lambda};
-use super::refusal::Refusal;
+use super::refusal::GatewayRefusal;
 
 /// Answers that are kept at once.
 const MOST_ANSWERS: usize = 10_000;
@@ -39,10 +39,10 @@ impl GatewayAuthorizer {
         &self,
         token: Option<&str>,
         method_arn: &str,
-    ) -> Result<Arc<Authorization>, Refusal> {
-        let token = token.filter(|token| !token.is_empty()).ok_or(Refusal::Unauthorized)?;
+    ) -> Result<Arc<Authorization>, GatewayRefusal> {
+        let token = token.filter(|token| !token.is_empty()).ok_or(GatewayRefusal::Unauthorized)?;
         if self.facts.expression.as_ref().is_some_and(|expression| !expression.is_match(token)) {
-            return Err(Refusal::Unauthorized);
+            return Err(GatewayRefusal::Unauthorized);
         }
         if let Some(kept) = self.kept(token) {
             return Ok(kept);
@@ -50,15 +50,15 @@ impl GatewayAuthorizer {
         let event = json!({ "type": "TOKEN", "authorizationToken": token, "methodArn": method_arn });
         let answer = match self.lambda.invoke(event).await {
             Ok(answer) => answer,
-            Err(Fault::Error(text)) if text == "Unauthorized" => return Err(Refusal::Unauthorized),
+            Err(Fault::Error(text)) if text == "Unauthorized" => return Err(GatewayRefusal::Unauthorized),
             Err(fault) => {
                 tracing::error!(?fault, "the authorizer failed");
-                return Err(Refusal::AuthorizerFailure);
+                return Err(GatewayRefusal::AuthorizerFailure);
             }
         };
         let Some(authorization) = Authorization::read(&answer).map(Arc::new) else {
             tracing::error!("the authorizer's answer is not one that API Gateway takes");
-            return Err(Refusal::AuthorizerConfigurationError);
+            return Err(GatewayRefusal::AuthorizerConfigurationError);
         };
         self.keep(token, &authorization);
         Ok(authorization)

@@ -49,7 +49,7 @@ pub enum KeySource {
 
 /// One method on one resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
+pub struct RouteFacts {
     /// An HTTP method, or `ANY`.
     pub method: String,
     /// The resource path, such as `/scim/v2/{proxy+}`.
@@ -75,7 +75,7 @@ pub struct AuthorizerFacts {
 #[derive(Debug)]
 pub struct ApiFacts {
     /// The routes, in the template's order.
-    pub routes: Vec<Route>,
+    pub routes: Vec<RouteFacts>,
     /// The authorizer.
     pub authorizer: AuthorizerFacts,
     /// The throttle of every method that has none of its own.

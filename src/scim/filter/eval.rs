@@ -3,10 +3,10 @@
 use serde_json::{Map, Value};
 
 use super::ast::CompareOp;
-use super::bind::{Bound, Node};
+use super::bind::{Bound, FilterNode};
 use super::context::EvaluationContext;
 use super::operand::Operand;
-use super::place::Place;
+use super::place::ValueLocation;
 use crate::scim::error::ScimError;
 use crate::scim::work::WorkBudget;
 
@@ -20,7 +20,7 @@ impl Bound {
     /// # Errors
     /// That of the budget, where the filter looks at more than is left of it.
     pub fn matches(&self, resource: &Map<String, Value>, work: &WorkBudget) -> Result<bool, ScimError> {
-        self.evaluate(Subject { object: Some(resource), element: None }, work)
+        self.evaluate(FilterSubject { object: Some(resource), element: None }, work)
     }
 
     /// Whether a filter of [`super::bind::bind_element`] selects the element.
@@ -28,10 +28,10 @@ impl Bound {
     /// # Errors
     /// As [`Bound::matches`].
     pub fn matches_element(&self, element: &Value, work: &WorkBudget) -> Result<bool, ScimError> {
-        self.evaluate(Subject::of_element(element), work)
+        self.evaluate(FilterSubject::of_element(element), work)
     }
 
-    fn evaluate(&self, subject: Subject<'_>, work: &WorkBudget) -> Result<bool, ScimError> {
+    fn evaluate(&self, subject: FilterSubject<'_>, work: &WorkBudget) -> Result<bool, ScimError> {
         let mut evaluation = EvaluationContext::new(work);
         let matches = evaluation.node(&self.root, subject)?;
         evaluation.finish()?;
@@ -41,18 +41,18 @@ impl Bound {
 
 /// What a node is asked about: a resource, or an element of an attribute.
 #[derive(Clone, Copy)]
-struct Subject<'a> {
+struct FilterSubject<'a> {
     object: Option<&'a Map<String, Value>>,
     element: Option<&'a Value>,
 }
 
-impl<'a> Subject<'a> {
+impl<'a> FilterSubject<'a> {
     fn of_element(element: &'a Value) -> Self {
         Self { object: element.as_object(), element: Some(element) }
     }
 
     /// The values of the attribute at a place; of a single-valued one there is at most one.
-    fn elements(self, place: &Place) -> &'a [Value] {
+    fn elements(self, place: &ValueLocation) -> &'a [Value] {
         if place.is_element {
             return self.element.map(std::slice::from_ref).unwrap_or_default();
         }
@@ -64,7 +64,7 @@ impl<'a> Subject<'a> {
     }
 }
 
-impl Place {
+impl ValueLocation {
     /// What stands at the place in one of the attribute's elements: the element itself, or the values
     /// of its sub-attribute.
     fn values_in<'a>(&self, element: &'a Value) -> &'a [Value] {
@@ -83,22 +83,22 @@ fn each(value: &Value) -> &[Value] {
 }
 
 impl EvaluationContext<'_> {
-    fn node(&mut self, node: &Node, subject: Subject<'_>) -> Result<bool, ScimError> {
+    fn node(&mut self, node: &FilterNode, subject: FilterSubject<'_>) -> Result<bool, ScimError> {
         self.spend(1)?;
         match node {
-            Node::Known(known) => Ok(*known),
-            Node::Present(place) => any(subject.elements(place), |element| {
+            FilterNode::Known(known) => Ok(*known),
+            FilterNode::Present(place) => any(subject.elements(place), |element| {
                 self.spend(1)?;
                 any(place.values_in(element), |value| self.is_assigned(value))
             }),
-            Node::Compare(place, op, operand) => self.compares(place, *op, operand, subject),
-            Node::Elements(place, node) => any(subject.elements(place), |element| {
+            FilterNode::Compare(place, op, operand) => self.compares(place, *op, operand, subject),
+            FilterNode::Elements(place, node) => any(subject.elements(place), |element| {
                 self.spend(1)?;
-                any(place.values_in(element), |value| self.node(node, Subject::of_element(value)))
+                any(place.values_in(element), |value| self.node(node, FilterSubject::of_element(value)))
             }),
-            Node::And(nodes) => Ok(!any(nodes, |node| Ok(!self.node(node, subject)?))?),
-            Node::Or(nodes) => any(nodes, |node| self.node(node, subject)),
-            Node::Not(node) => Ok(!self.node(node, subject)?),
+            FilterNode::And(nodes) => Ok(!any(nodes, |node| Ok(!self.node(node, subject)?))?),
+            FilterNode::Or(nodes) => any(nodes, |node| self.node(node, subject)),
+            FilterNode::Not(node) => Ok(!self.node(node, subject)?),
         }
     }
 
@@ -116,10 +116,10 @@ impl EvaluationContext<'_> {
 
     fn compares(
         &mut self,
-        place: &Place,
+        place: &ValueLocation,
         op: CompareOp,
         operand: &Operand,
-        subject: Subject<'_>,
+        subject: FilterSubject<'_>,
     ) -> Result<bool, ScimError> {
         let elements = subject.elements(place);
         // An unassigned value differs from every other, unless it counts as one.

@@ -7,13 +7,13 @@ use serde_json::{Map, Value};
 use super::attribute_change::{AttributeChange, Scan};
 use super::elements;
 use super::mutability::{Constant, groups, read_only, remove_extension, schemas};
-use super::request::Step;
+use super::request::PatchStep;
 use crate::scim::attribute_holder::attribute_holder;
 use crate::scim::error::ScimError;
 use crate::scim::policy::Policy;
 use crate::scim::resource_type::{Kind, ResourceType};
 use crate::scim::schema::{Attribute, Mutability};
-use crate::scim::values::Reader;
+use crate::scim::values::ValueReader;
 use crate::scim::work::{WorkBudget, value_steps};
 
 /// What a step takes besides what it does with values.
@@ -28,17 +28,17 @@ const STEPS_PER_OPERATION: u64 = 16;
 /// selects nothing where it must, 413 for more work than the budget holds.
 pub fn apply(
     resource: &mut Map<String, Value>,
-    steps: &[Step],
+    steps: &[PatchStep],
     resource_type: &ResourceType,
     policy: &Policy,
     work: &WorkBudget,
 ) -> Result<(), ScimError> {
-    let mut run = Run { resource_type, policy, work, scans: BTreeMap::new() };
+    let mut run = PatchRun { resource_type, policy, work, scans: BTreeMap::new() };
     steps.iter().try_for_each(|step| run.step(resource, step))
 }
 
 /// What holds for all steps.
-struct Run<'a> {
+struct PatchRun<'a> {
     resource_type: &'a ResourceType,
     policy: &'a Policy,
     work: &'a WorkBudget,
@@ -46,8 +46,8 @@ struct Run<'a> {
     scans: BTreeMap<String, Scan>,
 }
 
-impl Run<'_> {
-    fn step(&mut self, resource: &mut Map<String, Value>, step: &Step) -> Result<(), ScimError> {
+impl PatchRun<'_> {
+    fn step(&mut self, resource: &mut Map<String, Value>, step: &PatchStep) -> Result<(), ScimError> {
         self.work.spend(STEPS_PER_OPERATION)?;
         if step.attribute.is_empty() {
             return remove_extension(resource, step, self.resource_type);
@@ -76,7 +76,7 @@ impl Run<'_> {
             step,
             attribute,
             sub,
-            reader: Reader::of_patch(self.policy),
+            reader: ValueReader::of_patch(self.policy),
             work: self.work,
             value_steps: step.value.as_ref().map_or(0, value_steps),
         };

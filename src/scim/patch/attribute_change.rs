@@ -3,10 +3,10 @@
 use serde_json::{Map, Value};
 
 use super::listed::{Listed, add_to_set};
-use super::request::{PatchOp, Step};
+use super::request::{PatchOp, PatchStep};
 use crate::scim::error::ScimError;
 use crate::scim::schema::{Attribute, Type};
-use crate::scim::values::{Reader, names_resource};
+use crate::scim::values::{ValueReader, names_resource};
 use crate::scim::work::{WorkBudget, scan_steps};
 
 /// What it takes to make one element another, besides what it takes to look at the value.
@@ -33,10 +33,10 @@ impl Scan {
 
 /// A step and what it is about.
 pub(super) struct AttributeChange<'a> {
-    pub step: &'a Step,
+    pub step: &'a PatchStep,
     pub attribute: &'a Attribute,
     pub sub: Option<&'a Attribute>,
-    pub reader: Reader<'a>,
+    pub reader: ValueReader<'a>,
     pub work: &'a WorkBudget,
     /// What it takes to look at the step's value.
     pub value_steps: u64,
@@ -73,7 +73,7 @@ impl AttributeChange<'_> {
     /// go. Without a list everything goes.
     ///
     /// # Errors
-    /// As [`Reader::listed`].
+    /// As [`ValueReader::listed`].
     pub fn listed(&self) -> Result<Option<Listed<'_>>, ScimError> {
         let value = self.step.value.as_ref().filter(|value| !value.is_null());
         let (Some(value), leaf) = (value, self.leaf()) else { return Ok(None) };
@@ -85,7 +85,7 @@ impl AttributeChange<'_> {
             Some(sub) => format!("{}.{}", self.path(), sub.name),
             None => self.path(),
         };
-        let elements = Reader::of_body(self.reader.policy).listed(leaf, &path, value)?;
+        let elements = ValueReader::of_body(self.reader.policy).listed(leaf, &path, value)?;
         Ok(Some(Listed::new(leaf, &elements)))
     }
 

@@ -9,7 +9,7 @@ use crate::scim::filter::ast::{CompareOp, Filter};
 use crate::scim::filter::bind::{self, Bound};
 use crate::scim::filter::plain;
 use crate::scim::policy::Policy;
-use crate::scim::resource_type::{ResourceType, Target};
+use crate::scim::resource_type::{AttributeTarget, ResourceType};
 use crate::scim::schema::Attribute;
 use crate::scim::values::shown;
 use crate::scim::work::WorkBudget;
@@ -28,11 +28,11 @@ impl Selector {
     /// `invalidFilter` for what cannot be compared.
     pub fn new(
         filter: &Filter,
-        target: Target<'_>,
+        target: AttributeTarget<'_>,
         resource_type: &ResourceType,
         policy: &Policy,
     ) -> Result<Self, ScimError> {
-        let target = Target { sub: None, ..target };
+        let target = AttributeTarget { sub: None, ..target };
         Ok(Self { bound: bind::bind_element(filter, resource_type, target, policy.tolerant)? })
     }
 
