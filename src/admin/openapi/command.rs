@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::http::openapi::document::document;
+use super::document::document;
 use crate::scim::policy::{POLICIES, Policy};
 use crate::scim::resource_type::Model;
 
