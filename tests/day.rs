@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use bytes::Bytes;
-use rollcall::admin::audit::{Events, plain};
+use rollcall::admin::audit::{EventReader, plain};
 use rollcall::admin::group::{Assignment, assign};
 use rollcall::admin::key::{NewKey, create, revoke, rotate};
 use rollcall::admin::tenant::{self, NewTenant};
@@ -18,7 +18,7 @@ use rollcall::auth::record::Scope;
 use rollcall::dev::backend::Connection;
 use rollcall::dev::gateway::lambda::Clock;
 use rollcall::dev::gateway::rest_api::Gateway;
-use rollcall::dev::template::facts::{TEMPLATE, TemplateFacts};
+use rollcall::dev::template::read::{TEMPLATE, TemplateFacts};
 use rollcall::dev::wiring::connect;
 use rollcall::scim::policy::VEZA;
 use rollcall::store::call::Table;
@@ -181,7 +181,8 @@ async fn a_day_in_the_life() {
 
     // The audit tells the whole story.
     let (tenant, now) = (acme(), OffsetDateTime::now_utc());
-    let mut events = Events::new(&table, &tenant, (now - Duration::days(1), now + Duration::days(1)), false);
+    let mut events =
+        EventReader::new(&table, &tenant, (now - Duration::days(1), now + Duration::days(1)), false);
     let mut told = Vec::new();
     while let Some(item) = events.next().await.unwrap() {
         let event = plain(&item);

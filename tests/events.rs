@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rollcall::auth::authorizer::Authorizer;
-use rollcall::dev::template::facts::{TEMPLATE, TemplateFacts};
+use rollcall::dev::template::read::{TEMPLATE, TemplateFacts};
 use rollcall::http::caller::BASE_PATH;
 use rollcall::http::function::Function;
 use rollcall::http::router::{ROUTES, Route, route};

@@ -2,7 +2,7 @@
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used)]
 
-use rollcall::admin::openapi::text;
+use rollcall::admin::openapi::command::text;
 use rollcall::scim::policy::VEZA;
 
 #[test]

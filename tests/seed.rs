@@ -4,7 +4,7 @@
 
 mod support;
 
-use rollcall::dev::seed::{GROUP_NAME, Outcome, Size, group_id, user, user_id, user_name};
+use rollcall::dev::seed::{GROUP_NAME, SeedOutcome, Size, group_id, user, user_id, user_name};
 use rollcall::scim::policy::POLICIES;
 use serde_json::json;
 use support::assert_consistent;
@@ -16,7 +16,7 @@ async fn a_seeded_tenant_is_a_tenant_like_any_other() {
         let client = Client::new(support::embedded().await, policy.name).await;
         let before = client.user("before").await;
         let size = Size { users: 300, members: 120 };
-        assert_eq!(support::seed(&client, size).await, Ok(Outcome::Seeded));
+        assert_eq!(support::seed(&client, size).await, Ok(SeedOutcome::Seeded));
         assert_consistent(&client).await;
         let list = client.get("/Users?count=0").await.expect(200);
         assert_eq!(list.body["totalResults"], 301, "{}", policy.name);
@@ -89,9 +89,9 @@ async fn nothing_is_seeded_twice_or_over_others() {
     let size = Size { users: 30, members: 0 };
     let error = support::seed(&client, Size { users: 1, members: 2 }).await.unwrap_err();
     assert!(error.contains("--seed-members 2"), "{error}");
-    assert_eq!(support::seed(&client, size).await, Ok(Outcome::Seeded));
+    assert_eq!(support::seed(&client, size).await, Ok(SeedOutcome::Seeded));
     client.delete(&format!("/Users/{}", user_id(2))).await.expect(204);
-    assert_eq!(support::seed(&client, size).await, Ok(Outcome::Present));
+    assert_eq!(support::seed(&client, size).await, Ok(SeedOutcome::Present));
     assert_eq!(client.get("/Users?count=0").await.body["totalResults"], 29);
     assert_eq!(client.get("/Groups?count=0").await.body["totalResults"], 0);
     client.delete(&format!("/Users/{}", user_id(1))).await.expect(204);

@@ -6,7 +6,7 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use rollcall::admin::audit::{Events, plain};
+use rollcall::admin::audit::{EventReader, plain};
 use rollcall::admin::key::{NewKey, create, list, revoke, rotate};
 use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::admin::user;
@@ -51,7 +51,7 @@ async fn key(table: &Table, tenant: &str) -> String {
 async fn events(table: &Table, tenant: &str) -> Vec<Map<String, Value>> {
     let tenant = id(tenant);
     let (start, end) = (now() - Duration::days(1), now() + Duration::days(1));
-    let mut stream = Events::new(table, &tenant, (start, end), false);
+    let mut stream = EventReader::new(table, &tenant, (start, end), false);
     let mut found = Vec::new();
     while let Some(item) = stream.next().await.expect("an event") {
         found.push(plain(&item));

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use rollcall::admin::group::{Assignment, assign};
 use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::admin::transfer::export::export;
-use rollcall::admin::transfer::import::{Fate, Outcome, import};
+use rollcall::admin::transfer::import::{Fate, ImportedLine, import};
 use rollcall::admin::transfer::rows::{csv, json_lines};
 use rollcall::scim::policy::Policy;
 use rollcall::store::keys::TenantId;
@@ -44,11 +44,11 @@ async fn exported(client: &Client) -> String {
     String::from_utf8(out).unwrap()
 }
 
-async fn imported(client: &Client, text: &str, dry_run: bool) -> Vec<Outcome> {
+async fn imported(client: &Client, text: &str, dry_run: bool) -> Vec<ImportedLine> {
     import(&client.table, &id(&client.tenant), &json_lines(text), dry_run, &|_| ()).await.expect("an import")
 }
 
-fn count(outcomes: &[Outcome]) -> BTreeMap<Fate, usize> {
+fn count(outcomes: &[ImportedLine]) -> BTreeMap<Fate, usize> {
     let mut counts = BTreeMap::new();
     for outcome in outcomes {
         *counts.entry(outcome.fate).or_default() += 1;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rollcall::dev::seed::{Size, user_name};
 use rollcall::provider::answer::Provider;
 use rollcall::provider::query::Query;
-use rollcall::provider::walk::WALK;
+use rollcall::provider::scan::MAX_SCAN_TIME;
 use rollcall::scim::error::ErrorKind;
 use rollcall::scim::policy::STANDARD;
 use rollcall::scim::projection::Projection;
@@ -19,7 +19,7 @@ use support::client::Client;
 const USERS: usize = 2_000;
 
 /// What a query finds in time, or why it finds nothing.
-async fn find(client: &Client, query: &Query, walk: Duration) -> Result<u64, ErrorKind> {
+async fn find(client: &Client, query: &Query, max_scan_time: Duration) -> Result<u64, ErrorKind> {
     let model = Model::new(&STANDARD, &[]).expect("a model");
     let provider = Provider {
         store: client.store(),
@@ -27,7 +27,7 @@ async fn find(client: &Client, query: &Query, walk: Duration) -> Result<u64, Err
         base_url: "https://scim.example.com/scim/v2".to_owned(),
         bound_user: None,
         retention_days: 30,
-        walk,
+        max_scan_time,
         breaker: None,
         root_team_protected: false,
         cursor_keys: rollcall::store::cursor::CursorKeys::default(),
@@ -54,7 +54,7 @@ async fn a_walk_that_takes_too_long_is_too_many() {
         (&jump, 2_000, Err(ErrorKind::TooMany)),
         (&first, 2_000, Ok(2_000)),
     ] {
-        assert_eq!(find(&client, query, WALK).await, Ok(total), "{query:?}");
+        assert_eq!(find(&client, query, MAX_SCAN_TIME).await, Ok(total), "{query:?}");
         assert_eq!(find(&client, query, Duration::ZERO).await, in_no_time, "{query:?}");
     }
 }

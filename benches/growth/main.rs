@@ -17,7 +17,7 @@ use client::{Client, TENANT};
 use operation::{Operation, Site};
 use rollcall::dev::embedded::Embedded;
 use rollcall::dev::seed::{Size, seed};
-use rollcall::dev::template::facts::{TEMPLATE, TemplateFacts};
+use rollcall::dev::template::read::{TEMPLATE, TemplateFacts};
 use rollcall::scim::policy::STANDARD;
 use rollcall::scim::resource_type::Model;
 use rollcall::store::call::Table;

@@ -9,12 +9,12 @@ use libfuzzer_sys::fuzz_target;
 use rollcall::scim::error::ScimError;
 use rollcall::scim::members::{MEMBERS, Member};
 use rollcall::scim::patch::apply::apply;
-use rollcall::scim::patch::follow::{check_group_attributes, follow};
+use rollcall::scim::patch::sync_username_and_email::{check_group_attributes, sync_username_and_email};
 use rollcall::scim::patch::members::MemberChange;
-use rollcall::scim::patch::request::{Step, parse};
+use rollcall::scim::patch::request::{PatchStep, parse};
 use rollcall::scim::resource::document;
 use rollcall::scim::resource_type::{Kind, Model};
-use rollcall::scim::rules::{check_size, required, user_rules};
+use rollcall::scim::document_rules::{check_size, check_required, check_username_and_email};
 use rollcall::scim::validate::read;
 use rollcall::scim::work::WorkBudget;
 use serde_json::{Map, Value, json};
@@ -30,8 +30,8 @@ fn patched(body: &Map<String, Value>, model: &Model, kind: Kind) -> Result<Map<S
     let (resource_type, policy) = (model.of(kind), model.policy);
     let whole = &RESOURCES[usize::from(kind == Kind::Group)];
     let steps = parse(body, resource_type, policy)?;
-    let of_members = |step: &Step| kind == Kind::Group && step.attribute() == Some(MEMBERS);
-    let (member_steps, steps): (Vec<Step>, Vec<Step>) = steps.into_iter().partition(of_members);
+    let of_members = |step: &PatchStep| kind == Kind::Group && step.attribute() == Some(MEMBERS);
+    let (member_steps, steps): (Vec<PatchStep>, Vec<PatchStep>) = steps.into_iter().partition(of_members);
     let members = MemberChange::read(&member_steps, resource_type, policy)?;
     members.touched();
     let mut after = whole.clone();
@@ -39,7 +39,7 @@ fn patched(body: &Map<String, Value>, model: &Model, kind: Kind) -> Result<Map<S
     apply(&mut after, &steps, resource_type, policy, &work)?;
     check_group_attributes(whole, &after, resource_type, policy)?;
     if kind == Kind::User {
-        follow(whole, &mut after, policy)?;
+        sync_username_and_email(whole, &mut after, policy)?;
     }
     let current = ["a", "b", "c"].map(|id| (id.to_owned(), Member::of_id(id)));
     let current = BTreeMap::from(current);
@@ -47,9 +47,9 @@ fn patched(body: &Map<String, Value>, model: &Model, kind: Kind) -> Result<Map<S
     assert!(net.add.iter().all(|member| !current.contains_key(&member.id)));
     assert!(net.remove.iter().all(|id| current.contains_key(id)));
     let document = document(&after, resource_type);
-    required(&document, resource_type)?;
+    check_required(&document, resource_type)?;
     if kind == Kind::User {
-        user_rules(&document, policy)?;
+        check_username_and_email(&document, policy)?;
     }
     check_size(&document)?;
     Ok(document)

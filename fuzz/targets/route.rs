@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use http::Method;
 use lambda_http::{Body, Request, RequestExt};
 use libfuzzer_sys::fuzz_target;
-use rollcall::http::caller::Place;
+use rollcall::http::caller::RequestLocation;
 use rollcall::http::request::{MAX_BODY, object, preconditions, projection, query, search};
 use rollcall::http::router::{ROUTES, Route, route};
 use rollcall::scim::resource_type::Model;
@@ -45,7 +45,7 @@ fuzz_target!(|input: &str| {
             request.headers_mut().insert(name, host.clone());
         }
     }
-    let _ = Place::read(&request, None);
+    let _ = RequestLocation::read(&request, None);
     let _ = query(&request);
     let _ = preconditions(&request);
     let body = object(&request, MAX_BODY);

@@ -14,7 +14,7 @@ use futures_util::future::try_join_all;
 use serde_json::{Map, Value, json};
 use time::{Duration, OffsetDateTime, UtcOffset};
 
-use super::cli::{Done, Options, finish};
+use super::cli::{CommandOutput, GlobalOptions, finish};
 use super::error::AdminError;
 use super::output::Format;
 use super::when;
@@ -46,7 +46,7 @@ const COLUMNS: [(&str, usize); 6] =
 Events are kept for 90 days. With --json each event is one line.")]
 pub struct AuditArgs {
     #[command(flatten)]
-    options: Options,
+    options: GlobalOptions,
     /// Whose events
     tenant: TenantId,
     /// From when on: 15m, 12h, 30d before now, a date (00:00 UTC) or an RFC 3339 time
@@ -106,7 +106,7 @@ struct Stream {
 }
 
 /// A tenant's events in the order of time, or against it.
-pub struct Events<'a> {
+pub struct EventReader<'a> {
     table: &'a Table,
     tenant: &'a TenantId,
     since: String,
@@ -116,7 +116,7 @@ pub struct Events<'a> {
     streams: Vec<Stream>,
 }
 
-impl<'a> Events<'a> {
+impl<'a> EventReader<'a> {
     /// The events between two moments.
     pub fn new(
         table: &'a Table,
@@ -263,17 +263,17 @@ pub fn run(args: AuditArgs) -> ExitCode {
     finish(audit(args))
 }
 
-async fn audit(args: AuditArgs) -> Result<Done, AdminError> {
+async fn audit(args: AuditArgs) -> Result<CommandOutput, AdminError> {
     let (table, format, tenant) = (args.options.open().await?, args.options.format(), args.tenant);
     super::tenant::get(&table, &tenant).await?;
     let wanted = Wanted { actor: args.actor, resource: args.resource, event_type: args.event_type };
     let failed = AdminError::table(table.name());
     if format == Format::Table && !print(&[heading()]) {
-        return Ok(Done::default());
+        return Ok(CommandOutput::default());
     }
     let now = OffsetDateTime::now_utc();
     // One that another machine wrote may bear a time to come.
-    let mut events = Events::new(&table, &tenant, (args.since, now + OVERLAP), args.limit.is_some());
+    let mut events = EventReader::new(&table, &tenant, (args.since, now + OVERLAP), args.limit.is_some());
     let mut newest = Vec::new();
     let mut seen = BTreeMap::new();
     let start = now - OVERLAP;
@@ -294,7 +294,7 @@ async fn audit(args: AuditArgs) -> Result<Done, AdminError> {
         match args.limit {
             Some(_) => newest.push(line(format, &item)),
             None if print(&[line(format, &item)]) => {}
-            None => return Ok(Done::default()),
+            None => return Ok(CommandOutput::default()),
         }
     }
     newest.reverse();
@@ -303,7 +303,7 @@ async fn audit(args: AuditArgs) -> Result<Done, AdminError> {
         tokio::time::sleep(PAUSE).await;
         let now = OffsetDateTime::now_utc();
         let from = (now - OVERLAP).max(start);
-        let mut events = Events::new(&table, &tenant, (from, now + OVERLAP), false);
+        let mut events = EventReader::new(&table, &tenant, (from, now + OVERLAP), false);
         let oldest = clock::text(from - OVERLAP);
         seen.retain(|place: &String, ()| *place >= oldest);
         while let Some(item) = events.next().await.map_err(&failed)? {
@@ -313,7 +313,7 @@ async fn audit(args: AuditArgs) -> Result<Done, AdminError> {
             }
         }
     }
-    Ok(Done::default())
+    Ok(CommandOutput::default())
 }
 
 /// Notes an event; says whether it is new.

@@ -8,9 +8,9 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::cli::{Options, finish};
+use super::actor::ACTOR;
+use super::cli::{GlobalOptions, finish};
 use super::error::AdminError;
-use super::key::ACTOR;
 use super::output;
 use crate::auth::tenant::TenantRecord;
 use crate::clock;
@@ -36,7 +36,7 @@ const PAGE: usize = 1_000;
 #[derive(Args, Clone, Debug)]
 pub struct GroupArgs {
     #[command(flatten)]
-    options: Options,
+    options: GlobalOptions,
     #[command(subcommand)]
     command: GroupCommand,
 }
@@ -102,7 +102,7 @@ pub fn run(args: GroupArgs) -> ExitCode {
     finish(command(args.options, args.command))
 }
 
-async fn command(options: Options, command: GroupCommand) -> Result<String, AdminError> {
+async fn command(options: GlobalOptions, command: GroupCommand) -> Result<String, AdminError> {
     let (table, format) = (options.open().await?, options.format());
     match command {
         GroupCommand::List { tenant } => {

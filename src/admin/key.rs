@@ -6,6 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
+use super::actor::ACTOR;
 use super::error::AdminError;
 use crate::auth::key::{BearerKey, random_base62};
 use crate::auth::record::{KeyListing, KeyRecord, Scope, Status};
@@ -18,8 +19,6 @@ use crate::store::item::get_text;
 use crate::store::keys::{self, TenantId};
 use crate::store::transaction::{Action, Expression};
 
-/// Who makes and revokes keys, in their events.
-pub(super) const ACTOR: &str = "operator";
 /// The most characters of a key's name.
 const MAX_NAME: usize = 100;
 

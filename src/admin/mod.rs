@@ -1,5 +1,6 @@
 //! The operator's side: tenants and bearer keys, in the library and on the command line.
 
+mod actor;
 pub mod audit;
 pub mod check;
 pub mod cli;

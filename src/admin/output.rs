@@ -113,6 +113,14 @@ pub fn end_progress() {
     }
 }
 
+/// The fields of a JSON object, to be printed.
+pub(super) fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -14,7 +14,7 @@ const PASSES: usize = 20;
 
 /// What becomes of a tenant's events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Events {
+pub enum EventRetention {
     /// They are deleted with everything else.
     Deleted,
     /// They stay as long as they would have.
@@ -26,7 +26,7 @@ pub enum Events {
 ///
 /// # Errors
 /// As every call.
-pub async fn sweep(table: &Table, tenant: &TenantId, events: Events) -> Result<usize, StoreError> {
+pub async fn sweep(table: &Table, tenant: &TenantId, events: EventRetention) -> Result<usize, StoreError> {
     let mut swept = 0;
     for _ in 0..PASSES {
         let parts = (0..SEGMENTS).map(|segment| sweep_part(table, tenant, events, segment));
@@ -44,14 +44,14 @@ pub async fn sweep(table: &Table, tenant: &TenantId, events: Events) -> Result<u
 async fn sweep_part(
     table: &Table,
     tenant: &TenantId,
-    events: Events,
+    events: EventRetention,
     segment: i32,
 ) -> Result<usize, StoreError> {
     let prefix = keys::data(tenant);
     let (mut start, mut count) = (None, 0);
     loop {
         let (found, next) = table.scan_page(&prefix, start, (segment, SEGMENTS)).await?;
-        let goes = |key: &Key| events == Events::Deleted || !keys::is_event(tenant, key);
+        let goes = |key: &Key| events == EventRetention::Deleted || !keys::is_event(tenant, key);
         let found: Vec<Key> = found.into_iter().filter(goes).collect();
         count += found.len();
         table.batch_delete(found).await?;

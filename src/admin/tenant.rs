@@ -7,15 +7,15 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::actor::ACTOR;
 use super::error::AdminError;
-use super::key::ACTOR;
-use super::sweep::{Events, sweep};
+use super::sweep::{EventRetention, sweep};
 use crate::auth::tenant::{Deletion, Settings, TenantRecord, is_usage_key};
 use crate::clock;
 use crate::scim::error::ScimError;
 use crate::scim::policy::Policy;
 use crate::scim::resource_type::{Kind, Model};
-use crate::scim::{rules, urn, username, validate};
+use crate::scim::{document_rules, urn, username, validate};
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::event::{self, Event};
@@ -136,7 +136,7 @@ async fn free_name(table: &Table, id: &TenantId, now: OffsetDateTime) -> Result<
     if rests > 0 {
         return Err(AdminError::NameRests(id.clone(), rests));
     }
-    sweep(table, id, Events::Kept).await.map_err(&failed)?;
+    sweep(table, id, EventRetention::Kept).await.map_err(&failed)?;
     let same = Expression::new("deleted = :at").value(":at", AttributeValue::N(deletion.at.to_string()));
     Ok(Action::delete(key).only_if(same, Refusal::Exists))
 }
@@ -215,7 +215,7 @@ impl RootTeam {
             let body = body.as_object().cloned().unwrap_or_default();
             let refused = |error: ScimError| AdminError::Input(error.detail);
             let doc = validate::read(&body, model.of(kind), policy).map_err(refused)?;
-            rules::required(&doc, model.of(kind)).map_err(refused)?;
+            document_rules::check_required(&doc, model.of(kind)).map_err(refused)?;
             username::check_change(None, &doc).map_err(refused)?;
             Ok(doc)
         };

@@ -8,15 +8,15 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::cli::{Options, finish};
+use super::actor::ACTOR;
+use super::cli::{GlobalOptions, finish};
 use super::error::AdminError;
-use super::key::ACTOR;
 use super::{output, tenant};
 use crate::auth::tenant::TenantRecord;
 use crate::clock;
 use crate::scim::error::ScimError;
 use crate::scim::resource_type::{Kind, Model};
-use crate::scim::{rules, urn, username, validate};
+use crate::scim::{document_rules, urn, username, validate};
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::index;
@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Args, Clone, Debug)]
 pub struct UserArgs {
     #[command(flatten)]
-    options: Options,
+    options: GlobalOptions,
     #[command(subcommand)]
     command: UserCommand,
 }
@@ -111,7 +111,7 @@ pub fn run(args: UserArgs) -> ExitCode {
     finish(command(args.options, args.command))
 }
 
-async fn command(options: Options, command: UserCommand) -> Result<String, AdminError> {
+async fn command(options: GlobalOptions, command: UserCommand) -> Result<String, AdminError> {
     let (table, format) = (options.open().await?, options.format());
     match command {
         UserCommand::Create { tenant, email, given_name, family_name, display_name } => {
@@ -162,13 +162,13 @@ fn row(record: &Record) -> Map<String, Value> {
 }
 
 /// A tenant with what its users are made with.
-struct Place {
+struct TenantContext {
     tenant: TenantRecord,
     store: Store,
     model: Model,
 }
 
-impl Place {
+impl TenantContext {
     async fn of(table: &Table, id: &TenantId) -> Result<Self, AdminError> {
         let tenant = tenant::get(table, id).await?;
         let store = Store {
@@ -186,10 +186,10 @@ impl Place {
     fn check(&self, before: Option<&Map<String, Value>>, doc: &Map<String, Value>) -> Result<(), AdminError> {
         let (ty, policy) = (self.model.of(Kind::User), self.tenant.policy);
         let rules = || -> Result<(), ScimError> {
-            rules::required(doc, ty)?;
-            rules::user_rules(doc, policy)?;
+            document_rules::check_required(doc, ty)?;
+            document_rules::check_username_and_email(doc, policy)?;
             username::check_change(before, doc)?;
-            rules::check_size(doc)?;
+            document_rules::check_size(doc)?;
             index::check(ty, doc)
         };
         rules().map_err(|refused| AdminError::Input(refused.detail))
@@ -202,13 +202,13 @@ impl Place {
 /// [`AdminError::NoTenant`]; [`AdminError::Input`] for a body that the tenant's policy refuses and a
 /// `userName` that is taken.
 pub async fn create(table: &Table, id: &TenantId, body: &Value) -> Result<Record, AdminError> {
-    let place = Place::of(table, id).await?;
+    let place = TenantContext::of(table, id).await?;
     let ty = place.model.of(Kind::User);
     let body = body.as_object().cloned().unwrap_or_default();
     let doc = validate::read(&body, ty, place.tenant.policy);
     let mut doc = doc.map_err(|refused| AdminError::Input(refused.detail))?;
     place.check(None, &doc)?;
-    rules::activate_by_default(&mut doc);
+    document_rules::activate_by_default(&mut doc);
     let mut record = Record::new(Kind::User, Uuid::now_v7(), doc, &clock::timestamp());
     record.account = Account::Local;
     let event = place.store.event("user.created", &record).attributes(record.doc.keys().cloned());
@@ -250,7 +250,7 @@ pub async fn list_deactivated(
 /// [`AdminError::NoTenant`]; [`AdminError::Input`] for an id of no such account.
 pub async fn purge(table: &Table, id: &TenantId, user: Uuid) -> Result<(), AdminError> {
     let failed = AdminError::table(table.name());
-    let place = Place::of(table, id).await?;
+    let place = TenantContext::of(table, id).await?;
     let kept = place.store.any_tombstone(user).await.map_err(&failed)?;
     let kept = kept.ok_or_else(|| no_such_account(id, user))?;
     let version = kept.record.version + 1;
@@ -281,7 +281,7 @@ pub async fn restore(
     user_name: Option<&str>,
 ) -> Result<Record, AdminError> {
     let failed = AdminError::table(table.name());
-    let place = Place::of(table, id).await?;
+    let place = TenantContext::of(table, id).await?;
     let ty = place.model.of(Kind::User);
     let was = place.store.tombstone(user).await.map_err(&failed)?;
     let kept = was.ok_or_else(|| no_such_account(id, user))?;

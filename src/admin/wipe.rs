@@ -5,10 +5,10 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::actor::ACTOR;
 use super::error::AdminError;
-use super::key::ACTOR;
 use super::output;
-use super::sweep::{Events, sweep};
+use super::sweep::{EventRetention, sweep};
 use crate::auth::record::Status;
 use crate::auth::tenant::Deletion;
 use crate::clock;
@@ -70,7 +70,7 @@ pub async fn wipe(
     };
     let pending = pending.pending_changes().await.map_err(&failed)?;
     table.batch_delete(pending.iter().map(Pending::key)).await.map_err(&failed)?;
-    wiped.items = sweep(table, tenant, Events::Deleted).await.map_err(&failed)?;
+    wiped.items = sweep(table, tenant, EventRetention::Deleted).await.map_err(&failed)?;
     for entry in &super::key::listing(table, tenant).await? {
         let actions = || {
             vec![

@@ -26,7 +26,7 @@ pub struct Authorizer {
 
 /// What may be done, by whom.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Grant {
+pub struct GrantedAccess {
     /// Whose data.
     pub tenant: TenantId,
     /// The key, by its public name.
@@ -68,7 +68,7 @@ pub enum Reason {
 #[derive(Clone, PartialEq, Eq)]
 pub enum Decision {
     /// It may.
-    Allow(Grant),
+    Allow(GrantedAccess),
     /// It may not; the key, where one is known, for the log.
     Deny(Reason, Option<(TenantId, String)>),
 }
@@ -111,7 +111,7 @@ pub fn decide(
     let Some(tenant) = tenant.filter(|tenant| tenant.id == record.tenant) else {
         return deny(Reason::NoTenant);
     };
-    Decision::Allow(Grant {
+    Decision::Allow(GrantedAccess {
         tenant: tenant.id.clone(),
         key_id: record.key_id.clone(),
         scope: record.scope,

@@ -17,11 +17,11 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serve SCIM on this machine, with no AWS account
-    Dev(dev::command::Args),
+    Dev(dev::command::DevArgs),
     /// Make and show tenants
-    Tenant(admin::cli::TenantArgs),
+    Tenant(admin::cli::tenant::TenantArgs),
     /// Make, list, rotate and revoke bearer keys
-    Key(admin::cli::KeyArgs),
+    Key(admin::cli::key::KeyArgs),
     /// List groups, and say which roles they grant
     Group(admin::group::GroupArgs),
     /// Make local accounts, and bring deactivated ones back
@@ -37,7 +37,7 @@ enum Command {
     /// Print a script that completes commands in a shell
     Completions(admin::completions::CompletionsArgs),
     /// Print the API as an OpenAPI document
-    Openapi(admin::openapi::Args),
+    Openapi(admin::openapi::command::OpenApiArgs),
 }
 
 fn main() -> ExitCode {
@@ -50,8 +50,8 @@ fn main() -> ExitCode {
 fn run(command: Command) -> ExitCode {
     match command {
         Command::Dev(args) => dev::command::run(args),
-        Command::Tenant(args) => admin::cli::tenant(args),
-        Command::Key(args) => admin::cli::key(args),
+        Command::Tenant(args) => admin::cli::tenant::run(args),
+        Command::Key(args) => admin::cli::key::run(args),
         Command::Group(args) => admin::group::run(args),
         Command::User(args) => admin::user::run(args),
         Command::Audit(args) => admin::audit::run(args),
@@ -59,7 +59,7 @@ fn run(command: Command) -> ExitCode {
         Command::Import(args) => admin::transfer::command::run_import(args),
         Command::Check(args) => admin::check::command::run(args),
         Command::Completions(args) => admin::completions::run(&args, Cli::command()),
-        Command::Openapi(args) => admin::openapi::run(&args),
+        Command::Openapi(args) => admin::openapi::command::run(&args),
     }
 }
 

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use lambda_runtime::Error;
 use rollcall::config::{self, Config};
 use rollcall::http::function::{Function, LambdaService};
-use rollcall::http::log::{self, Form};
+use rollcall::http::log::{self, LogFormat};
 use rollcall::store::call::Table;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     config::log_json();
-    log::init(Form::Lambda);
+    log::init(LogFormat::Lambda);
     let config = Config::from_env()?;
     let table = Table::new(config::client().await, &config.table);
     let extensions = config.extensions.map(|folder| config::extensions(Path::new(&folder))).transpose()?;

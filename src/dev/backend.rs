@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::Client;
 use futures_util::future::BoxFuture;
 
 use super::gateway::lambda::Lambda;
-use super::seed::{Outcome, Size};
+use super::seed::{SeedOutcome, Size};
 use super::template::api::Environment;
 use crate::scim::policy::Policy;
 
@@ -49,5 +49,5 @@ pub trait Tenants: Send + Sync {
         tenant: &'a str,
         policy: &'static Policy,
         size: Size,
-    ) -> BoxFuture<'a, Result<Outcome, String>>;
+    ) -> BoxFuture<'a, Result<SeedOutcome, String>>;
 }

@@ -10,7 +10,7 @@ use super::backend::{Backend, Connection};
 use super::data_dir::DataDir;
 use super::logging;
 use super::seed::Size;
-use super::session::{Options, RateLimit, Session};
+use super::session::{RateLimit, Session, SessionOptions};
 use super::wiring;
 use crate::config;
 use crate::scim::policy::{POLICIES, Policy, VEZA};
@@ -26,7 +26,7 @@ const REFUSED: u8 = 2;
   rollcall dev
   rollcall dev --port 3000 --policy standard
   rollcall dev --in-memory --seed-users 10000 --seed-members 500")]
-pub struct Args {
+pub struct DevArgs {
     /// Port to listen on; 0 takes any that is free
     #[arg(long, default_value_t = 3000)]
     pub port: u16,
@@ -96,7 +96,7 @@ fn tenant(text: &str) -> Result<String, String> {
 }
 
 /// Runs until Ctrl-C or SIGTERM. What cannot be done is one line on stderr and exit status 2.
-pub fn run(args: Args) -> ExitCode {
+pub fn run(args: DevArgs) -> ExitCode {
     logging::start(args.json);
     let extensions = match args.extensions.as_deref().map(extensions).transpose() {
         Ok(extensions) => extensions.unwrap_or_default(),
@@ -130,10 +130,10 @@ fn refuse(error: &str) -> ExitCode {
     ExitCode::from(REFUSED)
 }
 
-async fn serve(args: Args, connect: impl FnOnce(Connection) -> Backend) -> Result<(), String> {
+async fn serve(args: DevArgs, connect: impl FnOnce(Connection) -> Backend) -> Result<(), String> {
     // From here on a signal means an orderly end, even one that comes while this starts.
     let mut end = std::pin::pin!(signals()?);
-    let options = Options {
+    let options = SessionOptions {
         listen: SocketAddr::new(args.host, args.port),
         dynamodb_port: args.dynamodb_port,
         tenant: args.tenant,

@@ -164,7 +164,7 @@ async fn sweep(database: Database) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::template::facts::{TEMPLATE, TemplateFacts};
+    use super::super::template::read::{TEMPLATE, TemplateFacts};
     use super::*;
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-use crate::http::log::{self, Form};
+use crate::http::log::{self, LogFormat};
 
 /// What is logged unless `ROLLCALL_LOG` says otherwise. The embedded DynamoDB would log every condition that does
 /// not hold as a warning; the code above it says what is wrong.
@@ -13,7 +13,7 @@ const FILTER: &str = "warn,rollcall=info,rollcall::auth=warn,dynoxide=error";
 
 /// Starts logging. `ROLLCALL_LOG` sets what is logged, as for the functions; a second start does nothing.
 pub fn start(json: bool) {
-    log::init(if json { Form::Json } else { Form::Text });
+    log::init(if json { LogFormat::Json } else { LogFormat::Text });
     let filter = EnvFilter::try_from_env("ROLLCALL_LOG").unwrap_or_else(|_| EnvFilter::new(FILTER));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match json {

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use uuid::{Builder, Uuid};
 
 use crate::clock;
+use crate::scim::document_rules::{check_required, check_username_and_email};
 use crate::scim::resource_type::{Kind, Model};
-use crate::scim::rules::{required, user_rules};
 use crate::scim::validate::read;
 use crate::store::call::Table;
 use crate::store::error::StoreError;
@@ -60,7 +60,7 @@ impl Size {
 
 /// What became of a seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum SeedOutcome {
     /// Everything was written.
     Seeded,
     /// The tenant has users of a seed already: nothing was written.
@@ -114,7 +114,7 @@ pub async fn seed(
     model: &Model,
     size: Size,
     progress: impl Fn(usize),
-) -> Result<Outcome, String> {
+) -> Result<SeedOutcome, String> {
     let Size { users, members } = size.check()?;
     let store = Store {
         table: table.clone(),
@@ -127,13 +127,13 @@ pub async fn seed(
     // The list entry of the first user is written last, with the counters.
     let (first, _) = seeding.store.list_page(Kind::User, Some(group_id()), 1).await.map_err(failed)?;
     match first.first().and_then(number) {
-        Some(1) => return Ok(Outcome::Present),
+        Some(1) => return Ok(SeedOutcome::Present),
         Some(_) => {
             return Err(format!(
                 "the tenant {tenant} has a part of the users of a seed, which was cut short or which has been worked with: take a new --tenant or --data-dir"
             ));
         }
-        None if users == 0 => return Ok(Outcome::Seeded),
+        None if users == 0 => return Ok(SeedOutcome::Seeded),
         None => seeding.refuse_taken(users).await?,
     }
     let written = AtomicUsize::new(0);
@@ -153,7 +153,7 @@ pub async fn seed(
         .try_collect::<()>()
         .await?;
     seeding.store.table.transact(|| seeding.last(users)).await.map_err(failed)?;
-    Ok(Outcome::Seeded)
+    Ok(SeedOutcome::Seeded)
 }
 
 /// The number of a seeded user.
@@ -203,7 +203,9 @@ impl Seeding<'_> {
         let doc = read(&body, ty, policy).map_err(|error| error.detail)?;
         if number == 1 {
             // All have the same form.
-            required(&doc, ty).and_then(|()| user_rules(&doc, policy)).map_err(|error| error.detail)?;
+            check_required(&doc, ty)
+                .and_then(|()| check_username_and_email(&doc, policy))
+                .map_err(|error| error.detail)?;
         }
         let record = Record::new(Kind::User, user_id(number), doc, &self.now);
         let mut actions = self.store.presence(&record, ty, &Expression::absent());

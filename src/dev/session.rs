@@ -16,9 +16,10 @@ use super::gateway::authorization::Authorization;
 use super::gateway::front;
 use super::gateway::lambda::{Clock, Lambda};
 use super::gateway::rest_api::Gateway;
-use super::seed::{Outcome, Size};
+use super::seed::{SeedOutcome, Size};
 use super::template::api::TABLE;
-use super::template::facts::{TEMPLATE, TemplateFacts, Throttle};
+use super::template::facts::Throttle;
+use super::template::read::{TEMPLATE, TemplateFacts};
 use crate::scim::policy::Policy;
 
 /// How often the worker runs.
@@ -37,7 +38,7 @@ pub enum RateLimit {
 
 /// What is asked of a session.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct SessionOptions {
     /// Where to listen.
     pub listen: SocketAddr,
     /// The port of the embedded DynamoDB; 0: any.
@@ -76,7 +77,7 @@ pub struct Session {
 impl Session {
     /// Starts everything, with the code that `connect` makes of a connection. An error is one line.
     pub async fn start(
-        options: Options,
+        options: SessionOptions,
         data_dir: Option<DataDir>,
         connect: impl FnOnce(Connection) -> Backend,
     ) -> Result<Self, String> {
@@ -103,7 +104,7 @@ impl Session {
         let policy = backend.tenants.ensure(&options.tenant, options.policy).await?;
         if options.seed != Size::default()
             && let seed = backend.tenants.seed(&options.tenant, policy, options.seed)
-            && seed.await? == Outcome::Present
+            && seed.await? == SeedOutcome::Present
         {
             eprintln!("the tenant {} has the users of a seed already: nothing was seeded", options.tenant);
         }

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use super::backend::{Backend, Connection, Tenants};
 use super::gateway::lambda::Lambda;
-use super::seed::{self, Outcome, Size};
+use super::seed::{self, SeedOutcome, Size};
 use crate::admin::error::AdminError;
 use crate::admin::key::NewKey;
 use crate::admin::{key, tenant, usage_key};
@@ -98,7 +98,7 @@ impl Local {
         made.map(|(key, _)| key.reveal().to_owned()).map_err(|e| e.to_string())
     }
 
-    async fn fill(&self, id: &str, policy: &'static Policy, size: Size) -> Result<Outcome, String> {
+    async fn fill(&self, id: &str, policy: &'static Policy, size: Size) -> Result<SeedOutcome, String> {
         let id: TenantId = id.parse().map_err(|e| format!("--tenant: {e}"))?;
         let model = Model::new(policy, &[]).map_err(|e| e.detail)?;
         let told = AtomicUsize::new(0);
@@ -130,7 +130,7 @@ impl Tenants for Local {
         tenant: &'a str,
         policy: &'static Policy,
         size: Size,
-    ) -> BoxFuture<'a, Result<Outcome, String>> {
+    ) -> BoxFuture<'a, Result<SeedOutcome, String>> {
         self.fill(tenant, policy, size).boxed()
     }
 }

@@ -90,14 +90,14 @@ impl Caller {
 
 /// Where a request went.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct RequestLocation {
     /// The SCIM base URL as the client sees it, without a slash at its end.
     pub base_url: String,
     /// The path below it, still percent-encoded.
     pub path: String,
 }
 
-impl Place {
+impl RequestLocation {
     /// Finds the base URL in the request: API Gateway's own path, with stage and base path, of
     /// which the function sees only the rest. A configured public URL wins.
     pub fn read(request: &Request, public_url: Option<&str>) -> Self {

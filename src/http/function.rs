@@ -13,7 +13,7 @@ use lambda_http::request::{LambdaRequest, RequestContext};
 use lambda_http::{Adapter, Body, Error, LambdaEvent, Request, RequestExt, Response, Service, StreamAdapter};
 use serde_json::Value;
 
-use super::caller::{Caller, Place};
+use super::caller::{Caller, RequestLocation};
 use super::handler::handle;
 use super::log::Line;
 use super::request::parameter;
@@ -22,7 +22,7 @@ use super::router::{Route, route};
 use crate::clock;
 use crate::provider::answer::Provider;
 use crate::provider::failure::Failure;
-use crate::provider::walk::WALK;
+use crate::provider::scan::MAX_SCAN_TIME;
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::schema::Schema;
@@ -43,26 +43,26 @@ pub struct Function {
 }
 
 /// The outcome of a request, for the log.
-struct Outcome {
+struct RequestOutcome {
     response: Response<Body>,
     source: Option<String>,
     scim_type: Option<&'static str>,
 }
 
-impl From<Response<Body>> for Outcome {
+impl From<Response<Body>> for RequestOutcome {
     fn from(response: Response<Body>) -> Self {
         Self { response, source: None, scim_type: None }
     }
 }
 
-impl From<Failure> for Outcome {
+impl From<Failure> for RequestOutcome {
     fn from(failure: Failure) -> Self {
         let scim_type = failure.error.kind.wire().1;
         Self { response: response::error(&failure.error), source: failure.source, scim_type }
     }
 }
 
-impl From<ScimError> for Outcome {
+impl From<ScimError> for RequestOutcome {
     fn from(error: ScimError) -> Self {
         Failure::from(error).into()
     }
@@ -125,14 +125,14 @@ impl Function {
         (outcome.response, line)
     }
 
-    async fn outcome(&self, request: &Request, table: &Table, line: &mut Line) -> Outcome {
+    async fn outcome(&self, request: &Request, table: &Table, line: &mut Line) -> RequestOutcome {
         let caller = match Caller::read(request) {
             Ok(caller) => caller,
             Err(refused) => return refused.into(),
         };
         line.tenant = Some(caller.tenant.to_string());
         line.key_id = Some(caller.key_id.clone());
-        let place = Place::read(request, self.public_url.as_deref());
+        let place = RequestLocation::read(request, self.public_url.as_deref());
         let (operation, segment) = match route(request.method(), &place.path) {
             Route::To(operation, segment) => (operation, segment),
             Route::Methods(methods) if request.method() == Method::OPTIONS => {
@@ -169,7 +169,7 @@ impl Function {
             base_url: place.base_url,
             bound_user: caller.user,
             retention_days: caller.retention_days,
-            walk: WALK,
+            max_scan_time: MAX_SCAN_TIME,
             breaker: caller.breaker,
             root_team_protected: caller.root_team_protected,
             cursor_keys: self.cursor_keys.clone(),

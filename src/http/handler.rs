@@ -2,18 +2,20 @@
 
 use http::StatusCode;
 use lambda_http::{Body, Request, Response};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::request::{self, MAX_BODY};
 use super::response;
 use super::router::Operation;
-use crate::provider::answer::{Provider, not_found};
+use crate::provider::answer::{Answer, Provider, not_found};
 use crate::provider::bulk::Budget;
 use crate::provider::failure::Failure;
+use crate::provider::precondition::Preconditions;
 use crate::scim::bulk;
 use crate::scim::discovery::{self, BULK_MAX_PAYLOAD, Features};
 use crate::scim::error::{ErrorKind, ScimError};
+use crate::scim::projection::Projection;
 use crate::scim::resource_type::Kind;
 use crate::store::keys::parse_id;
 
@@ -105,20 +107,36 @@ async fn search(
     Ok(response::list(provider.query(kinds, &query, &projection).await?))
 }
 
+/// Reads a request that changes a stored resource, changes it, and answers with the resource.
+/// `apply` is the operation: it takes the body, the projection and the preconditions.
+///
+/// # Errors
+/// Those of the request and of the operation. 404 comes first if there is no such resource.
+async fn change(
+    provider: &Provider<'_>,
+    (kind, id): (Kind, Uuid),
+    request: &Request,
+    apply: impl AsyncFnOnce(&Map<String, Value>, &Projection, &Preconditions) -> Result<Answer, Failure>,
+) -> Result<Response<Body>, Failure> {
+    let outcome = async {
+        let body = request::object(request, MAX_BODY)?;
+        let projection = request::projection(request, &[provider.ty(kind)])?;
+        let answer = apply(&body, &projection, &request::preconditions(request)).await?;
+        Ok(response::resource(StatusCode::OK, answer))
+    };
+    provider.unless_missing(kind, id, outcome.await).await
+}
+
 async fn replace(
     provider: &Provider<'_>,
     kind: Kind,
     id: Uuid,
     request: &Request,
 ) -> Result<Response<Body>, Failure> {
-    let outcome = async {
-        let body = request::object(request, MAX_BODY)?;
-        let projection = request::projection(request, &[provider.ty(kind)])?;
-        let preconditions = request::preconditions(request);
-        let answer = provider.replace(kind, id, &body, &projection, &preconditions).await?;
-        Ok(response::resource(StatusCode::OK, answer))
-    };
-    provider.unless_missing(kind, id, outcome.await).await
+    change(provider, (kind, id), request, async |body, projection, preconditions| {
+        provider.replace(kind, id, body, projection, preconditions).await
+    })
+    .await
 }
 
 async fn modify(
@@ -127,14 +145,10 @@ async fn modify(
     id: Uuid,
     request: &Request,
 ) -> Result<Response<Body>, Failure> {
-    let outcome = async {
-        let body = request::object(request, MAX_BODY)?;
-        let projection = request::projection(request, &[provider.ty(kind)])?;
-        let preconditions = request::preconditions(request);
-        let answer = provider.modify(kind, id, &body, &projection, &preconditions).await?;
-        Ok(response::resource(StatusCode::OK, answer))
-    };
-    provider.unless_missing(kind, id, outcome.await).await
+    change(provider, (kind, id), request, async |body, projection, preconditions| {
+        provider.modify(kind, id, body, projection, preconditions).await
+    })
+    .await
 }
 
 async fn delete(

@@ -10,7 +10,7 @@ use crate::store::meter::Usage;
 
 /// How lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum LogFormat {
     /// JSON on standard output: Lambda's log.
     Lambda,
     /// JSON on standard error.
@@ -19,10 +19,10 @@ pub enum Form {
     Text,
 }
 
-static FORM: OnceLock<Form> = OnceLock::new();
+static FORM: OnceLock<LogFormat> = OnceLock::new();
 
 /// Chooses how lines are written; the first choice holds. Without one none is written.
-pub fn init(form: Form) {
+pub fn init(form: LogFormat) {
     let _ = FORM.set(form);
 }
 
@@ -88,12 +88,12 @@ impl Line {
     pub fn write(&self) {
         let text = match FORM.get() {
             None => return,
-            Some(Form::Lambda) => {
+            Some(LogFormat::Lambda) => {
                 let _ = writeln!(std::io::stdout().lock(), "{}", self.json());
                 return;
             }
-            Some(Form::Json) => self.json().to_string(),
-            Some(Form::Text) => {
+            Some(LogFormat::Json) => self.json().to_string(),
+            Some(LogFormat::Text) => {
                 let kind = self.scim_type.map(|t| format!(" {t}")).unwrap_or_default();
                 let source = self.source.as_ref().map(|s| format!(" ({s})")).unwrap_or_default();
                 format!(

@@ -4,7 +4,6 @@ pub mod caller;
 pub mod function;
 pub mod handler;
 pub mod log;
-pub mod openapi;
 pub mod request;
 pub mod response;
 pub mod router;

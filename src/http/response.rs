@@ -13,7 +13,7 @@ use lambda_http::{Body, Response};
 use serde_json::Value;
 
 use crate::provider::answer::Answer;
-use crate::provider::page::List;
+use crate::provider::list_response::ListResponse;
 use crate::scim::error::{ErrorKind, ScimError};
 
 /// The media type of every body (RFC 7644 §8.1).
@@ -152,7 +152,7 @@ pub fn not_modified(answer: &Answer) -> Response<Body> {
 }
 
 /// A list.
-pub fn list(list: List) -> Response<Body> {
+pub fn list(list: ListResponse) -> Response<Body> {
     text(StatusCode::OK, list.text())
 }
 

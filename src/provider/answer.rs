@@ -53,8 +53,8 @@ pub struct Provider<'a> {
     pub bound_user: Option<Uuid>,
     /// How many days a deactivated account is kept.
     pub retention_days: u32,
-    /// How long a query may walk before it says that there is too much.
-    pub walk: Duration,
+    /// How long a query may read resources before it is refused with `tooMany`.
+    pub max_scan_time: Duration,
     /// How many users may be deactivated within an hour, if the tenant limits it.
     pub breaker: Option<Limit>,
     /// Whether no request through this provider changes who administers the root team, or the

@@ -12,7 +12,7 @@ use super::failure::Failure;
 use super::precondition::{EntityTags, Preconditions};
 use crate::scim::bulk::plan::Plan;
 use crate::scim::bulk::references::{Referent, resolve};
-use crate::scim::bulk::request::{Action, BulkRequest, Target, TargetId};
+use crate::scim::bulk::request::{BulkAction, BulkRequest, BulkTarget, TargetId};
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::projection::Projection;
 use crate::scim::resource::location;
@@ -41,14 +41,14 @@ impl Default for Budget {
 
 /// An operation that was done.
 #[derive(Clone, Debug)]
-pub(super) struct Done {
+pub(super) struct BulkSuccess {
     pub status: u16,
     pub location: String,
     /// Of the resource as the operation left it; none where it is gone.
     pub version: Option<String>,
 }
 
-impl Done {
+impl BulkSuccess {
     pub fn new(status: u16, answer: Answer) -> Self {
         let version = Some(answer.etag());
         Self { status, location: answer.location, version }
@@ -65,31 +65,31 @@ impl Done {
     }
 }
 
-pub(super) type Outcome = Result<Done, Failure>;
+pub(super) type BulkOutcome = Result<BulkSuccess, Failure>;
 
 /// An operation with its references resolved.
 #[derive(Clone, Debug)]
-pub(super) struct Step {
+pub(super) struct BulkStep {
     /// Its place in the request.
     pub at: usize,
     pub bulk_id: Option<String>,
-    pub action: Action,
+    pub action: BulkAction,
     pub preconditions: Preconditions,
 }
 
 /// One unit of the plan, ready to run.
-struct Task {
+struct BulkTask {
     unit: usize,
     circular: bool,
-    steps: Vec<Step>,
+    steps: Vec<BulkStep>,
 }
 
 /// How far a request has come.
-struct Run<'a> {
+struct BulkRun<'a> {
     request: &'a BulkRequest,
     plan: &'a Plan,
     model: &'a Model,
-    outcomes: Vec<Option<Outcome>>,
+    outcomes: Vec<Option<BulkOutcome>>,
     errors: u64,
     /// For every unit, how many others it waits for.
     waits: Vec<usize>,
@@ -109,7 +109,7 @@ impl Provider<'_> {
     pub async fn bulk(&self, request: &BulkRequest, budget: Budget) -> Result<Value, Failure> {
         let began = Instant::now();
         let plan = Plan::new(request, self.model);
-        let mut run = Run::new(request, &plan, self.model);
+        let mut run = BulkRun::new(request, &plan, self.model);
         let projection = Projection::parse(&["id"], &[], &self.model.types())?;
         let (limit, width) = match request.fail_on_errors {
             Some(limit) => (limit, 1),
@@ -134,7 +134,7 @@ impl Provider<'_> {
             let left = budget.answer.saturating_sub(began.elapsed());
             match tokio::time::timeout(left, running.next()).await {
                 Ok(Some((unit, outcomes))) => {
-                    let taken = outcomes.iter().any(|(_, outcome): &(usize, Outcome)| {
+                    let taken = outcomes.iter().any(|(_, outcome): &(usize, BulkOutcome)| {
                         outcome.as_ref().is_err_and(|failure| failure.error.kind == ErrorKind::Uniqueness)
                     });
                     if width > 1 && taken && run.follows_changes(unit) && retried.insert(unit) {
@@ -155,14 +155,14 @@ impl Provider<'_> {
 
     async fn task(
         &self,
-        task: Task,
+        task: BulkTask,
         projection: &Projection,
         width: usize,
         until: Instant,
-    ) -> (usize, Vec<(usize, Outcome)>) {
-        let Task { unit, circular, steps } = task;
+    ) -> (usize, Vec<(usize, BulkOutcome)>) {
+        let BulkTask { unit, circular, steps } = task;
         if circular {
-            return (unit, self.circle(steps, projection, width, until).await);
+            return (unit, self.create_cyclic_resources(steps, projection, width, until).await);
         }
         let mut outcomes = Vec::with_capacity(steps.len());
         for step in steps {
@@ -172,35 +172,37 @@ impl Provider<'_> {
         (unit, outcomes)
     }
 
-    async fn step(&self, step: Step, projection: &Projection) -> Outcome {
-        let id = |target: &Target| match &target.id {
+    async fn step(&self, step: BulkStep, projection: &Projection) -> BulkOutcome {
+        let id = |target: &BulkTarget| match &target.id {
             TargetId::Id(id) => parse_id(id).ok_or_else(|| not_found(target.kind)),
             TargetId::BulkId(_) => Err(not_found(target.kind)),
         };
         let preconditions = &step.preconditions;
         match &step.action {
-            Action::Create(kind, data) => Ok(Done::new(201, self.create(*kind, data, projection).await?)),
-            Action::Replace(target, data) => {
+            BulkAction::Create(kind, data) => {
+                Ok(BulkSuccess::new(201, self.create(*kind, data, projection).await?))
+            }
+            BulkAction::Replace(target, data) => {
                 let (kind, id) = (target.kind, id(target)?);
                 let outcome = self.replace(kind, id, data, projection, preconditions).await;
-                Ok(Done::new(200, self.unless_missing(kind, id, outcome).await?))
+                Ok(BulkSuccess::new(200, self.unless_missing(kind, id, outcome).await?))
             }
-            Action::Modify(target, data) => {
+            BulkAction::Modify(target, data) => {
                 let (kind, id) = (target.kind, id(target)?);
                 let outcome = self.modify(kind, id, data, projection, preconditions).await;
-                Ok(Done::new(200, self.unless_missing(kind, id, outcome).await?))
+                Ok(BulkSuccess::new(200, self.unless_missing(kind, id, outcome).await?))
             }
-            Action::Delete(target) => {
+            BulkAction::Delete(target) => {
                 let (kind, id) = (target.kind, id(target)?);
                 self.delete(kind, id, preconditions).await?;
                 let location = location(&self.base_url, kind, &id.to_string());
-                Ok(Done { status: 204, location, version: None })
+                Ok(BulkSuccess { status: 204, location, version: None })
             }
         }
     }
 
     /// The answer (RFC 7644 §3.7.3): a body only where an operation failed.
-    fn answer_bulk(&self, run: &Run<'_>) -> Value {
+    fn answer_bulk(&self, run: &BulkRun<'_>) -> Value {
         let operations = run.request.operations.iter().zip(&run.outcomes);
         let shown = operations.filter_map(|(operation, outcome)| {
             let outcome = outcome.as_ref()?;
@@ -251,7 +253,7 @@ impl Provider<'_> {
     }
 }
 
-impl<'a> Run<'a> {
+impl<'a> BulkRun<'a> {
     fn new(request: &'a BulkRequest, plan: &'a Plan, model: &'a Model) -> Self {
         let waits: Vec<usize> = plan.units.iter().map(|unit| unit.after.len()).collect();
         let ready = (0..waits.len()).filter(|unit| waits[*unit] == 0).collect();
@@ -273,15 +275,15 @@ impl<'a> Run<'a> {
     }
 
     /// The unit with its references resolved, or what its operations fail with at once.
-    fn task(&self, unit: usize) -> Result<Task, Vec<(usize, Outcome)>> {
+    fn task(&self, unit: usize) -> Result<BulkTask, Vec<(usize, BulkOutcome)>> {
         let planned = &self.plan.units[unit];
-        let steps: Vec<Result<Step, ScimError>> =
+        let steps: Vec<Result<BulkStep, ScimError>> =
             planned.operations.iter().map(|at| self.step(*at, &planned.operations)).collect();
         let failed =
             planned.operations.iter().zip(&steps).find_map(|(at, step)| Some((*at, step.as_ref().err()?)));
         let Some((culprit, cause)) = failed else {
             let steps = steps.into_iter().filter_map(Result::ok).collect();
-            return Ok(Task { unit, circular: planned.circular, steps });
+            return Ok(BulkTask { unit, circular: planned.circular, steps });
         };
         let shared = fails_with(self.name(culprit), cause);
         let outcomes = planned.operations.iter().zip(&steps);
@@ -290,7 +292,7 @@ impl<'a> Run<'a> {
             .collect())
     }
 
-    fn step(&self, at: usize, unit: &[usize]) -> Result<Step, ScimError> {
+    fn step(&self, at: usize, unit: &[usize]) -> Result<BulkStep, ScimError> {
         let operation = &self.request.operations[at];
         let mut action = operation.action.clone()?;
         for name in &self.plan.references[at] {
@@ -309,22 +311,25 @@ impl<'a> Run<'a> {
                 }
             }
         }
-        let find = |name: &str| self.done(name).map(Done::referent);
+        let find = |name: &str| self.done(name).map(BulkSuccess::referent);
         let subject = action.subject(self.model);
-        if let Action::Create(_, data) | Action::Replace(_, data) | Action::Modify(_, data) = &mut action
+        if let BulkAction::Create(_, data) | BulkAction::Replace(_, data) | BulkAction::Modify(_, data) =
+            &mut action
             && let Some(subject) = subject
         {
             resolve(data, subject, &find);
         }
-        if let Action::Replace(target, _) | Action::Modify(target, _) | Action::Delete(target) = &mut action {
+        if let BulkAction::Replace(target, _) | BulkAction::Modify(target, _) | BulkAction::Delete(target) =
+            &mut action
+        {
             self.aim(target);
         }
         let if_match = operation.version.as_deref().map(EntityTags::parse);
         let preconditions = Preconditions { if_match, if_none_match: None };
-        Ok(Step { at, bulk_id: operation.bulk_id.clone(), action, preconditions })
+        Ok(BulkStep { at, bulk_id: operation.bulk_id.clone(), action, preconditions })
     }
 
-    fn aim(&self, target: &mut Target) {
+    fn aim(&self, target: &mut BulkTarget) {
         if let TargetId::BulkId(name) = &target.id
             && let Some(done) = self.done(name)
         {
@@ -333,7 +338,7 @@ impl<'a> Run<'a> {
     }
 
     /// What the operation with this name created.
-    fn done(&self, name: &str) -> Option<&Done> {
+    fn done(&self, name: &str) -> Option<&BulkSuccess> {
         let creator = self.plan.creators.get(name)?;
         self.outcomes[*creator].as_ref()?.as_ref().ok()
     }
@@ -343,7 +348,7 @@ impl<'a> Run<'a> {
     }
 
     /// A unit has ended: what waited for it may begin.
-    fn end(&mut self, unit: usize, outcomes: Vec<(usize, Outcome)>) {
+    fn end(&mut self, unit: usize, outcomes: Vec<(usize, BulkOutcome)>) {
         for (at, outcome) in outcomes {
             self.errors += u64::from(outcome.is_err());
             self.outcomes[at] = Some(outcome);

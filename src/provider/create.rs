@@ -6,14 +6,14 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::answer::{Answer, Provider, Relations};
-use super::failure::{Failure, conflict};
+use super::failure::{Failure, conflict, may_succeed_on_retry};
 use super::large::{APPLYING, still_changing};
 use crate::clock;
+use crate::scim::document_rules::{activate_by_default, check_required, check_username_and_email};
 use crate::scim::error::ScimError;
 use crate::scim::members::{self, Member};
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::Kind;
-use crate::scim::rules::{activate_by_default, required, user_rules};
 use crate::scim::username;
 use crate::scim::validate::{groups_in_body, groups_named, read};
 use crate::store::call::back_off;
@@ -49,12 +49,12 @@ impl Provider<'_> {
     ) -> Result<Answer, Failure> {
         let (ty, policy) = (self.ty(kind), self.model.policy);
         let mut doc = read(body, ty, policy)?;
-        required(&doc, ty)?;
+        check_required(&doc, ty)?;
         index::check(ty, &doc)?;
         let mut wanted = Vec::new();
         match kind {
             Kind::User => {
-                user_rules(&doc, policy)?;
+                check_username_and_email(&doc, policy)?;
                 username::check_change(None, &doc)?;
                 activate_by_default(&mut doc);
                 self.refuse_groups(body, None)?;
@@ -96,7 +96,7 @@ impl Provider<'_> {
                 }
                 Returning::Expired(id) => takes_over = Some(id),
                 // Who was deleted meanwhile is not found any more, and told to the client then.
-                Returning::Nobody if can_change(&refused.refusals) => {}
+                Returning::Nobody if may_succeed_on_retry(&refused.refusals) => {}
                 Returning::Nobody => return Err(StoreError::Refused(refused.refusals).into()),
             }
         }
@@ -215,9 +215,4 @@ enum Returning {
     Expired(Uuid),
     /// Nobody who is deactivated.
     Nobody,
-}
-
-/// Whether every reason for a refusal may be gone when the creation is tried again.
-fn can_change(refusals: &[Refusal]) -> bool {
-    refusals.iter().all(|refusal| matches!(refusal, Refusal::Changed | Refusal::Member(_)))
 }

@@ -6,14 +6,14 @@ use futures_util::future::try_join;
 use uuid::Uuid;
 
 use super::answer::{Provider, not_found};
-use super::failure::{Failure, conflict};
+use super::failure::{Failure, conflict, may_succeed_on_retry};
 use super::large::{APPLYING, still_changing};
 use super::precondition::Preconditions;
 use crate::clock;
 use crate::scim::policy::DeleteUser;
 use crate::scim::resource_type::Kind;
 use crate::store::delete::{Leaving, Settled};
-use crate::store::error::{Refusal, StoreError};
+use crate::store::error::StoreError;
 use crate::store::transaction::Action;
 
 /// How often a deletion is begun anew because the resource was changed meanwhile.
@@ -94,7 +94,7 @@ impl Provider<'_> {
                     }
                     return Ok(());
                 }
-                Err(StoreError::Refused(refusals)) if changed(&refusals) => {}
+                Err(StoreError::Refused(refusals)) if may_succeed_on_retry(&refusals) => {}
                 Err(StoreError::TransactionTooLarge)
                     if members.is_some_and(|members| !members.is_empty()) =>
                 {
@@ -108,8 +108,4 @@ impl Provider<'_> {
         }
         Err(conflict().into())
     }
-}
-
-fn changed(refusals: &[Refusal]) -> bool {
-    refusals.iter().all(|refusal| matches!(refusal, Refusal::Changed | Refusal::Member(_)))
 }

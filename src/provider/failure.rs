@@ -79,6 +79,11 @@ pub fn no_such_members(ids: &[impl AsRef<str>]) -> ScimError {
     ))
 }
 
+/// Whether every reason for which the table refused a write may be gone when the operation starts over.
+pub(super) fn may_succeed_on_retry(refusals: &[Refusal]) -> bool {
+    refusals.iter().all(|refusal| matches!(refusal, Refusal::Changed | Refusal::Member(_)))
+}
+
 /// Changes kept coming in between.
 pub fn conflict() -> ScimError {
     ScimError::new(

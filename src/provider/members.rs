@@ -8,7 +8,7 @@ use super::answer::Provider;
 use super::failure::{Failure, no_such_members};
 use crate::scim::error::ScimError;
 use crate::scim::members::Member;
-use crate::scim::patch::members::{MemberChange, Touched};
+use crate::scim::patch::members::{MemberChange, MembersToRead};
 use crate::scim::resource_type::Kind;
 use crate::store::keys::parse_id;
 use crate::store::membership::{GroupView, MAX_GROUPS, Membership, WINDOW};
@@ -26,8 +26,8 @@ impl Provider<'_> {
         id: Uuid,
         change: Option<&MemberChange<'_>>,
     ) -> Result<Option<GroupView>, Failure> {
-        let touched = change.map_or(Touched::Ids(Default::default()), MemberChange::touched);
-        let Touched::Ids(ids) = touched else { return self.whole_group(id).await };
+        let touched = change.map_or(MembersToRead::Ids(Default::default()), MemberChange::touched);
+        let MembersToRead::Ids(ids) = touched else { return self.whole_group(id).await };
         let ids: Vec<Uuid> = ids.iter().filter_map(|id| parse_id(id)).collect();
         if ids.len() <= WINDOW {
             let newcomers = change.map(MemberChange::newcomers).unwrap_or_default();

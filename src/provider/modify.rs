@@ -8,25 +8,25 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::answer::{Answer, Provider, Relations, not_found};
-use super::failure::{Failure, conflict};
+use super::failure::{Failure, conflict, may_succeed_on_retry};
 use super::large::{APPLYING, still_changing};
 use super::members::seen;
 use super::precondition::Preconditions;
 use crate::clock;
 use crate::scim::absent::is_active;
+use crate::scim::document_rules::{check_required, check_size, check_username_and_email};
 use crate::scim::error::ScimError;
 use crate::scim::members::{MEMBERS, Member};
 use crate::scim::patch::apply::apply;
-use crate::scim::patch::follow::{check_group_attributes, follow};
 use crate::scim::patch::members::MemberChange;
-use crate::scim::patch::request::{Step, parse};
+use crate::scim::patch::request::{PatchStep, parse};
+use crate::scim::patch::sync_username_and_email::{check_group_attributes, sync_username_and_email};
 use crate::scim::projection::Projection;
 use crate::scim::resource::document;
 use crate::scim::resource_type::Kind;
-use crate::scim::rules::{check_size, required, user_rules};
 use crate::scim::{urn, username};
 use crate::store::call::back_off;
-use crate::store::error::{Refusal, StoreError};
+use crate::store::error::StoreError;
 use crate::store::event::Event;
 use crate::store::index;
 use crate::store::keys::parse_id;
@@ -44,7 +44,7 @@ const BREAK_GLASS_CONVERTED: &str =
     "an administrator's local account is managed by the identity provider from now on";
 
 /// What a change makes of a resource: its attributes, and who comes and goes.
-struct Outcome {
+struct ComputedChange {
     record: Record,
     add: Vec<Membership>,
     remove: Vec<Membership>,
@@ -65,8 +65,8 @@ impl Provider<'_> {
     ) -> Result<Answer, Failure> {
         let (ty, policy) = (self.ty(kind), self.model.policy);
         let steps = parse(body, ty, policy)?;
-        let of_members = |step: &Step| kind == Kind::Group && step.attribute() == Some(MEMBERS);
-        let (member_steps, steps): (Vec<Step>, Vec<Step>) = steps.into_iter().partition(of_members);
+        let of_members = |step: &PatchStep| kind == Kind::Group && step.attribute() == Some(MEMBERS);
+        let (member_steps, steps): (Vec<PatchStep>, Vec<PatchStep>) = steps.into_iter().partition(of_members);
         let mut members = None;
         if !member_steps.is_empty() {
             members = Some(MemberChange::read(&member_steps, ty, policy)?);
@@ -85,13 +85,13 @@ impl Provider<'_> {
             apply(&mut after, &steps, ty, policy, &self.work)?;
             check_group_attributes(whole, &after, ty, policy)?;
             if kind == Kind::User {
-                follow(whole, &mut after, policy)?;
+                sync_username_and_email(whole, &mut after, policy)?;
             }
             let doc = document(&after, ty);
             if doc != record.doc {
-                required(&doc, ty)?;
+                check_required(&doc, ty)?;
                 if kind == Kind::User {
-                    user_rules(&doc, policy)?;
+                    check_username_and_email(&doc, policy)?;
                 }
                 check_size(&doc)?;
             }
@@ -106,10 +106,11 @@ impl Provider<'_> {
         &self,
         kind: Kind,
         id: Uuid,
-        steps: &[Step],
+        steps: &[PatchStep],
     ) -> Result<Option<BTreeMap<String, Team>>, Failure> {
-        let is_of_roles =
-            |step: &Step| step.extension.as_deref() == Some(urn::ROLLCALL_USER) && step.attribute == "roles";
+        let is_of_roles = |step: &PatchStep| {
+            step.extension.as_deref() == Some(urn::ROLLCALL_USER) && step.attribute == "roles"
+        };
         if kind != Kind::User || !steps.iter().any(is_of_roles) {
             return Ok(None);
         }
@@ -147,7 +148,7 @@ impl Provider<'_> {
             }
             let whole = self.whole(&view.record, &Relations::default());
             let before = &view.record;
-            let mut outcome = Outcome { record: before.clone(), add: Vec::new(), remove: Vec::new() };
+            let mut outcome = ComputedChange { record: before.clone(), add: Vec::new(), remove: Vec::new() };
             outcome.record.doc = compute(before, &whole)?;
             if kind == Kind::User {
                 username::check_change(Some(&before.doc), &outcome.record.doc)?;
@@ -194,10 +195,10 @@ impl Provider<'_> {
     async fn write(
         &self,
         before: &Record,
-        outcome: Outcome,
+        outcome: ComputedChange,
         until: Instant,
     ) -> Result<Option<Record>, Failure> {
-        let Outcome { record: mut after, mut add, remove } = outcome;
+        let ComputedChange { record: mut after, mut add, remove } = outcome;
         let policy = self.model.policy;
         let converted =
             before.kind == Kind::User && before.account == Account::Local && policy.converts_local_accounts;
@@ -232,7 +233,7 @@ impl Provider<'_> {
         };
         match written {
             Ok(()) => Ok(Some(after)),
-            Err(StoreError::Refused(refusals)) if retried(&refusals) => {
+            Err(StoreError::Refused(refusals)) if may_succeed_on_retry(&refusals) => {
                 for refusal in refusals {
                     // Someone who is deleted and has not left the group yet is brought to do so.
                     if let Some(id) = refusal.member() {
@@ -340,9 +341,4 @@ fn shows_members(after: &Record, projection: &Projection) -> bool {
         && projection.wants(MEMBERS)
         && count > 0
         && (count <= MEMBERS_ANSWERED || projection.explicitly(MEMBERS))
-}
-
-/// Whether every reason for a refusal may be gone when the change is computed anew.
-fn retried(refusals: &[Refusal]) -> bool {
-    refusals.iter().all(|refusal| matches!(refusal, Refusal::Changed | Refusal::Member(_)))
 }

@@ -1,205 +1,44 @@
-//! A ListResponse (RFC 7644 §3.4.2): the resources of a page, each written out before the next is made,
-//! since a page can hold 200 resources of 400 KB.
+//! A page of a query: what is asked for, and what was found.
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
-use uuid::Uuid;
-
-use super::answer::{Provider, Relations, answerable, shows_groups};
-use super::failure::Failure;
-use super::judge::teams_of;
-use super::walk::Found;
-use crate::scim::error::ScimError;
-use crate::scim::members::MEMBERS;
-use crate::scim::projection::Projection;
-use crate::scim::resource_type::Kind;
-use crate::scim::urn;
+use crate::scim::sort::SortKey;
 use crate::store::item::Item;
-use crate::store::keys::{self, Key};
 use crate::store::list::Position;
-use crate::store::membership::Membership;
-use crate::store::reader::{Pace, Reader};
-use crate::store::record::Record;
-use crate::store::tally::Tally;
 
-/// How many groups are read with their members at once.
-const GROUPS_AT_ONCE: usize = 8;
-/// The most bytes of JSON that a list may have before it is packed: groups with 200,000 members together
-/// have some 36 MB, and more than that no transfer passes on.
-const MAX_LIST_BYTES: usize = 40 * 1024 * 1024;
+/// The page that is asked for.
+#[derive(Debug)]
+pub(super) struct PageRequest {
+    /// Go on after this resource.
+    pub after: Option<Position>,
+    /// Its key, in a sorted walk.
+    pub sort_key: Option<SortKey>,
+    /// Leave out so many first.
+    pub skip: u64,
+    /// The total, where an earlier page has found it.
+    pub total: Option<u64>,
+    /// At most so many.
+    pub count: usize,
+}
 
-/// A list of resources, which are text already.
-#[derive(Clone, Debug, Default)]
-pub struct List {
+/// The resources of a page, by their places.
+#[derive(Debug, Default)]
+pub(super) struct ResourcePage {
+    /// What was found, in order.
+    pub ids: Vec<Position>,
+    /// Some of the items, where finding them needed them.
+    pub items: BTreeMap<Position, Item>,
     /// `totalResults`.
     pub total: u64,
-    /// `startIndex`, where the page was asked for by index.
-    pub start_index: Option<u64>,
-    /// `nextCursor`, where the page was asked for by cursor and another follows.
-    pub next_cursor: Option<String>,
-    /// The resources on the page.
-    pub resources: Resources,
+    /// Whether another page follows.
+    pub more: bool,
+    /// Where the page ends, and that resource's key in a sorted walk.
+    pub last: Option<(Position, Option<SortKey>)>,
 }
 
-/// Resources as JSON, a comma between two of them.
-#[derive(Clone, Debug, Default)]
-pub struct Resources {
-    text: String,
-    count: usize,
-}
-
-impl Resources {
-    /// One more resource.
-    ///
-    /// # Errors
-    /// `tooMany` when there are more than can be passed on.
-    fn push(&mut self, resource: &str) -> Result<(), ScimError> {
-        if self.text.len() + resource.len() > MAX_LIST_BYTES {
-            return Err(ScimError::too_many(
-                "The resources on the page are larger than what can be passed on. Send a smaller count, or leave attributes out with attributes or excludedAttributes.",
-            ));
-        }
-        if self.count > 0 {
-            self.text.push(',');
-        }
-        self.text.push_str(resource);
-        self.count += 1;
-        Ok(())
-    }
-}
-
-impl List {
-    /// The body of the answer.
-    pub fn text(self) -> String {
-        let Resources { text: mut resources, count } = self.resources;
-        let head = json!({
-            "schemas": [urn::LIST_RESPONSE], "totalResults": self.total, "itemsPerPage": count
-        });
-        let head = head.to_string();
-        let mut tail = String::from("]");
-        if let Some(start) = self.start_index {
-            tail.push_str(&format!(",\"startIndex\":{start}"));
-        }
-        if let Some(cursor) = self.next_cursor {
-            tail.push_str(&format!(",\"nextCursor\":{}", Value::from(cursor)));
-        }
-        tail.push('}');
-        // The large part is moved, not copied.
-        resources.insert_str(0, &format!("{},\"Resources\":[", head.trim_end_matches('}')));
-        resources.push_str(&tail);
-        resources
-    }
-}
-
-impl Provider<'_> {
-    /// The resources of a page as they are answered: read where they were not yet, projected.
-    ///
-    /// # Errors
-    /// `tooMany` for more than can be answered.
-    pub(super) async fn present(
-        &self,
-        found: &mut Found,
-        projection: &Projection,
-    ) -> Result<Resources, Failure> {
-        let mut items = self.items(found).await?;
-        let mut teams = BTreeMap::new();
-        if shows_groups(projection) {
-            let users = items.iter().filter(|(place, _)| place.kind == Kind::User);
-            teams = teams_of(self, users.map(|(_, item)| item)).await?;
-        }
-        let mut groups = BTreeMap::new();
-        if projection.wants(MEMBERS) {
-            groups = self.groups_of_page(&mut items).await?;
-        }
-        let mut resources = Resources::default();
-        for place in &found.ids {
-            // The group is answered in the version that its members are of.
-            let (record, members) = match (groups.remove(&place.id), items.remove(place)) {
-                (Some((record, members)), _) => (Some(record), Some(members)),
-                (None, Some(item)) => (Record::from_item(&item)?, None),
-                (None, None) => (None, None),
-            };
-            let Some(record) = record else { continue };
-            let relations = Relations { teams: Some(&teams), members: members.as_deref() };
-            resources.push(&self.project(&record, &relations, projection))?;
-            tokio::task::yield_now().await;
-        }
-        Ok(resources)
-    }
-
-    /// The items of a page. Those that finding them did not leave are read.
-    async fn items(&self, found: &mut Found) -> Result<BTreeMap<Position, Item>, Failure> {
-        let mut items = std::mem::take(&mut found.items);
-        let missing = found.ids.iter().filter(|place| !items.contains_key(place));
-        let places: BTreeMap<Key, Position> =
-            missing.map(|place| (keys::resource(&self.store.tenant, place.kind, place.id), *place)).collect();
-        let mut reader = Reader::new(&self.store.table, places.keys().cloned(), Pace::default());
-        while let Some(some) = reader.next().await? {
-            for item in some {
-                if let Some(place) = keys::of(&item).and_then(|key| places.get(&key)) {
-                    items.insert(*place, item);
-                }
-            }
-        }
-        Ok(items)
-    }
-
-    /// The groups of a page that have members, with these. Those that are gone meanwhile are taken out of
-    /// the items.
-    async fn groups_of_page(
-        &self,
-        items: &mut BTreeMap<Position, Item>,
-    ) -> Result<BTreeMap<Uuid, (Record, Vec<Membership>)>, Failure> {
-        let groups = items.iter().filter(|(place, _)| place.kind == Kind::Group);
-        let counts = groups.map(|(place, item)| (*place, Tally::from_item(item).count));
-        let filled: Vec<(Position, u64)> = counts.filter(|(_, count)| *count > 0).collect();
-        answerable(filled.iter().map(|(_, count)| count).sum())?;
-        let mut read = BTreeMap::new();
-        for some in filled.chunks(GROUPS_AT_ONCE) {
-            let ids: Vec<Uuid> = some.iter().map(|(place, _)| place.id).collect();
-            for (record, members) in self.store.fetch_groups(&ids, None).await? {
-                read.insert(record.id, (record, members));
-            }
-            for (place, _) in some {
-                items.remove(place);
-            }
-        }
-        Ok(read)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_list_is_one_json_object() {
-        let mut resources = Resources::default();
-        for id in ["a", "b"] {
-            resources.push(&json!({ "id": id }).to_string()).expect("small");
-        }
-        let list = List { total: 7, start_index: Some(3), next_cursor: Some("c\"".to_owned()), resources };
-        let body: Value = serde_json::from_str(&list.text()).expect("JSON");
-        assert_eq!(
-            body,
-            json!({
-                "schemas": [urn::LIST_RESPONSE], "totalResults": 7, "itemsPerPage": 2, "startIndex": 3,
-                "nextCursor": "c\"", "Resources": [{ "id": "a" }, { "id": "b" }]
-            })
-        );
-        let empty: Value = serde_json::from_str(&List::default().text()).expect("JSON");
-        assert_eq!(
-            empty,
-            json!({ "schemas": [urn::LIST_RESPONSE], "totalResults": 0, "itemsPerPage": 0, "Resources": [] })
-        );
-    }
-
-    #[test]
-    fn a_list_that_no_transfer_passes_on_is_refused() {
-        let mut resources = Resources::default();
-        let large = json!({ "title": "x".repeat(MAX_LIST_BYTES / 2) }).to_string();
-        assert!(resources.push(&large).is_ok());
-        assert!(resources.push(&large).is_err());
+impl ResourcePage {
+    /// How many resources the page has.
+    pub fn len(&self) -> usize {
+        self.ids.len()
     }
 }

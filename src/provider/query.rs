@@ -7,15 +7,16 @@ use uuid::Uuid;
 use super::answer::Provider;
 use super::cursor::{Cursor, Seal, expired_cursor};
 use super::failure::Failure;
-use super::page::List;
-use super::walk::Search;
+use super::list_response::ListResponse;
+use super::page::PageRequest;
+use super::parsed_query::ParsedQuery;
 use crate::scim::discovery::MAX_RESULTS;
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::filter::bind::{Bound, bind};
 use crate::scim::filter::parse::parse;
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::{Kind, ResourceType};
-use crate::scim::sort::{SortBy, SortKey, resolve};
+use crate::scim::sort::{SortKey, resolve};
 use crate::store::cursor::CursorKey;
 use crate::store::keys::hash;
 use crate::store::list::{Mark, Position};
@@ -41,19 +42,6 @@ pub struct Query {
     pub cursor: Option<String>,
 }
 
-/// A query that was understood.
-pub(super) struct Understood<'a> {
-    pub kinds: &'a [Kind],
-    /// Beside each kind, if there is a filter.
-    pub filters: Vec<Option<Bound>>,
-    /// The filter's tree.
-    pub filter: Option<crate::scim::filter::ast::Filter>,
-    pub sort: Option<SortBy>,
-    pub descending: bool,
-    /// A hash of all that decides what is found and in which order.
-    pub hash: String,
-}
-
 impl Provider<'_> {
     /// Answers a query over one kind or, at the root, over all.
     ///
@@ -65,8 +53,8 @@ impl Provider<'_> {
         kinds: &[Kind],
         query: &Query,
         projection: &Projection,
-    ) -> Result<List, Failure> {
-        let understood = self.understand(kinds, query)?;
+    ) -> Result<ListResponse, Failure> {
+        let parsed = self.parse_query(kinds, query)?;
         let count = page_size(query)?;
         if query.cursor.is_some() && query.start_index.is_some() {
             return Err(ScimError::invalid_value(
@@ -75,15 +63,16 @@ impl Provider<'_> {
             .into());
         }
         match &query.cursor {
-            Some(text) => self.by_cursor(&understood, text, count, projection).await,
+            Some(text) => self.by_cursor(&parsed, text, count, projection).await,
             None => {
                 let start = query.start_index.and_then(|i| u64::try_from(i).ok()).unwrap_or(1).max(1);
-                self.by_index(&understood, start, count, projection).await
+                self.by_index(&parsed, start, count, projection).await
             }
         }
     }
 
-    fn understand<'q>(&self, kinds: &'q [Kind], query: &Query) -> Result<Understood<'q>, ScimError> {
+    /// Reads the filter and the sort attribute against the schemas of each kind.
+    fn parse_query<'q>(&self, kinds: &'q [Kind], query: &Query) -> Result<ParsedQuery<'q>, ScimError> {
         let types: Vec<&ResourceType> = kinds.iter().map(|kind| self.ty(*kind)).collect();
         let mut filters: Vec<Option<Bound>> = kinds.iter().map(|_| None).collect();
         let mut filter = None;
@@ -106,27 +95,27 @@ impl Provider<'_> {
             None => None,
         };
         let hash = hash(&identity.join("\n"))[..16].to_owned();
-        Ok(Understood { kinds, filters, filter, sort, descending: query.descending, hash })
+        Ok(ParsedQuery { kinds, filters, filter, sort, descending: query.descending, hash })
     }
 
     async fn by_index(
         &self,
-        query: &Understood<'_>,
+        query: &ParsedQuery<'_>,
         start: u64,
         count: usize,
         projection: &Projection,
-    ) -> Result<List, Failure> {
+    ) -> Result<ListResponse, Failure> {
         let mark = match start {
             1 => None,
             _ => self.store.mark(&query.hash, start).await?,
         };
-        let search = match mark {
+        let request = match mark {
             Some(mark) => {
-                Search { after: mark.after, sort_key: None, skip: 0, total: Some(mark.total), count }
+                PageRequest { after: mark.after, sort_key: None, skip: 0, total: Some(mark.total), count }
             }
-            None => Search { after: None, sort_key: None, skip: start - 1, total: None, count },
+            None => PageRequest { after: None, sort_key: None, skip: start - 1, total: None, count },
         };
-        let mut found = self.search(query, search).await?;
+        let mut found = self.find_page(query, request).await?;
         let (total, next) = (found.total, start + found.len() as u64);
         let resources = match found.last {
             // Where the next page of this walk begins; only a page that has a next leaves a mark.
@@ -143,31 +132,31 @@ impl Provider<'_> {
             }
             _ => self.present(&mut found, projection).await?,
         };
-        Ok(List { total, start_index: Some(start), next_cursor: None, resources })
+        Ok(ListResponse { total, start_index: Some(start), next_cursor: None, resources })
     }
 
     async fn by_cursor(
         &self,
-        query: &Understood<'_>,
+        query: &ParsedQuery<'_>,
         text: &str,
         count: usize,
         projection: &Projection,
-    ) -> Result<List, Failure> {
+    ) -> Result<ListResponse, Failure> {
         let key = async { Ok::<_, Failure>(self.store.cursor_key(&self.cursor_keys).await?) };
-        let mut search = Search { after: None, sort_key: None, skip: 0, total: None, count };
+        let mut request = PageRequest { after: None, sort_key: None, skip: 0, total: None, count };
         let (key, mut found) = if text.is_empty() {
             // Whoever asks for the first page needs the key at its end.
-            try_join(key, self.search(query, search)).await?
+            try_join(key, self.find_page(query, request)).await?
         } else {
             let key = key.await?;
             let cursor = Cursor::parse(text, &self.seal(&key, query))?;
-            search.sort_key = match cursor.sort_mark {
+            request.sort_key = match cursor.sort_mark {
                 Some(id) => Some(self.store.sort_mark(id).await?.ok_or_else(expired_cursor)?),
                 None => None,
             };
-            search.after = Some(cursor.after);
-            search.total = Some(cursor.total);
-            (key, self.search(query, search).await?)
+            request.after = Some(cursor.after);
+            request.total = Some(cursor.total);
+            (key, self.find_page(query, request).await?)
         };
         let total = found.total;
         let (resources, next_cursor) = match found.last.take() {
@@ -177,10 +166,10 @@ impl Provider<'_> {
             }
             _ => (self.present(&mut found, projection).await?, None),
         };
-        Ok(List { total, start_index: None, next_cursor, resources })
+        Ok(ListResponse { total, start_index: None, next_cursor, resources })
     }
 
-    fn seal<'s>(&'s self, key: &'s CursorKey, query: &'s Understood<'_>) -> Seal<'s> {
+    fn seal<'s>(&'s self, key: &'s CursorKey, query: &'s ParsedQuery<'_>) -> Seal<'s> {
         Seal { key, tenant: &self.store.tenant, query: &query.hash }
     }
 
@@ -188,7 +177,7 @@ impl Provider<'_> {
     /// a cursor carries no value.
     async fn next_cursor(
         &self,
-        query: &Understood<'_>,
+        query: &ParsedQuery<'_>,
         key: &CursorKey,
         (after, sort_key): (Position, Option<SortKey>),
         total: u64,

@@ -6,12 +6,12 @@ use uuid::Uuid;
 use super::answer::{Answer, Provider};
 use super::failure::Failure;
 use super::precondition::Preconditions;
+use crate::scim::document_rules::{check_required, check_username_and_email, keep_immutable};
 use crate::scim::members;
-use crate::scim::patch::follow::keep_group_attributes;
 use crate::scim::patch::members::MemberChange;
+use crate::scim::patch::sync_username_and_email::keep_group_attributes;
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::Kind;
-use crate::scim::rules::{keep_immutable, required, user_rules};
 use crate::scim::validate::read;
 
 impl Provider<'_> {
@@ -36,9 +36,9 @@ impl Provider<'_> {
             keep_group_attributes(&mut replacement, ty, policy);
             members = Some(MemberChange::replace(wanted, ty, policy));
         }
-        required(&replacement, ty)?;
+        check_required(&replacement, ty)?;
         if kind == Kind::User {
-            user_rules(&replacement, policy)?;
+            check_username_and_email(&replacement, policy)?;
         }
         self.change(kind, id, members, projection, preconditions, |record, _| {
             let mut doc = replacement.clone();

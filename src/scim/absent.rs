@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::resource_type::{Kind, Target};
+use super::resource_type::{AttributeTarget, Kind};
 use super::schema::{Attribute, Type};
 
 /// A user without `active` is active.
@@ -16,7 +16,7 @@ pub fn is_active(user: &Map<String, Value>) -> bool {
 
 /// What the boolean at this place counts as where a resource of this kind does not have it. `None`
 /// for every attribute that is unassigned then: it equals no value, and differs from each.
-pub fn counts_as(kind: Kind, target: &Target<'_>) -> Option<bool> {
+pub fn counts_as(kind: Kind, target: &AttributeTarget<'_>) -> Option<bool> {
     match (target.extension, target.sub) {
         (_, Some(sub)) => counts_as_in_element(target.attribute, sub),
         (None, None) if kind == Kind::User && is_boolean(target.attribute, "active") => Some(ACTIVE),

@@ -117,18 +117,25 @@ fn name(text: &str, offset: usize) -> Result<(), ParseError> {
 
 impl fmt::Display for AttrPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(urn) = &self.urn {
-            f.write_str(urn)?;
-            if self.attribute.is_empty() {
-                return Ok(());
-            }
-            f.write_str(":")?;
-        }
-        f.write_str(&self.attribute)?;
-        match &self.sub {
-            Some(sub) => write!(f, ".{sub}"),
-            None => Ok(()),
-        }
+        write_attribute(f, self.urn.as_deref(), &self.attribute)?;
+        write_sub_attribute(f, self.sub.as_deref())
+    }
+}
+
+/// Writes a URN and an attribute as a path names them. The attribute is empty where the URN names a schema.
+pub(super) fn write_attribute(f: &mut fmt::Formatter<'_>, urn: Option<&str>, attribute: &str) -> fmt::Result {
+    match urn {
+        Some(urn) if attribute.is_empty() => f.write_str(urn),
+        Some(urn) => write!(f, "{urn}:{attribute}"),
+        None => f.write_str(attribute),
+    }
+}
+
+/// Writes the sub-attribute at the end of a path, if there is one.
+pub(super) fn write_sub_attribute(f: &mut fmt::Formatter<'_>, sub: Option<&str>) -> fmt::Result {
+    match sub {
+        Some(sub) => write!(f, ".{sub}"),
+        None => Ok(()),
     }
 }
 

@@ -30,7 +30,7 @@ pub enum JsonError {
 pub fn read(text: &[u8]) -> Result<Value, JsonError> {
     let (repeated, left) = (RefCell::new(None), Cell::new(Some(VALUES_LIMIT)));
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let read = Reader { repeated: &repeated, left: &left }
+    let read = JsonReader { repeated: &repeated, left: &left }
         .deserialize(&mut deserializer)
         .and_then(|value| deserializer.end().map(|()| value));
     read.map_err(|error| match repeated.into_inner() {
@@ -42,13 +42,13 @@ pub fn read(text: &[u8]) -> Result<Value, JsonError> {
 
 /// Builds a value, and remembers the first name that stands twice.
 #[derive(Clone, Copy)]
-struct Reader<'r> {
+struct JsonReader<'r> {
     repeated: &'r RefCell<Option<String>>,
     /// How many values may still come; `None` when one came that may not.
     left: &'r Cell<Option<usize>>,
 }
 
-impl<'de> DeserializeSeed<'de> for Reader<'_> {
+impl<'de> DeserializeSeed<'de> for JsonReader<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -60,7 +60,7 @@ impl<'de> DeserializeSeed<'de> for Reader<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Reader<'_> {
+impl<'de> Visitor<'de> for JsonReader<'_> {
     type Value = Value;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::error::ScimError;
 use super::policy::Policy;
 use super::resource_type::{Kind, ResourceType};
-use super::values::{Reader, is_blank};
+use super::values::{ValueReader, is_blank};
 
 /// The name of the attribute that holds them.
 pub const MEMBERS: &str = "members";
@@ -58,7 +58,7 @@ impl Member {
 /// `invalidValue` for anything else, and for a member without an id.
 pub fn parse(value: &Value, groups: &ResourceType, policy: &Policy) -> Result<Vec<Member>, ScimError> {
     let Some(attribute) = groups.core_attribute(MEMBERS) else { return Ok(Vec::new()) };
-    let elements = match Reader::of_body(policy).value(attribute, MEMBERS, value)? {
+    let elements = match ValueReader::of_body(policy).value(attribute, MEMBERS, value)? {
         Some(Value::Array(elements)) => elements,
         _ => return Ok(Vec::new()),
     };

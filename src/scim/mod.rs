@@ -5,9 +5,11 @@
 
 pub mod absent;
 pub mod attr_path;
+mod attribute_holder;
 pub mod bulk;
 pub mod comparison;
 pub mod discovery;
+pub mod document_rules;
 pub mod equality;
 pub mod error;
 pub mod extension;
@@ -22,7 +24,6 @@ pub mod policy;
 pub mod projection;
 pub mod resource;
 pub mod resource_type;
-pub mod rules;
 pub mod schema;
 pub mod sort;
 pub mod urn;

@@ -65,12 +65,12 @@ pub enum Resolved<'a> {
     /// A whole schema, by its URN alone: the core schema or an extension's object.
     Schema(&'a Schema),
     /// An attribute, or a sub-attribute of it.
-    Attribute(Target<'a>),
+    Attribute(AttributeTarget<'a>),
 }
 
 /// An attribute or sub-attribute and where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Target<'a> {
+pub struct AttributeTarget<'a> {
     /// The URN of the extension whose object holds it; `None` for core and common attributes.
     pub extension: Option<&'a str>,
     /// The attribute.
@@ -79,7 +79,7 @@ pub struct Target<'a> {
     pub sub: Option<&'a Attribute>,
 }
 
-impl<'a> Target<'a> {
+impl<'a> AttributeTarget<'a> {
     /// The definition that the path ends at.
     pub fn leaf(&self) -> &'a Attribute {
         self.sub.unwrap_or(self.attribute)
@@ -121,7 +121,7 @@ impl ResourceType {
             None => None,
             Some(name) => Some(attribute.sub_attribute(name)?),
         };
-        Some(Resolved::Attribute(Target { extension, attribute, sub }))
+        Some(Resolved::Attribute(AttributeTarget { extension, attribute, sub }))
     }
 
     /// The core schema or extension with this URN, in any case.

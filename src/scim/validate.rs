@@ -6,13 +6,14 @@ use std::collections::{BTreeSet, HashSet};
 use serde_json::{Map, Value};
 
 use super::attr_path::AttrPath;
+use super::attribute_holder::attribute_holder;
+use super::document_rules::check_size;
 use super::error::ScimError;
 use super::policy::Policy;
 use super::resource_type::{Kind, Resolved, ResourceType};
-use super::rules::check_size;
 use super::schema::{Attribute, Schema};
 use super::urn;
-use super::values::{Reader, is_unassigned, shown, twice};
+use super::values::{ValueReader, is_unassigned, shown, twice};
 
 /// Reads the body of a POST or PUT as a canonical document: names in the schemas' spelling, values
 /// of the schemas' types, extension attributes under their URN. Read-only attributes, `password`
@@ -100,9 +101,9 @@ impl<'a> Document<'a> {
             return Err(twice(&path));
         }
         if !attribute.is_read_only()
-            && let Some(value) = Reader::of_body(self.policy).value(attribute, &path, value)?
+            && let Some(value) = ValueReader::of_body(self.policy).value(attribute, &path, value)?
         {
-            holder(&mut self.map, extension).insert(attribute.name.clone(), value);
+            attribute_holder(&mut self.map, extension).insert(attribute.name.clone(), value);
         }
         self.seen.insert(path);
         Ok(())
@@ -116,19 +117,6 @@ impl<'a> Document<'a> {
 /// The refusal of a key that no schema defines.
 pub fn unknown_attribute(key: &str) -> ScimError {
     ScimError::invalid_syntax(format!("No schema defines the attribute {}.", shown(key)))
-}
-
-/// The object that holds a core attribute, or an attribute of an extension, made if absent.
-pub fn holder<'m>(map: &'m mut Map<String, Value>, extension: Option<&str>) -> &'m mut Map<String, Value> {
-    let Some(urn) = extension else { return map };
-    let object = map.entry(urn).or_insert_with(|| Value::Object(Map::new()));
-    if !object.is_object() {
-        *object = Value::Object(Map::new());
-    }
-    match object {
-        Value::Object(object) => object,
-        _ => unreachable!("an object was just put there"),
-    }
 }
 
 /// Whether a key names a user's password, which is known but never kept (RFC 7643 §4.1.1).

@@ -12,7 +12,7 @@ use rollcall::auth::tenant::TenantRecord;
 use rollcall::dev::backend::Connection;
 use rollcall::dev::gateway::lambda::Clock;
 use rollcall::dev::gateway::rest_api::Gateway;
-use rollcall::dev::template::facts::{TEMPLATE, TemplateFacts};
+use rollcall::dev::template::read::{TEMPLATE, TemplateFacts};
 use rollcall::dev::wiring::connect;
 use rollcall::scim::policy::Policy;
 use rollcall::store::call::Table;

@@ -102,7 +102,7 @@ pub async fn assert_consistent(client: &client::Client) {
 }
 
 /// Checks the tenant of a client.
-pub async fn check(client: &client::Client, repair: bool) -> rollcall::admin::check::report::Report {
+pub async fn check(client: &client::Client, repair: bool) -> rollcall::admin::check::report::CheckReport {
     let models = rollcall::scim::resource_type::Model::all(&[]).expect("the models");
     let model = models.iter().find(|model| model.policy.name == client.policy).expect("a policy");
     let tenant = client.tenant.parse().expect("a tenant");
@@ -130,7 +130,7 @@ pub async fn fill(client: &client::Client, group: &str, there: usize, members: u
 pub async fn seed(
     client: &client::Client,
     size: rollcall::dev::seed::Size,
-) -> Result<rollcall::dev::seed::Outcome, String> {
+) -> Result<rollcall::dev::seed::SeedOutcome, String> {
     let policy = rollcall::scim::policy::Policy::named(client.policy).expect("a policy");
     let model = rollcall::scim::resource_type::Model::new(policy, &[]).expect("a model");
     let tenant = client.tenant.parse().expect("a tenant");

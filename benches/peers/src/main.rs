@@ -13,7 +13,7 @@ use rollcall::scim::patch::request;
 use rollcall::scim::policy::STANDARD;
 use rollcall::scim::projection::Projection;
 use rollcall::scim::resource_type::{Kind, Model};
-use rollcall::scim::rules::required;
+use rollcall::scim::document_rules::check_required;
 use rollcall::scim::validate::read;
 use rollcall::scim::work::WorkBudget;
 use scim_v2::filter::Filter;
@@ -163,7 +163,7 @@ fn main() {
             own: Box::new(|| {
                 let body = serde_json::from_str(black_box(USER)).expect("JSON");
                 let document = read(&body, users, &STANDARD).expect("a user");
-                required(&document, users).expect("a whole user");
+                check_required(&document, users).expect("a whole user");
                 drop(black_box(document));
             }),
             rivals: [

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Map, json};
 
-use super::report::{Finding, Report};
+use super::report::{CheckReport, Finding};
 use super::run::check;
-use crate::admin::cli::{Done, Options, finish};
+use crate::admin::cli::{CommandOutput, GlobalOptions, finish};
 use crate::admin::error::AdminError;
 use crate::admin::output::{self, Format};
 use crate::scim::resource_type::Model;
@@ -26,7 +26,7 @@ as it has users. It keeps ids and keys in memory, some 500 bytes a user. What an
 changing is looked at twice. The exit code is 3 where something is wrong and was not mended.")]
 pub struct CheckArgs {
     #[command(flatten)]
-    options: Options,
+    options: GlobalOptions,
     /// Which tenant
     tenant: TenantId,
     /// Mend what is safe to mend
@@ -39,7 +39,7 @@ pub fn run(args: CheckArgs) -> ExitCode {
     finish(command(args))
 }
 
-async fn command(args: CheckArgs) -> Result<Done, AdminError> {
+async fn command(args: CheckArgs) -> Result<CommandOutput, AdminError> {
     let (table, format) = (args.options.open().await?, args.options.format());
     let record = crate::admin::tenant::get(&table, &args.tenant).await?;
     let failed = AdminError::table(table.name());
@@ -48,10 +48,10 @@ async fn command(args: CheckArgs) -> Result<Done, AdminError> {
         AdminError::Input(format!("the policy {} is not known to this version", record.policy.name))
     })?;
     let report = check(&table, &args.tenant, model, args.repair).await.map_err(&failed)?;
-    Ok(Done { findings: !report.findings.is_empty(), ..Done::from(text(format, &report)) })
+    Ok(CommandOutput { findings: !report.findings.is_empty(), ..CommandOutput::from(text(format, &report)) })
 }
 
-fn text(format: Format, report: &Report) -> String {
+fn text(format: Format, report: &CheckReport) -> String {
     let entry = |finding: &Finding| {
         json!({
             "problem": format!("{:?}", finding.problem),

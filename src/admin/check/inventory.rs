@@ -48,7 +48,7 @@ pub struct Resource {
 
 /// A claim.
 #[derive(Clone, Debug)]
-pub struct Claim {
+pub struct ClaimItem {
     /// The holder.
     pub id: Option<Uuid>,
     /// Whether it says that the holder is deactivated.
@@ -78,7 +78,7 @@ pub struct Inventory {
     /// Entries of the lists.
     pub listed: BTreeMap<Uuid, Kind>,
     /// Claims by key.
-    pub claims: BTreeMap<Key, Claim>,
+    pub claims: BTreeMap<Key, ClaimItem>,
     /// Look-ups, with the ids that they lead to.
     pub lookups: BTreeMap<Key, Option<Uuid>>,
     /// Group and member, one pair a membership.
@@ -203,7 +203,7 @@ impl Inventory {
                 let gone = item.get("gone").and_then(|gone| gone.as_bool().ok()).copied() == Some(true);
                 let expired = kept_until(item).is_some_and(|until| until <= clock::epoch_seconds());
                 let id = get_text(item, "id").and_then(parse_id);
-                self.claims.insert(key, Claim { id, gone, expired });
+                self.claims.insert(key, ClaimItem { id, gone, expired });
             }
             (["X", ..], sk) => {
                 self.lookups.insert(key.clone(), parse_id(sk));

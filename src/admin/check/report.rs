@@ -103,7 +103,7 @@ impl fmt::Display for Finding {
 
 /// What a check found and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct CheckReport {
     /// How many items were read.
     pub items: u64,
     /// Users and groups.

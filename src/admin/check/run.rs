@@ -2,7 +2,7 @@
 
 use super::inventory::Inventory;
 use super::repair::repair;
-use super::report::{Finding, Report};
+use super::report::{CheckReport, Finding};
 use super::rules::broken;
 use crate::scim::resource_type::Model;
 use crate::store::call::Table;
@@ -23,14 +23,14 @@ pub async fn check(
     tenant: &TenantId,
     model: &Model,
     mend: bool,
-) -> Result<Report, StoreError> {
+) -> Result<CheckReport, StoreError> {
     let store = Store {
         table: table.clone(),
         tenant: tenant.clone(),
         actor: "operator".to_owned(),
         request_id: String::new(),
     };
-    let mut report = Report::default();
+    let mut report = CheckReport::default();
     for _ in 0..ROUNDS {
         let (all, found) = confirmed(&store, model).await?;
         report.items = all.items;

@@ -9,9 +9,9 @@ use clap::Args;
 use serde_json::{Map, json};
 
 use super::export::export;
-use super::import::{Fate, Outcome, import};
+use super::import::{Fate, ImportedLine, import};
 use super::rows::{csv, json_lines};
-use crate::admin::cli::{Done, Options, finish};
+use crate::admin::cli::{CommandOutput, GlobalOptions, finish};
 use crate::admin::error::AdminError;
 use crate::admin::output;
 use crate::store::keys::TenantId;
@@ -25,7 +25,7 @@ use crate::store::keys::TenantId;
 A line is a user or group as SCIM has it, users first. Passwords, keys and events are not in it.")]
 pub struct ExportArgs {
     #[command(flatten)]
-    options: Options,
+    options: GlobalOptions,
     /// Which tenant
     tenant: TenantId,
     /// File to write to, instead of the standard output
@@ -47,7 +47,7 @@ are made, under new ids. An import that was interrupted is run again: what is do
 The exit code is 3 where lines were refused.")]
 pub struct ImportArgs {
     #[command(flatten)]
-    options: Options,
+    options: GlobalOptions,
     /// Which tenant
     tenant: TenantId,
     /// The file
@@ -93,7 +93,7 @@ async fn write_out(args: ExportArgs) -> Result<String, AdminError> {
     }
 }
 
-async fn read_in(args: ImportArgs) -> Result<Done, AdminError> {
+async fn read_in(args: ImportArgs) -> Result<CommandOutput, AdminError> {
     let table = args.options.open().await?;
     let text = std::fs::read_to_string(&args.file).map_err(unusable(&args.file))?;
     let is_csv = args.file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
@@ -118,7 +118,7 @@ async fn read_in(args: ImportArgs) -> Result<Done, AdminError> {
         fields.insert(name(fate).to_owned(), json!(count(fate)));
     }
     let text = output::one(args.options.format(), &fields);
-    Ok(Done { findings: count(Fate::Refused) > 0, ..Done::from(text) })
+    Ok(CommandOutput { findings: count(Fate::Refused) > 0, ..CommandOutput::from(text) })
 }
 
 fn name(fate: Fate) -> &'static str {
@@ -130,7 +130,7 @@ fn name(fate: Fate) -> &'static str {
     }
 }
 
-fn line(outcome: &Outcome) -> serde_json::Value {
+fn line(outcome: &ImportedLine) -> serde_json::Value {
     json!({ "line": outcome.line, "result": name(outcome.fate), "id": outcome.id, "error": outcome.error })
 }
 

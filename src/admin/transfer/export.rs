@@ -5,8 +5,8 @@ use std::io::Write;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use crate::admin::actor::ACTOR;
 use crate::admin::error::AdminError;
-use crate::admin::key::ACTOR;
 use crate::admin::tenant;
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::urn;

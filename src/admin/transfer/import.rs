@@ -8,21 +8,21 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::rows::Row;
+use crate::admin::actor::ACTOR;
 use crate::admin::error::AdminError;
 use crate::admin::group::{self, Assignment};
-use crate::admin::key::ACTOR;
 use crate::admin::{tenant, user};
 use crate::auth::tenant::TenantRecord;
 use crate::provider::answer::Provider;
 use crate::provider::failure::Failure;
 use crate::provider::precondition::Preconditions;
-use crate::provider::walk::WALK;
+use crate::provider::scan::MAX_SCAN_TIME;
 use crate::scim::error::ErrorKind;
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::validate::read;
 use crate::scim::work::WorkBudget;
-use crate::scim::{members, rules, urn};
+use crate::scim::{document_rules, members, urn};
 use crate::store::call::Table;
 use crate::store::cursor::CursorKeys;
 use crate::store::index;
@@ -45,7 +45,7 @@ pub enum Fate {
 
 /// One line of the report.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Outcome {
+pub struct ImportedLine {
     /// Where it stands in the file, from 1.
     pub line: usize,
     /// What became of it, or would.
@@ -77,7 +77,7 @@ pub async fn import(
     rows: &[Row],
     dry_run: bool,
     progress: &(dyn Fn(usize) + Sync),
-) -> Result<Vec<Outcome>, AdminError> {
+) -> Result<Vec<ImportedLine>, AdminError> {
     let tenant = tenant::get(table, id).await?;
     let model = tenant::model(tenant.policy)?;
     let mut import =
@@ -91,7 +91,7 @@ pub async fn import(
         let outcome = match &row.resource {
             Err(problem) => refused(row.line, problem.clone()),
             Ok((kind, resource)) => match import.row(*kind, resource.clone()).await {
-                Ok((fate, id)) => Outcome { line: row.line, fate, id, error: None },
+                Ok((fate, id)) => ImportedLine { line: row.line, fate, id, error: None },
                 Err(Stopped::Refused(problem)) => refused(row.line, problem),
                 Err(Stopped::Failed(error)) => return Err(error),
             },
@@ -121,7 +121,7 @@ fn provider<'a>(table: &Table, tenant: &TenantRecord, model: &'a Model) -> Provi
         base_url: String::new(),
         bound_user: None,
         retention_days: tenant.settings.retention_days,
-        walk: WALK,
+        max_scan_time: MAX_SCAN_TIME,
         breaker: None,
         root_team_protected: false,
         cursor_keys: CursorKeys::default(),
@@ -130,8 +130,8 @@ fn provider<'a>(table: &Table, tenant: &TenantRecord, model: &'a Model) -> Provi
     }
 }
 
-fn refused(line: usize, problem: String) -> Outcome {
-    Outcome { line, fate: Fate::Refused, id: None, error: Some(problem) }
+fn refused(line: usize, problem: String) -> ImportedLine {
+    ImportedLine { line, fate: Fate::Refused, id: None, error: Some(problem) }
 }
 
 /// Why a line was not imported: it is wrong, or the table does not answer.
@@ -307,10 +307,10 @@ impl Import<'_> {
         let (ty, policy) = (self.provider.ty(kind), self.tenant.policy);
         let check = || {
             let mut doc = read(body, ty, policy)?;
-            rules::required(&doc, ty)?;
+            document_rules::check_required(&doc, ty)?;
             index::check(ty, &doc)?;
             match kind {
-                Kind::User => rules::user_rules(&doc, policy).map(|()| Vec::new()),
+                Kind::User => document_rules::check_username_and_email(&doc, policy).map(|()| Vec::new()),
                 Kind::Group => members::take(&mut doc, ty, policy),
             }
         };

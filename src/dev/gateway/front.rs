@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 use http::{HeaderValue, Response, header};
 use tokio::net::TcpListener;
 
-use super::refusal::Refusal;
+use super::refusal::GatewayRefusal;
 use super::rest_api::Gateway;
 
 /// The largest body (API Gateway quotas).
@@ -73,7 +73,7 @@ async fn answer(
     let announced = announced.and_then(|length| length.parse().ok()).unwrap_or(0);
     let body = match tokio::time::timeout(PATIENCE, read(body, announced)).await {
         Ok(body) => body,
-        Err(_) => Err(Refusal::BadRequestBody),
+        Err(_) => Err(GatewayRefusal::BadRequestBody),
     };
     let unread = body.is_err();
     let mut response = front.gateway.answer(&parts, body, peer, front.local).await.map(Body::from);
@@ -84,15 +84,15 @@ async fn answer(
 }
 
 /// The whole body, or why there is none.
-async fn read(body: Body, announced: u64) -> Result<Bytes, Refusal> {
+async fn read(body: Body, announced: u64) -> Result<Bytes, GatewayRefusal> {
     if announced > THROWN_AWAY as u64 {
-        return Err(Refusal::RequestTooLarge);
+        return Err(GatewayRefusal::RequestTooLarge);
     }
     let mut stream = body.into_data_stream();
     let mut collected = BytesMut::new();
     let mut length = 0;
     while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|_| Refusal::BadRequestBody)?;
+        let chunk = chunk.map_err(|_| GatewayRefusal::BadRequestBody)?;
         length += chunk.len();
         if length <= LARGEST_BODY {
             collected.extend_from_slice(&chunk);
@@ -100,5 +100,5 @@ async fn read(body: Body, announced: u64) -> Result<Bytes, Refusal> {
             break;
         }
     }
-    if length > LARGEST_BODY { Err(Refusal::RequestTooLarge) } else { Ok(collected.freeze()) }
+    if length > LARGEST_BODY { Err(GatewayRefusal::RequestTooLarge) } else { Ok(collected.freeze()) }
 }

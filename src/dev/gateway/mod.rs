@@ -4,6 +4,7 @@
 pub mod answer;
 pub mod authority;
 pub mod authorization;
+pub mod authorizer;
 pub mod event;
 pub mod front;
 pub mod lambda;

@@ -10,7 +10,7 @@ use super::event::Context;
 
 /// Why the gateway answers by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum GatewayRefusal {
     /// No token, or one of another form.
     Unauthorized,
     /// The authorizer denies.
@@ -37,7 +37,7 @@ pub enum Refusal {
     IntegrationTimeout,
 }
 
-impl Refusal {
+impl GatewayRefusal {
     /// The type, the status unless customised, and the message (API Gateway: gateway response types).
     pub const fn wire(self) -> (&'static str, u16, &'static str) {
         match self {
@@ -72,7 +72,7 @@ impl GatewayResponses {
 
     /// The answer to a request that is refused: customised for its type, else as the default of its class, else
     /// as API Gateway has it.
-    pub fn answer(&self, refusal: Refusal, context: &Context) -> Response<Bytes> {
+    pub fn answer(&self, refusal: GatewayRefusal, context: &Context) -> Response<Bytes> {
         let (kind, own_status, _) = refusal.wire();
         let class = if own_status < 500 { "DEFAULT_4XX" } else { "DEFAULT_5XX" };
         let default = GatewayResponse::default();
@@ -117,7 +117,7 @@ fn fallback_body() -> [Piece; 3] {
     [literal("{\"message\":"), Piece::Variable(Variable::MessageString), literal("}")]
 }
 
-fn render(pieces: &[Piece], refusal: Refusal, context: &Context) -> String {
+fn render(pieces: &[Piece], refusal: GatewayRefusal, context: &Context) -> String {
     let (kind, _, message) = refusal.wire();
     let mut text = String::new();
     for piece in pieces {

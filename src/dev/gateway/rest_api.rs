@@ -7,12 +7,12 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, header};
 
-use super::super::template::facts::{ApiFacts, KeySource, Route};
+use super::super::template::facts::{ApiFacts, KeySource, RouteFacts};
 use super::answer;
-use super::authorization::Authorizer;
+use super::authorizer::GatewayAuthorizer;
 use super::event::{Context, text};
 use super::lambda::{Clock, Fault, Lambda};
-use super::refusal::{GatewayResponses, Refusal};
+use super::refusal::{GatewayRefusal, GatewayResponses};
 use super::usage_plan::UsagePlan;
 use crate::http::log::Line;
 
@@ -23,8 +23,8 @@ const USAGE_KEY: std::ops::RangeInclusive<usize> = 20..=128;
 
 /// A REST API: routes, what stands before them, and the function behind.
 pub struct Gateway {
-    routes: Vec<Route>,
-    authorizer: Authorizer,
+    routes: Vec<RouteFacts>,
+    authorizer: GatewayAuthorizer,
     stage: Option<UsagePlan>,
     methods: Vec<((String, String), UsagePlan)>,
     usage_plan: Option<UsagePlan>,
@@ -40,7 +40,7 @@ impl Gateway {
     pub fn new(facts: ApiFacts, function: Lambda, authorizer: Lambda, clock: Clock) -> Self {
         Self {
             routes: facts.routes,
-            authorizer: Authorizer::new(facts.authorizer, authorizer, clock.clone()),
+            authorizer: GatewayAuthorizer::new(facts.authorizer, authorizer, clock.clone()),
             stage: facts.stage.map(UsagePlan::new),
             methods: facts
                 .methods
@@ -60,7 +60,7 @@ impl Gateway {
     pub async fn answer(
         &self,
         parts: &Parts,
-        body: Result<Bytes, Refusal>,
+        body: Result<Bytes, GatewayRefusal>,
         peer: SocketAddr,
         local: SocketAddr,
     ) -> Response<Bytes> {
@@ -69,8 +69,10 @@ impl Gateway {
         let found = self.route(&context.method, &context.path);
         let answer = match &found {
             Some((route, proxy)) => self.routed(parts, body, route, proxy.as_deref(), &mut context).await,
-            None if parts.headers.contains_key(header::AUTHORIZATION) => Err(Refusal::InvalidSignature),
-            None => Err(Refusal::MissingAuthenticationToken),
+            None if parts.headers.contains_key(header::AUTHORIZATION) => {
+                Err(GatewayRefusal::InvalidSignature)
+            }
+            None => Err(GatewayRefusal::MissingAuthenticationToken),
         };
         let refused = answer.is_err();
         let mut response = answer.unwrap_or_else(|refusal| self.responses.answer(refusal, &context));
@@ -102,16 +104,16 @@ impl Gateway {
     async fn routed(
         &self,
         parts: &Parts,
-        body: Result<Bytes, Refusal>,
-        route: &Route,
+        body: Result<Bytes, GatewayRefusal>,
+        route: &RouteFacts,
         proxy: Option<&str>,
         context: &mut Context,
-    ) -> Result<Response<Bytes>, Refusal> {
+    ) -> Result<Response<Bytes>, GatewayRefusal> {
         if head_size(parts) > LARGEST_HEAD {
-            return Err(Refusal::RequestTooLarge);
+            return Err(GatewayRefusal::RequestTooLarge);
         }
         if self.throttle(route).is_some_and(|throttle| !throttle.admits("", self.clock.now())) {
-            return Err(Refusal::Throttled);
+            return Err(GatewayRefusal::Throttled);
         }
         if route.authorized {
             let token = parts.headers.get(self.authorizer.header()).map(text);
@@ -120,34 +122,38 @@ impl Gateway {
             let allows = authorization.policy.allows(&arn);
             context.authorization = Some(authorization);
             if !allows {
-                return Err(Refusal::AccessDenied);
+                return Err(GatewayRefusal::AccessDenied);
             }
         }
         if route.key_required {
             let key = self.usage_key(&parts.headers, context).filter(|key| USAGE_KEY.contains(&key.len()));
-            let key = key.ok_or(Refusal::InvalidApiKey)?;
+            let key = key.ok_or(GatewayRefusal::InvalidApiKey)?;
             if self.usage_plan.as_ref().is_some_and(|plan| !plan.admits(&key, self.clock.now())) {
-                return Err(Refusal::Throttled);
+                return Err(GatewayRefusal::Throttled);
             }
         }
         let binary = self.is_binary(parts.headers.get(header::CONTENT_TYPE));
         let event = context.event(parts, &body?, &route.path, proxy, binary);
         let answer = self.function.invoke(event).await.map_err(|fault| {
             tracing::error!(?fault, request_id = context.request_id, "the function gave no answer");
-            if fault == Fault::TimedOut { Refusal::IntegrationTimeout } else { Refusal::FunctionFault }
+            if fault == Fault::TimedOut {
+                GatewayRefusal::IntegrationTimeout
+            } else {
+                GatewayRefusal::FunctionFault
+            }
         })?;
         answer::read(&answer, self.is_binary(parts.headers.get(header::ACCEPT))).map_err(|problem| {
             tracing::error!(request_id = context.request_id, "the function's answer {problem}");
-            Refusal::FunctionFault
+            GatewayRefusal::FunctionFault
         })
     }
 
     /// The route for this method and path, and what its `{proxy+}` stands for. Exact paths come first, and the
     /// method itself before `ANY`; a slash at the end counts for nothing.
-    fn route(&self, method: &str, path: &str) -> Option<(&Route, Option<String>)> {
+    fn route(&self, method: &str, path: &str) -> Option<(&RouteFacts, Option<String>)> {
         let path = path.strip_suffix('/').unwrap_or(path);
         let own = self.routes.iter().filter(|route| route.method == method);
-        let served: Vec<&Route> =
+        let served: Vec<&RouteFacts> =
             own.chain(self.routes.iter().filter(|route| route.method == "ANY")).collect();
         if let Some(route) = served.iter().find(|route| route.path == path) {
             return Some((route, None));
@@ -160,7 +166,7 @@ impl Gateway {
     }
 
     /// What bounds a method for all callers together: before anybody is asked who calls.
-    fn throttle(&self, route: &Route) -> Option<&UsagePlan> {
+    fn throttle(&self, route: &RouteFacts) -> Option<&UsagePlan> {
         let own =
             self.methods.iter().find(|((path, method), _)| *path == route.path && *method == route.method);
         own.map(|(_, throttle)| throttle).or(self.stage.as_ref())

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::super::template::facts::{ApiFacts, TEMPLATE, TemplateFacts};
+use super::super::template::facts::ApiFacts;
+use super::super::template::read::{TEMPLATE, TemplateFacts};
 use super::front;
 use super::lambda::{Clock, Lambda};
 use super::rest_api::Gateway;

@@ -67,8 +67,13 @@ impl Tenants for Items {
         .boxed()
     }
 
-    fn seed<'a>(&'a self, _: &'a str, _: &'static Policy, _: Size) -> BoxFuture<'a, Result<Outcome, String>> {
-        async { Ok(Outcome::Seeded) }.boxed()
+    fn seed<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'static Policy,
+        _: Size,
+    ) -> BoxFuture<'a, Result<SeedOutcome, String>> {
+        async { Ok(SeedOutcome::Seeded) }.boxed()
     }
 }
 
@@ -93,8 +98,8 @@ fn stubs(connection: Connection) -> Backend {
     Backend { function, authorizer, worker: None, tenants: Box::new(items) }
 }
 
-fn options() -> Options {
-    Options {
+fn options() -> SessionOptions {
+    SessionOptions {
         listen: "127.0.0.1:0".parse().unwrap(),
         dynamodb_port: 0,
         tenant: "demo".to_owned(),
@@ -108,7 +113,7 @@ fn folder() -> PathBuf {
     std::env::temp_dir().join(format!("rollcall-session-{}", uuid::Uuid::now_v7()))
 }
 
-async fn start(options: Options, folder: &Path) -> Result<Session, String> {
+async fn start(options: SessionOptions, folder: &Path) -> Result<Session, String> {
     Session::start(options, Some(DataDir::open(folder)?), stubs).await
 }
 
@@ -126,7 +131,7 @@ async fn status(session: &Session, key: &str) -> u16 {
 
 #[tokio::test]
 async fn a_session_shows_a_key_that_works() {
-    let options = Options { rate_limit: RateLimit::PerMinute(2), ..options() };
+    let options = SessionOptions { rate_limit: RateLimit::PerMinute(2), ..options() };
     let session = Session::start(options, None, stubs).await.unwrap();
     let shown: Value = serde_json::from_str(&session.json()).unwrap();
     assert_eq!(shown["base_url"], session.base_url);
@@ -142,7 +147,7 @@ async fn a_session_shows_a_key_that_works() {
 #[tokio::test]
 async fn a_folder_keeps_the_tenant_and_its_key() {
     let folder = folder();
-    let first = start(Options { policy: Some(&STRICT), ..options() }, &folder).await.unwrap();
+    let first = start(SessionOptions { policy: Some(&STRICT), ..options() }, &folder).await.unwrap();
     let key = first.key.clone();
     first.stop().await;
 
@@ -151,7 +156,8 @@ async fn a_folder_keeps_the_tenant_and_its_key() {
     assert_eq!(status(&again, &key).await, 200);
     again.stop().await;
 
-    let error = start(Options { policy: Some(&VEZA), ..options() }, &folder).await.map(|_| ()).unwrap_err();
+    let error =
+        start(SessionOptions { policy: Some(&VEZA), ..options() }, &folder).await.map(|_| ()).unwrap_err();
     assert_eq!(error, "the tenant demo has the policy strict");
 
     // Made but not saved, or saved but not known: another one is made.
@@ -164,7 +170,7 @@ async fn a_folder_keeps_the_tenant_and_its_key() {
         assert_eq!(std::fs::read_to_string(folder.join("demo-key-demo")).unwrap().trim(), key);
         healed.stop().await;
     }
-    let other = start(Options { tenant: "other".to_owned(), ..options() }, &folder).await.unwrap();
+    let other = start(SessionOptions { tenant: "other".to_owned(), ..options() }, &folder).await.unwrap();
     assert!(other.key.starts_with("rc_other_"));
     other.stop().await;
     std::fs::remove_dir_all(folder).unwrap();
@@ -174,10 +180,12 @@ async fn a_folder_keeps_the_tenant_and_its_key() {
 async fn a_port_in_use_is_refused() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let held = std::net::TcpListener::bind(taken).unwrap();
-    let error =
-        Session::start(Options { listen: taken, ..options() }, None, stubs).await.map(|_| ()).unwrap_err();
+    let error = Session::start(SessionOptions { listen: taken, ..options() }, None, stubs)
+        .await
+        .map(|_| ())
+        .unwrap_err();
     assert!(error.starts_with(&format!("cannot listen on {taken}: ")), "{error}");
-    let options = Options { dynamodb_port: taken.port(), ..options() };
+    let options = SessionOptions { dynamodb_port: taken.port(), ..options() };
     let error = Session::start(options, None, stubs).await.map(|_| ()).unwrap_err();
     assert!(error.starts_with(&format!("cannot listen on {taken} for DynamoDB: ")), "{error}");
     drop(held);

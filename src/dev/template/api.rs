@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use regex::Regex;
 
-use super::facts::{ApiFacts, AuthorizerFacts, KeySource, Route, Throttle};
+use super::facts::{ApiFacts, AuthorizerFacts, KeySource, RouteFacts, Throttle};
 use super::gateway_response::GatewayResponse;
-use super::node::{Node, TemplateError};
+use super::node::{TemplateError, TemplateNode};
 
 /// The name that the table has locally, and that a `Ref` to it stands for.
 pub const TABLE: &str = "rollcall";
@@ -19,7 +19,7 @@ const REFUSED: &[&str] = &["DefinitionBody", "DefinitionUri", "Cors", "Models", 
 pub type Environment = BTreeMap<String, Result<String, TemplateError>>;
 
 /// Reads the one `AWS::Serverless::Api`, what stands before it and the environment of the function behind it.
-pub fn api(root: &Node<'_>) -> Result<(ApiFacts, Environment), TemplateError> {
+pub fn read_api(root: &TemplateNode<'_>) -> Result<(ApiFacts, Environment), TemplateError> {
     if let Some(globals) = root.get("Globals")? {
         return Err(globals.not_understood());
     }
@@ -51,11 +51,11 @@ pub fn api(root: &Node<'_>) -> Result<(ApiFacts, Environment), TemplateError> {
 
 /// The routes are the `Api` events of the one function that has any.
 fn routes(
-    root: &Node<'_>,
+    root: &TemplateNode<'_>,
     api: &str,
     key_required: bool,
-) -> Result<(Vec<Route>, Environment), TemplateError> {
-    let mut found: Option<(Vec<Route>, Environment)> = None;
+) -> Result<(Vec<RouteFacts>, Environment), TemplateError> {
+    let mut found: Option<(Vec<RouteFacts>, Environment)> = None;
     for (_, function) in root.resources("AWS::Serverless::Function")? {
         let mut routes = Vec::new();
         for (_, event) in function.get("Events")?.map_or(Ok(Vec::new()), |events| events.entries())? {
@@ -78,12 +78,12 @@ fn routes(
     })
 }
 
-fn route(event: &Node<'_>, api: &str, key_required: bool) -> Result<Route, TemplateError> {
+fn route(event: &TemplateNode<'_>, api: &str, key_required: bool) -> Result<RouteFacts, TemplateError> {
     let of = event.required("RestApiId")?;
     if of.reference() != Some(api) {
         return Err(of.not_understood());
     }
-    let mut route = Route {
+    let mut route = RouteFacts {
         method: event.required("Method")?.text()?.to_ascii_uppercase(),
         path: event.required("Path")?.text()?,
         authorized: true,
@@ -103,17 +103,17 @@ fn route(event: &Node<'_>, api: &str, key_required: bool) -> Result<Route, Templ
     Ok(route)
 }
 
-fn environment(root: &Node<'_>, function: &Node<'_>) -> Result<Environment, TemplateError> {
+fn environment(root: &TemplateNode<'_>, function: &TemplateNode<'_>) -> Result<Environment, TemplateError> {
     let tables = root.resources("AWS::DynamoDB::Table")?;
     let Some(variables) = function.find(&["Environment", "Variables"])? else { return Ok(BTreeMap::new()) };
-    let value = |node: &Node<'_>| match node.reference() {
+    let value = |node: &TemplateNode<'_>| match node.reference() {
         Some(name) if tables.iter().any(|(table, _)| *table == name) => Ok(TABLE.to_owned()),
         _ => node.text(),
     };
     Ok(variables.entries()?.iter().map(|(name, node)| ((*name).to_owned(), value(node))).collect())
 }
 
-fn authorizer(auth: &Node<'_>) -> Result<AuthorizerFacts, TemplateError> {
+fn authorizer(auth: &TemplateNode<'_>) -> Result<AuthorizerFacts, TemplateError> {
     let default = auth.required("DefaultAuthorizer")?.text()?;
     let authorizer = auth.required("Authorizers")?.required(&default)?;
     if let Some(kind) = authorizer.get("FunctionPayloadType")?
@@ -144,7 +144,7 @@ fn authorizer(auth: &Node<'_>) -> Result<AuthorizerFacts, TemplateError> {
 /// The throttle of every method, and those of single methods: the method settings.
 type Throttles = (Option<Throttle>, BTreeMap<(String, String), Throttle>);
 
-fn throttles(api: &Node<'_>) -> Result<Throttles, TemplateError> {
+fn throttles(api: &TemplateNode<'_>) -> Result<Throttles, TemplateError> {
     let (mut stage, mut methods) = (None, BTreeMap::new());
     for setting in api.get("MethodSettings")?.map_or(Ok(Vec::new()), |settings| settings.items())? {
         let (rate, burst) = (setting.get("ThrottlingRateLimit")?, setting.get("ThrottlingBurstLimit")?);
@@ -163,7 +163,7 @@ fn throttles(api: &Node<'_>) -> Result<Throttles, TemplateError> {
     Ok((stage, methods))
 }
 
-fn usage_plan(root: &Node<'_>, auth: &Node<'_>) -> Result<Option<Throttle>, TemplateError> {
+fn usage_plan(root: &TemplateNode<'_>, auth: &TemplateNode<'_>) -> Result<Option<Throttle>, TemplateError> {
     if let Some(plan) = auth.get("UsagePlan")? {
         return Err(plan.not_understood());
     }
@@ -183,7 +183,7 @@ fn usage_plan(root: &Node<'_>, auth: &Node<'_>) -> Result<Option<Throttle>, Temp
     Ok(Some(Throttle { rate, burst: throttle.required("BurstLimit")?.number()? }))
 }
 
-fn key_source(api: &Node<'_>) -> Result<KeySource, TemplateError> {
+fn key_source(api: &TemplateNode<'_>) -> Result<KeySource, TemplateError> {
     let Some(source) = api.get("ApiKeySourceType")? else { return Ok(KeySource::Header) };
     match source.text()?.as_str() {
         "HEADER" => Ok(KeySource::Header),
@@ -192,21 +192,21 @@ fn key_source(api: &Node<'_>) -> Result<KeySource, TemplateError> {
     }
 }
 
-fn gateway_responses(api: &Node<'_>) -> Result<BTreeMap<String, GatewayResponse>, TemplateError> {
+fn gateway_responses(api: &TemplateNode<'_>) -> Result<BTreeMap<String, GatewayResponse>, TemplateError> {
     let Some(responses) = api.get("GatewayResponses")? else { return Ok(BTreeMap::new()) };
-    let read = |(kind, node): (&str, Node<'_>)| Ok((kind.to_owned(), GatewayResponse::read(&node)?));
+    let read = |(kind, node): (&str, TemplateNode<'_>)| Ok((kind.to_owned(), GatewayResponse::read(&node)?));
     responses.entries()?.into_iter().map(read).collect()
 }
 
 /// Slashes are written as `~1` there, as in a JSON pointer.
-fn media_types(api: &Node<'_>) -> Result<Vec<String>, TemplateError> {
+fn media_types(api: &TemplateNode<'_>) -> Result<Vec<String>, TemplateError> {
     let Some(types) = api.get("BinaryMediaTypes")? else { return Ok(Vec::new()) };
     types.items()?.iter().map(|item| Ok(item.text()?.replace("~1", "/").to_ascii_lowercase())).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::facts::{TEMPLATE, TemplateFacts};
+    use super::super::read::{TEMPLATE, TemplateFacts};
     use super::*;
 
     #[test]

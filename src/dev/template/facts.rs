@@ -1,4 +1,4 @@
-//! The facts that the local ends are built from.
+//! The facts that the local ends are built from: the table, the API in front of the function.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,31 +6,6 @@ use std::time::Duration;
 use regex::Regex;
 
 use super::gateway_response::GatewayResponse;
-use super::node::{Template, TemplateError};
-use super::{api, table};
-
-/// The template that deploys this version, as text.
-pub const TEMPLATE: &str = include_str!("../../../template.yaml");
-
-/// Everything that is read of the template.
-pub struct TemplateFacts {
-    /// The table.
-    pub table: TableFacts,
-    /// The REST API in front of the function.
-    pub api: ApiFacts,
-    /// The function's environment. A variable whose value exists only in AWS keeps its refusal, for whoever asks.
-    pub environment: api::Environment,
-}
-
-impl TemplateFacts {
-    /// Reads a template's text.
-    pub fn parse(text: &str) -> Result<Self, TemplateError> {
-        let template = Template::parse(text)?;
-        let root = template.root();
-        let (api, environment) = api::api(&root)?;
-        Ok(Self { table: table::table(&root)?, api, environment })
-    }
-}
 
 /// The type of a key attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +49,7 @@ pub enum KeySource {
 
 /// One method on one resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
+pub struct RouteFacts {
     /// An HTTP method, or `ANY`.
     pub method: String,
     /// The resource path, such as `/scim/v2/{proxy+}`.
@@ -100,7 +75,7 @@ pub struct AuthorizerFacts {
 #[derive(Debug)]
 pub struct ApiFacts {
     /// The routes, in the template's order.
-    pub routes: Vec<Route>,
+    pub routes: Vec<RouteFacts>,
     /// The authorizer.
     pub authorizer: AuthorizerFacts,
     /// The throttle of every method that has none of its own.

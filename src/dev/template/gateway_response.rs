@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::node::{Node, TemplateError};
+use super::node::{TemplateError, TemplateNode};
 
 /// A variable that a gateway response may show.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl GatewayResponse {
     /// Reads one. In SAM's form (`GatewayResponses` of a `AWS::Serverless::Api`) the headers stand under
     /// `ResponseParameters.Headers` by their names; in CloudFormation's they are
     /// `gatewayresponse.header.<name>`.
-    pub fn read(node: &Node<'_>) -> Result<Self, TemplateError> {
+    pub fn read(node: &TemplateNode<'_>) -> Result<Self, TemplateError> {
         let mut response = Self::default();
         if let Some(status) = node.get("StatusCode")? {
             let code = u16::try_from(status.integer()?).ok().filter(|code| (100..600).contains(code));
@@ -95,7 +95,7 @@ impl GatewayResponse {
 }
 
 /// `'text'`, or `context.<name>`.
-fn header_value(node: &Node<'_>) -> Result<Vec<Piece>, TemplateError> {
+fn header_value(node: &TemplateNode<'_>) -> Result<Vec<Piece>, TemplateError> {
     let text = node.text()?;
     let quoted = text.strip_prefix('\'').and_then(|text| text.strip_suffix('\''));
     if let Some(literal) = quoted {
@@ -106,7 +106,7 @@ fn header_value(node: &Node<'_>) -> Result<Vec<Piece>, TemplateError> {
 }
 
 /// Splits a body at its `$context` variables.
-fn pieces(node: &Node<'_>, text: &str) -> Result<Vec<Piece>, TemplateError> {
+fn pieces(node: &TemplateNode<'_>, text: &str) -> Result<Vec<Piece>, TemplateError> {
     let mut pieces = Vec::new();
     let mut literal = String::new();
     let mut rest = text;

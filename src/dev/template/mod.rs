@@ -6,4 +6,5 @@ pub mod api;
 pub mod facts;
 pub mod gateway_response;
 pub mod node;
+pub mod read;
 pub mod table;

@@ -38,20 +38,20 @@ impl Template {
     }
 
     /// The top of the document.
-    pub fn root(&self) -> Node<'_> {
-        Node { root: &self.0, value: &self.0, path: String::new() }
+    pub fn root(&self) -> TemplateNode<'_> {
+        TemplateNode { root: &self.0, value: &self.0, path: String::new() }
     }
 }
 
 /// A value in the template and the way to it.
 #[derive(Clone)]
-pub struct Node<'a> {
+pub struct TemplateNode<'a> {
     root: &'a Value,
     value: &'a Value,
     path: String,
 }
 
-impl<'a> Node<'a> {
+impl<'a> TemplateNode<'a> {
     /// The path, as `Resources.Table.Properties.KeySchema[0]`.
     pub fn path(&self) -> &str {
         &self.path
@@ -224,7 +224,7 @@ Resources:
       Empty:
 ";
 
-    fn at<'a>(template: &'a Template, key: &str) -> Node<'a> {
+    fn at<'a>(template: &'a Template, key: &str) -> TemplateNode<'a> {
         let table = template.root().resources("AWS::DynamoDB::Table").unwrap().remove(0).1;
         table.required(key).unwrap()
     }

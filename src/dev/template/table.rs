@@ -1,10 +1,10 @@
 //! The table: keys, TTL.
 
 use super::facts::{AttributeType, TableFacts};
-use super::node::{Node, TemplateError};
+use super::node::{TemplateError, TemplateNode};
 
 /// Reads the one `AWS::DynamoDB::Table`.
-pub fn table(root: &Node<'_>) -> Result<TableFacts, TemplateError> {
+pub fn read_table(root: &TemplateNode<'_>) -> Result<TableFacts, TemplateError> {
     let mut tables = root.resources("AWS::DynamoDB::Table")?;
     let Some((_, table)) = tables.pop().filter(|_| tables.is_empty()) else {
         return Err(TemplateError::new("Resources", "does not hold exactly one AWS::DynamoDB::Table"));
@@ -45,7 +45,7 @@ pub fn table(root: &Node<'_>) -> Result<TableFacts, TemplateError> {
     Ok(TableFacts { hash, range, ttl: ttl(&table)? })
 }
 
-fn ttl(table: &Node<'_>) -> Result<Option<String>, TemplateError> {
+fn ttl(table: &TemplateNode<'_>) -> Result<Option<String>, TemplateError> {
     let Some(ttl) = table.get("TimeToLiveSpecification")? else { return Ok(None) };
     let name = ttl.required("AttributeName")?.text()?;
     Ok(ttl.required("Enabled")?.boolean()?.then_some(name))
@@ -73,7 +73,7 @@ Resources:
 ";
 
     fn read(text: &str) -> Result<TableFacts, TemplateError> {
-        table(&Template::parse(text).unwrap().root())
+        read_table(&Template::parse(text).unwrap().root())
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use serde_json::{Map, Value};
 
 use super::references::{each_text, names};
-use super::request::{Action, BulkRequest, Operation, TargetId};
+use super::request::{BulkAction, BulkOperation, BulkRequest, TargetId};
 use crate::scim::fold::fold;
 use crate::scim::resource_type::{Kind, Model};
 
@@ -56,7 +56,7 @@ impl Plan {
                 unit_of[*operation] = unit;
             }
         }
-        let mut touched: HashMap<Touch, Touched> = HashMap::new();
+        let mut touched: HashMap<Touch, LastUses> = HashMap::new();
         let mut units = Vec::with_capacity(circles.len());
         for (at, members) in circles.into_iter().enumerate() {
             let mut after = BTreeSet::new();
@@ -74,7 +74,7 @@ impl Plan {
     }
 }
 
-fn references(operation: &Operation, model: &Model) -> BTreeSet<String> {
+fn references(operation: &BulkOperation, model: &Model) -> BTreeSet<String> {
     if operation.action.is_err() {
         return BTreeSet::new();
     }
@@ -101,12 +101,12 @@ enum Touch {
 
 /// Who touched it last.
 #[derive(Default)]
-struct Touched {
+struct LastUses {
     changed: Option<usize>,
     mentioned: Vec<usize>,
 }
 
-impl Touched {
+impl LastUses {
     /// Mentions run side by side, changes alone.
     fn by(&mut self, unit: usize, changes: bool, after: &mut BTreeSet<usize>) {
         after.extend(self.changed.filter(|changed| *changed != unit));
@@ -120,7 +120,7 @@ impl Touched {
 }
 
 /// What an operation touches, and whether it changes it.
-fn touches(operation: &Operation, references: &BTreeSet<String>) -> Vec<(Touch, bool)> {
+fn touches(operation: &BulkOperation, references: &BTreeSet<String>) -> Vec<(Touch, bool)> {
     let Ok(action) = &operation.action else { return Vec::new() };
     let mut found: Vec<(Touch, bool)> =
         references.iter().map(|name| (Touch::Created(name.clone()), false)).collect();
@@ -137,7 +137,7 @@ fn touches(operation: &Operation, references: &BTreeSet<String>) -> Vec<(Touch, 
         });
     }
     let kind = match (action, &operation.target) {
-        (Action::Create(kind, _), _) => *kind,
+        (BulkAction::Create(kind, _), _) => *kind,
         (_, Some(target)) => target.kind,
         _ => return found,
     };

@@ -28,7 +28,7 @@ pub struct Referent {
 
 /// The form of an operation's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum BulkDataForm {
     /// A resource: POST and PUT.
     Resource,
     /// The message of a PATCH.
@@ -37,15 +37,15 @@ pub enum Form {
 
 /// What an operation's data is about: the type of the resource, and the form.
 #[derive(Clone, Copy, Debug)]
-pub struct Subject<'a> {
+pub struct BulkSubject<'a> {
     /// The type of the resource.
     pub resource_type: &'a ResourceType,
     /// The form of the data.
-    pub form: Form,
+    pub form: BulkDataForm,
 }
 
 /// The names in all references in an operation's data.
-pub fn names(data: &Map<String, Value>, subject: Subject<'_>) -> BTreeSet<String> {
+pub fn names(data: &Map<String, Value>, subject: BulkSubject<'_>) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     let mut any = false;
     for (key, value) in data {
@@ -65,7 +65,7 @@ pub fn names(data: &Map<String, Value>, subject: Subject<'_>) -> BTreeSet<String
 /// The data with what its references stand for, where that is known.
 pub fn resolve(
     data: &mut Map<String, Value>,
-    subject: Subject<'_>,
+    subject: BulkSubject<'_>,
     find: &impl Fn(&str) -> Option<Referent>,
 ) {
     let mut put = |site, text: &mut String| {
@@ -97,7 +97,7 @@ fn divide_under(
     open: &BTreeSet<String>,
 ) -> (Map<String, Value>, Map<String, Value>) {
     let (mut now, mut later) = (Map::new(), Map::new());
-    let subject = Subject { resource_type, form: Form::Resource };
+    let subject = BulkSubject { resource_type, form: BulkDataForm::Resource };
     for (key, value) in data {
         let path = urn.map_or_else(|| key.clone(), |urn| format!("{urn}:{key}"));
         let waits = |value: &Value| {
@@ -170,16 +170,16 @@ struct Walk<'a, 'c> {
 }
 
 /// What a path names.
-enum Named<'a> {
+enum PathMeaning<'a> {
     Schema(&'a Schema),
     Attribute(&'a Attribute, Option<&'a Attribute>),
 }
 
 impl<'a> Walk<'a, '_> {
-    fn data(&mut self, data: &mut Map<String, Value>, form: Form) {
+    fn data(&mut self, data: &mut Map<String, Value>, form: BulkDataForm) {
         match form {
-            Form::Resource => self.attributes(data),
-            Form::Patch => {
+            BulkDataForm::Resource => self.attributes(data),
+            BulkDataForm::Patch => {
                 let operations = data.iter_mut().filter(|(key, _)| key.eq_ignore_ascii_case("Operations"));
                 for operation in operations.filter_map(|(_, value)| value.as_array_mut()).flatten() {
                     if let Value::Object(operation) = operation {
@@ -213,10 +213,10 @@ impl<'a> Walk<'a, '_> {
     }
 
     /// What a path names. References in its filter are met on the way.
-    fn path(&mut self, text: &mut String) -> Option<Named<'a>> {
+    fn path(&mut self, text: &mut String) -> Option<PathMeaning<'a>> {
         let mut path = PatchPath::parse(text.trim()).ok()?;
         let named = self.resolve(&path)?;
-        if let (Named::Attribute(attribute, _), Some(filter)) = (&named, &mut path.filter)
+        if let (PathMeaning::Attribute(attribute, _), Some(filter)) = (&named, &mut path.filter)
             && text.contains(PREFIX)
         {
             self.filter(attribute, filter);
@@ -225,12 +225,12 @@ impl<'a> Walk<'a, '_> {
         Some(named)
     }
 
-    fn resolve(&self, path: &PatchPath) -> Option<Named<'a>> {
+    fn resolve(&self, path: &PatchPath) -> Option<PathMeaning<'a>> {
         match self.resource_type.resolve(&path.attribute)? {
-            Resolved::Schema(schema) => Some(Named::Schema(schema)),
+            Resolved::Schema(schema) => Some(PathMeaning::Schema(schema)),
             Resolved::Attribute(target) => {
                 let sub = path.sub.as_ref().and_then(|name| target.attribute.sub_attribute(name));
-                Some(Named::Attribute(target.attribute, target.sub.or(sub)))
+                Some(PathMeaning::Attribute(target.attribute, target.sub.or(sub)))
             }
         }
     }
@@ -261,22 +261,22 @@ impl<'a> Walk<'a, '_> {
         }
     }
 
-    fn named(&mut self, named: &Named<'_>, value: &mut Value) {
+    fn named(&mut self, named: &PathMeaning<'_>, value: &mut Value) {
         match (named, value) {
-            (Named::Attribute(attribute, Some(sub)), value) => {
+            (PathMeaning::Attribute(attribute, Some(sub)), value) => {
                 if let Some(site) = site_of(attribute, sub) {
                     self.texts(site, value);
                 }
             }
-            (Named::Attribute(attribute, None), value) => self.attribute(attribute, value),
-            (Named::Schema(schema), Value::Object(attributes)) => {
+            (PathMeaning::Attribute(attribute, None), value) => self.attribute(attribute, value),
+            (PathMeaning::Schema(schema), Value::Object(attributes)) => {
                 for (key, value) in attributes {
                     if let Some(attribute) = schema.attribute(key) {
                         self.attribute(attribute, value);
                     }
                 }
             }
-            (Named::Schema(_), _) => {}
+            (PathMeaning::Schema(_), _) => {}
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use super::references::{Form, PREFIX, Subject};
+use super::references::{BulkDataForm, BulkSubject, PREFIX};
 use crate::scim::discovery::BULK_MAX_OPERATIONS;
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::policy::Policy;
@@ -19,53 +19,53 @@ pub struct BulkRequest {
     /// After so many errors nothing more is begun; without it, everything is tried.
     pub fail_on_errors: Option<u64>,
     /// The operations, in the client's order.
-    pub operations: Vec<Operation>,
+    pub operations: Vec<BulkOperation>,
 }
 
 /// One operation. What is wrong with it is its own failure, not the request's.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Operation {
+pub struct BulkOperation {
     /// The method, as far as it is text, for the answer.
     pub method: Option<String>,
     /// The client's name for the operation and for what it creates.
     pub bulk_id: Option<String>,
     /// The resource in the path, where the path names one.
-    pub target: Option<Target>,
+    pub target: Option<BulkTarget>,
     /// The version that the resource must be in.
     pub version: Option<String>,
     /// What to do, or why nothing can be done.
-    pub action: Result<Action, ScimError>,
+    pub action: Result<BulkAction, ScimError>,
 }
 
 /// What an operation does.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Action {
+pub enum BulkAction {
     /// `POST /Users`.
     Create(Kind, Map<String, Value>),
     /// `PUT /Users/{id}`.
-    Replace(Target, Map<String, Value>),
+    Replace(BulkTarget, Map<String, Value>),
     /// `PATCH /Users/{id}`.
-    Modify(Target, Map<String, Value>),
+    Modify(BulkTarget, Map<String, Value>),
     /// `DELETE /Users/{id}`.
-    Delete(Target),
+    Delete(BulkTarget),
 }
 
-impl Action {
+impl BulkAction {
     /// What the data is about that it writes.
-    pub fn subject<'m>(&self, model: &'m Model) -> Option<Subject<'m>> {
+    pub fn subject<'m>(&self, model: &'m Model) -> Option<BulkSubject<'m>> {
         let (kind, form) = match self {
-            Self::Create(kind, _) => (*kind, Form::Resource),
-            Self::Replace(target, _) => (target.kind, Form::Resource),
-            Self::Modify(target, _) => (target.kind, Form::Patch),
+            Self::Create(kind, _) => (*kind, BulkDataForm::Resource),
+            Self::Replace(target, _) => (target.kind, BulkDataForm::Resource),
+            Self::Modify(target, _) => (target.kind, BulkDataForm::Patch),
             Self::Delete(_) => return None,
         };
-        Some(Subject { resource_type: model.of(kind), form })
+        Some(BulkSubject { resource_type: model.of(kind), form })
     }
 }
 
 /// The resource that a path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct BulkTarget {
     /// What it is.
     pub kind: Kind,
     /// Its id, or the `bulkId` of the operation that creates it.
@@ -81,22 +81,24 @@ pub enum TargetId {
     BulkId(String),
 }
 
-impl Operation {
+impl BulkOperation {
     /// Whether it asks for a new resource, so that others may refer to it.
     pub fn creates(&self) -> bool {
         self.method.as_deref() == Some("POST")
     }
 
     /// What the data is about that it writes.
-    pub fn subject<'m>(&self, model: &'m Model) -> Option<Subject<'m>> {
+    pub fn subject<'m>(&self, model: &'m Model) -> Option<BulkSubject<'m>> {
         self.action.as_ref().ok()?.subject(model)
     }
 
     /// The data that it writes.
     pub fn data(&self) -> Option<&Map<String, Value>> {
         match self.action.as_ref().ok()? {
-            Action::Create(_, data) | Action::Replace(_, data) | Action::Modify(_, data) => Some(data),
-            Action::Delete(_) => None,
+            BulkAction::Create(_, data) | BulkAction::Replace(_, data) | BulkAction::Modify(_, data) => {
+                Some(data)
+            }
+            BulkAction::Delete(_) => None,
         }
     }
 }
@@ -126,7 +128,7 @@ pub fn read(body: &Map<String, Value>, policy: &Policy) -> Result<BulkRequest, S
             ),
         ));
     }
-    let mut operations: Vec<Operation> = elements.iter().map(operation).collect();
+    let mut operations: Vec<BulkOperation> = elements.iter().map(operation).collect();
     let mut seen = HashSet::new();
     for operation in &mut operations {
         if let Some(id) = &operation.bulk_id
@@ -150,10 +152,16 @@ fn count(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| float().map(|number| number as u64))
 }
 
-fn operation(element: &Value) -> Operation {
+fn operation(element: &Value) -> BulkOperation {
     let Value::Object(object) = element else {
         let refusal = ScimError::invalid_syntax("Every element of Operations must be an object.");
-        return Operation { method: None, bulk_id: None, target: None, version: None, action: Err(refusal) };
+        return BulkOperation {
+            method: None,
+            bulk_id: None,
+            target: None,
+            version: None,
+            action: Err(refusal),
+        };
     };
     let text = |name| match member(object, name) {
         Ok(Some(Value::String(text))) if !is_blank(text) => Some(text.clone()),
@@ -162,10 +170,10 @@ fn operation(element: &Value) -> Operation {
     let method = text("method").map(|method| method.trim().to_ascii_uppercase());
     let place = text("path").map(|path| place(path.trim()));
     let target = match &place {
-        Some(Place::Resource(target)) => Some(target.clone()),
+        Some(BulkPath::Resource(target)) => Some(target.clone()),
         _ => None,
     };
-    Operation {
+    BulkOperation {
         action: action(object, method.as_deref(), place),
         method,
         bulk_id: text("bulkId"),
@@ -177,8 +185,8 @@ fn operation(element: &Value) -> Operation {
 fn action(
     object: &Map<String, Value>,
     method: Option<&str>,
-    place: Option<Place>,
-) -> Result<Action, ScimError> {
+    place: Option<BulkPath>,
+) -> Result<BulkAction, ScimError> {
     for name in ["method", "path", "bulkId", "version"] {
         if !matches!(member(object, name)?, None | Some(Value::String(_))) {
             return Err(ScimError::invalid_syntax(format!("{name} must be a string.")));
@@ -197,18 +205,18 @@ fn action(
         Err(ScimError::new(ErrorKind::MethodNotAllowed, detail))
     };
     match (method, place) {
-        (_, Place::Nowhere) => Err(ScimError::not_found(
+        (_, BulkPath::Nowhere) => Err(ScimError::not_found(
             "There is no such endpoint in a Bulk request; there are /Users, /Groups and the resources below them.",
         )),
-        ("POST", Place::Endpoint(kind)) => match member(object, "bulkId")? {
-            Some(Value::String(id)) if !is_blank(id) => Ok(Action::Create(kind, data(object)?)),
+        ("POST", BulkPath::Endpoint(kind)) => match member(object, "bulkId")? {
+            Some(Value::String(id)) if !is_blank(id) => Ok(BulkAction::Create(kind, data(object)?)),
             _ => Err(ScimError::invalid_value("An operation that creates a resource needs a bulkId.")),
         },
-        (_, Place::Endpoint(_)) => wrong("POST"),
-        ("PUT", Place::Resource(target)) => Ok(Action::Replace(target, data(object)?)),
-        ("PATCH", Place::Resource(target)) => Ok(Action::Modify(target, data(object)?)),
-        ("DELETE", Place::Resource(target)) => Ok(Action::Delete(target)),
-        (_, Place::Resource(_)) => wrong("PUT, PATCH, DELETE"),
+        (_, BulkPath::Endpoint(_)) => wrong("POST"),
+        ("PUT", BulkPath::Resource(target)) => Ok(BulkAction::Replace(target, data(object)?)),
+        ("PATCH", BulkPath::Resource(target)) => Ok(BulkAction::Modify(target, data(object)?)),
+        ("DELETE", BulkPath::Resource(target)) => Ok(BulkAction::Delete(target)),
+        (_, BulkPath::Resource(_)) => wrong("PUT, PATCH, DELETE"),
     }
 }
 
@@ -221,26 +229,26 @@ fn data(object: &Map<String, Value>) -> Result<Map<String, Value>, ScimError> {
 }
 
 /// Where the path of an operation leads.
-enum Place {
+enum BulkPath {
     Endpoint(Kind),
-    Resource(Target),
+    Resource(BulkTarget),
     Nowhere,
 }
 
-fn place(path: &str) -> Place {
+fn place(path: &str) -> BulkPath {
     let path = path.strip_prefix('/').unwrap_or(path);
     let path = path.strip_suffix('/').unwrap_or(path);
     let (endpoint, id) = path.split_once('/').unwrap_or((path, ""));
     let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.endpoint()[1..] == *endpoint) else {
-        return Place::Nowhere;
+        return BulkPath::Nowhere;
     };
     match id.strip_prefix(PREFIX) {
-        _ if path == endpoint => Place::Endpoint(kind),
+        _ if path == endpoint => BulkPath::Endpoint(kind),
         Some(name) if !name.is_empty() => {
-            Place::Resource(Target { kind, id: TargetId::BulkId(name.to_owned()) })
+            BulkPath::Resource(BulkTarget { kind, id: TargetId::BulkId(name.to_owned()) })
         }
-        _ if id.is_empty() || id.contains('/') => Place::Nowhere,
-        _ => Place::Resource(Target { kind, id: TargetId::Id(id.to_owned()) }),
+        _ if id.is_empty() || id.contains('/') => BulkPath::Nowhere,
+        _ => BulkPath::Resource(BulkTarget { kind, id: TargetId::Id(id.to_owned()) }),
     }
 }
 
@@ -306,15 +314,15 @@ mod tests {
         let said = |operation: &Value| {
             let operation = super::operation(operation);
             match operation.action {
-                Ok(Action::Create(kind, _)) => format!("create {}", kind.name()),
-                Ok(Action::Replace(target, _)) => format!("replace {target:?}"),
-                Ok(Action::Modify(target, _)) => format!("modify {target:?}"),
-                Ok(Action::Delete(target)) => format!("delete {target:?}"),
+                Ok(BulkAction::Create(kind, _)) => format!("create {}", kind.name()),
+                Ok(BulkAction::Replace(target, _)) => format!("replace {target:?}"),
+                Ok(BulkAction::Modify(target, _)) => format!("modify {target:?}"),
+                Ok(BulkAction::Delete(target)) => format!("delete {target:?}"),
                 Err(refusal) => format!("{:?}", refusal.kind),
             }
         };
-        let id = |kind, id: &str| format!("{:?}", Target { kind, id: TargetId::Id(id.to_owned()) });
-        let of_a = format!("{:?}", Target { kind: Kind::Group, id: TargetId::BulkId("a/b".to_owned()) });
+        let id = |kind, id: &str| format!("{:?}", BulkTarget { kind, id: TargetId::Id(id.to_owned()) });
+        let of_a = format!("{:?}", BulkTarget { kind: Kind::Group, id: TargetId::BulkId("a/b".to_owned()) });
         for (operation, expected) in [
             (post("/Users"), "create User".to_owned()),
             (post("Groups/"), "create Group".to_owned()),

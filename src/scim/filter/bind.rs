@@ -5,30 +5,30 @@ use serde_json::Value;
 
 use super::ast::{CompareOp, Filter};
 use super::operand::Operand;
-use super::place::{Found, Named, Place, unqualified};
+use super::place::{Found, NamedAttribute, ValueLocation, unqualified};
 use crate::scim::attr_path::AttrPath;
 use crate::scim::error::ScimError;
-use crate::scim::resource_type::{ResourceType, Target};
+use crate::scim::resource_type::{AttributeTarget, ResourceType};
 use crate::scim::schema::Attribute;
 use crate::scim::values::shown;
 
 /// A filter that is ready to be put to resources of one type.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bound {
-    pub(super) root: Node,
+    pub(super) root: FilterNode,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Node {
+pub(super) enum FilterNode {
     /// The same for every resource.
     Known(bool),
-    Present(Place),
-    Compare(Place, CompareOp, Operand),
+    Present(ValueLocation),
+    Compare(ValueLocation, CompareOp, Operand),
     /// Some element of the attribute is as the node says.
-    Elements(Place, Box<Node>),
-    And(Vec<Node>),
-    Or(Vec<Node>),
-    Not(Box<Node>),
+    Elements(ValueLocation, Box<FilterNode>),
+    And(Vec<FilterNode>),
+    Or(Vec<FilterNode>),
+    Not(Box<FilterNode>),
 }
 
 /// Reads a filter against the schemas of a resource type. What only `others` define is absent on
@@ -46,7 +46,7 @@ pub fn bind(
     others: &[&ResourceType],
     coerce: bool,
 ) -> Result<Bound, ScimError> {
-    let binder = Binder { scope: Scope::Resource { resource_type, others }, coerce };
+    let binder = Binder { scope: BindingScope::Resource { resource_type, others }, coerce };
     Ok(Bound { root: binder.node(filter)? })
 }
 
@@ -58,20 +58,20 @@ pub fn bind(
 pub fn bind_element(
     filter: &Filter,
     resource_type: &ResourceType,
-    target: Target<'_>,
+    target: AttributeTarget<'_>,
     coerce: bool,
 ) -> Result<Bound, ScimError> {
-    let binder = Binder { scope: Scope::Resource { resource_type, others: &[] }, coerce };
-    let within = binder.brackets(&Named::of(target, resource_type))?;
+    let binder = Binder { scope: BindingScope::Resource { resource_type, others: &[] }, coerce };
+    let within = binder.brackets(&NamedAttribute::of(target, resource_type))?;
     Ok(Bound { root: within.node(filter)? })
 }
 
 struct Binder<'a> {
-    scope: Scope<'a>,
+    scope: BindingScope<'a>,
     coerce: bool,
 }
 
-enum Scope<'a> {
+enum BindingScope<'a> {
     Resource {
         resource_type: &'a ResourceType,
         others: &'a [&'a ResourceType],
@@ -85,10 +85,10 @@ enum Scope<'a> {
 }
 
 impl<'a> Binder<'a> {
-    fn node(&self, filter: &Filter) -> Result<Node, ScimError> {
+    fn node(&self, filter: &Filter) -> Result<FilterNode, ScimError> {
         match filter {
-            Filter::And(filters) => Ok(Node::all(self.nodes(filters)?)),
-            Filter::Or(filters) => Ok(Node::any(self.nodes(filters)?)),
+            Filter::And(filters) => Ok(FilterNode::all(self.nodes(filters)?)),
+            Filter::Or(filters) => Ok(FilterNode::any(self.nodes(filters)?)),
             Filter::Not(filter) => Ok(self.node(filter)?.negated()),
             Filter::Present(path) => self.at(path, |found| Ok(self.present(found))),
             Filter::Compare(path, op, value) => {
@@ -97,12 +97,12 @@ impl<'a> Binder<'a> {
             Filter::ValuePath(path, filter) => self.at(path, |found| {
                 let named = named(found)?;
                 let node = self.brackets(&named)?.node(filter)?;
-                Ok(Node::Elements(named.place, Box::new(node)))
+                Ok(FilterNode::Elements(named.place, Box::new(node)))
             }),
         }
     }
 
-    fn nodes(&self, filters: &[Filter]) -> Result<Vec<Node>, ScimError> {
+    fn nodes(&self, filters: &[Filter]) -> Result<Vec<FilterNode>, ScimError> {
         filters.iter().map(|filter| self.node(filter)).collect()
     }
 
@@ -110,20 +110,20 @@ impl<'a> Binder<'a> {
     fn at(
         &self,
         path: &AttrPath,
-        make: impl Fn(Found<'a>) -> Result<Node, ScimError>,
-    ) -> Result<Node, ScimError> {
+        make: impl Fn(Found<'a>) -> Result<FilterNode, ScimError>,
+    ) -> Result<FilterNode, ScimError> {
         match &self.scope {
-            Scope::Resource { resource_type, others } => {
+            BindingScope::Resource { resource_type, others } => {
                 if let Some(found) = Found::resolve(path, resource_type) {
                     return make(found);
                 }
                 if let Some(found) = others.iter().find_map(|other| Found::resolve(path, other)) {
-                    return Ok(Node::Known(make(found)?.selects_nothing_assigned()));
+                    return Ok(FilterNode::Known(make(found)?.selects_nothing_assigned()));
                 }
             }
-            Scope::Element { attribute, urn, .. } => {
+            BindingScope::Element { attribute, urn, .. } => {
                 let plain = unqualified(path, attribute, urn);
-                if let Some(found) = plain.and_then(|path| Named::within(attribute, urn, &path)) {
+                if let Some(found) = plain.and_then(|path| NamedAttribute::within(attribute, urn, &path)) {
                     return make(Found::Value(found));
                 }
             }
@@ -132,27 +132,27 @@ impl<'a> Binder<'a> {
         Err(ScimError::invalid_filter(format!("No schema defines the attribute {path}.")))
     }
 
-    fn present(&self, found: Found<'_>) -> Node {
+    fn present(&self, found: Found<'_>) -> FilterNode {
         match (found, &self.scope) {
-            (Found::Value(named), _) => Node::Present(named.place),
+            (Found::Value(named), _) => FilterNode::Present(named.place),
             // Every resource has its core schema.
-            (Found::Schema(schema), Scope::Resource { resource_type, .. })
+            (Found::Schema(schema), BindingScope::Resource { resource_type, .. })
                 if schema.id == resource_type.schema.id =>
             {
-                Node::Known(true)
+                FilterNode::Known(true)
             }
-            (Found::Schema(schema), _) => Node::Present(Place::of_schema(schema)),
+            (Found::Schema(schema), _) => FilterNode::Present(ValueLocation::of_schema(schema)),
         }
     }
 
     /// What reads the brackets after an attribute: one with sub-attributes, or one with several simple
     /// values, of which `value` is then each.
-    fn brackets<'n>(&self, named: &Named<'n>) -> Result<Binder<'n>, ScimError> {
+    fn brackets<'n>(&self, named: &NamedAttribute<'n>) -> Result<Binder<'n>, ScimError> {
         let (attribute, path) = (named.attribute, self.full(&named.place.to_string()));
         let is_complex = !attribute.sub_attributes.is_empty() && named.place.sub.is_none();
         if is_complex || attribute.is_list_of_simple_values() {
             return Ok(Binder {
-                scope: Scope::Element { attribute, urn: named.urn, path },
+                scope: BindingScope::Element { attribute, urn: named.urn, path },
                 coerce: self.coerce,
             });
         }
@@ -161,11 +161,16 @@ impl<'a> Binder<'a> {
         )))
     }
 
-    fn comparison(&self, named: Named<'_>, op: CompareOp, value: &Value) -> Result<Node, ScimError> {
-        let Named { mut attribute, mut place, .. } = named;
+    fn comparison(
+        &self,
+        named: NamedAttribute<'_>,
+        op: CompareOp,
+        value: &Value,
+    ) -> Result<FilterNode, ScimError> {
+        let NamedAttribute { mut attribute, mut place, .. } = named;
         match (value, op) {
-            (Value::Null, CompareOp::Eq) => return Ok(Node::Present(place).negated()),
-            (Value::Null, CompareOp::Ne) => return Ok(Node::Present(place)),
+            (Value::Null, CompareOp::Eq) => return Ok(FilterNode::Present(place).negated()),
+            (Value::Null, CompareOp::Ne) => return Ok(FilterNode::Present(place)),
             _ => {}
         }
         // emails co "x" asks about the default sub-attribute, value (RFC 7643 §2.4).
@@ -174,7 +179,7 @@ impl<'a> Binder<'a> {
             place.sub = Some(default.name.clone());
         }
         match Operand::read(attribute, op, value, self.coerce) {
-            Ok(operand) => Ok(Node::Compare(place, op, operand)),
+            Ok(operand) => Ok(FilterNode::Compare(place, op, operand)),
             Err(why) => {
                 let path = self.full(&place.to_string());
                 Err(ScimError::invalid_filter(format!("Attribute {path} {why}.")))
@@ -185,13 +190,13 @@ impl<'a> Binder<'a> {
     /// A path within brackets, as one sees it from the resource.
     fn full(&self, path: &str) -> String {
         match &self.scope {
-            Scope::Resource { .. } => path.to_owned(),
-            Scope::Element { path: holder, .. } => format!("{holder}.{path}"),
+            BindingScope::Resource { .. } => path.to_owned(),
+            BindingScope::Element { path: holder, .. } => format!("{holder}.{path}"),
         }
     }
 }
 
-fn named(found: Found<'_>) -> Result<Named<'_>, ScimError> {
+fn named(found: Found<'_>) -> Result<NamedAttribute<'_>, ScimError> {
     match found {
         Found::Value(named) => Ok(named),
         Found::Schema(schema) => Err(ScimError::invalid_filter(format!(
@@ -201,7 +206,7 @@ fn named(found: Found<'_>) -> Result<Named<'_>, ScimError> {
     }
 }
 
-impl Node {
+impl FilterNode {
     /// Whether the node selects a resource that has nothing at all.
     fn selects_nothing_assigned(&self) -> bool {
         match self {
@@ -251,11 +256,11 @@ impl Node {
     }
 }
 
-fn one_of(mut nodes: Vec<Node>, join: fn(Vec<Node>) -> Node, none: bool) -> Node {
+fn one_of(mut nodes: Vec<FilterNode>, join: fn(Vec<FilterNode>) -> FilterNode, none: bool) -> FilterNode {
     if nodes.len() > 1 {
         return join(nodes);
     }
-    nodes.pop().unwrap_or(Node::Known(none))
+    nodes.pop().unwrap_or(FilterNode::Known(none))
 }
 
 #[cfg(test)]

@@ -1,15 +1,12 @@
 //! Whether a resource is as a filter says (RFC 7644 §3.4.2.2).
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-
 use serde_json::{Map, Value};
 
 use super::ast::CompareOp;
-use super::bind::{Bound, Node};
+use super::bind::{Bound, FilterNode};
+use super::context::EvaluationContext;
 use super::operand::Operand;
-use super::place::Place;
-use crate::scim::comparison::Comparison;
+use super::place::ValueLocation;
 use crate::scim::error::ScimError;
 use crate::scim::work::WorkBudget;
 
@@ -23,7 +20,7 @@ impl Bound {
     /// # Errors
     /// That of the budget, where the filter looks at more than is left of it.
     pub fn matches(&self, resource: &Map<String, Value>, work: &WorkBudget) -> Result<bool, ScimError> {
-        self.evaluate(Subject { object: Some(resource), element: None }, work)
+        self.evaluate(FilterSubject { object: Some(resource), element: None }, work)
     }
 
     /// Whether a filter of [`super::bind::bind_element`] selects the element.
@@ -31,31 +28,31 @@ impl Bound {
     /// # Errors
     /// As [`Bound::matches`].
     pub fn matches_element(&self, element: &Value, work: &WorkBudget) -> Result<bool, ScimError> {
-        self.evaluate(Subject::of_element(element), work)
+        self.evaluate(FilterSubject::of_element(element), work)
     }
 
-    fn evaluate(&self, subject: Subject<'_>, work: &WorkBudget) -> Result<bool, ScimError> {
-        let mut evaluation = Evaluation { work, steps: 0, forms: HashMap::new() };
+    fn evaluate(&self, subject: FilterSubject<'_>, work: &WorkBudget) -> Result<bool, ScimError> {
+        let mut evaluation = EvaluationContext::new(work);
         let matches = evaluation.node(&self.root, subject)?;
-        work.spend(evaluation.steps)?;
+        evaluation.finish()?;
         Ok(matches)
     }
 }
 
 /// What a node is asked about: a resource, or an element of an attribute.
 #[derive(Clone, Copy)]
-struct Subject<'a> {
+struct FilterSubject<'a> {
     object: Option<&'a Map<String, Value>>,
     element: Option<&'a Value>,
 }
 
-impl<'a> Subject<'a> {
+impl<'a> FilterSubject<'a> {
     fn of_element(element: &'a Value) -> Self {
         Self { object: element.as_object(), element: Some(element) }
     }
 
     /// The values of the attribute at a place; of a single-valued one there is at most one.
-    fn elements(self, place: &Place) -> &'a [Value] {
+    fn elements(self, place: &ValueLocation) -> &'a [Value] {
         if place.is_element {
             return self.element.map(std::slice::from_ref).unwrap_or_default();
         }
@@ -67,7 +64,7 @@ impl<'a> Subject<'a> {
     }
 }
 
-impl Place {
+impl ValueLocation {
     /// What stands at the place in one of the attribute's elements: the element itself, or the values
     /// of its sub-attribute.
     fn values_in<'a>(&self, element: &'a Value) -> &'a [Value] {
@@ -85,59 +82,23 @@ fn each(value: &Value) -> &[Value] {
     }
 }
 
-/// So many steps are taken before they are told to the budget.
-const STEPS_AT_ONCE: u64 = 1_024;
-
-/// One look at one resource.
-pub(super) struct Evaluation<'w> {
-    work: &'w WorkBudget,
-    /// Steps that the budget has not been told of.
-    steps: u64,
-    /// Forms of texts, by the address of the text: that of a value which many terms ask about is
-    /// made once.
-    forms: HashMap<usize, String>,
-}
-
-impl Evaluation<'_> {
-    fn spend(&mut self, steps: u64) -> Result<(), ScimError> {
-        self.steps += steps;
-        if self.steps < STEPS_AT_ONCE {
-            return Ok(());
-        }
-        self.work.spend(std::mem::take(&mut self.steps))
-    }
-
-    /// Spends what it takes to look at a text once.
-    pub(super) fn look_at(&mut self, text: &str) -> Result<(), ScimError> {
-        self.spend(WorkBudget::steps_of_text(text.len()))
-    }
-
-    /// The form in which a text of the resource compares.
-    pub(super) fn form(&mut self, text: &str, comparison: Comparison) -> Result<&str, ScimError> {
-        // The resource stays where it is as long as it is looked at, so an address stands for a text
-        // of one attribute.
-        match self.forms.entry(text.as_ptr().addr()) {
-            Entry::Occupied(entry) => Ok(entry.into_mut()),
-            Entry::Vacant(entry) => Ok(entry.insert(comparison.form_within(text, self.work)?.into_owned())),
-        }
-    }
-
-    fn node(&mut self, node: &Node, subject: Subject<'_>) -> Result<bool, ScimError> {
+impl EvaluationContext<'_> {
+    fn node(&mut self, node: &FilterNode, subject: FilterSubject<'_>) -> Result<bool, ScimError> {
         self.spend(1)?;
         match node {
-            Node::Known(known) => Ok(*known),
-            Node::Present(place) => any(subject.elements(place), |element| {
+            FilterNode::Known(known) => Ok(*known),
+            FilterNode::Present(place) => any(subject.elements(place), |element| {
                 self.spend(1)?;
                 any(place.values_in(element), |value| self.is_assigned(value))
             }),
-            Node::Compare(place, op, operand) => self.compares(place, *op, operand, subject),
-            Node::Elements(place, node) => any(subject.elements(place), |element| {
+            FilterNode::Compare(place, op, operand) => self.compares(place, *op, operand, subject),
+            FilterNode::Elements(place, node) => any(subject.elements(place), |element| {
                 self.spend(1)?;
-                any(place.values_in(element), |value| self.node(node, Subject::of_element(value)))
+                any(place.values_in(element), |value| self.node(node, FilterSubject::of_element(value)))
             }),
-            Node::And(nodes) => Ok(!any(nodes, |node| Ok(!self.node(node, subject)?))?),
-            Node::Or(nodes) => any(nodes, |node| self.node(node, subject)),
-            Node::Not(node) => Ok(!self.node(node, subject)?),
+            FilterNode::And(nodes) => Ok(!any(nodes, |node| Ok(!self.node(node, subject)?))?),
+            FilterNode::Or(nodes) => any(nodes, |node| self.node(node, subject)),
+            FilterNode::Not(node) => Ok(!self.node(node, subject)?),
         }
     }
 
@@ -155,10 +116,10 @@ impl Evaluation<'_> {
 
     fn compares(
         &mut self,
-        place: &Place,
+        place: &ValueLocation,
         op: CompareOp,
         operand: &Operand,
-        subject: Subject<'_>,
+        subject: FilterSubject<'_>,
     ) -> Result<bool, ScimError> {
         let elements = subject.elements(place);
         // An unassigned value differs from every other, unless it counts as one.

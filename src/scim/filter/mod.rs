@@ -2,6 +2,7 @@
 
 pub mod ast;
 pub mod bind;
+mod context;
 pub mod eval;
 mod literal;
 mod operand;

@@ -7,7 +7,7 @@ use serde_json::{Number, Value};
 use time::OffsetDateTime;
 
 use super::ast::CompareOp;
-use super::eval::Evaluation;
+use super::context::EvaluationContext;
 use crate::scim::comparison::Comparison;
 use crate::scim::error::ScimError;
 use crate::scim::order::{instant, numbers};
@@ -86,7 +86,7 @@ impl Operand {
         &self,
         op: CompareOp,
         value: &Value,
-        evaluation: &mut Evaluation<'_>,
+        evaluation: &mut EvaluationContext<'_>,
     ) -> Result<bool, ScimError> {
         Ok(match (self, value) {
             (Self::Text { form, comparison: Comparison::Exact }, Value::String(text)) => {

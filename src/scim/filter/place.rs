@@ -3,12 +3,12 @@
 use super::ast::Filter;
 use crate::scim::absent::{counts_as, counts_as_in_element};
 use crate::scim::attr_path::AttrPath;
-use crate::scim::resource_type::{Resolved, ResourceType, Target};
+use crate::scim::resource_type::{AttributeTarget, Resolved, ResourceType};
 use crate::scim::schema::{Attribute, Schema};
 
 /// Where a value stands in a resource or, within brackets, in an element. Names are the schema's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct ValueLocation {
     /// The URN of the extension's object.
     pub(super) extension: Option<String>,
     pub(super) attribute: String,
@@ -24,17 +24,17 @@ pub(super) enum Found<'a> {
     /// A whole schema.
     Schema(&'a Schema),
     /// A value.
-    Value(Named<'a>),
+    Value(NamedAttribute<'a>),
 }
 
 /// The definition that a path ends at, the URN of the schema that holds it, and its place.
-pub(super) struct Named<'a> {
+pub(super) struct NamedAttribute<'a> {
     pub(super) attribute: &'a Attribute,
     pub(super) urn: &'a str,
-    pub(super) place: Place,
+    pub(super) place: ValueLocation,
 }
 
-impl Place {
+impl ValueLocation {
     /// The object that holds the attributes of an extension.
     pub(super) fn of_schema(schema: &Schema) -> Self {
         Self { extension: None, attribute: schema.id.clone(), sub: None, is_element: false, absent: None }
@@ -46,17 +46,17 @@ impl<'a> Found<'a> {
     pub(super) fn resolve(path: &AttrPath, resource_type: &'a ResourceType) -> Option<Self> {
         Some(match resource_type.resolve(path)? {
             Resolved::Schema(schema) => Self::Schema(schema),
-            Resolved::Attribute(target) => Self::Value(Named::of(target, resource_type)),
+            Resolved::Attribute(target) => Self::Value(NamedAttribute::of(target, resource_type)),
         })
     }
 }
 
-impl<'a> Named<'a> {
-    pub(super) fn of(target: Target<'a>, resource_type: &'a ResourceType) -> Self {
+impl<'a> NamedAttribute<'a> {
+    pub(super) fn of(target: AttributeTarget<'a>, resource_type: &'a ResourceType) -> Self {
         Self {
             attribute: target.leaf(),
             urn: target.extension.unwrap_or(&resource_type.schema.id),
-            place: Place {
+            place: ValueLocation {
                 extension: target.extension.map(ToOwned::to_owned),
                 attribute: target.attribute.name.clone(),
                 sub: target.sub.map(|sub| sub.name.clone()),
@@ -69,7 +69,7 @@ impl<'a> Named<'a> {
     /// What a path without a URN names within the brackets of an attribute: a sub-attribute, or the
     /// element itself where that is a simple value.
     pub(super) fn within(attribute: &'a Attribute, urn: &'a str, path: &AttrPath) -> Option<Self> {
-        let place = |name: &str| Place {
+        let place = |name: &str| ValueLocation {
             extension: None,
             attribute: name.to_owned(),
             sub: None,
@@ -78,14 +78,14 @@ impl<'a> Named<'a> {
         };
         if attribute.is_list_of_simple_values() {
             let is_value = path.sub.is_none() && path.attribute.eq_ignore_ascii_case("value");
-            let place = Place { is_element: true, ..place("value") };
+            let place = ValueLocation { is_element: true, ..place("value") };
             return is_value.then_some(Self { attribute, urn, place });
         }
         let inner = attribute.sub_attribute(&path.attribute)?;
-        let place = Place { absent: counts_as_in_element(attribute, inner), ..place(&inner.name) };
+        let place = ValueLocation { absent: counts_as_in_element(attribute, inner), ..place(&inner.name) };
         let Some(name) = &path.sub else { return Some(Self { attribute: inner, urn, place }) };
         let leaf = inner.sub_attribute(name)?;
-        let place = Place { sub: Some(leaf.name.clone()), absent: None, ..place };
+        let place = ValueLocation { sub: Some(leaf.name.clone()), absent: None, ..place };
         Some(Self { attribute: leaf, urn, place })
     }
 }

@@ -6,9 +6,9 @@ use std::fmt;
 use serde_json::Value;
 
 use super::ast::CompareOp;
-use super::bind::{Bound, Node};
+use super::bind::{Bound, FilterNode};
 use super::operand::Operand;
-use super::place::Place;
+use super::place::ValueLocation;
 
 /// An `eq` with a text that every selected resource satisfies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl Bound {
     /// Whether no resource of the type can be selected, since the filter asks for what only other
     /// types have.
     pub fn is_never(&self) -> bool {
-        self.root == Node::Known(false)
+        self.root == FilterNode::Known(false)
     }
 
     /// A text that is the same for filters that differ only in the case of names, in the case of
@@ -46,14 +46,14 @@ impl Bound {
     }
 }
 
-fn collect(node: &Node, holder: Option<&Place>, equalities: &mut Vec<Equality>) {
+fn collect(node: &FilterNode, holder: Option<&ValueLocation>, equalities: &mut Vec<Equality>) {
     match node {
-        Node::And(nodes) => {
+        FilterNode::And(nodes) => {
             for node in nodes {
                 collect(node, holder, equalities);
             }
         }
-        Node::Compare(place, CompareOp::Eq, Operand::Text { form, .. }) => {
+        FilterNode::Compare(place, CompareOp::Eq, Operand::Text { form, .. }) => {
             let path = match holder {
                 None => place.to_string(),
                 Some(holder) if place.is_element => holder.to_string(),
@@ -61,23 +61,23 @@ fn collect(node: &Node, holder: Option<&Place>, equalities: &mut Vec<Equality>) 
             };
             equalities.push(Equality { path, value: form.clone() });
         }
-        Node::Elements(place, node) => collect(node, Some(place), equalities),
+        FilterNode::Elements(place, node) => collect(node, Some(place), equalities),
         _ => {}
     }
 }
 
-fn mentions(node: &Node, attribute: &str) -> bool {
+fn mentions(node: &FilterNode, attribute: &str) -> bool {
     match node {
-        Node::Known(_) => false,
-        Node::Present(place) | Node::Compare(place, ..) | Node::Elements(place, _) => {
+        FilterNode::Known(_) => false,
+        FilterNode::Present(place) | FilterNode::Compare(place, ..) | FilterNode::Elements(place, _) => {
             place.extension.as_ref().unwrap_or(&place.attribute) == attribute
         }
-        Node::And(nodes) | Node::Or(nodes) => nodes.iter().any(|node| mentions(node, attribute)),
-        Node::Not(node) => mentions(node, attribute),
+        FilterNode::And(nodes) | FilterNode::Or(nodes) => nodes.iter().any(|node| mentions(node, attribute)),
+        FilterNode::Not(node) => mentions(node, attribute),
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ValueLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(urn) = &self.extension {
             write!(f, "{urn}:")?;
@@ -101,7 +101,7 @@ impl fmt::Display for Operand {
     }
 }
 
-impl fmt::Display for Node {
+impl fmt::Display for FilterNode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Known(known) => write!(f, "{known}"),
@@ -115,13 +115,13 @@ impl fmt::Display for Node {
     }
 }
 
-fn joined(f: &mut fmt::Formatter<'_>, nodes: &[Node], word: &str) -> fmt::Result {
+fn joined(f: &mut fmt::Formatter<'_>, nodes: &[FilterNode], word: &str) -> fmt::Result {
     for (index, node) in nodes.iter().enumerate() {
         if index > 0 {
             f.write_str(word)?;
         }
         match node {
-            Node::And(_) | Node::Or(_) => write!(f, "({node})")?,
+            FilterNode::And(_) | FilterNode::Or(_) => write!(f, "({node})")?,
             node => write!(f, "{node}")?,
         }
     }

@@ -2,14 +2,14 @@
 
 use serde_json::{Map, Value};
 
-use super::apply::{Change, Scan};
+use super::attribute_change::{AttributeChange, Scan};
 use super::listed::add;
 use super::request::PatchOp;
 use super::select::{Selector, equal_terms};
+use crate::scim::document_rules::{DOCUMENT_LIMIT, too_large};
 use crate::scim::equality::{absorb, deduplicate, is_same_element};
 use crate::scim::error::ScimError;
 use crate::scim::filter::ast::Filter;
-use crate::scim::rules::{DOCUMENT_LIMIT, too_large};
 use crate::scim::schema::{Attribute, Type};
 use crate::scim::values::{check_count, is_primary, is_unassigned};
 
@@ -19,7 +19,7 @@ const STEPS_PER_IDENTITY: u64 = 8;
 /// The elements after the step. `None` is no element. `scan` estimates what it takes to compare all
 /// elements with something, before and, then, after it.
 pub(super) fn change(
-    change: &Change<'_>,
+    change: &AttributeChange<'_>,
     before: Option<Value>,
     scan: &mut Scan,
 ) -> Result<Option<Value>, ScimError> {
@@ -59,7 +59,7 @@ impl Written {
     }
 }
 
-impl Change<'_> {
+impl AttributeChange<'_> {
     /// Without a filter. A sub-attribute is then one of every element.
     fn all(&self, elements: &mut Vec<Value>, scan: u64) -> Result<Written, ScimError> {
         let path = self.path();
@@ -245,7 +245,7 @@ impl Change<'_> {
 
 /// Makes one of elements that have become the same by the step (RFC 7643 §2.4).
 fn unite(
-    change: &Change<'_>,
+    change: &AttributeChange<'_>,
     elements: &mut Vec<Value>,
     written: &Written,
     scan: u64,

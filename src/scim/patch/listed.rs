@@ -17,11 +17,11 @@ const STEPS_PER_LOOK_UP: u64 = 8;
 pub(super) struct Listed<'a> {
     attribute: &'a Attribute,
     /// What elements say that name the same sub-attributes, by the places of those.
-    forms: HashMap<Vec<usize>, Form<'a>>,
+    forms: HashMap<Vec<usize>, ListedShape<'a>>,
 }
 
 /// Elements that name the same sub-attributes.
-struct Form<'a> {
+struct ListedShape<'a> {
     /// The single-valued ones.
     subs: Vec<&'a Attribute>,
     /// The multi-valued ones.
@@ -33,14 +33,14 @@ struct Form<'a> {
 impl<'a> Listed<'a> {
     /// Takes elements in canonical form.
     pub fn new(attribute: &'a Attribute, elements: &[Value]) -> Self {
-        let mut forms: HashMap<Vec<usize>, Form<'a>> = HashMap::new();
+        let mut forms: HashMap<Vec<usize>, ListedShape<'a>> = HashMap::new();
         for element in elements {
             let names = |sub: &Attribute| element.as_object().is_some_and(|o| o.contains_key(&sub.name));
             let named = attribute.sub_attributes.iter().enumerate().filter(|(_, sub)| names(sub));
             let places = named.clone().map(|(place, _)| place).collect();
             let form = forms.entry(places).or_insert_with(|| {
                 let (sets, subs) = named.map(|(_, sub)| sub).partition(|sub| sub.multi_valued);
-                Form { subs, sets, said: HashMap::new() }
+                ListedShape { subs, sets, said: HashMap::new() }
             });
             let sets = form.sets.iter().map(|sub| values_of(sub, element)).collect();
             form.said.entry(form.key(attribute, element)).or_default().push(sets);
@@ -82,7 +82,7 @@ impl<'a> Listed<'a> {
     }
 }
 
-impl Form<'_> {
+impl ListedShape<'_> {
     fn key(&self, attribute: &Attribute, element: &Value) -> String {
         match element {
             Value::Object(object) => key_of(&self.subs, object),

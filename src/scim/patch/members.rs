@@ -9,13 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::member_filter::{by_id, ids, is_list_of_ids, is_same};
-use super::request::{PatchOp, Step};
+use super::request::{PatchOp, PatchStep};
 use super::select::{Selector, equal_terms};
 use crate::scim::error::ScimError;
 use crate::scim::filter::ast::Filter;
 use crate::scim::members::{MEMBERS, Member, parse};
 use crate::scim::policy::Policy;
-use crate::scim::resource_type::{Kind, ResourceType, Target};
+use crate::scim::resource_type::{AttributeTarget, Kind, ResourceType};
 use crate::scim::work::WorkBudget;
 
 /// What it takes to make a member an element that a filter can be put to.
@@ -51,7 +51,7 @@ struct ValuePath {
 
 /// Whose membership must be known before the net change can be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Touched {
+pub enum MembersToRead {
     /// Everyone's.
     All,
     /// Theirs.
@@ -84,7 +84,11 @@ impl<'a> MemberChange<'a> {
     ///
     /// # Errors
     /// `invalidValue` for members without an id, `mutability` for changes within a member.
-    pub fn read(steps: &[Step], groups: &'a ResourceType, policy: &'a Policy) -> Result<Self, ScimError> {
+    pub fn read(
+        steps: &[PatchStep],
+        groups: &'a ResourceType,
+        policy: &'a Policy,
+    ) -> Result<Self, ScimError> {
         let own = steps.iter().filter(|step| step.attribute() == Some(MEMBERS));
         let steps = own.map(|step| MemberStep::read(step, groups, policy)).collect::<Result<_, _>>()?;
         Ok(Self { groups, policy, steps })
@@ -101,7 +105,7 @@ impl<'a> MemberChange<'a> {
     }
 
     /// Whose membership [`MemberChange::net`] must be given.
-    pub fn touched(&self) -> Touched {
+    pub fn touched(&self) -> MembersToRead {
         let mut touched = BTreeSet::new();
         for step in &self.steps {
             match step {
@@ -109,12 +113,12 @@ impl<'a> MemberChange<'a> {
                 MemberStep::Remove(ids) => touched.extend(ids.iter().cloned()),
                 MemberStep::Select(path) => match &path.ids {
                     Some(ids) => touched.extend(ids.iter().cloned()),
-                    None => return Touched::All,
+                    None => return MembersToRead::All,
                 },
-                MemberStep::Replace(_) => return Touched::All,
+                MemberStep::Replace(_) => return MembersToRead::All,
             }
         }
-        Touched::Ids(touched)
+        MembersToRead::Ids(touched)
     }
 
     /// Who may come, and what each is taken for until it is found: what the client says it is, or
@@ -162,7 +166,7 @@ impl<'a> MemberChange<'a> {
 }
 
 impl MemberStep {
-    fn read(step: &Step, groups: &ResourceType, policy: &Policy) -> Result<Self, ScimError> {
+    fn read(step: &PatchStep, groups: &ResourceType, policy: &Policy) -> Result<Self, ScimError> {
         let value = step.value.as_ref().filter(|value| !value.is_null());
         let members = |value: Option<&Value>| match value {
             Some(value) => parse(value, groups, policy),
@@ -179,7 +183,7 @@ impl MemberStep {
                 return Ok(Self::Remove(ids.iter().cloned().collect()));
             }
             let Some(attribute) = groups.core_attribute(MEMBERS) else { return Ok(Self::Add(Vec::new())) };
-            let target = Target { extension: None, attribute, sub: None };
+            let target = AttributeTarget { extension: None, attribute, sub: None };
             return Ok(Self::Select(Box::new(ValuePath {
                 op: step.op,
                 selector: Selector::new(&filter, target, groups, policy)?,
@@ -303,7 +307,7 @@ mod tests {
     use crate::scim::policy::{STANDARD, STRICT};
     use crate::scim::resource_type::{Kind, Model};
 
-    type Outcome = Result<(Touched, Vec<String>, Vec<String>), ErrorKind>;
+    type Outcome = Result<(MembersToRead, Vec<String>, Vec<String>), ErrorKind>;
 
     /// The group has the members a (a user shown as A) and g (a group).
     fn net(policy: &'static Policy, operations: &Value) -> Outcome {
@@ -322,7 +326,7 @@ mod tests {
                 ),
                 ("g".to_owned(), Member { id: "g".to_owned(), kind: Some(Kind::Group), display: None }),
             ]);
-            if let Touched::Ids(ids) = &touched {
+            if let MembersToRead::Ids(ids) = &touched {
                 current.retain(|id, _| ids.contains(id));
             }
             let net = change.net(&current, &WorkBudget::of_body())?;
@@ -335,10 +339,10 @@ mod tests {
     fn sequences_of_steps() {
         let some = |touched: &[&str], add: &[&str], remove: &[&str]| -> Outcome {
             let own = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
-            Ok((Touched::Ids(own(touched).into_iter().collect()), own(add), own(remove)))
+            Ok((MembersToRead::Ids(own(touched).into_iter().collect()), own(add), own(remove)))
         };
         let all = |add: &[&str], remove: &[&str]| -> Outcome {
-            some(&[], add, remove).map(|(_, add, remove)| (Touched::All, add, remove))
+            some(&[], add, remove).map(|(_, add, remove)| (MembersToRead::All, add, remove))
         };
         let ids = |ids: &[&str]| ids.iter().map(|id| json!({ "value": id })).collect::<Value>();
         for (operations, expected) in [

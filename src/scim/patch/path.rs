@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::scim::attr_path::{AttrPath, ParseError};
+use crate::scim::attr_path::{AttrPath, ParseError, write_sub_attribute};
 use crate::scim::filter::ast::Filter;
 use crate::scim::filter::parse::Parser;
 
@@ -45,14 +45,20 @@ impl PatchPath {
 impl fmt::Display for PatchPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.attribute)?;
-        if let Some(filter) = &self.filter {
-            write!(f, "[{filter}]")?;
-        }
-        match &self.sub {
-            Some(sub) => write!(f, ".{sub}"),
-            None => Ok(()),
-        }
+        write_selection(f, self.filter.as_ref(), self.sub.as_deref())
     }
+}
+
+/// Writes what follows the attribute in a path: the filter in brackets and the sub-attribute.
+pub(super) fn write_selection(
+    f: &mut fmt::Formatter<'_>,
+    filter: Option<&Filter>,
+    sub: Option<&str>,
+) -> fmt::Result {
+    if let Some(filter) = filter {
+        write!(f, "[{filter}]")?;
+    }
+    write_sub_attribute(f, sub)
 }
 
 #[cfg(test)]

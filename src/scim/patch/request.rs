@@ -4,8 +4,9 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::path::PatchPath;
+use super::path::{PatchPath, write_selection};
 use super::select::{Selector, canonical};
+use crate::scim::attr_path::write_attribute;
 use crate::scim::error::ScimError;
 use crate::scim::filter::ast::Filter;
 use crate::scim::policy::Policy;
@@ -31,7 +32,7 @@ pub enum PatchOp {
 
 /// One change of one attribute. An operation without a path is one step for each of its keys.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Step {
+pub struct PatchStep {
     /// What to do.
     pub op: PatchOp,
     /// The URN of the extension that defines the attribute; `None` for core and common ones.
@@ -49,7 +50,7 @@ pub struct Step {
     pub value: Option<Value>,
 }
 
-impl Step {
+impl PatchStep {
     /// The core or common attribute that the step changes; `None` in an extension.
     pub fn attribute(&self) -> Option<&str> {
         self.extension.is_none().then_some(self.attribute.as_str())
@@ -57,22 +58,10 @@ impl Step {
 }
 
 /// The path of the step, for sentences.
-impl fmt::Display for Step {
+impl fmt::Display for PatchStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(urn) = &self.extension {
-            f.write_str(urn)?;
-            if !self.attribute.is_empty() {
-                f.write_str(":")?;
-            }
-        }
-        f.write_str(&self.attribute)?;
-        if let Some(filter) = &self.filter {
-            write!(f, "[{filter}]")?;
-        }
-        match &self.sub {
-            Some(sub) => write!(f, ".{sub}"),
-            None => Ok(()),
-        }
+        write_attribute(f, self.extension.as_deref(), &self.attribute)?;
+        write_selection(f, self.filter.as_ref(), self.sub.as_deref())
     }
 }
 
@@ -86,7 +75,7 @@ pub fn parse(
     body: &Map<String, Value>,
     resource_type: &ResourceType,
     policy: &Policy,
-) -> Result<Vec<Step>, ScimError> {
+) -> Result<Vec<PatchStep>, ScimError> {
     urns(schemas_in(body)?, urn::PATCH_OP, policy)?;
     let operations = match member(body, "Operations")? {
         Some(Value::Array(operations)) if !operations.is_empty() => operations,
@@ -111,7 +100,7 @@ pub fn parse(
 struct Request<'a> {
     resource_type: &'a ResourceType,
     policy: &'a Policy,
-    steps: Vec<Step>,
+    steps: Vec<PatchStep>,
 }
 
 impl<'a> Request<'a> {
@@ -130,7 +119,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    fn push(&mut self, step: Step) -> Result<(), ScimError> {
+    fn push(&mut self, step: PatchStep) -> Result<(), ScimError> {
         if self.steps.len() == OPERATIONS_LIMIT {
             return Err(ScimError::invalid_syntax(format!(
                 "Operations changes more than {OPERATIONS_LIMIT} attributes. Send fewer in one request."
@@ -147,8 +136,8 @@ impl<'a> Request<'a> {
         let parsed = PatchPath::parse(path)
             .map_err(|error| ScimError::invalid_path(format!("path {}: {error}.", shown(path))))?;
         match self.place(&parsed)? {
-            Some(Place::Schema(schema)) => self.schema(op, schema, value),
-            Some(Place::Attribute(step)) => self.push(Step { op, value: value.cloned(), ..*step }),
+            Some(PatchTarget::Schema(schema)) => self.schema(op, schema, value),
+            Some(PatchTarget::Attribute(step)) => self.push(PatchStep { op, value: value.cloned(), ..*step }),
             None => Err(ScimError::invalid_path(format!(
                 "No schema defines what the path {} names.",
                 shown(path)
@@ -183,8 +172,10 @@ impl<'a> Request<'a> {
             Err(_) => None,
         };
         match place {
-            Some(Place::Schema(schema)) => self.schema(op, schema, Some(value)),
-            Some(Place::Attribute(step)) => self.push(Step { op, value: Some(value.clone()), ..*step }),
+            Some(PatchTarget::Schema(schema)) => self.schema(op, schema, Some(value)),
+            Some(PatchTarget::Attribute(step)) => {
+                self.push(PatchStep { op, value: Some(value.clone()), ..*step })
+            }
             None if self.policy.tolerant => Ok(()),
             None => Err(unknown_attribute(key)),
         }
@@ -203,7 +194,7 @@ impl<'a> Request<'a> {
             {
                 Ok(())
             }
-            (PatchOp::Remove, _) | (PatchOp::Replace, Some(Value::Null)) => self.push(Step {
+            (PatchOp::Remove, _) | (PatchOp::Replace, Some(Value::Null)) => self.push(PatchStep {
                 op: PatchOp::Remove,
                 extension: Some(schema.id.clone()),
                 attribute: String::new(),
@@ -226,12 +217,12 @@ impl<'a> Request<'a> {
     }
 
     /// What a path names, as a step without operation and value.
-    fn place(&self, path: &PatchPath) -> Result<Option<Place<'a>>, ScimError> {
+    fn place(&self, path: &PatchPath) -> Result<Option<PatchTarget<'a>>, ScimError> {
         let target = match self.resource_type.resolve(&path.attribute) {
             None => return Ok(None),
             Some(Resolved::Schema(schema)) => {
                 let plain = path.filter.is_none() && path.sub.is_none();
-                return Ok(plain.then_some(Place::Schema(schema)));
+                return Ok(plain.then_some(PatchTarget::Schema(schema)));
             }
             Some(Resolved::Attribute(target)) => target,
         };
@@ -248,7 +239,7 @@ impl<'a> Request<'a> {
         let filter = path.filter.as_ref().map(|filter| canonical(filter, attribute, schema)).transpose()?;
         let selector =
             filter.as_ref().map(|filter| Selector::new(filter, target, self.resource_type, self.policy));
-        Ok(Some(Place::Attribute(Box::new(Step {
+        Ok(Some(PatchTarget::Attribute(Box::new(PatchStep {
             op: PatchOp::Add,
             extension: extension.map(ToOwned::to_owned),
             attribute: attribute.name.clone(),
@@ -260,9 +251,9 @@ impl<'a> Request<'a> {
     }
 }
 
-enum Place<'a> {
+enum PatchTarget<'a> {
     Schema(&'a Schema),
-    Attribute(Box<Step>),
+    Attribute(Box<PatchStep>),
 }
 
 fn op(value: Option<&Value>) -> Result<PatchOp, ScimError> {

@@ -9,7 +9,7 @@ use crate::scim::filter::ast::{CompareOp, Filter};
 use crate::scim::filter::bind::{self, Bound};
 use crate::scim::filter::plain;
 use crate::scim::policy::Policy;
-use crate::scim::resource_type::{ResourceType, Target};
+use crate::scim::resource_type::{AttributeTarget, ResourceType};
 use crate::scim::schema::Attribute;
 use crate::scim::values::shown;
 use crate::scim::work::WorkBudget;
@@ -28,11 +28,11 @@ impl Selector {
     /// `invalidFilter` for what cannot be compared.
     pub fn new(
         filter: &Filter,
-        target: Target<'_>,
+        target: AttributeTarget<'_>,
         resource_type: &ResourceType,
         policy: &Policy,
     ) -> Result<Self, ScimError> {
-        let target = Target { sub: None, ..target };
+        let target = AttributeTarget { sub: None, ..target };
         Ok(Self { bound: bind::bind_element(filter, resource_type, target, policy.tolerant)? })
     }
 
@@ -124,6 +124,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::scim::document_rules::{check_required, check_username_and_email};
     use crate::scim::members::{MEMBERS, Member, take};
     use crate::scim::patch::apply::apply;
     use crate::scim::patch::listed::tests::extension;
@@ -131,7 +132,6 @@ mod tests {
     use crate::scim::patch::request::parse;
     use crate::scim::policy::POLICIES;
     use crate::scim::resource_type::{Kind, Model};
-    use crate::scim::rules::{required, user_rules};
     use crate::scim::schema::Schema;
     use crate::scim::validate::{groups_in_body, read};
     use crate::scim::work::WorkBudget;
@@ -279,7 +279,7 @@ mod tests {
                     let work = WorkBudget::of_body();
                     let _ = MemberChange::read(&steps, resource_type, policy).and_then(|c| c.net(&current, &work));
                     if apply(&mut document, &steps, resource_type, policy, &work).is_ok() {
-                        let _ = required(&document, resource_type).and_then(|()| user_rules(&document, policy));
+                        let _ = check_required(&document, resource_type).and_then(|()| check_username_and_email(&document, policy));
                         // What PATCH stores, PUT would store, too.
                         let mut again = document.clone();
                         again.insert("schemas".to_owned(), json!([resource_type.schema.id]));

@@ -25,9 +25,9 @@ fn model() -> Model {
     Model::new(&STANDARD, &[(Kind::User, schema)]).expect("a model")
 }
 
-fn check(kind: Kind, form: Form, cases: Vec<(Value, &str, Value)>) {
+fn check(kind: Kind, form: BulkDataForm, cases: Vec<(Value, &str, Value)>) {
     let model = model();
-    let subject = Subject { resource_type: model.of(kind), form };
+    let subject = BulkSubject { resource_type: model.of(kind), form };
     let find = |name: &str| {
         (name != "?").then(|| Referent { id: format!("<{name}>"), location: format!("https://x/{name}") })
     };
@@ -70,7 +70,7 @@ fn references_in_groups() {
         same(json!({ "displayName": "bulkId:a", "externalId": "bulkId:b", "bulkId:a": "bulkId:c" })),
         same(json!({ "displayName": "https://x/Groups/bulkId:a", "schemas": ["bulkId:a"] })),
     ];
-    check(Kind::Group, Form::Resource, cases);
+    check(Kind::Group, BulkDataForm::Resource, cases);
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn references_in_users() {
         same(json!({ "emails": [{ "value": "bulkId:a" }], "roles": ["bulkId:b"] })),
         same(json!({ "profileUrl": "bulkId:a", USER: { "displayName": "bulkId:a" } })),
     ];
-    check(Kind::User, Form::Resource, cases);
+    check(Kind::User, BulkDataForm::Resource, cases);
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn references_in_patches() {
         same(op("shoe", json!({ "value": "bulkId:a" }))),
         same(of(json!({ "op": "bulkId:a", "value": "bulkId:b" }))),
     ];
-    check(Kind::Group, Form::Patch, groups);
+    check(Kind::Group, BulkDataForm::Patch, groups);
     let e = ENTERPRISE_USER;
     let users = vec![
         (op(&format!("{e}:manager"), json!("bulkId:a")), "a", op(&format!("{e}:manager"), json!("<a>"))),
@@ -140,7 +140,7 @@ fn references_in_patches() {
         same(op("emails[value eq \"bulkId:a\"].value", json!("bulkId:b"))),
         same(op(USER, json!({ "title": "bulkId:a" }))),
     ];
-    check(Kind::User, Form::Patch, users);
+    check(Kind::User, BulkDataForm::Patch, users);
 }
 
 #[test]

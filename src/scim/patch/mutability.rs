@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::request::{PatchOp, Step};
+use super::request::{PatchOp, PatchStep};
 use crate::scim::equality::sorted;
 use crate::scim::error::ScimError;
 use crate::scim::order::instant;
@@ -26,7 +26,7 @@ pub(super) struct Constant<'a> {
 
 impl<'a> Constant<'a> {
     /// What is fixed of a value, for the step that is about to change it.
-    pub fn of(attribute: &'a Attribute, before: Option<&Value>, step: &Step, policy: &Policy) -> Self {
+    pub fn of(attribute: &'a Attribute, before: Option<&Value>, step: &PatchStep, policy: &Policy) -> Self {
         let is_immutable = |attribute: &Attribute| attribute.mutability == Mutability::Immutable;
         let value_of = |sub: &'a Attribute| Some((sub, before?.get(&sub.name)?.clone()));
         let subs = attribute.sub_attributes.iter().filter(|sub| sub.required || is_immutable(sub));
@@ -44,7 +44,7 @@ impl<'a> Constant<'a> {
     }
 
     /// Refuses what the step made of it.
-    pub fn check(&self, after: Option<&Value>, step: &Step) -> Result<(), ScimError> {
+    pub fn check(&self, after: Option<&Value>, step: &PatchStep) -> Result<(), ScimError> {
         let required = |what: String| {
             Err(ScimError::mutability(format!("Attribute {what} is required and cannot be removed.")))
         };
@@ -76,7 +76,7 @@ impl<'a> Constant<'a> {
 /// All attributes of an extension away.
 pub(super) fn remove_extension(
     resource: &mut Map<String, Value>,
-    step: &Step,
+    step: &PatchStep,
     resource_type: &ResourceType,
 ) -> Result<(), ScimError> {
     let Some(schema) = step.extension.as_deref().and_then(|urn| resource_type.schema_of(urn)) else {
@@ -99,7 +99,11 @@ pub(super) fn remove_extension(
 }
 
 /// `schemas` follows from the attributes, so that a change of it is at most a repetition.
-pub(super) fn schemas(step: &Step, resource_type: &ResourceType, policy: &Policy) -> Result<(), ScimError> {
+pub(super) fn schemas(
+    step: &PatchStep,
+    resource_type: &ResourceType,
+    policy: &Policy,
+) -> Result<(), ScimError> {
     let listed = match &step.value {
         Some(Value::Array(elements)) => elements.as_slice(),
         None | Some(Value::Null) => &[],
@@ -136,7 +140,7 @@ pub(super) fn schemas(step: &Step, resource_type: &ResourceType, policy: &Policy
 ///
 /// # Errors
 /// `mutability` for any other value.
-pub(super) fn read_only(resource: &Map<String, Value>, step: &Step) -> Result<(), ScimError> {
+pub(super) fn read_only(resource: &Map<String, Value>, step: &PatchStep) -> Result<(), ScimError> {
     let values = match &step.extension {
         Some(urn) => resource.get(urn).and_then(Value::as_object),
         None => Some(resource),
@@ -205,7 +209,7 @@ fn says_nothing_new(current: &Value, value: &Value) -> bool {
 ///
 /// # Errors
 /// `mutability` for any other value.
-pub(super) fn groups(resource: &Map<String, Value>, step: &Step) -> Result<(), ScimError> {
+pub(super) fn groups(resource: &Map<String, Value>, step: &PatchStep) -> Result<(), ScimError> {
     let current = resource.get("groups").and_then(groups_named).unwrap_or_default();
     let value = step.value.as_ref().unwrap_or(&Value::Null);
     let same = match (step.op, step.filter.is_some() || step.sub.is_some()) {

@@ -2,13 +2,13 @@
 
 use serde_json::{Map, Value};
 
+use super::attribute_holder::attribute_holder;
 use super::equality::sorted;
 use super::error::ScimError;
 use super::fold::fold;
 use super::policy::Policy;
 use super::resource_type::ResourceType;
 use super::schema::{Attribute, Mutability};
-use super::validate::holder;
 use super::values::{is_blank, is_primary};
 
 /// The largest document, in bytes of compact JSON without a group's members: an item of the table
@@ -50,21 +50,25 @@ pub fn activate_by_default(document: &mut Map<String, Value>) {
 ///
 /// # Errors
 /// `invalidValue` that names the first path without one.
-pub fn required(document: &Map<String, Value>, resource_type: &ResourceType) -> Result<(), ScimError> {
+pub fn check_required(document: &Map<String, Value>, resource_type: &ResourceType) -> Result<(), ScimError> {
     for attribute in &resource_type.schema.attributes {
-        required_attribute(attribute, &attribute.name, document.get(&attribute.name))?;
+        check_required_attribute(attribute, &attribute.name, document.get(&attribute.name))?;
     }
     for extension in &resource_type.extensions {
         let Some(object) = document.get(&extension.id) else { continue };
         for attribute in &extension.attributes {
             let path = format!("{}:{}", extension.id, attribute.name);
-            required_attribute(attribute, &path, object.get(&attribute.name))?;
+            check_required_attribute(attribute, &path, object.get(&attribute.name))?;
         }
     }
     Ok(())
 }
 
-fn required_attribute(attribute: &Attribute, path: &str, value: Option<&Value>) -> Result<(), ScimError> {
+fn check_required_attribute(
+    attribute: &Attribute,
+    path: &str,
+    value: Option<&Value>,
+) -> Result<(), ScimError> {
     let missing = |path: &str| Err(ScimError::invalid_value(format!("Attribute {path} is required.")));
     let values = match value {
         Some(Value::Array(elements)) if attribute.multi_valued => elements.as_slice(),
@@ -104,11 +108,11 @@ fn is_assigned(value: &Value) -> bool {
 }
 
 /// The rules that tie `userName` to the emails, on the final state of a change. They follow
-/// [`required`].
+/// [`check_required`].
 ///
 /// # Errors
 /// `invalidValue`.
-pub fn user_rules(document: &Map<String, Value>, policy: &Policy) -> Result<(), ScimError> {
+pub fn check_username_and_email(document: &Map<String, Value>, policy: &Policy) -> Result<(), ScimError> {
     let primary = primary_email(document);
     if policy.primary_email_required && primary.is_none() {
         return Err(ScimError::invalid_value("Email must be marked as primary"));
@@ -152,7 +156,7 @@ pub fn keep_immutable(
             None => before.get(&attribute.name),
         };
         let Some(old) = old else { continue };
-        let holder = holder(after, extension);
+        let holder = attribute_holder(after, extension);
         match holder.get(&attribute.name) {
             Some(new) if sorted(new) != sorted(old) => {
                 return Err(ScimError::mutability(format!(
@@ -204,13 +208,13 @@ mod tests {
             let mut document = map(whole.clone());
             document.insert(path.to_owned(), value.clone());
             let model = Model::new(&VEZA, &[]).expect("a model");
-            let found = required(&document, model.of(Kind::User)).map_err(|e| e.detail);
+            let found = check_required(&document, model.of(Kind::User)).map_err(|e| e.detail);
             let expected = missing.map_or(Ok(()), |path| Err(format!("Attribute {path} is required.")));
             assert_eq!(found, expected, "{path} {value}");
         }
         let model = Model::new(&STANDARD, &[]).expect("a model");
-        assert!(required(&map(json!({ "userName": "a" })), model.of(Kind::User)).is_ok());
-        assert!(required(&Map::new(), model.of(Kind::Group)).is_err());
+        assert!(check_required(&map(json!({ "userName": "a" })), model.of(Kind::User)).is_ok());
+        assert!(check_required(&Map::new(), model.of(Kind::Group)).is_err());
     }
 
     #[test]
@@ -228,9 +232,9 @@ mod tests {
             (json!({ "userName": "b@x", "emails": [{ "value": "a@x", "primary": true }] }), Err(DIFFERENT)),
             (json!({ "userName": "b@x", "emails": [{ "type": "work", "primary": true }] }), Err(DIFFERENT)),
         ] {
-            let found = user_rules(&map(document.clone()), &VEZA).map_err(|e| e.detail);
+            let found = check_username_and_email(&map(document.clone()), &VEZA).map_err(|e| e.detail);
             assert_eq!(found, expected.map_err(str::to_owned), "{document}");
-            assert!(user_rules(&map(document), &STANDARD).is_ok());
+            assert!(check_username_and_email(&map(document), &STANDARD).is_ok());
         }
     }
 

@@ -1,5 +1,5 @@
-//! Reading the resources of a walk, and keeping those that the filter selects: some items at a time,
-//! each let go of before the next is looked at.
+//! Reads the candidates of a query and collects those that the filter selects. Some items are in memory
+//! at a time; each is dropped before the next is evaluated.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 use super::answer::{Provider, Relations, answerable};
 use super::failure::Failure;
-use super::harvest::Harvest;
+use super::page_collector::PageCollector;
+use super::parsed_query::ParsedQuery;
 use super::plan::deciding_members;
-use super::query::Understood;
 use crate::scim::error::ScimError;
 use crate::scim::filter::bind::Bound;
 use crate::scim::members::MEMBERS;
@@ -41,26 +41,26 @@ enum Needs {
     Members,
 }
 
-/// Looks at the resources of one kind.
-pub(super) struct Judge<'a, 'h> {
+/// Evaluates the filter on the resources of one kind.
+pub(super) struct ResourceEvaluator<'a, 'c> {
     provider: &'a Provider<'a>,
-    query: &'a Understood<'a>,
+    query: &'a ParsedQuery<'a>,
     filter: Option<&'a Bound>,
     kind: Kind,
     needs: Needs,
     deadline: Instant,
     pace: Pace,
-    pub harvest: &'a mut Harvest<'h>,
+    pub collector: &'a mut PageCollector<'c>,
 }
 
-impl<'a, 'h> Judge<'a, 'h> {
+impl<'a, 'c> ResourceEvaluator<'a, 'c> {
     /// For the kind at this place of the query.
     pub fn new(
         provider: &'a Provider<'a>,
-        query: &'a Understood<'a>,
+        query: &'a ParsedQuery<'a>,
         at: usize,
         deadline: Instant,
-        harvest: &'a mut Harvest<'h>,
+        collector: &'a mut PageCollector<'c>,
     ) -> Self {
         let (kind, filter) = (query.kinds[at], query.filters[at].as_ref());
         let sorts_by = |name: &str| query.sort.as_ref().is_some_and(|sort| sort.mentions(name));
@@ -76,10 +76,10 @@ impl<'a, 'h> Judge<'a, 'h> {
             }
             _ => Needs::Nothing,
         };
-        Self { provider, query, filter, kind, needs, deadline, pace: Pace::default(), harvest }
+        Self { provider, query, filter, kind, needs, deadline, pace: Pace::default(), collector }
     }
 
-    /// Ends the walk when its time is over and there is more to read.
+    /// Ends the scan when its time is over and there is more to read.
     ///
     /// # Errors
     /// `tooMany`.
@@ -96,15 +96,15 @@ impl<'a, 'h> Judge<'a, 'h> {
     ///
     /// # Errors
     /// `tooMany` when the time or the budget is spent.
-    pub async fn stride(&mut self, ids: &[Uuid]) -> Result<(), Failure> {
+    pub async fn evaluate(&mut self, ids: &[Uuid]) -> Result<(), Failure> {
         let store = &self.provider.store;
         let keys = ids.iter().map(|id| keys::resource(&store.tenant, self.kind, *id));
         let mut reader = Reader::new(&store.table, keys, self.pace);
         let mut looked_at = 0;
         while let Some(items) = reader.next().await? {
             match &self.needs {
-                Needs::Members => self.with_all_members(items).await?,
-                _ => self.items(items, &mut looked_at).await?,
+                Needs::Members => self.evaluate_with_all_members(items).await?,
+                _ => self.evaluate_items(items, &mut looked_at).await?,
             }
             self.check_time(!reader.is_done())?;
         }
@@ -112,12 +112,14 @@ impl<'a, 'h> Judge<'a, 'h> {
         Ok(())
     }
 
-    async fn items(&mut self, items: Vec<Item>, looked_at: &mut usize) -> Result<(), Failure> {
+    async fn evaluate_items(&mut self, items: Vec<Item>, looked_at: &mut usize) -> Result<(), Failure> {
         let store = &self.provider.store;
         let (mut teams, mut members) = (BTreeMap::new(), BTreeMap::new());
         match &self.needs {
             Needs::Teams => teams = teams_of(self.provider, &items).await?,
-            Needs::MembersAmong(ids) => members = store.memberships_among(&records(&items)?, ids).await?,
+            Needs::MembersAmong(ids) => {
+                members = store.memberships_among(&read_records(&items)?, ids).await?
+            }
             Needs::Nothing | Needs::Members => {}
         }
         for item in items {
@@ -128,39 +130,43 @@ impl<'a, 'h> Judge<'a, 'h> {
             let Some(record) = Record::from_item(&item)? else { continue };
             let members = members.get(&record.id).map(Vec::as_slice);
             let relations = Relations { teams: Some(&teams), members };
-            self.look_at(&record, &relations, Some(item))?;
+            self.evaluate_record(&record, &relations, Some(item))?;
         }
         Ok(())
     }
 
     /// Groups with all their members, as many at once as can be held.
-    async fn with_all_members(&mut self, items: Vec<Item>) -> Result<(), Failure> {
+    async fn evaluate_with_all_members(&mut self, items: Vec<Item>) -> Result<(), Failure> {
         let (mut open, mut members) = (Vec::new(), 0);
-        for group in records(&items)? {
+        for group in read_records(&items)? {
             answerable(group.tally.count)?;
             if open.len() == GROUPS_AT_ONCE || members + group.tally.count > MEMBERS_AT_ONCE {
-                self.groups(&std::mem::take(&mut open)).await?;
+                self.evaluate_groups(&std::mem::take(&mut open)).await?;
                 members = 0;
             }
             open.push(group.id);
             members += group.tally.count;
         }
-        self.groups(&open).await
+        self.evaluate_groups(&open).await
     }
 
-    async fn groups(&mut self, ids: &[Uuid]) -> Result<(), Failure> {
+    async fn evaluate_groups(&mut self, ids: &[Uuid]) -> Result<(), Failure> {
         if ids.is_empty() {
             return Ok(());
         }
         for (record, members) in self.provider.store.fetch_groups(ids, None).await? {
             answerable(members.len() as u64)?;
-            self.look_at(&record, &Relations { members: Some(&members), ..Relations::default() }, None)?;
+            self.evaluate_record(
+                &record,
+                &Relations { members: Some(&members), ..Relations::default() },
+                None,
+            )?;
             tokio::task::yield_now().await;
         }
         Ok(())
     }
 
-    fn look_at(
+    fn evaluate_record(
         &mut self,
         record: &Record,
         relations: &Relations<'_>,
@@ -177,11 +183,11 @@ impl<'a, 'h> Judge<'a, 'h> {
             Some(sort) => Some(sort.key(self.kind, &whole, work)?),
             None => None,
         };
-        self.harvest.take(Position { kind: self.kind, id: record.id }, key, item)
+        self.collector.take(Position { kind: self.kind, id: record.id }, key, item)
     }
 }
 
-fn records(items: &[Item]) -> Result<Vec<Record>, Failure> {
+fn read_records(items: &[Item]) -> Result<Vec<Record>, Failure> {
     let mut records = Vec::with_capacity(items.len());
     for item in items {
         records.extend(Record::from_item(item)?);

@@ -1,10 +1,10 @@
-//! What a walk keeps of what it finds: the page, and how much there is besides. However many match,
-//! no more is held than what the page and those before it need, and no more than fits the memory.
+//! Collects the page among the matches of a scan, and counts all matches. However many match, no more
+//! is held than the page and those before it need, and no more than fits the memory.
 
 use std::mem::size_of;
 
-use super::query::Understood;
-use super::walk::{Found, Search};
+use super::page::{PageRequest, ResourcePage};
+use super::parsed_query::ParsedQuery;
 use crate::scim::error::ScimError;
 use crate::scim::sort::SortKey;
 use crate::scim::work::WorkBudget;
@@ -12,7 +12,7 @@ use crate::store::item::Item;
 use crate::store::list::Position;
 use crate::store::reader::bytes;
 
-/// From so many places before the page on, a walk keeps the places and keys of its matches alone: the
+/// From so many places before the page on, the collector keeps the places and keys of its matches alone: the
 /// page is read again.
 const KEYS_ALONE_FROM: usize = 1_000;
 /// Items of so many bytes are kept for the page; what is beyond is read again.
@@ -37,30 +37,30 @@ impl Match {
     }
 }
 
-/// The matches of a walk.
-pub(super) struct Harvest<'a> {
-    query: &'a Understood<'a>,
-    search: &'a Search,
+/// The matches of a scan that are kept for the page.
+pub(super) struct PageCollector<'a> {
+    query: &'a ParsedQuery<'a>,
+    request: &'a PageRequest,
     work: &'a WorkBudget,
     /// So many are left out first.
     skip: usize,
     /// So many were found.
     found: u64,
     kept: Vec<Match>,
-    /// Of an unsorted walk, those that were found since the last stride ended, in no order.
+    /// In an unsorted scan, those that were found since the last stride ended, in no order.
     fresh: Vec<Match>,
     items_held: usize,
     keys_held: usize,
 }
 
-impl<'a> Harvest<'a> {
+impl<'a> PageCollector<'a> {
     /// Nothing found yet.
-    pub fn new(query: &'a Understood<'a>, search: &'a Search, work: &'a WorkBudget) -> Self {
+    pub fn new(query: &'a ParsedQuery<'a>, request: &'a PageRequest, work: &'a WorkBudget) -> Self {
         Self {
             query,
-            search,
+            request,
             work,
-            skip: usize::try_from(search.skip).unwrap_or(usize::MAX),
+            skip: usize::try_from(request.skip).unwrap_or(usize::MAX),
             found: 0,
             kept: Vec::new(),
             fresh: Vec::new(),
@@ -69,19 +69,19 @@ impl<'a> Harvest<'a> {
         }
     }
 
-    /// A walk whose total is known goes on from where it stands, and ends when the page is full.
+    /// A scan whose total is known starts after the last page, and ends when the page is full.
     fn is_resumed(&self) -> bool {
-        self.search.total.is_some() && self.query.sort.is_none()
+        self.request.total.is_some() && self.query.sort.is_none()
     }
 
-    /// Where the walk itself goes on; a sorted one reads everything every time.
+    /// The resource after which the scan starts. A sorted scan reads everything every time.
     pub fn after(&self) -> Option<Position> {
-        if self.is_resumed() { self.search.after } else { None }
+        if self.is_resumed() { self.request.after } else { None }
     }
 
     /// How many are wanted at the most: one more than the page tells whether another follows.
     pub fn needs(&self) -> usize {
-        if self.is_resumed() { self.search.count + 1 } else { usize::MAX }
+        if self.is_resumed() { self.request.count + 1 } else { usize::MAX }
     }
 
     /// Whether nothing that is still found would change the page.
@@ -103,7 +103,7 @@ impl<'a> Harvest<'a> {
         self.found += 1;
         let sorted = key.is_some();
         let mut found = Match { place, key, item: None };
-        if let (Some(behind), Some(after)) = (&self.search.sort_key, self.search.after)
+        if let (Some(behind), Some(after)) = (&self.request.sort_key, self.request.after)
             && !self.order((found.key.as_ref(), found.place), (Some(behind), after)).is_gt()
         {
             return Ok(());
@@ -121,7 +121,7 @@ impl<'a> Harvest<'a> {
         }
         self.keys_held += found.bytes();
         self.kept.push(found);
-        let most = self.skip.saturating_add(self.search.count).saturating_add(1);
+        let most = self.skip.saturating_add(self.request.count).saturating_add(1);
         if self.kept.len() >= most.saturating_mul(2).max(1_000) || self.keys_held > KEYS_HELD {
             self.sort()?;
             self.kept.truncate(most);
@@ -144,7 +144,7 @@ impl<'a> Harvest<'a> {
         fresh.sort_by_key(|found| found.place);
         let before = self.found - fresh.len() as u64;
         let left_out = self.skip.saturating_sub(usize::try_from(before).unwrap_or(usize::MAX));
-        let wanted = self.search.count.saturating_add(1).saturating_sub(self.kept.len());
+        let wanted = self.request.count.saturating_add(1).saturating_sub(self.kept.len());
         self.kept.extend(fresh.into_iter().skip(left_out).take(wanted));
         self.weigh();
     }
@@ -180,15 +180,16 @@ impl<'a> Harvest<'a> {
     ///
     /// # Errors
     /// That of the budget.
-    pub fn page(mut self) -> Result<Found, ScimError> {
+    pub fn page(mut self) -> Result<ResourcePage, ScimError> {
         let mut skip = 0;
         if self.query.sort.is_some() {
             self.sort()?;
             skip = self.skip;
         }
-        let mut found = Found { total: self.search.total.unwrap_or(self.found), ..Found::default() };
+        let mut found =
+            ResourcePage { total: self.request.total.unwrap_or(self.found), ..ResourcePage::default() };
         let mut matches = self.kept.into_iter().skip(skip);
-        for Match { place, key, item } in matches.by_ref().take(self.search.count) {
+        for Match { place, key, item } in matches.by_ref().take(self.request.count) {
             found.ids.push(place);
             found.last = Some((place, key));
             found.items.extend(item.map(|item| (place, item)));
@@ -209,11 +210,11 @@ mod tests {
     use crate::scim::resource_type::{Kind, Model};
     use crate::scim::sort::{SortBy, resolve};
 
-    fn understood(sorted: bool, descending: bool) -> Understood<'static> {
+    fn parsed_query(sorted: bool, descending: bool) -> ParsedQuery<'static> {
         let model = Model::new(&STANDARD, &[]).expect("a model");
         let sort = sorted.then(|| resolve("title", &[model.of(Kind::User)]).expect("an attribute"));
         let kinds = &[Kind::User];
-        Understood { kinds, filters: vec![None], filter: None, sort, descending, hash: String::new() }
+        ParsedQuery { kinds, filters: vec![None], filter: None, sort, descending, hash: String::new() }
     }
 
     fn key(sort: &SortBy, doc: &Map<String, Value>) -> SortKey {
@@ -222,9 +223,13 @@ mod tests {
 
     /// Finds users with these titles, whose ids have the order of the list. The ids of the page, the
     /// total, and the most that was held.
-    fn walk(query: &Understood<'_>, search: &Search, titles: &[usize]) -> (Vec<usize>, u64, bool, usize) {
+    fn walk(
+        query: &ParsedQuery<'_>,
+        request: &PageRequest,
+        titles: &[usize],
+    ) -> (Vec<usize>, u64, bool, usize) {
         let work = WorkBudget::of_query();
-        let mut harvest = Harvest::new(query, search, &work);
+        let mut collector = PageCollector::new(query, request, &work);
         let mut held = 0;
         let all: Vec<(usize, &usize)> = titles.iter().enumerate().collect();
         for stride in all.chunks(100) {
@@ -233,12 +238,12 @@ mod tests {
                 let doc = Map::from_iter([("title".to_owned(), json!(format!("{title:06}")))]);
                 let key = query.sort.as_ref().map(|sort| key(sort, &doc));
                 let place = Position { kind: Kind::User, id: Uuid::from_u128(*at as u128) };
-                harvest.take(place, key, None).expect("little memory");
-                held = held.max(harvest.kept.len() + harvest.fresh.len());
+                collector.take(place, key, None).expect("little memory");
+                held = held.max(collector.kept.len() + collector.fresh.len());
             }
-            harvest.end_stride();
+            collector.end_stride();
         }
-        let page = harvest.page().expect("little work");
+        let page = collector.page().expect("little work");
         let ids = page.ids.iter().map(|place| usize::try_from(place.id.as_u128()).expect("small"));
         (ids.collect(), page.total, page.more, held)
     }
@@ -258,9 +263,10 @@ mod tests {
         for (sorted, descending) in [(false, false), (true, false), (true, true)] {
             let all = if sorted { by_title(descending) } else { (0..titles.len()).collect() };
             for (skip, count) in [(0, 10), (0, 0), (300, 200), (1_500, 10), (19_995, 10), (30_000, 10)] {
-                let search = Search { after: None, sort_key: None, skip: skip as u64, total: None, count };
-                let query = understood(sorted, descending);
-                let (ids, total, more, held) = walk(&query, &search, &titles);
+                let request =
+                    PageRequest { after: None, sort_key: None, skip: skip as u64, total: None, count };
+                let query = parsed_query(sorted, descending);
+                let (ids, total, more, held) = walk(&query, &request, &titles);
                 let expected: Vec<usize> = all.iter().skip(skip).take(count).copied().collect();
                 assert_eq!((ids, total), (expected, 20_000), "{sorted} {descending} {skip} {count}");
                 assert_eq!(more, skip + count < all.len(), "{sorted} {descending} {skip} {count}");
@@ -272,38 +278,38 @@ mod tests {
     #[test]
     fn a_sorted_walk_goes_on_behind_its_last_page() {
         let titles = [3, 1, 2, 1, 0];
-        let query = understood(true, false);
+        let query = parsed_query(true, false);
         let key = query
             .sort
             .as_ref()
             .map(|sort| key(sort, &Map::from_iter([("title".to_owned(), json!("000001"))])));
         let after = Some(Position { kind: Kind::User, id: Uuid::from_u128(1) });
-        let search = Search { after, sort_key: key, skip: 0, total: Some(5), count: 2 };
-        let (ids, total, more, _) = walk(&query, &search, &titles);
+        let request = PageRequest { after, sort_key: key, skip: 0, total: Some(5), count: 2 };
+        let (ids, total, more, _) = walk(&query, &request, &titles);
         assert_eq!((ids, total, more), (vec![3, 2], 5, true));
     }
 
     #[test]
     fn sort_keys_are_held_within_bounds() {
-        let query = understood(true, false);
+        let query = parsed_query(true, false);
         let work = WorkBudget::of_query();
         let large = |at: usize| Some(SortKey::Text(format!("{at:06}{}", "x".repeat(64 * 1024))));
-        let take = |harvest: &mut Harvest<'_>, count: usize| {
+        let take = |collector: &mut PageCollector<'_>, count: usize| {
             let mut most = 0;
             for at in (0..count).rev() {
                 let place = Position { kind: Kind::User, id: Uuid::from_u128(at as u128) };
-                harvest.take(place, large(at), None)?;
-                most = most.max(harvest.keys_held);
+                collector.take(place, large(at), None)?;
+                most = most.max(collector.keys_held);
             }
             Ok::<usize, ScimError>(most)
         };
-        let first = Search { after: None, sort_key: None, skip: 0, total: None, count: 200 };
-        let mut harvest = Harvest::new(&query, &first, &work);
-        let most = take(&mut harvest, 2_000).expect("the first page");
+        let first = PageRequest { after: None, sort_key: None, skip: 0, total: None, count: 200 };
+        let mut collector = PageCollector::new(&query, &first, &work);
+        let most = take(&mut collector, 2_000).expect("the first page");
         assert!(most < 2 * KEYS_HELD, "{most}");
-        assert_eq!(harvest.page().expect("a page").ids.len(), 200);
-        let far = Search { skip: 1_500, ..first };
-        let refused = take(&mut Harvest::new(&query, &far, &work), 2_000).map_err(|error| error.kind);
+        assert_eq!(collector.page().expect("a page").ids.len(), 200);
+        let far = PageRequest { skip: 1_500, ..first };
+        let refused = take(&mut PageCollector::new(&query, &far, &work), 2_000).map_err(|error| error.kind);
         assert_eq!(refused, Err(ErrorKind::TooMany));
     }
 }

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::http::openapi::document::document;
+use super::document::document;
 use crate::scim::policy::{POLICIES, Policy};
 use crate::scim::resource_type::Model;
 
@@ -12,7 +12,7 @@ use crate::scim::resource_type::Model;
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "Example:
   rollcall openapi --policy standard --output openapi.json")]
-pub struct Args {
+pub struct OpenApiArgs {
     /// The rules of the tenant that the document is for: veza, standard or strict
     #[arg(long, default_value = POLICIES[0].name, value_parser = policy)]
     policy: &'static Policy,
@@ -37,7 +37,7 @@ pub fn text(policy: &'static Policy) -> Result<String, String> {
 }
 
 /// From the arguments to the exit code.
-pub fn run(args: &Args) -> ExitCode {
+pub fn run(args: &OpenApiArgs) -> ExitCode {
     let written = text(args.policy).and_then(|text| match &args.output {
         Some(file) => std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display())),
         None => std::io::stdout().write_all(text.as_bytes()).map_err(|error| error.to_string()),

@@ -1,22 +1,23 @@
-//! What policies add to PATCH: names that follow one another, and what of a group may change.
+//! What policies add to PATCH: `userName` and the primary email stay equal, and only some attributes of a
+//! group may change.
 
 use serde_json::{Map, Value};
 
+use crate::scim::document_rules::primary_email;
 use crate::scim::error::ScimError;
 use crate::scim::fold::fold;
 use crate::scim::policy::Policy;
 use crate::scim::resource_type::{Kind, ResourceType};
-use crate::scim::rules::primary_email;
 use crate::scim::username::canonical;
 use crate::scim::values::{NAME_LIMIT, is_primary};
 
 /// Where `userName` is the primary email and a PATCH changed only one of the two, the other
 /// follows: Microsoft Entra ID sends them as two operations, and not always both. Two changes that
-/// disagree are left to `rules::user_rules`.
+/// disagree are left to [`check_username_and_email`](crate::scim::document_rules::check_username_and_email).
 ///
 /// # Errors
 /// `invalidValue` if what follows would not be an email address.
-pub fn follow(
+pub fn sync_username_and_email(
     before: &Map<String, Value>,
     after: &mut Map<String, Value>,
     policy: &Policy,
@@ -109,12 +110,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::scim::document_rules::{check_required, check_username_and_email};
     use crate::scim::error::ErrorKind::{InvalidValue, Mutability};
     use crate::scim::patch::apply::apply;
     use crate::scim::patch::request::parse;
     use crate::scim::policy::{STANDARD, VEZA};
     use crate::scim::resource_type::Model;
-    use crate::scim::rules::{required, user_rules};
     use crate::scim::work::WorkBudget;
 
     fn map(value: &Value) -> Map<String, Value> {
@@ -148,10 +149,11 @@ mod tests {
             (user("a", &[("c@x", true)]), user("b", &[("c@x", true)]), Ok(user("b", &[("c@x", true)]))),
         ] {
             let mut found = map(&after);
-            let result = follow(&map(&before), &mut found, &VEZA).map(|()| Value::Object(found));
+            let result =
+                sync_username_and_email(&map(&before), &mut found, &VEZA).map(|()| Value::Object(found));
             assert_eq!(result.map_err(|e| e.kind), expected, "{before} {after}");
             let mut found = map(&after);
-            assert_eq!(follow(&map(&before), &mut found, &STANDARD), Ok(()));
+            assert_eq!(sync_username_and_email(&map(&before), &mut found, &STANDARD), Ok(()));
             assert_eq!(Value::Object(found), after);
         }
     }
@@ -191,9 +193,9 @@ mod tests {
             let body = map(&json!({ "Operations": operations }));
             let result = parse(&body, users, &VEZA)
                 .and_then(|steps| apply(&mut after, &steps, users, &VEZA, &WorkBudget::of_body()))
-                .and_then(|()| follow(&map(&before), &mut after, &VEZA))
-                .and_then(|()| required(&after, users))
-                .and_then(|()| user_rules(&after, &VEZA));
+                .and_then(|()| sync_username_and_email(&map(&before), &mut after, &VEZA))
+                .and_then(|()| check_required(&after, users))
+                .and_then(|()| check_username_and_email(&after, &VEZA));
             let shown =
                 || format!("{} {}", user_name(&after).unwrap_or("-"), super::email(&after).unwrap_or("-"));
             assert_eq!(

@@ -1,0 +1,168 @@
+//! `rollcall key`: makes, lists, rotates and revokes bearer keys.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use super::options::GlobalOptions;
+use super::parse::read_span;
+use super::runtime::finish;
+use crate::admin::error::AdminError;
+use crate::admin::key::{self, ListedKey, NewKey};
+use crate::admin::output::{self, object};
+use crate::admin::when;
+use crate::auth::record::{KeyRecord, Scope, Status};
+use crate::clock;
+use crate::store::keys::{TenantId, parse_id};
+
+/// `rollcall key`.
+#[derive(Args, Clone, Debug)]
+pub struct KeyArgs {
+    #[command(flatten)]
+    options: GlobalOptions,
+    #[command(subcommand)]
+    command: KeyCommand,
+}
+
+/// Commands on bearer keys.
+#[derive(Subcommand, Clone, Debug)]
+pub enum KeyCommand {
+    /// Make a bearer key; it is shown once
+    #[command(after_help = "Examples:
+  rollcall key create acme --name Okta
+  rollcall key create acme --name audit --scope read --expires 90d
+  rollcall key create acme --name contractor --expires 2027-01-01")]
+    Create {
+        /// Whose data it opens
+        tenant: TenantId,
+        /// What to call it
+        #[arg(long)]
+        name: String,
+        /// provision (everything) or read
+        #[arg(long, default_value = "provision", value_parser = scope)]
+        scope: Scope,
+        /// From when on it is refused: a date (00:00 UTC), an RFC 3339 time, or 12h, 30d, 52w from now
+        #[arg(long, value_name = "DATE", value_parser = expiry)]
+        expires: Option<OffsetDateTime>,
+        /// The user that /Me stands for, by its id
+        #[arg(long, value_name = "ID", value_parser = user_id)]
+        user: Option<Uuid>,
+    },
+    /// List a tenant's keys
+    #[command(after_help = "Example:\n  rollcall key list acme")]
+    List {
+        /// Whose
+        tenant: TenantId,
+    },
+    /// Make a key's successor and let the old one expire
+    #[command(after_help = "Examples:
+  rollcall key rotate acme key_4fK2mQ9sXb1Z
+  rollcall key rotate acme key_4fK2mQ9sXb1Z --overlap 7d
+
+Both keys work until the overlap ends: give the new one to the identity provider within it.")]
+    Rotate {
+        /// Whose
+        tenant: TenantId,
+        /// Which one, as `rollcall key list` shows it
+        key_id: String,
+        /// How long the old key goes on working: 30m, 24h, 7d
+        #[arg(long, value_name = "SPAN", default_value = "24h", value_parser = read_span)]
+        overlap: Duration,
+    },
+    /// Revoke a key for good
+    #[command(after_help = "Example:
+  rollcall key revoke acme key_4fK2mQ9sXb1Z
+
+A revoked key is refused as soon as API Gateway's authorizer cache has forgotten it (60 seconds
+unless the deployment says otherwise).")]
+    Revoke {
+        /// Whose
+        tenant: TenantId,
+        /// Which one, as `rollcall key list` shows it
+        key_id: String,
+    },
+}
+
+fn scope(text: &str) -> Result<Scope, String> {
+    Scope::named(text).ok_or_else(|| "the scopes are provision, read".to_owned())
+}
+
+fn user_id(text: &str) -> Result<Uuid, String> {
+    parse_id(text).ok_or_else(|| "a user's id is a lower-case UUID with hyphens".to_owned())
+}
+
+fn expiry(text: &str) -> Result<OffsetDateTime, String> {
+    let now = OffsetDateTime::now_utc();
+    let expires = when::ahead(text, now)
+        .ok_or("give a date as 2027-01-31, an RFC 3339 time as 2027-01-31T18:00:00Z, or 12h, 30d, 52w")?;
+    if expires <= now { Err("that time has passed".to_owned()) } else { Ok(expires) }
+}
+
+/// `rollcall key …`, from the arguments to the exit code.
+pub fn run(args: KeyArgs) -> ExitCode {
+    finish(run_key(&args.options, args.command))
+}
+
+/// Runs a command on bearer keys; returns what to print.
+///
+/// # Errors
+/// [`AdminError`], one line to print.
+pub async fn run_key(options: &GlobalOptions, command: KeyCommand) -> Result<String, AdminError> {
+    let (table, format) = (options.open().await?, options.format());
+    let now = OffsetDateTime::now_utc();
+    match command {
+        KeyCommand::Create { tenant, name, scope, expires, user } => {
+            let new = NewKey { tenant, name, scope, expires, user };
+            let (key, record) = key::create(&table, new, now).await?;
+            let mut fields = key_fields(&record, now);
+            fields.insert("key".to_owned(), json!(key.reveal()));
+            fields.insert("note".to_owned(), json!("this is the only time the key is shown"));
+            Ok(output::one(format, &fields))
+        }
+        KeyCommand::List { tenant } => {
+            let row = |listed: &ListedKey| {
+                let mut fields = key_fields(&listed.record, now);
+                fields.insert("lastUsed".to_owned(), json!(listed.last_used));
+                fields
+            };
+            let rows: Vec<_> = key::list(&table, &tenant).await?.iter().map(row).collect();
+            let columns = ["keyId", "name", "scope", "status", "created", "expires", "user", "lastUsed"];
+            Ok(output::many(format, &columns, &rows))
+        }
+        KeyCommand::Rotate { tenant, key_id, overlap } => {
+            let (key, record, until) = key::rotate(&table, (&tenant, &key_id), overlap, now).await?;
+            let mut fields = key_fields(&record, now);
+            fields.insert("key".to_owned(), json!(key.reveal()));
+            fields.insert("replaces".to_owned(), json!(key_id));
+            fields.insert("oldKeyExpires".to_owned(), json!(clock::text(until)));
+            fields.insert("note".to_owned(), json!("this is the only time the key is shown"));
+            Ok(output::one(format, &fields))
+        }
+        KeyCommand::Revoke { tenant, key_id } => {
+            let was_active = key::revoke(&table, &tenant, &key_id, now).await?;
+            let fields = object(json!({
+                "tenant": tenant.as_str(), "keyId": key_id, "status": Status::Revoked.name(),
+                "note": if was_active { "refused once the authorizer's cache has forgotten it" }
+                    else { "it was revoked already" },
+            }));
+            Ok(output::one(format, &fields))
+        }
+    }
+}
+
+fn key_fields(record: &KeyRecord, now: OffsetDateTime) -> Map<String, Value> {
+    let expired = record.status == Status::Active && record.expires.is_some_and(|expires| expires <= now);
+    object(json!({
+        "tenant": record.tenant.as_str(),
+        "keyId": record.key_id,
+        "name": record.name,
+        "scope": record.scope.name(),
+        "status": if expired { "expired" } else { record.status.name() },
+        "created": clock::text(record.created),
+        "expires": record.expires.map(clock::text),
+        "user": record.user.map(|user| user.to_string()),
+    }))
+}

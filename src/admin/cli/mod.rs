@@ -1,0 +1,11 @@
+//! The command line: the options of every command, how a command runs, and the commands on tenants and
+//! on bearer keys. The other commands stand beside what they do, in `admin`.
+
+pub mod key;
+pub mod options;
+mod parse;
+pub(super) mod runtime;
+pub mod tenant;
+
+pub use options::GlobalOptions;
+pub(super) use runtime::{CommandOutput, finish};
