@@ -115,7 +115,7 @@ impl Store {
                     actions.extend(new.map(claim));
                 } else {
                     let take = |entry| take_claim(&self.tenant, &entry, record.id, is_free_or_gone());
-                    actions.extend(new.map(|entry| take(entry)));
+                    actions.extend(new.map(take));
                     if still_its {
                         actions.extend(old.map(|entry| release_claim(&self.tenant, &entry, record.id)));
                     }
