@@ -42,7 +42,9 @@ impl Provider<'_> {
         if self.store.guard().await?.is_none_or(|guard| !guard.granting.contains(&group.id)) {
             return Ok(None);
         }
-        let Some((before, mut after)) = joining(&self.store, &users(add)).await? else { return Ok(None) };
+        let Some((before, mut after)) = prepare_guard_change(&self.store, &users(add)).await? else {
+            return Ok(None);
+        };
         for user in self.store.fetch_many(Kind::User, &users(add)).await? {
             after.join(group.id, user.id, user.is_active());
         }
@@ -52,7 +54,7 @@ impl Provider<'_> {
         if before.admins != after.admins {
             self.refuse_if_protected("Who is in this group decides who administers the tenant")?;
         }
-        Ok(Some(kept(&self.store, &before, &after).await?))
+        Ok(Some(guard_write(&self.store, &before, &after).await?))
     }
 
     /// What the guard must become where a user changes; `None` of `after` is its deletion.
@@ -74,7 +76,7 @@ impl Provider<'_> {
             Some(after) => changed.set_active(before.id, after.is_active()),
             None => changed.forget_user(before.id),
         }
-        Ok(Some(kept(&self.store, &guard, &changed).await?))
+        Ok(Some(guard_write(&self.store, &guard, &changed).await?))
     }
 
     /// Where the tenant keeps identity providers away from its root team, refuses a change of the
@@ -139,7 +141,7 @@ impl Provider<'_> {
         self.refuse_if_protected("The members of this group administer the tenant")?;
         let mut changed = guard.clone();
         changed.forget_group(group.id);
-        Ok(Some(kept(&self.store, &guard, &changed).await?))
+        Ok(Some(guard_write(&self.store, &guard, &changed).await?))
     }
 }
 
@@ -149,7 +151,7 @@ impl Provider<'_> {
 /// # Errors
 /// 400 `invalidValue` for more users than the guard holds, none of whom is marked then, and for one
 /// that does not exist.
-pub async fn joining(store: &Store, users: &[Uuid]) -> Result<Option<(Guard, Guard)>, Failure> {
+pub async fn prepare_guard_change(store: &Store, users: &[Uuid]) -> Result<Option<(Guard, Guard)>, Failure> {
     if users.len() > MAX_ADMINS {
         return Err(too_many().into());
     }
@@ -167,7 +169,7 @@ fn too_many() -> ScimError {
 ///
 /// # Errors
 /// As the rule says; the refusal names who keeps it.
-pub async fn kept(store: &Store, before: &Guard, after: &Guard) -> Result<Action, Failure> {
+pub async fn guard_write(store: &Store, before: &Guard, after: &Guard) -> Result<Action, Failure> {
     if after.admins.len() > MAX_ADMINS && after.admins.len() > before.admins.len() {
         return Err(too_many().into());
     }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::answer::{Answer, Provider, Relations, not_found};
 use super::failure::{Failure, conflict, may_succeed_on_retry};
 use super::large::{APPLYING, still_changing};
-use super::members::seen;
+use super::members::group_view;
 use super::precondition::Preconditions;
 use crate::clock;
 use crate::scim::absent::is_active;
@@ -138,7 +138,7 @@ impl Provider<'_> {
                 // Whoever wins every time need not win the next.
                 back_off(attempt).await;
             }
-            let view = self.view(kind, id, members.as_ref()).await?.ok_or_else(|| not_found(kind))?;
+            let view = self.read_view(kind, id, members.as_ref()).await?.ok_or_else(|| not_found(kind))?;
             preconditions.check(view.record.version)?;
             if let Some(change) = view.record.change {
                 if !self.store.finish_change(change, until).await? {
@@ -160,7 +160,7 @@ impl Provider<'_> {
                 let net = members.net(&current, &self.work)?;
                 // A group that makes administrators must know at once who is a user.
                 let staged = net.len() > WINDOW && !before.guarded;
-                outcome.add = self.coming(net.add, (view.existing, view.asked), staged).await?;
+                outcome.add = self.resolve_new_members(net.add, (view.existing, view.asked), staged).await?;
                 outcome.remove = net
                     .remove
                     .iter()
@@ -170,15 +170,15 @@ impl Provider<'_> {
             let ids = |members: &[Membership]| members.iter().map(|member| member.id).collect::<Vec<_>>();
             let tally = before.tally.with(ids(&outcome.add)).without(ids(&outcome.remove));
             outcome.record.tally = tally;
-            if let Some(after) = self.write(before, outcome, until).await? {
-                return Ok(self.changed(&after, projection).await);
+            if let Some(after) = self.write_change(before, outcome, until).await? {
+                return Ok(self.answer_change(&after, projection).await);
             }
         }
         Err(conflict().into())
     }
 
     /// What a change must know of a resource.
-    async fn view(
+    async fn read_view(
         &self,
         kind: Kind,
         id: Uuid,
@@ -188,11 +188,11 @@ impl Provider<'_> {
             return self.view_group(id, members).await;
         }
         let record = self.store.fetch(kind, id).await?;
-        Ok(record.map(|record| seen(record, Vec::new())))
+        Ok(record.map(|record| group_view(record, Vec::new())))
     }
 
     /// Writes a change; `None` where the resource is no longer as it was read.
-    async fn write(
+    async fn write_change(
         &self,
         before: &Record,
         outcome: ComputedChange,
@@ -212,12 +212,12 @@ impl Provider<'_> {
         after.version += 1;
         after.modified = clock::timestamp();
         let event = self.change_event(before, &after, converted, (&add, &remove));
-        let also = self.also(before, &after, &add, &remove).await?;
+        let extra_actions = self.extra_actions(before, &after, &add, &remove).await?;
         let ty = self.ty(before.kind);
         let count = add.len() + remove.len();
         let mut written = None;
         if count <= WINDOW {
-            let update = self.store.update(before, &after, (&add, &remove), ty, &event, &also).await;
+            let update = self.store.update(before, &after, (&add, &remove), ty, &event, &extra_actions).await;
             // Few, but so large that they fit no transaction together.
             let apart = count > 1 && matches!(update, Err(StoreError::TransactionTooLarge));
             written = (!apart).then_some(update);
@@ -227,8 +227,8 @@ impl Provider<'_> {
             None => {
                 let staged = self.stage(&mut after, &mut add, &remove).await?;
                 let event = event.of_change(staged.id);
-                let update = self.store.update(before, &after, (&[], &[]), ty, &event, &also).await;
-                self.committed(staged, update, until).await
+                let update = self.store.update(before, &after, (&[], &[]), ty, &event, &extra_actions).await;
+                self.finish_commit(staged, update, until).await
             }
         };
         match written {
@@ -253,7 +253,7 @@ impl Provider<'_> {
 
     /// What the rules of the tenant have written with a change: the guard of the root team, and
     /// the count of deactivations.
-    async fn also(
+    async fn extra_actions(
         &self,
         before: &Record,
         after: &Record,
@@ -304,7 +304,7 @@ impl Provider<'_> {
 
     /// The answer to a change. The change is made: where what it shows cannot be read any more, the
     /// answer has no body.
-    async fn changed(&self, after: &Record, projection: &Projection) -> Answer {
+    async fn answer_change(&self, after: &Record, projection: &Projection) -> Answer {
         let read = match after.kind {
             Kind::User => self.answer_user(after, projection).await,
             Kind::Group if shows_members(after, projection) => self.answer_group(after, projection).await,
