@@ -1,4 +1,5 @@
-//! Holds the structure of `src`: layers, no circles of imports, a pure core, bounds and unique names.
+//! Checks the structure of `src`: layers, no circles of imports, a pure core, short files, unique type
+//! names, metered calls, keys in one file.
 //!
 //! What does not hold yet is named in `EXCEPTIONS`, by its rule. A new violation fails the test, and so
 //! does an exception that is no longer needed: the lists can only become shorter.
@@ -8,6 +9,7 @@ mod architecture_support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use architecture_support::graph::Sources;
 
@@ -170,8 +172,11 @@ fn keys_elsewhere(sources: &Sources) -> BTreeSet<String> {
         .collect()
 }
 
-/// What of the violations no exception names, and which exceptions name none.
-fn judge(found: &BTreeSet<String>, exceptions: &[&str]) -> Result<(), String> {
+/// Compares the violations with the exceptions.
+///
+/// # Errors
+/// The violations that no exception names, and the exceptions that name no violation.
+fn compare_with_exceptions(found: &BTreeSet<String>, exceptions: &[&str]) -> Result<(), String> {
     let exceptions: BTreeSet<String> = exceptions.iter().map(|&exception| exception.to_owned()).collect();
     let new: Vec<&String> = found.difference(&exceptions).collect();
     let stale: Vec<&String> = exceptions.difference(found).collect();
@@ -181,53 +186,54 @@ fn judge(found: &BTreeSet<String>, exceptions: &[&str]) -> Result<(), String> {
     Err(format!("new violations: {new:#?}\nexceptions that are no longer needed: {stale:#?}"))
 }
 
-/// Holds a rule in `src`, but for its exceptions.
-fn hold(rule: &str, find: fn(&Sources) -> BTreeSet<String>) {
-    let sources = Sources::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+/// Checks a rule in `src`, its exceptions left out.
+fn check_rule(rule: &str, find: fn(&Sources) -> BTreeSet<String>) {
+    static SOURCES: OnceLock<Sources> = OnceLock::new();
+    let sources = SOURCES.get_or_init(|| Sources::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")));
     assert!(sources.files.len() > 100, "the sources are not read");
     let exceptions = EXCEPTIONS.iter().find(|(name, _)| *name == rule).map_or(&[][..], |(_, list)| list);
-    if let Err(why) = judge(&find(&sources), exceptions) {
+    if let Err(why) = compare_with_exceptions(&find(sources), exceptions) {
         panic!("{rule}: {why}");
     }
 }
 
 #[test]
 fn layers_import_downwards() {
-    hold("layers", upward_imports);
+    check_rule("layers", upward_imports);
 }
 
 #[test]
 fn files_import_one_another_without_circles() {
-    hold("circles", circles);
+    check_rule("circles", circles);
 }
 
 #[test]
 fn the_core_is_pure() {
-    hold("purity", impure_imports);
+    check_rule("purity", impure_imports);
 }
 
 #[test]
 fn files_are_short() {
-    hold("lines", long_files);
+    check_rule("lines", long_files);
 }
 
 #[test]
 fn a_type_name_is_unique() {
-    hold("types", repeated_types);
+    check_rule("types", repeated_types);
 }
 
 #[test]
 fn every_call_of_the_table_is_metered() {
-    hold("calls", unmetered_calls);
+    check_rule("calls", unmetered_calls);
 }
 
 #[test]
 fn keys_are_made_in_one_file() {
-    hold("keys", keys_elsewhere);
+    check_rule("keys", keys_elsewhere);
 }
 
-/// Finds the violations of a rule in small sources.
-fn planted(find: fn(&Sources) -> BTreeSet<String>, texts: &[(&str, &str)]) -> Vec<String> {
+/// Returns the violations of a rule in small sources.
+fn violations_in(find: fn(&Sources) -> BTreeSet<String>, texts: &[(&str, &str)]) -> Vec<String> {
     find(&Sources::of(texts.iter().copied())).into_iter().collect()
 }
 
@@ -250,7 +256,7 @@ fn an_upward_import_is_found_wherever_it_stands() {
     ] {
         let passing_on = ("store/mod.rs", "pub mod keys; pub use keys::hash;");
         let texts = [("scim/sort.rs", code), SCIM, STORE, passing_on, ("scim/mod.rs", "pub mod sort;")];
-        assert_eq!(planted(upward_imports, &texts), ["scim/sort.rs imports store/keys.rs"], "{code}");
+        assert_eq!(violations_in(upward_imports, &texts), ["scim/sort.rs imports store/keys.rs"], "{code}");
     }
     for code in [
         "// use crate::store::keys;",
@@ -264,15 +270,15 @@ fn an_upward_import_is_found_wherever_it_stands() {
         let props = ("scim/sort/props.rs", "use crate::store::keys::hash;");
         let mut texts = vec![("scim/sort.rs", code), SCIM, STORE];
         texts.extend(code.contains("props").then_some(props));
-        assert_eq!(planted(upward_imports, &texts), [""; 0], "{code}");
+        assert_eq!(violations_in(upward_imports, &texts), [""; 0], "{code}");
     }
     let same = [("auth/key.rs", "use crate::provider::query::f;"), ("provider/query.rs", "pub fn f() {}")];
-    assert_eq!(planted(upward_imports, &same), ["auth/key.rs imports provider/query.rs"]);
+    assert_eq!(violations_in(upward_imports, &same), ["auth/key.rs imports provider/query.rs"]);
     let clock = [("scim/sort.rs", "use crate::clock;"), ("clock.rs", "")];
-    assert_eq!(planted(upward_imports, &clock), ["scim/sort.rs imports clock.rs"]);
+    assert_eq!(violations_in(upward_imports, &clock), ["scim/sort.rs imports clock.rs"]);
     let binary = [("bin/scim.rs", "use rollcall::http::f;"), ("http/mod.rs", "pub fn f() {}")];
-    assert_eq!(planted(upward_imports, &binary), [""; 0]);
-    assert_eq!(planted(upward_imports, &[("new/a.rs", "")]), ["new/a.rs is in no layer"]);
+    assert_eq!(violations_in(upward_imports, &binary), [""; 0]);
+    assert_eq!(violations_in(upward_imports, &[("new/a.rs", "")]), ["new/a.rs is in no layer"]);
 }
 
 #[test]
@@ -280,18 +286,18 @@ fn a_circle_is_found() {
     let (a, c) =
         (("scim/a.rs", "use super::b::B; pub struct A;"), ("scim/c.rs", "pub fn f() { super::a::g() }"));
     let b = ("scim/b.rs", "pub struct B; fn f() { crate::scim::c::f() }");
-    assert_eq!(planted(circles, &[a, b, c]), ["scim/a.rs, scim/b.rs, scim/c.rs"]);
-    assert_eq!(planted(circles, &[a, b]), [""; 0]);
+    assert_eq!(violations_in(circles, &[a, b, c]), ["scim/a.rs, scim/b.rs, scim/c.rs"]);
+    assert_eq!(violations_in(circles, &[a, b]), [""; 0]);
     // The page of a folder declares and passes on its children.
     let page = ("scim/mod.rs", "pub mod d; mod e; pub use e::E; pub struct Page;");
     let e = ("scim/e.rs", "pub struct E;");
-    assert_eq!(planted(circles, &[page, e, ("scim/d.rs", "use super::E; use super::Page;")]), [""; 0]);
+    assert_eq!(violations_in(circles, &[page, e, ("scim/d.rs", "use super::E; use super::Page;")]), [""; 0]);
     let hidden = ("scim/e.rs", "use super::d::D; pub struct E;");
     let d = ("scim/d.rs", "use crate::scim::E; pub struct D;");
-    assert_eq!(planted(circles, &[page, hidden, d]), ["scim/d.rs, scim/e.rs"]);
+    assert_eq!(violations_in(circles, &[page, hidden, d]), ["scim/d.rs, scim/e.rs"]);
     let working = ("scim/mod.rs", "mod d; pub struct Page; fn f() { d::g() }");
     let d = ("scim/d.rs", "use super::Page; pub fn g() {}");
-    assert_eq!(planted(circles, &[working, d]), ["scim/d.rs, scim/mod.rs"]);
+    assert_eq!(violations_in(circles, &[working, d]), ["scim/d.rs, scim/mod.rs"]);
 }
 
 #[test]
@@ -307,11 +313,11 @@ fn an_impure_import_is_found() {
         "use lambda_http::Body;",
         "use time::OffsetDateTime; fn f() { OffsetDateTime::now_utc(); }",
     ] {
-        assert!(!planted(impure_imports, &[("scim/a.rs", code)]).is_empty(), "{code}");
-        assert!(planted(impure_imports, &[("store/a.rs", code)]).is_empty(), "{code}");
+        assert!(!violations_in(impure_imports, &[("scim/a.rs", code)]).is_empty(), "{code}");
+        assert!(violations_in(impure_imports, &[("store/a.rs", code)]).is_empty(), "{code}");
     }
     assert_eq!(
-        planted(impure_imports, &[("scim/a.rs", "use std::time::Duration; use time::Date;")]),
+        violations_in(impure_imports, &[("scim/a.rs", "use std::time::Duration; use time::Date;")]),
         [""; 0]
     );
 }
@@ -319,32 +325,32 @@ fn an_impure_import_is_found() {
 #[test]
 fn other_violations_are_found() {
     let long = "\n".repeat(MAX_LINES + 1);
-    assert_eq!(planted(long_files, &[("http/a.rs", &long), ("http/b.rs", "")]), ["http/a.rs"]);
+    assert_eq!(violations_in(long_files, &[("http/a.rs", &long), ("http/b.rs", "")]), ["http/a.rs"]);
 
     let types = [
         ("http/a.rs", "pub struct Place; struct One; impl T for One { type Error = (); }"),
         ("scim/b.rs", "mod inner { enum Place {} } impl T for Two { type Error = (); }"),
         ("scim/c.rs", "#[cfg(test)] mod tests { struct One; }"),
     ];
-    assert_eq!(planted(repeated_types, &types), ["Place: http/a.rs, scim/b.rs"]);
+    assert_eq!(violations_in(repeated_types, &types), ["Place: http/a.rs, scim/b.rs"]);
 
     let call = "async fn f(c: Client) { c.get_item().send().await; provider.query(1).await; }";
     let calls = [("admin/a.rs", call), ("store/call.rs", call)];
-    assert_eq!(planted(unmetered_calls, &calls), ["admin/a.rs calls get_item"]);
+    assert_eq!(violations_in(unmetered_calls, &calls), ["admin/a.rs calls get_item"]);
     let other = [("http/a.rs", "fn f(uri: Uri) { uri.query(); }")];
-    assert_eq!(planted(unmetered_calls, &other), [""; 0]);
+    assert_eq!(violations_in(unmetered_calls, &other), [""; 0]);
     let hidden = [("admin/a.rs", "fn f() { tokio::join!(client.scan().send()); }")];
-    assert_eq!(planted(unmetered_calls, &hidden), ["admin/a.rs calls scan"]);
+    assert_eq!(violations_in(unmetered_calls, &hidden), ["admin/a.rs calls scan"]);
 
     let key = "/// `T#`\nfn f() { format!(\"WORK#{shard}\"); let other = \"a#b\"; }";
     let keys = [("admin/a.rs", key), ("store/keys.rs", key)];
-    assert_eq!(planted(keys_elsewhere, &keys), ["admin/a.rs has the literal \"WORK#{shard}\""]);
+    assert_eq!(violations_in(keys_elsewhere, &keys), ["admin/a.rs has the literal \"WORK#{shard}\""]);
 }
 
 #[test]
 fn exceptions_only_shrink() {
     let found = BTreeSet::from(["a".to_owned(), "b".to_owned()]);
-    assert!(judge(&found, &["a", "b"]).is_ok());
-    assert!(judge(&found, &["a"]).expect_err("new").contains("\"b\""));
-    assert!(judge(&found, &["a", "b", "c"]).expect_err("stale").contains("\"c\""));
+    assert!(compare_with_exceptions(&found, &["a", "b"]).is_ok());
+    assert!(compare_with_exceptions(&found, &["a"]).expect_err("new").contains("\"b\""));
+    assert!(compare_with_exceptions(&found, &["a", "b", "c"]).expect_err("stale").contains("\"c\""));
 }

@@ -9,7 +9,7 @@ use rollcall::admin::check::report::Problem;
 use rollcall::admin::error::AdminError;
 use rollcall::admin::group::{Assignment, assign};
 use rollcall::admin::tenant::{self, NewTenant};
-use rollcall::provider::guard::joining;
+use rollcall::provider::guard::prepare_guard_change;
 use rollcall::scim::policy::Policy;
 use rollcall::scim::resource_type::Kind;
 use rollcall::store::admin_guard::Guard;
@@ -323,7 +323,7 @@ async fn more_administrators_than_the_guard_holds_are_refused_and_not_marked() {
     let (client, root, _) = tenant_of("standard").await;
     let one = client.user("one").await;
     let nobody: Vec<Uuid> = (0..1_000).map(Uuid::from_u128).chain([one.parse().unwrap()]).collect();
-    let refused = joining(&client.store(), &nobody).await.expect_err("too many").error;
+    let refused = prepare_guard_change(&client.store(), &nobody).await.expect_err("too many").error;
     assert!(refused.detail.contains("1000 administrators at most"), "{}", refused.detail);
     let record = client.store().fetch(Kind::User, one.parse().unwrap()).await.unwrap().unwrap();
     assert!(!record.guarded);

@@ -6,15 +6,15 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
+use rollcall::scim::document_rules::{check_required, check_size, check_username_and_email};
 use rollcall::scim::error::ScimError;
 use rollcall::scim::members::{MEMBERS, Member};
 use rollcall::scim::patch::apply::apply;
-use rollcall::scim::patch::sync_username_and_email::{check_group_attributes, sync_username_and_email};
 use rollcall::scim::patch::members::MemberChange;
 use rollcall::scim::patch::request::{PatchStep, parse};
+use rollcall::scim::patch::sync_username_and_email::{check_group_attributes, sync_username_and_email};
 use rollcall::scim::resource::document;
 use rollcall::scim::resource_type::{Kind, Model};
-use rollcall::scim::document_rules::{check_size, check_required, check_username_and_email};
 use rollcall::scim::validate::read;
 use rollcall::scim::work::WorkBudget;
 use serde_json::{Map, Value, json};

@@ -15,7 +15,7 @@ use super::output;
 use crate::auth::tenant::TenantRecord;
 use crate::clock;
 use crate::provider::failure::Failure;
-use crate::provider::guard::{joining, kept};
+use crate::provider::guard::{guard_write, prepare_guard_change};
 use crate::scim::resource_type::Kind;
 use crate::store::Store;
 use crate::store::admin_guard::ADMIN;
@@ -243,7 +243,7 @@ async fn guard(
     given: bool,
 ) -> Result<Option<Action>, AdminError> {
     let refused = |failure: Failure| AdminError::Input(failure.error.detail);
-    let joining = joining(store, if given { users } else { &[] }).await.map_err(refused)?;
+    let joining = prepare_guard_change(store, if given { users } else { &[] }).await.map_err(refused)?;
     let Some((before, mut after)) = joining else { return Ok(None) };
     if given {
         after.granting.insert(group);
@@ -253,5 +253,5 @@ async fn guard(
     } else {
         after.forget_group(group);
     }
-    kept(store, &before, &after).await.map(Some).map_err(refused)
+    guard_write(store, &before, &after).await.map(Some).map_err(refused)
 }

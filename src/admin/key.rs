@@ -64,9 +64,9 @@ pub async fn create(
     if new.expires.is_some_and(|expires| expires <= now) {
         return Err(AdminError::Input("the key would have expired already: give a later date".to_owned()));
     }
-    let (key, record) = make(new, name, now)?;
+    let (key, record) = make_key(new, name, now)?;
     let tenant = &record.tenant;
-    let event = told("key.created", &record, now).attributes(["name", "scope", "expires", "user"]);
+    let event = key_event("key.created", &record, now).attributes(["name", "scope", "expires", "user"]);
     let actions = || {
         let mut actions = additions(&record);
         actions.push(event::action(tenant, &event));
@@ -79,7 +79,7 @@ pub async fn create(
 }
 
 /// A new key and its record.
-fn make(new: NewKey, name: String, now: OffsetDateTime) -> Result<(BearerKey, KeyRecord), AdminError> {
+fn make_key(new: NewKey, name: String, now: OffsetDateTime) -> Result<(BearerKey, KeyRecord), AdminError> {
     let key = BearerKey::generate(&new.tenant)?;
     let record = KeyRecord {
         hash: key.sha256(),
@@ -160,10 +160,10 @@ pub async fn rotate(
         expires: old.expires.and_then(|expires| now.checked_add(expires - old.created)),
         user: old.user,
     };
-    let (key, record) = make(new, old.name.clone(), now)?;
-    let made = told("key.created", &record, now).attributes(["name", "scope", "expires", "user"]);
+    let (key, record) = make_key(new, old.name.clone(), now)?;
+    let made = key_event("key.created", &record, now).attributes(["name", "scope", "expires", "user"]);
     let next = KeyRecord { version: old.version + 1, ..old.clone() };
-    let changed = told("key.updated", &next, now).attributes(["expires"]);
+    let changed = key_event("key.updated", &next, now).attributes(["expires"]);
     let actions = || {
         let text = |value: &str| AttributeValue::S(value.to_owned());
         let update = Expression::new("SET expires = :until, ver = :ver")
@@ -171,7 +171,7 @@ pub async fn rotate(
             .value(":ver", AttributeValue::N(next.version.to_string()));
         let mut actions = additions(&record);
         let place = keys::bearer(old.hash.as_str());
-        actions.push(Action::update(place, update).only_if(still(&old), Refusal::Taken("key")));
+        actions.push(Action::update(place, update).only_if(unchanged_condition(&old), Refusal::Taken("key")));
         actions.push(event::action(tenant, &made));
         actions.push(event::action(tenant, &changed));
         actions
@@ -184,7 +184,7 @@ pub async fn rotate(
 }
 
 /// The key is in force, and is the one that was read.
-fn still(record: &KeyRecord) -> Expression {
+fn unchanged_condition(record: &KeyRecord) -> Expression {
     let text = |value: &str| AttributeValue::S(value.to_owned());
     let same = "#status = :active AND tenant = :tenant AND keyId = :id AND (attribute_not_exists(ver) OR ver = :was)";
     Expression::new(same)
@@ -208,10 +208,10 @@ async fn read(table: &Table, tenant: &TenantId, key_id: &str) -> Result<KeyRecor
     let place = keys::bearer(entry.hash.as_str());
     let item = table.get(&place).await.map_err(&failed)?.ok_or_else(unknown)?;
     let record = KeyRecord::from_item(&item).map_err(&failed)?;
-    if entry.means(&record, tenant) { Ok(record) } else { Err(failed(misled(&entry))) }
+    if entry.means(&record, tenant) { Ok(record) } else { Err(failed(listing_disagrees(&entry))) }
 }
 
-fn misled(entry: &KeyListing) -> StoreError {
+fn listing_disagrees(entry: &KeyListing) -> StoreError {
     StoreError::Broken(format!(
         "the list of keys leads from {} to another key: nothing was done",
         entry.key_id
@@ -314,7 +314,7 @@ pub async fn revoke(
         return Ok(false);
     }
     let next = KeyRecord { version: record.version + 1, ..record.clone() };
-    let event = told("key.revoked", &next, now).attributes(["status"]);
+    let event = key_event("key.revoked", &next, now).attributes(["status"]);
     let actions = || {
         let text = |value: &str| AttributeValue::S(value.to_owned());
         let update = Expression::new("SET #status = :revoked, revokedAt = :now, ver = :ver")
@@ -322,7 +322,7 @@ pub async fn revoke(
             .value(":now", text(&clock::text(now)))
             .value(":ver", AttributeValue::N(next.version.to_string()));
         vec![
-            Action::update(place.clone(), update).only_if(still(&record), Refusal::Changed),
+            Action::update(place.clone(), update).only_if(unchanged_condition(&record), Refusal::Changed),
             event::action(tenant, &event),
         ]
     };
@@ -334,7 +334,7 @@ pub async fn revoke(
     }
 }
 
-fn told(what: &'static str, record: &KeyRecord, now: OffsetDateTime) -> Event {
+fn key_event(what: &'static str, record: &KeyRecord, now: OffsetDateTime) -> Event {
     let subject = Subject { resource_type: "Key", id: record.key_id.clone(), version: record.version };
     Event::new(what, subject, ACTOR, &Uuid::now_v7().to_string(), now)
 }

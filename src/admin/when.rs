@@ -25,13 +25,13 @@ pub fn moment(text: &str) -> Option<OffsetDateTime> {
 }
 
 /// A moment, or a span from `now` on.
-pub fn ahead(text: &str, now: OffsetDateTime) -> Option<OffsetDateTime> {
+pub fn parse_future(text: &str, now: OffsetDateTime) -> Option<OffsetDateTime> {
     let after = || now.checked_add(span(text)?).filter(|time| YEARS.contains(&time.year()));
     after().or_else(|| moment(text))
 }
 
 /// A moment, or a span before `now`.
-pub fn ago(text: &str, now: OffsetDateTime) -> Option<OffsetDateTime> {
+pub fn parse_past(text: &str, now: OffsetDateTime) -> Option<OffsetDateTime> {
     let before = || now.checked_sub(span(text)?).filter(|time| YEARS.contains(&time.year()));
     before().or_else(|| moment(text))
 }
@@ -62,9 +62,9 @@ mod tests {
             ("4294967295w", None),
             ("99999999999d", None),
         ] {
-            assert_eq!(ahead(text, now), expected, "{text:?}");
+            assert_eq!(parse_future(text, now), expected, "{text:?}");
         }
-        assert_eq!(ago("1h", now), Some(datetime!(2026-06-01 11:00 UTC)));
-        assert_eq!(ago("2026-01-31", now), Some(datetime!(2026-01-31 0:00 UTC)));
+        assert_eq!(parse_past("1h", now), Some(datetime!(2026-06-01 11:00 UTC)));
+        assert_eq!(parse_past("2026-01-31", now), Some(datetime!(2026-01-31 0:00 UTC)));
     }
 }

@@ -47,19 +47,19 @@ pub async fn handle(
         Operation::ModifyMe => modify(provider, Kind::User, provider.me()?, request).await,
         Operation::DeleteMe => delete(provider, Kind::User, provider.me()?, request).await,
         Operation::ServiceProviderConfig => {
-            discovered(request, Some(discovery::service_provider_config(FEATURES, &provider.base_url)))
+            answer_discovery(request, Some(discovery::service_provider_config(FEATURES, &provider.base_url)))
         }
         Operation::ResourceTypes => {
-            discovered(request, Some(discovery::resource_types(provider.model, &provider.base_url)))
+            answer_discovery(request, Some(discovery::resource_types(provider.model, &provider.base_url)))
         }
         Operation::ResourceType => {
-            discovered(request, discovery::resource_type(provider.model, segment, &provider.base_url))
+            answer_discovery(request, discovery::resource_type(provider.model, segment, &provider.base_url))
         }
         Operation::Schemas => {
-            discovered(request, Some(discovery::schemas(provider.model, &provider.base_url)))
+            answer_discovery(request, Some(discovery::schemas(provider.model, &provider.base_url)))
         }
         Operation::Schema => {
-            discovered(request, discovery::schema(provider.model, segment, &provider.base_url))
+            answer_discovery(request, discovery::schema(provider.model, segment, &provider.base_url))
         }
     }
 }
@@ -169,7 +169,7 @@ async fn bulk(provider: &Provider<'_>, request: &Request) -> Result<Response<Bod
 
 /// A discovery endpoint refuses filters, so that nobody takes the whole for the filtered
 /// (RFC 7644 §4).
-fn discovered(request: &Request, body: Option<Value>) -> Result<Response<Body>, Failure> {
+fn answer_discovery(request: &Request, body: Option<Value>) -> Result<Response<Body>, Failure> {
     if request::parameter(request, "filter").is_some() {
         return Err(ScimError::new(
             ErrorKind::Forbidden,

@@ -32,7 +32,7 @@ const MEMBERS_ANSWERABLE: u64 = 200_000;
 ///
 /// # Errors
 /// `tooMany`, which says what to leave out.
-pub fn answerable(members: u64) -> Result<(), ScimError> {
+pub fn check_answerable(members: u64) -> Result<(), ScimError> {
     if members <= MEMBERS_ANSWERABLE {
         return Ok(());
     }
@@ -115,7 +115,7 @@ impl Provider<'_> {
                 let mut own = json!({ "account": record.account.as_str() });
                 let roles = effective_roles(record, relations.teams);
                 if !roles.is_empty() {
-                    own["roles"] = shown(&roles);
+                    own["roles"] = roles_as_json(&roles);
                 }
                 vec![
                     ("groups".to_owned(), self.groups(record, relations.teams)),
@@ -127,7 +127,10 @@ impl Provider<'_> {
                     vec![("members".to_owned(), self.members(relations.members.unwrap_or_default()))];
                 let roles = record.assignments();
                 if !roles.is_empty() {
-                    extra.push((urn::ROLLCALL_GROUP.to_owned(), json!({ "assignments": shown(&roles) })));
+                    extra.push((
+                        urn::ROLLCALL_GROUP.to_owned(),
+                        json!({ "assignments": roles_as_json(&roles) }),
+                    ));
                 }
                 extra
             }
@@ -254,7 +257,7 @@ fn effective_roles(user: &Record, teams: Option<&BTreeMap<String, Team>>) -> BTr
     teams.flat_map(|team| team.roles.iter().cloned()).collect()
 }
 
-fn shown(roles: &BTreeSet<Role>) -> Value {
+fn roles_as_json(roles: &BTreeSet<Role>) -> Value {
     roles.iter().map(|role| json!({ "team": role.team.to_string(), "role": role.role })).collect()
 }
 

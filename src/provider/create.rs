@@ -82,14 +82,14 @@ impl Provider<'_> {
                 back_off(attempt).await;
             }
             let staged = wanted.len() > MAX_MEMBER_CHANGES_PER_TX;
-            let members = self.coming(wanted.to_vec(), Default::default(), staged).await?;
+            let members = self.resolve_new_members(wanted.to_vec(), Default::default(), staged).await?;
             let mut record = record.clone();
             record.tally = Tally::of(members.iter().map(|member| member.id));
             let refused = match self.try_to_store(record, members, takes_over, until).await? {
                 Ok(created) => return Ok(created),
                 Err(refused) => refused,
             };
-            match self.returning(&refused).await? {
+            match self.find_former_holder(&refused).await? {
                 Returning::Account(old) => {
                     if let Some(back) = self.bring_back(&refused.record, &old).await? {
                         return Ok(Created::Back(back));
@@ -129,7 +129,7 @@ impl Provider<'_> {
             let pending = self.stage(&mut record, &mut members, &[]).await?;
             let event = event.of_change(pending.id);
             let made = self.store.create(&record, &[], ty, &event, None).await;
-            stored = self.committed(pending, made, until).await;
+            stored = self.finish_commit(pending, made, until).await;
         }
         match stored {
             Ok(()) => Ok(Ok(Created::New(record, members))),
@@ -144,7 +144,7 @@ impl Provider<'_> {
     }
 
     /// Whose name it was that a new resource could not have.
-    async fn returning(&self, refused: &Refused) -> Result<Returning, Failure> {
+    async fn find_former_holder(&self, refused: &Refused) -> Result<Returning, Failure> {
         let taken = refused.refusals.iter().any(|refusal| matches!(refusal, Refusal::Taken(_)));
         let Some(entry) = refused.record.claim(self.ty(refused.record.kind)).filter(|_| taken) else {
             return Ok(Returning::Nobody);

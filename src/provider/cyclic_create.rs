@@ -1,6 +1,7 @@
-//! Creates resources of a Bulk request that refer to one another in a circle (RFC 7644 §3.7.1). All are created without
-//! the references that cannot be resolved yet, which are then added. They come to be together:
-//! when one fails, those that were created are deleted again, and every operation fails.
+//! Creates resources of a Bulk request that refer to one another in a circle (RFC 7644 §3.7.1).
+//!
+//! First all are created without the references that cannot be resolved yet. Then these references are
+//! added. If one operation fails, what was created is deleted again, and every operation fails.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +11,7 @@ use futures_util::{StreamExt, stream};
 use serde_json::{Map, Value, json};
 
 use super::answer::Provider;
-use super::bulk::{BulkOutcome, BulkStep, BulkSuccess, fails_with, late};
+use super::bulk_run::{BulkOutcome, BulkStep, BulkSuccess, needed_operation_failed, out_of_time};
 use super::failure::Failure;
 use super::precondition::Preconditions;
 use crate::scim::bulk::references::{BulkDataForm, BulkSubject, Referent, divide, resolve};
@@ -94,7 +95,7 @@ impl Provider<'_> {
         found: &HashMap<&str, Referent>,
         projection: &Projection,
     ) -> BulkOutcome {
-        let done = created.ok_or_else(|| Failure::from(late(false)))?;
+        let done = created.ok_or_else(|| Failure::from(out_of_time(false)))?;
         if create.later.is_empty() {
             return Ok(done.clone());
         }
@@ -103,7 +104,7 @@ impl Provider<'_> {
         resolve(&mut later, subject, &|name| found.get(name).cloned());
         let patch = json!({ "schemas": [urn::PATCH_OP], "Operations": [{ "op": "add", "value": later }] });
         let (Some(id), Value::Object(patch)) = (parse_id(done.id()), patch) else {
-            return Err(late(false).into());
+            return Err(out_of_time(false).into());
         };
         let changed = self.modify(create.kind, id, &patch, projection, &Preconditions::default()).await?;
         Ok(BulkSuccess::new(201, changed))
@@ -129,8 +130,8 @@ impl Provider<'_> {
             Some(Err(failure)) => Some((create.name.as_str(), failure.error.clone())),
             _ => None,
         });
-        let (name, cause) = culprit.unwrap_or_else(|| ("", late(false)));
-        let shared = fails_with(name, &cause);
+        let (name, cause) = culprit.unwrap_or_else(|| ("", out_of_time(false)));
+        let shared = needed_operation_failed(name, &cause);
         let outcomes = creates.iter().zip(made).zip(left).map(|((create, outcome), left)| {
             let mut failure = match outcome {
                 Some(Err(failure)) => failure,
@@ -157,7 +158,7 @@ impl StopFlag {
         if self.is_set() {
             return None;
         }
-        let outcome = if Instant::now() < self.until { step.await } else { Err(late(false).into()) };
+        let outcome = if Instant::now() < self.until { step.await } else { Err(out_of_time(false).into()) };
         if outcome.is_err() {
             self.failed.store(true, Ordering::Relaxed);
         }

@@ -84,13 +84,13 @@ impl Provider<'_> {
                 Kind::Group => self.guard_group_deleted(&record).await?,
             };
             let count = self.count_deactivation(&record, None).await?;
-            let also: Vec<Action> = guard.into_iter().chain(count).collect();
+            let extra_actions: Vec<Action> = guard.into_iter().chain(count).collect();
             let tombstone_until = kept.then_some(tombstone_until);
-            let deleted = self.store.delete(&record, &leaving, ty, &event, tombstone_until, &also);
+            let deleted = self.store.delete(&record, &leaving, ty, &event, tombstone_until, &extra_actions);
             match deleted.await {
                 Ok(left) => {
                     for change in left {
-                        self.carry_on(&change, until).await;
+                        self.apply_until(&change, until).await;
                     }
                     return Ok(());
                 }

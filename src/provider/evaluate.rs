@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
-use super::answer::{Provider, Relations, answerable};
+use super::answer::{Provider, Relations, check_answerable};
 use super::failure::Failure;
 use super::page_collector::PageCollector;
 use super::parsed_query::ParsedQuery;
@@ -139,7 +139,7 @@ impl<'a, 'c> ResourceEvaluator<'a, 'c> {
     async fn evaluate_with_all_members(&mut self, items: Vec<Item>) -> Result<(), Failure> {
         let (mut open, mut members) = (Vec::new(), 0);
         for group in read_records(&items)? {
-            answerable(group.tally.count)?;
+            check_answerable(group.tally.count)?;
             if open.len() == GROUPS_AT_ONCE || members + group.tally.count > MEMBERS_AT_ONCE {
                 self.evaluate_groups(&std::mem::take(&mut open)).await?;
                 members = 0;
@@ -155,7 +155,7 @@ impl<'a, 'c> ResourceEvaluator<'a, 'c> {
             return Ok(());
         }
         for (record, members) in self.provider.store.fetch_groups(ids, None).await? {
-            answerable(members.len() as u64)?;
+            check_answerable(members.len() as u64)?;
             self.evaluate_record(
                 &record,
                 &Relations { members: Some(&members), ..Relations::default() },

@@ -33,7 +33,7 @@ impl Provider<'_> {
         remove: &[Membership],
     ) -> Result<Pending, Failure> {
         let pending = self.store.stage(group, add, remove).await?;
-        if let Err(refused) = self.look_for(&pending, add).await {
+        if let Err(refused) = self.confirm_new_members(&pending, add).await {
             self.store.give_up(&pending).await;
             return Err(refused);
         }
@@ -41,7 +41,7 @@ impl Provider<'_> {
         Ok(pending)
     }
 
-    async fn look_for(&self, pending: &Pending, add: &mut Vec<Membership>) -> Result<(), Failure> {
+    async fn confirm_new_members(&self, pending: &Pending, add: &mut Vec<Membership>) -> Result<(), Failure> {
         let taken_for: Vec<(Uuid, Kind)> = add.iter().map(|member| (member.id, member.kind)).collect();
         let existing = self.store.identify(&taken_for).await?;
         let found = memberships(add.iter().map(Membership::member), &existing)?;
@@ -54,7 +54,7 @@ impl Provider<'_> {
 
     /// Applies a committed change as far as the time goes. What fails or is left is no failure of
     /// the request, which has succeeded with the commit: the worker goes on.
-    pub(super) async fn carry_on(&self, pending: &Pending, until: Instant) {
+    pub(super) async fn apply_until(&self, pending: &Pending, until: Instant) {
         // Boxed, since what applies a change is large and every change of a resource would carry it.
         if let Err(failed) = Box::pin(self.store.carry_out(pending, until)).await {
             tracing::warn!(change = %pending.id, %failed, "a change is left to the worker");
@@ -65,7 +65,7 @@ impl Provider<'_> {
     ///
     /// # Errors
     /// The commit's, when it did not take effect.
-    pub(super) async fn committed(
+    pub(super) async fn finish_commit(
         &self,
         mut pending: Pending,
         outcome: Result<(), StoreError>,
@@ -86,7 +86,7 @@ impl Provider<'_> {
             }
         }
         pending.state = crate::store::work::State::Committed;
-        self.carry_on(&pending, until).await;
+        self.apply_until(&pending, until).await;
         Ok(())
     }
 }

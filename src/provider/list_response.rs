@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::answer::{Provider, Relations, answerable, shows_groups};
+use super::answer::{Provider, Relations, check_answerable, shows_groups};
 use super::evaluate::teams_of;
 use super::failure::Failure;
 use super::page::ResourcePage;
@@ -154,7 +154,7 @@ impl Provider<'_> {
         let groups = items.iter().filter(|(place, _)| place.kind == Kind::Group);
         let counts = groups.map(|(place, item)| (*place, Tally::from_item(item).count));
         let filled: Vec<(Position, u64)> = counts.filter(|(_, count)| *count > 0).collect();
-        answerable(filled.iter().map(|(_, count)| count).sum())?;
+        check_answerable(filled.iter().map(|(_, count)| count).sum())?;
         let mut read = BTreeMap::new();
         for some in filled.chunks(GROUPS_AT_ONCE) {
             let ids: Vec<Uuid> = some.iter().map(|(place, _)| place.id).collect();

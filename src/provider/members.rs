@@ -39,7 +39,7 @@ impl Provider<'_> {
         }
         let Some(record) = self.store.fetch(Kind::Group, id).await? else { return Ok(None) };
         if record.tally.count == 0 {
-            return Ok(Some(seen(record, Vec::new())));
+            return Ok(Some(group_view(record, Vec::new())));
         }
         if record.tally.count / MEMBERS_A_UNIT < ids.len() as u64 {
             return self.whole_group(id).await;
@@ -48,7 +48,7 @@ impl Provider<'_> {
     }
 
     async fn whole_group(&self, id: Uuid) -> Result<Option<GroupView>, Failure> {
-        Ok(self.store.fetch_group(id).await?.map(|(record, members)| seen(record, members)))
+        Ok(self.store.fetch_group(id).await?.map(|(record, members)| group_view(record, members)))
     }
 
     /// Members that a client wants added, as memberships. Of some it may be `known` already what
@@ -58,7 +58,7 @@ impl Provider<'_> {
     ///
     /// # Errors
     /// One `invalidValue` that names those that do not exist.
-    pub(super) async fn coming(
+    pub(super) async fn resolve_new_members(
         &self,
         wanted: Vec<Member>,
         (mut known, asked): (BTreeMap<Uuid, (Kind, usize)>, bool),
@@ -86,7 +86,7 @@ impl Provider<'_> {
 }
 
 /// A group with its members, before anybody was asked about.
-pub(super) fn seen(record: Record, members: Vec<Membership>) -> GroupView {
+pub(super) fn group_view(record: Record, members: Vec<Membership>) -> GroupView {
     let present = members.into_iter().map(|member| (member.id, member)).collect();
     GroupView { record, present, existing: BTreeMap::new(), asked: false }
 }

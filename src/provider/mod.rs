@@ -4,6 +4,7 @@
 pub mod answer;
 mod breaker;
 pub mod bulk;
+mod bulk_run;
 pub mod create;
 pub mod cursor;
 mod cyclic_create;

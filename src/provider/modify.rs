@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::answer::{Answer, Provider, Relations, not_found};
 use super::failure::{Failure, conflict, may_succeed_on_retry};
 use super::large::{APPLYING, still_changing};
-use super::members::seen;
+use super::members::group_view;
 use super::precondition::Preconditions;
 use crate::clock;
 use crate::scim::absent::is_active;
@@ -140,7 +140,7 @@ impl Provider<'_> {
                 // Whoever wins every time need not win the next.
                 back_off(attempt).await;
             }
-            let view = self.view(kind, id, members.as_ref()).await?.ok_or_else(|| not_found(kind))?;
+            let view = self.read_view(kind, id, members.as_ref()).await?.ok_or_else(|| not_found(kind))?;
             preconditions.check(view.record.version)?;
             if let Some(change) = view.record.change {
                 if !self.store.finish_change(change, until).await? {
@@ -162,7 +162,7 @@ impl Provider<'_> {
                 let net = members.net(&current, &self.work)?;
                 // A group that makes administrators must know at once who is a user.
                 let staged = net.len() > MAX_MEMBER_CHANGES_PER_TX && !before.guarded;
-                outcome.add = self.coming(net.add, (view.existing, view.asked), staged).await?;
+                outcome.add = self.resolve_new_members(net.add, (view.existing, view.asked), staged).await?;
                 outcome.remove = net
                     .remove
                     .iter()
@@ -172,15 +172,15 @@ impl Provider<'_> {
             let ids = |members: &[Membership]| members.iter().map(|member| member.id).collect::<Vec<_>>();
             let tally = before.tally.with(ids(&outcome.add)).without(ids(&outcome.remove));
             outcome.record.tally = tally;
-            if let Some(after) = self.write(before, outcome, until).await? {
-                return Ok(self.changed(&after, projection).await);
+            if let Some(after) = self.write_change(before, outcome, until).await? {
+                return Ok(self.answer_change(&after, projection).await);
             }
         }
         Err(conflict().into())
     }
 
     /// What a change must know of a resource.
-    async fn view(
+    async fn read_view(
         &self,
         kind: Kind,
         id: Uuid,
@@ -190,11 +190,11 @@ impl Provider<'_> {
             return self.view_group(id, members).await;
         }
         let record = self.store.fetch(kind, id).await?;
-        Ok(record.map(|record| seen(record, Vec::new())))
+        Ok(record.map(|record| group_view(record, Vec::new())))
     }
 
     /// Writes a change; `None` where the resource is no longer as it was read.
-    async fn write(
+    async fn write_change(
         &self,
         before: &Record,
         outcome: ComputedChange,
@@ -235,7 +235,7 @@ impl Provider<'_> {
                 let update =
                     ResourceUpdate { before, after: &after, members, ty, event: &event, extra_actions };
                 let update = self.store.update(&update).await;
-                self.committed(staged, update, until).await
+                self.finish_commit(staged, update, until).await
             }
         };
         match written {
@@ -311,7 +311,7 @@ impl Provider<'_> {
 
     /// The answer to a change. The change is made: where what it shows cannot be read any more, the
     /// answer has no body.
-    async fn changed(&self, after: &Record, projection: &Projection) -> Answer {
+    async fn answer_change(&self, after: &Record, projection: &Projection) -> Answer {
         let read = match after.kind {
             Kind::User => self.answer_user(after, projection).await,
             Kind::Group if shows_members(after, projection) => self.answer_group(after, projection).await,

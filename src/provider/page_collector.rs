@@ -125,7 +125,7 @@ impl<'a> PageCollector<'a> {
         if self.kept.len() >= most.saturating_mul(2).max(1_000) || self.keys_held > KEYS_HELD {
             self.sort()?;
             self.kept.truncate(most);
-            self.weigh();
+            self.count_bytes();
             if self.keys_held > KEYS_HELD {
                 return Err(ScimError::too_many(
                     "The values to sort by are too large to be held together. Page by cursor instead of startIndex, send a smaller count, or sort by an attribute with shorter values.",
@@ -146,7 +146,7 @@ impl<'a> PageCollector<'a> {
         let left_out = self.skip.saturating_sub(usize::try_from(before).unwrap_or(usize::MAX));
         let wanted = self.request.count.saturating_add(1).saturating_sub(self.kept.len());
         self.kept.extend(fresh.into_iter().skip(left_out).take(wanted));
-        self.weigh();
+        self.count_bytes();
     }
 
     /// Ties go by place, so that pages of a sorted list do not overlap.
@@ -171,7 +171,7 @@ impl<'a> PageCollector<'a> {
         Ok(())
     }
 
-    fn weigh(&mut self) {
+    fn count_bytes(&mut self) {
         self.keys_held = self.kept.iter().map(Match::bytes).sum();
         self.items_held = self.kept.iter().filter_map(|found| found.item.as_ref()).map(bytes).sum();
     }

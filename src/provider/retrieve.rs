@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::answer::{Answer, Provider, Relations, answerable, not_found};
+use super::answer::{Answer, Provider, Relations, check_answerable, not_found};
 use super::failure::Failure;
 use super::precondition::Preconditions;
 use crate::scim::projection::Projection;
@@ -24,7 +24,7 @@ impl Provider<'_> {
             let Some((record, members)) = self.store.fetch_group(id).await? else {
                 return Err(not_found(kind).into());
             };
-            answerable(members.len() as u64)?;
+            check_answerable(members.len() as u64)?;
             let relations = Relations { members: Some(&members), ..Relations::default() };
             let body = (!preconditions.not_modified(record.version))
                 .then(|| self.project(&record, &relations, projection));

@@ -65,16 +65,18 @@ impl Sources {
 
     /// The circles of imports: sets of files that reach one another.
     pub fn circles(&self) -> Vec<BTreeSet<&str>> {
+        let imports: BTreeMap<&str, BTreeSet<&str>> =
+            self.files.values().map(|file| (file.path.as_str(), self.imported_by(file))).collect();
         let mut reached: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for file in self.files.values() {
-            let mut open: Vec<&str> = self.imported_by(file).into_iter().collect();
+        for (&path, imported) in &imports {
+            let mut open: Vec<&str> = imported.iter().copied().collect();
             let mut seen = BTreeSet::new();
-            while let Some(path) = open.pop() {
-                if seen.insert(path) {
-                    open.extend(self.files.get(path).map(|file| self.imported_by(file)).unwrap_or_default());
+            while let Some(next) = open.pop() {
+                if seen.insert(next) {
+                    open.extend(&imports[next]);
                 }
             }
-            reached.insert(&file.path, seen);
+            reached.insert(path, seen);
         }
         let in_circle = reached.keys().filter(|path| reached[**path].contains(**path));
         let circles: BTreeSet<BTreeSet<&str>> = in_circle

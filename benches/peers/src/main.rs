@@ -6,6 +6,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use rollcall::scim::document_rules::check_required;
 use rollcall::scim::filter::bind::{Bound, bind};
 use rollcall::scim::filter::parse::parse;
 use rollcall::scim::patch::apply::apply;
@@ -13,7 +14,6 @@ use rollcall::scim::patch::request;
 use rollcall::scim::policy::STANDARD;
 use rollcall::scim::projection::Projection;
 use rollcall::scim::resource_type::{Kind, Model};
-use rollcall::scim::document_rules::check_required;
 use rollcall::scim::validate::read;
 use rollcall::scim::work::WorkBudget;
 use scim_v2::filter::Filter;

@@ -139,7 +139,7 @@ fn is_tombstone(store: &Store, key: Option<&Key>) -> bool {
     key.is_some_and(|key| key.pk == keys::tombstones(&store.tenant))
 }
 
-async fn kept(store: &Store, tombstone: &Key) -> Result<Option<Tombstone>, StoreError> {
+async fn read_tombstone(store: &Store, tombstone: &Key) -> Result<Option<Tombstone>, StoreError> {
     match parse_id(&tombstone.sk) {
         Some(id) => store.any_tombstone(id).await,
         None => Ok(None),
@@ -147,23 +147,23 @@ async fn kept(store: &Store, tombstone: &Key) -> Result<Option<Tombstone>, Store
 }
 
 /// A deactivated account is as it was read.
-fn still_kept(kept: &Tombstone, key: Key, set: Expression) -> Action {
+fn update_tombstone(kept: &Tombstone, key: Key, set: Expression) -> Action {
     Action::update(key, set).only_if(Expression::version_is(kept.record.version), Refusal::Changed)
 }
 
 /// Has a deactivated account erased at its time: by the worker, no longer by the table.
 async fn schedule(store: &Store, tombstone: &Key) -> Result<Vec<Action>, StoreError> {
-    let Some(found) = kept(store, tombstone).await? else { return Ok(Vec::new()) };
+    let Some(found) = read_tombstone(store, tombstone).await? else { return Ok(Vec::new()) };
     let until = AttributeValue::N(found.kept_until.to_string());
     let set =
         Expression::new("SET keptUntil = :until REMOVE #ttl").name("#ttl", "ttl").value(":until", until);
     let expiry = keys::expiry(&store.tenant, found.kept_until, found.record.id);
-    Ok(vec![still_kept(&found, tombstone.clone(), set), Action::put(expiry, Item::new())])
+    Ok(vec![update_tombstone(&found, tombstone.clone(), set), Action::put(expiry, Item::new())])
 }
 
 /// Gives a deactivated account the claim on its name, which nobody has.
 async fn claim_of_kept(store: &Store, tombstone: &Key, claim: Key) -> Result<Vec<Action>, StoreError> {
-    let Some(found) = kept(store, tombstone).await? else { return Ok(Vec::new()) };
+    let Some(found) = read_tombstone(store, tombstone).await? else { return Ok(Vec::new()) };
     let item = Item::from([
         text("id", &found.record.id.to_string()),
         ("gone".to_owned(), AttributeValue::Bool(true)),

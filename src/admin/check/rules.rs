@@ -25,7 +25,7 @@ struct Moving {
 }
 
 /// Everything that does not hold, in order.
-pub fn broken(tenant: &TenantId, all: &Inventory) -> Vec<Finding> {
+pub fn find_violations(tenant: &TenantId, all: &Inventory) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut add = |problem, key: Key, other: Option<Key>| found.push(Finding { problem, key, other });
     let own = |id: Uuid| {

@@ -3,7 +3,7 @@
 use super::inventory::Inventory;
 use super::repair::repair;
 use super::report::{CheckReport, Finding};
-use super::rules::broken;
+use super::rules::find_violations;
 use crate::scim::resource_type::Model;
 use crate::store::Store;
 use crate::store::call::Table;
@@ -32,7 +32,7 @@ pub async fn check(
     };
     let mut report = CheckReport::default();
     for _ in 0..ROUNDS {
-        let (all, found) = confirmed(&store, model).await?;
+        let (all, found) = confirm_findings(&store, model).await?;
         report.items = all.items;
         report.resources = all.resources.len() as u64;
         report.memberships = all.memberships.len() as u64;
@@ -55,14 +55,14 @@ pub async fn check(
 }
 
 /// What two walks agree on.
-async fn confirmed(store: &Store, model: &Model) -> Result<(Inventory, Vec<Finding>), StoreError> {
+async fn confirm_findings(store: &Store, model: &Model) -> Result<(Inventory, Vec<Finding>), StoreError> {
     let all = Inventory::read(store, model).await?;
-    let suspected = broken(&store.tenant, &all);
+    let suspected = find_violations(&store.tenant, &all);
     if suspected.is_empty() {
         return Ok((all, suspected));
     }
     let again = Inventory::read(store, model).await?;
-    let mut found = broken(&store.tenant, &again);
+    let mut found = find_violations(&store.tenant, &again);
     found.retain(|finding| suspected.contains(finding));
     Ok((again, found))
 }

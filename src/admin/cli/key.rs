@@ -96,7 +96,7 @@ fn user_id(text: &str) -> Result<Uuid, String> {
 
 fn expiry(text: &str) -> Result<OffsetDateTime, String> {
     let now = OffsetDateTime::now_utc();
-    let expires = when::ahead(text, now)
+    let expires = when::parse_future(text, now)
         .ok_or("give a date as 2027-01-31, an RFC 3339 time as 2027-01-31T18:00:00Z, or 12h, 30d, 52w")?;
     if expires <= now { Err("that time has passed".to_owned()) } else { Ok(expires) }
 }

@@ -75,9 +75,9 @@ async fn write_out(args: ExportArgs) -> Result<String, AdminError> {
     let progress = |count| output::progress(&format!("{count} users and groups"));
     match &args.to {
         Some(path) => {
-            let mut file = BufWriter::new(File::create(path).map_err(unusable(path))?);
+            let mut file = BufWriter::new(File::create(path).map_err(file_error(path))?);
             let count = export(&table, &args.tenant, &mut file, &progress).await?;
-            file.flush().map_err(unusable(path))?;
+            file.flush().map_err(file_error(path))?;
             output::end_progress();
             let mut fields = Map::new();
             fields.insert("tenant".to_owned(), json!(args.tenant.as_str()));
@@ -95,7 +95,7 @@ async fn write_out(args: ExportArgs) -> Result<String, AdminError> {
 
 async fn read_in(args: ImportArgs) -> Result<CommandOutput, AdminError> {
     let table = args.options.open().await?;
-    let text = std::fs::read_to_string(&args.file).map_err(unusable(&args.file))?;
+    let text = std::fs::read_to_string(&args.file).map_err(file_error(&args.file))?;
     let is_csv = args.file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
     let rows = if is_csv { csv(&text)? } else { json_lines(&text) };
     let progress = |count| output::progress(&format!("{count} of {} lines", rows.len()));
@@ -103,7 +103,7 @@ async fn read_in(args: ImportArgs) -> Result<CommandOutput, AdminError> {
     output::end_progress();
     if let Some(path) = &args.report {
         let lines: String = outcomes.iter().map(|outcome| format!("{}\n", line(outcome))).collect();
-        std::fs::write(path, lines).map_err(unusable(path))?;
+        std::fs::write(path, lines).map_err(file_error(path))?;
     }
     for outcome in outcomes.iter().filter(|outcome| outcome.fate == Fate::Refused) {
         let problem = outcome.error.as_deref().unwrap_or_default();
@@ -134,7 +134,7 @@ fn line(outcome: &ImportedLine) -> serde_json::Value {
     json!({ "line": outcome.line, "result": name(outcome.fate), "id": outcome.id, "error": outcome.error })
 }
 
-fn unusable(path: &Path) -> impl Fn(std::io::Error) -> AdminError {
+fn file_error(path: &Path) -> impl Fn(std::io::Error) -> AdminError {
     let path = path.display().to_string();
     move |error| AdminError::Input(format!("{path}: {error}"))
 }

@@ -199,7 +199,7 @@ impl Import<'_> {
         self.rename(&mut body);
         let found = self.find(kind, &body).await?;
         if self.dry_run {
-            let fate = self.would(kind, &body, found).await?;
+            let fate = self.plan_line(kind, &body, found).await?;
             if let Some(old) = old {
                 // Whoever names it further on names someone who will be there.
                 self.ids.insert(old.clone(), found.map_or(old, |id| id.to_string()));
@@ -298,7 +298,7 @@ impl Import<'_> {
     }
 
     /// What would become of a line.
-    async fn would(
+    async fn plan_line(
         &self,
         kind: Kind,
         body: &Map<String, Value>,

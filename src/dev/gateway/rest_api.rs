@@ -68,7 +68,9 @@ impl Gateway {
         let mut context = Context::new(parts, peer, local, self.clock.now());
         let found = self.route(&context.method, &context.path);
         let answer = match &found {
-            Some((route, proxy)) => self.routed(parts, body, route, proxy.as_deref(), &mut context).await,
+            Some((route, proxy)) => {
+                self.answer_routed(parts, body, route, proxy.as_deref(), &mut context).await
+            }
             None if parts.headers.contains_key(header::AUTHORIZATION) => {
                 Err(GatewayRefusal::InvalidSignature)
             }
@@ -101,7 +103,7 @@ impl Gateway {
         response
     }
 
-    async fn routed(
+    async fn answer_routed(
         &self,
         parts: &Parts,
         body: Result<Bytes, GatewayRefusal>,

@@ -1,0 +1,139 @@
+use serde_json::json;
+
+use super::*;
+use crate::scim::error::ErrorKind::{self, InvalidPath, InvalidSyntax, InvalidValue, Mutability, NoTarget};
+use crate::scim::policy::{STANDARD, STRICT};
+use crate::scim::resource_type::Model;
+use crate::scim::urn::{ENTERPRISE_USER, PATCH_OP, USER};
+
+fn read(policy: &'static Policy, body: &Value) -> Result<Vec<String>, ErrorKind> {
+    let model = Model::new(policy, &[]).expect("a model");
+    let body = body.as_object().expect("an object");
+    let steps = parse(body, model.of(Kind::User), policy).map_err(|error| error.kind)?;
+    Ok(steps.iter().map(|step| format!("{:?} {step}", step.op)).collect())
+}
+
+#[test]
+fn operations_become_steps() {
+    let manager = format!("{ENTERPRISE_USER}:manager");
+    for (operation, tolerant, strict) in [
+        (json!({ "op": "Replace", "path": "USERNAME", "value": "a" }), Ok(vec!["Replace userName"]), true),
+        (
+            json!({ "OP": "ADD", "Path": "name.GIVENNAME", "VALUE": "a" }),
+            Ok(vec!["Add name.givenName"]),
+            true,
+        ),
+        (json!({ "op": "remove", "path": "title" }), Ok(vec!["Remove title"]), true),
+        (
+            json!({ "op": "remove", "path": format!("{USER}:emails.value") }),
+            Ok(vec!["Remove emails.value"]),
+            true,
+        ),
+        (
+            json!({ "op": "remove", "path": "emails[type eq \"work\"].VALUE" }),
+            Ok(vec!["Remove emails[type eq \"work\"].value"]),
+            true,
+        ),
+        (
+            json!({ "op": "remove", "path": manager }),
+            Ok(vec!["Remove urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager"]),
+            true,
+        ),
+        (
+            json!({ "op": "remove", "path": ENTERPRISE_USER }),
+            Ok(vec!["Remove urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"]),
+            true,
+        ),
+        (
+            json!({ "op": "add", "path": ENTERPRISE_USER, "value": { "department": "d" } }),
+            Ok(vec!["Add urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department"]),
+            true,
+        ),
+        (
+            json!({ "op": "replace", "value": {
+                "name.givenName": "J",
+                "emails[type eq \"work\"].value": "a@x",
+                ENTERPRISE_USER: { "department": "d" },
+                format!("{ENTERPRISE_USER}:employeeNumber"): "1",
+            } }),
+            Ok(vec![
+                "Replace name.givenName",
+                "Replace emails[type eq \"work\"].value",
+                "Replace urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department",
+                "Replace urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:employeeNumber",
+            ]),
+            true,
+        ),
+        (json!({ "op": "replace", "value": { USER: { "title": "t" } } }), Ok(vec!["Replace title"]), true),
+        (
+            json!({ "op": "replace", "value": { "shoe": 1, "a b": 2, "title": 3 } }),
+            Ok(vec!["Replace title"]),
+            false,
+        ),
+        (json!({ "op": "replace", "path": "", "value": { "title": 3 } }), Ok(vec!["Replace title"]), false),
+        (json!({ "op": "add", "path": null, "value": {} }), Ok(vec![]), true),
+    ] {
+        let body = json!({ "schemas": [PATCH_OP], "Operations": [operation] });
+        let expected = tolerant.map(|steps| steps.into_iter().map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(read(&STANDARD, &body), expected, "{operation}");
+        assert_eq!(read(&STRICT, &body).is_ok(), strict, "strict: {operation}");
+    }
+}
+
+#[test]
+fn refusals() {
+    for (operation, expected) in [
+        (json!({ "op": "upsert", "path": "title", "value": 1 }), InvalidSyntax),
+        (json!({ "path": "title", "value": 1 }), InvalidSyntax),
+        (json!({ "op": 3 }), InvalidSyntax),
+        (json!({ "op": "add", "OP": "add", "value": {} }), InvalidSyntax),
+        (json!(3), InvalidSyntax),
+        (json!({ "op": "add", "path": "title" }), InvalidValue),
+        (json!({ "op": "replace", "path": "title" }), InvalidValue),
+        (json!({ "op": "replace", "value": [] }), InvalidValue),
+        (json!({ "op": "replace", "value": null }), InvalidValue),
+        (json!({ "op": "remove" }), NoTarget),
+        (json!({ "op": "remove", "value": { "title": 1 } }), NoTarget),
+        (json!({ "op": "remove", "path": 3 }), InvalidPath),
+        (json!({ "op": "remove", "path": "shoe" }), InvalidPath),
+        (json!({ "op": "remove", "path": "name.shoe" }), InvalidPath),
+        (json!({ "op": "remove", "path": "urn:x:y:title" }), InvalidPath),
+        (json!({ "op": "remove", "path": "emails[shoe eq 1]" }), InvalidPath),
+        (json!({ "op": "remove", "path": "emails[type eq \"work\"].shoe" }), InvalidPath),
+        (json!({ "op": "remove", "path": "emails[type" }), InvalidPath),
+        (json!({ "op": "remove", "path": "name[givenName eq \"J\"]" }), InvalidPath),
+        (json!({ "op": "remove", "path": "title[value eq \"J\"]" }), InvalidPath),
+        (json!({ "op": "add", "value": { "emails[type": 1 } }), InvalidPath),
+        (json!({ "op": "remove", "path": USER }), Mutability),
+        (json!({ "op": "replace", "path": "password", "value": "x" }), Mutability),
+        (json!({ "op": "remove", "path": format!("{USER}:PASSWORD") }), Mutability),
+        (json!({ "op": "add", "value": { "Password": "x" } }), Mutability),
+        (json!({ "op": "add", "value": { USER: { "password": "x" } } }), Mutability),
+    ] {
+        let body = json!({ "schemas": [PATCH_OP], "Operations": [operation] });
+        for policy in [&STANDARD, &STRICT] {
+            assert_eq!(read(policy, &body), Err(expected), "{} {operation}", policy.name);
+        }
+    }
+}
+
+#[test]
+fn the_message_around_the_operations() {
+    let one = json!([{ "op": "remove", "path": "title" }]);
+    for (body, tolerant, strict) in [
+        (json!({ "schemas": [PATCH_OP], "operations": one }), true, true),
+        (json!({ "Operations": one }), true, false),
+        (json!({ "schemas": [USER], "Operations": one }), false, false),
+        (json!({ "schemas": [], "Operations": one }), true, false),
+        (json!({ "schemas": null, "Operations": one }), true, false),
+        (json!({ "schemas": ["urn:scim:schemas:core:1.0"], "Operations": one }), false, false),
+        (json!({ "schemas": [PATCH_OP], "Operations": [] }), false, false),
+        (json!({ "schemas": [PATCH_OP], "Operations": {} }), false, false),
+        (json!({ "schemas": [PATCH_OP] }), false, false),
+        (json!({ "schemas": [PATCH_OP], "Operations": one, "operations": one }), false, false),
+    ] {
+        let check = |good: bool| if good { Ok(vec!["Remove title".to_owned()]) } else { Err(InvalidSyntax) };
+        assert_eq!(read(&STANDARD, &body), check(tolerant), "{body}");
+        assert_eq!(read(&STRICT, &body), check(strict), "strict: {body}");
+    }
+}
