@@ -13,10 +13,10 @@ use rollcall::scim::resource_type::Kind;
 use rollcall::store::call::Table;
 use rollcall::store::item::{number, text};
 use rollcall::store::keys;
+use rollcall::store::large_change::pending_change::{ChangeState, PendingTask};
+use rollcall::store::large_change::worker;
 use rollcall::store::membership::{Membership, add_member};
 use rollcall::store::tally::Tally;
-use rollcall::store::work::{State, Task};
-use rollcall::store::worker;
 use serde_json::{Value, json};
 use support::client::{Client, Reply, user};
 use support::faults::{Call, Fate, Proxy};
@@ -179,8 +179,8 @@ async fn two_thousand_operations_under_faults_all_count_once() {
         worker::round(&honest.table.fresh()).await.unwrap();
     }
     // What was staged and given up without an answer waits for its hour.
-    for pending in honest.store().pending_changes().await.unwrap() {
-        honest.store().abort(&pending).await.unwrap();
+    for pending in honest.store().large_changes().list().await.unwrap() {
+        honest.store().large_changes().abort(&pending).await.unwrap();
     }
     assert_eq!(honest.store().total(Kind::User).await.unwrap(), model.users.len() as u64);
     for (id, (name, title)) in &model.users {
@@ -326,7 +326,11 @@ async fn a_change_that_nobody_can_read_keeps_no_other_from_its_end() {
     let ids = honest.users(0..60).await;
     let group = honest.group("Team", &[]).await;
     pending::commit(&honest, &group, &ids, &[]).await;
-    let unknown = honest.store().pending(Task::Members, uuid::Uuid::now_v7(), State::Committed);
+    let unknown = honest.store().large_changes().new_change(
+        PendingTask::ChangeMembers,
+        uuid::Uuid::now_v7(),
+        ChangeState::Committed,
+    );
     let mut item = unknown.attributes();
     item.extend([text("kind", "unheard of")]);
     honest.table.put(&unknown.key(), item).await.unwrap();

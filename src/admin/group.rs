@@ -178,11 +178,12 @@ pub async fn assign(table: &Table, wanted: &Assignment, given: bool) -> Result<R
     let administers = tenant.root_team == Some(team) && role.role == ADMIN;
     for _ in 0..ATTEMPTS {
         let missing = || AdminError::Input(format!("tenant {} has no group {}", tenant.id, wanted.group));
-        let Some((before, members)) = store.fetch_group(wanted.group).await.map_err(&failed)? else {
+        let Some((before, members)) = store.members().fetch_group(wanted.group).await.map_err(&failed)?
+        else {
             return Err(missing());
         };
         if let Some(change) = before.change {
-            if !store.finish_change(change, Instant::now() + PATIENCE).await.map_err(&failed)? {
+            if !store.large_changes().finish(change, Instant::now() + PATIENCE).await.map_err(&failed)? {
                 let wait = "a large change of the group is still being applied: try again in a minute";
                 return Err(AdminError::Input(wait.to_owned()));
             }

@@ -19,6 +19,7 @@ use crate::scim::validate::{groups_in_body, groups_named, read};
 use crate::store::call::back_off;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::index;
+use crate::store::large_change::detach::DoneDetachment;
 use crate::store::limits::MAX_MEMBER_CHANGES_PER_TX;
 use crate::store::membership::Membership;
 use crate::store::record::Record;
@@ -153,7 +154,7 @@ impl Provider<'_> {
             return Ok(Returning::Nobody);
         };
         // Once its time has passed, it is nobody's name any more, though the claim still stands.
-        let old = self.store.tombstone(holder.id).await?;
+        let old = self.store.tombstones().fetch_kept(holder.id).await?;
         Ok(old.map_or(Returning::Expired(holder.id), |old| Returning::Account(Box::new(old))))
     }
 
@@ -165,10 +166,15 @@ impl Provider<'_> {
             Record { id: was.id, created: was.created.clone(), version: was.version + 1, ..new.clone() };
         let event = self.store.event("user.reactivated", &back).attributes(back.doc.keys().cloned());
         // Groups that it has not left yet would take it back.
-        if !self.store.finish_leaving(back.id, true, Instant::now() + APPLYING).await? {
+        if !self
+            .store
+            .large_changes()
+            .detach_from_groups(back.id, DoneDetachment::Delete, Instant::now() + APPLYING)
+            .await?
+        {
             return Err(still_changing().into());
         }
-        match self.store.reactivate(old, &back, self.ty(back.kind), &event).await {
+        match self.store.tombstones().reactivate(old, &back, self.ty(back.kind), &event).await {
             Ok(()) => Ok(Some(back)),
             Err(StoreError::Refused(_)) => Ok(None),
             Err(unknown) if unknown.may_have_taken_effect() => match self.store.took_effect(&back).await {

@@ -40,7 +40,7 @@ impl Provider<'_> {
             members.iter().filter(|member| member.kind == Kind::User).map(|member| member.id).collect()
         };
         // Whoever assigns the role to the group meanwhile moves the group's version.
-        if self.store.guard().await?.is_none_or(|guard| !guard.granting.contains(&group.id)) {
+        if self.store.admin_guard().fetch().await?.is_none_or(|guard| !guard.granting.contains(&group.id)) {
             return Ok(None);
         }
         let Some((before, mut after)) = joining(&self.store, &users(add)).await? else { return Ok(None) };
@@ -69,7 +69,7 @@ impl Provider<'_> {
         if before.kind != Kind::User || !before.guarded || same {
             return Ok(None);
         }
-        let Some(guard) = self.store.guard().await? else { return Ok(None) };
+        let Some(guard) = self.store.admin_guard().fetch().await? else { return Ok(None) };
         let mut changed = guard.clone();
         match after {
             Some(after) => changed.set_active(before.id, after.is_active()),
@@ -103,7 +103,7 @@ impl Provider<'_> {
         if same_person {
             return Ok(());
         }
-        let guard = self.store.guard().await?;
+        let guard = self.store.admin_guard().fetch().await?;
         if guard.is_some_and(|guard| guard.admins.contains_key(&before.id)) {
             self.refuse_if_protected("This user administers the tenant")?;
         }
@@ -130,7 +130,7 @@ impl Provider<'_> {
         if group.kind != Kind::Group || !group.guarded {
             return Ok(None);
         }
-        let Some(guard) = self.store.guard().await? else { return Ok(None) };
+        let Some(guard) = self.store.admin_guard().fetch().await? else { return Ok(None) };
         if guard.root == group.id {
             return Err(ScimError::mutability(
                 "This is the root team, whose administrators administer the tenant: it cannot be deleted. It can be renamed.",
@@ -154,8 +154,8 @@ pub async fn joining(store: &Store, users: &[Uuid]) -> Result<Option<(Guard, Gua
     if users.len() > MAX_ADMINS {
         return Err(too_many().into());
     }
-    store.mark_guarded(users).await?;
-    Ok(store.guard().await?.map(|guard| (guard.clone(), guard)))
+    store.admin_guard().mark_users(users).await?;
+    Ok(store.admin_guard().fetch().await?.map(|guard| (guard.clone(), guard)))
 }
 
 fn too_many() -> ScimError {

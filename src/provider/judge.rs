@@ -117,7 +117,9 @@ impl<'a, 'h> Judge<'a, 'h> {
         let (mut teams, mut members) = (BTreeMap::new(), BTreeMap::new());
         match &self.needs {
             Needs::Teams => teams = teams_of(self.provider, &items).await?,
-            Needs::MembersAmong(ids) => members = store.memberships_among(&records(&items)?, ids).await?,
+            Needs::MembersAmong(ids) => {
+                members = store.members().memberships_among(&records(&items)?, ids).await?
+            }
             Needs::Nothing | Needs::Members => {}
         }
         for item in items {
@@ -152,7 +154,7 @@ impl<'a, 'h> Judge<'a, 'h> {
         if ids.is_empty() {
             return Ok(());
         }
-        for (record, members) in self.provider.store.fetch_groups(ids, None).await? {
+        for (record, members) in self.provider.store.members().fetch_groups(ids, None).await? {
             answerable(members.len() as u64)?;
             self.look_at(&record, &Relations { members: Some(&members), ..Relations::default() }, None)?;
             tokio::task::yield_now().await;

@@ -12,7 +12,7 @@ use crate::scim::patch::members::{MemberChange, Touched};
 use crate::scim::resource_type::Kind;
 use crate::store::keys::parse_id;
 use crate::store::limits::{MAX_GROUPS_PER_MEMBER, MAX_MEMBER_CHANGES_PER_TX};
-use crate::store::members::GroupView;
+use crate::store::members::view::GroupView;
 use crate::store::membership::Membership;
 use crate::store::record::Record;
 
@@ -35,7 +35,7 @@ impl Provider<'_> {
             let newcomers = change.map(MemberChange::newcomers).unwrap_or_default();
             let newcomers: Vec<(Uuid, Kind)> =
                 newcomers.into_iter().filter_map(|(id, kind)| Some((parse_id(id)?, kind))).collect();
-            return Ok(self.store.view_group(id, &ids, &newcomers).await?);
+            return Ok(self.store.members().view_group(id, &ids, &newcomers).await?);
         }
         let Some(record) = self.store.fetch(Kind::Group, id).await? else { return Ok(None) };
         if record.tally.count == 0 {
@@ -44,11 +44,11 @@ impl Provider<'_> {
         if record.tally.count / MEMBERS_A_UNIT < ids.len() as u64 {
             return self.whole_group(id).await;
         }
-        Ok(self.store.view_group(id, &ids, &[]).await?)
+        Ok(self.store.members().view_group(id, &ids, &[]).await?)
     }
 
     async fn whole_group(&self, id: Uuid) -> Result<Option<GroupView>, Failure> {
-        Ok(self.store.fetch_group(id).await?.map(|(record, members)| seen(record, members)))
+        Ok(self.store.members().fetch_group(id).await?.map(|(record, members)| seen(record, members)))
     }
 
     /// Members that a client wants added, as memberships. Of some it may be `known` already what
@@ -79,7 +79,7 @@ impl Provider<'_> {
         let unknown = unknown.map(|(id, kind)| (id, if asked { kind.other() } else { kind }));
         let unknown: Vec<(Uuid, Kind)> = unknown.collect();
         if !unknown.is_empty() {
-            known.extend(self.store.identify(&unknown).await?);
+            known.extend(self.store.members().identify(&unknown).await?);
         }
         Ok(memberships(wanted, &known)?)
     }

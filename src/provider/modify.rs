@@ -30,8 +30,9 @@ use crate::store::error::{Refusal, StoreError};
 use crate::store::event::Event;
 use crate::store::index;
 use crate::store::keys::parse_id;
+use crate::store::large_change::detach::DoneDetachment;
 use crate::store::limits::MAX_MEMBER_CHANGES_PER_TX;
-use crate::store::members::GroupView;
+use crate::store::members::view::GroupView;
 use crate::store::membership::{MemberChanges, Membership};
 use crate::store::record::{Account, Record};
 use crate::store::resource::{ResourceUpdate, Team};
@@ -142,7 +143,7 @@ impl Provider<'_> {
             let view = self.view(kind, id, members.as_ref()).await?.ok_or_else(|| not_found(kind))?;
             preconditions.check(view.record.version)?;
             if let Some(change) = view.record.change {
-                if !self.store.finish_change(change, until).await? {
+                if !self.store.large_changes().finish(change, until).await? {
                     return Err(still_changing().into());
                 }
                 continue;
@@ -243,7 +244,10 @@ impl Provider<'_> {
                 for refusal in refusals {
                     // Someone who is deleted and has not left the group yet is brought to do so.
                     if let Some(id) = refusal.member() {
-                        self.store.finish_leaving(id, false, until).await?;
+                        self.store
+                            .large_changes()
+                            .detach_from_groups(id, DoneDetachment::KeepForReaders, until)
+                            .await?;
                     }
                 }
                 Ok(None)
@@ -328,7 +332,7 @@ impl Provider<'_> {
     }
 
     async fn answer_group(&self, after: &Record, projection: &Projection) -> Result<Answer, Failure> {
-        match self.store.fetch_groups(&[after.id], Some(after.version)).await?.pop() {
+        match self.store.members().fetch_groups(&[after.id], Some(after.version)).await?.pop() {
             Some((record, members)) => {
                 let relations = Relations { members: Some(&members), ..Relations::default() };
                 Ok(self.answer(&record, Some(self.project(&record, &relations, projection))))

@@ -158,7 +158,7 @@ impl Provider<'_> {
         let mut read = BTreeMap::new();
         for some in filled.chunks(GROUPS_AT_ONCE) {
             let ids: Vec<Uuid> = some.iter().map(|(place, _)| place.id).collect();
-            for (record, members) in self.store.fetch_groups(&ids, None).await? {
+            for (record, members) in self.store.members().fetch_groups(&ids, None).await? {
                 read.insert(record.id, (record, members));
             }
             for (place, _) in some {

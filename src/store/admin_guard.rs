@@ -128,36 +128,51 @@ impl Guard {
     }
 }
 
+/// The admin guard of a tenant in the table.
+#[derive(Clone, Copy, Debug)]
+pub struct AdminGuardHandle<'a> {
+    store: &'a Store,
+}
+
 impl Store {
-    /// The guard; none for a tenant without a root team, where no rule is kept.
+    /// The tenant's admin guard.
+    pub fn admin_guard(&self) -> AdminGuardHandle<'_> {
+        AdminGuardHandle { store: self }
+    }
+}
+
+impl AdminGuardHandle<'_> {
+    /// Reads the guard. `None` for a tenant without a root team, where the rule does not apply.
     ///
     /// # Errors
-    /// As every call.
-    pub async fn guard(&self) -> Result<Option<Guard>, StoreError> {
-        let item = self.table.get(&keys::guard(&self.tenant)).await?;
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
+    pub async fn fetch(self) -> Result<Option<Guard>, StoreError> {
+        let item = self.store.table.get(&keys::guard(&self.store.tenant)).await?;
         item.as_ref().map(Guard::from_item).transpose()
     }
 
-    /// Marks users, so that from now on none is deactivated, brought back or deleted without the
-    /// guard being written: before they are written into it. A mark without an entry only costs.
+    /// Marks users before they are written into the guard. From now on, each transaction that
+    /// deactivates, reactivates or deletes one of them also writes the guard. A mark of a user that is
+    /// not in the guard costs one read more, and nothing else.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] with [`Refusal::Member`] for users that do not exist.
-    pub async fn mark_guarded(&self, users: &[Uuid]) -> Result<(), StoreError> {
+    /// [`StoreError::Refused`] with [`Refusal::Member`] if one of them does not exist.
+    pub async fn mark_users(self, users: &[Uuid]) -> Result<(), StoreError> {
         for some in users.chunks(MAX_ACTIONS_PER_TX) {
             self.mark_together(some).await?;
         }
         Ok(())
     }
 
-    /// Marks some users. Where they are more than one transaction holds, each half by itself.
-    async fn mark_together(&self, some: &[Uuid]) -> Result<(), StoreError> {
+    /// Marks some users. If they are too large for one transaction, each half is marked in its own.
+    async fn mark_together(self, some: &[Uuid]) -> Result<(), StoreError> {
         let marked = self
+            .store
             .table
             .transact(|| {
                 let mark = |user: &Uuid| {
                     let set = Expression::update().set("guarded", AttributeValue::Bool(true));
-                    Action::update(keys::resource(&self.tenant, Kind::User, *user), set)
+                    Action::update(keys::resource(&self.store.tenant, Kind::User, *user), set)
                         .only_if(Expression::exists(), Refusal::Member(user.to_string()))
                 };
                 some.iter().map(mark).collect()

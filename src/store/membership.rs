@@ -8,6 +8,7 @@ use super::error::Refusal;
 use super::expression::Expression;
 use super::item::{Item, get_text, string_set, text};
 use super::keys::{self, TenantId, parse_id};
+use super::side::Side;
 use super::tally::Tally;
 use super::transaction::Action;
 use crate::scim::members::Member;
@@ -48,15 +49,6 @@ pub struct MemberChanges<'a> {
     pub add: &'a [Membership],
     /// The members to remove.
     pub remove: &'a [Membership],
-}
-
-/// What a change does to a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// The change adds the member.
-    Add,
-    /// The change removes the member.
-    Remove,
 }
 
 /// The update that adds a group to the groups in a member's item, or removes it. On both sides

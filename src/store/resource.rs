@@ -7,6 +7,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::Store;
 use super::claim::{
     delete_lookup, is_free, is_free_or_gone, is_free_or_gone_of, put_lookup, release_claim, take_claim,
 };
@@ -15,11 +16,13 @@ use super::error::{Refusal, StoreError};
 use super::event::{self, Event, Subject};
 use super::index::Entry;
 use super::keys::{self, parse_id};
-use super::membership::{MemberChanges, Membership, Side, add_member, change_groups, remove_member};
+use super::large_change::pending_change::commit_staged;
+use super::membership::{MemberChanges, Membership, add_member, change_groups, remove_member};
 use super::record::{Record, Role};
 use super::resource_actions::create_resource;
+use super::side::Side;
 use super::transaction::Action;
-use super::{Store, work};
+
 use crate::scim::resource_type::{Kind, ResourceType};
 
 /// How many groups are read at once for what users show of them.
@@ -125,7 +128,7 @@ impl Store {
             .transact(|| {
                 let mut actions = create_resource(tenant, record, ty, &claim_is_free);
                 actions.push(event::action(tenant, event));
-                actions.extend(work::commit(tenant, None, record));
+                actions.extend(commit_staged(tenant, None, record));
                 for member in members {
                     actions.extend(add_member(tenant, record.id, member, &record.modified));
                 }
@@ -171,7 +174,7 @@ impl ResourceUpdate<'_> {
         let mut actions = vec![self.own_action(store), event::action(tenant, self.event)];
         actions.extend(self.extra_actions.iter().cloned());
         actions.extend(count_inactive(tenant, Some(before), Some(after)));
-        actions.extend(work::commit(tenant, before.change, after));
+        actions.extend(commit_staged(tenant, before.change, after));
         actions.extend(self.index_actions(store));
         let add = self.members.add.iter();
         let add = add.map(|member| (member, add_member(tenant, after.id, member, &after.modified)));

@@ -13,10 +13,10 @@ use crate::store::admin_guard::Guard;
 use crate::store::error::StoreError;
 use crate::store::item::{Item, get_number, get_text, must_text};
 use crate::store::keys::{self, Key, TenantId, parse_id};
+use crate::store::large_change::pending_change::PendingChange;
 use crate::store::record::{Record, Role};
 use crate::store::tally::Tally;
 use crate::store::tombstone::{Tombstone, kept_until};
-use crate::store::work::Pending;
 
 /// The table is read in so many parts side by side.
 const SEGMENTS: i32 = 4;
@@ -97,8 +97,8 @@ pub struct Inventory {
     pub listed_keys: BTreeSet<String>,
     /// Changes that there are chunks of.
     pub chunked: BTreeSet<Uuid>,
-    /// Pending changes.
-    pub pending: Vec<Pending>,
+    /// PendingChange changes.
+    pub pending: Vec<PendingChange>,
     /// Keys of items that no rule knows.
     pub unknown: Vec<Key>,
     /// How many items were read.
@@ -114,7 +114,7 @@ impl Inventory {
         let parts = (0..SEGMENTS).map(|segment| part(store, model, segment));
         let mut whole = Self {
             tenant: Some(store.tenant.clone()),
-            pending: store.pending_changes().await?,
+            pending: store.large_changes().list().await?,
             ..Self::default()
         };
         for part in try_join_all(parts).await? {

@@ -71,10 +71,10 @@ async fn inactive(store: &Store) -> Result<u64, StoreError> {
 /// Sets a group's tally to that of its members, as they are in one version of it, and makes that a
 /// version of its own, so that no change computed before writes the old one back.
 pub(super) async fn tally(store: &Store, group: Uuid) -> Result<Option<Action>, StoreError> {
-    if !store.leaving().await?.is_empty() {
+    if !store.large_changes().fetch_deleted_members().await?.is_empty() {
         return Ok(None);
     }
-    let Some((record, members)) = store.fetch_group(group).await? else { return Ok(None) };
+    let Some((record, members)) = store.members().fetch_group(group).await? else { return Ok(None) };
     let tally = Tally::of(members.iter().map(|member| member.id));
     if tally == record.tally || record.change.is_some() {
         return Ok(None);
@@ -88,12 +88,12 @@ pub(super) async fn tally(store: &Store, group: Uuid) -> Result<Option<Action>, 
 /// Writes the guard as the groups and users say it must be, if nobody else has written it since
 /// before they were read: whoever changes one of them writes it.
 pub(super) async fn guard(store: &Store, all: &Inventory) -> Result<Option<Action>, StoreError> {
-    let Some(guard) = store.guard().await? else { return Ok(None) };
+    let Some(guard) = store.admin_guard().fetch().await? else { return Ok(None) };
     let admin = Role { team: guard.root, role: ADMIN.to_owned() };
     let mut due = Guard { granting: Default::default(), admins: Default::default(), ..guard.clone() };
     let granting = all.resources.iter().filter(|(_, resource)| resource.roles.contains(&admin));
     for group in granting.map(|(id, _)| *id).chain(guard.granting.iter().copied()) {
-        let Some((record, members)) = store.fetch_group(group).await? else { continue };
+        let Some((record, members)) = store.members().fetch_group(group).await? else { continue };
         if record.change.is_some() {
             return Ok(None);
         }

@@ -10,10 +10,10 @@ use crate::clock;
 use crate::scim::resource_type::Kind;
 use crate::store::admin_guard::{ADMIN, Guard};
 use crate::store::keys::{self, Key, TenantId};
+use crate::store::large_change::pending_change::{ChangeState, PendingTask};
 use crate::store::limits::MAX_STAGED_SECONDS;
 use crate::store::record::Role;
 use crate::store::tally::Tally;
-use crate::store::work::{State, Task};
 
 /// What a pending change is about to set right.
 #[derive(Default)]
@@ -36,26 +36,26 @@ pub fn broken(tenant: &TenantId, all: &Inventory) -> Vec<Finding> {
     let mut moving = Moving::default();
     for change in &all.pending {
         let is_over = match change.state {
-            State::Staged => clock::epoch_seconds() >= change.created + MAX_STAGED_SECONDS,
-            State::Committed => false,
-            State::Aborted => true,
-            State::Done => !change.rests(),
+            ChangeState::Staged => clock::epoch_seconds() >= change.created + MAX_STAGED_SECONDS,
+            ChangeState::Committed => false,
+            ChangeState::Aborted => true,
+            ChangeState::Done => !change.in_grace_period(),
         };
         if is_over {
             add(Problem::ChangeLeft, change.key(), None);
         }
         match (&change.task, change.state) {
-            (Task::Members, State::Committed) => {
+            (PendingTask::ChangeMembers, ChangeState::Committed) => {
                 moving.groups.insert(change.resource);
                 let named = all.resources.get(&change.resource).and_then(|group| group.change);
                 if named != Some(change.id) {
                     add(Problem::ChangeUnknown, change.key(), Some(own(change.resource)));
                 }
             }
-            (Task::Empty, State::Committed) => {
+            (PendingTask::RemoveAllMembers, ChangeState::Committed) => {
                 moving.groups.insert(change.resource);
             }
-            (Task::Leave(_), State::Committed) => {
+            (PendingTask::DetachFromGroups(_), ChangeState::Committed) => {
                 moving.members.insert(change.resource);
             }
             _ => {}

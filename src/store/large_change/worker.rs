@@ -1,5 +1,5 @@
-//! What runs every minute: finishes the changes that their requests had no time for, and erases the
-//! deactivated accounts whose time has passed.
+//! The worker: runs every minute, finishes the changes that their requests had no time for, and erases
+//! the deactivated accounts whose time has passed.
 
 use std::time::{Duration, Instant};
 
@@ -7,14 +7,14 @@ use futures_util::future::try_join_all;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
-use super::Store;
-use super::call::Table;
-use super::error::StoreError;
-use super::expiry::purge_expired;
-use super::keys;
-use super::limits::MAX_STAGED_SECONDS;
-use super::work::{Pending, State};
+use super::pending_change::{ChangeState, PendingChange};
 use crate::clock;
+use crate::store::Store;
+use crate::store::call::Table;
+use crate::store::error::StoreError;
+use crate::store::expiry::purge_expired;
+use crate::store::keys;
+use crate::store::limits::MAX_STAGED_SECONDS;
 
 /// How long one round goes on; the next one takes over.
 const BUDGET: Duration = Duration::from_secs(45);
@@ -24,7 +24,7 @@ const SLICE: Duration = Duration::from_secs(5);
 const AT_ONCE: usize = 4;
 /// What a round did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct WorkerReport {
     /// Changes that are applied now.
     pub finished: usize,
     /// Changes that were never committed, given up.
@@ -41,7 +41,7 @@ pub struct Report {
     pub failures: Vec<String>,
 }
 
-impl Report {
+impl WorkerReport {
     fn fail(&mut self, failed: &StoreError) {
         self.left += 1;
         self.failures.push(failed.to_string());
@@ -55,7 +55,7 @@ impl Report {
 /// The failures, as one text.
 pub async fn invoke(table: &Table) -> Result<Value, String> {
     let report = round(table).await.map_err(|failed| failed.to_string())?;
-    let Report { finished, aborted, cleared, left, purged, failures, .. } = report;
+    let WorkerReport { finished, aborted, cleared, left, purged, failures, .. } = report;
     if finished + aborted + cleared + left + purged > 0 {
         tracing::info!(finished, aborted, cleared, left, purged, "what was left over");
     }
@@ -74,34 +74,34 @@ pub async fn invoke(table: &Table) -> Result<Value, String> {
 ///
 /// # Errors
 /// As every call, when the changes cannot be listed.
-pub async fn round(table: &Table) -> Result<Report, StoreError> {
+pub async fn round(table: &Table) -> Result<WorkerReport, StoreError> {
     let until = Instant::now() + BUDGET;
-    let mut report = Report::default();
+    let mut report = WorkerReport::default();
     let listed = (0..keys::WORK_SHARDS)
         .map(|shard| async move { table.query_all(&keys::work_partition(shard), None).await });
     let mut open = Vec::new();
     for item in try_join_all(listed).await?.iter().flatten() {
-        match Pending::from_item(item) {
+        match PendingChange::from_item(item) {
             Ok(pending) => open.push(pending),
             Err(broken) => report.fail(&broken),
         }
     }
     // What takes one look first.
-    open.sort_by_key(|pending| (pending.state == State::Committed, pending.created));
+    open.sort_by_key(|pending| (pending.state == ChangeState::Committed, pending.created));
     while !open.is_empty() {
         let turns = open.into_iter().map(|pending| async move {
-            let outcome = one(table, &pending, until.min(Instant::now() + SLICE)).await;
+            let outcome = take_turn(table, &pending, until.min(Instant::now() + SLICE)).await;
             (pending, outcome)
         });
         let turns: Vec<_> = stream::iter(turns).buffer_unordered(AT_ONCE).collect().await;
         open = Vec::new();
         for (pending, outcome) in turns {
             match (outcome, pending.state) {
-                (Ok(true), State::Committed) => report.finished += 1,
-                (Ok(true), State::Staged) => report.aborted += 1,
-                (Ok(true), State::Aborted | State::Done) => report.cleared += 1,
-                (Ok(false), State::Committed) if Instant::now() < until => open.push(pending),
-                (Ok(false), State::Done) => report.resting += 1,
+                (Ok(true), ChangeState::Committed) => report.finished += 1,
+                (Ok(true), ChangeState::Staged) => report.aborted += 1,
+                (Ok(true), ChangeState::Aborted | ChangeState::Done) => report.cleared += 1,
+                (Ok(false), ChangeState::Committed) if Instant::now() < until => open.push(pending),
+                (Ok(false), ChangeState::Done) => report.resting += 1,
                 (Ok(false), _) => report.left += 1,
                 (Err(failed), _) => report.fail(&failed),
             }
@@ -114,7 +114,7 @@ pub async fn round(table: &Table) -> Result<Report, StoreError> {
 }
 
 /// Brings one change to its end, and says whether it is there.
-async fn one(table: &Table, pending: &Pending, until: Instant) -> Result<bool, StoreError> {
+async fn take_turn(table: &Table, pending: &PendingChange, until: Instant) -> Result<bool, StoreError> {
     let store = Store {
         table: table.clone(),
         tenant: pending.tenant.clone(),
@@ -122,10 +122,12 @@ async fn one(table: &Table, pending: &Pending, until: Instant) -> Result<bool, S
         request_id: pending.request_id.clone(),
     };
     match pending.state {
-        _ if pending.rests() => Ok(false),
+        _ if pending.in_grace_period() => Ok(false),
         // Whoever staged it may be about to commit.
-        State::Staged if clock::epoch_seconds() < pending.created + MAX_STAGED_SECONDS => Ok(false),
-        State::Staged => store.abort(pending).await,
-        State::Committed | State::Aborted | State::Done => store.carry_out(pending, until).await,
+        ChangeState::Staged if clock::epoch_seconds() < pending.created + MAX_STAGED_SECONDS => Ok(false),
+        ChangeState::Staged => store.large_changes().abort(pending).await,
+        ChangeState::Committed | ChangeState::Aborted | ChangeState::Done => {
+            store.large_changes().apply_until(pending, until).await
+        }
     }
 }
