@@ -77,7 +77,7 @@ async fn a_member_who_is_gone_is_passed_over_once() {
         }))
         .await;
         let record = client.store().fetch(Kind::Group, group.parse().unwrap()).await.unwrap().unwrap();
-        assert_eq!((record.tally.count, record.change), (92, None));
+        assert_eq!((record.digest.count, record.change), (92, None));
         assert_eq!(members(&client, &group).await.len(), 92);
         assert_consistent(&client).await;
         client.delete(&format!("/Groups/{group}")).await.expect(204);

@@ -200,7 +200,7 @@ async fn a_user_may_go_and_come_back_in_the_middle() {
     assert_eq!(members(&client, &group).await, expected);
     assert_eq!(who_is_in(&client, &ids, &group).await, expected);
     let record = client.store().fetch(Kind::Group, group.parse().unwrap()).await.unwrap().unwrap();
-    assert_eq!(record.tally.count, expected.len() as u64);
+    assert_eq!(record.digest.count, expected.len() as u64);
     nothing_is_pending(&client).await;
 }
 
@@ -223,7 +223,7 @@ async fn a_deleted_group_and_a_deleted_user_leave_nothing() {
     for group in &groups {
         assert_eq!(members(&client, group).await, set(&ids[1..2]));
         let record = client.store().fetch(Kind::Group, group.parse().unwrap()).await.unwrap().unwrap();
-        assert_eq!(record.tally.count, 1);
+        assert_eq!(record.digest.count, 1);
     }
     nothing_is_pending(&client).await;
 }
@@ -310,6 +310,6 @@ async fn a_user_who_is_deleted_unseen_is_passed_over() {
     expected.remove(&ids[7]);
     assert_eq!(members(&client, &group).await, expected);
     let record = store.fetch(Kind::Group, group.parse().unwrap()).await.unwrap().unwrap();
-    assert_eq!((record.tally.count, record.version), (59, 3));
+    assert_eq!((record.digest.count, record.version), (59, 3));
     nothing_is_pending(&client).await;
 }

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use rollcall::scim::resource_type::Kind;
 use rollcall::store::call::Table;
+use rollcall::store::digest::MembershipDigest;
 use rollcall::store::item::{number, text};
 use rollcall::store::keys;
 use rollcall::store::large_change::pending_change::{ChangeState, PendingTask};
 use rollcall::store::large_change::worker;
 use rollcall::store::membership::{Membership, add_member};
-use rollcall::store::tally::Tally;
 use serde_json::{Value, json};
 use support::client::{Client, Reply, user};
 use support::faults::{Call, Fate, Proxy};
@@ -290,8 +290,8 @@ async fn a_transaction_that_is_half_visible_is_waited_for() {
     let key = keys::resource(&store.tenant, Kind::Group, id);
     // Ben comes: the group's own item shows it, and nothing else.
     let mut item = honest.table.get(&key).await.unwrap().expect("the group");
-    let tally = Tally::from_item(&item).with([member]);
-    item.extend(tally.attributes());
+    let digest = MembershipDigest::from_item(&item).with([member]);
+    item.extend(digest.attributes());
     item.extend([number("ver", 2)]);
     honest.table.put(&key, item).await.unwrap();
     let looks = Arc::new(Mutex::new(0));

@@ -15,7 +15,7 @@ use super::output;
 use crate::auth::tenant::TenantRecord;
 use crate::clock;
 use crate::provider::failure::Failure;
-use crate::provider::guard::{joining, kept};
+use crate::provider::guard::{guard_write, read_guard_for};
 use crate::scim::resource_type::Kind;
 use crate::store::Store;
 use crate::store::admin_guard::ADMIN;
@@ -131,7 +131,7 @@ fn row(group: &Record) -> Map<String, Value> {
     let mut fields = Map::new();
     fields.insert("id".to_owned(), json!(group.id.to_string()));
     fields.insert("displayName".to_owned(), group.doc.get("displayName").cloned().unwrap_or_default());
-    fields.insert("members".to_owned(), json!(group.tally.count));
+    fields.insert("members".to_owned(), json!(group.digest.count));
     fields.insert("grants".to_owned(), json!(grants.join(", ")));
     fields
 }
@@ -244,8 +244,8 @@ async fn guard(
     given: bool,
 ) -> Result<Option<Action>, AdminError> {
     let refused = |failure: Failure| AdminError::Input(failure.error.detail);
-    let joining = joining(store, if given { users } else { &[] }).await.map_err(refused)?;
-    let Some((before, mut after)) = joining else { return Ok(None) };
+    let guards = read_guard_for(store, if given { users } else { &[] }).await.map_err(refused)?;
+    let Some((before, mut after)) = guards else { return Ok(None) };
     if given {
         after.granting.insert(group);
         for user in store.fetch_many(Kind::User, users).await.map_err(failed)? {
@@ -254,5 +254,5 @@ async fn guard(
     } else {
         after.forget_group(group);
     }
-    kept(store, &before, &after).await.map(Some).map_err(refused)
+    guard_write(store, &before, &after).await.map(Some).map_err(refused)
 }

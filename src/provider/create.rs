@@ -17,13 +17,14 @@ use crate::scim::rules::{activate_by_default, required, user_rules};
 use crate::scim::username;
 use crate::scim::validate::{groups_in_body, groups_named, read};
 use crate::store::call::back_off;
+use crate::store::digest::MembershipDigest;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::index;
 use crate::store::large_change::detach::DoneDetachment;
 use crate::store::limits::MAX_MEMBER_CHANGES_PER_TX;
+use crate::store::members::view::Candidates;
 use crate::store::membership::Membership;
 use crate::store::record::Record;
-use crate::store::tally::Tally;
 use crate::store::tombstone::Tombstone;
 
 /// How often a creation is tried again because something changed meanwhile.
@@ -82,10 +83,12 @@ impl Provider<'_> {
             if attempt > 1 {
                 back_off(attempt).await;
             }
-            let staged = wanted.len() > MAX_MEMBER_CHANGES_PER_TX;
-            let members = self.coming(wanted.to_vec(), Default::default(), staged).await?;
+            let members = match wanted.len() > MAX_MEMBER_CHANGES_PER_TX {
+                true => self.assume_new_members(wanted.to_vec(), Candidates::default()).await?,
+                false => self.resolve_new_members(wanted.to_vec(), Candidates::default()).await?,
+            };
             let mut record = record.clone();
-            record.tally = Tally::of(members.iter().map(|member| member.id));
+            record.digest = MembershipDigest::of(members.iter().map(|member| member.id));
             let refused = match self.try_to_store(record, members, takes_over, until).await? {
                 Ok(created) => return Ok(created),
                 Err(refused) => refused,
@@ -130,7 +133,7 @@ impl Provider<'_> {
             let pending = self.stage(&mut record, &mut members, &[]).await?;
             let event = event.of_change(pending.id);
             let made = self.store.create(&record, &[], ty, &event, None).await;
-            stored = self.committed(pending, made, until).await;
+            stored = self.finish_commit(pending, made, until).await;
         }
         match stored {
             Ok(()) => Ok(Ok(Created::New(record, members))),

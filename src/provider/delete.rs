@@ -55,11 +55,11 @@ impl Provider<'_> {
                 settled = done;
                 record = self.store.fetch(kind, id).await?.ok_or_else(|| not_found(kind))?;
             }
-            let mut fit = DeletionFit::of(&record, record.tally.count, &settled, ty);
+            let mut fit = DeletionFit::of(&record, record.digest.count, &settled, ty);
             fit.members &= !members_apart;
             fit.groups &= !groups_apart;
             let mut members = fit.members.then(Vec::new);
-            if fit.members && record.tally.count > 0 {
+            if fit.members && record.digest.count > 0 {
                 let Some((read, found)) = self.store.members().fetch_group(id).await? else { continue };
                 if read.version != record.version {
                     continue;
@@ -67,7 +67,7 @@ impl Provider<'_> {
                 // Someone who is a member and has this group as a member would be written twice:
                 // such members go after it. So do more than were counted.
                 let mutual = found.iter().any(|member| record.groups.contains(&member.id.to_string()));
-                let fits = !mutual && found.len() as u64 <= record.tally.count;
+                let fits = !mutual && found.len() as u64 <= record.digest.count;
                 members = fits.then_some(found);
             }
             let kept = kind == Kind::User && self.model.policy.delete_user == DeleteUser::Deactivate;
@@ -99,7 +99,7 @@ impl Provider<'_> {
             match self.store.delete(&deletion).await {
                 Ok(left) => {
                     for change in left {
-                        self.carry_on(&change, until).await;
+                        self.apply_until(&change, until).await;
                     }
                     return Ok(());
                 }

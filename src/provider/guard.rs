@@ -10,7 +10,7 @@ use super::failure::Failure;
 use crate::scim::error::ScimError;
 use crate::scim::resource_type::Kind;
 use crate::store::Store;
-use crate::store::admin_guard::Guard;
+use crate::store::admin_guard::AdminGuard;
 use crate::store::limits::MAX_ADMINS;
 use crate::store::membership::Membership;
 use crate::store::record::{Account, Record};
@@ -43,7 +43,9 @@ impl Provider<'_> {
         if self.store.admin_guard().fetch().await?.is_none_or(|guard| !guard.granting.contains(&group.id)) {
             return Ok(None);
         }
-        let Some((before, mut after)) = joining(&self.store, &users(add)).await? else { return Ok(None) };
+        let Some((before, mut after)) = read_guard_for(&self.store, &users(add)).await? else {
+            return Ok(None);
+        };
         for user in self.store.fetch_many(Kind::User, &users(add)).await? {
             after.join(group.id, user.id, user.is_active());
         }
@@ -53,7 +55,7 @@ impl Provider<'_> {
         if before.admins != after.admins {
             self.refuse_if_protected("Who is in this group decides who administers the tenant")?;
         }
-        Ok(Some(kept(&self.store, &before, &after).await?))
+        Ok(Some(guard_write(&self.store, &before, &after).await?))
     }
 
     /// What the guard must become where a user changes; `None` of `after` is its deletion.
@@ -75,7 +77,7 @@ impl Provider<'_> {
             Some(after) => changed.set_active(before.id, after.is_active()),
             None => changed.forget_user(before.id),
         }
-        Ok(Some(kept(&self.store, &guard, &changed).await?))
+        Ok(Some(guard_write(&self.store, &guard, &changed).await?))
     }
 
     /// Where the tenant keeps identity providers away from its root team, refuses a change of the
@@ -140,7 +142,7 @@ impl Provider<'_> {
         self.refuse_if_protected("The members of this group administer the tenant")?;
         let mut changed = guard.clone();
         changed.forget_group(group.id);
-        Ok(Some(kept(&self.store, &guard, &changed).await?))
+        Ok(Some(guard_write(&self.store, &guard, &changed).await?))
     }
 }
 
@@ -150,7 +152,10 @@ impl Provider<'_> {
 /// # Errors
 /// 400 `invalidValue` for more users than the guard holds, none of whom is marked then, and for one
 /// that does not exist.
-pub async fn joining(store: &Store, users: &[Uuid]) -> Result<Option<(Guard, Guard)>, Failure> {
+pub async fn read_guard_for(
+    store: &Store,
+    users: &[Uuid],
+) -> Result<Option<(AdminGuard, AdminGuard)>, Failure> {
     if users.len() > MAX_ADMINS {
         return Err(too_many().into());
     }
@@ -168,7 +173,7 @@ fn too_many() -> ScimError {
 ///
 /// # Errors
 /// As the rule says; the refusal names who keeps it.
-pub async fn kept(store: &Store, before: &Guard, after: &Guard) -> Result<Action, Failure> {
+pub async fn guard_write(store: &Store, before: &AdminGuard, after: &AdminGuard) -> Result<Action, Failure> {
     if after.admins.len() > MAX_ADMINS && after.admins.len() > before.admins.len() {
         return Err(too_many().into());
     }

@@ -139,13 +139,13 @@ impl<'a, 'h> Judge<'a, 'h> {
     async fn with_all_members(&mut self, items: Vec<Item>) -> Result<(), Failure> {
         let (mut open, mut members) = (Vec::new(), 0);
         for group in records(&items)? {
-            answerable(group.tally.count)?;
-            if open.len() == GROUPS_AT_ONCE || members + group.tally.count > MEMBERS_AT_ONCE {
+            answerable(group.digest.count)?;
+            if open.len() == GROUPS_AT_ONCE || members + group.digest.count > MEMBERS_AT_ONCE {
                 self.groups(&std::mem::take(&mut open)).await?;
                 members = 0;
             }
             open.push(group.id);
-            members += group.tally.count;
+            members += group.digest.count;
         }
         self.groups(&open).await
     }

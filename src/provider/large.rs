@@ -35,7 +35,7 @@ impl Provider<'_> {
     ) -> Result<PendingChange, Failure> {
         let pending =
             self.store.large_changes().stage(group, MemberChanges { add: add.as_slice(), remove }).await?;
-        if let Err(refused) = self.look_for(&pending, add).await {
+        if let Err(refused) = self.resolve_staged_members(&pending, add).await {
             self.store.large_changes().abort_or_leave_to_worker(&pending).await;
             return Err(refused);
         }
@@ -43,7 +43,11 @@ impl Provider<'_> {
         Ok(pending)
     }
 
-    async fn look_for(&self, pending: &PendingChange, add: &mut Vec<Membership>) -> Result<(), Failure> {
+    async fn resolve_staged_members(
+        &self,
+        pending: &PendingChange,
+        add: &mut Vec<Membership>,
+    ) -> Result<(), Failure> {
         let taken_for: Vec<(Uuid, Kind)> = add.iter().map(|member| (member.id, member.kind)).collect();
         let existing = self.store.members().identify(&taken_for).await?;
         let found = memberships(add.iter().map(Membership::member), &existing)?;
@@ -56,7 +60,7 @@ impl Provider<'_> {
 
     /// Applies a committed change as far as the time goes. What fails or is left is no failure of
     /// the request, which has succeeded with the commit: the worker goes on.
-    pub(super) async fn carry_on(&self, pending: &PendingChange, until: Instant) {
+    pub(super) async fn apply_until(&self, pending: &PendingChange, until: Instant) {
         // Boxed, since what applies a change is large and every change of a resource would carry it.
         if let Err(failed) = Box::pin(self.store.large_changes().apply_until(pending, until)).await {
             tracing::warn!(change = %pending.id, %failed, "a change is left to the worker");
@@ -67,7 +71,7 @@ impl Provider<'_> {
     ///
     /// # Errors
     /// The commit's, when it did not take effect.
-    pub(super) async fn committed(
+    pub(super) async fn finish_commit(
         &self,
         mut pending: PendingChange,
         outcome: Result<(), StoreError>,
@@ -88,7 +92,7 @@ impl Provider<'_> {
             }
         }
         pending.state = ChangeState::Committed;
-        self.carry_on(&pending, until).await;
+        self.apply_until(&pending, until).await;
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::answer::{Answer, Provider, Relations, not_found};
 use super::failure::{Failure, conflict};
 use super::large::{APPLYING, still_changing};
-use super::members::seen;
+use super::members::group_view;
 use super::precondition::Preconditions;
 use crate::clock;
 use crate::scim::absent::is_active;
@@ -137,7 +137,7 @@ impl Provider<'_> {
         let until = Instant::now() + APPLYING;
         for attempt in 0..ATTEMPTS {
             if attempt > 1 {
-                // Whoever wins every time need not win the next.
+                // Back off so that one writer cannot starve us.
                 back_off(attempt).await;
             }
             let view = self.view(kind, id, members.as_ref()).await?.ok_or_else(|| not_found(kind))?;
@@ -162,7 +162,10 @@ impl Provider<'_> {
                 let net = members.net(&current, &self.work)?;
                 // A group that makes administrators must know at once who is a user.
                 let staged = net.len() > MAX_MEMBER_CHANGES_PER_TX && !before.guarded;
-                outcome.add = self.coming(net.add, (view.existing, view.asked), staged).await?;
+                outcome.add = match staged {
+                    true => self.assume_new_members(net.add, view.candidates).await?,
+                    false => self.resolve_new_members(net.add, view.candidates).await?,
+                };
                 outcome.remove = net
                     .remove
                     .iter()
@@ -170,8 +173,7 @@ impl Provider<'_> {
                     .collect();
             }
             let ids = |members: &[Membership]| members.iter().map(|member| member.id).collect::<Vec<_>>();
-            let tally = before.tally.with(ids(&outcome.add)).without(ids(&outcome.remove));
-            outcome.record.tally = tally;
+            outcome.record.digest = before.digest.with(ids(&outcome.add)).without(ids(&outcome.remove));
             if let Some(after) = self.write(before, outcome, until).await? {
                 return Ok(self.changed(&after, projection).await);
             }
@@ -190,7 +192,7 @@ impl Provider<'_> {
             return self.view_group(id, members).await;
         }
         let record = self.store.fetch(kind, id).await?;
-        Ok(record.map(|record| seen(record, Vec::new())))
+        Ok(record.map(|record| group_view(record, Vec::new())))
     }
 
     /// Writes a change; `None` where the resource is no longer as it was read.
@@ -235,7 +237,7 @@ impl Provider<'_> {
                 let update =
                     ResourceUpdate { before, after: &after, members, ty, event: &event, extra_actions };
                 let update = self.store.update(&update).await;
-                self.committed(staged, update, until).await
+                self.finish_commit(staged, update, until).await
             }
         };
         match written {
@@ -319,7 +321,7 @@ impl Provider<'_> {
             Kind::User => self.answer_user(after, projection).await,
             Kind::Group if shows_members(after, projection) => self.answer_group(after, projection).await,
             Kind::Group => {
-                let silent = projection.wants(MEMBERS) && after.tally.count > 0;
+                let silent = projection.wants(MEMBERS) && after.digest.count > 0;
                 let body = || self.project(after, &Relations::default(), projection);
                 Ok(self.answer(after, (!silent).then(body)))
             }
@@ -346,7 +348,7 @@ impl Provider<'_> {
 /// Whether the answer to a change holds members: a group is answered whole up to 100 members or
 /// where the client says what it wants to see, and above not at all.
 fn shows_members(after: &Record, projection: &Projection) -> bool {
-    let count = after.tally.count;
+    let count = after.digest.count;
     after.kind == Kind::Group
         && projection.wants(MEMBERS)
         && count > 0

@@ -31,7 +31,7 @@ pub struct Grant {
 
 /// The item `T#t#ADMIN`/`ADMIN`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Guard {
+pub struct AdminGuard {
     /// Counts the changes.
     pub version: u64,
     /// The root team.
@@ -42,7 +42,7 @@ pub struct Guard {
     pub admins: BTreeMap<Uuid, Grant>,
 }
 
-impl Guard {
+impl AdminGuard {
     /// The guard of a tenant that is made, of which the root team has these administrators.
     pub fn new(root: Uuid, admins: &[Uuid]) -> Self {
         let mut guard = Self { version: 0, root, granting: BTreeSet::from([root]), admins: BTreeMap::new() };
@@ -55,7 +55,7 @@ impl Guard {
     /// Reads the item.
     ///
     /// # Errors
-    /// [`StoreError::Broken`] when the item is not what [`Guard::action`] writes.
+    /// [`StoreError::Broken`] when the item is not what [`AdminGuard::action`] writes.
     pub fn from_item(item: &Item) -> Result<Self, StoreError> {
         let broken = || StoreError::Broken("the guard of the root team cannot be read".to_owned());
         Ok(Self {
@@ -146,9 +146,9 @@ impl AdminGuardHandle<'_> {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
-    pub async fn fetch(self) -> Result<Option<Guard>, StoreError> {
+    pub async fn fetch(self) -> Result<Option<AdminGuard>, StoreError> {
         let item = self.store.table.get(&keys::guard(&self.store.tenant)).await?;
-        item.as_ref().map(Guard::from_item).transpose()
+        item.as_ref().map(AdminGuard::from_item).transpose()
     }
 
     /// Marks users before they are written into the guard. From now on, each transaction that
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn a_user_is_an_administrator_through_any_of_its_groups() {
         let [root, other, user, second] = ids();
-        let mut guard = Guard::new(root, &[user]);
+        let mut guard = AdminGuard::new(root, &[user]);
         let before = guard.clone();
         guard.granting.insert(other);
         guard.join(other, user, true);
@@ -221,12 +221,12 @@ mod tests {
     #[test]
     fn a_guard_reads_back_as_its_next_version() {
         let [root, other, user, _] = ids();
-        let mut guard = Guard::new(root, &[user]);
+        let mut guard = AdminGuard::new(root, &[user]);
         guard.granting.insert(other);
         guard.join(other, user, false);
         let action = guard.action(&"acme".parse().expect("a tenant"));
         let ActionKind::Put(item) = action.kind else { unreachable!() };
-        assert_eq!(Guard::from_item(&item).expect("whole"), Guard { version: 1, ..guard });
-        assert!(Guard::from_item(&Item::new()).is_err());
+        assert_eq!(AdminGuard::from_item(&item).expect("whole"), AdminGuard { version: 1, ..guard });
+        assert!(AdminGuard::from_item(&Item::new()).is_err());
     }
 }

@@ -24,7 +24,7 @@
 //! | [`keys`], [`error`], [`item`] | keys; errors; items as attribute maps |
 //! | [`expression`], [`transaction`] | conditions, updates, and the actions of a transaction |
 //! | [`meter`], [`call`], [`batch`], [`reader`] | every call to DynamoDB |
-//! | [`tally`], [`index`], [`record`], [`event`] | a user or a group as an item; its event |
+//! | [`digest`], [`index`], [`record`], [`event`] | a user or a group as an item; its event |
 //! | [`claim`], [`counter`], [`membership`], [`resource_actions`] | the actions that other files put into their transactions |
 //! | [`tombstone`], [`expiry`] | deactivated accounts, and their erasure |
 //! | [`large_change`] | changes that take more than one transaction, and the worker that finishes them |
@@ -52,6 +52,7 @@ pub mod counter;
 pub mod cursor;
 pub mod deactivations;
 pub mod delete;
+pub mod digest;
 pub mod error;
 pub mod event;
 pub mod expiry;
@@ -70,7 +71,6 @@ pub mod record;
 pub mod resource;
 pub mod resource_actions;
 pub mod side;
-pub mod tally;
 pub mod tombstone;
 pub mod transaction;
 

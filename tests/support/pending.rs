@@ -30,7 +30,7 @@ pub async fn commit(client: &Client, group: &str, add: &[String], remove: &[Stri
     let mut pending =
         store.large_changes().stage(&next, MemberChanges { add: &add, remove: &remove }).await.unwrap();
     let after = Record {
-        tally: before.tally.with(add.iter().map(|m| m.id)).without(remove.iter().map(|m| m.id)),
+        digest: before.digest.with(add.iter().map(|m| m.id)).without(remove.iter().map(|m| m.id)),
         change: Some(pending.id),
         ..next
     };

@@ -90,7 +90,7 @@ pub async fn repair(store: &Store, all: &Inventory, finding: &Finding) -> Result
         Problem::Counter => recount::counter(store, &key).await?.into_iter().collect(),
         Problem::MemberCount => {
             let Some((id, _)) = resource(&key) else { return Ok(false) };
-            recount::tally(store, id).await?.into_iter().collect()
+            recount::digest(store, id).await?.into_iter().collect()
         }
         Problem::MemberUnaware => {
             let Some(member) = finding.other.clone() else { return Ok(false) };

@@ -13,13 +13,13 @@ use super::retry::retry_while_busy;
 use super::{CHUNKS_AT_ONCE, LargeChanges, MAX_ATTEMPTS};
 use crate::clock;
 use crate::scim::resource_type::Kind;
+use crate::store::digest::MembershipDigest;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::event::{self, Event, Subject};
 use crate::store::expression::Expression;
 use crate::store::keys;
 use crate::store::membership::{Membership, add_member, remove_member};
 use crate::store::side::Side;
-use crate::store::tally::Tally;
 use crate::store::transaction::Action;
 
 impl LargeChanges<'_> {
@@ -182,7 +182,7 @@ impl LargeChanges<'_> {
         let actions = || {
             let in_group = match chunk.side {
                 Side::Add => {
-                    let one_less = Tally::one_less(member, &clock::timestamp());
+                    let one_less = MembershipDigest::subtract_member(member, &clock::timestamp());
                     Action::update(keys::resource(tenant, Kind::Group, pending.resource), one_less)
                         .only_if(is_change_of_group(pending), Refusal::Changed)
                 }

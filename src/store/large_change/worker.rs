@@ -16,28 +16,29 @@ use crate::store::expiry::purge_expired;
 use crate::store::keys;
 use crate::store::limits::MAX_STAGED_SECONDS;
 
-/// How long one round goes on; the next one takes over.
+/// How long one round goes on. The next round does the rest.
 const BUDGET: Duration = Duration::from_secs(45);
-/// How long one change keeps its turn while others wait.
+/// How long a turn of one change is, while others wait.
 const SLICE: Duration = Duration::from_secs(5);
-/// So many changes are worked on side by side.
+/// How many changes are worked on side by side.
 const AT_ONCE: usize = 4;
-/// What a round did.
+
+/// What a round of the worker did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WorkerReport {
-    /// Changes that are applied now.
+    /// How many changes it finished.
     pub finished: usize,
-    /// Changes that were never committed, given up.
+    /// How many staged changes it aborted.
     pub aborted: usize,
-    /// Leftovers of changes that were over already, removed.
+    /// How many changes that were done or aborted already it deleted.
     pub cleared: usize,
-    /// Changes that the next round goes on with, and those that are being made right now.
+    /// How many changes are left: for the next round, or staged by a request that is still running.
     pub left: usize,
-    /// Changes that are done, and kept for a moment.
+    /// How many changes are done and kept for readers.
     pub resting: usize,
-    /// Deactivated accounts that were erased.
+    /// How many deactivated accounts it erased.
     pub purged: usize,
-    /// Why changes could not be finished.
+    /// Why it could not finish changes or erase accounts.
     pub failures: Vec<String>,
 }
 
@@ -48,11 +49,10 @@ impl WorkerReport {
     }
 }
 
-/// One round as a Lambda function runs it: an error where something failed, so that an alarm on
-/// the function's errors tells of it, and otherwise the report.
+/// Runs one round as a Lambda function does. Returns the report as JSON.
 ///
 /// # Errors
-/// The failures, as one text.
+/// The failures, as one text, so that an alarm on the function's errors reports them.
 pub async fn invoke(table: &Table) -> Result<Value, String> {
     let report = round(table).await.map_err(|failed| failed.to_string())?;
     let WorkerReport { finished, aborted, cleared, left, purged, failures, .. } = report;
@@ -68,12 +68,12 @@ pub async fn invoke(table: &Table) -> Result<Value, String> {
     }
 }
 
-/// Goes through every pending change of every tenant, some side by side. None keeps the others from
-/// their turn, however large it is or whatever is wrong with it: each has a slice of time, and
-/// another when all have had theirs.
+/// Works on every pending change of every tenant, and then erases the accounts whose time has passed.
+/// Each change gets five seconds a turn, so none starves, however large another one is. A change that
+/// fails does not stop the others.
 ///
 /// # Errors
-/// As every call, when the changes cannot be listed.
+/// [`StoreError::Unavailable`], [`StoreError::Broken`] if the changes cannot be listed.
 pub async fn round(table: &Table) -> Result<WorkerReport, StoreError> {
     let until = Instant::now() + BUDGET;
     let mut report = WorkerReport::default();
@@ -86,7 +86,7 @@ pub async fn round(table: &Table) -> Result<WorkerReport, StoreError> {
             Err(broken) => report.fail(&broken),
         }
     }
-    // What takes one look first.
+    // Changes that are not committed come first, because they take one call.
     open.sort_by_key(|pending| (pending.state == ChangeState::Committed, pending.created));
     while !open.is_empty() {
         let turns = open.into_iter().map(|pending| async move {
@@ -113,7 +113,7 @@ pub async fn round(table: &Table) -> Result<WorkerReport, StoreError> {
     Ok(report)
 }
 
-/// Brings one change to its end, and says whether it is there.
+/// Works on one change until `until`. Returns whether nothing of it is left to do.
 async fn take_turn(table: &Table, pending: &PendingChange, until: Instant) -> Result<bool, StoreError> {
     let store = Store {
         table: table.clone(),
@@ -123,7 +123,7 @@ async fn take_turn(table: &Table, pending: &PendingChange, until: Instant) -> Re
     };
     match pending.state {
         _ if pending.in_grace_period() => Ok(false),
-        // Whoever staged it may be about to commit.
+        // The request that staged it may be about to commit it.
         ChangeState::Staged if clock::epoch_seconds() < pending.created + MAX_STAGED_SECONDS => Ok(false),
         ChangeState::Staged => store.large_changes().abort(pending).await,
         ChangeState::Committed | ChangeState::Aborted | ChangeState::Done => {
