@@ -9,8 +9,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use rollcall::scim::resource_type::Kind;
-use rollcall::store::delete::{Leaving, Settled};
-use rollcall::store::work::{Pending, State};
+use rollcall::store::delete::{Detachment, ResourceDeletion};
+use rollcall::store::large_change::pending_change::{ChangeState, PendingChange};
+use rollcall::store::large_change::settle::SettledChanges;
 use serde_json::json;
 use support::assert_consistent;
 use support::client::{Client, user};
@@ -31,10 +32,18 @@ async fn members(client: &Client, group: &str) -> BTreeSet<String> {
 async fn delete_unseen(client: &Client, id: &str, keep: bool) {
     let store = client.store();
     let record = store.fetch(Kind::User, id.parse().unwrap()).await.unwrap().unwrap();
-    let leaving = Leaving { members: Some(&[]), groups: true, settled: &Settled::default() };
-    let until = keep.then_some(u64::MAX / 2);
     let event = store.event("user.deleted", &record);
-    store.delete(&record, &leaving, &of_kind(Kind::User), &event, until, &[]).await.unwrap();
+    let deletion = ResourceDeletion {
+        record: &record,
+        members: Some(&[]),
+        groups: Detachment::Now,
+        settled: &SettledChanges::default(),
+        ty: &of_kind(Kind::User),
+        event: &event,
+        tombstone_until: keep.then_some(u64::MAX / 2),
+        extra_actions: &[],
+    };
+    store.delete(&deletion).await.unwrap();
 }
 
 /// All of several tasks at once.
@@ -63,12 +72,12 @@ async fn a_member_who_is_gone_is_passed_over_once() {
         at_once((0..8).map(|_| {
             let (client, pending) = (client.clone(), pending.clone());
             async move {
-                assert!(client.store().carry_out(&pending, soon()).await.unwrap());
+                assert!(client.store().large_changes().apply_until(&pending, soon()).await.unwrap());
             }
         }))
         .await;
         let record = client.store().fetch(Kind::Group, group.parse().unwrap()).await.unwrap().unwrap();
-        assert_eq!((record.tally.count, record.change), (92, None));
+        assert_eq!((record.digest.count, record.change), (92, None));
         assert_eq!(members(&client, &group).await.len(), 92);
         assert_consistent(&client).await;
         client.delete(&format!("/Groups/{group}")).await.expect(204);
@@ -83,16 +92,16 @@ async fn a_chunk_is_applied_whoever_else_strikes_members_out_of_it() {
     let group = client.group("Team", &[]).await;
     let pending = commit(&client, &group, &ids, &[]).await;
     let store = client.store();
-    let stale = store.chunks(pending.id).await.unwrap();
+    let stale = store.large_changes().fetch_chunks(pending.id).await.unwrap();
     delete_unseen(&client, &ids[3], false).await;
     // The first one strikes out and applies; others come with what they read before.
     for _ in 0..2 {
         for chunk in &stale {
-            store.apply_chunk(&pending, chunk.clone()).await.unwrap();
+            store.large_changes().apply_chunk(&pending, chunk.clone()).await.unwrap();
         }
     }
-    assert!(store.chunks(pending.id).await.unwrap().iter().all(|chunk| chunk.done));
-    assert!(store.carry_out(&pending, soon()).await.unwrap());
+    assert!(store.large_changes().fetch_chunks(pending.id).await.unwrap().iter().all(|chunk| chunk.done));
+    assert!(store.large_changes().apply_until(&pending, soon()).await.unwrap());
     assert_eq!(members(&client, &group).await.len(), 49);
     assert_consistent(&client).await;
 }
@@ -104,11 +113,12 @@ async fn who_comes_back_is_in_no_group_whatever_was_pending() {
     let group = client.group("Team", &[]).await;
     let add = commit(&client, &group, &ids, &[]).await;
     delete_unseen(&client, &ids[7], true).await;
-    let kept = client.store().tombstone(ids[7].parse().unwrap()).await.unwrap().expect("kept").record;
+    let kept =
+        client.store().tombstones().fetch_kept(ids[7].parse().unwrap()).await.unwrap().expect("kept").record;
     let name = kept.doc["userName"].as_str().unwrap().split('@').next().unwrap().to_owned();
     assert_eq!(client.post("/Users", user(&name)).await.expect(201).id(), ids[7]);
     assert!(!members(&client, &group).await.contains(&ids[7]));
-    assert!(client.store().carry_out(&add, soon()).await.unwrap());
+    assert!(client.store().large_changes().apply_until(&add, soon()).await.unwrap());
     assert!(!members(&client, &group).await.contains(&ids[7]));
     let shown = client.get(&format!("/Users/{}", ids[7])).await.expect(200);
     assert_eq!(shown.body["groups"], json!(null));
@@ -124,9 +134,9 @@ async fn a_deletion_that_meets_a_commit_begins_again() {
     let store = client.store();
     let record = store.fetch(Kind::User, ids[7].parse().unwrap()).await.unwrap().unwrap();
     // As it was read a moment before.
-    let staged = Pending { state: State::Staged, ..pending.clone() };
-    assert!(store.settle(&record, &[staged], soon()).await.unwrap().is_none());
-    assert!(store.settle(&record, &[pending], soon()).await.unwrap().is_some());
+    let staged = PendingChange { state: ChangeState::Staged, ..pending.clone() };
+    assert!(store.large_changes().settle(&record, &[staged], soon()).await.unwrap().is_none());
+    assert!(store.large_changes().settle(&record, &[pending], soon()).await.unwrap().is_some());
     client.delete(&format!("/Users/{}", ids[7])).await.expect(204);
     assert_eq!(members(&client, &group).await.len(), 59);
     support::work(&client).await;
@@ -159,9 +169,18 @@ async fn whoever_has_not_left_yet_is_in_nobodys_way() {
     // Deleted, and the process died before it left one of its groups.
     let store = client.store();
     let record = store.fetch(Kind::User, leaver.parse().unwrap()).await.unwrap().unwrap();
-    let leaving = Leaving { members: Some(&[]), groups: false, settled: &Settled::default() };
     let event = store.event("user.deleted", &record);
-    store.delete(&record, &leaving, &of_kind(Kind::User), &event, None, &[]).await.unwrap();
+    let deletion = ResourceDeletion {
+        record: &record,
+        members: Some(&[]),
+        groups: Detachment::Later,
+        settled: &SettledChanges::default(),
+        ty: &of_kind(Kind::User),
+        event: &event,
+        tombstone_until: None,
+        extra_actions: &[],
+    };
+    store.delete(&deletion).await.unwrap();
 
     let patch = async |at: usize, op: &str, id: &str| {
         let path = format!("/Groups/{}", groups[at]);

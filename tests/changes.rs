@@ -9,9 +9,10 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use rollcall::scim::resource_type::Kind;
-use rollcall::store::delete::{Leaving, Settled};
-use rollcall::store::membership::Membership;
-use rollcall::store::worker::{self, Report};
+use rollcall::store::delete::{Detachment, ResourceDeletion};
+use rollcall::store::large_change::settle::SettledChanges;
+use rollcall::store::large_change::worker::{self, WorkerReport};
+use rollcall::store::membership::{MemberChanges, Membership};
 use serde_json::{Value, json};
 use support::client::{Client, user};
 use support::pending::{commit, of_kind};
@@ -49,7 +50,7 @@ async fn nothing_is_pending(client: &Client) {
     support::work(client).await;
     support::assert_consistent(client).await;
     let report = worker::round(&client.table.fresh()).await.unwrap();
-    assert_eq!(Report { resting: 0, ..report }, Report::default());
+    assert_eq!(WorkerReport { resting: 0, ..report }, WorkerReport::default());
 }
 
 #[tokio::test]
@@ -127,7 +128,7 @@ async fn readers_see_a_committed_change_before_it_is_applied() {
     let pending = commit(&client, &group, &ids[40..180], &ids[..10]).await;
     let expected = set(&ids[10..180]);
     // Applied chunk by chunk; every reader sees the same at every step.
-    let chunks = client.store().chunks(pending.id).await.unwrap();
+    let chunks = client.store().large_changes().fetch_chunks(pending.id).await.unwrap();
     assert!(chunks.len() >= 5);
     let seen = |id: &str| format!("/Groups?filter=id eq \"{group}\" and members eq \"{id}\"");
     for chunk in chunks {
@@ -137,11 +138,11 @@ async fn readers_see_a_committed_change_before_it_is_applied() {
         }
         let list = client.get(&format!("/Groups?filter=members.value eq \"{}\"", ids[100])).await;
         assert_eq!(list.body["totalResults"], 1);
-        client.store().apply_chunk(&pending, chunk).await.unwrap();
+        client.store().large_changes().apply_chunk(&pending, chunk).await.unwrap();
     }
     assert_eq!(members(&client, &group).await, expected);
     let report = worker::round(&client.table.fresh()).await.unwrap();
-    assert_eq!(report, Report { finished: 1, ..Report::default() });
+    assert_eq!(report, WorkerReport { finished: 1, ..WorkerReport::default() });
     assert_eq!(members(&client, &group).await, expected);
     assert_eq!(who_is_in(&client, &ids, &group).await, expected);
     nothing_is_pending(&client).await;
@@ -199,7 +200,7 @@ async fn a_user_may_go_and_come_back_in_the_middle() {
     assert_eq!(members(&client, &group).await, expected);
     assert_eq!(who_is_in(&client, &ids, &group).await, expected);
     let record = client.store().fetch(Kind::Group, group.parse().unwrap()).await.unwrap().unwrap();
-    assert_eq!(record.tally.count, expected.len() as u64);
+    assert_eq!(record.digest.count, expected.len() as u64);
     nothing_is_pending(&client).await;
 }
 
@@ -222,7 +223,7 @@ async fn a_deleted_group_and_a_deleted_user_leave_nothing() {
     for group in &groups {
         assert_eq!(members(&client, group).await, set(&ids[1..2]));
         let record = client.store().fetch(Kind::Group, group.parse().unwrap()).await.unwrap().unwrap();
-        assert_eq!(record.tally.count, 1);
+        assert_eq!(record.digest.count, 1);
     }
     nothing_is_pending(&client).await;
 }
@@ -263,17 +264,18 @@ async fn what_was_never_committed_is_cleared_after_an_hour() {
         .map(|id| Membership { id: id.parse().unwrap(), kind: Kind::User, display: None })
         .collect();
     let record = store.fetch(Kind::Group, group.parse().unwrap()).await.unwrap().unwrap();
-    let mut pending = store.stage(&record, &add, &[]).await.unwrap();
+    let mut pending =
+        store.large_changes().stage(&record, MemberChanges { add: &add, remove: &[] }).await.unwrap();
     let report = worker::round(&client.table.fresh()).await.unwrap();
-    assert_eq!(report, Report { left: 1, ..Report::default() });
+    assert_eq!(report, WorkerReport { left: 1, ..WorkerReport::default() });
     assert_eq!(members(&client, &group).await, BTreeSet::new());
     pending.created -= 3_601;
     store.table.put(&pending.key(), pending.attributes()).await.unwrap();
     let report = worker::round(&client.table.fresh()).await.unwrap();
-    assert_eq!(report, Report { aborted: 1, ..Report::default() });
-    assert_eq!(store.chunks(pending.id).await.unwrap(), []);
+    assert_eq!(report, WorkerReport { aborted: 1, ..WorkerReport::default() });
+    assert_eq!(store.large_changes().fetch_chunks(pending.id).await.unwrap(), []);
     nothing_is_pending(&client).await;
-    assert!(store.finish_change(pending.id, Instant::now()).await.unwrap());
+    assert!(store.large_changes().finish(pending.id, Instant::now()).await.unwrap());
 }
 
 #[tokio::test]
@@ -286,14 +288,28 @@ async fn a_user_who_is_deleted_unseen_is_passed_over() {
     let record = store.fetch(Kind::User, ids[7].parse().unwrap()).await.unwrap().unwrap();
     let pending = commit(&client, &group, &ids, &[]).await;
     let event = store.event("user.deleted", &record);
-    let leaving = Leaving { members: Some(&[]), groups: true, settled: &Settled::default() };
-    let ty = of_kind(Kind::User);
-    store.delete(&record, &leaving, &ty, &event, None, &[]).await.unwrap();
-    assert!(store.carry_out(&pending, Instant::now() + std::time::Duration::from_secs(60)).await.unwrap());
+    let deletion = ResourceDeletion {
+        record: &record,
+        members: Some(&[]),
+        groups: Detachment::Now,
+        settled: &SettledChanges::default(),
+        ty: &of_kind(Kind::User),
+        event: &event,
+        tombstone_until: None,
+        extra_actions: &[],
+    };
+    store.delete(&deletion).await.unwrap();
+    assert!(
+        store
+            .large_changes()
+            .apply_until(&pending, Instant::now() + std::time::Duration::from_secs(60))
+            .await
+            .unwrap()
+    );
     let mut expected = set(&ids);
     expected.remove(&ids[7]);
     assert_eq!(members(&client, &group).await, expected);
     let record = store.fetch(Kind::Group, group.parse().unwrap()).await.unwrap().unwrap();
-    assert_eq!((record.tally.count, record.version), (59, 3));
+    assert_eq!((record.digest.count, record.version), (59, 3));
     nothing_is_pending(&client).await;
 }

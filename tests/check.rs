@@ -10,8 +10,10 @@ use rollcall::scim::resource_type::Kind;
 use rollcall::store::error::Refusal;
 use rollcall::store::item::{Item, text};
 use rollcall::store::keys::{self, Key, TenantId};
+use rollcall::store::large_change::pending_change::{ChangeState, PendingTask};
+use rollcall::store::membership::MemberChanges;
+use rollcall::store::side::Side;
 use rollcall::store::transaction::{Action, Expression};
-use rollcall::store::work::{State, Task};
 use serde_json::json;
 use support::client::{Client, user};
 use support::{assert_consistent, check};
@@ -93,7 +95,7 @@ fn damages(id: Uuid, group: Uuid, nobody: Uuid) -> Vec<Damage> {
         damage(
             &[Problem::OrphanChunks],
             true,
-            Action::put(keys::chunk(t, nobody, true, id), Item::from([text("members", "[]")])),
+            Action::put(keys::chunk(t, nobody, Side::Add, id), Item::from([text("members", "[]")])),
         ),
         damage(
             &[Problem::Unknown],
@@ -178,7 +180,7 @@ async fn a_pending_change_is_no_damage_until_it_is_forgotten() {
     let store = client.store();
     let group: Uuid = client.group("Team", &[]).await.parse().unwrap();
     let record = store.fetch(Kind::Group, group).await.unwrap().unwrap();
-    let mut staged = store.stage(&record, &[], &[]).await.unwrap();
+    let mut staged = store.large_changes().stage(&record, MemberChanges::default()).await.unwrap();
     let report = check(&client, false).await;
     assert_eq!((report.findings, report.pending), (vec![], 1));
     staged.created = 0;
@@ -188,7 +190,7 @@ async fn a_pending_change_is_no_damage_until_it_is_forgotten() {
     assert_eq!(check(&client, true).await.repaired.len(), 1);
     assert_consistent(&client).await;
     // Committed, as far as the change item knows, and unknown to its group.
-    let unknown = store.pending(Task::Members, group, State::Committed);
+    let unknown = store.large_changes().new_change(PendingTask::ChangeMembers, group, ChangeState::Committed);
     store.table.put(&unknown.key(), unknown.attributes()).await.unwrap();
     let report = check(&client, true).await;
     assert_eq!(report.findings.iter().map(|f| f.problem).collect::<Vec<_>>(), [Problem::ChangeUnknown]);

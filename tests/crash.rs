@@ -17,8 +17,8 @@ use rollcall::store::call::Table;
 use rollcall::store::event::SHARDS;
 use rollcall::store::item::{Item, get_text};
 use rollcall::store::keys::{self, Key};
-use rollcall::store::work::State;
-use rollcall::store::worker;
+use rollcall::store::large_change::pending_change::ChangeState;
+use rollcall::store::large_change::worker;
 use serde_json::{Value, json};
 use support::assert_consistent;
 use support::client::Client;
@@ -106,7 +106,8 @@ impl Scene {
 
     /// Creates a deactivated user again, which brings it back under its id.
     async fn bring_back(&self, id: &str) {
-        let kept = self.other.store().tombstone(id.parse().unwrap()).await.unwrap().expect("kept");
+        let kept =
+            self.other.store().tombstones().fetch_kept(id.parse().unwrap()).await.unwrap().expect("kept");
         let mut body = Value::Object(kept.record.doc);
         body["schemas"] = json!(["urn:ietf:params:scim:schemas:core:2.0:User"]);
         assert_eq!(self.other.post("/Users", body).await.expect(201).id(), id);
@@ -116,8 +117,8 @@ impl Scene {
     async fn recover(&self) {
         // The call that arrived without an answer may still be under way.
         tokio::time::sleep(Duration::from_millis(20)).await;
-        for mut pending in self.other.store().pending_changes().await.unwrap() {
-            if pending.state == State::Staged {
+        for mut pending in self.other.store().large_changes().list().await.unwrap() {
+            if pending.state == ChangeState::Staged {
                 pending.created = 0;
                 self.other.table.put(&pending.key(), pending.attributes()).await.unwrap();
             }

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use rollcall::scim::resource_type::Kind;
 use rollcall::store::call::Table;
+use rollcall::store::digest::MembershipDigest;
 use rollcall::store::item::{number, text};
 use rollcall::store::keys;
+use rollcall::store::large_change::pending_change::{ChangeState, PendingTask};
+use rollcall::store::large_change::worker;
 use rollcall::store::membership::{Membership, add_member};
-use rollcall::store::tally::Tally;
-use rollcall::store::work::{State, Task};
-use rollcall::store::worker;
 use serde_json::{Value, json};
 use support::client::{Client, Reply, user};
 use support::faults::{Call, Fate, Proxy};
@@ -179,8 +179,8 @@ async fn two_thousand_operations_under_faults_all_count_once() {
         worker::round(&honest.table.fresh()).await.unwrap();
     }
     // What was staged and given up without an answer waits for its hour.
-    for pending in honest.store().pending_changes().await.unwrap() {
-        honest.store().abort(&pending).await.unwrap();
+    for pending in honest.store().large_changes().list().await.unwrap() {
+        honest.store().large_changes().abort(&pending).await.unwrap();
     }
     assert_eq!(honest.store().total(Kind::User).await.unwrap(), model.users.len() as u64);
     for (id, (name, title)) in &model.users {
@@ -290,8 +290,8 @@ async fn a_transaction_that_is_half_visible_is_waited_for() {
     let key = keys::resource(&store.tenant, Kind::Group, id);
     // Ben comes: the group's own item shows it, and nothing else.
     let mut item = honest.table.get(&key).await.unwrap().expect("the group");
-    let tally = Tally::from_item(&item).with([member]);
-    item.extend(tally.attributes());
+    let digest = MembershipDigest::from_item(&item).with([member]);
+    item.extend(digest.attributes());
     item.extend([number("ver", 2)]);
     honest.table.put(&key, item).await.unwrap();
     let looks = Arc::new(Mutex::new(0));
@@ -326,7 +326,11 @@ async fn a_change_that_nobody_can_read_keeps_no_other_from_its_end() {
     let ids = honest.users(0..60).await;
     let group = honest.group("Team", &[]).await;
     pending::commit(&honest, &group, &ids, &[]).await;
-    let unknown = honest.store().pending(Task::Members, uuid::Uuid::now_v7(), State::Committed);
+    let unknown = honest.store().large_changes().new_change(
+        PendingTask::ChangeMembers,
+        uuid::Uuid::now_v7(),
+        ChangeState::Committed,
+    );
     let mut item = unknown.attributes();
     item.extend([text("kind", "unheard of")]);
     honest.table.put(&unknown.key(), item).await.unwrap();

@@ -37,8 +37,8 @@ async fn changes_of_one_group_all_count() {
     }
     assert_eq!(statuses(tasks).await, [200; 16]);
     let (record, members) =
-        client.store().fetch_group(group.parse().unwrap()).await.unwrap().expect("the group");
-    assert_eq!((record.tally.count, members.len(), record.version), (16, 16, 17));
+        client.store().members().fetch_group(group.parse().unwrap()).await.unwrap().expect("the group");
+    assert_eq!((record.digest.count, members.len(), record.version), (16, 16, 17));
     for id in ids {
         let user = client.get(&format!("/Users/{id}")).await.expect(200);
         assert_eq!(user.body["groups"][0]["value"], group.as_str());
@@ -62,8 +62,8 @@ async fn a_member_added_while_deleted_leaves_no_trace() {
         assert!(found == [200, 204] || found == [204, 400], "{found:?}");
     }
     let (record, members) =
-        client.store().fetch_group(group.parse().unwrap()).await.unwrap().expect("the group");
-    assert_eq!((record.tally.count, members.len()), (0, 0));
+        client.store().members().fetch_group(group.parse().unwrap()).await.unwrap().expect("the group");
+    assert_eq!((record.digest.count, members.len()), (0, 0));
     assert_eq!(client.store().total(Kind::User).await.unwrap(), 0);
     support::assert_consistent(&client).await;
 }

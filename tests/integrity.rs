@@ -121,11 +121,11 @@ async fn what_is_denied_is_500_and_leaves_nothing_behind() {
     }
     // What was written down before the refusal of a larger change cannot be taken back either,
     // since that is denied as well: the worker does it. Of the small ones nothing was written down.
-    let pending = honest.store().pending_changes().await.unwrap();
+    let pending = honest.store().large_changes().list().await.unwrap();
     assert_eq!(pending.len(), 2, "only the changes of 60 members are staged");
     // Denied from the first write on, nothing is there at all.
     for change in &pending {
-        honest.store().abort(change).await.unwrap();
+        honest.store().large_changes().abort(change).await.unwrap();
     }
     proxy.decide(|call| match call.operation.as_str() {
         "BatchWriteItem" if call.body.to_string().contains("PutRequest") => Fate::Denied,
@@ -133,7 +133,7 @@ async fn what_is_denied_is_500_and_leaves_nothing_behind() {
     });
     client.patch(&path, add(&ids)).await.expect(500);
     client.post("/Groups", json!({ "displayName": "New", "members": members(&ids) })).await.expect(500);
-    assert_eq!(honest.store().pending_changes().await.unwrap(), []);
+    assert_eq!(honest.store().large_changes().list().await.unwrap(), []);
     assert_eq!(honest.get("/Groups").await.expect(200).body["totalResults"], 1);
     assert_consistent(&honest).await;
 }
@@ -197,7 +197,7 @@ async fn large_administrators_are_marked() {
     proxy.enforce_sizes();
     let ids = heavies(&honest, 13).await;
     let ids: Vec<_> = ids.iter().map(|id| id.parse().unwrap()).collect();
-    client.store().mark_guarded(&ids).await.unwrap();
+    client.store().admin_guard().mark_users(&ids).await.unwrap();
     let marked = honest.store().fetch_many(rollcall::scim::resource_type::Kind::User, &ids).await.unwrap();
     assert!(marked.iter().all(|user| user.guarded));
 }

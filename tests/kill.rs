@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rollcall::dev::seed::{group_id, user_id};
 use rollcall::store::Store;
 use rollcall::store::call::Table;
-use rollcall::store::work::{Pending, State};
+use rollcall::store::large_change::pending_change::{ChangeState, PendingChange};
 use serde_json::{Value, json};
 use support::dev::{Dev, TOOL, folder};
 
@@ -60,11 +60,11 @@ fn assert_check_is_silent(dev: &Dev) {
 }
 
 /// Waits until the process's own worker has finished what is in force.
-async fn wait_for_the_worker(store: &Store) -> Vec<Pending> {
+async fn wait_for_the_worker(store: &Store) -> Vec<PendingChange> {
     let began = Instant::now();
     loop {
-        let pending = store.pending_changes().await.expect("the pending changes");
-        if pending.iter().all(|change| change.state == State::Staged) {
+        let pending = store.large_changes().list().await.expect("the pending changes");
+        if pending.iter().all(|change| change.state == ChangeState::Staged) {
             return pending;
         }
         assert!(began.elapsed() < WORKER, "the worker has not finished: {pending:?}");
@@ -74,7 +74,7 @@ async fn wait_for_the_worker(store: &Store) -> Vec<Pending> {
 
 /// The same for a change that is not in force and that an hour makes void: it is made an hour old,
 /// and the process started again, since the worker's next round is a minute away.
-async fn wait_for_an_hour(mut dev: Dev, args: &[&str], staged: Vec<Pending>) -> Dev {
+async fn wait_for_an_hour(mut dev: Dev, args: &[&str], staged: Vec<PendingChange>) -> Dev {
     let table = store(&dev).table;
     for mut change in staged {
         change.created = 0;
@@ -83,7 +83,7 @@ async fn wait_for_an_hour(mut dev: Dev, args: &[&str], staged: Vec<Pending>) -> 
     dev.kill();
     dev = Dev::start(args);
     let (began, store) = (Instant::now(), store(&dev));
-    while !store.pending_changes().await.expect("the pending changes").is_empty() {
+    while !store.large_changes().list().await.expect("the pending changes").is_empty() {
         assert!(began.elapsed() < WORKER, "the worker has not given it up");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -154,7 +154,7 @@ async fn a_large_change_is_whole_whenever_its_process_is_killed() {
         if let Some(answer) = answer {
             assert_eq!((answer.status, &seen), (204, &asked), "{told}: it was answered");
         }
-        unfinished += usize::from(!store(&dev).pending_changes().await.unwrap().is_empty());
+        unfinished += usize::from(!store(&dev).large_changes().list().await.unwrap().is_empty());
         if run % 3 == 2 {
             // Once more, while the worker goes on with it.
             thread::sleep(Duration::from_millis(100));

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rollcall::dev::seed::{Size, user_id};
 use rollcall::store::call::Table;
-use rollcall::store::worker;
+use rollcall::store::large_change::worker;
 use serde_json::{Value, json};
 use support::assert_consistent;
 use support::client::{Client, Reply};
@@ -162,7 +162,7 @@ impl Scene {
         });
         let body = operations.map(|operations| json!({ "Operations": operations }));
         self.mortal.send(method, path, body, &[]).await.expect(204);
-        assert!(!self.other.store().pending_changes().await.unwrap().is_empty(), "nothing is pending");
+        assert!(!self.other.store().large_changes().list().await.unwrap().is_empty(), "nothing is pending");
         self.network.decide(|_: &Call| Fate::Pass);
     }
 

@@ -17,7 +17,7 @@ use rollcall::scim::policy::VEZA;
 use rollcall::store::call::Table;
 use rollcall::store::item::{get_number, number};
 use rollcall::store::keys;
-use rollcall::store::worker;
+use rollcall::store::large_change::worker;
 use serde_json::{Value, json};
 use support::client::{Client, user};
 use support::faults::{Call, Fate, Proxy};
@@ -282,7 +282,8 @@ async fn the_worker_has_what_it_needs_and_no_more() {
     // A change that was staged and given up.
     let record =
         honest.store().fetch(rollcall::scim::resource_type::Kind::Group, group.parse().unwrap()).await;
-    let mut staged = honest.store().stage(&record.unwrap().unwrap(), &[], &[]).await.unwrap();
+    let mut staged =
+        honest.store().large_changes().stage(&record.unwrap().unwrap(), Default::default()).await.unwrap();
     staged.created = 0;
     honest.table.put(&staged.key(), staged.attributes()).await.unwrap();
     // A user who leaves more groups than a transaction holds, and a group of more members.
@@ -324,7 +325,7 @@ async fn the_worker_has_what_it_needs_and_no_more() {
         fate
     });
     stopped.delete(&format!("/Groups/{crowd}")).await;
-    assert!(honest.store().pending_changes().await.unwrap().len() >= 5);
+    assert!(honest.store().large_changes().list().await.unwrap().len() >= 5);
 
     let (_proxy, table, seen) = watched(&embedded.endpoint).await;
     for _ in 0..3 {

@@ -9,13 +9,13 @@ use rollcall::admin::check::report::Problem;
 use rollcall::admin::error::AdminError;
 use rollcall::admin::group::{Assignment, assign};
 use rollcall::admin::tenant::{self, NewTenant};
-use rollcall::provider::guard::prepare_guard_change;
+use rollcall::provider::guard::read_guard_for;
 use rollcall::scim::policy::Policy;
 use rollcall::scim::resource_type::Kind;
-use rollcall::store::admin_guard::Guard;
+use rollcall::store::admin_guard::AdminGuard;
 use rollcall::store::keys;
+use rollcall::store::large_change::worker;
 use rollcall::store::transaction::{Action, Expression};
-use rollcall::store::worker;
 use serde_json::{Value, json};
 use support::client::{Client, Reply, TENANT};
 use support::{assert_consistent, check, embedded};
@@ -237,7 +237,7 @@ async fn a_damaged_guard_is_found_and_mended() {
     let tenant = client.tenant.parse().unwrap();
     // The guard forgets who is there, a mark is lost, and so is a count of the inactive.
     let whole = client.table.get(&keys::guard(&tenant)).await.unwrap().expect("a guard");
-    let mut guard = Guard::from_item(&whole).unwrap();
+    let mut guard = AdminGuard::from_item(&whole).unwrap();
     guard.forget_user(other.parse().unwrap());
     client.table.transact(|| vec![guard.action(&tenant)]).await.unwrap();
     let unmark = || {
@@ -323,7 +323,7 @@ async fn more_administrators_than_the_guard_holds_are_refused_and_not_marked() {
     let (client, root, _) = tenant_of("standard").await;
     let one = client.user("one").await;
     let nobody: Vec<Uuid> = (0..1_000).map(Uuid::from_u128).chain([one.parse().unwrap()]).collect();
-    let refused = prepare_guard_change(&client.store(), &nobody).await.expect_err("too many").error;
+    let refused = read_guard_for(&client.store(), &nobody).await.expect_err("too many").error;
     assert!(refused.detail.contains("1000 administrators at most"), "{}", refused.detail);
     let record = client.store().fetch(Kind::User, one.parse().unwrap()).await.unwrap().unwrap();
     assert!(!record.guarded);

@@ -15,7 +15,7 @@ use super::output;
 use crate::auth::tenant::TenantRecord;
 use crate::clock;
 use crate::provider::failure::Failure;
-use crate::provider::guard::{guard_write, prepare_guard_change};
+use crate::provider::guard::{guard_write, read_guard_for};
 use crate::scim::resource_type::Kind;
 use crate::store::Store;
 use crate::store::admin_guard::ADMIN;
@@ -131,7 +131,7 @@ fn row(group: &Record) -> Map<String, Value> {
     let mut fields = Map::new();
     fields.insert("id".to_owned(), json!(group.id.to_string()));
     fields.insert("displayName".to_owned(), group.doc.get("displayName").cloned().unwrap_or_default());
-    fields.insert("members".to_owned(), json!(group.tally.count));
+    fields.insert("members".to_owned(), json!(group.digest.count));
     fields.insert("grants".to_owned(), json!(grants.join(", ")));
     fields
 }
@@ -178,11 +178,12 @@ pub async fn assign(table: &Table, wanted: &Assignment, given: bool) -> Result<R
     let administers = tenant.root_team == Some(team) && role.role == ADMIN;
     for _ in 0..ATTEMPTS {
         let missing = || AdminError::Input(format!("tenant {} has no group {}", tenant.id, wanted.group));
-        let Some((before, members)) = store.fetch_group(wanted.group).await.map_err(&failed)? else {
+        let Some((before, members)) = store.members().fetch_group(wanted.group).await.map_err(&failed)?
+        else {
             return Err(missing());
         };
         if let Some(change) = before.change {
-            if !store.finish_change(change, Instant::now() + PATIENCE).await.map_err(&failed)? {
+            if !store.large_changes().finish(change, Instant::now() + PATIENCE).await.map_err(&failed)? {
                 let wait = "a large change of the group is still being applied: try again in a minute";
                 return Err(AdminError::Input(wait.to_owned()));
             }
@@ -243,8 +244,8 @@ async fn guard(
     given: bool,
 ) -> Result<Option<Action>, AdminError> {
     let refused = |failure: Failure| AdminError::Input(failure.error.detail);
-    let joining = prepare_guard_change(store, if given { users } else { &[] }).await.map_err(refused)?;
-    let Some((before, mut after)) = joining else { return Ok(None) };
+    let guards = read_guard_for(store, if given { users } else { &[] }).await.map_err(refused)?;
+    let Some((before, mut after)) = guards else { return Ok(None) };
     if given {
         after.granting.insert(group);
         for user in store.fetch_many(Kind::User, users).await.map_err(failed)? {

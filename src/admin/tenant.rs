@@ -17,9 +17,10 @@ use crate::scim::policy::Policy;
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::{document_rules, urn, username, validate};
 use crate::store::Store;
-use crate::store::admin_guard::{ADMIN, Guard};
+use crate::store::admin_guard::{ADMIN, AdminGuard};
 use crate::store::call::Table;
 use crate::store::claim::is_free;
+use crate::store::digest::MembershipDigest;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::event::{self, Event};
 use crate::store::item::Item;
@@ -27,7 +28,6 @@ use crate::store::keys::{self, TenantId};
 use crate::store::membership::{Membership, put_membership};
 use crate::store::record::{Account, Record, Role};
 use crate::store::resource_actions::create_resource;
-use crate::store::tally::Tally;
 use crate::store::transaction::{Action, Expression};
 
 /// What the root team is called at first.
@@ -198,7 +198,7 @@ pub async fn set(
 struct RootTeam {
     root: Record,
     user: Record,
-    guard: Guard,
+    guard: AdminGuard,
 }
 
 impl RootTeam {
@@ -237,9 +237,9 @@ impl RootTeam {
         let mut user = Record::new(Kind::User, Uuid::now_v7(), user, &now);
         let mut root = Record::new(Kind::Group, Uuid::now_v7(), root, &now);
         (user.account, user.guarded) = (Account::Local, true);
-        (root.tally, root.guarded) = (Tally::of([user.id]), true);
+        (root.digest, root.guarded) = (MembershipDigest::of([user.id]), true);
         root.roles = Some(BTreeSet::from([Role { team: root.id, role: ADMIN.to_owned() }]));
-        let guard = Guard::new(root.id, &[user.id]);
+        let guard = AdminGuard::new(root.id, &[user.id]);
         Ok(Self { root, user, guard })
     }
 }

@@ -22,6 +22,7 @@ use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::index;
 use crate::store::keys::{self, TenantId, parse_id};
+use crate::store::large_change::detach::DoneDetachment;
 use crate::store::record::{Account, Record};
 use crate::store::tombstone::Tombstone;
 
@@ -251,11 +252,11 @@ pub async fn list_deactivated(
 pub async fn purge(table: &Table, id: &TenantId, user: Uuid) -> Result<(), AdminError> {
     let failed = AdminError::table(table.name());
     let place = TenantContext::of(table, id).await?;
-    let kept = place.store.any_tombstone(user).await.map_err(&failed)?;
+    let kept = place.store.tombstones().fetch(user).await.map_err(&failed)?;
     let kept = kept.ok_or_else(|| no_such_account(id, user))?;
     let version = kept.record.version + 1;
     let event = place.store.event_of_version("user.purged", &kept.record, version);
-    match place.store.purge(&kept, place.model.of(Kind::User), &event).await {
+    match place.store.tombstones().purge(&kept, place.model.of(Kind::User), &event).await {
         Ok(()) => Ok(()),
         // It came back, or someone else erased it.
         Err(StoreError::Refused(_)) => Err(no_such_account(id, user)),
@@ -283,7 +284,7 @@ pub async fn restore(
     let failed = AdminError::table(table.name());
     let place = TenantContext::of(table, id).await?;
     let ty = place.model.of(Kind::User);
-    let was = place.store.tombstone(user).await.map_err(&failed)?;
+    let was = place.store.tombstones().fetch_kept(user).await.map_err(&failed)?;
     let kept = was.ok_or_else(|| no_such_account(id, user))?;
     let was = &kept.record;
     let mut back = Record { version: was.version + 1, modified: clock::timestamp(), ..was.clone() };
@@ -297,12 +298,18 @@ pub async fn restore(
     }
     place.check(Some(&was.doc), &back.doc)?;
     let until = Instant::now() + PATIENCE;
-    if !place.store.finish_leaving(user, true, until).await.map_err(&failed)? {
+    if !place
+        .store
+        .large_changes()
+        .detach_from_groups(user, DoneDetachment::Delete, until)
+        .await
+        .map_err(&failed)?
+    {
         let wait = "the account is still leaving its groups: try again in a minute";
         return Err(AdminError::Input(wait.to_owned()));
     }
     let event = place.store.event("user.reactivated", &back).attributes(["active"]);
-    match place.store.reactivate(&kept, &back, ty, &event).await {
+    match place.store.tombstones().reactivate(&kept, &back, ty, &event).await {
         Ok(()) => Ok(back),
         Err(StoreError::Refused(refusals)) => {
             let taken = refusals.iter().any(|refusal| matches!(refusal, Refusal::Taken(_)));

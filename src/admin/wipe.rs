@@ -17,8 +17,8 @@ use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::event::{self, Event};
 use crate::store::keys::{self, TenantId};
+use crate::store::large_change::pending_change::PendingChange;
 use crate::store::transaction::{Action, Expression};
-use crate::store::work::Pending;
 
 /// What a deletion took away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,8 +68,8 @@ pub async fn wipe(
         actor: ACTOR.to_owned(),
         request_id: String::new(),
     };
-    let pending = pending.pending_changes().await.map_err(&failed)?;
-    table.batch_delete(pending.iter().map(Pending::key)).await.map_err(&failed)?;
+    let pending = pending.large_changes().list().await.map_err(&failed)?;
+    table.batch_delete(pending.iter().map(PendingChange::key)).await.map_err(&failed)?;
     wiped.items = sweep(table, tenant, EventRetention::Deleted).await.map_err(&failed)?;
     for entry in &super::key::listing(table, tenant).await? {
         let actions = || {

@@ -14,7 +14,7 @@ use super::key::BearerKey;
 use super::record::{KeyRecord, Scope, Status};
 use super::tenant::TenantRecord;
 use crate::store::call::Table;
-use crate::store::deactivations::Limit;
+use crate::store::deactivations::DeactivationLimit;
 use crate::store::error::StoreError;
 use crate::store::keys::{self, TenantId};
 
@@ -38,7 +38,7 @@ pub struct GrantedAccess {
     /// How many days the tenant keeps deactivated accounts.
     pub retention_days: u32,
     /// How many users may be deactivated within an hour, if the tenant limits it.
-    pub breaker: Option<Limit>,
+    pub breaker: Option<DeactivationLimit>,
     /// Whether no bearer key changes who administers the root team.
     pub root_team_protected: bool,
     /// The value by which the usage plan counts.

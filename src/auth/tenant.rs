@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::record::moment;
 use crate::clock;
 use crate::scim::policy::Policy;
-use crate::store::deactivations::Limit;
+use crate::store::deactivations::DeactivationLimit;
 use crate::store::error::StoreError;
 use crate::store::event::Subject;
 use crate::store::item::{Item, get_number, get_text, must_text, number, text};
@@ -85,9 +85,9 @@ pub struct Settings {
 
 impl Settings {
     /// The limit of deactivations.
-    pub fn limit(&self) -> Option<Limit> {
+    pub fn limit(&self) -> Option<DeactivationLimit> {
         let lifted_until = self.breaker_lifted_until;
-        self.breaker_percent.map(|percent| Limit { percent, lifted_until })
+        self.breaker_percent.map(|percent| DeactivationLimit { percent, lifted_until })
     }
 }
 

@@ -3,7 +3,7 @@
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use rollcall::config::{self, Config};
 use rollcall::store::call::Table;
-use rollcall::store::worker;
+use rollcall::store::large_change::worker;
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]

@@ -16,6 +16,7 @@ use crate::store::Store;
 use crate::store::call::Table;
 use crate::store::claim::is_free;
 use crate::store::counter::count_on_shard;
+use crate::store::digest::MembershipDigest;
 use crate::store::error::StoreError;
 use crate::store::index::{self, Index};
 use crate::store::item::{Item, with_key};
@@ -24,7 +25,6 @@ use crate::store::limits::COUNTER_SHARDS;
 use crate::store::membership::{Membership, add_member};
 use crate::store::record::Record;
 use crate::store::resource_actions::put_resource;
-use crate::store::tally::Tally;
 use crate::store::transaction::{Action, ActionKind};
 
 /// The name of the group.
@@ -239,7 +239,7 @@ impl Seeding<'_> {
     fn group(&self) -> Record {
         let doc = Map::from_iter([("displayName".to_owned(), Value::from(GROUP_NAME))]);
         let mut group = Record::new(Kind::Group, group_id(), doc, &self.now);
-        group.tally = Tally::of((1..=self.members).map(user_id));
+        group.digest = MembershipDigest::of((1..=self.members).map(user_id));
         group
     }
 

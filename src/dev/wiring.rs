@@ -21,7 +21,7 @@ use crate::scim::resource_type::{Kind, Model};
 use crate::scim::schema::Schema;
 use crate::store::call::Table;
 use crate::store::keys::TenantId;
-use crate::store::worker;
+use crate::store::large_change::worker;
 
 /// The name of the key that `rollcall dev` makes.
 const KEY_NAME: &str = "rollcall dev";

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::auth::tenant::RETENTION_DAYS;
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::policy::Policy;
-use crate::store::deactivations::Limit;
+use crate::store::deactivations::DeactivationLimit;
 use crate::store::keys::{TenantId, parse_id};
 
 /// The path below which everything is served.
@@ -32,7 +32,7 @@ pub struct Caller {
     /// How many days a deactivated account is kept.
     pub retention_days: u32,
     /// How many users may be deactivated within an hour, if the tenant limits it.
-    pub breaker: Option<Limit>,
+    pub breaker: Option<DeactivationLimit>,
     /// Whether no bearer key changes who administers the root team.
     pub root_team_protected: bool,
 }
@@ -79,7 +79,7 @@ impl Caller {
             policy,
             user: user.transpose()?,
             retention_days,
-            breaker: percent.map(|percent| Limit { percent, lifted_until }),
+            breaker: percent.map(|percent| DeactivationLimit { percent, lifted_until }),
             // Anything but a plain no protects: a value that cannot be read must not open anything.
             root_team_protected: fields.get("rootTeamProtected").is_some_and(|value| {
                 !matches!(value.as_str(), Some("false" | "")) && *value != Value::Bool(false)

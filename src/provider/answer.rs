@@ -16,7 +16,7 @@ use crate::scim::urn;
 use crate::scim::work::WorkBudget;
 use crate::store::Store;
 use crate::store::cursor::CursorKeys;
-use crate::store::deactivations::Limit;
+use crate::store::deactivations::DeactivationLimit;
 use crate::store::membership::Membership;
 use crate::store::record::{Record, Role};
 use crate::store::resource::Team;
@@ -57,7 +57,7 @@ pub struct Provider<'a> {
     /// How long a query may read resources before it is refused with `tooMany`.
     pub max_scan_time: Duration,
     /// How many users may be deactivated within an hour, if the tenant limits it.
-    pub breaker: Option<Limit>,
+    pub breaker: Option<DeactivationLimit>,
     /// Whether no request through this provider changes who administers the root team, or the
     /// break-glass account.
     pub root_team_protected: bool,

@@ -26,8 +26,9 @@ impl Provider<'_> {
         if !before.is_active() || after.is_some_and(Record::is_active) {
             return Ok(None);
         }
-        let (breaker, active) = try_join(self.store.breaker(), self.store.count_active_users()).await?;
-        let used = breaker.used(now);
+        let (counts, active) =
+            try_join(self.store.fetch_deactivations(), self.store.count_active_users()).await?;
+        let used = counts.within_hour(now);
         if (used + 1) * 100 > u64::from(limit.percent) * (active + used) {
             let detail = format!(
                 "Within the last hour {used} of {} active users were deactivated or deleted, and the tenant's limit is {} percent: nothing was changed. If this is meant, let the operator lift the limit with: rollcall tenant breaker {} --lift 1h",
@@ -37,6 +38,6 @@ impl Provider<'_> {
             );
             return Err(ScimError::new(ErrorKind::Limited, detail).into());
         }
-        Ok(Some(breaker.one_more(&self.store, now)))
+        Ok(Some(counts.count_one(&self.store.tenant, now)))
     }
 }

@@ -17,12 +17,14 @@ use crate::scim::resource_type::Kind;
 use crate::scim::username;
 use crate::scim::validate::{groups_in_body, groups_named, read};
 use crate::store::call::back_off;
+use crate::store::digest::MembershipDigest;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::index;
+use crate::store::large_change::detach::DoneDetachment;
 use crate::store::limits::MAX_MEMBER_CHANGES_PER_TX;
+use crate::store::members::view::Candidates;
 use crate::store::membership::Membership;
 use crate::store::record::Record;
-use crate::store::tally::Tally;
 use crate::store::tombstone::Tombstone;
 
 /// How often a creation is tried again because something changed meanwhile.
@@ -81,10 +83,12 @@ impl Provider<'_> {
             if attempt > 1 {
                 back_off(attempt).await;
             }
-            let staged = wanted.len() > MAX_MEMBER_CHANGES_PER_TX;
-            let members = self.resolve_new_members(wanted.to_vec(), Default::default(), staged).await?;
+            let members = match wanted.len() > MAX_MEMBER_CHANGES_PER_TX {
+                true => self.assume_new_members(wanted.to_vec(), Candidates::default()).await?,
+                false => self.resolve_new_members(wanted.to_vec(), Candidates::default()).await?,
+            };
             let mut record = record.clone();
-            record.tally = Tally::of(members.iter().map(|member| member.id));
+            record.digest = MembershipDigest::of(members.iter().map(|member| member.id));
             let refused = match self.try_to_store(record, members, takes_over, until).await? {
                 Ok(created) => return Ok(created),
                 Err(refused) => refused,
@@ -153,7 +157,7 @@ impl Provider<'_> {
             return Ok(Returning::Nobody);
         };
         // Once its time has passed, it is nobody's name any more, though the claim still stands.
-        let old = self.store.tombstone(holder.id).await?;
+        let old = self.store.tombstones().fetch_kept(holder.id).await?;
         Ok(old.map_or(Returning::Expired(holder.id), |old| Returning::Account(Box::new(old))))
     }
 
@@ -165,10 +169,15 @@ impl Provider<'_> {
             Record { id: was.id, created: was.created.clone(), version: was.version + 1, ..new.clone() };
         let event = self.store.event("user.reactivated", &back).attributes(back.doc.keys().cloned());
         // Groups that it has not left yet would take it back.
-        if !self.store.finish_leaving(back.id, true, Instant::now() + APPLYING).await? {
+        if !self
+            .store
+            .large_changes()
+            .detach_from_groups(back.id, DoneDetachment::Delete, Instant::now() + APPLYING)
+            .await?
+        {
             return Err(still_changing().into());
         }
-        match self.store.reactivate(old, &back, self.ty(back.kind), &event).await {
+        match self.store.tombstones().reactivate(old, &back, self.ty(back.kind), &event).await {
             Ok(()) => Ok(Some(back)),
             Err(StoreError::Refused(_)) => Ok(None),
             Err(unknown) if unknown.may_have_taken_effect() => match self.store.took_effect(&back).await {

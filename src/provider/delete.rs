@@ -12,8 +12,9 @@ use super::precondition::Preconditions;
 use crate::clock;
 use crate::scim::policy::DeleteUser;
 use crate::scim::resource_type::Kind;
-use crate::store::delete::{Leaving, Settled};
+use crate::store::delete::{DeletionFit, Detachment, ResourceDeletion};
 use crate::store::error::StoreError;
+use crate::store::large_change::settle::SettledChanges;
 use crate::store::transaction::Action;
 
 /// How often a deletion is begun anew because the resource was changed meanwhile.
@@ -34,18 +35,18 @@ impl Provider<'_> {
         let (mut members_apart, mut groups_apart) = (false, false);
         for _ in 0..ATTEMPTS {
             let (record, pending) =
-                try_join(self.store.fetch(kind, id), self.store.pending_changes()).await?;
+                try_join(self.store.fetch(kind, id), self.store.large_changes().list()).await?;
             let mut record = record.ok_or_else(|| not_found(kind))?;
             preconditions.check(record.version)?;
             if let Some(change) = record.change {
-                if !self.store.finish_change(change, until).await? {
+                if !self.store.large_changes().finish(change, until).await? {
                     return Err(still_changing().into());
                 }
                 continue;
             }
-            let mut settled = Settled::default();
+            let mut settled = SettledChanges::default();
             if !pending.is_empty() {
-                let Some(done) = self.store.settle(&record, &pending, until).await? else {
+                let Some(done) = self.store.large_changes().settle(&record, &pending, until).await? else {
                     if Instant::now() >= until {
                         return Err(still_changing().into());
                     }
@@ -54,18 +55,19 @@ impl Provider<'_> {
                 settled = done;
                 record = self.store.fetch(kind, id).await?.ok_or_else(|| not_found(kind))?;
             }
-            let (members_fit, groups_fit) = self.store.fits(&record, record.tally.count, &settled, ty);
-            let (members_fit, groups) = (members_fit && !members_apart, groups_fit && !groups_apart);
-            let mut members = members_fit.then(Vec::new);
-            if members_fit && record.tally.count > 0 {
-                let Some((read, found)) = self.store.fetch_group(id).await? else { continue };
+            let mut fit = DeletionFit::of(&record, record.digest.count, &settled, ty);
+            fit.members &= !members_apart;
+            fit.groups &= !groups_apart;
+            let mut members = fit.members.then(Vec::new);
+            if fit.members && record.digest.count > 0 {
+                let Some((read, found)) = self.store.members().fetch_group(id).await? else { continue };
                 if read.version != record.version {
                     continue;
                 }
                 // Someone who is a member and has this group as a member would be written twice:
                 // such members go after it. So do more than were counted.
                 let mutual = found.iter().any(|member| record.groups.contains(&member.id.to_string()));
-                let fits = !mutual && found.len() as u64 <= record.tally.count;
+                let fits = !mutual && found.len() as u64 <= record.digest.count;
                 members = fits.then_some(found);
             }
             let kept = kind == Kind::User && self.model.policy.delete_user == DeleteUser::Deactivate;
@@ -77,7 +79,6 @@ impl Provider<'_> {
             // The deletion is a version of its own, which a reactivation follows.
             let event = self.store.event_of_version(event_type, &record, record.version + 1);
             let tombstone_until = clock::epoch_seconds() + u64::from(self.retention_days) * SECONDS_A_DAY;
-            let leaving = Leaving { members: members.as_deref(), groups, settled: &settled };
             self.refuse_protected_user(&record, None).await?;
             let guard = match kind {
                 Kind::User => self.guard_user(&record, None).await?,
@@ -85,9 +86,17 @@ impl Provider<'_> {
             };
             let count = self.count_deactivation(&record, None).await?;
             let extra_actions: Vec<Action> = guard.into_iter().chain(count).collect();
-            let tombstone_until = kept.then_some(tombstone_until);
-            let deleted = self.store.delete(&record, &leaving, ty, &event, tombstone_until, &extra_actions);
-            match deleted.await {
+            let deletion = ResourceDeletion {
+                record: &record,
+                members: members.as_deref(),
+                groups: if fit.groups { Detachment::Now } else { Detachment::Later },
+                settled: &settled,
+                ty,
+                event: &event,
+                tombstone_until: kept.then_some(tombstone_until),
+                extra_actions: &extra_actions,
+            };
+            match self.store.delete(&deletion).await {
                 Ok(left) => {
                     for change in left {
                         self.apply_until(&change, until).await;
@@ -100,7 +109,7 @@ impl Provider<'_> {
                 {
                     members_apart = true;
                 }
-                Err(StoreError::TransactionTooLarge) if groups && !record.groups.is_empty() => {
+                Err(StoreError::TransactionTooLarge) if fit.groups && !record.groups.is_empty() => {
                     groups_apart = true;
                 }
                 Err(failed) => return Err(failed.into()),

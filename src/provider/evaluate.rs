@@ -118,7 +118,7 @@ impl<'a, 'c> ResourceEvaluator<'a, 'c> {
         match &self.needs {
             Needs::Teams => teams = teams_of(self.provider, &items).await?,
             Needs::MembersAmong(ids) => {
-                members = store.memberships_among(&read_records(&items)?, ids).await?
+                members = store.members().memberships_among(&read_records(&items)?, ids).await?
             }
             Needs::Nothing | Needs::Members => {}
         }
@@ -139,13 +139,13 @@ impl<'a, 'c> ResourceEvaluator<'a, 'c> {
     async fn evaluate_with_all_members(&mut self, items: Vec<Item>) -> Result<(), Failure> {
         let (mut open, mut members) = (Vec::new(), 0);
         for group in read_records(&items)? {
-            check_answerable(group.tally.count)?;
-            if open.len() == GROUPS_AT_ONCE || members + group.tally.count > MEMBERS_AT_ONCE {
+            check_answerable(group.digest.count)?;
+            if open.len() == GROUPS_AT_ONCE || members + group.digest.count > MEMBERS_AT_ONCE {
                 self.evaluate_groups(&std::mem::take(&mut open)).await?;
                 members = 0;
             }
             open.push(group.id);
-            members += group.tally.count;
+            members += group.digest.count;
         }
         self.evaluate_groups(&open).await
     }
@@ -154,7 +154,7 @@ impl<'a, 'c> ResourceEvaluator<'a, 'c> {
         if ids.is_empty() {
             return Ok(());
         }
-        for (record, members) in self.provider.store.fetch_groups(ids, None).await? {
+        for (record, members) in self.provider.store.members().fetch_groups(ids, None).await? {
             check_answerable(members.len() as u64)?;
             self.evaluate_record(
                 &record,

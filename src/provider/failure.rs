@@ -48,7 +48,7 @@ fn refused(refusals: &[Refusal]) -> ScimError {
         match refusal {
             Refusal::Taken(attribute) => return taken(attribute),
             Refusal::Member(id) => return no_such_members(&[id]),
-            Refusal::Changed | Refusal::Exists => {}
+            Refusal::Changed | Refusal::Exists | Refusal::Gone => {}
         }
     }
     conflict()

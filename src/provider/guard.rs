@@ -10,7 +10,7 @@ use super::failure::Failure;
 use crate::scim::error::ScimError;
 use crate::scim::resource_type::Kind;
 use crate::store::Store;
-use crate::store::admin_guard::Guard;
+use crate::store::admin_guard::AdminGuard;
 use crate::store::limits::MAX_ADMINS;
 use crate::store::membership::Membership;
 use crate::store::record::{Account, Record};
@@ -40,10 +40,10 @@ impl Provider<'_> {
             members.iter().filter(|member| member.kind == Kind::User).map(|member| member.id).collect()
         };
         // Whoever assigns the role to the group meanwhile moves the group's version.
-        if self.store.guard().await?.is_none_or(|guard| !guard.granting.contains(&group.id)) {
+        if self.store.admin_guard().fetch().await?.is_none_or(|guard| !guard.granting.contains(&group.id)) {
             return Ok(None);
         }
-        let Some((before, mut after)) = prepare_guard_change(&self.store, &users(add)).await? else {
+        let Some((before, mut after)) = read_guard_for(&self.store, &users(add)).await? else {
             return Ok(None);
         };
         for user in self.store.fetch_many(Kind::User, &users(add)).await? {
@@ -71,7 +71,7 @@ impl Provider<'_> {
         if before.kind != Kind::User || !before.guarded || same {
             return Ok(None);
         }
-        let Some(guard) = self.store.guard().await? else { return Ok(None) };
+        let Some(guard) = self.store.admin_guard().fetch().await? else { return Ok(None) };
         let mut changed = guard.clone();
         match after {
             Some(after) => changed.set_active(before.id, after.is_active()),
@@ -105,7 +105,7 @@ impl Provider<'_> {
         if same_person {
             return Ok(());
         }
-        let guard = self.store.guard().await?;
+        let guard = self.store.admin_guard().fetch().await?;
         if guard.is_some_and(|guard| guard.admins.contains_key(&before.id)) {
             self.refuse_if_protected("This user administers the tenant")?;
         }
@@ -132,7 +132,7 @@ impl Provider<'_> {
         if group.kind != Kind::Group || !group.guarded {
             return Ok(None);
         }
-        let Some(guard) = self.store.guard().await? else { return Ok(None) };
+        let Some(guard) = self.store.admin_guard().fetch().await? else { return Ok(None) };
         if guard.root == group.id {
             return Err(ScimError::mutability(
                 "This is the root team, whose administrators administer the tenant: it cannot be deleted. It can be renamed.",
@@ -152,12 +152,15 @@ impl Provider<'_> {
 /// # Errors
 /// 400 `invalidValue` for more users than the guard holds, none of whom is marked then, and for one
 /// that does not exist.
-pub async fn prepare_guard_change(store: &Store, users: &[Uuid]) -> Result<Option<(Guard, Guard)>, Failure> {
+pub async fn read_guard_for(
+    store: &Store,
+    users: &[Uuid],
+) -> Result<Option<(AdminGuard, AdminGuard)>, Failure> {
     if users.len() > MAX_ADMINS {
         return Err(too_many().into());
     }
-    store.mark_guarded(users).await?;
-    Ok(store.guard().await?.map(|guard| (guard.clone(), guard)))
+    store.admin_guard().mark_users(users).await?;
+    Ok(store.admin_guard().fetch().await?.map(|guard| (guard.clone(), guard)))
 }
 
 fn too_many() -> ScimError {
@@ -170,7 +173,7 @@ fn too_many() -> ScimError {
 ///
 /// # Errors
 /// As the rule says; the refusal names who keeps it.
-pub async fn guard_write(store: &Store, before: &Guard, after: &Guard) -> Result<Action, Failure> {
+pub async fn guard_write(store: &Store, before: &AdminGuard, after: &AdminGuard) -> Result<Action, Failure> {
     if after.admins.len() > MAX_ADMINS && after.admins.len() > before.admins.len() {
         return Err(too_many().into());
     }

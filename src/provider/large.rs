@@ -11,9 +11,10 @@ use super::members::memberships;
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::resource_type::Kind;
 use crate::store::error::StoreError;
-use crate::store::membership::Membership;
+use crate::store::large_change::pending_change::{ChangeState, PendingChange};
+use crate::store::membership::{MemberChanges, Membership};
 use crate::store::record::Record;
-use crate::store::work::Pending;
+use crate::store::side::Side;
 
 /// How long a request goes on applying what is committed. The worker does the rest; the answer
 /// must come within API Gateway's 29 seconds.
@@ -31,22 +32,27 @@ impl Provider<'_> {
         group: &mut Record,
         add: &mut Vec<Membership>,
         remove: &[Membership],
-    ) -> Result<Pending, Failure> {
-        let pending = self.store.stage(group, add, remove).await?;
-        if let Err(refused) = self.confirm_new_members(&pending, add).await {
-            self.store.give_up(&pending).await;
+    ) -> Result<PendingChange, Failure> {
+        let pending =
+            self.store.large_changes().stage(group, MemberChanges { add: add.as_slice(), remove }).await?;
+        if let Err(refused) = self.resolve_staged_members(&pending, add).await {
+            self.store.large_changes().abort_or_leave_to_worker(&pending).await;
             return Err(refused);
         }
         group.change = Some(pending.id);
         Ok(pending)
     }
 
-    async fn confirm_new_members(&self, pending: &Pending, add: &mut Vec<Membership>) -> Result<(), Failure> {
+    async fn resolve_staged_members(
+        &self,
+        pending: &PendingChange,
+        add: &mut Vec<Membership>,
+    ) -> Result<(), Failure> {
         let taken_for: Vec<(Uuid, Kind)> = add.iter().map(|member| (member.id, member.kind)).collect();
-        let existing = self.store.identify(&taken_for).await?;
+        let existing = self.store.members().identify(&taken_for).await?;
         let found = memberships(add.iter().map(Membership::member), &existing)?;
         if found != *add {
-            self.store.write_chunks(pending, &found, true).await?;
+            self.store.large_changes().rewrite_chunks(pending, Side::Add, &found).await?;
             *add = found;
         }
         Ok(())
@@ -54,9 +60,9 @@ impl Provider<'_> {
 
     /// Applies a committed change as far as the time goes. What fails or is left is no failure of
     /// the request, which has succeeded with the commit: the worker goes on.
-    pub(super) async fn apply_until(&self, pending: &Pending, until: Instant) {
+    pub(super) async fn apply_until(&self, pending: &PendingChange, until: Instant) {
         // Boxed, since what applies a change is large and every change of a resource would carry it.
-        if let Err(failed) = Box::pin(self.store.carry_out(pending, until)).await {
+        if let Err(failed) = Box::pin(self.store.large_changes().apply_until(pending, until)).await {
             tracing::warn!(change = %pending.id, %failed, "a change is left to the worker");
         }
     }
@@ -67,7 +73,7 @@ impl Provider<'_> {
     /// The commit's, when it did not take effect.
     pub(super) async fn finish_commit(
         &self,
-        mut pending: Pending,
+        mut pending: PendingChange,
         outcome: Result<(), StoreError>,
         until: Instant,
     ) -> Result<(), StoreError> {
@@ -75,17 +81,17 @@ impl Provider<'_> {
             Ok(()) => {}
             // The change item knows.
             Err(unknown) if unknown.may_have_taken_effect() => {
-                match self.store.is_committed(&pending).await {
+                match self.store.large_changes().is_committed(&pending).await {
                     Ok(true) => {}
                     Ok(false) | Err(_) => return Err(unknown),
                 }
             }
             Err(no) => {
-                self.store.give_up(&pending).await;
+                self.store.large_changes().abort_or_leave_to_worker(&pending).await;
                 return Err(no);
             }
         }
-        pending.state = crate::store::work::State::Committed;
+        pending.state = ChangeState::Committed;
         self.apply_until(&pending, until).await;
         Ok(())
     }

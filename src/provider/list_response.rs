@@ -15,13 +15,13 @@ use crate::scim::members::MEMBERS;
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::Kind;
 use crate::scim::urn;
+use crate::store::digest::MembershipDigest;
 use crate::store::item::{Item, key_of};
 use crate::store::keys::{self, Key};
 use crate::store::list::Position;
 use crate::store::membership::Membership;
 use crate::store::reader::{Pace, Reader};
 use crate::store::record::Record;
-use crate::store::tally::Tally;
 
 /// How many groups are read with their members at once.
 const GROUPS_AT_ONCE: usize = 8;
@@ -152,13 +152,13 @@ impl Provider<'_> {
         items: &mut BTreeMap<Position, Item>,
     ) -> Result<BTreeMap<Uuid, (Record, Vec<Membership>)>, Failure> {
         let groups = items.iter().filter(|(place, _)| place.kind == Kind::Group);
-        let counts = groups.map(|(place, item)| (*place, Tally::from_item(item).count));
+        let counts = groups.map(|(place, item)| (*place, MembershipDigest::from_item(item).count));
         let filled: Vec<(Position, u64)> = counts.filter(|(_, count)| *count > 0).collect();
         check_answerable(filled.iter().map(|(_, count)| count).sum())?;
         let mut read = BTreeMap::new();
         for some in filled.chunks(GROUPS_AT_ONCE) {
             let ids: Vec<Uuid> = some.iter().map(|(place, _)| place.id).collect();
-            for (record, members) in self.store.fetch_groups(&ids, None).await? {
+            for (record, members) in self.store.members().fetch_groups(&ids, None).await? {
                 read.insert(record.id, (record, members));
             }
             for (place, _) in some {

@@ -12,9 +12,9 @@ use crate::scim::patch::members::{MemberChange, MembersToRead};
 use crate::scim::resource_type::Kind;
 use crate::store::keys::parse_id;
 use crate::store::limits::{MAX_GROUPS_PER_MEMBER, MAX_MEMBER_CHANGES_PER_TX};
-use crate::store::members::GroupView;
+use crate::store::members::view::{Candidates, GroupView};
 use crate::store::membership::Membership;
-use crate::store::record::Record;
+use crate::store::record::{Record, ResourceSummary};
 
 /// So many memberships are read for one unit with their group; one by one each costs a unit.
 const MEMBERS_A_UNIT: u64 = 33;
@@ -35,60 +35,74 @@ impl Provider<'_> {
             let newcomers = change.map(MemberChange::newcomers).unwrap_or_default();
             let newcomers: Vec<(Uuid, Kind)> =
                 newcomers.into_iter().filter_map(|(id, kind)| Some((parse_id(id)?, kind))).collect();
-            return Ok(self.store.view_group(id, &ids, &newcomers).await?);
+            return Ok(self.store.members().view_group(id, &ids, &newcomers).await?);
         }
         let Some(record) = self.store.fetch(Kind::Group, id).await? else { return Ok(None) };
-        if record.tally.count == 0 {
+        if record.digest.count == 0 {
             return Ok(Some(group_view(record, Vec::new())));
         }
-        if record.tally.count / MEMBERS_A_UNIT < ids.len() as u64 {
+        if record.digest.count / MEMBERS_A_UNIT < ids.len() as u64 {
             return self.whole_group(id).await;
         }
-        Ok(self.store.view_group(id, &ids, &[]).await?)
+        Ok(self.store.members().view_group(id, &ids, &[]).await?)
     }
 
     async fn whole_group(&self, id: Uuid) -> Result<Option<GroupView>, Failure> {
-        Ok(self.store.fetch_group(id).await?.map(|(record, members)| group_view(record, members)))
+        Ok(self.store.members().fetch_group(id).await?.map(|(record, members)| group_view(record, members)))
     }
 
-    /// Members that a client wants added, as memberships. Of some it may be `known` already what
-    /// they are, and of the others, if it was `asked`, that they are not what they are taken for.
-    /// Those of a change that is `staged` are taken for what the client says they are:
-    /// [`Provider::stage`] looks for them.
+    /// Resolves the members that a client wants added: finds out what each of them is. `known` are the
+    /// candidates that were looked for already.
     ///
     /// # Errors
-    /// One `invalidValue` that names those that do not exist.
+    /// One `invalidValue` that names those that do not exist, or one that is in too many groups.
     pub(super) async fn resolve_new_members(
         &self,
         wanted: Vec<Member>,
-        (mut known, asked): (BTreeMap<Uuid, (Kind, usize)>, bool),
-        staged: bool,
+        known: Candidates,
     ) -> Result<Vec<Membership>, Failure> {
-        let taken_for = |member: &Member| Some((parse_id(&member.id)?, member.taken_for()));
-        if staged {
-            let members = wanted.iter().map(|member| {
-                let (id, kind) = taken_for(member)?;
-                Some(Membership { id, kind, display: member.display.clone() })
-            });
-            // What is no id is nobody, and is told with the others that do not exist.
-            if let Some(members) = members.collect() {
-                return Ok(members);
-            }
-        }
-        let unknown = wanted.iter().filter_map(taken_for).filter(|(id, _)| !known.contains_key(id));
-        let unknown = unknown.map(|(id, kind)| (id, if asked { kind.other() } else { kind }));
+        let Candidates { mut found, searched } = known;
+        let unknown = wanted.iter().filter_map(assumed_kind).filter(|(id, _)| !found.contains_key(id));
+        let unknown = unknown.map(|(id, kind)| (id, if searched { kind.other() } else { kind }));
         let unknown: Vec<(Uuid, Kind)> = unknown.collect();
         if !unknown.is_empty() {
-            known.extend(self.store.identify(&unknown).await?);
+            found.extend(self.store.members().identify(&unknown).await?);
         }
-        Ok(memberships(wanted, &known)?)
+        Ok(memberships(wanted, &found)?)
+    }
+
+    /// Prepares the members of a change that is staged. They have the kind that the client sent, or
+    /// `User` if it sent none: [`Provider::stage`] looks for them later. Where a text is not an id, they
+    /// are resolved at once, so that malformed ids are reported together with unknown members.
+    ///
+    /// # Errors
+    /// As [`Provider::resolve_new_members`].
+    pub(super) async fn assume_new_members(
+        &self,
+        wanted: Vec<Member>,
+        known: Candidates,
+    ) -> Result<Vec<Membership>, Failure> {
+        let members = wanted.iter().map(|member| {
+            let (id, kind) = assumed_kind(member)?;
+            Some(Membership { id, kind, display: member.display.clone() })
+        });
+        match members.collect() {
+            Some(members) => Ok(members),
+            None => self.resolve_new_members(wanted, known).await,
+        }
     }
 }
 
-/// A group with its members, before anybody was asked about.
+/// The id of a member, and the kind that the client sent or `User` if it sent none. `None` for a text
+/// that is not an id.
+fn assumed_kind(member: &Member) -> Option<(Uuid, Kind)> {
+    Some((parse_id(&member.id)?, member.taken_for()))
+}
+
+/// The view of a group with its members, before any candidate was looked for.
 pub(super) fn group_view(record: Record, members: Vec<Membership>) -> GroupView {
     let present = members.into_iter().map(|member| (member.id, member)).collect();
-    GroupView { record, present, existing: BTreeMap::new(), asked: false }
+    GroupView { record, present, candidates: Candidates::default() }
 }
 
 /// Pairs wanted members with what they are.
@@ -97,19 +111,20 @@ pub(super) fn group_view(record: Record, members: Vec<Membership>) -> GroupView 
 /// One `invalidValue` that names those that do not exist, or a member of too many groups.
 pub(super) fn memberships(
     wanted: impl IntoIterator<Item = Member>,
-    existing: &BTreeMap<Uuid, (Kind, usize)>,
+    existing: &BTreeMap<Uuid, ResourceSummary>,
 ) -> Result<Vec<Membership>, ScimError> {
     let (mut members, mut unknown) = (Vec::new(), Vec::new());
     for member in wanted {
-        let found = parse_id(&member.id).and_then(|id| existing.get(&id).map(|found| (id, *found)));
-        match found {
-            Some((_, (_, groups))) if groups >= MAX_GROUPS_PER_MEMBER => {
+        match parse_id(&member.id).and_then(|id| existing.get(&id)) {
+            Some(found) if found.group_count >= MAX_GROUPS_PER_MEMBER => {
                 return Err(ScimError::invalid_value(format!(
                     "{} is in {MAX_GROUPS_PER_MEMBER} groups already, which is the most that one resource can be in.",
                     member.id
                 )));
             }
-            Some((id, (kind, _))) => members.push(Membership { id, kind, display: member.display }),
+            Some(found) => {
+                members.push(Membership { id: found.id, kind: found.kind, display: member.display });
+            }
             None => unknown.push(member.id),
         }
     }

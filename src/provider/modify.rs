@@ -30,8 +30,9 @@ use crate::store::error::StoreError;
 use crate::store::event::Event;
 use crate::store::index;
 use crate::store::keys::parse_id;
+use crate::store::large_change::detach::DoneDetachment;
 use crate::store::limits::MAX_MEMBER_CHANGES_PER_TX;
-use crate::store::members::GroupView;
+use crate::store::members::view::GroupView;
 use crate::store::membership::{MemberChanges, Membership};
 use crate::store::record::{Account, Record};
 use crate::store::resource::{ResourceUpdate, Team};
@@ -137,13 +138,13 @@ impl Provider<'_> {
         let until = Instant::now() + APPLYING;
         for attempt in 0..ATTEMPTS {
             if attempt > 1 {
-                // Whoever wins every time need not win the next.
+                // Back off so that one writer cannot starve us.
                 back_off(attempt).await;
             }
             let view = self.read_view(kind, id, members.as_ref()).await?.ok_or_else(|| not_found(kind))?;
             preconditions.check(view.record.version)?;
             if let Some(change) = view.record.change {
-                if !self.store.finish_change(change, until).await? {
+                if !self.store.large_changes().finish(change, until).await? {
                     return Err(still_changing().into());
                 }
                 continue;
@@ -162,7 +163,10 @@ impl Provider<'_> {
                 let net = members.net(&current, &self.work)?;
                 // A group that makes administrators must know at once who is a user.
                 let staged = net.len() > MAX_MEMBER_CHANGES_PER_TX && !before.guarded;
-                outcome.add = self.resolve_new_members(net.add, (view.existing, view.asked), staged).await?;
+                outcome.add = match staged {
+                    true => self.assume_new_members(net.add, view.candidates).await?,
+                    false => self.resolve_new_members(net.add, view.candidates).await?,
+                };
                 outcome.remove = net
                     .remove
                     .iter()
@@ -170,8 +174,7 @@ impl Provider<'_> {
                     .collect();
             }
             let ids = |members: &[Membership]| members.iter().map(|member| member.id).collect::<Vec<_>>();
-            let tally = before.tally.with(ids(&outcome.add)).without(ids(&outcome.remove));
-            outcome.record.tally = tally;
+            outcome.record.digest = before.digest.with(ids(&outcome.add)).without(ids(&outcome.remove));
             if let Some(after) = self.write_change(before, outcome, until).await? {
                 return Ok(self.answer_change(&after, projection).await);
             }
@@ -244,7 +247,10 @@ impl Provider<'_> {
                 for refusal in refusals {
                     // Someone who is deleted and has not left the group yet is brought to do so.
                     if let Some(id) = refusal.member() {
-                        self.store.finish_leaving(id, false, until).await?;
+                        self.store
+                            .large_changes()
+                            .detach_from_groups(id, DoneDetachment::KeepForReaders, until)
+                            .await?;
                     }
                 }
                 Ok(None)
@@ -316,7 +322,7 @@ impl Provider<'_> {
             Kind::User => self.answer_user(after, projection).await,
             Kind::Group if shows_members(after, projection) => self.answer_group(after, projection).await,
             Kind::Group => {
-                let silent = projection.wants(MEMBERS) && after.tally.count > 0;
+                let silent = projection.wants(MEMBERS) && after.digest.count > 0;
                 let body = || self.project(after, &Relations::default(), projection);
                 Ok(self.answer(after, (!silent).then(body)))
             }
@@ -329,7 +335,7 @@ impl Provider<'_> {
     }
 
     async fn answer_group(&self, after: &Record, projection: &Projection) -> Result<Answer, Failure> {
-        match self.store.fetch_groups(&[after.id], Some(after.version)).await?.pop() {
+        match self.store.members().fetch_groups(&[after.id], Some(after.version)).await?.pop() {
             Some((record, members)) => {
                 let relations = Relations { members: Some(&members), ..Relations::default() };
                 Ok(self.answer(&record, Some(self.project(&record, &relations, projection))))
@@ -343,7 +349,7 @@ impl Provider<'_> {
 /// Whether the answer to a change holds members: a group is answered whole up to 100 members or
 /// where the client says what it wants to see, and above not at all.
 fn shows_members(after: &Record, projection: &Projection) -> bool {
-    let count = after.tally.count;
+    let count = after.digest.count;
     after.kind == Kind::Group
         && projection.wants(MEMBERS)
         && count > 0

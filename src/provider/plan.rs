@@ -16,7 +16,7 @@ use crate::scim::members::MEMBERS;
 use crate::scim::resource_type::Kind;
 use crate::store::index::{self, Index};
 use crate::store::keys::parse_id;
-use crate::store::work::Task;
+use crate::store::large_change::pending_change::PendingTask;
 
 /// Where to look for what a filter matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,18 +78,19 @@ impl Provider<'_> {
         let (user, group, pending) = futures_util::try_join!(
             self.store.fetch(Kind::User, id),
             self.store.fetch(Kind::Group, id),
-            self.store.pending_changes(),
+            self.store.large_changes().list(),
         )?;
         let groups = user.or(group).map(|record| record.groups).unwrap_or_default();
         // A large change may have made it a member without having reached it yet.
-        let changing = pending.iter().filter(|change| change.task == Task::Members);
+        let changing = pending.iter().filter(|change| change.task == PendingTask::ChangeMembers);
         let changing = changing.map(|change| change.resource);
         Ok(groups.iter().filter_map(|id| parse_id(id)).chain(changing).collect())
     }
 
     async fn users_in(&self, group: &str) -> Result<Vec<Uuid>, Failure> {
         let Some(id) = parse_id(group) else { return Ok(Vec::new()) };
-        let members = self.store.fetch_group(id).await?.map(|(_, members)| members).unwrap_or_default();
+        let members =
+            self.store.members().fetch_group(id).await?.map(|(_, members)| members).unwrap_or_default();
         Ok(members.iter().filter(|member| member.kind == Kind::User).map(|member| member.id).collect())
     }
 }

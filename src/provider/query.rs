@@ -19,7 +19,7 @@ use crate::scim::resource_type::{Kind, ResourceType};
 use crate::scim::sort::{SortKey, resolve};
 use crate::store::cursor::CursorKey;
 use crate::store::keys::hash;
-use crate::store::list::{Mark, Position};
+use crate::store::list::{PageCheckpoint, Position};
 
 /// The largest sort key that the table keeps for a cursor: an item may have 400 KB, and JSON can make a
 /// text longer.
@@ -107,7 +107,7 @@ impl Provider<'_> {
     ) -> Result<ListResponse, Failure> {
         let mark = match start {
             1 => None,
-            _ => self.store.mark(&query.hash, start).await?,
+            _ => self.store.fetch_page_checkpoint(&query.hash, start).await?,
         };
         let request = match mark {
             Some(mark) => {
@@ -120,10 +120,12 @@ impl Provider<'_> {
         let resources = match found.last {
             // Where the next page of this walk begins; only a page that has a next leaves a mark.
             Some((after, _)) if found.more && query.sort.is_none() => {
-                let mark = Mark { after: Some(after), total };
-                let (resources, marked) =
-                    join(self.present(&mut found, projection), self.store.set_mark(&query.hash, next, mark))
-                        .await;
+                let mark = PageCheckpoint { after: Some(after), total };
+                let (resources, marked) = join(
+                    self.present(&mut found, projection),
+                    self.store.save_page_checkpoint(&query.hash, next, mark),
+                )
+                .await;
                 // Without its mark the next page costs more, no more than that.
                 if let Err(failed) = marked {
                     tracing::warn!(error = %failed, "a page mark was not written");
@@ -151,7 +153,7 @@ impl Provider<'_> {
             let key = key.await?;
             let cursor = Cursor::parse(text, &self.seal(&key, query))?;
             request.sort_key = match cursor.sort_mark {
-                Some(id) => Some(self.store.sort_mark(id).await?.ok_or_else(expired_cursor)?),
+                Some(id) => Some(self.store.fetch_sort_checkpoint(id).await?.ok_or_else(expired_cursor)?),
                 None => None,
             };
             request.after = Some(cursor.after);
@@ -191,7 +193,7 @@ impl Provider<'_> {
                 .into());
             }
             let id = Uuid::now_v7();
-            self.store.set_sort_mark(id, &sort_key).await?;
+            self.store.save_sort_checkpoint(id, &sort_key).await?;
             sort_mark = Some(id);
         }
         let cursor = Cursor { after, sort_mark, total };

@@ -21,7 +21,7 @@ impl Provider<'_> {
         preconditions: &Preconditions,
     ) -> Result<Answer, Failure> {
         if kind == Kind::Group && projection.wants("members") {
-            let Some((record, members)) = self.store.fetch_group(id).await? else {
+            let Some((record, members)) = self.store.members().fetch_group(id).await? else {
                 return Err(not_found(kind).into());
             };
             check_answerable(members.len() as u64)?;

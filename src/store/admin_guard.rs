@@ -31,7 +31,7 @@ pub struct Grant {
 
 /// The item `T#t#ADMIN`/`ADMIN`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Guard {
+pub struct AdminGuard {
     /// Counts the changes.
     pub version: u64,
     /// The root team.
@@ -42,7 +42,7 @@ pub struct Guard {
     pub admins: BTreeMap<Uuid, Grant>,
 }
 
-impl Guard {
+impl AdminGuard {
     /// The guard of a tenant that is made, of which the root team has these administrators.
     pub fn new(root: Uuid, admins: &[Uuid]) -> Self {
         let mut guard = Self { version: 0, root, granting: BTreeSet::from([root]), admins: BTreeMap::new() };
@@ -55,7 +55,7 @@ impl Guard {
     /// Reads the item.
     ///
     /// # Errors
-    /// [`StoreError::Broken`] when the item is not what [`Guard::action`] writes.
+    /// [`StoreError::Broken`] when the item is not what [`AdminGuard::action`] writes.
     pub fn from_item(item: &Item) -> Result<Self, StoreError> {
         let broken = || StoreError::Broken("the guard of the root team cannot be read".to_owned());
         Ok(Self {
@@ -128,36 +128,51 @@ impl Guard {
     }
 }
 
+/// The admin guard of a tenant in the table.
+#[derive(Clone, Copy, Debug)]
+pub struct AdminGuardHandle<'a> {
+    store: &'a Store,
+}
+
 impl Store {
-    /// The guard; none for a tenant without a root team, where no rule is kept.
+    /// The tenant's admin guard.
+    pub fn admin_guard(&self) -> AdminGuardHandle<'_> {
+        AdminGuardHandle { store: self }
+    }
+}
+
+impl AdminGuardHandle<'_> {
+    /// Reads the guard. `None` for a tenant without a root team, where the rule does not apply.
     ///
     /// # Errors
-    /// As every call.
-    pub async fn guard(&self) -> Result<Option<Guard>, StoreError> {
-        let item = self.table.get(&keys::guard(&self.tenant)).await?;
-        item.as_ref().map(Guard::from_item).transpose()
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
+    pub async fn fetch(self) -> Result<Option<AdminGuard>, StoreError> {
+        let item = self.store.table.get(&keys::guard(&self.store.tenant)).await?;
+        item.as_ref().map(AdminGuard::from_item).transpose()
     }
 
-    /// Marks users, so that from now on none is deactivated, brought back or deleted without the
-    /// guard being written: before they are written into it. A mark without an entry only costs.
+    /// Marks users before they are written into the guard. From now on, each transaction that
+    /// deactivates, reactivates or deletes one of them also writes the guard. A mark of a user that is
+    /// not in the guard costs one read more, and nothing else.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] with [`Refusal::Member`] for users that do not exist.
-    pub async fn mark_guarded(&self, users: &[Uuid]) -> Result<(), StoreError> {
+    /// [`StoreError::Refused`] with [`Refusal::Member`] if one of them does not exist.
+    pub async fn mark_users(self, users: &[Uuid]) -> Result<(), StoreError> {
         for some in users.chunks(MAX_ACTIONS_PER_TX) {
             self.mark_together(some).await?;
         }
         Ok(())
     }
 
-    /// Marks some users. Where they are more than one transaction holds, each half by itself.
-    async fn mark_together(&self, some: &[Uuid]) -> Result<(), StoreError> {
+    /// Marks some users. If they are too large for one transaction, each half is marked in its own.
+    async fn mark_together(self, some: &[Uuid]) -> Result<(), StoreError> {
         let marked = self
+            .store
             .table
             .transact(|| {
                 let mark = |user: &Uuid| {
                     let set = Expression::update().set("guarded", AttributeValue::Bool(true));
-                    Action::update(keys::resource(&self.tenant, Kind::User, *user), set)
+                    Action::update(keys::resource(&self.store.tenant, Kind::User, *user), set)
                         .only_if(Expression::exists(), Refusal::Member(user.to_string()))
                 };
                 some.iter().map(mark).collect()
@@ -186,7 +201,7 @@ mod tests {
     #[test]
     fn a_user_is_an_administrator_through_any_of_its_groups() {
         let [root, other, user, second] = ids();
-        let mut guard = Guard::new(root, &[user]);
+        let mut guard = AdminGuard::new(root, &[user]);
         let before = guard.clone();
         guard.granting.insert(other);
         guard.join(other, user, true);
@@ -206,12 +221,12 @@ mod tests {
     #[test]
     fn a_guard_reads_back_as_its_next_version() {
         let [root, other, user, _] = ids();
-        let mut guard = Guard::new(root, &[user]);
+        let mut guard = AdminGuard::new(root, &[user]);
         guard.granting.insert(other);
         guard.join(other, user, false);
         let action = guard.action(&"acme".parse().expect("a tenant"));
         let ActionKind::Put(item) = action.kind else { unreachable!() };
-        assert_eq!(Guard::from_item(&item).expect("whole"), Guard { version: 1, ..guard });
-        assert!(Guard::from_item(&Item::new()).is_err());
+        assert_eq!(AdminGuard::from_item(&item).expect("whole"), AdminGuard { version: 1, ..guard });
+        assert!(AdminGuard::from_item(&Item::new()).is_err());
     }
 }

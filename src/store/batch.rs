@@ -19,15 +19,15 @@ use super::meter::Direction;
 pub(super) const BATCH_ATTEMPTS: u32 = 8;
 /// DynamoDB's limit of keys in one BatchGetItem.
 pub(super) const BATCH_GET: usize = 100;
-/// So many batches are read side by side.
+/// How many batches are read side by side.
 const AT_ONCE: usize = 16;
 /// DynamoDB's limit of items in one BatchWriteItem.
 const BATCH_WRITE: usize = 25;
-/// So many batches are written side by side: they mostly go to one partition, which takes 1,000
-/// units a second.
+/// How many batches are written side by side. They mostly go to one partition, which takes 1,000 units
+/// a second.
 const WRITES_AT_ONCE: usize = 4;
 
-/// A batch of which DynamoDB left something out at every attempt.
+/// The error for a batch of which DynamoDB left something out at every attempt.
 pub(super) fn never_read() -> StoreError {
     StoreError::Unavailable("a batch was never read whole".to_owned())
 }
@@ -37,16 +37,16 @@ impl Table {
     /// run side by side.
     ///
     /// # Errors
-    /// As every call.
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn batch_get(&self, keys: &[Key]) -> Result<Vec<Item>, StoreError> {
         self.batch_get_some(keys, &[]).await
     }
 
-    /// The same with these attributes alone of each item, or with all where none is named. It costs
-    /// the units of the whole items, but not their way here.
+    /// Reads items as [`Table::batch_get`] does, but only these attributes of each item; all of them if
+    /// none is named. It costs the units of the whole items and transfers less.
     ///
     /// # Errors
-    /// As every call.
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn batch_get_some(&self, keys: &[Key], attributes: &[&str]) -> Result<Vec<Item>, StoreError> {
         let mut unique: Vec<&Key> = keys.iter().collect();
         unique.sort_unstable();
@@ -78,7 +78,7 @@ impl Table {
     /// that it leaves out.
     ///
     /// # Errors
-    /// As every call.
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub(super) async fn batch_get_once(
         &self,
         keys: Vec<Item>,
@@ -115,7 +115,7 @@ impl Table {
     /// Writes many items without conditions, in calls of 25, some side by side.
     ///
     /// # Errors
-    /// As every call; some of the items may then be written.
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`]. Some of the items may be written then.
     pub async fn batch_put(&self, items: Vec<Item>) -> Result<(), StoreError> {
         let put = |item: Item| {
             let put = PutRequest::builder().set_item(Some(item)).build();
@@ -124,10 +124,10 @@ impl Table {
         self.batch_write(items.into_iter().map(put).collect::<Result<_, _>>()).await
     }
 
-    /// Deletes many items, those that there are not included.
+    /// Deletes many items. Those that do not exist are no error.
     ///
     /// # Errors
-    /// As every call; some of the items may then be gone.
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`]. Some of the items may be deleted then.
     pub async fn batch_delete(&self, keys: impl IntoIterator<Item = Key>) -> Result<(), StoreError> {
         let delete = |key: Key| {
             let delete = DeleteRequest::builder().set_key(Some(with_key(&key))).build();

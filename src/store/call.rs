@@ -1,4 +1,5 @@
-//! One method, one call: every call to DynamoDB, metered, strongly consistent.
+//! The calls to DynamoDB, one method for each. Every call is metered, and every read is strongly
+//! consistent. Calls about many items are in `batch.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,7 +92,7 @@ impl Table {
     /// Reads one item.
     ///
     /// # Errors
-    /// As every call: [`StoreError::Unavailable`] or [`StoreError::Broken`].
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn get(&self, key: &Key) -> Result<Option<Item>, StoreError> {
         let round = self.meter.begin();
         let answer = self
@@ -152,7 +153,7 @@ impl Table {
     /// Reads one page of a partition.
     ///
     /// # Errors
-    /// As every call.
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn query(&self, pk: &str, range: &Range) -> Result<Page, StoreError> {
         let (answer, next) = self.query_page(pk, range, None).await?;
         Ok(Page { items: answer.items.unwrap_or_default(), next })
@@ -198,7 +199,7 @@ impl Table {
     /// Reads every item of a partition.
     ///
     /// # Errors
-    /// As every call.
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn query_all(&self, pk: &str, prefix: Option<&str>) -> Result<Vec<Item>, StoreError> {
         let mut range = Range { prefix: prefix.map(str::to_owned), ..Range::default() };
         let mut items = Vec::new();
@@ -216,7 +217,7 @@ impl Table {
     /// prefix, and where to go on.
     ///
     /// # Errors
-    /// As every call.
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn scan_page(
         &self,
         prefix: &str,
@@ -234,7 +235,7 @@ impl Table {
     /// The same for several prefixes with the items, or with the attributes of them that `projection` names.
     ///
     /// # Errors
-    /// As every call.
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn scan_items(
         &self,
         prefixes: &[&str],
@@ -268,7 +269,7 @@ impl Table {
     /// How many items a partition holds, without fetching them.
     ///
     /// # Errors
-    /// As every call.
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn count(&self, pk: &str) -> Result<u64, StoreError> {
         let (mut total, mut range) = (0, Range::default());
         loop {
@@ -285,7 +286,7 @@ impl Table {
     /// on after; `None` at the end.
     ///
     /// # Errors
-    /// As every call.
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn count_page(&self, pk: &str, range: &Range) -> Result<(u64, Option<String>), StoreError> {
         let (answer, next) = self.query_page(pk, range, Some(Select::Count)).await?;
         Ok((u64::try_from(answer.count).unwrap_or(0), next))
@@ -294,7 +295,7 @@ impl Table {
     /// Writes one item, whatever was there. For what may be lost or written twice: page marks.
     ///
     /// # Errors
-    /// As every call.
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn put(&self, key: &Key, attributes: Item) -> Result<(), StoreError> {
         let mut item = with_key(key);
         item.extend(attributes);

@@ -1,5 +1,5 @@
-//! What cursors need of the table: the key that signs those of a tenant, and the sort keys at which
-//! sorted walks stand.
+//! What cursors need of the table: the key that signs the cursors of a tenant, and the sort keys of the
+//! resources after which sorted walks go on.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -52,7 +52,7 @@ impl Store {
     /// reads it once an hour.
     ///
     /// # Errors
-    /// As every call.
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn cursor_key(&self, known: &CursorKeys) -> Result<CursorKey, StoreError> {
         if let Some(key) = known.get(&self.tenant) {
             return Ok(key);
@@ -91,11 +91,12 @@ impl Store {
         }
     }
 
-    /// Keeps the sort key at which a walk stands, as long as its cursor lives.
+    /// Writes the sort key of the last resource on a page, for as long as the cursor of the next page
+    /// lives. The cursor names it by `id`.
     ///
     /// # Errors
-    /// As every call.
-    pub async fn set_sort_mark(&self, id: Uuid, key: &SortKey) -> Result<(), StoreError> {
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
+    pub async fn save_sort_checkpoint(&self, id: Uuid, key: &SortKey) -> Result<(), StoreError> {
         let item = Item::from([
             text("after", &key.to_value().to_string()),
             number("ttl", clock::epoch_seconds() + CURSOR_TIMEOUT),
@@ -103,13 +104,13 @@ impl Store {
         self.table.put(&keys::sort_mark(&self.tenant, id), item).await
     }
 
-    /// The sort key of that id; `None` where its time has passed.
+    /// Reads the sort key that a cursor names. `None` if its time has passed.
     ///
     /// # Errors
-    /// As every call.
-    pub async fn sort_mark(&self, id: Uuid) -> Result<Option<SortKey>, StoreError> {
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
+    pub async fn fetch_sort_checkpoint(&self, id: Uuid) -> Result<Option<SortKey>, StoreError> {
         let Some(item) = self.table.get(&keys::sort_mark(&self.tenant, id)).await? else { return Ok(None) };
-        // TTL removes marks late.
+        // The table removes expired items late.
         if get_number::<u64>(&item, "ttl").is_none_or(|ttl| ttl < clock::epoch_seconds()) {
             return Ok(None);
         }

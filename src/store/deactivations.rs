@@ -1,5 +1,7 @@
-//! How many users were deactivated or deleted within the last hour, for tenants that limit it:
-//! one item, written on the version that was read, so that the limit holds whoever comes at once.
+//! The deactivation limit: a tenant can limit how many users are deactivated or deleted within an hour.
+//!
+//! One item counts the deactivations of a tenant. Each deactivation writes it on condition that it is
+//! still in the version that was read. So the limit holds however many requests come at once.
 
 use std::collections::BTreeMap;
 
@@ -7,65 +9,71 @@ use super::Store;
 use super::error::{Refusal, StoreError};
 use super::expression::Expression;
 use super::item::{Item, get_number, get_text, number, text};
-use super::keys;
+use super::keys::{self, TenantId};
 use super::transaction::Action;
 
-/// Deactivations are counted by spans of so many seconds.
+/// How many seconds one span of the count has.
 const SPAN_SECONDS: u64 = 300;
-/// So many spans are within the hour, the present one included.
-const SPANS: u64 = 12;
-const SECONDS_AN_HOUR: u64 = 3_600;
+/// How many spans an hour has. The current span is one of them.
+const SPANS_PER_HOUR: u64 = 12;
+const SECONDS_PER_HOUR: u64 = 3_600;
 
-/// A tenant's limit.
+/// The deactivation limit of a tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limit {
-    /// So many percent of the users that are active at the start of the hour.
+pub struct DeactivationLimit {
+    /// The most deactivations within an hour, in percent of the users that were active at its start.
     pub percent: u8,
-    /// The operator has lifted it until then, in seconds since 1970.
+    /// Until when the operator has lifted the limit, in seconds since 1970.
     pub lifted_until: u64,
 }
 
-/// The item `T#t#B`/`BREAKER`.
+/// The deactivations of a tenant within the last hour: the item `T#t#B`/`BREAKER`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Breaker {
+pub struct DeactivationCounts {
     version: u64,
-    /// Deactivations by span, as its number since 1970.
+    /// The deactivations of each span, by the number of the span since 1970.
     spans: BTreeMap<u64, u64>,
 }
 
-impl Breaker {
-    /// How many there were within the hour before `now`, in seconds since 1970.
-    pub fn used(&self, now: u64) -> u64 {
-        self.spans.range((now / SPAN_SECONDS + 1).saturating_sub(SPANS)..).map(|(_, count)| count).sum()
+impl DeactivationCounts {
+    /// How many deactivations there were within the hour before `now`, in seconds since 1970.
+    pub fn within_hour(&self, now: u64) -> u64 {
+        self.spans.range(oldest_span(now)..).map(|(_, count)| count).sum()
     }
 
-    /// Counts one more at `now`, if nobody else has counted since this was read.
-    pub fn one_more(&self, store: &Store, now: u64) -> Action {
-        let oldest = (now / SPAN_SECONDS + 1).saturating_sub(SPANS);
-        let mut spans: BTreeMap<u64, u64> = self.spans.range(oldest..).map(|(s, n)| (*s, *n)).collect();
+    /// The action that counts one more deactivation at `now`, in seconds since 1970. It is refused as
+    /// [`Refusal::Changed`] if another one was counted since the counts were read.
+    pub fn count_one(&self, tenant: &TenantId, now: u64) -> Action {
+        let recent = self.spans.range(oldest_span(now)..);
+        let mut spans: BTreeMap<u64, u64> = recent.map(|(span, count)| (*span, *count)).collect();
         *spans.entry(now / SPAN_SECONDS).or_default() += 1;
         let item = Item::from([
             number("ver", self.version + 1),
             text("spans", &serde_json::to_string(&spans).unwrap_or_default()),
-            number("ttl", now + 2 * SECONDS_AN_HOUR),
+            number("ttl", now + 2 * SECONDS_PER_HOUR),
         ]);
         let unchanged = Expression::version_is_or_absent(self.version);
-        Action::put(keys::breaker(&store.tenant), item).only_if(unchanged, Refusal::Changed)
+        Action::put(keys::breaker(tenant), item).only_if(unchanged, Refusal::Changed)
     }
 }
 
+/// The number of the first span within the hour before `now`.
+fn oldest_span(now: u64) -> u64 {
+    (now / SPAN_SECONDS + 1).saturating_sub(SPANS_PER_HOUR)
+}
+
 impl Store {
-    /// What was counted of late.
+    /// Reads the deactivations of the last hour.
     ///
     /// # Errors
-    /// As every call.
-    pub async fn breaker(&self) -> Result<Breaker, StoreError> {
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
+    pub async fn fetch_deactivations(&self) -> Result<DeactivationCounts, StoreError> {
         let Some(item) = self.table.get(&keys::breaker(&self.tenant)).await? else {
-            return Ok(Breaker::default());
+            return Ok(DeactivationCounts::default());
         };
         let broken = || StoreError::Broken("the count of deactivations cannot be read".to_owned());
         let spans = get_text(&item, "spans").and_then(|spans| serde_json::from_str(spans).ok());
-        Ok(Breaker {
+        Ok(DeactivationCounts {
             version: get_number(&item, "ver").ok_or_else(broken)?,
             spans: spans.ok_or_else(broken)?,
         })
@@ -79,12 +87,12 @@ mod tests {
     #[test]
     fn an_hour_is_twelve_spans() {
         let now = 1_000_000 * SPAN_SECONDS;
-        let breaker = Breaker {
+        let counts = DeactivationCounts {
             version: 3,
             spans: BTreeMap::from([(1_000_000 - 12, 5), (1_000_000 - 11, 2), (1_000_000, 1)]),
         };
-        assert_eq!(breaker.used(now), 3);
-        assert_eq!(breaker.used(now + SPAN_SECONDS), 1);
-        assert_eq!(breaker.used(now + SECONDS_AN_HOUR), 0);
+        assert_eq!(counts.within_hour(now), 3);
+        assert_eq!(counts.within_hour(now + SPAN_SECONDS), 1);
+        assert_eq!(counts.within_hour(now + SECONDS_PER_HOUR), 0);
     }
 }

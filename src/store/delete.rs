@@ -1,12 +1,10 @@
-//! Taking a user or group out of the table, with every trace of it.
+//! Deleting a user or a group, with every item that belongs to it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
 use super::Store;
-use super::chunk::Chunk;
 use super::claim::{delete_lookup, release_claim};
 use super::counter::{count, count_inactive};
 use super::error::{Refusal, StoreError};
@@ -14,167 +12,146 @@ use super::event::{self, Event};
 use super::expression::Expression;
 use super::item::string_set;
 use super::keys::{self, parse_id};
+use super::large_change::pending_change::{ChangeState, PendingChange, PendingTask};
+use super::large_change::settle::SettledChanges;
 use super::limits::MAX_ACTIONS_PER_TX;
 use super::membership::{Membership, detach_member, remove_member};
 use super::record::Record;
 use super::tombstone::bury;
 use super::transaction::Action;
-use super::work::{Pending, State, Task};
 use crate::clock;
 use crate::scim::resource_type::ResourceType;
 
-/// A resource is struck out of so many chunks by the transaction that deletes it.
-const STRUCK_OUT: usize = 20;
+/// How many actions a deletion takes besides its look-ups, its memberships and the pending changes that
+/// it settles.
+const OWN_ACTIONS: usize = 12;
 
-/// What the pending changes of a tenant have to do with a resource that is about to be deleted.
-#[derive(Clone, Debug, Default)]
-pub struct Settled {
-    /// Groups with a pending change, by their ids: the changes that the deletion knows of.
-    changes: BTreeMap<Uuid, Uuid>,
-    /// Chunks that made the resource a member: the deletion takes it out of them.
-    chunks: Vec<Chunk>,
-}
-
-/// How a deletion ends the memberships of the resource.
-#[derive(Clone, Debug)]
-pub struct Leaving<'a> {
-    /// The members of a group, where they go in the same transaction; otherwise they go after it.
+/// The deletion of a resource, and what one transaction writes with it.
+#[derive(Clone, Copy, Debug)]
+pub struct ResourceDeletion<'a> {
+    /// The resource as it was read. It has no pending change.
+    pub record: &'a Record,
+    /// The members of a group, as they were read. `None` leaves them to a pending change.
     pub members: Option<&'a [Membership]>,
-    /// Whether the resource leaves its groups in the same transaction; otherwise after it.
-    pub groups: bool,
-    /// What pending changes had to do with it.
-    pub settled: &'a Settled,
+    /// When the resource leaves its groups.
+    pub groups: Detachment,
+    /// What the pending changes of the tenant have to do with the resource.
+    pub settled: &'a SettledChanges,
+    /// Its resource type.
+    pub ty: &'a ResourceType,
+    /// The event of the deletion.
+    pub event: &'a Event,
+    /// Until when the account is kept and can come back, in seconds since 1970. `None` keeps nothing.
+    pub tombstone_until: Option<u64>,
+    /// What the rules of the tenant write in the same transaction.
+    pub extra_actions: &'a [Action],
 }
 
-impl Store {
-    /// Deletes a resource: its item, claim, look-ups, list entry and count, and its memberships,
-    /// in one transaction that holds only if nothing changed since `record` and the members were
-    /// read. Memberships that do not fit are left to a pending change, which is returned and is to
-    /// be carried out ([`Store::carry_out`]). With `tombstone_until`, in seconds since 1970, the
-    /// account is kept until then and can come back ([`Store::reactivate`]). `also` is written with
-    /// it.
-    ///
-    /// # Errors
-    /// [`StoreError::Refused`] with [`Refusal::Changed`]: read again.
-    pub async fn delete(
-        &self,
-        record: &Record,
-        leaving: &Leaving<'_>,
-        ty: &ResourceType,
-        event: &Event,
-        tombstone_until: Option<u64>,
-        also: &[Action],
-    ) -> Result<Vec<Pending>, StoreError> {
-        let (now, settled) = (clock::timestamp(), leaving.settled);
-        let mut left = Vec::new();
-        if leaving.members.is_none() {
-            left.push(self.pending(Task::Empty, record.id, State::Committed));
-        }
-        if !leaving.groups {
-            left.push(self.pending(Task::Leave(record.groups.clone()), record.id, State::Committed));
-        }
-        self.table
-            .transact(|| {
-                let unchanged = record.is_unchanged().and(match record.groups.is_empty() {
-                    true => Expression::lacks("groups"),
-                    false => Expression::equals("groups", string_set(record.groups.iter().cloned())),
-                });
-                let mut actions = vec![
-                    Action::delete(record.key(&self.tenant)).only_if(unchanged, Refusal::Changed),
-                    Action::delete(keys::list_entry(&self.tenant, record.kind, record.id)),
-                    count(&self.tenant, record.kind, -1),
-                    event::action(&self.tenant, event),
-                ];
-                actions.extend(also.iter().cloned());
-                actions.extend(count_inactive(&self.tenant, Some(record), None));
-                match tombstone_until {
-                    Some(until) => actions.extend(bury(&self.tenant, record, ty, until)),
-                    None => actions
-                        .extend(record.claim(ty).map(|entry| release_claim(&self.tenant, &entry, record.id))),
-                }
-                actions.extend(record.lookups(ty).iter().map(|e| delete_lookup(&self.tenant, record, e)));
-                actions.extend(left.iter().map(|left| Action::put(left.key(), left.attributes())));
-                actions.extend(settled.chunks.iter().map(|chunk| {
-                    self.strike_out(chunk, record.id).only_if(Expression::exists(), Refusal::Changed)
-                }));
-                if leaving.groups {
-                    for group in group_ids(&record.groups) {
-                        if group != record.id {
-                            let known = settled.changes.get(&group).copied();
-                            actions.extend(detach_member(&self.tenant, group, record.id, &now, known));
-                        }
-                    }
-                }
-                for member in leaving.members.unwrap_or_default() {
-                    let [membership, back] = remove_member(&self.tenant, record.id, member);
-                    actions.push(membership);
-                    // A group that is its own member is deleted above.
-                    if member.id != record.id {
-                        actions.push(back);
-                    }
-                }
-                actions
-            })
-            .await?;
-        Ok(left)
-    }
+/// When a deleted resource leaves its groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detachment {
+    /// In the transaction that deletes it.
+    Now,
+    /// After it, by a pending change.
+    Later,
+}
 
-    /// Which memberships of a resource fit in the transaction that deletes it: its members, of
-    /// whom it has so many, and its groups.
-    pub fn fits(&self, record: &Record, members: u64, settled: &Settled, ty: &ResourceType) -> (bool, bool) {
-        let own = 12 + record.lookups(ty).len() + settled.chunks.len();
+/// Which memberships fit in the transaction that deletes a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeletionFit {
+    /// Whether its members do.
+    pub members: bool,
+    /// Whether its memberships in groups do.
+    pub groups: bool,
+}
+
+impl DeletionFit {
+    /// Computes it for a resource that has so many members.
+    pub fn of(record: &Record, members: u64, settled: &SettledChanges, ty: &ResourceType) -> Self {
+        let own = OWN_ACTIONS + record.lookups(ty).len() + settled.chunks.len();
+        // Each membership takes two actions.
         let room = MAX_ACTIONS_PER_TX.saturating_sub(own) / 2;
         let groups = record.groups.len() <= room;
         let room = if groups { room - record.groups.len() } else { room };
-        (usize::try_from(members).is_ok_and(|members| members <= room), groups)
-    }
-
-    /// Does what pending changes have to do with a resource, before it is deleted: those that are
-    /// only staged are given up, and of those in force the part that names it is applied. The
-    /// resource must be read again afterwards, unless nothing was pending. `None` where the pending
-    /// changes must be: one of them is in force or done by now.
-    ///
-    /// # Errors
-    /// As every call.
-    pub async fn settle(
-        &self,
-        record: &Record,
-        pending: &[Pending],
-        until: Instant,
-    ) -> Result<Option<Settled>, StoreError> {
-        let mut settled = Settled::default();
-        for change in pending {
-            match &change.task {
-                Task::Members => {
-                    let chunk = self.chunk_of(change.id, record.id).await?;
-                    match (change.state, chunk) {
-                        (State::Committed, chunk) => {
-                            if settled.chunks.len() == STRUCK_OUT {
-                                // One transaction does not hold more.
-                                self.carry_out(change, until).await?;
-                                return Ok(None);
-                            }
-                            settled.changes.insert(change.resource, change.id);
-                            if let Some(chunk) = chunk {
-                                self.apply_chunk(change, chunk.clone()).await?;
-                                settled.chunks.extend(Some(chunk).filter(|chunk| chunk.adds));
-                            }
-                        }
-                        (State::Staged, Some(_)) if !self.abort(change).await? => return Ok(None),
-                        _ => {}
-                    }
-                }
-                Task::Empty if record.groups.contains(&change.resource.to_string()) => {
-                    let member = Membership { id: record.id, kind: record.kind, display: None };
-                    self.part(change.resource, vec![member]).await?;
-                }
-                Task::Empty | Task::Leave(_) => {}
-            }
-        }
-        Ok(Some(settled))
+        Self { members: usize::try_from(members).is_ok_and(|members| members <= room), groups }
     }
 }
 
-fn group_ids(groups: &BTreeSet<String>) -> Vec<Uuid> {
-    groups.iter().filter_map(|id| parse_id(id)).collect()
+impl Store {
+    /// Deletes a resource in one transaction: its item, claim, look-ups, list entry, its part of the
+    /// counters, and its memberships. Returns the pending changes that end the other memberships. The
+    /// caller applies them
+    /// ([`LargeChanges::apply_until`](super::large_change::LargeChanges::apply_until)); if it does not,
+    /// the worker does.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] with [`Refusal::Changed`] if the resource, its members or its groups
+    /// have changed since they were read; [`StoreError::TransactionTooLarge`]; as
+    /// [`Table::transact`](super::call::Table::transact).
+    pub async fn delete(&self, deletion: &ResourceDeletion<'_>) -> Result<Vec<PendingChange>, StoreError> {
+        let (record, now) = (deletion.record, clock::timestamp());
+        let mut left = Vec::new();
+        let mut leave =
+            |task| left.push(self.large_changes().new_change(task, record.id, ChangeState::Committed));
+        if deletion.members.is_none() {
+            leave(PendingTask::RemoveAllMembers);
+        }
+        if deletion.groups == Detachment::Later {
+            leave(PendingTask::DetachFromGroups(record.groups.clone()));
+        }
+        self.table.transact(|| deletion.actions(self, &left, &now)).await?;
+        Ok(left)
+    }
+}
+
+impl ResourceDeletion<'_> {
+    fn actions(&self, store: &Store, left: &[PendingChange], now: &str) -> Vec<Action> {
+        let (tenant, record, ty) = (&store.tenant, self.record, self.ty);
+        let unchanged = record.is_unchanged().and(match record.groups.is_empty() {
+            true => Expression::lacks("groups"),
+            false => Expression::equals("groups", string_set(record.groups.iter().cloned())),
+        });
+        let mut actions = vec![
+            Action::delete(record.key(tenant)).only_if(unchanged, Refusal::Changed),
+            Action::delete(keys::list_entry(tenant, record.kind, record.id)),
+            count(tenant, record.kind, -1),
+            event::action(tenant, self.event),
+        ];
+        actions.extend(self.extra_actions.iter().cloned());
+        actions.extend(count_inactive(tenant, Some(record), None));
+        match self.tombstone_until {
+            Some(until) => actions.extend(bury(tenant, record, ty, until)),
+            None => actions.extend(record.claim(ty).map(|entry| release_claim(tenant, &entry, record.id))),
+        }
+        actions.extend(record.lookups(ty).iter().map(|entry| delete_lookup(tenant, record, entry)));
+        actions.extend(left.iter().map(|left| Action::put(left.key(), left.attributes())));
+        actions.extend(self.settled.chunks.iter().map(|chunk| chunk.mark_gone(record.id)));
+        actions.extend(self.membership_actions(store, now));
+        actions
+    }
+
+    /// Ends the memberships that go with the resource. A transaction names an item once, so a group
+    /// that is its own member ends that membership as one of its members.
+    fn membership_actions(&self, store: &Store, now: &str) -> Vec<Action> {
+        let (tenant, record) = (&store.tenant, self.record);
+        let mut actions = Vec::new();
+        if self.groups == Detachment::Now {
+            for group in group_ids(&record.groups).filter(|group| *group != record.id) {
+                let known_change = self.settled.changes.get(&group).copied();
+                actions.extend(detach_member(tenant, group, record.id, now, known_change));
+            }
+        }
+        for member in self.members.unwrap_or_default() {
+            let [membership, groups] = remove_member(tenant, record.id, member);
+            actions.push(membership);
+            if member.id != record.id {
+                actions.push(groups);
+            }
+        }
+        actions
+    }
+}
+
+fn group_ids(groups: &BTreeSet<String>) -> impl Iterator<Item = Uuid> {
+    groups.iter().filter_map(|id| parse_id(id))
 }

@@ -21,6 +21,8 @@ pub enum Refusal {
     Member(String),
     /// Something with this key exists already.
     Exists,
+    /// The item does not exist any more.
+    Gone,
 }
 
 impl Refusal {
@@ -28,7 +30,7 @@ impl Refusal {
     pub fn member(&self) -> Option<Uuid> {
         match self {
             Self::Member(id) => parse_id(id),
-            Self::Taken(_) | Self::Changed | Self::Exists => None,
+            Self::Taken(_) | Self::Changed | Self::Exists | Self::Gone => None,
         }
     }
 }

@@ -75,9 +75,9 @@ async fn purge_one(
     let key = keys::expiry(&tenant, kept_until, id);
     let request_id = Uuid::now_v7().to_string();
     let store = Store { table: table.clone(), tenant, actor: ACTOR.to_owned(), request_id };
-    if let Some(found) = store.any_tombstone(id).await?.filter(|found| found.kept_until == kept_until) {
+    if let Some(found) = store.tombstones().fetch(id).await?.filter(|found| found.kept_until == kept_until) {
         let event = store.event_of_version("user.purged", &found.record, found.record.version + 1);
-        match store.purge(&found, model.of(Kind::User), &event).await {
+        match store.tombstones().purge(&found, model.of(Kind::User), &event).await {
             Ok(()) => return Ok(true),
             // It came back in this moment.
             Err(StoreError::Refused(_)) => {}

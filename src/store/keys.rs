@@ -11,6 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::side::Side;
 use crate::scim::resource_type::Kind;
 
 /// A tenant's name: `[a-z][a-z0-9-]{1,30}`.
@@ -301,10 +302,18 @@ pub fn work(tenant: &TenantId, change: Uuid) -> Key {
     Key::new(pk, format!("{prefix}{change}"))
 }
 
-/// What the sort keys of chunks begin with that add members, and of those that remove some.
-pub const CHUNK_ADDS: &str = "A#";
-/// See [`CHUNK_ADDS`].
-pub const CHUNK_REMOVES: &str = "R#";
+/// What the sort keys of the chunks of a side begin with.
+pub const fn chunk_prefix(side: Side) -> &'static str {
+    match side {
+        Side::Add => "A#",
+        Side::Remove => "R#",
+    }
+}
+
+/// The side of the chunk with this key.
+pub fn side_of_chunk(key: &Key) -> Side {
+    if key.sk.starts_with(chunk_prefix(Side::Add)) { Side::Add } else { Side::Remove }
+}
 
 /// The partition of a change's chunks.
 pub fn chunks(tenant: &TenantId, change: Uuid) -> String {
@@ -312,9 +321,8 @@ pub fn chunks(tenant: &TenantId, change: Uuid) -> String {
 }
 
 /// One chunk, by its first member.
-pub fn chunk(tenant: &TenantId, change: Uuid, adds: bool, first: Uuid) -> Key {
-    let side = if adds { CHUNK_ADDS } else { CHUNK_REMOVES };
-    Key::new(chunks(tenant, change), format!("{side}{first}"))
+pub fn chunk(tenant: &TenantId, change: Uuid, side: Side, first: Uuid) -> Key {
+    Key::new(chunks(tenant, change), format!("{}{first}", chunk_prefix(side)))
 }
 
 /// An event in the outbox. `date` is `yyyy-mm-dd`, `time` a full timestamp.

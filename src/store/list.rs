@@ -1,4 +1,4 @@
-//! Lists: the entries that pages are cut from, the totals, and the marks that walking leaves.
+//! Lists: the entries that pages are cut from, and the checkpoints that a client's walk leaves.
 
 use uuid::Uuid;
 
@@ -10,8 +10,8 @@ use super::keys::{self, parse_id};
 use crate::clock;
 use crate::scim::resource_type::Kind;
 
-/// How long a walk may rest between two pages.
-const MARK_LIFE_SECONDS: u64 = 3_600;
+/// How long a client may wait between two pages of a walk.
+const CHECKPOINT_LIFE_SECONDS: u64 = 3_600;
 
 /// A place in the one order that all resources of a tenant have: users, then groups, each by id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,9 +43,9 @@ impl Position {
     }
 }
 
-/// Where a walk stands.
+/// Where the next page of a walk begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mark {
+pub struct PageCheckpoint {
     /// The last resource before the next page; `None` at the start.
     pub after: Option<Position>,
     /// How many resources the walk's first page found.
@@ -56,7 +56,7 @@ impl Store {
     /// The ids of a page of a kind, in their one order, and whether more follow.
     ///
     /// # Errors
-    /// As every call.
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn list_page(
         &self,
         kind: Kind,
@@ -82,7 +82,7 @@ impl Store {
     /// how many, and the last of them; `None` at the end of the list.
     ///
     /// # Errors
-    /// As every call.
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn pass_over(
         &self,
         kind: Kind,
@@ -98,32 +98,42 @@ impl Store {
         Ok((passed, next.as_deref().and_then(parse_id)))
     }
 
-    /// The mark that an earlier page of the same key and query left at an index.
+    /// Reads the checkpoint that an earlier page of the same key and query left at an index. `None` if
+    /// there is none, or its time has passed.
     ///
     /// # Errors
-    /// As every call.
-    pub async fn mark(&self, query: &str, start_index: u64) -> Result<Option<Mark>, StoreError> {
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
+    pub async fn fetch_page_checkpoint(
+        &self,
+        query: &str,
+        start_index: u64,
+    ) -> Result<Option<PageCheckpoint>, StoreError> {
         let key = keys::page_mark(&self.tenant, &self.actor, query, start_index);
         let Some(item) = self.table.get(&key).await? else { return Ok(None) };
-        // TTL removes marks late.
+        // The table removes expired items late.
         if get_number::<u64>(&item, "ttl").is_none_or(|ttl| ttl < clock::epoch_seconds()) {
             return Ok(None);
         }
         let after = get_text(&item, "after").and_then(Position::parse);
-        Ok(get_number(&item, "total").map(|total| Mark { after, total }))
+        Ok(get_number(&item, "total").map(|total| PageCheckpoint { after, total }))
     }
 
-    /// Leaves a mark for the page that starts at an index.
+    /// Writes the checkpoint of the page that starts at an index.
     ///
     /// # Errors
-    /// As every call.
-    pub async fn set_mark(&self, query: &str, start_index: u64, mark: Mark) -> Result<(), StoreError> {
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
+    pub async fn save_page_checkpoint(
+        &self,
+        query: &str,
+        start_index: u64,
+        checkpoint: PageCheckpoint,
+    ) -> Result<(), StoreError> {
         let key = keys::page_mark(&self.tenant, &self.actor, query, start_index);
         let mut item = Item::from([
-            number("total", mark.total),
-            number("ttl", clock::epoch_seconds() + MARK_LIFE_SECONDS),
+            number("total", checkpoint.total),
+            number("ttl", clock::epoch_seconds() + CHECKPOINT_LIFE_SECONDS),
         ]);
-        item.extend(mark.after.map(|after| text("after", &after.text())));
+        item.extend(checkpoint.after.map(|after| text("after", &after.text())));
         self.table.put(&key, item).await
     }
 }

@@ -4,11 +4,12 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
 
+use super::digest::MembershipDigest;
 use super::error::Refusal;
 use super::expression::Expression;
 use super::item::{Item, get_text, string_set, text};
 use super::keys::{self, TenantId, parse_id};
-use super::tally::Tally;
+use super::side::Side;
 use super::transaction::Action;
 use crate::scim::members::Member;
 use crate::scim::resource_type::Kind;
@@ -48,15 +49,6 @@ pub struct MemberChanges<'a> {
     pub add: &'a [Membership],
     /// The members to remove.
     pub remove: &'a [Membership],
-}
-
-/// What a change does to a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// The change adds the member.
-    Add,
-    /// The change removes the member.
-    Remove,
 }
 
 /// The update that adds a group to the groups in a member's item, or removes it. On both sides
@@ -118,7 +110,10 @@ pub(super) fn detach_member(
     [
         Action::delete(keys::membership(tenant, group, member))
             .only_if(Expression::exists(), Refusal::Changed),
-        Action::update(keys::resource(tenant, Kind::Group, group), Tally::one_less(member, now))
-            .only_if(Expression::exists().and(no_other_change), Refusal::Changed),
+        Action::update(
+            keys::resource(tenant, Kind::Group, group),
+            MembershipDigest::subtract_member(member, now),
+        )
+        .only_if(Expression::exists().and(no_other_change), Refusal::Changed),
     ]
 }

@@ -79,7 +79,7 @@ impl<'a> Reader<'a> {
     /// Some of the items, in no order; those that do not exist are left out. `None` at the end.
     ///
     /// # Errors
-    /// As every call.
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn next(&mut self) -> Result<Option<Vec<Item>>, StoreError> {
         while self.calls.len() < self.pace.calls_at_once() && !self.open.is_empty() {
             let most = self.pace.keys_per_call().min(self.open.len());

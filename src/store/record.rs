@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::digest::MembershipDigest;
 use super::error::StoreError;
 use super::expression::Expression;
 use super::item::{Item, get_number, get_set, get_text, must_text, number, text};
 use super::keys::{Key, TenantId, parse_id};
-use super::tally::Tally;
 use super::{index, keys};
 use crate::scim::absent;
 use crate::scim::resource_type::{Kind, ResourceType};
@@ -56,7 +56,7 @@ pub struct Record {
     /// Who manages it (users).
     pub account: Account,
     /// Its members (groups), those of a pending change counted as done.
-    pub tally: Tally,
+    pub digest: MembershipDigest,
     /// Its pending change (groups).
     pub change: Option<Uuid>,
     /// When its last pending change was finished, in seconds since 1970; 0 for never.
@@ -66,6 +66,28 @@ pub struct Record {
     pub guarded: bool,
     /// The roles that its members have (groups); `None` where nobody assigned any.
     pub roles: Option<BTreeSet<Role>>,
+}
+
+/// What a change of members must know of a user or group that is to become a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResourceSummary {
+    /// The id of the resource.
+    pub id: Uuid,
+    /// User or group.
+    pub kind: Kind,
+    /// How many groups it is a direct member of.
+    pub group_count: usize,
+}
+
+impl ResourceSummary {
+    /// Reads the item of a user or a group; `None` for any other item. The attributes `pk`, `sk` and
+    /// `groups` are enough.
+    pub fn from_item(item: &Item) -> Option<Self> {
+        let kind = kind_of(item)?;
+        let id = get_text(item, "pk")?.rsplit('#').next().and_then(parse_id)?;
+        let group_count = item.get("groups").and_then(|groups| groups.as_ss().ok()).map_or(0, Vec::len);
+        Some(Self { id, kind, group_count })
+    }
 }
 
 /// A role in a team.
@@ -92,7 +114,7 @@ impl Record {
             modified: now.to_owned(),
             groups: BTreeSet::new(),
             account: Account::Sso,
-            tally: Tally::default(),
+            digest: MembershipDigest::default(),
             change: None,
             settled: 0,
             guarded: false,
@@ -122,7 +144,7 @@ impl Record {
                 Some("local") => Account::Local,
                 _ => Account::Sso,
             },
-            tally: Tally::from_item(item),
+            digest: MembershipDigest::from_item(item),
             change: get_text(item, "change").and_then(parse_id),
             settled: get_number(item, "settled").unwrap_or(0),
             guarded: item.get("guarded").is_some_and(|guarded| guarded.as_bool() == Ok(&true)),
@@ -131,15 +153,6 @@ impl Record {
                 None => None,
             },
         }))
-    }
-
-    /// Whose item this is, of a user or group: the id, the kind, and how many groups it is in. Needs
-    /// no more of the item than `pk`, `sk` and `groups`.
-    pub fn identity(item: &Item) -> Option<(Uuid, Kind, usize)> {
-        let kind = kind_of(item)?;
-        let id = get_text(item, "pk")?.rsplit('#').next().and_then(parse_id)?;
-        let groups = item.get("groups").and_then(|groups| groups.as_ss().ok()).map_or(0, Vec::len);
-        Some((id, kind, groups))
     }
 
     /// Its key.
@@ -158,7 +171,7 @@ impl Record {
         match self.kind {
             Kind::User => item.extend([text("account", self.account.as_str())]),
             Kind::Group => {
-                item.extend(self.tally.attributes());
+                item.extend(self.digest.attributes());
                 item.extend(self.change.map(|change| text("change", &change.to_string())));
                 let roles = self.roles.as_ref().and_then(|roles| serde_json::to_string(roles).ok());
                 item.extend(roles.map(|roles| text("roles", &roles)));

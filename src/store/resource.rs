@@ -7,6 +7,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::Store;
 use super::claim::{
     delete_lookup, is_free, is_free_or_gone, is_free_or_gone_of, put_lookup, release_claim, take_claim,
 };
@@ -15,11 +16,13 @@ use super::error::{Refusal, StoreError};
 use super::event::{self, Event, Subject};
 use super::index::Entry;
 use super::keys::{self, parse_id};
-use super::membership::{MemberChanges, Membership, Side, add_member, change_groups, remove_member};
+use super::large_change::pending_change::commit_staged;
+use super::membership::{MemberChanges, Membership, add_member, change_groups, remove_member};
 use super::record::{Record, Role};
 use super::resource_actions::create_resource;
+use super::side::Side;
 use super::transaction::Action;
-use super::{Store, work};
+
 use crate::scim::resource_type::{Kind, ResourceType};
 
 /// How many groups are read at once for what users show of them.
@@ -35,22 +38,23 @@ pub struct Team {
 }
 
 impl Store {
-    /// An event of this request. `record` is the resource as the change leaves it.
+    /// Makes an event of this request. `record` is the resource as the change leaves it.
     pub fn event(&self, event_type: &'static str, record: &Record) -> Event {
         self.event_of_version(event_type, record, record.version)
     }
 
-    /// An event of this request, about a change that leaves the resource in this version.
+    /// Makes an event of this request, about a change that leaves the resource in this version.
     pub fn event_of_version(&self, event_type: &'static str, record: &Record, version: u64) -> Event {
         let subject = Subject { resource_type: record.kind.name(), id: record.id.to_string(), version };
         Event::new(event_type, subject, &self.actor, &self.request_id, OffsetDateTime::now_utc())
     }
 
-    /// Whether a write took effect whose answer did not say so: whether the resource is as the write
-    /// was to leave it. Waits for a transaction on it that is under way.
+    /// Finds out whether a write took effect that was not answered: whether the resource is as the write
+    /// was to leave it (`after`). Waits for a transaction on the resource that is under way.
     ///
     /// # Errors
-    /// As every call: then nobody knows yet.
+    /// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`],
+    /// [`StoreError::Broken`]. Then it is unknown whether the write took effect.
     pub async fn took_effect(&self, after: &Record) -> Result<bool, StoreError> {
         let items = self.table.get_together(&[after.key(&self.tenant)]).await?;
         let now = items.first().and_then(Option::as_ref).map(Record::from_item).transpose()?.flatten();
@@ -59,10 +63,10 @@ impl Store {
         }))
     }
 
-    /// Reads a user or group, without members.
+    /// Reads a user or a group, without its members. `None` if it does not exist.
     ///
     /// # Errors
-    /// As every call.
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn fetch(&self, kind: Kind, id: Uuid) -> Result<Option<Record>, StoreError> {
         match self.table.get(&keys::resource(&self.tenant, kind, id)).await? {
             Some(item) => Record::from_item(&item),
@@ -70,10 +74,10 @@ impl Store {
         }
     }
 
-    /// Reads users or groups, in the order of `ids`; those that do not exist are left out.
+    /// Reads users or groups, in the order of `ids`. Those that do not exist are left out.
     ///
     /// # Errors
-    /// As every call.
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn fetch_many(&self, kind: Kind, ids: &[Uuid]) -> Result<Vec<Record>, StoreError> {
         let keys: Vec<_> = ids.iter().map(|id| keys::resource(&self.tenant, kind, *id)).collect();
         let mut found = BTreeMap::new();
@@ -85,16 +89,17 @@ impl Store {
         Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
     }
 
-    /// What users show of their groups, by id. Groups that are gone are left out.
+    /// Reads what users show of their groups, by the id of the group. Groups that do not exist are left
+    /// out.
     ///
     /// # Errors
-    /// As every call.
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn teams(&self, ids: &BTreeSet<String>) -> Result<BTreeMap<String, Team>, StoreError> {
         let ids: Vec<Uuid> = ids.iter().filter_map(|id| parse_id(id)).collect();
         let name = |group: &Record| group.doc.get("displayName").and_then(Value::as_str).map(str::to_owned);
         let team = |group: &Record| Team { name: name(group), roles: group.assignments() };
         let mut teams = BTreeMap::new();
-        // Some at a time: what is kept of a group is less than the group.
+        // A part of the groups at a time, because a group is larger than what is kept of it.
         for some in ids.chunks(TEAMS_AT_ONCE) {
             let groups = self.fetch_many(Kind::Group, some).await?;
             teams.extend(groups.iter().map(|group| (group.id.to_string(), team(group))));
@@ -125,7 +130,7 @@ impl Store {
             .transact(|| {
                 let mut actions = create_resource(tenant, record, ty, &claim_is_free);
                 actions.push(event::action(tenant, event));
-                actions.extend(work::commit(tenant, None, record));
+                actions.extend(commit_staged(tenant, None, record));
                 for member in members {
                     actions.extend(add_member(tenant, record.id, member, &record.modified));
                 }
@@ -171,7 +176,7 @@ impl ResourceUpdate<'_> {
         let mut actions = vec![self.own_action(store), event::action(tenant, self.event)];
         actions.extend(self.extra_actions.iter().cloned());
         actions.extend(count_inactive(tenant, Some(before), Some(after)));
-        actions.extend(work::commit(tenant, before.change, after));
+        actions.extend(commit_staged(tenant, before.change, after));
         actions.extend(self.index_actions(store));
         let add = self.members.add.iter();
         let add = add.map(|member| (member, add_member(tenant, after.id, member, &after.modified)));

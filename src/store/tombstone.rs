@@ -52,24 +52,38 @@ impl Tombstone {
     }
 }
 
+/// The deactivated accounts of a tenant.
+#[derive(Clone, Copy, Debug)]
+pub struct Tombstones<'a> {
+    store: &'a Store,
+}
+
 impl Store {
-    /// The account that a deactivated user was. `None` once its time has passed, even before it is
-    /// erased, and after that.
+    /// The tenant's deactivated accounts.
+    pub fn tombstones(&self) -> Tombstones<'_> {
+        Tombstones { store: self }
+    }
+}
+
+impl Tombstones<'_> {
+    /// Reads the account that a deactivated user was. `None` once its time has passed, whether it is
+    /// erased yet or not.
     ///
     /// # Errors
-    /// As every call.
-    pub async fn tombstone(&self, id: Uuid) -> Result<Option<Tombstone>, StoreError> {
-        let found = self.any_tombstone(id).await?;
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
+    pub async fn fetch_kept(self, id: Uuid) -> Result<Option<Tombstone>, StoreError> {
+        let found = self.fetch(id).await?;
         Ok(found.filter(|tombstone| tombstone.kept_until > clock::epoch_seconds()))
     }
 
-    /// The same, whether its time has passed or not. `None` once it is erased.
+    /// Reads the account that a deactivated user was, even if its time has passed. `None` once it is
+    /// erased.
     ///
     /// # Errors
-    /// As every call.
-    pub async fn any_tombstone(&self, id: Uuid) -> Result<Option<Tombstone>, StoreError> {
-        match self.table.get(&keys::tombstone(&self.tenant, id)).await? {
-            Some(item) => Tombstone::from_item(&self.tenant, item),
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
+    pub async fn fetch(self, id: Uuid) -> Result<Option<Tombstone>, StoreError> {
+        match self.store.table.get(&keys::tombstone(&self.store.tenant, id)).await? {
+            Some(item) => Tombstone::from_item(&self.store.tenant, item),
             None => Ok(None),
         }
     }
@@ -80,7 +94,7 @@ impl Store {
     /// [`StoreError::Refused`] with [`Refusal::Changed`] when someone else did, or took the name;
     /// with [`Refusal::Taken`] when it comes back under another name that is taken.
     pub async fn reactivate(
-        &self,
+        self,
         tombstone: &Tombstone,
         record: &Record,
         ty: &ResourceType,
@@ -90,38 +104,40 @@ impl Store {
         // The old name may be another's by now.
         let mut still_its = false;
         if let Some(entry) = was.claim(ty).filter(|old| Some(old) != record.claim(ty).as_ref()) {
-            still_its = self.fetch_claim(&entry).await?.is_some_and(|holder| holder.id == record.id);
+            still_its = self.store.fetch_claim(&entry).await?.is_some_and(|holder| holder.id == record.id);
         }
-        self.table
+        self.store
+            .table
             .transact(|| {
                 let mut actions = vec![
-                    Action::put(record.key(&self.tenant), record.attributes())
+                    Action::put(record.key(&self.store.tenant), record.attributes())
                         .only_if(Expression::absent(), Refusal::Changed),
                     // As it was read: since then the account may have been back, and be gone again.
-                    Action::delete(keys::tombstone(&self.tenant, record.id))
+                    Action::delete(keys::tombstone(&self.store.tenant, record.id))
                         .only_if(Expression::version_is(was.version), Refusal::Changed),
-                    Action::delete(keys::expiry(&self.tenant, tombstone.kept_until, record.id)),
-                    Action::put(keys::list_entry(&self.tenant, record.kind, record.id), Item::new()),
-                    count(&self.tenant, record.kind, 1),
-                    event::action(&self.tenant, event),
+                    Action::delete(keys::expiry(&self.store.tenant, tombstone.kept_until, record.id)),
+                    Action::put(keys::list_entry(&self.store.tenant, record.kind, record.id), Item::new()),
+                    count(&self.store.tenant, record.kind, 1),
+                    event::action(&self.store.tenant, event),
                 ];
-                actions.extend(count_inactive(&self.tenant, None, Some(record)));
+                actions.extend(count_inactive(&self.store.tenant, None, Some(record)));
                 let (old, new) = (was.claim(ty), record.claim(ty));
                 if old == new {
                     let claim = |entry| {
-                        let action = take_claim(&self.tenant, &entry, record.id, is_gone_of(record.id));
+                        let action = take_claim(&self.store.tenant, &entry, record.id, is_gone_of(record.id));
                         Action { meaning: Some(Refusal::Changed), ..action }
                     };
                     actions.extend(new.map(claim));
                 } else {
-                    let take = |entry| take_claim(&self.tenant, &entry, record.id, is_free_or_gone());
+                    let take = |entry| take_claim(&self.store.tenant, &entry, record.id, is_free_or_gone());
                     actions.extend(new.map(take));
                     if still_its {
-                        actions.extend(old.map(|entry| release_claim(&self.tenant, &entry, record.id)));
+                        actions.extend(old.map(|entry| release_claim(&self.store.tenant, &entry, record.id)));
                     }
                 }
-                actions
-                    .extend(record.lookups(ty).iter().map(|entry| put_lookup(&self.tenant, record, entry)));
+                actions.extend(
+                    record.lookups(ty).iter().map(|entry| put_lookup(&self.store.tenant, record, entry)),
+                );
                 actions
             })
             .await
@@ -133,7 +149,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Refused`] when it came back meanwhile, or was erased already.
     pub async fn purge(
-        &self,
+        self,
         tombstone: &Tombstone,
         ty: &ResourceType,
         event: &Event,
@@ -142,20 +158,24 @@ impl Store {
         let mut claim = None;
         if let Some(entry) = was.claim(ty) {
             // The name may be another's by now.
-            let its =
-                self.fetch_claim(&entry).await?.is_some_and(|holder| holder.id == was.id && holder.gone);
+            let its = self
+                .store
+                .fetch_claim(&entry)
+                .await?
+                .is_some_and(|holder| holder.id == was.id && holder.gone);
             claim = Some(entry).filter(|_| its);
         }
-        self.table
+        self.store
+            .table
             .transact(|| {
                 let erased = Item::from([number("ver", was.version + 1), text("purged", &now)]);
                 let mut actions = vec![
-                    Action::put(keys::tombstone(&self.tenant, was.id), erased)
+                    Action::put(keys::tombstone(&self.store.tenant, was.id), erased)
                         .only_if(Expression::version_is(was.version), Refusal::Changed),
-                    Action::delete(keys::expiry(&self.tenant, tombstone.kept_until, was.id)),
-                    event::action(&self.tenant, event),
+                    Action::delete(keys::expiry(&self.store.tenant, tombstone.kept_until, was.id)),
+                    event::action(&self.store.tenant, event),
                 ];
-                actions.extend(claim.iter().map(|entry| release_claim(&self.tenant, entry, was.id)));
+                actions.extend(claim.iter().map(|entry| release_claim(&self.store.tenant, entry, was.id)));
                 actions
             })
             .await

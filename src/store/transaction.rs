@@ -63,6 +63,12 @@ impl Action {
         self
     }
 
+    /// The action without its condition.
+    pub(super) fn unconditionally(mut self) -> Self {
+        (self.condition, self.meaning) = (None, None);
+        self
+    }
+
     /// The SDK's form.
     ///
     /// # Errors

@@ -19,9 +19,9 @@ use aws_sdk_dynamodb::types::{
 };
 use rollcall::scim::resource_type::Kind;
 use rollcall::store::call::Table;
+use rollcall::store::digest::MembershipDigest;
 use rollcall::store::item::{Item, text, with_key};
 use rollcall::store::keys;
-use rollcall::store::tally::Tally;
 use uuid::Uuid;
 
 /// The table's name.
@@ -84,7 +84,8 @@ pub fn client(endpoint: &str) -> Client {
 /// Lets the worker run until nothing is left: what requests had no time for on a slow machine.
 pub async fn work(client: &client::Client) {
     for _ in 0..50 {
-        let report = rollcall::store::worker::round(&client.table.fresh()).await.expect("a round");
+        let report =
+            rollcall::store::large_change::worker::round(&client.table.fresh()).await.expect("a round");
         assert_eq!(report.failures, Vec::<String>::new());
         if report.left == 0 {
             return;
@@ -122,7 +123,7 @@ pub async fn fill(client: &client::Client, group: &str, there: usize, members: u
     client.table.batch_put(ids.iter().map(membership).collect()).await.expect("memberships");
     let key = keys::resource(&tenant, Kind::Group, id);
     let mut item = client.table.get(&key).await.expect("a table").expect("the group");
-    item.extend(Tally::from_item(&item).with(ids).attributes());
+    item.extend(MembershipDigest::from_item(&item).with(ids).attributes());
     client.table.put(&key, item).await.expect("the group");
 }
 

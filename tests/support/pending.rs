@@ -2,10 +2,10 @@
 #![allow(dead_code, clippy::expect_used, clippy::unwrap_used)]
 
 use rollcall::scim::resource_type::{Kind, Model, ResourceType};
+use rollcall::store::large_change::pending_change::{ChangeState, PendingChange};
 use rollcall::store::membership::{MemberChanges, Membership};
 use rollcall::store::record::Record;
 use rollcall::store::resource::ResourceUpdate;
-use rollcall::store::work::{Pending, State};
 
 use super::client::Client;
 
@@ -18,17 +18,19 @@ pub fn of_kind(kind: Kind) -> ResourceType {
 
 /// Commits a change of a group's members without applying any of it, as a request does that is
 /// stopped right after the commit.
-pub async fn commit(client: &Client, group: &str, add: &[String], remove: &[String]) -> Pending {
+pub async fn commit(client: &Client, group: &str, add: &[String], remove: &[String]) -> PendingChange {
     let store = client.store();
-    let (before, present) = store.fetch_group(group.parse().unwrap()).await.unwrap().expect("the group");
+    let (before, present) =
+        store.members().fetch_group(group.parse().unwrap()).await.unwrap().expect("the group");
     let membership = |id: &String| Membership { id: id.parse().unwrap(), kind: Kind::User, display: None };
     let add: Vec<Membership> = add.iter().map(membership).collect();
     let remove: Vec<Membership> = remove.iter().map(membership).collect();
     assert!(remove.iter().all(|member| present.iter().any(|there| there.id == member.id)));
     let next = Record { version: before.version + 1, ..before.clone() };
-    let mut pending = store.stage(&next, &add, &remove).await.unwrap();
+    let mut pending =
+        store.large_changes().stage(&next, MemberChanges { add: &add, remove: &remove }).await.unwrap();
     let after = Record {
-        tally: before.tally.with(add.iter().map(|m| m.id)).without(remove.iter().map(|m| m.id)),
+        digest: before.digest.with(add.iter().map(|m| m.id)).without(remove.iter().map(|m| m.id)),
         change: Some(pending.id),
         ..next
     };
@@ -42,6 +44,6 @@ pub async fn commit(client: &Client, group: &str, add: &[String], remove: &[Stri
         extra_actions: &[],
     };
     store.update(&update).await.unwrap();
-    pending.state = State::Committed;
+    pending.state = ChangeState::Committed;
     pending
 }

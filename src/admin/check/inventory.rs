@@ -9,14 +9,14 @@ use crate::auth::record::{KeyListing, KeyRecord};
 use crate::clock;
 use crate::scim::resource_type::{Kind, Model};
 use crate::store::Store;
-use crate::store::admin_guard::Guard;
+use crate::store::admin_guard::AdminGuard;
+use crate::store::digest::MembershipDigest;
 use crate::store::error::StoreError;
 use crate::store::item::{Item, get_number, get_text, must_text};
 use crate::store::keys::{self, Key, TenantId, parse_id};
+use crate::store::large_change::pending_change::PendingChange;
 use crate::store::record::{Record, Role};
-use crate::store::tally::Tally;
 use crate::store::tombstone::{Tombstone, kept_until};
-use crate::store::work::Pending;
 
 /// The table is read in so many parts side by side.
 const SEGMENTS: i32 = 4;
@@ -31,7 +31,7 @@ pub struct Resource {
     /// The groups that it says it is in.
     pub groups: BTreeSet<Uuid>,
     /// Its members, as it counts them.
-    pub tally: Tally,
+    pub digest: MembershipDigest,
     /// The pending change that it names.
     pub change: Option<Uuid>,
     /// Whether it is an active user.
@@ -88,7 +88,7 @@ pub struct Inventory {
     /// The sum of the counters of inactive users.
     pub counted_inactive: i64,
     /// The guard of the root team.
-    pub guard: Option<Guard>,
+    pub guard: Option<AdminGuard>,
     /// Accounts that are deactivated, or erased.
     pub tombstones: BTreeMap<Uuid, Kept>,
     /// Bearer keys, by the key of their item.
@@ -97,8 +97,8 @@ pub struct Inventory {
     pub listed_keys: BTreeSet<String>,
     /// Changes that there are chunks of.
     pub chunked: BTreeSet<Uuid>,
-    /// Pending changes.
-    pub pending: Vec<Pending>,
+    /// PendingChange changes.
+    pub pending: Vec<PendingChange>,
     /// Keys of items that no rule knows.
     pub unknown: Vec<Key>,
     /// How many items were read.
@@ -114,7 +114,7 @@ impl Inventory {
         let parts = (0..SEGMENTS).map(|segment| part(store, model, segment));
         let mut whole = Self {
             tenant: Some(store.tenant.clone()),
-            pending: store.pending_changes().await?,
+            pending: store.large_changes().list().await?,
             ..Self::default()
         };
         for part in try_join_all(parts).await? {
@@ -211,7 +211,7 @@ impl Inventory {
             (["N"], sk) if sk.starts_with(keys::INACTIVE) => {
                 self.counted_inactive += get_number::<i64>(item, "n").unwrap_or(0);
             }
-            (["ADMIN"], _) => self.guard = Some(Guard::from_item(item)?),
+            (["ADMIN"], _) => self.guard = Some(AdminGuard::from_item(item)?),
             (["N"], sk) => match sk.split_once('#').and_then(|(kind, _)| kind_named(kind)) {
                 Some(kind) => {
                     *self.counted.entry(kind).or_default() += get_number::<i64>(item, "n").unwrap_or(0);
@@ -237,7 +237,7 @@ impl Inventory {
             kind: record.kind,
             version: record.version,
             groups: record.groups.iter().filter_map(|id| parse_id(id)).collect(),
-            tally: record.tally,
+            digest: record.digest,
             change: record.change,
             active: record.is_active(),
             guarded: record.guarded,

@@ -1,4 +1,4 @@
-//! Mending what is derived from many items: counters, a group's tally, the guard. A walk of the
+//! Mending what is derived from many items: counters, a group's digest, the guard. A walk of the
 //! table is no picture of one moment, so each is computed afresh, in a way that whatever comes
 //! between shows, and nothing is written then.
 
@@ -7,14 +7,14 @@ use uuid::Uuid;
 use super::inventory::Inventory;
 use crate::scim::resource_type::Kind;
 use crate::store::Store;
-use crate::store::admin_guard::{ADMIN, Guard};
+use crate::store::admin_guard::{ADMIN, AdminGuard};
 use crate::store::counter::add;
+use crate::store::digest::MembershipDigest;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::item::get_number;
 use crate::store::keys::{self, Key};
 use crate::store::limits::COUNTER_SHARDS;
 use crate::store::record::Role;
-use crate::store::tally::Tally;
 use crate::store::transaction::{Action, Expression};
 
 /// So many users are read at once.
@@ -68,18 +68,18 @@ async fn inactive(store: &Store) -> Result<u64, StoreError> {
     }
 }
 
-/// Sets a group's tally to that of its members, as they are in one version of it, and makes that a
+/// Sets a group's digest to that of its members, as they are in one version of it, and makes that a
 /// version of its own, so that no change computed before writes the old one back.
-pub(super) async fn tally(store: &Store, group: Uuid) -> Result<Option<Action>, StoreError> {
-    if !store.leaving().await?.is_empty() {
+pub(super) async fn digest(store: &Store, group: Uuid) -> Result<Option<Action>, StoreError> {
+    if !store.large_changes().fetch_deleted_members().await?.is_empty() {
         return Ok(None);
     }
-    let Some((record, members)) = store.fetch_group(group).await? else { return Ok(None) };
-    let tally = Tally::of(members.iter().map(|member| member.id));
-    if tally == record.tally || record.change.is_some() {
+    let Some((record, members)) = store.members().fetch_group(group).await? else { return Ok(None) };
+    let digest = MembershipDigest::of(members.iter().map(|member| member.id));
+    if digest == record.digest || record.change.is_some() {
         return Ok(None);
     }
-    let set = tally.attributes().into_iter();
+    let set = digest.attributes().into_iter();
     let set = set.fold(Expression::update().increment("ver"), |set, (name, value)| set.set(&name, value));
     let at_rest = Expression::version_is(record.version).and(Expression::lacks("change"));
     Ok(Some(Action::update(record.key(&store.tenant), set).only_if(at_rest, Refusal::Changed)))
@@ -88,12 +88,12 @@ pub(super) async fn tally(store: &Store, group: Uuid) -> Result<Option<Action>, 
 /// Writes the guard as the groups and users say it must be, if nobody else has written it since
 /// before they were read: whoever changes one of them writes it.
 pub(super) async fn guard(store: &Store, all: &Inventory) -> Result<Option<Action>, StoreError> {
-    let Some(guard) = store.guard().await? else { return Ok(None) };
+    let Some(guard) = store.admin_guard().fetch().await? else { return Ok(None) };
     let admin = Role { team: guard.root, role: ADMIN.to_owned() };
-    let mut due = Guard { granting: Default::default(), admins: Default::default(), ..guard.clone() };
+    let mut due = AdminGuard { granting: Default::default(), admins: Default::default(), ..guard.clone() };
     let granting = all.resources.iter().filter(|(_, resource)| resource.roles.contains(&admin));
     for group in granting.map(|(id, _)| *id).chain(guard.granting.iter().copied()) {
-        let Some((record, members)) = store.fetch_group(group).await? else { continue };
+        let Some((record, members)) = store.members().fetch_group(group).await? else { continue };
         if record.change.is_some() {
             return Ok(None);
         }

@@ -32,7 +32,7 @@ pub async fn repair(store: &Store, all: &Inventory, finding: &Finding) -> Result
             let Some(change) = all.pending.iter().find(|change| change.key() == key) else {
                 return Ok(false);
             };
-            return store.abort(change).await;
+            return store.large_changes().abort(change).await;
         }
         Problem::OrphanChunks => {
             let chunks = store.table.query_all(&key.pk, None).await?;
@@ -90,7 +90,7 @@ pub async fn repair(store: &Store, all: &Inventory, finding: &Finding) -> Result
         Problem::Counter => recount::counter(store, &key).await?.into_iter().collect(),
         Problem::MemberCount => {
             let Some((id, _)) = resource(&key) else { return Ok(false) };
-            recount::tally(store, id).await?.into_iter().collect()
+            recount::digest(store, id).await?.into_iter().collect()
         }
         Problem::MemberUnaware => {
             let Some(member) = finding.other.clone() else { return Ok(false) };
@@ -141,7 +141,7 @@ fn is_tombstone(store: &Store, key: Option<&Key>) -> bool {
 
 async fn read_tombstone(store: &Store, tombstone: &Key) -> Result<Option<Tombstone>, StoreError> {
     match parse_id(&tombstone.sk) {
-        Some(id) => store.any_tombstone(id).await,
+        Some(id) => store.tombstones().fetch(id).await,
         None => Ok(None),
     }
 }

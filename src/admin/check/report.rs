@@ -29,7 +29,7 @@ pub enum Problem {
     MemberGone,
     /// A membership of a group that does not exist.
     GroupGone,
-    /// A group's tally of its members.
+    /// A group's digest of its members.
     MemberCount,
     /// A group that names a pending change which there is not.
     ChangeGone,

@@ -8,12 +8,12 @@ use super::inventory::{Inventory, Resource};
 use super::report::{Finding, Problem};
 use crate::clock;
 use crate::scim::resource_type::Kind;
-use crate::store::admin_guard::{ADMIN, Guard};
+use crate::store::admin_guard::{ADMIN, AdminGuard};
+use crate::store::digest::MembershipDigest;
 use crate::store::keys::{self, Key, TenantId};
+use crate::store::large_change::pending_change::{ChangeState, PendingTask};
 use crate::store::limits::MAX_STAGED_SECONDS;
 use crate::store::record::Role;
-use crate::store::tally::Tally;
-use crate::store::work::{State, Task};
 
 /// What a pending change is about to set right.
 #[derive(Default)]
@@ -36,26 +36,26 @@ pub fn find_violations(tenant: &TenantId, all: &Inventory) -> Vec<Finding> {
     let mut moving = Moving::default();
     for change in &all.pending {
         let is_over = match change.state {
-            State::Staged => clock::epoch_seconds() >= change.created + MAX_STAGED_SECONDS,
-            State::Committed => false,
-            State::Aborted => true,
-            State::Done => !change.rests(),
+            ChangeState::Staged => clock::epoch_seconds() >= change.created + MAX_STAGED_SECONDS,
+            ChangeState::Committed => false,
+            ChangeState::Aborted => true,
+            ChangeState::Done => !change.in_grace_period(),
         };
         if is_over {
             add(Problem::ChangeLeft, change.key(), None);
         }
         match (&change.task, change.state) {
-            (Task::Members, State::Committed) => {
+            (PendingTask::ChangeMembers, ChangeState::Committed) => {
                 moving.groups.insert(change.resource);
                 let named = all.resources.get(&change.resource).and_then(|group| group.change);
                 if named != Some(change.id) {
                     add(Problem::ChangeUnknown, change.key(), Some(own(change.resource)));
                 }
             }
-            (Task::Empty, State::Committed) => {
+            (PendingTask::RemoveAllMembers, ChangeState::Committed) => {
                 moving.groups.insert(change.resource);
             }
-            (Task::Leave(_), State::Committed) => {
+            (PendingTask::DetachFromGroups(_), ChangeState::Committed) => {
                 moving.members.insert(change.resource);
             }
             _ => {}
@@ -66,10 +66,10 @@ pub fn find_violations(tenant: &TenantId, all: &Inventory) -> Vec<Finding> {
         add(Problem::OrphanChunks, Key { pk: keys::chunks(tenant, *change), sk: String::new() }, None);
     }
 
-    let mut tallies: BTreeMap<Uuid, Tally> = BTreeMap::new();
+    let mut digests: BTreeMap<Uuid, MembershipDigest> = BTreeMap::new();
     for (group, member) in &all.memberships {
-        let tally = tallies.entry(*group).or_default();
-        *tally = tally.with([*member]);
+        let digest = digests.entry(*group).or_default();
+        *digest = digest.with([*member]);
         if moving.groups.contains(group) || moving.members.contains(member) {
             continue;
         }
@@ -105,10 +105,10 @@ pub fn find_violations(tenant: &TenantId, all: &Inventory) -> Vec<Finding> {
                 add(Problem::GroupUnaware, own(*id), Some(keys::membership(tenant, *group, *id)));
             }
         }
-        let tally = tallies.get(id).copied().unwrap_or_default();
+        let digest = digests.get(id).copied().unwrap_or_default();
         let at_rest =
             resource.kind == Kind::Group && !moving.groups.contains(id) && moving.members.is_empty();
-        if at_rest && tally != resource.tally {
+        if at_rest && digest != resource.digest {
             add(Problem::MemberCount, own(*id), None);
         }
     }
@@ -185,10 +185,10 @@ pub fn find_violations(tenant: &TenantId, all: &Inventory) -> Vec<Finding> {
 }
 
 /// The guard as the groups and users say it must be.
-pub(super) fn due(all: &Inventory, guard: &Guard) -> Guard {
+pub(super) fn due(all: &Inventory, guard: &AdminGuard) -> AdminGuard {
     let admin = Role { team: guard.root, role: ADMIN.to_owned() };
     let granting = all.resources.iter().filter(|(_, resource)| resource.roles.contains(&admin));
-    let mut due = Guard {
+    let mut due = AdminGuard {
         version: guard.version,
         root: guard.root,
         granting: granting.map(|(id, _)| *id).collect(),

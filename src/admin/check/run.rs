@@ -36,7 +36,7 @@ pub async fn check(
         report.items = all.items;
         report.resources = all.resources.len() as u64;
         report.memberships = all.memberships.len() as u64;
-        report.pending = all.pending.iter().filter(|change| !change.rests()).count();
+        report.pending = all.pending.iter().filter(|change| !change.in_grace_period()).count();
         report.findings.clear();
         let mut mended = false;
         for finding in found {

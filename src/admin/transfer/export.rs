@@ -47,7 +47,9 @@ pub async fn export(
                 let mut members = Vec::new();
                 if kind == Kind::Group {
                     // Deleted since the page was read.
-                    let Some(found) = store.fetch_group(record.id).await.map_err(&failed)? else { continue };
+                    let Some(found) = store.members().fetch_group(record.id).await.map_err(&failed)? else {
+                        continue;
+                    };
                     record = found.0;
                     members = found.1.iter().map(|member| member.member().element().into()).collect();
                 }

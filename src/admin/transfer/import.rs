@@ -319,7 +319,7 @@ impl Import<'_> {
         let unknown = wanted.iter().filter(|member| !here.contains(&member.id));
         let unknown: Vec<(Uuid, Kind)> =
             unknown.filter_map(|member| Some((parse_id(&member.id)?, member.taken_for()))).collect();
-        let existing = self.provider.store.identify(&unknown).await.map_err(Failure::from)?;
+        let existing = self.provider.store.members().identify(&unknown).await.map_err(Failure::from)?;
         if let Some((missing, _)) = unknown.iter().find(|(id, _)| !existing.contains_key(id)) {
             return Err(Stopped::Refused(format!("there is no member {missing}")));
         }

@@ -1,0 +1,218 @@
+//! Applying a committed change, one chunk in each transaction.
+
+use std::time::Instant;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::chunk::Chunk;
+use super::pending_change::{ChangeState, PendingChange, PendingTask};
+use super::retry::retry_while_busy;
+use super::{CHUNKS_AT_ONCE, LargeChanges, MAX_ATTEMPTS};
+use crate::clock;
+use crate::scim::resource_type::Kind;
+use crate::store::digest::MembershipDigest;
+use crate::store::error::{Refusal, StoreError};
+use crate::store::event::{self, Event, Subject};
+use crate::store::expression::Expression;
+use crate::store::keys;
+use crate::store::membership::{Membership, add_member, remove_member};
+use crate::store::side::Side;
+use crate::store::transaction::Action;
+
+impl LargeChanges<'_> {
+    /// Applies a committed change until it is done or the time is `until`. Deletes the items of one
+    /// that is aborted or done. Returns whether nothing of the change is left to do; always `false`
+    /// for a staged change.
+    ///
+    /// # Errors
+    /// Those of the table. What is applied stays applied, and another applier goes on from there.
+    pub async fn apply_until(self, pending: &PendingChange, until: Instant) -> Result<bool, StoreError> {
+        match (&pending.task, pending.state) {
+            (_, ChangeState::Staged) => Ok(false),
+            (_, ChangeState::Aborted | ChangeState::Done) => self.delete_items(pending).await.map(|()| true),
+            (PendingTask::ChangeMembers, ChangeState::Committed) => self.apply_chunks(pending, until).await,
+            (PendingTask::RemoveAllMembers, ChangeState::Committed) => {
+                self.remove_all_members(pending, until).await
+            }
+            (PendingTask::DetachFromGroups(groups), ChangeState::Committed) => {
+                self.detach_from_all(pending, groups, until).await
+            }
+        }
+    }
+
+    /// Applies the change that a group names as pending, so that the group can be changed again.
+    /// Returns whether the change is done.
+    ///
+    /// # Errors
+    /// As [`LargeChanges::apply_until`].
+    pub async fn finish(self, change: Uuid, until: Instant) -> Result<bool, StoreError> {
+        match self.fetch(change).await? {
+            Some(pending) => Box::pin(self.apply_until(&pending, until)).await,
+            None => Ok(true),
+        }
+    }
+
+    async fn apply_chunks(self, pending: &PendingChange, until: Instant) -> Result<bool, StoreError> {
+        let chunks = self.fetch_chunks(pending.id).await?;
+        let open = chunks.into_iter().filter(|chunk| !chunk.done);
+        let applied = open.map(|chunk| {
+            retry_while_busy(until, move || {
+                let chunk = chunk.clone();
+                async move { self.apply_chunk(pending, chunk).await }
+            })
+        });
+        let applied: Vec<bool> = stream::iter(applied).buffer_unordered(CHUNKS_AT_ONCE).try_collect().await?;
+        if applied.contains(&false) {
+            return Ok(false);
+        }
+        match self.store.table.transact(|| self.finish_actions(pending)).await {
+            // Refused: another applier was faster.
+            Ok(()) | Err(StoreError::Refused(_)) => self.delete_items(pending).await.map(|()| true),
+            Err(failed) => Err(failed),
+        }
+    }
+
+    /// The actions after the last chunk: the group names the change no longer, and the change is done.
+    fn finish_actions(self, pending: &PendingChange) -> Vec<Action> {
+        let now = AttributeValue::N(clock::epoch_seconds().to_string());
+        let settled = Expression::update().set("settled", now).remove("change");
+        let group = keys::resource(&self.store.tenant, Kind::Group, pending.resource);
+        vec![
+            Action::update(group, settled).only_if(is_change_of_group(pending), Refusal::Changed),
+            pending.transition(ChangeState::Committed, ChangeState::Done),
+        ]
+    }
+
+    /// Applies one chunk of a committed change. A chunk that is applied already, or whose change is
+    /// done, is left as it is. Members that do not exist any more are skipped.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if the chunk or its members kept changing; those of the table.
+    pub async fn apply_chunk(self, pending: &PendingChange, mut chunk: Chunk) -> Result<(), StoreError> {
+        if chunk.done {
+            return Ok(());
+        }
+        for _ in 0..MAX_ATTEMPTS {
+            let Err(refused) = self.try_to_apply(pending, &chunk).await else { return Ok(()) };
+            let StoreError::Refused(refusals) = refused else { return Err(refused) };
+            for member in refusals.iter().filter_map(Refusal::member) {
+                self.skip_deleted_member(pending, &chunk, member).await?;
+            }
+            // Another applier may have changed the chunk.
+            let item = self.store.table.get(&chunk.key).await?;
+            match item.as_ref().map(Chunk::from_item).transpose()? {
+                Some(now) if !now.done => chunk = now,
+                _ => return Ok(()),
+            }
+        }
+        Err(StoreError::Conflict)
+    }
+
+    /// Applies a chunk as it was read: in one transaction, or member by member if that is too large.
+    async fn try_to_apply(self, pending: &PendingChange, chunk: &Chunk) -> Result<(), StoreError> {
+        let members: Vec<Membership> = chunk.existing_members().cloned().collect();
+        let event = chunk_event(pending, chunk.side, &members);
+        let since = clock::timestamp();
+        let actions = || {
+            let mut actions = vec![chunk.mark_done()];
+            actions.extend((!members.is_empty()).then(|| event::action(&self.store.tenant, &event)));
+            for member in &members {
+                actions.extend(self.member_actions(pending, chunk.side, member, &since));
+            }
+            actions
+        };
+        match self.store.table.transact(actions).await {
+            Err(StoreError::TransactionTooLarge) if members.len() > 1 => {
+                tracing::info!(change = %pending.id, "a chunk is applied one member at a time");
+                self.apply_member_by_member(pending, chunk, &members, &event).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Applies each member of a chunk in a transaction of its own, while the chunk is as it was read.
+    async fn apply_member_by_member(
+        self,
+        pending: &PendingChange,
+        chunk: &Chunk,
+        members: &[Membership],
+        event: &Event,
+    ) -> Result<(), StoreError> {
+        let since = clock::timestamp();
+        for member in members {
+            let one = || {
+                let open = Action::check(chunk.key.clone(), chunk.is_open_as_read(), Refusal::Changed);
+                let [membership, groups] = self.member_actions(pending, chunk.side, member, &since);
+                vec![open, membership, groups]
+            };
+            self.store.table.transact(one).await?;
+        }
+        let done = || vec![chunk.mark_done(), event::action(&self.store.tenant, event)];
+        self.store.table.transact(done).await
+    }
+
+    /// The two actions that apply one member. The membership needs no condition of its own: the change
+    /// was computed from the memberships, and the chunk is not applied yet.
+    fn member_actions(
+        self,
+        pending: &PendingChange,
+        side: Side,
+        member: &Membership,
+        since: &str,
+    ) -> [Action; 2] {
+        let [membership, groups] = match side {
+            Side::Add => add_member(&self.store.tenant, pending.resource, member, since),
+            Side::Remove => remove_member(&self.store.tenant, pending.resource, member),
+        };
+        [membership.unconditionally(), groups]
+    }
+
+    /// Lists a member of a chunk as deleted. Where the chunk would have added it, the group counts one
+    /// member less. Nothing happens if the chunk is applied or lists the member already.
+    async fn skip_deleted_member(
+        self,
+        pending: &PendingChange,
+        chunk: &Chunk,
+        member: Uuid,
+    ) -> Result<(), StoreError> {
+        let tenant = &self.store.tenant;
+        let actions = || {
+            let in_group = match chunk.side {
+                Side::Add => {
+                    let one_less = MembershipDigest::subtract_member(member, &clock::timestamp());
+                    Action::update(keys::resource(tenant, Kind::Group, pending.resource), one_less)
+                        .only_if(is_change_of_group(pending), Refusal::Changed)
+                }
+                Side::Remove => Action::delete(keys::membership(tenant, pending.resource, member)),
+            };
+            vec![chunk.mark_gone_once(member), in_group]
+        };
+        match self.store.table.transact(actions).await {
+            Ok(()) | Err(StoreError::Refused(_)) => Ok(()),
+            Err(failed) => Err(failed),
+        }
+    }
+}
+
+/// Condition on a group: it names this change as its pending one.
+fn is_change_of_group(pending: &PendingChange) -> Expression {
+    Expression::equals("change", AttributeValue::S(pending.id.to_string()))
+}
+
+/// The event of one chunk. Its actor and request are those of the change.
+fn chunk_event(pending: &PendingChange, side: Side, members: &[Membership]) -> Event {
+    let ids: Vec<String> = members.iter().map(|member| member.id.to_string()).collect();
+    let id = pending.resource.to_string();
+    let group = Subject { resource_type: Kind::Group.name(), id, version: pending.version };
+    let now = OffsetDateTime::now_utc();
+    let mut event = Event::new("group.updated", group, &pending.actor, &pending.request_id, now);
+    event.change = Some(pending.id.to_string());
+    let (added, removed) = match side {
+        Side::Add => (ids, Vec::new()),
+        Side::Remove => (Vec::new(), ids),
+    };
+    event.attributes(["members"]).members(added, removed)
+}

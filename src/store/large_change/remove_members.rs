@@ -1,0 +1,97 @@
+//! Removing the members of a group that is deleted.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use uuid::Uuid;
+
+use super::pending_change::PendingChange;
+use super::retry::retry_while_busy;
+use super::{CHUNKS_AT_ONCE, LargeChanges, MAX_ATTEMPTS};
+use crate::store::call::Range;
+use crate::store::error::{Refusal, StoreError};
+use crate::store::keys;
+use crate::store::limits::MAX_MEMBER_CHANGES_PER_TX;
+use crate::store::membership::{Membership, remove_member};
+
+impl LargeChanges<'_> {
+    /// Removes every member of a deleted group. The memberships that are left say what is to be done.
+    /// Returns whether none is left.
+    pub(super) async fn remove_all_members(
+        self,
+        pending: &PendingChange,
+        until: Instant,
+    ) -> Result<bool, StoreError> {
+        let pk = keys::group(&self.store.tenant, pending.resource);
+        let range = Range {
+            prefix: Some(keys::MEMBERSHIP.to_owned()),
+            limit: i32::try_from(MAX_MEMBER_CHANGES_PER_TX * CHUNKS_AT_ONCE).ok(),
+            ..Range::default()
+        };
+        loop {
+            let page = self.store.table.query(&pk, &range).await?;
+            let members: Vec<Membership> = page.items.iter().filter_map(Membership::from_item).collect();
+            if members.is_empty() {
+                return self.delete_items(pending).await.map(|()| true);
+            }
+            if Instant::now() >= until {
+                return Ok(false);
+            }
+            let parts: Vec<Vec<Membership>> =
+                members.chunks(MAX_MEMBER_CHANGES_PER_TX).map(<[_]>::to_vec).collect();
+            let removed = parts.into_iter().map(|part| {
+                retry_while_busy(until, move || {
+                    let part = part.clone();
+                    async move { self.remove_members(pending.resource, part).await }
+                })
+            });
+            stream::iter(removed).buffer_unordered(CHUNKS_AT_ONCE).try_collect::<Vec<bool>>().await?;
+        }
+    }
+
+    /// Removes members of a deleted group. If they are too large for one transaction, each half is
+    /// removed in its own.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if the members kept changing; those of the table.
+    pub(super) async fn remove_members(
+        self,
+        group: Uuid,
+        members: Vec<Membership>,
+    ) -> Result<(), StoreError> {
+        match self.remove_in_one_transaction(group, &members).await {
+            Err(StoreError::TransactionTooLarge) if members.len() > 1 => {
+                let (first, second) = members.split_at(members.len() / 2);
+                for half in [first, second] {
+                    Box::pin(self.remove_members(group, half.to_vec())).await?;
+                }
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Removes members in one transaction. The items of members that do not exist are left out.
+    async fn remove_in_one_transaction(self, group: Uuid, members: &[Membership]) -> Result<(), StoreError> {
+        let mut deleted = BTreeSet::new();
+        for _ in 0..MAX_ATTEMPTS {
+            let actions = || {
+                let mut actions = Vec::with_capacity(2 * members.len());
+                for member in members {
+                    let [membership, groups] = remove_member(&self.store.tenant, group, member);
+                    actions.push(membership.unconditionally());
+                    actions.extend((!deleted.contains(&member.id)).then_some(groups));
+                }
+                actions
+            };
+            let refusals = match self.store.table.transact(actions).await {
+                Ok(()) => return Ok(()),
+                Err(StoreError::Refused(refusals)) => refusals,
+                Err(failed) => return Err(failed),
+            };
+            deleted.extend(refusals.iter().filter_map(Refusal::member));
+        }
+        Err(StoreError::Conflict)
+    }
+}

@@ -1,0 +1,88 @@
+//! Settling what pending changes have to do with a resource before it is deleted.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use uuid::Uuid;
+
+use super::LargeChanges;
+use super::chunk::Chunk;
+use super::pending_change::{ChangeState, PendingChange, PendingTask};
+use crate::store::error::StoreError;
+use crate::store::membership::Membership;
+use crate::store::record::Record;
+use crate::store::side::Side;
+
+/// From how many chunks the transaction that deletes a resource takes the resource out.
+const MAX_CHUNKS_PER_DELETION: usize = 20;
+
+/// What the pending changes of a tenant have to do with a resource that is about to be deleted.
+#[derive(Clone, Debug, Default)]
+pub struct SettledChanges {
+    /// The committed changes that the deletion knows of, by the id of their group.
+    pub(in crate::store) changes: BTreeMap<Uuid, Uuid>,
+    /// The chunks that made the resource a member. The deletion lists it there as deleted.
+    pub(in crate::store) chunks: Vec<Chunk>,
+}
+
+impl LargeChanges<'_> {
+    /// Does what pending changes have to do with a resource before it is deleted: aborts the staged
+    /// ones that name it, and applies the chunk that names it of the committed ones. If anything is
+    /// pending, the caller must read the resource again afterwards.
+    ///
+    /// `None` means that the caller must read the pending changes again, since one of them has been
+    /// committed or finished.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn settle(
+        self,
+        record: &Record,
+        pending: &[PendingChange],
+        until: Instant,
+    ) -> Result<Option<SettledChanges>, StoreError> {
+        let mut settled = SettledChanges::default();
+        for change in pending {
+            let is_settled = match &change.task {
+                PendingTask::ChangeMembers => self.settle_one(record, change, &mut settled, until).await?,
+                PendingTask::RemoveAllMembers if record.groups.contains(&change.resource.to_string()) => {
+                    let member = Membership { id: record.id, kind: record.kind, display: None };
+                    self.remove_members(change.resource, vec![member]).await?;
+                    true
+                }
+                PendingTask::RemoveAllMembers | PendingTask::DetachFromGroups(_) => true,
+            };
+            if !is_settled {
+                return Ok(None);
+            }
+        }
+        Ok(Some(settled))
+    }
+
+    /// Settles one change of members. `false` means that the pending changes must be read again.
+    async fn settle_one(
+        self,
+        record: &Record,
+        change: &PendingChange,
+        settled: &mut SettledChanges,
+        until: Instant,
+    ) -> Result<bool, StoreError> {
+        let chunk = self.fetch_chunk_of(change.id, record.id).await?;
+        match (change.state, chunk) {
+            (ChangeState::Committed, _) if settled.chunks.len() == MAX_CHUNKS_PER_DELETION => {
+                self.apply_until(change, until).await?;
+                Ok(false)
+            }
+            (ChangeState::Committed, chunk) => {
+                settled.changes.insert(change.resource, change.id);
+                if let Some(chunk) = chunk {
+                    self.apply_chunk(change, chunk.clone()).await?;
+                    settled.chunks.extend(Some(chunk).filter(|chunk| chunk.side == Side::Add));
+                }
+                Ok(true)
+            }
+            (ChangeState::Staged, Some(_)) => self.abort(change).await,
+            _ => Ok(true),
+        }
+    }
+}

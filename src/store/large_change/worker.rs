@@ -1,0 +1,133 @@
+//! The worker: runs every minute, finishes the changes that their requests had no time for, and erases
+//! the deactivated accounts whose time has passed.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::try_join_all;
+use futures_util::{StreamExt, stream};
+use serde_json::{Value, json};
+
+use super::pending_change::{ChangeState, PendingChange};
+use crate::clock;
+use crate::store::Store;
+use crate::store::call::Table;
+use crate::store::error::StoreError;
+use crate::store::expiry::purge_expired;
+use crate::store::keys;
+use crate::store::limits::MAX_STAGED_SECONDS;
+
+/// How long one round goes on. The next round does the rest.
+const BUDGET: Duration = Duration::from_secs(45);
+/// How long a turn of one change is, while others wait.
+const SLICE: Duration = Duration::from_secs(5);
+/// How many changes are worked on side by side.
+const AT_ONCE: usize = 4;
+
+/// What a round of the worker did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorkerReport {
+    /// How many changes it finished.
+    pub finished: usize,
+    /// How many staged changes it aborted.
+    pub aborted: usize,
+    /// How many changes that were done or aborted already it deleted.
+    pub cleared: usize,
+    /// How many changes are left: for the next round, or staged by a request that is still running.
+    pub left: usize,
+    /// How many changes are done and kept for readers.
+    pub resting: usize,
+    /// How many deactivated accounts it erased.
+    pub purged: usize,
+    /// Why it could not finish changes or erase accounts.
+    pub failures: Vec<String>,
+}
+
+impl WorkerReport {
+    fn fail(&mut self, failed: &StoreError) {
+        self.left += 1;
+        self.failures.push(failed.to_string());
+    }
+}
+
+/// Runs one round as a Lambda function does. Returns the report as JSON.
+///
+/// # Errors
+/// The failures, as one text, so that an alarm on the function's errors reports them.
+pub async fn invoke(table: &Table) -> Result<Value, String> {
+    let report = round(table).await.map_err(|failed| failed.to_string())?;
+    let WorkerReport { finished, aborted, cleared, left, purged, failures, .. } = report;
+    if finished + aborted + cleared + left + purged > 0 {
+        tracing::info!(finished, aborted, cleared, left, purged, "what was left over");
+    }
+    if failures.is_empty() {
+        Ok(json!({
+            "finished": finished, "aborted": aborted, "cleared": cleared, "left": left, "purged": purged
+        }))
+    } else {
+        Err(failures.join("; "))
+    }
+}
+
+/// Works on every pending change of every tenant, and then erases the accounts whose time has passed.
+/// Each change gets five seconds a turn, so none starves, however large another one is. A change that
+/// fails does not stop the others.
+///
+/// # Errors
+/// [`StoreError::Unavailable`], [`StoreError::Broken`] if the changes cannot be listed.
+pub async fn round(table: &Table) -> Result<WorkerReport, StoreError> {
+    let until = Instant::now() + BUDGET;
+    let mut report = WorkerReport::default();
+    let listed = (0..keys::WORK_SHARDS)
+        .map(|shard| async move { table.query_all(&keys::work_partition(shard), None).await });
+    let mut open = Vec::new();
+    for item in try_join_all(listed).await?.iter().flatten() {
+        match PendingChange::from_item(item) {
+            Ok(pending) => open.push(pending),
+            Err(broken) => report.fail(&broken),
+        }
+    }
+    // Changes that are not committed come first, because they take one call.
+    open.sort_by_key(|pending| (pending.state == ChangeState::Committed, pending.created));
+    while !open.is_empty() {
+        let turns = open.into_iter().map(|pending| async move {
+            let outcome = take_turn(table, &pending, until.min(Instant::now() + SLICE)).await;
+            (pending, outcome)
+        });
+        let turns: Vec<_> = stream::iter(turns).buffer_unordered(AT_ONCE).collect().await;
+        open = Vec::new();
+        for (pending, outcome) in turns {
+            match (outcome, pending.state) {
+                (Ok(true), ChangeState::Committed) => report.finished += 1,
+                (Ok(true), ChangeState::Staged) => report.aborted += 1,
+                (Ok(true), ChangeState::Aborted | ChangeState::Done) => report.cleared += 1,
+                (Ok(false), ChangeState::Committed) if Instant::now() < until => open.push(pending),
+                (Ok(false), ChangeState::Done) => report.resting += 1,
+                (Ok(false), _) => report.left += 1,
+                (Err(failed), _) => report.fail(&failed),
+            }
+        }
+    }
+    let purges = Box::pin(purge_expired(table, until)).await;
+    report.purged = purges.purged;
+    report.failures.extend(purges.failure.map(|failed| failed.to_string()));
+    Ok(report)
+}
+
+/// Works on one change until `until`. Returns whether nothing of it is left to do.
+async fn take_turn(table: &Table, pending: &PendingChange, until: Instant) -> Result<bool, StoreError> {
+    let store = Store {
+        table: table.clone(),
+        tenant: pending.tenant.clone(),
+        actor: pending.actor.clone(),
+        request_id: pending.request_id.clone(),
+    };
+    match pending.state {
+        _ if pending.in_grace_period() => Ok(false),
+        // The request that staged it may be about to commit it.
+        ChangeState::Staged if clock::epoch_seconds() < pending.created + MAX_STAGED_SECONDS => Ok(false),
+        ChangeState::Staged => store.large_changes().abort(pending).await,
+        ChangeState::Committed | ChangeState::Aborted | ChangeState::Done => {
+            store.large_changes().apply_until(pending, until).await
+        }
+    }
+}
