@@ -49,13 +49,15 @@ impl Provider<'_> {
         Ok(self.store.fetch_group(id).await?.map(|(record, members)| group_view(record, members)))
     }
 
-    /// Members that a client wants added, as memberships. Of some it may be `known` already what
-    /// they are, and of the others, if it was `asked`, that they are not what they are taken for.
-    /// Those of a change that is `staged` are taken for what the client says they are:
-    /// [`Provider::stage`] looks for them.
+    /// Turns the members that a client wants added into memberships.
+    ///
+    /// `known` holds the kinds that were read already. If `asked` is true, the other members were looked
+    /// for under the kind that the client said, or as users, and were not found: they are looked for
+    /// under the other kind. The members of a `staged` change are not looked for here:
+    /// [`Provider::stage`] does that.
     ///
     /// # Errors
-    /// One `invalidValue` that names those that do not exist.
+    /// One `invalidValue` that names all members that do not exist.
     pub(super) async fn resolve_new_members(
         &self,
         wanted: Vec<Member>,
@@ -68,7 +70,7 @@ impl Provider<'_> {
                 let (id, kind) = taken_for(member)?;
                 Some(Membership { id, kind, display: member.display.clone() })
             });
-            // What is no id is nobody, and is told with the others that do not exist.
+            // Malformed ids are reported together with unknown members.
             if let Some(members) = members.collect() {
                 return Ok(members);
             }
@@ -83,13 +85,13 @@ impl Provider<'_> {
     }
 }
 
-/// A group with its members, before anybody was asked about.
+/// Makes the view of a resource whose members were read. No would-be member was looked for.
 pub(super) fn group_view(record: Record, members: Vec<Membership>) -> GroupView {
     let present = members.into_iter().map(|member| (member.id, member)).collect();
     GroupView { record, present, existing: BTreeMap::new(), asked: false }
 }
 
-/// Pairs wanted members with what they are.
+/// Makes memberships of the wanted members, with the kinds that were read.
 ///
 /// # Errors
 /// One `invalidValue` that names those that do not exist, or a member of too many groups.

@@ -135,7 +135,7 @@ impl Provider<'_> {
         let until = Instant::now() + APPLYING;
         for attempt in 0..ATTEMPTS {
             if attempt > 1 {
-                // Whoever wins every time need not win the next.
+                // Back off so that one writer cannot starve us.
                 back_off(attempt).await;
             }
             let view = self.read_view(kind, id, members.as_ref()).await?.ok_or_else(|| not_found(kind))?;
@@ -177,7 +177,7 @@ impl Provider<'_> {
         Err(conflict().into())
     }
 
-    /// What a change must know of a resource.
+    /// Reads what a change must know of a resource. `None` if there is no such resource.
     async fn read_view(
         &self,
         kind: Kind,
@@ -191,7 +191,7 @@ impl Provider<'_> {
         Ok(record.map(|record| group_view(record, Vec::new())))
     }
 
-    /// Writes a change; `None` where the resource is no longer as it was read.
+    /// Writes a change. `None` if the resource was changed since it was read.
     async fn write_change(
         &self,
         before: &Record,
@@ -242,7 +242,7 @@ impl Provider<'_> {
                 }
                 Ok(None)
             }
-            // Nobody knows but the table.
+            // Only the table knows whether the write took effect.
             Err(unknown) if unknown.may_have_taken_effect() => match self.store.took_effect(&after).await {
                 Ok(true) => Ok(Some(after)),
                 Ok(false) | Err(_) => Err(unknown.into()),
@@ -251,8 +251,11 @@ impl Provider<'_> {
         }
     }
 
-    /// What the rules of the tenant have written with a change: the guard of the root team, and
-    /// the count of deactivations.
+    /// Returns the actions that the tenant's rules add to the transaction of a change: the guard of the
+    /// root team, and the count of deactivations.
+    ///
+    /// # Errors
+    /// The refusals of these rules, and those of the table.
     async fn extra_actions(
         &self,
         before: &Record,
@@ -302,8 +305,7 @@ impl Provider<'_> {
         event
     }
 
-    /// The answer to a change. The change is made: where what it shows cannot be read any more, the
-    /// answer has no body.
+    /// Answers a change that was made. If what the answer shows cannot be read, it has no body.
     async fn answer_change(&self, after: &Record, projection: &Projection) -> Answer {
         let read = match after.kind {
             Kind::User => self.answer_user(after, projection).await,
