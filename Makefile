@@ -3,6 +3,7 @@ SHELL := bash
 CARGO ?= cargo
 PYTHON ?= python3
 VENV ?= .venv
+TOOLS_DIR ?= .tools
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 ARGS ?=
 GROWTH ?= --plot docs/growth.svg
@@ -18,7 +19,7 @@ NOWHERE := AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCESS_KEY=none AWS_DEFAULT_REGION=
 DEVELOPMENT := axum|clap|dynoxide-rs|libsqlite3-sys|rusqlite|yaml_serde|aws-sdk-apigateway
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check testers schemathesis conformance build lint-template sam-test invoke deploy openapi bench crash fuzz clean
+.PHONY: help run test check deny testers schemathesis conformance build lint-template sam-test invoke deploy openapi bench crash fuzz clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,14 +34,25 @@ test: ## Run every check that needs no docker and no AWS account; install what t
 	$(MAKE) --no-print-directory testers ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
 	$(MAKE) --no-print-directory schemathesis ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
 
-check: ## Check format, lints, documentation, events, and what the functions are made of
+check: $(TOOLS_DIR)/bin/cargo-machete ## Check format, lints, documentation, events, and what the functions are made of
 	$(CARGO) fmt --check
 	$(PYTHON) events/generate.py --check
 	tree=$$($(CARGO) tree --edges normal --prefix none --no-default-features --features aws); \
 	    ! grep -E '^($(DEVELOPMENT)) ' <<<"$$tree"
+	$(TOOLS_DIR)/bin/cargo-machete --skip-target-dir
 	$(CARGO) check --lib --no-default-features
 	$(CARGO) clippy --all-targets --features cli -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --features cli
+
+$(TOOLS_DIR)/bin/cargo-machete:
+	$(CARGO) install --quiet --locked --root $(TOOLS_DIR) --version 0.9.2 cargo-machete
+
+$(TOOLS_DIR)/bin/cargo-deny:
+	$(CARGO) install --quiet --locked --root $(TOOLS_DIR) cargo-deny
+
+# By hand: cargo-deny takes as long to build as the project.
+deny: $(TOOLS_DIR)/bin/cargo-deny ## Check licences and sources of all dependencies, and that none is there twice without need
+	$(TOOLS_DIR)/bin/cargo-deny check bans licenses sources
 
 testers: ## Play independent testers: scim2-tester under each policy, scim-sanity
 	ROLLCALL_BIN="$(ROLLCALL_BIN)" tests/conformance/testers.sh
@@ -90,4 +102,4 @@ fuzz: ## Fuzz one target (TARGET=filter, attr_path, patch or route; SECONDS_EACH
 
 clean: ## Remove what was built and installed here
 	$(CARGO) clean
-	rm -rf .aws-sam $(VENV) .venv-testers .venv-schemathesis
+	rm -rf .aws-sam $(TOOLS_DIR) $(VENV) .venv-testers .venv-schemathesis

@@ -1,5 +1,5 @@
 //! What each operation may cost: sequential rounds and capacity units, which DynamoDB counts
-//! exactly. The table of budgets stands in docs/architecture.md.
+//! exactly. The table of budgets is in docs/architecture/costs.md.
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 

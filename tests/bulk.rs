@@ -13,8 +13,8 @@ use rollcall::provider::bulk::Budget;
 use rollcall::scim::bulk::request::read;
 use rollcall::scim::policy::STANDARD;
 use rollcall::scim::resource_type::Model;
+use rollcall::store::Store;
 use rollcall::store::call::Table;
-use rollcall::store::resource::Store;
 use serde_json::{Value, json};
 
 const BASE: &str = "https://scim.example.com/scim/v2";

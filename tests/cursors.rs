@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rollcall::http::function::Function;
 use rollcall::store::call::Range;
+use rollcall::store::item::key_of;
 use rollcall::store::keys;
 use serde_json::{Value, json};
 use support::client::{Client, Reply, user};
@@ -106,7 +107,7 @@ async fn a_sort_key_that_is_gone_is_an_expired_cursor() {
     let items = client.table.query(&marks, &range).await.expect("a table").items;
     assert_eq!(items.len(), 1);
     assert!(items[0].contains_key("ttl"));
-    client.table.batch_delete(items.iter().filter_map(keys::of)).await.expect("a table");
+    client.table.batch_delete(items.iter().filter_map(key_of)).await.expect("a table");
     let refused = client.get(&format!("{SORTED}&cursor={next}")).await.expect(400);
     assert_eq!(refused.body["scimType"], "expiredCursor");
 }

@@ -16,10 +16,10 @@ use rollcall::http::function::Function;
 use rollcall::http::router::{ROUTES, Route, route};
 use rollcall::scim::policy::VEZA;
 use rollcall::scim::resource_type::{Kind, Model};
+use rollcall::store::Store;
 use rollcall::store::call::Table;
 use rollcall::store::keys::parse_id;
 use rollcall::store::record::Record;
-use rollcall::store::resource::Store;
 use serde_json::{Value, json};
 
 /// Who and what the events name (`events/generate.py`).

@@ -13,7 +13,7 @@ use rollcall::scim::resource_type::Kind;
 use rollcall::store::call::Table;
 use rollcall::store::item::{number, text};
 use rollcall::store::keys;
-use rollcall::store::membership::Membership;
+use rollcall::store::membership::{Membership, add_member};
 use rollcall::store::tally::Tally;
 use rollcall::store::work::{State, Task};
 use rollcall::store::worker;
@@ -311,7 +311,7 @@ async fn a_transaction_that_is_half_visible_is_waited_for() {
     }
     assert!(!reading.is_finished());
     let ben_comes = Membership { id: member, kind: Kind::User, display: None };
-    let rest = || store.add_member(id, &ben_comes, "2026-01-01T00:00:00.000Z").to_vec();
+    let rest = || add_member(&store.tenant, id, &ben_comes, "2026-01-01T00:00:00.000Z").to_vec();
     honest.table.transact(rest).await.unwrap();
     proxy.decide(|_| Fate::Pass);
     let read = reading.await.unwrap().expect(200);

@@ -12,8 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rollcall::dev::seed::{group_id, user_id};
+use rollcall::store::Store;
 use rollcall::store::call::Table;
-use rollcall::store::resource::Store;
 use rollcall::store::work::{Pending, State};
 use serde_json::{Value, json};
 use support::dev::{Dev, TOOL, folder};

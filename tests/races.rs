@@ -47,7 +47,8 @@ async fn sixteen_clients_create_the_same_user() {
 async fn twelve_clients_bring_the_same_account_back() {
     let client = Client::new(support::embedded().await, "veza").await;
     let id = client.user("leaver").await;
-    for version in 2..12 {
+    // The deletion takes a version, and the return the next.
+    for version in (3..23).step_by(2) {
         client.delete(&format!("/Users/{id}")).await.expect(204);
         assert_eq!(client.store().total(Kind::User).await.unwrap(), 0);
         let mut tasks = JoinSet::new();

@@ -12,7 +12,7 @@ use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::provider::guard::prepare_guard_change;
 use rollcall::scim::policy::Policy;
 use rollcall::scim::resource_type::Kind;
-use rollcall::store::guard::Guard;
+use rollcall::store::admin_guard::Guard;
 use rollcall::store::keys;
 use rollcall::store::transaction::{Action, Expression};
 use rollcall::store::worker;

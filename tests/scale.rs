@@ -1,6 +1,6 @@
 //! What operations cost does not grow with the tenant: the same rounds and units, exactly, at a
 //! thousand users and at a hundred thousand. The numbers are those of the table of budgets in
-//! docs/architecture.md.
+//! docs/architecture/costs.md.
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 

@@ -17,12 +17,14 @@ use crate::clock;
 use crate::provider::failure::Failure;
 use crate::provider::guard::{guard_write, prepare_guard_change};
 use crate::scim::resource_type::Kind;
+use crate::store::Store;
+use crate::store::admin_guard::ADMIN;
 use crate::store::call::Table;
 use crate::store::error::StoreError;
-use crate::store::guard::ADMIN;
 use crate::store::keys::{TenantId, parse_id};
+use crate::store::membership::MemberChanges;
 use crate::store::record::{Record, Role};
-use crate::store::resource::Store;
+use crate::store::resource::ResourceUpdate;
 use crate::store::transaction::Action;
 
 /// How often an assignment is computed anew because the group was changed meanwhile.
@@ -195,16 +197,24 @@ pub async fn assign(table: &Table, wanted: &Assignment, given: bool) -> Result<R
         after.roles = Some(roles);
         after.version += 1;
         after.modified = clock::timestamp();
-        let mut also = Vec::new();
+        let mut extra_actions = Vec::new();
         if administers {
             after.guarded = true;
             let users = members.iter().filter(|member| member.kind == Kind::User);
             let users: Vec<Uuid> = users.map(|member| member.id).collect();
-            also.extend(guard(&store, &failed, wanted.group, &users, given).await?);
+            extra_actions.extend(guard(&store, &failed, wanted.group, &users, given).await?);
         }
         let event = store.event("group.updated", &after).attributes(["assignments"]);
         let ty = model.of(Kind::Group);
-        match store.update(&before, &after, (&[], &[]), ty, &event, &also).await {
+        let update = ResourceUpdate {
+            before: &before,
+            after: &after,
+            members: MemberChanges::default(),
+            ty,
+            event: &event,
+            extra_actions: &extra_actions,
+        };
+        match store.update(&update).await {
             Ok(()) => return Ok(after),
             Err(StoreError::Refused(_)) => {}
             Err(error) => return Err(failed(error)),

@@ -16,15 +16,17 @@ use crate::scim::error::ScimError;
 use crate::scim::policy::Policy;
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::{document_rules, urn, username, validate};
+use crate::store::Store;
+use crate::store::admin_guard::{ADMIN, Guard};
 use crate::store::call::Table;
+use crate::store::claim::is_free;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::event::{self, Event};
-use crate::store::guard::{ADMIN, Guard};
 use crate::store::item::Item;
 use crate::store::keys::{self, TenantId};
-use crate::store::membership::Membership;
+use crate::store::membership::{Membership, put_membership};
 use crate::store::record::{Account, Record, Role};
-use crate::store::resource::Store;
+use crate::store::resource_actions::create_resource;
 use crate::store::tally::Tally;
 use crate::store::transaction::{Action, Expression};
 
@@ -108,10 +110,10 @@ pub async fn create(table: &Table, new: &NewTenant, now: OffsetDateTime) -> Resu
             event::action(id, &of_root),
         ];
         for resource in [&user, &root] {
-            actions.extend(store.creation(resource, model.of(resource.kind), &Expression::absent()));
+            actions.extend(create_resource(id, resource, model.of(resource.kind), &is_free()));
         }
         let member = Membership { id: user.id, kind: Kind::User, display: None };
-        actions.push(store.membership(root.id, &member, &root.created));
+        actions.push(put_membership(id, root.id, &member, &root.created));
         actions
     };
     match table.transact(actions).await {

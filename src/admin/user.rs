@@ -17,12 +17,12 @@ use crate::clock;
 use crate::scim::error::ScimError;
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::{document_rules, urn, username, validate};
+use crate::store::Store;
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::index;
 use crate::store::keys::{self, TenantId, parse_id};
 use crate::store::record::{Account, Record};
-use crate::store::resource::Store;
 use crate::store::tombstone::Tombstone;
 
 /// How long a restoration waits until the account has left its groups.

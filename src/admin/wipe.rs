@@ -12,11 +12,11 @@ use super::sweep::{EventRetention, sweep};
 use crate::auth::record::Status;
 use crate::auth::tenant::Deletion;
 use crate::clock;
+use crate::store::Store;
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::event::{self, Event};
 use crate::store::keys::{self, TenantId};
-use crate::store::resource::Store;
 use crate::store::transaction::{Action, Expression};
 use crate::store::work::Pending;
 

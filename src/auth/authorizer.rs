@@ -13,8 +13,8 @@ use uuid::Uuid;
 use super::key::BearerKey;
 use super::record::{KeyRecord, Scope, Status};
 use super::tenant::TenantRecord;
-use crate::store::breaker::Limit;
 use crate::store::call::Table;
+use crate::store::deactivations::Limit;
 use crate::store::error::StoreError;
 use crate::store::keys::{self, TenantId};
 

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::record::moment;
 use crate::clock;
 use crate::scim::policy::Policy;
-use crate::store::breaker::Limit;
+use crate::store::deactivations::Limit;
 use crate::store::error::StoreError;
 use crate::store::event::Subject;
 use crate::store::item::{Item, get_number, get_text, must_text, number, text};

@@ -12,16 +12,20 @@ use crate::clock;
 use crate::scim::document_rules::{check_required, check_username_and_email};
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::validate::read;
+use crate::store::Store;
 use crate::store::call::Table;
+use crate::store::claim::is_free;
+use crate::store::counter::count_on_shard;
 use crate::store::error::StoreError;
 use crate::store::index::{self, Index};
 use crate::store::item::{Item, with_key};
 use crate::store::keys::{self, TenantId};
-use crate::store::membership::Membership;
+use crate::store::limits::COUNTER_SHARDS;
+use crate::store::membership::{Membership, add_member};
 use crate::store::record::Record;
-use crate::store::resource::{COUNTER_SHARDS, Store};
+use crate::store::resource_actions::put_resource;
 use crate::store::tally::Tally;
-use crate::store::transaction::{Action, Change, Expression};
+use crate::store::transaction::{Action, ActionKind};
 
 /// The name of the group.
 pub const GROUP_NAME: &str = "Seeded group";
@@ -208,17 +212,17 @@ impl Seeding<'_> {
                 .map_err(|error| error.detail)?;
         }
         let record = Record::new(Kind::User, user_id(number), doc, &self.now);
-        let mut actions = self.store.presence(&record, ty, &Expression::absent());
+        let mut actions = put_resource(&self.store.tenant, &record, ty, &is_free());
         if number <= self.members {
             let member = Membership { id: record.id, kind: Kind::User, display: None };
-            let [membership, _] = self.store.add_member(group_id(), &member, &self.now);
+            let [membership, _] = add_member(&self.store.tenant, group_id(), &member, &self.now);
             actions.push(membership);
         }
         let own = record.key(&self.store.tenant);
         let last = keys::list_entry(&self.store.tenant, Kind::User, user_id(1));
         let mut items = Vec::with_capacity(actions.len());
-        for Action { key, change, .. } in actions {
-            let Change::Put(attributes) = change else { continue };
+        for Action { key, kind, .. } in actions {
+            let ActionKind::Put(attributes) = kind else { continue };
             let mut item = with_key(&key);
             item.extend(attributes);
             if key == own && number <= self.members {
@@ -246,12 +250,12 @@ impl Seeding<'_> {
         for shard in 0..COUNTER_SHARDS {
             let share = users as u64 / COUNTER_SHARDS + u64::from(shard < users as u64 % COUNTER_SHARDS);
             let (shard, share) = (u8::try_from(shard).unwrap_or(0), i64::try_from(share).unwrap_or(0));
-            actions.push(self.store.count_on(shard, Kind::User, share));
+            actions.push(count_on_shard(&self.store.tenant, shard, Kind::User, share));
         }
         if self.members > 0 {
-            actions.push(self.store.count_on(0, Kind::Group, 1));
+            actions.push(count_on_shard(&self.store.tenant, 0, Kind::Group, 1));
             let ty = self.model.of(Kind::Group);
-            actions.extend(self.store.presence(&self.group(), ty, &Expression::absent()));
+            actions.extend(put_resource(&self.store.tenant, &self.group(), ty, &is_free()));
         }
         actions
     }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::auth::tenant::RETENTION_DAYS;
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::policy::Policy;
-use crate::store::breaker::Limit;
+use crate::store::deactivations::Limit;
 use crate::store::keys::{TenantId, parse_id};
 
 /// The path below which everything is served.

@@ -27,9 +27,9 @@ use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::schema::Schema;
 use crate::scim::work::WorkBudget;
+use crate::store::Store;
 use crate::store::call::Table;
 use crate::store::cursor::CursorKeys;
-use crate::store::resource::Store;
 
 /// Everything that outlives a request.
 #[derive(Debug)]

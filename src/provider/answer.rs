@@ -14,11 +14,12 @@ use crate::scim::resource::{Meta, assemble, etag, location};
 use crate::scim::resource_type::{Kind, Model, ResourceType};
 use crate::scim::urn;
 use crate::scim::work::WorkBudget;
-use crate::store::breaker::Limit;
+use crate::store::Store;
 use crate::store::cursor::CursorKeys;
+use crate::store::deactivations::Limit;
 use crate::store::membership::Membership;
 use crate::store::record::{Record, Role};
-use crate::store::resource::{Store, Team};
+use crate::store::resource::Team;
 
 /// So many members are made JSON at once.
 const MEMBERS_WRITTEN_AT_ONCE: usize = 5_000;

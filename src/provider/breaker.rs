@@ -26,7 +26,7 @@ impl Provider<'_> {
         if !before.is_active() || after.is_some_and(Record::is_active) {
             return Ok(None);
         }
-        let (breaker, active) = try_join(self.store.breaker(), self.store.active_users()).await?;
+        let (breaker, active) = try_join(self.store.breaker(), self.store.count_active_users()).await?;
         let used = breaker.used(now);
         if (used + 1) * 100 > u64::from(limit.percent) * (active + used) {
             let detail = format!(

@@ -19,7 +19,8 @@ use crate::scim::validate::{groups_in_body, groups_named, read};
 use crate::store::call::back_off;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::index;
-use crate::store::membership::{Membership, WINDOW};
+use crate::store::limits::MAX_MEMBER_CHANGES_PER_TX;
+use crate::store::membership::Membership;
 use crate::store::record::Record;
 use crate::store::tally::Tally;
 use crate::store::tombstone::Tombstone;
@@ -80,7 +81,7 @@ impl Provider<'_> {
             if attempt > 1 {
                 back_off(attempt).await;
             }
-            let staged = wanted.len() > WINDOW;
+            let staged = wanted.len() > MAX_MEMBER_CHANGES_PER_TX;
             let members = self.resolve_new_members(wanted.to_vec(), Default::default(), staged).await?;
             let mut record = record.clone();
             record.tally = Tally::of(members.iter().map(|member| member.id));
@@ -120,7 +121,7 @@ impl Provider<'_> {
         let event = self.store.event(event_type, &record);
         let event = event.attributes(record.doc.keys().cloned()).members(names, Vec::new());
         let mut stored = Err(StoreError::TransactionTooLarge);
-        if members.len() <= WINDOW {
+        if members.len() <= MAX_MEMBER_CHANGES_PER_TX {
             stored = self.store.create(&record, &members, ty, &event, takes_over).await;
         }
         // Too many for a transaction, or too large.
@@ -151,7 +152,7 @@ impl Provider<'_> {
         let Some(entry) = refused.record.claim(self.ty(refused.record.kind)).filter(|_| taken) else {
             return Ok(Returning::Nobody);
         };
-        let Some(holder) = self.store.holder(&entry).await?.filter(|holder| holder.gone) else {
+        let Some(holder) = self.store.fetch_claim(&entry).await?.filter(|holder| holder.gone) else {
             return Ok(Returning::Nobody);
         };
         // Once its time has passed, it is nobody's name any more, though the claim still stands.

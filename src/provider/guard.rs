@@ -9,10 +9,11 @@ use super::answer::Provider;
 use super::failure::Failure;
 use crate::scim::error::ScimError;
 use crate::scim::resource_type::Kind;
-use crate::store::guard::{Guard, MAX_ADMINS};
+use crate::store::Store;
+use crate::store::admin_guard::Guard;
+use crate::store::limits::MAX_ADMINS;
 use crate::store::membership::Membership;
 use crate::store::record::{Account, Record};
-use crate::store::resource::Store;
 use crate::store::transaction::Action;
 
 /// The attributes by which a product knows who somebody is.

@@ -15,7 +15,7 @@ use crate::scim::members::MEMBERS;
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::Kind;
 use crate::scim::urn;
-use crate::store::item::Item;
+use crate::store::item::{Item, key_of};
 use crate::store::keys::{self, Key};
 use crate::store::list::Position;
 use crate::store::membership::Membership;
@@ -137,7 +137,7 @@ impl Provider<'_> {
         let mut reader = Reader::new(&self.store.table, places.keys().cloned(), Pace::default());
         while let Some(some) = reader.next().await? {
             for item in some {
-                if let Some(place) = keys::of(&item).and_then(|key| places.get(&key)) {
+                if let Some(place) = key_of(&item).and_then(|key| places.get(&key)) {
                     items.insert(*place, item);
                 }
             }

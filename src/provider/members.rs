@@ -11,7 +11,9 @@ use crate::scim::members::Member;
 use crate::scim::patch::members::{MemberChange, MembersToRead};
 use crate::scim::resource_type::Kind;
 use crate::store::keys::parse_id;
-use crate::store::membership::{GroupView, MAX_GROUPS, Membership, WINDOW};
+use crate::store::limits::{MAX_GROUPS_PER_MEMBER, MAX_MEMBER_CHANGES_PER_TX};
+use crate::store::members::GroupView;
+use crate::store::membership::Membership;
 use crate::store::record::Record;
 
 /// So many memberships are read for one unit with their group; one by one each costs a unit.
@@ -29,7 +31,7 @@ impl Provider<'_> {
         let touched = change.map_or(MembersToRead::Ids(Default::default()), MemberChange::touched);
         let MembersToRead::Ids(ids) = touched else { return self.whole_group(id).await };
         let ids: Vec<Uuid> = ids.iter().filter_map(|id| parse_id(id)).collect();
-        if ids.len() <= WINDOW {
+        if ids.len() <= MAX_MEMBER_CHANGES_PER_TX {
             let newcomers = change.map(MemberChange::newcomers).unwrap_or_default();
             let newcomers: Vec<(Uuid, Kind)> =
                 newcomers.into_iter().filter_map(|(id, kind)| Some((parse_id(id)?, kind))).collect();
@@ -103,9 +105,9 @@ pub(super) fn memberships(
     for member in wanted {
         let found = parse_id(&member.id).and_then(|id| existing.get(&id).map(|found| (id, *found)));
         match found {
-            Some((_, (_, groups))) if groups >= MAX_GROUPS => {
+            Some((_, (_, groups))) if groups >= MAX_GROUPS_PER_MEMBER => {
                 return Err(ScimError::invalid_value(format!(
-                    "{} is in {MAX_GROUPS} groups already, which is the most that one resource can be in.",
+                    "{} is in {MAX_GROUPS_PER_MEMBER} groups already, which is the most that one resource can be in.",
                     member.id
                 )));
             }

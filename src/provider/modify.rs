@@ -30,9 +30,11 @@ use crate::store::error::StoreError;
 use crate::store::event::Event;
 use crate::store::index;
 use crate::store::keys::parse_id;
-use crate::store::membership::{GroupView, Membership, WINDOW};
+use crate::store::limits::MAX_MEMBER_CHANGES_PER_TX;
+use crate::store::members::GroupView;
+use crate::store::membership::{MemberChanges, Membership};
 use crate::store::record::{Account, Record};
-use crate::store::resource::Team;
+use crate::store::resource::{ResourceUpdate, Team};
 use crate::store::transaction::Action;
 
 /// How often a change is computed anew because the resource was changed meanwhile.
@@ -159,7 +161,7 @@ impl Provider<'_> {
                     view.present.values().map(|m| (m.id.to_string(), m.member())).collect();
                 let net = members.net(&current, &self.work)?;
                 // A group that makes administrators must know at once who is a user.
-                let staged = net.len() > WINDOW && !before.guarded;
+                let staged = net.len() > MAX_MEMBER_CHANGES_PER_TX && !before.guarded;
                 outcome.add = self.resolve_new_members(net.add, (view.existing, view.asked), staged).await?;
                 outcome.remove = net
                     .remove
@@ -212,12 +214,14 @@ impl Provider<'_> {
         after.version += 1;
         after.modified = clock::timestamp();
         let event = self.change_event(before, &after, converted, (&add, &remove));
-        let extra_actions = self.extra_actions(before, &after, &add, &remove).await?;
+        let extra_actions = &*self.extra_actions(before, &after, &add, &remove).await?;
         let ty = self.ty(before.kind);
         let count = add.len() + remove.len();
         let mut written = None;
-        if count <= WINDOW {
-            let update = self.store.update(before, &after, (&add, &remove), ty, &event, &extra_actions).await;
+        if count <= MAX_MEMBER_CHANGES_PER_TX {
+            let members = MemberChanges { add: &add, remove: &remove };
+            let update = ResourceUpdate { before, after: &after, members, ty, event: &event, extra_actions };
+            let update = self.store.update(&update).await;
             // Few, but so large that they fit no transaction together.
             let apart = count > 1 && matches!(update, Err(StoreError::TransactionTooLarge));
             written = (!apart).then_some(update);
@@ -227,7 +231,10 @@ impl Provider<'_> {
             None => {
                 let staged = self.stage(&mut after, &mut add, &remove).await?;
                 let event = event.of_change(staged.id);
-                let update = self.store.update(before, &after, (&[], &[]), ty, &event, &extra_actions).await;
+                let members = MemberChanges::default();
+                let update =
+                    ResourceUpdate { before, after: &after, members, ty, event: &event, extra_actions };
+                let update = self.store.update(&update).await;
                 self.finish_commit(staged, update, until).await
             }
         };

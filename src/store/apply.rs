@@ -9,15 +9,18 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::Store;
 use super::call::{Range, back_off};
 use super::chunk::Chunk;
 use super::error::{Refusal, StoreError};
 use super::event::{self, Event, Subject};
+use super::expression::Expression;
+use super::item::string_set;
 use super::keys;
-use super::membership::{Membership, WINDOW};
-use super::resource::Store;
+use super::limits::MAX_MEMBER_CHANGES_PER_TX;
+use super::membership::{Membership, add_member, remove_member};
 use super::tally::Tally;
-use super::transaction::{Action, Expression};
+use super::transaction::Action;
 use super::work::{Pending, State, Task};
 use crate::clock;
 use crate::scim::resource_type::Kind;
@@ -69,10 +72,9 @@ impl Store {
         }
         let finish = || {
             let change = AttributeValue::S(pending.id.to_string());
-            let settled = Expression::new("SET settled = :now REMOVE #change")
-                .name("#change", "change")
-                .value(":now", AttributeValue::N(clock::epoch_seconds().to_string()));
-            let own = Expression::new("#change = :change").name("#change", "change").value(":change", change);
+            let now = AttributeValue::N(clock::epoch_seconds().to_string());
+            let settled = Expression::update().set("settled", now).remove("change");
+            let own = Expression::equals("change", change);
             vec![
                 Action::update(keys::resource(&self.tenant, Kind::Group, pending.resource), settled)
                     .only_if(own, Refusal::Changed),
@@ -156,8 +158,8 @@ impl Store {
     /// changes: that the chunk is not applied yet is condition enough for the membership.
     fn apply_member(&self, pending: &Pending, adds: bool, member: &Membership, since: &str) -> [Action; 2] {
         let [mut membership, back] = match adds {
-            true => self.add_member(pending.resource, member, since),
-            false => self.remove_member(pending.resource, member),
+            true => add_member(&self.tenant, pending.resource, member, since),
+            false => remove_member(&self.tenant, pending.resource, member),
         };
         (membership.condition, membership.meaning) = (None, None);
         [membership, back]
@@ -169,10 +171,8 @@ impl Store {
         let actions = || {
             let mut actions = vec![self.mark_gone(chunk, member)];
             if chunk.adds {
-                let mut less = Tally::one_less(member, &clock::timestamp());
-                less = less.name("#change", "change");
-                let own = Expression::new("#change = :change")
-                    .value(":change", AttributeValue::S(pending.id.to_string()));
+                let less = Tally::one_less(member, &clock::timestamp());
+                let own = Expression::equals("change", AttributeValue::S(pending.id.to_string()));
                 let group = keys::resource(&self.tenant, Kind::Group, pending.resource);
                 actions.push(Action::update(group, less).only_if(own, Refusal::Changed));
             } else {
@@ -188,17 +188,13 @@ impl Store {
 
     /// The action by which a chunk that is not applied passes a member over from now on.
     fn mark_gone(&self, chunk: &Chunk, member: Uuid) -> Action {
-        let open = Expression::new(
-            "attribute_exists(pk) AND attribute_not_exists(done) AND NOT contains(gone, :member)",
-        )
-        .value(":member", AttributeValue::S(member.to_string()));
+        let open = is_open().and(Expression::set_lacks("gone", &member.to_string()));
         self.strike_out(chunk, member).only_if(open, Refusal::Changed)
     }
 
     /// The action by which a chunk passes a member over from now on, applied or not.
     pub(super) fn strike_out(&self, chunk: &Chunk, member: Uuid) -> Action {
-        let gone =
-            Expression::new("ADD gone :gone").value(":gone", AttributeValue::Ss(vec![member.to_string()]));
+        let gone = Expression::update().add("gone", string_set([member.to_string()]));
         Action::update(chunk.key.clone(), gone)
     }
 
@@ -218,7 +214,7 @@ impl Store {
         let pk = keys::group(&self.tenant, pending.resource);
         let range = Range {
             prefix: Some(keys::MEMBERSHIP.to_owned()),
-            limit: i32::try_from(WINDOW * AT_ONCE).ok(),
+            limit: i32::try_from(MAX_MEMBER_CHANGES_PER_TX * AT_ONCE).ok(),
             ..Range::default()
         };
         loop {
@@ -230,7 +226,8 @@ impl Store {
             if Instant::now() >= until {
                 return Ok(false);
             }
-            let windows: Vec<Vec<Membership>> = members.chunks(WINDOW).map(<[_]>::to_vec).collect();
+            let windows: Vec<Vec<Membership>> =
+                members.chunks(MAX_MEMBER_CHANGES_PER_TX).map(<[_]>::to_vec).collect();
             let parted = windows.into_iter().map(|window| {
                 patiently(until, move || {
                     let window = window.clone();
@@ -262,7 +259,7 @@ impl Store {
             let actions = || {
                 let mut actions = Vec::with_capacity(2 * members.len());
                 for member in members {
-                    let [mut membership, back] = self.remove_member(group, member);
+                    let [mut membership, back] = remove_member(&self.tenant, group, member);
                     (membership.condition, membership.meaning) = (None, None);
                     actions.push(membership);
                     actions.extend((!gone.contains(&member.id.to_string())).then_some(back));
@@ -285,17 +282,20 @@ impl Store {
 
 /// The chunk is there and not applied, and passes over those whom it passed over when it was read.
 fn as_read(chunk: &Chunk) -> Expression {
-    let open = "attribute_exists(pk) AND attribute_not_exists(done)";
-    if chunk.gone.is_empty() {
-        return Expression::new(format!("{open} AND attribute_not_exists(gone)"));
-    }
-    let gone = AttributeValue::Ss(chunk.gone.iter().cloned().collect());
-    Expression::new(format!("{open} AND gone = :gone")).value(":gone", gone)
+    is_open().and(match chunk.gone.is_empty() {
+        true => Expression::lacks("gone"),
+        false => Expression::equals("gone", string_set(chunk.gone.iter().cloned())),
+    })
+}
+
+/// The chunk is there and not applied.
+fn is_open() -> Expression {
+    Expression::exists().and(Expression::lacks("done"))
 }
 
 /// The action that marks a chunk as applied, if it is as it was read.
 fn done(chunk: &Chunk) -> Action {
-    let done = Expression::new("SET done = :true").value(":true", AttributeValue::Bool(true));
+    let done = Expression::update().set("done", AttributeValue::Bool(true));
     Action::update(chunk.key.clone(), done).only_if(as_read(chunk), Refusal::Changed)
 }
 

@@ -13,8 +13,9 @@ use uuid::Uuid;
 use super::error::{self, Refusal, StoreError};
 use super::item::{Item, get_text, must_text, with_key};
 use super::keys::Key;
+use super::limits::MAX_ACTIONS_PER_TX;
 use super::meter::{Direction, Meter, Usage};
-use super::transaction::{Action, MAX_ACTIONS};
+use super::transaction::Action;
 
 /// How often a transaction that met another one is sent again.
 const CONFLICT_ATTEMPTS: u32 = 12;
@@ -331,7 +332,7 @@ impl Table {
     }
 
     async fn transact_once(&self, actions: Vec<Action>) -> Result<(), StoreError> {
-        if actions.len() > MAX_ACTIONS {
+        if actions.len() > MAX_ACTIONS_PER_TX {
             return Err(StoreError::Broken(format!("{} actions in one transaction", actions.len())));
         }
         let meaning: Vec<Option<Refusal>> = actions.iter().map(|action| action.meaning.clone()).collect();

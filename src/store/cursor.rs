@@ -9,11 +9,12 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::Store;
 use super::error::{Refusal, StoreError};
+use super::expression::Expression;
 use super::item::{Item, get_number, get_text, number, text};
 use super::keys::{self, TenantId};
-use super::resource::Store;
-use super::transaction::{Action, Expression};
+use super::transaction::Action;
 use crate::clock;
 use crate::scim::discovery::CURSOR_TIMEOUT;
 use crate::scim::sort::SortKey;

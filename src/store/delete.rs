@@ -3,22 +3,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
 
+use super::Store;
 use super::chunk::Chunk;
+use super::claim::{delete_lookup, release_claim};
+use super::counter::{count, count_inactive};
 use super::error::{Refusal, StoreError};
 use super::event::{self, Event};
-use super::guard::still_unguarded;
+use super::expression::Expression;
+use super::item::string_set;
 use super::keys::{self, parse_id};
-use super::membership::Membership;
+use super::limits::MAX_ACTIONS_PER_TX;
+use super::membership::{Membership, detach_member, remove_member};
 use super::record::Record;
-use super::resource::{Store, version_is};
-use super::tally::Tally;
-use super::transaction::{Action, Expression, MAX_ACTIONS};
+use super::tombstone::bury;
+use super::transaction::Action;
 use super::work::{Pending, State, Task};
 use crate::clock;
-use crate::scim::resource_type::{Kind, ResourceType};
+use crate::scim::resource_type::ResourceType;
 
 /// A resource is struck out of so many chunks by the transaction that deletes it.
 const STRUCK_OUT: usize = 20;
@@ -72,30 +75,24 @@ impl Store {
         }
         self.table
             .transact(|| {
-                let mut unchanged = version_is(record.version);
-                still_unguarded(record, &mut unchanged);
-                if record.groups.is_empty() {
-                    unchanged.text.push_str(" AND attribute_not_exists(#groups)");
-                    unchanged = unchanged.name("#groups", "groups");
-                } else {
-                    unchanged.text.push_str(" AND #groups = :groups");
-                    let groups = AttributeValue::Ss(record.groups.iter().cloned().collect());
-                    unchanged = unchanged.name("#groups", "groups").value(":groups", groups);
-                }
+                let unchanged = record.is_unchanged().and(match record.groups.is_empty() {
+                    true => Expression::lacks("groups"),
+                    false => Expression::equals("groups", string_set(record.groups.iter().cloned())),
+                });
                 let mut actions = vec![
                     Action::delete(record.key(&self.tenant)).only_if(unchanged, Refusal::Changed),
                     Action::delete(keys::list_entry(&self.tenant, record.kind, record.id)),
-                    self.count(record.kind, -1),
+                    count(&self.tenant, record.kind, -1),
                     event::action(&self.tenant, event),
                 ];
                 actions.extend(also.iter().cloned());
-                actions.extend(self.count_inactive(Some(record), None));
+                actions.extend(count_inactive(&self.tenant, Some(record), None));
                 match tombstone_until {
-                    Some(until) => actions.extend(self.bury(record, ty, until)),
-                    None => actions.extend(record.claim(ty).map(|entry| self.release(&entry, record.id))),
+                    Some(until) => actions.extend(bury(&self.tenant, record, ty, until)),
+                    None => actions
+                        .extend(record.claim(ty).map(|entry| release_claim(&self.tenant, &entry, record.id))),
                 }
-                actions
-                    .extend(record.lookups(ty).iter().map(|e| Action::delete(self.look_up(record, e).key)));
+                actions.extend(record.lookups(ty).iter().map(|e| delete_lookup(&self.tenant, record, e)));
                 actions.extend(left.iter().map(|left| Action::put(left.key(), left.attributes())));
                 actions.extend(settled.chunks.iter().map(|chunk| {
                     self.strike_out(chunk, record.id).only_if(Expression::exists(), Refusal::Changed)
@@ -104,12 +101,12 @@ impl Store {
                     for group in group_ids(&record.groups) {
                         if group != record.id {
                             let known = settled.changes.get(&group).copied();
-                            actions.extend(self.leave(group, record.id, &now, known));
+                            actions.extend(detach_member(&self.tenant, group, record.id, &now, known));
                         }
                     }
                 }
                 for member in leaving.members.unwrap_or_default() {
-                    let [membership, back] = self.remove_member(record.id, member);
+                    let [membership, back] = remove_member(&self.tenant, record.id, member);
                     actions.push(membership);
                     // A group that is its own member is deleted above.
                     if member.id != record.id {
@@ -126,7 +123,7 @@ impl Store {
     /// whom it has so many, and its groups.
     pub fn fits(&self, record: &Record, members: u64, settled: &Settled, ty: &ResourceType) -> (bool, bool) {
         let own = 12 + record.lookups(ty).len() + settled.chunks.len();
-        let room = MAX_ACTIONS.saturating_sub(own) / 2;
+        let room = MAX_ACTIONS_PER_TX.saturating_sub(own) / 2;
         let groups = record.groups.len() <= room;
         let room = if groups { room - record.groups.len() } else { room };
         (usize::try_from(members).is_ok_and(|members| members <= room), groups)
@@ -175,24 +172,6 @@ impl Store {
             }
         }
         Ok(Some(settled))
-    }
-
-    /// The two actions by which a member that is about to go leaves a group.
-    /// It holds only if the group has no pending change but the one that is known.
-    pub(super) fn leave(&self, group: Uuid, member: Uuid, now: &str, known: Option<Uuid>) -> [Action; 2] {
-        let mut at_rest = Expression::new("attribute_exists(pk) AND attribute_not_exists(#change)")
-            .name("#change", "change");
-        if let Some(known) = known {
-            at_rest.text =
-                "attribute_exists(pk) AND (attribute_not_exists(#change) OR #change = :known)".to_owned();
-            at_rest = at_rest.value(":known", AttributeValue::S(known.to_string()));
-        }
-        [
-            Action::delete(keys::membership(&self.tenant, group, member))
-                .only_if(Expression::exists(), Refusal::Changed),
-            Action::update(keys::resource(&self.tenant, Kind::Group, group), Tally::one_less(member, now))
-                .only_if(at_rest, Refusal::Changed),
-        ]
     }
 }
 

@@ -161,12 +161,12 @@ mod tests {
 
     use super::*;
     use crate::store::item::{get_number, get_set, get_text};
-    use crate::store::transaction::Change;
+    use crate::store::transaction::ActionKind;
 
     fn written(event: &Event) -> (keys::Key, Item) {
         let action = action(&"acme".parse().expect("a tenant"), event);
-        match action.change {
-            Change::Put(item) => (action.key, item),
+        match action.kind {
+            ActionKind::Put(item) => (action.key, item),
             other => unreachable!("{other:?}"),
         }
     }

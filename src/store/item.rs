@@ -15,6 +15,11 @@ pub fn with_key(key: &Key) -> Item {
     Item::from([text("pk", &key.pk), text("sk", &key.sk)])
 }
 
+/// The key of an item; `None` if the item lacks one of its two attributes.
+pub fn key_of(item: &Item) -> Option<Key> {
+    Some(Key { pk: get_text(item, "pk")?.to_owned(), sk: get_text(item, "sk")?.to_owned() })
+}
+
 /// A text attribute.
 pub fn text(name: &str, value: &str) -> (String, AttributeValue) {
     (name.to_owned(), AttributeValue::S(value.to_owned()))
@@ -49,4 +54,9 @@ pub fn get_set(item: &Item, name: &str) -> BTreeSet<String> {
         Some(AttributeValue::Ss(values)) => values.iter().cloned().collect(),
         _ => BTreeSet::new(),
     }
+}
+
+/// A string set with these elements. DynamoDB has no empty set.
+pub fn string_set<T: Into<String>>(elements: impl IntoIterator<Item = T>) -> AttributeValue {
+    AttributeValue::Ss(elements.into_iter().map(Into::into).collect())
 }

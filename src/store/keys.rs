@@ -78,12 +78,6 @@ impl Key {
     }
 }
 
-/// The key of an item.
-pub fn of(item: &super::item::Item) -> Option<Key> {
-    let text = |name| super::item::get_text(item, name);
-    Some(Key { pk: text("pk")?.to_owned(), sk: text("sk")?.to_owned() })
-}
-
 /// base64url of the SHA-256 of a text that is folded already, or exact.
 pub fn hash(text: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(text.as_bytes()))

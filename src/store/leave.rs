@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
 
+use super::Store;
 use super::error::{Refusal, StoreError};
-use super::item::get_text;
+use super::expression::Expression;
+use super::item::{get_text, string_set};
 use super::keys::{self, parse_id};
-use super::resource::Store;
-use super::transaction::{Action, Expression};
+use super::membership::detach_member;
+use super::transaction::Action;
 use super::work::{Pending, State, Task};
 use crate::clock;
 use crate::scim::resource_type::Kind;
@@ -117,16 +118,14 @@ impl Store {
             let existing = self.fetch_many(Kind::Group, &still).await?;
             let now = clock::timestamp();
             let actions = || {
-                let left = groups.iter().map(Uuid::to_string).collect();
-                let update = Expression::new("DELETE #groups :left")
-                    .name("#groups", "groups")
-                    .value(":left", AttributeValue::Ss(left));
+                let left = string_set(groups.iter().map(Uuid::to_string));
+                let update = Expression::update().delete("groups", left);
                 let mut actions = vec![
                     Action::update(pending.key(), update).only_if(Expression::exists(), Refusal::Exists),
                 ];
                 for group in &still {
                     if existing.iter().any(|record| record.id == *group) {
-                        actions.extend(self.leave(*group, pending.resource, &now, None));
+                        actions.extend(detach_member(&self.tenant, *group, pending.resource, &now, None));
                     } else {
                         // The group is deleted as well, and counts nobody any more.
                         actions.push(Action::delete(keys::membership(

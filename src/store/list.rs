@@ -2,11 +2,11 @@
 
 use uuid::Uuid;
 
+use super::Store;
 use super::call::Range;
 use super::error::StoreError;
 use super::item::{Item, get_number, get_text, number, text};
 use super::keys::{self, parse_id};
-use super::resource::Store;
 use crate::clock;
 use crate::scim::resource_type::Kind;
 
@@ -96,17 +96,6 @@ impl Store {
         };
         let (passed, next) = self.table.count_page(&keys::list(&self.tenant, kind), &range).await?;
         Ok((passed, next.as_deref().and_then(parse_id)))
-    }
-
-    /// How many resources of a kind there are: exact, the sum of the counter's shards.
-    ///
-    /// # Errors
-    /// As every call.
-    pub async fn total(&self, kind: Kind) -> Result<u64, StoreError> {
-        let shards =
-            self.table.query_all(&keys::counters(&self.tenant), Some(&format!("{}#", kind.name()))).await?;
-        let total: i64 = shards.iter().filter_map(|item| get_number::<i64>(item, "n")).sum();
-        Ok(u64::try_from(total).unwrap_or(0))
     }
 
     /// The mark that an earlier page of the same key and query left at an index.

@@ -1,41 +1,17 @@
-//! Memberships: one item each beside the group, and the group's id in the member's own item.
-
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+//! A membership: one item beside the group, and the group's id in the member's own item. Here are the
+//! type and the actions that write both items.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use futures_util::future::{try_join, try_join_all};
-use futures_util::{StreamExt, TryStreamExt, stream};
-use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::call::{Range, back_off};
-use super::error::{Refusal, StoreError};
-use super::item::{Item, get_number, get_text, text};
-use super::keys::{self, parse_id};
-use super::overlay::{overlay, without};
-use super::record::Record;
-use super::resource::Store;
+use super::error::Refusal;
+use super::expression::Expression;
+use super::item::{Item, get_text, string_set, text};
+use super::keys::{self, TenantId, parse_id};
 use super::tally::Tally;
-use super::transaction::{Action, Expression};
-use super::work::Task;
-use crate::clock;
+use super::transaction::Action;
 use crate::scim::members::Member;
 use crate::scim::resource_type::Kind;
-
-/// The most member changes in one transaction: two actions each, beside the group, its claims and
-/// look-ups and the event.
-pub const WINDOW: usize = 45;
-/// For so long after a change, a reading may have been on both sides of it.
-pub const SETTLING: Duration = Duration::from_secs(60);
-/// How often a group that changes while it is read is read again.
-const READ_ATTEMPTS: u32 = 10;
-/// From which of these on it is asked whether the group changes at all.
-const LOOK_FROM: u32 = 3;
-/// So many pages of a group are read side by side.
-const PAGES_AT_ONCE: usize = 8;
-/// The most groups that one resource may be a direct member of.
-pub const MAX_GROUPS: usize = 1_000;
 
 /// One member of a group, as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +25,7 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// Reads a membership item.
+    /// Reads a membership item. `None` for any other item.
     pub fn from_item(item: &Item) -> Option<Self> {
         let id = get_text(item, "sk")?.strip_prefix(keys::MEMBERSHIP).and_then(parse_id)?;
         let kind = match get_text(item, "type") {
@@ -59,295 +35,90 @@ impl Membership {
         Some(Self { id, kind, display: get_text(item, "display").map(str::to_owned) })
     }
 
-    /// As the protocol has it.
+    /// The member as an element of the attribute `members`.
     pub fn member(&self) -> Member {
         Member { id: self.id.to_string(), kind: Some(self.kind), display: self.display.clone() }
     }
 }
 
-/// A group with what a change of some members must know.
-#[derive(Debug)]
-pub struct GroupView {
-    /// The group.
-    pub record: Record,
-    /// Of the members asked about, those that it has.
-    pub present: BTreeMap<Uuid, Membership>,
-    /// Of the newcomers asked about, those found: what they are and how many groups they are in.
-    pub existing: BTreeMap<Uuid, (Kind, usize)>,
-    /// Whether newcomers were asked about: who is not among them is not what it was taken for.
-    pub asked: bool,
+/// The members that a change adds to a group and removes from it. No member is on both sides.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MemberChanges<'a> {
+    /// The members to add.
+    pub add: &'a [Membership],
+    /// The members to remove.
+    pub remove: &'a [Membership],
 }
 
-impl Store {
-    /// Reads a group, whether each of `ids` is a member, and who there is of `newcomers`, each of
-    /// whom is looked for as what it is taken for: one round.
-    ///
-    /// # Errors
-    /// As every call.
-    pub async fn view_group(
-        &self,
-        id: Uuid,
-        ids: &[Uuid],
-        newcomers: &[(Uuid, Kind)],
-    ) -> Result<Option<GroupView>, StoreError> {
-        let mut wanted = vec![keys::resource(&self.tenant, Kind::Group, id)];
-        wanted.extend(ids.iter().map(|member| keys::membership(&self.tenant, id, *member)));
-        wanted.extend(newcomers.iter().map(|(id, kind)| keys::resource(&self.tenant, *kind, *id)));
-        let mut items: Vec<Item> = match wanted.as_slice() {
-            [group] => self.table.get(group).await?.into_iter().collect(),
-            wanted => self.table.batch_get(wanted).await?,
-        };
-        // A batch is not read at one moment: a membership may have been read before a large change
-        // was applied and the group after. Read once more while that can be.
-        let settled = items.iter().filter_map(|item| get_number::<u64>(item, "settled")).max().unwrap_or(0);
-        if !ids.is_empty() && settled + SETTLING.as_secs() > clock::epoch_seconds() {
-            items = self.table.batch_get(&wanted).await?;
-        }
-        let (mut group, mut present, mut existing) = (None, BTreeMap::new(), BTreeMap::new());
-        for item in items {
-            if let Some(membership) = Membership::from_item(&item) {
-                present.insert(membership.id, membership);
-                continue;
-            }
-            existing.extend(Record::identity(&item).map(|(id, kind, groups)| (id, (kind, groups))));
-            if get_text(&item, "pk") == Some(&wanted[0].pk) {
-                group = Record::from_item(&item)?;
-            }
-        }
-        // Whoever was looked for and is gone is no member, even if it has not left the group yet.
-        for (id, kind) in newcomers {
-            let same = |member: &Membership| member.kind == *kind;
-            if !existing.contains_key(id) && present.get(id).is_some_and(same) {
-                present.remove(id);
-            }
-        }
-        Ok(group.map(|record| GroupView { record, present, existing, asked: !newcomers.is_empty() }))
-    }
+/// What a change does to a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The change adds the member.
+    Add,
+    /// The change removes the member.
+    Remove,
+}
 
-    /// What each id is and how many groups it is in; ids of nothing are left out. Each is looked
-    /// for as what it is taken for, and as the other kind only if that finds nothing.
-    ///
-    /// # Errors
-    /// As every call.
-    pub async fn identify(
-        &self,
-        taken_for: &[(Uuid, Kind)],
-    ) -> Result<BTreeMap<Uuid, (Kind, usize)>, StoreError> {
-        let mut open = taken_for.to_vec();
-        let mut existing = BTreeMap::new();
-        for _ in Kind::ALL {
-            let wanted: Vec<_> =
-                open.iter().map(|(id, kind)| keys::resource(&self.tenant, *kind, *id)).collect();
-            for item in self.table.batch_get_some(&wanted, &["pk", "sk", "groups"]).await? {
-                existing.extend(Record::identity(&item).map(|(id, kind, groups)| (id, (kind, groups))));
-            }
-            open.retain(|(id, _)| !existing.contains_key(id));
-            open.iter_mut().for_each(|(_, kind)| *kind = kind.other());
-            if open.is_empty() {
-                break;
-            }
-        }
-        Ok(existing)
+/// The update that adds a group to the groups in a member's item, or removes it. On both sides
+/// the member's version stays as it is.
+pub(super) fn change_groups(update: Expression, side: Side, group: Uuid) -> Expression {
+    let group = string_set([group.to_string()]);
+    match side {
+        Side::Add => update.add("groups", group),
+        Side::Remove => update.delete("groups", group),
     }
+}
 
-    /// Whoever is deleted and has not left its groups, or has left the last one a moment ago.
-    ///
-    /// # Errors
-    /// As every call.
-    pub async fn leaving(&self) -> Result<BTreeSet<Uuid>, StoreError> {
-        let pending = self.pending_changes().await?;
-        let leaving = pending.iter().filter(|change| matches!(change.task, Task::Leave(_)));
-        Ok(leaving.map(|change| change.resource).collect())
-    }
+/// The action that writes the item of a new membership. `since` is the time of the change.
+pub fn put_membership(tenant: &TenantId, group: Uuid, member: &Membership, since: &str) -> Action {
+    let mut item = Item::from([text("type", member.kind.name()), text("since", since)]);
+    item.extend(member.display.as_deref().map(|display| text("display", display)));
+    Action::put(keys::membership(tenant, group, member.id), item)
+        .only_if(Expression::absent(), Refusal::Changed)
+}
 
-    /// Reads a group with all its members, all of one version, a pending change among them.
-    ///
-    /// # Errors
-    /// [`StoreError::Conflict`] when the group kept changing.
-    pub async fn fetch_group(&self, id: Uuid) -> Result<Option<(Record, Vec<Membership>)>, StoreError> {
-        Ok(self.fetch_groups(&[id], None).await?.pop())
-    }
+/// The two actions that make a resource a member: the membership, and the group in the member's item.
+/// They are refused as [`Refusal::Changed`] where it is a member already, and as [`Refusal::Member`]
+/// where the resource does not exist.
+pub fn add_member(tenant: &TenantId, group: Uuid, member: &Membership, since: &str) -> [Action; 2] {
+    [put_membership(tenant, group, member, since), update_member(tenant, group, member, Side::Add)]
+}
 
-    /// Reads groups with all their members, each as [`Store::fetch_group`] does; those that do not
-    /// exist are left out. `known` is a version that the caller knows of already.
-    ///
-    /// Whoever was deleted before the last of the members came must not be among them. Who is
-    /// leaving is therefore asked no earlier than that: beside the reading, where the last change is
-    /// known or some time ago, and otherwise after it.
-    ///
-    /// # Errors
-    /// As [`Store::fetch_group`].
-    pub async fn fetch_groups(
-        &self,
-        ids: &[Uuid],
-        known: Option<u64>,
-    ) -> Result<Vec<(Record, Vec<Membership>)>, StoreError> {
-        let settled = clock::text(OffsetDateTime::now_utc() - SETTLING);
-        let read = ids.iter().map(|id| self.read_whole(*id));
-        let (mut leaving, read) = try_join(self.leaving(), try_join_all(read)).await?;
-        let read: Vec<_> = read.into_iter().flatten().collect();
-        let is_settled =
-            |record: &Record| known == Some(record.version) || record.modified.as_str() < settled.as_str();
-        if !read.iter().all(|(record, _)| is_settled(record)) {
-            leaving = self.leaving().await?;
-        }
-        Ok(read.into_iter().map(|(record, members)| (record, without(members, &leaving))).collect())
-    }
+/// The two actions that end a membership. They are refused as [`Refusal::Changed`] where there is no
+/// membership, and as [`Refusal::Member`] where the resource does not exist.
+pub(super) fn remove_member(tenant: &TenantId, group: Uuid, member: &Membership) -> [Action; 2] {
+    [
+        Action::delete(keys::membership(tenant, group, member.id))
+            .only_if(Expression::exists(), Refusal::Changed),
+        update_member(tenant, group, member, Side::Remove),
+    ]
+}
 
-    /// Reads a group with all its members, those who are leaving included.
-    async fn read_whole(&self, id: Uuid) -> Result<Option<(Record, Vec<Membership>)>, StoreError> {
-        let mut pages = Vec::new();
-        for attempt in 0..READ_ATTEMPTS {
-            if attempt > 0 {
-                back_off(attempt).await;
-            }
-            // A change that came between is over soon; what lasts is looked into.
-            let still = if attempt < LOOK_FROM { None } else { self.still(id).await? };
-            let Some((record, members)) = self.read_group(id, &mut pages).await? else { return Ok(None) };
-            if Tally::of(members.iter().map(|member| member.id)) == record.tally {
-                return Ok(Some((record, members)));
-            }
-            // Members and tally of a group that nobody changed belong together, even if they differ:
-            // that is for the checker to mend, and no reason to keep the group from its readers.
-            if still.is_some() && self.still(id).await? == still {
-                tracing::warn!(group = %id, "the tally of a group is not that of its members: run rollcall check");
-                return Ok(Some((record, members)));
-            }
-        }
-        Err(StoreError::Conflict)
-    }
+fn update_member(tenant: &TenantId, group: Uuid, member: &Membership, side: Side) -> Action {
+    let update = change_groups(Expression::update(), side, group);
+    Action::update(keys::resource(tenant, member.kind, member.id), update)
+        .only_if(Expression::exists(), Refusal::Member(member.id.to_string()))
+}
 
-    /// A group's version and pending change, while no transaction on it is under way.
-    async fn still(&self, id: Uuid) -> Result<Option<(u64, Option<Uuid>)>, StoreError> {
-        let key = keys::resource(&self.tenant, Kind::Group, id);
-        let item = self.table.get_together(&[key]).await?.into_iter().flatten().next();
-        let record = item.as_ref().map(Record::from_item).transpose()?.flatten();
-        Ok(record.map(|record| (record.version, record.change)))
+/// The two actions by which a resource that is deleted, in the same transaction or before, leaves a
+/// group: the membership goes, and the group has one member less. They are refused as
+/// [`Refusal::Changed`] if the group has a pending change other than `known_change`.
+pub(super) fn detach_member(
+    tenant: &TenantId,
+    group: Uuid,
+    member: Uuid,
+    now: &str,
+    known_change: Option<Uuid>,
+) -> [Action; 2] {
+    let mut no_other_change = Expression::lacks("change");
+    if let Some(known) = known_change {
+        let known = AttributeValue::S(known.to_string());
+        no_other_change = no_other_change.or(Expression::equals("change", known));
     }
-
-    /// The group and its members as the pages show them, with its pending change laid over them.
-    async fn read_group(
-        &self,
-        id: Uuid,
-        pages: &mut Vec<String>,
-    ) -> Result<Option<(Record, Vec<Membership>)>, StoreError> {
-        let (record, mut members) = self.read_partition(&keys::group(&self.tenant, id), pages).await?;
-        let Some(record) = record else { return Ok(None) };
-        if let Some(change) = record.change {
-            members = overlay(members, &self.chunks(change).await?);
-        }
-        Ok(Some((record, members)))
-    }
-
-    /// The group and the memberships in a partition. The first time its pages come one after another, and
-    /// where they end is noted; from then on they are read side by side, so that less can happen
-    /// meanwhile. No more than a page of items is held: they take twenty times the memory of what is kept.
-    async fn read_partition(
-        &self,
-        pk: &str,
-        pages: &mut Vec<String>,
-    ) -> Result<(Option<Record>, Vec<Membership>), StoreError> {
-        let ends = pages.iter().cloned().map(Some).chain([None]);
-        let starts = [None].into_iter().chain(pages.iter().cloned().map(Some));
-        let parts: Vec<Range> =
-            starts.zip(ends).map(|(after, through)| Range { after, through, ..Range::default() }).collect();
-        let read = parts.into_iter().map(|mut range| async move {
-            let (mut record, mut members, mut ends) = (None, Vec::new(), Vec::new());
-            loop {
-                let page = self.table.query(pk, &range).await?;
-                for item in &page.items {
-                    match Membership::from_item(item) {
-                        Some(member) => members.push(member),
-                        None => record = Record::from_item(item)?.or(record),
-                    }
-                }
-                let Some(next) = page.next else { return Ok::<_, StoreError>((record, members, ends)) };
-                ends.push(next.clone());
-                range.after = Some(next);
-            }
-        });
-        let read: Vec<_> = stream::iter(read).buffered(PAGES_AT_ONCE).try_collect().await?;
-        let (mut record, mut members) = (None, Vec::new());
-        for (found, some, ends) in read {
-            record = found.or(record);
-            members.extend(some);
-            pages.extend(ends);
-        }
-        pages.sort_unstable();
-        pages.dedup();
-        Ok((record, members))
-    }
-
-    /// Which of `members` each of `groups` has: one item per pair, whatever the groups' size, and
-    /// a look at the chunks of groups with a pending change.
-    ///
-    /// # Errors
-    /// As every call.
-    pub async fn memberships_among(
-        &self,
-        groups: &[Record],
-        members: &[Uuid],
-    ) -> Result<BTreeMap<Uuid, Vec<Membership>>, StoreError> {
-        // Before the memberships: a chunk that is gone by now is applied.
-        let mut chunks = Vec::new();
-        for (group, change) in groups.iter().filter_map(|group| Some((group.id, group.change?))) {
-            for member in members {
-                chunks.extend(self.chunk_of(change, *member).await?.map(|chunk| (group, chunk)));
-            }
-        }
-        let pairs = groups.iter().flat_map(|group| members.iter().map(move |member| (group.id, *member)));
-        let wanted: Vec<_> =
-            pairs.map(|(group, member)| keys::membership(&self.tenant, group, member)).collect();
-        let mut found: BTreeMap<Uuid, Vec<Membership>> = BTreeMap::new();
-        let (items, leaving) = try_join(self.table.batch_get(&wanted), self.leaving()).await?;
-        for item in items {
-            let group = get_text(&item, "pk").and_then(|pk| parse_id(pk.rsplit('#').next()?));
-            if let (Some(group), Some(membership)) = (group, Membership::from_item(&item)) {
-                found.entry(group).or_default().push(membership);
-            }
-        }
-        for (group, mut chunk) in chunks {
-            chunk.members.retain(|member| members.contains(&member.id));
-            let now = found.remove(&group).unwrap_or_default();
-            found.insert(group, overlay(now, &[chunk]));
-        }
-        for members in found.values_mut() {
-            members.retain(|member| !leaving.contains(&member.id));
-        }
-        Ok(found)
-    }
-
-    /// The action that writes a membership, without what the member knows of it.
-    pub fn membership(&self, group: Uuid, member: &Membership, since: &str) -> Action {
-        let mut item = Item::from([text("type", member.kind.name()), text("since", since)]);
-        item.extend(member.display.as_deref().map(|display| text("display", display)));
-        Action::put(keys::membership(&self.tenant, group, member.id), item)
-            .only_if(Expression::absent(), Refusal::Changed)
-    }
-
-    /// The two actions that make a resource a member.
-    pub fn add_member(&self, group: Uuid, member: &Membership, since: &str) -> [Action; 2] {
-        let refused = || Refusal::Member(member.id.to_string());
-        let add = Expression::new("ADD #groups :group")
-            .name("#groups", "groups")
-            .value(":group", AttributeValue::Ss(vec![group.to_string()]));
-        [
-            self.membership(group, member, since),
-            Action::update(keys::resource(&self.tenant, member.kind, member.id), add)
-                .only_if(Expression::exists(), refused()),
-        ]
-    }
-
-    /// The two actions that end a membership.
-    pub(super) fn remove_member(&self, group: Uuid, member: &Membership) -> [Action; 2] {
-        let delete = Expression::new("DELETE #groups :group")
-            .name("#groups", "groups")
-            .value(":group", AttributeValue::Ss(vec![group.to_string()]));
-        [
-            Action::delete(keys::membership(&self.tenant, group, member.id))
-                .only_if(Expression::exists(), Refusal::Changed),
-            Action::update(keys::resource(&self.tenant, member.kind, member.id), delete)
-                .only_if(Expression::exists(), Refusal::Member(member.id.to_string())),
-        ]
-    }
+    [
+        Action::delete(keys::membership(tenant, group, member))
+            .only_if(Expression::exists(), Refusal::Changed),
+        Action::update(keys::resource(tenant, Kind::Group, group), Tally::one_less(member, now))
+            .only_if(Expression::exists().and(no_other_change), Refusal::Changed),
+    ]
 }

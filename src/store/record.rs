@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::error::StoreError;
+use super::expression::Expression;
 use super::item::{Item, get_number, get_set, get_text, must_text, number, text};
 use super::keys::{Key, TenantId, parse_id};
 use super::tally::Tally;
@@ -167,6 +168,19 @@ impl Record {
             item.insert("guarded".to_owned(), AttributeValue::Bool(true));
         }
         item
+    }
+
+    /// Condition: the resource is still in the version that was read, and the admin guard does not know
+    /// it if it did not then.
+    pub(super) fn is_unchanged(&self) -> Expression {
+        let unchanged = Expression::version_is(self.version);
+        if self.guarded { unchanged } else { unchanged.and(Expression::lacks("guarded")) }
+    }
+
+    /// The update that writes every attribute of the record.
+    pub(super) fn to_update(&self) -> Expression {
+        let all = self.attributes().into_iter();
+        all.fold(Expression::update(), |update, (name, value)| update.set(&name, value))
     }
 
     /// The roles that its members have: those assigned, or that of a member in this team itself.

@@ -3,41 +3,27 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::call::{Table, random_below};
+use super::claim::{
+    delete_lookup, is_free, is_free_or_gone, is_free_or_gone_of, put_lookup, release_claim, take_claim,
+};
+use super::counter::count_inactive;
 use super::error::{Refusal, StoreError};
 use super::event::{self, Event, Subject};
-use super::guard::still_unguarded;
-use super::index::{Entry, Index};
-use super::item::{Item, get_text};
-use super::keys::{self, Key, TenantId, parse_id};
-use super::membership::Membership;
+use super::index::Entry;
+use super::keys::{self, parse_id};
+use super::membership::{MemberChanges, Membership, Side, add_member, change_groups, remove_member};
 use super::record::{Record, Role};
-use super::transaction::{Action, Expression};
-use super::{tombstone, work};
+use super::resource_actions::create_resource;
+use super::transaction::Action;
+use super::{Store, work};
 use crate::scim::resource_type::{Kind, ResourceType};
 
-/// A counter is spread over so many items, so that creations seldom meet.
-pub const COUNTER_SHARDS: u64 = 8;
-/// So many groups are read at once for what users show of them.
+/// How many groups are read at once for what users show of them.
 const TEAMS_AT_ONCE: usize = 1_600;
-
-/// The table as one request of one tenant sees it.
-#[derive(Clone, Debug)]
-pub struct Store {
-    /// The table.
-    pub table: Table,
-    /// Whose resources.
-    pub tenant: TenantId,
-    /// Who asks: the key's id, for events and page marks.
-    pub actor: String,
-    /// The request's id, for events.
-    pub request_id: String,
-}
 
 /// What a user shows of a group that it is in.
 #[derive(Clone, Debug)]
@@ -116,32 +102,15 @@ impl Store {
         Ok(teams)
     }
 
-    /// The ids of the resources that have an indexed value.
+    /// Creates a user, or a group with members, in one transaction. `members` are at most
+    /// [`MAX_MEMBER_CHANGES_PER_TX`](super::limits::MAX_MEMBER_CHANGES_PER_TX). More members are staged
+    /// before as the change that `record` names, which this transaction commits. With `takes_over`, the
+    /// unique value may also belong to this deactivated account.
     ///
     /// # Errors
-    /// As every call.
-    pub async fn find(&self, kind: Kind, index: Index, entry: &Entry) -> Result<Vec<Uuid>, StoreError> {
-        match index {
-            Index::Claim => {
-                let item = self.table.get(&keys::claim(&self.tenant, entry.attribute, &entry.value)).await?;
-                let holder = item.as_ref().and_then(tombstone::claim).filter(|claim| !claim.gone);
-                Ok(holder.map(|claim| claim.id).into_iter().collect())
-            }
-            Index::Lookup => {
-                let pk = keys::lookups(&self.tenant, kind, entry.attribute, &entry.value);
-                let items = self.table.query_all(&pk, None).await?;
-                Ok(items.iter().filter_map(|i| get_text(i, "sk")).filter_map(parse_id).collect())
-            }
-        }
-    }
-
-    /// Creates a user, or a group with members, in one transaction. The caller sees to it that the
-    /// members are few enough ([`super::membership::WINDOW`]), or staged as the change that `record`
-    /// names ([`Store::stage`]), which is committed with it. With `takes_over`, the unique value
-    /// may also be that of this deactivated account.
-    ///
-    /// # Errors
-    /// [`StoreError::Refused`]: the unique value is taken, or a member is gone.
+    /// [`StoreError::Refused`] with [`Refusal::Taken`] if the unique value belongs to another resource,
+    /// with [`Refusal::Member`] if a member does not exist; [`StoreError::TransactionTooLarge`]; as
+    /// [`Table::transact`](super::call::Table::transact).
     pub async fn create(
         &self,
         record: &Record,
@@ -150,170 +119,101 @@ impl Store {
         event: &Event,
         takes_over: Option<Uuid>,
     ) -> Result<(), StoreError> {
-        let free = match takes_over {
-            None => Expression::absent(),
-            Some(id) => Expression::new("attribute_not_exists(pk) OR (gone = :gone AND id = :gone_id)")
-                .value(":gone", AttributeValue::Bool(true))
-                .value(":gone_id", AttributeValue::S(id.to_string())),
-        };
+        let tenant = &self.tenant;
+        let claim_is_free = takes_over.map_or_else(is_free, is_free_or_gone_of);
         self.table
             .transact(|| {
-                let mut actions = self.creation(record, ty, &free);
-                actions.push(event::action(&self.tenant, event));
-                actions.extend(work::commit(&self.tenant, None, record));
+                let mut actions = create_resource(tenant, record, ty, &claim_is_free);
+                actions.push(event::action(tenant, event));
+                actions.extend(work::commit(tenant, None, record));
                 for member in members {
-                    actions.extend(self.add_member(record.id, member, &record.modified));
+                    actions.extend(add_member(tenant, record.id, member, &record.modified));
                 }
                 actions
             })
             .await
     }
 
-    /// The actions that make a resource, without members and event: all of [`Store::presence`], and
-    /// the counts.
-    pub fn creation(&self, record: &Record, ty: &ResourceType, free: &Expression) -> Vec<Action> {
-        let mut actions = self.presence(record, ty, free);
-        actions.push(self.count(record.kind, 1));
-        actions.extend(self.count_inactive(None, Some(record)));
-        actions
-    }
-
-    /// The actions that put a new resource where it is found: its item, its place in the list, its
-    /// claim, which must be `free`, and its look-ups.
-    pub fn presence(&self, record: &Record, ty: &ResourceType, free: &Expression) -> Vec<Action> {
-        let mut item = record.attributes();
-        if !record.groups.is_empty() {
-            let groups = record.groups.iter().cloned().collect();
-            item.insert("groups".to_owned(), AttributeValue::Ss(groups));
-        }
-        let mut actions = vec![
-            Action::put(record.key(&self.tenant), item).only_if(Expression::absent(), Refusal::Exists),
-            Action::put(keys::list_entry(&self.tenant, record.kind, record.id), Item::new()),
-        ];
-        actions.extend(record.claim(ty).map(|entry| self.claim(&entry, record.id, free.clone())));
-        actions.extend(record.lookups(ty).iter().map(|entry| self.look_up(record, entry)));
-        actions
-    }
-
-    /// Replaces the document of a resource and changes a group's members, in one transaction that
-    /// holds only if the resource is still in the version of `before`. The caller sees to it that
-    /// the members are few enough, or staged as the change that `after` names, which is then
-    /// committed; and that no other change of the group is pending. `also` is written with it.
+    /// Replaces the document of a resource and changes a group's members, in one transaction.
     ///
     /// # Errors
-    /// [`StoreError::Refused`]: changed meanwhile, the unique value is taken, or a member is gone.
-    pub async fn update(
-        &self,
-        before: &Record,
-        after: &Record,
-        (add, remove): (&[Membership], &[Membership]),
-        ty: &ResourceType,
-        event: &Event,
-        also: &[Action],
-    ) -> Result<(), StoreError> {
-        self.table
-            .transact(|| {
-                // A transaction names an item once: a group that joins or leaves itself does so in
-                // the update of its own item.
-                let mut own = set_attributes(after);
-                for (members, verb) in [(add, "ADD"), (remove, "DELETE")] {
-                    if members.iter().any(|member| member.id == after.id) {
-                        own.text.push_str(&format!(" {verb} #groups :group"));
-                        own = own
-                            .name("#groups", "groups")
-                            .value(":group", AttributeValue::Ss(vec![after.id.to_string()]));
-                    }
-                }
-                let mut unchanged = version_is(before.version);
-                still_unguarded(before, &mut unchanged);
-                let mut actions = vec![
-                    Action::update(after.key(&self.tenant), own).only_if(unchanged, Refusal::Changed),
-                    event::action(&self.tenant, event),
-                ];
-                actions.extend(also.iter().cloned());
-                actions.extend(self.count_inactive(Some(before), Some(after)));
-                actions.extend(work::commit(&self.tenant, before.change, after));
-                let (old, new) = (before.claim(ty), after.claim(ty));
-                if old != new {
-                    actions.extend(old.map(|entry| self.release(&entry, before.id)));
-                    // A deactivated account does not keep its name from a living one.
-                    let free = Expression::new("attribute_not_exists(pk) OR gone = :gone")
-                        .value(":gone", AttributeValue::Bool(true));
-                    actions.extend(new.map(|entry| self.claim(&entry, after.id, free)));
-                }
-                let (old, new) = (before.lookups(ty), after.lookups(ty));
-                actions.extend(old.difference(&new).map(|e| Action::delete(self.look_up(before, e).key)));
-                actions.extend(new.difference(&old).map(|e| self.look_up(after, e)));
-                let changes = add.iter().map(|m| (m, self.add_member(after.id, m, &after.modified)));
-                let changes = changes.chain(remove.iter().map(|m| (m, self.remove_member(after.id, m))));
-                for (member, [membership, back]) in changes {
-                    actions.push(membership);
-                    if member.id != after.id {
-                        actions.push(back);
-                    }
-                }
-                actions
-            })
-            .await
-    }
-
-    /// Adds to the counter of a kind, on a shard that another attempt will choose differently.
-    pub(super) fn count(&self, kind: Kind, by: i64) -> Action {
-        self.count_on(u8::try_from(random_below(COUNTER_SHARDS)).unwrap_or(0), kind, by)
-    }
-
-    /// Adds to one shard of the counter of a kind.
-    pub fn count_on(&self, shard: u8, kind: Kind, by: i64) -> Action {
-        add(keys::counter(&self.tenant, kind, shard), by)
-    }
-
-    /// Adds to the counter of inactive users what a change makes of a user; nothing for a group.
-    pub(super) fn count_inactive(&self, before: Option<&Record>, after: Option<&Record>) -> Option<Action> {
-        let inactive = |record: Option<&Record>| {
-            i64::from(record.is_some_and(|record| record.kind == Kind::User && !record.is_active()))
-        };
-        let by = inactive(after) - inactive(before);
-        let shard = u8::try_from(random_below(COUNTER_SHARDS)).unwrap_or(0);
-        (by != 0).then(|| add(keys::inactive_counter(&self.tenant, shard), by))
-    }
-
-    pub(super) fn claim(&self, entry: &Entry, id: Uuid, free: Expression) -> Action {
-        let item = Item::from([super::item::text("id", &id.to_string())]);
-        Action::put(keys::claim(&self.tenant, entry.attribute, &entry.value), item)
-            .only_if(free, Refusal::Taken(entry.attribute))
-    }
-
-    /// Gives a claim up, if it is still this resource's.
-    pub(super) fn release(&self, entry: &Entry, id: Uuid) -> Action {
-        let own = Expression::new("id = :id").value(":id", AttributeValue::S(id.to_string()));
-        Action::delete(keys::claim(&self.tenant, entry.attribute, &entry.value))
-            .only_if(own, Refusal::Changed)
-    }
-
-    pub(super) fn look_up(&self, record: &Record, entry: &Entry) -> Action {
-        let key = keys::lookup(&self.tenant, record.kind, entry.attribute, &entry.value, record.id);
-        Action::put(key, Item::new())
+    /// [`StoreError::Refused`] with [`Refusal::Changed`] if the resource is no longer in the version of
+    /// `before`, with [`Refusal::Taken`] if the new unique value belongs to another resource, with
+    /// [`Refusal::Member`] if a member does not exist; [`StoreError::TransactionTooLarge`]; as
+    /// [`Table::transact`](super::call::Table::transact).
+    pub async fn update(&self, update: &ResourceUpdate<'_>) -> Result<(), StoreError> {
+        self.table.transact(|| update.actions(self)).await
     }
 }
 
-fn add(counter: Key, by: i64) -> Action {
-    let add = Expression::new("ADD #n :by").name("#n", "n").value(":by", AttributeValue::N(by.to_string()));
-    Action::update(counter, add)
+/// A change of a resource, and what one transaction writes with it.
+#[derive(Clone, Copy, Debug)]
+pub struct ResourceUpdate<'a> {
+    /// The resource as it was read. It has no pending change.
+    pub before: &'a Record,
+    /// The resource as the change leaves it. A pending change that it names is staged already, and is
+    /// committed with the update.
+    pub after: &'a Record,
+    /// The members that come and go, at most
+    /// [`MAX_MEMBER_CHANGES_PER_TX`](super::limits::MAX_MEMBER_CHANGES_PER_TX).
+    pub members: MemberChanges<'a>,
+    /// Its resource type.
+    pub ty: &'a ResourceType,
+    /// The event of the change.
+    pub event: &'a Event,
+    /// What the rules of the tenant write in the same transaction.
+    pub extra_actions: &'a [Action],
 }
 
-/// The resource is in this version.
-pub fn version_is(version: u64) -> Expression {
-    Expression::new("ver = :was").value(":was", AttributeValue::N(version.to_string()))
-}
-
-/// Sets every attribute that a record has of its own.
-fn set_attributes(record: &Record) -> Expression {
-    let mut set = Vec::new();
-    let mut update = Expression::default();
-    for (at, (name, value)) in record.attributes().into_iter().enumerate() {
-        set.push(format!("#a{at} = :a{at}"));
-        update = update.name(&format!("#a{at}"), &name).value(&format!(":a{at}"), value);
+impl ResourceUpdate<'_> {
+    fn actions(&self, store: &Store) -> Vec<Action> {
+        let (tenant, before, after) = (&store.tenant, self.before, self.after);
+        let mut actions = vec![self.own_action(store), event::action(tenant, self.event)];
+        actions.extend(self.extra_actions.iter().cloned());
+        actions.extend(count_inactive(tenant, Some(before), Some(after)));
+        actions.extend(work::commit(tenant, before.change, after));
+        actions.extend(self.index_actions(store));
+        let add = self.members.add.iter();
+        let add = add.map(|member| (member, add_member(tenant, after.id, member, &after.modified)));
+        let remove = self.members.remove.iter();
+        let remove = remove.map(|member| (member, remove_member(tenant, after.id, member)));
+        for (member, [membership, groups]) in add.chain(remove) {
+            actions.push(membership);
+            // The group's own item is updated above.
+            if member.id != after.id {
+                actions.push(groups);
+            }
+        }
+        actions
     }
-    update.text = format!("SET {}", set.join(", "));
-    update
+
+    /// Updates the resource's own item. A transaction names an item once, so a group that joins or
+    /// leaves itself does so here.
+    fn own_action(&self, store: &Store) -> Action {
+        let after = self.after;
+        let mut update = after.to_update();
+        for (members, side) in [(self.members.add, Side::Add), (self.members.remove, Side::Remove)] {
+            if members.iter().any(|member| member.id == after.id) {
+                update = change_groups(update, side, after.id);
+            }
+        }
+        Action::update(after.key(&store.tenant), update).only_if(self.before.is_unchanged(), Refusal::Changed)
+    }
+
+    /// Changes the claim and the look-ups. A deactivated account does not keep its name from an active
+    /// one.
+    fn index_actions(&self, store: &Store) -> Vec<Action> {
+        let (tenant, before, after, ty) = (&store.tenant, self.before, self.after, self.ty);
+        let mut actions = Vec::new();
+        let (old, new) = (before.claim(ty), after.claim(ty));
+        if old != new {
+            let take = |entry: Entry| take_claim(tenant, &entry, after.id, is_free_or_gone());
+            actions.extend(old.map(|entry| release_claim(tenant, &entry, before.id)));
+            actions.extend(new.map(take));
+        }
+        let (old, new) = (before.lookups(ty), after.lookups(ty));
+        actions.extend(old.difference(&new).map(|entry| delete_lookup(tenant, before, entry)));
+        actions.extend(new.difference(&old).map(|entry| put_lookup(tenant, after, entry)));
+        actions
+    }
 }

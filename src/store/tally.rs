@@ -5,8 +5,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::expression::Expression;
 use super::item::{Item, get_number, number};
-use super::transaction::Expression;
 
 /// How many members there are, and the sum of a number drawn from each one's id. Two different
 /// sets with the same sum are as good as impossible. Each change of members adds and subtracts
@@ -54,11 +54,11 @@ impl Tally {
     /// The update by which a group has one member less, who is in this version of it or a later one.
     pub fn one_less(member: Uuid, now: &str) -> Expression {
         let less = |by: i128| AttributeValue::N((-by).to_string());
-        Expression::new("SET ver = ver + :one, modified = :now ADD memberCount :less, memberSum :share")
-            .value(":one", AttributeValue::N("1".to_owned()))
-            .value(":now", AttributeValue::S(now.to_owned()))
-            .value(":less", less(1))
-            .value(":share", less(share(member)))
+        Expression::update()
+            .increment("ver")
+            .set("modified", AttributeValue::S(now.to_owned()))
+            .add("memberCount", less(1))
+            .add("memberSum", less(share(member)))
     }
 }
 

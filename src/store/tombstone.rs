@@ -2,32 +2,22 @@
 //! and found again by the claim on their name, which stays. Then they are erased: their document and
 //! the claim go, and a tombstone without personal data stays.
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
 
+use super::Store;
+use super::claim::{
+    KEPT_UNTIL, is_free_or_gone, is_gone_of, mark_claim_gone, put_lookup, release_claim, take_claim,
+};
+use super::counter::{count, count_inactive};
 use super::error::{Refusal, StoreError};
 use super::event::{self, Event};
-use super::index::Entry;
-use super::item::{Item, get_number, get_text, number, text};
+use super::expression::Expression;
+use super::item::{Item, get_number, get_text, number, text, with_key};
 use super::keys::{self, TenantId, parse_id};
 use super::record::Record;
-use super::resource::{Store, version_is};
-use super::transaction::{Action, Expression};
+use super::transaction::Action;
 use crate::clock;
 use crate::scim::resource_type::{Kind, ResourceType};
-
-/// Who holds a unique value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Claim {
-    /// The holder.
-    pub id: Uuid,
-    /// Whether the holder is deactivated, so that the value can be taken.
-    pub gone: bool,
-}
-
-/// Until when an account or the claim on its name is kept, in seconds since 1970. Version 0.1.0 let the
-/// table remove them at the time in `ttl`, without an event.
-const KEPT_UNTIL: &str = "keptUntil";
 
 /// Until when a tombstone or a claim is kept, in seconds since 1970.
 pub fn kept_until(item: &Item) -> Option<u64> {
@@ -56,22 +46,13 @@ impl Tombstone {
         let id = get_text(&item, "sk").and_then(parse_id).ok_or_else(broken)?;
         let kept_until = kept_until(&item).unwrap_or(u64::MAX);
         // The same attributes as when it was a user, under another key.
-        item.extend(super::item::with_key(&keys::resource(tenant, Kind::User, id)));
+        item.extend(with_key(&keys::resource(tenant, Kind::User, id)));
         let record = Record::from_item(&item)?.ok_or_else(broken)?;
         Ok(Some(Self { record, kept_until }))
     }
 }
 
 impl Store {
-    /// Who holds a unique value.
-    ///
-    /// # Errors
-    /// As every call.
-    pub async fn holder(&self, entry: &Entry) -> Result<Option<Claim>, StoreError> {
-        let item = self.table.get(&keys::claim(&self.tenant, entry.attribute, &entry.value)).await?;
-        Ok(item.as_ref().and_then(claim))
-    }
-
     /// The account that a deactivated user was. `None` once its time has passed, even before it is
     /// erased, and after that.
     ///
@@ -93,29 +74,6 @@ impl Store {
         }
     }
 
-    /// The actions that turn a user into a tombstone, beside the deletion of its item. `kept_until` is
-    /// in seconds since 1970.
-    pub(super) fn bury(&self, record: &Record, ty: &ResourceType, kept_until: u64) -> Vec<Action> {
-        let mut item = record.attributes();
-        // The deactivation is a version of its own.
-        item.extend([number("ver", record.version + 1), number(KEPT_UNTIL, kept_until)]);
-        let mut actions = vec![
-            Action::put(keys::tombstone(&self.tenant, record.id), item),
-            Action::put(keys::expiry(&self.tenant, kept_until, record.id), Item::new()),
-        ];
-        if let Some(entry) = record.claim(ty) {
-            let gone = Expression::new("SET gone = :gone, keptUntil = :until")
-                .value(":gone", AttributeValue::Bool(true))
-                .value(":until", AttributeValue::N(kept_until.to_string()));
-            let own = Expression::new("id = :id").value(":id", AttributeValue::S(record.id.to_string()));
-            actions.push(
-                Action::update(keys::claim(&self.tenant, entry.attribute, &entry.value), gone)
-                    .only_if(own, Refusal::Changed),
-            );
-        }
-        actions
-    }
-
     /// Brings a deactivated account, as it was kept, back under its old id with a new document.
     ///
     /// # Errors
@@ -132,7 +90,7 @@ impl Store {
         // The old name may be another's by now.
         let mut still_its = false;
         if let Some(entry) = was.claim(ty).filter(|old| Some(old) != record.claim(ty).as_ref()) {
-            still_its = self.holder(&entry).await?.is_some_and(|holder| holder.id == record.id);
+            still_its = self.fetch_claim(&entry).await?.is_some_and(|holder| holder.id == record.id);
         }
         self.table
             .transact(|| {
@@ -141,32 +99,29 @@ impl Store {
                         .only_if(Expression::absent(), Refusal::Changed),
                     // As it was read: since then the account may have been back, and be gone again.
                     Action::delete(keys::tombstone(&self.tenant, record.id))
-                        .only_if(version_is(was.version), Refusal::Changed),
+                        .only_if(Expression::version_is(was.version), Refusal::Changed),
                     Action::delete(keys::expiry(&self.tenant, tombstone.kept_until, record.id)),
                     Action::put(keys::list_entry(&self.tenant, record.kind, record.id), Item::new()),
-                    self.count(record.kind, 1),
+                    count(&self.tenant, record.kind, 1),
                     event::action(&self.tenant, event),
                 ];
-                actions.extend(self.count_inactive(None, Some(record)));
-                let own = Expression::new("id = :id AND gone = :gone")
-                    .value(":id", AttributeValue::S(record.id.to_string()))
-                    .value(":gone", AttributeValue::Bool(true));
+                actions.extend(count_inactive(&self.tenant, None, Some(record)));
                 let (old, new) = (was.claim(ty), record.claim(ty));
                 if old == new {
                     let claim = |entry| {
-                        let action = self.claim(&entry, record.id, own);
+                        let action = take_claim(&self.tenant, &entry, record.id, is_gone_of(record.id));
                         Action { meaning: Some(Refusal::Changed), ..action }
                     };
                     actions.extend(new.map(claim));
                 } else {
-                    let free = Expression::new("attribute_not_exists(pk) OR gone = :gone")
-                        .value(":gone", AttributeValue::Bool(true));
-                    actions.extend(new.map(|entry| self.claim(&entry, record.id, free)));
+                    let take = |entry| take_claim(&self.tenant, &entry, record.id, is_free_or_gone());
+                    actions.extend(new.map(take));
                     if still_its {
-                        actions.extend(old.map(|entry| self.release(&entry, record.id)));
+                        actions.extend(old.map(|entry| release_claim(&self.tenant, &entry, record.id)));
                     }
                 }
-                actions.extend(record.lookups(ty).iter().map(|entry| self.look_up(record, entry)));
+                actions
+                    .extend(record.lookups(ty).iter().map(|entry| put_lookup(&self.tenant, record, entry)));
                 actions
             })
             .await
@@ -187,7 +142,8 @@ impl Store {
         let mut claim = None;
         if let Some(entry) = was.claim(ty) {
             // The name may be another's by now.
-            let its = self.holder(&entry).await?.is_some_and(|holder| holder.id == was.id && holder.gone);
+            let its =
+                self.fetch_claim(&entry).await?.is_some_and(|holder| holder.id == was.id && holder.gone);
             claim = Some(entry).filter(|_| its);
         }
         self.table
@@ -195,19 +151,28 @@ impl Store {
                 let erased = Item::from([number("ver", was.version + 1), text("purged", &now)]);
                 let mut actions = vec![
                     Action::put(keys::tombstone(&self.tenant, was.id), erased)
-                        .only_if(version_is(was.version), Refusal::Changed),
+                        .only_if(Expression::version_is(was.version), Refusal::Changed),
                     Action::delete(keys::expiry(&self.tenant, tombstone.kept_until, was.id)),
                     event::action(&self.tenant, event),
                 ];
-                actions.extend(claim.iter().map(|entry| self.release(entry, was.id)));
+                actions.extend(claim.iter().map(|entry| release_claim(&self.tenant, entry, was.id)));
                 actions
             })
             .await
     }
 }
 
-/// Reads a claim.
-pub(super) fn claim(item: &Item) -> Option<Claim> {
-    let id = get_text(item, "id").and_then(parse_id)?;
-    Some(Claim { id, gone: item.get("gone").and_then(|gone| gone.as_bool().ok()).copied() == Some(true) })
+/// The actions that turn a user into a tombstone, beside the deletion of its item. `kept_until` is in
+/// seconds since 1970.
+pub(super) fn bury(tenant: &TenantId, record: &Record, ty: &ResourceType, kept_until: u64) -> Vec<Action> {
+    let mut item = record.attributes();
+    // The deactivation is a version of its own.
+    item.extend([number("ver", record.version + 1), number(KEPT_UNTIL, kept_until)]);
+    let mut actions = vec![
+        Action::put(keys::tombstone(tenant, record.id), item),
+        Action::put(keys::expiry(tenant, kept_until, record.id), Item::new()),
+    ];
+    let claim = record.claim(ty);
+    actions.extend(claim.map(|entry| mark_claim_gone(tenant, &entry, record.id, kept_until)));
+    actions
 }

@@ -2,58 +2,16 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{ConditionCheck, Delete, Put, TransactWriteItem, Update};
 
 use super::error::Refusal;
+pub use super::expression::Expression;
 use super::item::{Item, with_key};
 use super::keys::Key;
 
-/// DynamoDB's limit of actions in one transaction.
-pub const MAX_ACTIONS: usize = 100;
-
-/// A condition expression; `#` names and `:` values are its own.
-#[derive(Clone, Debug, Default)]
-pub struct Expression {
-    /// The text.
-    pub text: String,
-    /// `#name` to attribute.
-    pub names: HashMap<String, String>,
-    /// `:value` to value.
-    pub values: Item,
-}
-
-impl Expression {
-    /// An expression without placeholders.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), ..Self::default() }
-    }
-
-    /// Binds `:name`.
-    pub fn value(mut self, name: &str, value: AttributeValue) -> Self {
-        self.values.insert(name.to_owned(), value);
-        self
-    }
-
-    /// Binds `#name`.
-    pub fn name(mut self, name: &str, attribute: &str) -> Self {
-        self.names.insert(name.to_owned(), attribute.to_owned());
-        self
-    }
-
-    /// The item exists.
-    pub fn exists() -> Self {
-        Self::new("attribute_exists(pk)")
-    }
-
-    /// The item does not exist.
-    pub fn absent() -> Self {
-        Self::new("attribute_not_exists(pk)")
-    }
-}
-
 /// What to do to one item.
 #[derive(Clone, Debug)]
-pub enum Change {
+pub enum ActionKind {
     /// Write the whole item; attributes besides the key.
     Put(Item),
     /// Change attributes; the update expression shares names and values with the condition.
@@ -70,7 +28,7 @@ pub struct Action {
     /// The item.
     pub key: Key,
     /// What to do.
-    pub change: Change,
+    pub kind: ActionKind,
     /// When.
     pub condition: Option<Expression>,
     /// What a failed condition means.
@@ -80,22 +38,22 @@ pub struct Action {
 impl Action {
     /// Writes an item whatever was there.
     pub fn put(key: Key, attributes: Item) -> Self {
-        Self { key, change: Change::Put(attributes), condition: None, meaning: None }
+        Self { key, kind: ActionKind::Put(attributes), condition: None, meaning: None }
     }
 
     /// Changes an item, or makes it.
     pub fn update(key: Key, update: Expression) -> Self {
-        Self { key, change: Change::Update(update), condition: None, meaning: None }
+        Self { key, kind: ActionKind::Update(update), condition: None, meaning: None }
     }
 
     /// Removes an item if it is there.
     pub fn delete(key: Key) -> Self {
-        Self { key, change: Change::Delete, condition: None, meaning: None }
+        Self { key, kind: ActionKind::Delete, condition: None, meaning: None }
     }
 
     /// Checks an item.
     pub fn check(key: Key, condition: Expression, meaning: Refusal) -> Self {
-        Self { key, change: Change::Check, condition: Some(condition), meaning: Some(meaning) }
+        Self { key, kind: ActionKind::Check, condition: Some(condition), meaning: Some(meaning) }
     }
 
     /// The action happens only under a condition, whose failure means `meaning`.
@@ -110,17 +68,17 @@ impl Action {
     /// # Errors
     /// Never for actions made here; the SDK's builders check what the types cannot.
     pub fn build(self, table: &str) -> Result<TransactWriteItem, aws_sdk_dynamodb::error::BuildError> {
-        let Self { key, change, condition, .. } = self;
+        let Self { key, kind, condition, .. } = self;
         let (mut text, mut names, mut values) = (None, HashMap::new(), Item::new());
-        if let Some(condition) = condition {
+        if let Some(condition) = condition.map(Expression::render) {
             text = Some(condition.text);
             names.extend(condition.names);
             values.extend(condition.values);
         }
         let some = |map: Item| (!map.is_empty()).then_some(map);
         let item = TransactWriteItem::builder();
-        Ok(match change {
-            Change::Put(attributes) => {
+        Ok(match kind {
+            ActionKind::Put(attributes) => {
                 let mut all = with_key(&key);
                 all.extend(attributes);
                 item.put(
@@ -133,7 +91,8 @@ impl Action {
                         .build()?,
                 )
             }
-            Change::Update(update) => {
+            ActionKind::Update(update) => {
+                let update = update.render();
                 names.extend(update.names);
                 values.extend(update.values);
                 item.update(
@@ -147,7 +106,7 @@ impl Action {
                         .build()?,
                 )
             }
-            Change::Delete => item.delete(
+            ActionKind::Delete => item.delete(
                 Delete::builder()
                     .table_name(table)
                     .set_key(Some(with_key(&key)))
@@ -156,7 +115,7 @@ impl Action {
                     .set_expression_attribute_values(some(values))
                     .build()?,
             ),
-            Change::Check => item.condition_check(
+            ActionKind::Check => item.condition_check(
                 ConditionCheck::builder()
                     .table_name(table)
                     .set_key(Some(with_key(&key)))

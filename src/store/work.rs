@@ -2,26 +2,25 @@
 //!
 //! The change item says what was committed; the chunks of a change of members say whom it adds and
 //! removes. Both are written before the commit, so that the commit is one transaction whatever the
-//! size. docs/architecture.md tells the whole protocol.
+//! size. docs/architecture/large-changes.md explains the whole protocol.
 
 use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
 
+use super::Store;
 use super::call::Range;
 use super::chunk::Chunk;
 use super::error::{Refusal, StoreError};
+use super::expression::Expression;
 use super::item::{Item, get_number, get_set, get_text, must_text, number, text};
 use super::keys::{self, Key, TenantId, parse_id};
-use super::membership::{Membership, SETTLING, WINDOW};
+use super::limits::{MAX_MEMBER_CHANGES_PER_TX, SETTLE_GRACE};
+use super::membership::Membership;
 use super::record::Record;
-use super::resource::Store;
-use super::transaction::{Action, Change, Expression};
+use super::transaction::Action;
 use crate::clock;
-
-/// A change that stands ready for so long without being committed was given up by its request.
-pub const STAGED_SECONDS: u64 = 3_600;
 
 /// How far a change has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +133,7 @@ impl Pending {
 
     /// Whether it is done and kept for a moment, for those who read a group while it was not.
     pub fn rests(&self) -> bool {
-        self.state == State::Done && self.finished + SETTLING.as_secs() > clock::epoch_seconds()
+        self.state == State::Done && self.finished + SETTLE_GRACE.as_secs() > clock::epoch_seconds()
     }
 
     /// The item's attributes besides the key.
@@ -159,11 +158,25 @@ impl Pending {
 
     /// The action that moves it from one state to the next.
     pub fn step(&self, from: State, to: State) -> Action {
-        let state = |state: State| AttributeValue::S(state.name().to_owned());
-        let set = Expression::new("SET #state = :to").name("#state", "state").value(":to", state(to));
-        let was = Expression::new("#state = :from").name("#state", "state").value(":from", state(from));
-        Action::update(self.key(), set).only_if(was, Refusal::Changed)
+        step(self.key(), from, Expression::update().set("state", state_value(to)))
     }
+
+    /// The action that marks it as done at a time, in seconds since 1970.
+    fn finish(&self, now: u64) -> Action {
+        let done = Expression::update()
+            .set("state", state_value(State::Done))
+            .set("finished", AttributeValue::N(now.to_string()));
+        step(self.key(), State::Committed, done)
+    }
+}
+
+/// The action that updates a change item, if it is in a state.
+fn step(key: Key, from: State, update: Expression) -> Action {
+    Action::update(key, update).only_if(Expression::equals("state", state_value(from)), Refusal::Changed)
+}
+
+fn state_value(state: State) -> AttributeValue {
+    AttributeValue::S(state.name().to_owned())
 }
 
 impl Store {
@@ -287,7 +300,7 @@ impl Store {
         let mut sorted = members.to_vec();
         sorted.sort_by_key(|member| member.id);
         let chunk = |some: &[Membership]| Chunk::new(&self.tenant, pending.id, adds, some);
-        sorted.chunks(WINDOW).filter_map(chunk).map(|chunk| chunk.to_item()).collect()
+        sorted.chunks(MAX_MEMBER_CHANGES_PER_TX).filter_map(chunk).map(|chunk| chunk.to_item()).collect()
     }
 
     /// Gives a staged change up. `false`: it is in force already.
@@ -330,16 +343,7 @@ impl Store {
     /// # Errors
     /// As every call.
     pub async fn retire(&self, pending: &Pending) -> Result<(), StoreError> {
-        let retire = || {
-            let mut step = pending.step(State::Committed, State::Done);
-            if let Change::Update(set) = &mut step.change {
-                set.text.push_str(", finished = :now");
-                let now = AttributeValue::N(clock::epoch_seconds().to_string());
-                set.values.insert(":now".to_owned(), now);
-            }
-            vec![step]
-        };
-        match self.table.transact(retire).await {
+        match self.table.transact(|| vec![pending.finish(clock::epoch_seconds())]).await {
             // Refused: another applier was faster.
             Ok(()) | Err(StoreError::Refused(_)) => Ok(()),
             Err(failed) => Err(failed),
@@ -358,10 +362,6 @@ impl Store {
 /// The action that puts the staged change of a group in force, beside the group's own.
 pub(super) fn commit(tenant: &TenantId, before: Option<Uuid>, after: &Record) -> Option<Action> {
     let change = after.change.filter(|change| before != Some(*change))?;
-    let set = Expression::new("SET #state = :to")
-        .name("#state", "state")
-        .value(":to", AttributeValue::S(State::Committed.name().to_owned()));
-    let was =
-        Expression::new("#state = :from").value(":from", AttributeValue::S(State::Staged.name().to_owned()));
-    Some(Action::update(keys::work(tenant, change), set).only_if(was, Refusal::Changed))
+    let committed = Expression::update().set("state", state_value(State::Committed));
+    Some(step(keys::work(tenant, change), State::Staged, committed))
 }

@@ -1,23 +1,20 @@
 //! What runs every minute: finishes the changes that their requests had no time for, and erases the
 //! deactivated accounts whose time has passed.
 
-use std::cell::LazyCell;
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
-use super::call::{Range, Table};
+use super::Store;
+use super::call::Table;
 use super::error::StoreError;
-use super::item::get_text;
-use super::keys::{self, TenantId};
-use super::resource::Store;
-use super::work::{Pending, STAGED_SECONDS, State};
+use super::expiry::purge_expired;
+use super::keys;
+use super::limits::MAX_STAGED_SECONDS;
+use super::work::{Pending, State};
 use crate::clock;
-use crate::scim::policy::STANDARD;
-use crate::scim::resource_type::{Kind, Model};
 
 /// How long one round goes on; the next one takes over.
 const BUDGET: Duration = Duration::from_secs(45);
@@ -25,11 +22,6 @@ const BUDGET: Duration = Duration::from_secs(45);
 const SLICE: Duration = Duration::from_secs(5);
 /// So many changes are worked on side by side.
 const AT_ONCE: usize = 4;
-/// So many accounts that are to be erased are read at once.
-const PURGES_AT_ONCE: i32 = 100;
-/// Who erases accounts, in their events.
-const ACTOR: &str = "worker";
-
 /// What a round did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -115,60 +107,10 @@ pub async fn round(table: &Table) -> Result<Report, StoreError> {
             }
         }
     }
-    if let Err(failed) = purge_expired(table, until, &mut report).await {
-        report.failures.push(failed.to_string());
-    }
+    let purges = Box::pin(purge_expired(table, until)).await;
+    report.purged = purges.purged;
+    report.failures.extend(purges.failure.map(|failed| failed.to_string()));
     Ok(report)
-}
-
-/// Erases the deactivated accounts whose time has passed, those that passed first.
-async fn purge_expired(table: &Table, until: Instant, report: &mut Report) -> Result<(), StoreError> {
-    let model = LazyCell::new(|| Model::new(&STANDARD, &[]));
-    for shard in 0..keys::EXPIRY_SHARDS {
-        let range = Range {
-            through: Some(keys::expiry_until(clock::epoch_seconds())),
-            limit: Some(PURGES_AT_ONCE),
-            ..Range::default()
-        };
-        while Instant::now() < until {
-            let page = table.query(&keys::expiry_partition(shard), &range).await?;
-            for item in &page.items {
-                let sk = get_text(item, "sk").unwrap_or_default();
-                let Some((tenant, id, kept_until)) = keys::parse_expiry(sk) else { continue };
-                let Ok(model) = &*model else { continue };
-                report.purged += usize::from(purge_one(table, tenant, id, kept_until, model).await?);
-            }
-            if page.next.is_none() {
-                break;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Erases one account, and says whether it was still there. An account that came back, or was
-/// deactivated again and is kept longer, stays.
-async fn purge_one(
-    table: &Table,
-    tenant: TenantId,
-    id: Uuid,
-    kept_until: u64,
-    model: &Model,
-) -> Result<bool, StoreError> {
-    let key = keys::expiry(&tenant, kept_until, id);
-    let request_id = Uuid::now_v7().to_string();
-    let store = Store { table: table.clone(), tenant, actor: ACTOR.to_owned(), request_id };
-    if let Some(found) = store.any_tombstone(id).await?.filter(|found| found.kept_until == kept_until) {
-        let event = store.event_of_version("user.purged", &found.record, found.record.version + 1);
-        match store.purge(&found, model.of(Kind::User), &event).await {
-            Ok(()) => return Ok(true),
-            // It came back in this moment.
-            Err(StoreError::Refused(_)) => {}
-            Err(failed) => return Err(failed),
-        }
-    }
-    table.batch_delete([key]).await?;
-    Ok(false)
 }
 
 /// Brings one change to its end, and says whether it is there.
@@ -182,7 +124,7 @@ async fn one(table: &Table, pending: &Pending, until: Instant) -> Result<bool, S
     match pending.state {
         _ if pending.rests() => Ok(false),
         // Whoever staged it may be about to commit.
-        State::Staged if clock::epoch_seconds() < pending.created + STAGED_SECONDS => Ok(false),
+        State::Staged if clock::epoch_seconds() < pending.created + MAX_STAGED_SECONDS => Ok(false),
         State::Staged => store.abort(pending).await,
         State::Committed | State::Aborted | State::Done => store.carry_out(pending, until).await,
     }

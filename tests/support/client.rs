@@ -7,8 +7,8 @@ use futures_util::{StreamExt, stream};
 use rollcall::http::function::Function;
 use rollcall::http::log::Line;
 use rollcall::http::response::Transfer;
+use rollcall::store::Store;
 use rollcall::store::call::Table;
-use rollcall::store::resource::Store;
 use serde_json::{Value, json};
 
 /// The tenant that every client here belongs to, unless told otherwise.

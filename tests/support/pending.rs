@@ -2,8 +2,9 @@
 #![allow(dead_code, clippy::expect_used, clippy::unwrap_used)]
 
 use rollcall::scim::resource_type::{Kind, Model, ResourceType};
-use rollcall::store::membership::Membership;
+use rollcall::store::membership::{MemberChanges, Membership};
 use rollcall::store::record::Record;
+use rollcall::store::resource::ResourceUpdate;
 use rollcall::store::work::{Pending, State};
 
 use super::client::Client;
@@ -32,7 +33,15 @@ pub async fn commit(client: &Client, group: &str, add: &[String], remove: &[Stri
         ..next
     };
     let event = store.event("group.updated", &after).of_change(pending.id);
-    store.update(&before, &after, (&[], &[]), &of_kind(Kind::Group), &event, &[]).await.unwrap();
+    let update = ResourceUpdate {
+        before: &before,
+        after: &after,
+        members: MemberChanges::default(),
+        ty: &of_kind(Kind::Group),
+        event: &event,
+        extra_actions: &[],
+    };
+    store.update(&update).await.unwrap();
     pending.state = State::Committed;
     pending
 }

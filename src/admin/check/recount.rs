@@ -2,17 +2,18 @@
 //! table is no picture of one moment, so each is computed afresh, in a way that whatever comes
 //! between shows, and nothing is written then.
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
 
 use super::inventory::Inventory;
 use crate::scim::resource_type::Kind;
+use crate::store::Store;
+use crate::store::admin_guard::{ADMIN, Guard};
+use crate::store::counter::add;
 use crate::store::error::{Refusal, StoreError};
-use crate::store::guard::{ADMIN, Guard};
 use crate::store::item::get_number;
 use crate::store::keys::{self, Key};
+use crate::store::limits::COUNTER_SHARDS;
 use crate::store::record::Role;
-use crate::store::resource::{COUNTER_SHARDS, Store, version_is};
 use crate::store::tally::Tally;
 use crate::store::transaction::{Action, Expression};
 
@@ -46,8 +47,7 @@ pub(super) async fn counter(store: &Store, key: &Key) -> Result<Option<Action>, 
     if by == 0 || read(store, &shards).await? != before {
         return Ok(None);
     }
-    let add = Expression::new("ADD #n :by").name("#n", "n").value(":by", AttributeValue::N(by.to_string()));
-    Ok(Some(Action::update(key.clone(), add)))
+    Ok(Some(add(key.clone(), by)))
 }
 
 async fn read(store: &Store, shards: &[Key]) -> Result<Vec<i64>, StoreError> {
@@ -79,15 +79,9 @@ pub(super) async fn tally(store: &Store, group: Uuid) -> Result<Option<Action>, 
     if tally == record.tally || record.change.is_some() {
         return Ok(None);
     }
-    let mut set = Expression::new("SET ver = ver + :one, memberCount = :count, memberSum = :sum")
-        .name("#change", "change")
-        .value(":one", AttributeValue::N("1".to_owned()));
-    for (name, value) in tally.attributes() {
-        let placeholder = if name == "memberCount" { ":count" } else { ":sum" };
-        set = set.value(placeholder, value);
-    }
-    let mut at_rest = version_is(record.version);
-    at_rest.text.push_str(" AND attribute_not_exists(#change)");
+    let set = tally.attributes().into_iter();
+    let set = set.fold(Expression::update().increment("ver"), |set, (name, value)| set.set(&name, value));
+    let at_rest = Expression::version_is(record.version).and(Expression::lacks("change"));
     Ok(Some(Action::update(record.key(&store.tenant), set).only_if(at_rest, Refusal::Changed)))
 }
 

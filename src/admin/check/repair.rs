@@ -7,10 +7,10 @@ use super::inventory::{Inventory, Resource};
 use super::recount;
 use super::report::{Finding, Problem};
 use crate::scim::resource_type::Kind;
+use crate::store::Store;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::item::{Item, number, text};
 use crate::store::keys::{self, Key, parse_id};
-use crate::store::resource::{Store, version_is};
 use crate::store::tombstone::Tombstone;
 use crate::store::transaction::{Action, Expression};
 
@@ -148,7 +148,7 @@ async fn read_tombstone(store: &Store, tombstone: &Key) -> Result<Option<Tombsto
 
 /// A deactivated account is as it was read.
 fn update_tombstone(kept: &Tombstone, key: Key, set: Expression) -> Action {
-    Action::update(key, set).only_if(version_is(kept.record.version), Refusal::Changed)
+    Action::update(key, set).only_if(Expression::version_is(kept.record.version), Refusal::Changed)
 }
 
 /// Has a deactivated account erased at its time: by the worker, no longer by the table.
@@ -169,7 +169,8 @@ async fn claim_of_kept(store: &Store, tombstone: &Key, claim: Key) -> Result<Vec
         ("gone".to_owned(), AttributeValue::Bool(true)),
         number("keptUntil", found.kept_until),
     ]);
-    let unchanged = Action::check(tombstone.clone(), version_is(found.record.version), Refusal::Changed);
+    let unchanged =
+        Action::check(tombstone.clone(), Expression::version_is(found.record.version), Refusal::Changed);
     Ok(vec![Action::put(claim, item).only_if(Expression::absent(), Refusal::Changed), unchanged])
 }
 

@@ -8,11 +8,12 @@ use super::inventory::{Inventory, Resource};
 use super::report::{Finding, Problem};
 use crate::clock;
 use crate::scim::resource_type::Kind;
-use crate::store::guard::{ADMIN, Guard};
+use crate::store::admin_guard::{ADMIN, Guard};
 use crate::store::keys::{self, Key, TenantId};
+use crate::store::limits::MAX_STAGED_SECONDS;
 use crate::store::record::Role;
 use crate::store::tally::Tally;
-use crate::store::work::{STAGED_SECONDS, State, Task};
+use crate::store::work::{State, Task};
 
 /// What a pending change is about to set right.
 #[derive(Default)]
@@ -35,7 +36,7 @@ pub fn find_violations(tenant: &TenantId, all: &Inventory) -> Vec<Finding> {
     let mut moving = Moving::default();
     for change in &all.pending {
         let is_over = match change.state {
-            State::Staged => clock::epoch_seconds() >= change.created + STAGED_SECONDS,
+            State::Staged => clock::epoch_seconds() >= change.created + MAX_STAGED_SECONDS,
             State::Committed => false,
             State::Aborted => true,
             State::Done => !change.rests(),

@@ -5,10 +5,10 @@ use super::repair::repair;
 use super::report::{CheckReport, Finding};
 use super::rules::find_violations;
 use crate::scim::resource_type::Model;
+use crate::store::Store;
 use crate::store::call::Table;
 use crate::store::error::StoreError;
 use crate::store::keys::TenantId;
-use crate::store::resource::Store;
 
 /// How often what was mended is looked at again: mending one thing can show another.
 const ROUNDS: usize = 4;

@@ -10,10 +10,10 @@ use crate::admin::error::AdminError;
 use crate::admin::tenant;
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::urn;
+use crate::store::Store;
 use crate::store::call::Table;
 use crate::store::keys::TenantId;
 use crate::store::record::Record;
-use crate::store::resource::Store;
 
 /// So many resources are read at once.
 const PAGE: usize = 100;

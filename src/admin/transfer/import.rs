@@ -23,12 +23,12 @@ use crate::scim::resource_type::{Kind, Model};
 use crate::scim::validate::read;
 use crate::scim::work::WorkBudget;
 use crate::scim::{document_rules, members, urn};
+use crate::store::Store;
 use crate::store::call::Table;
 use crate::store::cursor::CursorKeys;
 use crate::store::index;
 use crate::store::keys::{TenantId, parse_id};
 use crate::store::record::MEMBER;
-use crate::store::resource::Store;
 
 /// What became of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

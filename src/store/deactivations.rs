@@ -3,14 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_dynamodb::types::AttributeValue;
-
+use super::Store;
 use super::error::{Refusal, StoreError};
+use super::expression::Expression;
 use super::item::{Item, get_number, get_text, number, text};
 use super::keys;
-use super::resource::Store;
-use super::transaction::{Action, Expression};
-use crate::scim::resource_type::Kind;
+use super::transaction::Action;
 
 /// Deactivations are counted by spans of so many seconds.
 const SPAN_SECONDS: u64 = 300;
@@ -51,10 +49,7 @@ impl Breaker {
             text("spans", &serde_json::to_string(&spans).unwrap_or_default()),
             number("ttl", now + 2 * SECONDS_AN_HOUR),
         ]);
-        let unchanged = match self.version {
-            0 => Expression::absent(),
-            was => Expression::new("ver = :was").value(":was", AttributeValue::N(was.to_string())),
-        };
+        let unchanged = Expression::version_is_or_absent(self.version);
         Action::put(keys::breaker(&store.tenant), item).only_if(unchanged, Refusal::Changed)
     }
 }
@@ -74,27 +69,6 @@ impl Store {
             version: get_number(&item, "ver").ok_or_else(broken)?,
             spans: spans.ok_or_else(broken)?,
         })
-    }
-
-    /// How many users are active: all less those that are not.
-    ///
-    /// # Errors
-    /// As every call.
-    pub async fn active_users(&self) -> Result<u64, StoreError> {
-        let counters = self.table.query_all(&keys::counters(&self.tenant), None).await?;
-        let users = format!("{}#", Kind::User.name());
-        let sum: i64 = counters
-            .iter()
-            .filter_map(|item| {
-                let (shard, n) = (get_text(item, "sk")?, get_number::<i64>(item, "n")?);
-                match shard {
-                    _ if shard.starts_with(&users) => Some(n),
-                    _ if shard.starts_with(keys::INACTIVE) => Some(-n),
-                    _ => None,
-                }
-            })
-            .sum();
-        Ok(u64::try_from(sum).unwrap_or(0))
     }
 }
 

@@ -8,16 +8,15 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::Store;
 use super::error::{Refusal, StoreError};
-use super::item::{Item, get_number, get_set, must_text, number, text};
+use super::expression::Expression;
+use super::item::{Item, get_number, get_set, must_text, number, string_set, text};
 use super::keys::{self, TenantId, parse_id};
-use super::record::Record;
-use super::resource::Store;
-use super::transaction::{Action, Expression, MAX_ACTIONS};
+use super::limits::MAX_ACTIONS_PER_TX;
+use super::transaction::Action;
 use crate::scim::resource_type::Kind;
 
-/// The most administrators of a root team: they are in one item.
-pub const MAX_ADMINS: usize = 1_000;
 /// The role of the root team that administers the tenant.
 pub const ADMIN: &str = "admin";
 
@@ -76,13 +75,9 @@ impl Guard {
             text("admins", &admins),
         ]);
         if !self.granting.is_empty() {
-            let granting = self.granting.iter().map(Uuid::to_string).collect();
-            item.insert("granting".to_owned(), AttributeValue::Ss(granting));
+            item.insert("granting".to_owned(), string_set(self.granting.iter().map(Uuid::to_string)));
         }
-        let unchanged = match self.version {
-            0 => Expression::absent(),
-            was => Expression::new("ver = :was").value(":was", AttributeValue::N(was.to_string())),
-        };
+        let unchanged = Expression::version_is_or_absent(self.version);
         Action::put(keys::guard(tenant), item).only_if(unchanged, Refusal::Changed)
     }
 
@@ -149,7 +144,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Refused`] with [`Refusal::Member`] for users that do not exist.
     pub async fn mark_guarded(&self, users: &[Uuid]) -> Result<(), StoreError> {
-        for some in users.chunks(MAX_ACTIONS) {
+        for some in users.chunks(MAX_ACTIONS_PER_TX) {
             self.mark_together(some).await?;
         }
         Ok(())
@@ -161,8 +156,7 @@ impl Store {
             .table
             .transact(|| {
                 let mark = |user: &Uuid| {
-                    let set =
-                        Expression::new("SET guarded = :true").value(":true", AttributeValue::Bool(true));
+                    let set = Expression::update().set("guarded", AttributeValue::Bool(true));
                     Action::update(keys::resource(&self.tenant, Kind::User, *user), set)
                         .only_if(Expression::exists(), Refusal::Member(user.to_string()))
                 };
@@ -180,17 +174,10 @@ impl Store {
     }
 }
 
-/// The resource is not known to the guard, if it was not when it was read.
-pub(super) fn still_unguarded(record: &Record, condition: &mut Expression) {
-    if !record.guarded {
-        condition.text.push_str(" AND attribute_not_exists(guarded)");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::transaction::Change;
+    use crate::store::transaction::ActionKind;
 
     fn ids() -> [Uuid; 4] {
         [1, 2, 3, 4].map(Uuid::from_u128)
@@ -223,7 +210,7 @@ mod tests {
         guard.granting.insert(other);
         guard.join(other, user, false);
         let action = guard.action(&"acme".parse().expect("a tenant"));
-        let Change::Put(item) = action.change else { unreachable!() };
+        let ActionKind::Put(item) = action.kind else { unreachable!() };
         assert_eq!(Guard::from_item(&item).expect("whole"), Guard { version: 1, ..guard });
         assert!(Guard::from_item(&Item::new()).is_err());
     }

@@ -1,0 +1,89 @@
+//! The end of retention: deactivated accounts are erased when their time has passed.
+//!
+//! Every tombstone has an item in the `WORK#EXPIRY` partitions, which are sorted by time. So the
+//! accounts to erase are found without looking at the others.
+
+use std::cell::LazyCell;
+use std::time::Instant;
+
+use uuid::Uuid;
+
+use super::Store;
+use super::call::{Range, Table};
+use super::error::StoreError;
+use super::item::get_text;
+use super::keys::{self, TenantId};
+use crate::clock;
+use crate::scim::policy::STANDARD;
+use crate::scim::resource_type::{Kind, Model};
+
+/// How many accounts to erase are read at once.
+const PURGES_AT_ONCE: i32 = 100;
+/// The actor in the events of the accounts that are erased here.
+const ACTOR: &str = "worker";
+
+/// What a round of erasures did.
+#[derive(Debug, Default)]
+pub(super) struct Purges {
+    /// How many accounts were erased.
+    pub(super) purged: usize,
+    /// What ended the round early.
+    pub(super) failure: Option<StoreError>,
+}
+
+/// Erases the deactivated accounts whose time has passed, in the order of that time, until all are
+/// erased or the time is `until`.
+pub(super) async fn purge_expired(table: &Table, until: Instant) -> Purges {
+    let mut purges = Purges::default();
+    purges.failure = purge_shards(table, until, &mut purges.purged).await.err();
+    purges
+}
+
+async fn purge_shards(table: &Table, until: Instant, purged: &mut usize) -> Result<(), StoreError> {
+    let model = LazyCell::new(|| Model::new(&STANDARD, &[]));
+    for shard in 0..keys::EXPIRY_SHARDS {
+        let range = Range {
+            through: Some(keys::expiry_until(clock::epoch_seconds())),
+            limit: Some(PURGES_AT_ONCE),
+            ..Range::default()
+        };
+        while Instant::now() < until {
+            let page = table.query(&keys::expiry_partition(shard), &range).await?;
+            for item in &page.items {
+                let sk = get_text(item, "sk").unwrap_or_default();
+                let Some((tenant, id, kept_until)) = keys::parse_expiry(sk) else { continue };
+                let Ok(model) = &*model else { continue };
+                *purged += usize::from(purge_one(table, tenant, id, kept_until, model).await?);
+            }
+            if page.next.is_none() {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Erases one account, and says whether it was still there. An account that came back, or was
+/// deactivated again and is kept longer, stays.
+async fn purge_one(
+    table: &Table,
+    tenant: TenantId,
+    id: Uuid,
+    kept_until: u64,
+    model: &Model,
+) -> Result<bool, StoreError> {
+    let key = keys::expiry(&tenant, kept_until, id);
+    let request_id = Uuid::now_v7().to_string();
+    let store = Store { table: table.clone(), tenant, actor: ACTOR.to_owned(), request_id };
+    if let Some(found) = store.any_tombstone(id).await?.filter(|found| found.kept_until == kept_until) {
+        let event = store.event_of_version("user.purged", &found.record, found.record.version + 1);
+        match store.purge(&found, model.of(Kind::User), &event).await {
+            Ok(()) => return Ok(true),
+            // It came back in this moment.
+            Err(StoreError::Refused(_)) => {}
+            Err(failed) => return Err(failed),
+        }
+    }
+    table.batch_delete([key]).await?;
+    Ok(false)
+}

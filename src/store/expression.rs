@@ -1,0 +1,224 @@
+//! Condition and update expressions, built from parts.
+//!
+//! The builders name every attribute by a placeholder, so reserved words are no problem, and give
+//! the values of conditions and updates different placeholders. So the condition and the update of
+//! one action can be sent together.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use super::item::Item;
+
+/// A condition expression, or an update expression, with its placeholders.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Expression {
+    /// A condition, or an update that was given as text.
+    text: String,
+    set: Vec<String>,
+    remove: Vec<String>,
+    add: Vec<String>,
+    delete: Vec<String>,
+    names: HashMap<String, String>,
+    values: Item,
+}
+
+/// An expression as DynamoDB takes it.
+pub(super) struct Rendered {
+    pub(super) text: String,
+    pub(super) names: HashMap<String, String>,
+    pub(super) values: Item,
+}
+
+/// The parts that both kinds of expressions have.
+impl Expression {
+    /// An expression from its text. Bind its placeholders with [`Expression::name`] and
+    /// [`Expression::value`].
+    pub fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), ..Self::default() }
+    }
+
+    /// Binds the placeholder `:name` to a value.
+    #[must_use]
+    pub fn value(mut self, name: &str, value: AttributeValue) -> Self {
+        let before = self.values.insert(name.to_owned(), value);
+        debug_assert!(before.is_none_or(|before| self.values.get(name) == Some(&before)), "{name} twice");
+        self
+    }
+
+    /// Binds the placeholder `#name` to an attribute.
+    #[must_use]
+    pub fn name(mut self, name: &str, attribute: &str) -> Self {
+        self.names.insert(name.to_owned(), attribute.to_owned());
+        self
+    }
+
+    /// The text with its placeholders.
+    pub(super) fn render(self) -> Rendered {
+        let clauses =
+            [("SET", self.set), ("REMOVE", self.remove), ("ADD", self.add), ("DELETE", self.delete)];
+        let mut text = self.text;
+        for (verb, clause) in clauses.into_iter().filter(|(_, clause)| !clause.is_empty()) {
+            if !text.is_empty() {
+                text.push(' ');
+            }
+            text.push_str(&format!("{verb} {}", clause.join(", ")));
+        }
+        Rendered { text, names: self.names, values: self.values }
+    }
+}
+
+/// Conditions.
+impl Expression {
+    /// The item exists.
+    pub fn exists() -> Self {
+        Self::new("attribute_exists(pk)")
+    }
+
+    /// The item does not exist.
+    pub fn absent() -> Self {
+        Self::new("attribute_not_exists(pk)")
+    }
+
+    /// The item does not have the attribute.
+    pub fn lacks(attribute: &str) -> Self {
+        Self::new(format!("attribute_not_exists(#{attribute})")).name(&format!("#{attribute}"), attribute)
+    }
+
+    /// The attribute has this value.
+    pub fn equals(attribute: &str, value: AttributeValue) -> Self {
+        Self::new(format!("#{attribute} = :is_{attribute}"))
+            .name(&format!("#{attribute}"), attribute)
+            .value(&format!(":is_{attribute}"), value)
+    }
+
+    /// The string set in the attribute does not have this element. An item without the attribute
+    /// fulfils it.
+    pub fn set_lacks(attribute: &str, element: &str) -> Self {
+        Self::new(format!("NOT contains(#{attribute}, :in_{attribute})"))
+            .name(&format!("#{attribute}"), attribute)
+            .value(&format!(":in_{attribute}"), AttributeValue::S(element.to_owned()))
+    }
+
+    /// The item is in this version.
+    pub fn version_is(version: u64) -> Self {
+        Self::equals("ver", AttributeValue::N(version.to_string()))
+    }
+
+    /// The item is still in the version that was read; 0 stands for an item that did not exist.
+    pub fn version_is_or_absent(version: u64) -> Self {
+        if version == 0 { Self::absent() } else { Self::version_is(version) }
+    }
+
+    /// Both conditions are fulfilled.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        self.join("AND", " OR ", other)
+    }
+
+    /// One of the conditions is fulfilled, or both.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        self.join("OR", " AND ", other)
+    }
+
+    /// Joins two conditions; a side with the other operator is put in parentheses.
+    fn join(mut self, operator: &str, other_operator: &str, other: Self) -> Self {
+        let grouped = |text: &str| match text.contains(other_operator) {
+            true => format!("({text})"),
+            false => text.to_owned(),
+        };
+        self.text = format!("{} {operator} {}", grouped(&self.text), grouped(&other.text));
+        for (name, attribute) in other.names {
+            self = self.name(&name, &attribute);
+        }
+        for (name, value) in other.values {
+            self = self.value(&name, value);
+        }
+        self
+    }
+}
+
+/// Updates.
+impl Expression {
+    /// An update that changes nothing yet.
+    pub fn update() -> Self {
+        Self::default()
+    }
+
+    /// Sets an attribute.
+    #[must_use]
+    pub fn set(mut self, attribute: &str, value: AttributeValue) -> Self {
+        self.set.push(format!("#{attribute} = :set_{attribute}"));
+        self.name(&format!("#{attribute}"), attribute).value(&format!(":set_{attribute}"), value)
+    }
+
+    /// Raises a number by one. The update fails if the item does not have it.
+    #[must_use]
+    pub fn increment(mut self, attribute: &str) -> Self {
+        self.set.push(format!("#{attribute} = #{attribute} + :plus_{attribute}"));
+        self.name(&format!("#{attribute}"), attribute)
+            .value(&format!(":plus_{attribute}"), AttributeValue::N("1".to_owned()))
+    }
+
+    /// Removes an attribute.
+    #[must_use]
+    pub fn remove(mut self, attribute: &str) -> Self {
+        self.remove.push(format!("#{attribute}"));
+        self.name(&format!("#{attribute}"), attribute)
+    }
+
+    /// Adds to a number, or adds elements to a set. DynamoDB makes the attribute if there is none.
+    #[must_use]
+    pub fn add(mut self, attribute: &str, value: AttributeValue) -> Self {
+        self.add.push(format!("#{attribute} :add_{attribute}"));
+        self.name(&format!("#{attribute}"), attribute).value(&format!(":add_{attribute}"), value)
+    }
+
+    /// Takes elements out of a set.
+    #[must_use]
+    pub fn delete(mut self, attribute: &str, value: AttributeValue) -> Self {
+        self.delete.push(format!("#{attribute} :delete_{attribute}"));
+        self.name(&format!("#{attribute}"), attribute).value(&format!(":delete_{attribute}"), value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(n: u32) -> AttributeValue {
+        AttributeValue::N(n.to_string())
+    }
+
+    #[test]
+    fn conditions_keep_their_meaning_when_they_are_joined() {
+        let change = Expression::lacks("change").or(Expression::equals("change", number(1)));
+        let both = Expression::exists().and(change).render();
+        assert_eq!(
+            both.text,
+            "attribute_exists(pk) AND (attribute_not_exists(#change) OR #change = :is_change)"
+        );
+        assert_eq!(both.names, HashMap::from([("#change".to_owned(), "change".to_owned())]));
+        assert_eq!(both.values, Item::from([(":is_change".to_owned(), number(1))]));
+        let one = Expression::equals("gone", number(1)).and(Expression::version_is(2));
+        assert_eq!(
+            Expression::absent().or(one).render().text,
+            "attribute_not_exists(pk) OR (#gone = :is_gone AND #ver = :is_ver)"
+        );
+    }
+
+    #[test]
+    fn an_update_names_each_verb_once() {
+        let update = Expression::update()
+            .add("count", number(1))
+            .set("a", number(2))
+            .increment("ver")
+            .remove("b")
+            .delete("c", number(3));
+        assert_eq!(
+            update.render().text,
+            "SET #a = :set_a, #ver = #ver + :plus_ver REMOVE #b ADD #count :add_count DELETE #c :delete_c"
+        );
+    }
+}

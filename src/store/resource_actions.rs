@@ -1,0 +1,47 @@
+//! The actions that put a new resource into the table: its item, and the items by which it is found.
+
+use super::claim::{put_lookup, take_claim};
+use super::counter::{count, count_inactive};
+use super::error::Refusal;
+use super::expression::Expression;
+use super::item::{Item, string_set};
+use super::keys::{self, TenantId};
+use super::record::Record;
+use super::transaction::Action;
+use crate::scim::resource_type::ResourceType;
+
+/// The actions that create a resource, without its members and its event: those of [`put_resource`],
+/// and its counters.
+pub fn create_resource(
+    tenant: &TenantId,
+    record: &Record,
+    ty: &ResourceType,
+    claim_is_free: &Expression,
+) -> Vec<Action> {
+    let mut actions = put_resource(tenant, record, ty, claim_is_free);
+    actions.push(count(tenant, record.kind, 1));
+    actions.extend(count_inactive(tenant, None, Some(record)));
+    actions
+}
+
+/// The actions that write a new resource: its item, its entry in the list, its claim on condition of
+/// `claim_is_free`, and its look-ups.
+pub fn put_resource(
+    tenant: &TenantId,
+    record: &Record,
+    ty: &ResourceType,
+    claim_is_free: &Expression,
+) -> Vec<Action> {
+    let mut item = record.attributes();
+    if !record.groups.is_empty() {
+        item.insert("groups".to_owned(), string_set(record.groups.iter().cloned()));
+    }
+    let mut actions = vec![
+        Action::put(record.key(tenant), item).only_if(Expression::absent(), Refusal::Exists),
+        Action::put(keys::list_entry(tenant, record.kind, record.id), Item::new()),
+    ];
+    let claim = record.claim(ty);
+    actions.extend(claim.map(|entry| take_claim(tenant, &entry, record.id, claim_is_free.clone())));
+    actions.extend(record.lookups(ty).iter().map(|entry| put_lookup(tenant, record, entry)));
+    actions
+}
