@@ -100,7 +100,7 @@ impl Provider<'_> {
                     }
                 }
                 Returning::Expired(id) => takes_over = Some(id),
-                // Who was deleted meanwhile is not found any more, and told to the client then.
+                // A member that was deleted meanwhile is reported as unknown at the next attempt.
                 Returning::Nobody if may_succeed_on_retry(&refused.refusals) => {}
                 Returning::Nobody => return Err(StoreError::Refused(refused.refusals).into()),
             }
@@ -138,7 +138,7 @@ impl Provider<'_> {
         match stored {
             Ok(()) => Ok(Ok(Created::New(record, members))),
             Err(StoreError::Refused(refusals)) => Ok(Err(Refused { record, refusals })),
-            // Nobody knows but the table. The id is new: if it is there, this is what wrote it.
+            // Only the table knows whether the write took effect. The id is new: if it is there, we wrote it.
             Err(unknown) if unknown.may_have_taken_effect() => match self.store.took_effect(&record).await {
                 Ok(true) => Ok(Ok(Created::New(record, members))),
                 Ok(false) | Err(_) => Err(unknown.into()),
@@ -147,7 +147,10 @@ impl Provider<'_> {
         }
     }
 
-    /// Whose name it was that a new resource could not have.
+    /// Looks for the deactivated account that holds the name of a new resource.
+    ///
+    /// # Errors
+    /// Those of the table.
     async fn find_former_holder(&self, refused: &Refused) -> Result<Returning, Failure> {
         let taken = refused.refusals.iter().any(|refusal| matches!(refusal, Refusal::Taken(_)));
         let Some(entry) = refused.record.claim(self.ty(refused.record.kind)).filter(|_| taken) else {

@@ -146,8 +146,8 @@ impl Provider<'_> {
     }
 }
 
-/// The guard, twice, before users are written into it. They are marked first: whether they are
-/// active is read after that, and whoever changes it meanwhile writes the guard.
+/// Marks users as guarded, and then reads the guard: once to compare with, once to change. A later change
+/// of whether a marked user is active writes the guard too. `None` if the tenant has no guard.
 ///
 /// # Errors
 /// 400 `invalidValue` for more users than the guard holds, none of whom is marked then, and for one
@@ -169,10 +169,11 @@ fn too_many() -> ScimError {
     ))
 }
 
-/// The action that writes the guard as it becomes.
+/// Makes the action that writes the guard after a change of the administrators.
 ///
 /// # Errors
-/// As the rule says; the refusal names who keeps it.
+/// `mutability` if no active administrator would be left: it names the last ones. `invalidValue` for more
+/// administrators than the guard holds.
 pub async fn guard_write(store: &Store, before: &AdminGuard, after: &AdminGuard) -> Result<Action, Failure> {
     if after.admins.len() > MAX_ADMINS && after.admins.len() > before.admins.len() {
         return Err(too_many().into());

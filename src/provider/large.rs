@@ -21,12 +21,12 @@ use crate::store::side::Side;
 pub(super) const APPLYING: Duration = Duration::from_secs(8);
 
 impl Provider<'_> {
-    /// Writes down who comes and goes, and then looks for those who come: in this order, whoever
-    /// deletes one of them meanwhile either is seen here or sees the change. Those who are not what
-    /// they were taken for are written down again.
+    /// Writes the members to add and to remove into a pending change, and then reads the members to add.
+    /// A deletion that happens meanwhile either finds the change, or is found by this read. If the kind
+    /// of a member is not the assumed one, the chunks are written again.
     ///
     /// # Errors
-    /// One `invalidValue` that names those that do not exist.
+    /// One `invalidValue` that names all members that do not exist.
     pub(super) async fn stage(
         &self,
         group: &mut Record,
@@ -43,6 +43,10 @@ impl Provider<'_> {
         Ok(pending)
     }
 
+    /// Reads the members to add of a pending change. If a kind was assumed wrongly, writes its chunks again.
+    ///
+    /// # Errors
+    /// One `invalidValue` that names all members that do not exist.
     async fn resolve_staged_members(
         &self,
         pending: &PendingChange,
@@ -58,8 +62,8 @@ impl Provider<'_> {
         Ok(())
     }
 
-    /// Applies a committed change as far as the time goes. What fails or is left is no failure of
-    /// the request, which has succeeded with the commit: the worker goes on.
+    /// Applies a committed change until the time is over. The request has succeeded with the commit: what
+    /// is left, or fails, is the worker's to apply.
     pub(super) async fn apply_until(&self, pending: &PendingChange, until: Instant) {
         // Boxed, since what applies a change is large and every change of a resource would carry it.
         if let Err(failed) = Box::pin(self.store.large_changes().apply_until(pending, until)).await {
@@ -67,7 +71,8 @@ impl Provider<'_> {
         }
     }
 
-    /// What became of the commit of a staged change.
+    /// Reads the result of the commit of a staged change. A change that was committed is applied until the
+    /// time is over; one that was refused is removed.
     ///
     /// # Errors
     /// The commit's, when it did not take effect.
@@ -79,7 +84,7 @@ impl Provider<'_> {
     ) -> Result<(), StoreError> {
         match outcome {
             Ok(()) => {}
-            // The change item knows.
+            // The item of the change says whether it was committed.
             Err(unknown) if unknown.may_have_taken_effect() => {
                 match self.store.large_changes().is_committed(&pending).await {
                     Ok(true) => {}

@@ -51,11 +51,15 @@ impl Provider<'_> {
         Ok(self.store.members().fetch_group(id).await?.map(|(record, members)| group_view(record, members)))
     }
 
-    /// Resolves the members that a client wants added: finds out what each of them is. `known` are the
-    /// candidates that were looked for already.
+    /// Turns the members that a client wants added into memberships.
+    ///
+    /// `known` holds the kinds that were read already. If `asked` is true, the other members were looked
+    /// for under the kind that the client said, or as users, and were not found: they are looked for
+    /// under the other kind. The members of a `staged` change are not looked for here:
+    /// [`Provider::stage`] does that.
     ///
     /// # Errors
-    /// One `invalidValue` that names those that do not exist, or one that is in too many groups.
+    /// One `invalidValue` that names all members that do not exist.
     pub(super) async fn resolve_new_members(
         &self,
         wanted: Vec<Member>,
@@ -93,19 +97,17 @@ impl Provider<'_> {
     }
 }
 
-/// The id of a member, and the kind that the client sent or `User` if it sent none. `None` for a text
-/// that is not an id.
+/// Makes the view of a resource whose members were read. No would-be member was looked for.
 fn assumed_kind(member: &Member) -> Option<(Uuid, Kind)> {
     Some((parse_id(&member.id)?, member.taken_for()))
 }
 
-/// The view of a group with its members, before any candidate was looked for.
 pub(super) fn group_view(record: Record, members: Vec<Membership>) -> GroupView {
     let present = members.into_iter().map(|member| (member.id, member)).collect();
     GroupView { record, present, candidates: Candidates::default() }
 }
 
-/// Pairs wanted members with what they are.
+/// Makes memberships of the wanted members, with the kinds that were read.
 ///
 /// # Errors
 /// One `invalidValue` that names those that do not exist, or a member of too many groups.

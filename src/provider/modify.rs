@@ -182,7 +182,7 @@ impl Provider<'_> {
         Err(conflict().into())
     }
 
-    /// What a change must know of a resource.
+    /// Reads what a change must know of a resource. `None` if there is no such resource.
     async fn read_view(
         &self,
         kind: Kind,
@@ -196,7 +196,7 @@ impl Provider<'_> {
         Ok(record.map(|record| group_view(record, Vec::new())))
     }
 
-    /// Writes a change; `None` where the resource is no longer as it was read.
+    /// Writes a change. `None` if the resource was changed since it was read.
     async fn write_change(
         &self,
         before: &Record,
@@ -255,7 +255,7 @@ impl Provider<'_> {
                 }
                 Ok(None)
             }
-            // Nobody knows but the table.
+            // Only the table knows whether the write took effect.
             Err(unknown) if unknown.may_have_taken_effect() => match self.store.took_effect(&after).await {
                 Ok(true) => Ok(Some(after)),
                 Ok(false) | Err(_) => Err(unknown.into()),
@@ -264,8 +264,11 @@ impl Provider<'_> {
         }
     }
 
-    /// What the rules of the tenant have written with a change: the guard of the root team, and
-    /// the count of deactivations.
+    /// Returns the actions that the tenant's rules add to the transaction of a change: the guard of the
+    /// root team, and the count of deactivations.
+    ///
+    /// # Errors
+    /// The refusals of these rules, and those of the table.
     async fn extra_actions(
         &self,
         before: &Record,
@@ -315,8 +318,7 @@ impl Provider<'_> {
         event
     }
 
-    /// The answer to a change. The change is made: where what it shows cannot be read any more, the
-    /// answer has no body.
+    /// Answers a change that was made. If what the answer shows cannot be read, it has no body.
     async fn answer_change(&self, after: &Record, projection: &Projection) -> Answer {
         let read = match after.kind {
             Kind::User => self.answer_user(after, projection).await,
