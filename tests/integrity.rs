@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join;
+use rollcall::scim::resource_type::Kind;
 use rollcall::store::call::Table;
 use rollcall::store::item::{get_number, get_text};
 use serde_json::{Value, json};
 use support::client::{Client, user};
 use support::faults::{Call, Fate, Proxy};
+use support::pending::of_kind;
 use support::{assert_consistent, work};
 
 async fn scene(policy: &'static str) -> (Proxy, Client, Client) {
@@ -261,4 +263,62 @@ async fn every_event_has_the_version_that_its_change_made() {
     // The large change and its parts have the version that the commit made.
     assert_eq!(of(&group), ["1 group.created", "2 group.updated"]);
     assert!(items.iter().all(|item| item.contains_key("version")));
+}
+
+/// The answer to a creation is lost, and before anyone looks whether it took effect, a member goes.
+#[tokio::test]
+async fn a_creation_that_took_effect_is_201_although_it_was_changed_since() {
+    let (proxy, client, honest) = scene("strict").await;
+    let ids = honest.users(0..3).await;
+    let (written, looked) = (AtomicBool::new(false), AtomicBool::new(false));
+    proxy.decide(move |call: &Call| match call.operation.as_str() {
+        "TransactWriteItems" if !written.swap(true, Ordering::SeqCst) => Fate::DoneButDenied,
+        "TransactGetItems" if !looked.swap(true, Ordering::SeqCst) => Fate::Held,
+        _ => Fate::Pass,
+    });
+    let body = json!({
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"],
+        "displayName": "Team",
+        "members": members(&ids),
+    });
+    let (made, ()) = join(client.post("/Groups", body), async {
+        proxy.held().await;
+        honest.delete(&format!("/Users/{}", ids[1])).await.expect(204);
+        proxy.release();
+    })
+    .await;
+    let id = made.expect(201).id();
+    let groups = honest.get("/Groups").await.expect(200).body;
+    assert_eq!((&groups["totalResults"], groups["Resources"][0]["id"].as_str()), (&json!(1), Some(&*id)));
+    assert_consistent(&honest).await;
+}
+
+/// Another user gets the name of an account in the moment in which the account is erased.
+#[tokio::test]
+async fn an_account_is_erased_although_its_name_is_taken_meanwhile() {
+    let (proxy, client, honest) = scene("veza").await;
+    let (ann, bob) = (honest.user("ann").await, honest.user("bob").await);
+    honest.delete(&format!("/Users/{ann}")).await.expect(204);
+    let id = ann.parse().unwrap();
+    let store = client.store();
+    let kept = store.tombstones().fetch(id).await.unwrap().expect("an account");
+    let event = store.event_of_version("user.purged", &kept.record, kept.record.version + 1);
+    let held = AtomicBool::new(false);
+    proxy.decide(move |call: &Call| {
+        let erases = call.operation == "TransactWriteItems" && call.body.to_string().contains("purged");
+        if erases && !held.swap(true, Ordering::SeqCst) { Fate::Held } else { Fate::Pass }
+    });
+    let ty = of_kind(Kind::User);
+    let (erased, ()) = join(store.tombstones().purge(&kept, &ty, &event), async {
+        proxy.held().await;
+        let rename = json!([{ "op": "replace", "path": "userName", "value": "ann@example.com" }]);
+        honest.patch(&format!("/Users/{bob}"), rename).await.expect(200);
+        proxy.release();
+    })
+    .await;
+    erased.expect("it did not come back");
+    assert!(honest.store().tombstones().fetch(id).await.unwrap().is_none(), "it is erased");
+    let found = honest.get("/Users?filter=userName eq \"ann@example.com\"").await.expect(200).body;
+    assert_eq!(found["Resources"][0]["id"], bob);
+    assert_consistent(&honest).await;
 }

@@ -72,6 +72,11 @@ async fn nothing_that_the_function_can_write_decides_what_is_revoked() {
     }
     let forged = [text("hash", foreign.hash.as_str()), text("name", "x")];
     table.put(&keys::bearer_use(&acme(), "key_madeUp"), forged.into()).await.unwrap();
+    // Nor does what is no hash, and fits no key, stand in the way.
+    for (id, hash) in [("x", "f".repeat(3_000)), (&good.key_id, String::new()), ("key_none", "g".repeat(64))]
+    {
+        table.put(&keys::bearer_use(&acme(), id), [text("hash", &hash)].into()).await.unwrap();
+    }
     let listed = key::list(table, &acme()).await.unwrap();
     assert_eq!(listed.len(), 2);
     assert!(revoke(table, "key_madeUp").await.unwrap_err().contains("has no key"));
@@ -190,6 +195,9 @@ async fn a_protected_root_team_is_out_of_the_identity_providers_reach() {
         client.patch(&of("Users", &ann), op("replace", "title", json!("t"))).await.expect(200);
         client.patch(&of("Groups", &root), op("replace", "displayName", json!("Core"))).await.expect(200);
         client.delete(&of("Users", &bob)).await.expect(204);
+        assign(&open.table, &wanted, false).await.expect("the operator may");
+        client.delete(&of("Groups", &granting)).await.expect(204);
+        client.patch(&of("Users", &ann), op("replace", "externalId", json!("a"))).await.expect(200);
         assert_consistent(&client).await;
         // Without the setting the same key may, but for the last administrator.
         open.patch(&of("Users", &ann), op("replace", "active", json!(false))).await.expect(200);
@@ -312,4 +320,21 @@ async fn the_checker_sees_to_it_that_every_account_is_erased() {
     assert_eq!((item.get("keptUntil"), item.get("ttl")), (Some(&until), None));
     assert_consistent(&client).await;
     assert_eq!(client.user("ann").await, ann);
+}
+
+#[tokio::test]
+async fn an_account_that_cannot_be_read_keeps_no_other_from_being_erased() {
+    let client = tenant_of("veza").await;
+    let table = client.table.clone();
+    let (broken, good) = (client.user("broken").await, client.user("good").await);
+    for id in [&broken, &good] {
+        client.delete(&format!("/Users/{id}")).await.expect(204);
+        let_pass(&table, id).await;
+    }
+    let mut item = tombstone(&table, &broken).await;
+    item.extend([text("doc", "{")]);
+    table.put(&keys::tombstone(&acme(), broken.parse().unwrap()), item).await.unwrap();
+    let report = worker::round(&table).await.unwrap();
+    assert_eq!((report.purged, report.failures.len()), (1, 1), "{:?}", report.failures);
+    assert!(tombstone(&table, &good).await.contains_key("purged"));
 }

@@ -159,3 +159,24 @@ async fn a_table_with_mistakes_is_read_but_for_them() {
     assert_eq!(found["Resources"][0]["active"], false);
     support::assert_consistent(&acme).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_import_of_the_same_changes_nothing_and_a_dry_run_says_what_an_import_does() {
+    let (acme, _) = two("standard").await;
+    let schemas = "[\"urn:ietf:params:scim:schemas:core:2.0:User\"]";
+    let line = |name: &str, more: &str| format!("{{\"schemas\":{schemas},\"userName\":\"{name}\"{more}}}\n");
+    let local = ",\"urn:ietf:params:scim:schemas:extension:rollcall:2.0:User\":{\"account\":\"local\"}";
+    let good = line("ada", "") + &line("bob", local);
+    let refused = line("e\u{200b}ve", "") + &line("cy", ",\"userName\":\"dan\"");
+    let text = good + &refused;
+    for (dry_run, expected) in [
+        (true, [Fate::Created, Fate::Created, Fate::Refused, Fate::Refused]),
+        (false, [Fate::Created, Fate::Created, Fate::Refused, Fate::Refused]),
+        (true, [Fate::Unchanged, Fate::Unchanged, Fate::Refused, Fate::Refused]),
+        (false, [Fate::Unchanged, Fate::Unchanged, Fate::Refused, Fate::Refused]),
+    ] {
+        let fates: Vec<_> = imported(&acme, &text, dry_run).await.iter().map(|line| line.fate).collect();
+        assert_eq!(fates, expected, "dry run: {dry_run}");
+    }
+    support::assert_consistent(&acme).await;
+}

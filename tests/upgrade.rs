@@ -110,6 +110,22 @@ async fn user_names_get_the_claims_that_they_have_today() {
 }
 
 #[tokio::test]
+async fn users_with_old_claims_can_be_renamed_and_deleted_before_the_repair() {
+    let old = Old::new().await;
+    let user_of = |name: &str| format!("/Users/{}", old.id(name));
+    let rename = json!([{ "op": "replace", "path": "userName", "value": "other@example.com" }]);
+    old.client.patch(&user_of("straße"), rename).await.expect(200);
+    old.client.delete(&user_of("ﬁn")).await.expect(204);
+    old.client.post("/Users", user("ﬁn")).await.expect(400);
+    assert_eq!(old.named("other").await, [old.id("straße")]);
+    assert_eq!(old.client.delete(&user_of("straße")).await.expect(204).status, 204);
+    assert_eq!(old.client.post("/Users", user("other")).await.expect(201).id(), old.id("straße"));
+    let report = check(&old.client, true).await;
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    assert_consistent(&old.client).await;
+}
+
+#[tokio::test]
 async fn the_keys_of_the_old_list_are_found_and_can_be_revoked() {
     let old = Old::new().await;
     check(&old.client, true).await;

@@ -248,8 +248,8 @@ async fn guard(
     let Some((before, mut after)) = guards else { return Ok(None) };
     if given {
         after.granting.insert(group);
-        for user in store.fetch_many(Kind::User, users).await.map_err(failed)? {
-            after.join(group, user.id, user.is_active());
+        for (user, is_active) in store.fetch_activity(users).await.map_err(failed)? {
+            after.join(group, user, is_active);
         }
     } else {
         after.forget_group(group);

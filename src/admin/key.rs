@@ -15,8 +15,8 @@ use crate::scim::resource_type::Kind;
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::event::{self, Event, Subject};
-use crate::store::item::get_text;
-use crate::store::keys::{self, TenantId};
+use crate::store::item::{Item, get_text};
+use crate::store::keys::{self, Key, TenantId};
 use crate::store::transaction::{Action, Expression};
 
 /// The most characters of a key's name.
@@ -202,8 +202,14 @@ async fn read(table: &Table, tenant: &TenantId, key_id: &str) -> Result<KeyRecor
     if !is_key_id(key_id) {
         return Err(unknown());
     }
-    adopt(table, tenant).await?;
-    let entry = table.get(&keys::bearer_listing(tenant, key_id)).await.map_err(&failed)?;
+    let listing = keys::bearer_listing(tenant, key_id);
+    let mut entry = table.get(&listing).await.map_err(&failed)?;
+    if entry.is_none() {
+        // Only here, so that nothing which the function can write stands between a key and its revocation.
+        let old = table.get(&keys::bearer_use(tenant, key_id)).await.map_err(&failed)?;
+        adopt(table, tenant, old.as_slice()).await.map_err(&failed)?;
+        entry = table.get(&listing).await.map_err(&failed)?;
+    }
     let entry = KeyListing::from_item(&entry.ok_or_else(unknown)?).map_err(&failed)?;
     let place = keys::bearer(entry.hash.as_str());
     let item = table.get(&place).await.map_err(&failed)?.ok_or_else(unknown)?;
@@ -218,28 +224,28 @@ fn listing_disagrees(entry: &KeyListing) -> StoreError {
     ))
 }
 
-/// Lists the keys that version 0.1.0 listed where the function that serves SCIM can write. A key is
-/// listed only if it says itself that it is this one.
+/// Lists the keys that version 0.1.0 listed where the function that serves SCIM can write: the items
+/// `old` of `T#t#K`. A key is listed only if it says itself that it is this one.
 ///
 /// # Errors
-/// As every call.
-pub async fn adopt(table: &Table, tenant: &TenantId) -> Result<(), AdminError> {
-    let failed = AdminError::table(table.name());
-    let old = table.query_all(&keys::bearer_uses(tenant), None).await.map_err(&failed)?;
-    for entry in old.iter().filter_map(KeyListing::of_0_1_0) {
-        let key = table.get(&keys::bearer(entry.hash.as_str())).await.map_err(&failed)?;
-        let record = key.as_ref().map(KeyRecord::from_item).transpose().map_err(&failed)?;
-        if let Some(record) = record.filter(|record| entry.means(record, tenant)) {
-            list_key(table, &record).await.map_err(&failed)?;
+/// [`StoreError::Unavailable`], [`StoreError::Broken`].
+async fn adopt(table: &Table, tenant: &TenantId, old: &[Item]) -> Result<(), StoreError> {
+    let entries: Vec<KeyListing> = old.iter().filter_map(KeyListing::of_0_1_0).collect();
+    let places: Vec<Key> = entries.iter().map(|entry| keys::bearer(entry.hash.as_str())).collect();
+    for item in table.batch_get(&places).await? {
+        let record = KeyRecord::from_item(&item)?;
+        if !entries.iter().any(|entry| entry.means(&record, tenant)) {
+            continue;
         }
-        let rest = Expression::new("REMOVE #hash, #name").name("#hash", "hash").name("#name", "name");
-        let place = keys::bearer_use(tenant, &entry.key_id);
+        list_key(table, &record).await?;
+        let rest = Expression::update().remove("hash").remove("name");
+        let place = keys::bearer_use(tenant, &record.key_id);
         let forget = || {
             vec![Action::update(place.clone(), rest.clone()).only_if(Expression::exists(), Refusal::Changed)]
         };
         match table.transact(forget).await {
             Ok(()) | Err(StoreError::Refused(_)) => {}
-            Err(error) => return Err(failed(error)),
+            Err(error) => return Err(error),
         }
     }
     Ok(())
@@ -265,8 +271,9 @@ pub async fn list_key(table: &Table, record: &KeyRecord) -> Result<(), StoreErro
 /// # Errors
 /// As every call.
 pub async fn listing(table: &Table, tenant: &TenantId) -> Result<Vec<KeyListing>, AdminError> {
-    adopt(table, tenant).await?;
     let failed = AdminError::table(table.name());
+    let old = table.query_all(&keys::bearer_uses(tenant), None).await.map_err(&failed)?;
+    adopt(table, tenant, &old).await.map_err(&failed)?;
     let listing = table.query_all(&keys::tenant_partition(tenant), Some(keys::BEARER_LISTING)).await;
     listing.map_err(&failed)?.iter().map(KeyListing::from_item).collect::<Result<_, _>>().map_err(&failed)
 }

@@ -14,8 +14,9 @@ use super::error::AdminError;
 use super::{output, tenant};
 use crate::auth::tenant::TenantRecord;
 use crate::clock;
-use crate::scim::error::ScimError;
-use crate::scim::resource_type::{Kind, Model};
+use crate::scim::error::{ErrorKind, ScimError};
+use crate::scim::resource_type::{Kind, Model, ResourceType};
+use crate::scim::work::WorkBudget;
 use crate::scim::{document_rules, urn, username, validate};
 use crate::store::Store;
 use crate::store::call::Table;
@@ -191,7 +192,7 @@ impl TenantContext {
             document_rules::check_username_and_email(doc, policy)?;
             username::check_change(before, doc)?;
             document_rules::check_size(doc)?;
-            index::check(ty, doc)
+            index::check(ty, doc, &WorkBudget::new(u64::MAX, ErrorKind::PayloadTooLarge))
         };
         rules().map_err(|refused| AdminError::Input(refused.detail))
     }
@@ -213,13 +214,32 @@ pub async fn create(table: &Table, id: &TenantId, body: &Value) -> Result<Record
     let mut record = Record::new(Kind::User, Uuid::now_v7(), doc, &clock::timestamp());
     record.account = Account::Local;
     let event = place.store.event("user.created", &record).attributes(record.doc.keys().cloned());
-    match place.store.create(&record, &[], ty, &event, None).await {
+    let mut made = place.store.create(&record, &[], ty, &event, None).await;
+    if matches!(made, Err(StoreError::Refused(_)))
+        && let Some(former) =
+            expired_holder(&place.store, &record, ty).await.map_err(AdminError::table(table.name()))?
+    {
+        made = place.store.create(&record, &[], ty, &event, Some(former)).await;
+    }
+    match made {
         Ok(()) => Ok(record),
         Err(StoreError::Refused(_)) => Err(AdminError::Input(format!(
             "another user of {id} has this userName, or a deactivated one: see `rollcall user list-deactivated {id}`"
         ))),
         Err(error) => Err(AdminError::table(table.name())(error)),
     }
+}
+
+/// The deactivated account that holds the name of a new user although its time has passed.
+async fn expired_holder(
+    store: &Store,
+    record: &Record,
+    ty: &ResourceType,
+) -> Result<Option<Uuid>, StoreError> {
+    let Some(entry) = record.claim(ty) else { return Ok(None) };
+    let Some(holder) = store.fetch_claim(&entry).await?.filter(|holder| holder.gone) else { return Ok(None) };
+    let kept = store.tombstones().fetch_kept(holder.id).await?;
+    Ok(kept.is_none().then_some(holder.id))
 }
 
 /// The accounts that are deactivated and can come back, with the time until when.

@@ -185,10 +185,11 @@ impl KeyListing {
 
     /// Reads what version 0.1.0 kept of a key in `T#t#K`. The function that serves SCIM can write
     /// there, so nothing of it is true before the key itself says the same. `None` where the item
-    /// tells no more than when the key was used.
+    /// tells no more than when the key was used, or holds no hash.
     pub fn of_0_1_0(item: &Item) -> Option<Self> {
         let (key_id, hash) = (get_text(item, "sk")?, get_text(item, "hash")?);
-        Some(Self { key_id: key_id.to_owned(), hash: KeyHash::stored(hash) })
+        let is_hash = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_hash.then(|| Self { key_id: key_id.to_owned(), hash: KeyHash::stored(hash) })
     }
 
     /// Whether a key is the one that the list means.

@@ -53,7 +53,7 @@ impl Provider<'_> {
         let (ty, policy) = (self.ty(kind), self.model.policy);
         let mut doc = read(body, ty, policy)?;
         check_required(&doc, ty)?;
-        index::check(ty, &doc)?;
+        index::check(ty, &doc, &self.work)?;
         let mut wanted = Vec::new();
         match kind {
             Kind::User => {
@@ -139,7 +139,7 @@ impl Provider<'_> {
             Ok(()) => Ok(Ok(Created::New(record, members))),
             Err(StoreError::Refused(refusals)) => Ok(Err(Refused { record, refusals })),
             // Only the table knows whether the write took effect. The id is new: if it is there, we wrote it.
-            Err(unknown) if unknown.may_have_taken_effect() => match self.store.took_effect(&record).await {
+            Err(unknown) if unknown.may_have_taken_effect() => match self.store.exists(&record).await {
                 Ok(true) => Ok(Ok(Created::New(record, members))),
                 Ok(false) | Err(_) => Err(unknown.into()),
             },

@@ -46,8 +46,8 @@ impl Provider<'_> {
         let Some((before, mut after)) = read_guard_for(&self.store, &users(add)).await? else {
             return Ok(None);
         };
-        for user in self.store.fetch_many(Kind::User, &users(add)).await? {
-            after.join(group.id, user.id, user.is_active());
+        for (user, is_active) in self.store.fetch_activity(&users(add)).await? {
+            after.join(group.id, user, is_active);
         }
         for user in users(remove) {
             after.leave(group.id, user);
@@ -95,6 +95,10 @@ impl Provider<'_> {
         if !self.root_team_protected || before.kind != Kind::User || !before.guarded {
             return Ok(());
         }
+        let guard = self.store.admin_guard().fetch().await?;
+        if !guard.is_some_and(|guard| guard.admins.contains_key(&before.id)) {
+            return Ok(());
+        }
         if before.account == Account::Local {
             self.refuse_if_protected("This is the local account of an administrator")?;
         }
@@ -102,11 +106,7 @@ impl Provider<'_> {
             after.is_active() == before.is_active()
                 && IDENTITY.iter().all(|name| before.doc.get(*name) == after.doc.get(*name))
         });
-        if same_person {
-            return Ok(());
-        }
-        let guard = self.store.admin_guard().fetch().await?;
-        if guard.is_some_and(|guard| guard.admins.contains_key(&before.id)) {
+        if !same_person {
             self.refuse_if_protected("This user administers the tenant")?;
         }
         Ok(())
@@ -139,7 +139,9 @@ impl Provider<'_> {
             )
             .into());
         }
-        self.refuse_if_protected("The members of this group administer the tenant")?;
+        if guard.granting.contains(&group.id) {
+            self.refuse_if_protected("The members of this group administer the tenant")?;
+        }
         let mut changed = guard.clone();
         changed.forget_group(group.id);
         Ok(Some(guard_write(&self.store, &guard, &changed).await?))

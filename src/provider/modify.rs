@@ -24,6 +24,7 @@ use crate::scim::patch::sync_username_and_email::{check_group_attributes, sync_u
 use crate::scim::projection::Projection;
 use crate::scim::resource::document;
 use crate::scim::resource_type::Kind;
+use crate::scim::work::document_steps;
 use crate::scim::{urn, username};
 use crate::store::call::back_off;
 use crate::store::error::StoreError;
@@ -38,6 +39,9 @@ use crate::store::record::{Account, Record};
 use crate::store::resource::{ResourceUpdate, Team};
 use crate::store::transaction::Action;
 
+/// How often a change goes through the whole document: it is read, copied, changed, compared, checked and
+/// written.
+const PASSES: u64 = 10;
 /// How often a change is computed anew because the resource was changed meanwhile.
 const ATTEMPTS: u32 = 12;
 /// Up to so many members a changed group is answered whole; above, 204.
@@ -149,6 +153,7 @@ impl Provider<'_> {
                 }
                 continue;
             }
+            self.work.spend(PASSES * document_steps(&view.record.doc))?;
             let whole = self.whole(&view.record, &Relations::default());
             let before = &view.record;
             let mut outcome = ComputedChange { record: before.clone(), add: Vec::new(), remove: Vec::new() };
@@ -156,7 +161,7 @@ impl Provider<'_> {
             if kind == Kind::User {
                 username::check_change(Some(&before.doc), &outcome.record.doc)?;
             }
-            index::check(self.ty(kind), &outcome.record.doc)?;
+            index::check(self.ty(kind), &outcome.record.doc, &self.work)?;
             if let Some(members) = &members {
                 let current: BTreeMap<String, Member> =
                     view.present.values().map(|m| (m.id.to_string(), m.member())).collect();

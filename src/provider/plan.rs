@@ -20,7 +20,7 @@ use crate::store::large_change::pending_change::PendingTask;
 
 /// Where to look for what a filter matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Candidates {
+pub enum CandidateIds {
     /// Among these, in the order of ids.
     Ids(Vec<Uuid>),
     /// Everywhere.
@@ -42,7 +42,7 @@ impl Provider<'_> {
     ///
     /// # Errors
     /// Those of the table.
-    pub(super) async fn candidates(&self, kind: Kind, filter: &Bound) -> Result<Candidates, Failure> {
+    pub(super) async fn candidates(&self, kind: Kind, filter: &Bound) -> Result<CandidateIds, Failure> {
         let ty = self.ty(kind);
         let mut best = None;
         for equality in filter.equalities() {
@@ -59,7 +59,7 @@ impl Provider<'_> {
                 best = Some((lookup, equality, entry));
             }
         }
-        let Some((lookup, equality, entry)) = best else { return Ok(Candidates::All) };
+        let Some((lookup, equality, entry)) = best else { return Ok(CandidateIds::All) };
         let mut ids: Vec<Uuid> = match (lookup, entry) {
             (Lookup::Claim | Lookup::Values, Some((index, entry))) => {
                 self.store.find(kind, index, &entry).await?
@@ -70,7 +70,7 @@ impl Provider<'_> {
         };
         ids.sort_unstable();
         ids.dedup();
-        Ok(Candidates::Ids(ids))
+        Ok(CandidateIds::Ids(ids))
     }
 
     async fn groups_of(&self, member: &str) -> Result<Vec<Uuid>, Failure> {

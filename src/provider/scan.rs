@@ -13,7 +13,7 @@ use super::failure::Failure;
 use super::page::{PageRequest, ResourcePage};
 use super::page_collector::PageCollector;
 use super::parsed_query::ParsedQuery;
-use super::plan::Candidates;
+use super::plan::CandidateIds;
 use crate::scim::error::ScimError;
 use crate::scim::resource_type::Kind;
 use crate::store::list::Position;
@@ -45,7 +45,7 @@ impl Provider<'_> {
         for (kind, filter) in query.kinds.iter().zip(&query.filters) {
             plans.push(match filter {
                 Some(filter) => self.candidates(*kind, filter).await?,
-                None => Candidates::All,
+                None => CandidateIds::All,
             });
         }
         let mut collector = PageCollector::new(query, &request, &self.work);
@@ -134,7 +134,7 @@ impl Provider<'_> {
     async fn evaluate_candidates(
         &self,
         kind: Kind,
-        plan: &Candidates,
+        plan: &CandidateIds,
         evaluator: &mut ResourceEvaluator<'_, '_>,
     ) -> Result<(), Failure> {
         let begin = match evaluator.collector.after() {
@@ -166,13 +166,13 @@ impl Provider<'_> {
     async fn next_candidates(
         &self,
         kind: Kind,
-        plan: &Candidates,
+        plan: &CandidateIds,
         after: Option<Uuid>,
         most: usize,
     ) -> Result<Vec<Uuid>, Failure> {
         match plan {
-            Candidates::All => Ok(self.store.list_page(kind, after, most).await?.0),
-            Candidates::Ids(ids) => {
+            CandidateIds::All => Ok(self.store.list_page(kind, after, most).await?.0),
+            CandidateIds::Ids(ids) => {
                 let begin = after.map_or(0, |after| ids.partition_point(|id| *id <= after));
                 Ok(ids[begin..].iter().take(most).copied().collect())
             }

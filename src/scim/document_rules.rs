@@ -5,10 +5,10 @@ use serde_json::{Map, Value};
 use super::attribute_holder::attribute_holder;
 use super::equality::sorted;
 use super::error::ScimError;
-use super::fold::fold;
 use super::policy::Policy;
 use super::resource_type::ResourceType;
 use super::schema::{Attribute, Mutability};
+use super::username::canonical;
 use super::values::{is_blank, is_primary};
 
 /// The largest document, in bytes of compact JSON without a group's members: an item of the table
@@ -118,8 +118,8 @@ pub fn check_username_and_email(document: &Map<String, Value>, policy: &Policy) 
         return Err(ScimError::invalid_value("Email must be marked as primary"));
     }
     if policy.user_name_is_primary_email {
-        let user_name = document.get("userName").and_then(Value::as_str).map(fold);
-        let email = primary.and_then(|email| email.get("value")).and_then(Value::as_str).map(fold);
+        let user_name = document.get("userName").and_then(Value::as_str).map(canonical);
+        let email = primary.and_then(|email| email.get("value")).and_then(Value::as_str).map(canonical);
         if user_name != email {
             return Err(ScimError::invalid_value("userName must match the email marked as primary"));
         }

@@ -22,6 +22,16 @@ pub enum JsonError {
     TooManyValues,
 }
 
+impl fmt::Display for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(error) => error.fmt(f),
+            Self::Repeated(name) => write!(f, "the member {name:?} is given more than once in one object"),
+            Self::TooManyValues => write!(f, "it holds more than {VALUES_LIMIT} values"),
+        }
+    }
+}
+
 /// Reads a text as JSON. Members keep their order. Values may be nested as deeply as `serde_json`
 /// allows, 127 levels.
 ///

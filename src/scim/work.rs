@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::error::{ErrorKind, ScimError};
 
@@ -24,6 +24,19 @@ const STEPS_PER_FOLDED_BYTE: u64 = 5;
 pub fn text_steps(text: &str) -> u64 {
     let bytes = text.len() as u64;
     if text.is_ascii() { bytes / BYTES_PER_STEP as u64 } else { bytes * STEPS_PER_FOLDED_BYTE }
+}
+
+/// The steps that it takes to read, copy or write a document once.
+pub fn document_steps(document: &Map<String, Value>) -> u64 {
+    fn steps(value: &Value) -> u64 {
+        match value {
+            Value::Null | Value::Bool(_) | Value::Number(_) => 1,
+            Value::String(text) => WorkBudget::steps_of_text(text.len()),
+            Value::Array(elements) => 1 + elements.iter().map(steps).sum::<u64>(),
+            Value::Object(object) => document_steps(object),
+        }
+    }
+    1 + document.values().map(steps).sum::<u64>()
 }
 
 /// The steps that it takes to look at a value and at all in it.

@@ -74,18 +74,25 @@ pub(super) fn take_claim(tenant: &TenantId, entry: &Entry, id: Uuid, condition: 
     Action::put(key_of_claim(tenant, entry), item).only_if(condition, Refusal::Taken(entry.attribute))
 }
 
+/// Condition: this resource holds the claim, or nobody does: version 0.1.0 kept the claims of some user
+/// names under other keys.
+fn is_of_or_absent(holder: Uuid) -> Expression {
+    Expression::absent().or(is_of(holder))
+}
+
 /// The action that gives a claim up, if it still belongs to this resource.
 pub(super) fn release_claim(tenant: &TenantId, entry: &Entry, id: Uuid) -> Action {
-    Action::delete(key_of_claim(tenant, entry)).only_if(is_of(id), Refusal::Changed)
+    Action::delete(key_of_claim(tenant, entry)).only_if(is_of_or_absent(id), Refusal::Changed)
 }
 
 /// The action that marks the claim of a resource as that of a deactivated account. `kept_until` is in
 /// seconds since 1970.
 pub(super) fn mark_claim_gone(tenant: &TenantId, entry: &Entry, id: Uuid, kept_until: u64) -> Action {
     let gone = Expression::update()
+        .set("id", AttributeValue::S(id.to_string()))
         .set("gone", AttributeValue::Bool(true))
         .set(KEPT_UNTIL, AttributeValue::N(kept_until.to_string()));
-    Action::update(key_of_claim(tenant, entry), gone).only_if(is_of(id), Refusal::Changed)
+    Action::update(key_of_claim(tenant, entry), gone).only_if(is_of_or_absent(id), Refusal::Changed)
 }
 
 /// The action that makes a resource found by a value that is not unique.

@@ -27,40 +27,45 @@ const ACTOR: &str = "worker";
 pub(super) struct Purges {
     /// How many accounts were erased.
     pub(super) purged: usize,
-    /// What ended the round early.
-    pub(super) failure: Option<StoreError>,
+    /// Why accounts could not be erased. The others were.
+    pub(super) failures: Vec<StoreError>,
 }
 
 /// Erases the deactivated accounts whose time has passed, in the order of that time, until all are
-/// erased or the time is `until`.
+/// erased or the time is `until`. An account that cannot be erased does not stop the others.
 pub(super) async fn purge_expired(table: &Table, until: Instant) -> Purges {
     let mut purges = Purges::default();
-    purges.failure = purge_shards(table, until, &mut purges.purged).await.err();
-    purges
-}
-
-async fn purge_shards(table: &Table, until: Instant, purged: &mut usize) -> Result<(), StoreError> {
     let model = LazyCell::new(|| Model::new(&STANDARD, &[]));
     for shard in 0..keys::EXPIRY_SHARDS {
-        let range = Range {
+        let mut range = Range {
             through: Some(keys::expiry_until(clock::epoch_seconds())),
             limit: Some(PURGES_AT_ONCE),
             ..Range::default()
         };
         while Instant::now() < until {
-            let page = table.query(&keys::expiry_partition(shard), &range).await?;
+            let page = match table.query(&keys::expiry_partition(shard), &range).await {
+                Ok(page) => page,
+                Err(failed) => {
+                    purges.failures.push(failed);
+                    return purges;
+                }
+            };
             for item in &page.items {
                 let sk = get_text(item, "sk").unwrap_or_default();
                 let Some((tenant, id, kept_until)) = keys::parse_expiry(sk) else { continue };
                 let Ok(model) = &*model else { continue };
-                *purged += usize::from(purge_one(table, tenant, id, kept_until, model).await?);
+                match purge_one(table, tenant, id, kept_until, model).await {
+                    Ok(was_there) => purges.purged += usize::from(was_there),
+                    Err(failed) => purges.failures.push(failed),
+                }
             }
-            if page.next.is_none() {
+            range.after = page.next;
+            if range.after.is_none() {
                 break;
             }
         }
     }
-    Ok(())
+    purges
 }
 
 /// Erases one account, and says whether it was still there. An account that came back, or was

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use crate::scim::error::ScimError;
 use crate::scim::resource_type::{Kind, ResourceType};
 use crate::scim::schema::{Attribute, Uniqueness};
+use crate::scim::work::WorkBudget;
 
 /// The attributes that may be found by key. A unique one has a claim instead.
 const INDEXED: &[(Kind, &str)] = &[
@@ -98,17 +99,24 @@ pub fn lookups(ty: &ResourceType, doc: &Map<String, Value>) -> BTreeSet<Entry> {
 /// Checks that every value which can be looked up will be: a filter must not miss one.
 ///
 /// # Errors
-/// `invalidValue` for more than [`MAX_VALUES`] different values of one attribute.
-pub fn check(ty: &ResourceType, doc: &Map<String, Value>) -> Result<(), ScimError> {
+/// `invalidValue` for more than [`MAX_VALUES`] different values of one attribute. That of the budget.
+pub fn check(ty: &ResourceType, doc: &Map<String, Value>, work: &WorkBudget) -> Result<(), ScimError> {
+    let left = work.left();
     for (_, path) in INDEXED.iter().filter(|(kind, _)| *kind == ty.kind) {
-        let count = entries(ty, doc, Index::Lookup).iter().filter(|entry| entry.attribute == *path).count();
-        if count > MAX_VALUES {
+        let Some((index, leaf)) = definition(ty, path) else { continue };
+        let mut values = BTreeSet::new();
+        for text in texts(doc, path) {
+            values.insert(leaf.comparison().form_within(text, work)?);
+        }
+        let count = values.len();
+        if index == Index::Lookup && count > MAX_VALUES {
             return Err(ScimError::invalid_value(format!(
                 "Attribute {path} has {count} different values; {MAX_VALUES} are the most, since each can be looked up."
             )));
         }
     }
-    Ok(())
+    // The write makes these forms again, and those of the document before.
+    work.spend(2 * (left - work.left()))
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use super::index::Entry;
 use super::keys::{self, parse_id};
 use super::large_change::pending_change::commit_staged;
 use super::membership::{MemberChanges, Membership, add_member, change_groups, remove_member};
+use super::reader::{Pace, Reader};
 use super::record::{Record, Role};
 use super::resource_actions::create_resource;
 use super::side::Side;
@@ -47,6 +48,15 @@ impl Store {
     pub fn event_of_version(&self, event_type: &'static str, record: &Record, version: u64) -> Event {
         let subject = Subject { resource_type: record.kind.name(), id: record.id.to_string(), version };
         Event::new(event_type, subject, &self.actor, &self.request_id, OffsetDateTime::now_utc())
+    }
+
+    /// Finds out whether a creation took effect that was not answered: whether the id is there, in
+    /// whatever version by now. Waits for a transaction on the resource that is under way.
+    ///
+    /// # Errors
+    /// As [`Store::took_effect`].
+    pub async fn exists(&self, created: &Record) -> Result<bool, StoreError> {
+        Ok(self.table.get_together(&[created.key(&self.tenant)]).await?.iter().any(Option::is_some))
     }
 
     /// Finds out whether a write took effect that was not answered: whether the resource is as the write
@@ -87,6 +97,23 @@ impl Store {
             }
         }
         Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
+    }
+
+    /// Reads which of these users exist, and whether each is active. However large the users are, only
+    /// some are held at one moment.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
+    pub async fn fetch_activity(&self, ids: &[Uuid]) -> Result<Vec<(Uuid, bool)>, StoreError> {
+        let keys = ids.iter().map(|id| keys::resource(&self.tenant, Kind::User, *id));
+        let mut reader = Reader::new(&self.table, keys, Pace::default());
+        let mut found = Vec::with_capacity(ids.len());
+        while let Some(items) = reader.next().await? {
+            for item in items {
+                found.extend(Record::from_item(&item)?.map(|user| (user.id, user.is_active())));
+            }
+        }
+        Ok(found)
     }
 
     /// Reads what users show of their groups, by the id of the group. Groups that do not exist are left

@@ -5,6 +5,7 @@
 use uuid::Uuid;
 
 use super::Store;
+use super::call::back_off;
 use super::claim::{
     KEPT_UNTIL, is_free_or_gone, is_gone_of, mark_claim_gone, put_lookup, release_claim, take_claim,
 };
@@ -18,6 +19,9 @@ use super::record::Record;
 use super::transaction::Action;
 use crate::clock;
 use crate::scim::resource_type::{Kind, ResourceType};
+
+/// How often an erasure is tried while others take the account's name.
+const PURGE_ATTEMPTS: u32 = 5;
 
 /// Until when a tombstone or a claim is kept, in seconds since 1970.
 pub fn kept_until(item: &Item) -> Option<u64> {
@@ -148,7 +152,30 @@ impl Tombstones<'_> {
     ///
     /// # Errors
     /// [`StoreError::Refused`] when it came back meanwhile, or was erased already.
+    /// [`StoreError::Conflict`] when others take its name again and again.
     pub async fn purge(
+        self,
+        tombstone: &Tombstone,
+        ty: &ResourceType,
+        event: &Event,
+    ) -> Result<(), StoreError> {
+        for attempt in 1..=PURGE_ATTEMPTS {
+            match self.try_purge(tombstone, ty, event).await {
+                // Either the account came back, or its name was taken in this moment.
+                Err(StoreError::Refused(refusals)) => {
+                    let now = self.fetch(tombstone.record.id).await?;
+                    if now.is_none_or(|now| now.record.version != tombstone.record.version) {
+                        return Err(StoreError::Refused(refusals));
+                    }
+                    back_off(attempt).await;
+                }
+                outcome => return outcome,
+            }
+        }
+        Err(StoreError::Conflict)
+    }
+
+    async fn try_purge(
         self,
         tombstone: &Tombstone,
         ty: &ResourceType,

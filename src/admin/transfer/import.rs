@@ -22,7 +22,7 @@ use crate::scim::projection::Projection;
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::validate::read;
 use crate::scim::work::WorkBudget;
-use crate::scim::{document_rules, members, urn};
+use crate::scim::{document_rules, members, urn, username};
 use crate::store::Store;
 use crate::store::call::Table;
 use crate::store::cursor::CursorKeys;
@@ -292,9 +292,14 @@ impl Import<'_> {
         if kind == Kind::Group {
             return Ok(false);
         }
-        let wanted = read(body, self.provider.ty(kind), self.tenant.policy).map_err(Failure::from)?;
+        let mut wanted = read(body, self.provider.ty(kind), self.tenant.policy).map_err(Failure::from)?;
         let found = self.provider.store.fetch(kind, id).await.map_err(Failure::from)?;
-        Ok(found.is_some_and(|found| found.doc == wanted))
+        let Some(found) = found else { return Ok(false) };
+        // A line without `active` keeps it, as a PUT does.
+        if let (false, Some(active)) = (wanted.contains_key("active"), found.doc.get("active")) {
+            wanted.insert("active".to_owned(), active.clone());
+        }
+        Ok(found.doc == wanted)
     }
 
     /// What would become of a line.
@@ -305,12 +310,20 @@ impl Import<'_> {
         found: Option<Uuid>,
     ) -> Result<Fate, Stopped> {
         let (ty, policy) = (self.provider.ty(kind), self.tenant.policy);
+        let before = match found.filter(|_| kind == Kind::User) {
+            Some(id) => self.provider.store.fetch(kind, id).await.map_err(Failure::from)?,
+            None => None,
+        };
         let check = || {
             let mut doc = read(body, ty, policy)?;
             document_rules::check_required(&doc, ty)?;
-            index::check(ty, &doc)?;
+            index::check(ty, &doc, &self.provider.work)?;
             match kind {
-                Kind::User => document_rules::check_username_and_email(&doc, policy).map(|()| Vec::new()),
+                Kind::User => {
+                    document_rules::check_username_and_email(&doc, policy)?;
+                    username::check_change(before.as_ref().map(|before| &before.doc), &doc)?;
+                    Ok(Vec::new())
+                }
                 Kind::Group => members::take(&mut doc, ty, policy),
             }
         };

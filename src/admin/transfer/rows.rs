@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::admin::error::AdminError;
+use crate::scim::json::read;
 use crate::scim::resource_type::Kind;
 use crate::scim::urn;
 
@@ -22,7 +23,7 @@ pub fn json_lines(text: &str) -> Vec<Row> {
 }
 
 fn json_line(line: &str) -> Result<(Kind, Map<String, Value>), String> {
-    let value: Value = serde_json::from_str(line).map_err(|error| format!("this is no JSON: {error}"))?;
+    let value = read(line.as_bytes()).map_err(|error| format!("this is no JSON: {error}"))?;
     let Value::Object(resource) = value else { return Err("this is no JSON object".to_owned()) };
     let has = |urn: &str| {
         resource.get("schemas").and_then(Value::as_array).is_some_and(|all| all.iter().any(|one| one == urn))

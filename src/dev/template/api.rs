@@ -156,7 +156,8 @@ fn throttles(api: &TemplateNode<'_>) -> Result<Throttles, TemplateError> {
             (_, "*") => return Err(method.not_understood()),
             ("/*", _) => return Err(path.not_understood()),
             (path, method) => {
-                methods.insert((path.to_owned(), method.to_ascii_uppercase()), throttle);
+                let path = path.strip_prefix('/').unwrap_or(path).replace("~1", "/").replace("~0", "~");
+                methods.insert((path, method.to_ascii_uppercase()), throttle);
             }
         }
     }

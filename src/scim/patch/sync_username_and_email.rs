@@ -5,7 +5,6 @@ use serde_json::{Map, Value};
 
 use crate::scim::document_rules::primary_email;
 use crate::scim::error::ScimError;
-use crate::scim::fold::fold;
 use crate::scim::policy::Policy;
 use crate::scim::resource_type::{Kind, ResourceType};
 use crate::scim::username::canonical;
@@ -27,10 +26,10 @@ pub fn sync_username_and_email(
     }
     let (Some(old_name), Some(old_email)) = (user_name(before), email(before)) else { return Ok(()) };
     let (Some(name), Some(email)) = (user_name(after), email(after)) else { return Ok(()) };
-    if fold(old_name) != fold(old_email) {
+    if canonical(old_name) != canonical(old_email) {
         return Ok(());
     }
-    let moved = (canonical(old_name) != canonical(name), fold(old_email) != fold(email));
+    let moved = (canonical(old_name) != canonical(name), canonical(old_email) != canonical(email));
     let address = match moved {
         (true, false) => name.to_owned(),
         (false, true) => email.to_owned(),

@@ -109,7 +109,7 @@ pub async fn round(table: &Table) -> Result<WorkerReport, StoreError> {
     }
     let purges = Box::pin(purge_expired(table, until)).await;
     report.purged = purges.purged;
-    report.failures.extend(purges.failure.map(|failed| failed.to_string()));
+    purges.failures.iter().for_each(|failed| report.fail(failed));
     Ok(report)
 }
 
