@@ -1,6 +1,6 @@
-//! Deactivated accounts. They are kept out of sight under their old id until their time has passed,
-//! and found again by the claim on their name, which stays. Then they are erased: their document and
-//! the claim go, and a tombstone without personal data stays.
+//! Deactivated accounts. Each is kept as a tombstone, which no answer shows, until its time has passed.
+//! The claim on its name stays, so that the account can come back. Then the account is erased: its
+//! document and the claim are deleted, and a tombstone without personal data stays.
 
 use uuid::Uuid;
 
@@ -19,7 +19,8 @@ use super::transaction::Action;
 use crate::clock;
 use crate::scim::resource_type::{Kind, ResourceType};
 
-/// Until when a tombstone or a claim is kept, in seconds since 1970.
+/// Reads until when a tombstone or a claim is kept, in seconds since 1970. `None` for a claim of a user
+/// who is not deactivated.
 pub fn kept_until(item: &Item) -> Option<u64> {
     get_number(item, KEPT_UNTIL).or_else(|| get_number(item, "ttl"))
 }
@@ -27,9 +28,9 @@ pub fn kept_until(item: &Item) -> Option<u64> {
 /// A deactivated account that is kept.
 #[derive(Clone, Debug)]
 pub struct Tombstone {
-    /// What the user was. Its version is that of the deactivation.
+    /// The user as it was deactivated. Its version is that of the deactivation.
     pub record: Record,
-    /// Until when, in seconds since 1970.
+    /// Until when it is kept, in seconds since 1970.
     pub kept_until: u64,
 }
 
@@ -37,7 +38,7 @@ impl Tombstone {
     /// Reads the item `T#t#D`/`<id>`. `None` for an account that is erased.
     ///
     /// # Errors
-    /// [`StoreError::Broken`] for what cannot be read.
+    /// [`StoreError::Broken`] if the item is not a tombstone.
     pub fn from_item(tenant: &TenantId, mut item: Item) -> Result<Option<Self>, StoreError> {
         if !item.contains_key("doc") {
             return Ok(None);
@@ -45,7 +46,7 @@ impl Tombstone {
         let broken = || StoreError::Broken("a deactivated account cannot be read".to_owned());
         let id = get_text(&item, "sk").and_then(parse_id).ok_or_else(broken)?;
         let kept_until = kept_until(&item).unwrap_or(u64::MAX);
-        // The same attributes as when it was a user, under another key.
+        // A tombstone has the attributes of the user's item, under another key.
         item.extend(with_key(&keys::resource(tenant, Kind::User, id)));
         let record = Record::from_item(&item)?.ok_or_else(broken)?;
         Ok(Some(Self { record, kept_until }))
@@ -88,11 +89,12 @@ impl Tombstones<'_> {
         }
     }
 
-    /// Brings a deactivated account, as it was kept, back under its old id with a new document.
+    /// Brings a deactivated account back under its old id, with a new document.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] with [`Refusal::Changed`] when someone else did, or took the name;
-    /// with [`Refusal::Taken`] when it comes back under another name that is taken.
+    /// [`StoreError::Refused`] with [`Refusal::Changed`] if the account was brought back or erased
+    /// since it was read, or if its name was taken; with [`Refusal::Taken`] if it comes back under
+    /// another name, which belongs to another resource.
     pub async fn reactivate(
         self,
         tombstone: &Tombstone,
@@ -130,7 +132,7 @@ impl Tombstones<'_> {
                     actions.extend(new.map(claim));
                 } else {
                     let take = |entry| take_claim(&self.store.tenant, &entry, record.id, is_free_or_gone());
-                    actions.extend(new.map(|entry| take(entry)));
+                    actions.extend(new.map(take));
                     if still_its {
                         actions.extend(old.map(|entry| release_claim(&self.store.tenant, &entry, record.id)));
                     }
@@ -143,11 +145,11 @@ impl Tombstones<'_> {
             .await
     }
 
-    /// Erases a deactivated account, as it was kept: its document and the claim on its name go. What
-    /// stays is its id, its version and when it was erased. `event` tells of it.
+    /// Erases a deactivated account: its document and the claim on its name are deleted. Its id, its
+    /// version and the time of the erasure stay.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] when it came back meanwhile, or was erased already.
+    /// [`StoreError::Refused`] if the account was brought back or erased since it was read.
     pub async fn purge(
         self,
         tombstone: &Tombstone,
