@@ -13,7 +13,7 @@ use crate::clock;
 use crate::scim::resource_type::Kind;
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
-use crate::store::event::{self, Event, EventSubject};
+use crate::store::event::{self, Event, Subject};
 use crate::store::item::get_text;
 use crate::store::keys::{self, TenantId};
 use crate::store::transaction::{Action, Expression};
@@ -336,7 +336,7 @@ pub async fn revoke(
 }
 
 fn told(what: &'static str, record: &KeyRecord, now: OffsetDateTime) -> Event {
-    let subject = EventSubject { resource_type: "Key", id: record.key_id.clone(), version: record.version };
+    let subject = Subject { resource_type: "Key", id: record.key_id.clone(), version: record.version };
     Event::new(what, subject, ACTOR, &Uuid::now_v7().to_string(), now)
 }
 

@@ -25,7 +25,7 @@ pub const MAX_MEMBERS: usize = 45;
 
 /// What a change happened to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventSubject {
+pub struct Subject {
     /// `User`, `Group`, `Key` or `Tenant`.
     pub resource_type: &'static str,
     /// Its id.
@@ -42,7 +42,7 @@ pub struct Event {
     /// What happened: `user.created`, `group.updated`, `key.revoked`, …
     pub event_type: &'static str,
     /// What it happened to.
-    pub subject: EventSubject,
+    pub subject: Subject,
     /// Who did it: a key id, `operator`, or `worker`.
     pub actor: String,
     /// The request that it was part of.
@@ -69,7 +69,7 @@ impl Event {
     /// An event without details, under a new id.
     pub fn new(
         event_type: &'static str,
-        subject: EventSubject,
+        subject: Subject,
         actor: &str,
         request_id: &str,
         time: OffsetDateTime,
@@ -173,7 +173,7 @@ mod tests {
 
     fn event() -> Event {
         let time = datetime!(2026-03-01 01:30:00.5 +2);
-        let subject = EventSubject { resource_type: "Group", id: "g".to_owned(), version: 3 };
+        let subject = Subject { resource_type: "Group", id: "g".to_owned(), version: 3 };
         Event::new("group.updated", subject, "key_1", "r-1", time)
     }
 

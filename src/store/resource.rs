@@ -13,7 +13,7 @@ use super::claim::{
 };
 use super::counter::count_inactive;
 use super::error::{Refusal, StoreError};
-use super::event::{self, Event, EventSubject};
+use super::event::{self, Event, Subject};
 use super::index::Entry;
 use super::keys::{self, parse_id};
 use super::large_change::pending_change::commit_staged;
@@ -45,7 +45,7 @@ impl Store {
 
     /// Makes an event of this request, about a change that leaves the resource in this version.
     pub fn event_of_version(&self, event_type: &'static str, record: &Record, version: u64) -> Event {
-        let subject = EventSubject { resource_type: record.kind.name(), id: record.id.to_string(), version };
+        let subject = Subject { resource_type: record.kind.name(), id: record.id.to_string(), version };
         Event::new(event_type, subject, &self.actor, &self.request_id, OffsetDateTime::now_utc())
     }
 

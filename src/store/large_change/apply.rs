@@ -15,7 +15,7 @@ use crate::clock;
 use crate::scim::resource_type::Kind;
 use crate::store::digest::MembershipDigest;
 use crate::store::error::{Refusal, StoreError};
-use crate::store::event::{self, Event, EventSubject};
+use crate::store::event::{self, Event, Subject};
 use crate::store::expression::Expression;
 use crate::store::keys;
 use crate::store::membership::{Membership, add_member, remove_member};
@@ -206,7 +206,7 @@ fn is_change_of_group(pending: &PendingChange) -> Expression {
 fn chunk_event(pending: &PendingChange, side: Side, members: &[Membership]) -> Event {
     let ids: Vec<String> = members.iter().map(|member| member.id.to_string()).collect();
     let id = pending.resource.to_string();
-    let group = EventSubject { resource_type: Kind::Group.name(), id, version: pending.version };
+    let group = Subject { resource_type: Kind::Group.name(), id, version: pending.version };
     let now = OffsetDateTime::now_utc();
     let mut event = Event::new("group.updated", group, &pending.actor, &pending.request_id, now);
     event.change = Some(pending.id.to_string());
