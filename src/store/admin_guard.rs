@@ -1,6 +1,7 @@
-//! The guard of a tenant's root team: who administers it, and through which groups. One item,
-//! written by every change that grants or takes the role, each on the version that it read; so no
-//! two changes together can take the last administrator, whichever doors they come through.
+//! The admin guard: who administers the root team of a tenant, and through which groups.
+//!
+//! It is one item. Every change that grants or takes the role writes it, on condition that it is still
+//! in the version that was read. So two changes that each leave one administrator cannot both happen.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,30 +21,30 @@ use crate::scim::resource_type::Kind;
 /// The role of the root team that administers the tenant.
 pub const ADMIN: &str = "admin";
 
-/// What makes a user an administrator of the root team.
+/// Why a user is an administrator of the root team.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Grant {
-    /// The groups that grant it.
+pub struct AdminGrant {
+    /// The groups that grant the role, of which the user is a member.
     pub groups: BTreeSet<Uuid>,
-    /// Whether the user is active, without which the role is asleep.
+    /// Whether the user is active. The role of an inactive user does not count.
     pub active: bool,
 }
 
 /// The item `T#t#ADMIN`/`ADMIN`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminGuard {
-    /// Counts the changes.
+    /// The number of changes.
     pub version: u64,
     /// The root team.
     pub root: Uuid,
     /// The groups whose members have the role.
     pub granting: BTreeSet<Uuid>,
     /// The users in those groups.
-    pub admins: BTreeMap<Uuid, Grant>,
+    pub admins: BTreeMap<Uuid, AdminGrant>,
 }
 
 impl AdminGuard {
-    /// The guard of a tenant that is made, of which the root team has these administrators.
+    /// The guard of a new tenant, whose root team has these administrators.
     pub fn new(root: Uuid, admins: &[Uuid]) -> Self {
         let mut guard = Self { version: 0, root, granting: BTreeSet::from([root]), admins: BTreeMap::new() };
         for user in admins {
@@ -66,7 +67,8 @@ impl AdminGuard {
         })
     }
 
-    /// Writes the guard as its next version, if it is still as it was read.
+    /// The action that writes the guard as its next version. It is refused as [`Refusal::Changed`] if the
+    /// guard is not in the version that was read.
     pub fn action(&self, tenant: &TenantId) -> Action {
         let admins = serde_json::to_string(&self.admins).unwrap_or_default();
         let mut item = Item::from([
@@ -81,24 +83,24 @@ impl AdminGuard {
         Action::put(keys::guard(tenant), item).only_if(unchanged, Refusal::Changed)
     }
 
-    /// The administrators that are active.
+    /// The active administrators.
     pub fn active(&self) -> impl Iterator<Item = Uuid> {
         self.admins.iter().filter(|(_, grant)| grant.active).map(|(id, _)| *id)
     }
 
-    /// Whether `after` would leave the root team without an active administrator that it has now.
+    /// Whether the root team has an active administrator now, and would have none by `after`.
     pub fn is_emptied_by(&self, after: &Self) -> bool {
         self.active().next().is_some() && after.active().next().is_none()
     }
 
-    /// A user is in a group that grants the role.
+    /// Adds a user who is a member of a group that grants the role.
     pub fn join(&mut self, group: Uuid, user: Uuid, active: bool) {
-        let grant = self.admins.entry(user).or_insert_with(|| Grant { groups: BTreeSet::new(), active });
+        let grant = self.admins.entry(user).or_insert_with(|| AdminGrant { groups: BTreeSet::new(), active });
         grant.groups.insert(group);
         grant.active = active;
     }
 
-    /// A user is in such a group no more.
+    /// Removes a user who is no longer a member of such a group.
     pub fn leave(&mut self, group: Uuid, user: Uuid) {
         if let Some(grant) = self.admins.get_mut(&user) {
             grant.groups.remove(&group);
@@ -106,7 +108,7 @@ impl AdminGuard {
         self.admins.retain(|_, grant| !grant.groups.is_empty());
     }
 
-    /// A group grants the role no more.
+    /// Removes a group that no longer grants the role.
     pub fn forget_group(&mut self, group: Uuid) {
         self.granting.remove(&group);
         for grant in self.admins.values_mut() {
@@ -115,12 +117,12 @@ impl AdminGuard {
         self.admins.retain(|_, grant| !grant.groups.is_empty());
     }
 
-    /// A user is deleted.
+    /// Removes a user who is deleted.
     pub fn forget_user(&mut self, user: Uuid) {
         self.admins.remove(&user);
     }
 
-    /// A user falls asleep or wakes.
+    /// Notes that a user is deactivated or reactivated.
     pub fn set_active(&mut self, user: Uuid, active: bool) {
         if let Some(grant) = self.admins.get_mut(&user) {
             grant.active = active;

@@ -1,4 +1,4 @@
-//! What can go wrong at the table, read from the SDK's errors here alone.
+//! What can go wrong at the table. Only this file reads the SDK's errors.
 
 use std::fmt;
 
@@ -10,14 +10,14 @@ use uuid::Uuid;
 
 use super::keys::parse_id;
 
-/// What a failed condition of a transaction means; each action carries its own.
+/// What it means that a condition of a transaction is not fulfilled. Each action carries its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The value of this unique attribute belongs to another resource.
     Taken(&'static str),
     /// The resource is no longer in the version that was read, or is gone.
     Changed,
-    /// The member with this id is gone, or already as the action would leave it.
+    /// The member with this id does not exist.
     Member(String),
     /// Something with this key exists already.
     Exists,
@@ -26,7 +26,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The member that is gone, where that is it.
+    /// The member that does not exist any more, if that is the refusal.
     pub fn member(&self) -> Option<Uuid> {
         match self {
             Self::Member(id) => parse_id(id),
@@ -40,23 +40,24 @@ impl Refusal {
 pub enum StoreError {
     /// The transaction was cancelled by conditions: nothing was written.
     Refused(Vec<Refusal>),
-    /// Other transactions kept winning; nothing was written.
+    /// At every attempt another transaction wrote the same items. Nothing was written.
     Conflict,
-    /// A transaction was cancelled since the table throttles; nothing was written.
+    /// The table throttled every attempt of a transaction. Nothing was written.
     Throttled,
     /// The items of a transaction are more than 4 MB together; nothing was written. The same items
     /// can be written in several transactions.
     TransactionTooLarge,
-    /// The table did not answer, or throttles. Whether a write took effect is unknown; the same
+    /// The table did not answer, or throttles. It is unknown whether a write took effect. The same
     /// request may be sent again.
     Unavailable(String),
-    /// The table refused the call, or holds what it should not.
+    /// The table refused the call, or an item cannot be read.
     Broken(String),
 }
 
 impl StoreError {
-    /// Whether a write that failed so may have taken effect all the same. An error that says so
-    /// itself is believed; any other may have come between the table's answer and this process.
+    /// Whether a write that failed with this error may have taken effect all the same. It has not if
+    /// DynamoDB itself says that it cancelled the transaction. Any other error may have come from
+    /// something between the table and this process.
     pub const fn may_have_taken_effect(&self) -> bool {
         match self {
             Self::Unavailable(_) | Self::Broken(_) => true,
@@ -82,7 +83,7 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
-/// The codes that say "later" rather than "no".
+/// The codes of errors after which the same call may succeed later.
 const TRANSIENT: &[&str] = &[
     "InternalServerError",
     "LimitExceededException",

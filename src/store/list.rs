@@ -13,7 +13,7 @@ use crate::scim::resource_type::Kind;
 /// How long a client may wait between two pages of a walk.
 const CHECKPOINT_LIFE_SECONDS: u64 = 3_600;
 
-/// A place in the one order that all resources of a tenant have: users, then groups, each by id.
+/// A position in the order of a tenant's resources: users, then groups, each by id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// The kind.
@@ -53,7 +53,8 @@ pub struct PageCheckpoint {
 }
 
 impl Store {
-    /// The ids of a page of a kind, in their one order, and whether more follow.
+    /// Reads the ids of up to `limit` resources of a kind, in the order of ids, after the id `after`.
+    /// Returns whether more follow, too.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
@@ -78,8 +79,8 @@ impl Store {
         Ok((ids, true))
     }
 
-    /// Passes over so many resources of a kind, or as many as one call does, without fetching them:
-    /// how many, and the last of them; `None` at the end of the list.
+    /// Skips up to `most` resources of a kind in one call, without fetching them. Returns how many it
+    /// skipped, and the last of them; `None` at the end of the list.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].

@@ -1,6 +1,6 @@
-//! Deactivated accounts. They are kept out of sight under their old id until their time has passed,
-//! and found again by the claim on their name, which stays. Then they are erased: their document and
-//! the claim go, and a tombstone without personal data stays.
+//! Deactivated accounts. Each is kept as a tombstone, which no answer shows, until its time has passed.
+//! The claim on its name stays, so that the account can come back. Then the account is erased: its
+//! document and the claim are deleted, and a tombstone without personal data stays.
 
 use uuid::Uuid;
 
@@ -23,7 +23,8 @@ use crate::scim::resource_type::{Kind, ResourceType};
 /// How often an erasure is tried while others take the account's name.
 const PURGE_ATTEMPTS: u32 = 5;
 
-/// Until when a tombstone or a claim is kept, in seconds since 1970.
+/// Reads until when a tombstone or a claim is kept, in seconds since 1970. `None` for a claim of a user
+/// who is not deactivated.
 pub fn kept_until(item: &Item) -> Option<u64> {
     get_number(item, KEPT_UNTIL).or_else(|| get_number(item, "ttl"))
 }
@@ -31,9 +32,9 @@ pub fn kept_until(item: &Item) -> Option<u64> {
 /// A deactivated account that is kept.
 #[derive(Clone, Debug)]
 pub struct Tombstone {
-    /// What the user was. Its version is that of the deactivation.
+    /// The user as it was deactivated. Its version is that of the deactivation.
     pub record: Record,
-    /// Until when, in seconds since 1970.
+    /// Until when it is kept, in seconds since 1970.
     pub kept_until: u64,
 }
 
@@ -41,7 +42,7 @@ impl Tombstone {
     /// Reads the item `T#t#D`/`<id>`. `None` for an account that is erased.
     ///
     /// # Errors
-    /// [`StoreError::Broken`] for what cannot be read.
+    /// [`StoreError::Broken`] if the item is not a tombstone.
     pub fn from_item(tenant: &TenantId, mut item: Item) -> Result<Option<Self>, StoreError> {
         if !item.contains_key("doc") {
             return Ok(None);
@@ -49,7 +50,7 @@ impl Tombstone {
         let broken = || StoreError::Broken("a deactivated account cannot be read".to_owned());
         let id = get_text(&item, "sk").and_then(parse_id).ok_or_else(broken)?;
         let kept_until = kept_until(&item).unwrap_or(u64::MAX);
-        // The same attributes as when it was a user, under another key.
+        // A tombstone has the attributes of the user's item, under another key.
         item.extend(with_key(&keys::resource(tenant, Kind::User, id)));
         let record = Record::from_item(&item)?.ok_or_else(broken)?;
         Ok(Some(Self { record, kept_until }))
@@ -92,11 +93,12 @@ impl Tombstones<'_> {
         }
     }
 
-    /// Brings a deactivated account, as it was kept, back under its old id with a new document.
+    /// Brings a deactivated account back under its old id, with a new document.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] with [`Refusal::Changed`] when someone else did, or took the name;
-    /// with [`Refusal::Taken`] when it comes back under another name that is taken.
+    /// [`StoreError::Refused`] with [`Refusal::Changed`] if the account was brought back or erased
+    /// since it was read, or if its name was taken; with [`Refusal::Taken`] if it comes back under
+    /// another name, which belongs to another resource.
     pub async fn reactivate(
         self,
         tombstone: &Tombstone,
@@ -147,12 +149,12 @@ impl Tombstones<'_> {
             .await
     }
 
-    /// Erases a deactivated account, as it was kept: its document and the claim on its name go. What
-    /// stays is its id, its version and when it was erased. `event` tells of it.
+    /// Erases a deactivated account: its document and the claim on its name are deleted. Its id, its
+    /// version and the time of the erasure stay.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] when it came back meanwhile, or was erased already.
-    /// [`StoreError::Conflict`] when others take its name again and again.
+    /// [`StoreError::Refused`] if the account was brought back or erased since it was read.
+    /// [`StoreError::Conflict`] if others took its name again and again.
     pub async fn purge(
         self,
         tombstone: &Tombstone,
