@@ -64,3 +64,53 @@ fn check(document: &str, columns: usize, least: usize) {
     }
     assert!(wrong.is_empty(), "docs/{document}: {wrong:#?}");
 }
+
+/// Every page, with its place in the project.
+fn pages() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    for folder in ["", "docs", "docs/architecture"] {
+        for entry in read_dir(root.join(folder)).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.extension().is_some_and(|extension| extension == "md") {
+                let name = path.strip_prefix(root).expect("a page").display().to_string();
+                found.push((name, read_to_string(&path).expect("a page")));
+            }
+        }
+    }
+    found
+}
+
+/// The places of all Rust files.
+fn rust_files(folder: &Path, found: &mut Vec<String>) {
+    for entry in read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path.display().to_string());
+        }
+    }
+}
+
+#[test]
+fn every_source_file_that_a_page_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    for folder in ["src", "tests", "benches", "fuzz/targets"] {
+        rust_files(&root.join(folder), &mut files);
+    }
+    let (mut named, mut wrong) = (0, BTreeSet::new());
+    for (page, text) in pages() {
+        for name in text.split('`').skip(1).step_by(2).filter(|name| name.ends_with(".rs")) {
+            named += 1;
+            if !name.contains(char::is_whitespace)
+                && !files.iter().any(|file| file.ends_with(&format!("/{name}")))
+            {
+                wrong.insert(format!("{page}: there is no {name}"));
+            }
+        }
+    }
+    assert!(named > 100, "the pages are not read");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
