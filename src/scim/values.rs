@@ -4,12 +4,14 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
+use super::comparison::Comparison;
 use super::equality::deduplicate;
 use super::error::ScimError;
 use super::fold::fold;
 use super::lexical;
 use super::policy::Policy;
 use super::schema::{Attribute, Type, find};
+use super::work::WorkBudget;
 
 /// The longest text of a name by which resources are found, in characters.
 pub const NAME_LIMIT: usize = 1024;
@@ -28,24 +30,27 @@ pub struct ValueReader<'a> {
     /// Refuses read-only sub-attributes, as PATCH under the letter of the RFC does, instead of
     /// ignoring them as POST and PUT must (RFC 7644 §3.3, §3.5.1).
     pub refuse_read_only: bool,
+    /// Pays for the texts that are folded.
+    pub work: &'a WorkBudget,
 }
 
 impl<'a> ValueReader<'a> {
     /// For POST and PUT.
-    pub const fn of_body(policy: &'a Policy) -> Self {
-        Self { policy, refuse_read_only: false }
+    pub const fn of_body(policy: &'a Policy, work: &'a WorkBudget) -> Self {
+        Self { policy, refuse_read_only: false, work }
     }
 
     /// For PATCH.
-    pub const fn of_patch(policy: &'a Policy) -> Self {
-        Self { policy, refuse_read_only: !policy.tolerant }
+    pub const fn of_patch(policy: &'a Policy, work: &'a WorkBudget) -> Self {
+        Self { policy, refuse_read_only: !policy.tolerant, work }
     }
 
     /// The canonical form of an attribute's whole value. `None` is unassigned: null, `[]` or an
     /// object without values (RFC 7643 §2.5).
     ///
     /// # Errors
-    /// `invalidValue` names the path and what was expected there.
+    /// `invalidValue` names the path and what was expected there. 413 for more work than the budget
+    /// holds.
     pub fn value(
         &self,
         attribute: &Attribute,
@@ -96,7 +101,7 @@ impl<'a> ValueReader<'a> {
         for value in values {
             elements.extend(self.element(attribute, path, value)?);
         }
-        deduplicate(attribute, &mut elements);
+        deduplicate(attribute, &mut elements, self.work)?;
         if elements.iter().filter(|element| is_primary(element)).count() > 1 {
             return Err(ScimError::invalid_value(format!(
                 "Attribute {path} has more than one value marked primary; mark one at most."
@@ -255,7 +260,7 @@ impl<'a> ValueReader<'a> {
                 Err(expected(path, description(Type::DateTime)))
             }
             Type::Binary if !lexical::is_base64(text) => Err(expected(path, description(Type::Binary))),
-            _ if !self.policy.tolerant && !is_canonical(attribute, text) => {
+            _ if !self.policy.tolerant && !is_canonical(attribute, text, self.work)? => {
                 Err(expected(path, &format!("one of {}", attribute.canonical_values.join(", "))))
             }
             _ => Ok(()),
@@ -273,12 +278,12 @@ pub fn names_resource(attribute: &Attribute) -> bool {
     attribute.sub_attribute("$ref").is_some() && attribute.sub_attribute("value").is_some()
 }
 
-fn is_canonical(attribute: &Attribute, text: &str) -> bool {
+fn is_canonical(attribute: &Attribute, text: &str, work: &WorkBudget) -> Result<bool, ScimError> {
     if attribute.canonical_values.is_empty() {
-        return true;
+        return Ok(true);
     }
-    let folded = fold(text);
-    attribute.canonical_values.iter().any(|canonical| fold(canonical) == folded)
+    let folded = Comparison::Folded.form_within(text, work)?;
+    Ok(attribute.canonical_values.iter().any(|canonical| fold(canonical) == folded))
 }
 
 /// `true` and `false` in any case.

@@ -76,7 +76,7 @@ impl PatchRun<'_> {
             step,
             attribute,
             sub,
-            reader: ValueReader::of_patch(self.policy),
+            reader: ValueReader::of_patch(self.policy, self.work),
             work: self.work,
             value_steps: step.value.as_ref().map_or(0, value_steps),
         };

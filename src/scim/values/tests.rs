@@ -13,7 +13,8 @@ fn read(policy: &'static Policy, path: &str, value: &Value) -> Result<Option<Val
     let Some(Resolved::Attribute(target)) = model.of(kind).resolve(&path) else {
         unreachable!("{path} is an attribute")
     };
-    ValueReader::of_patch(policy).value(target.leaf(), &target.path(), value).map_err(|e| e.kind)
+    let work = WorkBudget::of_body();
+    ValueReader::of_patch(policy, &work).value(target.leaf(), &target.path(), value).map_err(|e| e.kind)
 }
 
 #[test]
@@ -156,7 +157,8 @@ fn several_simple_values() {
         (json!([{ "value": 1 }]), None, false),
         (json!([["a"]]), None, false),
     ] {
-        let read = |policy| ValueReader::of_body(policy).value(&attribute, "x", &value).ok().flatten();
+        let work = WorkBudget::of_body();
+        let read = |policy| ValueReader::of_body(policy, &work).value(&attribute, "x", &value).ok().flatten();
         assert_eq!(read(&STANDARD), tolerant, "{value}");
         assert_eq!(read(&STRICT), tolerant.filter(|_| strict), "strict: {value}");
     }
@@ -181,7 +183,8 @@ fn numbers_and_times_of_further_schemas() {
         ("reference", json!(1), false),
         ("boolean", json!("tRUE"), true),
     ] {
-        let read = ValueReader::of_body(&STANDARD).value(&attribute(kind), "x", &value);
+        let work = WorkBudget::of_body();
+        let read = ValueReader::of_body(&STANDARD, &work).value(&attribute(kind), "x", &value);
         assert_eq!(read.is_ok(), good, "{kind} {value}");
     }
 }
