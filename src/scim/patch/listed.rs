@@ -56,6 +56,9 @@ impl<'a> Listed<'a> {
     /// # Errors
     /// 413 for more work than the budget holds.
     pub fn remove_from(&self, elements: &mut Vec<Value>, work: &WorkBudget) -> Result<(), ScimError> {
+        if self.forms.is_empty() {
+            return Ok(());
+        }
         work.spend(STEPS_PER_LOOK_UP * (elements.len() * self.forms.len()) as u64)?;
         let mut meant = Vec::with_capacity(elements.len());
         for element in elements.iter() {
