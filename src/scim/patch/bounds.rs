@@ -201,6 +201,25 @@ fn lists_of_what_is_to_go() {
     assert!(steps(&tagged, repeat(2, list)).is_ok());
 }
 
+/// An operation that names nothing to remove does not look at the elements.
+#[test]
+fn lists_of_nothing() {
+    let user = roles(5000);
+    for value in [json!([]), json!([null]), json!([{ "shoe": 1 }])] {
+        let none = |_: usize| json!({ "op": "remove", "path": "roles", "value": value });
+        assert!(steps(&user, repeat(10_000, none)).is_ok_and(|steps| steps < 1_000_000), "{value}");
+    }
+}
+
+#[test]
+fn groups_that_are_named_again() {
+    let groups = |count: usize| json!({ "userName": "a", "groups": elements(count, |n| json!({ "value": n.to_string() })) });
+    let none = |_: usize| json!({ "op": "add", "path": "groups", "value": null });
+    assert!(is_refused(&groups(1_000), 10_000, none));
+    assert!(steps(&groups(1_000), repeat(100, none)).is_ok());
+    assert!(steps(&groups(10), repeat(10_000, none)).is_ok());
+}
+
 #[test]
 fn values_that_are_copied_into_every_element() {
     let user =

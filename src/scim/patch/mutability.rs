@@ -10,6 +10,10 @@ use crate::scim::policy::Policy;
 use crate::scim::resource_type::ResourceType;
 use crate::scim::schema::{Attribute, Mutability};
 use crate::scim::validate::{groups_named, names_core};
+use crate::scim::work::WorkBudget;
+
+/// The steps that it takes to read the id of a group and to look it up.
+const STEPS_PER_GROUP: u64 = 8;
 
 /// What a step must leave: required values, and immutable ones as they are.
 pub(super) struct Constant<'a> {
@@ -208,8 +212,15 @@ fn says_nothing_new(current: &Value, value: &Value) -> bool {
 /// nothing; to add some of them, or none, does not either.
 ///
 /// # Errors
-/// `mutability` for any other value.
-pub(super) fn groups(resource: &Map<String, Value>, step: &PatchStep) -> Result<(), ScimError> {
+/// `mutability` for any other value, 413 for more work than the budget holds.
+pub(super) fn groups(
+    resource: &Map<String, Value>,
+    step: &PatchStep,
+    work: &WorkBudget,
+) -> Result<(), ScimError> {
+    let values = [resource.get("groups"), step.value.as_ref()].into_iter().flatten();
+    let count: usize = values.map(|value| value.as_array().map_or(1, Vec::len)).sum();
+    work.spend(STEPS_PER_GROUP * count as u64)?;
     let current = resource.get("groups").and_then(groups_named).unwrap_or_default();
     let value = step.value.as_ref().unwrap_or(&Value::Null);
     let same = match (step.op, step.filter.is_some() || step.sub.is_some()) {
