@@ -118,9 +118,10 @@ impl<'a> ValueReader<'a> {
         }
     }
 
-    /// The value of a single-valued attribute without what Microsoft Entra ID wraps around it: an
-    /// array of one, in which the value may stand as `{"$ref": null, "value": …}`. Of a reference
-    /// to a resource, a blank id is no value.
+    /// The value of a single-valued attribute; `None` for null and `[]` (RFC 7643 §2.5). Under
+    /// tolerance it comes without what Microsoft Entra ID wraps around it: an array of one, in which
+    /// the value may stand as `{"$ref": null, "value": …}`. Of a reference to a resource, a blank id
+    /// is no value.
     ///
     /// # Errors
     /// `invalidValue` for an array of several.
@@ -130,16 +131,18 @@ impl<'a> ValueReader<'a> {
         path: &str,
         value: &'v Value,
     ) -> Result<Option<&'v Value>, ScimError> {
-        let there = |value: &'v Value| Some(value).filter(|value| !value.is_null());
+        if is_unassigned(value) {
+            return Ok(None);
+        }
         if !self.policy.tolerant {
-            return Ok(there(value));
+            return Ok(Some(value));
         }
         if !names_resource(attribute) {
-            return Ok(there(self.wrapped(attribute, value).unwrap_or(value)));
+            let value = self.wrapped(attribute, value).unwrap_or(value);
+            return Ok(Some(value).filter(|value| !is_unassigned(value)));
         }
         let one = match value {
             Value::Array(elements) => match elements.as_slice() {
-                [] => return Ok(None),
                 [one] => one,
                 _ => return Err(expected(path, "one value")),
             },
@@ -149,7 +152,7 @@ impl<'a> ValueReader<'a> {
             Value::Object(object) => member_value(object),
             id => Some(id),
         };
-        let cleared = id.is_some_and(|id| id.is_null() || id.as_str().is_some_and(is_blank));
+        let cleared = id.is_some_and(|id| is_unassigned(id) || id.as_str().is_some_and(is_blank));
         Ok((!cleared).then_some(one))
     }
 
@@ -225,7 +228,7 @@ impl<'a> ValueReader<'a> {
                 return Err(twice(&path));
             }
             if sub.is_read_only() {
-                if self.refuse_read_only && !value.is_null() {
+                if self.refuse_read_only && !is_unassigned(value) {
                     return Err(ScimError::mutability(format!("Attribute {path} is read-only.")));
                 }
                 continue;
