@@ -53,7 +53,8 @@ impl Member {
 }
 
 /// Reads the value of `members`: an array of objects and, under tolerance, one object, a bare id
-/// or an array of them. Each id once; the first of several wins.
+/// or an array of them. Each id comes once. Of elements with the same `value` and `type`, the later
+/// `display` wins. Of elements with the same `value` and another `type`, the first one wins.
 ///
 /// # Errors
 /// `invalidValue` for anything else, and for a member without an id. 413 for more work than the budget
@@ -152,6 +153,11 @@ mod tests {
             (
                 json!([{ "VALUE": "a", "display": "A", "type": "group" }, { "value": "a", "display": "B" }]),
                 Some(json!([{ "value": "a", "type": "Group", "display": "A" }])),
+                true,
+            ),
+            (
+                json!([{ "value": "a", "display": "A" }, { "value": "a", "display": "B" }]),
+                Some(json!([{ "value": "a", "display": "B" }])),
                 true,
             ),
             (
