@@ -48,7 +48,7 @@ impl Provider<'_> {
                     doc.insert("active".to_owned(), active.clone());
                 }
             }
-            keep_immutable(&record.doc, &mut doc, ty)?;
+            keep_immutable(&record.doc, &mut doc, ty, &self.work)?;
             Ok(doc)
         })
         .await

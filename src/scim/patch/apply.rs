@@ -70,7 +70,7 @@ impl PatchRun<'_> {
             _ => {}
         }
         if attribute.is_read_only() || sub.is_some_and(Attribute::is_read_only) {
-            return read_only(resource, step);
+            return read_only(resource, step, (attribute, sub), self.work);
         }
         let change = AttributeChange {
             step,
@@ -104,8 +104,7 @@ impl PatchRun<'_> {
         } else {
             change.single(before)?
         };
-        constant.check(after.as_ref(), step)?;
-        match after {
+        match constant.keep(after, step, self.work)? {
             Some(after) => holder.insert(attribute.name.clone(), after),
             None => holder.shift_remove(&attribute.name),
         };
