@@ -32,10 +32,10 @@ fn patched(body: &Map<String, Value>, model: &Model, kind: Kind) -> Result<Map<S
     let steps = parse(body, resource_type, policy)?;
     let of_members = |step: &PatchStep| kind == Kind::Group && step.attribute() == Some(MEMBERS);
     let (member_steps, steps): (Vec<PatchStep>, Vec<PatchStep>) = steps.into_iter().partition(of_members);
-    let members = MemberChange::read(&member_steps, resource_type, policy)?;
+    let work = WorkBudget::of_body();
+    let members = MemberChange::read(&member_steps, resource_type, policy, &work)?;
     members.touched();
     let mut after = whole.clone();
-    let work = WorkBudget::of_body();
     apply(&mut after, &steps, resource_type, policy, &work)?;
     check_group_attributes(whole, &after, resource_type, policy)?;
     if kind == Kind::User {
@@ -70,7 +70,7 @@ fuzz_target!(|input: &str| {
             let Ok(made) = patched(&body, model, kind) else { continue };
             let mut again = made.clone();
             again.insert("schemas".to_owned(), json!([model.of(kind).schema.id]));
-            let again = read(&again, model.of(kind), model.policy);
+            let again = read(&again, model.of(kind), model.policy, &WorkBudget::of_body());
             assert_eq!(again.as_ref(), Ok(&made), "{} {}", model.policy.name, kind.name());
         }
     }

@@ -15,6 +15,7 @@ use crate::clock;
 use crate::scim::error::ScimError;
 use crate::scim::policy::Policy;
 use crate::scim::resource_type::{Kind, Model};
+use crate::scim::work::WorkBudget;
 use crate::scim::{document_rules, urn, username, validate};
 use crate::store::Store;
 use crate::store::admin_guard::{ADMIN, AdminGuard};
@@ -216,7 +217,8 @@ impl RootTeam {
         let document = |kind: Kind, body: Value| -> Result<_, AdminError> {
             let body = body.as_object().cloned().unwrap_or_default();
             let refused = |error: ScimError| AdminError::Input(error.detail);
-            let doc = validate::read(&body, model.of(kind), policy).map_err(refused)?;
+            let doc =
+                validate::read(&body, model.of(kind), policy, &WorkBudget::of_body()).map_err(refused)?;
             document_rules::check_required(&doc, model.of(kind)).map_err(refused)?;
             username::check_change(None, &doc).map_err(refused)?;
             Ok(doc)

@@ -207,7 +207,7 @@ pub async fn create(table: &Table, id: &TenantId, body: &Value) -> Result<Record
     let place = TenantContext::of(table, id).await?;
     let ty = place.model.of(Kind::User);
     let body = body.as_object().cloned().unwrap_or_default();
-    let doc = validate::read(&body, ty, place.tenant.policy);
+    let doc = validate::read(&body, ty, place.tenant.policy, &WorkBudget::of_body());
     let mut doc = doc.map_err(|refused| AdminError::Input(refused.detail))?;
     place.check(None, &doc)?;
     document_rules::activate_by_default(&mut doc);

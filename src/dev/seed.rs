@@ -12,6 +12,7 @@ use crate::clock;
 use crate::scim::document_rules::{check_required, check_username_and_email};
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::validate::read;
+use crate::scim::work::WorkBudget;
 use crate::store::Store;
 use crate::store::call::Table;
 use crate::store::claim::is_free;
@@ -204,7 +205,7 @@ impl Seeding<'_> {
     fn user_items(&self, number: usize) -> Result<Vec<Item>, String> {
         let (ty, policy) = (self.model.of(Kind::User), self.model.policy);
         let body = user(number).as_object().cloned().unwrap_or_default();
-        let doc = read(&body, ty, policy).map_err(|error| error.detail)?;
+        let doc = read(&body, ty, policy, &WorkBudget::of_body()).map_err(|error| error.detail)?;
         if number == 1 {
             // All have the same form.
             check_required(&doc, ty)

@@ -51,7 +51,7 @@ impl Provider<'_> {
         projection: &Projection,
     ) -> Result<Answer, Failure> {
         let (ty, policy) = (self.ty(kind), self.model.policy);
-        let mut doc = read(body, ty, policy)?;
+        let mut doc = read(body, ty, policy, &self.work)?;
         check_required(&doc, ty)?;
         index::check(ty, &doc, &self.work)?;
         let mut wanted = Vec::new();
@@ -62,7 +62,7 @@ impl Provider<'_> {
                 activate_by_default(&mut doc);
                 self.refuse_groups(body, None)?;
             }
-            Kind::Group => wanted = members::take(&mut doc, ty, policy)?,
+            Kind::Group => wanted = members::take(&mut doc, ty, policy, &self.work)?,
         }
         let record = Record::new(kind, Uuid::now_v7(), doc, &clock::timestamp());
         let (record, members) = match self.store_new(record, &wanted).await? {

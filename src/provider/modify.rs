@@ -76,7 +76,7 @@ impl Provider<'_> {
         let (member_steps, steps): (Vec<PatchStep>, Vec<PatchStep>) = steps.into_iter().partition(of_members);
         let mut members = None;
         if !member_steps.is_empty() {
-            members = Some(MemberChange::read(&member_steps, ty, policy)?);
+            members = Some(MemberChange::read(&member_steps, ty, policy, &self.work)?);
         }
         let teams = self.teams_named(kind, id, &steps).await?;
         let names_groups = kind == Kind::User && steps.iter().any(|step| step.attribute() == Some("groups"));

@@ -29,10 +29,10 @@ impl Provider<'_> {
         preconditions: &Preconditions,
     ) -> Result<Answer, Failure> {
         let (ty, policy) = (self.ty(kind), self.model.policy);
-        let mut replacement = read(body, ty, policy)?;
+        let mut replacement = read(body, ty, policy, &self.work)?;
         let mut members = None;
         if kind == Kind::Group {
-            let wanted = members::take(&mut replacement, ty, policy)?;
+            let wanted = members::take(&mut replacement, ty, policy, &self.work)?;
             keep_group_attributes(&mut replacement, ty, policy);
             members = Some(MemberChange::replace(wanted, ty, policy));
         }
@@ -48,7 +48,7 @@ impl Provider<'_> {
                     doc.insert("active".to_owned(), active.clone());
                 }
             }
-            keep_immutable(&record.doc, &mut doc, ty)?;
+            keep_immutable(&record.doc, &mut doc, ty, &self.work)?;
             Ok(doc)
         })
         .await

@@ -3,13 +3,14 @@
 use serde_json::{Map, Value};
 
 use super::attribute_holder::attribute_holder;
-use super::equality::sorted;
+use super::equality::is_equal;
 use super::error::ScimError;
 use super::policy::Policy;
 use super::resource_type::ResourceType;
 use super::schema::{Attribute, Mutability};
 use super::username::canonical;
 use super::values::{is_blank, is_primary};
+use super::work::WorkBudget;
 
 /// The largest document, in bytes of compact JSON without a group's members: an item of the table
 /// holds 400 KB, of which the server's own attributes need some.
@@ -133,14 +134,15 @@ pub fn primary_email(document: &Map<String, Value>) -> Option<&Value> {
 }
 
 /// An immutable attribute keeps the value that it has (RFC 7643 §2.2): a replacement must bring
-/// the same one, or none, and then the old one stays.
+/// one that is equal by the attribute's definition, or none. The old one stays as it was written first.
 ///
 /// # Errors
-/// `mutability`.
+/// `mutability`, and that of the budget.
 pub fn keep_immutable(
     before: &Map<String, Value>,
     after: &mut Map<String, Value>,
     resource_type: &ResourceType,
+    work: &WorkBudget,
 ) -> Result<(), ScimError> {
     let core = resource_type.schema.attributes.iter().map(|attribute| (None, attribute));
     let extended = resource_type
@@ -158,14 +160,13 @@ pub fn keep_immutable(
         let Some(old) = old else { continue };
         let holder = attribute_holder(after, extension);
         match holder.get(&attribute.name) {
-            Some(new) if sorted(new) != sorted(old) => {
+            Some(new) if !is_equal(attribute, old, new, work)? => {
                 return Err(ScimError::mutability(format!(
                     "Attribute {} is immutable: it keeps the value it was given first.",
                     attribute.name
                 )));
             }
-            Some(_) => {}
-            None => {
+            _ => {
                 holder.insert(attribute.name.clone(), old.clone());
             }
         }
@@ -264,17 +265,28 @@ mod tests {
     fn immutable_attributes_stay() {
         let schema: Schema =
             serde_json::from_value(json!({ "id": "urn:x:badge", "name": "Badge", "attributes": [
-            { "name": "number", "type": "string", "multiValued": false, "mutability": "immutable" } ] }))
+            { "name": "number", "type": "string", "multiValued": false, "mutability": "immutable" },
+            { "name": "code", "type": "string", "multiValued": false, "mutability": "immutable", "caseExact": true },
+            { "name": "since", "type": "dateTime", "multiValued": false, "mutability": "immutable" } ] }))
             .expect("a schema");
         let model = Model::new(&STANDARD, &[(Kind::User, schema)]).expect("a model");
         let badge = |number: &str| map(json!({ "urn:x:badge": { "number": number } }));
+        let other = |name: &str, value: &str| map(json!({ "urn:x:badge": { name: value } }));
         for (before, mut after, expected) in [
             (badge("1"), badge("1"), Some(badge("1"))),
             (badge("1"), badge("2"), None),
+            (badge("a"), badge("A"), Some(badge("a"))),
+            (other("code", "a"), other("code", "A"), None),
+            (
+                other("since", "2024-01-01T00:00:00Z"),
+                other("since", "2024-01-01T01:00:00+01:00"),
+                Some(other("since", "2024-01-01T00:00:00Z")),
+            ),
+            (other("since", "2024-01-01T00:00:00Z"), other("since", "2024-01-01T00:00:01Z"), None),
             (badge("1"), Map::new(), Some(badge("1"))),
             (Map::new(), badge("2"), Some(badge("2"))),
         ] {
-            let kept = keep_immutable(&before, &mut after, model.of(Kind::User));
+            let kept = keep_immutable(&before, &mut after, model.of(Kind::User), &WorkBudget::of_body());
             assert_eq!(kept.ok().map(|()| after), expected);
         }
     }

@@ -1,35 +1,50 @@
-//! When two JSON values are the same: as JSON, and as values of an attribute.
+//! When two values of an attribute are the same.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write;
+use std::mem::discriminant;
 
 use serde_json::{Map, Value};
 
+use super::comparison::Comparison;
+use super::error::ScimError;
 use super::order::{instant, whole};
 use super::schema::{Attribute, Type};
+use super::work::WorkBudget;
 
 /// The sub-attribute of which an absent value and `false` are the same (RFC 7643 §2.4).
 const PRIMARY: &str = "primary";
 
+/// The steps that it takes to make the identity of an element and to look it up, beside its texts.
+const STEPS_PER_IDENTITY: u64 = 8;
+
 /// Keeps each element once. Two elements with the same `value` and `type` are one (RFC 7643 §2.4):
 /// it stands where the first of them stood, and the other sub-attributes of the later one win.
 /// Elements without `value` are one if they are equal in everything.
-pub fn deduplicate(attribute: &Attribute, elements: &mut Vec<Value>) {
+///
+/// # Errors
+/// That of the budget.
+pub fn deduplicate(
+    attribute: &Attribute,
+    elements: &mut Vec<Value>,
+    work: &WorkBudget,
+) -> Result<(), ScimError> {
     if elements.len() < 2 {
-        return;
+        return Ok(());
     }
     let mut places: HashMap<String, usize> = HashMap::with_capacity(elements.len());
     let mut kept: Vec<Value> = Vec::with_capacity(elements.len());
     for element in elements.drain(..) {
         let next = kept.len();
-        let place = *places.entry(identity(attribute, &element)).or_insert(next);
+        let place = *places.entry(identity(attribute, &element, work)?).or_insert(next);
         match kept.get_mut(place) {
             Some(own) => absorb(own, element),
             None => kept.push(element),
         }
     }
     *elements = kept;
+    Ok(())
 }
 
 /// What `more` says besides `value` and `type` becomes true of `own`, which is the same element.
@@ -43,79 +58,182 @@ pub fn absorb(own: &mut Value, more: Value) {
 
 /// A text that is the same for two elements that are one (RFC 7643 §2.4): of those with a `value`
 /// it is made of `value` and `type`, of all others of the whole element.
-pub fn identity(attribute: &Attribute, element: &Value) -> String {
+///
+/// # Errors
+/// That of the budget.
+pub fn identity(attribute: &Attribute, element: &Value, work: &WorkBudget) -> Result<String, ScimError> {
+    work.spend(STEPS_PER_IDENTITY)?;
     let mut out = String::new();
     match element {
         Value::Object(object) if object.contains_key("value") => {
-            let named = attribute.sub_attributes.iter().filter(|sub| matches!(&*sub.name, "value" | "type"));
-            named.for_each(|sub| write_sub(sub, object, &mut out));
+            for sub in identifying(attribute) {
+                write_sub(sub, object, work, &mut out)?;
+            }
         }
-        whole => write_value(attribute, whole, &mut out),
+        whole => write_value(attribute, whole, work, &mut out)?,
     }
-    out
+    Ok(out)
+}
+
+/// The sub-attributes that tell elements with a `value` apart.
+fn identifying(attribute: &Attribute) -> impl Iterator<Item = &Attribute> {
+    attribute.sub_attributes.iter().filter(|sub| matches!(&*sub.name, "value" | "type"))
 }
 
 /// A text that is the same for values that the attribute's definition holds to be equal: letter
 /// case counts only where the attribute is case-exact, `primary` absent is `primary` false, and
 /// the elements of a multi-valued sub-attribute come in any order.
-pub fn key(attribute: &Attribute, value: &Value) -> String {
+///
+/// # Errors
+/// That of the budget.
+pub fn key(attribute: &Attribute, value: &Value, work: &WorkBudget) -> Result<String, ScimError> {
     let mut out = String::new();
-    write_value(attribute, value, &mut out);
-    out
+    write_value(attribute, value, work, &mut out)?;
+    Ok(out)
+}
+
+/// Whether two values of an attribute are equal: their [`key`]s are the same.
+///
+/// # Errors
+/// That of the budget.
+pub fn is_equal(attribute: &Attribute, a: &Value, b: &Value, work: &WorkBudget) -> Result<bool, ScimError> {
+    if a == b {
+        return Ok(true);
+    }
+    // Values of different types have the same key where they are written alike.
+    Ok(discriminant(a) == discriminant(b) && key(attribute, a, work)? == key(attribute, b, work)?)
 }
 
 /// The [`key`] of what an object says about these sub-attributes of its attribute.
-pub fn key_of(subs: &[&Attribute], object: &Map<String, Value>) -> String {
+///
+/// # Errors
+/// That of the budget.
+pub fn key_of(
+    subs: &[&Attribute],
+    object: &Map<String, Value>,
+    work: &WorkBudget,
+) -> Result<String, ScimError> {
     let mut out = String::new();
-    subs.iter().for_each(|sub| write_sub(sub, object, &mut out));
-    out
+    for sub in subs {
+        write_sub(sub, object, work, &mut out)?;
+    }
+    Ok(out)
 }
 
-/// Whether two elements have the same [`identity`].
-pub fn is_same_element(attribute: &Attribute, a: &Value, b: &Value) -> bool {
-    match (a.get("value"), b.get("value")) {
-        (Some(own), Some(other)) => {
-            is_same_sub(attribute, "value", Some(own), Some(other))
-                && is_same_sub(attribute, "type", a.get("type"), b.get("type"))
+/// Finds the elements that have the same [`identity`] as one element. The identity of that one is
+/// made at most once, however many elements are compared with it.
+pub struct ElementMatcher<'a> {
+    attribute: &'a Attribute,
+    element: &'a Value,
+    /// Whether the texts of the element that matter are all ASCII.
+    is_ascii: bool,
+    identity: Option<String>,
+    work: &'a WorkBudget,
+}
+
+impl<'a> ElementMatcher<'a> {
+    /// Takes the element and the budget that pays for all comparisons.
+    pub fn new(attribute: &'a Attribute, element: &'a Value, work: &'a WorkBudget) -> Self {
+        let is_ascii = match element {
+            Value::String(text) => text.is_ascii(),
+            element => {
+                identifying(attribute).filter_map(|sub| element.get(&sub.name)?.as_str()).all(str::is_ascii)
+            }
+        };
+        Self { attribute, element, is_ascii, identity: None, work }
+    }
+
+    /// Whether another element is the same.
+    ///
+    /// # Errors
+    /// That of the budget.
+    pub fn matches(&mut self, other: &Value) -> Result<bool, ScimError> {
+        self.work.spend(1)?;
+        if let Some(is_same) = self.compare_plain(other)? {
+            return Ok(is_same);
         }
-        (None, None) => match (a, b) {
-            // The cheap comparison comes first: most texts differ.
-            (Value::String(a), Value::String(b)) => is_same_text(attribute, a, b),
-            (a, b) => a == b || key(attribute, a) == key(attribute, b),
-        },
-        _ => false,
+        let theirs = identity(self.attribute, other, self.work)?;
+        let own = match self.identity.take() {
+            Some(own) => own,
+            None => identity(self.attribute, self.element, self.work)?,
+        };
+        Ok(*self.identity.insert(own) == theirs)
+    }
+
+    /// Compares two elements without a copy, where nothing has to be folded. Most texts are ASCII.
+    /// `None` leaves it to the identities.
+    fn compare_plain(&self, other: &Value) -> Result<Option<bool>, ScimError> {
+        let (own, other) = match (self.element, other) {
+            (Value::String(own), Value::String(other)) => {
+                return self.compare_texts(self.attribute, own, other);
+            }
+            (Value::Object(own), Value::Object(other)) => (own, other),
+            _ => return Ok(None),
+        };
+        match (own.contains_key("value"), other.contains_key("value")) {
+            (true, true) => {}
+            (false, false) => return Ok(None),
+            _ => return Ok(Some(false)),
+        }
+        let mut is_same = Some(true);
+        for sub in identifying(self.attribute) {
+            let same_sub = match (own.get(&sub.name), other.get(&sub.name)) {
+                (Some(Value::String(own)), Some(Value::String(other))) => {
+                    self.compare_texts(sub, own, other)?
+                }
+                (None, None) => Some(true),
+                (None, _) | (_, None) => Some(false),
+                _ => None,
+            };
+            match same_sub {
+                Some(true) => {}
+                Some(false) => return Ok(Some(false)),
+                None => is_same = None,
+            }
+        }
+        Ok(is_same)
+    }
+
+    fn compare_texts(
+        &self,
+        attribute: &Attribute,
+        own: &str,
+        other: &str,
+    ) -> Result<Option<bool>, ScimError> {
+        self.work.spend_on_text(other.len())?;
+        Ok(match attribute.comparison() {
+            _ if own == other => Some(true),
+            _ if attribute.kind == Type::DateTime => None,
+            Comparison::Exact => Some(false),
+            _ if self.is_ascii && other.is_ascii() => Some(own.eq_ignore_ascii_case(other)),
+            _ => None,
+        })
     }
 }
 
-fn is_same_sub(attribute: &Attribute, name: &str, a: Option<&Value>, b: Option<&Value>) -> bool {
-    match (a, b, attribute.sub_attribute(name)) {
-        (Some(Value::String(a)), Some(Value::String(b)), Some(sub)) => is_same_text(sub, a, b),
-        (Some(a), Some(b), Some(sub)) => a == b || key(sub, a) == key(sub, b),
-        (a, b, _) => a == b,
-    }
-}
-
-fn is_same_text(attribute: &Attribute, a: &str, b: &str) -> bool {
-    match attribute.kind {
-        Type::DateTime => a == b || normal(attribute, a) == normal(attribute, b),
-        _ => attribute.comparison().is_same(a, b),
-    }
-}
-
-fn write_value(attribute: &Attribute, value: &Value, out: &mut String) {
+fn write_value(
+    attribute: &Attribute,
+    value: &Value,
+    work: &WorkBudget,
+    out: &mut String,
+) -> Result<(), ScimError> {
+    work.spend(1)?;
     match value {
-        Value::String(text) => write_text(&normal(attribute, text), out),
+        Value::String(text) => write_text(&normal(attribute, text, work)?, out),
         Value::Number(number) => {
             let whole = whole(number).map(|whole| whole.to_string());
             write_text(&whole.unwrap_or_else(|| number.to_string()), out);
         }
         Value::Object(object) => {
             out.push('{');
-            attribute.sub_attributes.iter().for_each(|sub| write_sub(sub, object, out));
+            for sub in &attribute.sub_attributes {
+                write_sub(sub, object, work, out)?;
+            }
             out.push('}');
         }
         Value::Array(elements) => {
-            let mut keys: Vec<String> = elements.iter().map(|element| key(attribute, element)).collect();
+            let keys = elements.iter().map(|element| key(attribute, element, work));
+            let mut keys = keys.collect::<Result<Vec<String>, _>>()?;
             keys.sort_unstable();
             keys.dedup();
             out.push('[');
@@ -125,16 +243,22 @@ fn write_value(attribute: &Attribute, value: &Value, out: &mut String) {
         Value::Bool(value) => out.push(if *value { 't' } else { 'f' }),
         Value::Null => out.push('n'),
     }
+    Ok(())
 }
 
-fn write_sub(sub: &Attribute, object: &Map<String, Value>, out: &mut String) {
+fn write_sub(
+    sub: &Attribute,
+    object: &Map<String, Value>,
+    work: &WorkBudget,
+    out: &mut String,
+) -> Result<(), ScimError> {
     match object.get(&sub.name) {
-        Some(Value::Bool(false)) if sub.name == PRIMARY => {}
+        Some(Value::Bool(false)) if sub.name == PRIMARY => Ok(()),
         Some(value) => {
             write_text(&sub.name, out);
-            write_value(sub, value, out);
+            write_value(sub, value, work, out)
         }
-        None => {}
+        None => Ok(()),
     }
 }
 
@@ -144,46 +268,15 @@ fn write_text(text: &str, out: &mut String) {
     let _ = write!(out, "{}:{text}", text.len());
 }
 
-fn normal<'t>(attribute: &Attribute, text: &'t str) -> Cow<'t, str> {
-    match attribute.kind {
-        Type::DateTime => match instant(text) {
-            Some(instant) => Cow::Owned(instant.unix_timestamp_nanos().to_string()),
-            None => Cow::Borrowed(text),
-        },
-        _ => attribute.comparison().form(text),
+fn normal<'t>(attribute: &Attribute, text: &'t str, work: &WorkBudget) -> Result<Cow<'t, str>, ScimError> {
+    if attribute.kind != Type::DateTime {
+        return attribute.comparison().form_within(text, work);
     }
-}
-
-/// A text that is the same for equal JSON values.
-pub fn sorted(value: &Value) -> String {
-    fn write(value: &Value, out: &mut String) {
-        match value {
-            Value::Object(object) => {
-                let mut entries: Vec<_> = object.iter().collect();
-                entries.sort_unstable_by_key(|(key, _)| *key);
-                out.push('{');
-                for (key, value) in entries {
-                    write(&Value::String(key.clone()), out);
-                    out.push(':');
-                    write(value, out);
-                    out.push(',');
-                }
-                out.push('}');
-            }
-            Value::Array(elements) => {
-                out.push('[');
-                for element in elements {
-                    write(element, out);
-                    out.push(',');
-                }
-                out.push(']');
-            }
-            simple => out.push_str(&simple.to_string()),
-        }
-    }
-    let mut out = String::new();
-    write(value, &mut out);
-    out
+    work.spend_on_text(text.len())?;
+    Ok(match instant(text) {
+        Some(instant) => Cow::Owned(instant.unix_timestamp_nanos().to_string()),
+        None => Cow::Borrowed(text),
+    })
 }
 
 #[cfg(test)]
@@ -206,13 +299,6 @@ mod tests {
         ] }),
         )
         .expect("an attribute")
-    }
-
-    #[test]
-    fn the_order_of_names_does_not_matter() {
-        assert_eq!(sorted(&json!({ "a": 1, "b": [2] })), sorted(&json!({ "b": [2], "a": 1 })));
-        assert_ne!(sorted(&json!({ "a": "b" })), sorted(&json!(["a", "b"])));
-        assert_ne!(sorted(&json!("a\":1")), sorted(&json!({ "a": 1 })));
     }
 
     #[test]
@@ -243,9 +329,16 @@ mod tests {
             ),
             (json!({ "value": "a", "exact": "b" }), json!({ "value": "a5:exact1:b" }), false, false),
         ] {
-            assert_eq!(is_same_element(&attribute, &a, &b), one, "{a} {b}");
-            assert_eq!(identity(&attribute, &a) == identity(&attribute, &b), one, "{a} {b}");
-            assert_eq!(key(&attribute, &a) == key(&attribute, &b), equal, "{a} {b}");
+            let work = WorkBudget::of_body();
+            let identity = |value| identity(&attribute, value, &work).expect("little work");
+            let key = |value| key(&attribute, value, &work).expect("little work");
+            for (a, b) in [(&a, &b), (&b, &a)] {
+                let found = ElementMatcher::new(&attribute, a, &work).matches(b);
+                assert_eq!(found, Ok(one), "{a} {b}");
+            }
+            assert_eq!(identity(&a) == identity(&b), one, "{a} {b}");
+            assert_eq!(is_equal(&attribute, &a, &b, &work), Ok(equal), "{a} {b}");
+            assert_eq!(key(&a) == key(&b), equal, "{a} {b}");
         }
     }
 
@@ -258,7 +351,7 @@ mod tests {
             json!({ "value": "a", "type": "T", "exact": "2", "weight": 3 }),
             json!({ "exact": "E", "primary": false }),
         ];
-        deduplicate(&attribute(), &mut elements);
+        deduplicate(&attribute(), &mut elements, &WorkBudget::of_body()).expect("little work");
         let expected = [
             json!({ "value": "A", "type": "t", "exact": "2", "primary": true, "weight": 3 }),
             json!({ "value": "b" }),

@@ -8,6 +8,7 @@ use super::error::ScimError;
 use super::policy::Policy;
 use super::resource_type::{Kind, ResourceType};
 use super::values::{ValueReader, is_blank};
+use super::work::WorkBudget;
 
 /// The name of the attribute that holds them.
 pub const MEMBERS: &str = "members";
@@ -52,13 +53,20 @@ impl Member {
 }
 
 /// Reads the value of `members`: an array of objects and, under tolerance, one object, a bare id
-/// or an array of them. Each id once; the first of several wins.
+/// or an array of them. Each id comes once. Of elements with the same `value` and `type`, the later
+/// `display` wins. Of elements with the same `value` and another `type`, the first one wins.
 ///
 /// # Errors
-/// `invalidValue` for anything else, and for a member without an id.
-pub fn parse(value: &Value, groups: &ResourceType, policy: &Policy) -> Result<Vec<Member>, ScimError> {
+/// `invalidValue` for anything else, and for a member without an id. 413 for more work than the budget
+/// holds.
+pub fn parse(
+    value: &Value,
+    groups: &ResourceType,
+    policy: &Policy,
+    work: &WorkBudget,
+) -> Result<Vec<Member>, ScimError> {
     let Some(attribute) = groups.core_attribute(MEMBERS) else { return Ok(Vec::new()) };
-    let elements = match ValueReader::of_body(policy).value(attribute, MEMBERS, value)? {
+    let elements = match ValueReader::of_body(policy, work).value(attribute, MEMBERS, value)? {
         Some(Value::Array(elements)) => elements,
         _ => return Ok(Vec::new()),
     };
@@ -81,9 +89,10 @@ pub fn take(
     document: &mut Map<String, Value>,
     groups: &ResourceType,
     policy: &Policy,
+    work: &WorkBudget,
 ) -> Result<Vec<Member>, ScimError> {
     match document.shift_remove(MEMBERS) {
-        Some(value) => parse(&value, groups, policy),
+        Some(value) => parse(&value, groups, policy, work),
         None => Ok(Vec::new()),
     }
 }
@@ -133,7 +142,7 @@ mod tests {
     fn members_in_every_form() {
         let read = |policy: &'static Policy, value: &Value| {
             let model = Model::new(policy, &[]).expect("a model");
-            let members = parse(value, model.of(Kind::Group), policy).ok()?;
+            let members = parse(value, model.of(Kind::Group), policy, &WorkBudget::of_body()).ok()?;
             Some(members.iter().map(|member| Value::Object(member.element())).collect::<Value>())
         };
         for (value, tolerant, strict) in [
@@ -144,6 +153,11 @@ mod tests {
             (
                 json!([{ "VALUE": "a", "display": "A", "type": "group" }, { "value": "a", "display": "B" }]),
                 Some(json!([{ "value": "a", "type": "Group", "display": "A" }])),
+                true,
+            ),
+            (
+                json!([{ "value": "a", "display": "A" }, { "value": "a", "display": "B" }]),
+                Some(json!([{ "value": "a", "display": "B" }])),
                 true,
             ),
             (

@@ -14,6 +14,7 @@ use super::resource_type::{Kind, Resolved, ResourceType};
 use super::schema::{Attribute, Schema};
 use super::urn;
 use super::values::{ValueReader, is_unassigned, shown, twice};
+use super::work::WorkBudget;
 
 /// Reads the body of a POST or PUT as a canonical document: names in the schemas' spelling, values
 /// of the schemas' types, extension attributes under their URN. Read-only attributes, `password`
@@ -21,14 +22,15 @@ use super::values::{ValueReader, is_unassigned, shown, twice};
 ///
 /// # Errors
 /// `invalidSyntax` for `schemas`, names given twice and, under the letter of the RFC, unknown
-/// names; `invalidValue` for values.
+/// names; `invalidValue` for values; 413 for more work than the budget holds.
 pub fn read(
     body: &Map<String, Value>,
     resource_type: &ResourceType,
     policy: &Policy,
+    work: &WorkBudget,
 ) -> Result<Map<String, Value>, ScimError> {
     check_schemas(schemas_in(body)?, resource_type, policy)?;
-    let mut document = Document { resource_type, policy, seen: HashSet::new(), map: Map::new() };
+    let mut document = Document { resource_type, policy, work, seen: HashSet::new(), map: Map::new() };
     for (key, value) in body {
         document.put(key, value)?;
     }
@@ -41,6 +43,7 @@ pub fn read(
 struct Document<'a> {
     resource_type: &'a ResourceType,
     policy: &'a Policy,
+    work: &'a WorkBudget,
     /// Canonical paths that the body has named.
     seen: HashSet<String>,
     map: Map<String, Value>,
@@ -101,7 +104,8 @@ impl<'a> Document<'a> {
             return Err(twice(&path));
         }
         if !attribute.is_read_only()
-            && let Some(value) = ValueReader::of_body(self.policy).value(attribute, &path, value)?
+            && let Some(value) =
+                ValueReader::of_body(self.policy, self.work).value(attribute, &path, value)?
         {
             attribute_holder(&mut self.map, extension).insert(attribute.name.clone(), value);
         }
@@ -247,7 +251,7 @@ mod tests {
     fn read_as(policy: &'static Policy, kind: Kind, body: &Value) -> Result<Value, ErrorKind> {
         let model = Model::new(policy, &[]).expect("a model");
         let body = body.as_object().expect("an object");
-        read(body, model.of(kind), policy).map(Value::Object).map_err(|e| e.kind)
+        read(body, model.of(kind), policy, &WorkBudget::of_body()).map(Value::Object).map_err(|e| e.kind)
     }
 
     #[test]

@@ -4,12 +4,14 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
+use super::comparison::Comparison;
 use super::equality::deduplicate;
 use super::error::ScimError;
 use super::fold::fold;
 use super::lexical;
 use super::policy::Policy;
 use super::schema::{Attribute, Type, find};
+use super::work::WorkBudget;
 
 /// The longest text of a name by which resources are found, in characters.
 pub const NAME_LIMIT: usize = 1024;
@@ -28,24 +30,27 @@ pub struct ValueReader<'a> {
     /// Refuses read-only sub-attributes, as PATCH under the letter of the RFC does, instead of
     /// ignoring them as POST and PUT must (RFC 7644 §3.3, §3.5.1).
     pub refuse_read_only: bool,
+    /// Pays for the texts that are folded.
+    pub work: &'a WorkBudget,
 }
 
 impl<'a> ValueReader<'a> {
     /// For POST and PUT.
-    pub const fn of_body(policy: &'a Policy) -> Self {
-        Self { policy, refuse_read_only: false }
+    pub const fn of_body(policy: &'a Policy, work: &'a WorkBudget) -> Self {
+        Self { policy, refuse_read_only: false, work }
     }
 
     /// For PATCH.
-    pub const fn of_patch(policy: &'a Policy) -> Self {
-        Self { policy, refuse_read_only: !policy.tolerant }
+    pub const fn of_patch(policy: &'a Policy, work: &'a WorkBudget) -> Self {
+        Self { policy, refuse_read_only: !policy.tolerant, work }
     }
 
     /// The canonical form of an attribute's whole value. `None` is unassigned: null, `[]` or an
     /// object without values (RFC 7643 §2.5).
     ///
     /// # Errors
-    /// `invalidValue` names the path and what was expected there.
+    /// `invalidValue` names the path and what was expected there. 413 for more work than the budget
+    /// holds.
     pub fn value(
         &self,
         attribute: &Attribute,
@@ -96,7 +101,7 @@ impl<'a> ValueReader<'a> {
         for value in values {
             elements.extend(self.element(attribute, path, value)?);
         }
-        deduplicate(attribute, &mut elements);
+        deduplicate(attribute, &mut elements, self.work)?;
         if elements.iter().filter(|element| is_primary(element)).count() > 1 {
             return Err(ScimError::invalid_value(format!(
                 "Attribute {path} has more than one value marked primary; mark one at most."
@@ -113,9 +118,10 @@ impl<'a> ValueReader<'a> {
         }
     }
 
-    /// The value of a single-valued attribute without what Microsoft Entra ID wraps around it: an
-    /// array of one, in which the value may stand as `{"$ref": null, "value": …}`. Of a reference
-    /// to a resource, a blank id is no value.
+    /// The value of a single-valued attribute; `None` for null and `[]` (RFC 7643 §2.5). Under
+    /// tolerance it comes without what Microsoft Entra ID wraps around it: an array of one, in which
+    /// the value may stand as `{"$ref": null, "value": …}`. Of a reference to a resource, a blank id
+    /// is no value.
     ///
     /// # Errors
     /// `invalidValue` for an array of several.
@@ -125,16 +131,18 @@ impl<'a> ValueReader<'a> {
         path: &str,
         value: &'v Value,
     ) -> Result<Option<&'v Value>, ScimError> {
-        let there = |value: &'v Value| Some(value).filter(|value| !value.is_null());
+        if is_unassigned(value) {
+            return Ok(None);
+        }
         if !self.policy.tolerant {
-            return Ok(there(value));
+            return Ok(Some(value));
         }
         if !names_resource(attribute) {
-            return Ok(there(self.wrapped(attribute, value).unwrap_or(value)));
+            let value = self.wrapped(attribute, value).unwrap_or(value);
+            return Ok(Some(value).filter(|value| !is_unassigned(value)));
         }
         let one = match value {
             Value::Array(elements) => match elements.as_slice() {
-                [] => return Ok(None),
                 [one] => one,
                 _ => return Err(expected(path, "one value")),
             },
@@ -144,7 +152,7 @@ impl<'a> ValueReader<'a> {
             Value::Object(object) => member_value(object),
             id => Some(id),
         };
-        let cleared = id.is_some_and(|id| id.is_null() || id.as_str().is_some_and(is_blank));
+        let cleared = id.is_some_and(|id| is_unassigned(id) || id.as_str().is_some_and(is_blank));
         Ok((!cleared).then_some(one))
     }
 
@@ -220,7 +228,7 @@ impl<'a> ValueReader<'a> {
                 return Err(twice(&path));
             }
             if sub.is_read_only() {
-                if self.refuse_read_only && !value.is_null() {
+                if self.refuse_read_only && !is_unassigned(value) {
                     return Err(ScimError::mutability(format!("Attribute {path} is read-only.")));
                 }
                 continue;
@@ -255,7 +263,7 @@ impl<'a> ValueReader<'a> {
                 Err(expected(path, description(Type::DateTime)))
             }
             Type::Binary if !lexical::is_base64(text) => Err(expected(path, description(Type::Binary))),
-            _ if !self.policy.tolerant && !is_canonical(attribute, text) => {
+            _ if !self.policy.tolerant && !is_canonical(attribute, text, self.work)? => {
                 Err(expected(path, &format!("one of {}", attribute.canonical_values.join(", "))))
             }
             _ => Ok(()),
@@ -273,12 +281,12 @@ pub fn names_resource(attribute: &Attribute) -> bool {
     attribute.sub_attribute("$ref").is_some() && attribute.sub_attribute("value").is_some()
 }
 
-fn is_canonical(attribute: &Attribute, text: &str) -> bool {
+fn is_canonical(attribute: &Attribute, text: &str, work: &WorkBudget) -> Result<bool, ScimError> {
     if attribute.canonical_values.is_empty() {
-        return true;
+        return Ok(true);
     }
-    let folded = fold(text);
-    attribute.canonical_values.iter().any(|canonical| fold(canonical) == folded)
+    let folded = Comparison::Folded.form_within(text, work)?;
+    Ok(attribute.canonical_values.iter().any(|canonical| fold(canonical) == folded))
 }
 
 /// `true` and `false` in any case.

@@ -162,7 +162,7 @@ fn main() {
             what: "read and validate a user",
             own: Box::new(|| {
                 let body = serde_json::from_str(black_box(USER)).expect("JSON");
-                let document = read(&body, users, &STANDARD).expect("a user");
+                let document = read(&body, users, &STANDARD, &WorkBudget::of_body()).expect("a user");
                 check_required(&document, users).expect("a whole user");
                 drop(black_box(document));
             }),

@@ -292,7 +292,8 @@ impl Import<'_> {
         if kind == Kind::Group {
             return Ok(false);
         }
-        let mut wanted = read(body, self.provider.ty(kind), self.tenant.policy).map_err(Failure::from)?;
+        let mut wanted = read(body, self.provider.ty(kind), self.tenant.policy, &self.provider.work)
+            .map_err(Failure::from)?;
         let found = self.provider.store.fetch(kind, id).await.map_err(Failure::from)?;
         let Some(found) = found else { return Ok(false) };
         // A line without `active` keeps it, as a PUT does.
@@ -315,7 +316,7 @@ impl Import<'_> {
             None => None,
         };
         let check = || {
-            let mut doc = read(body, ty, policy)?;
+            let mut doc = read(body, ty, policy, &self.provider.work)?;
             document_rules::check_required(&doc, ty)?;
             index::check(ty, &doc, &self.provider.work)?;
             match kind {
@@ -324,7 +325,7 @@ impl Import<'_> {
                     username::check_change(before.as_ref().map(|before| &before.doc), &doc)?;
                     Ok(Vec::new())
                 }
-                Kind::Group => members::take(&mut doc, ty, policy),
+                Kind::Group => members::take(&mut doc, ty, policy, &self.provider.work),
             }
         };
         let wanted = check().map_err(Failure::from)?;

@@ -57,7 +57,7 @@ pub fn names(data: &Map<String, Value>, subject: BulkSubject<'_>) -> BTreeSet<St
         let mut note = |site, text: &mut String| {
             names.extend(span(site, text).map(|span| text[span][PREFIX.len()..].to_owned()));
         };
-        Walk { resource_type: subject.resource_type, call: &mut note }.data(&mut copy, subject.form);
+        Walk { subject, call: &mut note }.data(&mut copy);
     }
     names
 }
@@ -75,7 +75,7 @@ pub fn resolve(
         let uri = whole && site == Site::Uri;
         text.replace_range(span, if uri { &referent.location } else { &referent.id });
     };
-    Walk { resource_type: subject.resource_type, call: &mut put }.data(data, subject.form);
+    Walk { subject, call: &mut put }.data(data);
 }
 
 /// Divides a resource into what can be written now and what waits for one of these names: elements
@@ -165,7 +165,7 @@ fn span(site: Site, text: &str) -> Option<Range<usize>> {
 /// Goes through an operation's data and calls back with every text that may hold a reference, which
 /// the schemas tell.
 struct Walk<'a, 'c> {
-    resource_type: &'a ResourceType,
+    subject: BulkSubject<'a>,
     call: &'c mut dyn FnMut(Site, &mut String),
 }
 
@@ -176,8 +176,8 @@ enum PathMeaning<'a> {
 }
 
 impl<'a> Walk<'a, '_> {
-    fn data(&mut self, data: &mut Map<String, Value>, form: BulkDataForm) {
-        match form {
+    fn data(&mut self, data: &mut Map<String, Value>) {
+        match self.subject.form {
             BulkDataForm::Resource => self.attributes(data),
             BulkDataForm::Patch => {
                 let operations = data.iter_mut().filter(|(key, _)| key.eq_ignore_ascii_case("Operations"));
@@ -226,11 +226,24 @@ impl<'a> Walk<'a, '_> {
     }
 
     fn resolve(&self, path: &PatchPath) -> Option<PathMeaning<'a>> {
-        match self.resource_type.resolve(&path.attribute)? {
+        match self.subject.resource_type.resolve(&path.attribute)? {
             Resolved::Schema(schema) => Some(PathMeaning::Schema(schema)),
             Resolved::Attribute(target) => {
                 let sub = path.sub.as_ref().and_then(|name| target.attribute.sub_attribute(name));
                 Some(PathMeaning::Attribute(target.attribute, target.sub.or(sub)))
+            }
+        }
+    }
+
+    /// What a key in the object of a schema names: an attribute and, in a PATCH, a path as well.
+    fn resolve_in(&self, schema: &'a Schema, key: &str) -> Option<PathMeaning<'a>> {
+        match self.subject.form {
+            BulkDataForm::Resource => {
+                schema.attribute(key).map(|attribute| PathMeaning::Attribute(attribute, None))
+            }
+            BulkDataForm::Patch => {
+                let path = PatchPath::parse(&format!("{}:{key}", schema.id)).ok()?;
+                self.resolve(&path)
             }
         }
     }
@@ -261,7 +274,7 @@ impl<'a> Walk<'a, '_> {
         }
     }
 
-    fn named(&mut self, named: &PathMeaning<'_>, value: &mut Value) {
+    fn named(&mut self, named: &PathMeaning<'a>, value: &mut Value) {
         match (named, value) {
             (PathMeaning::Attribute(attribute, Some(sub)), value) => {
                 if let Some(site) = site_of(attribute, sub) {
@@ -271,8 +284,8 @@ impl<'a> Walk<'a, '_> {
             (PathMeaning::Attribute(attribute, None), value) => self.attribute(attribute, value),
             (PathMeaning::Schema(schema), Value::Object(attributes)) => {
                 for (key, value) in attributes {
-                    if let Some(attribute) = schema.attribute(key) {
-                        self.attribute(attribute, value);
+                    if let Some(named) = self.resolve_in(schema, key) {
+                        self.named(&named, value);
                     }
                 }
             }

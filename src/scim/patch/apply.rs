@@ -66,17 +66,17 @@ impl PatchRun<'_> {
         };
         match (self.resource_type.kind, step.attribute()) {
             (_, Some("schemas")) => return schemas(step, self.resource_type, self.policy),
-            (Kind::User, Some("groups")) => return groups(resource, step),
+            (Kind::User, Some("groups")) => return groups(resource, step, self.work),
             _ => {}
         }
         if attribute.is_read_only() || sub.is_some_and(Attribute::is_read_only) {
-            return read_only(resource, step);
+            return read_only(resource, step, (attribute, sub), self.work);
         }
         let change = AttributeChange {
             step,
             attribute,
             sub,
-            reader: ValueReader::of_patch(self.policy),
+            reader: ValueReader::of_patch(self.policy, self.work),
             work: self.work,
             value_steps: step.value.as_ref().map_or(0, value_steps),
         };
@@ -104,8 +104,7 @@ impl PatchRun<'_> {
         } else {
             change.single(before)?
         };
-        constant.check(after.as_ref(), step)?;
-        match after {
+        match constant.keep(after, step, self.work)? {
             Some(after) => holder.insert(attribute.name.clone(), after),
             None => holder.shift_remove(&attribute.name),
         };

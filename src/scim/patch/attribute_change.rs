@@ -85,8 +85,8 @@ impl AttributeChange<'_> {
             Some(sub) => format!("{}.{}", self.path(), sub.name),
             None => self.path(),
         };
-        let elements = ValueReader::of_body(self.reader.policy).listed(leaf, &path, value)?;
-        Ok(Some(Listed::new(leaf, &elements)))
+        let elements = ValueReader::of_body(self.reader.policy, self.work).listed(leaf, &path, value)?;
+        Ok(Some(Listed::new(leaf, &elements, self.work)?))
     }
 
     /// Returns the value of a single-valued attribute after the step. `None` is no value.

@@ -13,7 +13,8 @@ use crate::scim::members::Member;
 use crate::scim::policy::STANDARD;
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::schema::Schema;
-use crate::scim::urn::PATCH_OP;
+use crate::scim::urn::{PATCH_OP, USER};
+use crate::scim::validate;
 use crate::scim::work::{STEPS_PER_REQUEST, WorkBudget};
 
 const URN: &str = "urn:x:2.0:User";
@@ -126,6 +127,56 @@ fn texts_that_grow_when_they_are_folded() {
     assert!(is_refused(&user, 60, add));
 }
 
+/// One long text is compared with thousands of short ones. It is folded once.
+#[test]
+fn one_long_text_among_short_elements() {
+    const ONCE: u64 = 3_000_000;
+    let long = "\u{fdfa}".repeat(21_000);
+    let takes = |user: &Value, operation: Value| {
+        let steps = steps(user, vec![operation]);
+        assert!(steps.is_ok_and(|steps| steps < ONCE), "{steps:?}");
+    };
+    let user = roles(4990);
+    takes(&user, json!({ "op": "add", "path": "roles", "value": { "value": long } }));
+    takes(&user, json!({ "op": "add", "path": "roles", "value": [{ "value": long }, { "value": "a" }] }));
+    takes(&user, json!({ "op": "replace", "path": "roles[value eq \"role-00001\"].value", "value": long }));
+    // Without `value`, elements are the same if they are equal in everything.
+    let user =
+        json!({ "userName": "a", "addresses": elements(4999, |n| json!({ "locality": n.to_string() })) });
+    takes(&user, json!({ "op": "add", "path": "addresses", "value": { "streetAddress": long } }));
+    takes(
+        &user,
+        json!({ "op": "replace", "path": "addresses[locality eq \"1\"].streetAddress", "value": long }),
+    );
+    let user = json!({ "userName": "a", URN: { "codes": elements(4999, |n| json!(n.to_string())) } });
+    takes(&user, json!({ "op": "add", "path": format!("{URN}:codes"), "value": long }));
+    // As many as would take seconds are refused.
+    let add = |n: usize| json!({ "op": "add", "path": "roles", "value": { "value": format!("{n}{long}") } });
+    assert!(is_refused(&roles(4000), 100, add));
+}
+
+/// POST, PUT and a `replace` of all elements fold what they bring, within the budget.
+#[test]
+fn bodies_of_texts_that_grow() {
+    let long = "\u{fdfa}".repeat(20_000);
+    let texts = |count: usize| elements(count, |n| json!({ "value": format!("{n}{long}") }));
+    let model = model();
+    let read = |count: usize| {
+        let body = json!({ "schemas": [USER], "userName": "a", "roles": texts(count) });
+        let work = WorkBudget::new(STEPS_PER_REQUEST / scale() as u64, ErrorKind::PayloadTooLarge);
+        let body = body.as_object().expect("an object");
+        let refused = validate::read(body, model.of(Kind::User), &STANDARD, &work).err();
+        (refused.map(|error| error.kind), work.left())
+    };
+    // A single element is compared with nothing.
+    assert_eq!(read(1), (None, STEPS_PER_REQUEST / scale() as u64));
+    assert_eq!(read(64_usize.div_ceil(scale())), (Some(ErrorKind::PayloadTooLarge), 0));
+    let replace = |_: usize| json!({ "op": "replace", "path": "roles", "value": texts(2) });
+    let user = json!({ "userName": "a" });
+    assert!(steps(&user, repeat(1, replace)).is_ok_and(|steps| steps > 1_500_000));
+    assert!(is_refused(&user, 30, replace));
+}
+
 #[test]
 fn lists_of_what_is_to_go() {
     let user = roles(5000);
@@ -148,6 +199,25 @@ fn lists_of_what_is_to_go() {
     let list =
         |_: usize| json!({ "op": "remove", "path": format!("{URN}:sites"), "value": elements(5000, tags) });
     assert!(steps(&tagged, repeat(2, list)).is_ok());
+}
+
+/// An operation that names nothing to remove does not look at the elements.
+#[test]
+fn lists_of_nothing() {
+    let user = roles(5000);
+    for value in [json!([]), json!([null]), json!([{ "shoe": 1 }])] {
+        let none = |_: usize| json!({ "op": "remove", "path": "roles", "value": value });
+        assert!(steps(&user, repeat(10_000, none)).is_ok_and(|steps| steps < 1_000_000), "{value}");
+    }
+}
+
+#[test]
+fn groups_that_are_named_again() {
+    let groups = |count: usize| json!({ "userName": "a", "groups": elements(count, |n| json!({ "value": n.to_string() })) });
+    let none = |_: usize| json!({ "op": "add", "path": "groups", "value": null });
+    assert!(is_refused(&groups(1_000), 10_000, none));
+    assert!(steps(&groups(1_000), repeat(100, none)).is_ok());
+    assert!(steps(&groups(10), repeat(10_000, none)).is_ok());
 }
 
 #[test]
@@ -185,8 +255,8 @@ fn members_that_filters_look_for() {
         let steps = parse(body.as_object().expect("an object"), groups, &STANDARD).expect("steps");
         let work = WorkBudget::new(STEPS_PER_REQUEST / scale() as u64, ErrorKind::PayloadTooLarge);
         let began = std::time::Instant::now();
-        let net =
-            MemberChange::read(&steps, groups, &STANDARD).and_then(|change| change.net(&current, &work));
+        let net = MemberChange::read(&steps, groups, &STANDARD, &work)
+            .and_then(|change| change.net(&current, &work));
         if is_measured() {
             println!("{} steps left after {} ms", work.left(), began.elapsed().as_millis());
         }

@@ -7,14 +7,11 @@ use super::listed::add;
 use super::request::PatchOp;
 use super::select::{Selector, equal_terms};
 use crate::scim::document_rules::{DOCUMENT_LIMIT, too_large};
-use crate::scim::equality::{absorb, deduplicate, is_same_element};
+use crate::scim::equality::{ElementMatcher, absorb, deduplicate};
 use crate::scim::error::ScimError;
 use crate::scim::filter::ast::Filter;
 use crate::scim::schema::{Attribute, Type};
 use crate::scim::values::{check_count, is_primary, is_unassigned};
-
-/// What it takes to find out whether one of many elements is one of the others.
-const STEPS_PER_IDENTITY: u64 = 8;
 
 /// The elements after the step. `None` is no element. `scan` estimates what it takes to compare all
 /// elements with something, before and, then, after it.
@@ -36,7 +33,7 @@ pub(super) fn change(
     check_count(&change.path(), elements.len())?;
     one_primary(&mut elements, &written, &change.path())?;
     if change.sub.is_some() || change.step.filter.is_some() {
-        unite(change, &mut elements, &written, scan.steps)?;
+        unite(change, &mut elements, &written)?;
         elements.retain(|element| match element {
             Value::Null => false,
             Value::Object(object) => !object.is_empty(),
@@ -248,17 +245,21 @@ fn unite(
     change: &AttributeChange<'_>,
     elements: &mut Vec<Value>,
     written: &Written,
-    scan: u64,
 ) -> Result<(), ScimError> {
     let attribute = change.attribute;
     match *written.0 {
         [] => {}
         [place] => {
-            change.work.spend(scan)?;
             let Some(own) = elements.get(place) else { return Ok(()) };
-            let mut others = elements.iter().enumerate().filter(|(other, _)| *other != place);
-            let same = others.find(|(_, other)| is_same_element(attribute, own, other));
-            if let Some((other, _)) = same {
+            let mut matcher = ElementMatcher::new(attribute, own, change.work);
+            let mut same = None;
+            for (other, element) in elements.iter().enumerate().filter(|(other, _)| *other != place) {
+                if matcher.matches(element)? {
+                    same = Some(other);
+                    break;
+                }
+            }
+            if let Some(other) = same {
                 let later = elements.get_mut(place).map(Value::take).unwrap_or_default();
                 if let Some(own) = elements.get_mut(other) {
                     absorb(own, later);
@@ -266,10 +267,7 @@ fn unite(
                 elements.remove(place);
             }
         }
-        _ => {
-            change.work.spend(scan + STEPS_PER_IDENTITY * elements.len() as u64)?;
-            deduplicate(attribute, elements);
-        }
+        _ => deduplicate(attribute, elements, change.work)?,
     }
     Ok(())
 }

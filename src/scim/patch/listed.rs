@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
-use crate::scim::equality::{absorb, identity, is_same_element, key, key_of};
+use crate::scim::equality::{ElementMatcher, absorb, identity, key, key_of};
 use crate::scim::error::ScimError;
 use crate::scim::schema::Attribute;
-use crate::scim::work::{WorkBudget, scan_steps};
+use crate::scim::work::WorkBudget;
 
 /// What it takes to make the key of an element and to look it up.
 const STEPS_PER_LOOK_UP: u64 = 8;
@@ -32,7 +32,10 @@ struct ListedShape<'a> {
 
 impl<'a> Listed<'a> {
     /// Takes elements in canonical form.
-    pub fn new(attribute: &'a Attribute, elements: &[Value]) -> Self {
+    ///
+    /// # Errors
+    /// 413 for more work than the budget holds.
+    pub fn new(attribute: &'a Attribute, elements: &[Value], work: &WorkBudget) -> Result<Self, ScimError> {
         let mut forms: HashMap<Vec<usize>, ListedShape<'a>> = HashMap::new();
         for element in elements {
             let names = |sub: &Attribute| element.as_object().is_some_and(|o| o.contains_key(&sub.name));
@@ -42,10 +45,10 @@ impl<'a> Listed<'a> {
                 let (sets, subs) = named.map(|(_, sub)| sub).partition(|sub| sub.multi_valued);
                 ListedShape { subs, sets, said: HashMap::new() }
             });
-            let sets = form.sets.iter().map(|sub| values_of(sub, element)).collect();
-            form.said.entry(form.key(attribute, element)).or_default().push(sets);
+            let sets = form.sets_of(element, work)?;
+            form.said.entry(form.key(attribute, element, work)?).or_default().push(sets);
         }
-        Self { attribute, forms }
+        Ok(Self { attribute, forms })
     }
 
     /// Removes the elements that are meant.
@@ -53,8 +56,10 @@ impl<'a> Listed<'a> {
     /// # Errors
     /// 413 for more work than the budget holds.
     pub fn remove_from(&self, elements: &mut Vec<Value>, work: &WorkBudget) -> Result<(), ScimError> {
-        let steps = scan_steps(elements) + STEPS_PER_LOOK_UP * elements.len() as u64;
-        work.spend(steps * self.forms.len() as u64)?;
+        if self.forms.is_empty() {
+            return Ok(());
+        }
+        work.spend(STEPS_PER_LOOK_UP * (elements.len() * self.forms.len()) as u64)?;
         let mut meant = Vec::with_capacity(elements.len());
         for element in elements.iter() {
             meant.push(self.means(element, work)?);
@@ -66,11 +71,11 @@ impl<'a> Listed<'a> {
 
     fn means(&self, element: &Value, work: &WorkBudget) -> Result<bool, ScimError> {
         for form in self.forms.values() {
-            let Some(said) = form.said.get(&form.key(self.attribute, element)) else { continue };
+            let Some(said) = form.said.get(&form.key(self.attribute, element, work)?) else { continue };
             if form.sets.is_empty() {
                 return Ok(true);
             }
-            let own: Vec<HashSet<String>> = form.sets.iter().map(|sub| values_of(sub, element)).collect();
+            let own = form.sets_of(element, work)?;
             for sets in said {
                 work.spend(STEPS_PER_LOOK_UP * sets.iter().map(HashSet::len).sum::<usize>() as u64)?;
                 if sets.iter().zip(&own).all(|(said, own)| said.is_subset(own)) {
@@ -83,18 +88,21 @@ impl<'a> Listed<'a> {
 }
 
 impl ListedShape<'_> {
-    fn key(&self, attribute: &Attribute, element: &Value) -> String {
+    fn key(&self, attribute: &Attribute, element: &Value, work: &WorkBudget) -> Result<String, ScimError> {
         match element {
-            Value::Object(object) => key_of(&self.subs, object),
-            simple => key(attribute, simple),
+            Value::Object(object) => key_of(&self.subs, object, work),
+            simple => key(attribute, simple, work),
         }
     }
-}
 
-/// The keys of the values of a multi-valued sub-attribute.
-fn values_of(sub: &Attribute, element: &Value) -> HashSet<String> {
-    let values = element.get(&sub.name).and_then(Value::as_array);
-    values.into_iter().flatten().map(|value| key(sub, value)).collect()
+    /// The keys of the values of each multi-valued sub-attribute.
+    fn sets_of(&self, element: &Value, work: &WorkBudget) -> Result<Vec<HashSet<String>>, ScimError> {
+        let values_of = |sub: &&Attribute| {
+            let values = element.get(&sub.name).and_then(Value::as_array);
+            values.into_iter().flatten().map(|value| key(sub, value, work)).collect()
+        };
+        self.sets.iter().map(values_of).collect()
+    }
 }
 
 /// Tells an element what else is said of it.
@@ -126,7 +134,6 @@ pub(super) fn add(
     work: &WorkBudget,
     join: &mut Join<'_>,
 ) -> Result<Vec<usize>, ScimError> {
-    let scan = scan_steps(own);
     let mut put = |own: &mut Vec<Value>, place: Option<usize>, element: Value| {
         match (place.and_then(|place| own.get_mut(place)), element) {
             (Some(Value::Object(own)), Value::Object(mut element)) => {
@@ -141,17 +148,24 @@ pub(super) fn add(
         Ok(place.unwrap_or(own.len() - 1))
     };
     if more.len() == 1 {
-        work.spend(scan)?;
         let Some(element) = more.pop() else { return Ok(Vec::new()) };
-        let place = own.iter().position(|own| is_same_element(attribute, own, &element));
+        let mut matcher = ElementMatcher::new(attribute, &element, work);
+        let mut place = None;
+        for (at, own) in own.iter().enumerate() {
+            if matcher.matches(own)? {
+                place = Some(at);
+                break;
+            }
+        }
         return Ok(vec![put(own, place, element)?]);
     }
-    work.spend(scan + STEPS_PER_LOOK_UP * (own.len() + more.len()) as u64)?;
-    let mut places: HashMap<String, usize> =
-        own.iter().enumerate().map(|(place, element)| (identity(attribute, element), place)).collect();
+    let mut places: HashMap<String, usize> = HashMap::with_capacity(own.len() + more.len());
+    for (place, element) in own.iter().enumerate() {
+        places.insert(identity(attribute, element, work)?, place);
+    }
     let mut written = Vec::with_capacity(more.len());
     for element in more {
-        let identity = identity(attribute, &element);
+        let identity = identity(attribute, &element, work)?;
         let place = put(own, places.get(&identity).copied(), element)?;
         places.insert(identity, place);
         written.push(place);

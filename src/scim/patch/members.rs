@@ -83,14 +83,16 @@ impl<'a> MemberChange<'a> {
     /// Reads the steps on `members` among those of a PATCH; others are passed over.
     ///
     /// # Errors
-    /// `invalidValue` for members without an id, `mutability` for changes within a member.
+    /// `invalidValue` for members without an id, `mutability` for changes within a member, 413 for
+    /// more work than the budget holds.
     pub fn read(
         steps: &[PatchStep],
         groups: &'a ResourceType,
         policy: &'a Policy,
+        work: &WorkBudget,
     ) -> Result<Self, ScimError> {
         let own = steps.iter().filter(|step| step.attribute() == Some(MEMBERS));
-        let steps = own.map(|step| MemberStep::read(step, groups, policy)).collect::<Result<_, _>>()?;
+        let steps = own.map(|step| MemberStep::read(step, groups, policy, work)).collect::<Result<_, _>>()?;
         Ok(Self { groups, policy, steps })
     }
 
@@ -166,10 +168,15 @@ impl<'a> MemberChange<'a> {
 }
 
 impl MemberStep {
-    fn read(step: &PatchStep, groups: &ResourceType, policy: &Policy) -> Result<Self, ScimError> {
+    fn read(
+        step: &PatchStep,
+        groups: &ResourceType,
+        policy: &Policy,
+        work: &WorkBudget,
+    ) -> Result<Self, ScimError> {
         let value = step.value.as_ref().filter(|value| !value.is_null());
         let members = |value: Option<&Value>| match value {
-            Some(value) => parse(value, groups, policy),
+            Some(value) => parse(value, groups, policy, work),
             None => Ok(Vec::new()),
         };
         if let Some(filter) = &step.filter {
@@ -199,7 +206,7 @@ impl MemberStep {
         Ok(match (step.op, value) {
             // One member needs no array to be added, or taken away, under any policy.
             (PatchOp::Add | PatchOp::Remove, Some(one @ Value::Object(_))) => {
-                let one = parse(&Value::Array(vec![one.clone()]), groups, policy)?;
+                let one = parse(&Value::Array(vec![one.clone()]), groups, policy, work)?;
                 match step.op {
                     PatchOp::Add => Self::Add(one),
                     _ => Self::Remove(one.into_iter().map(|member| member.id).collect()),
@@ -254,7 +261,7 @@ impl ValuePath {
             (_, Some(sub), Some(value)) => Value::Object(Map::from_iter([(sub.clone(), value.clone())])),
         };
         if selected.is_empty() {
-            return self.create(&wanted, members, groups, policy);
+            return self.create(&wanted, members, (groups, policy), work);
         }
         let same = |id: &String| members.get(id).is_some_and(|member| is_same(member, &wanted));
         if selected.iter().all(same) { Ok(()) } else { Err(immutable()) }
@@ -265,8 +272,8 @@ impl ValuePath {
         &self,
         wanted: &Value,
         members: &mut BTreeMap<String, Member>,
-        groups: &ResourceType,
-        policy: &Policy,
+        (groups, policy): (&ResourceType, &Policy),
+        work: &WorkBudget,
     ) -> Result<(), ScimError> {
         let terms = equal_terms(&self.filter);
         let (Some(mut element), true) = (terms, self.op == PatchOp::Add || policy.replace_creates) else {
@@ -283,7 +290,7 @@ impl ValuePath {
                 element.insert("value".to_owned(), id.clone());
             }
         }
-        for member in parse(&Value::Array(vec![Value::Object(element)]), groups, policy)? {
+        for member in parse(&Value::Array(vec![Value::Object(element)]), groups, policy, work)? {
             if self.ids.as_ref().is_some_and(|ids| !ids.contains(&member.id)) {
                 return Err(ScimError::invalid_value("The value names another member than its path does."));
             }

@@ -3,13 +3,18 @@
 use serde_json::{Map, Value};
 
 use super::request::{PatchOp, PatchStep};
-use crate::scim::equality::sorted;
+use crate::scim::equality::{identity, is_equal};
 use crate::scim::error::ScimError;
 use crate::scim::order::instant;
 use crate::scim::policy::Policy;
 use crate::scim::resource_type::ResourceType;
 use crate::scim::schema::{Attribute, Mutability};
 use crate::scim::validate::{groups_named, names_core};
+use crate::scim::values::is_unassigned;
+use crate::scim::work::WorkBudget;
+
+/// The steps that it takes to read the id of a group and to look it up.
+const STEPS_PER_GROUP: u64 = 8;
 
 /// What a step must leave: required values, and immutable ones as they are.
 pub(super) struct Constant<'a> {
@@ -43,8 +48,17 @@ impl<'a> Constant<'a> {
         }
     }
 
-    /// Refuses what the step made of it.
-    pub fn check(&self, after: Option<&Value>, step: &PatchStep) -> Result<(), ScimError> {
+    /// Checks what the step made of it and returns that. An immutable value that is equal by its
+    /// definition stays as it was written first.
+    ///
+    /// # Errors
+    /// `mutability`, and 413 for more work than the budget holds.
+    pub fn keep(
+        self,
+        after: Option<Value>,
+        step: &PatchStep,
+        work: &WorkBudget,
+    ) -> Result<Option<Value>, ScimError> {
         let required = |what: String| {
             Err(ScimError::mutability(format!("Attribute {what} is required and cannot be removed.")))
         };
@@ -56,20 +70,32 @@ impl<'a> Constant<'a> {
         if self.was_there && after.is_none() && self.attribute.required && !self.left_to_rules {
             return required(self.attribute.name.clone());
         }
-        if let Some(before) = &self.immutable
-            && after.is_none_or(|after| sorted(after) != sorted(before))
-        {
-            return immutable();
+        let Some(mut after) = after else {
+            return if self.immutable.is_some() { immutable() } else { Ok(None) };
+        };
+        if let Some(before) = self.immutable {
+            return if is_equal(self.attribute, &before, &after, work)? {
+                Ok(Some(before))
+            } else {
+                immutable()
+            };
         }
-        let Some(after) = after else { return Ok(()) };
-        for (sub, before) in &self.subs {
-            match after.get(&sub.name) {
-                None if sub.required => return required(format!("{}.{}", self.attribute.name, sub.name)),
-                now if sub.mutability == Mutability::Immutable && now != Some(before) => return immutable(),
-                _ => {}
+        for (sub, before) in self.subs {
+            let Some(now) = after.get_mut(&sub.name) else {
+                return if sub.required {
+                    required(format!("{}.{}", self.attribute.name, sub.name))
+                } else {
+                    immutable()
+                };
+            };
+            if sub.mutability == Mutability::Immutable {
+                if !is_equal(sub, &before, now, work)? {
+                    return immutable();
+                }
+                *now = before;
             }
         }
-        Ok(())
+        Ok(Some(after))
     }
 }
 
@@ -139,8 +165,13 @@ pub(super) fn schemas(
 /// null. Of `meta`, what was true when it was read may be sent back.
 ///
 /// # Errors
-/// `mutability` for any other value.
-pub(super) fn read_only(resource: &Map<String, Value>, step: &PatchStep) -> Result<(), ScimError> {
+/// `mutability` for any other value, 413 for more work than the budget holds.
+pub(super) fn read_only(
+    resource: &Map<String, Value>,
+    step: &PatchStep,
+    (attribute, sub): (&Attribute, Option<&Attribute>),
+    work: &WorkBudget,
+) -> Result<(), ScimError> {
     let values = match &step.extension {
         Some(urn) => resource.get(urn).and_then(Value::as_object),
         None => Some(resource),
@@ -158,7 +189,7 @@ pub(super) fn read_only(resource: &Map<String, Value>, step: &PatchStep) -> Resu
             (None, Value::Object(said)) => said.iter().all(|(name, value)| was_true(meta, name, value)),
             (None, value) => value.is_null(),
         }),
-        _ => says_nothing_new(current.unwrap_or(&Value::Null), value),
+        _ => says_nothing_new(sub.unwrap_or(attribute), current.unwrap_or(&Value::Null), value, work)?,
     };
     if same { Ok(()) } else { Err(ScimError::mutability(format!("Attribute {step} is read-only."))) }
 }
@@ -167,7 +198,7 @@ pub(super) fn read_only(resource: &Map<String, Value>, step: &PatchStep) -> Resu
 fn was_true(meta: &Map<String, Value>, name: &str, value: &Value) -> bool {
     let own = |name: &str| meta.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, own)| own);
     let current = own(name).unwrap_or(&Value::Null);
-    if says_nothing_new(current, value) {
+    if repeats(current, value) {
         return true;
     }
     let (Some(current), Some(said)) = (current.as_str(), value.as_str()) else { return false };
@@ -186,30 +217,88 @@ fn was_true(meta: &Map<String, Value>, name: &str, value: &Value) -> bool {
     }
 }
 
-/// Whether a value is the current one, a part of it, or nothing (RFC 7643 §2.5).
-fn says_nothing_new(current: &Value, value: &Value) -> bool {
+/// Whether a value that no schema defines is the current one, or nothing.
+fn repeats(current: &Value, value: &Value) -> bool {
+    value.is_null() || current == value || (current.is_null() && is_unassigned(value))
+}
+
+/// Whether a value is the current one by the attribute's definition, a part of it, or nothing
+/// (RFC 7643 §2.5). The elements of an array come in any order.
+fn says_nothing_new(
+    attribute: &Attribute,
+    current: &Value,
+    value: &Value,
+    work: &WorkBudget,
+) -> Result<bool, ScimError> {
+    work.spend(1)?;
     match (current, value) {
-        (_, Value::Null) => true,
-        (Value::Null, Value::Array(value)) => value.is_empty(),
-        (Value::Null, Value::Object(value)) => value.is_empty(),
-        (Value::Object(current), Value::Object(value)) => value.iter().all(|(name, value)| {
-            let own = current.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
-            says_nothing_new(own.map_or(&Value::Null, |(_, own)| own), value)
-        }),
-        (Value::Array(current), Value::Array(value)) => {
-            current.len() == value.len()
-                && current.iter().zip(value).all(|(current, value)| says_nothing_new(current, value))
+        (_, Value::Null) => Ok(true),
+        (Value::Null, Value::Array(value)) => Ok(value.is_empty()),
+        (Value::Null, Value::Object(value)) => Ok(value.is_empty()),
+        (Value::Object(current), Value::Object(value)) => {
+            for (name, value) in value {
+                let own = current.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+                let own = own.map_or(&Value::Null, |(_, own)| own);
+                let is_known = match attribute.sub_attribute(name) {
+                    Some(sub) => says_nothing_new(sub, own, value, work)?,
+                    None => repeats(own, value),
+                };
+                if !is_known {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
         }
-        (current, value) => current == value,
+        (Value::Array(current), Value::Array(value)) if current.len() == value.len() => {
+            if all_repeated(attribute, current.iter().zip(value), work)? {
+                return Ok(true);
+            }
+            let (current, value) = (in_order(attribute, current, work)?, in_order(attribute, value, work)?);
+            all_repeated(attribute, current.into_iter().zip(value), work)
+        }
+        (current, value) => is_equal(attribute, current, value, work),
     }
+}
+
+/// Whether the second of each pair says nothing new.
+fn all_repeated<'v>(
+    attribute: &Attribute,
+    pairs: impl Iterator<Item = (&'v Value, &'v Value)>,
+    work: &WorkBudget,
+) -> Result<bool, ScimError> {
+    for (current, value) in pairs {
+        if !says_nothing_new(attribute, current, value, work)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The elements in the order of their keys.
+fn in_order<'v>(
+    attribute: &Attribute,
+    elements: &'v [Value],
+    work: &WorkBudget,
+) -> Result<Vec<&'v Value>, ScimError> {
+    let keyed = elements.iter().map(|element| Ok((identity(attribute, element, work)?, element)));
+    let mut keyed = keyed.collect::<Result<Vec<_>, ScimError>>()?;
+    keyed.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(keyed.into_iter().map(|(_, element)| element).collect())
 }
 
 /// A user's `groups` are those whose members hold the user. To name the same ones again changes
 /// nothing; to add some of them, or none, does not either.
 ///
 /// # Errors
-/// `mutability` for any other value.
-pub(super) fn groups(resource: &Map<String, Value>, step: &PatchStep) -> Result<(), ScimError> {
+/// `mutability` for any other value, 413 for more work than the budget holds.
+pub(super) fn groups(
+    resource: &Map<String, Value>,
+    step: &PatchStep,
+    work: &WorkBudget,
+) -> Result<(), ScimError> {
+    let values = [resource.get("groups"), step.value.as_ref()].into_iter().flatten();
+    let count: usize = values.map(|value| value.as_array().map_or(1, Vec::len)).sum();
+    work.spend(STEPS_PER_GROUP * count as u64)?;
     let current = resource.get("groups").and_then(groups_named).unwrap_or_default();
     let value = step.value.as_ref().unwrap_or(&Value::Null);
     let same = match (step.op, step.filter.is_some() || step.sub.is_some()) {

@@ -260,15 +260,15 @@ mod tests {
                     let mut document = Map::new();
                     if let Some(body) = body.as_object() {
                         let _ = groups_in_body(body);
-                        if let Ok(read_once) = read(body, resource_type, policy) {
+                        if let Ok(read_once) = read(body, resource_type, policy, &WorkBudget::of_body()) {
                             let mut again = read_once.clone();
                             again.insert("schemas".to_owned(), json!([resource_type.schema.id]));
-                            let again = read(&again, resource_type, policy);
+                            let again = read(&again, resource_type, policy, &WorkBudget::of_body());
                             prop_assert_eq!(again.as_ref(), Ok(&read_once));
                             document = read_once;
                         }
                     }
-                    let _ = take(&mut document, resource_type, policy);
+                    let _ = take(&mut document, resource_type, policy, &WorkBudget::of_body());
                     document.shift_remove(MEMBERS);
                     let message = json!({
                         "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations
@@ -277,13 +277,13 @@ mod tests {
                     let Some(Ok(steps)) = steps else { continue };
                     let current = [("a".to_owned(), Member::of_id("a"))].into();
                     let work = WorkBudget::of_body();
-                    let _ = MemberChange::read(&steps, resource_type, policy).and_then(|c| c.net(&current, &work));
+                    let _ = MemberChange::read(&steps, resource_type, policy, &work).and_then(|c| c.net(&current, &work));
                     if apply(&mut document, &steps, resource_type, policy, &work).is_ok() {
                         let _ = check_required(&document, resource_type).and_then(|()| check_username_and_email(&document, policy));
                         // What PATCH stores, PUT would store, too.
                         let mut again = document.clone();
                         again.insert("schemas".to_owned(), json!([resource_type.schema.id]));
-                        let again = read(&again, resource_type, policy);
+                        let again = read(&again, resource_type, policy, &WorkBudget::of_body());
                         prop_assert_eq!(again.as_ref(), Ok(&document), "{}", message);
                     }
                 }

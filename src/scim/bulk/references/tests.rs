@@ -95,6 +95,8 @@ fn references_in_users() {
                 "desk": { "value": "bulkId:c", "owner": "../<d>" } } }),
         ),
         same(manager(json!({ "displayName": "bulkId:a" }))),
+        // POST and PUT know no paths in the object of a schema.
+        same(json!({ e: { "manager.value": "bulkId:a" } })),
         same(json!({ "userName": "bulkId:a", "title": "bulkId:b", "name": { "givenName": "bulkId:c" } })),
         same(json!({ "emails": [{ "value": "bulkId:a" }], "roles": ["bulkId:b"] })),
         same(json!({ "profileUrl": "bulkId:a", USER: { "displayName": "bulkId:a" } })),
@@ -133,6 +135,26 @@ fn references_in_patches() {
     ];
     check(Kind::Group, BulkDataForm::Patch, groups);
     let e = ENTERPRISE_USER;
+    // The keys in a schema's object are paths, too.
+    let under =
+        |schema: &str, key: &str, text: &str| of(json!({ "op": "add", "value": { schema: { key: text } } }));
+    let at = |key: &str, text: &str| op(e, json!({ key: text }));
+    let paths = vec![
+        (under(e, "manager.value", "bulkId:m"), "m", under(e, "manager.value", "<m>")),
+        (under(e, "MANAGER.$ref", "bulkId:m"), "m", under(e, "MANAGER.$ref", "https://x/m")),
+        (at("manager.value", "bulkId:m"), "m", at("manager.value", "<m>")),
+        (at("manager", "bulkId:m"), "m", at("manager", "<m>")),
+        (
+            under("urn:x:User", "desk.owner", "bulkId:d"),
+            "d",
+            under("urn:x:User", "desk.owner", "https://x/d"),
+        ),
+        same(under(e, "manager.displayName", "bulkId:m")),
+        same(under(e, "department", "bulkId:m")),
+        same(under(USER, "name.givenName", "bulkId:m")),
+        same(at("shoe.value", "bulkId:m")),
+    ];
+    check(Kind::User, BulkDataForm::Patch, paths);
     let users = vec![
         (op(&format!("{e}:manager"), json!("bulkId:a")), "a", op(&format!("{e}:manager"), json!("<a>"))),
         (op(e, json!({ "manager": "bulkId:a" })), "a", op(e, json!({ "manager": "<a>" }))),

@@ -5,6 +5,7 @@ use crate::scim::error::ErrorKind::{self, InvalidSyntax, InvalidValue, Mutabilit
 use crate::scim::patch::request::parse;
 use crate::scim::policy::{STANDARD, STRICT, VEZA};
 use crate::scim::resource_type::Model;
+use crate::scim::schema::Schema;
 use crate::scim::urn::{ENTERPRISE_USER, PATCH_OP, ROLLCALL_USER, USER};
 
 /// The attribute at `path` after the operations, which must leave all others alone.
@@ -290,4 +291,62 @@ fn required_values_cannot_be_removed() {
     // The rules on the final state refuse this one.
     let operations = json!([{ "op": "remove", "path": "emails[type eq \"work\"]" }]);
     assert_eq!(patched(&VEZA, &user(), &operations, "emails"), Ok(json!(null)));
+}
+
+/// Values that the schema holds to be equal are the same, and stay as they were written first.
+#[test]
+fn what_cannot_change_is_compared_by_its_schema() {
+    const URN: &str = "urn:x:2.0:User";
+    let attribute = |name: &str, kind: &str, mutability: &str, exact: bool| json!({ "name": name, "type": kind, "multiValued": false, "mutability": mutability, "caseExact": exact });
+    let schema: Schema = serde_json::from_value(json!({ "id": URN, "name": "X", "attributes": [
+        attribute("badge", "string", "immutable", false),
+        attribute("code", "string", "immutable", true),
+        attribute("since", "dateTime", "immutable", false),
+        attribute("origin", "string", "readOnly", false),
+        attribute("serial", "string", "readOnly", true),
+        attribute("seen", "dateTime", "readOnly", false),
+        { "name": "desk", "type": "complex", "multiValued": false, "subAttributes": [
+            attribute("room", "string", "immutable", false),
+            attribute("note", "string", "readWrite", false),
+        ] },
+        { "name": "teams", "type": "complex", "multiValued": true, "mutability": "readOnly", "subAttributes": [
+            attribute("value", "string", "readOnly", false),
+            attribute("display", "string", "readOnly", false),
+        ] },
+    ] }))
+    .expect("a schema");
+    let own = json!({
+        "badge": "a", "code": "a", "since": "2024-01-01T00:00:00Z",
+        "origin": "a", "serial": "1", "seen": "2024-01-01T00:00:00Z",
+        "desk": { "room": "a" }, "teams": [{ "value": "a", "display": "A" }, { "value": "b" }],
+    });
+    let user = json!({ "userName": "a", URN: own });
+    for (name, value, good) in [
+        ("badge", json!("A"), true),
+        ("badge", json!("b"), false),
+        ("badge", json!(null), false),
+        ("code", json!("A"), false),
+        ("since", json!("2024-01-01T01:00:00+01:00"), true),
+        ("since", json!("2024-01-01T01:00:00Z"), false),
+        ("origin", json!("A"), true),
+        ("origin", json!("b"), false),
+        ("serial", json!("1"), true),
+        ("serial", json!(1), false),
+        ("seen", json!("2023-12-31T24:00:00Z"), true),
+        ("seen", json!("2023-12-31T00:00:00Z"), false),
+        ("desk", json!({ "room": "A" }), true),
+        ("desk.room", json!("A"), true),
+        ("desk.room", json!("b"), false),
+        ("teams", json!([{ "VALUE": "A", "display": "a" }, { "value": "B" }]), true),
+        ("teams", json!([{ "value": "B" }, { "value": "A" }]), true),
+        ("teams", json!([{ "value": "B" }, { "value": "c" }]), false),
+        ("teams", json!([{ "value": "B" }]), false),
+    ] {
+        for policy in [&STANDARD, &STRICT] {
+            let model = Model::new(policy, &[(Kind::User, schema.clone())]).expect("a model");
+            let operations = json!([{ "op": "replace", "path": format!("{URN}:{name}"), "value": value }]);
+            let expected = if good { Ok(json!(own)) } else { Err(Mutability) };
+            assert_eq!(patched_in(&model, &user, &operations, URN), expected, "{operations}");
+        }
+    }
 }

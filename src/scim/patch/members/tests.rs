@@ -16,7 +16,7 @@ fn net(policy: &'static Policy, operations: &Value) -> Outcome {
         json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations });
     let run = || {
         let steps = request::parse(body.as_object().expect("an object"), groups, policy)?;
-        let change = MemberChange::read(&steps, groups, policy)?;
+        let change = MemberChange::read(&steps, groups, policy, &WorkBudget::of_body())?;
         let touched = change.touched();
         let mut current = BTreeMap::from([
             (
