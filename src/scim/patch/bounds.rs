@@ -137,7 +137,7 @@ fn one_long_text_among_short_elements() {
         assert!(steps.is_ok_and(|steps| steps < ONCE), "{steps:?}");
     };
     let user = roles(4990);
-    takes(&user, json!({ "op": "add", "path": "roles", "value": { "value": long } }));
+    takes(&user, json!({ "op": "add", "path": "roles", "value": { "value": long, "type": "t" } }));
     takes(&user, json!({ "op": "add", "path": "roles", "value": [{ "value": long }, { "value": "a" }] }));
     takes(&user, json!({ "op": "replace", "path": "roles[value eq \"role-00001\"].value", "value": long }));
     // Without `value`, elements are the same if they are equal in everything.
@@ -151,7 +151,7 @@ fn one_long_text_among_short_elements() {
     let user = json!({ "userName": "a", URN: { "codes": elements(4999, |n| json!(n.to_string())) } });
     takes(&user, json!({ "op": "add", "path": format!("{URN}:codes"), "value": long }));
     // As many as would take seconds are refused.
-    let add = |n: usize| json!({ "op": "add", "path": "roles", "value": { "value": format!("{n}{long}") } });
+    let add = |n: usize| json!({ "op": "add", "path": "roles", "value": { "value": format!("{n}{long}"), "type": "t" } });
     assert!(is_refused(&roles(4000), 100, add));
 }
 
