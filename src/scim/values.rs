@@ -305,6 +305,11 @@ pub fn is_unassigned(value: &Value) -> bool {
     value.is_null() || value.as_array().is_some_and(Vec::is_empty)
 }
 
+/// Whether what a `remove` lists beside a filter is nothing: then all that the filter selects goes.
+pub fn lists_nothing(value: &Value) -> bool {
+    is_unassigned(value) || value.as_str().is_some_and(is_blank)
+}
+
 /// Whether an element is marked primary (RFC 7643 §2.4).
 pub fn is_primary(element: &Value) -> bool {
     element.get("primary") == Some(&Value::Bool(true))

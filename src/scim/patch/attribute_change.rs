@@ -77,7 +77,9 @@ impl AttributeChange<'_> {
     pub fn listed(&self) -> Result<Option<Listed<'_>>, ScimError> {
         let value = self.step.value.as_ref().filter(|value| !value.is_null());
         let (Some(value), leaf) = (value, self.leaf()) else { return Ok(None) };
-        if !leaf.multi_valued || (self.step.filter.is_some() && self.sub.is_none()) {
+        // A single value goes whatever it is, unless the path leads to it in all elements.
+        let in_all = self.attribute.multi_valued && self.step.filter.is_none();
+        if !leaf.multi_valued && !in_all {
             return Ok(None);
         }
         self.work.spend(4 * self.value_steps)?;

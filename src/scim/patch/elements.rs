@@ -11,7 +11,7 @@ use crate::scim::equality::{ElementMatcher, absorb, deduplicate};
 use crate::scim::error::ScimError;
 use crate::scim::filter::ast::Filter;
 use crate::scim::schema::{Attribute, Type};
-use crate::scim::values::{check_count, is_primary, is_unassigned};
+use crate::scim::values::{check_count, is_primary, is_unassigned, lists_nothing};
 
 /// The elements after the step. `None` is no element. `scan` estimates what it takes to compare all
 /// elements with something, before and, then, after it.
@@ -118,6 +118,11 @@ impl AttributeChange<'_> {
             if let Some(sub) = self.sub {
                 return self.unassign_in(elements, selected, sub);
             }
+            let lists =
+                self.step.op == PatchOp::Remove && !self.step.value.as_ref().is_none_or(lists_nothing);
+            if let (true, Some(listed)) = (lists, self.listed()?) {
+                selected.0 = listed.meant_among(elements, &selected.0, self.work)?;
+            }
             let mut place = 0;
             elements.retain(|_| {
                 place += 1;
@@ -206,9 +211,14 @@ impl AttributeChange<'_> {
         }
         let listed = if self.step.op == PatchOp::Remove { self.listed()? } else { None };
         for place in &places.0 {
-            if let Some(Value::Object(object)) = elements.get_mut(*place) {
-                self.unassign(object, sub, listed.as_ref())?;
+            let Some(Value::Object(object)) = elements.get_mut(*place) else { continue };
+            if let (false, Some(listed)) = (sub.multi_valued, &listed) {
+                let own = object.get(&sub.name);
+                if !listed.means(own.unwrap_or(&Value::Null), self.work)? {
+                    continue;
+                }
             }
+            self.unassign(object, sub, listed.as_ref())?;
         }
         Ok(places)
     }

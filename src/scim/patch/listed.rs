@@ -59,7 +59,6 @@ impl<'a> Listed<'a> {
         if self.forms.is_empty() {
             return Ok(());
         }
-        work.spend(STEPS_PER_LOOK_UP * (elements.len() * self.forms.len()) as u64)?;
         let mut meant = Vec::with_capacity(elements.len());
         for element in elements.iter() {
             meant.push(self.means(element, work)?);
@@ -69,7 +68,33 @@ impl<'a> Listed<'a> {
         Ok(())
     }
 
-    fn means(&self, element: &Value, work: &WorkBudget) -> Result<bool, ScimError> {
+    /// Which of the elements at these places are meant.
+    ///
+    /// # Errors
+    /// 413 for more work than the budget holds.
+    pub fn meant_among(
+        &self,
+        elements: &[Value],
+        places: &[usize],
+        work: &WorkBudget,
+    ) -> Result<Vec<usize>, ScimError> {
+        let mut meant = Vec::new();
+        for place in places {
+            if let Some(element) = elements.get(*place)
+                && self.means(element, work)?
+            {
+                meant.push(*place);
+            }
+        }
+        Ok(meant)
+    }
+
+    /// Whether an element is meant.
+    ///
+    /// # Errors
+    /// 413 for more work than the budget holds.
+    pub fn means(&self, element: &Value, work: &WorkBudget) -> Result<bool, ScimError> {
+        work.spend(STEPS_PER_LOOK_UP * self.forms.len() as u64)?;
         for form in self.forms.values() {
             let Some(said) = form.said.get(&form.key(self.attribute, element, work)?) else { continue };
             if form.sets.is_empty() {

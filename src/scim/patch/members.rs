@@ -16,6 +16,7 @@ use crate::scim::filter::ast::Filter;
 use crate::scim::members::{MEMBERS, Member, parse};
 use crate::scim::policy::Policy;
 use crate::scim::resource_type::{AttributeTarget, Kind, ResourceType};
+use crate::scim::values::lists_nothing;
 use crate::scim::work::WorkBudget;
 
 /// What it takes to make a member an element that a filter can be put to.
@@ -47,6 +48,8 @@ struct ValuePath {
     ids: Option<BTreeSet<String>>,
     sub: Option<String>,
     value: Option<Value>,
+    /// The only members that a `remove` takes away, where it lists them.
+    listed: Option<BTreeSet<String>>,
 }
 
 /// Whose membership must be known before the net change can be.
@@ -182,12 +185,23 @@ impl MemberStep {
         if let Some(filter) = &step.filter {
             let filter = by_id(filter)?;
             let ids = ids(&filter);
+            let lists = step.op == PatchOp::Remove && step.sub.is_none();
+            let listed = match value.filter(|value| lists && !lists_nothing(value)) {
+                Some(one @ Value::Object(_)) => {
+                    Some(parse(&Value::Array(vec![one.clone()]), groups, policy, work)?)
+                }
+                Some(value) => Some(parse(value, groups, policy, work)?),
+                None => None,
+            };
+            let listed: Option<BTreeSet<String>> =
+                listed.map(|members| members.into_iter().map(|member| member.id).collect());
             // `members[value eq "a" or value eq "b"]` selects by id alone: no member is looked at.
             if step.op == PatchOp::Remove
                 && step.sub.is_none()
                 && let (Some(ids), true) = (&ids, is_list_of_ids(&filter))
             {
-                return Ok(Self::Remove(ids.iter().cloned().collect()));
+                let goes = |id: &&String| listed.as_ref().is_none_or(|listed| listed.contains(*id));
+                return Ok(Self::Remove(ids.iter().filter(goes).cloned().collect()));
             }
             let Some(attribute) = groups.core_attribute(MEMBERS) else { return Ok(Self::Add(Vec::new())) };
             let target = AttributeTarget { extension: None, attribute, sub: None };
@@ -198,6 +212,7 @@ impl MemberStep {
                 ids,
                 sub: step.sub.clone(),
                 value: value.cloned(),
+                listed,
             })));
         }
         if step.sub.is_some() {
@@ -244,8 +259,10 @@ impl ValuePath {
         }
         let wanted = match (self.op, &self.sub, &self.value) {
             (PatchOp::Remove, None, _) | (PatchOp::Replace, None, None) => {
-                for id in &selected {
-                    members.remove(id);
+                for id in selected {
+                    if self.listed.as_ref().is_none_or(|listed| listed.contains(&id)) {
+                        members.remove(&id);
+                    }
                 }
                 return Ok(());
             }

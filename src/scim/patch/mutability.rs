@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::request::{PatchOp, PatchStep};
 use crate::scim::equality::{identity, is_equal};
 use crate::scim::error::ScimError;
+use crate::scim::members::parts;
 use crate::scim::order::instant;
 use crate::scim::policy::Policy;
 use crate::scim::resource_type::ResourceType;
@@ -213,6 +214,8 @@ fn was_true(meta: &Map<String, Value>, name: &str, value: &Value) -> bool {
             instant(said).is_some_and(|said| made.is_none_or(|made| said >= made))
                 && instant(said) <= instant(current)
         }
+        // Whichever host and stage the resource was read at.
+        "location" => parts(said).is_some() && parts(said) == parts(current),
         _ => false,
     }
 }

@@ -1,5 +1,6 @@
 //! The body of a PATCH, read as steps (RFC 7644 §3.5.2).
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde_json::{Map, Value};
@@ -136,7 +137,11 @@ impl<'a> Request<'a> {
         let parsed = PatchPath::parse(path)
             .map_err(|error| ScimError::invalid_path(format!("path {}: {error}.", shown(path))))?;
         match self.place(&parsed)? {
-            Some(PatchTarget::Schema(schema)) => self.schema(op, schema, value),
+            Some(PatchTarget::Schema(schema)) => {
+                let from = self.steps.len();
+                self.schema(op, schema, value)?;
+                self.check_once(from)
+            }
             Some(PatchTarget::Attribute(step)) => self.push(PatchStep { op, value: value.cloned(), ..*step }),
             None => Err(ScimError::invalid_path(format!(
                 "No schema defines what the path {} names.",
@@ -154,10 +159,21 @@ impl<'a> Request<'a> {
         let Some(Value::Object(values)) = value else {
             return Err(ScimError::invalid_value("Without a path, value must be an object of attributes."));
         };
+        let from = self.steps.len();
         for (key, value) in values {
             self.key(op, key, value)?;
         }
-        Ok(())
+        self.check_once(from)
+    }
+
+    /// Checks that the steps from this one on, which come of one object, are about different places.
+    fn check_once(&self, from: usize) -> Result<(), ScimError> {
+        let steps = self.steps.get(from..).unwrap_or_default();
+        let mut seen = HashSet::with_capacity(steps.len());
+        match steps.iter().map(ToString::to_string).find(|path| !seen.insert(path.clone())) {
+            Some(path) => Err(twice(&path)),
+            None => Ok(()),
+        }
     }
 
     fn key(&mut self, op: PatchOp, key: &str, value: &Value) -> Result<(), ScimError> {

@@ -116,6 +116,21 @@ fn emails() {
             is(&[&work, &new]),
         ),
         (op("replace", "emails[type eq \"home\"]", json!(null)), is(&[&work]), is(&[&work])),
+        // remove: of those that the filter selects, only what is listed goes.
+        (op("remove", "emails[value pr]", json!([{ "value": "H@X" }])), is(&[&work]), is(&[&work])),
+        (op("remove", "emails[value pr]", json!({ "type": "HOME" })), is(&[&work]), is(&[&work])),
+        (op("remove", "emails[type eq \"home\"]", json!([{ "value": "w@x" }])), same.clone(), same.clone()),
+        (op("remove", "emails[type eq \"home\"]", json!([])), is(&[&work]), is(&[&work])),
+        (
+            op("remove", "emails.type", json!(["HOME"])),
+            is(&[&work, &json!({ "value": "h@x" })]),
+            is(&[&work, &json!({ "value": "h@x" })]),
+        ),
+        (
+            op("remove", "emails[type eq \"home\"].type", json!("other")),
+            is(&[&work, &json!({ "value": "h@x" })]),
+            is(&[&work, &json!({ "value": "h@x" })]),
+        ),
         (
             op("replace", "emails[type eq \"home\"].type", json!(null)),
             is(&[&work, &json!({ "value": "h@x" })]),

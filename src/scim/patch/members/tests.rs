@@ -72,6 +72,27 @@ fn sequences_of_steps() {
         (json!([{ "op": "remove", "path": "members[$ref co \"a\"]" }]), Err(InvalidFilter)),
         (json!([{ "op": "remove", "path": "members[type eq \"Group\"]" }]), all(&[], &["g"])),
         (json!([{ "op": "remove", "path": "members[display eq \"A\"]" }]), all(&[], &["a"])),
+        // Of those that the filter selects, only who is listed goes.
+        (
+            json!([{ "op": "remove", "path": "members[value pr]", "value": ids(&["a", "x"]) }]),
+            all(&[], &["a"]),
+        ),
+        (
+            json!([{ "op": "remove", "path": "members[type eq \"Group\"]", "value": { "value": "a" } }]),
+            all(&[], &[]),
+        ),
+        (
+            json!([{ "op": "remove", "path": "members[value eq \"a\"]", "value": ids(&["g"]) }]),
+            some(&[], &[], &[]),
+        ),
+        (
+            json!([{ "op": "remove", "path": "members[value eq \"a\"]", "value": ids(&["a"]) }]),
+            some(&["a"], &[], &["a"]),
+        ),
+        (
+            json!([{ "op": "remove", "path": "members[value eq \"a\"]", "value": [] }]),
+            some(&["a"], &[], &["a"]),
+        ),
         (
             json!([{ "op": "Remove", "path": "members", "value": ids(&["a", "x"]) }]),
             some(&["a", "x"], &[], &["a"]),

@@ -104,6 +104,15 @@ fn refusals() {
         (json!({ "op": "remove", "path": "name[givenName eq \"J\"]" }), InvalidPath),
         (json!({ "op": "remove", "path": "title[value eq \"J\"]" }), InvalidPath),
         (json!({ "op": "add", "value": { "emails[type": 1 } }), InvalidPath),
+        // A name stands once, however it is spelled (RFC 7643 §2.1).
+        (json!({ "op": "replace", "value": { "active": true, "ACTIVE": false } }), InvalidSyntax),
+        (json!({ "op": "add", "value": { "title": "a", (format!("{USER}:title")): "b" } }), InvalidSyntax),
+        (json!({ "op": "add", "value": { "title": "a", USER: { "Title": "b" } } }), InvalidSyntax),
+        (json!({ "op": "add", "path": USER, "value": { "title": "a", "TITLE": "b" } }), InvalidSyntax),
+        (
+            json!({ "op": "add", "value": { "emails[type eq \"work\"].value": "a", "emails[TYPE eq \"work\"].value": "b" } }),
+            InvalidSyntax,
+        ),
         (json!({ "op": "remove", "path": USER }), Mutability),
         (json!({ "op": "replace", "path": "password", "value": "x" }), Mutability),
         (json!({ "op": "remove", "path": format!("{USER}:PASSWORD") }), Mutability),
