@@ -62,7 +62,11 @@ fn first_refused(name: &str) -> Option<(char, &'static str)> {
     if name.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
         return None;
     }
-    canonical(name).chars().find_map(|character| Some((character, refusal(character)?)))
+    // Each character as it compares, by the name of the one that was sent.
+    name.chars().find_map(|sent| {
+        let compared = canonical(sent.encode_utf8(&mut [0; 4]));
+        compared.chars().find_map(refusal).map(|why| (sent, why))
+    })
 }
 
 fn refusal(character: char) -> Option<&'static str> {
@@ -146,7 +150,9 @@ mod tests {
             ("a\u{2066}b", '\u{2066}'),
             ("a\u{fe0f}", '\u{fe0f}'),
             ("\u{3164}", '\u{3164}'),
-            ("\u{ffa0}", '\u{1160}'),
+            ("\u{ffa0}", '\u{ffa0}'),
+            ("\u{1c4}", '\u{1c4}'),
+            ("\u{2163}", '\u{2163}'),
             ("a\u{a0}b", '\u{a0}'),
             ("a\u{2003}b", '\u{2003}'),
             ("a\u{2028}b", '\u{2028}'),
