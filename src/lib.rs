@@ -1,8 +1,8 @@
 //! Rollcall: a SCIM 2.0 service provider on AWS Lambda and DynamoDB.
 //!
-//! The floors, each importing only from those below it: `dev` and `admin`, `http`, `provider`,
-//! `store`, `scim`. The last is pure and builds without any feature. `auth`, on top of `store`, and
-//! `config` stand apart.
+//! Each layer imports only from the layers below it: `dev`, `admin`, `http`, `provider` and `auth`,
+//! `store`, `config` and `clock`, `scim`. The last is pure and builds without any feature.
+//! `tests/architecture.rs` checks this.
 
 #[cfg(feature = "cli")]
 pub mod admin;

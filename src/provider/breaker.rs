@@ -1,5 +1,5 @@
-//! The breaker: a tenant can limit which part of its active users is deactivated or deleted within
-//! an hour, so that a mistake in an identity provider does not lock everybody out.
+//! The deactivation limit: a tenant can limit which part of its active users is deactivated or deleted
+//! within an hour. Then a mistake in an identity provider does not lock everybody out.
 
 use futures_util::future::try_join;
 

@@ -53,10 +53,9 @@ impl Provider<'_> {
 
     /// Turns the members that a client wants added into memberships.
     ///
-    /// `known` holds the kinds that were read already. If `asked` is true, the other members were looked
-    /// for under the kind that the client said, or as users, and were not found: they are looked for
-    /// under the other kind. The members of a `staged` change are not looked for here:
-    /// [`Provider::stage`] does that.
+    /// `known` holds the kinds that were read already. If it says `searched`, the other members were looked
+    /// for under the kind that the client sent, or as users, and were not found. They are looked for under
+    /// the other kind then.
     ///
     /// # Errors
     /// One `invalidValue` that names all members that do not exist.
@@ -97,11 +96,13 @@ impl Provider<'_> {
     }
 }
 
-/// Makes the view of a resource whose members were read. No would-be member was looked for.
+/// The id of a member, and the kind that the client sent, or `User` if it sent none. `None` for a text
+/// that is not an id.
 fn assumed_kind(member: &Member) -> Option<(Uuid, Kind)> {
     Some((parse_id(&member.id)?, member.taken_for()))
 }
 
+/// Makes the view of a resource whose members were read. No would-be member was looked for.
 pub(super) fn group_view(record: Record, members: Vec<Membership>) -> GroupView {
     let present = members.into_iter().map(|member| (member.id, member)).collect();
     GroupView { record, present, candidates: Candidates::default() }

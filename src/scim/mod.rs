@@ -1,7 +1,7 @@
 //! The SCIM core (RFC 7643, RFC 7644, RFC 9865): schemas, paths, filters, PATCH, projection.
 //!
 //! Pure: no I/O, no clock, no environment, no AWS. `cargo check --lib --no-default-features`
-//! builds just this floor.
+//! builds this layer alone.
 
 pub mod absent;
 pub mod attr_path;
