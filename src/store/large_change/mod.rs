@@ -53,7 +53,7 @@
 //! | --- | --- | --- |
 //! | list, read | `read.rs` | readers of groups, deletions, `rollcall check` |
 //! | stage, abort | `stage.rs` | the request that makes the change |
-//! | commit | [`commit_staged`](pending_change::commit_staged) | the transaction in `resource.rs` |
+//! | commit | `commit_staged` | the transaction in `resource.rs` |
 //! | apply | `apply.rs`, `remove_members.rs`, `detach.rs` | the request for 8 seconds; the next request that writes to the group; the worker |
 //! | settle | `settle.rs` | a deletion, with the changes that name its resource |
 //! | apply or abort what is left | `worker.rs` | the worker, every minute |
