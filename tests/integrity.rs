@@ -1,5 +1,5 @@
-//! What was written is known, whatever the table's answer said; what is too large for a transaction
-//! is written all the same; what meets a deletion is told who is gone.
+//! Writes whose answer is lost or wrong, writes that are too large for one transaction, and writes that
+//! race with a deletion.
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 

@@ -1,5 +1,5 @@
-//! How much memory the function takes, whatever a query finds: the real binary, whose table is in this
-//! process.
+//! How much memory the function takes for its largest answers. The function is the real binary. Its
+//! table is in this process.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 

@@ -65,9 +65,10 @@ impl NewTenant {
 /// What came into the table for a deleted tenant of this name, after it was emptied, is removed first.
 ///
 /// # Errors
-/// [`AdminError::Exists`] when there is one of this name; [`AdminError::NameRests`] when one was
-/// deleted not long ago; [`AdminError::UsageKey`] when API Gateway would not take the usage key;
-/// [`AdminError::Input`] for an address that is none.
+/// - [`AdminError::Exists`]: there is a tenant of this name.
+/// - [`AdminError::NameRests`]: a tenant of this name was deleted not long ago.
+/// - [`AdminError::UsageKey`]: API Gateway would refuse the usage key.
+/// - [`AdminError::Input`]: the administrator's address is not an email address.
 pub async fn create(table: &Table, new: &NewTenant, now: OffsetDateTime) -> Result<TenantRecord, AdminError> {
     let NewTenant { id, policy, usage_key, admin, settings } = new;
     if !is_usage_key(usage_key) {

@@ -37,10 +37,12 @@ pub struct TenantRecord {
     pub version: u64,
 }
 
-/// For so long after its deletion a tenant's name cannot be given again, in seconds: the longest time
-/// for which API Gateway remembers what the authorizer said (3,600), the longest time that a request
-/// takes (29), and what the clocks of two operators may differ by (300). A request that was let in
-/// for the old tenant must not write into the new one.
+/// How long after its deletion a tenant's name cannot be given again, in seconds. A request that was let
+/// in for the old tenant must not write into the new one. The time is the sum of:
+///
+/// - 3,600: API Gateway keeps an answer of the authorizer for so long at most.
+/// - 29: a request takes so long at most.
+/// - 300: the clocks of two operators may differ by so much.
 pub const NAME_RESTS_SECONDS: u64 = 3_600 + 29 + 300;
 
 /// That a tenant was deleted: the item `TENANT#t`/`DELETED`. It stays until the name is given again.

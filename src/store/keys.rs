@@ -239,8 +239,8 @@ pub fn tombstones(tenant: &TenantId) -> String {
     format!("T#{tenant}#D")
 }
 
-/// The partitions of what tells when deactivated accounts are to be erased: a tenant's are in one of
-/// so many.
+/// How many partitions hold the erasure dates of deactivated accounts. All dates of one tenant are in the
+/// same partition.
 pub const EXPIRY_SHARDS: u8 = 4;
 
 /// One partition of the accounts that are to be erased, the next one first.

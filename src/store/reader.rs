@@ -17,9 +17,10 @@ use super::keys::Key;
 /// So many bytes of items are asked for at once, as far as their size is known. A call is answered
 /// with at most as many (DynamoDB's limit of BatchGetItem); read as JSON, it takes some 40 MB.
 const BYTES_AT_ONCE: usize = 16 * 1024 * 1024;
-/// So many calls run side by side while nothing is known of the items' size.
+/// How many calls run side by side while the size of the items is unknown.
 const CALLS_AT_FIRST: usize = 2;
-/// So many calls run side by side where the items are small: 160 MB, should all of them prove to be large.
+/// How many calls run side by side if the items are small. If all their items are large after all, they
+/// take 160 MB.
 const MOST_CALLS: usize = 4;
 
 /// How large the items of a walk are, as seen so far.

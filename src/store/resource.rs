@@ -50,8 +50,8 @@ impl Store {
         Event::new(event_type, subject, &self.actor, &self.request_id, OffsetDateTime::now_utc())
     }
 
-    /// Finds out whether a creation took effect that was not answered: whether the id is there, in
-    /// whatever version by now. Waits for a transaction on the resource that is under way.
+    /// Finds out whether a creation took effect that was not answered. The id is new, so the resource was
+    /// created if it is there, in any version. Waits for a transaction on the resource that is under way.
     ///
     /// # Errors
     /// As [`Store::took_effect`].

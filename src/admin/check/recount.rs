@@ -1,6 +1,7 @@
-//! Mending what is derived from many items: counters, a group's digest, the guard. A walk of the
-//! table is no picture of one moment, so each is computed afresh, in a way that whatever comes
-//! between shows, and nothing is written then.
+//! Repairs what is derived from many items: counters, a group's digest, the guard.
+//!
+//! The items that a walk of the table reads are not of one moment. So each value is computed again before it is
+//! repaired. If one of its items changes meanwhile, nothing is written.
 
 use uuid::Uuid;
 
