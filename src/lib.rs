@@ -1,7 +1,7 @@
 //! Rollcall: a SCIM 2.0 service provider on AWS Lambda and DynamoDB.
 //!
 //! Each layer imports only from the layers below it: `dev`, `admin`, `http`, `provider` and `auth`,
-//! `store`, `config` and `clock`, `scim`. The last is pure and builds without any feature.
+//! `store`, `config` and `clock`, `scim`, `limits`. `scim` is pure and builds without any feature.
 //! `tests/architecture.rs` checks this.
 
 #[cfg(feature = "cli")]
@@ -16,6 +16,7 @@ pub mod config;
 pub mod dev;
 #[cfg(feature = "aws")]
 pub mod http;
+pub mod limits;
 #[cfg(feature = "aws")]
 pub mod provider;
 pub mod scim;

@@ -14,8 +14,15 @@ use std::sync::OnceLock;
 use architecture_support::graph::Sources;
 
 /// The layers. A file imports from its own folder and from folders of lower layers.
-const LAYERS: [&[&str]; 6] =
-    [&["scim"], &["clock", "config"], &["store"], &["auth", "provider"], &["http"], &["admin", "dev"]];
+const LAYERS: [&[&str]; 7] = [
+    &["limits"],
+    &["scim"],
+    &["clock", "config"],
+    &["store"],
+    &["auth", "provider"],
+    &["http"],
+    &["admin", "dev"],
+];
 /// Folders of one layer that import one another, in this direction.
 const SAME_LAYER: [(&str, &str); 1] = [("dev", "admin")];
 /// What the core does not import: input and output, the environment, time, AWS.

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use uuid::{Builder, Uuid};
 
 use crate::clock;
+use crate::limits::COUNTER_SHARDS;
 use crate::scim::document_rules::{check_required, check_username_and_email};
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::validate::read;
@@ -22,7 +23,6 @@ use crate::store::error::StoreError;
 use crate::store::index::{self, Index};
 use crate::store::item::{Item, with_key};
 use crate::store::keys::{self, TenantId};
-use crate::store::limits::COUNTER_SHARDS;
 use crate::store::membership::{Membership, add_member};
 use crate::store::record::Record;
 use crate::store::resource_actions::put_resource;

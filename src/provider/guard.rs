@@ -7,11 +7,11 @@ use uuid::Uuid;
 
 use super::answer::Provider;
 use super::failure::Failure;
+use crate::limits::MAX_ADMINS;
 use crate::scim::error::ScimError;
 use crate::scim::resource_type::Kind;
 use crate::store::Store;
 use crate::store::admin_guard::AdminGuard;
-use crate::store::limits::MAX_ADMINS;
 use crate::store::membership::Membership;
 use crate::store::record::{Account, Record};
 use crate::store::transaction::Action;

@@ -6,12 +6,12 @@ use uuid::Uuid;
 
 use super::answer::Provider;
 use super::failure::{Failure, no_such_members};
+use crate::limits::{MAX_GROUPS_PER_MEMBER, MAX_MEMBER_CHANGES_PER_TX};
 use crate::scim::error::ScimError;
 use crate::scim::members::Member;
 use crate::scim::patch::members::{MemberChange, MembersToRead};
 use crate::scim::resource_type::Kind;
 use crate::store::keys::parse_id;
-use crate::store::limits::{MAX_GROUPS_PER_MEMBER, MAX_MEMBER_CHANGES_PER_TX};
 use crate::store::members::view::{Candidates, GroupView};
 use crate::store::membership::Membership;
 use crate::store::record::{Record, ResourceSummary};

@@ -14,8 +14,8 @@ use super::error::{Refusal, StoreError};
 use super::expression::Expression;
 use super::item::{Item, get_number, get_set, must_text, number, string_set, text};
 use super::keys::{self, TenantId, parse_id};
-use super::limits::MAX_ACTIONS_PER_TX;
 use super::transaction::Action;
+use crate::limits::MAX_ACTIONS_PER_TX;
 use crate::scim::resource_type::Kind;
 
 /// The role of the root team that administers the tenant.

@@ -14,9 +14,9 @@ use uuid::Uuid;
 use super::error::{self, Refusal, StoreError};
 use super::item::{Item, get_text, must_text, with_key};
 use super::keys::Key;
-use super::limits::MAX_ACTIONS_PER_TX;
 use super::meter::{Direction, Meter, Usage};
 use super::transaction::Action;
+use crate::limits::MAX_ACTIONS_PER_TX;
 
 /// How often a transaction that met another one is sent again.
 const CONFLICT_ATTEMPTS: u32 = 12;

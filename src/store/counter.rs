@@ -9,9 +9,9 @@ use super::error::StoreError;
 use super::expression::Expression;
 use super::item::{get_number, get_text};
 use super::keys::{self, Key, TenantId};
-use super::limits::COUNTER_SHARDS;
 use super::record::Record;
 use super::transaction::Action;
+use crate::limits::COUNTER_SHARDS;
 use crate::scim::resource_type::Kind;
 
 /// The action that adds to the counter of a kind. It draws the shard, so that another attempt takes

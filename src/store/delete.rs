@@ -14,12 +14,12 @@ use super::item::string_set;
 use super::keys::{self, parse_id};
 use super::large_change::pending_change::{ChangeState, PendingChange, PendingTask};
 use super::large_change::settle::SettledChanges;
-use super::limits::MAX_ACTIONS_PER_TX;
 use super::membership::{Membership, detach_member, remove_member};
 use super::record::Record;
 use super::tombstone::bury;
 use super::transaction::Action;
 use crate::clock;
+use crate::limits::MAX_ACTIONS_PER_TX;
 use crate::scim::resource_type::ResourceType;
 
 /// How many actions a deletion takes besides its look-ups, its memberships and the pending changes that

@@ -20,7 +20,7 @@
 //!
 //! | files | hold |
 //! | --- | --- |
-//! | [`limits`], [`side`] | numbers and a type that several files share |
+//! | [`side`] | a type that several files share |
 //! | [`keys`], [`error`], [`item`] | keys; errors; items as attribute maps |
 //! | [`expression`], [`transaction`] | conditions, updates, and the actions of a transaction |
 //! | [`meter`], [`call`], [`batch`], [`reader`] | every call to DynamoDB |
@@ -61,7 +61,6 @@ pub mod index;
 pub mod item;
 pub mod keys;
 pub mod large_change;
-pub mod limits;
 pub mod list;
 pub mod members;
 pub mod membership;

@@ -135,7 +135,7 @@ impl Store {
     }
 
     /// Creates a user, or a group with members, in one transaction. `members` are at most
-    /// [`MAX_MEMBER_CHANGES_PER_TX`](super::limits::MAX_MEMBER_CHANGES_PER_TX). More members are staged
+    /// [`MAX_MEMBER_CHANGES_PER_TX`](crate::limits::MAX_MEMBER_CHANGES_PER_TX). More members are staged
     /// before as the change that `record` names, which this transaction commits. With `takes_over`, the
     /// unique value may also belong to this deactivated account.
     ///
@@ -187,7 +187,7 @@ pub struct ResourceUpdate<'a> {
     /// committed with the update.
     pub after: &'a Record,
     /// The members that come and go, at most
-    /// [`MAX_MEMBER_CHANGES_PER_TX`](super::limits::MAX_MEMBER_CHANGES_PER_TX).
+    /// [`MAX_MEMBER_CHANGES_PER_TX`](crate::limits::MAX_MEMBER_CHANGES_PER_TX).
     pub members: MemberChanges<'a>,
     /// Its resource type.
     pub ty: &'a ResourceType,

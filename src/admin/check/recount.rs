@@ -6,6 +6,7 @@
 use uuid::Uuid;
 
 use super::inventory::Inventory;
+use crate::limits::COUNTER_SHARDS;
 use crate::scim::resource_type::Kind;
 use crate::store::Store;
 use crate::store::admin_guard::{ADMIN, AdminGuard};
@@ -14,7 +15,6 @@ use crate::store::digest::MembershipDigest;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::item::get_number;
 use crate::store::keys::{self, Key};
-use crate::store::limits::COUNTER_SHARDS;
 use crate::store::record::Role;
 use crate::store::transaction::{Action, Expression};
 

@@ -7,12 +7,12 @@ use uuid::Uuid;
 use super::inventory::{Inventory, Resource};
 use super::report::{Finding, Problem};
 use crate::clock;
+use crate::limits::MAX_STAGED_SECONDS;
 use crate::scim::resource_type::Kind;
 use crate::store::admin_guard::{ADMIN, AdminGuard};
 use crate::store::digest::MembershipDigest;
 use crate::store::keys::{self, Key, TenantId};
 use crate::store::large_change::pending_change::{ChangeState, PendingTask};
-use crate::store::limits::MAX_STAGED_SECONDS;
 use crate::store::record::Role;
 
 /// What a pending change is about to set right.

@@ -23,7 +23,7 @@ const GROUPS_PER_TX: usize = 40;
 /// What becomes of a detachment that is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DoneDetachment {
-    /// It is kept for [`SETTLE_GRACE`](crate::store::limits::SETTLE_GRACE), so that readers which began
+    /// It is kept for [`SETTLE_GRACE`](crate::limits::SETTLE_GRACE), so that readers which began
     /// before hide the resource.
     KeepForReaders,
     /// It is deleted, because the resource comes back and must be seen.

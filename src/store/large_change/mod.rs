@@ -1,7 +1,7 @@
 //! Large changes: what is too large for one transaction.
 //!
 //! DynamoDB transacts 100 items, and a PATCH is atomic (RFC 7644 §3.5.2). So a change of more than
-//! [`MAX_MEMBER_CHANGES_PER_TX`](super::limits::MAX_MEMBER_CHANGES_PER_TX) members is written down
+//! [`MAX_MEMBER_CHANGES_PER_TX`](crate::limits::MAX_MEMBER_CHANGES_PER_TX) members is written down
 //! first, committed by one transaction, and applied after it by many. The same is done for what a
 //! deletion cannot finish in its own transaction.
 //!
@@ -29,7 +29,7 @@
 //!
 //! A deletion creates its pending changes in the state committed. A change that is done or aborted is
 //! deleted, the chunks first. Only a detachment that is done stays for
-//! [`SETTLE_GRACE`](super::limits::SETTLE_GRACE), because readers look for it.
+//! [`SETTLE_GRACE`](crate::limits::SETTLE_GRACE), because readers look for it.
 //!
 //! # Invariants
 //!

@@ -6,11 +6,11 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
 
 use crate::clock;
+use crate::limits::SETTLE_GRACE;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::expression::Expression;
 use crate::store::item::{Item, get_number, get_set, get_text, must_text, number, string_set, text};
 use crate::store::keys::{self, Key, TenantId, parse_id};
-use crate::store::limits::SETTLE_GRACE;
 use crate::store::record::Record;
 use crate::store::transaction::Action;
 

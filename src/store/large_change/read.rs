@@ -69,7 +69,7 @@ impl LargeChanges<'_> {
 
     /// Reads which deleted resources may still have memberships: those that have not left all their
     /// groups, and those that left the last one within
-    /// [`SETTLE_GRACE`](crate::store::limits::SETTLE_GRACE). Readers of groups hide them.
+    /// [`SETTLE_GRACE`](crate::limits::SETTLE_GRACE). Readers of groups hide them.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].

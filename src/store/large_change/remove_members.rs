@@ -9,10 +9,10 @@ use uuid::Uuid;
 use super::pending_change::PendingChange;
 use super::retry::retry_while_busy;
 use super::{CHUNKS_AT_ONCE, LargeChanges, MAX_ATTEMPTS};
+use crate::limits::MAX_MEMBER_CHANGES_PER_TX;
 use crate::store::call::Range;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::keys;
-use crate::store::limits::MAX_MEMBER_CHANGES_PER_TX;
 use crate::store::membership::{Membership, remove_member};
 
 impl LargeChanges<'_> {

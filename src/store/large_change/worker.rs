@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 
 use super::pending_change::{ChangeState, PendingChange};
 use crate::clock;
+use crate::limits::MAX_STAGED_SECONDS;
 use crate::store::Store;
 use crate::store::call::Table;
 use crate::store::error::StoreError;
 use crate::store::expiry::purge_expired;
 use crate::store::keys;
-use crate::store::limits::MAX_STAGED_SECONDS;
 
 /// How long one round goes on. The next round does the rest.
 const BUDGET: Duration = Duration::from_secs(45);

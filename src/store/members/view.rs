@@ -7,12 +7,12 @@ use uuid::Uuid;
 
 use super::Members;
 use crate::clock;
+use crate::limits::SETTLE_GRACE;
 use crate::scim::resource_type::Kind;
 use crate::store::error::StoreError;
 use crate::store::item::{Item, get_number, get_text};
 use crate::store::keys::{self, parse_id};
 use crate::store::large_change::with_pending_change::with_pending_change;
-use crate::store::limits::SETTLE_GRACE;
 use crate::store::membership::Membership;
 use crate::store::record::{Record, ResourceSummary};
 

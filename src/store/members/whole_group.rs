@@ -7,13 +7,13 @@ use uuid::Uuid;
 
 use super::Members;
 use crate::clock;
+use crate::limits::SETTLE_GRACE;
 use crate::scim::resource_type::Kind;
 use crate::store::call::{Range, back_off};
 use crate::store::digest::MembershipDigest;
 use crate::store::error::StoreError;
 use crate::store::keys;
 use crate::store::large_change::with_pending_change::{with_pending_change, without_deleted};
-use crate::store::limits::SETTLE_GRACE;
 use crate::store::membership::Membership;
 use crate::store::record::Record;
 

@@ -1,6 +1,10 @@
-//! The limits that more than one file of the store keeps, each with its reason.
+//! Every limit of Rollcall, with its unit and its reason. Error texts take their numbers from here.
+//!
+//! The limits stand by layer, the lowest layer first.
 
 use std::time::Duration;
+
+// The table (`store`).
 
 /// The most actions in one transaction: DynamoDB's limit.
 pub const MAX_ACTIONS_PER_TX: usize = 100;
