@@ -6,7 +6,7 @@ use lambda_http::{Request, RequestExt};
 use serde_json::{Map, Number, Value};
 
 use crate::provider::precondition::{EntityTags, Preconditions};
-use crate::provider::query::Query;
+use crate::provider::reading::query::Query;
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::json::{self, JsonError, VALUES_LIMIT};
 use crate::scim::policy::Policy;

@@ -13,7 +13,7 @@ use lambda_http::{Body, Response};
 use serde_json::Value;
 
 use crate::provider::answer::Answer;
-use crate::provider::list_response::ListResponse;
+use crate::provider::reading::list_response::ListResponse;
 use crate::scim::error::{ErrorKind, ScimError};
 
 /// The media type of every body (RFC 7644 §8.1).

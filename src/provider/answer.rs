@@ -1,22 +1,17 @@
 //! A resource as it is answered: the stored document and what the server knows besides.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use uuid::Uuid;
 
+use super::Provider;
 use super::failure::Failure;
 use crate::scim::error::ScimError;
 use crate::scim::members::MEMBERS;
 use crate::scim::projection::Projection;
 use crate::scim::resource::{Meta, assemble, etag, location};
-use crate::scim::resource_type::{Kind, Model, ResourceType};
+use crate::scim::resource_type::Kind;
 use crate::scim::urn;
-use crate::scim::work::WorkBudget;
-use crate::store::Store;
-use crate::store::cursor::CursorKeys;
-use crate::store::deactivations::DeactivationLimit;
 use crate::store::membership::Membership;
 use crate::store::record::{Record, Role};
 use crate::store::resource::Team;
@@ -39,32 +34,6 @@ pub fn check_answerable(members: u64) -> Result<(), ScimError> {
     Err(ScimError::too_many(format!(
         "The groups asked for have {members} members; {MEMBERS_ANSWERABLE} are the most that are answered together. Ask for fewer groups, or send excludedAttributes=members and ask for single members with a filter: id eq \"…\" and members eq \"…\"."
     )))
-}
-
-/// Everything that an operation works with: whose resources, under which rules, where they stand.
-#[derive(Debug)]
-pub struct Provider<'a> {
-    /// The table as this request sees it.
-    pub store: Store,
-    /// The resource types under the tenant's policy.
-    pub model: &'a Model,
-    /// The SCIM base URL, without a slash at its end.
-    pub base_url: String,
-    /// The user that the key is bound to, for `/Me`.
-    pub bound_user: Option<Uuid>,
-    /// How many days a deactivated account is kept.
-    pub retention_days: u32,
-    /// How long a query may read resources before it is refused with `tooMany`.
-    pub max_scan_time: Duration,
-    /// How many users may be deactivated within an hour, if the tenant limits it.
-    pub breaker: Option<DeactivationLimit>,
-    /// Whether no request through this provider changes who administers the root team, or the
-    /// break-glass account.
-    pub root_team_protected: bool,
-    /// What the core may still compute for this request.
-    pub work: WorkBudget,
-    /// The keys that sign cursors, as far as this process knows them.
-    pub cursor_keys: CursorKeys,
 }
 
 /// A resource on its way out.
@@ -95,11 +64,6 @@ pub struct Relations<'a> {
 }
 
 impl Provider<'_> {
-    /// The resource type of a kind.
-    pub fn ty(&self, kind: Kind) -> &ResourceType {
-        self.model.of(kind)
-    }
-
     /// The whole resource, before projection.
     pub fn whole(&self, record: &Record, relations: &Relations<'_>) -> Map<String, Value> {
         let id = record.id.to_string();

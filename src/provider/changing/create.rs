@@ -5,11 +5,12 @@ use std::time::Instant;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::answer::{Answer, Provider, Relations};
-use super::failure::{Failure, conflict, may_succeed_on_retry};
-use super::large::{APPLYING, still_changing};
+use super::Changing;
+use super::staged_change::{APPLYING, still_changing};
 use crate::clock;
 use crate::limits::MAX_MEMBER_CHANGES_PER_TX;
+use crate::provider::answer::{Answer, Relations};
+use crate::provider::failure::{Failure, conflict, may_succeed_on_retry};
 use crate::scim::document_rules::{activate_by_default, check_required, check_username_and_email};
 use crate::scim::error::ScimError;
 use crate::scim::members::{self, Member};
@@ -38,7 +39,7 @@ enum Created {
     Back(Record),
 }
 
-impl Provider<'_> {
+impl Changing<'_> {
     /// Creates a resource. Where a user's name is that of a deactivated account, that account comes
     /// back instead: the old id and time of creation with the new document.
     ///
@@ -50,10 +51,10 @@ impl Provider<'_> {
         body: &Map<String, Value>,
         projection: &Projection,
     ) -> Result<Answer, Failure> {
-        let (ty, policy) = (self.ty(kind), self.model.policy);
-        let mut doc = read(body, ty, policy, &self.work)?;
+        let (ty, policy) = (self.provider.ty(kind), self.provider.model.policy);
+        let mut doc = read(body, ty, policy, &self.provider.work)?;
         check_required(&doc, ty)?;
-        index::check(ty, &doc, &self.work)?;
+        index::check(ty, &doc, &self.provider.work)?;
         let mut wanted = Vec::new();
         match kind {
             Kind::User => {
@@ -62,7 +63,7 @@ impl Provider<'_> {
                 activate_by_default(&mut doc);
                 self.refuse_groups(body, None)?;
             }
-            Kind::Group => wanted = members::take(&mut doc, ty, policy, &self.work)?,
+            Kind::Group => wanted = members::take(&mut doc, ty, policy, &self.provider.work)?,
         }
         let record = Record::new(kind, Uuid::now_v7(), doc, &clock::timestamp());
         let (record, members) = match self.store_new(record, &wanted).await? {
@@ -70,8 +71,8 @@ impl Provider<'_> {
             Created::Back(record) => (record, Vec::new()),
         };
         let relations = Relations { members: Some(&members), ..Relations::default() };
-        let body = self.project(&record, &relations, projection);
-        Ok(self.answer(&record, Some(body)))
+        let body = self.provider.project(&record, &relations, projection);
+        Ok(self.provider.answer(&record, Some(body)))
     }
 
     /// Stores a new resource with the members that a client wants in it. Begins anew where a name's
@@ -116,33 +117,35 @@ impl Provider<'_> {
         takes_over: Option<Uuid>,
         until: Instant,
     ) -> Result<Result<Created, Refused>, Failure> {
-        let ty = self.ty(record.kind);
+        let ty = self.provider.ty(record.kind);
         let names: Vec<String> = members.iter().map(|member| member.id.to_string()).collect();
         let event_type = match record.kind {
             Kind::User => "user.created",
             Kind::Group => "group.created",
         };
-        let event = self.store.event(event_type, &record);
+        let event = self.provider.store.event(event_type, &record);
         let event = event.attributes(record.doc.keys().cloned()).members(names, Vec::new());
         let mut stored = Err(StoreError::TransactionTooLarge);
         if members.len() <= MAX_MEMBER_CHANGES_PER_TX {
-            stored = self.store.create(&record, &members, ty, &event, takes_over).await;
+            stored = self.provider.store.create(&record, &members, ty, &event, takes_over).await;
         }
         // Too many for a transaction, or too large.
         if members.len() > 1 && matches!(stored, Err(StoreError::TransactionTooLarge)) {
             let pending = self.stage(&mut record, &mut members, &[]).await?;
             let event = event.of_change(pending.id);
-            let made = self.store.create(&record, &[], ty, &event, None).await;
+            let made = self.provider.store.create(&record, &[], ty, &event, None).await;
             stored = self.finish_commit(pending, made, until).await;
         }
         match stored {
             Ok(()) => Ok(Ok(Created::New(record, members))),
             Err(StoreError::Refused(refusals)) => Ok(Err(Refused { record, refusals })),
             // Only the table knows whether the write took effect. The id is new: if it is there, we wrote it.
-            Err(unknown) if unknown.may_have_taken_effect() => match self.store.exists(&record).await {
-                Ok(true) => Ok(Ok(Created::New(record, members))),
-                Ok(false) | Err(_) => Err(unknown.into()),
-            },
+            Err(unknown) if unknown.may_have_taken_effect() => {
+                match self.provider.store.exists(&record).await {
+                    Ok(true) => Ok(Ok(Created::New(record, members))),
+                    Ok(false) | Err(_) => Err(unknown.into()),
+                }
+            }
             Err(failed) => Err(failed.into()),
         }
     }
@@ -153,14 +156,15 @@ impl Provider<'_> {
     /// Those of the table.
     async fn find_former_holder(&self, refused: &Refused) -> Result<Returning, Failure> {
         let taken = refused.refusals.iter().any(|refusal| matches!(refusal, Refusal::Taken(_)));
-        let Some(entry) = refused.record.claim(self.ty(refused.record.kind)).filter(|_| taken) else {
+        let Some(entry) = refused.record.claim(self.provider.ty(refused.record.kind)).filter(|_| taken)
+        else {
             return Ok(Returning::Nobody);
         };
-        let Some(holder) = self.store.fetch_claim(&entry).await?.filter(|holder| holder.gone) else {
+        let Some(holder) = self.provider.store.fetch_claim(&entry).await?.filter(|holder| holder.gone) else {
             return Ok(Returning::Nobody);
         };
         // Once its time has passed, it is nobody's name any more, though the claim still stands.
-        let old = self.store.tombstones().fetch_kept(holder.id).await?;
+        let old = self.provider.store.tombstones().fetch_kept(holder.id).await?;
         Ok(old.map_or(Returning::Expired(holder.id), |old| Returning::Account(Box::new(old))))
     }
 
@@ -170,9 +174,10 @@ impl Provider<'_> {
         let was = &old.record;
         let back =
             Record { id: was.id, created: was.created.clone(), version: was.version + 1, ..new.clone() };
-        let event = self.store.event("user.reactivated", &back).attributes(back.doc.keys().cloned());
+        let event = self.provider.store.event("user.reactivated", &back).attributes(back.doc.keys().cloned());
         // Groups that it has not left yet would take it back.
         if !self
+            .provider
             .store
             .large_changes()
             .detach_from_groups(back.id, DoneDetachment::Delete, Instant::now() + APPLYING)
@@ -180,13 +185,21 @@ impl Provider<'_> {
         {
             return Err(still_changing().into());
         }
-        match self.store.tombstones().reactivate(old, &back, self.ty(back.kind), &event).await {
+        match self
+            .provider
+            .store
+            .tombstones()
+            .reactivate(old, &back, self.provider.ty(back.kind), &event)
+            .await
+        {
             Ok(()) => Ok(Some(back)),
             Err(StoreError::Refused(_)) => Ok(None),
-            Err(unknown) if unknown.may_have_taken_effect() => match self.store.took_effect(&back).await {
-                Ok(true) => Ok(Some(back)),
-                Ok(false) | Err(_) => Err(unknown.into()),
-            },
+            Err(unknown) if unknown.may_have_taken_effect() => {
+                match self.provider.store.took_effect(&back).await {
+                    Ok(true) => Ok(Some(back)),
+                    Ok(false) | Err(_) => Err(unknown.into()),
+                }
+            }
             Err(failed) => Err(failed.into()),
         }
     }
@@ -198,7 +211,8 @@ impl Provider<'_> {
         body: &Map<String, Value>,
         current: Option<&Record>,
     ) -> Result<(), ScimError> {
-        let (true, Some(groups)) = (self.model.policy.refuses_groups_in_user, groups_in_body(body)) else {
+        let (true, Some(groups)) = (self.provider.model.policy.refuses_groups_in_user, groups_in_body(body))
+        else {
             return Ok(());
         };
         let unchanged = groups_named(groups).is_some_and(|named| {

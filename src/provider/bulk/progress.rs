@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use super::answer::Answer;
-use super::failure::Failure;
-use super::precondition::{EntityTags, Preconditions};
+use crate::provider::answer::Answer;
+use crate::provider::failure::Failure;
+use crate::provider::precondition::{EntityTags, Preconditions};
 use crate::scim::bulk::plan::Plan;
 use crate::scim::bulk::references::{Referent, resolve};
 use crate::scim::bulk::request::{BulkAction, BulkRequest, BulkTarget, TargetId};

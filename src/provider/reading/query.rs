@@ -4,12 +4,12 @@
 use futures_util::future::{join, try_join};
 use uuid::Uuid;
 
-use super::answer::Provider;
+use super::Reading;
 use super::cursor::{Cursor, Seal, expired_cursor};
-use super::failure::Failure;
 use super::list_response::ListResponse;
 use super::page::PageRequest;
 use super::parsed_query::ParsedQuery;
+use crate::provider::failure::Failure;
 use crate::scim::discovery::MAX_RESULTS;
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::filter::bind::{Bound, bind};
@@ -42,7 +42,7 @@ pub struct Query {
     pub cursor: Option<String>,
 }
 
-impl Provider<'_> {
+impl Reading<'_> {
     /// Answers a query over one kind or, at the root, over all.
     ///
     /// # Errors
@@ -73,7 +73,7 @@ impl Provider<'_> {
 
     /// Reads the filter and the sort attribute against the schemas of each kind.
     fn parse_query<'q>(&self, kinds: &'q [Kind], query: &Query) -> Result<ParsedQuery<'q>, ScimError> {
-        let types: Vec<&ResourceType> = kinds.iter().map(|kind| self.ty(*kind)).collect();
+        let types: Vec<&ResourceType> = kinds.iter().map(|kind| self.provider.ty(*kind)).collect();
         let mut filters: Vec<Option<Bound>> = kinds.iter().map(|_| None).collect();
         let mut filter = None;
         let mut identity: Vec<String> = kinds.iter().map(|kind| kind.name().to_owned()).collect();
@@ -107,7 +107,7 @@ impl Provider<'_> {
     ) -> Result<ListResponse, Failure> {
         let mark = match start {
             1 => None,
-            _ => self.store.fetch_page_checkpoint(&query.hash, start).await?,
+            _ => self.provider.store.fetch_page_checkpoint(&query.hash, start).await?,
         };
         let request = match mark {
             Some(mark) => {
@@ -123,7 +123,7 @@ impl Provider<'_> {
                 let mark = PageCheckpoint { after: Some(after), total };
                 let (resources, marked) = join(
                     self.present(&mut found, projection),
-                    self.store.save_page_checkpoint(&query.hash, next, mark),
+                    self.provider.store.save_page_checkpoint(&query.hash, next, mark),
                 )
                 .await;
                 // Without its mark the next page costs more, no more than that.
@@ -144,7 +144,8 @@ impl Provider<'_> {
         count: usize,
         projection: &Projection,
     ) -> Result<ListResponse, Failure> {
-        let key = async { Ok::<_, Failure>(self.store.cursor_key(&self.cursor_keys).await?) };
+        let key =
+            async { Ok::<_, Failure>(self.provider.store.cursor_key(&self.provider.cursor_keys).await?) };
         let mut request = PageRequest { after: None, sort_key: None, skip: 0, total: None, count };
         let (key, mut found) = if text.is_empty() {
             // Whoever asks for the first page needs the key at its end.
@@ -153,7 +154,9 @@ impl Provider<'_> {
             let key = key.await?;
             let cursor = Cursor::parse(text, &self.seal(&key, query))?;
             request.sort_key = match cursor.sort_mark {
-                Some(id) => Some(self.store.fetch_sort_checkpoint(id).await?.ok_or_else(expired_cursor)?),
+                Some(id) => {
+                    Some(self.provider.store.fetch_sort_checkpoint(id).await?.ok_or_else(expired_cursor)?)
+                }
                 None => None,
             };
             request.after = Some(cursor.after);
@@ -172,7 +175,7 @@ impl Provider<'_> {
     }
 
     fn seal<'s>(&'s self, key: &'s CursorKey, query: &'s ParsedQuery<'_>) -> Seal<'s> {
-        Seal { key, tenant: &self.store.tenant, query: &query.hash }
+        Seal { key, tenant: &self.provider.store.tenant, query: &query.hash }
     }
 
     /// The cursor of the page after this place. Where the walk is sorted, the table keeps the sort key:
@@ -193,24 +196,11 @@ impl Provider<'_> {
                 .into());
             }
             let id = Uuid::now_v7();
-            self.store.save_sort_checkpoint(id, &sort_key).await?;
+            self.provider.store.save_sort_checkpoint(id, &sort_key).await?;
             sort_mark = Some(id);
         }
         let cursor = Cursor { after, sort_mark, total };
         Ok(Some(cursor.text(&self.seal(key, query))))
-    }
-
-    /// `GET /Me`: the id of the user that the key is bound to.
-    ///
-    /// # Errors
-    /// 501 for a key that is bound to no user.
-    pub fn me(&self) -> Result<Uuid, ScimError> {
-        self.bound_user.ok_or_else(|| {
-            ScimError::new(
-                ErrorKind::NotImplemented,
-                "/Me works with a key that is bound to a user; this one is not. Make one with rollcall key create --user.",
-            )
-        })
     }
 }
 

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use futures_util::future::{try_join, try_join_all};
 use uuid::Uuid;
 
-use super::answer::Provider;
+use super::Reading;
+use super::candidates::CandidateIds;
 use super::evaluate::ResourceEvaluator;
-use super::failure::Failure;
 use super::page::{PageRequest, ResourcePage};
 use super::page_collector::PageCollector;
 use super::parsed_query::ParsedQuery;
-use super::plan::CandidateIds;
+use crate::provider::failure::Failure;
 use crate::scim::error::ScimError;
 use crate::scim::resource_type::Kind;
 use crate::store::list::Position;
@@ -28,7 +28,7 @@ const SHORT_STRIDE: usize = 200;
 /// For a page that skips more places than this, the total is read first: there may be no such page.
 const FAR: u64 = 10_000;
 
-impl Provider<'_> {
+impl Reading<'_> {
     /// Finds the page that is asked for: from the list alone, or by looking at the candidates.
     ///
     /// # Errors
@@ -48,11 +48,12 @@ impl Provider<'_> {
                 None => CandidateIds::All,
             });
         }
-        let mut collector = PageCollector::new(query, &request, &self.work);
-        let deadline = Instant::now() + self.max_scan_time;
+        let mut collector = PageCollector::new(query, &request, &self.provider.work);
+        let deadline = Instant::now() + self.provider.max_scan_time;
         for (at, plan) in plans.iter().enumerate() {
             if !collector.is_enough() {
-                let mut evaluator = ResourceEvaluator::new(self, query, at, deadline, &mut collector);
+                let mut evaluator =
+                    ResourceEvaluator::new(self.provider, query, at, deadline, &mut collector);
                 self.evaluate_candidates(query.kinds[at], plan, &mut evaluator).await?;
             }
         }
@@ -69,7 +70,7 @@ impl Provider<'_> {
             match request.total {
                 Some(total) => Ok(total),
                 None => {
-                    let totals = query.kinds.iter().map(|kind| self.store.total(*kind));
+                    let totals = query.kinds.iter().map(|kind| self.provider.store.total(*kind));
                     Ok(try_join_all(totals).await?.into_iter().sum())
                 }
             }
@@ -93,7 +94,7 @@ impl Provider<'_> {
         request: &PageRequest,
     ) -> Result<(Vec<Position>, bool), Failure> {
         let (mut ids, mut skip) = (Vec::new(), request.skip);
-        let deadline = Instant::now() + self.max_scan_time;
+        let deadline = Instant::now() + self.provider.max_scan_time;
         if request.count == 0 {
             return Ok((ids, false));
         }
@@ -111,7 +112,7 @@ impl Provider<'_> {
                     )
                     .into());
                 }
-                let (passed, last) = self.store.pass_over(*kind, after, skip).await?;
+                let (passed, last) = self.provider.store.pass_over(*kind, after, skip).await?;
                 skip -= passed;
                 ended = last.is_none();
                 after = last.or(after);
@@ -120,7 +121,8 @@ impl Provider<'_> {
                 continue;
             }
             // One more than the page tells whether another follows.
-            let (page, _) = self.store.list_page(*kind, after, request.count + 1 - ids.len()).await?;
+            let (page, _) =
+                self.provider.store.list_page(*kind, after, request.count + 1 - ids.len()).await?;
             ids.extend(page.into_iter().map(|id| Position { kind: *kind, id }));
             if ids.len() > request.count {
                 ids.truncate(request.count);
@@ -171,7 +173,7 @@ impl Provider<'_> {
         most: usize,
     ) -> Result<Vec<Uuid>, Failure> {
         match plan {
-            CandidateIds::All => Ok(self.store.list_page(kind, after, most).await?.0),
+            CandidateIds::All => Ok(self.provider.store.list_page(kind, after, most).await?.0),
             CandidateIds::Ids(ids) => {
                 let begin = after.map_or(0, |after| ids.partition_point(|id| *id <= after));
                 Ok(ids[begin..].iter().take(most).copied().collect())

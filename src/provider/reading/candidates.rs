@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::answer::Provider;
-use super::failure::Failure;
+use super::Reading;
+use crate::provider::failure::Failure;
 use crate::scim::attr_path::AttrPath;
 use crate::scim::filter::ast::{CompareOp, Filter};
 use crate::scim::filter::bind::Bound;
@@ -37,13 +37,13 @@ enum Lookup {
     MembersOf,
 }
 
-impl Provider<'_> {
+impl Reading<'_> {
     /// The candidates of a filter among the resources of a kind.
     ///
     /// # Errors
     /// Those of the table.
     pub(super) async fn candidates(&self, kind: Kind, filter: &Bound) -> Result<CandidateIds, Failure> {
-        let ty = self.ty(kind);
+        let ty = self.provider.ty(kind);
         let mut best = None;
         for equality in filter.equalities() {
             let entry = index::entry(ty, &equality.path, &equality.value);
@@ -62,7 +62,7 @@ impl Provider<'_> {
         let Some((lookup, equality, entry)) = best else { return Ok(CandidateIds::All) };
         let mut ids: Vec<Uuid> = match (lookup, entry) {
             (Lookup::Claim | Lookup::Values, Some((index, entry))) => {
-                self.store.find(kind, index, &entry).await?
+                self.provider.store.find(kind, index, &entry).await?
             }
             (Lookup::GroupsOf, _) => self.groups_of(&equality.value).await?,
             (Lookup::MembersOf, _) => self.users_in(&equality.value).await?,
@@ -76,9 +76,9 @@ impl Provider<'_> {
     async fn groups_of(&self, member: &str) -> Result<Vec<Uuid>, Failure> {
         let Some(id) = parse_id(member) else { return Ok(Vec::new()) };
         let (user, group, pending) = futures_util::try_join!(
-            self.store.fetch(Kind::User, id),
-            self.store.fetch(Kind::Group, id),
-            self.store.large_changes().list(),
+            self.provider.store.fetch(Kind::User, id),
+            self.provider.store.fetch(Kind::Group, id),
+            self.provider.store.large_changes().list(),
         )?;
         let groups = user.or(group).map(|record| record.groups).unwrap_or_default();
         // A large change may have made it a member without having reached it yet.
@@ -89,8 +89,14 @@ impl Provider<'_> {
 
     async fn users_in(&self, group: &str) -> Result<Vec<Uuid>, Failure> {
         let Some(id) = parse_id(group) else { return Ok(Vec::new()) };
-        let members =
-            self.store.members().fetch_group(id).await?.map(|(_, members)| members).unwrap_or_default();
+        let members = self
+            .provider
+            .store
+            .members()
+            .fetch_group(id)
+            .await?
+            .map(|(_, members)| members)
+            .unwrap_or_default();
         Ok(members.iter().filter(|member| member.kind == Kind::User).map(|member| member.id).collect())
     }
 }

@@ -6,11 +6,12 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
-use super::answer::{Provider, Relations, check_answerable};
-use super::failure::Failure;
+use super::candidates::deciding_members;
 use super::page_collector::PageCollector;
 use super::parsed_query::ParsedQuery;
-use super::plan::deciding_members;
+use crate::provider::Provider;
+use crate::provider::answer::{Relations, check_answerable};
+use crate::provider::failure::Failure;
 use crate::scim::error::ScimError;
 use crate::scim::filter::bind::Bound;
 use crate::scim::members::MEMBERS;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::answer::Provider;
-use super::failure::{Failure, no_such_members};
+use super::Changing;
 use crate::limits::{MAX_GROUPS_PER_MEMBER, MAX_MEMBER_CHANGES_PER_TX};
+use crate::provider::failure::{Failure, no_such_members};
 use crate::scim::error::ScimError;
 use crate::scim::members::Member;
 use crate::scim::patch::members::{MemberChange, MembersToRead};
@@ -19,7 +19,7 @@ use crate::store::record::{Record, ResourceSummary};
 /// So many memberships are read for one unit with their group; one by one each costs a unit.
 const MEMBERS_A_UNIT: u64 = 33;
 
-impl Provider<'_> {
+impl Changing<'_> {
     /// Reads a group with what a change of its members must know. A change of a few is one round;
     /// one of many asks for the group first, and then for all its members where that costs less
     /// than asking for each.
@@ -35,20 +35,26 @@ impl Provider<'_> {
             let newcomers = change.map(MemberChange::newcomers).unwrap_or_default();
             let newcomers: Vec<(Uuid, Kind)> =
                 newcomers.into_iter().filter_map(|(id, kind)| Some((parse_id(id)?, kind))).collect();
-            return Ok(self.store.members().view_group(id, &ids, &newcomers).await?);
+            return Ok(self.provider.store.members().view_group(id, &ids, &newcomers).await?);
         }
-        let Some(record) = self.store.fetch(Kind::Group, id).await? else { return Ok(None) };
+        let Some(record) = self.provider.store.fetch(Kind::Group, id).await? else { return Ok(None) };
         if record.digest.count == 0 {
             return Ok(Some(group_view(record, Vec::new())));
         }
         if record.digest.count / MEMBERS_A_UNIT < ids.len() as u64 {
             return self.whole_group(id).await;
         }
-        Ok(self.store.members().view_group(id, &ids, &[]).await?)
+        Ok(self.provider.store.members().view_group(id, &ids, &[]).await?)
     }
 
     async fn whole_group(&self, id: Uuid) -> Result<Option<GroupView>, Failure> {
-        Ok(self.store.members().fetch_group(id).await?.map(|(record, members)| group_view(record, members)))
+        Ok(self
+            .provider
+            .store
+            .members()
+            .fetch_group(id)
+            .await?
+            .map(|(record, members)| group_view(record, members)))
     }
 
     /// Turns the members that a client wants added into memberships.
@@ -69,7 +75,7 @@ impl Provider<'_> {
         let unknown = unknown.map(|(id, kind)| (id, if searched { kind.other() } else { kind }));
         let unknown: Vec<(Uuid, Kind)> = unknown.collect();
         if !unknown.is_empty() {
-            found.extend(self.store.members().identify(&unknown).await?);
+            found.extend(self.provider.store.members().identify(&unknown).await?);
         }
         Ok(memberships(wanted, &found)?)
     }
