@@ -29,3 +29,149 @@ pub const MAX_STAGED_SECONDS: u64 = 3_600;
 
 /// How many items a counter is spread over, so that creations seldom meet.
 pub const COUNTER_SHARDS: u64 = 8;
+
+/// How often an attempt that meets a conflict is made, and how long the pauses between attempts are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryLimit {
+    /// The most attempts, the first one included.
+    pub attempts: u32,
+    /// How many attempts are made before the first pause.
+    pub attempts_before_pause: u32,
+    /// The most milliseconds of the first pause. Each further pause may be twice as long, up to
+    /// [`MAX_PAUSE_MS`]. 0 for no pauses.
+    pub first_pause_ms: u64,
+}
+
+impl RetryLimit {
+    /// This many attempts without pauses between them. For attempts whose calls pause on their own.
+    pub const fn without_pauses(attempts: u32) -> Self {
+        Self { attempts, attempts_before_pause: attempts, first_pause_ms: 0 }
+    }
+
+    /// The most milliseconds to pause after `made` attempts.
+    pub const fn longest_pause_ms(self, made: u32) -> u64 {
+        if made < self.attempts_before_pause || self.first_pause_ms == 0 {
+            return 0;
+        }
+        let doublings = made - self.attempts_before_pause;
+        // More doublings than 6 reach `MAX_PAUSE_MS` from any first pause.
+        let pause = self.first_pause_ms << if doublings < 6 { doublings } else { 6 };
+        if pause < MAX_PAUSE_MS { pause } else { MAX_PAUSE_MS }
+    }
+}
+
+/// The longest pause between two attempts, in milliseconds. Longer pauses cost a request more time than
+/// they save attempts.
+pub const MAX_PAUSE_MS: u64 = 500;
+
+/// A transaction that met another one is sent again. Its eleven pauses take some 1.6
+/// seconds together.
+pub const TRANSACTION_RETRIES: RetryLimit =
+    RetryLimit { attempts: 12, attempts_before_pause: 1, first_pause_ms: 10 };
+
+/// The part of a batch that DynamoDB left out is asked for again.
+pub const BATCH_RETRIES: RetryLimit =
+    RetryLimit { attempts: 8, attempts_before_pause: 1, first_pause_ms: 10 };
+
+/// A write of a large change is tried again while the table is busy. Its time limits it, so the number of
+/// attempts does not.
+pub const BUSY_RETRIES: RetryLimit =
+    RetryLimit { attempts: u32::MAX, attempts_before_pause: 1, first_pause_ms: 10 };
+
+/// A group that changed while it was read is read again.
+pub const GROUP_READ_RETRIES: RetryLimit =
+    RetryLimit { attempts: 10, attempts_before_pause: 1, first_pause_ms: 20 };
+
+/// The erasure of a deactivated account is tried again when another resource takes its name meanwhile.
+pub const ERASURE_RETRIES: RetryLimit =
+    RetryLimit { attempts: 5, attempts_before_pause: 1, first_pause_ms: 20 };
+
+/// A transaction of a large change is built again when an item that it writes has changed.
+pub const LARGE_CHANGE_RETRIES: RetryLimit = RetryLimit::without_pauses(10);
+
+// The operations (`provider`).
+
+/// A change is computed anew when the resource was changed meanwhile. Two attempts come without a pause:
+/// the second one meets a conflict seldom.
+pub const CHANGE_RETRIES: RetryLimit =
+    RetryLimit { attempts: 12, attempts_before_pause: 2, first_pause_ms: 40 };
+
+/// A changed group with more members is answered without a body, unless the client asks for members: to
+/// read them would cost more than the change.
+pub const MAX_MEMBERS_IN_CHANGE_ANSWER: u64 = 100;
+
+/// A creation is tried again when a member or the holder of its name changed meanwhile.
+pub const CREATION_RETRIES: RetryLimit =
+    RetryLimit { attempts: 10, attempts_before_pause: 2, first_pause_ms: 40 };
+
+/// A deletion is tried again when the resource was changed meanwhile. It is never given up early: the next
+/// attempt may need another split of members and groups.
+pub const DELETION_RETRIES: RetryLimit = RetryLimit::without_pauses(50);
+
+/// How long a request applies a committed large change. The worker does the rest. The answer must come
+/// within the 29 seconds of API Gateway.
+pub const MAX_APPLYING_IN_REQUEST: Duration = Duration::from_secs(8);
+
+/// The most administrators that a refusal names.
+pub const MAX_ADMINS_NAMED: usize = 3;
+
+/// The most unknown members that a refusal names.
+pub const MAX_MEMBERS_NAMED: usize = 100;
+
+/// The most characters of a malformed id that a refusal repeats.
+pub const MAX_CHARACTERS_OF_ID_SHOWN: usize = 64;
+
+/// The most members in one answer: more exceed the 6 MB of a Lambda answer even when compressed.
+pub const MAX_MEMBERS_IN_ANSWER: u64 = 200_000;
+
+/// How many members are JSON values at once, before they are written as text. A JSON value takes four times
+/// the memory of its text.
+pub const MEMBERS_WRITTEN_AT_ONCE: usize = 5_000;
+
+/// The most bytes of JSON in a list, before compression: groups with [`MAX_MEMBERS_IN_ANSWER`] members
+/// together have some 36 MB.
+pub const MAX_LIST_BYTES: usize = 40 * 1024 * 1024;
+
+/// How many groups a query reads with their members at once.
+pub const GROUPS_READ_AT_ONCE: usize = 8;
+
+/// Groups with more members together are read one by one.
+pub const MEMBERS_READ_AT_ONCE: u64 = 20_000;
+
+/// How many resources a query evaluates before other requests of the process have their turn.
+pub const RESOURCES_PER_TURN: usize = 16;
+
+/// How long a query may read resources. The answer must come within the 29 seconds of API Gateway.
+pub const MAX_SCAN_TIME: Duration = Duration::from_secs(20);
+
+/// How many ids a scan takes from the list at once. The next ids are read while these are evaluated.
+pub const MAX_STRIDE_IDS: usize = 1_600;
+
+/// The fewest ids that a scan takes from the list at once.
+pub const MIN_STRIDE_IDS: usize = 200;
+
+/// For a page that skips more places, the total is read first: there may be no such page.
+pub const MAX_SKIP_WITHOUT_TOTAL: u64 = 10_000;
+
+/// The largest sort key that the table keeps for a cursor. An item may have 400 KB, and JSON can make a text
+/// longer.
+pub const MAX_SORT_KEY_BYTES: usize = 150 * 1024;
+
+/// For a page that skips at least so many places, a sorted query keeps places and sort keys alone, and reads
+/// the items of the page again.
+pub const MAX_SKIP_WITH_ITEMS: usize = 1_000;
+
+/// The most bytes of items that a query keeps for its page. It reads the others again.
+pub const MAX_PAGE_ITEM_BYTES: usize = 8 * 1024 * 1024;
+
+/// The most bytes of places and sort keys that a query keeps. One sort key can have 64 KB.
+pub const MAX_SORT_KEYS_BYTES: usize = 32 * 1024 * 1024;
+
+/// How many operations of a Bulk request run side by side.
+pub const BULK_OPERATIONS_AT_ONCE: usize = 8;
+
+/// After this time a Bulk request begins no further operation.
+pub const MAX_BULK_BEGIN_TIME: Duration = Duration::from_secs(24);
+
+/// After this time a Bulk request is answered, whatever is still running. API Gateway waits 29 seconds.
+pub const MAX_BULK_TIME: Duration = Duration::from_secs(27);

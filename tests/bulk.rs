@@ -339,7 +339,7 @@ async fn the_time_is_bounded() {
         model: &model,
         base_url: BASE.to_owned(),
         retention_days: 365,
-        max_scan_time: rollcall::provider::reading::scan::MAX_SCAN_TIME,
+        max_scan_time: rollcall::limits::MAX_SCAN_TIME,
         breaker: None,
         root_team_protected: false,
         work: rollcall::scim::work::WorkBudget::of_body(),

@@ -7,9 +7,9 @@ mod support;
 use std::time::Duration;
 
 use rollcall::dev::seed::{Size, user_name};
+use rollcall::limits::MAX_SCAN_TIME;
 use rollcall::provider::Provider;
 use rollcall::provider::reading::query::Query;
-use rollcall::provider::reading::scan::MAX_SCAN_TIME;
 use rollcall::scim::error::ErrorKind;
 use rollcall::scim::policy::STANDARD;
 use rollcall::scim::projection::Projection;

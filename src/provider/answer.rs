@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::Provider;
 use super::failure::Failure;
+use crate::limits::{MAX_MEMBERS_IN_ANSWER, MEMBERS_WRITTEN_AT_ONCE};
 use crate::scim::error::ScimError;
 use crate::scim::members::MEMBERS;
 use crate::scim::projection::Projection;
@@ -16,23 +17,17 @@ use crate::store::membership::Membership;
 use crate::store::record::{Record, Role};
 use crate::store::resource::Team;
 
-/// So many members are made JSON at once.
-const MEMBERS_WRITTEN_AT_ONCE: usize = 5_000;
-
-/// More members than that fit no answer, packed or not.
-const MEMBERS_ANSWERABLE: u64 = 200_000;
-
 /// Refuses to answer, or to look through, more members than fit an answer, before they are made
 /// one.
 ///
 /// # Errors
 /// `tooMany`, which says what to leave out.
 pub fn check_answerable(members: u64) -> Result<(), ScimError> {
-    if members <= MEMBERS_ANSWERABLE {
+    if members <= MAX_MEMBERS_IN_ANSWER {
         return Ok(());
     }
     Err(ScimError::too_many(format!(
-        "The groups asked for have {members} members; {MEMBERS_ANSWERABLE} are the most that are answered together. Ask for fewer groups, or send excludedAttributes=members and ask for single members with a filter: id eq \"…\" and members eq \"…\"."
+        "The groups asked for have {members} members; {MAX_MEMBERS_IN_ANSWER} are the most that are answered together. Ask for fewer groups, or send excludedAttributes=members and ask for single members with a filter: id eq \"…\" and members eq \"…\"."
     )))
 }
 

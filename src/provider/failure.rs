@@ -1,12 +1,8 @@
 //! Why an operation failed: a rule refused it, or the table did.
 
+use crate::limits::{MAX_CHARACTERS_OF_ID_SHOWN, MAX_MEMBERS_NAMED};
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::store::error::{Refusal, StoreError};
-
-/// So many members that do not exist are named.
-const IDS_NAMED: usize = 100;
-/// So many characters are shown of what a client sent for an id.
-const ID_SHOWN: usize = 64;
 
 /// A failed operation: what the client is told, and what the log is told besides.
 #[derive(Debug)]
@@ -64,12 +60,12 @@ pub fn taken(attribute: &str) -> ScimError {
 /// Members that do not exist in the tenant: the first hundred by their ids, and how many more.
 pub fn no_such_members(ids: &[impl AsRef<str>]) -> ScimError {
     // What stands in the place of an id can be of any length.
-    let shown = |id: &str| match id.char_indices().nth(ID_SHOWN) {
+    let shown = |id: &str| match id.char_indices().nth(MAX_CHARACTERS_OF_ID_SHOWN) {
         Some((end, _)) => format!("{}…", &id[..end]),
         None => id.to_owned(),
     };
-    let named: Vec<String> = ids.iter().take(IDS_NAMED).map(|id| shown(id.as_ref())).collect();
-    let more = match ids.len().saturating_sub(IDS_NAMED) {
+    let named: Vec<String> = ids.iter().take(MAX_MEMBERS_NAMED).map(|id| shown(id.as_ref())).collect();
+    let more = match ids.len().saturating_sub(MAX_MEMBERS_NAMED) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
@@ -103,6 +99,10 @@ mod tests {
         assert!(detail.contains("id0, id1,") && detail.contains("id99 and 5 more."), "{detail}");
         assert!(!detail.contains("id100"), "{detail}");
         let detail = no_such_members(&["ä".repeat(4_000_000)]).detail;
-        assert!(detail.contains(&format!(": {}….", "ä".repeat(ID_SHOWN))), "{}", detail.len());
+        assert!(
+            detail.contains(&format!(": {}….", "ä".repeat(MAX_CHARACTERS_OF_ID_SHOWN))),
+            "{}",
+            detail.len()
+        );
     }
 }

@@ -2,7 +2,6 @@
 //! consistent. Calls about many items are in `batch.rs`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::query::QueryOutput;
@@ -15,11 +14,9 @@ use super::error::{self, Refusal, StoreError};
 use super::item::{Item, get_text, must_text, with_key};
 use super::keys::Key;
 use super::meter::{Direction, Meter, Usage};
+use super::retry::{Attempts, pause_after};
 use super::transaction::Action;
-use crate::limits::MAX_ACTIONS_PER_TX;
-
-/// How often a transaction that met another one is sent again.
-const CONFLICT_ATTEMPTS: u32 = 12;
+use crate::limits::{MAX_ACTIONS_PER_TX, TRANSACTION_RETRIES};
 
 /// The table as one request sees it.
 #[derive(Clone, Debug)]
@@ -123,7 +120,8 @@ impl Table {
             items.push(TransactGetItem::builder().get(get).build());
         }
         let mut last = StoreError::Conflict;
-        for attempt in 0..CONFLICT_ATTEMPTS {
+        let mut attempts = Attempts::new(TRANSACTION_RETRIES);
+        while attempts.start_next().await {
             let round = self.meter.begin();
             let answer = self
                 .client
@@ -132,19 +130,16 @@ impl Table {
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .send()
                 .await;
-            match answer {
+            match answer.map_err(error::read_together) {
                 Ok(answer) => {
                     self.spent(round, Direction::Read, answer.consumed_capacity());
                     return Ok(answer.responses.unwrap_or_default().into_iter().map(|r| r.item).collect());
                 }
-                Err(failed) => match error::read_together(failed) {
-                    passing @ (StoreError::Conflict | StoreError::Throttled) => {
-                        last = passing;
-                        self.meter.end(round, Direction::Read, 0.0);
-                        back_off(attempt).await;
-                    }
-                    failed => return Err(failed),
-                },
+                Err(passing @ (StoreError::Conflict | StoreError::Throttled)) => {
+                    self.meter.end(round, Direction::Read, 0.0);
+                    last = passing;
+                }
+                Err(failed) => return Err(failed),
             }
         }
         Err(last)
@@ -322,12 +317,12 @@ impl Table {
     /// [`StoreError::Throttled`] when every attempt was cancelled; as every call otherwise.
     pub async fn transact(&self, actions: impl Fn() -> Vec<Action> + Send) -> Result<(), StoreError> {
         let mut last = StoreError::Conflict;
-        for attempt in 0..CONFLICT_ATTEMPTS {
+        let mut attempts = Attempts::new(TRANSACTION_RETRIES);
+        while attempts.start_next().await {
             match self.transact_once(actions()).await {
-                Err(no @ (StoreError::Conflict | StoreError::Throttled)) => last = no,
+                Err(passing @ (StoreError::Conflict | StoreError::Throttled)) => last = passing,
                 outcome => return outcome,
             }
-            back_off(attempt).await;
         }
         Err(last)
     }
@@ -361,13 +356,7 @@ impl Table {
     }
 }
 
-/// Waits before attempt `attempt + 1`: exponential with full jitter, at most half a second.
+/// Waits before attempt `attempt + 1`: a random time, at most half a second.
 pub async fn back_off(attempt: u32) {
-    let most = (10_u64 << attempt.min(6)).min(500);
-    tokio::time::sleep(Duration::from_millis(random_below(most))).await;
-}
-
-/// A random number below `bound`, for jitter and shards.
-pub fn random_below(bound: u64) -> u64 {
-    getrandom::u64().unwrap_or(0) % bound.max(1)
+    pause_after(TRANSACTION_RETRIES, attempt + 1).await;
 }

@@ -4,12 +4,12 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::Store;
-use super::call::random_below;
 use super::error::StoreError;
 use super::expression::Expression;
 use super::item::{get_number, get_text};
 use super::keys::{self, Key, TenantId};
 use super::record::Record;
+use super::retry::random_below;
 use super::transaction::Action;
 use crate::limits::COUNTER_SHARDS;
 use crate::scim::resource_type::Kind;

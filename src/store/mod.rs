@@ -23,7 +23,7 @@
 //! | [`side`] | a type that several files share |
 //! | [`keys`], [`error`], [`item`] | keys; errors; items as attribute maps |
 //! | [`expression`], [`transaction`] | conditions, updates, and the actions of a transaction |
-//! | [`meter`], [`call`], [`batch`], [`reader`] | every call to DynamoDB |
+//! | [`meter`], [`retry`], [`call`], [`batch`], [`reader`] | every call to DynamoDB; attempts after a conflict |
 //! | [`digest`], [`index`], [`record`], [`event`] | a user or a group as an item; its event |
 //! | [`claim`], [`counter`], [`membership`], [`resource_actions`] | the actions that other files put into their transactions |
 //! | [`tombstone`], [`expiry`] | deactivated accounts, and their erasure |
@@ -69,6 +69,7 @@ pub mod reader;
 pub mod record;
 pub mod resource;
 pub mod resource_actions;
+pub mod retry;
 pub mod side;
 pub mod tombstone;
 pub mod transaction;

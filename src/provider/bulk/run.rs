@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::Bulk;
 use super::progress::{BulkOutcome, BulkRun, BulkStep, BulkSuccess, BulkTask, out_of_time};
+use crate::limits::{BULK_OPERATIONS_AT_ONCE, MAX_BULK_BEGIN_TIME, MAX_BULK_TIME};
 use crate::provider::ResourceRequest;
 use crate::provider::answer::not_found;
 use crate::provider::failure::Failure;
@@ -19,9 +20,6 @@ use crate::scim::projection::Projection;
 use crate::scim::resource::location;
 use crate::scim::urn;
 use crate::store::keys::parse_id;
-
-/// How many operations run side by side.
-const WIDTH: usize = 8;
 
 /// The time that a request has: API Gateway waits for 29 seconds.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +32,7 @@ pub struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { begin: Duration::from_secs(24), answer: Duration::from_secs(27) }
+        Self { begin: MAX_BULK_BEGIN_TIME, answer: MAX_BULK_TIME }
     }
 }
 
@@ -53,7 +51,7 @@ impl Bulk<'_> {
         let projection = Projection::parse(&["id"], &[], &self.provider.model.types())?;
         let (limit, width) = match request.fail_on_errors {
             Some(limit) => (limit, 1),
-            None => (u64::MAX, WIDTH),
+            None => (u64::MAX, BULK_OPERATIONS_AT_ONCE),
         };
         let mut retried = HashSet::new();
         let mut running = FuturesUnordered::new();

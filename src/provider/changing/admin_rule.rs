@@ -6,7 +6,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::Changing;
-use crate::limits::MAX_ADMINS;
+use crate::limits::{MAX_ADMINS, MAX_ADMINS_NAMED};
 use crate::provider::failure::Failure;
 use crate::scim::error::ScimError;
 use crate::scim::resource_type::Kind;
@@ -18,8 +18,6 @@ use crate::store::transaction::Action;
 
 /// The attributes by which a product knows who somebody is.
 const IDENTITY: [&str; 3] = ["userName", "emails", "externalId"];
-/// So many administrators are named in a refusal.
-const NAMED: usize = 3;
 
 impl Changing<'_> {
     /// What the guard must become where members come to a group or leave it.
@@ -188,14 +186,14 @@ pub async fn guard_write(store: &Store, before: &AdminGuard, after: &AdminGuard)
         return Err(too_many().into());
     }
     if before.is_emptied_by(after) {
-        let last: Vec<Uuid> = before.active().take(NAMED).collect();
+        let last: Vec<Uuid> = before.active().take(MAX_ADMINS_NAMED).collect();
         let found = store.fetch_many(Kind::User, &last).await?;
         let names: BTreeMap<Uuid, &str> = found
             .iter()
             .filter_map(|user| Some((user.id, user.doc.get("userName").and_then(Value::as_str)?)))
             .collect();
         let named: Vec<&str> = last.iter().filter_map(|id| names.get(id).copied()).collect();
-        let more = if before.active().count() > NAMED { " and others" } else { "" };
+        let more = if before.active().count() > MAX_ADMINS_NAMED { " and others" } else { "" };
         return Err(ScimError::mutability(format!(
             "This would leave the root team without an active administrator; {}{more} would be the last to go. Make another active user an administrator first.",
             named.join(", ")

@@ -7,9 +7,11 @@ use serde_json::{Map, Value};
 
 use super::Changing;
 use super::new_members::group_view;
-use super::staged_change::{APPLYING, still_changing};
+use super::staged_change::still_changing;
 use crate::clock;
-use crate::limits::MAX_MEMBER_CHANGES_PER_TX;
+use crate::limits::{
+    CHANGE_RETRIES, MAX_APPLYING_IN_REQUEST, MAX_MEMBER_CHANGES_PER_TX, MAX_MEMBERS_IN_CHANGE_ANSWER,
+};
 use crate::provider::ResourceRequest;
 use crate::provider::answer::{Answer, Relations, not_found};
 use crate::provider::failure::{Failure, conflict, may_succeed_on_retry};
@@ -21,7 +23,6 @@ use crate::scim::projection::Projection;
 use crate::scim::resource_type::Kind;
 use crate::scim::username;
 use crate::scim::work::document_steps;
-use crate::store::call::back_off;
 use crate::store::error::StoreError;
 use crate::store::event::Event;
 use crate::store::index;
@@ -31,15 +32,12 @@ use crate::store::members::view::GroupView;
 use crate::store::membership::{MemberChanges, Membership};
 use crate::store::record::{Account, Record};
 use crate::store::resource::ResourceUpdate;
+use crate::store::retry::Attempts;
 use crate::store::transaction::Action;
 
 /// How often a change goes through the whole document: it is read, copied, changed, compared, checked and
 /// written.
 const PASSES: u64 = 10;
-/// How often a change is computed anew because the resource was changed meanwhile.
-const ATTEMPTS: u32 = 12;
-/// Up to so many members a changed group is answered whole; above, 204.
-const MEMBERS_ANSWERED: u64 = 100;
 
 const BREAK_GLASS_CONVERTED: &str =
     "an administrator's local account is managed by the identity provider from now on";
@@ -93,12 +91,9 @@ impl Changing<'_> {
         members: Option<MemberChange<'_>>,
         compute: impl Fn(&Record, &Map<String, Value>) -> Result<Map<String, Value>, ScimError>,
     ) -> Result<Answer, Failure> {
-        let until = Instant::now() + APPLYING;
-        for attempt in 0..ATTEMPTS {
-            if attempt > 1 {
-                // Back off so that one writer cannot starve us.
-                back_off(attempt).await;
-            }
+        let until = Instant::now() + MAX_APPLYING_IN_REQUEST;
+        let mut attempts = Attempts::new(CHANGE_RETRIES);
+        while attempts.start_next().await {
             let view = self.read_view(request, members.as_ref()).await?;
             if !self.finish_pending(&view.record, until).await? {
                 continue;
@@ -355,5 +350,5 @@ fn shows_members(after: &Record, projection: &Projection) -> bool {
     after.kind == Kind::Group
         && projection.wants(MEMBERS)
         && count > 0
-        && (count <= MEMBERS_ANSWERED || projection.explicitly(MEMBERS))
+        && (count <= MAX_MEMBERS_IN_CHANGE_ANSWER || projection.explicitly(MEMBERS))
 }

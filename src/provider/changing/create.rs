@@ -6,9 +6,9 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::Changing;
-use super::staged_change::{APPLYING, still_changing};
+use super::staged_change::still_changing;
 use crate::clock;
-use crate::limits::MAX_MEMBER_CHANGES_PER_TX;
+use crate::limits::{CREATION_RETRIES, MAX_APPLYING_IN_REQUEST, MAX_MEMBER_CHANGES_PER_TX};
 use crate::provider::answer::{Answer, Relations};
 use crate::provider::failure::{Failure, conflict, may_succeed_on_retry};
 use crate::scim::document_rules::{activate_by_default, check_required, check_username_and_email};
@@ -18,7 +18,6 @@ use crate::scim::projection::Projection;
 use crate::scim::resource_type::Kind;
 use crate::scim::username;
 use crate::scim::validate::{groups_in_body, groups_named, read};
-use crate::store::call::back_off;
 use crate::store::digest::MembershipDigest;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::index;
@@ -26,10 +25,8 @@ use crate::store::large_change::detach::DoneDetachment;
 use crate::store::members::view::Candidates;
 use crate::store::membership::Membership;
 use crate::store::record::Record;
+use crate::store::retry::Attempts;
 use crate::store::tombstone::Tombstone;
-
-/// How often a creation is tried again because something changed meanwhile.
-const ATTEMPTS: u32 = 10;
 
 /// What a creation came to.
 enum Created {
@@ -78,12 +75,10 @@ impl Changing<'_> {
     /// Stores a new resource with the members that a client wants in it. Begins anew where a name's
     /// holder changed meanwhile, or where a member was deleted while the members were written down.
     async fn store_new(&self, record: Record, wanted: &[Member]) -> Result<Created, Failure> {
-        let until = Instant::now() + APPLYING;
+        let until = Instant::now() + MAX_APPLYING_IN_REQUEST;
         let mut takes_over = None;
-        for attempt in 0..ATTEMPTS {
-            if attempt > 1 {
-                back_off(attempt).await;
-            }
+        let mut attempts = Attempts::new(CREATION_RETRIES);
+        while attempts.start_next().await {
             let members = match wanted.len() > MAX_MEMBER_CHANGES_PER_TX {
                 true => self.assume_new_members(wanted.to_vec(), Candidates::default()).await?,
                 false => self.resolve_new_members(wanted.to_vec(), Candidates::default()).await?,
@@ -180,7 +175,7 @@ impl Changing<'_> {
             .provider
             .store
             .large_changes()
-            .detach_from_groups(back.id, DoneDetachment::Delete, Instant::now() + APPLYING)
+            .detach_from_groups(back.id, DoneDetachment::Delete, Instant::now() + MAX_APPLYING_IN_REQUEST)
             .await?
         {
             return Err(still_changing().into());

@@ -6,8 +6,9 @@ use futures_util::future::try_join;
 use uuid::Uuid;
 
 use super::Changing;
-use super::staged_change::{APPLYING, still_changing};
+use super::staged_change::still_changing;
 use crate::clock;
+use crate::limits::{DELETION_RETRIES, MAX_APPLYING_IN_REQUEST};
 use crate::provider::answer::not_found;
 use crate::provider::failure::{Failure, conflict, may_succeed_on_retry};
 use crate::provider::precondition::Preconditions;
@@ -19,10 +20,9 @@ use crate::store::large_change::pending_change::PendingChange;
 use crate::store::large_change::settle::SettledChanges;
 use crate::store::membership::Membership;
 use crate::store::record::Record;
+use crate::store::retry::Attempts;
 use crate::store::transaction::Action;
 
-/// How often a deletion is begun anew because the resource was changed meanwhile.
-const ATTEMPTS: usize = 50;
 const SECONDS_A_DAY: u64 = 86_400;
 
 /// What one transaction could not hold at an earlier attempt, few as they are: then it goes after the
@@ -53,9 +53,10 @@ impl Changing<'_> {
     /// 404, 409 for a resource that changes all the time, 412, 503 while a large change of the resource is
     /// being applied; 400 where a rule of the tenant refuses the deletion.
     pub async fn delete(&self, kind: Kind, id: Uuid, preconditions: &Preconditions) -> Result<(), Failure> {
-        let until = Instant::now() + APPLYING;
+        let until = Instant::now() + MAX_APPLYING_IN_REQUEST;
         let mut too_large = TooLarge::default();
-        for _ in 0..ATTEMPTS {
+        let mut attempts = Attempts::new(DELETION_RETRIES);
+        while attempts.start_next().await {
             let Some(doomed) = self.read_doomed(kind, id, preconditions, until).await? else { continue };
             let Some(doomed) = self.fit_members(doomed, too_large).await? else { continue };
             match self.commit_deletion(&doomed).await? {

@@ -1,7 +1,7 @@
 //! Changes of more members than one transaction takes: written down, committed by the transaction
 //! that changes the group, and applied after it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use uuid::Uuid;
 
@@ -15,10 +15,6 @@ use crate::store::large_change::pending_change::{ChangeState, PendingChange};
 use crate::store::membership::{MemberChanges, Membership};
 use crate::store::record::Record;
 use crate::store::side::Side;
-
-/// How long a request goes on applying what is committed. The worker does the rest; the answer
-/// must come within API Gateway's 29 seconds.
-pub(super) const APPLYING: Duration = Duration::from_secs(8);
 
 impl Changing<'_> {
     /// Writes the members to add and to remove into a pending change, and then reads the members to add.

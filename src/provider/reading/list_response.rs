@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::Reading;
 use super::evaluate::teams_of;
 use super::page::ResourcePage;
+use crate::limits::{GROUPS_READ_AT_ONCE, MAX_LIST_BYTES};
 use crate::provider::answer::{Relations, check_answerable, shows_groups};
 use crate::provider::failure::Failure;
 use crate::scim::error::ScimError;
@@ -23,12 +24,6 @@ use crate::store::list::Position;
 use crate::store::membership::Membership;
 use crate::store::reader::{Pace, Reader};
 use crate::store::record::Record;
-
-/// How many groups are read with their members at once.
-const GROUPS_AT_ONCE: usize = 8;
-/// The most bytes of JSON that a list may have before it is packed: groups with 200,000 members together
-/// have some 36 MB, and more than that no transfer passes on.
-const MAX_LIST_BYTES: usize = 40 * 1024 * 1024;
 
 /// A list of resources, which are text already.
 #[derive(Clone, Debug, Default)]
@@ -158,7 +153,7 @@ impl Reading<'_> {
         let filled: Vec<(Position, u64)> = counts.filter(|(_, count)| *count > 0).collect();
         check_answerable(filled.iter().map(|(_, count)| count).sum())?;
         let mut read = BTreeMap::new();
-        for some in filled.chunks(GROUPS_AT_ONCE) {
+        for some in filled.chunks(GROUPS_READ_AT_ONCE) {
             let ids: Vec<Uuid> = some.iter().map(|(place, _)| place.id).collect();
             for (record, members) in self.provider.store.members().fetch_groups(&ids, None).await? {
                 read.insert(record.id, (record, members));

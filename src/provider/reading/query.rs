@@ -9,6 +9,7 @@ use super::cursor::{Cursor, Seal, expired_cursor};
 use super::list_response::ListResponse;
 use super::page::PageRequest;
 use super::parsed_query::ParsedQuery;
+use crate::limits::MAX_SORT_KEY_BYTES;
 use crate::provider::failure::Failure;
 use crate::scim::discovery::MAX_RESULTS;
 use crate::scim::error::{ErrorKind, ScimError};
@@ -20,10 +21,6 @@ use crate::scim::sort::{SortKey, resolve};
 use crate::store::cursor::CursorKey;
 use crate::store::keys::hash;
 use crate::store::list::{PageCheckpoint, Position};
-
-/// The largest sort key that the table keeps for a cursor: an item may have 400 KB, and JSON can make a
-/// text longer.
-const MAX_SORT_KEY_BYTES: usize = 150 * 1024;
 
 /// A query as the client sent it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

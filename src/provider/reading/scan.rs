@@ -2,7 +2,7 @@
 //! Otherwise the candidates of a look-up, or all resources, are read and evaluated within a time budget.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::future::{try_join, try_join_all};
 use uuid::Uuid;
@@ -13,20 +13,11 @@ use super::evaluate::ResourceEvaluator;
 use super::page::{PageRequest, ResourcePage};
 use super::page_collector::PageCollector;
 use super::parsed_query::ParsedQuery;
+use crate::limits::{MAX_SKIP_WITHOUT_TOTAL, MAX_STRIDE_IDS, MIN_STRIDE_IDS};
 use crate::provider::failure::Failure;
 use crate::scim::error::ScimError;
 use crate::scim::resource_type::Kind;
 use crate::store::list::Position;
-
-/// How long a query may read resources, unless the provider says otherwise. API Gateway waits 29
-/// seconds for an answer.
-pub const MAX_SCAN_TIME: Duration = Duration::from_secs(20);
-/// How many ids a scan takes from the list at once. The next ids are read while these are evaluated.
-const STRIDE: usize = 1_600;
-/// The least that is taken from the list at once.
-const SHORT_STRIDE: usize = 200;
-/// For a page that skips more places than this, the total is read first: there may be no such page.
-const FAR: u64 = 10_000;
 
 impl Reading<'_> {
     /// Finds the page that is asked for: from the list alone, or by looking at the candidates.
@@ -77,7 +68,7 @@ impl Reading<'_> {
         };
         // Beyond the end there is nothing to count to, which is worth knowing before a long way.
         let (total, (ids, more)) = match request.skip {
-            0..=FAR => try_join(totals, self.list_positions(query, &request)).await?,
+            0..=MAX_SKIP_WITHOUT_TOTAL => try_join(totals, self.list_positions(query, &request)).await?,
             skip => match totals.await? {
                 total if total <= skip => (total, (Vec::new(), false)),
                 total => (total, self.list_positions(query, &request).await?),
@@ -144,7 +135,7 @@ impl Reading<'_> {
             Some(after) if after.kind == kind => Some(after.id),
             _ => None,
         };
-        let stride = STRIDE.min(evaluator.collector.needs().saturating_mul(2)).max(SHORT_STRIDE);
+        let stride = MAX_STRIDE_IDS.min(evaluator.collector.needs().saturating_mul(2)).max(MIN_STRIDE_IDS);
         let mut ids = self.next_candidates(kind, plan, begin, stride).await?;
         while let Some(last) = ids.last().copied() {
             let next = async {

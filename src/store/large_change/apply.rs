@@ -9,7 +9,6 @@ use uuid::Uuid;
 
 use super::chunk::Chunk;
 use super::pending_change::{ChangeState, PendingChange, PendingTask};
-use super::retry::retry_while_busy;
 use super::{CHUNKS_AT_ONCE, LargeChanges, MAX_ATTEMPTS};
 use crate::clock;
 use crate::scim::resource_type::Kind;
@@ -19,6 +18,7 @@ use crate::store::event::{self, Event, Subject};
 use crate::store::expression::Expression;
 use crate::store::keys;
 use crate::store::membership::{Membership, add_member, remove_member};
+use crate::store::retry::retry_while_busy;
 use crate::store::side::Side;
 use crate::store::transaction::Action;
 

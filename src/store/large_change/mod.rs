@@ -64,7 +64,6 @@ pub mod detach;
 pub mod pending_change;
 mod read;
 mod remove_members;
-mod retry;
 pub mod settle;
 mod stage;
 pub mod with_pending_change;

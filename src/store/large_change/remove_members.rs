@@ -7,13 +7,13 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
 
 use super::pending_change::PendingChange;
-use super::retry::retry_while_busy;
 use super::{CHUNKS_AT_ONCE, LargeChanges, MAX_ATTEMPTS};
 use crate::limits::MAX_MEMBER_CHANGES_PER_TX;
 use crate::store::call::Range;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::keys;
 use crate::store::membership::{Membership, remove_member};
+use crate::store::retry::retry_while_busy;
 
 impl LargeChanges<'_> {
     /// Removes every member of a deleted group. The memberships that are left say what is to be done.
