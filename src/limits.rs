@@ -157,8 +157,8 @@ pub const MAX_SKIP_WITHOUT_TOTAL: u64 = 10_000;
 /// longer.
 pub const MAX_SORT_KEY_BYTES: usize = 150 * 1024;
 
-/// For a page that skips at least so many places, a sorted query keeps places and sort keys alone, and reads
-/// the items of the page again.
+/// The most places that a page skips while a sorted query keeps items. Beyond, it keeps places and sort keys
+/// alone, and reads the items of the page again.
 pub const MAX_SKIP_WITH_ITEMS: usize = 1_000;
 
 /// The most bytes of items that a query keeps for its page. It reads the others again.
@@ -173,5 +173,5 @@ pub const BULK_OPERATIONS_AT_ONCE: usize = 8;
 /// After this time a Bulk request begins no further operation.
 pub const MAX_BULK_BEGIN_TIME: Duration = Duration::from_secs(24);
 
-/// After this time a Bulk request is answered, whatever is still running. API Gateway waits 29 seconds.
+/// After this time a Bulk request is answered, also if operations are still running. API Gateway waits 29 seconds.
 pub const MAX_BULK_TIME: Duration = Duration::from_secs(27);

@@ -45,14 +45,20 @@ pub async fn handle(
         }
         Operation::Delete(kind) => delete(provider, kind, id(kind, segment)?, request).await,
         Operation::Bulk => bulk(provider, request).await,
-        Operation::RetrieveMe => retrieve(provider, Kind::User, provider.reading().me()?, request).await,
+        Operation::RetrieveMe => {
+            retrieve(provider, Kind::User, provider.reading().bound_user_id()?, request).await
+        }
         Operation::ReplaceMe => {
-            change(provider, BodyChange::Replace, (Kind::User, provider.reading().me()?), request).await
+            change(provider, BodyChange::Replace, (Kind::User, provider.reading().bound_user_id()?), request)
+                .await
         }
         Operation::ModifyMe => {
-            change(provider, BodyChange::Modify, (Kind::User, provider.reading().me()?), request).await
+            change(provider, BodyChange::Modify, (Kind::User, provider.reading().bound_user_id()?), request)
+                .await
         }
-        Operation::DeleteMe => delete(provider, Kind::User, provider.reading().me()?, request).await,
+        Operation::DeleteMe => {
+            delete(provider, Kind::User, provider.reading().bound_user_id()?, request).await
+        }
         Operation::ServiceProviderConfig => {
             answer_discovery(request, Some(discovery::service_provider_config(FEATURES, &provider.base_url)))
         }

@@ -1,4 +1,4 @@
-//! A resource as it is answered: the stored document and what the server knows besides.
+//! Writes a resource as an answer: the stored document, and what the server adds to it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -60,7 +60,7 @@ pub struct Relations<'a> {
 
 impl Provider<'_> {
     /// The whole resource, before projection.
-    pub fn whole(&self, record: &Record, relations: &Relations<'_>) -> Map<String, Value> {
+    pub fn represent(&self, record: &Record, relations: &Relations<'_>) -> Map<String, Value> {
         let id = record.id.to_string();
         let meta = Meta {
             kind: record.kind,
@@ -77,13 +77,15 @@ impl Provider<'_> {
                     own["roles"] = roles_as_json(&roles);
                 }
                 vec![
-                    ("groups".to_owned(), self.groups(record, relations.teams)),
+                    ("groups".to_owned(), self.represent_groups(record, relations.teams)),
                     (urn::ROLLCALL_USER.to_owned(), own),
                 ]
             }
             Kind::Group => {
-                let mut extra =
-                    vec![("members".to_owned(), self.members(relations.members.unwrap_or_default()))];
+                let mut extra = vec![(
+                    "members".to_owned(),
+                    self.represent_members(relations.members.unwrap_or_default()),
+                )];
                 let roles = record.assignments();
                 if !roles.is_empty() {
                     extra.push((
@@ -97,7 +99,7 @@ impl Provider<'_> {
         assemble(&record.doc, self.ty(record.kind), &id, &meta, extra)
     }
 
-    fn groups(&self, record: &Record, teams: Option<&BTreeMap<String, Team>>) -> Value {
+    fn represent_groups(&self, record: &Record, teams: Option<&BTreeMap<String, Team>>) -> Value {
         let Some(teams) = teams else { return Value::Null };
         // A group that is not among the teams is gone: its deletion has not reached the user yet.
         let shown = record.groups.iter().filter_map(|id| {
@@ -111,7 +113,7 @@ impl Provider<'_> {
         shown.collect()
     }
 
-    fn members(&self, members: &[Membership]) -> Value {
+    fn represent_members(&self, members: &[Membership]) -> Value {
         let shown = members.iter().map(|membership| {
             let mut element = membership.member().element();
             let id = membership.id.to_string();
@@ -123,11 +125,16 @@ impl Provider<'_> {
 
     /// The body of an answer for one resource, projected, as JSON. Members are written out some at a time:
     /// as text they take a fourth of the memory.
-    pub fn project(&self, record: &Record, relations: &Relations<'_>, projection: &Projection) -> String {
+    pub fn write_projected(
+        &self,
+        record: &Record,
+        relations: &Relations<'_>,
+        projection: &Projection,
+    ) -> String {
         let members = relations.members.unwrap_or_default();
         let (first, rest) = members.split_at(members.len().min(MEMBERS_WRITTEN_AT_ONCE));
         let relations = Relations { members: Some(first), teams: relations.teams };
-        let body = self.projected(record, &relations, projection);
+        let body = self.represent_projected(record, &relations, projection);
         if rest.is_empty() {
             return serde_json::to_string(&body).unwrap_or_default();
         }
@@ -154,7 +161,7 @@ impl Provider<'_> {
 
     /// More members, after others.
     fn write_members(&self, members: &[Membership], kind: Kind, projection: &Projection, text: &mut String) {
-        let mut body = Map::from_iter([(MEMBERS.to_owned(), self.members(members))]);
+        let mut body = Map::from_iter([(MEMBERS.to_owned(), self.represent_members(members))]);
         projection.apply(&mut body, self.ty(kind));
         for member in body.get(MEMBERS).and_then(Value::as_array).into_iter().flatten() {
             text.push(',');
@@ -162,13 +169,13 @@ impl Provider<'_> {
         }
     }
 
-    fn projected(
+    fn represent_projected(
         &self,
         record: &Record,
         relations: &Relations<'_>,
         projection: &Projection,
     ) -> Map<String, Value> {
-        let mut body = self.whole(record, relations);
+        let mut body = self.represent(record, relations);
         projection.apply(&mut body, self.ty(record.kind));
         // Clients that check what they are sent know the extensions in /ResourceTypes alone; the
         // server's own comes only to those who ask for it.
@@ -194,7 +201,7 @@ impl Provider<'_> {
             teams = self.store.teams(&record.groups).await?;
         }
         let relations = Relations { teams: Some(&teams), ..Relations::default() };
-        Ok(self.answer(record, Some(self.project(record, &relations, projection))))
+        Ok(self.answer(record, Some(self.write_projected(record, &relations, projection))))
     }
 
     /// The answer for a record with this body.

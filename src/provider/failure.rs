@@ -4,7 +4,7 @@ use crate::limits::{MAX_CHARACTERS_OF_ID_SHOWN, MAX_MEMBERS_NAMED};
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::store::error::{Refusal, StoreError};
 
-/// A failed operation: what the client is told, and what the log is told besides.
+/// A failed operation: the error for the client, and its cause for the log.
 #[derive(Debug)]
 pub struct Failure {
     /// For the client.
@@ -23,8 +23,8 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let source = Some(error.to_string());
         let error = match error {
-            StoreError::Refused(refusals) => refused(&refusals),
-            StoreError::Conflict => conflict(),
+            StoreError::Refused(refusals) => explain_refusals(&refusals),
+            StoreError::Conflict => too_many_conflicts(),
             StoreError::Unavailable(_) | StoreError::Throttled => ScimError::new(
                 ErrorKind::Unavailable,
                 "The table did not answer in time. Send the same request again.",
@@ -39,7 +39,7 @@ impl From<StoreError> for Failure {
 }
 
 /// What a cancelled transaction means to the client, when the operation does not try again.
-fn refused(refusals: &[Refusal]) -> ScimError {
+fn explain_refusals(refusals: &[Refusal]) -> ScimError {
     for refusal in refusals {
         match refusal {
             Refusal::Taken(attribute) => return taken(attribute),
@@ -47,7 +47,7 @@ fn refused(refusals: &[Refusal]) -> ScimError {
             Refusal::Changed | Refusal::Exists | Refusal::Gone => {}
         }
     }
-    conflict()
+    too_many_conflicts()
 }
 
 /// A unique value belongs to another resource (RFC 7644 §3.12).
@@ -81,7 +81,7 @@ pub(super) fn may_succeed_on_retry(refusals: &[Refusal]) -> bool {
 }
 
 /// Changes kept coming in between.
-pub fn conflict() -> ScimError {
+pub fn too_many_conflicts() -> ScimError {
     ScimError::new(
         ErrorKind::Conflict,
         "Other changes of the same resource kept coming in between; nothing was changed. Send the request again.",

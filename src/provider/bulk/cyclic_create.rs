@@ -67,10 +67,9 @@ impl Bulk<'_> {
                 .zip(&created)
                 .filter_map(|(create, done)| Some((create.name.as_str(), done.as_ref()?.referent())))
                 .collect();
-            let additions = creates
-                .iter()
-                .zip(&created)
-                .map(|(create, done)| stop.run(self.complete(create, done.as_ref(), &found, projection)));
+            let additions = creates.iter().zip(&created).map(|(create, done)| {
+                stop.run(self.add_missing_references(create, done.as_ref(), &found, projection))
+            });
             made = side_by_side(additions.collect(), width).await;
         }
         if !stop.is_set() {
@@ -80,7 +79,7 @@ impl Bulk<'_> {
                 .filter_map(|(create, outcome)| Some((create.at, outcome?)))
                 .collect();
         }
-        self.undo(&creates, made, &created, width).await
+        self.delete_created(&creates, made, &created, width).await
     }
 
     fn pending_create(&self, step: BulkStep, open: &BTreeSet<String>) -> Option<PendingCreate> {
@@ -90,7 +89,7 @@ impl Bulk<'_> {
     }
 
     /// Adds to a new resource the references that were left out.
-    async fn complete(
+    async fn add_missing_references(
         &self,
         create: &PendingCreate,
         created: Option<&BulkSuccess>,
@@ -116,7 +115,7 @@ impl Bulk<'_> {
     }
 
     /// Deletes what was created, and tells every operation why.
-    async fn undo(
+    async fn delete_created(
         &self,
         creates: &[PendingCreate],
         made: Vec<Option<BulkOutcome>>,

@@ -39,8 +39,8 @@ impl Default for Budget {
 impl Bulk<'_> {
     /// Does the operations of a request and answers what became of each, in the client's order.
     ///
-    /// Without `failOnErrors` independent operations run side by side. With it they run one by
-    /// one, and after so many errors the rest is neither begun nor in the answer.
+    /// Without `failOnErrors` independent operations run side by side. With it they run one by one. After
+    /// that many errors no further operation begins, and the answer leaves out those that did not begin.
     ///
     /// # Errors
     /// None of an operation: those are in the answer.
@@ -152,7 +152,7 @@ impl Bulk<'_> {
                 Ok(done) => Some(done.location.clone()),
                 Err(_) => operation.target.as_ref().and_then(|target| match &target.id {
                     TargetId::Id(id) => Some(location(&self.provider.base_url, target.kind, id)),
-                    TargetId::BulkId(name) => run.done(name).map(|done| done.location.clone()),
+                    TargetId::BulkId(name) => run.find_created(name).map(|done| done.location.clone()),
                 }),
             };
             let texts = [

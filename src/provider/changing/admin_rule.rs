@@ -23,8 +23,8 @@ impl Changing<'_> {
     /// What the guard must become where members come to a group or leave it.
     ///
     /// # Errors
-    /// 400 `mutability` where the last active administrator would go; 400 `invalidValue` for an
-    /// added user that does not exist, and for more administrators than the guard holds.
+    /// 400 `mutability` where the last active administrator would go.
+    /// 400 `invalidValue` for an added user that does not exist, and for more than [`MAX_ADMINS`].
     pub(super) async fn guard_members(
         &self,
         group: &Record,
@@ -37,7 +37,7 @@ impl Changing<'_> {
         let users = |members: &[Membership]| -> Vec<Uuid> {
             members.iter().filter(|member| member.kind == Kind::User).map(|member| member.id).collect()
         };
-        // Whoever assigns the role to the group meanwhile moves the group's version.
+        // An assignment of the role to the group meanwhile raises the group's version, so this write fails.
         if self
             .provider
             .store
@@ -85,10 +85,10 @@ impl Changing<'_> {
         Ok(Some(guard_write(&self.provider.store, &guard, &changed).await?))
     }
 
-    /// Where the tenant keeps identity providers away from its root team, refuses a change of the
-    /// break-glass account, and one by which an administrator would be another person: a deletion, or
-    /// another name, address or activity. `None` of `after` is the deletion. Only marked users cost a
-    /// read.
+    /// Enforces the setting that keeps identity providers away from the root team. It refuses every change
+    /// of the break-glass account. It refuses a change by which an administrator would be another person:
+    /// a deletion, or another name, address or activity. `None` of `after` is the deletion. Only marked
+    /// users cost a read.
     ///
     /// # Errors
     /// 400 `mutability`.

@@ -14,7 +14,7 @@ use crate::limits::{
 };
 use crate::provider::ResourceRequest;
 use crate::provider::answer::{Answer, Relations, not_found};
-use crate::provider::failure::{Failure, conflict, may_succeed_on_retry};
+use crate::provider::failure::{Failure, may_succeed_on_retry, too_many_conflicts};
 use crate::scim::absent::is_active;
 use crate::scim::error::ScimError;
 use crate::scim::members::{MEMBERS, Member};
@@ -83,9 +83,9 @@ impl Changing<'_> {
     /// as read, and starts over if it is not. A change of nothing writes nothing.
     ///
     /// # Errors
-    /// Those of `compute`; 404, 409 for a unique value that is taken and for a resource that changes all the
-    /// time, 412, 503 while a large change of the resource is being applied.
-    pub(super) async fn change(
+    /// Those of `compute`. 404, 412. 409 for a unique value that is taken, and for a resource that changes
+    /// all the time. 503 while a large change of the resource is being applied.
+    pub(super) async fn change_stored(
         &self,
         request: &ResourceRequest<'_>,
         members: Option<MemberChange<'_>>,
@@ -103,7 +103,7 @@ impl Changing<'_> {
                 return Ok(self.answer_change(&after, request.projection).await);
             }
         }
-        Err(conflict().into())
+        Err(too_many_conflicts().into())
     }
 
     /// Reads what a change must know of a resource, and checks the preconditions.
@@ -151,7 +151,7 @@ impl Changing<'_> {
         let before = view.record.clone();
         provider.work.spend(PASSES * document_steps(&before.doc))?;
         let mut after = before.clone();
-        after.doc = compute(&before, &provider.whole(&before, &Relations::default()))?;
+        after.doc = compute(&before, &provider.represent(&before, &Relations::default()))?;
         if before.kind == Kind::User {
             username::check_change(Some(&before.doc), &after.doc)?;
         }
@@ -318,7 +318,7 @@ impl Changing<'_> {
             Kind::Group if shows_members(after, projection) => self.answer_group(after, projection).await,
             Kind::Group => {
                 let silent = projection.wants(MEMBERS) && after.digest.count > 0;
-                let body = || self.provider.project(after, &Relations::default(), projection);
+                let body = || self.provider.write_projected(after, &Relations::default(), projection);
                 Ok(self.provider.answer(after, (!silent).then(body)))
             }
         };
@@ -335,7 +335,7 @@ impl Changing<'_> {
                 let relations = Relations { members: Some(&members), ..Relations::default() };
                 Ok(self
                     .provider
-                    .answer(&record, Some(self.provider.project(&record, &relations, projection))))
+                    .answer(&record, Some(self.provider.write_projected(&record, &relations, projection))))
             }
             // Deleted in the moment after the change.
             None => Ok(self.provider.answer(after, None)),
@@ -343,8 +343,8 @@ impl Changing<'_> {
     }
 }
 
-/// Whether the answer to a change holds members: a group is answered whole up to 100 members or
-/// where the client says what it wants to see, and above not at all.
+/// Whether the answer to a change holds members: those of a group with at most
+/// [`MAX_MEMBERS_IN_CHANGE_ANSWER`], or where the client asks for them.
 fn shows_members(after: &Record, projection: &Projection) -> bool {
     let count = after.digest.count;
     after.kind == Kind::Group

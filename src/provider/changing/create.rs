@@ -10,7 +10,7 @@ use super::staged_change::still_changing;
 use crate::clock;
 use crate::limits::{CREATION_RETRIES, MAX_APPLYING_IN_REQUEST, MAX_MEMBER_CHANGES_PER_TX};
 use crate::provider::answer::{Answer, Relations};
-use crate::provider::failure::{Failure, conflict, may_succeed_on_retry};
+use crate::provider::failure::{Failure, may_succeed_on_retry, too_many_conflicts};
 use crate::scim::document_rules::{activate_by_default, check_required, check_username_and_email};
 use crate::scim::error::ScimError;
 use crate::scim::members::{self, Member};
@@ -68,7 +68,7 @@ impl Changing<'_> {
             Created::Back(record) => (record, Vec::new()),
         };
         let relations = Relations { members: Some(&members), ..Relations::default() };
-        let body = self.provider.project(&record, &relations, projection);
+        let body = self.provider.write_projected(&record, &relations, projection);
         Ok(self.provider.answer(&record, Some(body)))
     }
 
@@ -101,7 +101,7 @@ impl Changing<'_> {
                 Returning::Nobody => return Err(StoreError::Refused(refused.refusals).into()),
             }
         }
-        Err(conflict().into())
+        Err(too_many_conflicts().into())
     }
 
     /// Tries once to store a new resource. What refused it comes back as the inner error.
@@ -158,7 +158,7 @@ impl Changing<'_> {
         let Some(holder) = self.provider.store.fetch_claim(&entry).await?.filter(|holder| holder.gone) else {
             return Ok(Returning::Nobody);
         };
-        // Once its time has passed, it is nobody's name any more, though the claim still stands.
+        // After its retention an account has no name, although the claim is still stored.
         let old = self.provider.store.tombstones().fetch_kept(holder.id).await?;
         Ok(old.map_or(Returning::Expired(holder.id), |old| Returning::Account(Box::new(old))))
     }
@@ -235,6 +235,6 @@ enum Returning {
     Account(Box<Tombstone>),
     /// A deactivated account whose time has passed.
     Expired(Uuid),
-    /// Nobody who is deactivated.
+    /// No deactivated account.
     Nobody,
 }

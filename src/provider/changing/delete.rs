@@ -10,7 +10,7 @@ use super::staged_change::still_changing;
 use crate::clock;
 use crate::limits::{DELETION_RETRIES, MAX_APPLYING_IN_REQUEST};
 use crate::provider::answer::not_found;
-use crate::provider::failure::{Failure, conflict, may_succeed_on_retry};
+use crate::provider::failure::{Failure, may_succeed_on_retry, too_many_conflicts};
 use crate::provider::precondition::Preconditions;
 use crate::scim::policy::DeleteUser;
 use crate::scim::resource_type::Kind;
@@ -50,8 +50,8 @@ impl Changing<'_> {
     /// created again. Memberships too many for one transaction go after it; no answer shows them.
     ///
     /// # Errors
-    /// 404, 409 for a resource that changes all the time, 412, 503 while a large change of the resource is
-    /// being applied; 400 where a rule of the tenant refuses the deletion.
+    /// 404, 412. 409 for a resource that changes all the time. 503 while a large change of the resource is
+    /// being applied. 400 where a rule of the tenant refuses the deletion.
     pub async fn delete(&self, kind: Kind, id: Uuid, preconditions: &Preconditions) -> Result<(), Failure> {
         let until = Instant::now() + MAX_APPLYING_IN_REQUEST;
         let mut too_large = TooLarge::default();
@@ -80,7 +80,7 @@ impl Changing<'_> {
                 Err(failed) => return Err(failed.into()),
             }
         }
-        Err(conflict().into())
+        Err(too_many_conflicts().into())
     }
 
     /// Reads a resource that is to be deleted, and takes it out of the large changes that name it. `None` if

@@ -41,11 +41,11 @@ impl Changing<'_> {
         }
         let teams = self.teams_named(kind, id, &steps).await?;
         let names_groups = kind == Kind::User && steps.iter().any(|step| step.attribute() == Some("groups"));
-        self.change(request, members, |record, whole| {
+        self.change_stored(request, members, |record, whole| {
             let mut after = match &teams {
-                Some(_) => {
-                    self.provider.whole(record, &Relations { teams: teams.as_ref(), ..Relations::default() })
-                }
+                Some(_) => self
+                    .provider
+                    .represent(record, &Relations { teams: teams.as_ref(), ..Relations::default() }),
                 None => whole.clone(),
             };
             if names_groups {

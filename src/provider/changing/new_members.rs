@@ -16,13 +16,14 @@ use crate::store::members::view::{Candidates, GroupView};
 use crate::store::membership::Membership;
 use crate::store::record::{Record, ResourceSummary};
 
-/// So many memberships are read for one unit with their group; one by one each costs a unit.
+/// How many memberships one read unit reads when the whole group is read. A membership that is read by its
+/// key costs one unit.
 const MEMBERS_A_UNIT: u64 = 33;
 
 impl Changing<'_> {
-    /// Reads a group with what a change of its members must know. A change of a few is one round;
-    /// one of many asks for the group first, and then for all its members where that costs less
-    /// than asking for each.
+    /// Reads a group with what a change of its members must know. A change of a few members needs one
+    /// round. A change of many reads the group first. Then it reads all members, or each named member,
+    /// whichever costs less.
     pub(super) async fn view_group(
         &self,
         id: Uuid,
@@ -77,7 +78,7 @@ impl Changing<'_> {
         if !unknown.is_empty() {
             found.extend(self.provider.store.members().identify(&unknown).await?);
         }
-        Ok(memberships(wanted, &found)?)
+        Ok(to_memberships(wanted, &found)?)
     }
 
     /// Prepares the members of a change that is staged. They have the kind that the client sent, or
@@ -118,7 +119,7 @@ pub(super) fn group_view(record: Record, members: Vec<Membership>) -> GroupView 
 ///
 /// # Errors
 /// One `invalidValue` that names those that do not exist, or a member of too many groups.
-pub(super) fn memberships(
+pub(super) fn to_memberships(
     wanted: impl IntoIterator<Item = Member>,
     existing: &BTreeMap<Uuid, ResourceSummary>,
 ) -> Result<Vec<Membership>, ScimError> {

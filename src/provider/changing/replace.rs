@@ -37,7 +37,7 @@ impl Changing<'_> {
         if kind == Kind::User {
             check_username_and_email(&replacement, policy)?;
         }
-        self.change(request, members, |record, _| {
+        self.change_stored(request, members, |record, _| {
             let mut doc = replacement.clone();
             if kind == Kind::User {
                 self.refuse_groups(body, Some(record))?;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use uuid::Uuid;
 
 use super::Changing;
-use super::new_members::memberships;
+use super::new_members::to_memberships;
 use crate::provider::failure::Failure;
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::resource_type::Kind;
@@ -54,7 +54,7 @@ impl Changing<'_> {
     ) -> Result<(), Failure> {
         let taken_for: Vec<(Uuid, Kind)> = add.iter().map(|member| (member.id, member.kind)).collect();
         let existing = self.provider.store.members().identify(&taken_for).await?;
-        let found = memberships(add.iter().map(Membership::member), &existing)?;
+        let found = to_memberships(add.iter().map(Membership::member), &existing)?;
         if found != *add {
             self.provider.store.large_changes().rewrite_chunks(pending, Side::Add, &found).await?;
             *add = found;

@@ -1,6 +1,5 @@
-//! Which resources a filter can match at all: equality on an indexed attribute becomes a look-up
-//! by key; whatever else the filter asks is evaluated over the candidates. No part of a filter is
-//! ever left out.
+//! Finds the resources that a filter can match. Equality on an indexed attribute becomes a look-up by key.
+//! The whole filter is then evaluated on each candidate.
 
 use std::collections::BTreeSet;
 
@@ -42,7 +41,7 @@ impl Reading<'_> {
     ///
     /// # Errors
     /// Those of the table.
-    pub(super) async fn candidates(&self, kind: Kind, filter: &Bound) -> Result<CandidateIds, Failure> {
+    pub(super) async fn find_candidates(&self, kind: Kind, filter: &Bound) -> Result<CandidateIds, Failure> {
         let ty = self.provider.ty(kind);
         let mut best = None;
         for equality in filter.equalities() {
@@ -101,14 +100,14 @@ impl Reading<'_> {
     }
 }
 
-/// The members that decide a filter on groups: if it asks of `members` only whether certain ids
-/// are among them, those ids; then a group of any size is judged by a few items.
+/// The members that decide a filter on groups. If the filter asks of `members` only whether certain ids are
+/// among them, these are those ids: then a few items decide for a group of any size. Otherwise `None`.
 pub fn deciding_members(filter: &Filter) -> Option<BTreeSet<Uuid>> {
     let mut ids = BTreeSet::new();
-    decides(filter, &mut ids).then_some(ids)
+    collect_deciding_ids(filter, &mut ids).then_some(ids)
 }
 
-fn decides(filter: &Filter, ids: &mut BTreeSet<Uuid>) -> bool {
+fn collect_deciding_ids(filter: &Filter, ids: &mut BTreeSet<Uuid>) -> bool {
     match filter {
         Filter::Present(path) => !of_members(path),
         Filter::Compare(path, op, value) if of_members(path) => {
@@ -121,8 +120,8 @@ fn decides(filter: &Filter, ids: &mut BTreeSet<Uuid>) -> bool {
             _ => false,
         },
         Filter::ValuePath(..) => true,
-        Filter::And(terms) | Filter::Or(terms) => terms.iter().all(|term| decides(term, ids)),
-        Filter::Not(term) => decides(term, ids),
+        Filter::And(terms) | Filter::Or(terms) => terms.iter().all(|term| collect_deciding_ids(term, ids)),
+        Filter::Not(term) => collect_deciding_ids(term, ids),
     }
 }
 
@@ -138,7 +137,7 @@ fn of_members(path: &AttrPath) -> bool {
     path.attribute.eq_ignore_ascii_case(MEMBERS)
 }
 
-/// Notes the id that a member is compared with. A text that is no id is nobody's: nothing to read.
+/// Notes the id that a member is compared with. No resource has a text that is not an id, so there is nothing to read.
 fn id_of(value: &Value, ids: &mut BTreeSet<Uuid>) -> bool {
     match value {
         Value::String(text) => {

@@ -168,7 +168,7 @@ impl<'a, 'c> ResourceEvaluator<'a, 'c> {
         item: Option<Item>,
     ) -> Result<(), ScimError> {
         let work = &self.provider.work;
-        let whole = self.provider.whole(record, relations);
+        let whole = self.provider.represent(record, relations);
         if let Some(filter) = self.filter
             && !filter.matches(&whole, work)?
         {

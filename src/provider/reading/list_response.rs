@@ -93,7 +93,7 @@ impl Reading<'_> {
     ///
     /// # Errors
     /// `tooMany` for more than can be answered.
-    pub(super) async fn present(
+    pub(super) async fn write_page(
         &self,
         page: &mut ResourcePage,
         projection: &Projection,
@@ -118,7 +118,7 @@ impl Reading<'_> {
             };
             let Some(record) = record else { continue };
             let relations = Relations { teams: Some(&teams), members: members.as_deref() };
-            resources.push(&self.provider.project(&record, &relations, projection))?;
+            resources.push(&self.provider.write_projected(&record, &relations, projection))?;
             tokio::task::yield_now().await;
         }
         Ok(resources)

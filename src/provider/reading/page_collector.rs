@@ -35,9 +35,9 @@ pub(super) struct PageCollector<'a> {
     query: &'a ParsedQuery<'a>,
     request: &'a PageRequest,
     work: &'a WorkBudget,
-    /// So many are left out first.
+    /// How many matches are left out first.
     skip: usize,
-    /// So many were found.
+    /// How many matches were found.
     found: u64,
     kept: Vec<Match>,
     /// In an unsorted scan, those that were found since the last stride ended, in no order.

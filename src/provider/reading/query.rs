@@ -119,7 +119,7 @@ impl Reading<'_> {
             Some((after, _)) if found.more && query.sort.is_none() => {
                 let mark = PageCheckpoint { after: Some(after), total };
                 let (resources, marked) = join(
-                    self.present(&mut found, projection),
+                    self.write_page(&mut found, projection),
                     self.provider.store.save_page_checkpoint(&query.hash, next, mark),
                 )
                 .await;
@@ -129,7 +129,7 @@ impl Reading<'_> {
                 }
                 resources?
             }
-            _ => self.present(&mut found, projection).await?,
+            _ => self.write_page(&mut found, projection).await?,
         };
         Ok(ListResponse { total, start_index: Some(start), next_cursor: None, resources })
     }
@@ -145,7 +145,7 @@ impl Reading<'_> {
             async { Ok::<_, Failure>(self.provider.store.cursor_key(&self.provider.cursor_keys).await?) };
         let mut request = PageRequest { after: None, sort_key: None, skip: 0, total: None, count };
         let (key, mut found) = if text.is_empty() {
-            // Whoever asks for the first page needs the key at its end.
+            // The cursor at the end of the first page needs the key.
             try_join(key, self.find_page(query, request)).await?
         } else {
             let key = key.await?;
@@ -164,9 +164,9 @@ impl Reading<'_> {
         let (resources, next_cursor) = match found.last.take() {
             Some((after, sort_key)) if found.more => {
                 let next = self.next_cursor(query, &key, (after, sort_key), total);
-                try_join(self.present(&mut found, projection), next).await?
+                try_join(self.write_page(&mut found, projection), next).await?
             }
-            _ => (self.present(&mut found, projection).await?, None),
+            _ => (self.write_page(&mut found, projection).await?, None),
         };
         Ok(ListResponse { total, start_index: None, next_cursor, resources })
     }

@@ -23,7 +23,7 @@ impl Reading<'_> {
             check_answerable(members.len() as u64)?;
             let relations = Relations { members: Some(&members), ..Relations::default() };
             let body = (!preconditions.not_modified(record.version))
-                .then(|| self.provider.project(&record, &relations, projection));
+                .then(|| self.provider.write_projected(&record, &relations, projection));
             return Ok(self.provider.answer(&record, body));
         }
         let record = self.provider.store.fetch(kind, id).await?.ok_or_else(|| not_found(kind))?;
@@ -57,7 +57,7 @@ impl Reading<'_> {
     ///
     /// # Errors
     /// 501 for a key that is bound to no user.
-    pub fn me(&self) -> Result<Uuid, ScimError> {
+    pub fn bound_user_id(&self) -> Result<Uuid, ScimError> {
         self.provider.bound_user.ok_or_else(|| {
             ScimError::new(
                 ErrorKind::NotImplemented,

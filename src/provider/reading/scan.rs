@@ -35,7 +35,7 @@ impl Reading<'_> {
         let mut plans = Vec::with_capacity(query.kinds.len());
         for (kind, filter) in query.kinds.iter().zip(&query.filters) {
             plans.push(match filter {
-                Some(filter) => self.candidates(*kind, filter).await?,
+                Some(filter) => self.find_candidates(*kind, filter).await?,
                 None => CandidateIds::All,
             });
         }
@@ -155,7 +155,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// Returns the ids of the candidates after one, at most so many.
+    /// Returns the ids of the candidates after `after`, at most `most`.
     async fn next_candidates(
         &self,
         kind: Kind,
