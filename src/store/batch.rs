@@ -9,14 +9,14 @@ use aws_sdk_dynamodb::types::{
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::call::{Table, back_off};
+use super::call::Table;
 use super::error::{self, StoreError};
 use super::item::{Item, with_key};
 use super::keys::Key;
 use super::meter::Direction;
+use super::retry::Attempts;
+use crate::limits::BATCH_RETRIES;
 
-/// How often the part of a batch that DynamoDB left out is asked for again.
-pub(super) const BATCH_ATTEMPTS: u32 = 8;
 /// DynamoDB's limit of keys in one BatchGetItem.
 pub(super) const BATCH_GET: usize = 100;
 /// How many batches are read side by side.
@@ -62,14 +62,14 @@ impl Table {
     async fn batch_get_chunk(&self, keys: &[&Key], attributes: &[&str]) -> Result<Vec<Item>, StoreError> {
         let mut found = Vec::with_capacity(keys.len());
         let mut open: Vec<Item> = keys.iter().map(|key| with_key(key)).collect();
-        for attempt in 0..BATCH_ATTEMPTS {
+        let mut attempts = Attempts::new(BATCH_RETRIES);
+        while attempts.start_next().await {
             let (items, left_out) = self.batch_get_once(open, attributes).await?;
             found.extend(items);
             if left_out.is_empty() {
                 return Ok(found);
             }
             open = left_out;
-            back_off(attempt).await;
         }
         Err(never_read())
     }
@@ -144,7 +144,8 @@ impl Table {
     }
 
     async fn batch_write_chunk(&self, mut open: Vec<WriteRequest>) -> Result<(), StoreError> {
-        for attempt in 0..BATCH_ATTEMPTS {
+        let mut attempts = Attempts::new(BATCH_RETRIES);
+        while attempts.start_next().await {
             let round = self.meter.begin();
             let answer = self
                 .client
@@ -159,7 +160,6 @@ impl Table {
             if open.is_empty() {
                 return Ok(());
             }
-            back_off(attempt).await;
         }
         Err(StoreError::Unavailable("a batch was never written whole".to_owned()))
     }

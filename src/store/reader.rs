@@ -8,11 +8,13 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 
-use super::batch::{BATCH_ATTEMPTS, BATCH_GET, never_read};
-use super::call::{Table, back_off};
+use super::batch::{BATCH_GET, never_read};
+use super::call::Table;
 use super::error::StoreError;
 use super::item::{Item, with_key};
 use super::keys::Key;
+use super::retry::pause_after;
+use crate::limits::BATCH_RETRIES;
 
 /// So many bytes of items are asked for at once, as far as their size is known. A call is answered
 /// with at most as many (DynamoDB's limit of BatchGetItem); read as JSON, it takes some 40 MB.
@@ -90,11 +92,12 @@ impl<'a> Reader<'a> {
         let Some(answered) = self.calls.next().await else { return Ok(None) };
         let (items, left_out) = answered?;
         self.in_vain = if items.is_empty() && !left_out.is_empty() { self.in_vain + 1 } else { 0 };
-        if self.in_vain == BATCH_ATTEMPTS {
+        // Not `Attempts`: an answer with items begins the count anew, and calls run side by side.
+        if self.in_vain == BATCH_RETRIES.attempts {
             return Err(never_read());
         }
         if self.in_vain > 0 {
-            back_off(self.in_vain).await;
+            pause_after(BATCH_RETRIES, self.in_vain + 1).await;
         }
         self.open.extend(left_out);
         self.pace.see(&items);

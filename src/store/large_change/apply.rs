@@ -9,8 +9,9 @@ use uuid::Uuid;
 
 use super::chunk::Chunk;
 use super::pending_change::{ChangeState, PendingChange, PendingTask};
-use super::{CHUNKS_AT_ONCE, LargeChanges, MAX_ATTEMPTS};
+use super::{CHUNKS_AT_ONCE, LargeChanges};
 use crate::clock;
+use crate::limits::LARGE_CHANGE_RETRIES;
 use crate::scim::resource_type::Kind;
 use crate::store::digest::MembershipDigest;
 use crate::store::error::{Refusal, StoreError};
@@ -18,7 +19,7 @@ use crate::store::event::{self, Event, Subject};
 use crate::store::expression::Expression;
 use crate::store::keys;
 use crate::store::membership::{Membership, add_member, remove_member};
-use crate::store::retry::retry_while_busy;
+use crate::store::retry::{Attempts, retry_while_busy};
 use crate::store::side::Side;
 use crate::store::transaction::Action;
 
@@ -95,7 +96,8 @@ impl LargeChanges<'_> {
         if chunk.done {
             return Ok(());
         }
-        for _ in 0..MAX_ATTEMPTS {
+        let mut attempts = Attempts::new(LARGE_CHANGE_RETRIES);
+        while attempts.start_next().await {
             let Err(refused) = self.try_to_apply(pending, &chunk).await else { return Ok(()) };
             let StoreError::Refused(refusals) = refused else { return Err(refused) };
             for member in refusals.iter().filter_map(Refusal::member) {

@@ -6,15 +6,17 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
+use super::LargeChanges;
 use super::pending_change::{ChangeState, PendingChange, PendingTask};
-use super::{LargeChanges, MAX_ATTEMPTS};
 use crate::clock;
+use crate::limits::LARGE_CHANGE_RETRIES;
 use crate::scim::resource_type::Kind;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::expression::Expression;
 use crate::store::item::{get_text, string_set};
 use crate::store::keys::{self, parse_id};
 use crate::store::membership::detach_member;
+use crate::store::retry::Attempts;
 use crate::store::transaction::Action;
 
 /// How many groups a resource leaves in one transaction. Each takes two actions.
@@ -119,7 +121,8 @@ impl LargeChanges<'_> {
         groups: &[Uuid],
         until: Instant,
     ) -> Result<bool, StoreError> {
-        for _ in 0..MAX_ATTEMPTS {
+        let mut attempts = Attempts::new(LARGE_CHANGE_RETRIES);
+        while attempts.start_next().await {
             // The pending change of a group may add or remove this very member.
             if !self.finish_changes_of(groups, until).await? {
                 return Ok(false);
