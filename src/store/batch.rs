@@ -15,17 +15,10 @@ use super::item::{Item, with_key};
 use super::keys::Key;
 use super::meter::Direction;
 use super::retry::Attempts;
-use crate::limits::BATCH_RETRIES;
-
-/// DynamoDB's limit of keys in one BatchGetItem.
-pub(super) const BATCH_GET: usize = 100;
-/// How many batches are read side by side.
-const AT_ONCE: usize = 16;
-/// DynamoDB's limit of items in one BatchWriteItem.
-const BATCH_WRITE: usize = 25;
-/// How many batches are written side by side. They mostly go to one partition, which takes 1,000 units
-/// a second.
-const WRITES_AT_ONCE: usize = 4;
+use crate::limits::{
+    BATCH_GETS_AT_ONCE, BATCH_RETRIES, BATCH_WRITES_AT_ONCE, MAX_ITEMS_PER_BATCH_WRITE,
+    MAX_KEYS_PER_BATCH_GET,
+};
 
 /// The error for a batch of which DynamoDB left something out at every attempt.
 pub(super) fn never_read() -> StoreError {
@@ -52,8 +45,9 @@ impl Table {
         unique.sort_unstable();
         unique.dedup();
         let mut items = Vec::with_capacity(unique.len());
-        for some in unique.chunks(BATCH_GET * AT_ONCE) {
-            let calls = some.chunks(BATCH_GET).map(|chunk| self.batch_get_chunk(chunk, attributes));
+        for some in unique.chunks(MAX_KEYS_PER_BATCH_GET * BATCH_GETS_AT_ONCE) {
+            let calls =
+                some.chunks(MAX_KEYS_PER_BATCH_GET).map(|chunk| self.batch_get_chunk(chunk, attributes));
             items.extend(try_join_all(calls).await?.into_iter().flatten());
         }
         Ok(items)
@@ -138,9 +132,10 @@ impl Table {
 
     async fn batch_write(&self, requests: Result<Vec<WriteRequest>, BuildError>) -> Result<(), StoreError> {
         let requests = requests.map_err(|e| StoreError::Broken(e.to_string()))?;
-        let chunks: Vec<Vec<WriteRequest>> = requests.chunks(BATCH_WRITE).map(<[_]>::to_vec).collect();
+        let chunks: Vec<Vec<WriteRequest>> =
+            requests.chunks(MAX_ITEMS_PER_BATCH_WRITE).map(<[_]>::to_vec).collect();
         let calls = stream::iter(chunks).map(|chunk| self.batch_write_chunk(chunk));
-        calls.buffer_unordered(WRITES_AT_ONCE).try_collect().await
+        calls.buffer_unordered(BATCH_WRITES_AT_ONCE).try_collect().await
     }
 
     async fn batch_write_chunk(&self, mut open: Vec<WriteRequest>) -> Result<(), StoreError> {

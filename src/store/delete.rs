@@ -19,12 +19,8 @@ use super::record::Record;
 use super::tombstone::bury;
 use super::transaction::Action;
 use crate::clock;
-use crate::limits::MAX_ACTIONS_PER_TX;
+use crate::limits::{DELETION_OWN_ACTIONS, MAX_ACTIONS_PER_TX};
 use crate::scim::resource_type::ResourceType;
-
-/// How many actions a deletion takes besides its look-ups, its memberships and the pending changes that
-/// it settles.
-const OWN_ACTIONS: usize = 12;
 
 /// The deletion of a resource, and what one transaction writes with it.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +64,7 @@ pub struct DeletionFit {
 impl DeletionFit {
     /// Computes it for a resource that has so many members.
     pub fn of(record: &Record, members: u64, settled: &SettledChanges, ty: &ResourceType) -> Self {
-        let own = OWN_ACTIONS + record.lookups(ty).len() + settled.chunks.len();
+        let own = DELETION_OWN_ACTIONS + record.lookups(ty).len() + settled.chunks.len();
         // Each membership takes two actions.
         let room = MAX_ACTIONS_PER_TX.saturating_sub(own) / 2;
         let groups = record.groups.len() <= room;

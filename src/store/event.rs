@@ -13,15 +13,12 @@ use super::item::{Item, number, text};
 use super::keys::{self, TenantId};
 use super::transaction::Action;
 use crate::clock;
+use crate::limits::{EVENT_RETENTION_DAYS, EVENT_SHARDS, MAX_MEMBERS_PER_EVENT};
 
 /// The value of `kind` on every event; the pipe to the event bus filters on it.
 pub const KIND: &str = "EVENT";
-/// A tenant's events of one day are spread over so many partitions.
-pub const SHARDS: u8 = 4;
 /// How long an event stays in the table.
-pub const RETENTION: Duration = Duration::days(90);
-/// The most member ids that one event carries, added and removed together.
-pub const MAX_MEMBERS: usize = 45;
+pub const RETENTION: Duration = Duration::days(EVENT_RETENTION_DAYS);
 
 /// What a change happened to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,9 +48,9 @@ pub struct Event {
     pub time: OffsetDateTime,
     /// The names of the changed attributes, never their values.
     pub attributes: Vec<String>,
-    /// Ids of members that the change added; beyond [`MAX_MEMBERS`] they are left out.
+    /// Ids of members that the change added; beyond [`MAX_MEMBERS_PER_EVENT`] they are left out.
     pub added: Vec<String>,
-    /// Ids of members that the change removed; beyond [`MAX_MEMBERS`] they are left out.
+    /// Ids of members that the change removed; beyond [`MAX_MEMBERS_PER_EVENT`] they are left out.
     pub removed: Vec<String>,
     /// How many members were added, whether named or not.
     pub added_count: usize,
@@ -119,7 +116,7 @@ impl Event {
 /// The action that writes an event; the same event always makes the same item.
 pub fn action(tenant: &TenantId, event: &Event) -> Action {
     let time = clock::text(event.time);
-    let shard = event.id.as_bytes()[15] % SHARDS;
+    let shard = event.id.as_bytes()[15] % EVENT_SHARDS;
     let key =
         keys::event(tenant, &clock::day(event.time.to_offset(UtcOffset::UTC).date()), shard, &time, event.id);
     let mut item = Item::from([
@@ -136,8 +133,11 @@ pub fn action(tenant: &TenantId, event: &Event) -> Action {
         number("ttl", event.time.saturating_add(RETENTION).unix_timestamp()),
     ]);
     item.extend(set("attributes", &event.attributes));
-    item.extend(set("added", event.added.iter().take(MAX_MEMBERS)));
-    item.extend(set("removed", event.removed.iter().take(MAX_MEMBERS.saturating_sub(event.added.len()))));
+    item.extend(set("added", event.added.iter().take(MAX_MEMBERS_PER_EVENT)));
+    item.extend(set(
+        "removed",
+        event.removed.iter().take(MAX_MEMBERS_PER_EVENT.saturating_sub(event.added.len())),
+    ));
     if event.added_count > 0 {
         item.extend([number("addedCount", event.added_count)]);
     }

@@ -24,10 +24,8 @@ use super::resource_actions::create_resource;
 use super::side::Side;
 use super::transaction::Action;
 
+use crate::limits::TEAMS_READ_AT_ONCE;
 use crate::scim::resource_type::{Kind, ResourceType};
-
-/// How many groups are read at once for what users show of them.
-const TEAMS_AT_ONCE: usize = 1_600;
 
 /// What a user shows of a group that it is in.
 #[derive(Clone, Debug)]
@@ -127,7 +125,7 @@ impl Store {
         let team = |group: &Record| Team { name: name(group), roles: group.assignments() };
         let mut teams = BTreeMap::new();
         // A part of the groups at a time, because a group is larger than what is kept of it.
-        for some in ids.chunks(TEAMS_AT_ONCE) {
+        for some in ids.chunks(TEAMS_READ_AT_ONCE) {
             let groups = self.fetch_many(Kind::Group, some).await?;
             teams.extend(groups.iter().map(|group| (group.id.to_string(), team(group))));
         }

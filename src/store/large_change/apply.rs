@@ -7,11 +7,11 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::LargeChanges;
 use super::chunk::Chunk;
 use super::pending_change::{ChangeState, PendingChange, PendingTask};
-use super::{CHUNKS_AT_ONCE, LargeChanges};
 use crate::clock;
-use crate::limits::LARGE_CHANGE_RETRIES;
+use crate::limits::{CHUNKS_AT_ONCE, LARGE_CHANGE_RETRIES};
 use crate::scim::resource_type::Kind;
 use crate::store::digest::MembershipDigest;
 use crate::store::error::{Refusal, StoreError};

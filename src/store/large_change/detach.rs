@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::LargeChanges;
 use super::pending_change::{ChangeState, PendingChange, PendingTask};
 use crate::clock;
-use crate::limits::LARGE_CHANGE_RETRIES;
+use crate::limits::{LARGE_CHANGE_RETRIES, MAX_DETACHMENTS_PER_TX};
 use crate::scim::resource_type::Kind;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::expression::Expression;
@@ -18,9 +18,6 @@ use crate::store::keys::{self, parse_id};
 use crate::store::membership::detach_member;
 use crate::store::retry::Attempts;
 use crate::store::transaction::Action;
-
-/// How many groups a resource leaves in one transaction. Each takes two actions.
-const GROUPS_PER_TX: usize = 40;
 
 /// What becomes of a detachment that is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +76,7 @@ impl LargeChanges<'_> {
         until: Instant,
     ) -> Result<bool, StoreError> {
         let groups: Vec<Uuid> = groups.iter().filter_map(|id| parse_id(id)).collect();
-        for some in groups.chunks(GROUPS_PER_TX) {
+        for some in groups.chunks(MAX_DETACHMENTS_PER_TX) {
             if Instant::now() >= until || !self.detach_from_some(pending, some, until).await? {
                 return Ok(false);
             }

@@ -71,9 +71,6 @@ pub mod worker;
 
 use super::Store;
 
-/// How many chunks of a change are written side by side.
-const CHUNKS_AT_ONCE: usize = 8;
-
 /// The large changes of a tenant.
 #[derive(Clone, Copy, Debug)]
 pub struct LargeChanges<'a> {

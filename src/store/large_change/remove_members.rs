@@ -6,9 +6,9 @@ use std::time::Instant;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
 
+use super::LargeChanges;
 use super::pending_change::PendingChange;
-use super::{CHUNKS_AT_ONCE, LargeChanges};
-use crate::limits::{LARGE_CHANGE_RETRIES, MAX_MEMBER_CHANGES_PER_TX};
+use crate::limits::{CHUNKS_AT_ONCE, LARGE_CHANGE_RETRIES, MAX_MEMBER_CHANGES_PER_TX};
 use crate::store::call::Range;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::keys;

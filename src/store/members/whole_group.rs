@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::Members;
 use crate::clock;
-use crate::limits::{GROUP_READ_RETRIES, SETTLE_GRACE};
+use crate::limits::{GROUP_PAGES_AT_ONCE, GROUP_READ_RETRIES, GROUP_READS_BEFORE_CHECK, SETTLE_GRACE};
 use crate::scim::resource_type::Kind;
 use crate::store::call::Range;
 use crate::store::digest::MembershipDigest;
@@ -17,11 +17,6 @@ use crate::store::large_change::with_pending_change::{with_pending_change, witho
 use crate::store::membership::Membership;
 use crate::store::record::Record;
 use crate::store::retry::Attempts;
-
-/// How many attempts are made before we find out whether the group is changing at all.
-const ATTEMPTS_BEFORE_CHECK: u32 = 3;
-/// How many pages of a group are read side by side.
-const PAGES_AT_ONCE: usize = 8;
 
 impl Members<'_> {
     /// Reads a group with all its members in one version, as its pending change makes them. `None` if
@@ -70,7 +65,7 @@ impl Members<'_> {
         let mut attempts = Attempts::new(GROUP_READ_RETRIES);
         while attempts.start_next().await {
             // Most changes are over after an attempt or two.
-            let before = match attempts.started() > ATTEMPTS_BEFORE_CHECK {
+            let before = match attempts.started() > GROUP_READS_BEFORE_CHECK {
                 true => self.fetch_state_at_rest(id).await?,
                 false => None,
             };
@@ -139,7 +134,7 @@ impl Members<'_> {
                 range.after = Some(next);
             }
         });
-        let read: Vec<_> = stream::iter(read).buffered(PAGES_AT_ONCE).try_collect().await?;
+        let read: Vec<_> = stream::iter(read).buffered(GROUP_PAGES_AT_ONCE).try_collect().await?;
         let (mut record, mut members) = (None, Vec::new());
         for (found, some, ends) in read {
             record = found.or(record);
