@@ -99,10 +99,10 @@ pub async fn create(table: &Table, new: &NewTenant, now: OffsetDateTime) -> Resu
     };
     let event = Event::new("tenant.created", record.subject(record.version), ACTOR, &store.request_id, now);
     let event = event.attributes(["policy", "settings", "usageKey"]);
-    user.groups.insert(root.id.to_string());
+    user.groups.insert(root.id);
     let of_user = store.event("user.created", &user).attributes(user.doc.keys().cloned());
     let of_root = store.event("group.created", &root).attributes(["displayName", "members"]);
-    let of_root = of_root.members(vec![user.id.to_string()], Vec::new());
+    let of_root = of_root.members(vec![user.id], Vec::new());
     let actions = || {
         let mut actions = vec![
             event::action(id, &event),

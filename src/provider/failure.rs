@@ -47,7 +47,7 @@ fn refused(refusals: &[Refusal]) -> ScimError {
     for refusal in refusals {
         match refusal {
             Refusal::Taken(attribute) => return taken(attribute),
-            Refusal::Member(id) => return no_such_members(&[id]),
+            Refusal::Member(id) => return no_such_members(&[id.to_string()]),
             Refusal::Changed | Refusal::Exists | Refusal::Gone => {}
         }
     }

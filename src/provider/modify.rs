@@ -114,7 +114,7 @@ impl Provider<'_> {
         kind: Kind,
         id: Uuid,
         steps: &[PatchStep],
-    ) -> Result<Option<BTreeMap<String, Team>>, Failure> {
+    ) -> Result<Option<BTreeMap<Uuid, Team>>, Failure> {
         let is_of_roles = |step: &PatchStep| {
             step.extension.as_deref() == Some(urn::ROLLCALL_USER) && step.attribute == "roles"
         };
@@ -314,7 +314,7 @@ impl Provider<'_> {
         if !(add.is_empty() && remove.is_empty()) {
             names.push(MEMBERS.to_owned());
         }
-        let ids = |members: &[Membership]| members.iter().map(|m| m.id.to_string()).collect();
+        let ids = |members: &[Membership]| members.iter().map(|m| m.id).collect();
         let mut event = self.store.event(event_type, after).attributes(names).members(ids(add), ids(remove));
         // The account that is kept for the day on which the identity provider does not answer.
         if converted && before.guarded {

@@ -13,8 +13,8 @@ use crate::limits::{LARGE_CHANGE_RETRIES, MAX_DETACHMENTS_PER_TX};
 use crate::scim::resource_type::Kind;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::expression::Expression;
-use crate::store::item::{get_text, string_set};
-use crate::store::keys::{self, parse_id};
+use crate::store::item::{get_text, id_set};
+use crate::store::keys;
 use crate::store::membership::detach_member;
 use crate::store::retry::Attempts;
 use crate::store::transaction::Action;
@@ -72,10 +72,10 @@ impl LargeChanges<'_> {
     pub(super) async fn detach_from_all(
         self,
         pending: &PendingChange,
-        groups: &BTreeSet<String>,
+        groups: &BTreeSet<Uuid>,
         until: Instant,
     ) -> Result<bool, StoreError> {
-        let groups: Vec<Uuid> = groups.iter().filter_map(|id| parse_id(id)).collect();
+        let groups: Vec<Uuid> = groups.iter().copied().collect();
         for some in groups.chunks(MAX_DETACHMENTS_PER_TX) {
             if Instant::now() >= until || !self.detach_from_some(pending, some, until).await? {
                 return Ok(false);
@@ -129,7 +129,7 @@ impl LargeChanges<'_> {
             let existing: BTreeSet<Uuid> = existing.iter().map(|group| group.id).collect();
             let now = clock::timestamp();
             let actions = || {
-                let left = string_set(groups.iter().map(Uuid::to_string));
+                let left = id_set(groups);
                 let update = Expression::update().delete("groups", left);
                 let mut actions =
                     vec![Action::update(pending.key(), update).only_if(Expression::exists(), Refusal::Gone)];

@@ -43,7 +43,7 @@ impl LargeChanges<'_> {
         for change in pending {
             let is_settled = match &change.task {
                 PendingTask::ChangeMembers => self.settle_one(record, change, &mut settled, until).await?,
-                PendingTask::RemoveAllMembers if record.groups.contains(&change.resource.to_string()) => {
+                PendingTask::RemoveAllMembers if record.groups.contains(&change.resource) => {
                     let member = Membership { id: record.id, kind: record.kind, display: None };
                     self.remove_members(change.resource, vec![member]).await?;
                     true
