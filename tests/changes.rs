@@ -39,7 +39,7 @@ async fn who_is_in(client: &Client, users: &[String], group: &str) -> BTreeSet<S
     let mut found = BTreeSet::new();
     for id in users {
         let record = client.store().fetch(Kind::User, id.parse().unwrap()).await.unwrap();
-        if record.is_some_and(|record| record.groups.contains(group)) {
+        if record.is_some_and(|record| record.groups.contains(&group.parse().unwrap())) {
             found.insert(id.clone());
         }
     }

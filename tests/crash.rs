@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollcall::clock;
+use rollcall::limits::EVENT_SHARDS;
 use rollcall::store::call::Table;
-use rollcall::store::event::SHARDS;
 use rollcall::store::item::{Item, get_text};
 use rollcall::store::keys::{self, Key};
 use rollcall::store::large_change::pending_change::ChangeState;
@@ -94,7 +94,7 @@ impl Scene {
         let (table, tenant) = (&self.other.table, self.other.store().tenant);
         let now = time::OffsetDateTime::now_utc();
         for day in [now, now - Duration::from_secs(86_400)] {
-            for shard in 0..SHARDS {
+            for shard in 0..EVENT_SHARDS {
                 let pk = keys::events(&tenant, &clock::day(day.date()), shard);
                 let events = table.query_all(&pk, None).await.unwrap();
                 let sk = |event: &Item| get_text(event, "sk").expect("a key").to_owned();

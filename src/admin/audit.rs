@@ -19,9 +19,10 @@ use super::error::AdminError;
 use super::output::Format;
 use super::when;
 use crate::clock;
+use crate::limits::EVENT_SHARDS;
 use crate::store::call::{Range, Table};
 use crate::store::error::StoreError;
-use crate::store::event::{RETENTION, SHARDS};
+use crate::store::event::RETENTION;
 use crate::store::item::{Item, get_text};
 use crate::store::keys::{self, TenantId};
 
@@ -156,7 +157,7 @@ impl<'a> EventReader<'a> {
                 return Ok(Some(item));
             }
             let Some(day) = self.days.pop() else { return Ok(None) };
-            self.streams = (0..SHARDS)
+            self.streams = (0..EVENT_SHARDS)
                 .map(|shard| Stream {
                     pk: keys::events(self.tenant, &day, shard),
                     read: VecDeque::new(),

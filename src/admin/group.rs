@@ -14,6 +14,7 @@ use super::error::AdminError;
 use super::output;
 use crate::auth::tenant::TenantRecord;
 use crate::clock;
+use crate::limits::RetryLimit;
 use crate::provider::changing::admin_rule::{guard_write, read_guard_for};
 use crate::provider::failure::Failure;
 use crate::scim::resource_type::Kind;
@@ -25,10 +26,11 @@ use crate::store::keys::{TenantId, parse_id};
 use crate::store::membership::MemberChanges;
 use crate::store::record::{Record, Role};
 use crate::store::resource::ResourceUpdate;
+use crate::store::retry::Attempts;
 use crate::store::transaction::Action;
 
-/// How often an assignment is computed anew because the group was changed meanwhile.
-const ATTEMPTS: usize = 10;
+/// An assignment is computed anew if the group was changed meanwhile.
+const ASSIGNMENT_RETRIES: RetryLimit = RetryLimit::without_pauses(10);
 /// How long an assignment waits for a large change of the group to be applied.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// So many groups are read at once.
@@ -176,7 +178,8 @@ pub async fn assign(table: &Table, wanted: &Assignment, given: bool) -> Result<R
     let team = team(&store, &tenant, wanted).await?;
     let role = Role { team, role: wanted.role.clone() };
     let administers = tenant.root_team == Some(team) && role.role == ADMIN;
-    for _ in 0..ATTEMPTS {
+    let mut attempts = Attempts::new(ASSIGNMENT_RETRIES);
+    while attempts.start_next().await {
         let missing = || AdminError::Input(format!("tenant {} has no group {}", tenant.id, wanted.group));
         let Some((before, members)) = store.members().fetch_group(wanted.group).await.map_err(&failed)?
         else {

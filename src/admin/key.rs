@@ -14,7 +14,7 @@ use crate::clock;
 use crate::scim::resource_type::Kind;
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
-use crate::store::event::{self, Event, Subject};
+use crate::store::event::{self, Event, Subject, SubjectId};
 use crate::store::item::{Item, get_text};
 use crate::store::keys::{self, Key, TenantId};
 use crate::store::transaction::{Action, Expression};
@@ -110,7 +110,7 @@ fn additions(record: &KeyRecord) -> Vec<Action> {
     ];
     actions.extend(record.user.map(|user| {
         let place = keys::resource(tenant, Kind::User, user);
-        Action::check(place, Expression::exists(), Refusal::Member(user.to_string()))
+        Action::check(place, Expression::exists(), Refusal::Member(user))
     }));
     actions
 }
@@ -120,7 +120,7 @@ fn not_made(table: &Table, record: &KeyRecord, error: StoreError) -> AdminError 
         (StoreError::Refused(why), _) if why.contains(&Refusal::Changed) => {
             AdminError::NoTenant(record.tenant.clone())
         }
-        (StoreError::Refused(why), Some(user)) if why.contains(&Refusal::Member(user.to_string())) => {
+        (StoreError::Refused(why), Some(user)) if why.contains(&Refusal::Member(user)) => {
             AdminError::NoUser(record.tenant.clone(), user)
         }
         _ => AdminError::table(table.name())(error),
@@ -342,7 +342,7 @@ pub async fn revoke(
 }
 
 fn key_event(what: &'static str, record: &KeyRecord, now: OffsetDateTime) -> Event {
-    let subject = Subject { resource_type: "Key", id: record.key_id.clone(), version: record.version };
+    let subject = Subject { id: SubjectId::Key(record.key_id.clone()), version: record.version };
     Event::new(what, subject, ACTOR, &Uuid::now_v7().to_string(), now)
 }
 

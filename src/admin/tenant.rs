@@ -12,6 +12,7 @@ use super::error::AdminError;
 use super::sweep::{EventRetention, sweep};
 use crate::auth::tenant::{Deletion, Settings, TenantRecord, is_usage_key};
 use crate::clock;
+use crate::limits::RetryLimit;
 use crate::scim::error::ScimError;
 use crate::scim::policy::Policy;
 use crate::scim::resource_type::{Kind, Model};
@@ -29,12 +30,13 @@ use crate::store::keys::{self, TenantId};
 use crate::store::membership::{Membership, put_membership};
 use crate::store::record::{Account, Record, Role};
 use crate::store::resource_actions::create_resource;
+use crate::store::retry::Attempts;
 use crate::store::transaction::{Action, Expression};
 
 /// What the root team is called at first.
 const ROOT: &str = "Root";
-/// How often a setting is changed anew because another was changed meanwhile.
-const ATTEMPTS: usize = 5;
+/// A setting is changed anew if another one was changed meanwhile.
+const SETTING_RETRIES: RetryLimit = RetryLimit::without_pauses(5);
 
 /// A tenant to make.
 #[derive(Clone, Debug)]
@@ -97,10 +99,10 @@ pub async fn create(table: &Table, new: &NewTenant, now: OffsetDateTime) -> Resu
     };
     let event = Event::new("tenant.created", record.subject(record.version), ACTOR, &store.request_id, now);
     let event = event.attributes(["policy", "settings", "usageKey"]);
-    user.groups.insert(root.id.to_string());
+    user.groups.insert(root.id);
     let of_user = store.event("user.created", &user).attributes(user.doc.keys().cloned());
     let of_root = store.event("group.created", &root).attributes(["displayName", "members"]);
-    let of_root = of_root.members(vec![user.id.to_string()], Vec::new());
+    let of_root = of_root.members(vec![user.id], Vec::new());
     let actions = || {
         let mut actions = vec![
             event::action(id, &event),
@@ -164,7 +166,8 @@ pub async fn set(
     change: impl Fn(&mut Settings),
 ) -> Result<TenantRecord, AdminError> {
     let failed = AdminError::table(table.name());
-    for _ in 0..ATTEMPTS {
+    let mut attempts = Attempts::new(SETTING_RETRIES);
+    while attempts.start_next().await {
         let before = get(table, id).await?;
         let mut after = before.clone();
         change(&mut after.settings);

@@ -11,7 +11,7 @@ use crate::clock;
 use crate::scim::policy::Policy;
 use crate::store::deactivations::DeactivationLimit;
 use crate::store::error::StoreError;
-use crate::store::event::Subject;
+use crate::store::event::{Subject, SubjectId};
 use crate::store::item::{Item, get_number, get_text, must_text, number, text};
 use crate::store::keys::{TenantId, parse_id};
 
@@ -115,7 +115,7 @@ pub fn is_usage_key(text: &str) -> bool {
 impl TenantRecord {
     /// The tenant as the subject of an event, in this version of it.
     pub fn subject(&self, version: u64) -> Subject {
-        Subject { resource_type: "Tenant", id: self.id.to_string(), version }
+        Subject { id: SubjectId::Tenant(self.id.clone()), version }
     }
 
     /// The item's attributes besides its key.

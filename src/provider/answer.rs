@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use super::Provider;
 use super::failure::Failure;
@@ -53,7 +54,7 @@ impl Answer {
 #[derive(Debug, Default)]
 pub struct Relations<'a> {
     /// The groups that users are in, by id; `None` where they were not read.
-    pub teams: Option<&'a BTreeMap<String, Team>>,
+    pub teams: Option<&'a BTreeMap<Uuid, Team>>,
     /// A group's members; `None` where they were not read.
     pub members: Option<&'a [Membership]>,
 }
@@ -99,11 +100,12 @@ impl Provider<'_> {
         assemble(&record.doc, self.ty(record.kind), &id, &meta, extra)
     }
 
-    fn represent_groups(&self, record: &Record, teams: Option<&BTreeMap<String, Team>>) -> Value {
+    fn represent_groups(&self, record: &Record, teams: Option<&BTreeMap<Uuid, Team>>) -> Value {
         let Some(teams) = teams else { return Value::Null };
         // A group that is not among the teams is gone: its deletion has not reached the user yet.
         let shown = record.groups.iter().filter_map(|id| {
-            let mut group = json!({ "value": id, "$ref": location(&self.base_url, Kind::Group, id) });
+            let mut group =
+                json!({ "value": id, "$ref": location(&self.base_url, Kind::Group, &id.to_string()) });
             if let Some(name) = &teams.get(id)?.name {
                 group["display"] = name.as_str().into();
             }
@@ -218,7 +220,7 @@ pub(super) fn shows_groups(projection: &Projection) -> bool {
 
 /// The union of what the groups of a user grant, so that leaving one group takes no role that
 /// another still grants.
-fn effective_roles(user: &Record, teams: Option<&BTreeMap<String, Team>>) -> BTreeSet<Role> {
+fn effective_roles(user: &Record, teams: Option<&BTreeMap<Uuid, Team>>) -> BTreeSet<Role> {
     let teams = user.groups.iter().filter_map(|id| teams?.get(id));
     teams.flat_map(|team| team.roles.iter().cloned()).collect()
 }

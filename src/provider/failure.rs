@@ -43,7 +43,7 @@ fn explain_refusals(refusals: &[Refusal]) -> ScimError {
     for refusal in refusals {
         match refusal {
             Refusal::Taken(attribute) => return taken(attribute),
-            Refusal::Member(id) => return no_such_members(&[id]),
+            Refusal::Member(id) => return no_such_members(&[id.to_string()]),
             Refusal::Changed | Refusal::Exists | Refusal::Gone => {}
         }
     }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::Store;
 use super::error::{Refusal, StoreError};
 use super::expression::Expression;
-use super::item::{Item, get_number, get_set, must_text, number, string_set, text};
+use super::item::{Item, get_ids, get_number, id_set, must_text, number, text};
 use super::keys::{self, TenantId, parse_id};
 use super::transaction::Action;
 use crate::limits::MAX_ACTIONS_PER_TX;
@@ -62,7 +62,7 @@ impl AdminGuard {
         Ok(Self {
             version: get_number(item, "ver").ok_or_else(broken)?,
             root: parse_id(must_text(item, "root")?).ok_or_else(broken)?,
-            granting: get_set(item, "granting").iter().filter_map(|id| parse_id(id)).collect(),
+            granting: get_ids(item, "granting"),
             admins: serde_json::from_str(must_text(item, "admins")?).map_err(|_| broken())?,
         })
     }
@@ -77,7 +77,7 @@ impl AdminGuard {
             text("admins", &admins),
         ]);
         if !self.granting.is_empty() {
-            item.insert("granting".to_owned(), string_set(self.granting.iter().map(Uuid::to_string)));
+            item.insert("granting".to_owned(), id_set(&self.granting));
         }
         let unchanged = Expression::version_is_or_absent(self.version);
         Action::put(keys::guard(tenant), item).only_if(unchanged, Refusal::Changed)
@@ -175,7 +175,7 @@ impl AdminGuardHandle<'_> {
                 let mark = |user: &Uuid| {
                     let set = Expression::update().set("guarded", AttributeValue::Bool(true));
                     Action::update(keys::resource(&self.store.tenant, Kind::User, *user), set)
-                        .only_if(Expression::exists(), Refusal::Member(user.to_string()))
+                        .only_if(Expression::exists(), Refusal::Member(*user))
                 };
                 some.iter().map(mark).collect()
             })

@@ -9,23 +9,16 @@ use aws_sdk_dynamodb::types::{
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::call::{Table, back_off};
+use super::call::Table;
 use super::error::{self, StoreError};
 use super::item::{Item, with_key};
 use super::keys::Key;
 use super::meter::Direction;
-
-/// How often the part of a batch that DynamoDB left out is asked for again.
-pub(super) const BATCH_ATTEMPTS: u32 = 8;
-/// DynamoDB's limit of keys in one BatchGetItem.
-pub(super) const BATCH_GET: usize = 100;
-/// How many batches are read side by side.
-const AT_ONCE: usize = 16;
-/// DynamoDB's limit of items in one BatchWriteItem.
-const BATCH_WRITE: usize = 25;
-/// How many batches are written side by side. They mostly go to one partition, which takes 1,000 units
-/// a second.
-const WRITES_AT_ONCE: usize = 4;
+use super::retry::Attempts;
+use crate::limits::{
+    BATCH_GETS_AT_ONCE, BATCH_RETRIES, BATCH_WRITES_AT_ONCE, MAX_ITEMS_PER_BATCH_WRITE,
+    MAX_KEYS_PER_BATCH_GET,
+};
 
 /// The error for a batch of which DynamoDB left something out at every attempt.
 pub(super) fn never_read() -> StoreError {
@@ -52,8 +45,9 @@ impl Table {
         unique.sort_unstable();
         unique.dedup();
         let mut items = Vec::with_capacity(unique.len());
-        for some in unique.chunks(BATCH_GET * AT_ONCE) {
-            let calls = some.chunks(BATCH_GET).map(|chunk| self.batch_get_chunk(chunk, attributes));
+        for some in unique.chunks(MAX_KEYS_PER_BATCH_GET * BATCH_GETS_AT_ONCE) {
+            let calls =
+                some.chunks(MAX_KEYS_PER_BATCH_GET).map(|chunk| self.batch_get_chunk(chunk, attributes));
             items.extend(try_join_all(calls).await?.into_iter().flatten());
         }
         Ok(items)
@@ -62,14 +56,14 @@ impl Table {
     async fn batch_get_chunk(&self, keys: &[&Key], attributes: &[&str]) -> Result<Vec<Item>, StoreError> {
         let mut found = Vec::with_capacity(keys.len());
         let mut open: Vec<Item> = keys.iter().map(|key| with_key(key)).collect();
-        for attempt in 0..BATCH_ATTEMPTS {
+        let mut attempts = Attempts::new(BATCH_RETRIES);
+        while attempts.start_next().await {
             let (items, left_out) = self.batch_get_once(open, attributes).await?;
             found.extend(items);
             if left_out.is_empty() {
                 return Ok(found);
             }
             open = left_out;
-            back_off(attempt).await;
         }
         Err(never_read())
     }
@@ -138,13 +132,15 @@ impl Table {
 
     async fn batch_write(&self, requests: Result<Vec<WriteRequest>, BuildError>) -> Result<(), StoreError> {
         let requests = requests.map_err(|e| StoreError::Broken(e.to_string()))?;
-        let chunks: Vec<Vec<WriteRequest>> = requests.chunks(BATCH_WRITE).map(<[_]>::to_vec).collect();
+        let chunks: Vec<Vec<WriteRequest>> =
+            requests.chunks(MAX_ITEMS_PER_BATCH_WRITE).map(<[_]>::to_vec).collect();
         let calls = stream::iter(chunks).map(|chunk| self.batch_write_chunk(chunk));
-        calls.buffer_unordered(WRITES_AT_ONCE).try_collect().await
+        calls.buffer_unordered(BATCH_WRITES_AT_ONCE).try_collect().await
     }
 
     async fn batch_write_chunk(&self, mut open: Vec<WriteRequest>) -> Result<(), StoreError> {
-        for attempt in 0..BATCH_ATTEMPTS {
+        let mut attempts = Attempts::new(BATCH_RETRIES);
+        while attempts.start_next().await {
             let round = self.meter.begin();
             let answer = self
                 .client
@@ -159,7 +155,6 @@ impl Table {
             if open.is_empty() {
                 return Ok(());
             }
-            back_off(attempt).await;
         }
         Err(StoreError::Unavailable("a batch was never written whole".to_owned()))
     }

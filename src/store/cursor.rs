@@ -16,14 +16,12 @@ use super::item::{Item, get_number, get_text, number, text};
 use super::keys::{self, TenantId};
 use super::transaction::Action;
 use crate::clock;
+use crate::limits::MAX_CURSOR_KEYS_KEPT;
 use crate::scim::discovery::CURSOR_TIMEOUT;
 use crate::scim::sort::SortKey;
 
 /// The secret that signs the cursors of one tenant.
 pub type CursorKey = [u8; 32];
-
-/// How many tenants' keys are kept in memory.
-const KEYS_KEPT: usize = 10_000;
 
 /// The keys that this process has read, each with the second in which it was read.
 #[derive(Clone, Debug, Default)]
@@ -40,7 +38,7 @@ impl CursorKeys {
 
     fn insert(&self, tenant: &TenantId, key: CursorKey) {
         let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if keys.len() >= KEYS_KEPT {
+        if keys.len() >= MAX_CURSOR_KEYS_KEPT {
             keys.clear();
         }
         keys.insert(tenant.clone(), (key, clock::epoch_seconds()));

@@ -11,11 +11,10 @@ use super::expression::Expression;
 use super::item::{Item, get_number, get_text, number, text};
 use super::keys::{self, TenantId};
 use super::transaction::Action;
+use crate::limits::DEACTIVATION_SPAN_SECONDS;
 
-/// How many seconds one span of the count has.
-const SPAN_SECONDS: u64 = 300;
 /// How many spans an hour has. The current span is one of them.
-const SPANS_PER_HOUR: u64 = 12;
+const SPANS_PER_HOUR: u64 = SECONDS_PER_HOUR / DEACTIVATION_SPAN_SECONDS;
 const SECONDS_PER_HOUR: u64 = 3_600;
 
 /// The deactivation limit of a tenant.
@@ -46,7 +45,7 @@ impl DeactivationCounts {
     pub fn count_one(&self, tenant: &TenantId, now: u64) -> Action {
         let recent = self.spans.range(oldest_span(now)..);
         let mut spans: BTreeMap<u64, u64> = recent.map(|(span, count)| (*span, *count)).collect();
-        *spans.entry(now / SPAN_SECONDS).or_default() += 1;
+        *spans.entry(now / DEACTIVATION_SPAN_SECONDS).or_default() += 1;
         let item = Item::from([
             number("ver", self.version + 1),
             text("spans", &serde_json::to_string(&spans).unwrap_or_default()),
@@ -59,7 +58,7 @@ impl DeactivationCounts {
 
 /// The number of the first span within the hour before `now`.
 fn oldest_span(now: u64) -> u64 {
-    (now / SPAN_SECONDS + 1).saturating_sub(SPANS_PER_HOUR)
+    (now / DEACTIVATION_SPAN_SECONDS + 1).saturating_sub(SPANS_PER_HOUR)
 }
 
 impl Store {
@@ -86,13 +85,13 @@ mod tests {
 
     #[test]
     fn an_hour_is_twelve_spans() {
-        let now = 1_000_000 * SPAN_SECONDS;
+        let now = 1_000_000 * DEACTIVATION_SPAN_SECONDS;
         let counts = DeactivationCounts {
             version: 3,
             spans: BTreeMap::from([(1_000_000 - 12, 5), (1_000_000 - 11, 2), (1_000_000, 1)]),
         };
         assert_eq!(counts.within_hour(now), 3);
-        assert_eq!(counts.within_hour(now + SPAN_SECONDS), 1);
+        assert_eq!(counts.within_hour(now + DEACTIVATION_SPAN_SECONDS), 1);
         assert_eq!(counts.within_hour(now + SECONDS_PER_HOUR), 0);
     }
 }

@@ -1,17 +1,13 @@
 //! Deleting a user or a group, with every item that belongs to it.
 
-use std::collections::BTreeSet;
-
-use uuid::Uuid;
-
 use super::Store;
 use super::claim::{delete_lookup, release_claim};
 use super::counter::{count, count_inactive};
 use super::error::{Refusal, StoreError};
 use super::event::{self, Event};
 use super::expression::Expression;
-use super::item::string_set;
-use super::keys::{self, parse_id};
+use super::item::id_set;
+use super::keys;
 use super::large_change::pending_change::{ChangeState, PendingChange, PendingTask};
 use super::large_change::settle::SettledChanges;
 use super::membership::{Membership, detach_member, remove_member};
@@ -19,12 +15,8 @@ use super::record::Record;
 use super::tombstone::bury;
 use super::transaction::Action;
 use crate::clock;
-use crate::limits::MAX_ACTIONS_PER_TX;
+use crate::limits::{DELETION_OWN_ACTIONS, MAX_ACTIONS_PER_TX};
 use crate::scim::resource_type::ResourceType;
-
-/// How many actions a deletion takes besides its look-ups, its memberships and the pending changes that
-/// it settles.
-const OWN_ACTIONS: usize = 12;
 
 /// The deletion of a resource, and what one transaction writes with it.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +60,7 @@ pub struct DeletionFit {
 impl DeletionFit {
     /// Computes it for a resource that has so many members.
     pub fn of(record: &Record, members: u64, settled: &SettledChanges, ty: &ResourceType) -> Self {
-        let own = OWN_ACTIONS + record.lookups(ty).len() + settled.chunks.len();
+        let own = DELETION_OWN_ACTIONS + record.lookups(ty).len() + settled.chunks.len();
         // Each membership takes two actions.
         let room = MAX_ACTIONS_PER_TX.saturating_sub(own) / 2;
         let groups = record.groups.len() <= room;
@@ -109,7 +101,7 @@ impl ResourceDeletion<'_> {
         let (tenant, record, ty) = (&store.tenant, self.record, self.ty);
         let unchanged = record.is_unchanged().and(match record.groups.is_empty() {
             true => Expression::lacks("groups"),
-            false => Expression::equals("groups", string_set(record.groups.iter().cloned())),
+            false => Expression::equals("groups", id_set(&record.groups)),
         });
         let mut actions = vec![
             Action::delete(record.key(tenant)).only_if(unchanged, Refusal::Changed),
@@ -136,7 +128,7 @@ impl ResourceDeletion<'_> {
         let (tenant, record) = (&store.tenant, self.record);
         let mut actions = Vec::new();
         if self.groups == Detachment::Now {
-            for group in group_ids(&record.groups).filter(|group| *group != record.id) {
+            for group in record.groups.iter().copied().filter(|group| *group != record.id) {
                 let known_change = self.settled.changes.get(&group).copied();
                 actions.extend(detach_member(tenant, group, record.id, now, known_change));
             }
@@ -150,8 +142,4 @@ impl ResourceDeletion<'_> {
         }
         actions
     }
-}
-
-fn group_ids(groups: &BTreeSet<String>) -> impl Iterator<Item = Uuid> {
-    groups.iter().filter_map(|id| parse_id(id))
 }

@@ -8,8 +8,6 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::CancellationReason;
 use uuid::Uuid;
 
-use super::keys::parse_id;
-
 /// What it means that a condition of a transaction is not fulfilled. Each action carries its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -18,7 +16,7 @@ pub enum Refusal {
     /// The resource is no longer in the version that was read, or is gone.
     Changed,
     /// The member with this id does not exist.
-    Member(String),
+    Member(Uuid),
     /// Something with this key exists already.
     Exists,
     /// The item does not exist any more.
@@ -27,9 +25,9 @@ pub enum Refusal {
 
 impl Refusal {
     /// The member that does not exist any more, if that is the refusal.
-    pub fn member(&self) -> Option<Uuid> {
+    pub const fn member(&self) -> Option<Uuid> {
         match self {
-            Self::Member(id) => parse_id(id),
+            Self::Member(id) => Some(*id),
             Self::Taken(_) | Self::Changed | Self::Exists | Self::Gone => None,
         }
     }

@@ -4,6 +4,7 @@
 //! value. Delivery behind the outbox is at least once and unordered, hence the id and the time.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use time::{Duration, OffsetDateTime, UtcOffset};
@@ -13,25 +14,53 @@ use super::item::{Item, number, text};
 use super::keys::{self, TenantId};
 use super::transaction::Action;
 use crate::clock;
+use crate::limits::{EVENT_RETENTION_DAYS, EVENT_SHARDS, MAX_MEMBERS_PER_EVENT};
+use crate::scim::resource_type::Kind;
 
 /// The value of `kind` on every event; the pipe to the event bus filters on it.
 pub const KIND: &str = "EVENT";
-/// A tenant's events of one day are spread over so many partitions.
-pub const SHARDS: u8 = 4;
 /// How long an event stays in the table.
-pub const RETENTION: Duration = Duration::days(90);
-/// The most member ids that one event carries, added and removed together.
-pub const MAX_MEMBERS: usize = 45;
+pub const RETENTION: Duration = Duration::days(EVENT_RETENTION_DAYS);
 
 /// What a change happened to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
-    /// `User`, `Group`, `Key` or `Tenant`.
-    pub resource_type: &'static str,
     /// Its id.
-    pub id: String,
+    pub id: SubjectId,
     /// Its version after the change. A receiver applies the changes of one resource in this order.
     pub version: u64,
+}
+
+/// The id of what a change happened to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SubjectId {
+    /// The id of a user or a group.
+    Resource(Kind, Uuid),
+    /// The id of a bearer key: `key_…`.
+    Key(String),
+    /// The name of a tenant.
+    Tenant(TenantId),
+}
+
+impl SubjectId {
+    /// The type of the subject, as the item names it.
+    pub const fn resource_type(&self) -> &'static str {
+        match self {
+            Self::Resource(kind, _) => kind.name(),
+            Self::Key(_) => "Key",
+            Self::Tenant(_) => "Tenant",
+        }
+    }
+}
+
+impl fmt::Display for SubjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resource(_, id) => id.fmt(f),
+            Self::Key(id) => f.write_str(id),
+            Self::Tenant(name) => name.fmt(f),
+        }
+    }
 }
 
 /// A change, as the outbox tells it.
@@ -51,16 +80,16 @@ pub struct Event {
     pub time: OffsetDateTime,
     /// The names of the changed attributes, never their values.
     pub attributes: Vec<String>,
-    /// Ids of members that the change added; beyond [`MAX_MEMBERS`] they are left out.
-    pub added: Vec<String>,
-    /// Ids of members that the change removed; beyond [`MAX_MEMBERS`] they are left out.
-    pub removed: Vec<String>,
+    /// Ids of members that the change added; beyond [`MAX_MEMBERS_PER_EVENT`] they are left out.
+    pub added: Vec<Uuid>,
+    /// Ids of members that the change removed; beyond [`MAX_MEMBERS_PER_EVENT`] they are left out.
+    pub removed: Vec<Uuid>,
     /// How many members were added, whether named or not.
     pub added_count: usize,
     /// How many members were removed, whether named or not.
     pub removed_count: usize,
     /// The large change that this is a part of.
-    pub change: Option<String>,
+    pub change: Option<Uuid>,
     /// What an operator should look at.
     pub warning: Option<&'static str>,
 }
@@ -102,14 +131,14 @@ impl Event {
     /// name.
     #[must_use]
     pub fn of_change(mut self, change: Uuid) -> Self {
-        self.change = Some(change.to_string());
+        self.change = Some(change);
         (self.added, self.removed) = (Vec::new(), Vec::new());
         self
     }
 
     /// Names and counts the members that came and went.
     #[must_use]
-    pub fn members(mut self, added: Vec<String>, removed: Vec<String>) -> Self {
+    pub fn members(mut self, added: Vec<Uuid>, removed: Vec<Uuid>) -> Self {
         (self.added_count, self.removed_count) = (added.len(), removed.len());
         (self.added, self.removed) = (added, removed);
         self
@@ -119,7 +148,7 @@ impl Event {
 /// The action that writes an event; the same event always makes the same item.
 pub fn action(tenant: &TenantId, event: &Event) -> Action {
     let time = clock::text(event.time);
-    let shard = event.id.as_bytes()[15] % SHARDS;
+    let shard = event.id.as_bytes()[15] % EVENT_SHARDS;
     let key =
         keys::event(tenant, &clock::day(event.time.to_offset(UtcOffset::UTC).date()), shard, &time, event.id);
     let mut item = Item::from([
@@ -127,8 +156,8 @@ pub fn action(tenant: &TenantId, event: &Event) -> Action {
         text("id", &event.id.to_string()),
         text("type", event.event_type),
         text("tenant", tenant.as_str()),
-        text("resourceType", event.subject.resource_type),
-        text("resourceId", &event.subject.id),
+        text("resourceType", event.subject.id.resource_type()),
+        text("resourceId", &event.subject.id.to_string()),
         number("version", event.subject.version),
         text("actor", &event.actor),
         text("requestId", &event.request_id),
@@ -136,22 +165,25 @@ pub fn action(tenant: &TenantId, event: &Event) -> Action {
         number("ttl", event.time.saturating_add(RETENTION).unix_timestamp()),
     ]);
     item.extend(set("attributes", &event.attributes));
-    item.extend(set("added", event.added.iter().take(MAX_MEMBERS)));
-    item.extend(set("removed", event.removed.iter().take(MAX_MEMBERS.saturating_sub(event.added.len()))));
+    item.extend(set("added", event.added.iter().take(MAX_MEMBERS_PER_EVENT)));
+    item.extend(set(
+        "removed",
+        event.removed.iter().take(MAX_MEMBERS_PER_EVENT.saturating_sub(event.added.len())),
+    ));
     if event.added_count > 0 {
         item.extend([number("addedCount", event.added_count)]);
     }
     if event.removed_count > 0 {
         item.extend([number("removedCount", event.removed_count)]);
     }
-    item.extend(event.change.as_deref().map(|change| text("change", change)));
+    item.extend(event.change.map(|change| text("change", &change.to_string())));
     item.extend(event.warning.map(|warning| text("warning", warning)));
     Action::put(key, item)
 }
 
 /// A string set, or nothing: DynamoDB knows no empty set and none that holds a text twice.
-fn set<'a>(name: &str, values: impl IntoIterator<Item = &'a String>) -> Option<(String, AttributeValue)> {
-    let values: BTreeSet<String> = values.into_iter().cloned().collect();
+fn set<T: ToString>(name: &str, values: impl IntoIterator<Item = T>) -> Option<(String, AttributeValue)> {
+    let values: BTreeSet<String> = values.into_iter().map(|value| value.to_string()).collect();
     (!values.is_empty()).then(|| (name.to_owned(), AttributeValue::Ss(values.into_iter().collect())))
 }
 
@@ -173,7 +205,7 @@ mod tests {
 
     fn event() -> Event {
         let time = datetime!(2026-03-01 01:30:00.5 +2);
-        let subject = Subject { resource_type: "Group", id: "g".to_owned(), version: 3 };
+        let subject = Subject { id: SubjectId::Resource(Kind::Group, Uuid::from_u128(7)), version: 3 };
         Event::new("group.updated", subject, "key_1", "r-1", time)
     }
 
@@ -193,7 +225,7 @@ mod tests {
 
     #[test]
     fn an_event_names_at_most_45_members_and_counts_all() {
-        let ids = |range: std::ops::Range<u32>| range.map(|n| format!("{n:04}")).collect::<Vec<_>>();
+        let ids = |range: std::ops::Range<u128>| range.map(Uuid::from_u128).collect::<Vec<_>>();
         for (added, removed, named) in [(0, 3, (0, 3)), (40, 40, (40, 5)), (60, 5, (45, 0))] {
             let (_, item) = written(&event().members(ids(0..added), ids(100..100 + removed)));
             assert_eq!((get_set(&item, "added").len(), get_set(&item, "removed").len()), named);

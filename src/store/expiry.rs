@@ -14,11 +14,10 @@ use super::error::StoreError;
 use super::item::get_text;
 use super::keys::{self, TenantId};
 use crate::clock;
+use crate::limits::{ERASURES_PER_PAGE, EXPIRY_SHARDS};
 use crate::scim::policy::STANDARD;
 use crate::scim::resource_type::{Kind, Model};
 
-/// How many accounts to erase are read at once.
-const PURGES_AT_ONCE: i32 = 100;
 /// The actor in the events of the accounts that are erased here.
 const ACTOR: &str = "worker";
 
@@ -36,10 +35,10 @@ pub(super) struct Purges {
 pub(super) async fn purge_expired(table: &Table, until: Instant) -> Purges {
     let mut purges = Purges::default();
     let model = LazyCell::new(|| Model::new(&STANDARD, &[]));
-    for shard in 0..keys::EXPIRY_SHARDS {
+    for shard in 0..EXPIRY_SHARDS {
         let mut range = Range {
             through: Some(keys::expiry_until(clock::epoch_seconds())),
-            limit: Some(PURGES_AT_ONCE),
+            limit: Some(ERASURES_PER_PAGE),
             ..Range::default()
         };
         while Instant::now() < until {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use crate::limits::MAX_INDEXED_VALUES;
 use crate::scim::error::ScimError;
 use crate::scim::resource_type::{Kind, ResourceType};
 use crate::scim::schema::{Attribute, Uniqueness};
@@ -17,10 +18,6 @@ const INDEXED: &[(Kind, &str)] = &[
     (Kind::Group, "displayName"),
     (Kind::Group, "externalId"),
 ];
-
-/// The most different values of one indexed attribute, which bounds a transaction: an update may
-/// delete as many look-ups as it writes.
-pub const MAX_VALUES: usize = 40;
 
 /// An indexed value: the attribute's path and the value in its comparable form.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,7 +96,7 @@ pub fn lookups(ty: &ResourceType, doc: &Map<String, Value>) -> BTreeSet<Entry> {
 /// Checks that every value which can be looked up will be: a filter must not miss one.
 ///
 /// # Errors
-/// `invalidValue` for more than [`MAX_VALUES`] different values of one attribute. That of the budget.
+/// `invalidValue` for more than [`MAX_INDEXED_VALUES`] different values of one attribute. That of the budget.
 pub fn check(ty: &ResourceType, doc: &Map<String, Value>, work: &WorkBudget) -> Result<(), ScimError> {
     let left = work.left();
     for (_, path) in INDEXED.iter().filter(|(kind, _)| *kind == ty.kind) {
@@ -109,9 +106,9 @@ pub fn check(ty: &ResourceType, doc: &Map<String, Value>, work: &WorkBudget) -> 
             values.insert(leaf.comparison().form_within(text, work)?);
         }
         let count = values.len();
-        if index == Index::Lookup && count > MAX_VALUES {
+        if index == Index::Lookup && count > MAX_INDEXED_VALUES {
             return Err(ScimError::invalid_value(format!(
-                "Attribute {path} has {count} different values; {MAX_VALUES} are the most, since each can be looked up."
+                "Attribute {path} has {count} different values; {MAX_INDEXED_VALUES} are the most, since each can be looked up."
             )));
         }
     }

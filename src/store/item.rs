@@ -3,9 +3,10 @@
 use std::collections::{BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use uuid::Uuid;
 
 use super::error::StoreError;
-use super::keys::Key;
+use super::keys::{Key, parse_id};
 
 /// An item as DynamoDB has it.
 pub type Item = HashMap<String, AttributeValue>;
@@ -48,7 +49,7 @@ pub fn get_number<T: std::str::FromStr>(item: &Item, name: &str) -> Option<T> {
     item.get(name).and_then(|value| value.as_n().ok()).and_then(|text| text.parse().ok())
 }
 
-/// The texts of a string set; empty when there is none.
+/// The texts of a string set; empty if the item has none.
 pub fn get_set(item: &Item, name: &str) -> BTreeSet<String> {
     match item.get(name) {
         Some(AttributeValue::Ss(values)) => values.iter().cloned().collect(),
@@ -56,7 +57,15 @@ pub fn get_set(item: &Item, name: &str) -> BTreeSet<String> {
     }
 }
 
-/// A string set with these elements. DynamoDB has no empty set.
-pub fn string_set<T: Into<String>>(elements: impl IntoIterator<Item = T>) -> AttributeValue {
-    AttributeValue::Ss(elements.into_iter().map(Into::into).collect())
+/// The ids in a string set; empty if the item has none. Texts that are not ids are left out.
+pub fn get_ids(item: &Item, name: &str) -> BTreeSet<Uuid> {
+    match item.get(name) {
+        Some(AttributeValue::Ss(values)) => values.iter().filter_map(|id| parse_id(id)).collect(),
+        _ => BTreeSet::new(),
+    }
+}
+
+/// A string set of these ids. DynamoDB has no empty set, so there must be at least one id.
+pub fn id_set<'a>(ids: impl IntoIterator<Item = &'a Uuid>) -> AttributeValue {
+    AttributeValue::Ss(ids.into_iter().map(Uuid::to_string).collect())
 }

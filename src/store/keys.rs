@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::side::Side;
+use crate::limits::{EXPIRY_SHARDS, PENDING_CHANGE_SHARDS};
 use crate::scim::resource_type::Kind;
 
 /// A tenant's name: `[a-z][a-z0-9-]{1,30}`.
@@ -239,10 +240,6 @@ pub fn tombstones(tenant: &TenantId) -> String {
     format!("T#{tenant}#D")
 }
 
-/// How many partitions hold the erasure dates of deactivated accounts. All dates of one tenant are in the
-/// same partition.
-pub const EXPIRY_SHARDS: u8 = 4;
-
 /// One partition of the accounts that are to be erased, the next one first.
 pub fn expiry_partition(shard: u8) -> String {
     format!("WORK#EXPIRY#{shard}")
@@ -282,9 +279,6 @@ pub fn is_event(tenant: &TenantId, key: &Key) -> bool {
     key.pk.strip_prefix(&data(tenant)).is_some_and(|rest| rest.starts_with("E#"))
 }
 
-/// The partitions of pending changes: a tenant's are in one of so many.
-pub const WORK_SHARDS: u8 = 16;
-
 /// One partition of pending changes.
 pub fn work_partition(shard: u8) -> String {
     format!("WORK#{shard}")
@@ -292,7 +286,7 @@ pub fn work_partition(shard: u8) -> String {
 
 /// The partition of a tenant's pending changes, and what their sort keys begin with there.
 pub fn work_of(tenant: &TenantId) -> (String, String) {
-    let shard = Sha256::digest(tenant.as_str().as_bytes())[0] % WORK_SHARDS;
+    let shard = Sha256::digest(tenant.as_str().as_bytes())[0] % PENDING_CHANGE_SHARDS;
     (work_partition(shard), format!("{tenant}#"))
 }
 

@@ -8,10 +8,8 @@ use super::error::StoreError;
 use super::item::{Item, get_number, get_text, number, text};
 use super::keys::{self, parse_id};
 use crate::clock;
+use crate::limits::PAGE_CHECKPOINT_LIFE_SECONDS;
 use crate::scim::resource_type::Kind;
-
-/// How long a client may wait between two pages of a walk.
-const CHECKPOINT_LIFE_SECONDS: u64 = 3_600;
 
 /// A position in the order of a tenant's resources: users, then groups, each by id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -132,7 +130,7 @@ impl Store {
         let key = keys::page_mark(&self.tenant, &self.actor, query, start_index);
         let mut item = Item::from([
             number("total", checkpoint.total),
-            number("ttl", clock::epoch_seconds() + CHECKPOINT_LIFE_SECONDS),
+            number("ttl", clock::epoch_seconds() + PAGE_CHECKPOINT_LIFE_SECONDS),
         ]);
         item.extend(checkpoint.after.map(|after| text("after", &after.text())));
         self.table.put(&key, item).await

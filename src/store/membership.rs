@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::digest::MembershipDigest;
 use super::error::Refusal;
 use super::expression::Expression;
-use super::item::{Item, get_text, string_set, text};
+use super::item::{Item, get_text, id_set, text};
 use super::keys::{self, TenantId, parse_id};
 use super::side::Side;
 use super::transaction::Action;
@@ -54,7 +54,7 @@ pub struct MemberChanges<'a> {
 /// The update that adds a group to the groups in a member's item, or removes it. On both sides
 /// the member's version stays as it is.
 pub(super) fn change_groups(update: Expression, side: Side, group: Uuid) -> Expression {
-    let group = string_set([group.to_string()]);
+    let group = id_set([&group]);
     match side {
         Side::Add => update.add("groups", group),
         Side::Remove => update.delete("groups", group),
@@ -89,7 +89,7 @@ pub(super) fn remove_member(tenant: &TenantId, group: Uuid, member: &Membership)
 fn update_member(tenant: &TenantId, group: Uuid, member: &Membership, side: Side) -> Action {
     let update = change_groups(Expression::update(), side, group);
     Action::update(keys::resource(tenant, member.kind, member.id), update)
-        .only_if(Expression::exists(), Refusal::Member(member.id.to_string()))
+        .only_if(Expression::exists(), Refusal::Member(member.id))
 }
 
 /// The two actions by which a resource that is deleted, in the same transaction or before, leaves a

@@ -8,20 +8,16 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 
-use super::batch::{BATCH_ATTEMPTS, BATCH_GET, never_read};
-use super::call::{Table, back_off};
+use super::batch::never_read;
+use super::call::Table;
 use super::error::StoreError;
 use super::item::{Item, with_key};
 use super::keys::Key;
-
-/// So many bytes of items are asked for at once, as far as their size is known. A call is answered
-/// with at most as many (DynamoDB's limit of BatchGetItem); read as JSON, it takes some 40 MB.
-const BYTES_AT_ONCE: usize = 16 * 1024 * 1024;
-/// How many calls run side by side while the size of the items is unknown.
-const CALLS_AT_FIRST: usize = 2;
-/// How many calls run side by side if the items are small. If all their items are large after all, they
-/// take 160 MB.
-const MOST_CALLS: usize = 4;
+use super::retry::pause_after;
+use crate::limits::{
+    BATCH_RETRIES, MAX_KEYS_PER_BATCH_GET, MAX_READER_CALLS_AT_ONCE, READER_BYTES_AT_ONCE,
+    READER_CALLS_AT_FIRST,
+};
 
 /// How large the items of a walk are, as seen so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,12 +27,16 @@ pub struct Pace {
 
 impl Pace {
     fn keys_per_call(self) -> usize {
-        self.average.map_or(BATCH_GET, |average| (BYTES_AT_ONCE / average).clamp(1, BATCH_GET))
+        self.average.map_or(MAX_KEYS_PER_BATCH_GET, |average| {
+            (READER_BYTES_AT_ONCE / average).clamp(1, MAX_KEYS_PER_BATCH_GET)
+        })
     }
 
     fn calls_at_once(self) -> usize {
-        let calls = |average: usize| (BYTES_AT_ONCE / (average * BATCH_GET)).clamp(1, MOST_CALLS);
-        self.average.map_or(CALLS_AT_FIRST, calls)
+        let calls = |average: usize| {
+            (READER_BYTES_AT_ONCE / (average * MAX_KEYS_PER_BATCH_GET)).clamp(1, MAX_READER_CALLS_AT_ONCE)
+        };
+        self.average.map_or(READER_CALLS_AT_FIRST, calls)
     }
 
     /// Larger items slow the walk at once, smaller ones speed it up little by little.
@@ -90,11 +90,12 @@ impl<'a> Reader<'a> {
         let Some(answered) = self.calls.next().await else { return Ok(None) };
         let (items, left_out) = answered?;
         self.in_vain = if items.is_empty() && !left_out.is_empty() { self.in_vain + 1 } else { 0 };
-        if self.in_vain == BATCH_ATTEMPTS {
+        // Not `Attempts`: an answer with items begins the count anew, and calls run side by side.
+        if self.in_vain == BATCH_RETRIES.attempts {
             return Err(never_read());
         }
         if self.in_vain > 0 {
-            back_off(self.in_vain).await;
+            pause_after(BATCH_RETRIES, self.in_vain + 1).await;
         }
         self.open.extend(left_out);
         self.pace.see(&items);
@@ -121,9 +122,15 @@ mod tests {
     fn large_items_are_read_a_few_at_a_time() {
         let items = |size: usize| vec![Item::from([text("doc", &"x".repeat(size))])];
         let mut pace = Pace::default();
-        assert_eq!((pace.keys_per_call(), pace.calls_at_once()), (BATCH_GET, CALLS_AT_FIRST));
+        assert_eq!(
+            (pace.keys_per_call(), pace.calls_at_once()),
+            (MAX_KEYS_PER_BATCH_GET, READER_CALLS_AT_FIRST)
+        );
         pace.see(&items(1_000));
-        assert_eq!((pace.keys_per_call(), pace.calls_at_once()), (BATCH_GET, MOST_CALLS));
+        assert_eq!(
+            (pace.keys_per_call(), pace.calls_at_once()),
+            (MAX_KEYS_PER_BATCH_GET, MAX_READER_CALLS_AT_ONCE)
+        );
         pace.see(&items(350_000));
         assert_eq!((pace.keys_per_call(), pace.calls_at_once()), (47, 1));
         pace.see(&items(1_000));

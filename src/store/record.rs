@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::digest::MembershipDigest;
 use super::error::StoreError;
 use super::expression::Expression;
-use super::item::{Item, get_number, get_set, get_text, must_text, number, text};
+use super::item::{Item, get_ids, get_number, get_text, must_text, number, text};
 use super::keys::{Key, TenantId, parse_id};
 use super::{index, keys};
 use crate::scim::absent;
@@ -52,7 +52,7 @@ pub struct Record {
     /// When it was last changed.
     pub modified: String,
     /// The ids of the groups that it is a direct member of.
-    pub groups: BTreeSet<String>,
+    pub groups: BTreeSet<Uuid>,
     /// Who manages it (users).
     pub account: Account,
     /// Its members (groups), those of a pending change counted as done.
@@ -139,7 +139,7 @@ impl Record {
             version: get_number(item, "ver").ok_or_else(|| broken("ver"))?,
             created: must_text(item, "created")?.to_owned(),
             modified: must_text(item, "modified")?.to_owned(),
-            groups: get_set(item, "groups"),
+            groups: get_ids(item, "groups"),
             account: match get_text(item, "account") {
                 Some("local") => Account::Local,
                 _ => Account::Sso,

@@ -13,9 +13,9 @@ use super::claim::{
 };
 use super::counter::count_inactive;
 use super::error::{Refusal, StoreError};
-use super::event::{self, Event, Subject};
+use super::event::{self, Event, Subject, SubjectId};
 use super::index::Entry;
-use super::keys::{self, parse_id};
+use super::keys;
 use super::large_change::pending_change::commit_staged;
 use super::membership::{MemberChanges, Membership, add_member, change_groups, remove_member};
 use super::reader::{Pace, Reader};
@@ -24,10 +24,8 @@ use super::resource_actions::create_resource;
 use super::side::Side;
 use super::transaction::Action;
 
+use crate::limits::TEAMS_READ_AT_ONCE;
 use crate::scim::resource_type::{Kind, ResourceType};
-
-/// How many groups are read at once for what users show of them.
-const TEAMS_AT_ONCE: usize = 1_600;
 
 /// What a user shows of a group that it is in.
 #[derive(Clone, Debug)]
@@ -46,7 +44,7 @@ impl Store {
 
     /// Makes an event of this request, about a change that leaves the resource in this version.
     pub fn event_of_version(&self, event_type: &'static str, record: &Record, version: u64) -> Event {
-        let subject = Subject { resource_type: record.kind.name(), id: record.id.to_string(), version };
+        let subject = Subject { id: SubjectId::Resource(record.kind, record.id), version };
         Event::new(event_type, subject, &self.actor, &self.request_id, OffsetDateTime::now_utc())
     }
 
@@ -121,15 +119,15 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
-    pub async fn teams(&self, ids: &BTreeSet<String>) -> Result<BTreeMap<String, Team>, StoreError> {
-        let ids: Vec<Uuid> = ids.iter().filter_map(|id| parse_id(id)).collect();
+    pub async fn teams(&self, ids: &BTreeSet<Uuid>) -> Result<BTreeMap<Uuid, Team>, StoreError> {
+        let ids: Vec<Uuid> = ids.iter().copied().collect();
         let name = |group: &Record| group.doc.get("displayName").and_then(Value::as_str).map(str::to_owned);
         let team = |group: &Record| Team { name: name(group), roles: group.assignments() };
         let mut teams = BTreeMap::new();
         // A part of the groups at a time, because a group is larger than what is kept of it.
-        for some in ids.chunks(TEAMS_AT_ONCE) {
+        for some in ids.chunks(TEAMS_READ_AT_ONCE) {
             let groups = self.fetch_many(Kind::Group, some).await?;
-            teams.extend(groups.iter().map(|group| (group.id.to_string(), team(group))));
+            teams.extend(groups.iter().map(|group| (group.id, team(group))));
         }
         Ok(teams)
     }

@@ -4,7 +4,7 @@ use super::claim::{put_lookup, take_claim};
 use super::counter::{count, count_inactive};
 use super::error::Refusal;
 use super::expression::Expression;
-use super::item::{Item, string_set};
+use super::item::{Item, id_set};
 use super::keys::{self, TenantId};
 use super::record::Record;
 use super::transaction::Action;
@@ -34,7 +34,7 @@ pub fn put_resource(
 ) -> Vec<Action> {
     let mut item = record.attributes();
     if !record.groups.is_empty() {
-        item.insert("groups".to_owned(), string_set(record.groups.iter().cloned()));
+        item.insert("groups".to_owned(), id_set(&record.groups));
     }
     let mut actions = vec![
         Action::put(record.key(tenant), item).only_if(Expression::absent(), Refusal::Exists),

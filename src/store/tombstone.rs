@@ -5,7 +5,6 @@
 use uuid::Uuid;
 
 use super::Store;
-use super::call::back_off;
 use super::claim::{
     KEPT_UNTIL, is_free_or_gone, is_gone_of, mark_claim_gone, put_lookup, release_claim, take_claim,
 };
@@ -16,12 +15,11 @@ use super::expression::Expression;
 use super::item::{Item, get_number, get_text, number, text, with_key};
 use super::keys::{self, TenantId, parse_id};
 use super::record::Record;
+use super::retry::Attempts;
 use super::transaction::Action;
 use crate::clock;
+use crate::limits::ERASURE_RETRIES;
 use crate::scim::resource_type::{Kind, ResourceType};
-
-/// How often an erasure is tried while others take the account's name.
-const PURGE_ATTEMPTS: u32 = 5;
 
 /// Reads until when a tombstone or a claim is kept, in seconds since 1970. `None` for a claim of a user
 /// who is not deactivated.
@@ -161,7 +159,8 @@ impl Tombstones<'_> {
         ty: &ResourceType,
         event: &Event,
     ) -> Result<(), StoreError> {
-        for attempt in 1..=PURGE_ATTEMPTS {
+        let mut attempts = Attempts::new(ERASURE_RETRIES);
+        while attempts.start_next().await {
             match self.try_purge(tombstone, ty, event).await {
                 // Either the account came back, or its name was taken in this moment.
                 Err(StoreError::Refused(refusals)) => {
@@ -169,7 +168,6 @@ impl Tombstones<'_> {
                     if now.is_none_or(|now| now.record.version != tombstone.record.version) {
                         return Err(StoreError::Refused(refusals));
                     }
-                    back_off(attempt).await;
                 }
                 outcome => return outcome,
             }

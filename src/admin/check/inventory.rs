@@ -236,7 +236,7 @@ impl Inventory {
         let resource = Resource {
             kind: record.kind,
             version: record.version,
-            groups: record.groups.iter().filter_map(|id| parse_id(id)).collect(),
+            groups: record.groups.clone(),
             digest: record.digest,
             change: record.change,
             active: record.is_active(),

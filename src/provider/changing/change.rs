@@ -301,7 +301,7 @@ impl Changing<'_> {
         if !members.is_empty() {
             names.push(MEMBERS.to_owned());
         }
-        let ids = |members: &[Membership]| members.iter().map(|m| m.id.to_string()).collect();
+        let ids = |members: &[Membership]| members.iter().map(|m| m.id).collect();
         let event = self.provider.store.event(event_type, after);
         let mut event = event.attributes(names).members(ids(&members.add), ids(&members.remove));
         // The account that is kept for the day on which the identity provider does not answer.

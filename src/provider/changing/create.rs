@@ -113,7 +113,7 @@ impl Changing<'_> {
         until: Instant,
     ) -> Result<Result<Created, Refused>, Failure> {
         let ty = self.provider.ty(record.kind);
-        let names: Vec<String> = members.iter().map(|member| member.id.to_string()).collect();
+        let names: Vec<Uuid> = members.iter().map(|member| member.id).collect();
         let event_type = match record.kind {
             Kind::User => "user.created",
             Kind::Group => "group.created",
@@ -212,7 +212,7 @@ impl Changing<'_> {
         };
         let unchanged = groups_named(groups).is_some_and(|named| {
             named.is_empty()
-                || current.is_some_and(|record| record.groups.iter().map(String::as_str).eq(named))
+                || current.is_some_and(|record| record.groups.iter().map(Uuid::to_string).eq(named))
         });
         if unchanged {
             return Ok(());

@@ -130,7 +130,7 @@ impl Changing<'_> {
         };
         // Someone who is a member and has this group as a member would be written twice:
         // such members go after it. So do more than were counted.
-        let mutual = found.iter().any(|member| record.groups.contains(&member.id.to_string()));
+        let mutual = found.iter().any(|member| record.groups.contains(&member.id));
         let fits = !mutual && found.len() as u64 <= record.digest.count;
         doomed.members = fits.then_some(found);
         Ok(Some(doomed))

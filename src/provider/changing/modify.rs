@@ -77,7 +77,7 @@ impl Changing<'_> {
         kind: Kind,
         id: Uuid,
         steps: &[PatchStep],
-    ) -> Result<Option<BTreeMap<String, Team>>, Failure> {
+    ) -> Result<Option<BTreeMap<Uuid, Team>>, Failure> {
         let is_of_roles = |step: &PatchStep| {
             step.extension.as_deref() == Some(urn::ROLLCALL_USER) && step.attribute == "roles"
         };

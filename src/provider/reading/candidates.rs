@@ -83,7 +83,7 @@ impl Reading<'_> {
         // A large change may have made it a member without having reached it yet.
         let changing = pending.iter().filter(|change| change.task == PendingTask::ChangeMembers);
         let changing = changing.map(|change| change.resource);
-        Ok(groups.iter().filter_map(|id| parse_id(id)).chain(changing).collect())
+        Ok(groups.into_iter().chain(changing).collect())
     }
 
     async fn users_in(&self, group: &str) -> Result<Vec<Uuid>, Failure> {

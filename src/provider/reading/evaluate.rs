@@ -18,7 +18,7 @@ use crate::scim::filter::bind::Bound;
 use crate::scim::members::MEMBERS;
 use crate::scim::resource_type::Kind;
 use crate::scim::urn;
-use crate::store::item::{Item, get_set};
+use crate::store::item::{Item, get_ids};
 use crate::store::keys;
 use crate::store::list::Position;
 use crate::store::reader::{Pace, Reader};
@@ -194,8 +194,8 @@ fn read_records(items: &[Item]) -> Result<Vec<Record>, Failure> {
 pub(super) async fn teams_of<'i>(
     provider: &Provider<'_>,
     users: impl IntoIterator<Item = &'i Item>,
-) -> Result<BTreeMap<String, Team>, Failure> {
-    let ids: BTreeSet<String> = users.into_iter().flat_map(|user| get_set(user, "groups")).collect();
+) -> Result<BTreeMap<Uuid, Team>, Failure> {
+    let ids: BTreeSet<Uuid> = users.into_iter().flat_map(|user| get_ids(user, "groups")).collect();
     if ids.is_empty() {
         return Ok(BTreeMap::new());
     }

@@ -7,18 +7,19 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::LargeChanges;
 use super::chunk::Chunk;
 use super::pending_change::{ChangeState, PendingChange, PendingTask};
-use super::{CHUNKS_AT_ONCE, LargeChanges, MAX_ATTEMPTS};
 use crate::clock;
+use crate::limits::{CHUNKS_AT_ONCE, LARGE_CHANGE_RETRIES};
 use crate::scim::resource_type::Kind;
 use crate::store::digest::MembershipDigest;
 use crate::store::error::{Refusal, StoreError};
-use crate::store::event::{self, Event, Subject};
+use crate::store::event::{self, Event, Subject, SubjectId};
 use crate::store::expression::Expression;
 use crate::store::keys;
 use crate::store::membership::{Membership, add_member, remove_member};
-use crate::store::retry::retry_while_busy;
+use crate::store::retry::{Attempts, retry_while_busy};
 use crate::store::side::Side;
 use crate::store::transaction::Action;
 
@@ -95,7 +96,8 @@ impl LargeChanges<'_> {
         if chunk.done {
             return Ok(());
         }
-        for _ in 0..MAX_ATTEMPTS {
+        let mut attempts = Attempts::new(LARGE_CHANGE_RETRIES);
+        while attempts.start_next().await {
             let Err(refused) = self.try_to_apply(pending, &chunk).await else { return Ok(()) };
             let StoreError::Refused(refusals) = refused else { return Err(refused) };
             for member in refusals.iter().filter_map(Refusal::member) {
@@ -204,12 +206,12 @@ fn is_change_of_group(pending: &PendingChange) -> Expression {
 
 /// The event of one chunk. Its actor and request are those of the change.
 fn chunk_event(pending: &PendingChange, side: Side, members: &[Membership]) -> Event {
-    let ids: Vec<String> = members.iter().map(|member| member.id.to_string()).collect();
-    let id = pending.resource.to_string();
-    let group = Subject { resource_type: Kind::Group.name(), id, version: pending.version };
+    let ids: Vec<Uuid> = members.iter().map(|member| member.id).collect();
+    let id = SubjectId::Resource(Kind::Group, pending.resource);
+    let group = Subject { id, version: pending.version };
     let now = OffsetDateTime::now_utc();
     let mut event = Event::new("group.updated", group, &pending.actor, &pending.request_id, now);
-    event.change = Some(pending.id.to_string());
+    event.change = Some(pending.id);
     let (added, removed) = match side {
         Side::Add => (ids, Vec::new()),
         Side::Remove => (Vec::new(), ids),

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::scim::resource_type::Kind;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::expression::Expression;
-use crate::store::item::{Item, get_set, get_text, key_of, string_set, text, with_key};
+use crate::store::item::{Item, get_ids, get_text, id_set, key_of, text, with_key};
 use crate::store::keys::{self, Key, TenantId};
 use crate::store::membership::Membership;
 use crate::store::side::Side;
@@ -27,7 +27,7 @@ pub struct Chunk {
     /// Whether the chunk is applied.
     pub done: bool,
     /// The ids of members that were deleted since the chunk was written. Appliers skip them.
-    pub gone: BTreeSet<String>,
+    pub gone: BTreeSet<Uuid>,
 }
 
 impl Chunk {
@@ -42,7 +42,7 @@ impl Chunk {
     pub(super) fn to_item(&self) -> Item {
         let ids: Vec<u8> = self.members.iter().flat_map(|member| member.id.into_bytes()).collect();
         let groups = self.members.iter().filter(|member| member.kind == Kind::Group);
-        let groups: Vec<String> = groups.map(|member| member.id.to_string()).collect();
+        let groups: Vec<Uuid> = groups.map(|member| member.id).collect();
         let displays: Item = self
             .members
             .iter()
@@ -50,7 +50,7 @@ impl Chunk {
             .collect();
         let mut item = with_key(&self.key);
         item.insert("ids".to_owned(), AttributeValue::B(Blob::new(ids)));
-        item.extend((!groups.is_empty()).then(|| ("groups".to_owned(), string_set(groups))));
+        item.extend((!groups.is_empty()).then(|| ("groups".to_owned(), id_set(&groups))));
         item.extend((!displays.is_empty()).then(|| ("displays".to_owned(), AttributeValue::M(displays))));
         item
     }
@@ -63,13 +63,12 @@ impl Chunk {
         let broken = || StoreError::Broken("a chunk of a change cannot be read".to_owned());
         let key = key_of(item).ok_or_else(broken)?;
         let ids = item.get("ids").and_then(|ids| ids.as_b().ok()).ok_or_else(broken)?.as_ref();
-        let groups = get_set(item, "groups");
+        let groups = get_ids(item, "groups");
         let displays = item.get("displays").and_then(|displays| displays.as_m().ok());
         let member = |bytes: &[u8]| {
             let id = Uuid::from_slice(bytes).ok()?;
-            let name = id.to_string();
-            let kind = if groups.contains(&name) { Kind::Group } else { Kind::User };
-            let display = displays.and_then(|all| get_text(all, &name)).map(str::to_owned);
+            let kind = if groups.contains(&id) { Kind::Group } else { Kind::User };
+            let display = displays.and_then(|all| get_text(all, &id.to_string())).map(str::to_owned);
             Some(Membership { id, kind, display })
         };
         Ok(Self {
@@ -77,13 +76,13 @@ impl Chunk {
             key,
             members: ids.chunks(16).map(member).collect::<Option<_>>().ok_or_else(broken)?,
             done: item.contains_key("done"),
-            gone: get_set(item, "gone"),
+            gone: get_ids(item, "gone"),
         })
     }
 
     /// The members without those that are listed as deleted.
     pub fn existing_members(&self) -> impl Iterator<Item = &Membership> {
-        self.members.iter().filter(|member| !self.gone.contains(&member.id.to_string()))
+        self.members.iter().filter(|member| !self.gone.contains(&member.id))
     }
 
     /// Condition: the chunk is not applied.
@@ -95,7 +94,7 @@ impl Chunk {
     pub(super) fn is_open_as_read(&self) -> Expression {
         Self::is_open().and(match self.gone.is_empty() {
             true => Expression::lacks("gone"),
-            false => Expression::equals("gone", string_set(self.gone.iter().cloned())),
+            false => Expression::equals("gone", id_set(&self.gone)),
         })
     }
 
@@ -120,7 +119,7 @@ impl Chunk {
     }
 
     fn update_gone(&self, member: Uuid) -> Action {
-        Action::update(self.key.clone(), Expression::update().add("gone", string_set([member.to_string()])))
+        Action::update(self.key.clone(), Expression::update().add("gone", id_set([&member])))
     }
 }
 

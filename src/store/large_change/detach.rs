@@ -6,19 +6,18 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
+use super::LargeChanges;
 use super::pending_change::{ChangeState, PendingChange, PendingTask};
-use super::{LargeChanges, MAX_ATTEMPTS};
 use crate::clock;
+use crate::limits::{LARGE_CHANGE_RETRIES, MAX_DETACHMENTS_PER_TX};
 use crate::scim::resource_type::Kind;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::expression::Expression;
-use crate::store::item::{get_text, string_set};
-use crate::store::keys::{self, parse_id};
+use crate::store::item::{get_text, id_set};
+use crate::store::keys;
 use crate::store::membership::detach_member;
+use crate::store::retry::Attempts;
 use crate::store::transaction::Action;
-
-/// How many groups a resource leaves in one transaction. Each takes two actions.
-const GROUPS_PER_TX: usize = 40;
 
 /// What becomes of a detachment that is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,11 +72,11 @@ impl LargeChanges<'_> {
     pub(super) async fn detach_from_all(
         self,
         pending: &PendingChange,
-        groups: &BTreeSet<String>,
+        groups: &BTreeSet<Uuid>,
         until: Instant,
     ) -> Result<bool, StoreError> {
-        let groups: Vec<Uuid> = groups.iter().filter_map(|id| parse_id(id)).collect();
-        for some in groups.chunks(GROUPS_PER_TX) {
+        let groups: Vec<Uuid> = groups.iter().copied().collect();
+        for some in groups.chunks(MAX_DETACHMENTS_PER_TX) {
             if Instant::now() >= until || !self.detach_from_some(pending, some, until).await? {
                 return Ok(false);
             }
@@ -119,7 +118,8 @@ impl LargeChanges<'_> {
         groups: &[Uuid],
         until: Instant,
     ) -> Result<bool, StoreError> {
-        for _ in 0..MAX_ATTEMPTS {
+        let mut attempts = Attempts::new(LARGE_CHANGE_RETRIES);
+        while attempts.start_next().await {
             // The pending change of a group may add or remove this very member.
             if !self.finish_changes_of(groups, until).await? {
                 return Ok(false);
@@ -129,7 +129,7 @@ impl LargeChanges<'_> {
             let existing: BTreeSet<Uuid> = existing.iter().map(|group| group.id).collect();
             let now = clock::timestamp();
             let actions = || {
-                let left = string_set(groups.iter().map(Uuid::to_string));
+                let left = id_set(groups);
                 let update = Expression::update().delete("groups", left);
                 let mut actions =
                     vec![Action::update(pending.key(), update).only_if(Expression::exists(), Refusal::Gone)];

@@ -71,11 +71,6 @@ pub mod worker;
 
 use super::Store;
 
-/// How many chunks of a change are written side by side.
-const CHUNKS_AT_ONCE: usize = 8;
-/// How often a transaction of a change is tried again because an item that it writes has changed.
-const MAX_ATTEMPTS: usize = 10;
-
 /// The large changes of a tenant.
 #[derive(Clone, Copy, Debug)]
 pub struct LargeChanges<'a> {

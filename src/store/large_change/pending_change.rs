@@ -9,7 +9,7 @@ use crate::clock;
 use crate::limits::SETTLE_GRACE;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::expression::Expression;
-use crate::store::item::{Item, get_number, get_set, get_text, must_text, number, string_set, text};
+use crate::store::item::{Item, get_ids, get_number, get_text, id_set, must_text, number, text};
 use crate::store::keys::{self, Key, TenantId, parse_id};
 use crate::store::record::Record;
 use crate::store::transaction::Action;
@@ -51,7 +51,7 @@ pub enum PendingTask {
     /// Remove every membership of a group that is deleted.
     RemoveAllMembers,
     /// Remove a resource that is deleted from these groups.
-    DetachFromGroups(BTreeSet<String>),
+    DetachFromGroups(BTreeSet<Uuid>),
 }
 
 impl PendingTask {
@@ -101,7 +101,7 @@ impl PendingChange {
         let task = match must_text(item, "kind")? {
             "members" => PendingTask::ChangeMembers,
             "group" => PendingTask::RemoveAllMembers,
-            "user" => PendingTask::DetachFromGroups(get_set(item, "groups")),
+            "user" => PendingTask::DetachFromGroups(get_ids(item, "groups")),
             _ => return Err(broken()),
         };
         Ok(Self {
@@ -143,7 +143,7 @@ impl PendingChange {
         if let PendingTask::DetachFromGroups(groups) = &self.task
             && !groups.is_empty()
         {
-            item.insert("groups".to_owned(), string_set(groups.iter().cloned()));
+            item.insert("groups".to_owned(), id_set(groups));
         }
         item
     }

@@ -6,14 +6,14 @@ use std::time::Instant;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
 
+use super::LargeChanges;
 use super::pending_change::PendingChange;
-use super::{CHUNKS_AT_ONCE, LargeChanges, MAX_ATTEMPTS};
-use crate::limits::MAX_MEMBER_CHANGES_PER_TX;
+use crate::limits::{CHUNKS_AT_ONCE, LARGE_CHANGE_RETRIES, MAX_MEMBER_CHANGES_PER_TX};
 use crate::store::call::Range;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::keys;
 use crate::store::membership::{Membership, remove_member};
-use crate::store::retry::retry_while_busy;
+use crate::store::retry::{Attempts, retry_while_busy};
 
 impl LargeChanges<'_> {
     /// Removes every member of a deleted group. The memberships that are left say what is to be done.
@@ -75,7 +75,8 @@ impl LargeChanges<'_> {
     /// Removes members in one transaction. The items of members that do not exist are left out.
     async fn remove_in_one_transaction(self, group: Uuid, members: &[Membership]) -> Result<(), StoreError> {
         let mut deleted = BTreeSet::new();
-        for _ in 0..MAX_ATTEMPTS {
+        let mut attempts = Attempts::new(LARGE_CHANGE_RETRIES);
+        while attempts.start_next().await {
             let actions = || {
                 let mut actions = Vec::with_capacity(2 * members.len());
                 for member in members {

@@ -8,13 +8,11 @@ use uuid::Uuid;
 use super::LargeChanges;
 use super::chunk::Chunk;
 use super::pending_change::{ChangeState, PendingChange, PendingTask};
+use crate::limits::MAX_CHUNKS_PER_DELETION;
 use crate::store::error::StoreError;
 use crate::store::membership::Membership;
 use crate::store::record::Record;
 use crate::store::side::Side;
-
-/// From how many chunks the transaction that deletes a resource takes the resource out.
-const MAX_CHUNKS_PER_DELETION: usize = 20;
 
 /// What the pending changes of a tenant have to do with a resource that is about to be deleted.
 #[derive(Clone, Debug, Default)]
@@ -45,7 +43,7 @@ impl LargeChanges<'_> {
         for change in pending {
             let is_settled = match &change.task {
                 PendingTask::ChangeMembers => self.settle_one(record, change, &mut settled, until).await?,
-                PendingTask::RemoveAllMembers if record.groups.contains(&change.resource.to_string()) => {
+                PendingTask::RemoveAllMembers if record.groups.contains(&change.resource) => {
                     let member = Membership { id: record.id, kind: record.kind, display: None };
                     self.remove_members(change.resource, vec![member]).await?;
                     true

@@ -20,7 +20,7 @@ pub fn with_pending_change(members: Vec<Membership>, chunks: &[Chunk]) -> Vec<Me
     let mut all: BTreeMap<Uuid, Membership> = members.into_iter().map(|m| (m.id, m)).collect();
     for chunk in chunks {
         for member in &chunk.members {
-            let is_gone = chunk.gone.contains(&member.id.to_string());
+            let is_gone = chunk.gone.contains(&member.id);
             match chunk.side {
                 Side::Add if !is_gone => {
                     all.entry(member.id).or_insert_with(|| member.clone());
@@ -58,7 +58,7 @@ mod tests {
             side,
             members: members.iter().map(|n| member(*n)).collect(),
             done: false,
-            gone: gone.iter().map(|n| Uuid::from_u128(*n).to_string()).collect(),
+            gone: gone.iter().map(|n| Uuid::from_u128(*n)).collect(),
         }
     }
 

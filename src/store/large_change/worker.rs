@@ -1,7 +1,7 @@
 //! The worker: runs every minute, finishes the changes that their requests had no time for, and erases
 //! the deactivated accounts whose time has passed.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt, stream};
@@ -9,19 +9,14 @@ use serde_json::{Value, json};
 
 use super::pending_change::{ChangeState, PendingChange};
 use crate::clock;
-use crate::limits::MAX_STAGED_SECONDS;
+use crate::limits::{
+    MAX_STAGED_SECONDS, PENDING_CHANGE_SHARDS, WORKER_CHANGES_AT_ONCE, WORKER_ROUND, WORKER_TURN,
+};
 use crate::store::Store;
 use crate::store::call::Table;
 use crate::store::error::StoreError;
 use crate::store::expiry::purge_expired;
 use crate::store::keys;
-
-/// How long one round goes on. The next round does the rest.
-const BUDGET: Duration = Duration::from_secs(45);
-/// How long a turn of one change is, while others wait.
-const SLICE: Duration = Duration::from_secs(5);
-/// How many changes are worked on side by side.
-const AT_ONCE: usize = 4;
 
 /// What a round of the worker did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,9 +70,9 @@ pub async fn invoke(table: &Table) -> Result<Value, String> {
 /// # Errors
 /// [`StoreError::Unavailable`], [`StoreError::Broken`] if the changes cannot be listed.
 pub async fn round(table: &Table) -> Result<WorkerReport, StoreError> {
-    let until = Instant::now() + BUDGET;
+    let until = Instant::now() + WORKER_ROUND;
     let mut report = WorkerReport::default();
-    let listed = (0..keys::WORK_SHARDS)
+    let listed = (0..PENDING_CHANGE_SHARDS)
         .map(|shard| async move { table.query_all(&keys::work_partition(shard), None).await });
     let mut open = Vec::new();
     for item in try_join_all(listed).await?.iter().flatten() {
@@ -90,10 +85,10 @@ pub async fn round(table: &Table) -> Result<WorkerReport, StoreError> {
     open.sort_by_key(|pending| (pending.state == ChangeState::Committed, pending.created));
     while !open.is_empty() {
         let turns = open.into_iter().map(|pending| async move {
-            let outcome = take_turn(table, &pending, until.min(Instant::now() + SLICE)).await;
+            let outcome = take_turn(table, &pending, until.min(Instant::now() + WORKER_TURN)).await;
             (pending, outcome)
         });
-        let turns: Vec<_> = stream::iter(turns).buffer_unordered(AT_ONCE).collect().await;
+        let turns: Vec<_> = stream::iter(turns).buffer_unordered(WORKER_CHANGES_AT_ONCE).collect().await;
         open = Vec::new();
         for (pending, outcome) in turns {
             match (outcome, pending.state) {

@@ -7,22 +7,16 @@ use uuid::Uuid;
 
 use super::Members;
 use crate::clock;
-use crate::limits::SETTLE_GRACE;
+use crate::limits::{GROUP_PAGES_AT_ONCE, GROUP_READ_RETRIES, GROUP_READS_BEFORE_CHECK, SETTLE_GRACE};
 use crate::scim::resource_type::Kind;
-use crate::store::call::{Range, back_off};
+use crate::store::call::Range;
 use crate::store::digest::MembershipDigest;
 use crate::store::error::StoreError;
 use crate::store::keys;
 use crate::store::large_change::with_pending_change::{with_pending_change, without_deleted};
 use crate::store::membership::Membership;
 use crate::store::record::Record;
-
-/// How often a group is read that changes while it is read.
-const READ_ATTEMPTS: u32 = 10;
-/// From which attempt on we find out whether the group is changing at all.
-const CHECK_CHANGES_FROM: u32 = 3;
-/// How many pages of a group are read side by side.
-const PAGES_AT_ONCE: usize = 8;
+use crate::store::retry::Attempts;
 
 impl Members<'_> {
     /// Reads a group with all its members in one version, as its pending change makes them. `None` if
@@ -68,13 +62,13 @@ impl Members<'_> {
     /// Reads a group with all its members, with those that are deleted and have not left it yet.
     async fn read_whole(self, id: Uuid) -> Result<Option<(Record, Vec<Membership>)>, StoreError> {
         let mut pages = Vec::new();
-        for attempt in 0..READ_ATTEMPTS {
-            if attempt > 0 {
-                back_off(attempt).await;
-            }
+        let mut attempts = Attempts::new(GROUP_READ_RETRIES);
+        while attempts.start_next().await {
             // Most changes are over after an attempt or two.
-            let before =
-                if attempt < CHECK_CHANGES_FROM { None } else { self.fetch_state_at_rest(id).await? };
+            let before = match attempts.started() > GROUP_READS_BEFORE_CHECK {
+                true => self.fetch_state_at_rest(id).await?,
+                false => None,
+            };
             let Some((record, members)) = self.read_group(id, &mut pages).await? else { return Ok(None) };
             if MembershipDigest::of(members.iter().map(|member| member.id)) == record.digest {
                 return Ok(Some((record, members)));
@@ -140,7 +134,7 @@ impl Members<'_> {
                 range.after = Some(next);
             }
         });
-        let read: Vec<_> = stream::iter(read).buffered(PAGES_AT_ONCE).try_collect().await?;
+        let read: Vec<_> = stream::iter(read).buffered(GROUP_PAGES_AT_ONCE).try_collect().await?;
         let (mut record, mut members) = (None, Vec::new());
         for (found, some, ends) in read {
             record = found.or(record);
