@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, header};
 use super::super::template::facts::{ApiFacts, KeySource, RouteFacts};
 use super::answer;
 use super::authorizer::GatewayAuthorizer;
-use super::event::{Context, text};
+use super::event::{Context, Target, text};
 use super::lambda::{Clock, Fault, Lambda};
 use super::refusal::{GatewayRefusal, GatewayResponses};
 use super::usage_plan::UsagePlan;
@@ -69,7 +69,14 @@ impl Gateway {
         let found = self.route(&context.method, &context.path);
         let answer = match &found {
             Some((route, proxy)) => {
-                self.answer_routed(parts, body, route, proxy.as_deref(), &mut context).await
+                let admitted = self.admit(parts, route, &mut context).await;
+                match (admitted, body) {
+                    (Ok(()), Ok(body)) => {
+                        let target = Target { path: &route.path, proxy: proxy.as_deref() };
+                        self.invoke(parts, &body, &target, &context).await
+                    }
+                    (Err(refusal), _) | (Ok(()), Err(refusal)) => Err(refusal),
+                }
             }
             None if parts.headers.contains_key(header::AUTHORIZATION) => {
                 Err(GatewayRefusal::InvalidSignature)
@@ -103,14 +110,14 @@ impl Gateway {
         response
     }
 
-    async fn answer_routed(
+    /// Asks the throttle of the method, the authorizer and the usage plan. Puts the authorizer's answer into
+    /// the context.
+    async fn admit(
         &self,
         parts: &Parts,
-        body: Result<Bytes, GatewayRefusal>,
         route: &RouteFacts,
-        proxy: Option<&str>,
         context: &mut Context,
-    ) -> Result<Response<Bytes>, GatewayRefusal> {
+    ) -> Result<(), GatewayRefusal> {
         if head_size(parts) > LARGEST_HEAD {
             return Err(GatewayRefusal::RequestTooLarge);
         }
@@ -134,8 +141,19 @@ impl Gateway {
                 return Err(GatewayRefusal::Throttled);
             }
         }
+        Ok(())
+    }
+
+    /// Invokes the function and reads its answer.
+    async fn invoke(
+        &self,
+        parts: &Parts,
+        body: &Bytes,
+        target: &Target<'_>,
+        context: &Context,
+    ) -> Result<Response<Bytes>, GatewayRefusal> {
         let binary = self.is_binary(parts.headers.get(header::CONTENT_TYPE));
-        let event = context.event(parts, &body?, &route.path, proxy, binary);
+        let event = context.event(parts, body, target, binary);
         let answer = self.function.invoke(event).await.map_err(|fault| {
             tracing::error!(?fault, request_id = context.request_id, "the function gave no answer");
             if fault == Fault::TimedOut {
