@@ -132,7 +132,7 @@ impl AttributeChange<'_> {
         }
         let value = self.element_value();
         if !selected.0.is_empty() {
-            return self.write_selected(filter, &value, elements, selected, &path);
+            return self.write_selected(filter, &value, elements, selected);
         }
         let terms = equal_terms(filter);
         let (Some(terms), true) = (terms, self.step.op == PatchOp::Add || policy.replace_creates) else {
@@ -156,24 +156,24 @@ impl AttributeChange<'_> {
         value: &Value,
         elements: &mut [Value],
         selected: Written,
-        path: &str,
     ) -> Result<Written, ScimError> {
+        let path = self.path();
         if self.step.op == PatchOp::Replace && self.sub.is_none() && self.is_complex() {
             // All of the element is replaced (RFC 7644 §3.5.2.3); under tolerance it stays one that
             // the filter selects, unless the value says otherwise.
             let terms = equal_terms(filter).filter(|_| self.reader.policy.tolerant).map(Value::Object);
             let base = match terms {
-                Some(terms) => self.merge(None, &terms, path)?,
+                Some(terms) => self.merge(None, &terms, &path)?,
                 None => None,
             };
             self.check_copies(value, selected.0.len())?;
             for place in &selected.0 {
                 let Some(element) = elements.get_mut(*place) else { continue };
-                *element = self.merge(base.clone(), value, path)?.unwrap_or(Value::Object(Map::new()));
+                *element = self.merge(base.clone(), value, &path)?.unwrap_or(Value::Object(Map::new()));
             }
             return Ok(selected);
         }
-        self.write(value, elements, selected, path)
+        self.write(value, elements, selected, &path)
     }
 
     fn write(
