@@ -5,15 +5,16 @@ use lambda_http::{Body, Request, Response};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::request::{self, MAX_BODY};
+use super::request;
 use super::response;
 use super::router::Operation;
+use crate::limits::{MAX_BODY_BYTES, MAX_BULK_BODY_BYTES};
 use crate::provider::answer::not_found;
 use crate::provider::bulk::run::Budget;
 use crate::provider::failure::Failure;
 use crate::provider::{Provider, ResourceRequest};
 use crate::scim::bulk;
-use crate::scim::discovery::{self, BULK_MAX_PAYLOAD, Features};
+use crate::scim::discovery::{self, Features};
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::resource_type::Kind;
 use crate::store::keys::parse_id;
@@ -83,7 +84,7 @@ fn id(kind: Kind, segment: &str) -> Result<Uuid, ScimError> {
 }
 
 async fn create(provider: &Provider<'_>, kind: Kind, request: &Request) -> Result<Response<Body>, Failure> {
-    let body = request::object(request, MAX_BODY)?;
+    let body = request::object(request, MAX_BODY_BYTES)?;
     let projection = request::projection(request, &[provider.ty(kind)])?;
     let answer = provider.changing().create(kind, &body, &projection).await?;
     Ok(response::resource(StatusCode::CREATED, answer))
@@ -116,7 +117,7 @@ async fn search(
     kinds: &[Kind],
     request: &Request,
 ) -> Result<Response<Body>, Failure> {
-    let body = request::object(request, MAX_BODY)?;
+    let body = request::object(request, MAX_BODY_BYTES)?;
     let types: Vec<_> = kinds.iter().map(|kind| provider.ty(*kind)).collect();
     let (query, projection) = request::search(&body, provider.model.policy, &types)?;
     Ok(response::list(provider.reading().query(kinds, &query, &projection).await?))
@@ -142,7 +143,7 @@ async fn change(
     let projection = request::projection(request, &[provider.ty(kind)]);
     let preconditions = request::preconditions(request);
     let outcome = async {
-        let body = request::object(request, MAX_BODY)?;
+        let body = request::object(request, MAX_BODY_BYTES)?;
         let projection = &projection?;
         let target = ResourceRequest { kind, id, projection, preconditions: &preconditions };
         let answer = match how {
@@ -165,7 +166,7 @@ async fn delete(
 }
 
 async fn bulk(provider: &Provider<'_>, request: &Request) -> Result<Response<Body>, Failure> {
-    let body = request::object(request, BULK_MAX_PAYLOAD)?;
+    let body = request::object(request, MAX_BULK_BODY_BYTES)?;
     let bulk = bulk::request::read(&body, provider.model.policy)?;
     Ok(response::json(StatusCode::OK, &provider.bulk().run(&bulk, Budget::default()).await?))
 }
