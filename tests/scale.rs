@@ -8,7 +8,6 @@ mod support;
 
 use rollcall::dev::seed::{Size, group_id, user_id, user_name};
 use rollcall::limits::MAX_BODY_BYTES;
-use rollcall::limits::MAX_BODY_BYTES;
 
 use rollcall::store::meter::Usage;
 use serde_json::{Value, json};
