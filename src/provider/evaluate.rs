@@ -204,5 +204,5 @@ pub(super) async fn teams_of<'i>(
     if ids.is_empty() {
         return Ok(BTreeMap::new());
     }
-    Ok(provider.store.teams(&ids).await?)
+    Ok(provider.store.fetch_teams(&ids).await?)
 }

@@ -125,7 +125,7 @@ impl Provider<'_> {
         if record.groups.is_empty() {
             return Ok(Some(BTreeMap::new()));
         }
-        Ok(Some(self.store.teams(&record.groups).await?))
+        Ok(Some(self.store.fetch_teams(&record.groups).await?))
     }
 
     /// Reads a resource, computes the change, writes it on the condition that the resource is

@@ -80,7 +80,7 @@ impl AdminGuard {
             item.insert("granting".to_owned(), id_set(&self.granting));
         }
         let unchanged = Expression::version_is_or_absent(self.version);
-        Action::put(keys::guard(tenant), item).only_if(unchanged, Refusal::Changed)
+        Action::put(keys::admin_guard(tenant), item).only_if(unchanged, Refusal::Changed)
     }
 
     /// The active administrators.
@@ -149,7 +149,7 @@ impl AdminGuardHandle<'_> {
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn fetch(self) -> Result<Option<AdminGuard>, StoreError> {
-        let item = self.store.table.get(&keys::guard(&self.store.tenant)).await?;
+        let item = self.store.table.get(&keys::admin_guard(&self.store.tenant)).await?;
         item.as_ref().map(AdminGuard::from_item).transpose()
     }
 

@@ -16,7 +16,7 @@ use crate::scim::resource_type::Kind;
 
 /// The action that adds to the counter of a kind. It draws the shard, so that another attempt takes
 /// another one.
-pub(super) fn count(tenant: &TenantId, kind: Kind, by: i64) -> Action {
+pub(super) fn count_resource(tenant: &TenantId, kind: Kind, by: i64) -> Action {
     count_on_shard(tenant, random_shard(), kind, by)
 }
 

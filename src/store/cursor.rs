@@ -55,7 +55,7 @@ impl Store {
         if let Some(key) = known.get(&self.tenant) {
             return Ok(key);
         }
-        let key = match self.stored_cursor_key().await? {
+        let key = match self.fetch_cursor_key().await? {
             Some(key) => key,
             None => self.make_cursor_key().await?,
         };
@@ -63,7 +63,7 @@ impl Store {
         Ok(key)
     }
 
-    async fn stored_cursor_key(&self) -> Result<Option<CursorKey>, StoreError> {
+    async fn fetch_cursor_key(&self) -> Result<Option<CursorKey>, StoreError> {
         let Some(item) = self.table.get(&keys::cursor_key(&self.tenant)).await? else { return Ok(None) };
         let key = item.get("secret").and_then(|secret| secret.as_b().ok());
         match key.and_then(|key| CursorKey::try_from(key.as_ref()).ok()) {
@@ -82,7 +82,7 @@ impl Store {
         match self.table.transact(|| vec![put.clone()]).await {
             Ok(()) => Ok(key),
             Err(StoreError::Refused(_)) => self
-                .stored_cursor_key()
+                .fetch_cursor_key()
                 .await?
                 .ok_or_else(|| StoreError::Broken("the key of the cursors is gone".to_owned())),
             Err(failed) => Err(failed),

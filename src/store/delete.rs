@@ -2,7 +2,7 @@
 
 use super::Store;
 use super::claim::{delete_lookup, release_claim};
-use super::counter::{count, count_inactive};
+use super::counter::{count_inactive, count_resource};
 use super::error::{Refusal, StoreError};
 use super::event::{self, Event};
 use super::expression::Expression;
@@ -12,7 +12,7 @@ use super::large_change::pending_change::{ChangeState, PendingChange, PendingTas
 use super::large_change::settle::SettledChanges;
 use super::membership::{Membership, detach_member, remove_member};
 use super::record::Record;
-use super::tombstone::bury;
+use super::tombstone::put_tombstone;
 use super::transaction::Action;
 use crate::clock;
 use crate::limits::{DELETION_OWN_ACTIONS, MAX_ACTIONS_PER_TX};
@@ -106,13 +106,13 @@ impl ResourceDeletion<'_> {
         let mut actions = vec![
             Action::delete(record.key(tenant)).only_if(unchanged, Refusal::Changed),
             Action::delete(keys::list_entry(tenant, record.kind, record.id)),
-            count(tenant, record.kind, -1),
+            count_resource(tenant, record.kind, -1),
             event::action(tenant, self.event),
         ];
         actions.extend(self.extra_actions.iter().cloned());
         actions.extend(count_inactive(tenant, Some(record), None));
         match self.tombstone_until {
-            Some(until) => actions.extend(bury(tenant, record, ty, until)),
+            Some(until) => actions.extend(put_tombstone(tenant, record, ty, until)),
             None => actions.extend(record.claim(ty).map(|entry| release_claim(tenant, &entry, record.id))),
         }
         actions.extend(record.lookups(ty).iter().map(|entry| delete_lookup(tenant, record, entry)));

@@ -205,13 +205,13 @@ pub fn inactive_counter(tenant: &TenantId, shard: u8) -> Key {
 /// What the sort keys of those counters begin with.
 pub const INACTIVE: &str = "Inactive#";
 
-/// The guard of the root team's administrators.
-pub fn guard(tenant: &TenantId) -> Key {
+/// The admin guard: who administers the root team.
+pub fn admin_guard(tenant: &TenantId) -> Key {
     Key::new(format!("T#{tenant}#ADMIN"), "ADMIN")
 }
 
-/// How many users were deactivated of late.
-pub fn breaker(tenant: &TenantId) -> Key {
+/// How many users were deactivated within the last hour.
+pub fn deactivations(tenant: &TenantId) -> Key {
     Key::new(format!("T#{tenant}#B"), "BREAKER")
 }
 
@@ -279,21 +279,25 @@ pub fn is_event(tenant: &TenantId, key: &Key) -> bool {
     key.pk.strip_prefix(&data(tenant)).is_some_and(|rest| rest.starts_with("E#"))
 }
 
-/// One partition of pending changes.
-pub fn work_partition(shard: u8) -> String {
+/// One of the partitions that hold the pending changes of all tenants. `shard` is below
+/// [`PENDING_CHANGE_SHARDS`].
+pub fn pending_changes_shard(shard: u8) -> String {
     format!("WORK#{shard}")
 }
 
-/// The partition of a tenant's pending changes, and what their sort keys begin with there.
-pub fn work_of(tenant: &TenantId) -> (String, String) {
-    let shard = Sha256::digest(tenant.as_str().as_bytes())[0] % PENDING_CHANGE_SHARDS;
-    (work_partition(shard), format!("{tenant}#"))
+/// The partition that holds a tenant's pending changes. Other tenants may share it.
+pub fn pending_changes(tenant: &TenantId) -> String {
+    pending_changes_shard(Sha256::digest(tenant.as_str().as_bytes())[0] % PENDING_CHANGE_SHARDS)
+}
+
+/// The prefix of the sort keys of a tenant's pending changes, in [`pending_changes`].
+pub fn pending_change_prefix(tenant: &TenantId) -> String {
+    format!("{tenant}#")
 }
 
 /// A pending change.
-pub fn work(tenant: &TenantId, change: Uuid) -> Key {
-    let (pk, prefix) = work_of(tenant);
-    Key::new(pk, format!("{prefix}{change}"))
+pub fn pending_change(tenant: &TenantId, change: Uuid) -> Key {
+    Key::new(pending_changes(tenant), format!("{}{change}", pending_change_prefix(tenant)))
 }
 
 /// What the sort keys of the chunks of a side begin with.

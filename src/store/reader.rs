@@ -40,7 +40,7 @@ impl Pace {
     }
 
     /// Larger items slow the walk at once, smaller ones speed it up little by little.
-    fn see(&mut self, items: &[Item]) {
+    fn note_sizes(&mut self, items: &[Item]) {
         if items.is_empty() {
             return;
         }
@@ -98,7 +98,7 @@ impl<'a> Reader<'a> {
             pause_after(BATCH_RETRIES, self.in_vain + 1).await;
         }
         self.open.extend(left_out);
-        self.pace.see(&items);
+        self.pace.note_sizes(&items);
         Ok(Some(items))
     }
 
@@ -126,16 +126,16 @@ mod tests {
             (pace.keys_per_call(), pace.calls_at_once()),
             (MAX_KEYS_PER_BATCH_GET, READER_CALLS_AT_FIRST)
         );
-        pace.see(&items(1_000));
+        pace.note_sizes(&items(1_000));
         assert_eq!(
             (pace.keys_per_call(), pace.calls_at_once()),
             (MAX_KEYS_PER_BATCH_GET, MAX_READER_CALLS_AT_ONCE)
         );
-        pace.see(&items(350_000));
+        pace.note_sizes(&items(350_000));
         assert_eq!((pace.keys_per_call(), pace.calls_at_once()), (47, 1));
-        pace.see(&items(1_000));
+        pace.note_sizes(&items(1_000));
         assert_eq!((pace.keys_per_call(), pace.calls_at_once()), (95, 1));
-        pace.see(&[]);
+        pace.note_sizes(&[]);
         assert_eq!((pace.keys_per_call(), pace.calls_at_once()), (95, 1));
     }
 }

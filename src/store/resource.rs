@@ -15,7 +15,7 @@ use super::counter::count_inactive;
 use super::error::{Refusal, StoreError};
 use super::event::{self, Event, Subject, SubjectId};
 use super::index::Entry;
-use super::keys;
+use super::keys::{self, TenantId};
 use super::large_change::pending_change::commit_staged;
 use super::membership::{MemberChanges, Membership, add_member, change_groups, remove_member};
 use super::reader::{Pace, Reader};
@@ -119,7 +119,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
-    pub async fn teams(&self, ids: &BTreeSet<Uuid>) -> Result<BTreeMap<Uuid, Team>, StoreError> {
+    pub async fn fetch_teams(&self, ids: &BTreeSet<Uuid>) -> Result<BTreeMap<Uuid, Team>, StoreError> {
         let ids: Vec<Uuid> = ids.iter().copied().collect();
         let name = |group: &Record| group.doc.get("displayName").and_then(Value::as_str).map(str::to_owned);
         let team = |group: &Record| Team { name: name(group), roles: group.assignments() };
@@ -132,47 +132,61 @@ impl Store {
         Ok(teams)
     }
 
-    /// Creates a user, or a group with members, in one transaction. `members` are at most
-    /// [`MAX_MEMBER_CHANGES_PER_TX`](crate::limits::MAX_MEMBER_CHANGES_PER_TX). More members are staged
-    /// before as the change that `record` names, which this transaction commits. With `takes_over`, the
-    /// unique value may also belong to this deactivated account.
+    /// Creates a user, or a group with members, in one transaction.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] with [`Refusal::Taken`] if the unique value belongs to another resource,
-    /// with [`Refusal::Member`] if a member does not exist; [`StoreError::TransactionTooLarge`]; as
-    /// [`Table::transact`](super::call::Table::transact).
-    pub async fn create(
-        &self,
-        record: &Record,
-        members: &[Membership],
-        ty: &ResourceType,
-        event: &Event,
-        takes_over: Option<Uuid>,
-    ) -> Result<(), StoreError> {
-        let tenant = &self.tenant;
-        let claim_is_free = takes_over.map_or_else(is_free, is_free_or_gone_of);
-        self.table
-            .transact(|| {
-                let mut actions = create_resource(tenant, record, ty, &claim_is_free);
-                actions.push(event::action(tenant, event));
-                actions.extend(commit_staged(tenant, None, record));
-                for member in members {
-                    actions.extend(add_member(tenant, record.id, member, &record.modified));
-                }
-                actions
-            })
-            .await
+    /// - [`StoreError::Refused`] with [`Refusal::Taken`] if the unique value belongs to another resource.
+    /// - [`StoreError::Refused`] with [`Refusal::Member`] if a member does not exist.
+    /// - [`StoreError::TransactionTooLarge`].
+    /// - The others of [`Table::transact`](super::call::Table::transact).
+    pub async fn create(&self, creation: &ResourceCreation<'_>) -> Result<(), StoreError> {
+        self.table.transact(|| creation.actions(&self.tenant)).await
     }
 
     /// Replaces the document of a resource and changes a group's members, in one transaction.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] with [`Refusal::Changed`] if the resource is no longer in the version of
-    /// `before`, with [`Refusal::Taken`] if the new unique value belongs to another resource, with
-    /// [`Refusal::Member`] if a member does not exist; [`StoreError::TransactionTooLarge`]; as
-    /// [`Table::transact`](super::call::Table::transact).
+    /// - [`StoreError::Refused`] with [`Refusal::Changed`] if the resource is no longer in the version of
+    ///   `before`.
+    /// - [`StoreError::Refused`] with [`Refusal::Taken`] if the new unique value belongs to another
+    ///   resource.
+    /// - [`StoreError::Refused`] with [`Refusal::Member`] if a member does not exist.
+    /// - [`StoreError::TransactionTooLarge`].
+    /// - The others of [`Table::transact`](super::call::Table::transact).
     pub async fn update(&self, update: &ResourceUpdate<'_>) -> Result<(), StoreError> {
         self.table.transact(|| update.actions(self)).await
+    }
+}
+
+/// The creation of a resource, and what one transaction writes with it.
+#[derive(Clone, Copy, Debug)]
+pub struct ResourceCreation<'a> {
+    /// The resource to create. A pending change that it names is staged already, and is committed with the
+    /// creation.
+    pub record: &'a Record,
+    /// The members of a new group, at most
+    /// [`MAX_MEMBER_CHANGES_PER_TX`](crate::limits::MAX_MEMBER_CHANGES_PER_TX). More members are in the
+    /// pending change.
+    pub members: &'a [Membership],
+    /// Its resource type.
+    pub ty: &'a ResourceType,
+    /// The event of the creation.
+    pub event: &'a Event,
+    /// The deactivated account that may hold the unique value. The creation takes the value from it.
+    pub takes_over: Option<Uuid>,
+}
+
+impl ResourceCreation<'_> {
+    fn actions(&self, tenant: &TenantId) -> Vec<Action> {
+        let record = self.record;
+        let claim_is_free = self.takes_over.map_or_else(is_free, is_free_or_gone_of);
+        let mut actions = create_resource(tenant, record, self.ty, &claim_is_free);
+        actions.push(event::action(tenant, self.event));
+        actions.extend(commit_staged(tenant, None, record));
+        for member in self.members {
+            actions.extend(add_member(tenant, record.id, member, &record.modified));
+        }
+        actions
     }
 }
 

@@ -8,7 +8,7 @@ use super::Store;
 use super::claim::{
     KEPT_UNTIL, is_free_or_gone, is_gone_of, mark_claim_gone, put_lookup, release_claim, take_claim,
 };
-use super::counter::{count, count_inactive};
+use super::counter::{count_inactive, count_resource};
 use super::error::{Refusal, StoreError};
 use super::event::{self, Event};
 use super::expression::Expression;
@@ -121,7 +121,7 @@ impl Tombstones<'_> {
                         .only_if(Expression::version_is(was.version), Refusal::Changed),
                     Action::delete(keys::expiry(&self.store.tenant, tombstone.kept_until, record.id)),
                     Action::put(keys::list_entry(&self.store.tenant, record.kind, record.id), Item::new()),
-                    count(&self.store.tenant, record.kind, 1),
+                    count_resource(&self.store.tenant, record.kind, 1),
                     event::action(&self.store.tenant, event),
                 ];
                 actions.extend(count_inactive(&self.store.tenant, None, Some(record)));
@@ -209,9 +209,14 @@ impl Tombstones<'_> {
     }
 }
 
-/// The actions that turn a user into a tombstone, beside the deletion of its item. `kept_until` is in
+/// The actions that make a deleted user a tombstone, without the deletion of its item. `kept_until` is in
 /// seconds since 1970.
-pub(super) fn bury(tenant: &TenantId, record: &Record, ty: &ResourceType, kept_until: u64) -> Vec<Action> {
+pub(super) fn put_tombstone(
+    tenant: &TenantId,
+    record: &Record,
+    ty: &ResourceType,
+    kept_until: u64,
+) -> Vec<Action> {
     let mut item = record.attributes();
     // The deactivation is a version of its own.
     item.extend([number("ver", record.version + 1), number(KEPT_UNTIL, kept_until)]);

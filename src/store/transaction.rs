@@ -64,7 +64,7 @@ impl Action {
     }
 
     /// The action without its condition.
-    pub(super) fn unconditionally(mut self) -> Self {
+    pub(super) fn without_condition(mut self) -> Self {
         (self.condition, self.meaning) = (None, None);
         self
     }

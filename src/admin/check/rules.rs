@@ -155,7 +155,7 @@ pub fn find_violations(tenant: &TenantId, all: &Inventory) -> Vec<Finding> {
     {
         let due = due(all, guard);
         if (&due.granting, &due.admins) != (&guard.granting, &guard.admins) {
-            add(Problem::Guard, keys::guard(tenant), None);
+            add(Problem::Guard, keys::admin_guard(tenant), None);
         }
         let known = due.admins.keys().chain(&due.granting);
         for id in known.filter(|id| all.resources.get(id).is_some_and(|resource| !resource.guarded)) {

@@ -169,7 +169,7 @@ impl LargeChanges<'_> {
             Side::Add => add_member(&self.store.tenant, pending.resource, member, since),
             Side::Remove => remove_member(&self.store.tenant, pending.resource, member),
         };
-        [membership.unconditionally(), groups]
+        [membership.without_condition(), groups]
     }
 
     /// Lists a member of a chunk as deleted. Where the chunk would have added it, the group counts one

@@ -18,7 +18,8 @@ impl LargeChanges<'_> {
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn list(self) -> Result<Vec<PendingChange>, StoreError> {
-        let (pk, prefix) = keys::work_of(&self.store.tenant);
+        let (pk, prefix) =
+            (keys::pending_changes(&self.store.tenant), keys::pending_change_prefix(&self.store.tenant));
         let items = self.store.table.query_all(&pk, Some(&prefix)).await?;
         items.iter().map(PendingChange::from_item).collect()
     }
@@ -28,7 +29,7 @@ impl LargeChanges<'_> {
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn fetch(self, change: Uuid) -> Result<Option<PendingChange>, StoreError> {
-        let item = self.store.table.get(&keys::work(&self.store.tenant, change)).await?;
+        let item = self.store.table.get(&keys::pending_change(&self.store.tenant, change)).await?;
         item.as_ref().map(PendingChange::from_item).transpose()
     }
 

@@ -81,7 +81,7 @@ impl LargeChanges<'_> {
                 let mut actions = Vec::with_capacity(2 * members.len());
                 for member in members {
                     let [membership, groups] = remove_member(&self.store.tenant, group, member);
-                    actions.push(membership.unconditionally());
+                    actions.push(membership.without_condition());
                     actions.extend((!deleted.contains(&member.id)).then_some(groups));
                 }
                 actions

@@ -73,7 +73,7 @@ pub async fn round(table: &Table) -> Result<WorkerReport, StoreError> {
     let until = Instant::now() + WORKER_ROUND;
     let mut report = WorkerReport::default();
     let listed = (0..PENDING_CHANGE_SHARDS)
-        .map(|shard| async move { table.query_all(&keys::work_partition(shard), None).await });
+        .map(|shard| async move { table.query_all(&keys::pending_changes_shard(shard), None).await });
     let mut open = Vec::new();
     for item in try_join_all(listed).await?.iter().flatten() {
         match PendingChange::from_item(item) {
