@@ -3,7 +3,7 @@
 use futures_util::future::try_join_all;
 
 use super::output;
-use crate::store::call::Table;
+use crate::store::call::{ScanPage, ScanSegment, Table};
 use crate::store::error::StoreError;
 use crate::store::keys::{self, Key, TenantId};
 
@@ -50,7 +50,8 @@ async fn sweep_part(
     let prefix = keys::data(tenant);
     let (mut start, mut count) = (None, 0);
     loop {
-        let (found, next) = table.scan_page(&prefix, start, (segment, SEGMENTS)).await?;
+        let segment = ScanSegment { number: segment, total: SEGMENTS };
+        let ScanPage { found, next } = table.scan_page(&prefix, start, segment).await?;
         let goes = |key: &Key| events == EventRetention::Deleted || !keys::is_event(tenant, key);
         let found: Vec<Key> = found.into_iter().filter(goes).collect();
         count += found.len();

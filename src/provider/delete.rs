@@ -60,12 +60,13 @@ impl Provider<'_> {
             fit.groups &= !groups_apart;
             let mut members = fit.members.then(Vec::new);
             if fit.members && record.digest.count > 0 {
-                let Some((read, found)) = self.store.members().fetch_group(id).await? else { continue };
-                if read.version != record.version {
+                let Some(read) = self.store.members().fetch_group(id).await? else { continue };
+                if read.record.version != record.version {
                     continue;
                 }
                 // Someone who is a member and has this group as a member would be written twice:
                 // such members go after it. So do more than were counted.
+                let found = read.members;
                 let mutual = found.iter().any(|member| record.groups.contains(&member.id));
                 let fits = !mutual && found.len() as u64 <= record.digest.count;
                 members = fits.then_some(found);

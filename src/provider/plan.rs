@@ -90,7 +90,7 @@ impl Provider<'_> {
     async fn users_in(&self, group: &str) -> Result<Vec<Uuid>, Failure> {
         let Some(id) = parse_id(group) else { return Ok(Vec::new()) };
         let members =
-            self.store.members().fetch_group(id).await?.map(|(_, members)| members).unwrap_or_default();
+            self.store.members().fetch_group(id).await?.map(|group| group.members).unwrap_or_default();
         Ok(members.iter().filter(|member| member.kind == Kind::User).map(|member| member.id).collect())
     }
 }

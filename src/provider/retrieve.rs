@@ -7,6 +7,7 @@ use super::failure::Failure;
 use super::precondition::Preconditions;
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::Kind;
+use crate::store::members::WholeGroup;
 
 impl Provider<'_> {
     /// Reads one resource. No body when the client has this version already (304).
@@ -21,7 +22,7 @@ impl Provider<'_> {
         preconditions: &Preconditions,
     ) -> Result<Answer, Failure> {
         if kind == Kind::Group && projection.wants("members") {
-            let Some((record, members)) = self.store.members().fetch_group(id).await? else {
+            let Some(WholeGroup { record, members }) = self.store.members().fetch_group(id).await? else {
                 return Err(not_found(kind).into());
             };
             check_answerable(members.len() as u64)?;

@@ -50,6 +50,38 @@ pub struct Page {
     pub next: Option<String>,
 }
 
+/// The number of items in one page of a query.
+#[derive(Clone, Debug)]
+pub struct CountPage {
+    /// How many items the page has.
+    pub count: u64,
+    /// The sort key to go on after; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// One of the equal parts of the table that can be scanned side by side.
+#[derive(Clone, Copy, Debug)]
+pub struct ScanSegment {
+    /// The number of the part, from 0.
+    pub number: i32,
+    /// How many parts there are.
+    pub total: i32,
+}
+
+impl ScanSegment {
+    /// The whole table.
+    pub const WHOLE: Self = Self { number: 0, total: 1 };
+}
+
+/// One page of a scan.
+#[derive(Debug)]
+pub struct ScanPage<T> {
+    /// What was found.
+    pub found: Vec<T>,
+    /// The key to go on after; `None` at the end.
+    pub next: Option<Item>,
+}
+
 impl Table {
     /// The table by its name, with a meter of its own.
     pub fn new(client: Client, name: &str) -> Self {
@@ -208,8 +240,8 @@ impl Table {
         }
     }
 
-    /// Reads the keys of one page of a part of the whole table, those whose partition begins with a
-    /// prefix, and where to go on.
+    /// Reads one page of a segment of the table: the keys whose partition begins with `prefix`. `start` is
+    /// the `next` of the page before; `None` for the first page.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
@@ -217,17 +249,18 @@ impl Table {
         &self,
         prefix: &str,
         start: Option<Item>,
-        part: (i32, i32),
-    ) -> Result<(Vec<Key>, Option<Item>), StoreError> {
-        let (items, next) = self.scan_items(&[prefix], start, part, Some("pk, sk")).await?;
-        let mut keys = Vec::with_capacity(items.len());
-        for item in items {
+        segment: ScanSegment,
+    ) -> Result<ScanPage<Key>, StoreError> {
+        let page = self.scan_items(&[prefix], start, segment, Some("pk, sk")).await?;
+        let mut keys = Vec::with_capacity(page.found.len());
+        for item in page.found {
             keys.push(Key { pk: must_text(&item, "pk")?.to_owned(), sk: must_text(&item, "sk")?.to_owned() });
         }
-        Ok((keys, next))
+        Ok(ScanPage { found: keys, next: page.next })
     }
 
-    /// The same for several prefixes with the items, or with the attributes of them that `projection` names.
+    /// Reads one page of a segment of the table: the items whose partition begins with one of `prefixes`.
+    /// `projection` names the attributes to read; `None` for all. `start` is as in [`Table::scan_page`].
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
@@ -235,9 +268,9 @@ impl Table {
         &self,
         prefixes: &[&str],
         start: Option<Item>,
-        (segment, segments): (i32, i32),
+        segment: ScanSegment,
         projection: Option<&str>,
-    ) -> Result<(Vec<Item>, Option<Item>), StoreError> {
+    ) -> Result<ScanPage<Item>, StoreError> {
         let filter: Vec<String> = (0..prefixes.len()).map(|at| format!("begins_with(pk, :p{at})")).collect();
         let value =
             |(at, prefix): (usize, &&str)| (format!(":p{at}"), AttributeValue::S((*prefix).to_owned()));
@@ -249,8 +282,8 @@ impl Table {
             .filter_expression(filter.join(" OR "))
             .set_expression_attribute_values(Some(prefixes.iter().enumerate().map(value).collect()))
             .set_projection_expression(projection.map(str::to_owned))
-            .segment(segment)
-            .total_segments(segments)
+            .segment(segment.number)
+            .total_segments(segment.total)
             .set_exclusive_start_key(start)
             .consistent_read(true)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
@@ -258,7 +291,7 @@ impl Table {
             .await
             .map_err(error::read)?;
         self.spent(round, Direction::Read, answer.consumed_capacity());
-        Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key))
+        Ok(ScanPage { found: answer.items.unwrap_or_default(), next: answer.last_evaluated_key })
     }
 
     /// How many items a partition holds, without fetching them.
@@ -268,23 +301,22 @@ impl Table {
     pub async fn count(&self, pk: &str) -> Result<u64, StoreError> {
         let (mut total, mut range) = (0, Range::default());
         loop {
-            let (count, next) = self.count_page(pk, &range).await?;
-            total += count;
-            range.after = next;
+            let page = self.count_page(pk, &range).await?;
+            total += page.count;
+            range.after = page.next;
             if range.after.is_none() {
                 return Ok(total);
             }
         }
     }
 
-    /// How many items one page of a partition has, without fetching them, and the sort key to go
-    /// on after; `None` at the end.
+    /// Counts the items in one page of a partition, without fetching them.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
-    pub async fn count_page(&self, pk: &str, range: &Range) -> Result<(u64, Option<String>), StoreError> {
+    pub async fn count_page(&self, pk: &str, range: &Range) -> Result<CountPage, StoreError> {
         let (answer, next) = self.query_page(pk, range, Some(Select::Count)).await?;
-        Ok((u64::try_from(answer.count).unwrap_or(0), next))
+        Ok(CountPage { count: u64::try_from(answer.count).unwrap_or(0), next })
     }
 
     /// Writes one item, whatever was there. For what may be lost or written twice: page marks.

@@ -23,17 +23,24 @@ use crate::scim::sort::SortKey;
 /// The secret that signs the cursors of one tenant.
 pub type CursorKey = [u8; 32];
 
-/// The keys that this process has read, each with the second in which it was read.
+/// The keys that this process has read.
 #[derive(Clone, Debug, Default)]
-pub struct CursorKeys(Arc<Mutex<HashMap<TenantId, (CursorKey, u64)>>>);
+pub struct CursorKeys(Arc<Mutex<HashMap<TenantId, KnownCursorKey>>>);
+
+#[derive(Clone, Copy, Debug)]
+struct KnownCursorKey {
+    key: CursorKey,
+    /// When the key was read, in seconds since 1970.
+    read_at: u64,
+}
 
 impl CursorKeys {
     /// A key that was read no longer ago than a cursor lives: a tenant that was deleted and made again
     /// has another.
     fn get(&self, tenant: &TenantId) -> Option<CursorKey> {
         let keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (key, read) = keys.get(tenant)?;
-        (read + CURSOR_TIMEOUT > clock::epoch_seconds()).then_some(*key)
+        let known = keys.get(tenant)?;
+        (known.read_at + CURSOR_TIMEOUT > clock::epoch_seconds()).then_some(known.key)
     }
 
     fn insert(&self, tenant: &TenantId, key: CursorKey) {
@@ -41,7 +48,7 @@ impl CursorKeys {
         if keys.len() >= MAX_CURSOR_KEYS_KEPT {
             keys.clear();
         }
-        keys.insert(tenant.clone(), (key, clock::epoch_seconds()));
+        keys.insert(tenant.clone(), KnownCursorKey { key, read_at: clock::epoch_seconds() });
     }
 }
 

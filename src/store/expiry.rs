@@ -12,7 +12,7 @@ use super::Store;
 use super::call::{Range, Table};
 use super::error::StoreError;
 use super::item::get_text;
-use super::keys::{self, TenantId};
+use super::keys::{self, Expiry};
 use crate::clock;
 use crate::limits::{ERASURES_PER_PAGE, EXPIRY_SHARDS};
 use crate::scim::policy::STANDARD;
@@ -51,9 +51,9 @@ pub(super) async fn purge_expired(table: &Table, until: Instant) -> Purges {
             };
             for item in &page.items {
                 let sk = get_text(item, "sk").unwrap_or_default();
-                let Some((tenant, id, kept_until)) = keys::parse_expiry(sk) else { continue };
+                let Some(expiry) = keys::parse_expiry(sk) else { continue };
                 let Ok(model) = &*model else { continue };
-                match purge_one(table, tenant, id, kept_until, model).await {
+                match purge_one(table, expiry, model).await {
                     Ok(was_there) => purges.purged += usize::from(was_there),
                     Err(failed) => purges.failures.push(failed),
                 }
@@ -69,13 +69,8 @@ pub(super) async fn purge_expired(table: &Table, until: Instant) -> Purges {
 
 /// Erases one account, and says whether it was still there. An account that came back, or was
 /// deactivated again and is kept longer, stays.
-async fn purge_one(
-    table: &Table,
-    tenant: TenantId,
-    id: Uuid,
-    kept_until: u64,
-    model: &Model,
-) -> Result<bool, StoreError> {
+async fn purge_one(table: &Table, expiry: Expiry, model: &Model) -> Result<bool, StoreError> {
+    let Expiry { tenant, id, kept_until } = expiry;
     let key = keys::expiry(&tenant, kept_until, id);
     let request_id = Uuid::now_v7().to_string();
     let store = Store { table: table.clone(), tenant, actor: ACTOR.to_owned(), request_id };

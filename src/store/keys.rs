@@ -257,11 +257,22 @@ pub fn expiry_until(now: u64) -> String {
     format!("{:012}", now + 1)
 }
 
-/// Whose account the sort key of [`expiry`] is about, which one, and when it is to be erased.
-pub fn parse_expiry(sk: &str) -> Option<(TenantId, Uuid, u64)> {
+/// The erasure date of a deactivated account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// The tenant of the account.
+    pub tenant: TenantId,
+    /// The id of the account.
+    pub id: Uuid,
+    /// When the account is to be erased, in seconds since 1970.
+    pub kept_until: u64,
+}
+
+/// Reads the sort key of [`expiry`]. `None` for any other text.
+pub fn parse_expiry(sk: &str) -> Option<Expiry> {
     let mut parts = sk.split('#');
     let (until, tenant, id) = (parts.next()?, parts.next()?, parts.next()?);
-    Some((tenant.parse().ok()?, parse_id(id)?, until.parse().ok()?))
+    Some(Expiry { tenant: tenant.parse().ok()?, id: parse_id(id)?, kept_until: until.parse().ok()? })
 }
 
 /// What the partition of everything that a tenant holds begins with.
@@ -349,7 +360,7 @@ mod tests {
         let (early, late) = (expiry(&tenant, 999, id), expiry(&tenant, 1_000, id));
         assert!(early.sk < late.sk && early.pk == late.pk);
         assert!(early.sk < expiry_until(999) && late.sk > expiry_until(999));
-        assert_eq!(parse_expiry(&late.sk), Some((tenant, id, 1_000)));
+        assert_eq!(parse_expiry(&late.sk), Some(Expiry { tenant, id, kept_until: 1_000 }));
         assert_eq!(parse_expiry("x"), None);
     }
 

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 
-use super::batch::never_read;
+use super::batch::{BatchAnswer, never_read};
 use super::call::Table;
 use super::error::StoreError;
 use super::item::{Item, with_key};
@@ -59,13 +59,11 @@ pub fn bytes(item: &Item) -> usize {
     item.iter().map(|(name, of)| name.len() + value(of)).sum()
 }
 
-type Answered = Result<(Vec<Item>, Vec<Item>), StoreError>;
-
 /// Items on their way.
 pub struct Reader<'a> {
     table: &'a Table,
     open: VecDeque<Item>,
-    calls: FuturesUnordered<BoxFuture<'a, Answered>>,
+    calls: FuturesUnordered<BoxFuture<'a, Result<BatchAnswer, StoreError>>>,
     pace: Pace,
     in_vain: u32,
 }
@@ -88,7 +86,7 @@ impl<'a> Reader<'a> {
             self.calls.push(self.table.batch_get_once(keys, &[]).boxed());
         }
         let Some(answered) = self.calls.next().await else { return Ok(None) };
-        let (items, left_out) = answered?;
+        let BatchAnswer { items, left_out } = answered?;
         self.in_vain = if items.is_empty() && !left_out.is_empty() { self.in_vain + 1 } else { 0 };
         // Not `Attempts`: an answer with items begins the count anew, and calls run side by side.
         if self.in_vain == BATCH_RETRIES.attempts {

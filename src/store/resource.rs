@@ -36,6 +36,15 @@ pub struct Team {
     pub roles: BTreeSet<Role>,
 }
 
+/// Whether a user is active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserActivity {
+    /// The id of the user.
+    pub id: Uuid,
+    /// Whether the user is active.
+    pub is_active: bool,
+}
+
 impl Store {
     /// Makes an event of this request. `record` is the resource as the change leaves it.
     pub fn event(&self, event_type: &'static str, record: &Record) -> Event {
@@ -102,13 +111,14 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
-    pub async fn fetch_activity(&self, ids: &[Uuid]) -> Result<Vec<(Uuid, bool)>, StoreError> {
+    pub async fn fetch_activity(&self, ids: &[Uuid]) -> Result<Vec<UserActivity>, StoreError> {
         let keys = ids.iter().map(|id| keys::resource(&self.tenant, Kind::User, *id));
         let mut reader = Reader::new(&self.table, keys, Pace::default());
         let mut found = Vec::with_capacity(ids.len());
         while let Some(items) = reader.next().await? {
             for item in items {
-                found.extend(Record::from_item(&item)?.map(|user| (user.id, user.is_active())));
+                let user = Record::from_item(&item)?;
+                found.extend(user.map(|user| UserActivity { id: user.id, is_active: user.is_active() }));
             }
         }
         Ok(found)

@@ -10,6 +10,7 @@ use crate::clock;
 use crate::scim::resource_type::{Kind, Model};
 use crate::store::Store;
 use crate::store::admin_guard::AdminGuard;
+use crate::store::call::{ScanPage, ScanSegment};
 use crate::store::digest::MembershipDigest;
 use crate::store::error::StoreError;
 use crate::store::item::{Item, get_number, get_text, must_text};
@@ -254,8 +255,9 @@ async fn part(store: &Store, model: &Model, segment: i32) -> Result<Inventory, S
     let (mut found, mut start) = (Inventory::default(), None);
     let prefix = keys::data(&store.tenant);
     loop {
-        let (items, next) =
-            store.table.scan_items(&[&prefix, keys::BEARERS], start, (segment, SEGMENTS), None).await?;
+        let segment = ScanSegment { number: segment, total: SEGMENTS };
+        let ScanPage { found: items, next } =
+            store.table.scan_items(&[&prefix, keys::BEARERS], start, segment, None).await?;
         for item in &items {
             found.take(store, model, item)?;
         }
