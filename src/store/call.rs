@@ -29,15 +29,15 @@ pub struct Table {
 /// Which items of a partition a query reads.
 #[derive(Clone, Debug, Default)]
 pub struct Range {
-    /// Sort keys that begin so.
+    /// The prefix of the sort keys.
     pub prefix: Option<String>,
-    /// Sort keys after this one (before it, backwards).
+    /// Only sort keys after this one; before it if `backwards`.
     pub after: Option<String>,
-    /// Sort keys up to this one; not together with a prefix.
+    /// Only sort keys up to this one. Ignored if there is a `prefix`.
     pub through: Option<String>,
-    /// At most so many items; a call also ends after 1 MB.
+    /// The most items of one call. A call also ends after 1 MB.
     pub limit: Option<i32>,
-    /// From the last to the first.
+    /// Whether to read from the last sort key to the first.
     pub backwards: bool,
 }
 
@@ -88,7 +88,7 @@ impl Table {
         Self { client, name: name.into(), meter: Arc::default() }
     }
 
-    /// The same table with a fresh meter, for another request.
+    /// The same table with a new meter, for another request.
     pub fn fresh(&self) -> Self {
         Self { meter: Arc::default(), ..self.clone() }
     }
@@ -103,7 +103,7 @@ impl Table {
         &self.client
     }
 
-    /// What was spent until now.
+    /// What the request has cost until now.
     pub fn usage(&self) -> Usage {
         self.meter.usage()
     }
@@ -118,7 +118,7 @@ impl Table {
         self.meter.end(round, direction, units);
     }
 
-    /// Reads one item.
+    /// Reads one item. `None` if it does not exist.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
@@ -138,12 +138,13 @@ impl Table {
         Ok(answer.item)
     }
 
-    /// Reads items as of one moment: fails while a transaction on one of them is under way, so
-    /// what it returns no unfinished transaction is about to change. At most 100.
+    /// Reads at most 100 items as of one moment, in the order of `keys`. It is tried again while a
+    /// transaction on one of them is under way. So no such transaction changes the items afterwards.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when transactions on the items never paused,
-    /// [`StoreError::Throttled`] when the table was asked too much at every attempt.
+    /// - [`StoreError::Conflict`] if a transaction was under way at every attempt.
+    /// - [`StoreError::Throttled`] if the table throttled the last attempt.
+    /// - [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn get_together(&self, keys: &[Key]) -> Result<Vec<Option<Item>>, StoreError> {
         let mut items = Vec::with_capacity(keys.len());
         for key in keys {
@@ -294,7 +295,7 @@ impl Table {
         Ok(ScanPage { found: answer.items.unwrap_or_default(), next: answer.last_evaluated_key })
     }
 
-    /// How many items a partition holds, without fetching them.
+    /// Counts the items in a partition, without fetching them.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
@@ -319,7 +320,8 @@ impl Table {
         Ok(CountPage { count: u64::try_from(answer.count).unwrap_or(0), next })
     }
 
-    /// Writes one item, whatever was there. For what may be lost or written twice: page marks.
+    /// Writes one item without a condition, in place of an item that is there. Only for items that may be
+    /// lost or written twice, such as page checkpoints.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
@@ -340,13 +342,16 @@ impl Table {
         Ok(())
     }
 
-    /// Writes all actions or none. `actions` is asked anew for every attempt, so that an attempt
-    /// after a conflict can choose another counter shard. A lost answer is resent by the SDK with
-    /// the same body and token, so a transaction that took effect is never applied twice.
+    /// Writes all actions in one transaction, or none of them. There are at most 100.
+    ///
+    /// `actions` makes the actions of each attempt. So an attempt after a conflict can take another counter
+    /// shard. If an answer is lost, the SDK sends the same request and token again, and DynamoDB applies
+    /// the transaction once.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] with what the failed conditions mean; [`StoreError::Conflict`] or
-    /// [`StoreError::Throttled`] when every attempt was cancelled; as every call otherwise.
+    /// - [`StoreError::Refused`] with the meaning of each failed condition.
+    /// - [`StoreError::Conflict`] or [`StoreError::Throttled`] if every attempt was cancelled.
+    /// - [`StoreError::TransactionTooLarge`], [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn transact(&self, actions: impl Fn() -> Vec<Action> + Send) -> Result<(), StoreError> {
         let mut last = StoreError::Conflict;
         let mut attempts = Attempts::new(TRANSACTION_RETRIES);

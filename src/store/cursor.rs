@@ -1,5 +1,5 @@
-//! What cursors need of the table: the key that signs the cursors of a tenant, and the sort keys of the
-//! resources after which sorted walks go on.
+//! What cursors need of the table: the key that signs a tenant's cursors, and the sort keys at which sorted
+//! lists continue.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,8 +35,8 @@ struct KnownCursorKey {
 }
 
 impl CursorKeys {
-    /// A key that was read no longer ago than a cursor lives: a tenant that was deleted and made again
-    /// has another.
+    /// Returns the key if it was read within the life of a cursor. A tenant that was deleted and created
+    /// again has another key.
     fn get(&self, tenant: &TenantId) -> Option<CursorKey> {
         let keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = keys.get(tenant)?;
@@ -53,8 +53,8 @@ impl CursorKeys {
 }
 
 impl Store {
-    /// The key that signs the tenant's cursors. It is made when the first one is; from then on a process
-    /// reads it once an hour.
+    /// Returns the key that signs the tenant's cursors. It is made with the first cursor. A process reads it
+    /// once an hour.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
@@ -79,7 +79,7 @@ impl Store {
         }
     }
 
-    /// Makes the key, unless another request makes it at the same time.
+    /// Makes the key. If another request made it at the same time, returns that one.
     async fn make_cursor_key(&self) -> Result<CursorKey, StoreError> {
         let mut key = CursorKey::default();
         getrandom::fill(&mut key).map_err(|error| StoreError::Broken(error.to_string()))?;
@@ -109,7 +109,7 @@ impl Store {
         self.table.put(&keys::sort_mark(&self.tenant, id), item).await
     }
 
-    /// Reads the sort key that a cursor names. `None` if its time has passed.
+    /// Reads the sort key that a cursor names. `None` if it has expired.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].

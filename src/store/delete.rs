@@ -27,7 +27,7 @@ pub struct ResourceDeletion<'a> {
     pub members: Option<&'a [Membership]>,
     /// When the resource leaves its groups.
     pub groups: Detachment,
-    /// What the pending changes of the tenant have to do with the resource.
+    /// The pending changes that name the resource.
     pub settled: &'a SettledChanges,
     /// Its resource type.
     pub ty: &'a ResourceType,
@@ -51,14 +51,14 @@ pub enum Detachment {
 /// Which memberships fit in the transaction that deletes a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeletionFit {
-    /// Whether its members do.
+    /// Whether its members fit.
     pub members: bool,
-    /// Whether its memberships in groups do.
+    /// Whether its memberships in groups fit.
     pub groups: bool,
 }
 
 impl DeletionFit {
-    /// Computes it for a resource that has so many members.
+    /// Computes which memberships fit. `members` is the number of the resource's members.
     pub fn of(record: &Record, members: u64, settled: &SettledChanges, ty: &ResourceType) -> Self {
         let own = DELETION_OWN_ACTIONS + record.lookups(ty).len() + settled.chunks.len();
         // Each membership takes two actions.
@@ -77,9 +77,10 @@ impl Store {
     /// the worker does.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] with [`Refusal::Changed`] if the resource, its members or its groups
-    /// have changed since they were read; [`StoreError::TransactionTooLarge`]; as
-    /// [`Table::transact`](super::call::Table::transact).
+    /// - [`StoreError::Refused`] with [`Refusal::Changed`] if the resource, its members or its groups have
+    ///   changed since they were read.
+    /// - [`StoreError::TransactionTooLarge`].
+    /// - The others of [`Table::transact`](super::call::Table::transact).
     pub async fn delete(&self, deletion: &ResourceDeletion<'_>) -> Result<Vec<PendingChange>, StoreError> {
         let (record, now) = (deletion.record, clock::timestamp());
         let mut left = Vec::new();

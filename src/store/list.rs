@@ -1,4 +1,4 @@
-//! Lists: the entries that pages are cut from, and the checkpoints that a client's walk leaves.
+//! Lists: the entries in the order of ids, and the checkpoints at which pages continue.
 
 use uuid::Uuid;
 
@@ -21,7 +21,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// As stored and as in a cursor: `U` or `G` and the id.
+    /// The text in an item or a cursor: `U` or `G`, and the id.
     pub fn text(self) -> String {
         let kind = match self.kind {
             Kind::User => 'U',
@@ -41,12 +41,12 @@ impl Position {
     }
 }
 
-/// Where the next page of a walk begins.
+/// Where the next page of a list begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageCheckpoint {
     /// The last resource before the next page; `None` at the start.
     pub after: Option<Position>,
-    /// How many resources the walk's first page found.
+    /// How many resources the first page found.
     pub total: u64,
 }
 
@@ -114,8 +114,8 @@ impl Store {
         Ok(SkippedEntries { count: page.count, last: page.next.as_deref().and_then(parse_id) })
     }
 
-    /// Reads the checkpoint that an earlier page of the same key and query left at an index. `None` if
-    /// there is none, or its time has passed.
+    /// Reads the checkpoint that an earlier page of the same key and query wrote for an index. `None` if
+    /// it does not exist or has expired.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].

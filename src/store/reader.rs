@@ -1,5 +1,5 @@
-//! Reading many items by their bytes: what is under way at one moment must fit the function's memory,
-//! however large the items are.
+//! Reading many items that may be large. The answers at one moment must fit the function's memory, so the
+//! reader asks for fewer items at once if they are large.
 
 use std::collections::VecDeque;
 
@@ -19,7 +19,7 @@ use crate::limits::{
     READER_CALLS_AT_FIRST,
 };
 
-/// How large the items of a walk are, as seen so far.
+/// How large the items are that a reader has seen. It sets how many items are asked for at once.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pace {
     average: Option<usize>,
@@ -39,7 +39,7 @@ impl Pace {
         self.average.map_or(READER_CALLS_AT_FIRST, calls)
     }
 
-    /// Larger items slow the walk at once, smaller ones speed it up little by little.
+    /// Notes the size of items. Larger items slow the reader at once, smaller ones speed it up step by step.
     fn note_sizes(&mut self, items: &[Item]) {
         if items.is_empty() {
             return;
@@ -49,7 +49,7 @@ impl Pace {
     }
 }
 
-/// About how many bytes an item has.
+/// Estimates how many bytes an item has.
 pub fn bytes(item: &Item) -> usize {
     let value = |value: &AttributeValue| match value {
         AttributeValue::S(text) | AttributeValue::N(text) => text.len(),
@@ -59,7 +59,7 @@ pub fn bytes(item: &Item) -> usize {
     item.iter().map(|(name, of)| name.len() + value(of)).sum()
 }
 
-/// Items on their way.
+/// Reads many items, some at a time.
 pub struct Reader<'a> {
     table: &'a Table,
     open: VecDeque<Item>,
@@ -75,7 +75,7 @@ impl<'a> Reader<'a> {
         Self { table, open, calls: FuturesUnordered::new(), pace, in_vain: 0 }
     }
 
-    /// Some of the items, in no order; those that do not exist are left out. `None` at the end.
+    /// Returns some of the items, in no order. Items that do not exist are left out. `None` at the end.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
@@ -100,12 +100,12 @@ impl<'a> Reader<'a> {
         Ok(Some(items))
     }
 
-    /// Whether every item has come.
+    /// Whether every item was returned.
     pub fn is_done(&self) -> bool {
         self.open.is_empty() && self.calls.is_empty()
     }
 
-    /// What was seen of the items' size.
+    /// The size of the items that the reader has seen, for the next reader.
     pub fn pace(&self) -> Pace {
         self.pace
     }

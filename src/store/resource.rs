@@ -1,5 +1,5 @@
-//! Users and groups in the table: read, create, update. Each write is one transaction whose
-//! conditions keep ids and names unique and versions in order.
+//! Users and groups in the table: read, create, update. Each write is one transaction. Its conditions keep
+//! ids and names unique and versions in order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -51,14 +51,14 @@ impl Store {
         self.event_of_version(event_type, record, record.version)
     }
 
-    /// Makes an event of this request, about a change that leaves the resource in this version.
+    /// Makes an event of this request. `version` is the version in which the change leaves the resource.
     pub fn event_of_version(&self, event_type: &'static str, record: &Record, version: u64) -> Event {
         let subject = Subject { id: SubjectId::Resource(record.kind, record.id), version };
         Event::new(event_type, subject, &self.actor, &self.request_id, OffsetDateTime::now_utc())
     }
 
-    /// Finds out whether a creation took effect that was not answered. The id is new, so the resource was
-    /// created if it is there, in any version. Waits for a transaction on the resource that is under way.
+    /// Finds out whether an unanswered creation took effect. The id is new, so the creation took effect if
+    /// the resource exists, in any version. Waits for a transaction on the resource that is under way.
     ///
     /// # Errors
     /// As [`Store::took_effect`].
@@ -66,8 +66,8 @@ impl Store {
         Ok(self.table.get_together(&[created.key(&self.tenant)]).await?.iter().any(Option::is_some))
     }
 
-    /// Finds out whether a write took effect that was not answered: whether the resource is as the write
-    /// was to leave it (`after`). Waits for a transaction on the resource that is under way.
+    /// Finds out whether an unanswered write took effect: whether the resource is as the write leaves it
+    /// (`after`). Waits for a transaction on the resource that is under way.
     ///
     /// # Errors
     /// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`],
@@ -106,8 +106,8 @@ impl Store {
         Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
     }
 
-    /// Reads which of these users exist, and whether each is active. However large the users are, only
-    /// some are held at one moment.
+    /// Reads which of these users exist, and whether each is active. It holds only some of the users in
+    /// memory at one moment, because users can be large.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
@@ -254,8 +254,7 @@ impl ResourceUpdate<'_> {
         Action::update(after.key(&store.tenant), update).only_if(self.before.is_unchanged(), Refusal::Changed)
     }
 
-    /// Changes the claim and the look-ups. A deactivated account does not keep its name from an active
-    /// one.
+    /// Changes the claim and the look-ups. An active user may take the name of a deactivated account.
     fn index_actions(&self, store: &Store) -> Vec<Action> {
         let (tenant, before, after, ty) = (&store.tenant, self.before, self.after, self.ty);
         let mut actions = Vec::new();

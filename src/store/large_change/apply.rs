@@ -29,7 +29,9 @@ impl LargeChanges<'_> {
     /// for a staged change.
     ///
     /// # Errors
-    /// Those of the table. What is applied stays applied, and another applier goes on from there.
+    /// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`],
+    /// [`StoreError::Broken`]. What is applied stays applied,
+    /// and another applier continues.
     pub async fn apply_until(self, pending: &PendingChange, until: Instant) -> Result<bool, StoreError> {
         match (&pending.task, pending.state) {
             (_, ChangeState::Staged) => Ok(false),
@@ -91,7 +93,8 @@ impl LargeChanges<'_> {
     /// done, is left as it is. Members that do not exist any more are skipped.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] if the chunk or its members kept changing; those of the table.
+    /// [`StoreError::Conflict`] if the chunk or its members changed at every attempt;
+    /// [`StoreError::Throttled`], [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn apply_chunk(self, pending: &PendingChange, mut chunk: Chunk) -> Result<(), StoreError> {
         if chunk.done {
             return Ok(());

@@ -128,7 +128,7 @@ impl PendingChange {
         self.state == ChangeState::Done && self.finished + SETTLE_GRACE.as_secs() > clock::epoch_seconds()
     }
 
-    /// The item's attributes besides the key.
+    /// The item's attributes without the key.
     pub fn attributes(&self) -> Item {
         let mut item = Item::from([
             text("state", self.state.name()),
@@ -173,8 +173,9 @@ fn state_value(state: ChangeState) -> AttributeValue {
     AttributeValue::S(state.name().to_owned())
 }
 
-/// The action that commits the staged change which `after` names, beside the update of the group
-/// itself. `before` is the change that the group named before. `None` if there is nothing to commit.
+/// The action that commits the staged change which `after` names. It is in the same transaction as the
+/// update of the group. `before` is the change that the group named before. `None` if there is nothing to
+/// commit.
 pub(in crate::store) fn commit_staged(
     tenant: &TenantId,
     before: Option<Uuid>,

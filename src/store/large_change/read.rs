@@ -24,7 +24,7 @@ impl LargeChanges<'_> {
         items.iter().map(PendingChange::from_item).collect()
     }
 
-    /// Reads one pending change. `None` if there is none of this id, or no longer.
+    /// Reads one pending change. `None` if it does not exist, or does not exist any more.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
@@ -49,7 +49,7 @@ impl LargeChanges<'_> {
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn fetch_chunk_of(self, change: Uuid, member: Uuid) -> Result<Option<Chunk>, StoreError> {
         for side in Side::ALL {
-            // The last chunk whose first member is not behind this one.
+            // The last chunk whose first member is this one or an earlier one.
             let prefix = keys::chunk_prefix(side);
             let range = Range {
                 prefix: Some(prefix.to_owned()),

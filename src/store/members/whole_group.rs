@@ -77,8 +77,8 @@ impl Members<'_> {
             if MembershipDigest::of(group.members.iter().map(|member| member.id)) == group.record.digest {
                 return Ok(Some(group));
             }
-            // Nobody changed the group while it was read, so its digest is wrong. The checker repairs
-            // that. The readers get the group all the same.
+            // The group did not change while it was read, so its digest is wrong. The checker repairs
+            // that. Readers still get the group.
             if before.is_some() && self.fetch_state_at_rest(id).await? == before {
                 tracing::warn!(group = %id, "the tally of a group is not that of its members: run rollcall check");
                 return Ok(Some(group));
