@@ -20,6 +20,7 @@ use rollcall::store::Store;
 use rollcall::store::call::Table;
 use rollcall::store::keys::parse_id;
 use rollcall::store::record::Record;
+use rollcall::store::resource::ResourceCreation;
 use serde_json::{Value, json};
 
 /// Who and what the events name (`events/generate.py`).
@@ -106,7 +107,10 @@ async fn table() -> Table {
         let doc = doc.as_object().cloned().expect("an object");
         let record = Record::new(kind, parse_id(id).expect("an id"), doc, "2026-01-01T00:00:00.000Z");
         let event = store.event("made", &record);
-        store.create(&record, &[], model.of(kind), &event, None).await.expect("created");
+        let ty = model.of(kind);
+        let creation =
+            ResourceCreation { record: &record, members: &[], ty, event: &event, takes_over: None };
+        store.create(&creation).await.expect("created");
     }
     table
 }

@@ -8,6 +8,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 
 use rollcall::scim::resource_type::Kind;
+use rollcall::store::members::WholeGroup;
 use serde_json::{Value, json};
 use support::client::{Client, Reply};
 use support::racing::{ROUNDS, race, statuses};
@@ -36,7 +37,7 @@ async fn changes_of_one_group_all_count() {
         });
     }
     assert_eq!(statuses(tasks).await, [200; 16]);
-    let (record, members) =
+    let WholeGroup { record, members } =
         client.store().members().fetch_group(group.parse().unwrap()).await.unwrap().expect("the group");
     assert_eq!((record.digest.count, members.len(), record.version), (16, 16, 17));
     for id in ids {
@@ -61,7 +62,7 @@ async fn a_member_added_while_deleted_leaves_no_trace() {
         let found = statuses(tasks).await;
         assert!(found == [200, 204] || found == [204, 400], "{found:?}");
     }
-    let (record, members) =
+    let WholeGroup { record, members } =
         client.store().members().fetch_group(group.parse().unwrap()).await.unwrap().expect("the group");
     assert_eq!((record.digest.count, members.len()), (0, 0));
     assert_eq!(client.store().total(Kind::User).await.unwrap(), 0);

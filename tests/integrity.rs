@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join;
 use rollcall::scim::resource_type::Kind;
-use rollcall::store::call::Table;
+use rollcall::store::call::{ScanPage, ScanSegment, Table};
 use rollcall::store::item::{get_number, get_text};
 use serde_json::{Value, json};
 use support::client::{Client, user};
@@ -246,7 +246,8 @@ async fn every_event_has_the_version_that_its_change_made() {
     honest.delete(&format!("/Users/{ann}")).await.expect(204);
     let back = honest.post("/Users", user("u0")).await.expect(201);
     assert_eq!((back.id(), &back.body["meta"]["version"]), (ann.clone(), &json!("W/\"4\"")));
-    let (items, _) = honest.table.scan_items(&["T#acme#E#"], None, (0, 1), None).await.unwrap();
+    let ScanPage { found: items, .. } =
+        honest.table.scan_items(&["T#acme#E#"], None, ScanSegment::WHOLE, None).await.unwrap();
     let of = |resource: &str| {
         let mut found: Vec<(u64, String)> = items
             .iter()

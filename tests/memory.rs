@@ -25,7 +25,7 @@ const MOST: f64 = 200.0 * 1024.0;
 async fn grow(client: &Client) {
     let tenant = client.store().tenant;
     let page = client.store().list_page(Kind::User, None, 10_000).await.expect("a list");
-    for ids in page.0.chunks(20) {
+    for ids in page.ids.chunks(20) {
         let keys: Vec<_> = ids.iter().map(|id| keys::resource(&tenant, Kind::User, *id)).collect();
         let items = client.table.batch_get(&keys).await.expect("users");
         let large = items.into_iter().enumerate().map(|(at, item)| large(item, at)).collect();

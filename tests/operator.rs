@@ -14,7 +14,7 @@ use rollcall::admin::user;
 use rollcall::auth::record::{KeyRecord, Scope, Status, mark_used};
 use rollcall::clock;
 use rollcall::scim::policy::Policy;
-use rollcall::store::call::Table;
+use rollcall::store::call::{ScanPage, ScanSegment, Table};
 use rollcall::store::item::{get_number, get_text, number, text};
 use rollcall::store::keys::{self, TenantId};
 use rollcall::store::large_change::worker;
@@ -210,7 +210,8 @@ async fn tombstone(table: &Table, id: &str) -> rollcall::store::item::Item {
 }
 
 async fn purged_events(table: &Table) -> Vec<(String, u64, String)> {
-    let (items, _) = table.scan_items(&["T#acme#E#"], None, (0, 1), None).await.unwrap();
+    let ScanPage { found: items, .. } =
+        table.scan_items(&["T#acme#E#"], None, ScanSegment::WHOLE, None).await.unwrap();
     let purged = items.iter().filter(|item| get_text(item, "type") == Some("user.purged"));
     let told = |item: &rollcall::store::item::Item| {
         (
@@ -224,7 +225,8 @@ async fn purged_events(table: &Table) -> Vec<(String, u64, String)> {
 
 /// No item of the table, keys and values, has this text in it.
 async fn assert_nowhere(table: &Table, words: &str) {
-    let (items, _) = table.scan_items(&["T#", "WORK#"], None, (0, 1), None).await.unwrap();
+    let ScanPage { found: items, .. } =
+        table.scan_items(&["T#", "WORK#"], None, ScanSegment::WHOLE, None).await.unwrap();
     assert!(!format!("{items:?}").contains(words), "{words} is still there");
 }
 

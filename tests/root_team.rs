@@ -236,7 +236,7 @@ async fn a_damaged_guard_is_found_and_mended() {
     assert_consistent(&client).await;
     let tenant = client.tenant.parse().unwrap();
     // The guard forgets who is there, a mark is lost, and so is a count of the inactive.
-    let whole = client.table.get(&keys::guard(&tenant)).await.unwrap().expect("a guard");
+    let whole = client.table.get(&keys::admin_guard(&tenant)).await.unwrap().expect("a guard");
     let mut guard = AdminGuard::from_item(&whole).unwrap();
     guard.forget_user(other.parse().unwrap());
     client.table.transact(|| vec![guard.action(&tenant)]).await.unwrap();

@@ -6,6 +6,7 @@ mod support;
 
 use rollcall::dev::seed::{GROUP_NAME, SeedOutcome, Size, group_id, user, user_id, user_name};
 use rollcall::scim::policy::POLICIES;
+use rollcall::store::call::{ScanPage, ScanSegment};
 use serde_json::json;
 use support::assert_consistent;
 use support::client::Client;
@@ -69,7 +70,8 @@ async fn a_seeded_user_has_the_items_of_a_created_one() {
 
 /// Keys and names of attributes of what a tenant has, but for events, counters and page marks.
 async fn items(client: &Client) -> Vec<(String, Vec<String>)> {
-    let (items, _) = client.table.scan_items(&["T#acme#"], None, (0, 1), None).await.unwrap();
+    let ScanPage { found: items, .. } =
+        client.table.scan_items(&["T#acme#"], None, ScanSegment::WHOLE, None).await.unwrap();
     let mut found = Vec::new();
     for item in items {
         let key = format!("{} {}", item["pk"].as_s().unwrap(), item["sk"].as_s().unwrap());

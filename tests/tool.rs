@@ -13,7 +13,7 @@ use rollcall::admin::user;
 use rollcall::admin::wipe::wipe;
 use rollcall::auth::record::{Scope, Status};
 use rollcall::scim::policy::VEZA;
-use rollcall::store::call::Table;
+use rollcall::store::call::{ScanPage, ScanSegment, Table};
 use rollcall::store::keys::{self, TenantId};
 use serde_json::{Map, Value, json};
 use support::client::{self, Client};
@@ -184,7 +184,8 @@ async fn a_deleted_tenant_leaves_nothing_and_takes_nothing_of_others() {
         client.group("Team", &[member]).await;
     }
     let of = async |name: &str| {
-        let (found, next) = table.scan_page(&keys::data(&id(name)), None, (0, 1)).await.unwrap();
+        let ScanPage { found, next } =
+            table.scan_page(&keys::data(&id(name)), None, ScanSegment::WHOLE).await.unwrap();
         assert!(next.is_none());
         found.into_iter().collect::<BTreeSet<_>>()
     };
@@ -197,7 +198,7 @@ async fn a_deleted_tenant_leaves_nothing_and_takes_nothing_of_others() {
     let left = events(&table, "ab").await;
     assert_eq!(types(&left), BTreeSet::from(["tenant.deleted".to_owned()]));
     assert_eq!(of("ab").await.len(), 1, "the event");
-    let (bearers, _) = table.scan_page("K#", None, (0, 1)).await.unwrap();
+    let ScanPage { found: bearers, .. } = table.scan_page("K#", None, ScanSegment::WHOLE).await.unwrap();
     assert_eq!(bearers.len(), 2, "keys of the others");
     assert!(tenant::get(&table, &id("ab")).await.is_err());
     let tenants = tenant::list(&table).await.unwrap();

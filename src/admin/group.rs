@@ -23,6 +23,8 @@ use crate::store::admin_guard::ADMIN;
 use crate::store::call::Table;
 use crate::store::error::StoreError;
 use crate::store::keys::{TenantId, parse_id};
+use crate::store::list::IdPage;
+use crate::store::members::WholeGroup;
 use crate::store::membership::MemberChanges;
 use crate::store::record::{Record, Role};
 use crate::store::resource::ResourceUpdate;
@@ -150,10 +152,11 @@ pub async fn list(table: &Table, tenant: &TenantId) -> Result<Vec<Record>, Admin
     let store = store(table, tenant);
     let (mut groups, mut after) = (Vec::new(), None);
     loop {
-        let (ids, more) = store.list_page(Kind::Group, after, GROUPS_PER_READ).await.map_err(&failed)?;
+        let IdPage { ids, has_more } =
+            store.list_page(Kind::Group, after, GROUPS_PER_READ).await.map_err(&failed)?;
         groups.extend(store.fetch_many(Kind::Group, &ids).await.map_err(&failed)?);
         match ids.last() {
-            Some(last) if more => after = Some(*last),
+            Some(last) if has_more => after = Some(*last),
             _ => return Ok(groups),
         }
     }
@@ -174,7 +177,8 @@ pub async fn assign(table: &Table, wanted: &Assignment, given: bool) -> Result<R
     let mut attempts = Attempts::new(ASSIGNMENT_RETRIES);
     while attempts.start_next().await {
         let missing = || AdminError::Input(format!("tenant {} has no group {}", tenant.id, wanted.group));
-        let Some((before, members)) = store.members().fetch_group(wanted.group).await.map_err(&failed)?
+        let Some(WholeGroup { record: before, members }) =
+            store.members().fetch_group(wanted.group).await.map_err(&failed)?
         else {
             return Err(missing());
         };
@@ -244,8 +248,8 @@ async fn guard(
     let Some((before, mut after)) = guards else { return Ok(None) };
     if given {
         after.granting.insert(group);
-        for (user, is_active) in store.fetch_activity(users).await.map_err(failed)? {
-            after.join(group, user, is_active);
+        for user in store.fetch_activity(users).await.map_err(failed)? {
+            after.join(group, user.id, user.is_active);
         }
     } else {
         after.forget_group(group);

@@ -4,7 +4,7 @@ use futures_util::future::try_join_all;
 
 use super::output;
 use crate::limits::{MAX_SWEEP_PASSES, SCAN_SEGMENTS};
-use crate::store::call::Table;
+use crate::store::call::{ScanPage, ScanSegment, Table};
 use crate::store::error::StoreError;
 use crate::store::keys::{self, Key, TenantId};
 
@@ -46,7 +46,8 @@ async fn sweep_part(
     let prefix = keys::data(tenant);
     let (mut start, mut count) = (None, 0);
     loop {
-        let (found, next) = table.scan_page(&prefix, start, (segment, SCAN_SEGMENTS)).await?;
+        let segment = ScanSegment { number: segment, total: SCAN_SEGMENTS };
+        let ScanPage { found, next } = table.scan_page(&prefix, start, segment).await?;
         let goes = |key: &Key| events == EventRetention::Deleted || !keys::is_event(tenant, key);
         let found: Vec<Key> = found.into_iter().filter(goes).collect();
         count += found.len();

@@ -26,6 +26,7 @@ use crate::store::index;
 use crate::store::keys::{self, TenantId, parse_id};
 use crate::store::large_change::detach::DoneDetachment;
 use crate::store::record::{Account, Record};
+use crate::store::resource::ResourceCreation;
 use crate::store::tombstone::Tombstone;
 
 /// `rollcall user`.
@@ -212,12 +213,13 @@ pub async fn create(table: &Table, id: &TenantId, body: &Value) -> Result<Record
     let mut record = Record::new(Kind::User, Uuid::now_v7(), doc, &clock::timestamp());
     record.account = Account::Local;
     let event = place.store.event("user.created", &record).attributes(record.doc.keys().cloned());
-    let mut made = place.store.create(&record, &[], ty, &event, None).await;
+    let creation = ResourceCreation { record: &record, members: &[], ty, event: &event, takes_over: None };
+    let mut made = place.store.create(&creation).await;
     if matches!(made, Err(StoreError::Refused(_)))
         && let Some(former) =
             expired_holder(&place.store, &record, ty).await.map_err(AdminError::table(table.name()))?
     {
-        made = place.store.create(&record, &[], ty, &event, Some(former)).await;
+        made = place.store.create(&ResourceCreation { takes_over: Some(former), ..creation }).await;
     }
     match made {
         Ok(()) => Ok(record),

@@ -130,8 +130,8 @@ pub async fn seed(
     let seeding = Seeding { store, model, members, now: clock::timestamp() };
     let failed = |error: StoreError| format!("cannot seed the tenant {tenant}: {error}");
     // The list entry of the first user is written last, with the counters.
-    let (first, _) = seeding.store.list_page(Kind::User, Some(group_id()), 1).await.map_err(failed)?;
-    match first.first().and_then(number) {
+    let first = seeding.store.list_page(Kind::User, Some(group_id()), 1).await.map_err(failed)?;
+    match first.ids.first().and_then(number) {
         Some(1) => return Ok(SeedOutcome::Present),
         Some(_) => {
             return Err(format!(

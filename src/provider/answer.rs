@@ -200,7 +200,7 @@ impl Provider<'_> {
     pub async fn answer_user(&self, record: &Record, projection: &Projection) -> Result<Answer, Failure> {
         let mut teams = BTreeMap::new();
         if shows_groups(projection) && !record.groups.is_empty() {
-            teams = self.store.teams(&record.groups).await?;
+            teams = self.store.fetch_teams(&record.groups).await?;
         }
         let relations = Relations { teams: Some(&teams), ..Relations::default() };
         Ok(self.answer(record, Some(self.write_projected(record, &relations, projection))))

@@ -30,10 +30,10 @@ pub struct AdminGrant {
     pub active: bool,
 }
 
-/// The item `T#t#ADMIN`/`ADMIN`.
+/// The administrators of a tenant: the item `T#t#ADMIN`/`ADMIN`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminGuard {
-    /// The number of changes.
+    /// The version, which is the number of changes.
     pub version: u64,
     /// The root team.
     pub root: Uuid,
@@ -80,7 +80,7 @@ impl AdminGuard {
             item.insert("granting".to_owned(), id_set(&self.granting));
         }
         let unchanged = Expression::version_is_or_absent(self.version);
-        Action::put(keys::guard(tenant), item).only_if(unchanged, Refusal::Changed)
+        Action::put(keys::admin_guard(tenant), item).only_if(unchanged, Refusal::Changed)
     }
 
     /// The active administrators.
@@ -93,7 +93,7 @@ impl AdminGuard {
         self.active().next().is_some() && after.active().next().is_none()
     }
 
-    /// Adds a user who is a member of a group that grants the role.
+    /// Adds a user who has become a member of a group that grants the role.
     pub fn join(&mut self, group: Uuid, user: Uuid, active: bool) {
         let grant = self.admins.entry(user).or_insert_with(|| AdminGrant { groups: BTreeSet::new(), active });
         grant.groups.insert(group);
@@ -149,7 +149,7 @@ impl AdminGuardHandle<'_> {
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn fetch(self) -> Result<Option<AdminGuard>, StoreError> {
-        let item = self.store.table.get(&keys::guard(&self.store.tenant)).await?;
+        let item = self.store.table.get(&keys::admin_guard(&self.store.tenant)).await?;
         item.as_ref().map(AdminGuard::from_item).transpose()
     }
 

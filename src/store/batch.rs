@@ -25,6 +25,15 @@ pub(super) fn never_read() -> StoreError {
     StoreError::Unavailable("a batch was never read whole".to_owned())
 }
 
+/// The answer to one BatchGetItem.
+#[derive(Debug)]
+pub(super) struct BatchAnswer {
+    /// The items that exist, at most 16 MB.
+    pub(super) items: Vec<Item>,
+    /// The keys that DynamoDB left out. They can be asked for again.
+    pub(super) left_out: Vec<Item>,
+}
+
 impl Table {
     /// Reads items, in no order; those that do not exist are left out. Any number: calls of 100
     /// run side by side.
@@ -58,18 +67,17 @@ impl Table {
         let mut open: Vec<Item> = keys.iter().map(|key| with_key(key)).collect();
         let mut attempts = Attempts::new(BATCH_RETRIES);
         while attempts.start_next().await {
-            let (items, left_out) = self.batch_get_once(open, attributes).await?;
-            found.extend(items);
-            if left_out.is_empty() {
+            let answer = self.batch_get_once(open, attributes).await?;
+            found.extend(answer.items);
+            if answer.left_out.is_empty() {
                 return Ok(found);
             }
-            open = left_out;
+            open = answer.left_out;
         }
         Err(never_read())
     }
 
-    /// One call for at most 100 items: those that DynamoDB answers, at most 16 MB, and the keys of those
-    /// that it leaves out.
+    /// Reads at most 100 items in one call.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
@@ -77,7 +85,7 @@ impl Table {
         &self,
         keys: Vec<Item>,
         attributes: &[&str],
-    ) -> Result<(Vec<Item>, Vec<Item>), StoreError> {
+    ) -> Result<BatchAnswer, StoreError> {
         // Named by placeholders, since some of the names are reserved words.
         let placeholder = |at: usize| format!("#a{at}");
         let names: HashMap<String, String> =
@@ -103,7 +111,7 @@ impl Table {
         self.spent(round, Direction::Read, answer.consumed_capacity());
         let items = answer.responses.unwrap_or_default().remove(&*self.name).unwrap_or_default();
         let left_out = answer.unprocessed_keys.unwrap_or_default().remove(&*self.name);
-        Ok((items, left_out.map(|rest| rest.keys).unwrap_or_default()))
+        Ok(BatchAnswer { items, left_out: left_out.map(|rest| rest.keys).unwrap_or_default() })
     }
 
     /// Writes many items without conditions, in calls of 25, some side by side.

@@ -29,15 +29,15 @@ pub struct Table {
 /// Which items of a partition a query reads.
 #[derive(Clone, Debug, Default)]
 pub struct Range {
-    /// Sort keys that begin so.
+    /// The prefix of the sort keys.
     pub prefix: Option<String>,
-    /// Sort keys after this one (before it, backwards).
+    /// Only sort keys after this one; before it if `backwards`.
     pub after: Option<String>,
-    /// Sort keys up to this one; not together with a prefix.
+    /// Only sort keys up to this one. Ignored if there is a `prefix`.
     pub through: Option<String>,
-    /// At most so many items; a call also ends after 1 MB.
+    /// The most items of one call. A call also ends after 1 MB.
     pub limit: Option<i32>,
-    /// From the last to the first.
+    /// Whether to read from the last sort key to the first.
     pub backwards: bool,
 }
 
@@ -50,13 +50,45 @@ pub struct Page {
     pub next: Option<String>,
 }
 
+/// The number of items in one page of a query.
+#[derive(Clone, Debug)]
+pub struct CountPage {
+    /// How many items the page has.
+    pub count: u64,
+    /// The sort key to go on after; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// One of the equal parts of the table that can be scanned side by side.
+#[derive(Clone, Copy, Debug)]
+pub struct ScanSegment {
+    /// The number of the part, from 0.
+    pub number: i32,
+    /// How many parts there are.
+    pub total: i32,
+}
+
+impl ScanSegment {
+    /// The whole table.
+    pub const WHOLE: Self = Self { number: 0, total: 1 };
+}
+
+/// One page of a scan.
+#[derive(Debug)]
+pub struct ScanPage<T> {
+    /// What was found.
+    pub found: Vec<T>,
+    /// The key to go on after; `None` at the end.
+    pub next: Option<Item>,
+}
+
 impl Table {
     /// The table by its name, with a meter of its own.
     pub fn new(client: Client, name: &str) -> Self {
         Self { client, name: name.into(), meter: Arc::default() }
     }
 
-    /// The same table with a fresh meter, for another request.
+    /// The same table with a new meter, for another request.
     pub fn fresh(&self) -> Self {
         Self { meter: Arc::default(), ..self.clone() }
     }
@@ -71,7 +103,7 @@ impl Table {
         &self.client
     }
 
-    /// What was spent until now.
+    /// What the request has cost until now.
     pub fn usage(&self) -> Usage {
         self.meter.usage()
     }
@@ -86,7 +118,7 @@ impl Table {
         self.meter.end(round, direction, units);
     }
 
-    /// Reads one item.
+    /// Reads one item. `None` if it does not exist.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
@@ -106,12 +138,13 @@ impl Table {
         Ok(answer.item)
     }
 
-    /// Reads items as of one moment: fails while a transaction on one of them is under way, so
-    /// what it returns no unfinished transaction is about to change. At most 100.
+    /// Reads at most 100 items as of one moment, in the order of `keys`. It is tried again while a
+    /// transaction on one of them is under way. So no such transaction changes the items afterwards.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when transactions on the items never paused,
-    /// [`StoreError::Throttled`] when the table was asked too much at every attempt.
+    /// - [`StoreError::Conflict`] if a transaction was under way at every attempt.
+    /// - [`StoreError::Throttled`] if the table throttled the last attempt.
+    /// - [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn get_together(&self, keys: &[Key]) -> Result<Vec<Option<Item>>, StoreError> {
         let mut items = Vec::with_capacity(keys.len());
         for key in keys {
@@ -208,8 +241,8 @@ impl Table {
         }
     }
 
-    /// Reads the keys of one page of a part of the whole table, those whose partition begins with a
-    /// prefix, and where to go on.
+    /// Reads one page of a segment of the table: the keys whose partition begins with `prefix`. `start` is
+    /// the `next` of the page before; `None` for the first page.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
@@ -217,17 +250,18 @@ impl Table {
         &self,
         prefix: &str,
         start: Option<Item>,
-        part: (i32, i32),
-    ) -> Result<(Vec<Key>, Option<Item>), StoreError> {
-        let (items, next) = self.scan_items(&[prefix], start, part, Some("pk, sk")).await?;
-        let mut keys = Vec::with_capacity(items.len());
-        for item in items {
+        segment: ScanSegment,
+    ) -> Result<ScanPage<Key>, StoreError> {
+        let page = self.scan_items(&[prefix], start, segment, Some("pk, sk")).await?;
+        let mut keys = Vec::with_capacity(page.found.len());
+        for item in page.found {
             keys.push(Key { pk: must_text(&item, "pk")?.to_owned(), sk: must_text(&item, "sk")?.to_owned() });
         }
-        Ok((keys, next))
+        Ok(ScanPage { found: keys, next: page.next })
     }
 
-    /// The same for several prefixes with the items, or with the attributes of them that `projection` names.
+    /// Reads one page of a segment of the table: the items whose partition begins with one of `prefixes`.
+    /// `projection` names the attributes to read; `None` for all. `start` is as in [`Table::scan_page`].
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
@@ -235,9 +269,9 @@ impl Table {
         &self,
         prefixes: &[&str],
         start: Option<Item>,
-        (segment, segments): (i32, i32),
+        segment: ScanSegment,
         projection: Option<&str>,
-    ) -> Result<(Vec<Item>, Option<Item>), StoreError> {
+    ) -> Result<ScanPage<Item>, StoreError> {
         let filter: Vec<String> = (0..prefixes.len()).map(|at| format!("begins_with(pk, :p{at})")).collect();
         let value =
             |(at, prefix): (usize, &&str)| (format!(":p{at}"), AttributeValue::S((*prefix).to_owned()));
@@ -249,8 +283,8 @@ impl Table {
             .filter_expression(filter.join(" OR "))
             .set_expression_attribute_values(Some(prefixes.iter().enumerate().map(value).collect()))
             .set_projection_expression(projection.map(str::to_owned))
-            .segment(segment)
-            .total_segments(segments)
+            .segment(segment.number)
+            .total_segments(segment.total)
             .set_exclusive_start_key(start)
             .consistent_read(true)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
@@ -258,36 +292,36 @@ impl Table {
             .await
             .map_err(error::read)?;
         self.spent(round, Direction::Read, answer.consumed_capacity());
-        Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key))
+        Ok(ScanPage { found: answer.items.unwrap_or_default(), next: answer.last_evaluated_key })
     }
 
-    /// How many items a partition holds, without fetching them.
+    /// Counts the items in a partition, without fetching them.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn count(&self, pk: &str) -> Result<u64, StoreError> {
         let (mut total, mut range) = (0, Range::default());
         loop {
-            let (count, next) = self.count_page(pk, &range).await?;
-            total += count;
-            range.after = next;
+            let page = self.count_page(pk, &range).await?;
+            total += page.count;
+            range.after = page.next;
             if range.after.is_none() {
                 return Ok(total);
             }
         }
     }
 
-    /// How many items one page of a partition has, without fetching them, and the sort key to go
-    /// on after; `None` at the end.
+    /// Counts the items in one page of a partition, without fetching them.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
-    pub async fn count_page(&self, pk: &str, range: &Range) -> Result<(u64, Option<String>), StoreError> {
+    pub async fn count_page(&self, pk: &str, range: &Range) -> Result<CountPage, StoreError> {
         let (answer, next) = self.query_page(pk, range, Some(Select::Count)).await?;
-        Ok((u64::try_from(answer.count).unwrap_or(0), next))
+        Ok(CountPage { count: u64::try_from(answer.count).unwrap_or(0), next })
     }
 
-    /// Writes one item, whatever was there. For what may be lost or written twice: page marks.
+    /// Writes one item without a condition, in place of an item that is there. Only for items that may be
+    /// lost or written twice, such as page checkpoints.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
@@ -308,13 +342,16 @@ impl Table {
         Ok(())
     }
 
-    /// Writes all actions or none. `actions` is asked anew for every attempt, so that an attempt
-    /// after a conflict can choose another counter shard. A lost answer is resent by the SDK with
-    /// the same body and token, so a transaction that took effect is never applied twice.
+    /// Writes all actions in one transaction, or none of them. There are at most 100.
+    ///
+    /// `actions` makes the actions of each attempt. So an attempt after a conflict can take another counter
+    /// shard. If an answer is lost, the SDK sends the same request and token again, and DynamoDB applies
+    /// the transaction once.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] with what the failed conditions mean; [`StoreError::Conflict`] or
-    /// [`StoreError::Throttled`] when every attempt was cancelled; as every call otherwise.
+    /// - [`StoreError::Refused`] with the meaning of each failed condition.
+    /// - [`StoreError::Conflict`] or [`StoreError::Throttled`] if every attempt was cancelled.
+    /// - [`StoreError::TransactionTooLarge`], [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn transact(&self, actions: impl Fn() -> Vec<Action> + Send) -> Result<(), StoreError> {
         let mut last = StoreError::Conflict;
         let mut attempts = Attempts::new(TRANSACTION_RETRIES);

@@ -20,12 +20,12 @@ use crate::scim::resource_type::Kind;
 /// 0.1.0 let the table remove them at the time in `ttl`, without an event.
 pub(super) const KEPT_UNTIL: &str = "keptUntil";
 
-/// Who holds a unique value.
+/// The claim on a unique value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NameClaim {
-    /// The holder.
+    /// The id of the resource that holds the value.
     pub id: Uuid,
-    /// Whether the holder is deactivated, so that the value can be taken.
+    /// Whether the holder is a deactivated account. Another resource may take the value then.
     pub gone: bool,
 }
 
@@ -38,27 +38,27 @@ impl NameClaim {
     }
 }
 
-/// Condition: nobody holds the claim.
+/// Condition: the claim does not exist, so the value is free.
 pub fn is_free() -> Expression {
     Expression::absent()
 }
 
-/// Condition: nobody holds the claim, or a deactivated account does.
+/// Condition: the claim does not exist, or belongs to a deactivated account.
 pub(super) fn is_free_or_gone() -> Expression {
     Expression::absent().or(Expression::equals("gone", AttributeValue::Bool(true)))
 }
 
-/// Condition: nobody holds the claim, or this deactivated account does.
+/// Condition: the claim does not exist, or belongs to this deactivated account.
 pub(super) fn is_free_or_gone_of(holder: Uuid) -> Expression {
     Expression::absent().or(is_gone_of(holder))
 }
 
-/// Condition: this deactivated account holds the claim.
+/// Condition: the claim belongs to this deactivated account.
 pub(super) fn is_gone_of(holder: Uuid) -> Expression {
     Expression::equals("gone", AttributeValue::Bool(true)).and(is_of(holder))
 }
 
-/// Condition: this resource holds the claim.
+/// Condition: the claim belongs to this resource.
 fn is_of(holder: Uuid) -> Expression {
     Expression::equals("id", AttributeValue::S(holder.to_string()))
 }
@@ -74,13 +74,14 @@ pub(super) fn take_claim(tenant: &TenantId, entry: &Entry, id: Uuid, condition: 
     Action::put(key_of_claim(tenant, entry), item).only_if(condition, Refusal::Taken(entry.attribute))
 }
 
-/// Condition: this resource holds the claim, or nobody does: version 0.1.0 kept the claims of some user
-/// names under other keys.
+/// Condition: this resource holds the claim, or the claim does not exist. Version 0.1.0 kept the claims of
+/// some user names under other keys.
 fn is_of_or_absent(holder: Uuid) -> Expression {
     Expression::absent().or(is_of(holder))
 }
 
-/// The action that gives a claim up, if it still belongs to this resource.
+/// The action that deletes the claim of a resource. It is refused as [`Refusal::Changed`] if the claim
+/// belongs to another resource.
 pub(super) fn release_claim(tenant: &TenantId, entry: &Entry, id: Uuid) -> Action {
     Action::delete(key_of_claim(tenant, entry)).only_if(is_of_or_absent(id), Refusal::Changed)
 }
@@ -95,12 +96,12 @@ pub(super) fn mark_claim_gone(tenant: &TenantId, entry: &Entry, id: Uuid, kept_u
     Action::update(key_of_claim(tenant, entry), gone).only_if(is_of_or_absent(id), Refusal::Changed)
 }
 
-/// The action that makes a resource found by a value that is not unique.
+/// The action that writes a look-up: the resource can be found by this value, which is not unique.
 pub(super) fn put_lookup(tenant: &TenantId, record: &Record, entry: &Entry) -> Action {
     Action::put(key_of_lookup(tenant, record, entry), Item::new())
 }
 
-/// The action that ends that.
+/// The action that deletes a look-up.
 pub(super) fn delete_lookup(tenant: &TenantId, record: &Record, entry: &Entry) -> Action {
     Action::delete(key_of_lookup(tenant, record, entry))
 }
@@ -110,7 +111,7 @@ fn key_of_lookup(tenant: &TenantId, record: &Record, entry: &Entry) -> Key {
 }
 
 impl Store {
-    /// Reads who holds a unique value. `None` if nobody does.
+    /// Reads which resource holds a unique value. `None` if the value is free.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].

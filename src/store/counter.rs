@@ -14,9 +14,9 @@ use super::transaction::Action;
 use crate::limits::COUNTER_SHARDS;
 use crate::scim::resource_type::Kind;
 
-/// The action that adds to the counter of a kind. It draws the shard, so that another attempt takes
-/// another one.
-pub(super) fn count(tenant: &TenantId, kind: Kind, by: i64) -> Action {
+/// The action that adds `by` to the counter of a kind. It takes a random shard, so that another attempt
+/// takes another one.
+pub(super) fn count_resource(tenant: &TenantId, kind: Kind, by: i64) -> Action {
     count_on_shard(tenant, random_shard(), kind, by)
 }
 
@@ -25,9 +25,9 @@ pub fn count_on_shard(tenant: &TenantId, shard: u8, kind: Kind, by: i64) -> Acti
     add(keys::counter(tenant, kind, shard), by)
 }
 
-/// The action that adds to the counter of inactive users what a change makes of a user. `None` where
-/// the change does not matter to the counter, as for a group. `before` is `None` for a resource that
-/// is created, `after` for one that is deleted.
+/// The action that corrects the counter of inactive users after a change of a resource. `None` if the
+/// number of inactive users stays the same. `before` is `None` for a resource that is created, `after` for
+/// one that is deleted.
 pub(super) fn count_inactive(
     tenant: &TenantId,
     before: Option<&Record>,
@@ -44,7 +44,7 @@ fn random_shard() -> u8 {
     u8::try_from(random_below(COUNTER_SHARDS)).unwrap_or(0)
 }
 
-/// The action that adds to a counter's shard.
+/// The action that adds `by` to a shard of a counter.
 pub fn add(counter: Key, by: i64) -> Action {
     Action::update(counter, Expression::update().add("n", AttributeValue::N(by.to_string())))
 }

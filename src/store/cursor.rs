@@ -1,5 +1,5 @@
-//! What cursors need of the table: the key that signs the cursors of a tenant, and the sort keys of the
-//! resources after which sorted walks go on.
+//! What cursors need of the table: the key that signs a tenant's cursors, and the sort keys at which sorted
+//! lists continue.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,17 +22,24 @@ use crate::scim::sort::SortKey;
 /// The secret that signs the cursors of one tenant.
 pub type CursorKey = [u8; 32];
 
-/// The keys that this process has read, each with the second in which it was read.
+/// The keys that this process has read.
 #[derive(Clone, Debug, Default)]
-pub struct CursorKeys(Arc<Mutex<HashMap<TenantId, (CursorKey, u64)>>>);
+pub struct CursorKeys(Arc<Mutex<HashMap<TenantId, KnownCursorKey>>>);
+
+#[derive(Clone, Copy, Debug)]
+struct KnownCursorKey {
+    key: CursorKey,
+    /// When the key was read, in seconds since 1970.
+    read_at: u64,
+}
 
 impl CursorKeys {
-    /// A key that was read no longer ago than a cursor lives: a tenant that was deleted and made again
-    /// has another.
+    /// Returns the key if it was read within the life of a cursor. A tenant that was deleted and created
+    /// again has another key.
     fn get(&self, tenant: &TenantId) -> Option<CursorKey> {
         let keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (key, read) = keys.get(tenant)?;
-        (read + CURSOR_TIMEOUT_SECONDS > clock::epoch_seconds()).then_some(*key)
+        let known = keys.get(tenant)?;
+        (known.read_at + CURSOR_TIMEOUT_SECONDS > clock::epoch_seconds()).then_some(known.key)
     }
 
     fn insert(&self, tenant: &TenantId, key: CursorKey) {
@@ -40,13 +47,13 @@ impl CursorKeys {
         if keys.len() >= MAX_CURSOR_KEYS_KEPT {
             keys.clear();
         }
-        keys.insert(tenant.clone(), (key, clock::epoch_seconds()));
+        keys.insert(tenant.clone(), KnownCursorKey { key, read_at: clock::epoch_seconds() });
     }
 }
 
 impl Store {
-    /// The key that signs the tenant's cursors. It is made when the first one is; from then on a process
-    /// reads it once an hour.
+    /// Returns the key that signs the tenant's cursors. It is made with the first cursor. A process reads it
+    /// once an hour.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
@@ -54,7 +61,7 @@ impl Store {
         if let Some(key) = known.get(&self.tenant) {
             return Ok(key);
         }
-        let key = match self.stored_cursor_key().await? {
+        let key = match self.fetch_cursor_key().await? {
             Some(key) => key,
             None => self.make_cursor_key().await?,
         };
@@ -62,7 +69,7 @@ impl Store {
         Ok(key)
     }
 
-    async fn stored_cursor_key(&self) -> Result<Option<CursorKey>, StoreError> {
+    async fn fetch_cursor_key(&self) -> Result<Option<CursorKey>, StoreError> {
         let Some(item) = self.table.get(&keys::cursor_key(&self.tenant)).await? else { return Ok(None) };
         let key = item.get("secret").and_then(|secret| secret.as_b().ok());
         match key.and_then(|key| CursorKey::try_from(key.as_ref()).ok()) {
@@ -71,7 +78,7 @@ impl Store {
         }
     }
 
-    /// Makes the key, unless another request makes it at the same time.
+    /// Makes the key. If another request made it at the same time, returns that one.
     async fn make_cursor_key(&self) -> Result<CursorKey, StoreError> {
         let mut key = CursorKey::default();
         getrandom::fill(&mut key).map_err(|error| StoreError::Broken(error.to_string()))?;
@@ -81,7 +88,7 @@ impl Store {
         match self.table.transact(|| vec![put.clone()]).await {
             Ok(()) => Ok(key),
             Err(StoreError::Refused(_)) => self
-                .stored_cursor_key()
+                .fetch_cursor_key()
                 .await?
                 .ok_or_else(|| StoreError::Broken("the key of the cursors is gone".to_owned())),
             Err(failed) => Err(failed),
@@ -101,7 +108,7 @@ impl Store {
         self.table.put(&keys::sort_mark(&self.tenant, id), item).await
     }
 
-    /// Reads the sort key that a cursor names. `None` if its time has passed.
+    /// Reads the sort key that a cursor names. `None` if it has expired.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].

@@ -52,7 +52,7 @@ impl DeactivationCounts {
             number("ttl", now + 2 * SECONDS_PER_HOUR),
         ]);
         let unchanged = Expression::version_is_or_absent(self.version);
-        Action::put(keys::breaker(tenant), item).only_if(unchanged, Refusal::Changed)
+        Action::put(keys::deactivations(tenant), item).only_if(unchanged, Refusal::Changed)
     }
 }
 
@@ -67,7 +67,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn fetch_deactivations(&self) -> Result<DeactivationCounts, StoreError> {
-        let Some(item) = self.table.get(&keys::breaker(&self.tenant)).await? else {
+        let Some(item) = self.table.get(&keys::deactivations(&self.tenant)).await? else {
             return Ok(DeactivationCounts::default());
         };
         let broken = || StoreError::Broken("the count of deactivations cannot be read".to_owned());

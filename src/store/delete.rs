@@ -2,7 +2,7 @@
 
 use super::Store;
 use super::claim::{delete_lookup, release_claim};
-use super::counter::{count, count_inactive};
+use super::counter::{count_inactive, count_resource};
 use super::error::{Refusal, StoreError};
 use super::event::{self, Event};
 use super::expression::Expression;
@@ -12,7 +12,7 @@ use super::large_change::pending_change::{ChangeState, PendingChange, PendingTas
 use super::large_change::settle::SettledChanges;
 use super::membership::{Membership, detach_member, remove_member};
 use super::record::Record;
-use super::tombstone::bury;
+use super::tombstone::put_tombstone;
 use super::transaction::Action;
 use crate::clock;
 use crate::limits::{DELETION_OWN_ACTIONS, MAX_ACTIONS_PER_TX};
@@ -27,7 +27,7 @@ pub struct ResourceDeletion<'a> {
     pub members: Option<&'a [Membership]>,
     /// When the resource leaves its groups.
     pub groups: Detachment,
-    /// What the pending changes of the tenant have to do with the resource.
+    /// The pending changes that name the resource.
     pub settled: &'a SettledChanges,
     /// Its resource type.
     pub ty: &'a ResourceType,
@@ -51,14 +51,14 @@ pub enum Detachment {
 /// Which memberships fit in the transaction that deletes a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeletionFit {
-    /// Whether its members do.
+    /// Whether its members fit.
     pub members: bool,
-    /// Whether its memberships in groups do.
+    /// Whether its memberships in groups fit.
     pub groups: bool,
 }
 
 impl DeletionFit {
-    /// Computes it for a resource that has so many members.
+    /// Computes which memberships fit. `members` is the number of the resource's members.
     pub fn of(record: &Record, members: u64, settled: &SettledChanges, ty: &ResourceType) -> Self {
         let own = DELETION_OWN_ACTIONS + record.lookups(ty).len() + settled.chunks.len();
         // Each membership takes two actions.
@@ -77,9 +77,10 @@ impl Store {
     /// the worker does.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] with [`Refusal::Changed`] if the resource, its members or its groups
-    /// have changed since they were read; [`StoreError::TransactionTooLarge`]; as
-    /// [`Table::transact`](super::call::Table::transact).
+    /// - [`StoreError::Refused`] with [`Refusal::Changed`] if the resource, its members or its groups have
+    ///   changed since they were read.
+    /// - [`StoreError::TransactionTooLarge`].
+    /// - The others of [`Table::transact`](super::call::Table::transact).
     pub async fn delete(&self, deletion: &ResourceDeletion<'_>) -> Result<Vec<PendingChange>, StoreError> {
         let (record, now) = (deletion.record, clock::timestamp());
         let mut left = Vec::new();
@@ -106,13 +107,13 @@ impl ResourceDeletion<'_> {
         let mut actions = vec![
             Action::delete(record.key(tenant)).only_if(unchanged, Refusal::Changed),
             Action::delete(keys::list_entry(tenant, record.kind, record.id)),
-            count(tenant, record.kind, -1),
+            count_resource(tenant, record.kind, -1),
             event::action(tenant, self.event),
         ];
         actions.extend(self.extra_actions.iter().cloned());
         actions.extend(count_inactive(tenant, Some(record), None));
         match self.tombstone_until {
-            Some(until) => actions.extend(bury(tenant, record, ty, until)),
+            Some(until) => actions.extend(put_tombstone(tenant, record, ty, until)),
             None => actions.extend(record.claim(ty).map(|entry| release_claim(tenant, &entry, record.id))),
         }
         actions.extend(record.lookups(ty).iter().map(|entry| delete_lookup(tenant, record, entry)));

@@ -1,8 +1,8 @@
 //! A group's members in two numbers: the membership digest.
 //!
 //! A group and its memberships are read page by page, and the pages are not isolated against
-//! transactions. If the members that were read have the digest that the group's item holds, they are
-//! all its members in that version, and nobody else.
+//! transactions. If the members that were read have the digest in the group's item, they are exactly
+//! its members in that version.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sha2::{Digest, Sha256};
@@ -58,8 +58,8 @@ impl MembershipDigest {
         [number("memberCount", self.count), number("memberSum", self.sum)]
     }
 
-    /// The update that removes one member from a group's digest, whatever it is by then, and raises the
-    /// group's version. `now` is the time of the change.
+    /// The update that removes one member from the digest in a group's item, and raises the group's
+    /// version. It needs no knowledge of the current digest. `now` is the time of the change.
     pub fn subtract_member(member: Uuid, now: &str) -> Expression {
         let minus = |by: i128| AttributeValue::N((-by).to_string());
         Expression::update()

@@ -24,7 +24,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The member that does not exist any more, if that is the refusal.
+    /// The id in [`Refusal::Member`]; `None` for any other refusal.
     pub const fn member(&self) -> Option<Uuid> {
         match self {
             Self::Member(id) => Some(*id),
@@ -38,15 +38,15 @@ impl Refusal {
 pub enum StoreError {
     /// The transaction was cancelled by conditions: nothing was written.
     Refused(Vec<Refusal>),
-    /// At every attempt another transaction wrote the same items. Nothing was written.
+    /// Another transaction wrote the same items at every attempt. Nothing was written.
     Conflict,
     /// The table throttled every attempt of a transaction. Nothing was written.
     Throttled,
-    /// The items of a transaction are more than 4 MB together; nothing was written. The same items
-    /// can be written in several transactions.
+    /// The items of a transaction are more than 4 MB together. Nothing was written. The caller can write
+    /// them in several transactions.
     TransactionTooLarge,
-    /// The table did not answer, or throttles. It is unknown whether a write took effect. The same
-    /// request may be sent again.
+    /// The table did not answer, or throttles. It is unknown whether a write took effect. The client may
+    /// send the request again.
     Unavailable(String),
     /// The table refused the call, or an item cannot be read.
     Broken(String),
@@ -92,7 +92,7 @@ const TRANSIENT: &[&str] = &[
     "TransactionInProgressException",
 ];
 
-/// Reads the error of any call.
+/// Converts the SDK's error of any call.
 pub fn read<E, R>(error: SdkError<E, R>) -> StoreError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
@@ -114,7 +114,7 @@ where
     if transient { StoreError::Unavailable(source) } else { StoreError::Broken(source) }
 }
 
-/// Reads why a transaction failed; `meaning` holds what each action's condition means.
+/// Converts the SDK's error of a transaction. `meaning` holds the refusal of each action, in their order.
 pub fn read_transaction<R>(
     error: SdkError<TransactWriteItemsError, R>,
     meaning: &[Option<Refusal>],
@@ -133,7 +133,8 @@ where
 
 /// Whether DynamoDB says that the items of a transaction are more than 4 MB together. Its error has
 /// no code of its own: it is a validation error, of the call or of a cancelled action, whose message
-/// speaks of a size. One item of more than 400 KB is another matter: no smaller transaction holds it.
+/// speaks of a size. An item of more than 400 KB is not meant, because a smaller transaction does not
+/// help it.
 fn says_too_large(code: Option<&str>, message: Option<&str>) -> bool {
     let message = message.unwrap_or_default().to_ascii_lowercase();
     let of_transaction = ["4 mb", "4mb", "4194304", "aggregate", "transaction"];
@@ -143,7 +144,7 @@ fn says_too_large(code: Option<&str>, message: Option<&str>) -> bool {
         && ["size", "large", "exceed"].iter().any(|words| message.contains(words))
 }
 
-/// Reads why a read of several items as of one moment failed.
+/// Converts the SDK's error of a read of several items as of one moment.
 pub fn read_together<R>(error: SdkError<TransactGetItemsError, R>) -> StoreError
 where
     R: fmt::Debug + Send + Sync + 'static,

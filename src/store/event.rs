@@ -1,7 +1,7 @@
 //! Events: one item in the outbox for every change, written in the change's own transaction.
 //!
-//! An event says who changed what and when, and names the changed attributes; it never carries a
-//! value. Delivery behind the outbox is at least once and unordered, hence the id and the time.
+//! An event says who changed what and when, and names the changed attributes. It never holds a value.
+//! The outbox delivers an event at least once, and in no order. So an event has an id and a time.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -22,7 +22,7 @@ pub const KIND: &str = "EVENT";
 /// How long an event stays in the table.
 pub const RETENTION: Duration = Duration::days(EVENT_RETENTION_DAYS);
 
-/// What a change happened to.
+/// The resource, key or tenant that a change is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
     /// Its id.
@@ -31,7 +31,7 @@ pub struct Subject {
     pub version: u64,
 }
 
-/// The id of what a change happened to.
+/// The id of the subject of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SubjectId {
     /// The id of a user or a group.
@@ -63,34 +63,35 @@ impl fmt::Display for SubjectId {
     }
 }
 
-/// A change, as the outbox tells it.
+/// A change, as the outbox reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// Its id, by which a receiver recognises a second delivery.
     pub id: Uuid,
     /// What happened: `user.created`, `group.updated`, `key.revoked`, …
     pub event_type: &'static str,
-    /// What it happened to.
+    /// The resource, key or tenant that it is about.
     pub subject: Subject,
     /// Who did it: a key id, `operator`, or `worker`.
     pub actor: String,
     /// The request that it was part of.
     pub request_id: String,
-    /// When.
+    /// When it happened.
     pub time: OffsetDateTime,
     /// The names of the changed attributes, never their values.
     pub attributes: Vec<String>,
-    /// Ids of members that the change added; beyond [`MAX_MEMBERS_PER_EVENT`] they are left out.
+    /// The ids of the members that the change added. The item holds at most [`MAX_MEMBERS_PER_EVENT`] ids.
     pub added: Vec<Uuid>,
-    /// Ids of members that the change removed; beyond [`MAX_MEMBERS_PER_EVENT`] they are left out.
+    /// The ids of the members that the change removed. The item holds those for which there is room beside
+    /// `added`.
     pub removed: Vec<Uuid>,
-    /// How many members were added, whether named or not.
+    /// How many members were added, including those that the event does not name.
     pub added_count: usize,
-    /// How many members were removed, whether named or not.
+    /// How many members were removed, including those that the event does not name.
     pub removed_count: usize,
-    /// The large change that this is a part of.
+    /// The id of the large change that this event is a part of.
     pub change: Option<Uuid>,
-    /// What an operator should look at.
+    /// A warning for the operator.
     pub warning: Option<&'static str>,
 }
 
@@ -127,8 +128,8 @@ impl Event {
         self
     }
 
-    /// The event of a large change as a whole: it counts its members, whom the events of its parts
-    /// name.
+    /// Makes it the event of a whole large change. It counts the members. The events of the chunks name
+    /// them.
     #[must_use]
     pub fn of_change(mut self, change: Uuid) -> Self {
         self.change = Some(change);
@@ -136,7 +137,7 @@ impl Event {
         self
     }
 
-    /// Names and counts the members that came and went.
+    /// Names and counts the members that were added and removed.
     #[must_use]
     pub fn members(mut self, added: Vec<Uuid>, removed: Vec<Uuid>) -> Self {
         (self.added_count, self.removed_count) = (added.len(), removed.len());
@@ -181,7 +182,7 @@ pub fn action(tenant: &TenantId, event: &Event) -> Action {
     Action::put(key, item)
 }
 
-/// A string set, or nothing: DynamoDB knows no empty set and none that holds a text twice.
+/// A string set without duplicates. `None` for no values, because DynamoDB has no empty set.
 fn set<T: ToString>(name: &str, values: impl IntoIterator<Item = T>) -> Option<(String, AttributeValue)> {
     let values: BTreeSet<String> = values.into_iter().map(|value| value.to_string()).collect();
     (!values.is_empty()).then(|| (name.to_owned(), AttributeValue::Ss(values.into_iter().collect())))

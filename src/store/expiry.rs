@@ -1,4 +1,4 @@
-//! The end of retention: deactivated accounts are erased when their time has passed.
+//! The end of retention: deactivated accounts are erased.
 //!
 //! Every tombstone has an item in the `WORK#EXPIRY` partitions, which are sorted by time. So the
 //! accounts to erase are found without looking at the others.
@@ -12,7 +12,7 @@ use super::Store;
 use super::call::{Range, Table};
 use super::error::StoreError;
 use super::item::get_text;
-use super::keys::{self, TenantId};
+use super::keys::{self, Expiry};
 use crate::clock;
 use crate::limits::{ERASURES_PER_PAGE, EXPIRY_SHARDS};
 use crate::scim::policy::STANDARD;
@@ -30,8 +30,8 @@ pub(super) struct Purges {
     pub(super) failures: Vec<StoreError>,
 }
 
-/// Erases the deactivated accounts whose time has passed, in the order of that time, until all are
-/// erased or the time is `until`. An account that cannot be erased does not stop the others.
+/// Erases the deactivated accounts whose retention has ended, the oldest first, at most until `until`. An
+/// account that cannot be erased does not stop the others.
 pub(super) async fn purge_expired(table: &Table, until: Instant) -> Purges {
     let mut purges = Purges::default();
     let model = LazyCell::new(|| Model::new(&STANDARD, &[]));
@@ -51,9 +51,9 @@ pub(super) async fn purge_expired(table: &Table, until: Instant) -> Purges {
             };
             for item in &page.items {
                 let sk = get_text(item, "sk").unwrap_or_default();
-                let Some((tenant, id, kept_until)) = keys::parse_expiry(sk) else { continue };
+                let Some(expiry) = keys::parse_expiry(sk) else { continue };
                 let Ok(model) = &*model else { continue };
-                match purge_one(table, tenant, id, kept_until, model).await {
+                match purge_one(table, expiry, model).await {
                     Ok(was_there) => purges.purged += usize::from(was_there),
                     Err(failed) => purges.failures.push(failed),
                 }
@@ -67,15 +67,10 @@ pub(super) async fn purge_expired(table: &Table, until: Instant) -> Purges {
     purges
 }
 
-/// Erases one account, and says whether it was still there. An account that came back, or was
-/// deactivated again and is kept longer, stays.
-async fn purge_one(
-    table: &Table,
-    tenant: TenantId,
-    id: Uuid,
-    kept_until: u64,
-    model: &Model,
-) -> Result<bool, StoreError> {
+/// Erases one account. Returns whether it was there. An account that came back stays, and so does one that
+/// was deactivated again and is kept longer.
+async fn purge_one(table: &Table, expiry: Expiry, model: &Model) -> Result<bool, StoreError> {
+    let Expiry { tenant, id, kept_until } = expiry;
     let key = keys::expiry(&tenant, kept_until, id);
     let request_id = Uuid::now_v7().to_string();
     let store = Store { table: table.clone(), tenant, actor: ACTOR.to_owned(), request_id };
@@ -83,7 +78,7 @@ async fn purge_one(
         let event = store.event_of_version("user.purged", &found.record, found.record.version + 1);
         match store.tombstones().purge(&found, model.of(Kind::User), &event).await {
             Ok(()) => return Ok(true),
-            // It came back in this moment.
+            // It came back meanwhile.
             Err(StoreError::Refused(_)) => {}
             Err(failed) => return Err(failed),
         }

@@ -1,8 +1,8 @@
 //! Condition and update expressions, built from parts.
 //!
-//! The builders name every attribute by a placeholder, so reserved words are no problem, and give
-//! the values of conditions and updates different placeholders. So the condition and the update of
-//! one action can be sent together.
+//! The builders name every attribute by a placeholder, because some names are reserved words. The values of
+//! conditions and of updates have different placeholders. So the condition and the update of one action can
+//! be sent together.
 
 use std::collections::HashMap;
 
@@ -168,14 +168,15 @@ impl Expression {
         self.name(&format!("#{attribute}"), attribute)
     }
 
-    /// Adds to a number, or adds elements to a set. DynamoDB makes the attribute if there is none.
+    /// Adds to a number, or adds elements to a set. DynamoDB creates the attribute if the item does not have
+    /// it.
     #[must_use]
     pub fn add(mut self, attribute: &str, value: AttributeValue) -> Self {
         self.add.push(format!("#{attribute} :add_{attribute}"));
         self.name(&format!("#{attribute}"), attribute).value(&format!(":add_{attribute}"), value)
     }
 
-    /// Takes elements out of a set.
+    /// Removes elements from a set.
     #[must_use]
     pub fn delete(mut self, attribute: &str, value: AttributeValue) -> Self {
         self.delete.push(format!("#{attribute} :delete_{attribute}"));

@@ -1,4 +1,4 @@
-//! Which values of a resource can be found by key: one unique attribute, and a few others.
+//! The index: which values of a resource can be found by key. One attribute is unique, a few others are not.
 
 use std::collections::BTreeSet;
 
@@ -31,13 +31,14 @@ pub struct Entry {
 /// How a path can be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Index {
-    /// By a claim: one resource at most.
+    /// By a claim. At most one resource has the value.
     Claim,
-    /// By look-up items: any number.
+    /// By look-up items. Any number of resources have the value.
     Lookup,
 }
 
-/// How the values at a path of a type can be found by key, and the form of `value` in the key.
+/// Returns how the values at a path can be found by key, and the form of `value` in the key. `None` if the
+/// path is not indexed.
 pub fn entry(ty: &ResourceType, path: &str, value: &str) -> Option<(Index, Entry)> {
     let (_, attribute) = INDEXED.iter().find(|(kind, indexed)| *kind == ty.kind && *indexed == path)?;
     let (index, leaf) = definition(ty, attribute)?;
@@ -93,10 +94,11 @@ pub fn lookups(ty: &ResourceType, doc: &Map<String, Value>) -> BTreeSet<Entry> {
     entries(ty, doc, Index::Lookup)
 }
 
-/// Checks that every value which can be looked up will be: a filter must not miss one.
+/// Checks that a document has no more indexed values than are written. A filter must not miss one.
 ///
 /// # Errors
-/// `invalidValue` for more than [`MAX_INDEXED_VALUES`] different values of one attribute. That of the budget.
+/// - `invalidValue` for more than [`MAX_INDEXED_VALUES`] different values of one attribute.
+/// - The error of the work budget if it is spent.
 pub fn check(ty: &ResourceType, doc: &Map<String, Value>, work: &WorkBudget) -> Result<(), ScimError> {
     let left = work.left();
     for (_, path) in INDEXED.iter().filter(|(kind, _)| *kind == ty.kind) {

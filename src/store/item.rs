@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::error::StoreError;
 use super::keys::{Key, parse_id};
 
-/// An item as DynamoDB has it.
+/// An item as the SDK has it: its attributes by name.
 pub type Item = HashMap<String, AttributeValue>;
 
 /// Begins an item with its key.

@@ -1,7 +1,7 @@
-//! Every key of the table, made here alone.
+//! Every key of the table. Only this file makes keys.
 //!
-//! Tenants and ids are parsed before a key is built from them, and other values stand in keys
-//! only as hashes: keys are limited to 2,048 and 1,024 bytes and appear in AWS's own logs.
+//! Tenants and ids are parsed before a key is built from them. Other values are only hashes in keys: keys
+//! are limited to 2,048 and 1,024 bytes, and they appear in the logs of AWS.
 
 use std::fmt;
 use std::str::FromStr;
@@ -96,7 +96,7 @@ pub fn tenant_partition(tenant: &TenantId) -> String {
     format!("TENANT#{tenant}")
 }
 
-/// When a tenant of this name was deleted: from when on its name can be given again.
+/// The item that tells when a tenant was deleted. Its name can be used again some time later.
 pub fn tenant_deleted(tenant: &TenantId) -> Key {
     Key::new(tenant_partition(tenant), "DELETED")
 }
@@ -104,7 +104,7 @@ pub fn tenant_deleted(tenant: &TenantId) -> Key {
 /// The partition that lists every tenant.
 pub const TENANTS: &str = "TENANTS";
 
-/// A tenant's place in the list of tenants.
+/// The entry of a tenant in the list of tenants.
 pub fn tenant_listing(tenant: &TenantId) -> Key {
     Key::new(TENANTS.to_owned(), tenant.as_str())
 }
@@ -114,13 +114,13 @@ pub fn bearer(sha256: &str) -> Key {
     Key::new(format!("{BEARERS}{sha256}"), "KEY")
 }
 
-/// What the partition of every bearer key begins with.
+/// The prefix of the partitions of bearer keys.
 pub const BEARERS: &str = "K#";
 
-/// What the sort keys of a tenant's list of bearer keys begin with, in [`tenant_partition`].
+/// The prefix of the sort keys of a tenant's list of bearer keys, in [`tenant_partition`].
 pub const BEARER_LISTING: &str = "KEY#";
 
-/// A bearer key's place in its tenant's list.
+/// The entry of a bearer key in its tenant's list.
 pub fn bearer_listing(tenant: &TenantId, key_id: &str) -> Key {
     Key::new(tenant_partition(tenant), format!("{BEARER_LISTING}{key_id}"))
 }
@@ -140,7 +140,7 @@ pub fn bearer_use(tenant: &TenantId, key_id: &str) -> Key {
 pub const GROUP: &str = "GROUP";
 /// The sort key of a user's item.
 pub const USER: &str = "USER";
-/// What the sort key of a membership begins with.
+/// The prefix of the sort key of a membership.
 pub const MEMBERSHIP: &str = "M#";
 
 /// A user or group.
@@ -202,25 +202,25 @@ pub fn inactive_counter(tenant: &TenantId, shard: u8) -> Key {
     Key::new(counters(tenant), format!("{INACTIVE}{shard}"))
 }
 
-/// What the sort keys of those counters begin with.
+/// The prefix of the sort keys of those counters.
 pub const INACTIVE: &str = "Inactive#";
 
-/// The guard of the root team's administrators.
-pub fn guard(tenant: &TenantId) -> Key {
+/// The admin guard: who administers the root team.
+pub fn admin_guard(tenant: &TenantId) -> Key {
     Key::new(format!("T#{tenant}#ADMIN"), "ADMIN")
 }
 
-/// How many users were deactivated of late.
-pub fn breaker(tenant: &TenantId) -> Key {
+/// How many users were deactivated within the last hour.
+pub fn deactivations(tenant: &TenantId) -> Key {
     Key::new(format!("T#{tenant}#B"), "BREAKER")
 }
 
-/// Where a walk of a list stands: per key, query and the index that the next page starts at.
+/// A page checkpoint, by the bearer key, the query and the `startIndex` of the page.
 pub fn page_mark(tenant: &TenantId, key_id: &str, query: &str, start_index: u64) -> Key {
     Key::new(format!("T#{tenant}#P"), format!("{key_id}#{query}#{start_index}"))
 }
 
-/// The sort key at which a sorted walk stands, by the id in its cursor.
+/// The sort key at which a sorted list continues, by the id in the cursor.
 pub fn sort_mark(tenant: &TenantId, id: Uuid) -> Key {
     Key::new(format!("T#{tenant}#P"), format!("SORT#{id}"))
 }
@@ -230,7 +230,7 @@ pub fn cursor_key(tenant: &TenantId) -> Key {
     Key::new(format!("T#{tenant}#S"), "CURSOR")
 }
 
-/// The account that a deactivated user was, kept for a time.
+/// The tombstone of a deactivated user.
 pub fn tombstone(tenant: &TenantId, id: Uuid) -> Key {
     Key::new(tombstones(tenant), id.to_string())
 }
@@ -251,20 +251,30 @@ pub fn expiry(tenant: &TenantId, kept_until: u64, id: Uuid) -> Key {
     Key::new(expiry_partition(shard), format!("{kept_until:012}#{tenant}#{id}"))
 }
 
-/// What sort key comes after those of all accounts that are to be erased by `now`, in seconds since
-/// 1970.
+/// The sort key after those of all accounts that are to be erased by `now`, in seconds since 1970.
 pub fn expiry_until(now: u64) -> String {
     format!("{:012}", now + 1)
 }
 
-/// Whose account the sort key of [`expiry`] is about, which one, and when it is to be erased.
-pub fn parse_expiry(sk: &str) -> Option<(TenantId, Uuid, u64)> {
-    let mut parts = sk.split('#');
-    let (until, tenant, id) = (parts.next()?, parts.next()?, parts.next()?);
-    Some((tenant.parse().ok()?, parse_id(id)?, until.parse().ok()?))
+/// The erasure date of a deactivated account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// The tenant of the account.
+    pub tenant: TenantId,
+    /// The id of the account.
+    pub id: Uuid,
+    /// When the account is to be erased, in seconds since 1970.
+    pub kept_until: u64,
 }
 
-/// What the partition of everything that a tenant holds begins with.
+/// Reads the sort key of [`expiry`]. `None` for any other text.
+pub fn parse_expiry(sk: &str) -> Option<Expiry> {
+    let mut parts = sk.split('#');
+    let (until, tenant, id) = (parts.next()?, parts.next()?, parts.next()?);
+    Some(Expiry { tenant: tenant.parse().ok()?, id: parse_id(id)?, kept_until: until.parse().ok()? })
+}
+
+/// The prefix of the partitions with everything that a tenant holds.
 pub fn data(tenant: &TenantId) -> String {
     format!("T#{tenant}#")
 }
@@ -279,24 +289,28 @@ pub fn is_event(tenant: &TenantId, key: &Key) -> bool {
     key.pk.strip_prefix(&data(tenant)).is_some_and(|rest| rest.starts_with("E#"))
 }
 
-/// One partition of pending changes.
-pub fn work_partition(shard: u8) -> String {
+/// One of the partitions that hold the pending changes of all tenants. `shard` is below
+/// [`PENDING_CHANGE_SHARDS`].
+pub fn pending_changes_shard(shard: u8) -> String {
     format!("WORK#{shard}")
 }
 
-/// The partition of a tenant's pending changes, and what their sort keys begin with there.
-pub fn work_of(tenant: &TenantId) -> (String, String) {
-    let shard = Sha256::digest(tenant.as_str().as_bytes())[0] % PENDING_CHANGE_SHARDS;
-    (work_partition(shard), format!("{tenant}#"))
+/// The partition that holds a tenant's pending changes. Other tenants may share it.
+pub fn pending_changes(tenant: &TenantId) -> String {
+    pending_changes_shard(Sha256::digest(tenant.as_str().as_bytes())[0] % PENDING_CHANGE_SHARDS)
+}
+
+/// The prefix of the sort keys of a tenant's pending changes, in [`pending_changes`].
+pub fn pending_change_prefix(tenant: &TenantId) -> String {
+    format!("{tenant}#")
 }
 
 /// A pending change.
-pub fn work(tenant: &TenantId, change: Uuid) -> Key {
-    let (pk, prefix) = work_of(tenant);
-    Key::new(pk, format!("{prefix}{change}"))
+pub fn pending_change(tenant: &TenantId, change: Uuid) -> Key {
+    Key::new(pending_changes(tenant), format!("{}{change}", pending_change_prefix(tenant)))
 }
 
-/// What the sort keys of the chunks of a side begin with.
+/// The prefix of the sort keys of a side's chunks.
 pub const fn chunk_prefix(side: Side) -> &'static str {
     match side {
         Side::Add => "A#",
@@ -345,7 +359,7 @@ mod tests {
         let (early, late) = (expiry(&tenant, 999, id), expiry(&tenant, 1_000, id));
         assert!(early.sk < late.sk && early.pk == late.pk);
         assert!(early.sk < expiry_until(999) && late.sk > expiry_until(999));
-        assert_eq!(parse_expiry(&late.sk), Some((tenant, id, 1_000)));
+        assert_eq!(parse_expiry(&late.sk), Some(Expiry { tenant, id, kept_until: 1_000 }));
         assert_eq!(parse_expiry("x"), None);
     }
 

@@ -1,4 +1,4 @@
-//! Lists: the entries that pages are cut from, and the checkpoints that a client's walk leaves.
+//! Lists: the entries in the order of ids, and the checkpoints at which pages continue.
 
 use uuid::Uuid;
 
@@ -21,7 +21,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// As stored and as in a cursor: `U` or `G` and the id.
+    /// The text in an item or a cursor: `U` or `G`, and the id.
     pub fn text(self) -> String {
         let kind = match self.kind {
             Kind::User => 'U',
@@ -41,18 +41,35 @@ impl Position {
     }
 }
 
-/// Where the next page of a walk begins.
+/// Where the next page of a list begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageCheckpoint {
     /// The last resource before the next page; `None` at the start.
     pub after: Option<Position>,
-    /// How many resources the walk's first page found.
+    /// How many resources the first page found.
     pub total: u64,
+}
+
+/// Some ids of a list.
+#[derive(Clone, Debug)]
+pub struct IdPage {
+    /// The ids, in their order.
+    pub ids: Vec<Uuid>,
+    /// Whether more ids may follow.
+    pub has_more: bool,
+}
+
+/// A part of a list that was skipped.
+#[derive(Clone, Copy, Debug)]
+pub struct SkippedEntries {
+    /// How many resources were skipped.
+    pub count: u64,
+    /// The last of them; `None` at the end of the list.
+    pub last: Option<Uuid>,
 }
 
 impl Store {
     /// Reads the ids of up to `limit` resources of a kind, in the order of ids, after the id `after`.
-    /// Returns whether more follow, too.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
@@ -61,7 +78,7 @@ impl Store {
         kind: Kind,
         after: Option<Uuid>,
         limit: usize,
-    ) -> Result<(Vec<Uuid>, bool), StoreError> {
+    ) -> Result<IdPage, StoreError> {
         let pk = keys::list(&self.tenant, kind);
         let mut ids = Vec::with_capacity(limit.min(10_000));
         let mut range = Range { after: after.map(|id| id.to_string()), ..Range::default() };
@@ -71,34 +88,34 @@ impl Store {
             ids.extend(page.items.iter().filter_map(|item| get_text(item, "sk")).filter_map(parse_id));
             match page.next {
                 Some(next) => range.after = Some(next),
-                None => return Ok((ids, false)),
+                None => return Ok(IdPage { ids, has_more: false }),
             }
         }
-        Ok((ids, true))
+        Ok(IdPage { ids, has_more: true })
     }
 
-    /// Skips up to `most` resources of a kind in one call, without fetching them. Returns how many it
-    /// skipped, and the last of them; `None` at the end of the list.
+    /// Skips up to `most` resources of a kind, after the id `after`, in one call and without fetching
+    /// them. One call skips 1 MB of list entries at most.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
-    pub async fn pass_over(
+    pub async fn skip_entries(
         &self,
         kind: Kind,
         after: Option<Uuid>,
         most: u64,
-    ) -> Result<(u64, Option<Uuid>), StoreError> {
+    ) -> Result<SkippedEntries, StoreError> {
         let range = Range {
             after: after.map(|id| id.to_string()),
             limit: Some(i32::try_from(most).unwrap_or(i32::MAX)),
             ..Range::default()
         };
-        let (passed, next) = self.table.count_page(&keys::list(&self.tenant, kind), &range).await?;
-        Ok((passed, next.as_deref().and_then(parse_id)))
+        let page = self.table.count_page(&keys::list(&self.tenant, kind), &range).await?;
+        Ok(SkippedEntries { count: page.count, last: page.next.as_deref().and_then(parse_id) })
     }
 
-    /// Reads the checkpoint that an earlier page of the same key and query left at an index. `None` if
-    /// there is none, or its time has passed.
+    /// Reads the checkpoint that an earlier page of the same key and query wrote for an index. `None` if
+    /// it does not exist or has expired.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].

@@ -19,7 +19,7 @@ use crate::scim::resource_type::Kind;
 pub struct Membership {
     /// The member.
     pub id: Uuid,
-    /// What the member is.
+    /// Whether the member is a user or a group.
     pub kind: Kind,
     /// The name that the client gave the member when it was added.
     pub display: Option<String>,
@@ -70,14 +70,14 @@ pub fn put_membership(tenant: &TenantId, group: Uuid, member: &Membership, since
 }
 
 /// The two actions that make a resource a member: the membership, and the group in the member's item.
-/// They are refused as [`Refusal::Changed`] where it is a member already, and as [`Refusal::Member`]
-/// where the resource does not exist.
+/// They are refused as [`Refusal::Changed`] if it is a member already, and as [`Refusal::Member`] if the
+/// resource does not exist. `since` is the time of the change.
 pub fn add_member(tenant: &TenantId, group: Uuid, member: &Membership, since: &str) -> [Action; 2] {
     [put_membership(tenant, group, member, since), update_member(tenant, group, member, Side::Add)]
 }
 
-/// The two actions that end a membership. They are refused as [`Refusal::Changed`] where there is no
-/// membership, and as [`Refusal::Member`] where the resource does not exist.
+/// The two actions that end a membership. They are refused as [`Refusal::Changed`] if the membership does
+/// not exist, and as [`Refusal::Member`] if the resource does not exist.
 pub(super) fn remove_member(tenant: &TenantId, group: Uuid, member: &Membership) -> [Action; 2] {
     [
         Action::delete(keys::membership(tenant, group, member.id))
@@ -92,9 +92,10 @@ fn update_member(tenant: &TenantId, group: Uuid, member: &Membership, side: Side
         .only_if(Expression::exists(), Refusal::Member(member.id))
 }
 
-/// The two actions by which a resource that is deleted, in the same transaction or before, leaves a
-/// group: the membership goes, and the group has one member less. They are refused as
-/// [`Refusal::Changed`] if the group has a pending change other than `known_change`.
+/// The two actions by which a deleted resource leaves a group: the membership is deleted, and the group
+/// counts one member less. The resource is deleted in the same transaction or before it. `now` is the time
+/// of the change. The actions are refused as [`Refusal::Changed`] if the membership or the group does not
+/// exist, or if the group has a pending change other than `known_change`.
 pub(super) fn detach_member(
     tenant: &TenantId,
     group: Uuid,

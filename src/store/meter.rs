@@ -1,4 +1,4 @@
-//! What a request cost the table: calls, rounds and capacity units.
+//! What a request costs at the table: calls, rounds and capacity units.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 pub struct Usage {
     /// Calls to DynamoDB.
     pub calls: u32,
-    /// Calls that had to follow one another: the longest chain.
+    /// The longest chain of calls that followed one another.
     pub rounds: u32,
     /// Read units as DynamoDB reports them.
     pub read_units: f64,
@@ -15,11 +15,20 @@ pub struct Usage {
     pub write_units: f64,
 }
 
-/// Counts what one request costs. A call's round is one more than the latest round that was
-/// finished when it began, so calls that run side by side share a round whichever ends first.
+/// Counts what one request costs.
+///
+/// The round of a call is the latest finished round, plus one, when the call begins. So calls that run
+/// side by side share a round, whichever ends first.
 #[derive(Debug, Default)]
 pub struct Meter {
-    usage: Mutex<(Usage, u32)>,
+    state: Mutex<MeterState>,
+}
+
+#[derive(Debug, Default)]
+struct MeterState {
+    usage: Usage,
+    /// The latest round that is finished.
+    finished_round: u32,
 }
 
 /// Whether a call's units are read or write units.
@@ -32,28 +41,28 @@ pub enum Direction {
 }
 
 impl Meter {
-    /// A call begins; its round.
+    /// Counts a call that begins. Returns its round.
     pub fn begin(&self) -> u32 {
-        let mut inner = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.0.calls += 1;
-        let round = inner.1 + 1;
-        inner.0.rounds = inner.0.rounds.max(round);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.usage.calls += 1;
+        let round = state.finished_round + 1;
+        state.usage.rounds = state.usage.rounds.max(round);
         round
     }
 
-    /// A call of this round has ended, with the units that it was charged.
+    /// Counts the units of a call of this round that has ended.
     pub fn end(&self, round: u32, direction: Direction, units: f64) {
-        let mut inner = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.1 = inner.1.max(round);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.finished_round = state.finished_round.max(round);
         match direction {
-            Direction::Read => inner.0.read_units += units,
-            Direction::Write => inner.0.write_units += units,
+            Direction::Read => state.usage.read_units += units,
+            Direction::Write => state.usage.write_units += units,
         }
     }
 
     /// What was counted until now.
     pub fn usage(&self) -> Usage {
-        self.usage.lock().unwrap_or_else(PoisonError::into_inner).0
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).usage
     }
 }
 

@@ -37,7 +37,8 @@
 //!   consistent. Only [`error`] reads the SDK's errors.
 //! - A write of a resource is one transaction. What does not fit is a large change, which one
 //!   transaction commits.
-//! - Uniqueness and versions are conditions of the transaction that writes, never a read before it.
+//! - Uniqueness and versions are conditions of the transaction that writes. No rule depends on an earlier
+//!   read.
 //! - Every action with a condition has a [`Refusal`](error::Refusal): what it means that the condition
 //!   is not fulfilled. A cancelled transaction returns the refusals of its failed conditions
 //!   ([`StoreError::Refused`](error::StoreError::Refused)). So the code that reads the answer does not

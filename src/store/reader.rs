@@ -1,5 +1,5 @@
-//! Reading many items by their bytes: what is under way at one moment must fit the function's memory,
-//! however large the items are.
+//! Reading many items that may be large. The answers at one moment must fit the function's memory, so the
+//! reader asks for fewer items at once if they are large.
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 
-use super::batch::never_read;
+use super::batch::{BatchAnswer, never_read};
 use super::call::Table;
 use super::error::StoreError;
 use super::item::{Item, with_key};
@@ -19,7 +19,7 @@ use crate::limits::{
     READER_CALLS_AT_FIRST,
 };
 
-/// How large the items of a walk are, as seen so far.
+/// How large the items are that a reader has seen. It sets how many items are asked for at once.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pace {
     average: Option<usize>,
@@ -39,8 +39,8 @@ impl Pace {
         self.average.map_or(READER_CALLS_AT_FIRST, calls)
     }
 
-    /// Larger items slow the walk at once, smaller ones speed it up little by little.
-    fn see(&mut self, items: &[Item]) {
+    /// Notes the size of items. Larger items slow the reader at once, smaller ones speed it up step by step.
+    fn note_sizes(&mut self, items: &[Item]) {
         if items.is_empty() {
             return;
         }
@@ -49,7 +49,7 @@ impl Pace {
     }
 }
 
-/// About how many bytes an item has.
+/// Estimates how many bytes an item has.
 pub fn bytes(item: &Item) -> usize {
     let value = |value: &AttributeValue| match value {
         AttributeValue::S(text) | AttributeValue::N(text) => text.len(),
@@ -59,13 +59,11 @@ pub fn bytes(item: &Item) -> usize {
     item.iter().map(|(name, of)| name.len() + value(of)).sum()
 }
 
-type Answered = Result<(Vec<Item>, Vec<Item>), StoreError>;
-
-/// Items on their way.
+/// Reads many items, some at a time.
 pub struct Reader<'a> {
     table: &'a Table,
     open: VecDeque<Item>,
-    calls: FuturesUnordered<BoxFuture<'a, Answered>>,
+    calls: FuturesUnordered<BoxFuture<'a, Result<BatchAnswer, StoreError>>>,
     pace: Pace,
     in_vain: u32,
 }
@@ -77,7 +75,7 @@ impl<'a> Reader<'a> {
         Self { table, open, calls: FuturesUnordered::new(), pace, in_vain: 0 }
     }
 
-    /// Some of the items, in no order; those that do not exist are left out. `None` at the end.
+    /// Returns some of the items, in no order. Items that do not exist are left out. `None` at the end.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
@@ -88,7 +86,7 @@ impl<'a> Reader<'a> {
             self.calls.push(self.table.batch_get_once(keys, &[]).boxed());
         }
         let Some(answered) = self.calls.next().await else { return Ok(None) };
-        let (items, left_out) = answered?;
+        let BatchAnswer { items, left_out } = answered?;
         self.in_vain = if items.is_empty() && !left_out.is_empty() { self.in_vain + 1 } else { 0 };
         // Not `Attempts`: an answer with items begins the count anew, and calls run side by side.
         if self.in_vain == BATCH_RETRIES.attempts {
@@ -98,16 +96,16 @@ impl<'a> Reader<'a> {
             pause_after(BATCH_RETRIES, self.in_vain + 1).await;
         }
         self.open.extend(left_out);
-        self.pace.see(&items);
+        self.pace.note_sizes(&items);
         Ok(Some(items))
     }
 
-    /// Whether every item has come.
+    /// Whether every item was returned.
     pub fn is_done(&self) -> bool {
         self.open.is_empty() && self.calls.is_empty()
     }
 
-    /// What was seen of the items' size.
+    /// The size of the items that the reader has seen, for the next reader.
     pub fn pace(&self) -> Pace {
         self.pace
     }
@@ -126,16 +124,16 @@ mod tests {
             (pace.keys_per_call(), pace.calls_at_once()),
             (MAX_KEYS_PER_BATCH_GET, READER_CALLS_AT_FIRST)
         );
-        pace.see(&items(1_000));
+        pace.note_sizes(&items(1_000));
         assert_eq!(
             (pace.keys_per_call(), pace.calls_at_once()),
             (MAX_KEYS_PER_BATCH_GET, MAX_READER_CALLS_AT_ONCE)
         );
-        pace.see(&items(350_000));
+        pace.note_sizes(&items(350_000));
         assert_eq!((pace.keys_per_call(), pace.calls_at_once()), (47, 1));
-        pace.see(&items(1_000));
+        pace.note_sizes(&items(1_000));
         assert_eq!((pace.keys_per_call(), pace.calls_at_once()), (95, 1));
-        pace.see(&[]);
+        pace.note_sizes(&[]);
         assert_eq!((pace.keys_per_call(), pace.calls_at_once()), (95, 1));
     }
 }

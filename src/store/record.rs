@@ -19,7 +19,7 @@ use crate::scim::resource_type::{Kind, ResourceType};
 /// Who manages an account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Account {
-    /// The operator: a password or another way in of the application's own.
+    /// The operator. The user signs in with a password or in another way of the application's own.
     Local,
     /// The identity provider.
     #[default]
@@ -43,28 +43,28 @@ pub struct Record {
     pub kind: Kind,
     /// The id, unique across kinds.
     pub id: Uuid,
-    /// What the client wrote: canonical names, no read-only attributes, no members.
+    /// What the client wrote, with canonical names. It has no read-only attributes and no members.
     pub doc: Map<String, Value>,
-    /// Counts the changes; the ETag.
+    /// The version, which is the ETag. Each change raises it by one.
     pub version: u64,
-    /// When it was made.
+    /// When it was created, as a timestamp of RFC 3339.
     pub created: String,
-    /// When it was last changed.
+    /// When it was last changed, as a timestamp of RFC 3339.
     pub modified: String,
     /// The ids of the groups that it is a direct member of.
     pub groups: BTreeSet<Uuid>,
     /// Who manages it (users).
     pub account: Account,
-    /// Its members (groups), those of a pending change counted as done.
+    /// The digest of its members (groups). It includes the pending change.
     pub digest: MembershipDigest,
     /// Its pending change (groups).
     pub change: Option<Uuid>,
     /// When its last pending change was finished, in seconds since 1970; 0 for never.
     pub settled: u64,
-    /// Whether the guard of the root team knows it: a user that may be an administrator, the root
-    /// team, or a group that grants or granted the role.
+    /// Whether the admin guard knows it: a user that may be an administrator, the root team, or a group that
+    /// grants or granted the role.
     pub guarded: bool,
-    /// The roles that its members have (groups); `None` where nobody assigned any.
+    /// The roles that its members have (groups); `None` if no roles are assigned.
     pub roles: Option<BTreeSet<Role>>,
 }
 
@@ -99,7 +99,7 @@ pub struct Role {
     pub role: String,
 }
 
-/// The role that a group's members have in it where nobody says otherwise.
+/// The role that members have in their group if no roles are assigned to the group.
 pub const MEMBER: &str = "member";
 
 impl Record {
@@ -160,7 +160,7 @@ impl Record {
         keys::resource(tenant, self.kind, self.id)
     }
 
-    /// The item's attributes besides the key. `groups` is left out: only membership writes it.
+    /// The item's attributes without the key, and without `groups`, which only changes of members write.
     pub fn attributes(&self) -> Item {
         let mut item = Item::from([
             text("doc", &document(&self.doc)),
@@ -204,7 +204,7 @@ impl Record {
         }
     }
 
-    /// Whether it is a user that is not said to be inactive.
+    /// Whether it is an active user. A user without the attribute `active` is active.
     pub fn is_active(&self) -> bool {
         self.kind == Kind::User && absent::is_active(&self.doc)
     }

@@ -1,5 +1,5 @@
-//! Users and groups in the table: read, create, update. Each write is one transaction whose
-//! conditions keep ids and names unique and versions in order.
+//! Users and groups in the table: read, create, update. Each write is one transaction. Its conditions keep
+//! ids and names unique and versions in order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use super::counter::count_inactive;
 use super::error::{Refusal, StoreError};
 use super::event::{self, Event, Subject, SubjectId};
 use super::index::Entry;
-use super::keys;
+use super::keys::{self, TenantId};
 use super::large_change::pending_change::commit_staged;
 use super::membership::{MemberChanges, Membership, add_member, change_groups, remove_member};
 use super::reader::{Pace, Reader};
@@ -36,20 +36,29 @@ pub struct Team {
     pub roles: BTreeSet<Role>,
 }
 
+/// Whether a user is active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserActivity {
+    /// The id of the user.
+    pub id: Uuid,
+    /// Whether the user is active.
+    pub is_active: bool,
+}
+
 impl Store {
     /// Makes an event of this request. `record` is the resource as the change leaves it.
     pub fn event(&self, event_type: &'static str, record: &Record) -> Event {
         self.event_of_version(event_type, record, record.version)
     }
 
-    /// Makes an event of this request, about a change that leaves the resource in this version.
+    /// Makes an event of this request. `version` is the version in which the change leaves the resource.
     pub fn event_of_version(&self, event_type: &'static str, record: &Record, version: u64) -> Event {
         let subject = Subject { id: SubjectId::Resource(record.kind, record.id), version };
         Event::new(event_type, subject, &self.actor, &self.request_id, OffsetDateTime::now_utc())
     }
 
-    /// Finds out whether a creation took effect that was not answered. The id is new, so the resource was
-    /// created if it is there, in any version. Waits for a transaction on the resource that is under way.
+    /// Finds out whether an unanswered creation took effect. The id is new, so the creation took effect if
+    /// the resource exists, in any version. Waits for a transaction on the resource that is under way.
     ///
     /// # Errors
     /// As [`Store::took_effect`].
@@ -57,8 +66,8 @@ impl Store {
         Ok(self.table.get_together(&[created.key(&self.tenant)]).await?.iter().any(Option::is_some))
     }
 
-    /// Finds out whether a write took effect that was not answered: whether the resource is as the write
-    /// was to leave it (`after`). Waits for a transaction on the resource that is under way.
+    /// Finds out whether an unanswered write took effect: whether the resource is as the write leaves it
+    /// (`after`). Waits for a transaction on the resource that is under way.
     ///
     /// # Errors
     /// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`],
@@ -97,18 +106,19 @@ impl Store {
         Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
     }
 
-    /// Reads which of these users exist, and whether each is active. However large the users are, only
-    /// some are held at one moment.
+    /// Reads which of these users exist, and whether each is active. It holds only some of the users in
+    /// memory at one moment, because users can be large.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
-    pub async fn fetch_activity(&self, ids: &[Uuid]) -> Result<Vec<(Uuid, bool)>, StoreError> {
+    pub async fn fetch_activity(&self, ids: &[Uuid]) -> Result<Vec<UserActivity>, StoreError> {
         let keys = ids.iter().map(|id| keys::resource(&self.tenant, Kind::User, *id));
         let mut reader = Reader::new(&self.table, keys, Pace::default());
         let mut found = Vec::with_capacity(ids.len());
         while let Some(items) = reader.next().await? {
             for item in items {
-                found.extend(Record::from_item(&item)?.map(|user| (user.id, user.is_active())));
+                let user = Record::from_item(&item)?;
+                found.extend(user.map(|user| UserActivity { id: user.id, is_active: user.is_active() }));
             }
         }
         Ok(found)
@@ -119,7 +129,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
-    pub async fn teams(&self, ids: &BTreeSet<Uuid>) -> Result<BTreeMap<Uuid, Team>, StoreError> {
+    pub async fn fetch_teams(&self, ids: &BTreeSet<Uuid>) -> Result<BTreeMap<Uuid, Team>, StoreError> {
         let ids: Vec<Uuid> = ids.iter().copied().collect();
         let name = |group: &Record| group.doc.get("displayName").and_then(Value::as_str).map(str::to_owned);
         let team = |group: &Record| Team { name: name(group), roles: group.assignments() };
@@ -132,47 +142,61 @@ impl Store {
         Ok(teams)
     }
 
-    /// Creates a user, or a group with members, in one transaction. `members` are at most
-    /// [`MAX_MEMBER_CHANGES_PER_TX`](crate::limits::MAX_MEMBER_CHANGES_PER_TX). More members are staged
-    /// before as the change that `record` names, which this transaction commits. With `takes_over`, the
-    /// unique value may also belong to this deactivated account.
+    /// Creates a user, or a group with members, in one transaction.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] with [`Refusal::Taken`] if the unique value belongs to another resource,
-    /// with [`Refusal::Member`] if a member does not exist; [`StoreError::TransactionTooLarge`]; as
-    /// [`Table::transact`](super::call::Table::transact).
-    pub async fn create(
-        &self,
-        record: &Record,
-        members: &[Membership],
-        ty: &ResourceType,
-        event: &Event,
-        takes_over: Option<Uuid>,
-    ) -> Result<(), StoreError> {
-        let tenant = &self.tenant;
-        let claim_is_free = takes_over.map_or_else(is_free, is_free_or_gone_of);
-        self.table
-            .transact(|| {
-                let mut actions = create_resource(tenant, record, ty, &claim_is_free);
-                actions.push(event::action(tenant, event));
-                actions.extend(commit_staged(tenant, None, record));
-                for member in members {
-                    actions.extend(add_member(tenant, record.id, member, &record.modified));
-                }
-                actions
-            })
-            .await
+    /// - [`StoreError::Refused`] with [`Refusal::Taken`] if the unique value belongs to another resource.
+    /// - [`StoreError::Refused`] with [`Refusal::Member`] if a member does not exist.
+    /// - [`StoreError::TransactionTooLarge`].
+    /// - The others of [`Table::transact`](super::call::Table::transact).
+    pub async fn create(&self, creation: &ResourceCreation<'_>) -> Result<(), StoreError> {
+        self.table.transact(|| creation.actions(&self.tenant)).await
     }
 
     /// Replaces the document of a resource and changes a group's members, in one transaction.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] with [`Refusal::Changed`] if the resource is no longer in the version of
-    /// `before`, with [`Refusal::Taken`] if the new unique value belongs to another resource, with
-    /// [`Refusal::Member`] if a member does not exist; [`StoreError::TransactionTooLarge`]; as
-    /// [`Table::transact`](super::call::Table::transact).
+    /// - [`StoreError::Refused`] with [`Refusal::Changed`] if the resource is no longer in the version of
+    ///   `before`.
+    /// - [`StoreError::Refused`] with [`Refusal::Taken`] if the new unique value belongs to another
+    ///   resource.
+    /// - [`StoreError::Refused`] with [`Refusal::Member`] if a member does not exist.
+    /// - [`StoreError::TransactionTooLarge`].
+    /// - The others of [`Table::transact`](super::call::Table::transact).
     pub async fn update(&self, update: &ResourceUpdate<'_>) -> Result<(), StoreError> {
         self.table.transact(|| update.actions(self)).await
+    }
+}
+
+/// The creation of a resource, and what one transaction writes with it.
+#[derive(Clone, Copy, Debug)]
+pub struct ResourceCreation<'a> {
+    /// The resource to create. A pending change that it names is staged already, and is committed with the
+    /// creation.
+    pub record: &'a Record,
+    /// The members of a new group, at most
+    /// [`MAX_MEMBER_CHANGES_PER_TX`](crate::limits::MAX_MEMBER_CHANGES_PER_TX). More members are in the
+    /// pending change.
+    pub members: &'a [Membership],
+    /// Its resource type.
+    pub ty: &'a ResourceType,
+    /// The event of the creation.
+    pub event: &'a Event,
+    /// The deactivated account that may hold the unique value. The creation takes the value from it.
+    pub takes_over: Option<Uuid>,
+}
+
+impl ResourceCreation<'_> {
+    fn actions(&self, tenant: &TenantId) -> Vec<Action> {
+        let record = self.record;
+        let claim_is_free = self.takes_over.map_or_else(is_free, is_free_or_gone_of);
+        let mut actions = create_resource(tenant, record, self.ty, &claim_is_free);
+        actions.push(event::action(tenant, self.event));
+        actions.extend(commit_staged(tenant, None, record));
+        for member in self.members {
+            actions.extend(add_member(tenant, record.id, member, &record.modified));
+        }
+        actions
     }
 }
 
@@ -230,8 +254,7 @@ impl ResourceUpdate<'_> {
         Action::update(after.key(&store.tenant), update).only_if(self.before.is_unchanged(), Refusal::Changed)
     }
 
-    /// Changes the claim and the look-ups. A deactivated account does not keep its name from an active
-    /// one.
+    /// Changes the claim and the look-ups. An active user may take the name of a deactivated account.
     fn index_actions(&self, store: &Store) -> Vec<Action> {
         let (tenant, before, after, ty) = (&store.tenant, self.before, self.after, self.ty);
         let mut actions = Vec::new();

@@ -1,7 +1,7 @@
 //! The actions that put a new resource into the table: its item, and the items by which it is found.
 
 use super::claim::{put_lookup, take_claim};
-use super::counter::{count, count_inactive};
+use super::counter::{count_inactive, count_resource};
 use super::error::Refusal;
 use super::expression::Expression;
 use super::item::{Item, id_set};
@@ -19,7 +19,7 @@ pub fn create_resource(
     claim_is_free: &Expression,
 ) -> Vec<Action> {
     let mut actions = put_resource(tenant, record, ty, claim_is_free);
-    actions.push(count(tenant, record.kind, 1));
+    actions.push(count_resource(tenant, record.kind, 1));
     actions.extend(count_inactive(tenant, None, Some(record)));
     actions
 }

@@ -21,8 +21,8 @@ use crate::limits::{BUSY_RETRIES, RetryLimit};
 /// Err(StoreError::Conflict)
 /// ```
 ///
-/// It is a loop in the caller and not a function that takes an attempt as a closure: the compiler cannot
-/// prove yet that the future of such an `async` closure is `Send`, which the request handlers require.
+/// The loop is the caller's. A function that takes the attempt as an `async` closure does not compile yet:
+/// request handlers need a `Send` future, and the compiler cannot prove that of such a closure.
 #[derive(Debug)]
 pub struct Attempts {
     limit: RetryLimit,

@@ -1,4 +1,4 @@
-//! Deactivated accounts. Each is kept as a tombstone, which no answer shows, until its time has passed.
+//! Deactivated accounts. Each is kept as a tombstone until its retention ends. No answer shows it.
 //! The claim on its name stays, so that the account can come back. Then the account is erased: its
 //! document and the claim are deleted, and a tombstone without personal data stays.
 
@@ -8,7 +8,7 @@ use super::Store;
 use super::claim::{
     KEPT_UNTIL, is_free_or_gone, is_gone_of, mark_claim_gone, put_lookup, release_claim, take_claim,
 };
-use super::counter::{count, count_inactive};
+use super::counter::{count_inactive, count_resource};
 use super::error::{Refusal, StoreError};
 use super::event::{self, Event};
 use super::expression::Expression;
@@ -27,7 +27,7 @@ pub fn kept_until(item: &Item) -> Option<u64> {
     get_number(item, KEPT_UNTIL).or_else(|| get_number(item, "ttl"))
 }
 
-/// A deactivated account that is kept.
+/// A deactivated account that is kept and can come back.
 #[derive(Clone, Debug)]
 pub struct Tombstone {
     /// The user as it was deactivated. Its version is that of the deactivation.
@@ -69,8 +69,7 @@ impl Store {
 }
 
 impl Tombstones<'_> {
-    /// Reads the account that a deactivated user was. `None` once its time has passed, whether it is
-    /// erased yet or not.
+    /// Reads the tombstone of a deactivated user. `None` after its retention, even if it is not erased yet.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
@@ -79,8 +78,7 @@ impl Tombstones<'_> {
         Ok(found.filter(|tombstone| tombstone.kept_until > clock::epoch_seconds()))
     }
 
-    /// Reads the account that a deactivated user was, even if its time has passed. `None` once it is
-    /// erased.
+    /// Reads the tombstone of a deactivated user, even after its retention. `None` if it is erased.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
@@ -94,9 +92,11 @@ impl Tombstones<'_> {
     /// Brings a deactivated account back under its old id, with a new document.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] with [`Refusal::Changed`] if the account was brought back or erased
-    /// since it was read, or if its name was taken; with [`Refusal::Taken`] if it comes back under
-    /// another name, which belongs to another resource.
+    /// - [`StoreError::Refused`] with [`Refusal::Changed`] if the account was brought back or erased since
+    ///   it was read, or if another resource took its name.
+    /// - [`StoreError::Refused`] with [`Refusal::Taken`] if it comes back under a new name that belongs to
+    ///   another resource.
+    /// - The others of [`Table::transact`](super::call::Table::transact).
     pub async fn reactivate(
         self,
         tombstone: &Tombstone,
@@ -105,10 +105,11 @@ impl Tombstones<'_> {
         event: &Event,
     ) -> Result<(), StoreError> {
         let was = &tombstone.record;
-        // The old name may be another's by now.
-        let mut still_its = false;
+        // Another resource may have taken the old name.
+        let mut still_holds_old = false;
         if let Some(entry) = was.claim(ty).filter(|old| Some(old) != record.claim(ty).as_ref()) {
-            still_its = self.store.fetch_claim(&entry).await?.is_some_and(|holder| holder.id == record.id);
+            still_holds_old =
+                self.store.fetch_claim(&entry).await?.is_some_and(|holder| holder.id == record.id);
         }
         self.store
             .table
@@ -116,12 +117,12 @@ impl Tombstones<'_> {
                 let mut actions = vec![
                     Action::put(record.key(&self.store.tenant), record.attributes())
                         .only_if(Expression::absent(), Refusal::Changed),
-                    // As it was read: since then the account may have been back, and be gone again.
+                    // The account may have come back since it was read, and have been deactivated again.
                     Action::delete(keys::tombstone(&self.store.tenant, record.id))
                         .only_if(Expression::version_is(was.version), Refusal::Changed),
                     Action::delete(keys::expiry(&self.store.tenant, tombstone.kept_until, record.id)),
                     Action::put(keys::list_entry(&self.store.tenant, record.kind, record.id), Item::new()),
-                    count(&self.store.tenant, record.kind, 1),
+                    count_resource(&self.store.tenant, record.kind, 1),
                     event::action(&self.store.tenant, event),
                 ];
                 actions.extend(count_inactive(&self.store.tenant, None, Some(record)));
@@ -135,7 +136,7 @@ impl Tombstones<'_> {
                 } else {
                     let take = |entry| take_claim(&self.store.tenant, &entry, record.id, is_free_or_gone());
                     actions.extend(new.map(take));
-                    if still_its {
+                    if still_holds_old {
                         actions.extend(old.map(|entry| release_claim(&self.store.tenant, &entry, record.id)));
                     }
                 }
@@ -152,7 +153,7 @@ impl Tombstones<'_> {
     ///
     /// # Errors
     /// [`StoreError::Refused`] if the account was brought back or erased since it was read.
-    /// [`StoreError::Conflict`] if others took its name again and again.
+    /// [`StoreError::Conflict`] if the claim on its name changed at every attempt.
     pub async fn purge(
         self,
         tombstone: &Tombstone,
@@ -162,7 +163,7 @@ impl Tombstones<'_> {
         let mut attempts = Attempts::new(ERASURE_RETRIES);
         while attempts.start_next().await {
             match self.try_purge(tombstone, ty, event).await {
-                // Either the account came back, or its name was taken in this moment.
+                // The account came back, or another resource took its name.
                 Err(StoreError::Refused(refusals)) => {
                     let now = self.fetch(tombstone.record.id).await?;
                     if now.is_none_or(|now| now.record.version != tombstone.record.version) {
@@ -184,13 +185,13 @@ impl Tombstones<'_> {
         let (was, now) = (&tombstone.record, clock::timestamp());
         let mut claim = None;
         if let Some(entry) = was.claim(ty) {
-            // The name may be another's by now.
-            let its = self
+            // Another resource may have taken the name.
+            let still_holds = self
                 .store
                 .fetch_claim(&entry)
                 .await?
                 .is_some_and(|holder| holder.id == was.id && holder.gone);
-            claim = Some(entry).filter(|_| its);
+            claim = Some(entry).filter(|_| still_holds);
         }
         self.store
             .table
@@ -209,9 +210,14 @@ impl Tombstones<'_> {
     }
 }
 
-/// The actions that turn a user into a tombstone, beside the deletion of its item. `kept_until` is in
+/// The actions that make a deleted user a tombstone, without the deletion of its item. `kept_until` is in
 /// seconds since 1970.
-pub(super) fn bury(tenant: &TenantId, record: &Record, ty: &ResourceType, kept_until: u64) -> Vec<Action> {
+pub(super) fn put_tombstone(
+    tenant: &TenantId,
+    record: &Record,
+    ty: &ResourceType,
+    kept_until: u64,
+) -> Vec<Action> {
     let mut item = record.attributes();
     // The deactivation is a version of its own.
     item.extend([number("ver", record.version + 1), number(KEPT_UNTIL, kept_until)]);

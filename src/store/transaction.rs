@@ -1,4 +1,4 @@
-//! One TransactWriteItems under construction: actions with what their conditions mean.
+//! The actions of a TransactWriteItems. Each knows what it means that its condition is not fulfilled.
 
 use std::collections::HashMap;
 
@@ -12,9 +12,9 @@ use super::keys::Key;
 /// What to do to one item.
 #[derive(Clone, Debug)]
 pub enum ActionKind {
-    /// Write the whole item; attributes besides the key.
+    /// Write the whole item. Holds the attributes without the key.
     Put(Item),
-    /// Change attributes; the update expression shares names and values with the condition.
+    /// Change attributes of the item, or create it.
     Update(Expression),
     /// Remove the item.
     Delete,
@@ -25,38 +25,39 @@ pub enum ActionKind {
 /// One action.
 #[derive(Clone, Debug)]
 pub struct Action {
-    /// The item.
+    /// The key of the item.
     pub key: Key,
     /// What to do.
     pub kind: ActionKind,
-    /// When.
+    /// The condition; `None` for no condition.
     pub condition: Option<Expression>,
-    /// What a failed condition means.
+    /// What it means that the condition is not fulfilled.
     pub meaning: Option<Refusal>,
 }
 
 impl Action {
-    /// Writes an item whatever was there.
+    /// Writes an item, in place of an item that is there.
     pub fn put(key: Key, attributes: Item) -> Self {
         Self { key, kind: ActionKind::Put(attributes), condition: None, meaning: None }
     }
 
-    /// Changes an item, or makes it.
+    /// Changes an item, or creates it.
     pub fn update(key: Key, update: Expression) -> Self {
         Self { key, kind: ActionKind::Update(update), condition: None, meaning: None }
     }
 
-    /// Removes an item if it is there.
+    /// Deletes an item. Succeeds if the item does not exist.
     pub fn delete(key: Key) -> Self {
         Self { key, kind: ActionKind::Delete, condition: None, meaning: None }
     }
 
-    /// Checks an item.
+    /// Checks a condition on an item and changes nothing. `meaning` is what it means that the condition is
+    /// not fulfilled.
     pub fn check(key: Key, condition: Expression, meaning: Refusal) -> Self {
         Self { key, kind: ActionKind::Check, condition: Some(condition), meaning: Some(meaning) }
     }
 
-    /// The action happens only under a condition, whose failure means `meaning`.
+    /// Adds a condition. `meaning` is what it means that the condition is not fulfilled.
     pub fn only_if(mut self, condition: Expression, meaning: Refusal) -> Self {
         self.condition = Some(condition);
         self.meaning = Some(meaning);
@@ -64,15 +65,15 @@ impl Action {
     }
 
     /// The action without its condition.
-    pub(super) fn unconditionally(mut self) -> Self {
+    pub(super) fn without_condition(mut self) -> Self {
         (self.condition, self.meaning) = (None, None);
         self
     }
 
-    /// The SDK's form.
+    /// Builds the action for the SDK. `table` is the name of the table.
     ///
     /// # Errors
-    /// Never for actions made here; the SDK's builders check what the types cannot.
+    /// The error of the SDK's builder if a part is missing. That does not happen for actions made here.
     pub fn build(self, table: &str) -> Result<TransactWriteItem, aws_sdk_dynamodb::error::BuildError> {
         let Self { key, kind, condition, .. } = self;
         let (mut text, mut names, mut values) = (None, HashMap::new(), Item::new());

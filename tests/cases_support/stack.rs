@@ -15,7 +15,7 @@ use rollcall::dev::gateway::rest_api::Gateway;
 use rollcall::dev::template::read::{TEMPLATE, TemplateFacts};
 use rollcall::dev::wiring::connect;
 use rollcall::scim::policy::Policy;
-use rollcall::store::call::Table;
+use rollcall::store::call::{ScanPage, ScanSegment, Table};
 use rollcall::store::keys;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
@@ -95,7 +95,8 @@ impl Stack {
     async fn empty(&self, tenant: &TenantRecord) {
         let (mut start, prefix) = (None, keys::data(&tenant.id));
         loop {
-            let (found, next) = self.table.scan_page(&prefix, start, (0, 1)).await.expect("a scan");
+            let ScanPage { found, next } =
+                self.table.scan_page(&prefix, start, ScanSegment::WHOLE).await.expect("a scan");
             self.table.batch_delete(found).await.expect("a deletion");
             match next {
                 Some(next) => start = Some(next),

@@ -3,6 +3,7 @@
 
 use rollcall::scim::resource_type::{Kind, Model, ResourceType};
 use rollcall::store::large_change::pending_change::{ChangeState, PendingChange};
+use rollcall::store::members::WholeGroup;
 use rollcall::store::membership::{MemberChanges, Membership};
 use rollcall::store::record::Record;
 use rollcall::store::resource::ResourceUpdate;
@@ -20,7 +21,7 @@ pub fn of_kind(kind: Kind) -> ResourceType {
 /// stopped right after the commit.
 pub async fn commit(client: &Client, group: &str, add: &[String], remove: &[String]) -> PendingChange {
     let store = client.store();
-    let (before, present) =
+    let WholeGroup { record: before, members: present } =
         store.members().fetch_group(group.parse().unwrap()).await.unwrap().expect("the group");
     let membership = |id: &String| Membership { id: id.parse().unwrap(), kind: Kind::User, display: None };
     let add: Vec<Membership> = add.iter().map(membership).collect();

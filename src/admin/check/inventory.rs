@@ -11,6 +11,7 @@ use crate::limits::SCAN_SEGMENTS;
 use crate::scim::resource_type::{Kind, Model};
 use crate::store::Store;
 use crate::store::admin_guard::AdminGuard;
+use crate::store::call::{ScanPage, ScanSegment};
 use crate::store::digest::MembershipDigest;
 use crate::store::error::StoreError;
 use crate::store::item::{Item, get_number, get_text, must_text};
@@ -252,8 +253,9 @@ async fn part(store: &Store, model: &Model, segment: i32) -> Result<Inventory, S
     let (mut found, mut start) = (Inventory::default(), None);
     let prefix = keys::data(&store.tenant);
     loop {
-        let (items, next) =
-            store.table.scan_items(&[&prefix, keys::BEARERS], start, (segment, SCAN_SEGMENTS), None).await?;
+        let segment = ScanSegment { number: segment, total: SCAN_SEGMENTS };
+        let ScanPage { found: items, next } =
+            store.table.scan_items(&[&prefix, keys::BEARERS], start, segment, None).await?;
         for item in &items {
             found.take(store, model, item)?;
         }

@@ -16,6 +16,8 @@ use crate::store::digest::MembershipDigest;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::item::get_number;
 use crate::store::keys::{self, Key};
+use crate::store::list::IdPage;
+use crate::store::members::WholeGroup;
 use crate::store::record::Role;
 use crate::store::transaction::{Action, Expression};
 
@@ -57,11 +59,11 @@ async fn read(store: &Store, shards: &[Key]) -> Result<Vec<i64>, StoreError> {
 async fn inactive(store: &Store) -> Result<u64, StoreError> {
     let (mut found, mut after) = (0, None);
     loop {
-        let (ids, more) = store.list_page(Kind::User, after, USERS_PER_READ).await?;
+        let IdPage { ids, has_more } = store.list_page(Kind::User, after, USERS_PER_READ).await?;
         let users = store.fetch_many(Kind::User, &ids).await?;
         found += users.iter().filter(|user| !user.is_active()).count() as u64;
         after = ids.last().copied();
-        if !more {
+        if !has_more {
             return Ok(found);
         }
     }
@@ -73,7 +75,9 @@ pub(super) async fn digest(store: &Store, group: Uuid) -> Result<Option<Action>,
     if !store.large_changes().fetch_deleted_members().await?.is_empty() {
         return Ok(None);
     }
-    let Some((record, members)) = store.members().fetch_group(group).await? else { return Ok(None) };
+    let Some(WholeGroup { record, members }) = store.members().fetch_group(group).await? else {
+        return Ok(None);
+    };
     let digest = MembershipDigest::of(members.iter().map(|member| member.id));
     if digest == record.digest || record.change.is_some() {
         return Ok(None);
@@ -92,7 +96,9 @@ pub(super) async fn guard(store: &Store, all: &Inventory) -> Result<Option<Actio
     let mut due = AdminGuard { granting: Default::default(), admins: Default::default(), ..guard.clone() };
     let granting = all.resources.iter().filter(|(_, resource)| resource.roles.contains(&admin));
     for group in granting.map(|(id, _)| *id).chain(guard.granting.iter().copied()) {
-        let Some((record, members)) = store.members().fetch_group(group).await? else { continue };
+        let Some(WholeGroup { record, members }) = store.members().fetch_group(group).await? else {
+            continue;
+        };
         if record.change.is_some() {
             return Ok(None);
         }

@@ -226,7 +226,7 @@ impl Rules<'_> {
         let Some(guard) = self.all.guard.as_ref().filter(|_| self.moving.is_empty()) else { return };
         let due = due(self.all, guard);
         if (&due.granting, &due.admins) != (&guard.granting, &guard.admins) {
-            self.add(Problem::Guard, keys::guard(self.tenant), None);
+            self.add(Problem::Guard, keys::admin_guard(self.tenant), None);
         }
         for id in due.admins.keys().chain(&due.granting) {
             if self.all.resources.get(id).is_some_and(|resource| !resource.guarded) {

@@ -14,6 +14,7 @@ use crate::scim::urn;
 use crate::store::Store;
 use crate::store::call::Table;
 use crate::store::keys::TenantId;
+use crate::store::list::IdPage;
 use crate::store::record::Record;
 
 /// Writes every user and group of a tenant as a SCIM resource in one line of JSON, with its id, and
@@ -40,7 +41,8 @@ pub async fn export(
     for kind in Kind::ALL {
         let mut after = None;
         loop {
-            let (ids, more) = store.list_page(kind, after, RESOURCES_PER_READ).await.map_err(&failed)?;
+            let IdPage { ids, has_more } =
+                store.list_page(kind, after, RESOURCES_PER_READ).await.map_err(&failed)?;
             for mut record in store.fetch_many(kind, &ids).await.map_err(&failed)? {
                 let mut members = Vec::new();
                 if kind == Kind::Group {
@@ -48,8 +50,8 @@ pub async fn export(
                     let Some(found) = store.members().fetch_group(record.id).await.map_err(&failed)? else {
                         continue;
                     };
-                    record = found.0;
-                    members = found.1.iter().map(|member| member.member().element().into()).collect();
+                    record = found.record;
+                    members = found.members.iter().map(|member| member.member().element().into()).collect();
                 }
                 let line = Value::Object(resource(&record, members, &model));
                 writeln!(to, "{line}")
@@ -58,7 +60,7 @@ pub async fn export(
             }
             progress(count);
             match ids.last() {
-                Some(last) if more => after = Some(*last),
+                Some(last) if has_more => after = Some(*last),
                 _ => break,
             }
         }

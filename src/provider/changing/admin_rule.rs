@@ -51,8 +51,8 @@ impl Changing<'_> {
         let Some((before, mut after)) = read_guard_for(&self.provider.store, &users(add)).await? else {
             return Ok(None);
         };
-        for (user, is_active) in self.provider.store.fetch_activity(&users(add)).await? {
-            after.join(group.id, user, is_active);
+        for user in self.provider.store.fetch_activity(&users(add)).await? {
+            after.join(group.id, user.id, user.is_active);
         }
         for user in users(remove) {
             after.leave(group.id, user);

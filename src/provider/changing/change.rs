@@ -28,6 +28,7 @@ use crate::store::event::Event;
 use crate::store::index;
 use crate::store::keys::parse_id;
 use crate::store::large_change::detach::DoneDetachment;
+use crate::store::members::WholeGroup;
 use crate::store::members::view::GroupView;
 use crate::store::membership::{MemberChanges, Membership};
 use crate::store::record::{Account, Record};
@@ -331,7 +332,7 @@ impl Changing<'_> {
 
     async fn answer_group(&self, after: &Record, projection: &Projection) -> Result<Answer, Failure> {
         match self.provider.store.members().fetch_groups(&[after.id], Some(after.version)).await?.pop() {
-            Some((record, members)) => {
+            Some(WholeGroup { record, members }) => {
                 let relations = Relations { members: Some(&members), ..Relations::default() };
                 Ok(self
                     .provider

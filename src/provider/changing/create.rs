@@ -25,6 +25,7 @@ use crate::store::large_change::detach::DoneDetachment;
 use crate::store::members::view::Candidates;
 use crate::store::membership::Membership;
 use crate::store::record::Record;
+use crate::store::resource::ResourceCreation;
 use crate::store::retry::Attempts;
 use crate::store::tombstone::Tombstone;
 
@@ -122,13 +123,17 @@ impl Changing<'_> {
         let event = event.attributes(record.doc.keys().cloned()).members(names, Vec::new());
         let mut stored = Err(StoreError::TransactionTooLarge);
         if members.len() <= MAX_MEMBER_CHANGES_PER_TX {
-            stored = self.provider.store.create(&record, &members, ty, &event, takes_over).await;
+            let creation =
+                ResourceCreation { record: &record, members: &members, ty, event: &event, takes_over };
+            stored = self.provider.store.create(&creation).await;
         }
         // Too many for a transaction, or too large.
         if members.len() > 1 && matches!(stored, Err(StoreError::TransactionTooLarge)) {
             let pending = self.stage(&mut record, &mut members, &[]).await?;
             let event = event.of_change(pending.id);
-            let made = self.provider.store.create(&record, &[], ty, &event, None).await;
+            let creation =
+                ResourceCreation { record: &record, members: &[], ty, event: &event, takes_over: None };
+            let made = self.provider.store.create(&creation).await;
             stored = self.finish_commit(pending, made, until).await;
         }
         match stored {

@@ -88,6 +88,6 @@ impl Changing<'_> {
         if record.groups.is_empty() {
             return Ok(Some(BTreeMap::new()));
         }
-        Ok(Some(self.provider.store.teams(&record.groups).await?))
+        Ok(Some(self.provider.store.fetch_teams(&record.groups).await?))
     }
 }

@@ -49,13 +49,8 @@ impl Changing<'_> {
     }
 
     async fn whole_group(&self, id: Uuid) -> Result<Option<GroupView>, Failure> {
-        Ok(self
-            .provider
-            .store
-            .members()
-            .fetch_group(id)
-            .await?
-            .map(|(record, members)| group_view(record, members)))
+        let group = self.provider.store.members().fetch_group(id).await?;
+        Ok(group.map(|group| group_view(group.record, group.members)))
     }
 
     /// Turns the members that a client wants added into memberships.

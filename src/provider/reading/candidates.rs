@@ -94,7 +94,7 @@ impl Reading<'_> {
             .members()
             .fetch_group(id)
             .await?
-            .map(|(_, members)| members)
+            .map(|group| group.members)
             .unwrap_or_default();
         Ok(members.iter().filter(|member| member.kind == Kind::User).map(|member| member.id).collect())
     }

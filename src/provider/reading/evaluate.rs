@@ -21,6 +21,7 @@ use crate::scim::urn;
 use crate::store::item::{Item, get_ids};
 use crate::store::keys;
 use crate::store::list::Position;
+use crate::store::members::WholeGroup;
 use crate::store::reader::{Pace, Reader};
 use crate::store::record::Record;
 use crate::store::resource::Team;
@@ -149,7 +150,7 @@ impl<'a, 'c> ResourceEvaluator<'a, 'c> {
         if ids.is_empty() {
             return Ok(());
         }
-        for (record, members) in self.provider.store.members().fetch_groups(ids, None).await? {
+        for WholeGroup { record, members } in self.provider.store.members().fetch_groups(ids, None).await? {
             check_answerable(members.len() as u64)?;
             self.evaluate_record(
                 &record,
@@ -199,5 +200,5 @@ pub(super) async fn teams_of<'i>(
     if ids.is_empty() {
         return Ok(BTreeMap::new());
     }
-    Ok(provider.store.teams(&ids).await?)
+    Ok(provider.store.fetch_teams(&ids).await?)
 }

@@ -21,6 +21,7 @@ use crate::store::digest::MembershipDigest;
 use crate::store::item::{Item, key_of};
 use crate::store::keys::{self, Key};
 use crate::store::list::Position;
+use crate::store::members::WholeGroup;
 use crate::store::membership::Membership;
 use crate::store::reader::{Pace, Reader};
 use crate::store::record::Record;
@@ -155,7 +156,9 @@ impl Reading<'_> {
         let mut read = BTreeMap::new();
         for some in filled.chunks(GROUPS_READ_AT_ONCE) {
             let ids: Vec<Uuid> = some.iter().map(|(place, _)| place.id).collect();
-            for (record, members) in self.provider.store.members().fetch_groups(&ids, None).await? {
+            for WholeGroup { record, members } in
+                self.provider.store.members().fetch_groups(&ids, None).await?
+            {
                 read.insert(record.id, (record, members));
             }
             for (place, _) in some {

@@ -8,6 +8,7 @@ use crate::provider::answer::{Answer, Relations, check_answerable, not_found};
 use crate::provider::failure::Failure;
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::resource_type::Kind;
+use crate::store::members::WholeGroup;
 
 impl Reading<'_> {
     /// Reads one resource. No body when the client has this version already (304).
@@ -17,7 +18,8 @@ impl Reading<'_> {
     pub async fn retrieve(&self, request: &ResourceRequest<'_>) -> Result<Answer, Failure> {
         let ResourceRequest { kind, id, projection, preconditions } = *request;
         if kind == Kind::Group && projection.wants("members") {
-            let Some((record, members)) = self.provider.store.members().fetch_group(id).await? else {
+            let Some(WholeGroup { record, members }) = self.provider.store.members().fetch_group(id).await?
+            else {
                 return Err(not_found(kind).into());
             };
             check_answerable(members.len() as u64)?;

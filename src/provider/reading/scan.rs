@@ -103,18 +103,17 @@ impl Reading<'_> {
                     )
                     .into());
                 }
-                let (passed, last) = self.provider.store.pass_over(*kind, after, skip).await?;
-                skip -= passed;
-                ended = last.is_none();
-                after = last.or(after);
+                let skipped = self.provider.store.skip_entries(*kind, after, skip).await?;
+                skip -= skipped.count;
+                ended = skipped.last.is_none();
+                after = skipped.last.or(after);
             }
             if ended {
                 continue;
             }
             // One more than the page tells whether another follows.
-            let (page, _) =
-                self.provider.store.list_page(*kind, after, request.count + 1 - ids.len()).await?;
-            ids.extend(page.into_iter().map(|id| Position { kind: *kind, id }));
+            let page = self.provider.store.list_page(*kind, after, request.count + 1 - ids.len()).await?;
+            ids.extend(page.ids.into_iter().map(|id| Position { kind: *kind, id }));
             if ids.len() > request.count {
                 ids.truncate(request.count);
                 return Ok((ids, true));
@@ -164,7 +163,7 @@ impl Reading<'_> {
         most: usize,
     ) -> Result<Vec<Uuid>, Failure> {
         match plan {
-            CandidateIds::All => Ok(self.provider.store.list_page(kind, after, most).await?.0),
+            CandidateIds::All => Ok(self.provider.store.list_page(kind, after, most).await?.ids),
             CandidateIds::Ids(ids) => {
                 let begin = after.map_or(0, |after| ids.partition_point(|id| *id <= after));
                 Ok(ids[begin..].iter().take(most).copied().collect())

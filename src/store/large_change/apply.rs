@@ -29,7 +29,9 @@ impl LargeChanges<'_> {
     /// for a staged change.
     ///
     /// # Errors
-    /// Those of the table. What is applied stays applied, and another applier goes on from there.
+    /// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`],
+    /// [`StoreError::Broken`]. What is applied stays applied,
+    /// and another applier continues.
     pub async fn apply_until(self, pending: &PendingChange, until: Instant) -> Result<bool, StoreError> {
         match (&pending.task, pending.state) {
             (_, ChangeState::Staged) => Ok(false),
@@ -91,7 +93,8 @@ impl LargeChanges<'_> {
     /// done, is left as it is. Members that do not exist any more are skipped.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] if the chunk or its members kept changing; those of the table.
+    /// [`StoreError::Conflict`] if the chunk or its members changed at every attempt;
+    /// [`StoreError::Throttled`], [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn apply_chunk(self, pending: &PendingChange, mut chunk: Chunk) -> Result<(), StoreError> {
         if chunk.done {
             return Ok(());
@@ -169,7 +172,7 @@ impl LargeChanges<'_> {
             Side::Add => add_member(&self.store.tenant, pending.resource, member, since),
             Side::Remove => remove_member(&self.store.tenant, pending.resource, member),
         };
-        [membership.unconditionally(), groups]
+        [membership.without_condition(), groups]
     }
 
     /// Lists a member of a chunk as deleted. Where the chunk would have added it, the group counts one

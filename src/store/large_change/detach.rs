@@ -1,5 +1,5 @@
-//! Detaching a deleted resource from its groups, where it was in more groups than its deletion could
-//! write.
+//! Detaching a deleted resource from its groups, if it is in more groups than fit in the transaction of its
+//! deletion.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -30,11 +30,13 @@ pub enum DoneDetachment {
 }
 
 impl LargeChanges<'_> {
-    /// Detaches a deleted resource from the groups that it has not left yet, and takes it out of the
-    /// changes that would make it a member again. Returns whether nothing of it is left.
+    /// Detaches a deleted resource from the groups that it has not left yet. Also removes it from the
+    /// pending changes that would make it a member again. Returns whether it is detached everywhere; `false`
+    /// means that there was no time left (`until`).
     ///
     /// # Errors
-    /// Those of the table.
+    /// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`],
+    /// [`StoreError::Broken`].
     pub async fn detach_from_groups(
         self,
         resource: Uuid,

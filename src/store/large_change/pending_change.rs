@@ -38,7 +38,7 @@ impl ChangeState {
         }
     }
 
-    fn named(name: &str) -> Option<Self> {
+    fn from_name(name: &str) -> Option<Self> {
         [Self::Staged, Self::Committed, Self::Aborted, Self::Done].into_iter().find(|s| s.name() == name)
     }
 }
@@ -107,7 +107,7 @@ impl PendingChange {
         Ok(Self {
             id: parse_id(id).ok_or_else(broken)?,
             tenant: tenant.parse().map_err(|_| broken())?,
-            state: ChangeState::named(must_text(item, "state")?).ok_or_else(broken)?,
+            state: ChangeState::from_name(must_text(item, "state")?).ok_or_else(broken)?,
             task,
             resource: parse_id(must_text(item, "resource")?).ok_or_else(broken)?,
             version: get_number(item, "version").unwrap_or(0),
@@ -120,7 +120,7 @@ impl PendingChange {
 
     /// The key of the change item.
     pub fn key(&self) -> Key {
-        keys::work(&self.tenant, self.id)
+        keys::pending_change(&self.tenant, self.id)
     }
 
     /// Whether the change is done and kept for readers that began before it was done.
@@ -128,7 +128,7 @@ impl PendingChange {
         self.state == ChangeState::Done && self.finished + SETTLE_GRACE.as_secs() > clock::epoch_seconds()
     }
 
-    /// The item's attributes besides the key.
+    /// The item's attributes without the key.
     pub fn attributes(&self) -> Item {
         let mut item = Item::from([
             text("state", self.state.name()),
@@ -173,8 +173,9 @@ fn state_value(state: ChangeState) -> AttributeValue {
     AttributeValue::S(state.name().to_owned())
 }
 
-/// The action that commits the staged change which `after` names, beside the update of the group
-/// itself. `before` is the change that the group named before. `None` if there is nothing to commit.
+/// The action that commits the staged change which `after` names. It is in the same transaction as the
+/// update of the group. `before` is the change that the group named before. `None` if there is nothing to
+/// commit.
 pub(in crate::store) fn commit_staged(
     tenant: &TenantId,
     before: Option<Uuid>,
@@ -182,5 +183,5 @@ pub(in crate::store) fn commit_staged(
 ) -> Option<Action> {
     let change = after.change.filter(|change| before != Some(*change))?;
     let committed = Expression::update().set("state", state_value(ChangeState::Committed));
-    Some(update_in_state(keys::work(tenant, change), ChangeState::Staged, committed))
+    Some(update_in_state(keys::pending_change(tenant, change), ChangeState::Staged, committed))
 }

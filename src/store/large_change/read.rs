@@ -18,17 +18,18 @@ impl LargeChanges<'_> {
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn list(self) -> Result<Vec<PendingChange>, StoreError> {
-        let (pk, prefix) = keys::work_of(&self.store.tenant);
+        let (pk, prefix) =
+            (keys::pending_changes(&self.store.tenant), keys::pending_change_prefix(&self.store.tenant));
         let items = self.store.table.query_all(&pk, Some(&prefix)).await?;
         items.iter().map(PendingChange::from_item).collect()
     }
 
-    /// Reads one pending change. `None` if there is none of this id, or no longer.
+    /// Reads one pending change. `None` if it does not exist, or does not exist any more.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn fetch(self, change: Uuid) -> Result<Option<PendingChange>, StoreError> {
-        let item = self.store.table.get(&keys::work(&self.store.tenant, change)).await?;
+        let item = self.store.table.get(&keys::pending_change(&self.store.tenant, change)).await?;
         item.as_ref().map(PendingChange::from_item).transpose()
     }
 
@@ -48,7 +49,7 @@ impl LargeChanges<'_> {
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn fetch_chunk_of(self, change: Uuid, member: Uuid) -> Result<Option<Chunk>, StoreError> {
         for side in Side::ALL {
-            // The last chunk whose first member is not behind this one.
+            // The last chunk whose first member is this one or an earlier one.
             let prefix = keys::chunk_prefix(side);
             let range = Range {
                 prefix: Some(prefix.to_owned()),

@@ -16,8 +16,8 @@ use crate::store::membership::{Membership, remove_member};
 use crate::store::retry::{Attempts, retry_while_busy};
 
 impl LargeChanges<'_> {
-    /// Removes every member of a deleted group. The memberships that are left say what is to be done.
-    /// Returns whether none is left.
+    /// Removes every member of a deleted group, at most until `until`. Returns whether all are removed. The
+    /// memberships that are still in the table are the list of what is left to do.
     pub(super) async fn remove_all_members(
         self,
         pending: &PendingChange,
@@ -54,7 +54,9 @@ impl LargeChanges<'_> {
     /// removed in its own.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] if the members kept changing; those of the table.
+    /// [`StoreError::Conflict`] if the members changed at every attempt; [`StoreError::TransactionTooLarge`] if
+    /// one member alone is too large; [`StoreError::Throttled`], [`StoreError::Unavailable`],
+    /// [`StoreError::Broken`].
     pub(super) async fn remove_members(
         self,
         group: Uuid,
@@ -81,7 +83,7 @@ impl LargeChanges<'_> {
                 let mut actions = Vec::with_capacity(2 * members.len());
                 for member in members {
                     let [membership, groups] = remove_member(&self.store.tenant, group, member);
-                    actions.push(membership.unconditionally());
+                    actions.push(membership.without_condition());
                     actions.extend((!deleted.contains(&member.id)).then_some(groups));
                 }
                 actions

@@ -1,4 +1,4 @@
-//! Settling what pending changes have to do with a resource before it is deleted.
+//! Settling the pending changes that name a resource, before the resource is deleted.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use crate::store::membership::Membership;
 use crate::store::record::Record;
 use crate::store::side::Side;
 
-/// What the pending changes of a tenant have to do with a resource that is about to be deleted.
+/// The pending changes that a deletion must take into account.
 #[derive(Clone, Debug, Default)]
 pub struct SettledChanges {
     /// The committed changes that the deletion knows of, by the id of their group.
@@ -24,15 +24,15 @@ pub struct SettledChanges {
 }
 
 impl LargeChanges<'_> {
-    /// Does what pending changes have to do with a resource before it is deleted: aborts the staged
-    /// ones that name it, and applies the chunk that names it of the committed ones. If anything is
-    /// pending, the caller must read the resource again afterwards.
+    /// Settles the pending changes that name a resource, before the resource is deleted. A staged change
+    /// is aborted. Of a committed change, the chunk that names the resource is applied.
     ///
-    /// `None` means that the caller must read the pending changes again, since one of them has been
-    /// committed or finished.
+    /// If `pending` is not empty, the caller must read the resource again afterwards. `None` means that the
+    /// caller must read the pending changes again, because one of them was committed or finished.
     ///
     /// # Errors
-    /// Those of the table.
+    /// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`],
+    /// [`StoreError::Broken`].
     pub async fn settle(
         self,
         record: &Record,

@@ -10,9 +10,9 @@ use crate::store::side::Side;
 
 /// Returns the members as they are once every chunk is applied, in the order of their ids.
 ///
-/// It does not matter which of the chunks are applied: a change is net, so no member is both added
-/// and removed, and adding or removing one twice changes nothing. So it is safe to read the members
-/// first and the chunks after them.
+/// It does not matter which of the chunks are applied. A change is net, so no member is both added and
+/// removed. To add or remove a member twice changes nothing. So it is safe to read the members first and
+/// the chunks after them.
 pub fn with_pending_change(members: Vec<Membership>, chunks: &[Chunk]) -> Vec<Membership> {
     if chunks.is_empty() {
         return members;

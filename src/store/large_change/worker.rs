@@ -1,5 +1,5 @@
-//! The worker: runs every minute, finishes the changes that their requests had no time for, and erases
-//! the deactivated accounts whose time has passed.
+//! The worker runs every minute. It finishes the changes that their requests had no time for, and erases
+//! the deactivated accounts whose retention has ended.
 
 use std::time::Instant;
 
@@ -63,7 +63,7 @@ pub async fn invoke(table: &Table) -> Result<Value, String> {
     }
 }
 
-/// Works on every pending change of every tenant, and then erases the accounts whose time has passed.
+/// Works on every pending change of every tenant, and then erases the accounts whose retention has ended.
 /// Each change gets five seconds a turn, so none starves, however large another one is. A change that
 /// fails does not stop the others.
 ///
@@ -73,7 +73,7 @@ pub async fn round(table: &Table) -> Result<WorkerReport, StoreError> {
     let until = Instant::now() + WORKER_ROUND;
     let mut report = WorkerReport::default();
     let listed = (0..PENDING_CHANGE_SHARDS)
-        .map(|shard| async move { table.query_all(&keys::work_partition(shard), None).await });
+        .map(|shard| async move { table.query_all(&keys::pending_changes_shard(shard), None).await });
     let mut open = Vec::new();
     for item in try_join_all(listed).await?.iter().flatten() {
         match PendingChange::from_item(item) {

@@ -12,6 +12,17 @@ pub mod view;
 mod whole_group;
 
 use super::Store;
+use super::membership::Membership;
+use super::record::Record;
+
+/// A group with all its members, in one version.
+#[derive(Clone, Debug)]
+pub struct WholeGroup {
+    /// The group.
+    pub record: Record,
+    /// Its members, as its pending change makes them, in the order of their ids.
+    pub members: Vec<Membership>,
+}
 
 /// The members of a tenant's groups.
 #[derive(Clone, Copy, Debug)]

@@ -114,9 +114,9 @@ impl Members<'_> {
         Ok(found)
     }
 
-    /// Finds out which of `members` each of `groups` has. It reads one item for each pair, however large
-    /// the groups are, and the chunks of groups with a pending change. Groups without any of them are
-    /// left out.
+    /// Finds out which of `members` each of `groups` has, by the id of the group. It reads one item for each
+    /// pair, however large the groups are, and the chunks of groups with a pending change. Groups without
+    /// any of these members are left out.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].

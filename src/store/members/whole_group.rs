@@ -5,7 +5,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::Members;
+use super::{Members, WholeGroup};
 use crate::clock;
 use crate::limits::{GROUP_PAGES_AT_ONCE, GROUP_READ_RETRIES, GROUP_READS_BEFORE_CHECK, SETTLE_GRACE};
 use crate::scim::resource_type::Kind;
@@ -25,7 +25,7 @@ impl Members<'_> {
     /// # Errors
     /// [`StoreError::Conflict`] if the group kept changing; [`StoreError::Throttled`],
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
-    pub async fn fetch_group(self, id: Uuid) -> Result<Option<(Record, Vec<Membership>)>, StoreError> {
+    pub async fn fetch_group(self, id: Uuid) -> Result<Option<WholeGroup>, StoreError> {
         Ok(self.fetch_groups(&[id], None).await?.pop())
     }
 
@@ -44,23 +44,27 @@ impl Members<'_> {
         self,
         ids: &[Uuid],
         known_version: Option<u64>,
-    ) -> Result<Vec<(Record, Vec<Membership>)>, StoreError> {
+    ) -> Result<Vec<WholeGroup>, StoreError> {
         let grace_began = clock::text(OffsetDateTime::now_utc() - SETTLE_GRACE);
         let read = ids.iter().map(|id| self.read_whole(*id));
         let (mut deleted, read) =
             try_join(self.store.large_changes().fetch_deleted_members(), try_join_all(read)).await?;
-        let read: Vec<_> = read.into_iter().flatten().collect();
+        let mut groups: Vec<WholeGroup> = read.into_iter().flatten().collect();
         let is_settled = |record: &Record| {
             known_version == Some(record.version) || record.modified.as_str() < grace_began.as_str()
         };
-        if !read.iter().all(|(record, _)| is_settled(record)) {
+        if !groups.iter().all(|group| is_settled(&group.record)) {
             deleted = self.store.large_changes().fetch_deleted_members().await?;
         }
-        Ok(read.into_iter().map(|(record, members)| (record, without_deleted(members, &deleted))).collect())
+        for group in &mut groups {
+            let members = std::mem::take(&mut group.members);
+            group.members = without_deleted(members, &deleted);
+        }
+        Ok(groups)
     }
 
     /// Reads a group with all its members, with those that are deleted and have not left it yet.
-    async fn read_whole(self, id: Uuid) -> Result<Option<(Record, Vec<Membership>)>, StoreError> {
+    async fn read_whole(self, id: Uuid) -> Result<Option<WholeGroup>, StoreError> {
         let mut pages = Vec::new();
         let mut attempts = Attempts::new(GROUP_READ_RETRIES);
         while attempts.start_next().await {
@@ -69,15 +73,15 @@ impl Members<'_> {
                 true => self.fetch_state_at_rest(id).await?,
                 false => None,
             };
-            let Some((record, members)) = self.read_group(id, &mut pages).await? else { return Ok(None) };
-            if MembershipDigest::of(members.iter().map(|member| member.id)) == record.digest {
-                return Ok(Some((record, members)));
+            let Some(group) = self.read_group(id, &mut pages).await? else { return Ok(None) };
+            if MembershipDigest::of(group.members.iter().map(|member| member.id)) == group.record.digest {
+                return Ok(Some(group));
             }
-            // Nobody changed the group while it was read, so its digest is wrong. The checker repairs
-            // that. The readers get the group all the same.
+            // The group did not change while it was read, so its digest is wrong. The checker repairs
+            // that. Readers still get the group.
             if before.is_some() && self.fetch_state_at_rest(id).await? == before {
                 tracing::warn!(group = %id, "the tally of a group is not that of its members: run rollcall check");
-                return Ok(Some((record, members)));
+                return Ok(Some(group));
             }
         }
         Err(StoreError::Conflict)
@@ -93,17 +97,13 @@ impl Members<'_> {
 
     /// Reads the group and its members as its pages show them, and combines them with its pending
     /// change. The pages may be of several versions.
-    async fn read_group(
-        self,
-        id: Uuid,
-        pages: &mut Vec<String>,
-    ) -> Result<Option<(Record, Vec<Membership>)>, StoreError> {
+    async fn read_group(self, id: Uuid, pages: &mut Vec<String>) -> Result<Option<WholeGroup>, StoreError> {
         let (record, mut members) = self.read_partition(&keys::group(&self.store.tenant, id), pages).await?;
         let Some(record) = record else { return Ok(None) };
         if let Some(change) = record.change {
             members = with_pending_change(members, &self.store.large_changes().fetch_chunks(change).await?);
         }
-        Ok(Some((record, members)))
+        Ok(Some(WholeGroup { record, members }))
     }
 
     /// Reads the group and the memberships in a partition. The first time its pages are read one after
