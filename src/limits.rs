@@ -215,12 +215,53 @@ pub const WORKER_CHANGES_AT_ONCE: usize = 4;
 /// How many deactivated accounts to erase are read with one call.
 pub const ERASURES_PER_PAGE: i32 = 100;
 
-/// How long an event stays in the table, in days.
-pub const EVENT_RETENTION_DAYS: i64 = 90;
+/// How long a change stays in the feed, in days.
+pub const FEED_RETENTION_DAYS: u64 = 90;
 
-/// The most member ids that one event carries, added and removed together: as many as one transaction
+/// How long a page of the feed stays in the table after its changes can no longer be read, in days. Then
+/// DynamoDB deletes it at a time of its own.
+pub const FEED_DELETION_MARGIN_DAYS: u64 = 7;
+
+/// The most member ids that one change names, added and removed together: as many as one transaction
 /// changes.
-pub const MAX_MEMBERS_PER_EVENT: usize = MAX_MEMBER_CHANGES_PER_TX;
+pub const MAX_MEMBERS_PER_CHANGE: usize = MAX_MEMBER_CHANGES_PER_TX;
+
+/// How many partitions the outbox has. One partition takes 1,000 write units a second, and a change takes
+/// four.
+pub const OUTBOX_SHARDS: u8 = 4;
+
+/// How many changes are in one partition of the feed. A partition is found by the number of a change.
+pub const FEED_BUCKET: u64 = 10_000;
+
+/// The most items of one tenant that the sequencer takes from a shard of the outbox at once, so that
+/// tenants take turns: four shards fill a page of one transaction.
+pub const OUTBOX_ITEMS_PER_TURN: usize = 24;
+
+/// The most items of one shard of the outbox that the sequencer looks at to find one that it may move.
+pub const MAX_OUTBOX_ITEMS_SEEN: usize = 1_536;
+
+/// How often the sequencer looks again when no change may enter the feed: transactions under way are over
+/// after some of these looks.
+pub const SEQUENCER_TRIES: u32 = 5;
+
+/// The first pause between two looks of the sequencer. Each further pause is longer by it.
+pub const SEQUENCER_PAUSE: Duration = Duration::from_millis(40);
+
+/// How long a run of the sequencer is that a write has started. Further changes start further runs.
+pub const SEQUENCER_RUN: Duration = Duration::from_secs(10);
+
+/// How far back a snapshot position lies behind the end of the feed. By then everything that an earlier
+/// change wrote is visible to every read, even if clocks differ by seconds.
+pub const SNAPSHOT_DISTANCE: Duration = Duration::from_secs(60);
+
+/// How many pages of the feed are read with one call.
+pub const FEED_PAGES_PER_READ: i32 = 8;
+
+/// The most bytes of JSON in the changes of one answer, because an answer of Lambda has 6 MB.
+pub const MAX_FEED_ANSWER_BYTES: usize = 4 * 1024 * 1024;
+
+/// The most changes in one answer.
+pub const MAX_FEED_ANSWER_CHANGES: usize = 500;
 
 /// How long a client may wait between two pages of a list by `startIndex`, in seconds.
 pub const PAGE_CHECKPOINT_LIFE_SECONDS: u64 = 3_600;
@@ -230,10 +271,6 @@ pub const MAX_CURSOR_KEYS_KEPT: usize = 10_000;
 
 /// How many seconds are counted together for the deactivation limit. A part of an hour.
 pub const DEACTIVATION_SPAN_SECONDS: u64 = 300;
-
-/// How many partitions hold the events of one day of a tenant. One partition takes 1,000 write units a
-/// second.
-pub const EVENT_SHARDS: u8 = 4;
 
 /// How many partitions hold the erasure dates of deactivated accounts. All dates of one tenant are in the
 /// same partition.
@@ -399,9 +436,6 @@ pub const USERS_PER_READ: usize = 1_000;
 /// The most resources that are read at once for an export.
 pub const RESOURCES_PER_READ: usize = 100;
 
-/// The most events that are read with one call.
-pub const EVENTS_PER_READ: i32 = 200;
-
 // The local gateway and table (`dev`).
 
 /// The largest request line and headers together: a quota of API Gateway.
@@ -435,6 +469,9 @@ pub const TABLE_STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often the embedded table removes expired items.
 pub const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How often `rollcall dev` looks for changes that another process has written, such as the tool.
+pub const DEV_STREAM_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often `rollcall dev` runs the worker, as the rule in the template does.
 pub const WORKER_INTERVAL: Duration = Duration::from_secs(60);

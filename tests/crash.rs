@@ -18,7 +18,7 @@ use rollcall::store::call::Table;
 use rollcall::store::item::{Item, get_text};
 use rollcall::store::keys::{self, Key};
 use rollcall::store::large_change::pending_change::ChangeState;
-use rollcall::store::large_change::worker;
+use rollcall::store::worker;
 use serde_json::{Value, json};
 use support::assert_consistent;
 use support::client::Client;

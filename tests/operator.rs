@@ -17,7 +17,7 @@ use rollcall::scim::policy::Policy;
 use rollcall::store::call::{ScanPage, ScanSegment, Table};
 use rollcall::store::item::{get_number, get_text, number, text};
 use rollcall::store::keys::{self, TenantId};
-use rollcall::store::large_change::worker;
+use rollcall::store::worker;
 use serde_json::{Value, json};
 use support::client::{self, Client, Reply};
 use support::{assert_consistent, check, embedded};

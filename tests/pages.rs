@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rollcall::dev::seed::{Size, user_id};
 use rollcall::store::call::Table;
-use rollcall::store::large_change::worker;
+use rollcall::store::worker;
 use serde_json::{Value, json};
 use support::assert_consistent;
 use support::client::{Client, Reply};

@@ -17,7 +17,7 @@ use rollcall::scim::policy::VEZA;
 use rollcall::store::call::Table;
 use rollcall::store::item::{get_number, number};
 use rollcall::store::keys;
-use rollcall::store::large_change::worker;
+use rollcall::store::worker;
 use serde_json::{Value, json};
 use support::client::{Client, user};
 use support::faults::{Call, Fate, Proxy};

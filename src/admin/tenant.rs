@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::actor::ACTOR;
 use super::error::AdminError;
-use super::sweep::{EventRetention, sweep};
+use super::sweep::sweep;
 use crate::auth::tenant::{Deletion, Settings, TenantRecord, is_usage_key};
 use crate::clock;
 use crate::limits::{SETTING_RETRIES, USAGE_KEY_CHARS};
@@ -141,7 +141,7 @@ async fn free_name(table: &Table, id: &TenantId, now: OffsetDateTime) -> Result<
     if rests > 0 {
         return Err(AdminError::NameRests(id.clone(), rests));
     }
-    sweep(table, id, EventRetention::Kept).await.map_err(&failed)?;
+    sweep(table, id).await.map_err(&failed)?;
     let same = Expression::new("deleted = :at").value(":at", AttributeValue::N(deletion.at.to_string()));
     Ok(Action::delete(key).only_if(same, Refusal::Exists))
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::actor::ACTOR;
 use super::error::AdminError;
 use super::output;
-use super::sweep::{EventRetention, sweep};
+use super::sweep::sweep;
 use crate::auth::record::Status;
 use crate::auth::tenant::Deletion;
 use crate::clock;
@@ -34,7 +34,7 @@ pub struct Wiped {
 /// # Errors
 /// [`AdminError::Input`] where nobody can be asked, or another name was typed.
 pub fn confirm(tenant: &TenantId) -> Result<(), AdminError> {
-    let what = format!("this deletes every user, group, key and event of tenant {tenant}");
+    let what = format!("this deletes every user, group and key of tenant {tenant}");
     output::confirm(&what, "the tenant's name", tenant.as_str())
 }
 
@@ -70,7 +70,7 @@ pub async fn wipe(
     };
     let pending = pending.large_changes().list().await.map_err(&failed)?;
     table.batch_delete(pending.iter().map(PendingChange::key)).await.map_err(&failed)?;
-    wiped.items = sweep(table, tenant, EventRetention::Deleted).await.map_err(&failed)?;
+    wiped.items = sweep(table, tenant).await.map_err(&failed)?;
     for entry in &super::key::listing(table, tenant).await? {
         let actions = || {
             vec![
@@ -84,7 +84,9 @@ pub async fn wipe(
     let request = Uuid::now_v7().to_string();
     let event = Event::new("tenant.deleted", record.subject(record.version + 1), ACTOR, &request, now);
     // By now, since the deletion itself takes its time.
-    let deleted = Deletion { at: clock::epoch_seconds() };
+    let incarnation = record.incarnation();
+    let event = Event { incarnation: incarnation.clone(), ..event };
+    let deleted = Deletion { at: clock::epoch_seconds(), incarnation };
     let actions = || {
         vec![
             Action::delete(keys::tenant(tenant)),

@@ -14,7 +14,7 @@ use crate::store::deactivations::DeactivationLimit;
 use crate::store::error::StoreError;
 use crate::store::event::{Subject, SubjectId};
 use crate::store::item::{Item, get_number, get_text, must_text, number, text};
-use crate::store::keys::{TenantId, parse_id};
+use crate::store::keys::{self, TenantId, parse_id};
 
 /// A tenant.
 #[derive(Clone, PartialEq, Eq)]
@@ -36,25 +36,28 @@ pub struct TenantRecord {
 }
 
 /// That a tenant was deleted: the item `TENANT#t`/`DELETED`. It stays until the name is given again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deletion {
     /// When, in seconds since 1970.
     pub at: u64,
+    /// Tells the tenant from another one of the same name.
+    pub incarnation: String,
 }
 
 impl Deletion {
     /// The item's attributes besides its key.
-    pub fn to_item(self) -> Item {
-        Item::from([number("deleted", self.at)])
+    pub fn to_item(&self) -> Item {
+        Item::from([number("deleted", self.at), text("incarnation", &self.incarnation)])
     }
 
     /// Reads the item back. What cannot be read was deleted just now.
     pub fn from_item(item: &Item, now: u64) -> Self {
-        Self { at: get_number(item, "deleted").unwrap_or(now) }
+        let incarnation = get_text(item, "incarnation").unwrap_or_default().to_owned();
+        Self { at: get_number(item, "deleted").unwrap_or(now), incarnation }
     }
 
     /// How many seconds from `now` on the name still rests; 0 when it can be given again.
-    pub fn rests(self, now: u64) -> u64 {
+    pub fn rests(&self, now: u64) -> u64 {
         (self.at + TENANT_NAME_GRACE_SECONDS).saturating_sub(now)
     }
 }
@@ -100,6 +103,11 @@ pub fn is_usage_key(text: &str) -> bool {
 }
 
 impl TenantRecord {
+    /// Tells the tenant from an earlier or later one of the same name.
+    pub fn incarnation(&self) -> String {
+        keys::incarnation(&self.id, &clock::text(self.created))
+    }
+
     /// The tenant as the subject of an event, in this version of it.
     pub fn subject(&self, version: u64) -> Subject {
         Subject { id: SubjectId::Tenant(self.id.clone()), version }
@@ -205,9 +213,9 @@ mod tests {
 
     #[test]
     fn a_deleted_name_rests_whatever_the_clocks_say() {
-        let deletion = Deletion { at: 1_000_000 };
+        let deletion = Deletion { at: 1_000_000, incarnation: "i".to_owned() };
         assert_eq!(Deletion::from_item(&deletion.to_item(), 7), deletion);
-        assert_eq!(Deletion::from_item(&Item::new(), 7), Deletion { at: 7 });
+        assert_eq!(Deletion::from_item(&Item::new(), 7).at, 7);
         for (now, rests) in
             [(1_000_000, 3_929), (1_003_928, 1), (1_003_929, 0), (2_000_000, 0), (999_000, 4_929)]
         {

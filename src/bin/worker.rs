@@ -1,9 +1,9 @@
-//! The Lambda function that runs every minute and finishes large changes.
+//! The Lambda function that runs every minute and after each write to the outbox.
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use rollcall::config::{self, Config};
 use rollcall::store::call::Table;
-use rollcall::store::large_change::worker;
+use rollcall::store::worker;
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
@@ -11,5 +11,8 @@ async fn main() -> Result<(), Error> {
     config::log_json();
     let config = Config::from_env()?;
     let table = &Table::new(config::client().await, &config.table);
-    run(service_fn(|_: LambdaEvent<Value>| async { worker::invoke(&table.fresh()).await })).await
+    run(service_fn(|event: LambdaEvent<Value>| async move {
+        worker::invoke(&table.fresh(), &event.payload).await
+    }))
+    .await
 }

@@ -1,7 +1,10 @@
 //! The deployed code, as `rollcall dev` is given it: what stands behind the gateway, and who makes tenants.
 
+use std::sync::Arc;
+
 use aws_sdk_dynamodb::Client;
 use futures_util::future::BoxFuture;
+use tokio::sync::Notify;
 
 use super::gateway::lambda::Lambda;
 use super::seed::{SeedOutcome, Size};
@@ -24,8 +27,10 @@ pub struct Backend {
     pub function: Lambda,
     /// The authorizer: a TOKEN event in, its answer out.
     pub authorizer: Lambda,
-    /// What runs every minute, on an event without content.
+    /// What runs every minute on an event without content, and after writes on one of the stream.
     pub worker: Option<Lambda>,
+    /// Is notified when the function may have written.
+    pub written: Arc<Notify>,
     /// Tenants and keys.
     pub tenants: Box<dyn Tenants>,
 }

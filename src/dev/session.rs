@@ -3,10 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
 use super::backend::{Backend, Connection};
 use super::data_dir::DataDir;
@@ -19,7 +20,7 @@ use super::seed::{SeedOutcome, Size};
 use super::template::api::TABLE;
 use super::template::facts::Throttle;
 use super::template::read::{TEMPLATE, TemplateFacts};
-use crate::limits::WORKER_INTERVAL;
+use crate::limits::{DEV_STREAM_INTERVAL, WORKER_INTERVAL};
 use crate::scim::policy::Policy;
 
 /// How requests are limited.
@@ -66,7 +67,7 @@ pub struct Session {
     pub table: &'static str,
     stop: oneshot::Sender<()>,
     front: JoinHandle<std::io::Result<()>>,
-    worker: Option<JoinHandle<()>>,
+    workers: Option<[JoinHandle<()>; 2]>,
     embedded: Embedded,
     _data_dir: Option<DataDir>,
 }
@@ -114,6 +115,9 @@ impl Session {
             // A sender that is gone means the end as well.
             stopped.await.unwrap_or_default();
         }));
+        let workers = backend.worker.map(|worker| {
+            [tokio::spawn(run_worker(worker.clone())), tokio::spawn(run_stream(worker, backend.written))]
+        });
         Ok(Self {
             base_url,
             key,
@@ -123,7 +127,7 @@ impl Session {
             table: TABLE,
             stop,
             front,
-            worker: backend.worker.map(|worker| tokio::spawn(work(worker))),
+            workers,
             embedded,
             _data_dir: data_dir,
         })
@@ -155,9 +159,7 @@ impl Session {
     /// Ends the session: no new requests, running ones end within a bound, then the database closes.
     pub async fn stop(self) {
         drop(self.stop);
-        if let Some(worker) = self.worker {
-            worker.abort();
-        }
+        self.workers.iter().flatten().for_each(JoinHandle::abort);
         match self.front.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "the gateway ended"),
@@ -203,14 +205,33 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-async fn work(worker: Lambda) {
-    let mut tick = tokio::time::interval(WORKER_INTERVAL);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+/// Invokes the worker every minute.
+async fn run_worker(worker: Lambda) {
+    let mut every_minute = tokio::time::interval(WORKER_INTERVAL);
+    every_minute.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        tick.tick().await;
-        if let Err(fault) = worker.invoke(json!({})).await {
-            tracing::error!(?fault, "the worker failed");
+        every_minute.tick().await;
+        invoke_worker(&worker, json!({})).await;
+    }
+}
+
+/// Invokes the worker as the table's stream does, each time that something may have been written: after a
+/// request that is not a GET, and every second for the writes of other processes.
+async fn run_stream(worker: Lambda, written: Arc<Notify>) {
+    let mut every_second = tokio::time::interval(DEV_STREAM_INTERVAL);
+    every_second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = every_second.tick() => {}
+            () = written.notified() => {}
         }
+        invoke_worker(&worker, json!({ "Records": [] })).await;
+    }
+}
+
+async fn invoke_worker(worker: &Lambda, event: Value) {
+    if let Err(fault) = worker.invoke(event).await {
+        tracing::error!(?fault, "the worker failed");
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use time::OffsetDateTime;
+use tokio::sync::Notify;
 
 use super::backend::{Backend, Connection, Tenants};
 use super::gateway::lambda::Lambda;
@@ -21,7 +22,7 @@ use crate::scim::resource_type::{Kind, Model};
 use crate::scim::schema::Schema;
 use crate::store::call::Table;
 use crate::store::keys::TenantId;
-use crate::store::large_change::worker;
+use crate::store::worker;
 
 /// The name of the key that `rollcall dev` makes.
 const KEY_NAME: &str = "rollcall dev";
@@ -35,10 +36,22 @@ pub fn connect(connection: Connection, extensions: &[(Kind, Schema)]) -> Backend
     let table = Table::new(client, &table);
     let public_url = environment.get(crate::config::PUBLIC_URL).and_then(|url| url.as_ref().ok());
     let public_url = public_url.filter(|url| !url.is_empty()).cloned();
+    let written = Arc::new(Notify::new());
     let function = match Function::with_extensions(table.fresh(), public_url, extensions) {
         Ok(function) => {
             let function = Arc::new(function);
-            Lambda::new(move |event| function.clone().invoke(event))
+            let written = written.clone();
+            Lambda::new(move |event| {
+                let (function, written) = (function.clone(), written.clone());
+                let may_write = event["httpMethod"] != "GET";
+                async move {
+                    let answer = function.invoke(event).await;
+                    if may_write {
+                        written.notify_one();
+                    }
+                    answer
+                }
+            })
         }
         Err(failed) => Lambda::new(move |_| {
             let failed = failed.to_string();
@@ -51,11 +64,11 @@ pub fn connect(connection: Connection, extensions: &[(Kind, Schema)]) -> Backend
         async move { authorizer.invoke(event).await }
     });
     let pending = table.fresh();
-    let worker = Lambda::new(move |_| {
+    let worker = Lambda::new(move |event| {
         let table = pending.fresh();
-        async move { worker::invoke(&table).await }
+        async move { worker::invoke(&table, &event).await }
     });
-    Backend { function, authorizer, worker: Some(worker), tenants: Box::new(Local { table }) }
+    Backend { function, authorizer, worker: Some(worker), written, tenants: Box::new(Local { table }) }
 }
 
 /// The tenants of the local table.

@@ -82,6 +82,15 @@ pub struct ScanPage<T> {
     pub next: Option<Item>,
 }
 
+/// The answer of [`Table::try_get_together`].
+#[derive(Clone, Debug)]
+pub enum ReadTogether {
+    /// The items, in the order of the keys.
+    Items(Vec<Option<Item>>),
+    /// Whether a transaction is under way on each item, in the order of the keys.
+    Conflicts(Vec<bool>),
+}
+
 impl Table {
     /// The table by its name, with a meter of its own.
     pub fn new(client: Client, name: &str) -> Self {
@@ -146,36 +155,80 @@ impl Table {
     /// - [`StoreError::Throttled`] if the table throttled the last attempt.
     /// - [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn get_together(&self, keys: &[Key]) -> Result<Vec<Option<Item>>, StoreError> {
+        let mut last = StoreError::Conflict;
+        let mut attempts = Attempts::new(TRANSACTION_RETRIES);
+        while attempts.start_next().await {
+            match self.try_get_together(keys).await {
+                Ok(ReadTogether::Items(items)) => return Ok(items),
+                Ok(ReadTogether::Conflicts(_)) => last = StoreError::Conflict,
+                Err(StoreError::Throttled) => last = StoreError::Throttled,
+                Err(failed) => return Err(failed),
+            }
+        }
+        Err(last)
+    }
+
+    /// Reads items, each at a moment when no transaction on it is under way. In the order of the keys: `None`
+    /// for an item on which one is under way, `Some(None)` for an item that does not exist.
+    ///
+    /// # Errors
+    /// [`StoreError::Throttled`], [`StoreError::Unavailable`], [`StoreError::Broken`].
+    pub async fn get_resting(&self, keys: &[Key]) -> Result<Vec<Option<Option<Item>>>, StoreError> {
+        let mut found = vec![None; keys.len()];
+        for (chunk, first) in keys.chunks(MAX_ACTIONS_PER_TX).zip((0..).step_by(MAX_ACTIONS_PER_TX)) {
+            let mut open: Vec<usize> = (0..chunk.len()).collect();
+            while !open.is_empty() {
+                let wanted: Vec<Key> = open.iter().map(|at| chunk[*at].clone()).collect();
+                match self.try_get_together(&wanted).await? {
+                    ReadTogether::Items(items) => {
+                        for (at, item) in open.drain(..).zip(items) {
+                            found[first + at] = Some(item);
+                        }
+                    }
+                    ReadTogether::Conflicts(conflicts) => {
+                        let mut conflicts = conflicts.into_iter();
+                        open.retain(|_| conflicts.next() != Some(true));
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Reads at most 100 items as of one moment, once. If transactions on some of them are under way, it
+    /// reads none, and says which items these are.
+    ///
+    /// # Errors
+    /// [`StoreError::Throttled`], [`StoreError::Unavailable`], [`StoreError::Broken`].
+    pub async fn try_get_together(&self, keys: &[Key]) -> Result<ReadTogether, StoreError> {
         let mut items = Vec::with_capacity(keys.len());
         for key in keys {
             let get = Get::builder().table_name(&*self.name).set_key(Some(with_key(key))).build();
             let get = get.map_err(|e| StoreError::Broken(e.to_string()))?;
             items.push(TransactGetItem::builder().get(get).build());
         }
-        let mut last = StoreError::Conflict;
-        let mut attempts = Attempts::new(TRANSACTION_RETRIES);
-        while attempts.start_next().await {
-            let round = self.meter.begin();
-            let answer = self
-                .client
-                .transact_get_items()
-                .set_transact_items(Some(items.clone()))
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .send()
-                .await;
-            match answer.map_err(error::read_together) {
-                Ok(answer) => {
-                    self.spent(round, Direction::Read, answer.consumed_capacity());
-                    return Ok(answer.responses.unwrap_or_default().into_iter().map(|r| r.item).collect());
+        let round = self.meter.begin();
+        let answer = self
+            .client
+            .transact_get_items()
+            .set_transact_items(Some(items))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        match answer {
+            Ok(answer) => {
+                self.spent(round, Direction::Read, answer.consumed_capacity());
+                let items = answer.responses.unwrap_or_default().into_iter().map(|r| r.item);
+                Ok(ReadTogether::Items(items.collect()))
+            }
+            Err(failed) => {
+                self.meter.end(round, Direction::Read, 0.0);
+                match error::read_conflicts(&failed) {
+                    Some(conflicts) => Ok(ReadTogether::Conflicts(conflicts)),
+                    None => Err(error::read_together(failed)),
                 }
-                Err(passing @ (StoreError::Conflict | StoreError::Throttled)) => {
-                    self.meter.end(round, Direction::Read, 0.0);
-                    last = passing;
-                }
-                Err(failed) => return Err(failed),
             }
         }
-        Err(last)
     }
 
     /// Reads one page of a partition.

@@ -1,5 +1,7 @@
 //! Deleting a user or a group, with every item that belongs to it.
 
+use uuid::Uuid;
+
 use super::Store;
 use super::claim::{delete_lookup, release_claim};
 use super::counter::{count_inactive, count_resource};
@@ -13,6 +15,7 @@ use super::large_change::settle::SettledChanges;
 use super::membership::{Membership, detach_member, remove_member};
 use super::record::Record;
 use super::tombstone::put_tombstone;
+use super::trail::Departure;
 use super::transaction::Action;
 use crate::clock;
 use crate::limits::{DELETION_OWN_ACTIONS, MAX_ACTIONS_PER_TX};
@@ -82,7 +85,7 @@ impl Store {
     /// - [`StoreError::TransactionTooLarge`].
     /// - The others of [`Table::transact`](super::call::Table::transact).
     pub async fn delete(&self, deletion: &ResourceDeletion<'_>) -> Result<Vec<PendingChange>, StoreError> {
-        let (record, now) = (deletion.record, clock::timestamp());
+        let record = deletion.record;
         let mut left = Vec::new();
         let mut leave =
             |task| left.push(self.large_changes().new_change(task, record.id, ChangeState::Committed));
@@ -92,13 +95,13 @@ impl Store {
         if deletion.groups == Detachment::Later {
             leave(PendingTask::DetachFromGroups(record.groups.clone()));
         }
-        self.table.transact(|| deletion.actions(self, &left, &now)).await?;
+        self.table.transact(|| deletion.actions(self, &left)).await?;
         Ok(left)
     }
 }
 
 impl ResourceDeletion<'_> {
-    fn actions(&self, store: &Store, left: &[PendingChange], now: &str) -> Vec<Action> {
+    fn actions(&self, store: &Store, left: &[PendingChange]) -> Vec<Action> {
         let (tenant, record, ty) = (&store.tenant, self.record, self.ty);
         let unchanged = record.is_unchanged().and(match record.groups.is_empty() {
             true => Expression::lacks("groups"),
@@ -108,7 +111,7 @@ impl ResourceDeletion<'_> {
             Action::delete(record.key(tenant)).only_if(unchanged, Refusal::Changed),
             Action::delete(keys::list_entry(tenant, record.kind, record.id)),
             count_resource(tenant, record.kind, -1),
-            event::action(tenant, self.event),
+            event::action(tenant, &self.event_with_departures()),
         ];
         actions.extend(self.extra_actions.iter().cloned());
         actions.extend(count_inactive(tenant, Some(record), None));
@@ -119,20 +122,38 @@ impl ResourceDeletion<'_> {
         actions.extend(record.lookups(ty).iter().map(|entry| delete_lookup(tenant, record, entry)));
         actions.extend(left.iter().map(|left| Action::put(left.key(), left.attributes())));
         actions.extend(self.settled.chunks.iter().map(|chunk| chunk.mark_gone(record.id)));
-        actions.extend(self.membership_actions(store, now));
+        actions.extend(self.membership_actions(store));
         actions
+    }
+
+    /// The groups that the resource leaves in the transaction of its deletion. Its own group is not among
+    /// them.
+    fn groups_left(&self) -> impl Iterator<Item = Uuid> {
+        let groups = match self.groups {
+            Detachment::Now => Some(&self.record.groups),
+            Detachment::Later => None,
+        };
+        groups.into_iter().flatten().copied().filter(|group| *group != self.record.id)
+    }
+
+    fn event_with_departures(&self) -> Event {
+        Event { left: self.groups_left().collect(), ..self.event.clone() }
     }
 
     /// Ends the memberships that go with the resource. A transaction names an item once, so a group
     /// that is its own member ends that membership as one of its members.
-    fn membership_actions(&self, store: &Store, now: &str) -> Vec<Action> {
+    fn membership_actions(&self, store: &Store) -> Vec<Action> {
         let (tenant, record) = (&store.tenant, self.record);
         let mut actions = Vec::new();
-        if self.groups == Detachment::Now {
-            for group in record.groups.iter().copied().filter(|group| *group != record.id) {
-                let known_change = self.settled.changes.get(&group).copied();
-                actions.extend(detach_member(tenant, group, record.id, now, known_change));
-            }
+        let departure = Departure {
+            member: record.id,
+            time: clock::text(self.event.time),
+            actor: self.event.actor.clone(),
+            request_id: self.event.request_id.clone(),
+        };
+        for group in self.groups_left() {
+            let known_change = self.settled.changes.get(&group).copied();
+            actions.extend(detach_member(tenant, group, &departure, known_change));
         }
         for member in self.members.unwrap_or_default() {
             let [membership, groups] = remove_member(tenant, record.id, member);

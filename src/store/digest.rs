@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::expression::Expression;
 use super::item::{Item, get_number, number};
+use super::trail::Departure;
 
 /// The number of a group's members, and the sum of their hashes.
 ///
@@ -58,15 +59,17 @@ impl MembershipDigest {
         [number("memberCount", self.count), number("memberSum", self.sum)]
     }
 
-    /// The update that removes one member from the digest in a group's item, and raises the group's
-    /// version. It needs no knowledge of the current digest. `now` is the time of the change.
-    pub fn subtract_member(member: Uuid, now: &str) -> Expression {
+    /// The update after which a group counts one member less, in any version of the group. It raises the
+    /// version of the group, and lists the departure as the change of that version.
+    pub fn subtract_member(departure: &Departure) -> Expression {
+        let member = departure.member;
         let minus = |by: i128| AttributeValue::N((-by).to_string());
-        Expression::update()
+        let update = Expression::update()
             .increment("ver")
-            .set("modified", AttributeValue::S(now.to_owned()))
+            .set("modified", AttributeValue::S(departure.time.clone()))
             .add("memberCount", minus(1))
-            .add("memberSum", minus(member_hash(member)))
+            .add("memberSum", minus(member_hash(member)));
+        departure.append_to(update)
     }
 }
 

@@ -157,6 +157,18 @@ where
     }
 }
 
+/// On which items of a read as of one moment a transaction is under way, in the order of the read. `None` if
+/// the read failed for another reason.
+pub(super) fn read_conflicts<R>(error: &SdkError<TransactGetItemsError, R>) -> Option<Vec<bool>> {
+    let Some(TransactGetItemsError::TransactionCanceledException(cancelled)) = error.as_service_error()
+    else {
+        return None;
+    };
+    let reasons = cancelled.cancellation_reasons().iter();
+    let conflicts: Vec<bool> = reasons.map(|reason| reason.code() == Some("TransactionConflict")).collect();
+    conflicts.contains(&true).then_some(conflicts)
+}
+
 fn read_reasons(reasons: &[CancellationReason], meaning: &[Option<Refusal>]) -> StoreError {
     let mut refusals = Vec::new();
     let (mut conflict, mut throttled, mut too_large, mut other) = (false, false, false, None);

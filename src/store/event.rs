@@ -1,26 +1,24 @@
-//! Events: one item in the outbox for every change, written in the change's own transaction.
+//! Events: what a change says of itself. Its transaction writes the event into the outbox, from where the
+//! sequencer moves it into the feed.
 //!
 //! An event says who changed what and when, and names the changed attributes. It never holds a value.
-//! The outbox delivers an event at least once, and in no order. So an event has an id and a time.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
-use aws_sdk_dynamodb::types::AttributeValue;
-use time::{Duration, OffsetDateTime, UtcOffset};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::item::{Item, number, text};
-use super::keys::{self, TenantId};
+use super::error::Refusal;
+use super::expression::Expression;
+use super::feed::change::FeedChange;
+use super::feed::outbox;
+use super::keys::{OutboxName, TenantId};
+use super::trail::Trail;
 use super::transaction::Action;
 use crate::clock;
-use crate::limits::{EVENT_RETENTION_DAYS, EVENT_SHARDS, MAX_MEMBERS_PER_EVENT};
+use crate::limits::MAX_MEMBERS_PER_CHANGE;
 use crate::scim::resource_type::Kind;
-
-/// The value of `kind` on every event; the pipe to the event bus filters on it.
-pub const KIND: &str = "EVENT";
-/// How long an event stays in the table.
-pub const RETENTION: Duration = Duration::days(EVENT_RETENTION_DAYS);
 
 /// The resource, key or tenant that a change is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,10 +61,10 @@ impl fmt::Display for SubjectId {
     }
 }
 
-/// A change, as the outbox reports it.
+/// A change under construction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Its id, by which a receiver recognises a second delivery.
+    /// Its id.
     pub id: Uuid,
     /// What happened: `user.created`, `group.updated`, `key.revoked`, …
     pub event_type: &'static str,
@@ -76,23 +74,37 @@ pub struct Event {
     pub actor: String,
     /// The request that it was part of.
     pub request_id: String,
-    /// When it happened.
+    /// When.
     pub time: OffsetDateTime,
     /// The names of the changed attributes, never their values.
     pub attributes: Vec<String>,
-    /// The ids of the members that the change added. The item holds at most [`MAX_MEMBERS_PER_EVENT`] ids.
+    /// The ids of members that the change added, at most [`MAX_MEMBERS_PER_CHANGE`] in the outbox.
     pub added: Vec<Uuid>,
-    /// The ids of the members that the change removed. The item holds those for which there is room beside
-    /// `added`.
+    /// The ids of members that the change removed, at most [`MAX_MEMBERS_PER_CHANGE`] with those added.
     pub removed: Vec<Uuid>,
-    /// How many members were added, including those that the event does not name.
+    /// How many members were added, named or not.
     pub added_count: usize,
-    /// How many members were removed, including those that the event does not name.
+    /// How many members were removed, named or not.
     pub removed_count: usize,
-    /// The id of the large change that this event is a part of.
-    pub change: Option<Uuid>,
-    /// A warning for the operator.
+    /// The part of a large change that this is.
+    pub part: Option<ChangePart>,
+    /// What an operator should look at.
     pub warning: Option<&'static str>,
+    /// What it comes after, besides the version before it.
+    pub trail: Trail,
+    /// The groups that the resource leaves in the same transaction, because it is deleted.
+    pub left: BTreeSet<Uuid>,
+    /// Tells the tenant from an earlier one of the same name. Empty: the sequencer reads it.
+    pub incarnation: String,
+}
+
+/// Which part of a large change an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChangePart {
+    /// 0 for the commit, and then 1 to `of`.
+    pub number: u32,
+    /// How many parts follow the commit.
+    pub of: u32,
 }
 
 impl Event {
@@ -116,8 +128,11 @@ impl Event {
             removed: Vec::new(),
             added_count: 0,
             removed_count: 0,
-            change: None,
+            part: None,
             warning: None,
+            trail: Trail::default(),
+            left: BTreeSet::new(),
+            incarnation: String::new(),
         }
     }
 
@@ -128,64 +143,62 @@ impl Event {
         self
     }
 
-    /// Makes it the event of a whole large change. It counts the members. The events of the chunks name
-    /// them.
+    /// The event of the commit of a large change: it counts its members, which the events of its `parts`
+    /// name.
     #[must_use]
-    pub fn of_change(mut self, change: Uuid) -> Self {
-        self.change = Some(change);
+    pub fn of_commit(mut self, parts: u32) -> Self {
+        self.part = Some(ChangePart { number: 0, of: parts });
         (self.added, self.removed) = (Vec::new(), Vec::new());
         self
     }
 
-    /// Names and counts the members that were added and removed.
+    /// Names and counts the members that the change added and removed.
     #[must_use]
     pub fn members(mut self, added: Vec<Uuid>, removed: Vec<Uuid>) -> Self {
         (self.added_count, self.removed_count) = (added.len(), removed.len());
         (self.added, self.removed) = (added, removed);
         self
     }
+
+    /// The change as the feed tells it, without its number.
+    pub(super) fn to_change(&self, tenant: &TenantId) -> FeedChange {
+        let texts = |ids: &[Uuid], most: usize| ids.iter().take(most).map(Uuid::to_string).collect();
+        let room = MAX_MEMBERS_PER_CHANGE.saturating_sub(self.added.len());
+        FeedChange {
+            seq: 0,
+            id: self.id.to_string(),
+            event_type: self.event_type.to_owned(),
+            tenant: tenant.to_string(),
+            incarnation: self.incarnation.clone(),
+            resource_type: self.subject.id.resource_type().to_owned(),
+            resource_id: self.subject.id.to_string(),
+            version: self.subject.version,
+            part: self.part.map(|part| part.number),
+            parts: self.part.map(|part| part.of),
+            time: clock::text(self.time),
+            actor: self.actor.clone(),
+            request_id: self.request_id.clone(),
+            attributes: self.attributes.clone(),
+            added: texts(&self.added, MAX_MEMBERS_PER_CHANGE),
+            removed: texts(&self.removed, room),
+            added_count: self.added_count as u64,
+            removed_count: self.removed_count as u64,
+            warning: self.warning.map(str::to_owned),
+        }
+    }
 }
 
-/// The action that writes an event; the same event always makes the same item.
+/// The action that writes an event into the outbox. It is refused as [`Refusal::Changed`] if the outbox has
+/// an event of this version already. The same event always makes the same item.
 pub fn action(tenant: &TenantId, event: &Event) -> Action {
-    let time = clock::text(event.time);
-    let shard = event.id.as_bytes()[15] % EVENT_SHARDS;
-    let key =
-        keys::event(tenant, &clock::day(event.time.to_offset(UtcOffset::UTC).date()), shard, &time, event.id);
-    let mut item = Item::from([
-        text("kind", KIND),
-        text("id", &event.id.to_string()),
-        text("type", event.event_type),
-        text("tenant", tenant.as_str()),
-        text("resourceType", event.subject.id.resource_type()),
-        text("resourceId", &event.subject.id.to_string()),
-        number("version", event.subject.version),
-        text("actor", &event.actor),
-        text("requestId", &event.request_id),
-        text("time", &time),
-        number("ttl", event.time.saturating_add(RETENTION).unix_timestamp()),
-    ]);
-    item.extend(set("attributes", &event.attributes));
-    item.extend(set("added", event.added.iter().take(MAX_MEMBERS_PER_EVENT)));
-    item.extend(set(
-        "removed",
-        event.removed.iter().take(MAX_MEMBERS_PER_EVENT.saturating_sub(event.added.len())),
-    ));
-    if event.added_count > 0 {
-        item.extend([number("addedCount", event.added_count)]);
-    }
-    if event.removed_count > 0 {
-        item.extend([number("removedCount", event.removed_count)]);
-    }
-    item.extend(event.change.map(|change| text("change", &change.to_string())));
-    item.extend(event.warning.map(|warning| text("warning", warning)));
-    Action::put(key, item)
-}
-
-/// A string set without duplicates. `None` for no values, because DynamoDB has no empty set.
-fn set<T: ToString>(name: &str, values: impl IntoIterator<Item = T>) -> Option<(String, AttributeValue)> {
-    let values: BTreeSet<String> = values.into_iter().map(|value| value.to_string()).collect();
-    (!values.is_empty()).then(|| (name.to_owned(), AttributeValue::Ss(values.into_iter().collect())))
+    let name = OutboxName {
+        tenant: tenant.clone(),
+        resource: event.subject.id.to_string(),
+        version: event.subject.version,
+        part: event.part.map_or(0, |part| part.number),
+    };
+    let attributes = outbox::attributes(&event.to_change(tenant), &event.trail, &event.left);
+    Action::put(name.key(), attributes).only_if(Expression::absent(), Refusal::Changed)
 }
 
 #[cfg(test)]
@@ -193,15 +206,18 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
-    use crate::store::item::{get_number, get_set, get_text};
+    use crate::store::feed::outbox::QueuedChange;
+    use crate::store::item::with_key;
     use crate::store::transaction::ActionKind;
 
-    fn written(event: &Event) -> (keys::Key, Item) {
+    fn written(event: &Event) -> QueuedChange {
         let action = action(&"acme".parse().expect("a tenant"), event);
+        let mut item = with_key(&action.key);
         match action.kind {
-            ActionKind::Put(item) => (action.key, item),
+            ActionKind::Put(attributes) => item.extend(attributes),
             other => unreachable!("{other:?}"),
         }
+        QueuedChange::from_item(&item).expect("an item of the outbox")
     }
 
     fn event() -> Event {
@@ -211,27 +227,29 @@ mod tests {
     }
 
     #[test]
-    fn an_event_lies_on_its_day_in_utc_and_expires() {
-        let (key, item) = written(&event());
-        assert!(key.pk.starts_with("T#acme#E#2026-02-28#"), "{}", key.pk);
-        assert!(key.sk.starts_with("2026-02-28T23:30:00.500Z#"), "{}", key.sk);
-        assert_eq!(get_text(&item, "kind"), Some("EVENT"));
-        assert_eq!(get_text(&item, "type"), Some("group.updated"));
-        assert_eq!(get_number(&item, "version"), Some(3));
-        assert_eq!(get_number(&item, "ttl"), Some(datetime!(2026-05-29 23:30 UTC).unix_timestamp()));
-        for absent in ["attributes", "added", "removed", "addedCount", "removedCount", "change", "warning"] {
-            assert!(!item.contains_key(absent), "{absent}");
+    fn an_event_is_a_change_in_the_outbox() {
+        let queued = written(&event());
+        let group = Uuid::from_u128(7).to_string();
+        let name = &queued.name;
+        assert_eq!((name.resource.as_str(), name.version, name.part), (group.as_str(), 3, 0));
+        let change = queued.change.expect("a change");
+        assert_eq!(change.time, "2026-02-28T23:30:00.500Z");
+        let json = serde_json::to_value(&change).expect("JSON");
+        for absent in ["seq", "part", "parts", "attributes", "added", "removed", "addedCount", "warning"] {
+            assert!(json.get(absent).is_none(), "{absent}");
         }
+        let part = Event { part: Some(ChangePart { number: 2, of: 9 }), ..event() };
+        assert_eq!(written(&part).name.part, 2);
     }
 
     #[test]
     fn an_event_names_at_most_45_members_and_counts_all() {
         let ids = |range: std::ops::Range<u128>| range.map(Uuid::from_u128).collect::<Vec<_>>();
         for (added, removed, named) in [(0, 3, (0, 3)), (40, 40, (40, 5)), (60, 5, (45, 0))] {
-            let (_, item) = written(&event().members(ids(0..added), ids(100..100 + removed)));
-            assert_eq!((get_set(&item, "added").len(), get_set(&item, "removed").len()), named);
-            assert_eq!(get_number(&item, "addedCount").unwrap_or(0), added);
-            assert_eq!(get_number(&item, "removedCount").unwrap_or(0), removed);
+            let event = event().members(ids(0..added), ids(100..100 + removed));
+            let change = written(&event).change.expect("a change");
+            assert_eq!((change.added.len(), change.removed.len()), named);
+            assert_eq!((u128::from(change.added_count), u128::from(change.removed_count)), (added, removed));
         }
     }
 }

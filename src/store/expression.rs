@@ -161,6 +161,17 @@ impl Expression {
             .value(&format!(":plus_{attribute}"), AttributeValue::N("1".to_owned()))
     }
 
+    /// Appends an element to a list. DynamoDB creates the attribute if the item does not have it.
+    #[must_use]
+    pub fn append(mut self, attribute: &str, element: AttributeValue) -> Self {
+        self.set.push(format!(
+            "#{attribute} = list_append(if_not_exists(#{attribute}, :none_{attribute}), :append_{attribute})"
+        ));
+        self.name(&format!("#{attribute}"), attribute)
+            .value(&format!(":none_{attribute}"), AttributeValue::L(Vec::new()))
+            .value(&format!(":append_{attribute}"), AttributeValue::L(vec![element]))
+    }
+
     /// Removes an attribute.
     #[must_use]
     pub fn remove(mut self, attribute: &str) -> Self {

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::side::Side;
-use crate::limits::{EXPIRY_SHARDS, PENDING_CHANGE_SHARDS};
+use crate::limits::{EXPIRY_SHARDS, FEED_BUCKET, OUTBOX_SHARDS, PENDING_CHANGE_SHARDS};
 use crate::scim::resource_type::Kind;
 
 /// A tenant's name: `[a-z][a-z0-9-]{1,30}`.
@@ -99,6 +99,11 @@ pub fn tenant_partition(tenant: &TenantId) -> String {
 /// The item that tells when a tenant was deleted. Its name can be used again some time later.
 pub fn tenant_deleted(tenant: &TenantId) -> Key {
     Key::new(tenant_partition(tenant), "DELETED")
+}
+
+/// Tells a tenant from an earlier or later one of the same name, by the time of its creation in RFC 3339.
+pub fn incarnation(tenant: &TenantId, created: &str) -> String {
+    hash(&format!("{tenant}#{created}"))[..16].to_owned()
 }
 
 /// The partition that lists every tenant.
@@ -279,14 +284,86 @@ pub fn data(tenant: &TenantId) -> String {
     format!("T#{tenant}#")
 }
 
-/// One partition of a tenant's events of a day, `yyyy-mm-dd`.
-pub fn events(tenant: &TenantId, date: &str, shard: u8) -> String {
-    format!("T#{tenant}#E#{date}#{shard}")
+/// One partition of the outbox. `shard` is below [`OUTBOX_SHARDS`].
+pub fn outbox_shard(shard: u8) -> String {
+    format!("{OUTBOX}{shard}")
 }
 
-/// Whether a key is that of an event of the tenant.
-pub fn is_event(tenant: &TenantId, key: &Key) -> bool {
-    key.pk.strip_prefix(&data(tenant)).is_some_and(|rest| rest.starts_with("E#"))
+/// The prefix of the partitions of the outbox.
+pub const OUTBOX: &str = "OUTBOX#";
+
+/// The prefix of the sort keys of a tenant's changes in the outbox.
+pub fn outbox_prefix(tenant: &TenantId) -> String {
+    format!("{tenant}#")
+}
+
+/// A sort key after those of all changes of a tenant in the outbox, and before those of the next tenant.
+pub fn outbox_end(tenant: &TenantId) -> String {
+    format!("{tenant}#~")
+}
+
+/// Which change an item of the outbox is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OutboxName {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The id of the resource.
+    pub resource: String,
+    /// The version of the resource after the change. [`NOTE_VERSION`] for a note that is not a change.
+    pub version: u64,
+    /// The number of the part. 0 for a change that is not a part of a large one.
+    pub part: u32,
+}
+
+/// The version in the names of notes: after those of all changes.
+pub const NOTE_VERSION: u64 = 9_999_999_999_999_999;
+
+impl OutboxName {
+    /// The key of the item.
+    pub fn key(&self) -> Key {
+        let Self { tenant, resource, version, part } = self;
+        outbox_key(tenant, resource, &format!("{version:016}#{part:06}"))
+    }
+}
+
+/// A note in the outbox about a resource: which groups it has left, or that it was left.
+pub fn outbox_note(tenant: &TenantId, resource: Uuid, note: &str) -> Key {
+    outbox_key(tenant, &resource.to_string(), &format!("{NOTE_VERSION}#{note}"))
+}
+
+/// The changes of one resource are in one shard, in their order.
+fn outbox_key(tenant: &TenantId, resource: &str, rest: &str) -> Key {
+    let name = format!("{}{resource}", outbox_prefix(tenant));
+    let shard = Sha256::digest(name.as_bytes())[0] % OUTBOX_SHARDS;
+    Key::new(outbox_shard(shard), format!("{name}#{rest}"))
+}
+
+/// Reads the sort key of an item of the outbox. `None` for any other text.
+pub fn parse_outbox(sk: &str) -> Option<OutboxName> {
+    let mut parts = sk.split('#');
+    let (tenant, resource, version) = (parts.next()?, parts.next()?, parts.next()?);
+    let version = version.parse().ok()?;
+    let part = parts.next()?.parse();
+    let part = if version == NOTE_VERSION { 0 } else { part.ok()? };
+    Some(OutboxName { tenant: tenant.parse().ok()?, resource: resource.to_owned(), version, part })
+}
+
+/// The item that describes the feed.
+pub fn feed_state() -> Key {
+    Key::new("FEED".to_owned(), "STATE")
+}
+
+/// The partition of a page of the feed, by the number of its first change.
+pub fn feed_bucket(first: u64) -> String {
+    format!("{FEED}{:012}", first / FEED_BUCKET)
+}
+
+/// The prefix of the partitions of the feed.
+pub const FEED: &str = "FEED#";
+
+/// A page of the feed, by the number of its first change.
+pub fn feed_page(first: u64) -> Key {
+    Key::new(feed_bucket(first), format!("{first:016}"))
 }
 
 /// One of the partitions that hold the pending changes of all tenants. `shard` is below
@@ -331,11 +408,6 @@ pub fn chunks(tenant: &TenantId, change: Uuid) -> String {
 /// One chunk, by its first member.
 pub fn chunk(tenant: &TenantId, change: Uuid, side: Side, first: Uuid) -> Key {
     Key::new(chunks(tenant, change), format!("{}{first}", chunk_prefix(side)))
-}
-
-/// An event in the outbox. `date` is `yyyy-mm-dd`, `time` a full timestamp.
-pub fn event(tenant: &TenantId, date: &str, shard: u8, time: &str, event_id: Uuid) -> Key {
-    Key::new(events(tenant, date, shard), format!("{time}#{event_id}"))
 }
 
 #[cfg(test)]

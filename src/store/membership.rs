@@ -10,6 +10,7 @@ use super::expression::Expression;
 use super::item::{Item, get_text, id_set, text};
 use super::keys::{self, TenantId, parse_id};
 use super::side::Side;
+use super::trail::{Departure, PartName};
 use super::transaction::Action;
 use crate::scim::members::Member;
 use crate::scim::resource_type::Kind;
@@ -70,37 +71,47 @@ pub fn put_membership(tenant: &TenantId, group: Uuid, member: &Membership, since
 }
 
 /// The two actions that make a resource a member: the membership, and the group in the member's item.
-/// They are refused as [`Refusal::Changed`] if it is a member already, and as [`Refusal::Member`] if the
-/// resource does not exist. `since` is the time of the change.
+/// They are refused as [`Refusal::Changed`] where it is a member already, and as [`Refusal::Member`]
+/// where the resource does not exist.
 pub fn add_member(tenant: &TenantId, group: Uuid, member: &Membership, since: &str) -> [Action; 2] {
-    [put_membership(tenant, group, member, since), update_member(tenant, group, member, Side::Add)]
+    [put_membership(tenant, group, member, since), update_member(tenant, group, member, Side::Add, None)]
 }
 
-/// The two actions that end a membership. They are refused as [`Refusal::Changed`] if the membership does
-/// not exist, and as [`Refusal::Member`] if the resource does not exist.
+/// The two actions that end a membership. They are refused as [`Refusal::Changed`] where there is no
+/// membership, and as [`Refusal::Member`] where the resource does not exist.
 pub(super) fn remove_member(tenant: &TenantId, group: Uuid, member: &Membership) -> [Action; 2] {
+    let membership = Action::delete(keys::membership(tenant, group, member.id));
     [
-        Action::delete(keys::membership(tenant, group, member.id))
-            .only_if(Expression::exists(), Refusal::Changed),
-        update_member(tenant, group, member, Side::Remove),
+        membership.only_if(Expression::exists(), Refusal::Changed),
+        update_member(tenant, group, member, Side::Remove, None),
     ]
 }
 
-fn update_member(tenant: &TenantId, group: Uuid, member: &Membership, side: Side) -> Action {
-    let update = change_groups(Expression::update(), side, group);
+/// The action that changes the groups in a member's item. `part` is the part of a large change that names
+/// the member, if it is one. It is refused as [`Refusal::Member`] where the member does not exist.
+pub(super) fn update_member(
+    tenant: &TenantId,
+    group: Uuid,
+    member: &Membership,
+    side: Side,
+    part: Option<PartName>,
+) -> Action {
+    let mut update = change_groups(Expression::update(), side, group);
+    if let Some(part) = part {
+        update = part.add_to(update);
+    }
     Action::update(keys::resource(tenant, member.kind, member.id), update)
         .only_if(Expression::exists(), Refusal::Member(member.id))
 }
 
 /// The two actions by which a deleted resource leaves a group: the membership is deleted, and the group
-/// counts one member less. The resource is deleted in the same transaction or before it. `now` is the time
-/// of the change. The actions are refused as [`Refusal::Changed`] if the membership or the group does not
-/// exist, or if the group has a pending change other than `known_change`.
+/// counts one member less. The resource is deleted in the same transaction or before it. The actions are
+/// refused as [`Refusal::Changed`] if the membership or the group does not exist, or if the group has a
+/// pending change other than `known_change`.
 pub(super) fn detach_member(
     tenant: &TenantId,
     group: Uuid,
-    member: Uuid,
-    now: &str,
+    departure: &Departure,
     known_change: Option<Uuid>,
 ) -> [Action; 2] {
     let mut no_other_change = Expression::lacks("change");
@@ -109,11 +120,11 @@ pub(super) fn detach_member(
         no_other_change = no_other_change.or(Expression::equals("change", known));
     }
     [
-        Action::delete(keys::membership(tenant, group, member))
+        Action::delete(keys::membership(tenant, group, departure.member))
             .only_if(Expression::exists(), Refusal::Changed),
         Action::update(
             keys::resource(tenant, Kind::Group, group),
-            MembershipDigest::subtract_member(member, now),
+            MembershipDigest::subtract_member(departure),
         )
         .only_if(Expression::exists().and(no_other_change), Refusal::Changed),
     ]

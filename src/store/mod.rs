@@ -58,6 +58,7 @@ pub mod error;
 pub mod event;
 pub mod expiry;
 pub mod expression;
+pub mod feed;
 pub mod index;
 pub mod item;
 pub mod keys;
@@ -73,7 +74,9 @@ pub mod resource_actions;
 pub mod retry;
 pub mod side;
 pub mod tombstone;
+pub mod trail;
 pub mod transaction;
+pub mod worker;
 
 use self::call::Table;
 use self::keys::TenantId;

@@ -12,6 +12,7 @@ use super::error::StoreError;
 use super::expression::Expression;
 use super::item::{Item, get_ids, get_number, get_text, must_text, number, text};
 use super::keys::{Key, TenantId, parse_id};
+use super::trail::Trail;
 use super::{index, keys};
 use crate::scim::absent;
 use crate::scim::resource_type::{Kind, ResourceType};
@@ -64,6 +65,10 @@ pub struct Record {
     /// Whether the admin guard knows it: a user that may be an administrator, the root team, or a group that
     /// grants or granted the role.
     pub guarded: bool,
+    /// What its next change must come after.
+    pub trail: Trail,
+    /// How many parts follow the change that this record is the result of; 0 as read.
+    pub parts: u32,
     /// The roles that its members have (groups); `None` if no roles are assigned.
     pub roles: Option<BTreeSet<Role>>,
 }
@@ -118,6 +123,8 @@ impl Record {
             change: None,
             settled: 0,
             guarded: false,
+            trail: Trail::default(),
+            parts: 0,
             roles: None,
         }
     }
@@ -148,6 +155,8 @@ impl Record {
             change: get_text(item, "change").and_then(parse_id),
             settled: get_number(item, "settled").unwrap_or(0),
             guarded: item.get("guarded").is_some_and(|guarded| guarded.as_bool() == Ok(&true)),
+            trail: Trail::from_item(item),
+            parts: 0,
             roles: match get_text(item, "roles") {
                 Some(roles) => Some(serde_json::from_str(roles).map_err(|_| broken("roles"))?),
                 None => None,
@@ -183,17 +192,18 @@ impl Record {
         item
     }
 
-    /// Condition: the resource is still in the version that was read, and the admin guard does not know
-    /// it if it did not then.
+    /// Condition: the resource is still in the version that was read, no further part of a large change has
+    /// named it, and the admin guard does not know it if it did not then.
     pub(super) fn is_unchanged(&self) -> Expression {
-        let unchanged = Expression::version_is(self.version);
+        let unchanged = Expression::version_is(self.version).and(self.trail.is_unchanged());
         if self.guarded { unchanged } else { unchanged.and(Expression::lacks("guarded")) }
     }
 
-    /// The update that writes every attribute of the record.
+    /// The update that writes every attribute of the record. The event of the change follows its trail.
     pub(super) fn to_update(&self) -> Expression {
         let all = self.attributes().into_iter();
-        all.fold(Expression::update(), |update, (name, value)| update.set(&name, value))
+        let update = all.fold(Expression::update(), |update, (name, value)| update.set(&name, value));
+        self.trail.follow(update, self.parts)
     }
 
     /// The roles that its members have: those assigned, or that of a member in this team itself.

@@ -54,7 +54,9 @@ impl Store {
     /// Makes an event of this request. `version` is the version in which the change leaves the resource.
     pub fn event_of_version(&self, event_type: &'static str, record: &Record, version: u64) -> Event {
         let subject = Subject { id: SubjectId::Resource(record.kind, record.id), version };
-        Event::new(event_type, subject, &self.actor, &self.request_id, OffsetDateTime::now_utc())
+        let now = OffsetDateTime::now_utc();
+        let event = Event::new(event_type, subject, &self.actor, &self.request_id, now);
+        Event { trail: record.trail.clone(), ..event }
     }
 
     /// Finds out whether an unanswered creation took effect. The id is new, so the creation took effect if

@@ -7,6 +7,7 @@ use super::expression::Expression;
 use super::item::{Item, id_set};
 use super::keys::{self, TenantId};
 use super::record::Record;
+use super::trail::parts_attribute;
 use super::transaction::Action;
 use crate::scim::resource_type::ResourceType;
 
@@ -33,6 +34,7 @@ pub fn put_resource(
     claim_is_free: &Expression,
 ) -> Vec<Action> {
     let mut item = record.attributes();
+    item.extend(parts_attribute(record.parts));
     if !record.groups.is_empty() {
         item.insert("groups".to_owned(), id_set(&record.groups));
     }

@@ -84,8 +84,7 @@ pub fn client(endpoint: &str) -> Client {
 /// Lets the worker run until nothing is left: what requests had no time for on a slow machine.
 pub async fn work(client: &client::Client) {
     for _ in 0..50 {
-        let report =
-            rollcall::store::large_change::worker::round(&client.table.fresh()).await.expect("a round");
+        let report = rollcall::store::worker::round(&client.table.fresh()).await.expect("a round");
         assert_eq!(report.failures, Vec::<String>::new());
         if report.left == 0 {
             return;

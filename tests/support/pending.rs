@@ -33,9 +33,10 @@ pub async fn commit(client: &Client, group: &str, add: &[String], remove: &[Stri
     let after = Record {
         digest: before.digest.with(add.iter().map(|m| m.id)).without(remove.iter().map(|m| m.id)),
         change: Some(pending.id),
+        parts: pending.parts,
         ..next
     };
-    let event = store.event("group.updated", &after).of_change(pending.id);
+    let event = store.event("group.updated", &after).of_commit(pending.parts);
     let update = ResourceUpdate {
         before: &before,
         after: &after,

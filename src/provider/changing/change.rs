@@ -260,7 +260,7 @@ impl Changing<'_> {
             }
         }
         let staged = self.stage(after, &mut members.add, &members.remove).await?;
-        let event = event.of_change(staged.id);
+        let event = event.of_commit(staged.parts);
         let members = MemberChanges::default();
         let update = ResourceUpdate { before, after, members, ty, event: &event, extra_actions };
         let committed = store.update(&update).await;

@@ -130,7 +130,7 @@ impl Changing<'_> {
         // Too many for a transaction, or too large.
         if members.len() > 1 && matches!(stored, Err(StoreError::TransactionTooLarge)) {
             let pending = self.stage(&mut record, &mut members, &[]).await?;
-            let event = event.of_change(pending.id);
+            let event = event.of_commit(pending.parts);
             let creation =
                 ResourceCreation { record: &record, members: &[], ty, event: &event, takes_over: None };
             let made = self.provider.store.create(&creation).await;

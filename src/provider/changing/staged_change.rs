@@ -14,7 +14,6 @@ use crate::store::error::StoreError;
 use crate::store::large_change::pending_change::{ChangeState, PendingChange};
 use crate::store::membership::{MemberChanges, Membership};
 use crate::store::record::Record;
-use crate::store::side::Side;
 
 impl Changing<'_> {
     /// Writes the members to add and to remove into a pending change, and then reads the members to add.
@@ -39,7 +38,7 @@ impl Changing<'_> {
             self.provider.store.large_changes().abort_or_leave_to_worker(&pending).await;
             return Err(refused);
         }
-        group.change = Some(pending.id);
+        (group.change, group.parts) = (Some(pending.id), pending.parts);
         Ok(pending)
     }
 
@@ -56,7 +55,7 @@ impl Changing<'_> {
         let existing = self.provider.store.members().identify(&taken_for).await?;
         let found = to_memberships(add.iter().map(Membership::member), &existing)?;
         if found != *add {
-            self.provider.store.large_changes().rewrite_chunks(pending, Side::Add, &found).await?;
+            self.provider.store.large_changes().rewrite_added(pending, &found).await?;
             *add = found;
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! Applying a committed change, one chunk in each transaction.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -15,12 +16,14 @@ use crate::limits::{CHUNKS_AT_ONCE, LARGE_CHANGE_RETRIES};
 use crate::scim::resource_type::Kind;
 use crate::store::digest::MembershipDigest;
 use crate::store::error::{Refusal, StoreError};
-use crate::store::event::{self, Event, Subject, SubjectId};
+use crate::store::event::{self, ChangePart, Event, Subject, SubjectId};
 use crate::store::expression::Expression;
+use crate::store::feed::outbox::note_departures;
 use crate::store::keys;
-use crate::store::membership::{Membership, add_member, remove_member};
+use crate::store::membership::{Membership, put_membership, update_member};
 use crate::store::retry::{Attempts, retry_while_busy};
 use crate::store::side::Side;
+use crate::store::trail::PartName;
 use crate::store::transaction::Action;
 
 impl LargeChanges<'_> {
@@ -119,13 +122,12 @@ impl LargeChanges<'_> {
     /// Applies a chunk as it was read: in one transaction, or member by member if that is too large.
     async fn try_to_apply(self, pending: &PendingChange, chunk: &Chunk) -> Result<(), StoreError> {
         let members: Vec<Membership> = chunk.existing_members().cloned().collect();
-        let event = chunk_event(pending, chunk.side, &members);
+        let event = chunk_event(pending, chunk, &members);
         let since = clock::timestamp();
         let actions = || {
-            let mut actions = vec![chunk.mark_done()];
-            actions.extend((!members.is_empty()).then(|| event::action(&self.store.tenant, &event)));
+            let mut actions = vec![chunk.mark_done(), event::action(&self.store.tenant, &event)];
             for member in &members {
-                actions.extend(self.member_actions(pending, chunk.side, member, &since));
+                actions.extend(self.member_actions(pending, chunk, member, &since));
             }
             actions
         };
@@ -150,7 +152,7 @@ impl LargeChanges<'_> {
         for member in members {
             let one = || {
                 let open = Action::check(chunk.key.clone(), chunk.is_open_as_read(), Refusal::Changed);
-                let [membership, groups] = self.member_actions(pending, chunk.side, member, &since);
+                let [membership, groups] = self.member_actions(pending, chunk, member, &since);
                 vec![open, membership, groups]
             };
             self.store.table.transact(one).await?;
@@ -164,15 +166,17 @@ impl LargeChanges<'_> {
     fn member_actions(
         self,
         pending: &PendingChange,
-        side: Side,
+        chunk: &Chunk,
         member: &Membership,
         since: &str,
     ) -> [Action; 2] {
-        let [membership, groups] = match side {
-            Side::Add => add_member(&self.store.tenant, pending.resource, member, since),
-            Side::Remove => remove_member(&self.store.tenant, pending.resource, member),
+        let (tenant, group) = (&self.store.tenant, pending.resource);
+        let membership = match chunk.side {
+            Side::Add => put_membership(tenant, group, member, since).without_condition(),
+            Side::Remove => Action::delete(keys::membership(tenant, group, member.id)),
         };
-        [membership.without_condition(), groups]
+        let part = PartName { group, version: pending.version, part: chunk.part };
+        [membership, update_member(tenant, group, member, chunk.side, Some(part))]
     }
 
     /// Lists a member of a chunk as deleted. Where the chunk would have added it, the group counts one
@@ -184,16 +188,18 @@ impl LargeChanges<'_> {
         member: Uuid,
     ) -> Result<(), StoreError> {
         let tenant = &self.store.tenant;
+        let group = pending.resource;
         let actions = || {
-            let in_group = match chunk.side {
+            let gone = chunk.mark_gone_once(member);
+            match chunk.side {
                 Side::Add => {
-                    let one_less = MembershipDigest::subtract_member(member, &clock::timestamp());
-                    Action::update(keys::resource(tenant, Kind::Group, pending.resource), one_less)
-                        .only_if(is_change_of_group(pending), Refusal::Changed)
+                    let one_less = MembershipDigest::subtract_member(&pending.departure_of(member));
+                    let one_less = Action::update(keys::resource(tenant, Kind::Group, group), one_less)
+                        .only_if(is_change_of_group(pending), Refusal::Changed);
+                    vec![gone, one_less, note_departures(tenant, member, &BTreeSet::from([group]))]
                 }
-                Side::Remove => Action::delete(keys::membership(tenant, pending.resource, member)),
-            };
-            vec![chunk.mark_gone_once(member), in_group]
+                Side::Remove => vec![gone, Action::delete(keys::membership(tenant, group, member))],
+            }
         };
         match self.store.table.transact(actions).await {
             Ok(()) | Err(StoreError::Refused(_)) => Ok(()),
@@ -208,14 +214,14 @@ fn is_change_of_group(pending: &PendingChange) -> Expression {
 }
 
 /// The event of one chunk. Its actor and request are those of the change.
-fn chunk_event(pending: &PendingChange, side: Side, members: &[Membership]) -> Event {
+fn chunk_event(pending: &PendingChange, chunk: &Chunk, members: &[Membership]) -> Event {
     let ids: Vec<Uuid> = members.iter().map(|member| member.id).collect();
     let id = SubjectId::Resource(Kind::Group, pending.resource);
     let group = Subject { id, version: pending.version };
     let now = OffsetDateTime::now_utc();
     let mut event = Event::new("group.updated", group, &pending.actor, &pending.request_id, now);
-    event.change = Some(pending.id);
-    let (added, removed) = match side {
+    event.part = Some(ChangePart { number: chunk.part, of: pending.parts });
+    let (added, removed) = match chunk.side {
         Side::Add => (ids, Vec::new()),
         Side::Remove => (Vec::new(), ids),
     };

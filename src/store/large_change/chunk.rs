@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::scim::resource_type::Kind;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::expression::Expression;
-use crate::store::item::{Item, get_ids, get_text, id_set, key_of, text, with_key};
+use crate::store::item::{Item, get_ids, get_number, get_text, id_set, key_of, number, text, with_key};
 use crate::store::keys::{self, Key, TenantId};
 use crate::store::membership::Membership;
 use crate::store::side::Side;
@@ -24,6 +24,8 @@ pub struct Chunk {
     pub side: Side,
     /// The members, in the order of their ids.
     pub members: Vec<Membership>,
+    /// Its number among the parts of the change, from 1. Its event has it.
+    pub part: u32,
     /// Whether the chunk is applied.
     pub done: bool,
     /// The ids of members that were deleted since the chunk was written. Appliers skip them.
@@ -31,10 +33,16 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// A chunk that is not applied. `members` are in the order of their ids; `None` for no members.
-    pub(super) fn new(tenant: &TenantId, change: Uuid, side: Side, members: &[Membership]) -> Option<Self> {
+    /// A chunk that is not applied, as a part of a change of this tenant. `members` are in the order of their
+    /// ids; `None` for no members.
+    pub(super) fn new(
+        tenant: &TenantId,
+        change: Uuid,
+        (side, part): (Side, u32),
+        members: &[Membership],
+    ) -> Option<Self> {
         let key = keys::chunk(tenant, change, side, members.first()?.id);
-        Some(Self { key, side, members: members.to_vec(), done: false, gone: BTreeSet::new() })
+        Some(Self { key, side, members: members.to_vec(), part, done: false, gone: BTreeSet::new() })
     }
 
     /// The item. An id takes 16 bytes, because a chunk is written, marked and deleted, and each costs
@@ -50,6 +58,7 @@ impl Chunk {
             .collect();
         let mut item = with_key(&self.key);
         item.insert("ids".to_owned(), AttributeValue::B(Blob::new(ids)));
+        item.extend([number("part", self.part)]);
         item.extend((!groups.is_empty()).then(|| ("groups".to_owned(), id_set(&groups))));
         item.extend((!displays.is_empty()).then(|| ("displays".to_owned(), AttributeValue::M(displays))));
         item
@@ -75,6 +84,7 @@ impl Chunk {
             side: keys::side_of_chunk(&key),
             key,
             members: ids.chunks(16).map(member).collect::<Option<_>>().ok_or_else(broken)?,
+            part: get_number(item, "part").unwrap_or_else(|| unnumbered_part(ids)),
             done: item.contains_key("done"),
             gone: get_ids(item, "gone"),
         })
@@ -123,6 +133,13 @@ impl Chunk {
     }
 }
 
+/// The number of a chunk that was written before chunks had numbers: after all others, and made of its first
+/// member, so that no two chunks of a change have the same.
+fn unnumbered_part(ids: &[u8]) -> u32 {
+    let bytes = ids.iter().take(16).skip(13);
+    500_000 + bytes.fold(0, |number, byte| number << 8 | u32::from(*byte)) % 500_000
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,10 +158,10 @@ mod tests {
         ];
         let tenant = "acme".parse().expect("a tenant");
         for side in Side::ALL {
-            let chunk = Chunk::new(&tenant, Uuid::from_u128(9), side, &members).expect("members");
+            let chunk = Chunk::new(&tenant, Uuid::from_u128(9), (side, 3), &members).expect("members");
             assert_eq!(Chunk::from_item(&chunk.to_item()).expect("whole"), chunk);
         }
-        assert_eq!(Chunk::new(&tenant, Uuid::from_u128(9), Side::Add, &[]), None);
+        assert_eq!(Chunk::new(&tenant, Uuid::from_u128(9), (Side::Add, 1), &[]), None);
     }
 
     #[test]

@@ -13,10 +13,12 @@ use crate::limits::{LARGE_CHANGE_RETRIES, MAX_DETACHMENTS_PER_TX};
 use crate::scim::resource_type::Kind;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::expression::Expression;
+use crate::store::feed::outbox::note_departures;
 use crate::store::item::{get_text, id_set};
 use crate::store::keys;
 use crate::store::membership::detach_member;
 use crate::store::retry::Attempts;
+use crate::store::trail::Departure;
 use crate::store::transaction::Action;
 
 /// What becomes of a detachment that is done.
@@ -129,15 +131,20 @@ impl LargeChanges<'_> {
             let remaining = self.fetch_remaining(pending, groups).await?;
             let existing = self.store.fetch_many(Kind::Group, &remaining).await?;
             let existing: BTreeSet<Uuid> = existing.iter().map(|group| group.id).collect();
-            let now = clock::timestamp();
+            let departure = pending.departure_of(pending.resource);
             let actions = || {
                 let left = id_set(groups);
                 let update = Expression::update().delete("groups", left);
                 let mut actions =
                     vec![Action::update(pending.key(), update).only_if(Expression::exists(), Refusal::Gone)];
                 for group in &remaining {
-                    actions.extend(self.leave_group(*group, pending.resource, &now, &existing));
+                    actions.extend(self.leave_group(*group, &departure, &existing));
                 }
+                let left: BTreeSet<Uuid> =
+                    remaining.iter().filter(|group| existing.contains(group)).copied().collect();
+                actions.extend(
+                    (!left.is_empty()).then(|| note_departures(&self.store.tenant, pending.resource, &left)),
+                );
                 actions
             };
             match self.store.table.transact(actions).await {
@@ -179,10 +186,10 @@ impl LargeChanges<'_> {
 
     /// The actions by which a resource leaves one group. A group that is deleted as well has no count
     /// to correct.
-    fn leave_group(self, group: Uuid, member: Uuid, now: &str, existing: &BTreeSet<Uuid>) -> Vec<Action> {
+    fn leave_group(self, group: Uuid, departure: &Departure, existing: &BTreeSet<Uuid>) -> Vec<Action> {
         if existing.contains(&group) {
-            return detach_member(&self.store.tenant, group, member, now, None).into();
+            return detach_member(&self.store.tenant, group, departure, None).into();
         }
-        vec![Action::delete(keys::membership(&self.store.tenant, group, member))]
+        vec![Action::delete(keys::membership(&self.store.tenant, group, departure.member))]
     }
 }

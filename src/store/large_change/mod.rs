@@ -56,7 +56,7 @@
 //! | commit | `commit_staged` | the transaction in `resource.rs` |
 //! | apply | `apply.rs`, `remove_members.rs`, `detach.rs` | the request for 8 seconds; the next request that writes to the group; the worker |
 //! | settle | `settle.rs` | a deletion, with the changes that name its resource |
-//! | apply or abort what is left | `worker.rs` | the worker, every minute |
+//! | apply or abort what is left | `store/worker.rs` | the worker, every minute |
 
 pub mod apply;
 pub mod chunk;
@@ -67,7 +67,6 @@ mod remove_members;
 pub mod settle;
 mod stage;
 pub mod with_pending_change;
-pub mod worker;
 
 use super::Store;
 

@@ -12,6 +12,7 @@ use crate::store::expression::Expression;
 use crate::store::item::{Item, get_ids, get_number, get_text, id_set, must_text, number, text};
 use crate::store::keys::{self, Key, TenantId, parse_id};
 use crate::store::record::Record;
+use crate::store::trail::Departure;
 use crate::store::transaction::Action;
 
 /// How far a change has come.
@@ -80,6 +81,8 @@ pub struct PendingChange {
     pub resource: Uuid,
     /// The version of that resource which the change makes, for its events. 0 if no event needs it.
     pub version: u64,
+    /// How many chunks it has, for its events.
+    pub parts: u32,
     /// The id of the key with which the change was requested.
     pub actor: String,
     /// The id of the request.
@@ -111,6 +114,7 @@ impl PendingChange {
             task,
             resource: parse_id(must_text(item, "resource")?).ok_or_else(broken)?,
             version: get_number(item, "version").unwrap_or(0),
+            parts: get_number(item, "parts").unwrap_or(0),
             actor: get_text(item, "actor").unwrap_or_default().to_owned(),
             request_id: get_text(item, "requestId").unwrap_or_default().to_owned(),
             created: get_number(item, "created").unwrap_or(0),
@@ -135,6 +139,7 @@ impl PendingChange {
             text("kind", self.task.name()),
             text("resource", &self.resource.to_string()),
             number("version", self.version),
+            number("parts", self.parts),
             text("tenant", self.tenant.as_str()),
             text("actor", &self.actor),
             text("requestId", &self.request_id),
@@ -146,6 +151,16 @@ impl PendingChange {
             item.insert("groups".to_owned(), id_set(groups));
         }
         item
+    }
+
+    /// The departure of a deleted member from a group, as this change makes it.
+    pub(super) fn departure_of(&self, member: Uuid) -> Departure {
+        Departure {
+            member,
+            time: clock::timestamp(),
+            actor: self.actor.clone(),
+            request_id: self.request_id.clone(),
+        }
     }
 
     /// The action that moves the change from one state to another. It is refused as

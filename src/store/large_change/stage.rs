@@ -24,6 +24,7 @@ impl LargeChanges<'_> {
             task,
             resource,
             version: 0,
+            parts: 0,
             actor: self.store.actor.clone(),
             request_id: self.store.request_id.clone(),
             created: clock::epoch_seconds(),
@@ -43,8 +44,10 @@ impl LargeChanges<'_> {
     ) -> Result<PendingChange, StoreError> {
         let mut pending = self.new_change(PendingTask::ChangeMembers, group.id, ChangeState::Staged);
         pending.version = group.version;
-        let mut chunks = self.cut_into_chunks(&pending, Side::Add, changes.add);
-        chunks.extend(self.cut_into_chunks(&pending, Side::Remove, changes.remove));
+        let mut chunks = self.cut_into_chunks(&pending, (Side::Add, 1), changes.add);
+        let next = 1 + u32::try_from(chunks.len()).unwrap_or(u32::MAX);
+        chunks.extend(self.cut_into_chunks(&pending, (Side::Remove, next), changes.remove));
+        pending.parts = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
         let staged = async {
             self.store.table.put(&pending.key(), pending.attributes()).await?;
             self.store.table.batch_put(chunks).await
@@ -58,25 +61,31 @@ impl LargeChanges<'_> {
         }
     }
 
-    /// Writes the chunks of one side of a staged change again. The ids of `members` are the same as
+    /// Writes the chunks of the members that a staged change adds again. The ids of `members` are the same as
     /// before; what is known of them has changed.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
-    pub async fn rewrite_chunks(
+    pub async fn rewrite_added(
         self,
         pending: &PendingChange,
-        side: Side,
         members: &[Membership],
     ) -> Result<(), StoreError> {
-        self.store.table.batch_put(self.cut_into_chunks(pending, side, members)).await
+        self.store.table.batch_put(self.cut_into_chunks(pending, (Side::Add, 1), members)).await
     }
 
-    fn cut_into_chunks(self, pending: &PendingChange, side: Side, members: &[Membership]) -> Vec<Item> {
+    /// Cuts the members of one side into chunks, whose numbers begin with `first`.
+    fn cut_into_chunks(
+        self,
+        pending: &PendingChange,
+        (side, first): (Side, u32),
+        members: &[Membership],
+    ) -> Vec<Item> {
         let mut sorted = members.to_vec();
         sorted.sort_by_key(|member| member.id);
-        let chunks = sorted.chunks(MAX_MEMBER_CHANGES_PER_TX);
-        let chunks = chunks.filter_map(|some| Chunk::new(&self.store.tenant, pending.id, side, some));
+        let chunks = (first..).zip(sorted.chunks(MAX_MEMBER_CHANGES_PER_TX));
+        let chunks =
+            chunks.filter_map(|(part, some)| Chunk::new(&self.store.tenant, pending.id, (side, part), some));
         chunks.map(|chunk| chunk.to_item()).collect()
     }
 

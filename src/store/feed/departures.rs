@@ -1,0 +1,108 @@
+//! The changes of groups that deleted members have left.
+//!
+//! The transaction that deletes a member raises the versions of its groups without reading them, and adds
+//! the departure to a list in each group. The next change of the group takes the list into the outbox. If
+//! none comes, the sequencer empties the list in the transaction that puts the departures into the feed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
+
+use super::change::FeedChange;
+use super::order::changes_of_version;
+use crate::scim::resource_type::Kind;
+use crate::store::call::Table;
+use crate::store::error::{Refusal, StoreError};
+use crate::store::event::{Event, Subject, SubjectId};
+use crate::store::expression::Expression;
+use crate::store::keys::{self, OutboxName, TenantId};
+use crate::store::record::Record;
+use crate::store::trail::{Departure, Trail};
+use crate::store::transaction::Action;
+
+/// The departures of a group that can enter the feed.
+pub(super) struct GroupDepartures {
+    /// The changes, in their order.
+    pub changes: Vec<FeedChange>,
+    /// What must be in the feed before them.
+    pub before: Vec<OutboxName>,
+    /// The action that empties the list of the group, if the group is as it was read.
+    pub empty_list: Action,
+}
+
+/// What is to be done about the departures of a group.
+pub(super) enum DepartureState {
+    /// There are none: a change of the group has taken them along, or the group is deleted.
+    None,
+    /// The group is being changed. They must wait.
+    Waiting,
+    /// They can enter the feed.
+    Ready(GroupDepartures),
+}
+
+/// The changes that departures make of a group, which end in `version`.
+pub(super) fn as_changes(
+    tenant: &TenantId,
+    group: Uuid,
+    departed: &[Departure],
+    version: u64,
+) -> Vec<FeedChange> {
+    let first = version + 1 - departed.len() as u64;
+    let changes = (first..).zip(departed).map(|(version, departure)| {
+        let subject = Subject { id: SubjectId::Resource(Kind::Group, group), version };
+        let Departure { member, time, actor, request_id } = departure;
+        let now = time::OffsetDateTime::UNIX_EPOCH;
+        let event = Event::new("group.updated", subject, actor, request_id, now);
+        let event = event.attributes(["members"]).members(Vec::new(), vec![*member]);
+        FeedChange { time: time.clone(), ..event.to_change(tenant) }
+    });
+    changes.collect()
+}
+
+/// Reads groups that members have left, each at a moment when no transaction on it is under way.
+///
+/// # Errors
+/// Those of the table.
+pub(super) async fn read(
+    table: &Table,
+    groups: &BTreeSet<(TenantId, Uuid)>,
+) -> Result<BTreeMap<(TenantId, Uuid), DepartureState>, StoreError> {
+    let groups: Vec<_> = groups.iter().cloned().collect();
+    let keys: Vec<_> = groups.iter().map(|(tenant, id)| keys::resource(tenant, Kind::Group, *id)).collect();
+    let mut states = BTreeMap::new();
+    let items = table.get_resting(&keys).await?;
+    for ((tenant, id), item) in groups.into_iter().zip(items) {
+        let state = match item {
+            None => DepartureState::Waiting,
+            Some(None) => DepartureState::None,
+            Some(Some(item)) => match Record::from_item(&item)? {
+                Some(group) => state_of(&tenant, &group),
+                None => DepartureState::None,
+            },
+        };
+        states.insert((tenant, id), state);
+    }
+    Ok(states)
+}
+
+fn state_of(tenant: &TenantId, group: &Record) -> DepartureState {
+    if group.trail.departed.is_empty() {
+        return DepartureState::None;
+    }
+    if group.change.is_some() {
+        return DepartureState::Waiting;
+    }
+    let name = OutboxName {
+        tenant: tenant.clone(),
+        resource: group.id.to_string(),
+        version: group.version,
+        part: 0,
+    };
+    let unchanged = Expression::version_is(group.version).and(group.trail.has_departed());
+    DepartureState::Ready(GroupDepartures {
+        changes: as_changes(tenant, group.id, &group.trail.departed, group.version),
+        before: changes_of_version(&name, group.version, &group.trail),
+        empty_list: Action::update(group.key(tenant), Trail::without_departures())
+            .only_if(unchanged, Refusal::Changed),
+    })
+}

@@ -1,0 +1,174 @@
+//! The order in which changes of the outbox may enter the feed. This file is pure: it decides, and reads
+//! nothing.
+//!
+//! A change may enter when each of its predecessors has: it is in the feed already, or it stands before the
+//! change in the same page. The predecessors of a change are:
+//!
+//! - the change of the version before, with all its parts;
+//! - for a part of a large change, the commit of that change;
+//! - the parts of large changes that named the resource since its last change.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::outbox::QueuedChange;
+use crate::store::keys::{NOTE_VERSION, OutboxName, TenantId};
+use crate::store::trail::Trail;
+
+/// The names of the changes that must be in the feed before a change of this version.
+pub fn predecessors(name: &OutboxName, trail: &Trail) -> Vec<OutboxName> {
+    let mut before = Vec::new();
+    if name.part > 0 {
+        before.push(OutboxName { part: 0, ..name.clone() });
+    } else if name.version != NOTE_VERSION {
+        before.extend(changes_of_version(name, name.version.saturating_sub(1), trail));
+    }
+    before.extend(trail.named.iter().map(|part| OutboxName {
+        tenant: name.tenant.clone(),
+        resource: part.group.to_string(),
+        version: part.version,
+        part: part.part,
+    }));
+    before
+}
+
+/// The names of the last change that is in the outbox, or was: with its parts, and before the departures
+/// that led to `version`. None if the resource was created after that.
+pub fn changes_of_version(name: &OutboxName, version: u64, trail: &Trail) -> Vec<OutboxName> {
+    let version = version.saturating_sub(trail.departed.len() as u64);
+    if version == 0 {
+        return Vec::new();
+    }
+    (0..=trail.parts).map(|part| OutboxName { version, part, ..name.clone() }).collect()
+}
+
+/// What is known of predecessors that are not among the changes to be ordered.
+#[derive(Debug, Default)]
+pub struct KnownNames {
+    /// Those that are not in the feed: in the outbox, or written by a transaction that is under way.
+    pub waiting: BTreeSet<OutboxName>,
+}
+
+/// Orders changes so that each follows its predecessors, and otherwise by time. Leaves out those that must
+/// wait. `changes` are in the order of their keys in each shard.
+pub fn order(changes: Vec<QueuedChange>, known: &KnownNames) -> Vec<QueuedChange> {
+    let mut open: BTreeSet<OutboxName> =
+        changes.iter().filter(|c| c.change.is_some()).map(|c| c.name.clone()).collect();
+    let mut chains: BTreeMap<(TenantId, String), Vec<QueuedChange>> = BTreeMap::new();
+    for change in changes {
+        chains.entry((change.name.tenant.clone(), change.name.resource.clone())).or_default().push(change);
+    }
+    let mut chains: Vec<Vec<QueuedChange>> = chains.into_values().collect();
+    for chain in &mut chains {
+        // The next one is at the end.
+        chain.sort_by(|a, b| b.key.cmp(&a.key));
+    }
+    let may_enter = |change: &QueuedChange, open: &BTreeSet<OutboxName>| {
+        let before = predecessors(&change.name, &change.trail);
+        before.iter().all(|name| !open.contains(name) && !known.waiting.contains(name))
+    };
+    let mut ordered = Vec::new();
+    loop {
+        let time = |change: &QueuedChange| change.change.as_ref().map(|c| c.time.clone());
+        let heads = chains.iter().enumerate().filter_map(|(at, chain)| Some((at, chain.last()?)));
+        let ready = heads.filter(|(_, head)| may_enter(head, &open)).min_by_key(|(_, head)| time(head));
+        let Some(next) = ready.map(|(at, _)| at) else { return ordered };
+        if let Some(change) = chains[next].pop() {
+            open.remove(&change.name);
+            ordered.push(change);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::store::feed::change::FeedChange;
+    use crate::store::trail::{Departure, PartName};
+
+    fn name(resource: u128, version: u64, part: u32) -> OutboxName {
+        let tenant = "acme".parse().expect("a tenant");
+        OutboxName { tenant, resource: Uuid::from_u128(resource).to_string(), version, part }
+    }
+
+    fn queued(name: &OutboxName, time: u32, trail: Trail) -> QueuedChange {
+        let change = FeedChange { time: format!("{time:04}"), ..FeedChange::default() };
+        QueuedChange {
+            key: name.key(),
+            name: name.clone(),
+            change: Some(change),
+            trail,
+            left: BTreeSet::new(),
+        }
+    }
+
+    fn parts(parts: u32) -> Trail {
+        Trail { parts, ..Trail::default() }
+    }
+
+    fn names(ordered: &[QueuedChange]) -> Vec<OutboxName> {
+        ordered.iter().map(|change| change.name.clone()).collect()
+    }
+
+    #[test]
+    fn versions_come_in_order_whatever_the_clocks_say() {
+        let (first, second, other) = (name(1, 1, 0), name(1, 2, 0), name(2, 1, 0));
+        let changes = vec![
+            queued(&first, 9, Trail::default()),
+            queued(&second, 1, Trail::default()),
+            queued(&other, 5, Trail::default()),
+        ];
+        assert_eq!(names(&order(changes, &KnownNames::default())), [other, first, second]);
+    }
+
+    #[test]
+    fn a_change_waits_for_what_is_not_in_the_feed() {
+        let (second, third, other) = (name(1, 2, 0), name(1, 3, 0), name(2, 7, 0));
+        let changes = || {
+            let none = Trail::default;
+            vec![queued(&second, 1, none()), queued(&third, 2, none()), queued(&other, 3, none())]
+        };
+        let known = KnownNames { waiting: BTreeSet::from([name(1, 1, 0)]) };
+        assert_eq!(names(&order(changes(), &known)), [other.clone()]);
+        assert_eq!(names(&order(changes(), &KnownNames::default())), [second, third, other]);
+    }
+
+    #[test]
+    fn parts_follow_their_commit_and_come_before_the_next_version() {
+        let all: Vec<_> = (0..=3).map(|part| name(1, 4, part)).collect();
+        let next = name(1, 5, 0);
+        assert_eq!(predecessors(&next, &parts(3)), all);
+        assert_eq!(predecessors(&all[2], &Trail::default()), [all[0].clone()]);
+        let mut changes: Vec<_> = all.iter().map(|name| queued(name, 1, Trail::default())).collect();
+        changes.push(queued(&next, 0, parts(3)));
+        assert_eq!(names(&order(changes.clone(), &KnownNames::default())).last(), Some(&next));
+        // A part that is not visible yet keeps the next version back, and no other part.
+        let known = KnownNames { waiting: BTreeSet::from([all[2].clone()]) };
+        changes.remove(2);
+        let ordered = names(&order(changes, &known));
+        assert_eq!(ordered, [all[0].clone(), all[1].clone(), all[3].clone()]);
+    }
+
+    #[test]
+    fn a_member_waits_for_the_parts_that_named_it() {
+        let (member, part) = (name(9, 2, 0), name(1, 4, 2));
+        let named = BTreeSet::from([PartName { group: Uuid::from_u128(1), version: 4, part: 2 }]);
+        let trail = Trail { named, ..Trail::default() };
+        let changes = vec![queued(&member, 1, trail), queued(&part, 5, Trail::default())];
+        assert_eq!(names(&order(changes, &KnownNames::default())), [part, member]);
+    }
+
+    #[test]
+    fn departures_stand_between_a_change_and_the_one_before() {
+        let departure = |n: u128| Departure {
+            member: Uuid::from_u128(n),
+            time: String::new(),
+            actor: String::new(),
+            request_id: String::new(),
+        };
+        let trail = Trail { departed: vec![departure(5), departure(6)], parts: 1, named: BTreeSet::new() };
+        assert_eq!(predecessors(&name(1, 7, 0), &trail), [name(1, 4, 0), name(1, 4, 1)]);
+        assert_eq!(predecessors(&name(1, 1, 0), &Trail::default()), []);
+    }
+}

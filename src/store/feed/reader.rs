@@ -1,0 +1,217 @@
+//! Reads the feed from a position on.
+
+use super::change::FeedChange;
+use super::page::FeedPage;
+use super::state::{FeedEnd, FeedState};
+use crate::clock;
+use crate::limits::{FEED_BUCKET, FEED_PAGES_PER_READ, MAX_FEED_ANSWER_BYTES, SNAPSHOT_DISTANCE};
+use crate::store::call::{Range, Table};
+use crate::store::error::StoreError;
+use crate::store::keys;
+
+/// A place in a feed: after the change of this number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedPosition {
+    /// The id of the feed.
+    pub feed: String,
+    /// The number of the last change before the place; 0 for the beginning.
+    pub seq: u64,
+}
+
+impl FeedPosition {
+    /// The text for clients, who must not look into it.
+    pub fn to_text(&self) -> String {
+        format!("{}-{}", self.feed, self.seq)
+    }
+
+    /// Reads the text. `None` for any other text.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (feed, seq) = text.split_once('-')?;
+        let is_feed = feed.len() == 16 && feed.bytes().all(|b| b.is_ascii_hexdigit());
+        let canonical = seq.bytes().all(|b| b.is_ascii_digit()) && (seq == "0" || !seq.starts_with('0'));
+        (is_feed && canonical).then_some(Self { feed: feed.to_owned(), seq: seq.parse().ok()? })
+    }
+}
+
+/// Some changes of the feed, one after another.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ChangeList {
+    /// The changes.
+    pub changes: Vec<FeedChange>,
+    /// The number after which to go on.
+    pub seq: u64,
+    /// Whether more changes can be read at once.
+    pub more: bool,
+}
+
+/// Why the feed cannot be read from a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LostPosition {
+    /// It belongs to another feed: the table was restored from a backup.
+    OtherFeed,
+    /// The changes after it are no longer kept.
+    TooOld,
+    /// It lies behind the end of the feed.
+    BeyondEnd,
+}
+
+/// What a reader asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct ChangeQuery<'q> {
+    /// The most changes of the answer.
+    pub limit: usize,
+    /// The name of the tenant whose changes are wanted; `None` for all.
+    pub tenant: Option<&'q str>,
+}
+
+/// Reads the feed.
+#[derive(Clone, Debug)]
+pub struct FeedReader<'t> {
+    table: &'t Table,
+    /// What the feed was when the reader was made.
+    pub state: FeedState,
+}
+
+impl<'t> FeedReader<'t> {
+    /// A reader of the feed of this table.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn open(table: &'t Table) -> Result<Self, StoreError> {
+        Ok(Self { table, state: FeedState::fetch(table).await? })
+    }
+
+    /// The place before the oldest change that is kept.
+    pub fn oldest(&self) -> FeedPosition {
+        self.at(self.state.floor - 1)
+    }
+
+    /// The place after the change of this number.
+    pub fn at(&self, seq: u64) -> FeedPosition {
+        FeedPosition { feed: self.state.id.clone(), seq }
+    }
+
+    /// Reads the changes after a place.
+    ///
+    /// # Errors
+    /// Those of the table. The inner error says why the place is lost.
+    pub async fn read(
+        &self,
+        after: &FeedPosition,
+        query: ChangeQuery<'_>,
+    ) -> Result<Result<ChangeList, LostPosition>, StoreError> {
+        if after.feed != self.state.id {
+            return Ok(Err(LostPosition::OtherFeed));
+        }
+        if after.seq + 1 < self.state.floor {
+            return Ok(Err(LostPosition::TooOld));
+        }
+        let mut list = ChangeList { seq: after.seq, ..ChangeList::default() };
+        let Some(mut pages) = self.pages_from(after.seq).await? else {
+            return Ok(Err(LostPosition::BeyondEnd));
+        };
+        let mut bytes = 0;
+        while !pages.is_empty() {
+            for page in &pages {
+                if page.first > list.seq + 1 {
+                    // The page between is not visible yet, and the list ends before it.
+                    return Ok(Ok(list));
+                }
+                for change in page.changes()?.into_iter().filter(|change| change.seq > after.seq) {
+                    if list.changes.len() == query.limit || bytes > MAX_FEED_ANSWER_BYTES {
+                        list.more = true;
+                        return Ok(Ok(list));
+                    }
+                    list.seq = change.seq;
+                    if query.tenant.is_none_or(|tenant| tenant == change.tenant) {
+                        bytes += serde_json::to_vec(&change).map_or(0, |json| json.len());
+                        list.changes.push(change);
+                    }
+                }
+            }
+            pages = self.pages_beginning(list.seq + 1).await?;
+        }
+        Ok(Ok(list))
+    }
+
+    /// Finds the number before the first change in a page that was written at this time or later, in seconds
+    /// since 1970.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn find_time(&self, time: u64) -> Result<u64, StoreError> {
+        let (mut low, mut high) = (self.state.floor - 1, self.end().await?.next - 1);
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            match self.page_with(middle).await? {
+                Some(page) if page.written < time => low = page.last,
+                Some(page) => high = page.first - 1,
+                None => high = middle - 1,
+            }
+        }
+        Ok(low)
+    }
+
+    /// The last page that begins with this number or before.
+    async fn page_with(&self, seq: u64) -> Result<Option<FeedPage>, StoreError> {
+        // It may be in the partition before that of the number itself.
+        for bucket in [seq, seq.saturating_sub(FEED_BUCKET)] {
+            let through = Some(keys::feed_page(seq).sk);
+            let range = Range { through, backwards: true, limit: Some(1), ..Range::default() };
+            let page = self.table.query(&keys::feed_bucket(bucket), &range).await?;
+            if let Some(page) = page.items.first().map(FeedPage::from_item).transpose()? {
+                return Ok(Some(page));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The pages from the one that has the change after `seq`. `None` if the feed has no change `seq`; no
+    /// pages if that is the last one.
+    async fn pages_from(&self, seq: u64) -> Result<Option<Vec<FeedPage>>, StoreError> {
+        let beginning = self.pages_beginning(seq + 1).await?;
+        if !beginning.is_empty() || seq + 1 == self.state.floor {
+            return Ok(Some(beginning));
+        }
+        // No page begins there: the place is within a page, or at the end, or beyond it.
+        let page = self.page_with(seq).await?.filter(|page| page.last >= seq);
+        Ok(page.map(|page| if page.last > seq { vec![page] } else { Vec::new() }))
+    }
+
+    /// Some pages, if there is one that begins with this number.
+    async fn pages_beginning(&self, first: u64) -> Result<Vec<FeedPage>, StoreError> {
+        let after = Some(keys::feed_page(first - 1).sk);
+        let range = Range { after, limit: Some(FEED_PAGES_PER_READ), ..Range::default() };
+        let page = self.table.query(&keys::feed_bucket(first), &range).await?;
+        let pages = page.items.iter().map(FeedPage::from_item).collect::<Result<Vec<_>, _>>()?;
+        Ok(if pages.first().is_some_and(|page| page.first == first) { pages } else { Vec::new() })
+    }
+
+    /// Where the feed ends.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn end(&self) -> Result<FeedEnd, StoreError> {
+        self.state.find_end(self.table).await
+    }
+
+    /// The place for a snapshot: all that changes before it have written is visible to every read. Whoever
+    /// reads the whole table after this, and then applies the feed from here, has the state of the table.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn snapshot(&self) -> Result<FeedPosition, StoreError> {
+        let visible = clock::epoch_seconds().saturating_sub(SNAPSHOT_DISTANCE.as_secs());
+        let end = self.end().await?;
+        let Some(mut page) = end.page else { return Ok(self.at(end.next - 1)) };
+        while page.written > visible {
+            let first = page.first;
+            if first <= self.state.floor {
+                return Ok(self.at(self.state.floor - 1));
+            }
+            let Some(before) = self.page_with(first - 1).await? else { return Ok(self.at(first - 1)) };
+            page = before;
+        }
+        Ok(self.at(page.last))
+    }
+}

@@ -1,0 +1,297 @@
+//! The sequencer: moves changes from the outbox into the feed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use futures_util::future::try_join_all;
+use uuid::Uuid;
+
+use super::change::FeedChange;
+use super::departures::{self, DepartureState};
+use super::order::{self, KnownNames, predecessors};
+use super::outbox::{QueuedChange, keep_departures};
+use super::page::FeedPage;
+use super::state::FeedState;
+use crate::clock;
+use crate::limits::{
+    MAX_ACTIONS_PER_TX, MAX_OUTBOX_ITEMS_SEEN, OUTBOX_ITEMS_PER_TURN, OUTBOX_SHARDS, SEQUENCER_PAUSE,
+    SEQUENCER_TRIES,
+};
+use crate::store::call::{Range, Table};
+use crate::store::error::{Refusal, StoreError};
+use crate::store::expression::Expression;
+use crate::store::item::get_text;
+use crate::store::keys::{self, OutboxName, TenantId};
+use crate::store::transaction::Action;
+
+/// The actions of a page besides those of its changes: the page, and the state of the feed.
+const OWN_ACTIONS: usize = 2;
+/// The event that ends a tenant: nothing of the tenant may follow it.
+const LAST_EVENT: &str = "tenant.deleted";
+
+/// What a run of the sequencer did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SequencerReport {
+    /// How many changes entered the feed.
+    pub moved: u64,
+    /// How many pages they are in.
+    pub pages: u64,
+    /// Whether changes are left in the outbox.
+    pub left: bool,
+}
+
+/// Moves changes from the outbox into the feed.
+#[derive(Debug)]
+pub struct Sequencer<'t> {
+    table: &'t Table,
+    /// The tenant of each shard whose turn was the last one.
+    turns: Vec<Option<TenantId>>,
+    /// What tells each tenant from an earlier one of the same name.
+    incarnations: BTreeMap<TenantId, String>,
+}
+
+/// A part of the outbox, as one turn sees it.
+struct Turn {
+    items: Vec<QueuedChange>,
+    /// The tenants whose turn it was, by shard.
+    tenants: Vec<Option<TenantId>>,
+    /// Whether a shard has more items of these tenants.
+    has_more: bool,
+}
+
+/// A page that is ready to be written.
+struct PageDraft {
+    changes: Vec<FeedChange>,
+    actions: Vec<Action>,
+}
+
+impl<'t> Sequencer<'t> {
+    /// A sequencer of this table.
+    pub fn new(table: &'t Table) -> Self {
+        Self { table, turns: vec![None; usize::from(OUTBOX_SHARDS)], incarnations: BTreeMap::new() }
+    }
+
+    /// Moves changes until the outbox has none that may enter the feed, or the time is `until`. It waits a
+    /// short time for transactions that are under way.
+    ///
+    /// # Errors
+    /// Those of the table. What has moved stays in the feed.
+    pub async fn run(&mut self, until: Instant) -> Result<SequencerReport, StoreError> {
+        let mut report = SequencerReport::default();
+        let (mut next, mut window, mut tries) = (None, OUTBOX_ITEMS_PER_TURN, 0);
+        loop {
+            let turn = self.read_turn(window).await?;
+            report.left = !turn.items.is_empty();
+            if !report.left || Instant::now() >= until {
+                return Ok(report);
+            }
+            let first = match next {
+                Some(first) => first,
+                None => FeedState::fetch(self.table).await?.find_end(self.table).await?.next,
+            };
+            let Some(draft) = self.draft_page(turn.items).await? else {
+                if turn.has_more && window < MAX_OUTBOX_ITEMS_SEEN {
+                    window *= 2;
+                    continue;
+                }
+                self.turns = turn.tenants;
+                tries += 1;
+                if tries > SEQUENCER_TRIES {
+                    return Ok(report);
+                }
+                tokio::time::sleep(SEQUENCER_PAUSE * tries).await;
+                continue;
+            };
+            self.turns = turn.tenants;
+            let count = draft.changes.len() as u64;
+            // Refused or in conflict: another sequencer was faster.
+            next = self.write_page(first, draft).await?.then_some(first + count);
+            if next.is_some() {
+                (report.moved, report.pages) = (report.moved + count, report.pages + u64::from(count > 0));
+                (window, tries) = (OUTBOX_ITEMS_PER_TURN, 0);
+            } else {
+                tries += 1;
+                tokio::time::sleep(SEQUENCER_PAUSE).await;
+            }
+        }
+    }
+
+    /// Reads some items of each shard, those of the tenants whose turn it is first.
+    async fn read_turn(&self, window: usize) -> Result<Turn, StoreError> {
+        let shards = (0..OUTBOX_SHARDS).zip(&self.turns).map(|(shard, last)| async move {
+            let pk = keys::outbox_shard(shard);
+            let limit = i32::try_from(window).ok();
+            let after = last.as_ref().map(keys::outbox_end);
+            let mut page =
+                self.table.query(&pk, &Range { after: after.clone(), limit, ..Range::default() }).await?;
+            if page.items.is_empty() && after.is_some() {
+                page = self.table.query(&pk, &Range { limit, ..Range::default() }).await?;
+            }
+            Ok::<_, StoreError>(page)
+        });
+        let mut turn = Turn { items: Vec::new(), tenants: Vec::new(), has_more: false };
+        for page in try_join_all(shards).await? {
+            turn.has_more |= page.next.is_some();
+            let items = page.items.iter().map(QueuedChange::from_item);
+            let items = items.collect::<Result<Vec<_>, _>>()?;
+            turn.tenants.push(items.last().map(|item| item.name.tenant.clone()));
+            turn.items.extend(items);
+        }
+        Ok(turn)
+    }
+
+    /// Drafts a page of the items that may enter the feed. `None` if there are none.
+    async fn draft_page(&mut self, items: Vec<QueuedChange>) -> Result<Option<PageDraft>, StoreError> {
+        let mut waiting = self.read_waiting(&items).await?;
+        waiting.extend(self.read_early_ends(&items).await?);
+        let items = items.into_iter().filter(|item| !waiting.contains(&item.name)).collect();
+        let ordered = order::order(items, &KnownNames { waiting: waiting.clone() });
+        let taken = fit_transaction(ordered);
+        if taken.is_empty() {
+            return Ok(None);
+        }
+        let mut draft = PageDraft { changes: Vec::new(), actions: Vec::new() };
+        for item in &taken {
+            if let Some(change) = &item.change {
+                if let (false, Ok(group)) = (item.trail.departed.is_empty(), item.name.resource.parse()) {
+                    let departed = &item.trail.departed;
+                    let version = item.name.version - 1;
+                    draft.changes.extend(departures::as_changes(&item.name.tenant, group, departed, version));
+                }
+                draft.changes.push(change.clone());
+            }
+        }
+        let kept = self.add_departures(&taken, &mut draft).await?;
+        for item in taken.iter().filter(|item| !kept.contains(&item.key)) {
+            draft.actions.push(Action::delete(item.key.clone()).only_if(Expression::exists(), Refusal::Gone));
+        }
+        if draft.actions.is_empty() {
+            return Ok(None);
+        }
+        for change in &mut draft.changes {
+            if change.incarnation.is_empty() {
+                change.incarnation = self.read_incarnation(&change.tenant).await?;
+            }
+        }
+        Ok(Some(draft))
+    }
+
+    /// Reads which predecessors of the items are not in the feed, and not among the items.
+    async fn read_waiting(&self, items: &[QueuedChange]) -> Result<BTreeSet<OutboxName>, StoreError> {
+        let own: BTreeSet<&OutboxName> = items.iter().map(|item| &item.name).collect();
+        let before = items.iter().flat_map(|item| predecessors(&item.name, &item.trail));
+        let unknown = before.filter(|name| !own.contains(name)).collect();
+        self.read_not_moved(unknown).await
+    }
+
+    /// Reads which of these changes are not in the feed: they are in the outbox, or a transaction on their
+    /// items is under way.
+    async fn read_not_moved(&self, names: BTreeSet<OutboxName>) -> Result<BTreeSet<OutboxName>, StoreError> {
+        let keys: Vec<_> = names.iter().map(OutboxName::key).collect();
+        let found = self.table.get_resting(&keys).await?;
+        let moved = |state: &Option<_>| matches!(state, Some(None));
+        Ok(names.into_iter().zip(found).filter(|(_, state)| !moved(state)).map(|(name, _)| name).collect())
+    }
+
+    /// Reads which items end their tenant too early: other changes of the tenant are in the outbox.
+    async fn read_early_ends(&self, items: &[QueuedChange]) -> Result<BTreeSet<OutboxName>, StoreError> {
+        let mut early = BTreeSet::new();
+        let is_last = |item: &&QueuedChange| item.change.as_ref().is_some_and(|c| c.event_type == LAST_EVENT);
+        for end in items.iter().filter(is_last) {
+            for shard in 0..OUTBOX_SHARDS {
+                let prefix = Some(keys::outbox_prefix(&end.name.tenant));
+                let range = Range { prefix, limit: Some(2), ..Range::default() };
+                let page = self.table.query(&keys::outbox_shard(shard), &range).await?;
+                if page.items.iter().any(|item| get_text(item, "sk") != Some(&end.key.sk)) {
+                    early.insert(end.name.clone());
+                }
+            }
+        }
+        Ok(early)
+    }
+
+    /// Adds the departures from the groups that the items name. Returns the keys of notes that must stay in
+    /// the outbox.
+    async fn add_departures(
+        &self,
+        taken: &[QueuedChange],
+        draft: &mut PageDraft,
+    ) -> Result<BTreeSet<keys::Key>, StoreError> {
+        let of_item = |item: &QueuedChange| -> Vec<(TenantId, Uuid)> {
+            item.left.iter().map(|group| (item.name.tenant.clone(), *group)).collect()
+        };
+        let groups: BTreeSet<(TenantId, Uuid)> = taken.iter().flat_map(of_item).collect();
+        let mut kept = BTreeSet::new();
+        if groups.is_empty() {
+            return Ok(kept);
+        }
+        let own: BTreeSet<&OutboxName> = taken.iter().map(|item| &item.name).collect();
+        for ((tenant, group), state) in departures::read(self.table, &groups).await? {
+            let ready = match state {
+                DepartureState::None => continue,
+                DepartureState::Waiting => None,
+                DepartureState::Ready(ready) => {
+                    let before = ready.before.iter().filter(|name| !own.contains(name)).cloned();
+                    let waits = !self.read_not_moved(before.collect()).await?.is_empty();
+                    (!waits).then_some(ready)
+                }
+            };
+            if let Some(ready) = ready {
+                draft.changes.extend(ready.changes);
+                draft.actions.push(ready.empty_list);
+                continue;
+            }
+            let keep = keep_departures(&tenant, group);
+            if taken.iter().any(|item| item.key == keep.key) {
+                kept.insert(keep.key);
+            } else {
+                draft.actions.push(keep);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// What tells a tenant from an earlier one of the same name.
+    async fn read_incarnation(&mut self, tenant: &str) -> Result<String, StoreError> {
+        let Ok(id) = tenant.parse::<TenantId>() else { return Ok(String::new()) };
+        if let Some(known) = self.incarnations.get(&id) {
+            return Ok(known.clone());
+        }
+        let mut found = String::new();
+        if let Some(item) = self.table.get(&keys::tenant(&id)).await? {
+            found = get_text(&item, "created").map_or_else(String::new, |at| keys::incarnation(&id, at));
+        } else if let Some(item) = self.table.get(&keys::tenant_deleted(&id)).await? {
+            found = get_text(&item, "incarnation").unwrap_or_default().to_owned();
+        }
+        self.incarnations.insert(id, found.clone());
+        Ok(found)
+    }
+
+    /// Writes a page whose first change has this number. Returns whether it was written; `false` means that
+    /// another sequencer was faster.
+    async fn write_page(&self, first: u64, draft: PageDraft) -> Result<bool, StoreError> {
+        let PageDraft { changes, mut actions } = draft;
+        if !changes.is_empty() {
+            let page = FeedPage::new(first, &changes, clock::epoch_seconds())?;
+            actions.push(page.put());
+            if keys::feed_bucket(first) != keys::feed_bucket(page.last + 1) {
+                actions.push(FeedState::move_near_end(page.last + 1));
+            }
+        }
+        match self.table.transact(|| actions.clone()).await {
+            Ok(()) => Ok(true),
+            Err(StoreError::Refused(_) | StoreError::Conflict | StoreError::Throttled) => Ok(false),
+            Err(failed) => Err(failed),
+        }
+    }
+}
+
+/// The first of these items that fit one transaction, with the groups that they have left.
+fn fit_transaction(ordered: Vec<QueuedChange>) -> Vec<QueuedChange> {
+    let mut actions = OWN_ACTIONS;
+    let fits = |item: &QueuedChange| {
+        actions += 1 + item.left.len();
+        actions <= MAX_ACTIONS_PER_TX
+    };
+    ordered.into_iter().take_while(fits).collect()
+}

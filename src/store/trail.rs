@@ -1,0 +1,204 @@
+//! What the item of a resource remembers so that the changes of the resource can be put in order.
+//!
+//! A change of a resource is in the feed after the one before it. Most changes name their predecessor by
+//! its version alone. Three cases need more, and the item of the resource keeps what they need until its
+//! next change:
+//!
+//! - A deleted member leaves its groups in the transaction of its deletion, which raises their versions
+//!   without reading them. The group keeps a list of these departures. Each is a change of the group.
+//! - A large change of a group is followed by its parts. The group keeps how many there are.
+//! - A part of a large change names members. Each member keeps the names of these parts.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use uuid::Uuid;
+
+use super::expression::Expression;
+use super::item::{Item, get_number, get_set, number};
+use super::keys::parse_id;
+
+/// The attribute of a group that lists its departures.
+const DEPARTED: &str = "departed";
+/// The attribute of a group that counts the parts of its last large change.
+const PARTS: &str = "parts";
+/// The attribute of a member that names parts of large changes.
+const NAMED: &str = "named";
+
+/// A deleted member that left a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Departure {
+    /// The member.
+    pub member: Uuid,
+    /// When it left, in RFC 3339.
+    pub time: String,
+    /// Who deleted the member.
+    pub actor: String,
+    /// The request that deleted the member.
+    pub request_id: String,
+}
+
+impl Departure {
+    /// The text in the group's item.
+    fn to_text(&self) -> String {
+        format!("{}|{}|{}|{}", self.member, self.time, self.actor, self.request_id)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut fields = text.splitn(4, '|');
+        let mut next = || fields.next();
+        Some(Self {
+            member: parse_id(next()?)?,
+            time: next()?.to_owned(),
+            actor: next()?.to_owned(),
+            request_id: next()?.to_owned(),
+        })
+    }
+
+    /// The update that adds the departure to a group's list.
+    #[must_use]
+    pub fn append_to(&self, update: Expression) -> Expression {
+        update.append(DEPARTED, AttributeValue::S(self.to_text()))
+    }
+}
+
+/// A part of a large change of a group, as a member that it names remembers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PartName {
+    /// The group.
+    pub group: Uuid,
+    /// The version of the group that the change made.
+    pub version: u64,
+    /// The number of the part, from 1.
+    pub part: u32,
+}
+
+impl PartName {
+    fn to_text(self) -> String {
+        format!("{}#{}#{}", self.group, self.version, self.part)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut fields = text.split('#');
+        Some(Self {
+            group: parse_id(fields.next()?)?,
+            version: fields.next()?.parse().ok()?,
+            part: fields.next()?.parse().ok()?,
+        })
+    }
+
+    /// The update that adds the name of the part to a member.
+    #[must_use]
+    pub fn add_to(self, update: Expression) -> Expression {
+        update.add(NAMED, AttributeValue::Ss(vec![self.to_text()]))
+    }
+}
+
+/// What the next change of a resource must come after, besides the version before it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trail {
+    /// The departures since the last change that is in the outbox, the oldest first. Each raised the
+    /// version by one.
+    pub departed: Vec<Departure>,
+    /// How many parts that last change has.
+    pub parts: u32,
+    /// The parts of large changes that named the resource since its last change.
+    pub named: BTreeSet<PartName>,
+}
+
+impl Trail {
+    /// Reads the trail from the item of a resource, or of its change in the outbox.
+    pub fn from_item(item: &Item) -> Self {
+        let departed = item.get(DEPARTED).and_then(|list| list.as_l().ok());
+        let texts = departed.into_iter().flatten().filter_map(|text| text.as_s().ok());
+        Self {
+            departed: texts.filter_map(|text| Departure::parse(text)).collect(),
+            parts: get_number(item, PARTS).unwrap_or(0),
+            named: get_set(item, NAMED).iter().filter_map(|text| PartName::parse(text)).collect(),
+        }
+    }
+
+    /// The attributes of the change in the outbox.
+    pub fn attributes(&self) -> Item {
+        let mut item = Item::new();
+        if !self.departed.is_empty() {
+            item.insert(DEPARTED.to_owned(), self.departed_value());
+        }
+        if self.parts > 0 {
+            item.insert(PARTS.to_owned(), AttributeValue::N(self.parts.to_string()));
+        }
+        if !self.named.is_empty() {
+            item.insert(NAMED.to_owned(), self.named_value());
+        }
+        item
+    }
+
+    fn named_value(&self) -> AttributeValue {
+        AttributeValue::Ss(self.named.iter().map(|name| name.to_text()).collect())
+    }
+
+    /// Condition: no further part has named the resource, and the sequencer has not taken the departures.
+    /// (A further departure raises the version, which another condition checks.)
+    pub(super) fn is_unchanged(&self) -> Expression {
+        let named = match self.named.is_empty() {
+            true => Expression::lacks(NAMED),
+            false => Expression::equals(NAMED, self.named_value()),
+        };
+        if self.departed.is_empty() { named } else { named.and(self.has_departed()) }
+    }
+
+    /// Condition: the list of departures is as it was read.
+    pub(super) fn has_departed(&self) -> Expression {
+        Expression::equals(DEPARTED, self.departed_value())
+    }
+
+    fn departed_value(&self) -> AttributeValue {
+        let texts = self.departed.iter().map(|departure| AttributeValue::S(departure.to_text()));
+        AttributeValue::L(texts.collect())
+    }
+
+    /// The update of a group whose departures enter the feed. The change before them has entered it with all
+    /// its parts.
+    pub(super) fn without_departures() -> Expression {
+        Expression::update().remove(DEPARTED).remove(PARTS)
+    }
+
+    /// The update after which the resource has followed this trail, and its last change has `parts` parts.
+    pub(super) fn follow(&self, mut update: Expression, parts: u32) -> Expression {
+        if !self.departed.is_empty() {
+            update = update.remove(DEPARTED);
+        }
+        if !self.named.is_empty() {
+            update = update.remove(NAMED);
+        }
+        match parts {
+            0 if self.parts > 0 => update.remove(PARTS),
+            0 => update,
+            parts => update.set(PARTS, AttributeValue::N(parts.to_string())),
+        }
+    }
+}
+
+/// The attribute of a new group whose creation has so many parts.
+pub(super) fn parts_attribute(parts: u32) -> Option<(String, AttributeValue)> {
+    (parts > 0).then(|| number(PARTS, parts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trail_reads_back() {
+        let departure = Departure {
+            member: Uuid::from_u128(7),
+            time: "2026-03-01T00:00:00.000Z".to_owned(),
+            actor: "key_1".to_owned(),
+            request_id: "r|1".to_owned(),
+        };
+        let part = PartName { group: Uuid::from_u128(8), version: 3, part: 12 };
+        let trail = Trail { departed: vec![departure], parts: 5, named: BTreeSet::from([part]) };
+        assert_eq!(Trail::from_item(&trail.attributes()), trail);
+        assert_eq!(Trail::from_item(&Item::new()), Trail::default());
+    }
+}
