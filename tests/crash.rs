@@ -12,17 +12,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollcall::clock;
-use rollcall::limits::EVENT_SHARDS;
 use rollcall::store::call::Table;
-use rollcall::store::item::{Item, get_text};
-use rollcall::store::keys::{self, Key};
 use rollcall::store::large_change::pending_change::ChangeState;
 use rollcall::store::worker;
 use serde_json::{Value, json};
 use support::assert_consistent;
 use support::client::Client;
 use support::faults::{Call, Fate, Proxy};
+use support::feed::sequence;
 use tokio::sync::Notify;
 
 fn setting(name: &str) -> Option<usize> {
@@ -89,19 +86,9 @@ impl Scene {
         }
     }
 
-    /// Deletes the events, which the checker reads past: hundreds of large changes leave many.
-    async fn forget_events(&self) {
-        let (table, tenant) = (&self.other.table, self.other.store().tenant);
-        let now = time::OffsetDateTime::now_utc();
-        for day in [now, now - Duration::from_secs(86_400)] {
-            for shard in 0..EVENT_SHARDS {
-                let pk = keys::events(&tenant, &clock::day(day.date()), shard);
-                let events = table.query_all(&pk, None).await.unwrap();
-                let sk = |event: &Item| get_text(event, "sk").expect("a key").to_owned();
-                let gone = events.iter().map(|event| Key { pk: pk.clone(), sk: sk(event) });
-                table.batch_delete(gone).await.unwrap();
-            }
-        }
+    /// Moves the changes into the feed, so that the outbox stays short.
+    async fn sequence(&self) {
+        sequence(&self.other.table).await;
     }
 
     /// Creates a deactivated user again, which brings it back under its id.
@@ -182,7 +169,7 @@ async fn a_large_change_is_whole_wherever_its_process_dies() {
             undone += 1
         }
         if (run + 1) % 10 == 0 {
-            scene.forget_events().await;
+            scene.sequence().await;
         }
         if (run + 1) % 50 == 0 {
             println!("{} of {runs} crashes", run + 1);

@@ -9,7 +9,6 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use bytes::Bytes;
-use rollcall::admin::audit::{EventReader, plain};
 use rollcall::admin::group::{Assignment, assign};
 use rollcall::admin::key::{NewKey, create, revoke, rotate};
 use rollcall::admin::tenant::{self, NewTenant};
@@ -24,6 +23,7 @@ use rollcall::store::call::Table;
 use rollcall::store::keys::TenantId;
 use serde_json::{Value, json};
 use support::client::user;
+use support::feed::changes_of;
 use time::{Duration, OffsetDateTime};
 
 /// The service behind its gateway.
@@ -193,12 +193,8 @@ impl Day {
 
     /// The audit tells the whole day.
     async fn read_audit(&self) {
-        let (tenant, now) = (acme(), OffsetDateTime::now_utc());
-        let span = (now - Duration::days(1), now + Duration::days(1));
-        let mut events = EventReader::new(&self.service.table, &tenant, span, false);
         let mut told = Vec::new();
-        while let Some(item) = events.next().await.unwrap() {
-            let event = plain(&item);
+        for event in changes_of(&self.service.table, acme().as_str()).await {
             let (kind, id) = (event["type"].as_str().unwrap(), event["resourceId"].as_str().unwrap());
             told.push(format!("{kind} {id}"));
         }

@@ -6,7 +6,6 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use rollcall::admin::audit::{EventReader, plain};
 use rollcall::admin::key::{NewKey, create, list, revoke, rotate};
 use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::admin::user;
@@ -17,6 +16,7 @@ use rollcall::store::call::{ScanPage, ScanSegment, Table};
 use rollcall::store::keys::{self, TenantId};
 use serde_json::{Map, Value, json};
 use support::client::{self, Client};
+use support::feed::changes_of as events;
 use time::{Duration, OffsetDateTime};
 
 const SCHEMA: &str = include_str!("../docs/events.schema.json");
@@ -48,17 +48,6 @@ async fn key(table: &Table, tenant: &str) -> String {
 }
 
 /// The events of a tenant, the oldest first.
-async fn events(table: &Table, tenant: &str) -> Vec<Map<String, Value>> {
-    let tenant = id(tenant);
-    let (start, end) = (now() - Duration::days(1), now() + Duration::days(1));
-    let mut stream = EventReader::new(table, &tenant, (start, end), false);
-    let mut found = Vec::new();
-    while let Some(item) = stream.next().await.expect("an event") {
-        found.push(plain(&item));
-    }
-    found
-}
-
 fn types(events: &[Map<String, Value>]) -> BTreeSet<String> {
     events.iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect()
 }

@@ -4,6 +4,7 @@
 pub mod client;
 pub mod dev;
 pub mod faults;
+pub mod feed;
 pub mod lambda;
 pub mod pending;
 pub mod racing;

@@ -96,7 +96,7 @@ fn stubs(connection: Connection) -> Backend {
     });
     let function =
         Lambda::new(|_: Value| async { Ok::<_, String>(json!({ "statusCode": 200, "body": "{}" })) });
-    Backend { function, authorizer, worker: None, tenants: Box::new(items) }
+    Backend { function, authorizer, worker: None, written: Arc::default(), tenants: Box::new(items) }
 }
 
 fn options() -> SessionOptions {

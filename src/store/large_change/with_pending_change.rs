@@ -57,6 +57,7 @@ mod tests {
             key: Key { pk: String::new(), sk: String::new() },
             side,
             members: members.iter().map(|n| member(*n)).collect(),
+            part: 1,
             done: false,
             gone: gone.iter().map(|n| Uuid::from_u128(*n)).collect(),
         }
