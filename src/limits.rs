@@ -230,6 +230,10 @@ pub const MAX_MEMBERS_PER_CHANGE: usize = MAX_MEMBER_CHANGES_PER_TX;
 /// four.
 pub const OUTBOX_SHARDS: u8 = 4;
 
+/// How long an operator is told to wait, in seconds, if the last changes of a deleted tenant are not in the
+/// feed yet.
+pub const OUTBOX_WAIT_SECONDS: u64 = 60;
+
 /// How many changes are in one partition of the feed. A partition is found by the number of a change.
 pub const FEED_BUCKET: u64 = 10_000;
 

@@ -32,7 +32,7 @@ async fn members(client: &Client, group: &str) -> BTreeSet<String> {
 async fn delete_unseen(client: &Client, id: &str, keep: bool) {
     let store = client.store();
     let record = store.fetch(Kind::User, id.parse().unwrap()).await.unwrap().unwrap();
-    let event = store.event("user.deleted", &record);
+    let event = store.event_of_version("user.deleted", &record, record.version + 1);
     let deletion = ResourceDeletion {
         record: &record,
         members: Some(&[]),
@@ -169,7 +169,7 @@ async fn whoever_has_not_left_yet_is_in_nobodys_way() {
     // Deleted, and the process died before it left one of its groups.
     let store = client.store();
     let record = store.fetch(Kind::User, leaver.parse().unwrap()).await.unwrap().unwrap();
-    let event = store.event("user.deleted", &record);
+    let event = store.event_of_version("user.deleted", &record, record.version + 1);
     let deletion = ResourceDeletion {
         record: &record,
         members: Some(&[]),

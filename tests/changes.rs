@@ -287,7 +287,7 @@ async fn a_user_who_is_deleted_unseen_is_passed_over() {
     let store = client.store();
     let record = store.fetch(Kind::User, ids[7].parse().unwrap()).await.unwrap().unwrap();
     let pending = commit(&client, &group, &ids, &[]).await;
-    let event = store.event("user.deleted", &record);
+    let event = store.event_of_version("user.deleted", &record, record.version + 1);
     let deletion = ResourceDeletion {
         record: &record,
         members: Some(&[]),

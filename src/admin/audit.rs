@@ -89,12 +89,12 @@ impl Wanted<'_> {
 }
 
 /// The changes of the feed, some at a time.
-struct Walk<'a> {
+struct AuditWalk<'a> {
     reader: FeedReader<'a>,
     seq: u64,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> AuditWalk<'a> {
     /// From the first change that may have happened at `since` or later.
     async fn start(table: &'a Table, since: OffsetDateTime) -> Result<Self, StoreError> {
         let reader = FeedReader::open(table).await?;
@@ -166,7 +166,7 @@ async fn audit(args: AuditArgs) -> Result<CommandOutput, AdminError> {
     if format == Format::Table && !print(&[heading()]) {
         return Ok(CommandOutput::default());
     }
-    let mut walk = Walk::start(&table, args.since).await.map_err(&failed)?;
+    let mut walk = AuditWalk::start(&table, args.since).await.map_err(&failed)?;
     let mut newest = std::collections::VecDeque::new();
     loop {
         let list = walk.next(wanted.tenant).await.map_err(&failed)?;

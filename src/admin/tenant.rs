@@ -12,7 +12,7 @@ use super::error::AdminError;
 use super::sweep::sweep;
 use crate::auth::tenant::{Deletion, Settings, TenantRecord, is_usage_key};
 use crate::clock;
-use crate::limits::{SETTING_RETRIES, USAGE_KEY_CHARS};
+use crate::limits::{OUTBOX_WAIT_SECONDS, SETTING_RETRIES, USAGE_KEY_CHARS};
 use crate::scim::error::ScimError;
 use crate::scim::policy::Policy;
 use crate::scim::resource_type::{Kind, Model};
@@ -25,6 +25,7 @@ use crate::store::claim::is_free;
 use crate::store::digest::MembershipDigest;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::event::{self, Event};
+use crate::store::feed::outbox;
 use crate::store::item::Item;
 use crate::store::keys::{self, TenantId};
 use crate::store::membership::{Membership, put_membership};
@@ -140,6 +141,10 @@ async fn free_name(table: &Table, id: &TenantId, now: OffsetDateTime) -> Result<
     let rests = deletion.rests(now);
     if rests > 0 {
         return Err(AdminError::NameRests(id.clone(), rests));
+    }
+    // Its last changes are not in the feed yet.
+    if !outbox::is_empty(table, id).await.map_err(&failed)? {
+        return Err(AdminError::NameRests(id.clone(), OUTBOX_WAIT_SECONDS));
     }
     sweep(table, id).await.map_err(&failed)?;
     let same = Expression::new("deleted = :at").value(":at", AttributeValue::N(deletion.at.to_string()));

@@ -86,7 +86,7 @@ pub async fn wipe(
     // By now, since the deletion itself takes its time.
     let incarnation = record.incarnation();
     let event = Event { incarnation: incarnation.clone(), ..event };
-    let deleted = Deletion { at: clock::epoch_seconds(), incarnation };
+    let deleted = Deletion { at: clock::epoch_seconds(), incarnation, version: record.version + 1 };
     let actions = || {
         vec![
             Action::delete(keys::tenant(tenant)),

@@ -42,18 +42,28 @@ pub struct Deletion {
     pub at: u64,
     /// Tells the tenant from another one of the same name.
     pub incarnation: String,
+    /// The version of the tenant after its deletion.
+    pub version: u64,
 }
 
 impl Deletion {
     /// The item's attributes besides its key.
     pub fn to_item(&self) -> Item {
-        Item::from([number("deleted", self.at), text("incarnation", &self.incarnation)])
+        Item::from([
+            number("deleted", self.at),
+            text("incarnation", &self.incarnation),
+            number("version", self.version),
+        ])
     }
 
     /// Reads the item back. What cannot be read was deleted just now.
     pub fn from_item(item: &Item, now: u64) -> Self {
         let incarnation = get_text(item, "incarnation").unwrap_or_default().to_owned();
-        Self { at: get_number(item, "deleted").unwrap_or(now), incarnation }
+        Self {
+            at: get_number(item, "deleted").unwrap_or(now),
+            incarnation,
+            version: get_number(item, "version").unwrap_or(0),
+        }
     }
 
     /// How many seconds from `now` on the name still rests; 0 when it can be given again.
@@ -213,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_deleted_name_rests_whatever_the_clocks_say() {
-        let deletion = Deletion { at: 1_000_000, incarnation: "i".to_owned() };
+        let deletion = Deletion { at: 1_000_000, incarnation: "i".to_owned(), version: 3 };
         assert_eq!(Deletion::from_item(&deletion.to_item(), 7), deletion);
         assert_eq!(Deletion::from_item(&Item::new(), 7).at, 7);
         for (now, rests) in

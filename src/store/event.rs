@@ -197,7 +197,7 @@ pub fn action(tenant: &TenantId, event: &Event) -> Action {
         version: event.subject.version,
         part: event.part.map_or(0, |part| part.number),
     };
-    let attributes = outbox::attributes(&event.to_change(tenant), &event.trail, &event.left);
+    let attributes = outbox::attributes(event.to_change(tenant), &event.trail, &event.left);
     Action::put(name.key(), attributes).only_if(Expression::absent(), Refusal::Changed)
 }
 

@@ -2,18 +2,24 @@
 
 use std::collections::BTreeSet;
 
+use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
 
 use super::change::FeedChange;
+use crate::limits::OUTBOX_SHARDS;
+use crate::store::call::{Range, Table};
 use crate::store::error::StoreError;
 use crate::store::item::{Item, get_ids, get_text, id_set, key_of, text};
-use crate::store::keys::{self, Key, OutboxName, TenantId};
+use crate::store::keys::{self, Key, OutboxName, TenantId, parse_id};
 use crate::store::trail::Trail;
 use crate::store::transaction::Action;
 
 /// The attribute with the change as JSON.
 const CHANGE: &str = "change";
+/// The attributes with the ids of members, of 16 bytes each: as text they would double the cost of a change
+/// of many.
+const MEMBERS: [&str; 2] = ["added", "removed"];
 /// The attribute with the groups that a deleted member has left.
 const LEFT: &str = "left";
 
@@ -40,10 +46,14 @@ impl QueuedChange {
     pub fn from_item(item: &Item) -> Result<Self, StoreError> {
         let broken = || StoreError::Broken("an item of the outbox cannot be read".to_owned());
         let key = key_of(item).ok_or_else(broken)?;
-        let change = match get_text(item, CHANGE) {
+        let mut change: Option<FeedChange> = match get_text(item, CHANGE) {
             Some(json) => Some(serde_json::from_str(json).map_err(|_| broken())?),
             None => None,
         };
+        if let Some(change) = &mut change {
+            let [added, removed] = MEMBERS.map(|name| get_packed_ids(item, name));
+            (change.added, change.removed) = (added, removed);
+        }
         Ok(Self {
             name: keys::parse_outbox(&key.sk).ok_or_else(broken)?,
             key,
@@ -55,18 +65,43 @@ impl QueuedChange {
 }
 
 /// The attributes of a change in the outbox.
-///
-/// # Errors
-/// [`StoreError::Broken`] never for changes made here.
-pub fn attributes(change: &FeedChange, trail: &Trail, left: &BTreeSet<Uuid>) -> Item {
+pub fn attributes(mut change: FeedChange, trail: &Trail, left: &BTreeSet<Uuid>) -> Item {
     let mut item = trail.attributes();
-    item.extend([text(CHANGE, &serde_json::to_string(change).unwrap_or_default())]);
+    let ids = [std::mem::take(&mut change.added), std::mem::take(&mut change.removed)];
+    item.extend(MEMBERS.into_iter().zip(ids).filter_map(|(name, ids)| packed_ids(name, &ids)));
+    item.extend([text(CHANGE, &serde_json::to_string(&change).unwrap_or_default())]);
     item.extend(left_attribute(left));
     item
 }
 
+fn packed_ids(name: &str, ids: &[String]) -> Option<(String, AttributeValue)> {
+    let bytes: Vec<u8> = ids.iter().filter_map(|id| parse_id(id)).flat_map(Uuid::into_bytes).collect();
+    (!bytes.is_empty()).then(|| (name.to_owned(), AttributeValue::B(Blob::new(bytes))))
+}
+
+fn get_packed_ids(item: &Item, name: &str) -> Vec<String> {
+    let bytes = item.get(name).and_then(|bytes| bytes.as_b().ok());
+    let ids = bytes.iter().flat_map(|bytes| bytes.as_ref().chunks(16));
+    ids.filter_map(|id| Uuid::from_slice(id).ok()).map(|id| id.to_string()).collect()
+}
+
 fn left_attribute(left: &BTreeSet<Uuid>) -> Option<(String, AttributeValue)> {
     (!left.is_empty()).then(|| (LEFT.to_owned(), id_set(left)))
+}
+
+/// Whether the outbox has no item of a tenant.
+///
+/// # Errors
+/// Those of the table.
+pub async fn is_empty(table: &Table, tenant: &TenantId) -> Result<bool, StoreError> {
+    for shard in 0..OUTBOX_SHARDS {
+        let prefix = Some(keys::outbox_prefix(tenant));
+        let range = Range { prefix, limit: Some(1), ..Range::default() };
+        if !table.query(&keys::outbox_shard(shard), &range).await?.items.is_empty() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The action that tells the sequencer which groups a deleted resource has left. It goes into the

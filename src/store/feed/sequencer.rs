@@ -20,7 +20,7 @@ use crate::limits::{
 use crate::store::call::{Range, Table};
 use crate::store::error::{Refusal, StoreError};
 use crate::store::expression::Expression;
-use crate::store::item::get_text;
+use crate::store::item::{get_number, get_text};
 use crate::store::keys::{self, OutboxName, TenantId};
 use crate::store::transaction::Action;
 
@@ -46,8 +46,6 @@ pub struct Sequencer<'t> {
     table: &'t Table,
     /// The tenant of each shard whose turn was the last one.
     turns: Vec<Option<TenantId>>,
-    /// What tells each tenant from an earlier one of the same name.
-    incarnations: BTreeMap<TenantId, String>,
 }
 
 /// A part of the outbox, as one turn sees it.
@@ -68,7 +66,7 @@ struct PageDraft {
 impl<'t> Sequencer<'t> {
     /// A sequencer of this table.
     pub fn new(table: &'t Table) -> Self {
-        Self { table, turns: vec![None; usize::from(OUTBOX_SHARDS)], incarnations: BTreeMap::new() }
+        Self { table, turns: vec![None; usize::from(OUTBOX_SHARDS)] }
     }
 
     /// Moves changes until the outbox has none that may enter the feed, or the time is `until`. It waits a
@@ -141,7 +139,7 @@ impl<'t> Sequencer<'t> {
     }
 
     /// Drafts a page of the items that may enter the feed. `None` if there are none.
-    async fn draft_page(&mut self, items: Vec<QueuedChange>) -> Result<Option<PageDraft>, StoreError> {
+    async fn draft_page(&self, items: Vec<QueuedChange>) -> Result<Option<PageDraft>, StoreError> {
         let mut waiting = self.read_waiting(&items).await?;
         waiting.extend(self.read_early_ends(&items).await?);
         let items = items.into_iter().filter(|item| !waiting.contains(&item.name)).collect();
@@ -168,11 +166,7 @@ impl<'t> Sequencer<'t> {
         if draft.actions.is_empty() {
             return Ok(None);
         }
-        for change in &mut draft.changes {
-            if change.incarnation.is_empty() {
-                change.incarnation = self.read_incarnation(&change.tenant).await?;
-            }
-        }
+        self.fill_in_tenants(&mut draft).await?;
         Ok(Some(draft))
     }
 
@@ -251,20 +245,41 @@ impl<'t> Sequencer<'t> {
         Ok(kept)
     }
 
-    /// What tells a tenant from an earlier one of the same name.
-    async fn read_incarnation(&mut self, tenant: &str) -> Result<String, StoreError> {
-        let Ok(id) = tenant.parse::<TenantId>() else { return Ok(String::new()) };
-        if let Some(known) = self.incarnations.get(&id) {
-            return Ok(known.clone());
+    /// Fills in what tells each tenant from an earlier one of the same name. Leaves out the changes that
+    /// requests made after the end of their tenant, while API Gateway still knew its keys: `tenant.deleted` is
+    /// the last change of a tenant.
+    async fn fill_in_tenants(&self, draft: &mut PageDraft) -> Result<(), StoreError> {
+        let mut known: BTreeMap<String, Option<String>> = BTreeMap::new();
+        for change in draft.changes.iter().filter(|change| change.incarnation.is_empty()) {
+            if !known.contains_key(&change.tenant) {
+                known.insert(change.tenant.clone(), self.read_incarnation(&change.tenant).await?);
+            }
         }
-        let mut found = String::new();
+        draft.changes.retain_mut(|change| match known.get(&change.tenant) {
+            Some(Some(incarnation)) if change.incarnation.is_empty() => {
+                change.incarnation.clone_from(incarnation);
+                true
+            }
+            Some(None) => !change.incarnation.is_empty(),
+            _ => true,
+        });
+        Ok(())
+    }
+
+    /// Reads what tells a tenant from another one of the same name. `None` if the end of the tenant is in the
+    /// feed already.
+    async fn read_incarnation(&self, tenant: &str) -> Result<Option<String>, StoreError> {
+        let Ok(id) = tenant.parse::<TenantId>() else { return Ok(Some(String::new())) };
         if let Some(item) = self.table.get(&keys::tenant(&id)).await? {
-            found = get_text(&item, "created").map_or_else(String::new, |at| keys::incarnation(&id, at));
-        } else if let Some(item) = self.table.get(&keys::tenant_deleted(&id)).await? {
-            found = get_text(&item, "incarnation").unwrap_or_default().to_owned();
+            return Ok(get_text(&item, "created").map(|created| keys::incarnation(&id, created)));
         }
-        self.incarnations.insert(id, found.clone());
-        Ok(found)
+        let Some(item) = self.table.get(&keys::tenant_deleted(&id)).await? else {
+            return Ok(Some(String::new()));
+        };
+        let version = get_number(&item, "version").unwrap_or(0);
+        let end = OutboxName { tenant: id, resource: tenant.to_owned(), version, part: 0 };
+        let is_waiting = !self.read_not_moved(BTreeSet::from([end])).await?.is_empty();
+        Ok(is_waiting.then(|| get_text(&item, "incarnation").unwrap_or_default().to_owned()))
     }
 
     /// Writes a page whose first change has this number. Returns whether it was written; `false` means that

@@ -1,0 +1,344 @@
+//! The change feed: every committed change once, in order, whatever runs at once and whatever dies.
+#![cfg(feature = "cli")]
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use rollcall::admin::tenant::{self, NewTenant};
+use rollcall::scim::policy::VEZA;
+use rollcall::store::feed::change::FeedChange;
+use rollcall::store::feed::reader::{ChangeQuery, FeedPosition, FeedReader, LostPosition};
+use rollcall::store::feed::retention::end_retention;
+use rollcall::store::feed::sequencer::Sequencer;
+use rollcall::store::worker;
+use serde_json::{Value, json};
+use support::client::{Client, user};
+use support::feed::{read_feed, sequence};
+use support::pending::commit;
+use time::OffsetDateTime;
+
+const ALL: ChangeQuery<'static> = ChangeQuery { limit: 500, tenant: None };
+
+/// What the feed promises of its changes, whatever they are.
+fn check_feed(changes: &[FeedChange]) {
+    let mut latest: BTreeMap<(&str, &str, &str), &FeedChange> = BTreeMap::new();
+    let mut open_parts: BTreeMap<(&str, &str), BTreeSet<u32>> = BTreeMap::new();
+    for (seq, change) in (1..).zip(changes) {
+        assert_eq!(change.seq, seq, "the numbers have no gap");
+        assert!(!change.incarnation.is_empty(), "{change:?}");
+        let resource = (change.tenant.as_str(), change.incarnation.as_str(), change.resource_id.as_str());
+        let place = (change.tenant.as_str(), change.resource_id.as_str());
+        if let Some(part) = change.part.filter(|part| *part > 0) {
+            assert_eq!(latest[&resource].version, change.version, "a part follows its commit: {change:?}");
+            assert!(open_parts.get_mut(&place).is_some_and(|open| open.remove(&part)), "once: {change:?}");
+            continue;
+        }
+        let before = latest.insert(resource, change).map_or(0, |before| before.version);
+        assert_eq!(change.version, before + 1, "each version has one change: {change:?}");
+        let open = open_parts.remove(&place).unwrap_or_default();
+        assert!(open.is_empty(), "the parts {open:?} of the version before are missing: {change:?}");
+        open_parts.insert(place, (1..=change.parts.unwrap_or(0)).collect());
+    }
+    assert!(open_parts.values().all(BTreeSet::is_empty), "parts are missing: {open_parts:?}");
+}
+
+/// The members of each group, as a reader of the feed knows them.
+fn members_by_feed(changes: &[FeedChange]) -> BTreeMap<String, BTreeSet<String>> {
+    let mut groups: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for change in changes.iter().filter(|change| change.resource_type == "Group") {
+        if change.event_type == "group.deleted" {
+            groups.remove(&change.resource_id);
+            continue;
+        }
+        let members = groups.entry(change.resource_id.clone()).or_default();
+        members.extend(change.added.iter().cloned());
+        change.removed.iter().for_each(|member| {
+            members.remove(member);
+        });
+    }
+    groups
+}
+
+async fn members_by_scim(client: &Client, group: &str) -> BTreeSet<String> {
+    let found = client.get(&format!("/Groups/{group}?attributes=members")).await.expect(200).body;
+    let members = found["members"].as_array().cloned().unwrap_or_default();
+    members.iter().map(|member| member["value"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Runs the sequencer, and compares the feed with the table.
+async fn assert_fed(client: &Client, groups: &[&str]) -> Vec<FeedChange> {
+    let report = sequence(&client.table).await;
+    assert!(!report.left, "the outbox is empty: {report:?}");
+    let changes = read_feed(&client.table).await;
+    check_feed(&changes);
+    let members = members_by_feed(&changes);
+    for group in groups {
+        assert_eq!(members[*group], members_by_scim(client, group).await, "{group}");
+    }
+    changes
+}
+
+async fn tenant_with_client(policy: &'static str) -> Client {
+    let client = Client::new(support::embedded().await, policy).await;
+    let new = NewTenant::new(&client.store().tenant, &VEZA, &"u".repeat(40));
+    tenant::create(&client.table, &new, OffsetDateTime::now_utc()).await.expect("a tenant");
+    client
+}
+
+fn add(ids: &[String]) -> Value {
+    let members: Value = ids.iter().map(|id| json!({ "value": id })).collect();
+    json!([{ "op": "add", "path": "members", "value": members }])
+}
+
+fn remove(id: &str) -> Value {
+    json!([{ "op": "remove", "path": format!("members[value eq \"{id}\"]") }])
+}
+
+fn types(changes: &[FeedChange], resource: &str) -> Vec<String> {
+    let own = changes.iter().filter(|change| change.resource_id == resource);
+    own.map(|change| format!("{} {}", change.version, change.event_type)).collect()
+}
+
+#[tokio::test]
+async fn a_change_of_every_kind_is_in_the_feed() {
+    let client = tenant_with_client("veza").await;
+    let ids = client.users(0..3).await;
+    let path = format!("/Users/{}", ids[0]);
+    client.patch(&path, json!([{ "op": "replace", "path": "active", "value": false }])).await.expect(200);
+    client.patch(&path, json!([{ "op": "replace", "path": "active", "value": true }])).await.expect(200);
+    client.patch(&path, json!([{ "op": "replace", "path": "active", "value": true }])).await.expect(200);
+    client.delete(&path).await.expect(204);
+    client.post("/Users", user("u0")).await.expect(201);
+    let group = client.group("Team", &ids[1..]).await;
+    client.patch(&format!("/Groups/{group}"), remove(&ids[1])).await.expect(200);
+    let gone = client.group("Gone", &ids[1..2]).await;
+    client.delete(&format!("/Groups/{gone}")).await.expect(204);
+    let changes = assert_fed(&client, &[&group]).await;
+    let expected = [
+        "1 user.created",
+        "2 user.deactivated",
+        "3 user.reactivated",
+        "4 user.deactivated",
+        "5 user.reactivated",
+    ];
+    assert_eq!(types(&changes, &ids[0]), expected, "a change of nothing is none");
+    assert_eq!(types(&changes, &group), ["1 group.created", "2 group.updated"]);
+    assert_eq!(types(&changes, &gone), ["1 group.created", "2 group.deleted"]);
+    assert_eq!(types(&changes, "acme"), ["1 tenant.created"]);
+    // Nothing is left to do, and nothing new appears.
+    assert_eq!(assert_fed(&client, &[&group]).await, changes);
+}
+
+#[tokio::test]
+async fn a_deleted_member_leaves_its_groups_by_changes_of_the_groups() {
+    let client = tenant_with_client("standard").await;
+    let ids = client.users(0..4).await;
+    let first = client.group("First", &ids).await;
+    let second = client.group("Second", &ids[..2]).await;
+    // Two departures without a change of the group between them, and then one that takes them along.
+    client.delete(&format!("/Users/{}", ids[0])).await.expect(204);
+    client.delete(&format!("/Users/{}", ids[1])).await.expect(204);
+    client.patch(&format!("/Groups/{first}"), remove(&ids[2])).await.expect(200);
+    let changes = assert_fed(&client, &[&first, &second]).await;
+    let of = |group: &str| -> Vec<(u64, Vec<String>)> {
+        let own = changes.iter().filter(|change| change.resource_id == group && change.version > 1);
+        own.map(|change| (change.version, change.removed.clone())).collect()
+    };
+    assert_eq!(of(&first), [2, 3, 4].map(|version| (version, vec![ids[version as usize - 2].clone()])));
+    assert_eq!(of(&second), [2, 3].map(|version| (version, vec![ids[version as usize - 2].clone()])));
+    // Departures that entered the feed are not taken along again.
+    client.delete(&format!("/Users/{}", ids[3])).await.expect(204);
+    assert_fed(&client, &[&first]).await;
+    client.patch(&format!("/Groups/{first}"), json!([{ "op": "replace", "path": "displayName", "value": "A" }]))
+        .await
+        .expect(200);
+    let changes = assert_fed(&client, &[&first]).await;
+    assert_eq!(types(&changes, &first).len(), 6);
+    client.delete(&format!("/Groups/{first}")).await.expect(204);
+    assert_fed(&client, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_in_many_groups_leaves_them_all() {
+    let client = tenant_with_client("standard").await;
+    let leaver = client.user("leaver").await;
+    let stays = client.user("stays").await;
+    let mut groups = Vec::new();
+    for n in 0..60 {
+        groups.push(client.group(&format!("Group {n}"), &[leaver.clone(), stays.clone()]).await);
+    }
+    client.delete(&format!("/Users/{leaver}")).await.expect(204);
+    worker::round(&client.table.fresh()).await.unwrap();
+    let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+    let changes = assert_fed(&client, &groups).await;
+    assert_eq!(changes.iter().filter(|change| change.removed == [leaver.clone()]).count(), 60);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_change_is_a_commit_and_its_parts() {
+    let client = tenant_with_client("standard").await;
+    let ids = client.users(0..150).await;
+    let group = client.group("Team", &ids[..10]).await;
+    let path = format!("/Groups/{group}");
+    client.patch(&path, add(&ids[10..])).await.expect(204);
+    client.patch(&path, json!([{ "op": "replace", "path": "displayName", "value": "A" }])).await.expect(204);
+    client.delete(&format!("/Users/{}", ids[20])).await.expect(204);
+    client.put(&path, json!({ "displayName": "A", "members": [{ "value": ids[0] }] })).await.expect(200);
+    let changes = assert_fed(&client, &[&group]).await;
+    let commits: Vec<_> = changes.iter().filter(|change| change.part == Some(0)).collect();
+    assert_eq!(commits.iter().map(|commit| commit.added_count).collect::<Vec<_>>(), [140, 0]);
+    assert!(commits.iter().all(|commit| commit.added.is_empty() && commit.parts >= Some(4)));
+}
+
+/// The parts of a change are applied while members that they name are deleted and come back.
+#[tokio::test(flavor = "multi_thread")]
+async fn members_who_are_deleted_under_a_large_change_are_told_in_order() {
+    let client = tenant_with_client("veza").await;
+    let ids = client.users(0..120).await;
+    let group = client.group("Team", &ids[..20]).await;
+    let pending = commit(&client, &group, &ids[20..], &ids[..5]).await;
+    for n in [0, 7, 25, 119] {
+        client.delete(&format!("/Users/{}", ids[n])).await.expect(204);
+    }
+    // The departures wait for the parts, and everything else does not.
+    sequence(&client.table).await;
+    let early = read_feed(&client.table).await;
+    assert!(early.iter().any(|change| change.resource_id == ids[7] && change.version == 2), "a leaver");
+    client.post("/Users", user("u25")).await.expect(201);
+    let until = Instant::now() + Duration::from_secs(60);
+    assert!(client.store().large_changes().apply_until(&pending, until).await.unwrap());
+    let changes = assert_fed(&client, &[&group]).await;
+    assert_eq!(changes[..early.len()], early, "what was told stays");
+    for change in changes.iter().filter(|change| change.part > Some(0)) {
+        for member in change.added.iter().chain(&change.removed) {
+            let deleted = changes.iter().find(|c| c.resource_id == *member && c.version == 2);
+            assert!(deleted.is_none_or(|deleted| deleted.seq > change.seq), "{member} in part {:?}", change.part);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_sequencers_beside_many_writers_put_each_change_once() {
+    let client = tenant_with_client("standard").await;
+    let until = Instant::now() + Duration::from_secs(4);
+    let sequencers = (0..3).map(|_| {
+        let table = client.table.fresh();
+        tokio::spawn(async move {
+            while Instant::now() < until + Duration::from_millis(500) {
+                // One that loses every race fails, and the next run goes on.
+                drop(Sequencer::new(&table).run(until).await);
+                tokio::time::sleep(Duration::from_millis(3)).await;
+            }
+        })
+    });
+    let sequencers: Vec<_> = sequencers.collect();
+    let shared = client.users(0..20).await;
+    let group = client.group("Shared", &[]).await;
+    let writers = (0..4).map(|writer| {
+        let (table, shared, group) = (client.table.clone(), shared.clone(), group.clone());
+        tokio::spawn(async move {
+            let client = Client::new(table, "standard").await;
+            let mut made = 0;
+            while Instant::now() < until {
+                let id = client.user(&format!("w{writer}-{made}")).await;
+                let path = format!("/Groups/{group}");
+                client.patch(&path, add(&[id.clone(), shared[made % 20].clone()])).await;
+                client.patch(&path, remove(&shared[(made + 7) % 20])).await;
+                if made % 3 == 0 {
+                    client.delete(&format!("/Users/{id}")).await;
+                }
+                made += 1;
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.expect("a writer");
+    }
+    for sequencer in sequencers {
+        sequencer.await.expect("a sequencer");
+    }
+    let changes = assert_fed(&client, &[&group]).await;
+    assert!(changes.len() > 60, "{}", changes.len());
+}
+
+#[tokio::test]
+async fn a_reader_goes_on_from_any_position() {
+    let client = tenant_with_client("standard").await;
+    for n in 0..12 {
+        client.user(&format!("r{n}")).await;
+        if n % 3 == 0 {
+            sequence(&client.table).await;
+        }
+    }
+    let all = assert_fed(&client, &[]).await;
+    let reader = FeedReader::open(&client.table).await.unwrap();
+    for seq in 0..=all.len() as u64 {
+        for limit in [1, 2, 500] {
+            let list = reader.read(&reader.at(seq), ChangeQuery { limit, ..ALL }).await.unwrap().unwrap();
+            let start = usize::try_from(seq).unwrap();
+            let expected: Vec<_> = all[start..].iter().take(limit).cloned().collect();
+            assert_eq!(list.changes, expected, "after {seq}, {limit} at most");
+            assert_eq!(list.seq, seq + expected.len() as u64);
+            assert_eq!(list.more, start + limit < all.len(), "after {seq}, {limit} at most");
+        }
+    }
+    let other = reader.read(&reader.at(0), ChangeQuery { tenant: Some("other"), ..ALL }).await.unwrap().unwrap();
+    assert_eq!((other.changes.len(), other.seq), (0, all.len() as u64), "the position moves on");
+    let lost = async |position: FeedPosition| reader.read(&position, ALL).await.unwrap().expect_err("lost");
+    assert_eq!(lost(reader.at(all.len() as u64 + 1)).await, LostPosition::BeyondEnd);
+    let other = FeedPosition { feed: "0123456789abcdef".to_owned(), seq: 0 };
+    assert_eq!(lost(other).await, LostPosition::OtherFeed);
+    assert_eq!(reader.find_time(0).await.unwrap(), 0);
+    assert_eq!(reader.find_time(u64::MAX).await.unwrap(), all.len() as u64);
+    assert_eq!(reader.snapshot().await.unwrap(), reader.at(0), "nothing is old enough");
+}
+
+#[tokio::test]
+async fn the_retention_of_old_changes_ends() {
+    let client = tenant_with_client("standard").await;
+    for n in 0..3 {
+        client.user(&format!("o{n}")).await;
+        sequence(&client.table).await;
+    }
+    let end = read_feed(&client.table).await.len() as u64;
+    let now = u64::try_from(OffsetDateTime::now_utc().unix_timestamp()).unwrap();
+    assert_eq!(end_retention(&client.table, now).await.unwrap(), 1);
+    assert_eq!(end_retention(&client.table, now + 91 * 86_400).await.unwrap(), end + 1);
+    let reader = FeedReader::open(&client.table).await.unwrap();
+    assert_eq!(reader.oldest(), reader.at(end));
+    assert_eq!(reader.read(&reader.at(0), ALL).await.unwrap(), Err(LostPosition::TooOld));
+    assert_eq!(reader.read(&reader.at(end), ALL).await.unwrap().unwrap().changes, []);
+    client.user("new").await;
+    sequence(&client.table).await;
+    let list = reader.read(&reader.at(end), ALL).await.unwrap().unwrap();
+    assert_eq!(list.changes.iter().map(|change| change.seq).collect::<Vec<_>>(), [end + 1]);
+}
+
+/// What a change costs on its way into the feed, and what reading costs.
+#[tokio::test]
+async fn a_change_costs_little() {
+    let client = tenant_with_client("standard").await;
+    sequence(&client.table).await;
+    client.user("alone").await;
+    let table = client.table.fresh();
+    Sequencer::new(&table).run(Instant::now() + Duration::from_secs(9)).await.unwrap();
+    assert!(table.usage().write_units <= 4.0, "alone: {:?}", table.usage());
+    client.users(0..200).await;
+    let table = client.table.fresh();
+    let report = Sequencer::new(&table).run(Instant::now() + Duration::from_secs(9)).await.unwrap();
+    assert_eq!(report.moved, 200);
+    assert!(table.usage().write_units <= 3.0 * 200.0, "many: {:?}", table.usage());
+    client.users(200..510).await;
+    sequence(&client.table).await;
+    let table = client.table.fresh();
+    let reader = FeedReader::open(&table).await.unwrap();
+    let list = reader.read(&reader.at(5), ALL).await.unwrap().unwrap();
+    assert_eq!(list.changes.len(), 500);
+    assert!(table.usage().read_units <= 60.0, "{:?}", table.usage());
+    let idle = client.table.fresh();
+    Sequencer::new(&idle).run(Instant::now() + Duration::from_secs(9)).await.unwrap();
+    assert!(idle.usage().read_units <= 4.0 && idle.usage().write_units == 0.0, "{:?}", idle.usage());
+}
