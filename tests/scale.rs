@@ -7,7 +7,8 @@
 mod support;
 
 use rollcall::dev::seed::{Size, group_id, user_id, user_name};
-use rollcall::http::request::MAX_BODY;
+use rollcall::limits::MAX_BODY_BYTES;
+
 use rollcall::store::meter::Usage;
 use serde_json::{Value, json};
 use support::client::{Client, user};
@@ -80,7 +81,7 @@ async fn costs(client: &Client) -> Vec<Cost> {
     note("GET a user in no group", client.get(&format!("/Users/{made}")).await.expect(200).line.usage);
     note("GET a user in one group", client.get(&path(2)).await.expect(200).line.usage);
 
-    // The users of a page that are in groups cost a unit a group besides; here groups are left out.
+    // A page with `groups` costs one more unit for each group. These pages leave `groups` out.
     for (what, start) in [("page, first", 1), ("page, second", 101), ("page, third", 201)] {
         let query = format!("/Users?startIndex={start}&count=100&excludedAttributes=groups");
         let page = client.get(&query).await.expect(200);
@@ -143,13 +144,13 @@ async fn as_many_members_as_a_body_holds(client: &Client) {
         })
     };
     let one = body(2).to_string().len() - body(1).to_string().len();
-    let count = (MAX_BODY - body(0).to_string().len()) / one;
-    assert!(body(count).to_string().len() <= MAX_BODY && count > 80_000, "{count} members");
+    let count = (MAX_BODY_BYTES - body(0).to_string().len()) / one;
+    assert!(body(count).to_string().len() <= MAX_BODY_BYTES && count > 80_000, "{count} members");
 
     let refused = client.send("PATCH", &path, Some(body(count + 1)), &[]).await.expect(413);
     assert_eq!(refused.line.usage.write_units, 0.0);
     let done = client.send("PATCH", &path, Some(body(count)), &[]).await.expect(204);
-    // Each is looked for once, when it is written down; nobody is a member of an empty group.
+    // Each member is read once, when it is staged. An empty group has no memberships to read.
     let each = done.line.usage.read_units / f64::from(u32::try_from(count).unwrap());
     assert!(each <= 1.02, "{:?}", done.line.usage);
     // Applied or not yet, all of them are members at once.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
@@ -14,6 +14,7 @@ use super::error::AdminError;
 use super::output;
 use crate::auth::tenant::TenantRecord;
 use crate::clock;
+use crate::limits::{APPLY_TIMEOUT, GROUPS_PER_READ, MAX_ASSIGN_ATTEMPTS};
 use crate::provider::failure::Failure;
 use crate::provider::guard::{guard_write, read_guard_for};
 use crate::scim::resource_type::Kind;
@@ -26,13 +27,6 @@ use crate::store::membership::MemberChanges;
 use crate::store::record::{Record, Role};
 use crate::store::resource::ResourceUpdate;
 use crate::store::transaction::Action;
-
-/// How often an assignment is computed anew because the group was changed meanwhile.
-const ATTEMPTS: usize = 10;
-/// How long an assignment waits for a large change of the group to be applied.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// So many groups are read at once.
-const PAGE: usize = 1_000;
 
 /// `rollcall group`.
 #[derive(Args, Clone, Debug)]
@@ -155,7 +149,7 @@ pub async fn list(table: &Table, tenant: &TenantId) -> Result<Vec<Record>, Admin
     let store = store(table, tenant);
     let (mut groups, mut after) = (Vec::new(), None);
     loop {
-        let (ids, more) = store.list_page(Kind::Group, after, PAGE).await.map_err(&failed)?;
+        let (ids, more) = store.list_page(Kind::Group, after, GROUPS_PER_READ).await.map_err(&failed)?;
         groups.extend(store.fetch_many(Kind::Group, &ids).await.map_err(&failed)?);
         match ids.last() {
             Some(last) if more => after = Some(*last),
@@ -176,14 +170,14 @@ pub async fn assign(table: &Table, wanted: &Assignment, given: bool) -> Result<R
     let team = team(&store, &tenant, wanted).await?;
     let role = Role { team, role: wanted.role.clone() };
     let administers = tenant.root_team == Some(team) && role.role == ADMIN;
-    for _ in 0..ATTEMPTS {
+    for _ in 0..MAX_ASSIGN_ATTEMPTS {
         let missing = || AdminError::Input(format!("tenant {} has no group {}", tenant.id, wanted.group));
         let Some((before, members)) = store.members().fetch_group(wanted.group).await.map_err(&failed)?
         else {
             return Err(missing());
         };
         if let Some(change) = before.change {
-            if !store.large_changes().finish(change, Instant::now() + PATIENCE).await.map_err(&failed)? {
+            if !store.large_changes().finish(change, Instant::now() + APPLY_TIMEOUT).await.map_err(&failed)? {
                 let wait = "a large change of the group is still being applied: try again in a minute";
                 return Err(AdminError::Input(wait.to_owned()));
             }

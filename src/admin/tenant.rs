@@ -12,6 +12,7 @@ use super::error::AdminError;
 use super::sweep::{EventRetention, sweep};
 use crate::auth::tenant::{Deletion, Settings, TenantRecord, is_usage_key};
 use crate::clock;
+use crate::limits::{MAX_SETTING_ATTEMPTS, USAGE_KEY_CHARS};
 use crate::scim::error::ScimError;
 use crate::scim::policy::Policy;
 use crate::scim::resource_type::{Kind, Model};
@@ -33,9 +34,6 @@ use crate::store::transaction::{Action, Expression};
 
 /// What the root team is called at first.
 const ROOT: &str = "Root";
-/// How often a setting is changed anew because another was changed meanwhile.
-const ATTEMPTS: usize = 5;
-
 /// A tenant to make.
 #[derive(Clone, Debug)]
 pub struct NewTenant {
@@ -72,8 +70,10 @@ impl NewTenant {
 pub async fn create(table: &Table, new: &NewTenant, now: OffsetDateTime) -> Result<TenantRecord, AdminError> {
     let NewTenant { id, policy, usage_key, admin, settings } = new;
     if !is_usage_key(usage_key) {
-        let problem = "a usage key has 20 to 128 visible ASCII characters, as API Gateway wants them";
-        return Err(AdminError::UsageKey(problem.to_owned()));
+        let (least, most) = (USAGE_KEY_CHARS.start(), USAGE_KEY_CHARS.end());
+        return Err(AdminError::UsageKey(format!(
+            "a usage key has {least} to {most} visible ASCII characters, as API Gateway wants them"
+        )));
     }
     let failed = AdminError::table(table.name());
     let free = free_name(table, id, now).await?;
@@ -164,7 +164,7 @@ pub async fn set(
     change: impl Fn(&mut Settings),
 ) -> Result<TenantRecord, AdminError> {
     let failed = AdminError::table(table.name());
-    for _ in 0..ATTEMPTS {
+    for _ in 0..MAX_SETTING_ATTEMPTS {
         let before = get(table, id).await?;
         let mut after = before.clone();
         change(&mut after.settings);

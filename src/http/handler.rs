@@ -5,15 +5,16 @@ use lambda_http::{Body, Request, Response};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::request::{self, MAX_BODY};
+use super::request;
 use super::response;
 use super::router::Operation;
+use crate::limits::{MAX_BODY_BYTES, MAX_BULK_BODY_BYTES};
 use crate::provider::answer::{Answer, Provider, not_found};
 use crate::provider::bulk::Budget;
 use crate::provider::failure::Failure;
 use crate::provider::precondition::Preconditions;
 use crate::scim::bulk;
-use crate::scim::discovery::{self, BULK_MAX_PAYLOAD, Features};
+use crate::scim::discovery::{self, Features};
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::Kind;
@@ -70,7 +71,7 @@ fn id(kind: Kind, segment: &str) -> Result<Uuid, ScimError> {
 }
 
 async fn create(provider: &Provider<'_>, kind: Kind, request: &Request) -> Result<Response<Body>, Failure> {
-    let body = request::object(request, MAX_BODY)?;
+    let body = request::object(request, MAX_BODY_BYTES)?;
     let projection = request::projection(request, &[provider.ty(kind)])?;
     let answer = provider.create(kind, &body, &projection).await?;
     Ok(response::resource(StatusCode::CREATED, answer))
@@ -101,7 +102,7 @@ async fn search(
     kinds: &[Kind],
     request: &Request,
 ) -> Result<Response<Body>, Failure> {
-    let body = request::object(request, MAX_BODY)?;
+    let body = request::object(request, MAX_BODY_BYTES)?;
     let types: Vec<_> = kinds.iter().map(|kind| provider.ty(*kind)).collect();
     let (query, projection) = request::search(&body, provider.model.policy, &types)?;
     Ok(response::list(provider.query(kinds, &query, &projection).await?))
@@ -119,7 +120,7 @@ async fn change(
     apply: impl AsyncFnOnce(&Map<String, Value>, &Projection, &Preconditions) -> Result<Answer, Failure>,
 ) -> Result<Response<Body>, Failure> {
     let outcome = async {
-        let body = request::object(request, MAX_BODY)?;
+        let body = request::object(request, MAX_BODY_BYTES)?;
         let projection = request::projection(request, &[provider.ty(kind)])?;
         let answer = apply(&body, &projection, &request::preconditions(request)).await?;
         Ok(response::resource(StatusCode::OK, answer))
@@ -162,7 +163,7 @@ async fn delete(
 }
 
 async fn bulk(provider: &Provider<'_>, request: &Request) -> Result<Response<Body>, Failure> {
-    let body = request::object(request, BULK_MAX_PAYLOAD)?;
+    let body = request::object(request, MAX_BULK_BODY_BYTES)?;
     let bulk = bulk::request::read(&body, provider.model.policy)?;
     Ok(response::json(StatusCode::OK, &provider.bulk(&bulk, Budget::default()).await?))
 }

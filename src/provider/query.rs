@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::list_response::ListResponse;
 use super::page::PageRequest;
 use super::parsed_query::ParsedQuery;
-use crate::scim::discovery::MAX_RESULTS;
+use crate::limits::MAX_RESULTS;
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::filter::bind::{Bound, bind};
 use crate::scim::filter::parse::parse;

@@ -8,15 +8,13 @@ use uuid::Uuid;
 use crate::admin::actor::ACTOR;
 use crate::admin::error::AdminError;
 use crate::admin::tenant;
+use crate::limits::RESOURCES_PER_READ;
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::urn;
 use crate::store::Store;
 use crate::store::call::Table;
 use crate::store::keys::TenantId;
 use crate::store::record::Record;
-
-/// So many resources are read at once.
-const PAGE: usize = 100;
 
 /// Writes every user and group of a tenant as a SCIM resource in one line of JSON, with its id, and
 /// tells `progress` after every page how many there were. Returns how many. Each resource is whole
@@ -42,7 +40,7 @@ pub async fn export(
     for kind in Kind::ALL {
         let mut after = None;
         loop {
-            let (ids, more) = store.list_page(kind, after, PAGE).await.map_err(&failed)?;
+            let (ids, more) = store.list_page(kind, after, RESOURCES_PER_READ).await.map_err(&failed)?;
             for mut record in store.fetch_many(kind, &ids).await.map_err(&failed)? {
                 let mut members = Vec::new();
                 if kind == Kind::Group {

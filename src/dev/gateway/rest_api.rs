@@ -15,11 +15,7 @@ use super::lambda::{Clock, Fault, Lambda};
 use super::refusal::{GatewayRefusal, GatewayResponses};
 use super::usage_plan::UsagePlan;
 use crate::http::log::Line;
-
-/// The request line and the headers together (API Gateway quotas).
-const LARGEST_HEAD: usize = 10_240;
-/// The length of a usage key's value.
-const USAGE_KEY: std::ops::RangeInclusive<usize> = 20..=128;
+use crate::limits::{MAX_GATEWAY_HEAD_BYTES, USAGE_KEY_CHARS};
 
 /// A REST API: routes, what stands before them, and the function behind.
 pub struct Gateway {
@@ -118,7 +114,7 @@ impl Gateway {
         route: &RouteFacts,
         context: &mut Context,
     ) -> Result<(), GatewayRefusal> {
-        if head_size(parts) > LARGEST_HEAD {
+        if head_size(parts) > MAX_GATEWAY_HEAD_BYTES {
             return Err(GatewayRefusal::RequestTooLarge);
         }
         if self.throttle(route).is_some_and(|throttle| !throttle.admits("", self.clock.now())) {
@@ -135,7 +131,8 @@ impl Gateway {
             }
         }
         if route.key_required {
-            let key = self.usage_key(&parts.headers, context).filter(|key| USAGE_KEY.contains(&key.len()));
+            let key =
+                self.usage_key(&parts.headers, context).filter(|key| USAGE_KEY_CHARS.contains(&key.len()));
             let key = key.ok_or(GatewayRefusal::InvalidApiKey)?;
             if self.usage_plan.as_ref().is_some_and(|plan| !plan.admits(&key, self.clock.now())) {
                 return Err(GatewayRefusal::Throttled);

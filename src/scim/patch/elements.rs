@@ -6,7 +6,8 @@ use super::attribute_change::{AttributeChange, Scan};
 use super::listed::add;
 use super::request::PatchOp;
 use super::select::{Selector, equal_terms};
-use crate::scim::document_rules::{DOCUMENT_LIMIT, too_large};
+use crate::limits::MAX_DOCUMENT_BYTES;
+use crate::scim::document_rules::too_large;
 use crate::scim::equality::{ElementMatcher, absorb, deduplicate};
 use crate::scim::error::ScimError;
 use crate::scim::filter::ast::Filter;
@@ -194,7 +195,7 @@ impl AttributeChange<'_> {
 
     /// Refuses to write a value into so many elements that no document could hold them.
     fn check_copies(&self, value: &Value, copies: usize) -> Result<(), ScimError> {
-        if copies > 1 && value.to_string().len().saturating_mul(copies) > DOCUMENT_LIMIT {
+        if copies > 1 && value.to_string().len().saturating_mul(copies) > MAX_DOCUMENT_BYTES {
             return Err(too_large(&self.attribute.name));
         }
         Ok(())
