@@ -1,5 +1,4 @@
-//! Two requests at once for one group: whatever the order, every answer can be explained and the
-//! table adds up.
+//! Two requests at once for one group. Every answer fits an order of the two, and the table is consistent.
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -124,8 +123,8 @@ impl Shown {
     }
 }
 
-/// What is there afterwards is what the changes that were acknowledged make in some order; and
-/// each answer shows the group right after its change or after both.
+/// Afterwards the group is as the acknowledged changes make it, in some order. Each answer shows the group after
+/// its own change or after both.
 #[tokio::test]
 async fn two_changes_of_one_group_happen_one_after_the_other() {
     let client = Client::new(support::embedded().await, "standard").await;

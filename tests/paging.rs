@@ -62,7 +62,7 @@ impl List {
         self.throughout = self.there.iter().cloned().collect();
     }
 
-    /// Nobody twice, and nobody left out who was there all the time.
+    /// No user is seen twice, and every user that existed all the time is seen.
     fn hold(&self, seen: &[String], what: &str) {
         let set: BTreeSet<&String> = seen.iter().collect();
         assert_eq!(set.len(), seen.len(), "{what}: somebody twice");

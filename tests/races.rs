@@ -1,5 +1,4 @@
-//! Two requests at once for users and names: whatever the order, every answer can be explained and
-//! the table adds up.
+//! Two requests at once for users and names. Every answer fits an order of the two, and the table is consistent.
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -154,8 +153,7 @@ impl Named {
         })
     }
 
-    /// Asserts that each is the one that is found by its name, and that nobody is found by the names
-    /// that are free.
+    /// Asserts that each user is found by its name, and that no user is found by a free name.
     async fn assert_found(&self, names: [&str; 3], free: &[&str], round: usize) {
         let found = async |name: &str| {
             let path = format!("{}?filter={} eq \"{name}\"", self.collection(), self.attribute());
@@ -172,7 +170,7 @@ impl Named {
     }
 }
 
-/// Whoever comes first is refused, since the other still has the name; so is the other then.
+/// The first one is refused, since the other still has the name. So the other is refused too.
 #[tokio::test]
 async fn two_who_take_each_others_name_keep_their_own() {
     for kind in Kind::ALL {
@@ -191,8 +189,8 @@ async fn two_who_take_each_others_name_keep_their_own() {
     }
 }
 
-/// One takes a free name, another at once the name that the first gives up, and a third that of the
-/// second: each succeeds if it came after the one before it.
+/// The first user takes a free name, the second takes the first one's old name, the third the second one's. Each
+/// succeeds if it comes after the one before it.
 #[tokio::test]
 async fn names_go_round_as_they_become_free() {
     for kind in Kind::ALL {

@@ -27,7 +27,7 @@ async fn seeded(size: Size) -> Client {
     client
 }
 
-/// Units for each of so many.
+/// The units of one of `count` items.
 fn per(units: f64, count: usize) -> f64 {
     units / f64::from(u32::try_from(count).unwrap())
 }

@@ -222,7 +222,7 @@ async fn a_deleted_name_rests_longer_than_any_request_for_it_can_last() {
         let refused = again(at).await.expect_err("the name rests").to_string();
         assert!(refused.contains("acme") && refused.contains("minutes"), "{refused}");
     }
-    // API Gateway remembers the key of the old tenant: what it lets in is written, and seen by nobody.
+    // API Gateway still caches the key of the old tenant. What such a request writes is never seen.
     client.user("straggler").await;
     again(now() + Duration::hours(2)).await.expect("a new tenant");
     let found = client.get("/Users").await.expect(200).body;

@@ -1,5 +1,5 @@
-//! Whatever the body of a PATCH is, under each policy it is refused or makes a document that a
-//! client could have written: read as the body of a PUT, it is the same.
+//! Under each policy, a PATCH is refused or makes a document that a client could have written. Read as the body
+//! of a PUT, the document stays the same.
 #![no_main]
 
 use std::collections::BTreeMap;

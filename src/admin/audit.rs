@@ -139,7 +139,7 @@ impl<'a> EventReader<'a> {
     /// The next event; none at the end.
     ///
     /// # Errors
-    /// As every call.
+    /// [`StoreError`] if a call fails.
     pub async fn next(&mut self) -> Result<Option<Item>, StoreError> {
         loop {
             let (table, backwards, since) = (self.table, self.backwards, &self.since);
@@ -254,7 +254,7 @@ fn heading() -> String {
     cells.collect::<Vec<_>>().join("  ")
 }
 
-/// Prints lines; `false` once nobody reads them any more.
+/// Prints lines. Returns `false` once the output is closed.
 fn print(lines: &[String]) -> bool {
     let mut out = std::io::stdout().lock();
     lines.iter().all(|line| writeln!(out, "{line}").is_ok()) && out.flush().is_ok()

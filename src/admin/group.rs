@@ -142,7 +142,7 @@ fn store(table: &Table, tenant: &TenantId) -> Store {
 /// The groups of a tenant, in the order of their ids.
 ///
 /// # Errors
-/// [`AdminError::NoTenant`]; as every call.
+/// [`AdminError::NoTenant`]; [`AdminError::Table`] if a call fails.
 pub async fn list(table: &Table, tenant: &TenantId) -> Result<Vec<Record>, AdminError> {
     let failed = AdminError::table(table.name());
     super::tenant::get(table, tenant).await?;

@@ -127,9 +127,9 @@ fn not_made(table: &Table, record: &KeyRecord, error: StoreError) -> AdminError 
     }
 }
 
-/// Makes a key of the same name, scope and user, and lets the old one expire after the overlap (or
-/// when it would have anyway), in one transaction with the events of both. Returns the new key and
-/// when the old one ends.
+/// Makes a key of the same name, scope and user. The old key expires after the overlap, or earlier if it has an
+/// earlier expiry. One transaction writes both keys and their events. Returns the new key, and when the old one
+/// expires.
 ///
 /// # Errors
 /// [`AdminError::NoKey`]; [`AdminError::Input`] for a key that is revoked or expired.
@@ -254,7 +254,7 @@ async fn adopt(table: &Table, tenant: &TenantId, old: &[Item]) -> Result<(), Sto
 /// Puts a key into its tenant's list, where it is not in it.
 ///
 /// # Errors
-/// As every call.
+/// [`AdminError::Table`] if a call fails.
 pub async fn list_key(table: &Table, record: &KeyRecord) -> Result<(), StoreError> {
     let place = keys::bearer_listing(&record.tenant, &record.key_id);
     let put = || {
@@ -269,7 +269,7 @@ pub async fn list_key(table: &Table, record: &KeyRecord) -> Result<(), StoreErro
 /// A tenant's list of keys, in no order.
 ///
 /// # Errors
-/// As every call.
+/// [`AdminError::Table`] if a call fails.
 pub async fn listing(table: &Table, tenant: &TenantId) -> Result<Vec<KeyListing>, AdminError> {
     let failed = AdminError::table(table.name());
     let old = table.query_all(&keys::bearer_uses(tenant), None).await.map_err(&failed)?;
@@ -281,7 +281,7 @@ pub async fn listing(table: &Table, tenant: &TenantId) -> Result<Vec<KeyListing>
 /// A tenant's keys, the oldest first; never their texts.
 ///
 /// # Errors
-/// [`AdminError::NoTenant`]; as every call.
+/// [`AdminError::NoTenant`]; [`AdminError::Table`] if a call fails.
 pub async fn list(table: &Table, tenant: &TenantId) -> Result<Vec<ListedKey>, AdminError> {
     super::tenant::get(table, tenant).await?;
     let failed = AdminError::table(table.name());
@@ -307,7 +307,7 @@ pub async fn list(table: &Table, tenant: &TenantId) -> Result<Vec<ListedKey>, Ad
 /// cache has forgotten the key. Says whether the key was in force until now.
 ///
 /// # Errors
-/// [`AdminError::NoKey`]; as every call.
+/// [`AdminError::NoKey`]; [`AdminError::Table`] if a call fails.
 pub async fn revoke(
     table: &Table,
     tenant: &TenantId,

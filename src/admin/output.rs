@@ -20,7 +20,7 @@ pub enum Format {
 /// done, as a sentence without its end; `name` is what the text is.
 ///
 /// # Errors
-/// [`AdminError::Input`] where nobody can be asked, or another text was typed.
+/// [`AdminError::Input`] if there is no terminal, or if another text was typed.
 pub fn confirm(what: &str, name: &str, expected: &str) -> Result<(), AdminError> {
     let nobody = || AdminError::Input(format!("{what}: pass --yes to go on"));
     if !std::io::stdin().is_terminal() {

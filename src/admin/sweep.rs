@@ -21,7 +21,7 @@ pub enum EventRetention {
 /// many items that were.
 ///
 /// # Errors
-/// As every call.
+/// [`StoreError`] if a call fails.
 pub async fn sweep(table: &Table, tenant: &TenantId, events: EventRetention) -> Result<usize, StoreError> {
     let mut swept = 0;
     for _ in 0..MAX_SWEEP_PASSES {

@@ -243,7 +243,7 @@ async fn expired_holder(
 /// The accounts that are deactivated and can come back, with the time until when.
 ///
 /// # Errors
-/// [`AdminError::NoTenant`]; as every call.
+/// [`AdminError::NoTenant`]; [`AdminError::Table`] if a call fails.
 pub async fn list_deactivated(
     table: &Table,
     id: &TenantId,

@@ -1,8 +1,8 @@
 //! The Lambda authorizer: may this key pass, and as whom.
 //!
-//! API Gateway asks once for a key and caches the answer under the key's text, whatever the path;
-//! so an answer speaks of the whole stage. A refusal is a Deny, which is cached and which the
-//! gateway response turns into 401 (RFC 6750 §3.1); an error would be neither.
+//! API Gateway asks once for a key and caches the answer for all paths. So an answer covers the whole stage. A
+//! refusal is a Deny: API Gateway caches it and answers 401 (RFC 6750 §3.1). API Gateway caches no error, and
+//! answers 500.
 
 use std::time::Instant;
 
@@ -221,8 +221,8 @@ impl Authorizer {
     /// Answers one `TOKEN` authorizer event, and logs one line.
     ///
     /// # Errors
-    /// When the table does not answer, or the event is none of API Gateway's: API Gateway then
-    /// answers 500 and caches nothing.
+    /// An error if the table does not answer, or if API Gateway did not make the event. API Gateway then answers
+    /// 500 and caches nothing.
     pub async fn invoke(&self, event: Value) -> Result<Value, lambda_runtime::Error> {
         let started = Instant::now();
         let resource = event

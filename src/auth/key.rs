@@ -21,10 +21,11 @@ const CHECKSUM: usize = 6;
 /// base62   = ALPHA / DIGIT
 /// ```
 ///
-/// The last part is the CRC-32 of everything before its underscore, most significant digit first,
-/// so that a mistyped or cut key is refused without asking the table, and scanners for leaked
-/// secrets can tell a key from what only looks like one. The tenant stands in the text so that the
-/// tenant's item can be read beside the key's; which tenant the key belongs to, the table says.
+/// The last part is the CRC-32 of everything before its underscore, most significant digit first. So the
+/// authorizer refuses a mistyped or cut key without a call, and scanners for leaked secrets recognise a key.
+///
+/// The text names the tenant, so that the tenant's item and the key's are read side by side. The key's item
+/// decides which tenant the key belongs to.
 #[derive(Clone)]
 pub struct BearerKey {
     text: String,
@@ -88,7 +89,7 @@ impl BearerKey {
     /// Reads a key: tenant, lengths, alphabet and checksum.
     ///
     /// # Errors
-    /// [`Malformed`], whatever is wrong with it.
+    /// [`Malformed`]. It does not say what is wrong.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         let (body, sum) = text.rsplit_once('_').ok_or(Malformed)?;
         let (tenant, secret) =
@@ -112,7 +113,7 @@ impl BearerKey {
         KeyHash(digest.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect())
     }
 
-    /// The whole text, to be shown once to whoever made the key.
+    /// The whole text. It is shown once, to the operator who made the key.
     pub fn reveal(&self) -> &str {
         &self.text
     }

@@ -101,7 +101,7 @@ pub struct KeyRecord {
 }
 
 impl KeyRecord {
-    /// The item's attributes besides its key.
+    /// The item's attributes, without its key.
     pub fn to_item(&self) -> Item {
         let mut item = Item::from([
             text("tenant", self.tenant.as_str()),
@@ -201,7 +201,7 @@ impl KeyListing {
 /// Notes that a key was used on `day` (`yyyy-mm-dd`). Writes once a day, however often it is called.
 ///
 /// # Errors
-/// As every call. A request need not fail because of it.
+/// [`StoreError`] if a call fails. A request need not fail because of it.
 pub async fn mark_used(table: &Table, tenant: &TenantId, key_id: &str, day: &str) -> Result<(), StoreError> {
     let actions = || {
         let update = Expression::new("SET lastUsed = :day").value(":day", AttributeValue::S(day.to_owned()));

@@ -43,7 +43,7 @@ pub struct Deletion {
 }
 
 impl Deletion {
-    /// The item's attributes besides its key.
+    /// The item's attributes, without its key.
     pub fn to_item(self) -> Item {
         Item::from([number("deleted", self.at)])
     }
@@ -67,8 +67,7 @@ pub struct Settings {
     pub retention_days: u32,
     /// Whether no bearer key changes who administers the root team, or the break-glass account.
     pub root_team_protected: bool,
-    /// How many percent of the active users may be deactivated or deleted within an hour; any
-    /// number where there is none.
+    /// How many percent of the active users may be deactivated or deleted within an hour. `None` is no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub breaker_percent: Option<u8>,
     /// Until when that limit is lifted, in seconds since 1970.
@@ -105,7 +104,7 @@ impl TenantRecord {
         Subject { resource_type: "Tenant", id: self.id.to_string(), version }
     }
 
-    /// The item's attributes besides its key.
+    /// The item's attributes, without its key.
     ///
     /// # Errors
     /// [`StoreError::Broken`] when the settings have no JSON form.

@@ -54,10 +54,10 @@ pub struct DevArgs {
     /// Folder with extension schemas of your own, one JSON file each
     #[arg(long, value_name = "DIR", env = crate::config::EXTENSIONS)]
     pub extensions: Option<PathBuf>,
-    /// Fill the tenant with so many users before it answers
+    /// Fill the tenant with N users before it answers
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed_users: usize,
-    /// ... and with a group of the first so many of them
+    /// ... and with a group of the first N of them
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed_members: usize,
     /// Print one line of JSON once it answers; log as JSON
@@ -115,7 +115,7 @@ pub fn run(args: DevArgs) -> ExitCode {
     }
 }
 
-/// Extension schemas, which whoever names a folder expects to be there.
+/// Reads the extension schemas in the folder. A folder that was named must exist.
 fn extensions(folder: &Path) -> Result<Vec<(Kind, Schema)>, String> {
     if !folder.is_dir() {
         return Err(format!("--extensions {}: is not a folder", folder.display()));

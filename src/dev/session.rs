@@ -27,7 +27,7 @@ use crate::scim::policy::Policy;
 pub enum RateLimit {
     /// As the template says.
     Template,
-    /// So many a minute for each tenant: a burst of that many, then that many spread over a minute.
+    /// The requests of each tenant in a minute. They may come at once. After that they are spread over a minute.
     PerMinute(u32),
     /// Not at all, the stage's throttle included.
     Off,
@@ -167,8 +167,8 @@ impl Session {
     }
 }
 
-/// A key of the tenant that the authorizer takes: the saved one, or another. A key that was made and not saved
-/// when the process died is thus followed by a new one.
+/// Returns a key of the tenant that the authorizer accepts: the saved key, or a new one. If the process died
+/// before it saved a key, a new key is made.
 async fn demo_key(backend: &Backend, data_dir: Option<&DataDir>, tenant: &str) -> Result<String, String> {
     if let Some(saved) = data_dir.map_or(Ok(None), |data_dir| data_dir.key(tenant))?
         && is_good(&backend.authorizer, &saved).await?

@@ -247,8 +247,8 @@ impl Service<Request> for RequestService {
     }
 }
 
-/// The function as a service of Lambda events. lambda_http makes a URL out of the host and the
-/// scheme in the event and panics where it cannot; this layer takes such texts out first.
+/// The function as a service of Lambda events. lambda_http makes a URL of the host and the scheme in the event,
+/// and panics if they are malformed. This layer removes malformed ones first.
 #[derive(Clone)]
 pub struct LambdaService<A>(A);
 

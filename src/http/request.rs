@@ -24,8 +24,9 @@ const SEARCH_MEMBERS: [&str; 8] =
 /// The body as a JSON object.
 ///
 /// # Errors
-/// 413 above `limit` bytes and for more values than are read, 415 for another media type, `invalidSyntax` for anything but an object
-/// and for an object that names a member twice.
+/// - 413 for more than `limit` bytes, and for more than [`MAX_JSON_VALUES`] values
+/// - 415 for another media type
+/// - `invalidSyntax` for a body that is not an object, and for an object that names a member twice
 pub fn object(request: &Request, limit: usize) -> Result<Map<String, Value>, ScimError> {
     let body: &[u8] = request.body();
     if body.len() > limit {

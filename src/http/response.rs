@@ -61,10 +61,11 @@ fn text(status: StatusCode, body: String) -> Response<Body> {
     response
 }
 
-/// Makes a response fit into what is passed on: a large body is packed with gzip where the
-/// client accepts that (a group of 100,000 members is 18 MB, and 4 MB as base64 of gzip); where it
-/// does not fit even so, the answer is an error rather than a part. A stream has a type in any case:
-/// lambda_runtime would make one up, `application/octet-stream`, for a 304 as well.
+/// Makes a response fit into what Lambda passes on. A large body is compressed if the client accepts gzip. A
+/// group of 100,000 members is 18 MB, and 4 MB as base64 of gzip. A body that does not fit becomes an error.
+///
+/// A stream always gets a content type, also a 304. Without one lambda_runtime sends
+/// `application/octet-stream`.
 pub fn fit(
     mut response: Response<Body>,
     accept_encoding: Option<&str>,
@@ -95,8 +96,8 @@ pub fn fit(
     )))
 }
 
-/// Keeps an answer from being stored on the way, and from being taken for another type than it says:
-/// it holds personal data (RFC 7644 §7, RFC 9111 §5.2.2.5).
+/// Adds the headers that forbid caches to store an answer and clients to guess its type. An answer holds
+/// personal data (RFC 7644 §7, RFC 9111 §5.2.2.5).
 pub fn protect(response: &mut Response<Body>) {
     set(response, CACHE_CONTROL, "no-store");
     set(response, X_CONTENT_TYPE_OPTIONS, "nosniff");

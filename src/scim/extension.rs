@@ -11,8 +11,8 @@ use super::schema::{Attribute, Schema, Type, Uniqueness};
 /// resource type it extends: `User` or `Group`.
 ///
 /// # Errors
-/// `invalidValue` with a sentence that names what is wrong: no schema, a URN that is none, names
-/// that paths cannot hold, or a promise that the server cannot keep for further attributes.
+/// `invalidValue` with a sentence that names what is wrong: the text is no schema, its id is no URN, a name
+/// cannot be part of a path, or a characteristic promises what the server does not do for extensions.
 pub fn read(text: &str) -> Result<(Kind, Schema), ScimError> {
     let value: Value = serde_json::from_str(text).map_err(|e| refuse(&format!("is not JSON: {e}")))?;
     let schema: Schema = serde_json::from_value(value).map_err(|e| refuse(&format!("is no schema: {e}")))?;

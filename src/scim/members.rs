@@ -14,7 +14,7 @@ use crate::limits::MAX_MEMBER_DISPLAY_CHARS;
 /// The name of the attribute that holds them.
 pub const MEMBERS: &str = "members";
 
-/// One member. Members are told apart by id alone.
+/// One member. Two members are the same if their ids are equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// The member's identifier, as sent.

@@ -112,8 +112,8 @@ impl Projection {
         self.mode == Mode::Only && self.names.values().any(|names| names.extensions.contains_key(urn))
     }
 
-    /// Takes out of a whole resource what the answer must not hold. `id` and `schemas` stay
-    /// whatever is asked, since they are always returned (RFC 7643 §7).
+    /// Removes the attributes that the answer must not hold from a whole resource. `id` and `schemas` stay, since
+    /// they are always returned (RFC 7643 §7).
     pub fn apply(&self, resource: &mut Map<String, Value>, resource_type: &ResourceType) {
         let nothing = TypeNames::default();
         let names = self.names.get(&resource_type.kind).unwrap_or(&nothing);

@@ -218,7 +218,7 @@ impl Model {
     }
 }
 
-/// `a.b` gives `a` and `a.b`: whoever requires a sub-attribute requires what holds it.
+/// `a.b` gives `a` and `a.b`: a required sub-attribute makes its attribute required.
 fn prefixes(path: &str) -> impl Iterator<Item = &str> {
     path.match_indices('.').map(|(at, _)| &path[..at]).chain([path])
 }

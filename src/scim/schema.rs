@@ -44,7 +44,7 @@ pub enum Mutability {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Returned {
-    /// Always, whatever the projection.
+    /// In every answer. A projection does not remove it.
     Always,
     /// Never.
     Never,

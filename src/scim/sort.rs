@@ -30,7 +30,7 @@ pub struct SortBy {
 /// all types at once. Of a complex attribute it is the sub-attribute `value`.
 ///
 /// # Errors
-/// `invalidValue` for what is no path, for a name that no type defines, and for a complex attribute
+/// `invalidValue` for a text that is not a path, for a name that no type defines, and for a complex attribute
 /// without `value`.
 pub fn resolve(sort_by: &str, types: &[&ResourceType]) -> Result<SortBy, ScimError> {
     let refuse = |why: &str| Err(ScimError::invalid_value(format!("sortBy {}: {why}.", shown(sort_by))));

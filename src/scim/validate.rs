@@ -145,8 +145,7 @@ pub fn groups_in_body(body: &Map<String, Value>) -> Option<&Value> {
     core.get(&direct(core, "groups")?)
 }
 
-/// The ids in a value of a user's `groups`, whatever else it says of them; none in null. `None`
-/// for what names no groups.
+/// Returns the ids in a value of a user's `groups`. Null names none. Returns `None` for a value of another form.
 pub fn groups_named(value: &Value) -> Option<BTreeSet<&str>> {
     let elements = match value {
         Value::Null => &[],

@@ -295,7 +295,7 @@ pub fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// Whether a value is none: null and `[]` are the same (RFC 7643 §2.5).
+/// Whether a value is unassigned: null and `[]` are the same (RFC 7643 §2.5).
 pub fn is_unassigned(value: &Value) -> bool {
     value.is_null() || value.as_array().is_some_and(Vec::is_empty)
 }

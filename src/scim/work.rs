@@ -1,7 +1,7 @@
-//! A bound on what one request may compute in the core, whatever it holds.
+//! A limit on what one request may compute in the core.
 //!
-//! The core has no clock. It counts steps instead, against a budget that the caller passes in. Most
-//! requests use a millionth of it; only one that is made to be expensive meets its end.
+//! The core has no clock. It counts steps instead, and the caller passes in a budget of steps. Most requests use a
+//! millionth of it. Only a request that is made to be expensive exceeds it.
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -206,8 +206,8 @@ impl Client {
 }
 
 impl Client {
-    /// The same, with members added in so many requests that none is a large change: for a minute
-    /// after one, changes of the group look twice.
+    /// The same, with members added by several requests, so that none is a large change. For a minute after a
+    /// large change, changes of the group read twice.
     pub async fn group_by_and_by(&self, name: &str, members: &[String]) -> String {
         let group = self.group(name, &[]).await;
         for some in members.chunks(45) {

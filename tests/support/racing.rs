@@ -15,8 +15,8 @@ pub async fn statuses(tasks: JoinSet<u16>) -> Vec<u16> {
     statuses
 }
 
-/// Two requests, of which by turns one is some milliseconds ahead of the other, or neither, or one
-/// is answered before the other is sent: so either order occurs, however slow the machine is.
+/// Sends two requests. By turns one is some milliseconds ahead, both start at once, or one is answered before the
+/// other is sent. So both orders occur, also on a slow machine.
 pub async fn race<T>(round: usize, one: impl Future<Output = T>, other: impl Future<Output = T>) -> (T, T) {
     let one_is_first = !round.is_multiple_of(2);
     // Boxed, since requests are large and tests have little stack.

@@ -204,7 +204,7 @@ async fn schedule(store: &Store, tombstone: &Key) -> Result<Vec<Action>, StoreEr
     Ok(vec![update_tombstone(&found, tombstone.clone(), set), Action::put(expiry, Item::new())])
 }
 
-/// Gives a deactivated account the claim on its name, which nobody has.
+/// Puts the claim of a deactivated account on its name, which is free.
 async fn claim_of_kept(store: &Store, tombstone: &Key, claim: Key) -> Result<Vec<Action>, StoreError> {
     let Some(found) = read_tombstone(store, tombstone).await? else { return Ok(Vec::new()) };
     let item = Item::from([

@@ -220,8 +220,8 @@ impl Rules<'_> {
         }
     }
 
-    /// The admin guard lists the administrators, and they are marked as guarded. The guard is ahead of
-    /// the memberships while a change is applied, so it is checked only if there is none.
+    /// The admin guard lists the administrators, and they are marked as guarded. While a change is applied the
+    /// guard is ahead of the memberships. Then it is not checked.
     fn check_guard(&mut self) {
         let Some(guard) = self.all.guard.as_ref().filter(|_| self.moving.is_empty()) else { return };
         let due = due(self.all, guard);

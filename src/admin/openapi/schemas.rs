@@ -116,8 +116,8 @@ fn object<'a>(attributes: impl Iterator<Item = &'a Attribute>, way: Way) -> Valu
     object
 }
 
-/// One attribute with its characteristics (RFC 7643 §7). Canonical values are suggestions: they
-/// are told, not enforced.
+/// One attribute with its characteristics (RFC 7643 §7). Canonical values are
+/// listed, but not enforced.
 fn property(attribute: &Attribute, way: Way) -> Value {
     let mut one = match attribute.kind {
         Type::String => json!({ "type": "string" }),
@@ -168,7 +168,7 @@ fn property(attribute: &Attribute, way: Way) -> Value {
     value
 }
 
-/// A document about the service itself: whole, whoever asks.
+/// A document about the service itself. It is the same for every client.
 fn document(schema: &Schema) -> Value {
     let mut value = object(schema.attributes.iter(), Way::Answer);
     let mut required: Vec<&str> = vec!["schemas", "meta"];

@@ -1,4 +1,4 @@
-//! Writing a tenant out: a line each, users first, so that whoever reads them knows every member.
+//! Exports a tenant, one resource in a line. Users come first, so that an import knows every member.
 
 use std::io::Write;
 
@@ -16,12 +16,13 @@ use crate::store::call::Table;
 use crate::store::keys::TenantId;
 use crate::store::record::Record;
 
-/// Writes every user and group of a tenant as a SCIM resource in one line of JSON, with its id, and
-/// tells `progress` after every page how many there were. Returns how many. Each resource is whole
-/// and of one moment; the tenant as a whole is as of the time that it takes.
+/// Writes every user and group of a tenant as a SCIM resource in one line of JSON, with its id. Calls `progress`
+/// after every page with the number so far. Returns the number.
+///
+/// Each resource is read at one moment. Resources may change while others are read.
 ///
 /// # Errors
-/// [`AdminError::NoTenant`]; [`AdminError::Input`] when `to` cannot be written; as every call.
+/// [`AdminError::NoTenant`]; [`AdminError::Input`] when `to` cannot be written; [`AdminError::Table`] if a call fails.
 pub async fn export(
     table: &Table,
     id: &TenantId,

@@ -70,7 +70,7 @@ struct Import<'a> {
 /// `dry_run` nothing is written, and members that the file makes count as there.
 ///
 /// # Errors
-/// [`AdminError::NoTenant`]; as every call. What is refused is in the outcome instead.
+/// [`AdminError::NoTenant`]; [`AdminError::Table`] if a call fails. What is refused is in the outcome instead.
 pub async fn import(
     table: &Table,
     id: &TenantId,
@@ -201,7 +201,7 @@ impl Import<'_> {
         if self.dry_run {
             let fate = self.plan_line(kind, &body, found).await?;
             if let Some(old) = old {
-                // Whoever names it further on names someone who will be there.
+                // Later lines may refer to it, since it will exist.
                 self.ids.insert(old.clone(), found.map_or(old, |id| id.to_string()));
             }
             return Ok((fate, found.map(|id| id.to_string())));

@@ -1,6 +1,8 @@
-//! In which order a Bulk request is done: what refers to a new resource comes after it, wherever it
-//! stands; what touches the same resource or the same unique name keeps the client's order; the
-//! rest may run side by side, with the same result (RFC 7644 §3.7, §3.7.3).
+//! The order in which the operations of a Bulk request run (RFC 7644 §3.7, §3.7.3):
+//!
+//! - An operation that refers to a new resource runs after the operation that creates it.
+//! - Operations on the same resource or the same unique name keep the client's order.
+//! - All others may run side by side. The result is the same.
 
 use std::collections::{BTreeSet, HashMap};
 

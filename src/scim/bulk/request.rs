@@ -16,7 +16,7 @@ use crate::scim::values::{is_blank, shown, twice};
 /// The request: what is to be done, and how many failures are borne.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BulkRequest {
-    /// After so many errors nothing more is begun; without it, everything is tried.
+    /// After this many errors no further operation starts. `None` is no limit.
     pub fail_on_errors: Option<u64>,
     /// The operations, in the client's order.
     pub operations: Vec<BulkOperation>,
@@ -143,8 +143,7 @@ pub fn read(body: &Map<String, Value>, policy: &Policy) -> Result<BulkRequest, S
     Ok(BulkRequest { fail_on_errors, operations })
 }
 
-/// A whole number that is not negative, of any size: beyond what is counted here it is as large as
-/// can be.
+/// Reads a whole number that is not negative. A number that is too large becomes `u64::MAX`.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "there is nothing to lose")]
 fn count(value: &Value) -> Option<u64> {
     let float = || value.as_f64().filter(|number| *number >= 0.0 && number.fract() == 0.0);

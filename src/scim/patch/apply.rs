@@ -16,7 +16,7 @@ use crate::scim::schema::{Attribute, Mutability};
 use crate::scim::values::ValueReader;
 use crate::scim::work::{WorkBudget, value_steps};
 
-/// What a step takes besides what it does with values.
+/// The steps of the budget that an operation takes, without its work on values.
 const STEPS_PER_OPERATION: u64 = 16;
 /// Applies the steps to a whole resource: `id`, `meta`, `schemas` and a user's `groups` stand in
 /// it, so that a client may repeat them. After an error the resource is in no particular state: a
@@ -24,8 +24,10 @@ const STEPS_PER_OPERATION: u64 = 16;
 /// [`check_required`](crate::scim::document_rules::check_required) of the final state.
 ///
 /// # Errors
-/// `mutability` for what may not change, `invalidValue` for values, `noTarget` for a filter that
-/// selects nothing where it must, 413 for more work than the budget holds.
+/// - `mutability` for an attribute that must not change
+/// - `invalidValue` for a value that does not fit the attribute
+/// - `noTarget` for a filter that selects nothing, if it must select something
+/// - 413 for more work than the budget allows
 pub fn apply(
     resource: &mut Map<String, Value>,
     steps: &[PatchStep],

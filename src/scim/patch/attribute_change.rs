@@ -9,7 +9,7 @@ use crate::scim::schema::{Attribute, Type};
 use crate::scim::values::{ValueReader, names_resource};
 use crate::scim::work::{WorkBudget, scan_steps};
 
-/// What it takes to make one element another, besides what it takes to look at the value.
+/// The steps that it takes to change one element, without those to look at the value.
 const STEPS_PER_WRITE: u64 = 32;
 
 /// How many steps it takes at most to compare all elements of an attribute with something.
@@ -77,7 +77,7 @@ impl AttributeChange<'_> {
     pub fn listed(&self) -> Result<Option<Listed<'_>>, ScimError> {
         let value = self.step.value.as_ref().filter(|value| !value.is_null());
         let (Some(value), leaf) = (value, self.leaf()) else { return Ok(None) };
-        // A single value goes whatever it is, unless the path leads to it in all elements.
+        // A single value is removed without a comparison, unless the path leads to it in all elements.
         let in_all = self.attribute.multi_valued && self.step.filter.is_none();
         if !leaf.multi_valued && !in_all {
             return Ok(None);

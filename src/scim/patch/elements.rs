@@ -193,7 +193,7 @@ impl AttributeChange<'_> {
         Ok(places)
     }
 
-    /// Refuses to write a value into so many elements that no document could hold them.
+    /// Refuses a value if the document could not hold this many copies of it.
     fn check_copies(&self, value: &Value, copies: usize) -> Result<(), ScimError> {
         if copies > 1 && value.to_string().len().saturating_mul(copies) > MAX_DOCUMENT_BYTES {
             return Err(too_large(&self.attribute.name));

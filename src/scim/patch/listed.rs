@@ -147,11 +147,11 @@ pub(super) fn add_to_set(
     Ok(())
 }
 
-/// Adds elements to a set: one with the `value` and `type` of one that is there is that one, which
-/// `join` then tells what else is said of it. Returns the places of the elements, ascending.
+/// Adds elements to a set. If the set has an element with the same `value` and `type`, `join` merges the two.
+/// Returns the places of the added elements, ascending.
 ///
 /// # Errors
-/// 413 for more work than the budget holds, and those of `join`.
+/// 413 for more work than the budget allows, and the errors of `join`.
 pub(super) fn add(
     attribute: &Attribute,
     own: &mut Vec<Value>,

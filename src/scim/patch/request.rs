@@ -285,8 +285,8 @@ fn is_of_password(path: &str, resource_type: &ResourceType) -> bool {
     resource_type.kind == Kind::User && is_password(name, resource_type)
 }
 
-/// A password is neither kept nor changed here, whoever sends it. Its value is never repeated. Null
-/// is no password: clients that send a whole user send it.
+/// Refuses a password: it is neither stored nor changed. No answer repeats its value. Null is accepted, since
+/// clients that send a whole user send it.
 fn password(op: PatchOp, value: Option<&Value>) -> Result<(), ScimError> {
     match value {
         Some(Value::Null) if op != PatchOp::Remove => Ok(()),

@@ -49,8 +49,8 @@ impl Selector {
 /// which the attribute is defined. Of a simple attribute, `value` is the element.
 ///
 /// # Errors
-/// `invalidPath` for an attribute that has no elements to select, and for a name that is none of
-/// its sub-attributes.
+/// `invalidPath` for an attribute that has no elements to select, and for a name that is not one of its
+/// sub-attributes.
 pub fn canonical(filter: &Filter, attribute: &Attribute, schema: &str) -> Result<Filter, ScimError> {
     // `schemas` follows from the attributes: its elements are not the client's to select.
     if !attribute.multi_valued || attribute.name == "schemas" {
