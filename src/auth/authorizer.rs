@@ -87,7 +87,7 @@ impl Reason {
     }
 }
 
-/// Decides on a well-formed key by what the table holds under its hash and for the tenant that its
+/// Decides on a well-formed key. `record` is the item of its hash, and `tenant` the item of the tenant that its
 /// text names.
 pub fn decide(
     key: &BearerKey,
@@ -132,11 +132,11 @@ fn bearer(header: &str) -> Option<BearerKey> {
     scheme.eq_ignore_ascii_case("Bearer").then(|| BearerKey::parse(key).ok()).flatten()
 }
 
-/// Decides on an `Authorization` header. What has not the form of a key costs no call; what has
-/// costs two, side by side.
+/// Decides on an `Authorization` header. A malformed key costs no call. A well-formed key costs two reads, side
+/// by side.
 ///
 /// # Errors
-/// When the table does not answer, or holds what cannot be read.
+/// [`StoreError`] if a read fails, or if an item cannot be understood.
 pub async fn authorize(table: &Table, header: &str, now: OffsetDateTime) -> Result<Decision, StoreError> {
     let Some(key) = bearer(header) else {
         return Ok(Decision::Deny(Reason::Malformed, None));

@@ -76,17 +76,17 @@ impl fmt::Debug for KeyHash {
 }
 
 impl BearerKey {
-    /// A new key: 256 random bits and more, from the operating system.
+    /// Makes a new key of at least 256 random bits from the operating system.
     ///
     /// # Errors
-    /// When the operating system has no randomness to give.
+    /// The operating system's error if it has no random bytes.
     pub fn generate(tenant: &TenantId) -> Result<Self, getrandom::Error> {
         let body = format!("rc_{tenant}_{}", random_base62(SECRET)?);
         let text = format!("{body}_{}", checksum(&body));
         Ok(Self { text, tenant: tenant.clone() })
     }
 
-    /// Reads a key: tenant, lengths, alphabet and checksum.
+    /// Reads a key and checks its tenant, lengths, alphabet and checksum. It does not check that the key exists.
     ///
     /// # Errors
     /// [`Malformed`]. It does not say what is wrong.
@@ -101,12 +101,12 @@ impl BearerKey {
         if good { Ok(Self { text: text.to_owned(), tenant }) } else { Err(Malformed) }
     }
 
-    /// The tenant that the text names; the table has the last word.
+    /// The tenant that the text names. The key's item in the table decides which tenant it belongs to.
     pub fn tenant(&self) -> &TenantId {
         &self.tenant
     }
 
-    /// Under what the table knows the key.
+    /// The hash of the whole text. The table stores the hash, not the key.
     pub fn sha256(&self) -> KeyHash {
         let digest = Sha256::digest(self.text.as_bytes());
         let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble & 15)]);
@@ -126,11 +126,11 @@ impl fmt::Debug for BearerKey {
     }
 }
 
-/// Random base62 digits. A byte of 248 or more is thrown away: 248 is four times 62, so that every
-/// digit is as likely as any other.
+/// Returns random base62 digits. A byte of 248 or more is discarded, since 248 is four times 62. So all digits have
+/// the same probability.
 ///
 /// # Errors
-/// When the operating system has no randomness to give.
+/// The operating system's error if it has no random bytes.
 pub fn random_base62(digits: usize) -> Result<String, getrandom::Error> {
     let mut text = String::with_capacity(digits);
     let mut bytes = [0; 64];

@@ -69,19 +69,18 @@ impl From<ScimError> for RequestOutcome {
 }
 
 impl Function {
-    /// A function over a table. `public_url` is the SCIM base URL, where it cannot be told from
-    /// requests.
+    /// Makes a function over a table. `public_url` is the SCIM base URL, if requests do not show it.
     ///
     /// # Errors
-    /// As [`Model::new`].
+    /// The errors of [`Model::new`].
     pub fn new(table: Table, public_url: Option<String>) -> Result<Self, ScimError> {
         Self::with_extensions(table, public_url, &[])
     }
 
-    /// The same, with extension schemas of the operator's own.
+    /// Makes a function over a table, with the operator's own extension schemas.
     ///
     /// # Errors
-    /// As [`Model::new`].
+    /// The errors of [`Model::new`].
     pub fn with_extensions(
         table: Table,
         public_url: Option<String>,
@@ -103,7 +102,7 @@ impl Function {
         response
     }
 
-    /// Answers one request, with what there is to log of it.
+    /// Answers one request. Returns the answer and its log line, which the caller writes.
     pub async fn measured(&self, request: Request, transfer: Transfer) -> (Response<Body>, Line) {
         let began = Instant::now();
         let table = self.table.fresh();
@@ -207,10 +206,10 @@ impl Function {
         }
     }
 
-    /// Answers a raw event with a raw proxy response, by the same way as in Lambda.
+    /// Answers a raw event with a raw proxy response, as Lambda does.
     ///
     /// # Errors
-    /// An event that is no REST proxy event.
+    /// An error if the event is not a REST proxy event.
     pub async fn invoke(self: Arc<Self>, event: Value) -> Result<Value, Error> {
         let event: LambdaRequest = serde_json::from_value(event)?;
         let response =

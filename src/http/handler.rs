@@ -23,10 +23,10 @@ use crate::store::keys::parse_id;
 /// What this build serves beyond the operations that are always there.
 pub const FEATURES: Features = Features { bulk: true, cursor: true };
 
-/// Does an operation. `segment` is the id, name or URN in the path.
+/// Runs an operation and makes its response. `segment` is the id, name or URN in the path.
 ///
 /// # Errors
-/// The refusals of the operation.
+/// The error of the operation, which becomes the response.
 pub async fn handle(
     provider: &Provider<'_>,
     operation: Operation,

@@ -77,25 +77,25 @@ fn media_type(headers: &HeaderMap) -> Result<(), ScimError> {
     ))
 }
 
-/// One query parameter; the first where it is repeated.
+/// Returns a query parameter. If it is repeated, the first one counts.
 pub fn parameter(request: &Request, name: &str) -> Option<String> {
     request.query_string_parameters_ref().and_then(|all| all.first(name)).map(str::to_owned)
 }
 
-/// `attributes` and `excludedAttributes` of the query string (RFC 7644 §3.9).
+/// Reads `attributes` and `excludedAttributes` of the query string (RFC 7644 §3.9).
 ///
 /// # Errors
-/// `invalidValue` when both are given.
+/// The errors of [`Projection::parse`].
 pub fn projection(request: &Request, types: &[&ResourceType]) -> Result<Projection, ScimError> {
     let all = request.query_string_parameters_ref();
     let values = |name: &str| all.and_then(|all| all.all(name)).unwrap_or_default();
     Projection::parse(&values("attributes"), &values("excludedAttributes"), types)
 }
 
-/// The query of a GET (RFC 7644 §3.4.2).
+/// Reads the query parameters of a GET (RFC 7644 §3.4.2).
 ///
 /// # Errors
-/// `invalidValue` for numbers that are none.
+/// `invalidValue` if `startIndex` or `count` is not a number.
 pub fn query(request: &Request) -> Result<Query, ScimError> {
     let text = |name| parameter(request, name);
     let cursor = text("cursor");
@@ -110,10 +110,11 @@ pub fn query(request: &Request) -> Result<Query, ScimError> {
     })
 }
 
-/// The query in the body of a `.search` (RFC 7644 §3.4.3), and its projection.
+/// Reads the body of a `.search` (RFC 7644 §3.4.3). Returns the query and its projection.
 ///
 /// # Errors
-/// `invalidSyntax` for the message, `invalidValue` for its values.
+/// - `invalidSyntax` for a malformed message
+/// - `invalidValue` for a value of another type
 pub fn search(
     body: &Map<String, Value>,
     policy: &Policy,
@@ -203,7 +204,7 @@ fn not_a_number(name: &str, cursor: bool) -> ScimError {
     ScimError::new(kind, format!("{name} must be a whole number."))
 }
 
-/// `If-Match` and `If-None-Match`.
+/// Reads the headers `If-Match` and `If-None-Match` (RFC 9110 §13.1).
 pub fn preconditions(request: &Request) -> Preconditions {
     let tags = |name| {
         let values: Vec<&str> =

@@ -124,7 +124,7 @@ pub fn empty(status: StatusCode) -> Response<Body> {
     response
 }
 
-/// A resource: with `ETag`, and `Location` where it was created; 204 where there is no body.
+/// The response with a resource and its `ETag`, and with `Location` for 201. An answer without a body is 204.
 pub fn resource(status: StatusCode, answer: Answer) -> Response<Body> {
     let (etag, location) = (answer.etag(), answer.location);
     let mut response = match answer.body {
@@ -140,19 +140,19 @@ pub fn resource(status: StatusCode, answer: Answer) -> Response<Body> {
     response
 }
 
-/// The client has this version already.
+/// The 304 response: the client has this version already.
 pub fn not_modified(answer: &Answer) -> Response<Body> {
     let mut response = empty(StatusCode::NOT_MODIFIED);
     set(&mut response, ETAG, &answer.etag());
     response
 }
 
-/// A list.
+/// The 200 response with a `ListResponse` (RFC 7644 §3.4.2).
 pub fn list(list: ListResponse) -> Response<Body> {
     text(StatusCode::OK, list.text())
 }
 
-/// A refusal.
+/// The response for an error (RFC 7644 §3.12).
 pub fn error(error: &ScimError) -> Response<Body> {
     let (status, _) = error.kind.wire();
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -163,7 +163,7 @@ pub fn error(error: &ScimError) -> Response<Body> {
     response
 }
 
-/// 405 with the methods that there are.
+/// The 405 response. `Allow` lists the methods of the path.
 pub fn method_not_allowed(methods: &str) -> Response<Body> {
     let mut response =
         error(&ScimError::new(ErrorKind::MethodNotAllowed, format!("This endpoint answers {methods}.")));
@@ -171,7 +171,7 @@ pub fn method_not_allowed(methods: &str) -> Response<Body> {
     response
 }
 
-/// The answer to OPTIONS: the methods that there are.
+/// The response to OPTIONS. `Allow` lists the methods of the path.
 pub fn options(methods: &str) -> Response<Body> {
     let mut response = empty(StatusCode::NO_CONTENT);
     set(&mut response, ALLOW, methods);

@@ -143,8 +143,8 @@ pub enum Route {
     Nowhere,
 }
 
-/// Finds the route of a method and a path below the base URL. The path may be percent-encoded and
-/// may end in a slash; HEAD leads where GET does.
+/// Finds the route of a method and a path below the base URL. The path may be percent-encoded and may end in a
+/// slash. HEAD has the routes of GET.
 pub fn route(method: &Method, path: &str) -> Route {
     let path = path.strip_suffix('/').unwrap_or(path);
     let wanted = if method == Method::HEAD { &Method::GET } else { method };

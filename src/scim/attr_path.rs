@@ -36,10 +36,19 @@ pub struct AttrPath {
 }
 
 impl AttrPath {
-    /// Reads a whole text as a path.
+    /// Reads a whole text as a path (RFC 7644 §3.10). The URN may be left out.
+    ///
+    /// ```
+    /// use rollcall::scim::attr_path::AttrPath;
+    ///
+    /// let path = AttrPath::parse("urn:ietf:params:scim:schemas:core:2.0:User:name.givenName")?;
+    /// assert_eq!(path.urn.as_deref(), Some("urn:ietf:params:scim:schemas:core:2.0:User"));
+    /// assert_eq!((path.attribute.as_str(), path.sub.as_deref()), ("name", Some("givenName")));
+    /// # Ok::<(), rollcall::scim::attr_path::ParseError>(())
+    /// ```
     ///
     /// # Errors
-    /// The offset of the first byte that cannot be part of a path.
+    /// [`ParseError`] with the offset of the first byte that cannot be part of a path.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         if is_urn(text) {
             if let Some(at) = text.bytes().position(|b| !is_urn_byte(b)) {

@@ -53,13 +53,27 @@ struct AttributeNames {
 }
 
 impl Projection {
-    /// Reads the two parameters: lists of comma-separated names, in any case, with or without
-    /// their URN, or the URN of a whole schema. Names that no type defines select nothing; a list
-    /// without any text counts as not given.
+    /// Reads the parameters `attributes` and `excludedAttributes` (RFC 7644 §3.9). Each is a list of names with
+    /// commas between them. A name may have its URN, and a URN names a whole schema. Letter case does not count.
+    /// A name that no type defines selects nothing. A list without any text counts as absent.
+    ///
+    /// ```
+    /// # use rollcall::scim::{policy::STANDARD, projection::Projection, resource_type::{Kind, Model}};
+    /// # use serde_json::json;
+    /// let model = Model::new(&STANDARD, &[])?;
+    /// let users = model.of(Kind::User);
+    /// let mut user = json!({ "schemas": [], "id": "1", "userName": "a", "title": "T", "active": true });
+    ///
+    /// let projection = Projection::parse(&["username,TITLE"], &[], &[users])?;
+    /// projection.apply(user.as_object_mut().unwrap(), users);
+    ///
+    /// assert_eq!(user, json!({ "schemas": [], "id": "1", "userName": "a", "title": "T" }));
+    /// # Ok::<(), rollcall::scim::error::ScimError>(())
+    /// ```
     ///
     /// # Errors
-    /// `invalidValue` if both are given: they exclude one another. `tooMany` for more names than any
-    /// schema has attributes.
+    /// - `invalidValue` if both parameters are given, since they exclude one another
+    /// - `tooMany` for more than [`MAX_PROJECTION_NAMES`] names
     pub fn parse(attributes: &[&str], excluded: &[&str], types: &[&ResourceType]) -> Result<Self, ScimError> {
         let (only, except) = (texts("attributes", attributes)?, texts("excludedAttributes", excluded)?);
         let (mode, texts) = match (only.is_empty(), except.is_empty()) {

@@ -16,13 +16,27 @@ use super::urn;
 use super::values::{ValueReader, is_unassigned, shown, twice};
 use super::work::WorkBudget;
 
-/// Reads the body of a POST or PUT as a canonical document: names in the schemas' spelling, values
-/// of the schemas' types, extension attributes under their URN. Read-only attributes, `password`
-/// and `schemas` are not in it; a group's `members` are, as objects.
+/// Reads the body of a POST or PUT as a canonical document (RFC 7644 §3.3, §3.5.1). Names have the schemas'
+/// spelling, values the schemas' types, and attributes of an extension are under its URN. The document does not
+/// hold read-only attributes, `password` and `schemas`. It holds a group's `members`, as objects.
+///
+/// ```
+/// # use rollcall::scim::{policy::STANDARD, resource_type::{Kind, Model}, validate, work::WorkBudget};
+/// # use serde_json::json;
+/// let model = Model::new(&STANDARD, &[])?;
+/// let body = json!({ "USERNAME": "a", "active": "True", "id": "ignored", "shoe": 43 });
+///
+/// let users = model.of(Kind::User);
+/// let user = validate::read(body.as_object().unwrap(), users, &STANDARD, &WorkBudget::of_body())?;
+///
+/// assert_eq!(json!(user), json!({ "userName": "a", "active": true }));
+/// # Ok::<(), rollcall::scim::error::ScimError>(())
+/// ```
 ///
 /// # Errors
-/// `invalidSyntax` for `schemas`, names given twice and, under the letter of the RFC, unknown
-/// names; `invalidValue` for values; 413 for more work than the budget holds.
+/// - `invalidSyntax` for `schemas`, for a name that is given twice and, under `strict`, for an unknown name
+/// - `invalidValue` for a value that does not fit its attribute
+/// - 413 for more work than the budget allows
 pub fn read(
     body: &Map<String, Value>,
     resource_type: &ResourceType,

@@ -18,10 +18,31 @@ use crate::scim::work::{WorkBudget, value_steps};
 
 /// The steps of the budget that an operation takes, without its work on values.
 const STEPS_PER_OPERATION: u64 = 16;
-/// Applies the steps to a whole resource: `id`, `meta`, `schemas` and a user's `groups` stand in
-/// it, so that a client may repeat them. After an error the resource is in no particular state: a
-/// PATCH works on a copy. The caller then asks for
-/// [`check_required`](crate::scim::document_rules::check_required) of the final state.
+
+/// Applies the steps of a PATCH to a whole resource (RFC 7644 §3.5.2). The resource holds `id`, `meta`, `schemas`
+/// and a user's `groups`, so that a client may repeat their values.
+///
+/// Afterwards the caller calls [`check_required`](crate::scim::document_rules::check_required). After an error the
+/// resource may be changed in part, so the caller passes a copy.
+///
+/// ```
+/// # use rollcall::scim::{patch, policy::STANDARD, resource_type::{Kind, Model}, work::WorkBudget};
+/// # use serde_json::json;
+/// let model = Model::new(&STANDARD, &[])?;
+/// let users = model.of(Kind::User);
+/// let body = json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": [
+///     { "op": "Replace", "path": "active", "value": "False" },
+///     { "op": "add", "path": "emails", "value": [{ "value": "a@example.com" }] },
+/// ] });
+/// let mut user = json!({ "id": "1", "userName": "a", "active": true });
+///
+/// let steps = patch::request::parse(body.as_object().unwrap(), users, &STANDARD)?;
+/// patch::apply::apply(user.as_object_mut().unwrap(), &steps, users, &STANDARD, &WorkBudget::of_body())?;
+///
+/// let emails = json!([{ "value": "a@example.com" }]);
+/// assert_eq!(user, json!({ "id": "1", "userName": "a", "active": false, "emails": emails }));
+/// # Ok::<(), rollcall::scim::error::ScimError>(())
+/// ```
 ///
 /// # Errors
 /// - `mutability` for an attribute that must not change

@@ -64,12 +64,15 @@ impl fmt::Display for PatchStep {
     }
 }
 
-/// Reads the body of a PATCH. Names and `op` come in any case; every step names something that the
-/// schemas define.
+/// Reads the body of a PATCH (RFC 7644 §3.5.2). An operation without a path becomes one step for each attribute of
+/// its value. Letter case of names and of `op` does not count. Every step names an attribute of the schemas.
 ///
 /// # Errors
-/// `invalidSyntax` for the message, `invalidPath` for paths, `noTarget` for a `remove` without a
-/// path, `invalidValue` for a value that is missing, `mutability` for passwords.
+/// - `invalidSyntax` for a malformed message
+/// - `invalidPath` for a path that is malformed, or that no schema defines
+/// - `noTarget` for a `remove` without a path
+/// - `invalidValue` for a value that is missing
+/// - `mutability` for a password
 pub fn parse(
     body: &Map<String, Value>,
     resource_type: &ResourceType,
