@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use bytes::Bytes;
-use rollcall::admin::audit::{EventReader, plain};
+use rollcall::admin::audit::{EventReader, event_fields};
 use rollcall::admin::group::{Assignment, assign};
 use rollcall::admin::key::{NewKey, create, revoke, rotate};
 use rollcall::admin::tenant::{self, NewTenant};
@@ -198,7 +198,7 @@ impl Day {
         let mut events = EventReader::new(&self.service.table, &tenant, span, false);
         let mut told = Vec::new();
         while let Some(item) = events.next().await.unwrap() {
-            let event = plain(&item);
+            let event = event_fields(&item);
             let (kind, id) = (event["type"].as_str().unwrap(), event["resourceId"].as_str().unwrap());
             told.push(format!("{kind} {id}"));
         }

@@ -6,7 +6,7 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use rollcall::admin::audit::{EventReader, plain};
+use rollcall::admin::audit::{EventReader, event_fields};
 use rollcall::admin::key::{NewKey, create, list, revoke, rotate};
 use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::admin::user;
@@ -54,7 +54,7 @@ async fn events(table: &Table, tenant: &str) -> Vec<Map<String, Value>> {
     let mut stream = EventReader::new(table, &tenant, (start, end), false);
     let mut found = Vec::new();
     while let Some(item) = stream.next().await.expect("an event") {
-        found.push(plain(&item));
+        found.push(event_fields(&item));
     }
     found
 }

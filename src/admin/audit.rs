@@ -49,7 +49,7 @@ pub struct AuditArgs {
     /// Whose events
     tenant: TenantId,
     /// From when on: 15m, 12h, 30d before now, a date (00:00 UTC) or an RFC 3339 time
-    #[arg(long, value_name = "TIME", default_value = "1d", value_parser = since)]
+    #[arg(long, value_name = "TIME", default_value = "1d", value_parser = parse_since)]
     since: OffsetDateTime,
     /// Only what this key, or `operator`, did
     #[arg(long, value_name = "ID")]
@@ -68,7 +68,7 @@ pub struct AuditArgs {
     follow: bool,
 }
 
-fn since(text: &str) -> Result<OffsetDateTime, String> {
+fn parse_since(text: &str) -> Result<OffsetDateTime, String> {
     let now = OffsetDateTime::now_utc();
     let since = when::parse_past(text, now)
         .ok_or("give a span as 15m, 12h or 30d, a date as 2027-01-31, or an RFC 3339 time")?;
@@ -188,7 +188,7 @@ impl Stream {
 }
 
 /// An event as it is printed: plain JSON, names in a fixed order.
-pub fn plain(item: &Item) -> Map<String, Value> {
+pub fn event_fields(item: &Item) -> Map<String, Value> {
     const NAMES: [&str; 16] = [
         "time",
         "type",
@@ -225,7 +225,7 @@ pub fn plain(item: &Item) -> Map<String, Value> {
 }
 
 fn line(format: Format, item: &Item) -> String {
-    let event = plain(item);
+    let event = event_fields(item);
     if format == Format::Json {
         return Value::Object(event).to_string();
     }

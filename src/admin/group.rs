@@ -103,13 +103,13 @@ async fn command(options: GlobalOptions, command: GroupCommand) -> Result<String
     match command {
         GroupCommand::List { tenant } => {
             let rows: Vec<_> = list(&table, &tenant).await?.iter().map(row).collect();
-            Ok(output::many(format, &["id", "displayName", "members", "grants"], &rows))
+            Ok(output::show_rows(format, &["id", "displayName", "members", "grants"], &rows))
         }
         GroupCommand::Assign(assignment) => {
-            Ok(output::one(format, &row(&assign(&table, &assignment, true).await?)))
+            Ok(output::show_fields(format, &row(&assign(&table, &assignment, true).await?)))
         }
         GroupCommand::Unassign(assignment) => {
-            Ok(output::one(format, &row(&assign(&table, &assignment, false).await?)))
+            Ok(output::show_fields(format, &row(&assign(&table, &assignment, false).await?)))
         }
     }
 }

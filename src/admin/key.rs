@@ -214,7 +214,7 @@ async fn read(table: &Table, tenant: &TenantId, key_id: &str) -> Result<KeyRecor
     let place = keys::bearer(entry.hash.as_str());
     let item = table.get(&place).await.map_err(&failed)?.ok_or_else(unknown)?;
     let record = KeyRecord::from_item(&item).map_err(&failed)?;
-    if entry.means(&record, tenant) { Ok(record) } else { Err(failed(listing_disagrees(&entry))) }
+    if entry.names_record(&record, tenant) { Ok(record) } else { Err(failed(listing_disagrees(&entry))) }
 }
 
 fn listing_disagrees(entry: &KeyListing) -> StoreError {
@@ -234,7 +234,7 @@ async fn adopt(table: &Table, tenant: &TenantId, old: &[Item]) -> Result<(), Sto
     let places: Vec<Key> = entries.iter().map(|entry| keys::bearer(entry.hash.as_str())).collect();
     for item in table.batch_get(&places).await? {
         let record = KeyRecord::from_item(&item)?;
-        if !entries.iter().any(|entry| entry.means(&record, tenant)) {
+        if !entries.iter().any(|entry| entry.names_record(&record, tenant)) {
             continue;
         }
         list_key(table, &record).await?;
@@ -290,7 +290,7 @@ pub async fn list(table: &Table, tenant: &TenantId) -> Result<Vec<ListedKey>, Ad
     let items = table.batch_get(&places).await.map_err(&failed)?;
     let records: Result<Vec<_>, _> = items.iter().map(KeyRecord::from_item).collect();
     let mut records = records.map_err(&failed)?;
-    records.retain(|record| listing.iter().any(|entry| entry.means(record, tenant)));
+    records.retain(|record| listing.iter().any(|entry| entry.names_record(record, tenant)));
     let uses = table.query_all(&keys::bearer_uses(tenant), None).await.map_err(&failed)?;
     let mut used: HashMap<&str, &str> =
         uses.iter().filter_map(|item| Some((get_text(item, "sk")?, get_text(item, "lastUsed")?))).collect();

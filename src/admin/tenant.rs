@@ -135,7 +135,7 @@ async fn free_name(table: &Table, id: &TenantId, now: OffsetDateTime) -> Result<
     };
     let now = now.unix_timestamp().unsigned_abs();
     let deletion = Deletion::from_item(&item, now);
-    let rests = deletion.rests(now);
+    let rests = deletion.grace_seconds_left(now);
     if rests > 0 {
         return Err(AdminError::NameRests(id.clone(), rests));
     }

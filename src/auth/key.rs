@@ -51,7 +51,7 @@ pub struct KeyHash(String);
 
 impl KeyHash {
     /// A hash as the table has it.
-    pub fn stored(text: &str) -> Self {
+    pub fn from_stored(text: &str) -> Self {
         Self(text.to_owned())
     }
 

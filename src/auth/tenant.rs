@@ -54,7 +54,7 @@ impl Deletion {
     }
 
     /// How many seconds from `now` on the name still rests; 0 when it can be given again.
-    pub fn rests(self, now: u64) -> u64 {
+    pub fn grace_seconds_left(self, now: u64) -> u64 {
         (self.at + TENANT_NAME_GRACE_SECONDS).saturating_sub(now)
     }
 }
@@ -210,7 +210,7 @@ mod tests {
         for (now, rests) in
             [(1_000_000, 3_929), (1_003_928, 1), (1_003_929, 0), (2_000_000, 0), (999_000, 4_929)]
         {
-            assert_eq!(deletion.rests(now), rests, "{now}");
+            assert_eq!(deletion.grace_seconds_left(now), rests, "{now}");
         }
     }
 }

@@ -100,18 +100,18 @@ pub fn run(args: DevArgs) -> ExitCode {
     logging::start(args.json);
     let extensions = match args.extensions.as_deref().map(extensions).transpose() {
         Ok(extensions) => extensions.unwrap_or_default(),
-        Err(error) => return refuse(&error),
+        Err(error) => return print_refusal(&error),
     };
     let connect = |connection: Connection| wiring::connect(connection, &extensions);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return refuse(&error.to_string()),
+        Err(error) => return print_refusal(&error.to_string()),
     };
     let ended = runtime.block_on(serve(args, connect));
     runtime.shutdown_timeout(Duration::from_secs(1));
     match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => refuse(&error),
+        Err(error) => print_refusal(&error),
     }
 }
 
@@ -125,7 +125,7 @@ fn extensions(folder: &Path) -> Result<Vec<(Kind, Schema)>, String> {
     Ok(extensions)
 }
 
-fn refuse(error: &str) -> ExitCode {
+fn print_refusal(error: &str) -> ExitCode {
     eprintln!("error: {}", error.replace('\n', " "));
     ExitCode::from(REFUSED)
 }

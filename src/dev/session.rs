@@ -107,7 +107,7 @@ impl Session {
         }
         let key = demo_key(&backend, data_dir.as_ref(), &options.tenant).await?;
 
-        let base_url = format!("http://{}{}", reachable(address), api.base_path());
+        let base_url = format!("http://{}{}", reachable_address(address), api.base_path());
         let gateway = Arc::new(Gateway::new(api, backend.function, backend.authorizer, Clock::system()));
         let (stop, stopped) = oneshot::channel::<()>();
         let front = tokio::spawn(front::serve(listener, gateway, async {
@@ -194,7 +194,7 @@ async fn is_good(authorizer: &Lambda, key: &str) -> Result<bool, String> {
 }
 
 /// The address that a client on this machine can use.
-fn reachable(address: SocketAddr) -> SocketAddr {
+fn reachable_address(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),

@@ -97,13 +97,13 @@ impl Function {
 
     /// Answers one request, and logs it.
     pub async fn answer(&self, request: Request, transfer: Transfer) -> Response<Body> {
-        let (response, line) = self.measured(request, transfer).await;
+        let (response, line) = self.answer_with_line(request, transfer).await;
         line.write();
         response
     }
 
     /// Answers one request. Returns the answer and its log line, which the caller writes.
-    pub async fn measured(&self, request: Request, transfer: Transfer) -> (Response<Body>, Line) {
+    pub async fn answer_with_line(&self, request: Request, transfer: Transfer) -> (Response<Body>, Line) {
         let began = Instant::now();
         let table = self.table.fresh();
         let mut line = Line { operation: "none", ..Line::default() };
@@ -114,7 +114,7 @@ impl Function {
         line.trace_id = parameter(&request, "id").filter(|id| is_trace_id(id));
         let mut outcome = self.outcome(&request, &table, &mut line).await;
         let accept = request.headers().get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
-        outcome.response = response::fit(outcome.response, accept, transfer);
+        outcome.response = response::fit_into_transfer(outcome.response, accept, transfer);
         response::protect(&mut outcome.response);
         line.status = outcome.response.status().as_u16();
         line.scim_type = outcome.scim_type;

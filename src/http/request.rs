@@ -14,8 +14,8 @@ use crate::scim::policy::Policy;
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::ResourceType;
 use crate::scim::urn;
-use crate::scim::validate::{schemas_in, urns};
-use crate::scim::values::{shown, twice};
+use crate::scim::validate::{check_schema_urns, schemas_in};
+use crate::scim::values::{refuse_repeated_name, shorten_text};
 
 /// The members of the body of a `.search` (RFC 7644 §3.4.3, RFC 9865 §2).
 const SEARCH_MEMBERS: [&str; 8] =
@@ -45,7 +45,7 @@ pub fn object(request: &Request, limit: usize) -> Result<Map<String, Value>, Sci
         Ok(_) => Err(ScimError::invalid_syntax("The body must be a JSON object.")),
         Err(JsonError::Repeated(name)) => Err(ScimError::invalid_syntax(format!(
             "The body names the member {} twice in one object.",
-            shown(&name)
+            shorten_text(&name)
         ))),
         Err(JsonError::TooManyValues) => Err(ScimError::new(
             ErrorKind::PayloadTooLarge,
@@ -103,7 +103,7 @@ pub fn query(request: &Request) -> Result<Query, ScimError> {
     Ok(Query {
         filter: text("filter"),
         sort_by: text("sortBy").filter(|text| !text.trim().is_empty()),
-        descending: descending(text("sortOrder").as_deref())?,
+        descending: is_descending(text("sortOrder").as_deref())?,
         start_index: start.map(|text| integer("startIndex", &text, false)).transpose()?,
         count: text("count").map(|text| integer("count", &text, cursor.is_some())).transpose()?,
         cursor,
@@ -120,10 +120,10 @@ pub fn search(
     policy: &Policy,
     types: &[&ResourceType],
 ) -> Result<(Query, Projection), ScimError> {
-    urns(schemas_in(body)?, urn::SEARCH_REQUEST, policy)?;
+    check_schema_urns(schemas_in(body)?, urn::SEARCH_REQUEST, policy)?;
     for name in SEARCH_MEMBERS {
         if body.keys().filter(|key| key.eq_ignore_ascii_case(name)).count() > 1 {
-            return Err(twice(name));
+            return Err(refuse_repeated_name(name));
         }
     }
     let member = |name: &str| {
@@ -157,7 +157,7 @@ pub fn search(
     let query = Query {
         filter: text("filter")?,
         sort_by: text("sortBy")?.filter(|text| !text.trim().is_empty()),
-        descending: descending(text("sortOrder")?.as_deref())?,
+        descending: is_descending(text("sortOrder")?.as_deref())?,
         start_index: number("startIndex")?,
         count: number("count")?,
         cursor: cursor.clone(),
@@ -166,7 +166,7 @@ pub fn search(
     Ok((query, projection))
 }
 
-fn descending(order: Option<&str>) -> Result<bool, ScimError> {
+fn is_descending(order: Option<&str>) -> Result<bool, ScimError> {
     match order.map(str::trim) {
         None | Some("") => Ok(false),
         Some(order) if order.eq_ignore_ascii_case("ascending") => Ok(false),

@@ -66,7 +66,7 @@ fn text(status: StatusCode, body: String) -> Response<Body> {
 ///
 /// A stream always gets a content type, also a 304. Without one lambda_runtime sends
 /// `application/octet-stream`.
-pub fn fit(
+pub fn fit_into_transfer(
     mut response: Response<Body>,
     accept_encoding: Option<&str>,
     transfer: Transfer,
@@ -205,13 +205,17 @@ mod tests {
             (7 * MB, None, Streamed, 200, false),
             (200 * MB, None, Streamed, 400, false),
         ] {
-            let response = fit(text(size), accept, transfer);
+            let response = fit_into_transfer(text(size), accept, transfer);
             assert_eq!(response.status().as_u16(), status, "{size} {accept:?}");
             assert_eq!(matches!(response.body(), Body::Binary(_)), packed, "{size} {accept:?}");
             assert_eq!(response.headers().contains_key(CONTENT_ENCODING), packed);
         }
         let quotes = || Response::new(Body::Text("\"".repeat(4 * MB)));
-        assert_eq!(fit(quotes(), None, Buffered).status(), 400, "a quote takes two bytes in JSON");
-        assert_eq!(fit(quotes(), None, Streamed).status(), 200);
+        assert_eq!(
+            fit_into_transfer(quotes(), None, Buffered).status(),
+            400,
+            "a quote takes two bytes in JSON"
+        );
+        assert_eq!(fit_into_transfer(quotes(), None, Streamed).status(), 200);
     }
 }

@@ -5,7 +5,7 @@ use crate::store::error::{Refusal, StoreError};
 
 /// So many members that do not exist are named.
 const IDS_NAMED: usize = 100;
-/// So many characters are shown of what a client sent for an id.
+/// So many characters are shorten_text of what a client sent for an id.
 const ID_SHOWN: usize = 64;
 
 /// A failed operation: what the client is told, and what the log is told besides.
@@ -64,11 +64,11 @@ pub fn taken(attribute: &str) -> ScimError {
 /// Members that do not exist in the tenant: the first hundred by their ids, and how many more.
 pub fn no_such_members(ids: &[impl AsRef<str>]) -> ScimError {
     // What stands in the place of an id can be of any length.
-    let shown = |id: &str| match id.char_indices().nth(ID_SHOWN) {
+    let shorten_text = |id: &str| match id.char_indices().nth(ID_SHOWN) {
         Some((end, _)) => format!("{}…", &id[..end]),
         None => id.to_owned(),
     };
-    let named: Vec<String> = ids.iter().take(IDS_NAMED).map(|id| shown(id.as_ref())).collect();
+    let named: Vec<String> = ids.iter().take(IDS_NAMED).map(|id| shorten_text(id.as_ref())).collect();
     let more = match ids.len().saturating_sub(IDS_NAMED) {
         0 => String::new(),
         more => format!(" and {more} more"),

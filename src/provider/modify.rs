@@ -19,9 +19,10 @@ use crate::scim::document_rules::{check_required, check_size, check_username_and
 use crate::scim::error::ScimError;
 use crate::scim::members::{MEMBERS, Member};
 use crate::scim::patch::apply::apply;
+use crate::scim::patch::group_attributes::check_group_attributes;
 use crate::scim::patch::members::MemberChange;
 use crate::scim::patch::request::{PatchStep, parse};
-use crate::scim::patch::sync_username_and_email::{check_group_attributes, sync_username_and_email};
+use crate::scim::patch::sync_username_and_email::sync_username_and_email;
 use crate::scim::projection::Projection;
 use crate::scim::resource::document;
 use crate::scim::resource_type::Kind;
@@ -360,5 +361,5 @@ fn shows_members(after: &Record, projection: &Projection) -> bool {
     after.kind == Kind::Group
         && projection.wants(MEMBERS)
         && count > 0
-        && (count <= MEMBERS_ANSWERED || projection.explicitly(MEMBERS))
+        && (count <= MEMBERS_ANSWERED || projection.names_attribute(MEMBERS))
 }

@@ -75,7 +75,8 @@ impl Projection {
     /// - `invalidValue` if both parameters are given, since they exclude one another
     /// - `tooMany` for more than [`MAX_PROJECTION_NAMES`] names
     pub fn parse(attributes: &[&str], excluded: &[&str], types: &[&ResourceType]) -> Result<Self, ScimError> {
-        let (only, except) = (texts("attributes", attributes)?, texts("excludedAttributes", excluded)?);
+        let (only, except) =
+            (split_names("attributes", attributes)?, split_names("excludedAttributes", excluded)?);
         let (mode, texts) = match (only.is_empty(), except.is_empty()) {
             (true, true) => return Ok(Self::default()),
             (false, true) => (Mode::Only, only),
@@ -110,13 +111,13 @@ impl Projection {
         };
         match self.mode {
             Mode::Default => true,
-            Mode::Only => self.explicitly(core_attribute),
+            Mode::Only => self.names_attribute(core_attribute),
             Mode::Except => !self.names.values().any(|names| is_whole(&names.core)),
         }
     }
 
     /// Whether `attributes` names this core attribute, a part of it, or the schema that holds it.
-    pub fn explicitly(&self, core_attribute: &str) -> bool {
+    pub fn names_attribute(&self, core_attribute: &str) -> bool {
         let is_named = |core: &SchemaNames| core.whole || core.attributes.contains_key(core_attribute);
         self.mode == Mode::Only && self.names.values().any(|names| is_named(&names.core))
     }
@@ -141,14 +142,14 @@ impl Projection {
                         return self.shows_unknown();
                     };
                     let named = named.and_then(|named| named.attributes.get(&attribute.name));
-                    self.keep(attribute, is_whole, named, value)
+                    self.keep_attribute(attribute, is_whole, named, value)
                 });
                 return !object.is_empty();
             }
             let Some(attribute) = resource_type.core_attribute(key) else { return self.shows_unknown() };
             // A schema's URN does not cover the common attributes, which belong to none (RFC 7643 §3.1).
             let is_whole = names.core.whole && resource_type.schema.attribute(key).is_some();
-            self.keep(attribute, is_whole, names.core.attributes.get(&attribute.name), value)
+            self.keep_attribute(attribute, is_whole, names.core.attributes.get(&attribute.name), value)
         });
     }
 
@@ -159,7 +160,7 @@ impl Projection {
 
     /// Whether an attribute stays, and what of its value. `schema` tells whether its schema is named,
     /// `named` what of the attribute is.
-    fn keep(
+    fn keep_attribute(
         &self,
         attribute: &Attribute,
         schema: bool,
@@ -222,7 +223,7 @@ impl Projection {
 }
 
 /// The names in the lists of a parameter.
-fn texts<'a>(parameter: &str, lists: &[&'a str]) -> Result<Vec<&'a str>, ScimError> {
+fn split_names<'a>(parameter: &str, lists: &[&'a str]) -> Result<Vec<&'a str>, ScimError> {
     let names = lists.iter().flat_map(|list| list.split(',')).map(str::trim);
     let names: Vec<&str> = names.filter(|name| !name.is_empty()).take(MAX_PROJECTION_NAMES + 1).collect();
     if names.len() > MAX_PROJECTION_NAMES {

@@ -58,15 +58,15 @@ pub fn value_steps(value: &Value) -> u64 {
 
 /// The steps that it takes to put one comparison to each of these elements.
 pub fn scan_steps(elements: &[Value]) -> u64 {
-    fn texts(value: &Value) -> u64 {
+    fn element_steps(value: &Value) -> u64 {
         match value {
             Value::Null | Value::Bool(_) | Value::Number(_) => 0,
             Value::String(text) => text_steps(text),
-            Value::Array(elements) => elements.iter().map(texts).sum(),
-            Value::Object(object) => object.values().map(texts).sum(),
+            Value::Array(elements) => elements.iter().map(element_steps).sum(),
+            Value::Object(object) => object.values().map(element_steps).sum(),
         }
     }
-    elements.iter().map(|element| 1 + texts(element)).sum()
+    elements.iter().map(|element| 1 + element_steps(element)).sum()
 }
 
 /// The steps that are left to one request.

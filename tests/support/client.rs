@@ -173,7 +173,7 @@ impl Client {
     ) -> Reply {
         let event = self.event(method, path, body, headers);
         let request = lambda_http::request::from_str(&event.to_string()).expect("an event");
-        let (response, line) = self.function.measured(request, Transfer::Buffered).await;
+        let (response, line) = self.function.answer_with_line(request, Transfer::Buffered).await;
         let (parts, body) = response.into_parts();
         let packed = parts.headers.get("content-encoding").is_some_and(|coding| coding == "gzip");
         let body = if packed {

@@ -40,7 +40,7 @@ pub(super) async fn counter(store: &Store, key: &Key) -> Result<Option<Action>, 
     let before = read(store, &shards).await?;
     let there = match counted {
         Counted::All(kind) => store.table.count(&keys::list(&store.tenant, kind)).await?,
-        Counted::Inactive => inactive(store).await?,
+        Counted::Inactive => count_inactive(store).await?,
     };
     let by = i64::try_from(there).unwrap_or(i64::MAX) - before.iter().sum::<i64>();
     if by == 0 || read(store, &shards).await? != before {
@@ -54,7 +54,7 @@ async fn read(store: &Store, shards: &[Key]) -> Result<Vec<i64>, StoreError> {
     Ok(items.iter().map(|item| item.as_ref().and_then(|item| get_number(item, "n")).unwrap_or(0)).collect())
 }
 
-async fn inactive(store: &Store) -> Result<u64, StoreError> {
+async fn count_inactive(store: &Store) -> Result<u64, StoreError> {
     let (mut found, mut after) = (0, None);
     loop {
         let (ids, more) = store.list_page(Kind::User, after, USERS_PER_READ).await?;

@@ -89,10 +89,10 @@ pub async fn import(
     for row in rows {
         early.extend(row.resource.as_ref().ok().filter(|(_, body)| import.is_early(body)));
         let outcome = match &row.resource {
-            Err(problem) => refused(row.line, problem.clone()),
+            Err(problem) => refused_line(row.line, problem.clone()),
             Ok((kind, resource)) => match import.row(*kind, resource.clone()).await {
                 Ok((fate, id)) => ImportedLine { line: row.line, fate, id, error: None },
-                Err(Stopped::Refused(problem)) => refused(row.line, problem),
+                Err(Stopped::Refused(problem)) => refused_line(row.line, problem),
                 Err(Stopped::Failed(error)) => return Err(error),
             },
         };
@@ -130,7 +130,7 @@ fn provider<'a>(table: &Table, tenant: &TenantRecord, model: &'a Model) -> Provi
     }
 }
 
-fn refused(line: usize, problem: String) -> ImportedLine {
+fn refused_line(line: usize, problem: String) -> ImportedLine {
     ImportedLine { line, fate: Fate::Refused, id: None, error: Some(problem) }
 }
 

@@ -65,7 +65,7 @@ impl Plan {
             for operation in &members {
                 after.extend(needs[*operation].iter().map(|needed| unit_of[*needed]));
                 for (touch, changes) in touches(&operations[*operation], &references[*operation]) {
-                    touched.entry(touch).or_default().by(at, changes, &mut after);
+                    touched.entry(touch).or_default().note_touch(at, changes, &mut after);
                 }
             }
             // What needs something of its own unit is part of a circle.
@@ -110,7 +110,7 @@ struct LastUses {
 
 impl LastUses {
     /// Mentions run side by side, changes alone.
-    fn by(&mut self, unit: usize, changes: bool, after: &mut BTreeSet<usize>) {
+    fn note_touch(&mut self, unit: usize, changes: bool, after: &mut BTreeSet<usize>) {
         after.extend(self.changed.filter(|changed| *changed != unit));
         if changes {
             after.extend(self.mentioned.drain(..).filter(|mentioned| *mentioned != unit));

@@ -10,8 +10,8 @@ use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::policy::Policy;
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::urn;
-use crate::scim::validate::{schemas_in, urns};
-use crate::scim::values::{is_blank, shown, twice};
+use crate::scim::validate::{check_schema_urns, schemas_in};
+use crate::scim::values::{is_blank, refuse_repeated_name, shorten_text};
 
 /// The request: what is to be done, and how many failures are borne.
 #[derive(Clone, Debug, PartialEq)]
@@ -108,7 +108,7 @@ impl BulkOperation {
 /// # Errors
 /// `invalidSyntax` for the message as a whole, 413 for more operations than are taken.
 pub fn read(body: &Map<String, Value>, policy: &Policy) -> Result<BulkRequest, ScimError> {
-    urns(schemas_in(body)?, urn::BULK_REQUEST, policy)?;
+    check_schema_urns(schemas_in(body)?, urn::BULK_REQUEST, policy)?;
     let fail_on_errors = match member(body, "failOnErrors")? {
         None => None,
         Some(value) => Some(count(value).filter(|limit| *limit > 0).ok_or_else(|| {
@@ -136,7 +136,7 @@ pub fn read(body: &Map<String, Value>, policy: &Policy) -> Result<BulkRequest, S
         {
             operation.action = Err(ScimError::invalid_value(format!(
                 "An earlier operation has the bulkId {}; each must be unique in the request.",
-                shown(id)
+                shorten_text(id)
             )));
         }
     }
@@ -256,7 +256,7 @@ fn member<'v>(object: &'v Map<String, Value>, name: &str) -> Result<Option<&'v V
     let mut found = object.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
     let first = found.next().map(|(_, value)| value);
     if found.next().is_some() {
-        return Err(twice(name));
+        return Err(refuse_repeated_name(name));
     }
     Ok(first.filter(|value| !value.is_null()))
 }

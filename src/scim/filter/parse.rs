@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use super::ast::{CompareOp, Filter};
 use super::literal;
 use crate::limits::{MAX_FILTER_BYTES, MAX_FILTER_DEPTH, MAX_FILTER_TERMS};
-use crate::scim::attr_path::{AttrPath, ParseError, leading};
+use crate::scim::attr_path::{AttrPath, ParseError, path_length};
 
 /// Reads a filter (RFC 7644 §3.4.2.2).
 ///
@@ -264,7 +264,7 @@ impl<'a> Parser<'a> {
 
     fn word(&self) -> &'a str {
         let rest = self.rest();
-        &rest[..leading(rest)]
+        &rest[..path_length(rest)]
     }
 
     fn rest(&self) -> &'a str {

@@ -108,14 +108,14 @@ impl fmt::Display for FilterNode {
             Self::Present(place) => write!(f, "{place} pr"),
             Self::Compare(place, op, operand) => write!(f, "{place} {op} {operand}"),
             Self::Elements(place, node) => write!(f, "{place}[{node}]"),
-            Self::And(nodes) => joined(f, nodes, " and "),
-            Self::Or(nodes) => joined(f, nodes, " or "),
+            Self::And(nodes) => write_joined(f, nodes, " and "),
+            Self::Or(nodes) => write_joined(f, nodes, " or "),
             Self::Not(node) => write!(f, "not ({node})"),
         }
     }
 }
 
-fn joined(f: &mut fmt::Formatter<'_>, nodes: &[FilterNode], word: &str) -> fmt::Result {
+fn write_joined(f: &mut fmt::Formatter<'_>, nodes: &[FilterNode], word: &str) -> fmt::Result {
     for (index, node) in nodes.iter().enumerate() {
         if index > 0 {
             f.write_str(word)?;

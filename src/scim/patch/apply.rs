@@ -125,9 +125,9 @@ impl PatchRun<'_> {
             let scan = self.scans.entry(change.path()).or_default();
             elements::change(change, before, scan)?
         } else {
-            change.single(before)?
+            change.change_single(before)?
         };
-        match constant.keep(after, step, self.work)? {
+        match constant.keep_values(after, step, self.work)? {
             Some(after) => holder.insert(attribute.name.clone(), after),
             None => holder.shift_remove(&attribute.name),
         };

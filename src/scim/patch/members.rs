@@ -109,7 +109,7 @@ impl<'a> MemberChange<'a> {
     }
 
     /// Whose membership [`MemberChange::net`] must be given.
-    pub fn touched(&self) -> MembersToRead {
+    pub fn members_to_read(&self) -> MembersToRead {
         let mut touched = BTreeSet::new();
         for step in &self.steps {
             match step {
