@@ -2,7 +2,7 @@
 //! worker leaves nothing behind.
 //!
 //! CRASH_MEMBERS (default 200) and CRASH_RUNS (default: every call, both ways) make it larger;
-//! `make crash` dies 500 times in changes of 5,000 members. CRASH_FROM goes on at a later run.
+//! `make test-long` dies 500 times in changes of 5,000 members. CRASH_FROM goes on at a later run.
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 

@@ -1,6 +1,6 @@
-//! What operations cost does not grow with the tenant: the same rounds and units, exactly, at a
-//! thousand users and at a hundred thousand. The numbers are those of the table of budgets in
-//! docs/architecture/costs.md.
+//! The cost of an operation does not grow with the tenant: it takes exactly the same rounds and units at 1,000 and
+//! at 20,000 users. `make test-long` compares with 100,000 users (SCALE_USERS=100000), and changes as many members
+//! as a body holds. The numbers are those of the table of budgets in docs/architecture/costs.md.
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -8,7 +8,6 @@ mod support;
 
 use rollcall::dev::seed::{Size, group_id, user_id, user_name};
 use rollcall::limits::MAX_BODY_BYTES;
-
 use rollcall::store::meter::Usage;
 use serde_json::{Value, json};
 use support::client::{Client, user};
@@ -126,12 +125,17 @@ async fn costs(client: &Client) -> Vec<Cost> {
 async fn what_an_operation_costs_does_not_grow() {
     let small = costs(&seeded(1_000, 10).await).await;
     assert_eq!(small, BUDGETS);
-    let client = seeded(100_000, 100_000).await;
-    assert_eq!(costs(&client).await, small, "at a hundred thousand as at a thousand");
-    as_many_members_as_a_body_holds(&client).await;
+    let asked = std::env::var("SCALE_USERS").ok();
+    let users = asked.map_or(20_000, |text| text.parse().expect("SCALE_USERS is a number"));
+    let client = seeded(users, users).await;
+    assert_eq!(costs(&client).await, small, "at {users} users as at 1,000");
+    // These members must exist.
+    if users >= 100_000 {
+        as_many_members_as_a_body_holds(&client).await;
+    }
 }
 
-/// A PATCH of as many members as 4 MB hold is one change; one member more is a 413.
+/// A PATCH of as many members as 4 MB hold is one change. With one member more it is 413.
 async fn as_many_members_as_a_body_holds(client: &Client) {
     let group = client.group("Everyone", &[]).await;
     let path = format!("/Groups/{group}");
