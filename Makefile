@@ -19,7 +19,7 @@ NOWHERE := AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCESS_KEY=none AWS_DEFAULT_REGION=
 DEVELOPMENT := axum|clap|dynoxide-rs|libsqlite3-sys|rusqlite|yaml_serde|aws-sdk-apigateway
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check deny testers schemathesis conformance build lint-template sam-test invoke deploy openapi bench crash fuzz clean
+.PHONY: help run test test-long check testers schemathesis conformance build lint-template sam-test invoke deploy openapi bench fuzz clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -94,7 +94,9 @@ bench: ## Measure as ratios of one run: the core beside other crates, operations
 	$(CARGO) run --release --manifest-path benches/peers/Cargo.toml
 	$(CARGO) bench --features cli --bench growth -- $(GROWTH)
 
-crash: ## Let a process die at 500 steps of changes of 5,000 members (CRASH_RUNS=500 CRASH_MEMBERS=5000)
+test-long: ## Play the long versions of tests: large tenants, more races and walks, crashes (CRASH_RUNS=500 CRASH_MEMBERS=5000)
+	SCALE_USERS=100000 SCALE_MEMBERS=100000 RACE_ROUNDS=200 WALK_SEEDS=12 $(CARGO) test --features cli \
+	    --test scale --test scale_changes --test races --test group_races --test paging
 	CRASH_RUNS=$(CRASH_RUNS) CRASH_MEMBERS=$(CRASH_MEMBERS) $(CARGO) test --features cli --test crash a_large_change -- --nocapture
 
 fuzz: ## Fuzz one target (TARGET=filter, attr_path, patch or route; SECONDS_EACH=60; needs cargo-fuzz)

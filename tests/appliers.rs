@@ -1,5 +1,5 @@
-//! A committed change has many appliers: its request, whoever writes to the group next, the worker,
-//! and those who delete its members or bring them back. Whatever they do at once, it happens once.
+//! Many apply a committed change at once: its request, the next write to the group, the worker, and requests that
+//! delete or reactivate its members. Each part of the change is applied once.
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 

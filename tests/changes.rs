@@ -1,5 +1,5 @@
-//! Changes larger than a transaction: in force with their commit, for every reader, whatever of
-//! them is applied; and finished by whoever comes.
+//! Changes larger than a transaction. Every reader sees them as soon as they are committed, also while they are
+//! applied. Later requests and the worker finish them.
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 

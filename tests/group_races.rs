@@ -1,5 +1,4 @@
-//! Two requests at once for one group: whatever the order, every answer can be explained and the
-//! table adds up.
+//! Two requests at once for one group. Every answer fits an order of the two, and the table is consistent.
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -11,7 +10,7 @@ use rollcall::scim::resource_type::Kind;
 use rollcall::store::members::WholeGroup;
 use serde_json::{Value, json};
 use support::client::{Client, Reply};
-use support::racing::{ROUNDS, race, statuses};
+use support::racing::{race, rounds, statuses};
 use tokio::task::JoinSet;
 
 #[tokio::test]
@@ -51,7 +50,7 @@ async fn changes_of_one_group_all_count() {
 async fn a_member_added_while_deleted_leaves_no_trace() {
     let client = Client::new(support::embedded().await, "standard").await;
     let group = client.group("Team", &[]).await;
-    for round in 0..ROUNDS {
+    for round in 0..rounds() {
         let id = client.user(&format!("u{round}")).await;
         let mut tasks = JoinSet::new();
         let (adder, deleter) = (client.clone(), client.clone());
@@ -125,8 +124,8 @@ impl Shown {
     }
 }
 
-/// What is there afterwards is what the changes that were acknowledged make in some order; and
-/// each answer shows the group right after its change or after both.
+/// Afterwards the group is as the acknowledged changes make it, in some order. Each answer shows the group after
+/// its own change or after both.
 #[tokio::test]
 async fn two_changes_of_one_group_happen_one_after_the_other() {
     let client = Client::new(support::embedded().await, "standard").await;
@@ -138,7 +137,7 @@ async fn two_changes_of_one_group_happen_one_after_the_other() {
     let path = format!("/Groups/{group}");
     let mut before = Shown::read(&client.get(&path).await.expect(200));
     let mut refused = 0;
-    for round in 0..ROUNDS * 3 / 2 {
+    for round in 0..rounds() * 3 / 2 {
         let user = |at: usize| users[(round / 4 + at) % users.len()].clone();
         let pair = match round % 4 {
             0 => [Change::Replace(vec![user(1), user(2)]), Change::Add(user(3))],
@@ -182,7 +181,7 @@ async fn two_changes_of_one_group_happen_one_after_the_other() {
         );
         before = after;
     }
-    assert!(refused * 10 < ROUNDS, "{refused} were refused");
+    assert!(refused * 10 < rounds(), "{refused} were refused");
     support::assert_consistent(&client).await;
 }
 
@@ -191,7 +190,7 @@ async fn a_group_deleted_while_a_member_is_added_leaves_no_trace() {
     let client = Client::new(support::embedded().await, "standard").await;
     let (old, new) = (client.user("old").await, client.user("new").await);
     let mut seen = BTreeMap::new();
-    for round in 0..ROUNDS {
+    for round in 0..rounds() {
         let group = client.group(&format!("Team {round}"), std::slice::from_ref(&old)).await;
         let path = format!("/Groups/{group}");
         let add = async { client.patch(&path, Change::Add(new.clone()).operations()).await.status };
@@ -216,7 +215,7 @@ async fn a_group_deleted_while_a_member_is_added_leaves_no_trace() {
 async fn a_name_is_taken_while_its_group_is_deleted() {
     let client = Client::new(support::embedded().await, "standard").await;
     let mut seen = BTreeMap::new();
-    for round in 0..ROUNDS {
+    for round in 0..rounds() {
         let (held, other) = (format!("Held {round}"), format!("Other {round}"));
         let holder = client.group(&held, &[]).await;
         let heir = client.group(&other, &[]).await;
@@ -235,6 +234,6 @@ async fn a_name_is_taken_while_its_group_is_deleted() {
         client.group(&free, &[]).await;
     }
     assert_eq!(seen.len(), 2, "the order was always the same: {seen:?}");
-    assert_eq!(client.store().total(Kind::Group).await.unwrap(), 2 * ROUNDS as u64);
+    assert_eq!(client.store().total(Kind::Group).await.unwrap(), 2 * rounds() as u64);
     support::assert_consistent(&client).await;
 }

@@ -1,5 +1,5 @@
-//! A group of several pages is read while another process writes between two of them, whatever it
-//! writes and between whichever: the answer is the group before or after, never a mixture.
+//! A group of several pages is read while another process writes between two of the pages. The answer is the
+//! group before or after the write, never a mixture.
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
@@ -22,7 +22,7 @@ use support::faults::{Call, Fate, Proxy};
 const STAYING: usize = 600;
 /// Of the name of a member in the group, four bytes each.
 const LETTERS: usize = 925;
-/// So many come and as many go in a large change.
+/// The members that a large change adds. It removes as many.
 const MOVING: usize = 200;
 /// More groups than a user leaves in the transaction of its deletion.
 const MANY: usize = 50;
@@ -327,8 +327,8 @@ async fn a_user_deleted_between_the_pages_is_seen_or_not() {
     around(GET, &[Write::Deletion, Write::Leaving, Write::Left]).await;
 }
 
-/// A reader sees the group as it was at some moment of its reading: a member who came when another
-/// was deleted already is not seen beside that one.
+/// A reader sees the group as it was at one moment of its reading. It does not see a deleted member together with
+/// one that was added later.
 #[tokio::test]
 async fn a_user_deleted_before_a_change_is_not_seen_after_it() {
     let mut scene = Scene::new().await;

@@ -1,5 +1,4 @@
-//! Two requests at once for users and names: whatever the order, every answer can be explained and
-//! the table adds up.
+//! Two requests at once for users and names. Every answer fits an order of the two, and the table is consistent.
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -10,13 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use rollcall::scim::resource_type::Kind;
 use serde_json::json;
 use support::client::{Client, user};
-use support::racing::{ROUNDS, race, statuses};
+use support::racing::{race, rounds, statuses};
 use tokio::task::JoinSet;
 
 #[tokio::test]
 async fn sixteen_clients_create_the_same_user() {
     let client = Client::new(support::embedded().await, "veza").await;
-    for round in 0..ROUNDS {
+    for round in 0..rounds() {
         let name = format!("same{round}");
         let mut tasks = JoinSet::new();
         for at in 0..16 {
@@ -37,9 +36,9 @@ async fn sixteen_clients_create_the_same_user() {
         assert_eq!(statuses(tasks).await, [vec![201], vec![409; 15]].concat());
     }
     let list = client.get("/Users?count=1000").await.expect(200);
-    assert_eq!(list.body["totalResults"], ROUNDS);
-    assert_eq!(list.body["itemsPerPage"], ROUNDS);
-    assert_eq!(client.store().total(Kind::User).await.unwrap(), ROUNDS as u64);
+    assert_eq!(list.body["totalResults"], rounds());
+    assert_eq!(list.body["itemsPerPage"], rounds());
+    assert_eq!(client.store().total(Kind::User).await.unwrap(), rounds() as u64);
     support::assert_consistent(&client).await;
 }
 
@@ -72,7 +71,7 @@ async fn twelve_clients_bring_the_same_account_back() {
 #[tokio::test]
 async fn renames_onto_one_name_leave_one_holder() {
     let client = Client::new(support::embedded().await, "standard").await;
-    for round in 0..ROUNDS {
+    for round in 0..rounds() {
         let (a, b) = (client.user(&format!("a{round}")).await, client.user(&format!("b{round}")).await);
         let mut tasks = JoinSet::new();
         for id in [a.clone(), b.clone()] {
@@ -95,7 +94,7 @@ async fn renames_onto_one_name_leave_one_holder() {
 async fn if_match_lets_one_of_many_through() {
     let client = Client::new(support::embedded().await, "standard").await;
     let id = client.user("ann").await;
-    for version in 1..=ROUNDS {
+    for version in 1..=rounds() {
         let mut tasks = JoinSet::new();
         for at in 0..5 {
             let (client, path) = (client.clone(), format!("/Users/{id}"));
@@ -154,8 +153,7 @@ impl Named {
         })
     }
 
-    /// Asserts that each is the one that is found by its name, and that nobody is found by the names
-    /// that are free.
+    /// Asserts that each user is found by its name, and that no user is found by a free name.
     async fn assert_found(&self, names: [&str; 3], free: &[&str], round: usize) {
         let found = async |name: &str| {
             let path = format!("{}?filter={} eq \"{name}\"", self.collection(), self.attribute());
@@ -172,7 +170,7 @@ impl Named {
     }
 }
 
-/// Whoever comes first is refused, since the other still has the name; so is the other then.
+/// The first one is refused, since the other still has the name. So the other is refused too.
 #[tokio::test]
 async fn two_who_take_each_others_name_keep_their_own() {
     for kind in Kind::ALL {
@@ -181,18 +179,18 @@ async fn two_who_take_each_others_name_keep_their_own() {
         for (at, name) in names.iter().enumerate() {
             assert_eq!(three.rename(at, name).await, 200);
         }
-        for round in 0..ROUNDS {
+        for round in 0..rounds() {
             let answers = race(round, three.rename(0, "bert"), three.rename(1, "Anna")).await;
             assert_eq!(answers, (409, 409), "round {round}");
             assert_eq!(three.names().await, names, "round {round}");
         }
-        three.assert_found(names, &[], ROUNDS).await;
+        three.assert_found(names, &[], rounds()).await;
         support::assert_consistent(&three.client).await;
     }
 }
 
-/// One takes a free name, another at once the name that the first gives up, and a third that of the
-/// second: each succeeds if it came after the one before it.
+/// The first user takes a free name, the second takes the first one's old name, the third the second one's. Each
+/// succeeds if it comes after the one before it.
 #[tokio::test]
 async fn names_go_round_as_they_become_free() {
     for kind in Kind::ALL {
@@ -202,7 +200,7 @@ async fn names_go_round_as_they_become_free() {
             assert_eq!(three.rename(at, name).await, 200);
         }
         let (mut free, mut seen) = ("dora", BTreeMap::new());
-        for round in 0..ROUNDS {
+        for round in 0..rounds() {
             let [a, b, c] = names;
             let behind = async { race(round, three.rename(1, a), three.rename(2, b)).await };
             let first = async { (three.rename(0, free).await, 0) };
@@ -222,7 +220,7 @@ async fn names_go_round_as_they_become_free() {
         }
         assert!(seen.len() > 1, "the order was always the same: {seen:?}");
         println!("{kind:?}: {seen:?}");
-        three.assert_found(names, &[free], ROUNDS).await;
+        three.assert_found(names, &[free], rounds()).await;
         support::assert_consistent(&three.client).await;
     }
 }

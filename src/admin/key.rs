@@ -127,9 +127,9 @@ fn not_made(table: &Table, record: &KeyRecord, error: StoreError) -> AdminError 
     }
 }
 
-/// Makes a key of the same name, scope and user, and lets the old one expire after the overlap (or
-/// when it would have anyway), in one transaction with the events of both. Returns the new key and
-/// when the old one ends.
+/// Makes a key of the same name, scope and user. The old key expires after the overlap, or earlier if it has an
+/// earlier expiry. One transaction writes both keys and their events. Returns the new key, and when the old one
+/// expires.
 ///
 /// # Errors
 /// [`AdminError::NoKey`]; [`AdminError::Input`] for a key that is revoked or expired.
@@ -214,7 +214,7 @@ async fn read(table: &Table, tenant: &TenantId, key_id: &str) -> Result<KeyRecor
     let place = keys::bearer(entry.hash.as_str());
     let item = table.get(&place).await.map_err(&failed)?.ok_or_else(unknown)?;
     let record = KeyRecord::from_item(&item).map_err(&failed)?;
-    if entry.means(&record, tenant) { Ok(record) } else { Err(failed(listing_disagrees(&entry))) }
+    if entry.names_record(&record, tenant) { Ok(record) } else { Err(failed(listing_disagrees(&entry))) }
 }
 
 fn listing_disagrees(entry: &KeyListing) -> StoreError {
@@ -234,7 +234,7 @@ async fn adopt(table: &Table, tenant: &TenantId, old: &[Item]) -> Result<(), Sto
     let places: Vec<Key> = entries.iter().map(|entry| keys::bearer(entry.hash.as_str())).collect();
     for item in table.batch_get(&places).await? {
         let record = KeyRecord::from_item(&item)?;
-        if !entries.iter().any(|entry| entry.means(&record, tenant)) {
+        if !entries.iter().any(|entry| entry.names_record(&record, tenant)) {
             continue;
         }
         list_key(table, &record).await?;
@@ -254,7 +254,7 @@ async fn adopt(table: &Table, tenant: &TenantId, old: &[Item]) -> Result<(), Sto
 /// Puts a key into its tenant's list, where it is not in it.
 ///
 /// # Errors
-/// As every call.
+/// [`AdminError::Table`] if a call fails.
 pub async fn list_key(table: &Table, record: &KeyRecord) -> Result<(), StoreError> {
     let place = keys::bearer_listing(&record.tenant, &record.key_id);
     let put = || {
@@ -269,7 +269,7 @@ pub async fn list_key(table: &Table, record: &KeyRecord) -> Result<(), StoreErro
 /// A tenant's list of keys, in no order.
 ///
 /// # Errors
-/// As every call.
+/// [`AdminError::Table`] if a call fails.
 pub async fn listing(table: &Table, tenant: &TenantId) -> Result<Vec<KeyListing>, AdminError> {
     let failed = AdminError::table(table.name());
     let old = table.query_all(&keys::bearer_uses(tenant), None).await.map_err(&failed)?;
@@ -281,7 +281,7 @@ pub async fn listing(table: &Table, tenant: &TenantId) -> Result<Vec<KeyListing>
 /// A tenant's keys, the oldest first; never their texts.
 ///
 /// # Errors
-/// [`AdminError::NoTenant`]; as every call.
+/// [`AdminError::NoTenant`]; [`AdminError::Table`] if a call fails.
 pub async fn list(table: &Table, tenant: &TenantId) -> Result<Vec<ListedKey>, AdminError> {
     super::tenant::get(table, tenant).await?;
     let failed = AdminError::table(table.name());
@@ -290,7 +290,7 @@ pub async fn list(table: &Table, tenant: &TenantId) -> Result<Vec<ListedKey>, Ad
     let items = table.batch_get(&places).await.map_err(&failed)?;
     let records: Result<Vec<_>, _> = items.iter().map(KeyRecord::from_item).collect();
     let mut records = records.map_err(&failed)?;
-    records.retain(|record| listing.iter().any(|entry| entry.means(record, tenant)));
+    records.retain(|record| listing.iter().any(|entry| entry.names_record(record, tenant)));
     let uses = table.query_all(&keys::bearer_uses(tenant), None).await.map_err(&failed)?;
     let mut used: HashMap<&str, &str> =
         uses.iter().filter_map(|item| Some((get_text(item, "sk")?, get_text(item, "lastUsed")?))).collect();
@@ -307,7 +307,7 @@ pub async fn list(table: &Table, tenant: &TenantId) -> Result<Vec<ListedKey>, Ad
 /// cache has forgotten the key. Says whether the key was in force until now.
 ///
 /// # Errors
-/// [`AdminError::NoKey`]; as every call.
+/// [`AdminError::NoKey`]; [`AdminError::Table`] if a call fails.
 pub async fn revoke(
     table: &Table,
     tenant: &TenantId,

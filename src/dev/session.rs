@@ -28,7 +28,7 @@ use crate::scim::policy::Policy;
 pub enum RateLimit {
     /// As the template says.
     Template,
-    /// So many a minute for each tenant: a burst of that many, then that many spread over a minute.
+    /// The requests of each tenant in a minute. They may come at once. After that they are spread over a minute.
     PerMinute(u32),
     /// Not at all, the stage's throttle included.
     Off,
@@ -108,7 +108,7 @@ impl Session {
         }
         let key = demo_key(&backend, data_dir.as_ref(), &options.tenant).await?;
 
-        let base_url = format!("http://{}{}", reachable(address), api.base_path());
+        let base_url = format!("http://{}{}", reachable_address(address), api.base_path());
         let gateway = Arc::new(Gateway::new(api, backend.function, backend.authorizer, Clock::system()));
         let (stop, stopped) = oneshot::channel::<()>();
         let front = tokio::spawn(front::serve(listener, gateway, async {
@@ -169,8 +169,8 @@ impl Session {
     }
 }
 
-/// A key of the tenant that the authorizer takes: the saved one, or another. A key that was made and not saved
-/// when the process died is thus followed by a new one.
+/// Returns a key of the tenant that the authorizer accepts: the saved key, or a new one. If the process died
+/// before it saved a key, a new key is made.
 async fn demo_key(backend: &Backend, data_dir: Option<&DataDir>, tenant: &str) -> Result<String, String> {
     if let Some(saved) = data_dir.map_or(Ok(None), |data_dir| data_dir.key(tenant))?
         && is_good(&backend.authorizer, &saved).await?
@@ -196,7 +196,7 @@ async fn is_good(authorizer: &Lambda, key: &str) -> Result<bool, String> {
 }
 
 /// The address that a client on this machine can use.
-fn reachable(address: SocketAddr) -> SocketAddr {
+fn reachable_address(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),

@@ -26,7 +26,7 @@ use crate::store::worker;
 
 /// The name of the key that `rollcall dev` makes.
 const KEY_NAME: &str = "rollcall dev";
-/// A seed says how far it is after so many users.
+/// The users after which a seed reports its progress.
 const TOLD_EVERY: usize = 10_000;
 
 /// The function, with further extension schemas, the authorizer, the worker and the tenants on

@@ -110,8 +110,8 @@ pub async fn check(client: &client::Client, repair: bool) -> rollcall::admin::ch
     rollcall::admin::check::run::check(&client.table.fresh(), &tenant, model, repair).await.expect("a check")
 }
 
-/// Fills a group until it has so many members, `there` of which it has already: written as the
-/// service writes them, but not one by one.
+/// Adds members to a group that has `there` members, until it has `members` of them. They are written as the
+/// service writes them, but many at a time.
 pub async fn fill(client: &client::Client, group: &str, there: usize, members: usize) {
     let (tenant, id) = (client.tenant.parse().expect("a tenant"), group.parse().expect("an id"));
     let ids: Vec<Uuid> = (there..members).map(|_| Uuid::now_v7()).collect();

@@ -1,5 +1,5 @@
 //! The command line: the options of every command, how a command runs, and the commands on tenants and
-//! on bearer keys. The other commands stand beside what they do, in `admin`.
+//! on bearer keys. The other commands are in the files of `admin` that they call.
 
 pub mod key;
 pub mod options;

@@ -14,7 +14,7 @@ pub struct TemplateFacts {
     pub table: TableFacts,
     /// The REST API in front of the function.
     pub api: ApiFacts,
-    /// The function's environment. A variable whose value exists only in AWS keeps its refusal, for whoever asks.
+    /// The function's environment. A variable whose value exists only in AWS keeps an error instead.
     pub environment: Environment,
 }
 
