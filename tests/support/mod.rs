@@ -7,6 +7,8 @@ pub mod faults;
 pub mod lambda;
 pub mod pending;
 pub mod racing;
+pub mod stage;
+pub mod torn;
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -22,6 +24,7 @@ use rollcall::store::call::Table;
 use rollcall::store::digest::MembershipDigest;
 use rollcall::store::item::{Item, text, with_key};
 use rollcall::store::keys;
+use torn::{Tearing, Torn};
 use uuid::Uuid;
 
 /// The table's name.
@@ -43,10 +46,26 @@ pub async fn embedded() -> Table {
 
 /// The same, with the address.
 pub async fn serve() -> Embedded {
+    create_table(run_database().await).await
+}
+
+/// The same, where transactions are torn.
+pub async fn serve_torn(tearing: Tearing) -> (Torn, Embedded) {
+    let torn = Torn::before(&run_database().await, tearing).await;
+    let embedded = create_table(torn.endpoint.clone()).await;
+    (torn, embedded)
+}
+
+/// Runs an embedded DynamoDB; where it answers.
+async fn run_database() -> String {
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
     let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
     let database = dynoxide::Database::memory().expect("memory");
     tokio::spawn(dynoxide::server::serve_with_shutdown(listener, database, std::future::pending()));
+    endpoint
+}
+
+async fn create_table(endpoint: String) -> Embedded {
     let client = client(&endpoint);
     let key = |name: &str, key_type: KeyType| {
         KeySchemaElement::builder().attribute_name(name).key_type(key_type).build().expect("a key")

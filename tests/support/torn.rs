@@ -1,0 +1,524 @@
+//! Transactions as AWS shows them: a layer before the embedded table that makes the items of one
+//! transaction visible one by one.
+//!
+//! What DynamoDB's developer guide says ("DynamoDB Transactions: How it works"):
+//!
+//! - `GetItem` is serializable with a transaction, but several reads are not: a read of item A may show the
+//!   transaction while a later read of item B does not yet. `BatchGetItem`, `Query` and `Scan` are
+//!   read-committed. Only `TransactGetItems` shows all of a transaction or nothing.
+//! - A write of an item that is part of an ongoing transaction fails: `PutItem`, `UpdateItem` and
+//!   `DeleteItem` with `TransactionConflictException`, transactions with `TransactionCanceledException`. So
+//!   does `TransactGetItems`. The items of a `ConditionCheck` are part of their transaction, too.
+//! - A plain read never fails because of a transaction.
+//! - The model of `BatchWriteItem` has no `TransactionConflictException`, and the guide isolates each of its
+//!   writes like a single one. So a write that meets a transaction is left in `UnprocessedItems`.
+//! - A second call with the token of an ongoing transaction fails with `TransactionInProgressException`.
+//!
+//! When `TransactWriteItems` answers is in "Distributed Transactions at Scale in Amazon DynamoDB" (USENIX
+//! ATC 2023, Listing 2): after every item is committed. Each item is committed by a message of its own, and
+//! can be read and written from then on. So a writer that has its answer sees all that it wrote
+//! ([`Answering::AfterAll`]). Other clients, and those that never got the answer, see the tear.
+//! [`Answering::AtCommit`] is more than AWS permits itself: it shows what relies on the answer.
+//!
+//! How it works: the embedded database has the table twice. Writes and `TransactGetItems` go to the table
+//! itself, plain reads to its copy. After a transaction the layer copies its items one by one. A single
+//! write is copied before it is answered. The engine evaluates every expression and page on the copy.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::faults::{Message, error, forward, message, read, redirect, transaction_cancelled};
+
+/// How the copy of a table is named.
+const COPY: &str = "-as-plain-reads-see-it";
+/// The calls that read from the copy.
+const PLAIN_READS: [&str; 4] = ["GetItem", "BatchGetItem", "Query", "Scan"];
+/// What a call says that meets a transaction.
+const ONGOING: &str = "Transaction is ongoing for the item";
+
+/// When a transaction is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answering {
+    /// When all of its items are visible, as AWS does.
+    AfterAll,
+    /// When it is committed, before any of its items is visible.
+    AtCommit,
+}
+
+/// How transactions are torn.
+#[derive(Clone, Copy, Debug)]
+pub struct Tearing {
+    /// Of the orders and delays.
+    pub seed: u64,
+    /// From the commit of a transaction until its last item is visible, at most. Every item becomes
+    /// visible at a random time within a random part of it. Zero: one right after the other.
+    pub longest: Duration,
+    /// When a transaction is answered.
+    pub answering: Answering,
+}
+
+impl Tearing {
+    /// Tears of up to some milliseconds, answered as AWS does.
+    pub fn short(seed: u64) -> Self {
+        Self { seed, longest: Duration::from_millis(12), answering: Answering::AfterAll }
+    }
+}
+
+/// An item's table, partition key and sort key.
+type ItemKey = [String; 3];
+
+/// Who writes an item now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writer {
+    /// A transaction: others that name the item fail.
+    Transaction,
+    /// A single write: others wait.
+    Single,
+}
+
+/// What is known of a transaction's token.
+enum Begun {
+    /// It is new.
+    First,
+    /// Its transaction is not over.
+    Ongoing,
+    /// Its transaction took effect, and takes none again.
+    Committed,
+}
+
+/// What is under way.
+#[derive(Default)]
+struct State {
+    writers: BTreeMap<ItemKey, Writer>,
+    /// The tokens of transactions that are not answered yet.
+    ongoing: BTreeSet<String>,
+    /// The tokens of committed transactions.
+    committed: BTreeSet<String>,
+    /// The items that become visible, in this order; for the test of the layer.
+    shown: Vec<String>,
+}
+
+/// The layer.
+#[derive(Clone)]
+pub struct Torn {
+    /// Where it answers.
+    pub endpoint: String,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    upstream: String,
+    tearing: Mutex<Tearing>,
+    dice: Mutex<u64>,
+    state: Mutex<State>,
+    /// An item has become free, or a transaction is over.
+    changed: Notify,
+    conflicts: AtomicUsize,
+    torn: AtomicUsize,
+}
+
+impl Torn {
+    /// A layer before this endpoint. Tables are to be made through it.
+    pub async fn before(endpoint: &str, tearing: Tearing) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let endpoint_of_layer = format!("http://{}", listener.local_addr().expect("an address"));
+        let inner = Arc::new(Inner {
+            upstream: endpoint.trim_start_matches("http://").to_owned(),
+            tearing: Mutex::new(tearing),
+            dice: Mutex::new(tearing.seed),
+            state: Mutex::default(),
+            changed: Notify::new(),
+            conflicts: AtomicUsize::new(0),
+            torn: AtomicUsize::new(0),
+        });
+        let accepting = inner.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let inner = accepting.clone();
+                // A client may go away at any time.
+                tokio::spawn(async move {
+                    let _ = serve(stream, inner).await;
+                });
+            }
+        });
+        Self { endpoint: endpoint_of_layer, inner }
+    }
+
+    /// Tears otherwise from now on, transactions that are under way excepted.
+    pub fn tear(&self, tearing: Tearing) {
+        *self.inner.tearing.lock().expect("a lock") = tearing;
+        *self.inner.dice.lock().expect("a lock") = tearing.seed;
+    }
+
+    /// Waits until every committed item is visible.
+    pub async fn settled(&self) {
+        loop {
+            let changed = self.inner.changed.notified();
+            if self.inner.state.lock().expect("a lock").writers.is_empty() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// How many items are committed or being written, and not visible yet.
+    pub fn hidden(&self) -> usize {
+        self.inner.state.lock().expect("a lock").writers.len()
+    }
+
+    /// How many calls met a transaction until now.
+    pub fn conflicts(&self) -> usize {
+        self.inner.conflicts.load(Ordering::SeqCst)
+    }
+
+    /// How many transactions of several items were torn until now.
+    pub fn torn(&self) -> usize {
+        self.inner.torn.load(Ordering::SeqCst)
+    }
+
+    /// The sort keys of items that transactions wrote, as they became visible.
+    pub fn shown(&self) -> Vec<String> {
+        self.inner.state.lock().expect("a lock").shown.clone()
+    }
+}
+
+async fn serve(mut stream: TcpStream, inner: Arc<Inner>) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut connection = Connection::new(&inner.upstream).await?;
+    loop {
+        let request = read(&mut BufReader::with_capacity(1 << 16, &mut stream)).await?;
+        let call = inner.clone().answer(request, connection);
+        // What has begun takes effect, whether or not the client waits for it.
+        let (answer, same) = tokio::spawn(call).await.expect("an answer")?;
+        connection = same;
+        stream.write_all(&answer).await?;
+    }
+}
+
+/// A connection to the embedded table.
+struct Connection(TcpStream);
+
+impl Connection {
+    async fn new(upstream: &str) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(upstream).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self(stream))
+    }
+
+    /// Sends a call as a client did, with another operation and body.
+    async fn call(&mut self, head: &str, operation: &str, body: &Value) -> std::io::Result<Message> {
+        let body = body.to_string();
+        forward(&mut self.0, &redirect(head, Some(operation), body.len()), body.as_bytes()).await
+    }
+}
+
+impl Inner {
+    async fn answer(
+        self: Arc<Self>,
+        request: Message,
+        mut connection: Connection,
+    ) -> std::io::Result<(Vec<u8>, Connection)> {
+        let (body, head, operation) = (request.json(), request.head.as_str(), request.operation());
+        let answer = match operation.as_str() {
+            "TransactWriteItems" => return self.transact(request, body, connection).await,
+            "TransactGetItems" => self.read_together(&request, &body, &mut connection).await?,
+            "PutItem" | "UpdateItem" | "DeleteItem" => self.write(&request, &body, &mut connection).await?,
+            "BatchWriteItem" => self.write_batch(head, body, &mut connection).await?,
+            "CreateTable" | "DeleteTable" | "UpdateTimeToLive" => {
+                connection.call(head, &operation, &of_copy(&body)).await?;
+                forward(&mut connection.0, head, &request.body).await?.bytes()
+            }
+            read if PLAIN_READS.contains(&read) => {
+                let answer = connection.call(head, &operation, &of_copy(&body)).await?;
+                of_table(&answer)
+            }
+            _ => forward(&mut connection.0, head, &request.body).await?.bytes(),
+        };
+        Ok((answer, connection))
+    }
+
+    /// A number below a bound, the next one of the seed.
+    fn below(&self, bound: usize) -> usize {
+        let mut dice = self.dice.lock().expect("a lock");
+        // SplitMix64, which differs at once for seeds that are close.
+        *dice = dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = *dice;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from(mixed >> 33).unwrap_or(0) % bound.max(1)
+    }
+
+    /// Takes all of these items for a writer, after single writes of them are over.
+    ///
+    /// # Errors
+    /// Which of them are part of a transaction, by their places.
+    async fn take(&self, keys: &[ItemKey], writer: Writer) -> Result<(), Vec<bool>> {
+        loop {
+            let changed = self.changed.notified();
+            {
+                let mut state = self.state.lock().expect("a lock");
+                let held: Vec<bool> =
+                    keys.iter().map(|key| state.writers.get(key) == Some(&Writer::Transaction)).collect();
+                if held.contains(&true) {
+                    self.conflicts.fetch_add(1, Ordering::SeqCst);
+                    return Err(held);
+                }
+                if !keys.iter().any(|key| state.writers.contains_key(key)) {
+                    state.writers.extend(keys.iter().map(|key| (key.clone(), writer)));
+                    return Ok(());
+                }
+            }
+            changed.await;
+        }
+    }
+
+    fn free(&self, keys: &[ItemKey]) {
+        let mut state = self.state.lock().expect("a lock");
+        for key in keys {
+            state.writers.remove(key);
+        }
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// Copies an item as it is now.
+    async fn copy(&self, head: &str, key: &ItemKey, connection: &mut Connection) -> std::io::Result<()> {
+        let [table, pk, sk] = key;
+        let key = json!({ "pk": { "S": pk }, "sk": { "S": sk } });
+        let get = json!({ "TableName": table, "Key": key, "ConsistentRead": true });
+        let found = connection.call(head, "GetItem", &get).await?.json();
+        let copy = format!("{table}{COPY}");
+        let answer = match found.get("Item") {
+            Some(item) => {
+                connection.call(head, "PutItem", &json!({ "TableName": copy, "Item": item })).await?
+            }
+            None => connection.call(head, "DeleteItem", &json!({ "TableName": copy, "Key": key })).await?,
+        };
+        assert!(answer.is_success(), "an item is not copied: {}", answer.json());
+        Ok(())
+    }
+
+    /// Notes that a transaction with this token begins, if it is the first one.
+    fn begin(&self, token: Option<&str>) -> Begun {
+        let mut state = self.state.lock().expect("a lock");
+        let Some(token) = token else { return Begun::First };
+        if state.committed.contains(token) {
+            return Begun::Committed;
+        }
+        if state.ongoing.insert(token.to_owned()) { Begun::First } else { Begun::Ongoing }
+    }
+
+    async fn transact(
+        self: Arc<Self>,
+        request: Message,
+        body: Value,
+        mut connection: Connection,
+    ) -> std::io::Result<(Vec<u8>, Connection)> {
+        let token = body["ClientRequestToken"].as_str().map(str::to_owned);
+        match self.begin(token.as_deref()) {
+            Begun::First => {}
+            Begun::Ongoing => {
+                let words = "The transaction with the given request token is already in progress";
+                let answer = error(400, "TransactionInProgressException", json!({ "message": words }));
+                return Ok((answer, connection));
+            }
+            Begun::Committed => {
+                let answer = forward(&mut connection.0, &request.head, &request.body).await?;
+                return Ok((answer.bytes(), connection));
+            }
+        }
+        let actions: Vec<(ItemKey, bool)> = actions(&body);
+        let keys: Vec<ItemKey> = actions.iter().map(|(key, _)| key.clone()).collect();
+        let tearing = *self.tearing.lock().expect("a lock");
+        let (answer, is_committed) = match self.take(&keys, Writer::Transaction).await {
+            Err(held) => (transaction_cancelled(&held, "TransactionConflict", ONGOING), false),
+            Ok(()) => {
+                let answer = forward(&mut connection.0, &request.head, &request.body).await?;
+                let is_committed = answer.is_success();
+                if !is_committed {
+                    self.free(&keys);
+                }
+                (answer.bytes(), is_committed)
+            }
+        };
+        if !is_committed {
+            self.finish(token, false);
+            return Ok((answer, connection));
+        }
+        let layer = self.clone();
+        let mut own = Connection::new(&self.upstream).await?;
+        let showing = tokio::spawn(async move {
+            layer.show(&request.head, actions, tearing.longest, &mut own).await.expect("the table answers");
+            layer.finish(token, true);
+        });
+        if tearing.answering == Answering::AfterAll {
+            showing.await.expect("all is visible");
+        }
+        Ok((answer, connection))
+    }
+
+    fn finish(&self, token: Option<String>, is_committed: bool) {
+        if let Some(token) = token {
+            let mut state = self.state.lock().expect("a lock");
+            state.ongoing.remove(&token);
+            if is_committed {
+                state.committed.insert(token);
+            }
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Makes the items of a committed transaction visible one by one.
+    async fn show(
+        &self,
+        head: &str,
+        actions: Vec<(ItemKey, bool)>,
+        longest: Duration,
+        connection: &mut Connection,
+    ) -> std::io::Result<()> {
+        let start = Instant::now();
+        let micros = usize::try_from(longest.as_micros()).unwrap_or(usize::MAX);
+        let part = self.below(micros + 1);
+        let mut shown: Vec<(usize, usize, (ItemKey, bool))> = actions
+            .into_iter()
+            .map(|action| (self.below(part + 1), self.below(usize::MAX), action))
+            .collect();
+        shown.sort_unstable();
+        self.torn.fetch_add(usize::from(shown.len() > 1), Ordering::SeqCst);
+        for (micros, _, (key, is_write)) in shown {
+            if micros > 0 {
+                tokio::time::sleep_until(start + Duration::from_micros(micros as u64)).await;
+            }
+            if is_write {
+                self.copy(head, &key, connection).await?;
+                self.state.lock().expect("a lock").shown.push(key[2].clone());
+            }
+            self.free(&[key]);
+        }
+        Ok(())
+    }
+
+    async fn read_together(
+        &self,
+        request: &Message,
+        body: &Value,
+        connection: &mut Connection,
+    ) -> std::io::Result<Vec<u8>> {
+        let keys: Vec<ItemKey> = actions(body).into_iter().map(|(key, _)| key).collect();
+        // Nothing else begins while it reads.
+        if let Err(held) = self.take(&keys, Writer::Single).await {
+            return Ok(transaction_cancelled(&held, "TransactionConflict", ONGOING));
+        }
+        let answer = forward(&mut connection.0, &request.head, &request.body).await;
+        self.free(&keys);
+        Ok(answer?.bytes())
+    }
+
+    async fn write(
+        &self,
+        request: &Message,
+        body: &Value,
+        connection: &mut Connection,
+    ) -> std::io::Result<Vec<u8>> {
+        let keys = [key_of(body)];
+        if self.take(&keys, Writer::Single).await.is_err() {
+            return Ok(error(400, "TransactionConflictException", json!({ "message": ONGOING })));
+        }
+        let written = async {
+            let answer = forward(&mut connection.0, &request.head, &request.body).await?;
+            if answer.is_success() {
+                self.copy(&request.head, &keys[0], connection).await?;
+            }
+            Ok(answer.bytes())
+        }
+        .await;
+        self.free(&keys);
+        written
+    }
+
+    /// Writes those of a batch that meet no transaction.
+    async fn write_batch(
+        &self,
+        head: &str,
+        mut body: Value,
+        connection: &mut Connection,
+    ) -> std::io::Result<Vec<u8>> {
+        let (mut taken, mut left) = (Vec::new(), serde_json::Map::new());
+        for (table, writes) in body["RequestItems"].as_object_mut().into_iter().flatten() {
+            for write in std::mem::take(writes.as_array_mut().expect("writes")) {
+                let request = write.get("PutRequest").or(write.get("DeleteRequest")).expect("a write");
+                let mut request = request.clone();
+                request["TableName"] = json!(table);
+                let key = key_of(&request);
+                let open = if self.take(std::slice::from_ref(&key), Writer::Single).await.is_ok() {
+                    taken.push(key);
+                    &mut *writes
+                } else {
+                    left.entry(table.clone()).or_insert_with(|| json!([]))
+                };
+                open.as_array_mut().expect("writes").push(write);
+            }
+        }
+        let written = async {
+            if taken.is_empty() {
+                return Ok(message(200, &json!({ "UnprocessedItems": left })));
+            }
+            let written = connection.call(head, "BatchWriteItem", &body).await?;
+            if !written.is_success() {
+                return Ok(written.bytes());
+            }
+            for key in &taken {
+                self.copy(head, key, connection).await?;
+            }
+            let mut written = written.json();
+            written["UnprocessedItems"] = json!(left);
+            Ok(message(200, &written))
+        }
+        .await;
+        self.free(&taken);
+        written
+    }
+}
+
+/// The items that a transaction names, and whether it writes each.
+fn actions(body: &Value) -> Vec<(ItemKey, bool)> {
+    let actions = body["TransactItems"].as_array().into_iter().flatten();
+    let actions = actions.filter_map(|action| action.as_object()?.iter().next());
+    actions.map(|(verb, action)| (key_of(action), verb != "ConditionCheck" && verb != "Get")).collect()
+}
+
+/// The item that a call or an action names.
+fn key_of(action: &Value) -> ItemKey {
+    let key = action.get("Key").or(action.get("Item")).unwrap_or(&Value::Null);
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    [text(&action["TableName"]), text(&key["pk"]["S"]), text(&key["sk"]["S"])]
+}
+
+/// The same call for the copy of its table.
+fn of_copy(body: &Value) -> Value {
+    let mut body = body.clone();
+    if let Some(Value::String(table)) = body.get_mut("TableName") {
+        table.push_str(COPY);
+    }
+    if let Some(Value::Object(requests)) = body.get_mut("RequestItems") {
+        *requests = std::mem::take(requests)
+            .into_iter()
+            .map(|(table, request)| (format!("{table}{COPY}"), request))
+            .collect();
+    }
+    body
+}
+
+/// An answer about a copy as one about its table.
+fn of_table(answer: &Message) -> Vec<u8> {
+    let text = String::from_utf8_lossy(&answer.body).replace(&format!("{COPY}\""), "\"");
+    Message { head: redirect(&answer.head, None, text.len()), body: text.into_bytes() }.bytes()
+}
