@@ -67,11 +67,12 @@ async fn plain_reads_see_the_items_of_a_transaction_one_by_one() {
     let names = ["a", "b", "c", "d"];
     let (mut orders, mut tears) = (BTreeSet::new(), 0);
     for seed in 0..4 {
-        let (torn, embedded) = serve_torn(Tearing::short(seed)).await;
+        let embedded = serve_torn(Some(Tearing::short(seed))).await;
+        let torn = embedded.torn.clone().expect("a layer");
         let table = embedded.table;
         write(&table, &names, "old").await.unwrap().unwrap();
         assert_eq!(seen(&table, &names).await, values(["old"; 4]), "what is answered is visible");
-        torn.tear(slow(seed, Answering::AfterAll));
+        torn.tear(slow(seed, Answering::AfterAll)).await;
         let writing = write(&table, &names, "new");
         let mut states = Vec::new();
         while !writing.is_finished() {
@@ -99,11 +100,12 @@ async fn plain_reads_see_the_items_of_a_transaction_one_by_one() {
 #[tokio::test]
 async fn what_meets_a_torn_transaction_is_refused() {
     let names = ["a", "b", "c", "d"];
-    let (torn, embedded) = serve_torn(Tearing::short(1)).await;
+    let embedded = serve_torn(Some(Tearing::short(1))).await;
+    let torn = embedded.torn.clone().expect("a layer");
     let table = embedded.table;
     write(&table, &names, "old").await.unwrap().unwrap();
     table.put(&key("e"), Item::from([text("value", "old")])).await.unwrap();
-    torn.tear(Tearing { longest: Duration::from_secs(20), ..slow(5, Answering::AfterAll) });
+    torn.tear(Tearing { longest: Duration::from_secs(20), ..slow(5, Answering::AfterAll) }).await;
     let writing = write(&table, &names, "new");
     tear(&torn, 4).await;
     let now = seen(&table, &names).await;
@@ -176,7 +178,9 @@ async fn what_meets_a_torn_transaction_is_refused() {
 
 #[tokio::test]
 async fn transactions_on_the_same_items_follow_one_another() {
-    let (torn, embedded) = serve_torn(Tearing { seed: 9, ..Tearing::short(9) }).await;
+    let embedded =
+        serve_torn(Some(Tearing { longest: Duration::from_millis(40), ..Tearing::short(9) })).await;
+    let torn = embedded.torn.clone().expect("a layer");
     let table = embedded.table;
     let count = || {
         let one = AttributeValue::N("1".to_owned());
@@ -231,10 +235,11 @@ async fn transactions_on_the_same_items_follow_one_another() {
 /// The answer is lost, and the same call is sent again while its first attempt is under way.
 #[tokio::test]
 async fn a_transaction_whose_client_is_gone_takes_effect_once() {
-    let (torn, embedded) = serve_torn(Tearing::short(1)).await;
+    let embedded = serve_torn(Some(Tearing::short(1))).await;
+    let torn = embedded.torn.clone().expect("a layer");
     let proxy = Proxy::before(&embedded.endpoint).await;
     let table = Table::new(client(&proxy.endpoint), TABLE);
-    torn.tear(slow(2, Answering::AfterAll));
+    torn.tear(slow(2, Answering::AfterAll)).await;
     let mut is_first = true;
     proxy.decide(move |call: &Call| {
         let is_abandoned = call.operation == "TransactWriteItems" && std::mem::take(&mut is_first);
@@ -254,7 +259,8 @@ async fn a_transaction_whose_client_is_gone_takes_effect_once() {
 /// What relies on the answer can be shown: a tear that outlives it.
 #[tokio::test]
 async fn an_answer_can_come_before_anything_is_visible() {
-    let (torn, embedded) = serve_torn(slow(3, Answering::AtCommit)).await;
+    let embedded = serve_torn(Some(slow(3, Answering::AtCommit))).await;
+    let torn = embedded.torn.clone().expect("a layer");
     let table = embedded.table;
     write(&table, &["a", "b", "c"], "new").await.unwrap().unwrap();
     assert!(torn.hidden() > 0);
@@ -268,7 +274,7 @@ async fn an_answer_can_come_before_anything_is_visible() {
 /// What calls cost, and the names in their answers, are those of the table.
 #[tokio::test]
 async fn answers_speak_of_the_table() {
-    let (_, embedded) = serve_torn(Tearing::short(1)).await;
+    let embedded = serve_torn(Some(Tearing::short(1))).await;
     let table = embedded.table;
     write(&table, &["a", "b"], &"x".repeat(5_000)).await.unwrap().unwrap();
     let fresh = table.fresh();

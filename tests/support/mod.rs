@@ -36,6 +36,17 @@ pub struct Embedded {
     pub table: Table,
     /// Where it answers.
     pub endpoint: String,
+    /// The layer that tears transactions, if there is one.
+    pub torn: Option<Torn>,
+}
+
+impl Embedded {
+    /// Tears transactions from now on, where there is a layer for that.
+    pub async fn tear(&self, tearing: Tearing) {
+        if let Some(torn) = &self.torn {
+            torn.tear(tearing).await;
+        }
+    }
 }
 
 /// A new table, empty and in memory, in an embedded DynamoDB of this test's own: it lives as long
@@ -46,14 +57,17 @@ pub async fn embedded() -> Table {
 
 /// The same, with the address.
 pub async fn serve() -> Embedded {
-    create_table(run_database().await).await
+    create_table(run_database().await, None).await
 }
 
-/// The same, where transactions are torn.
-pub async fn serve_torn(tearing: Tearing) -> (Torn, Embedded) {
-    let torn = Torn::before(&run_database().await, tearing).await;
-    let embedded = create_table(torn.endpoint.clone()).await;
-    (torn, embedded)
+/// The same, where transactions are torn: from the beginning, or after [`Embedded::tear`].
+pub async fn serve_torn(tearing: Option<Tearing>) -> Embedded {
+    let torn = Torn::before(&run_database().await).await;
+    let embedded = create_table(torn.endpoint.clone(), Some(torn)).await;
+    if let Some(tearing) = tearing {
+        embedded.tear(tearing).await;
+    }
+    embedded
 }
 
 /// Runs an embedded DynamoDB; where it answers.
@@ -65,7 +79,7 @@ async fn run_database() -> String {
     endpoint
 }
 
-async fn create_table(endpoint: String) -> Embedded {
+async fn create_table(endpoint: String, torn: Option<Torn>) -> Embedded {
     let client = client(&endpoint);
     let key = |name: &str, key_type: KeyType| {
         KeySchemaElement::builder().attribute_name(name).key_type(key_type).build().expect("a key")
@@ -85,7 +99,7 @@ async fn create_table(endpoint: String) -> Embedded {
         .send()
         .await
         .expect("a table");
-    Embedded { table: Table::new(client, TABLE), endpoint }
+    Embedded { table: Table::new(client, TABLE), endpoint, torn }
 }
 
 /// A client of what answers there.

@@ -1,13 +1,17 @@
 //! Scenarios that are played twice: on a table that shows transactions at once, and under torn ones.
 #![allow(dead_code, unused_imports, unused_macros)]
 
+use std::time::Duration;
+
 use rollcall::store::call::Table;
 
+use super::client::Client;
+use super::racing::ROUNDS;
 use super::torn::Tearing;
 use super::{Embedded, serve, serve_torn};
 
 /// The seeds that scenarios are played with under torn transactions.
-pub const SEEDS: [u64; 3] = [1, 2, 3];
+pub const SEEDS: [u64; 2] = [1, 2];
 
 /// On which table a scenario is played.
 #[derive(Clone, Copy, Debug)]
@@ -19,41 +23,66 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// A new table, empty and in memory, with its address.
+    /// A new table, empty and in memory.
+    pub async fn table(self) -> Table {
+        let embedded = self.serve().await;
+        embedded.tear(self.tearing()).await;
+        embedded.table
+    }
+
+    /// A client of a new table, with so many users and their ids in order. They are made before
+    /// anything is torn.
+    pub async fn client_with_users(self, policy: &'static str, users: usize) -> (Client, Vec<String>) {
+        let embedded = self.serve().await;
+        let client = Client::new(embedded.table.clone(), policy).await;
+        let ids = client.users(0..users).await;
+        embedded.tear(self.tearing()).await;
+        (client, ids)
+    }
+
+    /// A new table, empty and in memory. Nothing is torn before [`Embedded::tear`].
     pub async fn serve(self) -> Embedded {
         match self {
             Self::Whole => serve().await,
-            Self::Torn(seed) => serve_torn(Tearing::short(seed)).await.1,
+            Self::Torn(_) => serve_torn(None).await,
         }
     }
 
-    /// A new table, empty and in memory.
-    pub async fn table(self) -> Table {
-        self.serve().await.table
+    /// How transactions are torn: the higher the seed, the longer.
+    pub fn tearing(self) -> Tearing {
+        let Self::Torn(seed) = self else { return Tearing::short(0) };
+        Tearing { longest: Duration::from_millis(4 << (seed % 4)), ..Tearing::short(seed) }
     }
 
-    /// How often something is repeated that is repeated so often on a whole table: less under torn
-    /// transactions, which take their time.
-    pub fn times(self, whole: usize, torn: usize) -> usize {
-        match self {
-            Self::Whole => whole,
-            Self::Torn(_) => torn,
-        }
+    /// How often a race is run.
+    pub fn rounds(self) -> usize {
+        if self.is_torn() { ROUNDS / 20 } else { ROUNDS }
+    }
+
+    /// How many seeds of its own a scenario plays.
+    pub fn runs(self) -> u64 {
+        if self.is_torn() { 1 } else { 12 }
+    }
+
+    /// Whether transactions are torn: then everything takes its time, and some orders never occur.
+    pub fn is_torn(self) -> bool {
+        matches!(self, Self::Torn(_))
     }
 }
 
-/// Makes tests of scenarios: `name::whole` and `name::torn` of `async fn name(stage: Stage)`.
+/// Makes tests of scenarios: `name::whole` and `name::torn` of `async fn name(stage: Stage)`. The attribute
+/// of the tests may come before the names.
 macro_rules! play {
-    ($($name:ident),+ $(,)?) => { $(
+    (#[$test:meta] $($name:ident),+ $(,)?) => { $(
         mod $name {
             use crate::support::stage::{SEEDS, Stage};
 
-            #[tokio::test]
+            #[$test]
             async fn whole() {
                 Box::pin(super::$name(Stage::Whole)).await;
             }
 
-            #[tokio::test]
+            #[$test]
             async fn torn() {
                 for seed in SEEDS {
                     Box::pin(super::$name(Stage::Torn(seed))).await;
@@ -61,5 +90,8 @@ macro_rules! play {
             }
         }
     )+ };
+    ($($name:ident),+ $(,)?) => {
+        $crate::support::stage::play!(#[tokio::test] $($name),+);
+    };
 }
 pub(crate) use play;

@@ -23,6 +23,8 @@
 //! How it works: the embedded database has the table twice. Writes and `TransactGetItems` go to the table
 //! itself, plain reads to its copy. After a transaction the layer copies its items one by one. A single
 //! write is copied before it is answered. The engine evaluates every expression and page on the copy.
+//!
+//! Nothing is torn before [`Torn::tear`], so that a table is filled quickly. That call copies what is there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,7 +34,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, RwLock};
 use tokio::time::Instant;
 
 use super::faults::{Message, error, forward, message, read, redirect, transaction_cancelled};
@@ -102,7 +104,9 @@ struct State {
     ongoing: BTreeSet<String>,
     /// The tokens of committed transactions.
     committed: BTreeSet<String>,
-    /// The items that become visible, in this order; for the test of the layer.
+    /// The tables that were made before anything was torn, with the heads of the calls that made them.
+    tables: BTreeMap<String, String>,
+    /// The sort keys of the items that became visible, in this order.
     shown: Vec<String>,
 }
 
@@ -116,7 +120,8 @@ pub struct Torn {
 
 struct Inner {
     upstream: String,
-    tearing: Mutex<Tearing>,
+    /// Locked by every call while it runs. `None` before anything is torn.
+    tearing: RwLock<Option<Tearing>>,
     dice: Mutex<u64>,
     state: Mutex<State>,
     /// An item has become free, or a transaction is over.
@@ -126,14 +131,14 @@ struct Inner {
 }
 
 impl Torn {
-    /// A layer before this endpoint. Tables are to be made through it.
-    pub async fn before(endpoint: &str, tearing: Tearing) -> Self {
+    /// A layer before this endpoint, that tears nothing yet. Tables are to be made through it.
+    pub async fn before(endpoint: &str) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let endpoint_of_layer = format!("http://{}", listener.local_addr().expect("an address"));
         let inner = Arc::new(Inner {
             upstream: endpoint.trim_start_matches("http://").to_owned(),
-            tearing: Mutex::new(tearing),
-            dice: Mutex::new(tearing.seed),
+            tearing: RwLock::default(),
+            dice: Mutex::new(0),
             state: Mutex::default(),
             changed: Notify::new(),
             conflicts: AtomicUsize::new(0),
@@ -152,10 +157,17 @@ impl Torn {
         Self { endpoint: endpoint_of_layer, inner }
     }
 
-    /// Tears otherwise from now on, transactions that are under way excepted.
-    pub fn tear(&self, tearing: Tearing) {
-        *self.inner.tearing.lock().expect("a lock") = tearing;
+    /// Tears transactions from now on, or tears them otherwise. Waits for calls that are under way.
+    pub async fn tear(&self, tearing: Tearing) {
+        let mut now = self.inner.tearing.write().await;
         *self.inner.dice.lock().expect("a lock") = tearing.seed;
+        if now.replace(tearing).is_none() {
+            let tables = std::mem::take(&mut self.inner.state.lock().expect("a lock").tables);
+            let mut connection = Connection::new(&self.inner.upstream).await.expect("the table");
+            for (table, head) in tables {
+                connection.copy_table(&table, &head).await.expect("the table answers");
+            }
+        }
     }
 
     /// Waits until every committed item is visible.
@@ -220,6 +232,28 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// Copies all that a table has to its copy, which is empty.
+    async fn copy_table(&mut self, table: &str, head: &str) -> std::io::Result<()> {
+        let copy = format!("{table}{COPY}");
+        let mut scan = json!({ "TableName": table, "ConsistentRead": true });
+        loop {
+            let page = self.call(head, "Scan", &scan).await?.json();
+            for items in page["Items"].as_array().expect("items").chunks(25) {
+                let put = |item: &Value| json!({ "PutRequest": { "Item": item } });
+                let writes: Vec<Value> = items.iter().map(put).collect();
+                let batch = json!({ "RequestItems": { &copy: writes } });
+                let answer = self.call(head, "BatchWriteItem", &batch).await?;
+                assert!(answer.is_success(), "items are not copied: {}", answer.json());
+            }
+            match page.get("LastEvaluatedKey") {
+                Some(last) => scan["ExclusiveStartKey"] = last.clone(),
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
 impl Inner {
     async fn answer(
         self: Arc<Self>,
@@ -227,16 +261,31 @@ impl Inner {
         mut connection: Connection,
     ) -> std::io::Result<(Vec<u8>, Connection)> {
         let (body, head, operation) = (request.json(), request.head.as_str(), request.operation());
-        let answer = match operation.as_str() {
-            "TransactWriteItems" => return self.transact(request, body, connection).await,
-            "TransactGetItems" => self.read_together(&request, &body, &mut connection).await?,
-            "PutItem" | "UpdateItem" | "DeleteItem" => self.write(&request, &body, &mut connection).await?,
-            "BatchWriteItem" => self.write_batch(head, body, &mut connection).await?,
-            "CreateTable" | "DeleteTable" | "UpdateTimeToLive" => {
+        let layer = self.clone();
+        let tearing = layer.tearing.read().await;
+        if operation == "CreateTable" && tearing.is_none() {
+            let table = body["TableName"].as_str().unwrap_or_default().to_owned();
+            self.state.lock().expect("a lock").tables.insert(table, head.to_owned());
+        }
+        let is_of_items = PLAIN_READS.contains(&operation.as_str()) || operation.contains("Item");
+        if is_of_items && tearing.is_none() {
+            let answer = forward(&mut connection.0, head, &request.body).await?.bytes();
+            return Ok((answer, connection));
+        }
+        let answer = match (operation.as_str(), *tearing) {
+            ("TransactWriteItems", Some(tearing)) => {
+                return self.transact(request, body, tearing, connection).await;
+            }
+            ("TransactGetItems", _) => self.read_together(&request, &body, &mut connection).await?,
+            ("PutItem" | "UpdateItem" | "DeleteItem", _) => {
+                self.write(&request, &body, &mut connection).await?
+            }
+            ("BatchWriteItem", _) => self.write_batch(head, body, &mut connection).await?,
+            ("CreateTable" | "DeleteTable" | "UpdateTimeToLive", _) => {
                 connection.call(head, &operation, &of_copy(&body)).await?;
                 forward(&mut connection.0, head, &request.body).await?.bytes()
             }
-            read if PLAIN_READS.contains(&read) => {
+            (read, _) if PLAIN_READS.contains(&read) => {
                 let answer = connection.call(head, &operation, &of_copy(&body)).await?;
                 of_table(&answer)
             }
@@ -289,14 +338,45 @@ impl Inner {
         self.changed.notify_waiters();
     }
 
-    /// Copies an item as it is now.
-    async fn copy(&self, head: &str, key: &ItemKey, connection: &mut Connection) -> std::io::Result<()> {
+    /// Reads items as they are now. Those that do not exist are left out.
+    async fn fetch(
+        &self,
+        head: &str,
+        keys: &[ItemKey],
+        connection: &mut Connection,
+    ) -> std::io::Result<BTreeMap<ItemKey, Value>> {
+        let (mut found, mut open) = (BTreeMap::new(), serde_json::Map::new());
+        for [table, pk, sk] in keys {
+            let keys = open.entry(table).or_insert_with(|| json!({ "Keys": [], "ConsistentRead": true }));
+            let key = json!({ "pk": { "S": pk }, "sk": { "S": sk } });
+            keys["Keys"].as_array_mut().expect("keys").push(key);
+        }
+        while !open.is_empty() {
+            let answer = connection.call(head, "BatchGetItem", &json!({ "RequestItems": open })).await?;
+            assert!(answer.is_success(), "items are not read: {}", answer.json());
+            let mut answer = answer.json();
+            for (table, items) in answer["Responses"].as_object().expect("tables") {
+                for item in items.as_array().expect("items") {
+                    found.insert(key_of(&json!({ "TableName": table, "Key": item })), item.clone());
+                }
+            }
+            open = answer["UnprocessedKeys"].as_object_mut().map(std::mem::take).unwrap_or_default();
+        }
+        Ok(found)
+    }
+
+    /// Makes an item visible as it is now, or that there is none.
+    async fn copy(
+        &self,
+        head: &str,
+        key: &ItemKey,
+        item: Option<&Value>,
+        connection: &mut Connection,
+    ) -> std::io::Result<()> {
         let [table, pk, sk] = key;
-        let key = json!({ "pk": { "S": pk }, "sk": { "S": sk } });
-        let get = json!({ "TableName": table, "Key": key, "ConsistentRead": true });
-        let found = connection.call(head, "GetItem", &get).await?.json();
         let copy = format!("{table}{COPY}");
-        let answer = match found.get("Item") {
+        let key = json!({ "pk": { "S": pk }, "sk": { "S": sk } });
+        let answer = match item {
             Some(item) => {
                 connection.call(head, "PutItem", &json!({ "TableName": copy, "Item": item })).await?
             }
@@ -320,6 +400,7 @@ impl Inner {
         self: Arc<Self>,
         request: Message,
         body: Value,
+        tearing: Tearing,
         mut connection: Connection,
     ) -> std::io::Result<(Vec<u8>, Connection)> {
         let token = body["ClientRequestToken"].as_str().map(str::to_owned);
@@ -337,7 +418,6 @@ impl Inner {
         }
         let actions: Vec<(ItemKey, bool)> = actions(&body);
         let keys: Vec<ItemKey> = actions.iter().map(|(key, _)| key.clone()).collect();
-        let tearing = *self.tearing.lock().expect("a lock");
         let (answer, is_committed) = match self.take(&keys, Writer::Transaction).await {
             Err(held) => (transaction_cancelled(&held, "TransactionConflict", ONGOING), false),
             Ok(()) => {
@@ -384,6 +464,9 @@ impl Inner {
         longest: Duration,
         connection: &mut Connection,
     ) -> std::io::Result<()> {
+        let written: Vec<ItemKey> =
+            actions.iter().filter(|(_, is_write)| *is_write).map(|(key, _)| key.clone()).collect();
+        let found = self.fetch(head, &written, connection).await?;
         let start = Instant::now();
         let micros = usize::try_from(longest.as_micros()).unwrap_or(usize::MAX);
         let part = self.below(micros + 1);
@@ -398,7 +481,7 @@ impl Inner {
                 tokio::time::sleep_until(start + Duration::from_micros(micros as u64)).await;
             }
             if is_write {
-                self.copy(head, &key, connection).await?;
+                self.copy(head, &key, found.get(&key), connection).await?;
                 self.state.lock().expect("a lock").shown.push(key[2].clone());
             }
             self.free(&[key]);
@@ -435,7 +518,8 @@ impl Inner {
         let written = async {
             let answer = forward(&mut connection.0, &request.head, &request.body).await?;
             if answer.is_success() {
-                self.copy(&request.head, &keys[0], connection).await?;
+                let found = self.fetch(&request.head, &keys, connection).await?;
+                self.copy(&request.head, &keys[0], found.get(&keys[0]), connection).await?;
             }
             Ok(answer.bytes())
         }
@@ -475,8 +559,9 @@ impl Inner {
             if !written.is_success() {
                 return Ok(written.bytes());
             }
+            let found = self.fetch(head, &taken, connection).await?;
             for key in &taken {
-                self.copy(head, key, connection).await?;
+                self.copy(head, key, found.get(key), connection).await?;
             }
             let mut written = written.json();
             written["UnprocessedItems"] = json!(left);
