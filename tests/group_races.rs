@@ -1,7 +1,7 @@
 //! Two requests at once for one group: whatever the order, every answer can be explained and the
 //! table adds up.
 #![cfg(feature = "cli")]
-#![allow(clippy::expect_used, clippy::unwrap_used)]
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 mod support;
 

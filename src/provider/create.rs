@@ -159,8 +159,11 @@ impl Provider<'_> {
         let Some(holder) = self.store.fetch_claim(&entry).await?.filter(|holder| holder.gone) else {
             return Ok(Returning::Nobody);
         };
+        let mut old = self.store.tombstones().fetch_kept(holder.id).await?;
+        if old.is_none() {
+            old = self.store.tombstones().fetch_kept_at_rest(holder.id).await?;
+        }
         // Once its time has passed, it is nobody's name any more, though the claim still stands.
-        let old = self.store.tombstones().fetch_kept(holder.id).await?;
         Ok(old.map_or(Returning::Expired(holder.id), |old| Returning::Account(Box::new(old))))
     }
 
@@ -171,6 +174,10 @@ impl Provider<'_> {
         let back =
             Record { id: was.id, created: was.created.clone(), version: was.version + 1, ..new.clone() };
         let event = self.store.event("user.reactivated", &back).attributes(back.doc.keys().cloned());
+        // The items of a transaction become visible one by one: wait until this one is.
+        if let Some(detachment) = old.detachment {
+            self.store.large_changes().fetch_at_rest(detachment).await?;
+        }
         // Groups that it has not left yet would take it back.
         if !self
             .store

@@ -53,6 +53,9 @@ impl Provider<'_> {
         for (at, plan) in plans.iter().enumerate() {
             if !collector.is_enough() {
                 let mut evaluator = ResourceEvaluator::new(self, query, at, deadline, &mut collector);
+                if let CandidateIds::Holder(_, claim) = plan {
+                    evaluator.claim = Some(claim);
+                }
                 self.evaluate_candidates(query.kinds[at], plan, &mut evaluator).await?;
             }
         }
@@ -171,6 +174,9 @@ impl Provider<'_> {
         most: usize,
     ) -> Result<Vec<Uuid>, Failure> {
         match plan {
+            CandidateIds::Holder(id, _) => {
+                Ok(Some(*id).filter(|id| after.is_none_or(|after| after < *id)).into_iter().collect())
+            }
             CandidateIds::All => Ok(self.store.list_page(kind, after, most).await?.0),
             CandidateIds::Ids(ids) => {
                 let begin = after.map_or(0, |after| ids.partition_point(|id| *id <= after));

@@ -67,9 +67,16 @@ const TRANSACTION_LIMIT: usize = 4 * 1024 * 1024;
 
 /// Where a call is held.
 #[derive(Default)]
-struct Gate {
+pub struct Gate {
     reached: Notify,
     open: Notify,
+}
+
+impl Gate {
+    /// Has the call that is held go on.
+    pub fn release(&self) {
+        self.open.notify_one();
+    }
 }
 
 impl Proxy {
@@ -121,7 +128,12 @@ impl Proxy {
 
     /// Has the call that is held go on.
     pub fn release(&self) {
-        self.gate.open.notify_one();
+        self.gate.release();
+    }
+
+    /// Where calls are held.
+    pub fn gate(&self) -> Arc<Gate> {
+        self.gate.clone()
     }
 
     /// How many calls there were since.

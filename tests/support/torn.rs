@@ -123,6 +123,8 @@ struct Inner {
     /// Locked by every call while it runs. `None` before anything is torn.
     tearing: RwLock<Option<Tearing>>,
     dice: Mutex<u64>,
+    /// What partition keys contain of items that are not shown.
+    held: Mutex<Option<String>>,
     state: Mutex<State>,
     /// An item has become free, or a transaction is over.
     changed: Notify,
@@ -139,6 +141,7 @@ impl Torn {
             upstream: endpoint.trim_start_matches("http://").to_owned(),
             tearing: RwLock::default(),
             dice: Mutex::new(0),
+            held: Mutex::default(),
             state: Mutex::default(),
             changed: Notify::new(),
             conflicts: AtomicUsize::new(0),
@@ -194,6 +197,31 @@ impl Torn {
     /// How many transactions of several items were torn until now.
     pub fn torn(&self) -> usize {
         self.inner.torn.load(Ordering::SeqCst)
+    }
+
+    /// Keeps the items of committed transactions hidden whose partition key contains this text, until
+    /// [`Torn::release`]. The other items become visible before them.
+    pub fn hold(&self, partition: &str) {
+        *self.inner.held.lock().expect("a lock") = Some(partition.to_owned());
+    }
+
+    /// Shows what was held, and holds nothing from now on.
+    pub fn release(&self) {
+        *self.inner.held.lock().expect("a lock") = None;
+        self.inner.changed.notify_waiters();
+    }
+
+    /// Waits until nothing is hidden but what is held, and something is.
+    pub async fn held(&self) {
+        loop {
+            let changed = self.inner.changed.notified();
+            let hidden: Vec<ItemKey> =
+                self.inner.state.lock().expect("a lock").writers.keys().cloned().collect();
+            if !hidden.is_empty() && hidden.iter().all(|key| self.inner.is_held(key)) {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// The sort keys of items that transactions wrote, as they became visible.
@@ -303,6 +331,10 @@ impl Inner {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         usize::try_from(mixed >> 33).unwrap_or(0) % bound.max(1)
+    }
+
+    fn is_held(&self, [_, pk, _]: &ItemKey) -> bool {
+        self.held.lock().expect("a lock").as_ref().is_some_and(|part| pk.contains(part))
     }
 
     /// Takes all of these items for a writer, after single writes of them are over.
@@ -476,9 +508,17 @@ impl Inner {
             .collect();
         shown.sort_unstable();
         self.torn.fetch_add(usize::from(shown.len() > 1), Ordering::SeqCst);
+        shown.sort_by_key(|(.., (key, _))| self.is_held(key));
         for (micros, _, (key, is_write)) in shown {
             if micros > 0 {
                 tokio::time::sleep_until(start + Duration::from_micros(micros as u64)).await;
+            }
+            loop {
+                let changed = self.changed.notified();
+                if !self.is_held(&key) {
+                    break;
+                }
+                changed.await;
             }
             if is_write {
                 self.copy(head, &key, found.get(&key), connection).await?;
