@@ -256,7 +256,7 @@ pub async fn list_deactivated(
     let mut found = Vec::new();
     for item in table.query_all(&keys::tombstones(id), None).await.map_err(&failed)? {
         let kept = Tombstone::from_item(id, item).map_err(&failed)?;
-        if let Some(Tombstone { record, kept_until }) = kept.filter(|kept| kept.kept_until > now) {
+        if let Some(Tombstone { record, kept_until, .. }) = kept.filter(|kept| kept.kept_until > now) {
             let until = i64::try_from(kept_until).ok();
             let until = until.and_then(|until| OffsetDateTime::from_unix_timestamp(until).ok());
             found.push((record, until.map(clock::text)));
