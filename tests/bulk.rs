@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollcall::http::function::Function;
-use rollcall::provider::answer::Provider;
-use rollcall::provider::bulk::Budget;
+use rollcall::provider::Provider;
+use rollcall::provider::bulk::run::Budget;
 use rollcall::scim::bulk::request::read;
 use rollcall::scim::policy::STANDARD;
 use rollcall::scim::resource_type::Model;
@@ -339,7 +339,7 @@ async fn the_time_is_bounded() {
         model: &model,
         base_url: BASE.to_owned(),
         retention_days: 365,
-        max_scan_time: rollcall::provider::scan::MAX_SCAN_TIME,
+        max_scan_time: rollcall::limits::MAX_SCAN_TIME,
         breaker: None,
         root_team_protected: false,
         work: rollcall::scim::work::WorkBudget::of_body(),
@@ -352,7 +352,7 @@ async fn the_time_is_bounded() {
         let body = json!({ "Operations": operations, "failOnErrors": fail_on_errors });
         let request = read(body.as_object().expect("an object"), &STANDARD).expect("a request");
         let none = Budget { begin: Duration::ZERO, answer: Duration::from_secs(5) };
-        let answer = provider.bulk(&request, none).await.expect("an answer");
+        let answer = provider.bulk().run(&request, none).await.expect("an answer");
         let results = answer["Operations"].as_array().expect("results");
         assert_eq!(statuses(results)[0], "503");
         if fail_on_errors.is_null() {
@@ -362,7 +362,7 @@ async fn the_time_is_bounded() {
     let body = json!({ "Operations": operations });
     let request = read(body.as_object().expect("an object"), &STANDARD).expect("a request");
     let unanswered = Budget { begin: Duration::from_secs(5), answer: Duration::ZERO };
-    let answer = provider.bulk(&request, unanswered).await.expect("an answer");
+    let answer = provider.bulk().run(&request, unanswered).await.expect("an answer");
     let results = answer["Operations"].as_array().expect("results");
     assert_eq!(statuses(results), ["503"; 4]);
     let detail = |at: usize| results[at]["response"]["detail"].as_str().expect("a detail");

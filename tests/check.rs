@@ -31,98 +31,129 @@ fn number(value: i64) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-/// One damage: what the checker must call it, and how it is done to user, group and table.
+/// A damage: the problems that the checker must report, whether it can repair them, and the write that does the
+/// damage.
 struct Damage {
     problems: &'static [Problem],
     mended: bool,
     action: Action,
 }
 
-fn damages(id: Uuid, group: Uuid, nobody: Uuid) -> Vec<Damage> {
+fn mended(problems: &'static [Problem], action: Action) -> Damage {
+    Damage { problems, mended: true, action }
+}
+
+fn not_mended(problems: &'static [Problem], action: Action) -> Damage {
+    Damage { problems, mended: false, action }
+}
+
+/// The ids that the damages are done to.
+#[derive(Clone, Copy)]
+struct Ids {
+    user: Uuid,
+    /// A group that the user is in.
+    group: Uuid,
+    /// The id of no resource.
+    nobody: Uuid,
+}
+
+fn damages(ids: Ids) -> Vec<Damage> {
     let t = &tenant();
-    let user = keys::resource(t, Kind::User, id);
-    let own_lookup = |attribute: &str, value: &str| keys::lookup(t, Kind::User, attribute, value, id);
-    let ss = |id: Uuid| AttributeValue::Ss(vec![id.to_string()]);
-    let groups = |verb: &str, id: Uuid| {
-        Expression::new(format!("{verb} #g :g")).name("#g", "groups").value(":g", ss(id))
-    };
-    let membership = || Item::from([text("type", "User"), text("since", "2026-01-01T00:00:00.000Z")]);
-    let add = |name: &str| Expression::new("ADD #n :n").name("#n", name).value(":n", number(3));
-    let damage = |problems, mended, action| Damage { problems, mended, action };
+    [entry_damages(t, ids), claim_damages(t, ids), member_damages(t, ids), change_damages(t, ids)]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// Adds 3 to a counter.
+fn add_three(name: &str) -> Expression {
+    Expression::new("ADD #n :n").name("#n", name).value(":n", number(3))
+}
+
+/// Damages of list entries, look-ups and the counter.
+fn entry_damages(t: &TenantId, Ids { user, nobody, .. }: Ids) -> Vec<Damage> {
+    let lookup = |attribute: &str, value: &str, id| keys::lookup(t, Kind::User, attribute, value, id);
     vec![
-        damage(
-            &[Problem::MissingListEntry, Problem::Counter][..],
-            true,
-            Action::delete(keys::list_entry(t, Kind::User, id)),
+        mended(
+            &[Problem::MissingListEntry, Problem::Counter],
+            Action::delete(keys::list_entry(t, Kind::User, user)),
         ),
-        damage(
+        mended(
             &[Problem::OrphanListEntry, Problem::Counter],
-            true,
             Action::put(keys::list_entry(t, Kind::Group, nobody), Item::new()),
         ),
-        damage(&[Problem::MissingLookup], true, Action::delete(own_lookup("externalId", "ext-ann"))),
-        damage(&[Problem::OrphanLookup], true, Action::put(own_lookup("externalId", "another"), Item::new())),
-        damage(
-            &[Problem::OrphanLookup],
-            true,
-            Action::put(keys::lookup(t, Kind::User, "emails.value", "x", nobody), Item::new()),
-        ),
-        damage(&[Problem::MissingClaim], true, Action::delete(keys::claim(t, "userName", "ann@example.com"))),
-        damage(
-            &[Problem::OrphanClaim],
-            true,
-            Action::put(keys::claim(t, "userName", "nobody"), Item::from([text("id", &nobody.to_string())])),
-        ),
-        damage(&[Problem::Counter], true, Action::update(keys::counter(t, Kind::User, 2), add("n"))),
-        damage(&[Problem::MemberUnaware], true, Action::update(user.clone(), groups("DELETE", group))),
-        damage(&[Problem::GroupUnaware], true, Action::update(user, groups("ADD", nobody))),
-        damage(
-            &[Problem::MemberCount],
-            true,
-            Action::update(keys::resource(t, Kind::Group, group), add("memberCount")),
-        ),
-        damage(
-            &[Problem::GroupUnaware, Problem::MemberCount],
-            true,
-            Action::delete(keys::membership(t, group, id)),
-        ),
-        damage(
-            &[Problem::MemberGone, Problem::MemberCount],
-            true,
-            Action::put(keys::membership(t, group, nobody), membership()),
-        ),
-        damage(&[Problem::GroupGone], true, Action::put(keys::membership(t, nobody, id), membership())),
-        damage(
-            &[Problem::OrphanChunks],
-            true,
-            Action::put(keys::chunk(t, nobody, Side::Add, id), Item::from([text("members", "[]")])),
-        ),
-        damage(
+        mended(&[Problem::MissingLookup], Action::delete(lookup("externalId", "ext-ann", user))),
+        mended(&[Problem::OrphanLookup], Action::put(lookup("externalId", "another", user), Item::new())),
+        mended(&[Problem::OrphanLookup], Action::put(lookup("emails.value", "x", nobody), Item::new())),
+        mended(&[Problem::Counter], Action::update(keys::counter(t, Kind::User, 2), add_three("n"))),
+    ]
+}
+
+/// Damages of claims, and an item of no known kind.
+fn claim_damages(t: &TenantId, Ids { nobody, .. }: Ids) -> Vec<Damage> {
+    let of_nobody = Item::from([text("id", &nobody.to_string())]);
+    vec![
+        mended(&[Problem::MissingClaim], Action::delete(keys::claim(t, "userName", "ann@example.com"))),
+        mended(&[Problem::OrphanClaim], Action::put(keys::claim(t, "userName", "nobody"), of_nobody)),
+        not_mended(
             &[Problem::Unknown],
-            false,
             Action::put(Key { pk: format!("T#{t}#Z"), sk: "Z".to_owned() }, Item::new()),
         ),
-        damage(
+    ]
+}
+
+/// Damages of memberships.
+fn member_damages(t: &TenantId, Ids { user: id, group, nobody }: Ids) -> Vec<Damage> {
+    let user = keys::resource(t, Kind::User, id);
+    let groups = |verb: &str, id: Uuid| {
+        let ids = AttributeValue::Ss(vec![id.to_string()]);
+        Expression::new(format!("{verb} #g :g")).name("#g", "groups").value(":g", ids)
+    };
+    let membership = || Item::from([text("type", "User"), text("since", "2026-01-01T00:00:00.000Z")]);
+    vec![
+        mended(&[Problem::MemberUnaware], Action::update(user.clone(), groups("DELETE", group))),
+        mended(&[Problem::GroupUnaware], Action::update(user, groups("ADD", nobody))),
+        mended(
+            &[Problem::MemberCount],
+            Action::update(keys::resource(t, Kind::Group, group), add_three("memberCount")),
+        ),
+        mended(
+            &[Problem::GroupUnaware, Problem::MemberCount],
+            Action::delete(keys::membership(t, group, id)),
+        ),
+        mended(
+            &[Problem::MemberGone, Problem::MemberCount],
+            Action::put(keys::membership(t, group, nobody), membership()),
+        ),
+        mended(&[Problem::GroupGone], Action::put(keys::membership(t, nobody, id), membership())),
+    ]
+}
+
+/// Damages of pending changes.
+fn change_damages(t: &TenantId, Ids { user, group, nobody }: Ids) -> Vec<Damage> {
+    let chunk = keys::chunk(t, nobody, Side::Add, user);
+    let name_change = Expression::new("SET #c = :c")
+        .name("#c", "change")
+        .value(":c", AttributeValue::S(nobody.to_string()));
+    vec![
+        mended(&[Problem::OrphanChunks], Action::put(chunk, Item::from([text("members", "[]")]))),
+        not_mended(
             &[Problem::ChangeGone],
-            false,
-            Action::update(
-                keys::resource(t, Kind::Group, group),
-                Expression::new("SET #c = :c")
-                    .name("#c", "change")
-                    .value(":c", AttributeValue::S(nobody.to_string())),
-            ),
+            Action::update(keys::resource(t, Kind::Group, group), name_change),
         ),
     ]
 }
 
 #[tokio::test]
 async fn every_damage_is_found_and_mended_where_that_is_safe() {
-    for at in 0..damages(Uuid::nil(), Uuid::nil(), Uuid::nil()).len() {
+    let nil = Uuid::nil();
+    for at in 0..damages(Ids { user: nil, group: nil, nobody: nil }).len() {
         let client = Client::new(support::embedded().await, "standard").await;
         let id = client.user("ann").await;
         let group = client.group("Team", std::slice::from_ref(&id)).await;
         assert_consistent(&client).await;
-        let damage = damages(id.parse().unwrap(), group.parse().unwrap(), Uuid::now_v7()).remove(at);
+        let ids = Ids { user: id.parse().unwrap(), group: group.parse().unwrap(), nobody: Uuid::now_v7() };
+        let damage = damages(ids).remove(at);
         write(&client, damage.action.clone()).await;
         let report = check(&client, false).await;
         let mut found: Vec<Problem> = report.findings.iter().map(|finding| finding.problem).collect();

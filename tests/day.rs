@@ -4,9 +4,8 @@
 
 mod support;
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use bytes::Bytes;
@@ -96,109 +95,138 @@ async fn key_of(table: &Table) -> (String, String) {
     (key.reveal().to_owned(), record.key_id)
 }
 
+/// The tenant of the day: its service, the ids of its users and groups.
+struct Day {
+    service: Service,
+    people: Vec<String>,
+    groups: Vec<String>,
+}
+
+impl Day {
+    fn path(&self, person: usize) -> String {
+        format!("/Users/{}", self.people[person])
+    }
+
+    /// Fifty people and five groups of ten come. Two groups grant a role.
+    async fn provision(&mut self, key: &str) {
+        for n in 0..50 {
+            let filter = format!("/Users?filter=userName%20eq%20%22p{n}@example.com%22");
+            assert_eq!(self.service.send(key, "GET", &filter, None).await.1["totalResults"], 0);
+            let made = self.service.done(key, "POST", "/Users", user(&format!("p{n}"))).await;
+            self.people.push(made["id"].as_str().unwrap().to_owned());
+        }
+        for n in 0..5 {
+            let schemas = json!(["urn:ietf:params:scim:schemas:core:2.0:Group"]);
+            let body = json!({ "schemas": schemas, "displayName": format!("Group {n}"), "members": [] });
+            let made = self.service.done(key, "POST", "/Groups", body).await;
+            let id = made["id"].as_str().unwrap().to_owned();
+            let members: Vec<Value> =
+                self.people.iter().skip(n * 10).take(10).map(|id| json!({ "value": id })).collect();
+            let add = patch(json!([{ "op": "add", "path": "members", "value": members }]));
+            self.service.done(key, "PATCH", &format!("/Groups/{id}"), add).await;
+            self.groups.push(id);
+        }
+        for (group, team, role) in [(0, None, "reviewer"), (1, Some("root".to_owned()), "admin")] {
+            let group = self.groups[group].parse().unwrap();
+            let wanted = Assignment { tenant: acme(), group, team, role: role.to_owned() };
+            assign(&self.service.table, &wanted, true).await.expect("a role");
+        }
+    }
+
+    /// A name changes. One person leaves and returns, under the same id.
+    async fn change_people(&self, key: &str) {
+        let service = &self.service;
+        service.done(key, "PATCH", &self.path(0), set("name.familyName", json!("Married"))).await;
+        service.done(key, "PATCH", &self.path(5), set("active", json!(false))).await;
+        assert_eq!(service.send(key, "DELETE", &self.path(5), None).await.0, 204);
+        assert_eq!(service.send(key, "GET", &self.path(5), None).await.0, 404);
+        let returned = service.done(key, "POST", "/Users", user("p5")).await;
+        assert_eq!(returned["id"], self.people[5].as_str());
+    }
+
+    /// The key rotates under load, without one failed request. Returns the new key.
+    async fn rotate_key(&self, key: String, key_id: &str) -> String {
+        let (stop, failed, sent) = (AtomicBool::new(false), AtomicU32::new(0), AtomicU32::new(0));
+        let current = Mutex::new(key);
+        let load = async {
+            while !stop.load(Ordering::Relaxed) {
+                let key = current.lock().unwrap().clone();
+                let (status, _) = self.service.send(&key, "GET", "/Users?count=1", None).await;
+                failed.fetch_add(u32::from(status != 200), Ordering::Relaxed);
+                sent.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        let rotation = async {
+            let (table, tenant, now) = (&self.service.table, acme(), OffsetDateTime::now_utc());
+            let rotated = rotate(table, (&tenant, key_id), Duration::hours(1), now).await;
+            let (successor, ..) = rotated.expect("a successor");
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            *current.lock().unwrap() = successor.reveal().to_owned();
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            revoke(table, &tenant, key_id, OffsetDateTime::now_utc()).await.expect("an end");
+            stop.store(true, Ordering::Relaxed);
+        };
+        tokio::join!(load, rotation);
+        assert!(sent.load(Ordering::Relaxed) > 10);
+        assert_eq!(failed.load(Ordering::Relaxed), 0);
+        current.into_inner().unwrap()
+    }
+
+    /// All administrators but one can go.
+    async fn remove_administrators(&self, key: &str, root: &str) {
+        let service = &self.service;
+        let found = service.send(key, "GET", &format!("/Groups/{root}"), None).await.1;
+        let break_glass = found["members"][0]["value"].as_str().unwrap().to_owned();
+        let deactivate = set("active", json!(false));
+        service.done(key, "PATCH", &format!("/Users/{break_glass}"), deactivate).await;
+        let empty = patch(json!([{ "op": "remove", "path": "members" }]));
+        let group = format!("/Groups/{}", self.groups[1]);
+        let (status, refused) = service.send(key, "PATCH", &group, Some(empty)).await;
+        assert_eq!((status, &refused["scimType"]), (400, &json!("mutability")));
+        for n in 10..19 {
+            assert_eq!(service.send(key, "DELETE", &self.path(n), None).await.0, 204);
+        }
+        let (status, refused) = service.send(key, "DELETE", &self.path(19), None).await;
+        assert_eq!(status, 400);
+        assert!(refused["detail"].as_str().unwrap().contains("p19@example.com"), "{refused}");
+    }
+
+    /// The audit tells the whole day.
+    async fn read_audit(&self) {
+        let (tenant, now) = (acme(), OffsetDateTime::now_utc());
+        let span = (now - Duration::days(1), now + Duration::days(1));
+        let mut events = EventReader::new(&self.service.table, &tenant, span, false);
+        let mut told = Vec::new();
+        while let Some(item) = events.next().await.unwrap() {
+            let event = plain(&item);
+            let (kind, id) = (event["type"].as_str().unwrap(), event["resourceId"].as_str().unwrap());
+            told.push(format!("{kind} {id}"));
+        }
+        let times = |wanted: &str| told.iter().filter(|event| event.starts_with(wanted)).count();
+        assert_eq!((times("user.created"), times("group.created")), (51, 6));
+        assert_eq!((times("user.converted"), times("user.reactivated")), (1, 1));
+        assert_eq!((times("key.created"), times("key.revoked")), (2, 1));
+        for what in ["user.created", "user.deactivated", "user.reactivated"] {
+            assert!(told.contains(&format!("{what} {}", self.people[5])), "{what}");
+        }
+        for person in &self.people[10..19] {
+            assert!(told.contains(&format!("user.deactivated {person}")));
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_day_in_the_life() {
-    let service = Arc::new(Service::start(None).await);
-    let table = service.table.clone();
+    let service = Service::start(None).await;
     let new = NewTenant::new(&acme(), &VEZA, &"u".repeat(40));
-    let root = tenant::create(&table, &new, OffsetDateTime::now_utc()).await.unwrap().root_team.unwrap();
-    let (key, key_id) = key_of(&table).await;
-
-    // Fifty people and five groups come.
-    let mut people = Vec::new();
-    for n in 0..50 {
-        let filter = format!("/Users?filter=userName%20eq%20%22p{n}@example.com%22");
-        assert_eq!(service.send(&key, "GET", &filter, None).await.1["totalResults"], 0);
-        let made = service.done(&key, "POST", "/Users", user(&format!("p{n}"))).await;
-        people.push(made["id"].as_str().unwrap().to_owned());
-    }
-    let mut groups = Vec::new();
-    for n in 0..5 {
-        let schemas = json!(["urn:ietf:params:scim:schemas:core:2.0:Group"]);
-        let body = json!({ "schemas": schemas, "displayName": format!("Group {n}"), "members": [] });
-        let made = service.done(&key, "POST", "/Groups", body).await;
-        let id = made["id"].as_str().unwrap().to_owned();
-        let members: Vec<Value> =
-            people.iter().skip(n * 10).take(10).map(|id| json!({ "value": id })).collect();
-        let add = patch(json!([{ "op": "add", "path": "members", "value": members }]));
-        service.done(&key, "PATCH", &format!("/Groups/{id}"), add).await;
-        groups.push(id);
-    }
-    for (group, team, role) in [(0, None, "reviewer"), (1, Some("root".to_owned()), "admin")] {
-        let wanted =
-            Assignment { tenant: acme(), group: groups[group].parse().unwrap(), team, role: role.to_owned() };
-        assign(&table, &wanted, true).await.expect("a role");
-    }
-
-    // A name changes; one leaves and returns, under the same id.
-    let path = |n: usize| format!("/Users/{}", people[n]);
-    service.done(&key, "PATCH", &path(0), set("name.familyName", json!("Married"))).await;
-    service.done(&key, "PATCH", &path(5), set("active", json!(false))).await;
-    assert_eq!(service.send(&key, "DELETE", &path(5), None).await.0, 204);
-    assert_eq!(service.send(&key, "GET", &path(5), None).await.0, 404);
-    assert_eq!(service.done(&key, "POST", "/Users", user("p5")).await["id"], people[5].as_str());
-
-    // The key rotates under load, without one failed request.
-    let (stop, failed, sent) = (AtomicBool::new(false), AtomicU32::new(0), AtomicU32::new(0));
-    let current = std::sync::Mutex::new(key.clone());
-    let load = async {
-        while !stop.load(Ordering::Relaxed) {
-            let key = current.lock().unwrap().clone();
-            let (status, _) = service.send(&key, "GET", "/Users?count=1", None).await;
-            failed.fetch_add(u32::from(status != 200), Ordering::Relaxed);
-            sent.fetch_add(1, Ordering::Relaxed);
-        }
-    };
-    let rotation = async {
-        let (tenant, now) = (acme(), OffsetDateTime::now_utc());
-        let rotated = rotate(&table, (&tenant, &key_id), Duration::hours(1), now).await;
-        let (successor, ..) = rotated.expect("a successor");
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        *current.lock().unwrap() = successor.reveal().to_owned();
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        revoke(&table, &acme(), &key_id, OffsetDateTime::now_utc()).await.expect("an end");
-        stop.store(true, Ordering::Relaxed);
-    };
-    tokio::join!(load, rotation);
-    assert!(sent.load(Ordering::Relaxed) > 10);
-    assert_eq!(failed.load(Ordering::Relaxed), 0);
-    let key = current.lock().unwrap().clone();
-
-    // All administrators but one can go.
-    let found = service.send(&key, "GET", &format!("/Groups/{root}"), None).await.1;
-    let break_glass = found["members"][0]["value"].as_str().unwrap().to_owned();
-    service.done(&key, "PATCH", &format!("/Users/{break_glass}"), set("active", json!(false))).await;
-    let empty = patch(json!([{ "op": "remove", "path": "members" }]));
-    let group = format!("/Groups/{}", groups[1]);
-    let (status, refused) = service.send(&key, "PATCH", &group, Some(empty)).await;
-    assert_eq!((status, &refused["scimType"]), (400, &json!("mutability")));
-    for n in 10..19 {
-        assert_eq!(service.send(&key, "DELETE", &path(n), None).await.0, 204);
-    }
-    let (status, refused) = service.send(&key, "DELETE", &path(19), None).await;
-    assert_eq!(status, 400);
-    assert!(refused["detail"].as_str().unwrap().contains("p19@example.com"), "{refused}");
-
-    // The audit tells the whole story.
-    let (tenant, now) = (acme(), OffsetDateTime::now_utc());
-    let mut events =
-        EventReader::new(&table, &tenant, (now - Duration::days(1), now + Duration::days(1)), false);
-    let mut told = Vec::new();
-    while let Some(item) = events.next().await.unwrap() {
-        let event = plain(&item);
-        told.push(format!("{} {}", event["type"].as_str().unwrap(), event["resourceId"].as_str().unwrap()));
-    }
-    let times = |wanted: &str| told.iter().filter(|event| event.starts_with(wanted)).count();
-    assert_eq!((times("user.created"), times("group.created")), (51, 6));
-    assert_eq!((times("user.converted"), times("user.reactivated")), (1, 1));
-    assert_eq!((times("key.created"), times("key.revoked")), (2, 1));
-    let story: BTreeSet<String> = told.iter().filter(|event| event.ends_with(&people[5])).cloned().collect();
-    for what in ["user.created", "user.deactivated", "user.reactivated"] {
-        assert!(story.contains(&format!("{what} {}", people[5])), "{what}");
-    }
-    for person in &people[10..19] {
-        assert!(told.contains(&format!("user.deactivated {person}")));
-    }
+    let made = tenant::create(&service.table, &new, OffsetDateTime::now_utc()).await.unwrap();
+    let (key, key_id) = key_of(&service.table).await;
+    let mut day = Day { service, people: Vec::new(), groups: Vec::new() };
+    day.provision(&key).await;
+    day.change_people(&key).await;
+    let key = day.rotate_key(key, &key_id).await;
+    day.remove_administrators(&key, &made.root_team.unwrap().to_string()).await;
+    day.read_audit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -77,20 +77,131 @@ fn made(reply: &Reply) {
     assert!([200, 204].contains(&reply.status), "{}", reply.body);
 }
 
-/// What must be there in the end.
-#[derive(Default)]
+/// What must be there in the end: users with name and title, groups with members.
 struct Model {
     users: BTreeMap<String, (String, Option<String>)>,
     groups: BTreeMap<String, BTreeSet<String>>,
+    dice: Numbers,
 }
 
-#[tokio::test]
-async fn two_thousand_operations_under_faults_all_count_once() {
-    let (proxy, client, honest) = scene("standard").await;
-    let mut model = Model::default();
-    for at in 0..10 {
-        model.groups.insert(honest.group(&format!("Team {at}"), &[]).await, BTreeSet::new());
+impl Model {
+    fn pick_user(&mut self) -> String {
+        let place = self.dice.below(self.users.len());
+        self.users.keys().nth(place).unwrap().clone()
     }
+
+    fn pick_group(&mut self) -> String {
+        let place = self.dice.below(self.groups.len());
+        self.groups.keys().nth(place).unwrap().clone()
+    }
+
+    /// Sends one operation, until it is answered, and notes what it does.
+    async fn operate(&mut self, client: &Client, at: usize) {
+        let choice = if self.users.len() < 20 { 0 } else { self.dice.below(10) };
+        match choice {
+            0..=2 => self.create_user(client, at).await,
+            3..=4 => self.set_title(client, at).await,
+            5 => self.replace_user(client).await,
+            6..=7 => self.add_members(client).await,
+            8 => self.remove_members(client).await,
+            _ => self.delete_user(client).await,
+        }
+    }
+
+    async fn create_user(&mut self, client: &Client, at: usize) {
+        let name = format!("u{at}");
+        let (reply, again) = insist(client, "POST", "/Users", Some(user(&name))).await;
+        let id = if reply.status == 409 {
+            // An earlier attempt took effect without an answer. The client looks for the user and goes on.
+            assert!(again, "{}", reply.body);
+            let filter = format!("/Users?filter=userName eq \"{name}@example.com\"");
+            let (found, _) = insist(client, "GET", &filter, None).await;
+            assert_eq!(found.body["totalResults"], 1, "{}", found.body);
+            found.body["Resources"][0]["id"].as_str().unwrap().to_owned()
+        } else {
+            reply.expect(201).id()
+        };
+        assert!(self.users.insert(id, (name, None)).is_none());
+    }
+
+    async fn set_title(&mut self, client: &Client, at: usize) {
+        let id = self.pick_user();
+        let title = format!("Title {at}");
+        let set = operations(json!([{ "op": "replace", "path": "title", "value": title }]));
+        made(&insist(client, "PATCH", &format!("/Users/{id}"), set).await.0);
+        self.users.get_mut(&id).unwrap().1 = Some(title);
+    }
+
+    async fn replace_user(&mut self, client: &Client) {
+        let id = self.pick_user();
+        let entry = self.users.get_mut(&id).unwrap();
+        entry.1 = None;
+        let body = user(&entry.0);
+        made(&insist(client, "PUT", &format!("/Users/{id}"), Some(body)).await.0);
+    }
+
+    async fn add_members(&mut self, client: &Client) {
+        let group = self.pick_group();
+        let number = 1 + self.dice.below(60);
+        let some: BTreeSet<String> = (0..number).map(|_| self.pick_user()).collect();
+        change_members(client, &group, "add", some.iter()).await;
+        self.groups.get_mut(&group).unwrap().extend(some);
+    }
+
+    async fn remove_members(&mut self, client: &Client) {
+        let group = self.pick_group();
+        let number = 1 + self.dice.below(60);
+        let members = self.groups.get_mut(&group).unwrap();
+        let some: Vec<String> = members.iter().take(number).cloned().collect();
+        if some.is_empty() {
+            return;
+        }
+        members.retain(|id| !some.contains(id));
+        change_members(client, &group, "remove", some.iter()).await;
+    }
+
+    async fn delete_user(&mut self, client: &Client) {
+        let id = self.pick_user();
+        let (reply, again) = insist(client, "DELETE", &format!("/Users/{id}"), None).await;
+        assert!(reply.status == 204 || (again && reply.status == 404), "{}", reply.body);
+        self.users.remove(&id);
+        for members in self.groups.values_mut() {
+            members.remove(&id);
+        }
+    }
+
+    /// Asserts that the service has these users and groups, and no others.
+    async fn assert_stored(&self, honest: &Client) {
+        assert_eq!(honest.store().total(Kind::User).await.unwrap(), self.users.len() as u64);
+        for (id, (name, title)) in &self.users {
+            let found = honest.get(&format!("/Users/{id}")).await.expect(200).body;
+            assert_eq!(found["userName"], format!("{name}@example.com"));
+            assert_eq!(found.get("title").and_then(Value::as_str), title.as_deref(), "{name}");
+            let groups = self.groups.iter().filter(|(_, members)| members.contains(id));
+            let expected: BTreeSet<String> = groups.map(|(group, _)| group.clone()).collect();
+            assert_eq!(values(&found["groups"]), expected, "{name}");
+        }
+        for (id, members) in &self.groups {
+            let found = honest.get(&format!("/Groups/{id}")).await.expect(200).body;
+            assert_eq!(&values(&found["members"]), members);
+        }
+    }
+}
+
+async fn change_members(client: &Client, group: &str, op: &str, ids: impl Iterator<Item = &String>) {
+    let value: Value = ids.map(|id| json!({ "value": id })).collect();
+    let change = operations(json!([{ "op": op, "path": "members", "value": value }]));
+    made(&insist(client, "PATCH", &format!("/Groups/{group}"), change).await.0);
+}
+
+/// The `value` of each element. An attribute that is absent has none.
+fn values(elements: &Value) -> BTreeSet<String> {
+    let elements = elements.as_array().cloned().unwrap_or_default();
+    elements.iter().map(|element| element["value"].as_str().unwrap().to_owned()).collect()
+}
+
+/// One call in ten meets a fault. Returns how often each fault was met.
+fn inject_faults(proxy: &Proxy) -> Arc<Mutex<BTreeMap<String, usize>>> {
     let injected = Arc::new(Mutex::new(BTreeMap::<String, usize>::new()));
     let count = injected.clone();
     let mut dice = Numbers(0x5eed);
@@ -102,74 +213,19 @@ async fn two_thousand_operations_under_faults_all_count_once() {
         *count.lock().unwrap().entry(format!("{fate:?}")).or_default() += 1;
         fate
     });
-    let mut dice = Numbers(0xd1ce);
-    let pick = |dice: &mut Numbers, from: Vec<&String>| from[dice.below(from.len())].clone();
+    injected
+}
+
+#[tokio::test]
+async fn two_thousand_operations_under_faults_all_count_once() {
+    let (proxy, client, honest) = scene("standard").await;
+    let mut model = Model { users: BTreeMap::new(), groups: BTreeMap::new(), dice: Numbers(0xd1ce) };
+    for at in 0..10 {
+        model.groups.insert(honest.group(&format!("Team {at}"), &[]).await, BTreeSet::new());
+    }
+    let injected = inject_faults(&proxy);
     for at in 0..2_000 {
-        let choice = if model.users.len() < 20 { 0 } else { dice.below(10) };
-        match choice {
-            0..=2 => {
-                let name = format!("u{at}");
-                let (reply, again) = insist(&client, "POST", "/Users", Some(user(&name))).await;
-                let id = if reply.status == 409 {
-                    // Its own earlier attempt took effect without an answer: it looks and goes on.
-                    assert!(again, "{}", reply.body);
-                    let filter = format!("/Users?filter=userName eq \"{name}@example.com\"");
-                    let (found, _) = insist(&client, "GET", &filter, None).await;
-                    assert_eq!(found.body["totalResults"], 1, "{}", found.body);
-                    found.body["Resources"][0]["id"].as_str().unwrap().to_owned()
-                } else {
-                    reply.expect(201).id()
-                };
-                assert!(model.users.insert(id, (name, None)).is_none());
-            }
-            3..=4 => {
-                let id = pick(&mut dice, model.users.keys().collect());
-                let title = format!("Title {at}");
-                let set = operations(json!([{ "op": "replace", "path": "title", "value": title }]));
-                let (reply, _) = insist(&client, "PATCH", &format!("/Users/{id}"), set).await;
-                made(&reply);
-                model.users.get_mut(&id).unwrap().1 = Some(title);
-            }
-            5 => {
-                let id = pick(&mut dice, model.users.keys().collect());
-                let entry = model.users.get_mut(&id).unwrap();
-                entry.1 = None;
-                let body = user(&entry.0);
-                made(&insist(&client, "PUT", &format!("/Users/{id}"), Some(body)).await.0);
-            }
-            6..=7 => {
-                let group = pick(&mut dice, model.groups.keys().collect());
-                let some: BTreeSet<String> =
-                    (0..1 + dice.below(60)).map(|_| pick(&mut dice, model.users.keys().collect())).collect();
-                let value: Value = some.iter().map(|id| json!({ "value": id })).collect();
-                let add = operations(json!([{ "op": "add", "path": "members", "value": value }]));
-                let (reply, _) = insist(&client, "PATCH", &format!("/Groups/{group}"), add).await;
-                made(&reply);
-                model.groups.get_mut(&group).unwrap().extend(some);
-            }
-            8 => {
-                let group = pick(&mut dice, model.groups.keys().collect());
-                let members = model.groups.get_mut(&group).unwrap();
-                let some: Vec<String> = members.iter().take(1 + dice.below(60)).cloned().collect();
-                let value: Value = some.iter().map(|id| json!({ "value": id })).collect();
-                if some.is_empty() {
-                    continue;
-                }
-                members.retain(|id| !some.contains(id));
-                let remove = operations(json!([{ "op": "remove", "path": "members", "value": value }]));
-                let (reply, _) = insist(&client, "PATCH", &format!("/Groups/{group}"), remove).await;
-                made(&reply);
-            }
-            _ => {
-                let id = pick(&mut dice, model.users.keys().collect());
-                let (reply, again) = insist(&client, "DELETE", &format!("/Users/{id}"), None).await;
-                assert!(reply.status == 204 || (again && reply.status == 404), "{}", reply.body);
-                model.users.remove(&id);
-                for members in model.groups.values_mut() {
-                    members.remove(&id);
-                }
-            }
-        }
+        model.operate(&client, at).await;
     }
     let injected = injected.lock().unwrap().clone();
     assert_eq!(injected.len(), FATES.len(), "every kind of fault was met: {injected:?}");
@@ -178,28 +234,11 @@ async fn two_thousand_operations_under_faults_all_count_once() {
     for _ in 0..5 {
         worker::round(&honest.table.fresh()).await.unwrap();
     }
-    // What was staged and given up without an answer waits for its hour.
+    // A change that was staged and given up without an answer ends after an hour.
     for pending in honest.store().large_changes().list().await.unwrap() {
         honest.store().large_changes().abort(&pending).await.unwrap();
     }
-    assert_eq!(honest.store().total(Kind::User).await.unwrap(), model.users.len() as u64);
-    for (id, (name, title)) in &model.users {
-        let found = honest.get(&format!("/Users/{id}")).await.expect(200).body;
-        assert_eq!(found["userName"], format!("{name}@example.com"));
-        assert_eq!(found.get("title").and_then(Value::as_str), title.as_deref(), "{name}");
-        let groups = found["groups"].as_array().cloned().unwrap_or_default();
-        let groups: BTreeSet<String> =
-            groups.iter().map(|group| group["value"].as_str().unwrap().to_owned()).collect();
-        let expected: BTreeSet<String> =
-            model.groups.iter().filter(|(_, m)| m.contains(id)).map(|(group, _)| group.clone()).collect();
-        assert_eq!(groups, expected, "{name}");
-    }
-    for (id, members) in &model.groups {
-        let found = honest.get(&format!("/Groups/{id}")).await.expect(200).body;
-        let found = found["members"].as_array().cloned().unwrap_or_default();
-        let found: BTreeSet<String> = found.iter().map(|m| m["value"].as_str().unwrap().to_owned()).collect();
-        assert_eq!(&found, members);
-    }
+    model.assert_stored(&honest).await;
     assert_consistent(&honest).await;
 }
 

@@ -16,7 +16,7 @@ use rollcall::store::Store;
 use rollcall::store::call::Table;
 use rollcall::store::large_change::pending_change::{ChangeState, PendingChange};
 use serde_json::{Value, json};
-use support::dev::{Dev, TOOL, folder};
+use support::dev::{Answer, Dev, TOOL, folder};
 
 /// So many come and as many go.
 const HALF: usize = 500;
@@ -100,86 +100,130 @@ fn copy(from: &Path) -> PathBuf {
     to
 }
 
-#[tokio::test]
-async fn a_large_change_is_whole_whenever_its_process_is_killed() {
-    let seeded = folder();
-    let (users, first) = ((2 * HALF).to_string(), HALF.to_string());
-    let seed = ["--seed-users", &users, "--seed-members", &first];
-    let (status, log) = Dev::start(&[&["--data-dir", seeded.to_str().unwrap()], &seed[..]].concat()).end();
-    assert_eq!(status, Some(0), "{log}");
-    let ids: Vec<String> = (1..=2 * HALF).map(|number| user_id(number).to_string()).collect();
-    let values = |ids: &[String]| ids.iter().map(|id| json!({ "value": id })).collect::<Value>();
-    let set = |ids: &[String]| ids.iter().cloned().collect::<BTreeSet<String>>();
-    let (before, asked) = (set(&ids[..HALF]), set(&ids[HALF..]));
-    let path = format!("/Groups/{}", group_id());
-    let body = json!({
-        "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
-        "Operations": [
-            { "op": "remove", "path": "members", "value": values(&ids[..HALF]) },
-            { "op": "add", "path": "members", "value": values(&ids[HALF..]) }
-        ]
-    });
-    let body = body.to_string().into_bytes();
+/// The change that is killed, and the folder that each run begins with.
+struct Scene {
+    seeded: PathBuf,
+    before: BTreeSet<String>,
+    asked: BTreeSet<String>,
+    path: String,
+    body: Vec<u8>,
+}
 
-    let mut whole = Duration::ZERO;
-    let (mut applied, mut undone, mut unfinished) = (0, 0, 0);
-    // The first run measures how long the change takes; it is killed when it has answered.
-    for run in 0..=RUNS {
-        // The embedded table becomes slow with what was done in it: each run has its own.
-        let folder = copy(&seeded);
-        let args = ["--data-dir", folder.to_str().unwrap(), "--rate-limit", "off"];
-        let mut dev = Dev::start(&args);
-        assert_eq!(members(&dev), before);
-        let delay = (run > 0).then(|| whole * (run - 1) / RUNS);
+impl Scene {
+    /// Seeds a group with the first half of the users. The change replaces them by the second half.
+    fn new() -> Self {
+        let seeded = folder();
+        let (users, first) = ((2 * HALF).to_string(), HALF.to_string());
+        let seed = ["--seed-users", &users, "--seed-members", &first];
+        let args = [&["--data-dir", seeded.to_str().unwrap()], &seed[..]].concat();
+        let (status, log) = Dev::start(&args).end();
+        assert_eq!(status, Some(0), "{log}");
+        let ids: Vec<String> = (1..=2 * HALF).map(|number| user_id(number).to_string()).collect();
+        let values = |ids: &[String]| ids.iter().map(|id| json!({ "value": id })).collect::<Value>();
+        let set = |ids: &[String]| ids.iter().cloned().collect::<BTreeSet<String>>();
+        let body = json!({
+            "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+            "Operations": [
+                { "op": "remove", "path": "members", "value": values(&ids[..HALF]) },
+                { "op": "add", "path": "members", "value": values(&ids[HALF..]) }
+            ]
+        });
+        Self {
+            seeded,
+            before: set(&ids[..HALF]),
+            asked: set(&ids[HALF..]),
+            path: format!("/Groups/{}", group_id()),
+            body: body.to_string().into_bytes(),
+        }
+    }
+
+    /// Sends the change and kills the process after the delay, or once it has answered. Returns the answer, and
+    /// how long it took.
+    fn send_and_kill(&self, dev: &Dev, delay: Option<Duration>) -> (Option<Answer>, Duration) {
         let began = Instant::now();
-        let answer = thread::scope(|scope| {
-            let request = scope.spawn(|| dev.try_send("PATCH", &path, &body));
+        thread::scope(|scope| {
+            let request = scope.spawn(|| dev.try_send("PATCH", &self.path, &self.body));
             let Some(delay) = delay else {
                 let answer = request.join().unwrap();
-                whole = began.elapsed();
+                let took = began.elapsed();
                 dev.signal("-KILL");
-                return answer;
+                assert!(answer.is_some(), "nothing was answered");
+                return (answer, took);
             };
             thread::sleep(delay);
             dev.signal("-KILL");
-            request.join().unwrap()
-        });
-        assert!(delay.is_some() || answer.is_some(), "nothing was answered");
-        dev.kill();
+            (request.join().unwrap(), began.elapsed())
+        })
+    }
+}
 
-        dev = Dev::start(&args);
+/// How often the change was found in force, not in force, and not finished.
+#[derive(Debug, Default)]
+struct Tally {
+    applied: u32,
+    undone: u32,
+    unfinished: u32,
+}
+
+impl Tally {
+    /// Starts the process again after a kill. The group is either as before or as asked, and stays so.
+    async fn look_after_kill(&mut self, scene: &Scene, args: &[&str], answer: Option<Answer>, run: u32) {
+        let mut dev = Dev::start(args);
         let seen = members(&dev);
-        let told = format!("killed after {delay:?} of {whole:?}: {} members", seen.len());
-        assert!(seen == before || seen == asked, "{told}");
+        let told = format!("run {run}: {} members", seen.len());
+        assert!(seen == scene.before || seen == scene.asked, "{told}");
         if let Some(answer) = answer {
-            assert_eq!((answer.status, &seen), (204, &asked), "{told}: it was answered");
+            assert_eq!((answer.status, &seen), (204, &scene.asked), "{told}: it was answered");
         }
-        unfinished += usize::from(!store(&dev).large_changes().list().await.unwrap().is_empty());
+        self.unfinished += u32::from(!store(&dev).large_changes().list().await.unwrap().is_empty());
         if run % 3 == 2 {
             // Once more, while the worker goes on with it.
             thread::sleep(Duration::from_millis(100));
             dev.kill();
-            dev = Dev::start(&args);
+            dev = Dev::start(args);
             assert_eq!(members(&dev), seen, "{told}: killed once more");
         }
         let staged = wait_for_the_worker(&store(&dev)).await;
         assert_eq!(members(&dev), seen, "{told}: after the worker");
         if !staged.is_empty() {
-            assert_eq!(seen, before, "{told}: it is not in force");
-            dev = wait_for_an_hour(dev, &args, staged).await;
+            assert_eq!(seen, scene.before, "{told}: it is not in force");
+            dev = wait_for_an_hour(dev, args, staged).await;
             assert_eq!(members(&dev), seen, "{told}: after an hour");
         }
         assert_check_is_silent(&dev);
-        if seen == asked {
-            applied += 1
+        if seen == scene.asked {
+            self.applied += 1;
         } else {
-            undone += 1
+            self.undone += 1;
         }
         dev.kill();
+    }
+}
+
+#[tokio::test]
+async fn a_large_change_is_whole_whenever_its_process_is_killed() {
+    let scene = Scene::new();
+    let mut whole = Duration::ZERO;
+    let mut tally = Tally::default();
+    // The first run measures how long the change takes. Its process is killed when it has answered.
+    for run in 0..=RUNS {
+        // The embedded table becomes slow with what was done in it, so each run has its own.
+        let folder = copy(&scene.seeded);
+        let args = ["--data-dir", folder.to_str().unwrap(), "--rate-limit", "off"];
+        let dev = Dev::start(&args);
+        assert_eq!(members(&dev), scene.before);
+        let delay = (run > 0).then(|| whole * (run - 1) / RUNS);
+        let (answer, took) = scene.send_and_kill(&dev, delay);
+        if delay.is_none() {
+            whole = took;
+        }
+        dev.kill();
+        println!("run {run}: killed after {delay:?} of {whole:?}");
+        tally.look_after_kill(&scene, &args, answer, run).await;
         std::fs::remove_dir_all(folder).unwrap();
     }
-    println!("{RUNS} kills within {whole:?}: {applied} applied, {undone} undone, {unfinished} unfinished");
+    println!("{RUNS} kills within {whole:?}: {tally:?}");
     // It died on both sides of the commit, and between the parts of what follows it.
-    assert!(applied > 1 && undone > 0 && unfinished > 0, "{applied}, {undone}, {unfinished}");
-    std::fs::remove_dir_all(seeded).unwrap();
+    assert!(tally.applied > 1 && tally.undone > 0 && tally.unfinished > 0, "{tally:?}");
+    std::fs::remove_dir_all(&scene.seeded).unwrap();
 }

@@ -9,7 +9,7 @@ use rollcall::admin::check::report::Problem;
 use rollcall::admin::error::AdminError;
 use rollcall::admin::group::{Assignment, assign};
 use rollcall::admin::tenant::{self, NewTenant};
-use rollcall::provider::guard::read_guard_for;
+use rollcall::provider::changing::admin_rule::read_guard_for;
 use rollcall::scim::policy::Policy;
 use rollcall::scim::resource_type::Kind;
 use rollcall::store::admin_guard::AdminGuard;

@@ -7,7 +7,8 @@
 mod support;
 
 use rollcall::dev::seed::{Size, group_id, user_id, user_name};
-use rollcall::http::request::MAX_BODY;
+use rollcall::limits::MAX_BODY_BYTES;
+
 use rollcall::store::meter::Usage;
 use serde_json::{Value, json};
 use support::client::{Client, user};
@@ -143,8 +144,8 @@ async fn as_many_members_as_a_body_holds(client: &Client) {
         })
     };
     let one = body(2).to_string().len() - body(1).to_string().len();
-    let count = (MAX_BODY - body(0).to_string().len()) / one;
-    assert!(body(count).to_string().len() <= MAX_BODY && count > 80_000, "{count} members");
+    let count = (MAX_BODY_BYTES - body(0).to_string().len()) / one;
+    assert!(body(count).to_string().len() <= MAX_BODY_BYTES && count > 80_000, "{count} members");
 
     let refused = client.send("PATCH", &path, Some(body(count + 1)), &[]).await.expect(413);
     assert_eq!(refused.line.usage.write_units, 0.0);

@@ -7,9 +7,9 @@ mod support;
 use std::time::Duration;
 
 use rollcall::dev::seed::{Size, user_name};
-use rollcall::provider::answer::Provider;
-use rollcall::provider::query::Query;
-use rollcall::provider::scan::MAX_SCAN_TIME;
+use rollcall::limits::MAX_SCAN_TIME;
+use rollcall::provider::Provider;
+use rollcall::provider::reading::query::Query;
 use rollcall::scim::error::ErrorKind;
 use rollcall::scim::policy::STANDARD;
 use rollcall::scim::projection::Projection;
@@ -33,7 +33,7 @@ async fn find(client: &Client, query: &Query, max_scan_time: Duration) -> Result
         cursor_keys: rollcall::store::cursor::CursorKeys::default(),
         work: rollcall::scim::work::WorkBudget::of_query(),
     };
-    let list = provider.query(&[Kind::User], query, &Projection::default()).await;
+    let list = provider.reading().query(&[Kind::User], query, &Projection::default()).await;
     list.map(|list| list.total).map_err(|failure| failure.error.kind)
 }
 

@@ -75,47 +75,63 @@ fn keys_that_are_none_are_401() {
     }
 }
 
+/// A body, and the status and `scimType` of the answer.
+type Refused<'a> = (&'a [u8], u16, Option<&'a str>);
+
+const BAD_BODIES: [Refused<'_>; 17] = [
+    (b"", 400, Some("invalidSyntax")),
+    (b"   ", 400, Some("invalidSyntax")),
+    (b"{", 400, Some("invalidSyntax")),
+    (b"[]", 400, Some("invalidSyntax")),
+    (b"null", 400, Some("invalidSyntax")),
+    (b"\"text\"", 400, Some("invalidSyntax")),
+    (b"{\"userName\": nope}", 400, Some("invalidSyntax")),
+    (b"\xff\xfe", 400, Some("invalidSyntax")),
+    (b"{\"userName\": 5}", 400, Some("invalidValue")),
+    (b"{\"userName\": [\"a\"]}", 400, Some("invalidValue")),
+    (b"{\"userName\": \"  \"}", 400, Some("invalidValue")),
+    (b"{\"userName\": \"a\", \"USERNAME\": \"b\"}", 400, Some("invalidSyntax")),
+    (b"{\"emails\": \"a@x.com\"}", 400, Some("invalidValue")),
+    (b"{\"emails\": [5]}", 400, Some("invalidValue")),
+    (b"{\"active\": \"perhaps\"}", 400, Some("invalidValue")),
+    (b"{\"schemas\": \"x\"}", 400, Some("invalidSyntax")),
+    (b"{\"schemas\": [\"urn:x\"]}", 400, Some("invalidSyntax")),
+];
+
+fn assert_nothing_is_stored(dev: &Dev) {
+    assert_eq!(dev.get("/Users").body["totalResults"], 1, "the administrator");
+    assert_eq!(dev.get("/Groups").body["totalResults"], 1, "the root team");
+}
+
 #[test]
-fn bad_input_is_answered_and_stores_nothing() {
+fn bad_bodies_are_answered_and_store_nothing() {
     let dev = Dev::start(&["--rate-limit", "off"]);
     let brackets = [b"[".repeat(500_000), b"]".repeat(500_000)].concat();
     let nested = [b"{\"a\":".repeat(200_000).as_slice(), b"1", &b"}".repeat(200_000)].concat();
     let large = [b"{\"displayName\":\"".as_slice(), &b"x".repeat(4 * 1024 * 1024), b"\"}"].concat();
-    let bodies: &[(&[u8], u16, Option<&str>)] = &[
-        (b"", 400, Some("invalidSyntax")),
-        (b"   ", 400, Some("invalidSyntax")),
-        (b"{", 400, Some("invalidSyntax")),
-        (b"[]", 400, Some("invalidSyntax")),
-        (b"null", 400, Some("invalidSyntax")),
-        (b"\"text\"", 400, Some("invalidSyntax")),
-        (b"{\"userName\": nope}", 400, Some("invalidSyntax")),
-        (b"\xff\xfe", 400, Some("invalidSyntax")),
-        (b"{\"userName\": 5}", 400, Some("invalidValue")),
-        (b"{\"userName\": [\"a\"]}", 400, Some("invalidValue")),
-        (b"{\"userName\": \"  \"}", 400, Some("invalidValue")),
-        (b"{\"userName\": \"a\", \"USERNAME\": \"b\"}", 400, Some("invalidSyntax")),
-        (b"{\"emails\": \"a@x.com\"}", 400, Some("invalidValue")),
-        (b"{\"emails\": [5]}", 400, Some("invalidValue")),
-        (b"{\"active\": \"perhaps\"}", 400, Some("invalidValue")),
-        (b"{\"schemas\": \"x\"}", 400, Some("invalidSyntax")),
-        (b"{\"schemas\": [\"urn:x\"]}", 400, Some("invalidSyntax")),
-        (&brackets, 400, Some("invalidSyntax")),
-        (&nested, 400, Some("invalidSyntax")),
-        (&large, 413, None),
-    ];
-    for (body, status, scim_type) in bodies {
+    let huge: [Refused<'_>; 3] =
+        [(&brackets, 400, Some("invalidSyntax")), (&nested, 400, Some("invalidSyntax")), (&large, 413, None)];
+    for (body, status, scim_type) in BAD_BODIES.into_iter().chain(huge) {
         for path in ["/Users", "/Groups"] {
             let answer = dev.send("POST", path, &[("Content-Type", "application/scim+json")], body);
             let shown = String::from_utf8_lossy(&body[..body.len().min(60)]);
-            assert_eq!(answer.status, *status, "{path} {shown}: {answer:?}");
+            assert_eq!(answer.status, status, "{path} {shown}: {answer:?}");
             if path == "/Users" {
-                answer.is_error(*status, *scim_type);
+                answer.is_error(status, scim_type);
             }
         }
     }
-    dev.send("POST", "/Users", &[("Content-Type", "text/plain")], b"{}").is_error(415, None);
-    dev.send("POST", "/Users", &[("Content-Type", "application/x-www-form-urlencoded")], b"a=b")
-        .is_error(415, None);
+    for (media_type, body) in
+        [("text/plain", b"{}".as_slice()), ("application/x-www-form-urlencoded", b"a=b")]
+    {
+        dev.send("POST", "/Users", &[("Content-Type", media_type)], body).is_error(415, None);
+    }
+    assert_nothing_is_stored(&dev);
+}
+
+#[test]
+fn bad_paths_queries_and_headers_are_answered() {
+    let dev = Dev::start(&["--rate-limit", "off"]);
     for path in ["", "/", "/users", "/Nothing", "/Users/a/b", "/Users//", "/%00", "/Users%2F", "/../Users"] {
         dev.get(path).is_error(404, None);
     }
@@ -139,9 +155,8 @@ fn bad_input_is_answered_and_stores_nothing() {
     for query in ["count=x", "startIndex=1.5", "sortBy=nope", "sortOrder=up&sortBy=userName"] {
         dev.get(&format!("/Users?{query}")).is_error(400, Some("invalidValue"));
     }
-    assert_eq!(dev.get("/Users").body["totalResults"], 1, "the administrator");
-    assert_eq!(dev.get("/Groups").body["totalResults"], 1, "the root team");
-    // Headers that cannot stand in a URL reach nobody.
+    assert_nothing_is_stored(&dev);
+    // Hosts that are no part of a URL.
     let key = dev.key().to_owned();
     for host in ["%%%", "a b", "[::", "x\"y"] {
         let request = format!(

@@ -124,6 +124,15 @@ pub struct Sample {
     pub refused: bool,
 }
 
+/// The path of the page of 100 users that begins at `start`.
+fn page(start: usize) -> String {
+    format!("/Users?startIndex={start}&count=100&excludedAttributes=groups")
+}
+
+fn add_member(id: &str) -> Value {
+    json!([{ "op": "add", "path": "members", "value": [{ "value": id }] }])
+}
+
 impl Site {
     /// A tenant that is seeded.
     pub fn new(client: Client, users: usize, members: usize) -> Self {
@@ -138,22 +147,12 @@ impl Site {
         }
     }
 
-    /// Does an operation once, with what it needs before, which is not measured.
+    /// Runs an operation once. What has to be prepared for it is not measured.
     pub async fn run(&mut self, operation: Operation) -> Sample {
         let group = format!("/Groups/{}?excludedAttributes=members", group_id());
         let made = format!("/Users/{}", self.made);
-        // Near the middle, and of the first users: a member of the group, at every size.
-        let middle = self.users / 2 + 1;
-        let page = |start: usize| format!("/Users?startIndex={start}&count=100&excludedAttributes=groups");
-        let add = json!([{ "op": "add", "path": "members", "value": [{ "value": self.made }] }]);
         match operation {
-            Operation::Post => {
-                self.round += 1;
-                let body = user(&format!("new-{}", self.round));
-                let (sample, reply) = self.send("POST", "/Users", Some(body), 201).await;
-                self.made = reply.id();
-                sample
-            }
+            Operation::Post => self.create_user().await,
             Operation::Get => self.get(&made).await.0,
             Operation::FilterByName => {
                 self.get(&format!("/Users?filter=userName eq \"new-{}@example.com\"", self.round)).await.0
@@ -167,21 +166,10 @@ impl Site {
             }
             Operation::Count => self.get("/Users?count=0").await.0,
             Operation::FirstPage => self.get(&page(1)).await.0,
-            Operation::NextPage => {
-                // Where a walk stands in the middle.
-                self.get(&page(middle)).await;
-                self.get(&page(middle + 100)).await.0
-            }
-            Operation::NextByCursor => {
-                if self.cursor.is_empty() {
-                    let (_, first) = self.get("/Users?cursor&count=100&excludedAttributes=groups").await;
-                    self.cursor = first.body["nextCursor"].as_str().expect("a cursor").to_owned();
-                }
-                let next = format!("/Users?cursor={}&count=100&excludedAttributes=groups", self.cursor);
-                self.get(&next).await.0
-            }
+            Operation::NextPage => self.read_page_after_page().await,
+            Operation::NextByCursor => self.read_page_by_cursor().await,
             Operation::GetGroup => self.get(&group).await.0,
-            Operation::AddMember => self.patch(&group, add).await,
+            Operation::AddMember => self.patch(&group, add_member(&self.made)).await,
             Operation::IsMember => {
                 let filter = format!("id eq \"{}\" and members eq \"{}\"", group_id(), self.made);
                 self.get(&format!("/Groups?filter={filter}&excludedAttributes=members")).await.0
@@ -190,26 +178,11 @@ impl Site {
                 let path = format!("members[value eq \"{}\"]", self.made);
                 self.patch(&group, json!([{ "op": "remove", "path": path }])).await
             }
-            Operation::DeleteMember => {
-                let reply = self.client.post("/Users", user(&format!("member-{}", self.round))).await;
-                let member = reply.expect(201).id();
-                let add = json!([{ "op": "add", "path": "members", "value": [{ "value": member }] }]);
-                self.patch(&group, add).await;
-                self.send("DELETE", &format!("/Users/{member}"), None, 204).await.0
-            }
+            Operation::DeleteMember => self.delete_member(&group).await,
             Operation::Delete => self.send("DELETE", &made, None, 204).await.0,
-            // The last page leaves no mark, so it is a jump every time.
+            // A read of the last page writes no checkpoint, so each read has to search.
             Operation::Jump => self.get(&page(self.users - 99)).await.0,
-            Operation::Walk => {
-                let name = user_name(self.users / 2);
-                let (sample, reply) =
-                    self.get(&format!("/Users?filter=userName co \"{name}\"&attributes=userName")).await;
-                if !sample.refused {
-                    assert_eq!(reply.body["totalResults"], 1);
-                    assert_eq!(reply.body["Resources"][0]["id"], user_id(self.users / 2).to_string());
-                }
-                sample
-            }
+            Operation::Walk => self.find_user_by_scan().await,
             Operation::WholeGroup => {
                 let (sample, reply) = self.get(&format!("/Groups/{}", group_id())).await;
                 let members = reply.body["members"].as_array().map(Vec::len);
@@ -217,6 +190,49 @@ impl Site {
                 sample
             }
         }
+    }
+
+    async fn create_user(&mut self) -> Sample {
+        self.round += 1;
+        let body = user(&format!("new-{}", self.round));
+        let (sample, reply) = self.send("POST", "/Users", Some(body), 201).await;
+        self.made = reply.id();
+        sample
+    }
+
+    /// Reads a page in the middle, and measures the next one.
+    async fn read_page_after_page(&self) -> Sample {
+        let middle = self.users / 2 + 1;
+        self.get(&page(middle)).await;
+        self.get(&page(middle + 100)).await.0
+    }
+
+    async fn read_page_by_cursor(&mut self) -> Sample {
+        if self.cursor.is_empty() {
+            let (_, first) = self.get("/Users?cursor&count=100&excludedAttributes=groups").await;
+            self.cursor = first.body["nextCursor"].as_str().expect("a cursor").to_owned();
+        }
+        self.get(&format!("/Users?cursor={}&count=100&excludedAttributes=groups", self.cursor)).await.0
+    }
+
+    /// Creates a user, adds it to the group, and measures its deletion.
+    async fn delete_member(&self, group: &str) -> Sample {
+        let reply = self.client.post("/Users", user(&format!("member-{}", self.round))).await;
+        let member = reply.expect(201).id();
+        self.patch(group, add_member(&member)).await;
+        self.send("DELETE", &format!("/Users/{member}"), None, 204).await.0
+    }
+
+    /// Finds the user in the middle by a filter that no index serves.
+    async fn find_user_by_scan(&self) -> Sample {
+        let name = user_name(self.users / 2);
+        let (sample, reply) =
+            self.get(&format!("/Users?filter=userName co \"{name}\"&attributes=userName")).await;
+        if !sample.refused {
+            assert_eq!(reply.body["totalResults"], 1);
+            assert_eq!(reply.body["Resources"][0]["id"], user_id(self.users / 2).to_string());
+        }
+        sample
     }
 
     async fn get(&self, path: &str) -> (Sample, Reply) {

@@ -64,78 +64,120 @@ fn finite(row: &Row) -> Vec<(usize, f64)> {
     row.ratios().into_iter().filter(|(_, ratio)| ratio.is_finite()).collect()
 }
 
+/// Where sizes and ratios lie in a panel.
+struct Scales {
+    left: f64,
+    /// The logarithms of the smallest and of the largest size.
+    sizes: (f64, f64),
+    /// The lowest and the highest height: ratios, or their logarithms.
+    heights: (f64, f64),
+    logarithmic: bool,
+}
+
+impl Scales {
+    /// The scales of a panel that holds all values of the rows. `None` if there are none.
+    fn of(panel: &Panel<'_>, left: f64) -> Option<Self> {
+        let found = || panel.rows.iter().flat_map(|row| row.found.iter().map(|found| found.size));
+        let sizes = ((found().min()? as f64).log10(), (found().max()? as f64).log10());
+        let ratios = panel.rows.iter().flat_map(|row| finite(row)).map(|(_, ratio)| ratio);
+        let highest = ratios.fold(1.0, f64::max);
+        // From nothing to a bit more than the highest, or in powers of ten.
+        let heights = if panel.logarithmic {
+            (-1.0, highest.log10().ceil().max(1.0))
+        } else {
+            (0.0, (highest * 2.0).ceil().max(6.0) / 2.0)
+        };
+        Some(Self { left, sizes, heights, logarithmic: panel.logarithmic })
+    }
+
+    /// The place of a size, by its logarithm.
+    fn x(&self, logarithm: f64) -> f64 {
+        let (from, to) = self.sizes;
+        self.left + (logarithm - from) / (to - from) * WIDTH
+    }
+
+    fn y(&self, ratio: f64) -> f64 {
+        let (low, top) = self.heights;
+        let height = if self.logarithmic { ratio.log10() } else { ratio };
+        TOP + HEIGHT - (height - low) / (top - low) * HEIGHT
+    }
+}
+
 impl Panel<'_> {
     fn draw(&self, svg: &mut String, left: f64) {
-        let sizes: Vec<usize> = self.rows.iter().flat_map(|row| row.found.iter().map(|f| f.size)).collect();
-        let ratios: Vec<f64> = self.rows.iter().flat_map(|row| finite(row)).map(|(_, ratio)| ratio).collect();
-        let (Some(least), Some(most)) = (sizes.iter().min(), sizes.iter().max()) else { return };
-        let log = |value: f64| value.log10();
-        let (from, to) = (log(*least as f64), log(*most as f64));
-        let x = |size: usize| left + (log(size as f64) - from) / (to - from) * WIDTH;
-        let highest = ratios.iter().copied().fold(1.0, f64::max);
-        // From nothing to a bit more than the highest, or in powers of ten.
-        let top = if self.logarithmic {
-            log(highest).ceil().max(1.0)
-        } else {
-            (highest * 2.0).ceil().max(6.0) / 2.0
-        };
-        let low = if self.logarithmic { -1.0 } else { 0.0 };
-        let height = |ratio: f64| if self.logarithmic { log(ratio) } else { ratio };
-        let y = |ratio: f64| TOP + HEIGHT - (height(ratio) - low) / (top - low) * HEIGHT;
-
+        let Some(scales) = Scales::of(self, left) else { return };
         let _ = writeln!(
             svg,
             "<text x=\"{left}\" y=\"{}\" font-weight=\"bold\">{}</text>",
             TOP - 20.0,
             self.title
         );
-        let mut tick = low;
-        while tick <= top {
-            let ratio = if self.logarithmic { 10_f64.powf(tick) } else { tick };
-            let (at, right) = (y(ratio), left + WIDTH);
-            let _ = writeln!(
-                svg,
-                "<line x1=\"{left}\" y1=\"{at:.1}\" x2=\"{right}\" y2=\"{at:.1}\" stroke=\"#ddd\"/>\
-                 <text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-                left - 6.0,
-                at + 4.0,
-                if ratio.fract() == 0.0 { thousands(ratio as usize) } else { format!("{ratio:.1}") }
-            );
-            tick += 1.0;
-        }
-        let mut decade = from.ceil();
-        while decade <= to {
-            let at = left + (decade - from) / (to - from) * WIDTH;
-            let _ = writeln!(
-                svg,
-                "<line x1=\"{at:.1}\" y1=\"{TOP}\" x2=\"{at:.1}\" y2=\"{0}\" stroke=\"#ddd\"/>\
-                 <text x=\"{at:.1}\" y=\"{1}\" text-anchor=\"middle\">{2}</text>",
-                TOP + HEIGHT,
-                TOP + HEIGHT + 18.0,
-                thousands(10_f64.powf(decade) as usize)
-            );
-            decade += 1.0;
-        }
+        draw_ratios(svg, &scales);
+        draw_sizes(svg, &scales);
         let (middle, below) = (left + WIDTH / 2.0, TOP + HEIGHT + 36.0);
         let _ = writeln!(svg, "<text x=\"{middle}\" y=\"{below}\" text-anchor=\"middle\">{}</text>", self.x);
         for (number, row) in self.rows.iter().enumerate() {
-            let colour = COLOURS[number % COLOURS.len()];
-            let ratios = finite(row);
-            let points: Vec<String> =
-                ratios.iter().map(|(size, ratio)| format!("{:.1},{:.1}", x(*size), y(*ratio))).collect();
-            let at = below + 24.0 + LINE * f64::from(u8::try_from(number).unwrap_or(0));
-            let last = ratios.last().map_or_else(String::new, |(_, ratio)| short(*ratio));
-            let _ = writeln!(
-                svg,
-                "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>\
-                 <line x1=\"{left}\" y1=\"{1:.1}\" x2=\"{2}\" y2=\"{1:.1}\" stroke=\"{colour}\" stroke-width=\"3\"/>\
-                 <text x=\"{3}\" y=\"{at:.1}\">{4} (× {last} at the last)</text>",
-                points.join(" "),
-                at - 4.0,
-                left + 22.0,
-                left + 30.0,
-                row.operation.name()
-            );
+            draw_row(svg, &scales, row, number);
         }
     }
+}
+
+/// Draws a horizontal line for each ratio.
+fn draw_ratios(svg: &mut String, scales: &Scales) {
+    let (left, (low, top)) = (scales.left, scales.heights);
+    let mut tick = low;
+    while tick <= top {
+        let ratio = if scales.logarithmic { 10_f64.powf(tick) } else { tick };
+        let (at, right) = (scales.y(ratio), left + WIDTH);
+        let _ = writeln!(
+            svg,
+            "<line x1=\"{left}\" y1=\"{at:.1}\" x2=\"{right}\" y2=\"{at:.1}\" stroke=\"#ddd\"/>\
+             <text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+            left - 6.0,
+            at + 4.0,
+            if ratio.fract() == 0.0 { thousands(ratio as usize) } else { format!("{ratio:.1}") }
+        );
+        tick += 1.0;
+    }
+}
+
+/// Draws a vertical line for each power of ten.
+fn draw_sizes(svg: &mut String, scales: &Scales) {
+    let (from, to) = scales.sizes;
+    let mut decade = from.ceil();
+    while decade <= to {
+        let at = scales.x(decade);
+        let _ = writeln!(
+            svg,
+            "<line x1=\"{at:.1}\" y1=\"{TOP}\" x2=\"{at:.1}\" y2=\"{0}\" stroke=\"#ddd\"/>\
+             <text x=\"{at:.1}\" y=\"{1}\" text-anchor=\"middle\">{2}</text>",
+            TOP + HEIGHT,
+            TOP + HEIGHT + 18.0,
+            thousands(10_f64.powf(decade) as usize)
+        );
+        decade += 1.0;
+    }
+}
+
+/// Draws the line of an operation, and its row in the legend.
+fn draw_row(svg: &mut String, scales: &Scales, row: &Row, number: usize) {
+    let (left, colour) = (scales.left, COLOURS[number % COLOURS.len()]);
+    let ratios = finite(row);
+    let point = |(size, ratio): &(usize, f64)| {
+        format!("{:.1},{:.1}", scales.x((*size as f64).log10()), scales.y(*ratio))
+    };
+    let points: Vec<String> = ratios.iter().map(point).collect();
+    let at = TOP + HEIGHT + 60.0 + LINE * f64::from(u8::try_from(number).unwrap_or(0));
+    let last = ratios.last().map_or_else(String::new, |(_, ratio)| short(*ratio));
+    let _ = writeln!(
+        svg,
+        "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>\
+         <line x1=\"{left}\" y1=\"{1:.1}\" x2=\"{2}\" y2=\"{1:.1}\" stroke=\"{colour}\" stroke-width=\"3\"/>\
+         <text x=\"{3}\" y=\"{at:.1}\">{4} (× {last} at the last)</text>",
+        points.join(" "),
+        at - 4.0,
+        left + 22.0,
+        left + 30.0,
+        row.operation.name()
+    );
 }

@@ -8,8 +8,9 @@ use std::sync::LazyLock;
 use http::Method;
 use lambda_http::{Body, Request, RequestExt};
 use libfuzzer_sys::fuzz_target;
+use rollcall::limits::MAX_BODY_BYTES;
 use rollcall::http::caller::RequestLocation;
-use rollcall::http::request::{MAX_BODY, object, preconditions, projection, query, search};
+use rollcall::http::request::{object, preconditions, projection, query, search};
 use rollcall::http::router::{ROUTES, Route, route};
 use rollcall::scim::resource_type::Model;
 
@@ -48,7 +49,7 @@ fuzz_target!(|input: &str| {
     let _ = RequestLocation::read(&request, None);
     let _ = query(&request);
     let _ = preconditions(&request);
-    let body = object(&request, MAX_BODY);
+    let body = object(&request, MAX_BODY_BYTES);
     for model in MODELS.iter() {
         let _ = projection(&request, &model.types());
         if let Ok(body) = &body {

@@ -19,7 +19,7 @@ use super::error::AdminError;
 use super::output::Format;
 use super::when;
 use crate::clock;
-use crate::limits::EVENT_SHARDS;
+use crate::limits::{EVENT_SHARDS, EVENTS_PER_READ};
 use crate::store::call::{Range, Table};
 use crate::store::error::StoreError;
 use crate::store::event::RETENTION;
@@ -30,8 +30,6 @@ use crate::store::keys::{self, TenantId};
 const PAUSE: Pause = Pause::from_secs(1);
 /// Events may appear a little after the time they bear: `--follow` looks so far back.
 const OVERLAP: Duration = Duration::seconds(60);
-/// Events in one call.
-const PAGE: i32 = 200;
 const COLUMNS: [(&str, usize); 6] =
     [("time", 24), ("type", 18), ("resourceId", 36), ("actor", 17), ("attributes", 0), ("members", 0)];
 
@@ -176,7 +174,10 @@ impl Stream {
             let start = (!backwards).then(|| since.to_owned());
             let after = self.after.take().or(start);
             let page = table
-                .query(&self.pk, &Range { after, limit: Some(PAGE), backwards, ..Range::default() })
+                .query(
+                    &self.pk,
+                    &Range { after, limit: Some(EVENTS_PER_READ), backwards, ..Range::default() },
+                )
                 .await?;
             self.read.extend(page.items);
             self.ended = page.next.is_none();

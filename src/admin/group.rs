@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
@@ -14,9 +14,9 @@ use super::error::AdminError;
 use super::output;
 use crate::auth::tenant::TenantRecord;
 use crate::clock;
-use crate::limits::RetryLimit;
+use crate::limits::{APPLY_TIMEOUT, ASSIGNMENT_RETRIES, GROUPS_PER_READ};
+use crate::provider::changing::admin_rule::{guard_write, read_guard_for};
 use crate::provider::failure::Failure;
-use crate::provider::guard::{guard_write, read_guard_for};
 use crate::scim::resource_type::Kind;
 use crate::store::Store;
 use crate::store::admin_guard::ADMIN;
@@ -30,13 +30,6 @@ use crate::store::record::{Record, Role};
 use crate::store::resource::ResourceUpdate;
 use crate::store::retry::Attempts;
 use crate::store::transaction::Action;
-
-/// An assignment is computed anew if the group was changed meanwhile.
-const ASSIGNMENT_RETRIES: RetryLimit = RetryLimit::without_pauses(10);
-/// How long an assignment waits for a large change of the group to be applied.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// So many groups are read at once.
-const PAGE: usize = 1_000;
 
 /// `rollcall group`.
 #[derive(Args, Clone, Debug)]
@@ -159,7 +152,8 @@ pub async fn list(table: &Table, tenant: &TenantId) -> Result<Vec<Record>, Admin
     let store = store(table, tenant);
     let (mut groups, mut after) = (Vec::new(), None);
     loop {
-        let IdPage { ids, has_more } = store.list_page(Kind::Group, after, PAGE).await.map_err(&failed)?;
+        let IdPage { ids, has_more } =
+            store.list_page(Kind::Group, after, GROUPS_PER_READ).await.map_err(&failed)?;
         groups.extend(store.fetch_many(Kind::Group, &ids).await.map_err(&failed)?);
         match ids.last() {
             Some(last) if has_more => after = Some(*last),
@@ -189,7 +183,7 @@ pub async fn assign(table: &Table, wanted: &Assignment, given: bool) -> Result<R
             return Err(missing());
         };
         if let Some(change) = before.change {
-            if !store.large_changes().finish(change, Instant::now() + PATIENCE).await.map_err(&failed)? {
+            if !store.large_changes().finish(change, Instant::now() + APPLY_TIMEOUT).await.map_err(&failed)? {
                 let wait = "a large change of the group is still being applied: try again in a minute";
                 return Err(AdminError::Input(wait.to_owned()));
             }

@@ -11,6 +11,7 @@ use super::error::AdminError;
 use crate::auth::key::{BearerKey, random_base62};
 use crate::auth::record::{KeyListing, KeyRecord, Scope, Status};
 use crate::clock;
+use crate::limits::MAX_KEY_NAME_CHARS;
 use crate::scim::resource_type::Kind;
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
@@ -18,9 +19,6 @@ use crate::store::event::{self, Event, Subject, SubjectId};
 use crate::store::item::{Item, get_text};
 use crate::store::keys::{self, Key, TenantId};
 use crate::store::transaction::{Action, Expression};
-
-/// The most characters of a key's name.
-const MAX_NAME: usize = 100;
 
 /// A key to be made.
 #[derive(Clone, Debug)]
@@ -58,8 +56,10 @@ pub async fn create(
     now: OffsetDateTime,
 ) -> Result<(BearerKey, KeyRecord), AdminError> {
     let name = new.name.trim().to_owned();
-    if name.is_empty() || name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
-        return Err(AdminError::Input(format!("a key's name has 1 to {MAX_NAME} visible characters")));
+    if name.is_empty() || name.chars().count() > MAX_KEY_NAME_CHARS || name.chars().any(char::is_control) {
+        return Err(AdminError::Input(format!(
+            "a key's name has 1 to {MAX_KEY_NAME_CHARS} visible characters"
+        )));
     }
     if new.expires.is_some_and(|expires| expires <= now) {
         return Err(AdminError::Input("the key would have expired already: give a later date".to_owned()));

@@ -3,14 +3,10 @@
 use futures_util::future::try_join_all;
 
 use super::output;
+use crate::limits::{MAX_SWEEP_PASSES, SCAN_SEGMENTS};
 use crate::store::call::{ScanPage, ScanSegment, Table};
 use crate::store::error::StoreError;
 use crate::store::keys::{self, Key, TenantId};
-
-/// The table is read in so many parts side by side.
-const SEGMENTS: i32 = 4;
-/// So often the table is searched, should writes go on while it is emptied.
-const PASSES: usize = 20;
 
 /// What becomes of a tenant's events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +24,8 @@ pub enum EventRetention {
 /// As every call.
 pub async fn sweep(table: &Table, tenant: &TenantId, events: EventRetention) -> Result<usize, StoreError> {
     let mut swept = 0;
-    for _ in 0..PASSES {
-        let parts = (0..SEGMENTS).map(|segment| sweep_part(table, tenant, events, segment));
+    for _ in 0..MAX_SWEEP_PASSES {
+        let parts = (0..SCAN_SEGMENTS).map(|segment| sweep_part(table, tenant, events, segment));
         let found: usize = try_join_all(parts).await?.into_iter().sum();
         swept += found;
         if found == 0 {
@@ -50,7 +46,7 @@ async fn sweep_part(
     let prefix = keys::data(tenant);
     let (mut start, mut count) = (None, 0);
     loop {
-        let segment = ScanSegment { number: segment, total: SEGMENTS };
+        let segment = ScanSegment { number: segment, total: SCAN_SEGMENTS };
         let ScanPage { found, next } = table.scan_page(&prefix, start, segment).await?;
         let goes = |key: &Key| events == EventRetention::Deleted || !keys::is_event(tenant, key);
         let found: Vec<Key> = found.into_iter().filter(goes).collect();

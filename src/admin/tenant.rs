@@ -12,7 +12,7 @@ use super::error::AdminError;
 use super::sweep::{EventRetention, sweep};
 use crate::auth::tenant::{Deletion, Settings, TenantRecord, is_usage_key};
 use crate::clock;
-use crate::limits::RetryLimit;
+use crate::limits::{SETTING_RETRIES, USAGE_KEY_CHARS};
 use crate::scim::error::ScimError;
 use crate::scim::policy::Policy;
 use crate::scim::resource_type::{Kind, Model};
@@ -35,9 +35,6 @@ use crate::store::transaction::{Action, Expression};
 
 /// What the root team is called at first.
 const ROOT: &str = "Root";
-/// A setting is changed anew if another one was changed meanwhile.
-const SETTING_RETRIES: RetryLimit = RetryLimit::without_pauses(5);
-
 /// A tenant to make.
 #[derive(Clone, Debug)]
 pub struct NewTenant {
@@ -74,8 +71,10 @@ impl NewTenant {
 pub async fn create(table: &Table, new: &NewTenant, now: OffsetDateTime) -> Result<TenantRecord, AdminError> {
     let NewTenant { id, policy, usage_key, admin, settings } = new;
     if !is_usage_key(usage_key) {
-        let problem = "a usage key has 20 to 128 visible ASCII characters, as API Gateway wants them";
-        return Err(AdminError::UsageKey(problem.to_owned()));
+        let (least, most) = (USAGE_KEY_CHARS.start(), USAGE_KEY_CHARS.end());
+        return Err(AdminError::UsageKey(format!(
+            "a usage key has {least} to {most} visible ASCII characters, as API Gateway wants them"
+        )));
     }
     let failed = AdminError::table(table.name());
     let free = free_name(table, id, now).await?;

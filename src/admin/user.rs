@@ -1,7 +1,7 @@
 //! `rollcall user`: local accounts, and accounts that are deactivated and kept.
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
@@ -14,6 +14,7 @@ use super::error::AdminError;
 use super::{output, tenant};
 use crate::auth::tenant::TenantRecord;
 use crate::clock;
+use crate::limits::APPLY_TIMEOUT;
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::resource_type::{Kind, Model, ResourceType};
 use crate::scim::work::WorkBudget;
@@ -27,9 +28,6 @@ use crate::store::large_change::detach::DoneDetachment;
 use crate::store::record::{Account, Record};
 use crate::store::resource::ResourceCreation;
 use crate::store::tombstone::Tombstone;
-
-/// How long a restoration waits until the account has left its groups.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// `rollcall user`.
 #[derive(Args, Clone, Debug)]
@@ -319,7 +317,7 @@ pub async fn restore(
         }
     }
     place.check(Some(&was.doc), &back.doc)?;
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + APPLY_TIMEOUT;
     if !place
         .store
         .large_changes()

@@ -40,7 +40,7 @@ pub fn confirm(tenant: &TenantId) -> Result<(), AdminError> {
 
 /// Deletes a tenant. `settle` is waited after the keys are revoked, while API Gateway may still
 /// remember them. The last of the tenant's events, `tenant.deleted`, stays its 90 days. The name can
-/// be given again after [`NAME_RESTS_SECONDS`](crate::auth::tenant::NAME_RESTS_SECONDS).
+/// be given again after [`TENANT_NAME_GRACE_SECONDS`](crate::limits::TENANT_NAME_GRACE_SECONDS).
 ///
 /// # Errors
 /// [`AdminError::NoTenant`]; as every call. What is left then, another run deletes.

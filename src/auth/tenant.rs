@@ -8,15 +8,13 @@ use uuid::Uuid;
 
 use super::record::moment;
 use crate::clock;
+use crate::limits::{DEFAULT_RETENTION_DAYS, TENANT_NAME_GRACE_SECONDS, USAGE_KEY_CHARS};
 use crate::scim::policy::Policy;
 use crate::store::deactivations::DeactivationLimit;
 use crate::store::error::StoreError;
 use crate::store::event::{Subject, SubjectId};
 use crate::store::item::{Item, get_number, get_text, must_text, number, text};
 use crate::store::keys::{TenantId, parse_id};
-
-/// How long an API key's value may be, by API Gateway's rules.
-pub const USAGE_KEY_LENGTH: std::ops::RangeInclusive<usize> = 20..=128;
 
 /// A tenant.
 #[derive(Clone, PartialEq, Eq)]
@@ -36,14 +34,6 @@ pub struct TenantRecord {
     /// Counts its changes.
     pub version: u64,
 }
-
-/// How long after its deletion a tenant's name cannot be given again, in seconds. A request that was let
-/// in for the old tenant must not write into the new one. The time is the sum of:
-///
-/// - 3,600: API Gateway keeps an answer of the authorizer for so long at most.
-/// - 29: a request takes so long at most.
-/// - 300: the clocks of two operators may differ by so much.
-pub const NAME_RESTS_SECONDS: u64 = 3_600 + 29 + 300;
 
 /// That a tenant was deleted: the item `TENANT#t`/`DELETED`. It stays until the name is given again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +55,7 @@ impl Deletion {
 
     /// How many seconds from `now` on the name still rests; 0 when it can be given again.
     pub fn rests(self, now: u64) -> u64 {
-        (self.at + NAME_RESTS_SECONDS).saturating_sub(now)
+        (self.at + TENANT_NAME_GRACE_SECONDS).saturating_sub(now)
     }
 }
 
@@ -93,13 +83,10 @@ impl Settings {
     }
 }
 
-/// How many days a deactivated account is kept, where nothing else is set.
-pub const RETENTION_DAYS: u32 = 30;
-
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            retention_days: RETENTION_DAYS,
+            retention_days: DEFAULT_RETENTION_DAYS,
             root_team_protected: false,
             breaker_percent: None,
             breaker_lifted_until: 0,
@@ -109,7 +96,7 @@ impl Default for Settings {
 
 /// Whether API Gateway takes a text for an API key's value.
 pub fn is_usage_key(text: &str) -> bool {
-    USAGE_KEY_LENGTH.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+    USAGE_KEY_CHARS.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 impl TenantRecord {

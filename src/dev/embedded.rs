@@ -2,7 +2,6 @@
 
 use std::fmt::Display;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
@@ -17,11 +16,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::template::facts::{AttributeType, TableFacts};
-
-/// How often expired items are removed.
-const SWEEP: Duration = Duration::from_secs(60);
-/// How long requests may go on once the end has come.
-const GRACE: Duration = Duration::from_secs(2);
+use crate::limits::{EXPIRY_INTERVAL, TABLE_STOP_TIMEOUT};
 
 /// A running embedded DynamoDB.
 pub struct Embedded {
@@ -120,7 +115,7 @@ impl Embedded {
     pub async fn stop(self) {
         self.sweeper.abort();
         drop(self.stop);
-        if tokio::time::timeout(GRACE, self.server).await.is_err() {
+        if tokio::time::timeout(TABLE_STOP_TIMEOUT, self.server).await.is_err() {
             tracing::debug!("the embedded DynamoDB still had requests");
         }
     }
@@ -150,7 +145,7 @@ fn client(endpoint: &str) -> Client {
 
 /// Removes expired items now and then, as DynamoDB does.
 async fn sweep(database: Database) {
-    let mut tick = tokio::time::interval(SWEEP);
+    let mut tick = tokio::time::interval(EXPIRY_INTERVAL);
     loop {
         tick.tick().await;
         let database = database.clone();

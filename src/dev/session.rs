@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -20,10 +19,8 @@ use super::seed::{SeedOutcome, Size};
 use super::template::api::TABLE;
 use super::template::facts::Throttle;
 use super::template::read::{TEMPLATE, TemplateFacts};
+use crate::limits::WORKER_INTERVAL;
 use crate::scim::policy::Policy;
-
-/// How often the worker runs.
-const WORK: Duration = Duration::from_secs(60);
 
 /// How requests are limited.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -207,7 +204,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 async fn work(worker: Lambda) {
-    let mut tick = tokio::time::interval(WORK);
+    let mut tick = tokio::time::interval(WORKER_INTERVAL);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;

@@ -7,7 +7,7 @@ use lambda_http::{Request, RequestExt};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::auth::tenant::RETENTION_DAYS;
+use crate::limits::DEFAULT_RETENTION_DAYS;
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::policy::Policy;
 use crate::store::deactivations::DeactivationLimit;
@@ -69,7 +69,7 @@ impl Caller {
             value.as_str().map_or_else(|| value.as_u64(), |text| text.parse().ok())
         };
         let days = number("retentionDays");
-        let retention_days = days.and_then(|days| u32::try_from(days).ok()).unwrap_or(RETENTION_DAYS);
+        let retention_days = days.and_then(|days| u32::try_from(days).ok()).unwrap_or(DEFAULT_RETENTION_DAYS);
         let percent = number("breakerPercent").and_then(|percent| u8::try_from(percent).ok());
         let lifted_until = number("breakerLiftedUntil").unwrap_or(0);
         Ok(Self {

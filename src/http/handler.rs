@@ -2,20 +2,20 @@
 
 use http::StatusCode;
 use lambda_http::{Body, Request, Response};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use uuid::Uuid;
 
-use super::request::{self, MAX_BODY};
+use super::request;
 use super::response;
 use super::router::Operation;
-use crate::provider::answer::{Answer, Provider, not_found};
-use crate::provider::bulk::Budget;
+use crate::limits::{MAX_BODY_BYTES, MAX_BULK_BODY_BYTES};
+use crate::provider::answer::not_found;
+use crate::provider::bulk::run::Budget;
 use crate::provider::failure::Failure;
-use crate::provider::precondition::Preconditions;
+use crate::provider::{Provider, ResourceRequest};
 use crate::scim::bulk;
-use crate::scim::discovery::{self, BULK_MAX_PAYLOAD, Features};
+use crate::scim::discovery::{self, Features};
 use crate::scim::error::{ErrorKind, ScimError};
-use crate::scim::projection::Projection;
 use crate::scim::resource_type::Kind;
 use crate::store::keys::parse_id;
 
@@ -38,14 +38,28 @@ pub async fn handle(
         Operation::Query(kind) => query(provider, kind, request).await,
         Operation::Search(kind) => search(provider, &[kind], request).await,
         Operation::SearchAll => search(provider, &Kind::ALL, request).await,
-        Operation::Replace(kind) => replace(provider, kind, id(kind, segment)?, request).await,
-        Operation::Modify(kind) => modify(provider, kind, id(kind, segment)?, request).await,
+        Operation::Replace(kind) => {
+            change(provider, BodyChange::Replace, (kind, id(kind, segment)?), request).await
+        }
+        Operation::Modify(kind) => {
+            change(provider, BodyChange::Modify, (kind, id(kind, segment)?), request).await
+        }
         Operation::Delete(kind) => delete(provider, kind, id(kind, segment)?, request).await,
         Operation::Bulk => bulk(provider, request).await,
-        Operation::RetrieveMe => retrieve(provider, Kind::User, provider.me()?, request).await,
-        Operation::ReplaceMe => replace(provider, Kind::User, provider.me()?, request).await,
-        Operation::ModifyMe => modify(provider, Kind::User, provider.me()?, request).await,
-        Operation::DeleteMe => delete(provider, Kind::User, provider.me()?, request).await,
+        Operation::RetrieveMe => {
+            retrieve(provider, Kind::User, provider.reading().bound_user_id()?, request).await
+        }
+        Operation::ReplaceMe => {
+            change(provider, BodyChange::Replace, (Kind::User, provider.reading().bound_user_id()?), request)
+                .await
+        }
+        Operation::ModifyMe => {
+            change(provider, BodyChange::Modify, (Kind::User, provider.reading().bound_user_id()?), request)
+                .await
+        }
+        Operation::DeleteMe => {
+            delete(provider, Kind::User, provider.reading().bound_user_id()?, request).await
+        }
         Operation::ServiceProviderConfig => {
             answer_discovery(request, Some(discovery::service_provider_config(FEATURES, &provider.base_url)))
         }
@@ -70,9 +84,9 @@ fn id(kind: Kind, segment: &str) -> Result<Uuid, ScimError> {
 }
 
 async fn create(provider: &Provider<'_>, kind: Kind, request: &Request) -> Result<Response<Body>, Failure> {
-    let body = request::object(request, MAX_BODY)?;
+    let body = request::object(request, MAX_BODY_BYTES)?;
     let projection = request::projection(request, &[provider.ty(kind)])?;
-    let answer = provider.create(kind, &body, &projection).await?;
+    let answer = provider.changing().create(kind, &body, &projection).await?;
     Ok(response::resource(StatusCode::CREATED, answer))
 }
 
@@ -83,7 +97,9 @@ async fn retrieve(
     request: &Request,
 ) -> Result<Response<Body>, Failure> {
     let projection = request::projection(request, &[provider.ty(kind)])?;
-    let answer = provider.retrieve(kind, id, &projection, &request::preconditions(request)).await?;
+    let preconditions = request::preconditions(request);
+    let asked = ResourceRequest { kind, id, projection: &projection, preconditions: &preconditions };
+    let answer = provider.reading().retrieve(&asked).await?;
     Ok(match answer.body {
         Some(_) => response::resource(StatusCode::OK, answer),
         None => response::not_modified(&answer),
@@ -93,7 +109,7 @@ async fn retrieve(
 async fn query(provider: &Provider<'_>, kind: Kind, request: &Request) -> Result<Response<Body>, Failure> {
     let query = request::query(request)?;
     let projection = request::projection(request, &[provider.ty(kind)])?;
-    Ok(response::list(provider.query(&[kind], &query, &projection).await?))
+    Ok(response::list(provider.reading().query(&[kind], &query, &projection).await?))
 }
 
 async fn search(
@@ -101,54 +117,42 @@ async fn search(
     kinds: &[Kind],
     request: &Request,
 ) -> Result<Response<Body>, Failure> {
-    let body = request::object(request, MAX_BODY)?;
+    let body = request::object(request, MAX_BODY_BYTES)?;
     let types: Vec<_> = kinds.iter().map(|kind| provider.ty(*kind)).collect();
     let (query, projection) = request::search(&body, provider.model.policy, &types)?;
-    Ok(response::list(provider.query(kinds, &query, &projection).await?))
+    Ok(response::list(provider.reading().query(kinds, &query, &projection).await?))
+}
+
+/// How a body changes a stored resource.
+#[derive(Clone, Copy)]
+enum BodyChange {
+    Replace,
+    Modify,
 }
 
 /// Reads a request that changes a stored resource, changes it, and answers with the resource.
-/// `apply` is the operation: it takes the body, the projection and the preconditions.
 ///
 /// # Errors
 /// Those of the request and of the operation. 404 comes first if there is no such resource.
 async fn change(
     provider: &Provider<'_>,
+    how: BodyChange,
     (kind, id): (Kind, Uuid),
     request: &Request,
-    apply: impl AsyncFnOnce(&Map<String, Value>, &Projection, &Preconditions) -> Result<Answer, Failure>,
 ) -> Result<Response<Body>, Failure> {
+    let projection = request::projection(request, &[provider.ty(kind)]);
+    let preconditions = request::preconditions(request);
     let outcome = async {
-        let body = request::object(request, MAX_BODY)?;
-        let projection = request::projection(request, &[provider.ty(kind)])?;
-        let answer = apply(&body, &projection, &request::preconditions(request)).await?;
+        let body = request::object(request, MAX_BODY_BYTES)?;
+        let projection = &projection?;
+        let target = ResourceRequest { kind, id, projection, preconditions: &preconditions };
+        let answer = match how {
+            BodyChange::Replace => provider.changing().replace(&target, &body).await?,
+            BodyChange::Modify => provider.changing().modify(&target, &body).await?,
+        };
         Ok(response::resource(StatusCode::OK, answer))
     };
-    provider.unless_missing(kind, id, outcome.await).await
-}
-
-async fn replace(
-    provider: &Provider<'_>,
-    kind: Kind,
-    id: Uuid,
-    request: &Request,
-) -> Result<Response<Body>, Failure> {
-    change(provider, (kind, id), request, async |body, projection, preconditions| {
-        provider.replace(kind, id, body, projection, preconditions).await
-    })
-    .await
-}
-
-async fn modify(
-    provider: &Provider<'_>,
-    kind: Kind,
-    id: Uuid,
-    request: &Request,
-) -> Result<Response<Body>, Failure> {
-    change(provider, (kind, id), request, async |body, projection, preconditions| {
-        provider.modify(kind, id, body, projection, preconditions).await
-    })
-    .await
+    provider.reading().unless_missing(kind, id, outcome.await).await
 }
 
 async fn delete(
@@ -157,14 +161,14 @@ async fn delete(
     id: Uuid,
     request: &Request,
 ) -> Result<Response<Body>, Failure> {
-    provider.delete(kind, id, &request::preconditions(request)).await?;
+    provider.changing().delete(kind, id, &request::preconditions(request)).await?;
     Ok(response::empty(StatusCode::NO_CONTENT))
 }
 
 async fn bulk(provider: &Provider<'_>, request: &Request) -> Result<Response<Body>, Failure> {
-    let body = request::object(request, BULK_MAX_PAYLOAD)?;
+    let body = request::object(request, MAX_BULK_BODY_BYTES)?;
     let bulk = bulk::request::read(&body, provider.model.policy)?;
-    Ok(response::json(StatusCode::OK, &provider.bulk(&bulk, Budget::default()).await?))
+    Ok(response::json(StatusCode::OK, &provider.bulk().run(&bulk, Budget::default()).await?))
 }
 
 /// A discovery endpoint refuses filters, so that nobody takes the whole for the filtered

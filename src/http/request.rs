@@ -5,19 +5,17 @@ use http::header::{CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
 use lambda_http::{Request, RequestExt};
 use serde_json::{Map, Number, Value};
 
+use crate::limits::MAX_JSON_VALUES;
 use crate::provider::precondition::{EntityTags, Preconditions};
-use crate::provider::query::Query;
+use crate::provider::reading::query::Query;
 use crate::scim::error::{ErrorKind, ScimError};
-use crate::scim::json::{self, JsonError, VALUES_LIMIT};
+use crate::scim::json::{self, JsonError};
 use crate::scim::policy::Policy;
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::ResourceType;
 use crate::scim::urn;
 use crate::scim::validate::{schemas_in, urns};
 use crate::scim::values::{shown, twice};
-
-/// The largest body that is read: 4 MB, below what API Gateway and Lambda pass on.
-pub const MAX_BODY: usize = 4 * 1024 * 1024;
 
 /// The members of the body of a `.search` (RFC 7644 §3.4.3, RFC 9865 §2).
 const SEARCH_MEMBERS: [&str; 8] =
@@ -50,7 +48,7 @@ pub fn object(request: &Request, limit: usize) -> Result<Map<String, Value>, Sci
         ))),
         Err(JsonError::TooManyValues) => Err(ScimError::new(
             ErrorKind::PayloadTooLarge,
-            format!("The body holds more than {VALUES_LIMIT} values. Split the request."),
+            format!("The body holds more than {MAX_JSON_VALUES} values. Split the request."),
         )),
         // The message of the parser names a place, never the text there.
         Err(JsonError::Malformed(e)) => Err(ScimError::invalid_syntax(format!(

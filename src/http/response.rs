@@ -12,15 +12,13 @@ use http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Response};
 use serde_json::Value;
 
+use crate::limits::{MAX_BUFFERED_ANSWER_MB, MAX_STREAMED_ANSWER_MB, MIN_GZIP_BYTES, RESPONSE_HEAD_BYTES};
 use crate::provider::answer::Answer;
-use crate::provider::list_response::ListResponse;
+use crate::provider::reading::list_response::ListResponse;
 use crate::scim::error::{ErrorKind, ScimError};
 
 /// The media type of every body (RFC 7644 §8.1).
 pub const SCIM_JSON: &str = "application/scim+json";
-
-/// What is left of a limit for status and headers.
-const HEAD: usize = 16 * 1024;
 
 /// How an answer leaves the function, which bounds its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +33,8 @@ impl Transfer {
     /// What Lambda passes on, in MB.
     const fn megabytes(self) -> usize {
         match self {
-            Self::Buffered => 6,
-            Self::Streamed => 200,
+            Self::Buffered => MAX_BUFFERED_ANSWER_MB,
+            Self::Streamed => MAX_STREAMED_ANSWER_MB,
         }
     }
 
@@ -47,12 +45,9 @@ impl Transfer {
             (Self::Buffered, _) => body.len().div_ceil(3) * 4,
             (Self::Streamed, _) => body.len(),
         };
-        size <= self.megabytes() * 1024 * 1024 - HEAD
+        size <= self.megabytes() * 1024 * 1024 - RESPONSE_HEAD_BYTES
     }
 }
-
-/// A body is packed from this size on, where the client accepts it.
-const PACK_FROM: usize = 256 * 1024;
 
 /// A response with a JSON body.
 pub fn json(status: StatusCode, body: &Value) -> Response<Body> {
@@ -79,7 +74,7 @@ pub fn fit(
         set(&mut response, CONTENT_TYPE, SCIM_JSON);
     }
     let Body::Text(text) = response.body() else { return response };
-    if text.len() >= PACK_FROM && accept_encoding.is_some_and(accepts_gzip) {
+    if text.len() >= MIN_GZIP_BYTES && accept_encoding.is_some_and(accepts_gzip) {
         let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 4), Compression::fast());
         if let Ok(packed) = encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish()) {
             let packed = Body::Binary(packed);
@@ -199,13 +194,13 @@ mod tests {
         let text = |size: usize| Response::new(Body::Text("x".repeat(size)));
         for (size, accept, transfer, status, packed) in [
             (10, Some("gzip"), Buffered, 200, false),
-            (PACK_FROM, Some("gzip, deflate, br"), Buffered, 200, true),
-            (PACK_FROM, None, Buffered, 200, false),
-            (PACK_FROM, Some("gzip;q=0"), Buffered, 200, false),
-            (PACK_FROM, Some("identity"), Buffered, 200, false),
+            (MIN_GZIP_BYTES, Some("gzip, deflate, br"), Buffered, 200, true),
+            (MIN_GZIP_BYTES, None, Buffered, 200, false),
+            (MIN_GZIP_BYTES, Some("gzip;q=0"), Buffered, 200, false),
+            (MIN_GZIP_BYTES, Some("identity"), Buffered, 200, false),
             (7 * MB, Some("*"), Buffered, 200, true),
             (7 * MB, None, Buffered, 400, false),
-            (PACK_FROM, Some("gzip"), Streamed, 200, true),
+            (MIN_GZIP_BYTES, Some("gzip"), Streamed, 200, true),
             (7 * MB, None, Streamed, 200, false),
             (200 * MB, None, Streamed, 400, false),
         ] {

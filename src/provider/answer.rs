@@ -1,31 +1,22 @@
-//! A resource as it is answered: the stored document and what the server knows besides.
+//! Writes a resource as an answer: the stored document, and what the server adds to it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::Provider;
 use super::failure::Failure;
+use crate::limits::{MAX_MEMBERS_IN_ANSWER, MEMBERS_WRITTEN_AT_ONCE};
 use crate::scim::error::ScimError;
 use crate::scim::members::MEMBERS;
 use crate::scim::projection::Projection;
 use crate::scim::resource::{Meta, assemble, etag, location};
-use crate::scim::resource_type::{Kind, Model, ResourceType};
+use crate::scim::resource_type::Kind;
 use crate::scim::urn;
-use crate::scim::work::WorkBudget;
-use crate::store::Store;
-use crate::store::cursor::CursorKeys;
-use crate::store::deactivations::DeactivationLimit;
 use crate::store::membership::Membership;
 use crate::store::record::{Record, Role};
 use crate::store::resource::Team;
-
-/// So many members are made JSON at once.
-const MEMBERS_WRITTEN_AT_ONCE: usize = 5_000;
-
-/// More members than that fit no answer, packed or not.
-const MEMBERS_ANSWERABLE: u64 = 200_000;
 
 /// Refuses to answer, or to look through, more members than fit an answer, before they are made
 /// one.
@@ -33,38 +24,12 @@ const MEMBERS_ANSWERABLE: u64 = 200_000;
 /// # Errors
 /// `tooMany`, which says what to leave out.
 pub fn check_answerable(members: u64) -> Result<(), ScimError> {
-    if members <= MEMBERS_ANSWERABLE {
+    if members <= MAX_MEMBERS_IN_ANSWER {
         return Ok(());
     }
     Err(ScimError::too_many(format!(
-        "The groups asked for have {members} members; {MEMBERS_ANSWERABLE} are the most that are answered together. Ask for fewer groups, or send excludedAttributes=members and ask for single members with a filter: id eq \"…\" and members eq \"…\"."
+        "The groups asked for have {members} members; {MAX_MEMBERS_IN_ANSWER} are the most that are answered together. Ask for fewer groups, or send excludedAttributes=members and ask for single members with a filter: id eq \"…\" and members eq \"…\"."
     )))
-}
-
-/// Everything that an operation works with: whose resources, under which rules, where they stand.
-#[derive(Debug)]
-pub struct Provider<'a> {
-    /// The table as this request sees it.
-    pub store: Store,
-    /// The resource types under the tenant's policy.
-    pub model: &'a Model,
-    /// The SCIM base URL, without a slash at its end.
-    pub base_url: String,
-    /// The user that the key is bound to, for `/Me`.
-    pub bound_user: Option<Uuid>,
-    /// How many days a deactivated account is kept.
-    pub retention_days: u32,
-    /// How long a query may read resources before it is refused with `tooMany`.
-    pub max_scan_time: Duration,
-    /// How many users may be deactivated within an hour, if the tenant limits it.
-    pub breaker: Option<DeactivationLimit>,
-    /// Whether no request through this provider changes who administers the root team, or the
-    /// break-glass account.
-    pub root_team_protected: bool,
-    /// What the core may still compute for this request.
-    pub work: WorkBudget,
-    /// The keys that sign cursors, as far as this process knows them.
-    pub cursor_keys: CursorKeys,
 }
 
 /// A resource on its way out.
@@ -95,13 +60,8 @@ pub struct Relations<'a> {
 }
 
 impl Provider<'_> {
-    /// The resource type of a kind.
-    pub fn ty(&self, kind: Kind) -> &ResourceType {
-        self.model.of(kind)
-    }
-
     /// The whole resource, before projection.
-    pub fn whole(&self, record: &Record, relations: &Relations<'_>) -> Map<String, Value> {
+    pub fn represent(&self, record: &Record, relations: &Relations<'_>) -> Map<String, Value> {
         let id = record.id.to_string();
         let meta = Meta {
             kind: record.kind,
@@ -118,13 +78,15 @@ impl Provider<'_> {
                     own["roles"] = roles_as_json(&roles);
                 }
                 vec![
-                    ("groups".to_owned(), self.groups(record, relations.teams)),
+                    ("groups".to_owned(), self.represent_groups(record, relations.teams)),
                     (urn::ROLLCALL_USER.to_owned(), own),
                 ]
             }
             Kind::Group => {
-                let mut extra =
-                    vec![("members".to_owned(), self.members(relations.members.unwrap_or_default()))];
+                let mut extra = vec![(
+                    "members".to_owned(),
+                    self.represent_members(relations.members.unwrap_or_default()),
+                )];
                 let roles = record.assignments();
                 if !roles.is_empty() {
                     extra.push((
@@ -138,7 +100,7 @@ impl Provider<'_> {
         assemble(&record.doc, self.ty(record.kind), &id, &meta, extra)
     }
 
-    fn groups(&self, record: &Record, teams: Option<&BTreeMap<Uuid, Team>>) -> Value {
+    fn represent_groups(&self, record: &Record, teams: Option<&BTreeMap<Uuid, Team>>) -> Value {
         let Some(teams) = teams else { return Value::Null };
         // A group that is not among the teams is gone: its deletion has not reached the user yet.
         let shown = record.groups.iter().filter_map(|id| {
@@ -153,7 +115,7 @@ impl Provider<'_> {
         shown.collect()
     }
 
-    fn members(&self, members: &[Membership]) -> Value {
+    fn represent_members(&self, members: &[Membership]) -> Value {
         let shown = members.iter().map(|membership| {
             let mut element = membership.member().element();
             let id = membership.id.to_string();
@@ -165,11 +127,16 @@ impl Provider<'_> {
 
     /// The body of an answer for one resource, projected, as JSON. Members are written out some at a time:
     /// as text they take a fourth of the memory.
-    pub fn project(&self, record: &Record, relations: &Relations<'_>, projection: &Projection) -> String {
+    pub fn write_projected(
+        &self,
+        record: &Record,
+        relations: &Relations<'_>,
+        projection: &Projection,
+    ) -> String {
         let members = relations.members.unwrap_or_default();
         let (first, rest) = members.split_at(members.len().min(MEMBERS_WRITTEN_AT_ONCE));
         let relations = Relations { members: Some(first), teams: relations.teams };
-        let body = self.projected(record, &relations, projection);
+        let body = self.represent_projected(record, &relations, projection);
         if rest.is_empty() {
             return serde_json::to_string(&body).unwrap_or_default();
         }
@@ -196,7 +163,7 @@ impl Provider<'_> {
 
     /// More members, after others.
     fn write_members(&self, members: &[Membership], kind: Kind, projection: &Projection, text: &mut String) {
-        let mut body = Map::from_iter([(MEMBERS.to_owned(), self.members(members))]);
+        let mut body = Map::from_iter([(MEMBERS.to_owned(), self.represent_members(members))]);
         projection.apply(&mut body, self.ty(kind));
         for member in body.get(MEMBERS).and_then(Value::as_array).into_iter().flatten() {
             text.push(',');
@@ -204,13 +171,13 @@ impl Provider<'_> {
         }
     }
 
-    fn projected(
+    fn represent_projected(
         &self,
         record: &Record,
         relations: &Relations<'_>,
         projection: &Projection,
     ) -> Map<String, Value> {
-        let mut body = self.whole(record, relations);
+        let mut body = self.represent(record, relations);
         projection.apply(&mut body, self.ty(record.kind));
         // Clients that check what they are sent know the extensions in /ResourceTypes alone; the
         // server's own comes only to those who ask for it.
@@ -236,7 +203,7 @@ impl Provider<'_> {
             teams = self.store.fetch_teams(&record.groups).await?;
         }
         let relations = Relations { teams: Some(&teams), ..Relations::default() };
-        Ok(self.answer(record, Some(self.project(record, &relations, projection))))
+        Ok(self.answer(record, Some(self.write_projected(record, &relations, projection))))
     }
 
     /// The answer for a record with this body.

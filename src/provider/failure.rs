@@ -1,14 +1,10 @@
 //! Why an operation failed: a rule refused it, or the table did.
 
+use crate::limits::{MAX_CHARACTERS_OF_ID_SHOWN, MAX_MEMBERS_NAMED};
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::store::error::{Refusal, StoreError};
 
-/// So many members that do not exist are named.
-const IDS_NAMED: usize = 100;
-/// So many characters are shown of what a client sent for an id.
-const ID_SHOWN: usize = 64;
-
-/// A failed operation: what the client is told, and what the log is told besides.
+/// A failed operation: the error for the client, and its cause for the log.
 #[derive(Debug)]
 pub struct Failure {
     /// For the client.
@@ -27,8 +23,8 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let source = Some(error.to_string());
         let error = match error {
-            StoreError::Refused(refusals) => refused(&refusals),
-            StoreError::Conflict => conflict(),
+            StoreError::Refused(refusals) => explain_refusals(&refusals),
+            StoreError::Conflict => too_many_conflicts(),
             StoreError::Unavailable(_) | StoreError::Throttled => ScimError::new(
                 ErrorKind::Unavailable,
                 "The table did not answer in time. Send the same request again.",
@@ -43,7 +39,7 @@ impl From<StoreError> for Failure {
 }
 
 /// What a cancelled transaction means to the client, when the operation does not try again.
-fn refused(refusals: &[Refusal]) -> ScimError {
+fn explain_refusals(refusals: &[Refusal]) -> ScimError {
     for refusal in refusals {
         match refusal {
             Refusal::Taken(attribute) => return taken(attribute),
@@ -51,7 +47,7 @@ fn refused(refusals: &[Refusal]) -> ScimError {
             Refusal::Changed | Refusal::Exists | Refusal::Gone => {}
         }
     }
-    conflict()
+    too_many_conflicts()
 }
 
 /// A unique value belongs to another resource (RFC 7644 §3.12).
@@ -64,12 +60,12 @@ pub fn taken(attribute: &str) -> ScimError {
 /// Members that do not exist in the tenant: the first hundred by their ids, and how many more.
 pub fn no_such_members(ids: &[impl AsRef<str>]) -> ScimError {
     // What stands in the place of an id can be of any length.
-    let shown = |id: &str| match id.char_indices().nth(ID_SHOWN) {
+    let shown = |id: &str| match id.char_indices().nth(MAX_CHARACTERS_OF_ID_SHOWN) {
         Some((end, _)) => format!("{}…", &id[..end]),
         None => id.to_owned(),
     };
-    let named: Vec<String> = ids.iter().take(IDS_NAMED).map(|id| shown(id.as_ref())).collect();
-    let more = match ids.len().saturating_sub(IDS_NAMED) {
+    let named: Vec<String> = ids.iter().take(MAX_MEMBERS_NAMED).map(|id| shown(id.as_ref())).collect();
+    let more = match ids.len().saturating_sub(MAX_MEMBERS_NAMED) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
@@ -85,7 +81,7 @@ pub(super) fn may_succeed_on_retry(refusals: &[Refusal]) -> bool {
 }
 
 /// Changes kept coming in between.
-pub fn conflict() -> ScimError {
+pub fn too_many_conflicts() -> ScimError {
     ScimError::new(
         ErrorKind::Conflict,
         "Other changes of the same resource kept coming in between; nothing was changed. Send the request again.",
@@ -103,6 +99,10 @@ mod tests {
         assert!(detail.contains("id0, id1,") && detail.contains("id99 and 5 more."), "{detail}");
         assert!(!detail.contains("id100"), "{detail}");
         let detail = no_such_members(&["ä".repeat(4_000_000)]).detail;
-        assert!(detail.contains(&format!(": {}….", "ä".repeat(ID_SHOWN))), "{}", detail.len());
+        assert!(
+            detail.contains(&format!(": {}….", "ä".repeat(MAX_CHARACTERS_OF_ID_SHOWN))),
+            "{}",
+            detail.len()
+        );
     }
 }

@@ -1,27 +1,81 @@
-//! The operations of the protocol, one file each, generic over the resource type. They know
-//! neither HTTP nor DynamoDB's expressions; Bulk calls them as the router does.
+//! The operations of the protocol, generic over the resource type. This layer knows neither HTTP nor
+//! DynamoDB's expressions.
+//!
+//! A [`Provider`] holds what one request works with. Its operations are in three handles:
+//!
+//! | handle | operations | files |
+//! | --- | --- | --- |
+//! | [`Provider::reading`] | retrieve, query with filters, sorting and pages | `reading/` |
+//! | [`Provider::changing`] | create, replace, modify, delete | `changing/` |
+//! | [`Provider::bulk`] | many operations in one request; it calls the other two | `bulk/` |
+//!
+//! All of them share:
+//!
+//! - [`answer`]: a resource as JSON, with what is not in its own item (groups, members, roles).
+//! - [`precondition`]: `If-Match` and `If-None-Match`.
+//! - [`failure`]: why an operation failed, for the client and for the log.
 
 pub mod answer;
-mod breaker;
 pub mod bulk;
-mod bulk_run;
-pub mod create;
-pub mod cursor;
-mod cyclic_create;
-pub mod delete;
-mod evaluate;
+pub mod changing;
 pub mod failure;
-pub mod guard;
-pub mod large;
-pub mod list_response;
-pub mod members;
-pub mod modify;
-mod page;
-mod page_collector;
-mod parsed_query;
-pub mod plan;
 pub mod precondition;
-pub mod query;
-pub mod replace;
-pub mod retrieve;
-pub mod scan;
+pub mod reading;
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use self::precondition::Preconditions;
+use crate::scim::projection::Projection;
+use crate::scim::resource_type::{Kind, Model, ResourceType};
+use crate::scim::work::WorkBudget;
+use crate::store::Store;
+use crate::store::cursor::CursorKeys;
+use crate::store::deactivations::DeactivationLimit;
+
+/// Everything that an operation works with: whose resources, under which rules, where they stand.
+#[derive(Debug)]
+pub struct Provider<'a> {
+    /// The table as this request sees it.
+    pub store: Store,
+    /// The resource types under the tenant's policy.
+    pub model: &'a Model,
+    /// The SCIM base URL, without a slash at its end.
+    pub base_url: String,
+    /// The user that the key is bound to, for `/Me`.
+    pub bound_user: Option<Uuid>,
+    /// How many days a deactivated account is kept.
+    pub retention_days: u32,
+    /// How long a query may read resources before it is refused with `tooMany`.
+    pub max_scan_time: Duration,
+    /// How many users may be deactivated within an hour, if the tenant limits it.
+    pub breaker: Option<DeactivationLimit>,
+    /// Whether no request through this provider changes who administers the root team, or the
+    /// break-glass account.
+    pub root_team_protected: bool,
+    /// What the core may still compute for this request.
+    pub work: WorkBudget,
+    /// The keys that sign cursors, as far as this process knows them.
+    pub cursor_keys: CursorKeys,
+}
+
+/// A request for one stored resource: which one, under which conditions, and what the answer shows.
+#[derive(Clone, Copy, Debug)]
+pub struct ResourceRequest<'r> {
+    /// Its type.
+    pub kind: Kind,
+    /// Its id.
+    pub id: Uuid,
+    /// The attributes that the answer shows.
+    pub projection: &'r Projection,
+    /// `If-Match` and `If-None-Match`.
+    pub preconditions: &'r Preconditions,
+}
+
+impl Provider<'_> {
+    /// The resource type of a kind.
+    pub fn ty(&self, kind: Kind) -> &ResourceType {
+        self.model.of(kind)
+    }
+}

@@ -2,8 +2,7 @@
 
 use crate::scim::error::{ErrorKind, ScimError};
 
-/// A list of entity tags, compared by opaque value whatever their weakness: a client may send
-/// back `W/"3"` as `"3"`.
+/// A list of entity tags. Only their opaque values are compared: a client may send `W/"3"` back as `"3"`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntityTags {
     /// `*`: any version.
@@ -58,7 +57,7 @@ impl EntityTags {
 pub struct Preconditions {
     /// The change happens only to one of these versions.
     pub if_match: Option<EntityTags>,
-    /// The answer is sent only if the version is none of these.
+    /// The answer has a body only if the version is not among these.
     pub if_none_match: Option<EntityTags>,
 }
 

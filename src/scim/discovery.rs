@@ -8,15 +8,7 @@ use serde_json::{Map, Value, json};
 use super::resource_type::{Kind, Model, ResourceType};
 use super::schema::Schema;
 use super::urn;
-
-/// The most resources in one answer.
-pub const MAX_RESULTS: usize = 200;
-/// The most operations in one Bulk request.
-pub const BULK_MAX_OPERATIONS: usize = 1000;
-/// The most bytes in one Bulk request.
-pub const BULK_MAX_PAYLOAD: usize = 1_048_576;
-/// The seconds for which a cursor can be used.
-pub const CURSOR_TIMEOUT: u64 = 3600;
+use crate::limits::{CURSOR_TIMEOUT_SECONDS, MAX_BULK_BODY_BYTES, MAX_BULK_OPERATIONS, MAX_RESULTS};
 
 /// What the server does beyond the operations that it always serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,10 +29,11 @@ pub fn service_provider_config(features: Features, base_url: &str) -> Value {
         "maxPageSize": MAX_RESULTS,
     });
     if features.cursor {
-        pagination["cursorTimeout"] = CURSOR_TIMEOUT.into();
+        pagination["cursorTimeout"] = CURSOR_TIMEOUT_SECONDS.into();
     }
     // Limits are required sub-attributes: 0 where nothing is served.
-    let (operations, payload) = if features.bulk { (BULK_MAX_OPERATIONS, BULK_MAX_PAYLOAD) } else { (0, 0) };
+    let (operations, payload) =
+        if features.bulk { (MAX_BULK_OPERATIONS, MAX_BULK_BODY_BYTES) } else { (0, 0) };
     json!({
         "schemas": [urn::SERVICE_PROVIDER_CONFIG],
         "patch": { "supported": true },

@@ -11,10 +11,7 @@ use super::schema::{Attribute, Mutability};
 use super::username::canonical;
 use super::values::{is_blank, is_primary};
 use super::work::WorkBudget;
-
-/// The largest document, in bytes of compact JSON without a group's members: an item of the table
-/// holds 400 KB, of which the server's own attributes need some.
-pub const DOCUMENT_LIMIT: usize = 350 * 1024;
+use crate::limits::MAX_DOCUMENT_BYTES;
 
 /// Refuses a document that the table could not hold.
 ///
@@ -27,7 +24,7 @@ pub fn check_size(document: &Map<String, Value>) -> Result<(), ScimError> {
             .filter(|(key, _)| *key != "members")
             .map(|(key, value)| (key, key.len() + value.to_string().len() + 4))
     };
-    if sizes().map(|(_, size)| size).sum::<usize>() <= DOCUMENT_LIMIT {
+    if sizes().map(|(_, size)| size).sum::<usize>() <= MAX_DOCUMENT_BYTES {
         return Ok(());
     }
     let largest = sizes().max_by_key(|(_, size)| *size).map_or("", |(key, _)| key.as_str());
@@ -37,7 +34,7 @@ pub fn check_size(document: &Map<String, Value>) -> Result<(), ScimError> {
 /// The refusal of a document that the table could not hold.
 pub fn too_large(largest: &str) -> ScimError {
     ScimError::invalid_value(format!(
-        "The resource is larger than {DOCUMENT_LIMIT} bytes; its largest attribute is {largest}."
+        "The resource is larger than {MAX_DOCUMENT_BYTES} bytes; its largest attribute is {largest}."
     ))
 }
 

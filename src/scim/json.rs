@@ -6,10 +6,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// The most values in one text, names not counted. A value takes 72 bytes in memory, and one of two
-/// bytes in a text: a body of 4 MB could ask for hundreds of megabytes. The members of the largest
-/// group that a body holds are 200,000 values.
-pub const VALUES_LIMIT: usize = 400_000;
+use crate::limits::MAX_JSON_VALUES;
 
 /// Why a text was not read.
 #[derive(Debug)]
@@ -18,7 +15,7 @@ pub enum JsonError {
     Malformed(serde_json::Error),
     /// An object names this member twice.
     Repeated(String),
-    /// It holds more than [`VALUES_LIMIT`] values.
+    /// It holds more than [`MAX_JSON_VALUES`] values.
     TooManyValues,
 }
 
@@ -27,7 +24,7 @@ impl fmt::Display for JsonError {
         match self {
             Self::Malformed(error) => error.fmt(f),
             Self::Repeated(name) => write!(f, "the member {name:?} is given more than once in one object"),
-            Self::TooManyValues => write!(f, "it holds more than {VALUES_LIMIT} values"),
+            Self::TooManyValues => write!(f, "it holds more than {MAX_JSON_VALUES} values"),
         }
     }
 }
@@ -38,7 +35,7 @@ impl fmt::Display for JsonError {
 /// # Errors
 /// For what is not JSON, for a member that an object names twice, and for too many values.
 pub fn read(text: &[u8]) -> Result<Value, JsonError> {
-    let (repeated, left) = (RefCell::new(None), Cell::new(Some(VALUES_LIMIT)));
+    let (repeated, left) = (RefCell::new(None), Cell::new(Some(MAX_JSON_VALUES)));
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let read = JsonReader { repeated: &repeated, left: &left }
         .deserialize(&mut deserializer)
@@ -171,9 +168,9 @@ mod tests {
     #[test]
     fn values_are_counted() {
         let array = |count: usize| format!("[{}0]", "0,".repeat(count - 2));
-        assert!(read(array(VALUES_LIMIT).as_bytes()).is_ok());
-        assert!(matches!(read(array(VALUES_LIMIT + 1).as_bytes()), Err(JsonError::TooManyValues)));
-        assert!(matches!(read("[".repeat(VALUES_LIMIT).as_bytes()), Err(JsonError::Malformed(_))));
+        assert!(read(array(MAX_JSON_VALUES).as_bytes()).is_ok());
+        assert!(matches!(read(array(MAX_JSON_VALUES + 1).as_bytes()), Err(JsonError::TooManyValues)));
+        assert!(matches!(read("[".repeat(MAX_JSON_VALUES).as_bytes()), Err(JsonError::Malformed(_))));
     }
 
     #[test]

@@ -9,12 +9,10 @@ use super::policy::Policy;
 use super::resource_type::{Kind, ResourceType};
 use super::values::{ValueReader, is_blank};
 use super::work::WorkBudget;
+use crate::limits::MAX_MEMBER_DISPLAY_CHARS;
 
 /// The name of the attribute that holds them.
 pub const MEMBERS: &str = "members";
-
-/// The most characters of a member's `display`: it stands in an item with those of other members.
-const MAX_DISPLAY: usize = 1_024;
 
 /// One member. Members are told apart by id alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,9 +106,9 @@ fn member(element: &Value) -> Result<Member, ScimError> {
         return Err(ScimError::invalid_value("Attribute members.value is required: the id of the member."));
     }
     let display = text("display");
-    if display.is_some_and(|display| display.chars().nth(MAX_DISPLAY).is_some()) {
+    if display.is_some_and(|display| display.chars().nth(MAX_MEMBER_DISPLAY_CHARS).is_some()) {
         return Err(ScimError::invalid_value(format!(
-            "Attribute members.display has more than {MAX_DISPLAY} characters. Send a shorter name, or none."
+            "Attribute members.display has more than {MAX_MEMBER_DISPLAY_CHARS} characters. Send a shorter name, or none."
         )));
     }
     let kind = match text("type") {

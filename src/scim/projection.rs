@@ -8,10 +8,7 @@ use super::attr_path::AttrPath;
 use super::error::ScimError;
 use super::resource_type::{Kind, Resolved, ResourceType};
 use super::schema::{Attribute, Returned, Schema, find};
-
-/// The most names that the two parameters may list. The built-in schemas define about 150 attributes
-/// and sub-attributes, so this leaves room for the operator's own.
-const MAX_NAMES: usize = 1_000;
+use crate::limits::MAX_PROJECTION_NAMES;
 
 /// What the client asked to see.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -213,10 +210,10 @@ impl Projection {
 /// The names in the lists of a parameter.
 fn texts<'a>(parameter: &str, lists: &[&'a str]) -> Result<Vec<&'a str>, ScimError> {
     let names = lists.iter().flat_map(|list| list.split(',')).map(str::trim);
-    let names: Vec<&str> = names.filter(|name| !name.is_empty()).take(MAX_NAMES + 1).collect();
-    if names.len() > MAX_NAMES {
+    let names: Vec<&str> = names.filter(|name| !name.is_empty()).take(MAX_PROJECTION_NAMES + 1).collect();
+    if names.len() > MAX_PROJECTION_NAMES {
         return Err(ScimError::too_many(format!(
-            "{parameter} lists more than {MAX_NAMES} names. Name only the attributes that you need."
+            "{parameter} lists more than {MAX_PROJECTION_NAMES} names. Name only the attributes that you need."
         )));
     }
     Ok(names)

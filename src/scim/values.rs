@@ -12,14 +12,9 @@ use super::lexical;
 use super::policy::Policy;
 use super::schema::{Attribute, Type, find};
 use super::work::WorkBudget;
+use crate::limits::{MAX_ELEMENTS, MAX_NAME_CHARS, MAX_TEXT_BYTES};
 
-/// The longest text of a name by which resources are found, in characters.
-pub const NAME_LIMIT: usize = 1024;
-/// The longest text of any other attribute, in bytes.
-pub const TEXT_LIMIT: usize = 64 * 1024;
-/// The most elements of an attribute that the resource's document holds.
-pub const ELEMENTS_LIMIT: usize = 5000;
-/// The attributes that [`NAME_LIMIT`] holds for.
+/// The attributes that [`MAX_NAME_CHARS`] holds for.
 const NAMES: &[&str] = &["userName", "displayName", "externalId"];
 
 /// Reads values under one policy.
@@ -357,18 +352,18 @@ const fn description(kind: Type) -> &'static str {
 /// # Errors
 /// `invalidValue`.
 pub fn check_count(path: &str, count: usize) -> Result<(), ScimError> {
-    if count > ELEMENTS_LIMIT && path != "members" {
-        return Err(expected(path, &format!("an array of at most {ELEMENTS_LIMIT} values")));
+    if count > MAX_ELEMENTS && path != "members" {
+        return Err(expected(path, &format!("an array of at most {MAX_ELEMENTS} values")));
     }
     Ok(())
 }
 
 fn text_within_limit(attribute: &Attribute, path: &str, text: &str) -> Result<(), ScimError> {
-    if NAMES.contains(&attribute.name.as_str()) && text.chars().count() > NAME_LIMIT {
-        return Err(expected(path, &format!("at most {NAME_LIMIT} characters long")));
+    if NAMES.contains(&attribute.name.as_str()) && text.chars().count() > MAX_NAME_CHARS {
+        return Err(expected(path, &format!("at most {MAX_NAME_CHARS} characters long")));
     }
-    if text.len() > TEXT_LIMIT {
-        return Err(expected(path, &format!("at most {TEXT_LIMIT} bytes long")));
+    if text.len() > MAX_TEXT_BYTES {
+        return Err(expected(path, &format!("at most {MAX_TEXT_BYTES} bytes long")));
     }
     Ok(())
 }

@@ -9,10 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde_json::{Map, Value};
 
 use super::error::{ErrorKind, ScimError};
-
-/// The steps that one request may take. A step is what takes about 50 ns: looking at one JSON value,
-/// or at 32 bytes of a text. All of them together take about two seconds of one processor.
-pub const STEPS_PER_REQUEST: u64 = 40_000_000;
+use crate::limits::MAX_STEPS_PER_REQUEST;
 
 /// How many bytes of a text are looked at in one step.
 const BYTES_PER_STEP: usize = 32;
@@ -82,12 +79,12 @@ pub struct WorkBudget {
 impl WorkBudget {
     /// The budget of a request that only asks: beyond it the answer is 400 `tooMany`.
     pub const fn of_query() -> Self {
-        Self::new(STEPS_PER_REQUEST, ErrorKind::TooMany)
+        Self::new(MAX_STEPS_PER_REQUEST, ErrorKind::TooMany)
     }
 
     /// The budget of a request whose body is to be stored: beyond it the answer is 413.
     pub const fn of_body() -> Self {
-        Self::new(STEPS_PER_REQUEST, ErrorKind::PayloadTooLarge)
+        Self::new(MAX_STEPS_PER_REQUEST, ErrorKind::PayloadTooLarge)
     }
 
     /// A budget of this many steps, whose end is answered by this kind of error.

@@ -16,8 +16,7 @@ use super::item::{Item, get_number, get_text, number, text};
 use super::keys::{self, TenantId};
 use super::transaction::Action;
 use crate::clock;
-use crate::limits::MAX_CURSOR_KEYS_KEPT;
-use crate::scim::discovery::CURSOR_TIMEOUT;
+use crate::limits::{CURSOR_TIMEOUT_SECONDS, MAX_CURSOR_KEYS_KEPT};
 use crate::scim::sort::SortKey;
 
 /// The secret that signs the cursors of one tenant.
@@ -40,7 +39,7 @@ impl CursorKeys {
     fn get(&self, tenant: &TenantId) -> Option<CursorKey> {
         let keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = keys.get(tenant)?;
-        (known.read_at + CURSOR_TIMEOUT > clock::epoch_seconds()).then_some(known.key)
+        (known.read_at + CURSOR_TIMEOUT_SECONDS > clock::epoch_seconds()).then_some(known.key)
     }
 
     fn insert(&self, tenant: &TenantId, key: CursorKey) {
@@ -104,7 +103,7 @@ impl Store {
     pub async fn save_sort_checkpoint(&self, id: Uuid, key: &SortKey) -> Result<(), StoreError> {
         let item = Item::from([
             text("after", &key.to_value().to_string()),
-            number("ttl", clock::epoch_seconds() + CURSOR_TIMEOUT),
+            number("ttl", clock::epoch_seconds() + CURSOR_TIMEOUT_SECONDS),
         ]);
         self.table.put(&keys::sort_mark(&self.tenant, id), item).await
     }

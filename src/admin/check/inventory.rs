@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::auth::record::{KeyListing, KeyRecord};
 use crate::clock;
+use crate::limits::SCAN_SEGMENTS;
 use crate::scim::resource_type::{Kind, Model};
 use crate::store::Store;
 use crate::store::admin_guard::AdminGuard;
@@ -18,9 +19,6 @@ use crate::store::keys::{self, Key, TenantId, parse_id};
 use crate::store::large_change::pending_change::PendingChange;
 use crate::store::record::{Record, Role};
 use crate::store::tombstone::{Tombstone, kept_until};
-
-/// The table is read in so many parts side by side.
-const SEGMENTS: i32 = 4;
 
 /// A user or group.
 #[derive(Clone, Debug)]
@@ -112,7 +110,7 @@ impl Inventory {
     /// # Errors
     /// As every call.
     pub async fn read(store: &Store, model: &Model) -> Result<Self, StoreError> {
-        let parts = (0..SEGMENTS).map(|segment| part(store, model, segment));
+        let parts = (0..SCAN_SEGMENTS).map(|segment| part(store, model, segment));
         let mut whole = Self {
             tenant: Some(store.tenant.clone()),
             pending: store.large_changes().list().await?,
@@ -255,7 +253,7 @@ async fn part(store: &Store, model: &Model, segment: i32) -> Result<Inventory, S
     let (mut found, mut start) = (Inventory::default(), None);
     let prefix = keys::data(&store.tenant);
     loop {
-        let segment = ScanSegment { number: segment, total: SEGMENTS };
+        let segment = ScanSegment { number: segment, total: SCAN_SEGMENTS };
         let ScanPage { found: items, next } =
             store.table.scan_items(&[&prefix, keys::BEARERS], start, segment, None).await?;
         for item in &items {

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::inventory::Inventory;
 use crate::limits::COUNTER_SHARDS;
+use crate::limits::USERS_PER_READ;
 use crate::scim::resource_type::Kind;
 use crate::store::Store;
 use crate::store::admin_guard::{ADMIN, AdminGuard};
@@ -19,9 +20,6 @@ use crate::store::list::IdPage;
 use crate::store::members::WholeGroup;
 use crate::store::record::Role;
 use crate::store::transaction::{Action, Expression};
-
-/// So many users are read at once.
-const STRIDE: usize = 1_000;
 
 /// What counters count.
 enum Counted {
@@ -61,7 +59,7 @@ async fn read(store: &Store, shards: &[Key]) -> Result<Vec<i64>, StoreError> {
 async fn inactive(store: &Store) -> Result<u64, StoreError> {
     let (mut found, mut after) = (0, None);
     loop {
-        let IdPage { ids, has_more } = store.list_page(Kind::User, after, STRIDE).await?;
+        let IdPage { ids, has_more } = store.list_page(Kind::User, after, USERS_PER_READ).await?;
         let users = store.fetch_many(Kind::User, &ids).await?;
         found += users.iter().filter(|user| !user.is_active()).count() as u64;
         after = ids.last().copied();

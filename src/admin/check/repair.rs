@@ -1,130 +1,32 @@
-//! Mending what is safe to mend: each by a transaction that holds only if all is still as found.
+//! Repairs what is safe to repair. Each repair is one transaction, which fails if an item has changed since
+//! it was read.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
 
-use super::inventory::{Inventory, Resource};
+use super::inventory::Inventory;
 use super::recount;
 use super::report::{Finding, Problem};
 use crate::scim::resource_type::Kind;
 use crate::store::Store;
 use crate::store::error::{Refusal, StoreError};
-use crate::store::item::{Item, number, text};
+use crate::store::item::{Item, get_text, number, text};
 use crate::store::keys::{self, Key, parse_id};
 use crate::store::tombstone::Tombstone;
 use crate::store::transaction::{Action, Expression};
 
-/// Mends a finding. `false` where that is not safe, or something changed meanwhile.
+/// Repairs a finding. Returns `false` if that is not safe, or if the items have changed since they were read.
 ///
 /// # Errors
-/// As every call.
+/// [`StoreError`], if a call fails.
 pub async fn repair(store: &Store, all: &Inventory, finding: &Finding) -> Result<bool, StoreError> {
-    let key = finding.key.clone();
-    let resource = |key: &Key| -> Option<(Uuid, &Resource)> {
-        let id = parse_id(key.pk.rsplit('#').next()?)?;
-        Some((id, all.resources.get(&id)?))
-    };
-    let actions = match finding.problem {
-        // Two holders of one value, a change that lost its group, or what nobody knows: someone
-        // has to look.
-        Problem::ChangeGone | Problem::ChangeUnknown | Problem::Unknown => return Ok(false),
-        Problem::ChangeLeft => {
-            let Some(change) = all.pending.iter().find(|change| change.key() == key) else {
-                return Ok(false);
-            };
-            return store.large_changes().abort(change).await;
-        }
-        Problem::OrphanChunks => {
-            let chunks = store.table.query_all(&key.pk, None).await?;
-            let chunk = |item: &Item| {
-                Some(Key { pk: key.pk.clone(), sk: crate::store::item::get_text(item, "sk")?.to_owned() })
-            };
-            store.table.batch_delete(chunks.iter().filter_map(chunk)).await?;
-            return Ok(true);
-        }
-        Problem::OrphanClaim => {
-            let Some(id) = all.claims.get(&key).and_then(|claim| claim.id) else { return Ok(false) };
-            let mut actions = vec![Action::delete(key).only_if(
-                Expression::new("id = :id").value(":id", AttributeValue::S(id.to_string())),
-                Refusal::Changed,
-            )];
-            let holder = keys::resource(&store.tenant, Kind::User, id);
-            actions.push(unchanged(all, id).unwrap_or_else(|| absent(holder)));
-            actions
-        }
-        Problem::OrphanLookup | Problem::OrphanListEntry => {
-            let Some(id) = parse_id(&key.sk) else { return Ok(false) };
-            let listed = all.listed.get(&id).copied().unwrap_or(Kind::User);
-            let missing = keys::resource(&store.tenant, listed, id);
-            vec![Action::delete(key), unchanged(all, id).unwrap_or_else(|| absent(missing))]
-        }
-        Problem::KeyUnlisted => {
-            let (Some(listing), Some(bearer)) = (finding.other.clone(), all.bearers.get(&key)) else {
-                return Ok(false);
-            };
-            vec![Action::put(listing, bearer.to_listing()).only_if(Expression::absent(), Refusal::Exists)]
-        }
-        Problem::NoExpiry => schedule(store, &key).await?,
-        Problem::MissingClaim if is_tombstone(store, finding.other.as_ref()) => {
-            let Some(tombstone) = finding.other.clone() else { return Ok(false) };
-            claim_of_kept(store, &tombstone, key).await?
-        }
-        Problem::MissingClaim => {
-            let Some((id, _)) = finding.other.as_ref().and_then(resource) else { return Ok(false) };
-            let claim = Item::from([text("id", &id.to_string())]);
-            let mut actions = vec![Action::put(key, claim).only_if(Expression::absent(), Refusal::Changed)];
-            actions.extend(unchanged(all, id));
-            actions
-        }
-        Problem::MissingLookup | Problem::MissingListEntry => {
-            let Some((id, _)) = finding.other.as_ref().and_then(resource) else { return Ok(false) };
-            let mut actions = vec![Action::put(key, Item::new())];
-            actions.extend(unchanged(all, id));
-            actions
-        }
-        Problem::Guard => recount::guard(store, all).await?.into_iter().collect(),
-        Problem::Unguarded => {
-            let set = Expression::new("SET guarded = :true").value(":true", AttributeValue::Bool(true));
-            vec![Action::update(key, set).only_if(Expression::exists(), Refusal::Changed)]
-        }
-        Problem::Counter => recount::counter(store, &key).await?.into_iter().collect(),
-        Problem::MemberCount => {
-            let Some((id, _)) = resource(&key) else { return Ok(false) };
-            recount::digest(store, id).await?.into_iter().collect()
-        }
-        Problem::MemberUnaware => {
-            let Some(member) = finding.other.clone() else { return Ok(false) };
-            vec![
-                Action::check(key.clone(), Expression::exists(), Refusal::Changed),
-                groups_of(member, "ADD", &key).only_if(Expression::exists(), Refusal::Changed),
-            ]
-        }
-        Problem::GroupUnaware => {
-            let Some(membership) = finding.other.clone() else { return Ok(false) };
-            vec![
-                groups_of(key, "DELETE", &membership).only_if(Expression::exists(), Refusal::Changed),
-                absent(membership),
-            ]
-        }
-        Problem::MemberGone => {
-            let Some(member) = key.sk.strip_prefix(keys::MEMBERSHIP).and_then(parse_id) else {
-                return Ok(false);
-            };
-            let mut actions = vec![Action::delete(key)];
-            actions.extend(Kind::ALL.map(|kind| absent(keys::resource(&store.tenant, kind, member))));
-            actions
-        }
-        Problem::GroupGone => {
-            let group = Key { pk: key.pk.clone(), sk: keys::GROUP.to_owned() };
-            let mut actions = vec![absent(group)];
-            if let Some(member) = finding.other.clone().filter(|member| resource(member).is_some()) {
-                actions
-                    .push(groups_of(member, "DELETE", &key).only_if(Expression::exists(), Refusal::Changed));
-            }
-            actions.push(Action::delete(key));
-            actions
-        }
-    };
+    let repair = Repair { store, all, key: &finding.key, other: finding.other.as_ref() };
+    match finding.problem {
+        Problem::ChangeLeft => return repair.abort_change().await,
+        Problem::OrphanChunks => return repair.delete_chunks().await,
+        _ => {}
+    }
+    let actions = repair.actions(finding.problem).await?;
     if actions.is_empty() {
         return Ok(false);
     }
@@ -135,8 +37,149 @@ pub async fn repair(store: &Store, all: &Inventory, finding: &Finding) -> Result
     }
 }
 
-fn is_tombstone(store: &Store, key: Option<&Key>) -> bool {
-    key.is_some_and(|key| key.pk == keys::tombstones(&store.tenant))
+/// The items of one finding, and the table as it was read.
+struct Repair<'a> {
+    store: &'a Store,
+    all: &'a Inventory,
+    key: &'a Key,
+    other: Option<&'a Key>,
+}
+
+impl Repair<'_> {
+    /// The actions of the transaction that repairs the problem. None if a person has to look.
+    async fn actions(&self, problem: Problem) -> Result<Vec<Action>, StoreError> {
+        let (store, key) = (self.store, self.key);
+        let actions = match problem {
+            // Two holders of one value, a change that its group does not name, an unknown item.
+            Problem::ChangeGone | Problem::ChangeUnknown | Problem::Unknown => None,
+            // Not repaired by one transaction.
+            Problem::ChangeLeft | Problem::OrphanChunks => None,
+            Problem::OrphanClaim => self.delete_claim(),
+            Problem::OrphanLookup | Problem::OrphanListEntry => self.delete_entry(),
+            Problem::KeyUnlisted => self.list_key(),
+            Problem::NoExpiry => Some(schedule(store, key).await?),
+            Problem::MissingClaim => match self.other.filter(|key| is_tombstone(store, key)) {
+                Some(tombstone) => Some(claim_of_kept(store, tombstone, key.clone()).await?),
+                None => self.put_claim(),
+            },
+            Problem::MissingLookup | Problem::MissingListEntry => self.put_entry(),
+            Problem::Guard => Some(recount::guard(store, self.all).await?.into_iter().collect()),
+            Problem::Unguarded => Some(self.mark_guarded()),
+            Problem::Counter => Some(recount::counter(store, key).await?.into_iter().collect()),
+            Problem::MemberCount => match self.resource_id(key) {
+                Some(id) => Some(recount::digest(store, id).await?.into_iter().collect()),
+                None => None,
+            },
+            Problem::MemberUnaware => self.add_group_to_member(),
+            Problem::GroupUnaware => self.remove_group_from_resource(),
+            Problem::MemberGone => self.delete_membership_without_member(),
+            Problem::GroupGone => Some(self.delete_membership_without_group()),
+        };
+        Ok(actions.unwrap_or_default())
+    }
+
+    /// The id in the key of a resource that exists.
+    fn resource_id(&self, key: &Key) -> Option<Uuid> {
+        let id = parse_id(key.pk.rsplit('#').next()?)?;
+        self.all.resources.contains_key(&id).then_some(id)
+    }
+
+    async fn abort_change(&self) -> Result<bool, StoreError> {
+        match self.all.pending.iter().find(|change| change.key() == *self.key) {
+            Some(change) => self.store.large_changes().abort(change).await,
+            None => Ok(false),
+        }
+    }
+
+    async fn delete_chunks(&self) -> Result<bool, StoreError> {
+        let pk = &self.key.pk;
+        let chunks = self.store.table.query_all(pk, None).await?;
+        let chunk = |item: &Item| Some(Key { pk: pk.clone(), sk: get_text(item, "sk")?.to_owned() });
+        self.store.table.batch_delete(chunks.iter().filter_map(chunk)).await?;
+        Ok(true)
+    }
+
+    fn delete_claim(&self) -> Option<Vec<Action>> {
+        let id = self.all.claims.get(self.key)?.id?;
+        let same_id = Expression::new("id = :id").value(":id", AttributeValue::S(id.to_string()));
+        Some(vec![
+            Action::delete(self.key.clone()).only_if(same_id, Refusal::Changed),
+            self.unchanged_or_absent(Kind::User, id),
+        ])
+    }
+
+    /// Deletes a look-up or a list entry that leads to nothing.
+    fn delete_entry(&self) -> Option<Vec<Action>> {
+        let id = parse_id(&self.key.sk)?;
+        let kind = self.all.listed.get(&id).copied().unwrap_or(Kind::User);
+        Some(vec![Action::delete(self.key.clone()), self.unchanged_or_absent(kind, id)])
+    }
+
+    fn unchanged_or_absent(&self, kind: Kind, id: Uuid) -> Action {
+        let missing = keys::resource(&self.store.tenant, kind, id);
+        unchanged(self.all, id).unwrap_or_else(|| absent(missing))
+    }
+
+    fn list_key(&self) -> Option<Vec<Action>> {
+        let (listing, bearer) = (self.other?.clone(), self.all.bearers.get(self.key)?);
+        Some(vec![Action::put(listing, bearer.to_listing()).only_if(Expression::absent(), Refusal::Exists)])
+    }
+
+    fn put_claim(&self) -> Option<Vec<Action>> {
+        let id = self.resource_id(self.other?)?;
+        let claim = Action::put(self.key.clone(), Item::from([text("id", &id.to_string())]));
+        let mut actions = vec![claim.only_if(Expression::absent(), Refusal::Changed)];
+        actions.extend(unchanged(self.all, id));
+        Some(actions)
+    }
+
+    /// Puts a missing look-up or list entry.
+    fn put_entry(&self) -> Option<Vec<Action>> {
+        let id = self.resource_id(self.other?)?;
+        let mut actions = vec![Action::put(self.key.clone(), Item::new())];
+        actions.extend(unchanged(self.all, id));
+        Some(actions)
+    }
+
+    fn mark_guarded(&self) -> Vec<Action> {
+        let set = Expression::new("SET guarded = :true").value(":true", AttributeValue::Bool(true));
+        vec![Action::update(self.key.clone(), set).only_if(Expression::exists(), Refusal::Changed)]
+    }
+
+    fn add_group_to_member(&self) -> Option<Vec<Action>> {
+        let member = self.other?.clone();
+        Some(vec![
+            Action::check(self.key.clone(), Expression::exists(), Refusal::Changed),
+            groups_of(member, "ADD", self.key).only_if(Expression::exists(), Refusal::Changed),
+        ])
+    }
+
+    fn remove_group_from_resource(&self) -> Option<Vec<Action>> {
+        let membership = self.other?.clone();
+        let update = groups_of(self.key.clone(), "DELETE", &membership);
+        Some(vec![update.only_if(Expression::exists(), Refusal::Changed), absent(membership)])
+    }
+
+    fn delete_membership_without_member(&self) -> Option<Vec<Action>> {
+        let member = self.key.sk.strip_prefix(keys::MEMBERSHIP).and_then(parse_id)?;
+        let mut actions = vec![Action::delete(self.key.clone())];
+        actions.extend(Kind::ALL.map(|kind| absent(keys::resource(&self.store.tenant, kind, member))));
+        Some(actions)
+    }
+
+    fn delete_membership_without_group(&self) -> Vec<Action> {
+        let mut actions = vec![absent(Key { pk: self.key.pk.clone(), sk: keys::GROUP.to_owned() })];
+        if let Some(member) = self.other.filter(|member| self.resource_id(member).is_some()) {
+            let update = groups_of(member.clone(), "DELETE", self.key);
+            actions.push(update.only_if(Expression::exists(), Refusal::Changed));
+        }
+        actions.push(Action::delete(self.key.clone()));
+        actions
+    }
+}
+
+fn is_tombstone(store: &Store, key: &Key) -> bool {
+    key.pk == keys::tombstones(&store.tenant)
 }
 
 async fn read_tombstone(store: &Store, tombstone: &Key) -> Result<Option<Tombstone>, StoreError> {

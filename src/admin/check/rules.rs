@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use super::inventory::{Inventory, Resource};
+use super::inventory::{ClaimItem, Inventory, Resource};
 use super::report::{Finding, Problem};
 use crate::clock;
 use crate::limits::MAX_STAGED_SECONDS;
@@ -12,176 +12,255 @@ use crate::scim::resource_type::Kind;
 use crate::store::admin_guard::{ADMIN, AdminGuard};
 use crate::store::digest::MembershipDigest;
 use crate::store::keys::{self, Key, TenantId};
-use crate::store::large_change::pending_change::{ChangeState, PendingTask};
+use crate::store::large_change::pending_change::{ChangeState, PendingChange, PendingTask};
 use crate::store::record::Role;
 
-/// What a pending change is about to set right.
+/// Returns everything that violates an invariant, in order.
+pub fn find_violations(tenant: &TenantId, all: &Inventory) -> Vec<Finding> {
+    let mut rules = Rules { tenant, all, moving: Moving::of(&all.pending), found: Vec::new() };
+    rules.check_pending_changes();
+    rules.check_memberships();
+    rules.check_resources();
+    rules.check_claims();
+    rules.check_lookups();
+    rules.check_counters();
+    rules.check_guard();
+    rules.check_tombstones();
+    rules.check_keys();
+    rules.found.sort();
+    rules.found
+}
+
+/// What the committed changes are about to set right.
 #[derive(Default)]
 struct Moving {
-    /// Groups whose members change or go.
+    /// Groups whose members change, or that are deleted.
     groups: BTreeSet<Uuid>,
-    /// Deleted resources that leave their groups.
+    /// Deleted resources that are being removed from their groups.
     members: BTreeSet<Uuid>,
 }
 
-/// Everything that does not hold, in order.
-pub fn find_violations(tenant: &TenantId, all: &Inventory) -> Vec<Finding> {
-    let mut found = Vec::new();
-    let mut add = |problem, key: Key, other: Option<Key>| found.push(Finding { problem, key, other });
-    let own = |id: Uuid| {
-        let kind = all.resources.get(&id).map_or(Kind::User, |resource| resource.kind);
-        keys::resource(tenant, kind, id)
-    };
-
-    let mut moving = Moving::default();
-    for change in &all.pending {
-        let is_over = match change.state {
-            ChangeState::Staged => clock::epoch_seconds() >= change.created + MAX_STAGED_SECONDS,
-            ChangeState::Committed => false,
-            ChangeState::Aborted => true,
-            ChangeState::Done => !change.in_grace_period(),
-        };
-        if is_over {
-            add(Problem::ChangeLeft, change.key(), None);
-        }
-        match (&change.task, change.state) {
-            (PendingTask::ChangeMembers, ChangeState::Committed) => {
-                moving.groups.insert(change.resource);
-                let named = all.resources.get(&change.resource).and_then(|group| group.change);
-                if named != Some(change.id) {
-                    add(Problem::ChangeUnknown, change.key(), Some(own(change.resource)));
+impl Moving {
+    fn of(pending: &[PendingChange]) -> Self {
+        let mut moving = Self::default();
+        for change in pending.iter().filter(|change| change.state == ChangeState::Committed) {
+            match change.task {
+                PendingTask::ChangeMembers | PendingTask::RemoveAllMembers => {
+                    moving.groups.insert(change.resource);
+                }
+                PendingTask::DetachFromGroups(_) => {
+                    moving.members.insert(change.resource);
                 }
             }
-            (PendingTask::RemoveAllMembers, ChangeState::Committed) => {
-                moving.groups.insert(change.resource);
-            }
-            (PendingTask::DetachFromGroups(_), ChangeState::Committed) => {
-                moving.members.insert(change.resource);
-            }
-            _ => {}
         }
-    }
-    let pending: BTreeSet<Uuid> = all.pending.iter().map(|change| change.id).collect();
-    for change in all.chunked.difference(&pending) {
-        add(Problem::OrphanChunks, Key { pk: keys::chunks(tenant, *change), sk: String::new() }, None);
+        moving
     }
 
-    let mut digests: BTreeMap<Uuid, MembershipDigest> = BTreeMap::new();
-    for (group, member) in &all.memberships {
-        let digest = digests.entry(*group).or_default();
-        *digest = digest.with([*member]);
-        if moving.groups.contains(group) || moving.members.contains(member) {
-            continue;
-        }
-        let key = keys::membership(tenant, *group, *member);
-        match (all.resources.get(group), all.resources.get(member)) {
-            (None, _) => add(Problem::GroupGone, key, Some(own(*member))),
-            (_, None) => add(Problem::MemberGone, key, None),
-            (Some(_), Some(there)) if !there.groups.contains(group) => {
-                add(Problem::MemberUnaware, key, Some(own(*member)));
-            }
-            _ => {}
-        }
+    fn is_empty(&self) -> bool {
+        self.groups.is_empty() && self.members.is_empty()
+    }
+}
+
+/// The rules, and what violates them so far. Each method checks one kind of item.
+struct Rules<'a> {
+    tenant: &'a TenantId,
+    all: &'a Inventory,
+    moving: Moving,
+    found: Vec<Finding>,
+}
+
+impl Rules<'_> {
+    fn add(&mut self, problem: Problem, key: Key, other: Option<Key>) {
+        self.found.push(Finding { problem, key, other });
     }
 
-    for (id, resource) in &all.resources {
-        if resource.change.is_some_and(|change| !pending.contains(&change)) {
-            add(Problem::ChangeGone, own(*id), None);
-        }
-        if all.listed.get(id) != Some(&resource.kind) {
-            add(Problem::MissingListEntry, keys::list_entry(tenant, resource.kind, *id), Some(own(*id)));
-        }
-        if let Some(claim) = &resource.claim {
-            let held = all.claims.get(claim).is_some_and(|claim| claim.id == Some(*id) && !claim.gone);
-            if !held {
-                add(Problem::MissingClaim, claim.clone(), Some(own(*id)));
+    /// The key of a resource. One that does not exist is assumed to be a user.
+    fn key_of(&self, id: Uuid) -> Key {
+        let kind = self.all.resources.get(&id).map_or(Kind::User, |resource| resource.kind);
+        keys::resource(self.tenant, kind, id)
+    }
+
+    /// A change ends in time, its group names it, and chunks belong to a change.
+    fn check_pending_changes(&mut self) {
+        for change in &self.all.pending {
+            let is_over = match change.state {
+                ChangeState::Staged => clock::epoch_seconds() >= change.created + MAX_STAGED_SECONDS,
+                ChangeState::Committed => false,
+                ChangeState::Aborted => true,
+                ChangeState::Done => !change.in_grace_period(),
+            };
+            if is_over {
+                self.add(Problem::ChangeLeft, change.key(), None);
+            }
+            if let (PendingTask::ChangeMembers, ChangeState::Committed) = (&change.task, change.state) {
+                let named = self.all.resources.get(&change.resource).and_then(|group| group.change);
+                if named != Some(change.id) {
+                    self.add(Problem::ChangeUnknown, change.key(), Some(self.key_of(change.resource)));
+                }
             }
         }
-        for lookup in resource.lookups.iter().filter(|lookup| !all.lookups.contains_key(lookup)) {
-            add(Problem::MissingLookup, lookup.clone(), Some(own(*id)));
+        let pending: BTreeSet<Uuid> = self.all.pending.iter().map(|change| change.id).collect();
+        for change in self.all.chunked.difference(&pending) {
+            let chunks = Key { pk: keys::chunks(self.tenant, *change), sk: String::new() };
+            self.add(Problem::OrphanChunks, chunks, None);
         }
-        for group in resource.groups.iter().filter(|group| !moving.groups.contains(group)) {
-            if !all.memberships.contains(&(*group, *id)) {
-                add(Problem::GroupUnaware, own(*id), Some(keys::membership(tenant, *group, *id)));
+        for (id, resource) in &self.all.resources {
+            if resource.change.is_some_and(|change| !pending.contains(&change)) {
+                self.add(Problem::ChangeGone, self.key_of(*id), None);
             }
-        }
-        let digest = digests.get(id).copied().unwrap_or_default();
-        let at_rest =
-            resource.kind == Kind::Group && !moving.groups.contains(id) && moving.members.is_empty();
-        if at_rest && digest != resource.digest {
-            add(Problem::MemberCount, own(*id), None);
         }
     }
 
-    for (key, claim) in &all.claims {
-        let holder = claim.id.and_then(|id| all.resources.get(&id));
-        let holds = if claim.gone {
-            claim.expired
-                || claim
-                    .id
-                    .and_then(|id| all.tombstones.get(&id))
-                    .is_some_and(|kept| kept.claim.as_ref() == Some(key))
-        } else {
-            holder.is_some_and(|holder| holder.claim.as_ref() == Some(key))
-        };
-        if !holds {
-            add(Problem::OrphanClaim, key.clone(), None);
+    /// The group and the member of a membership exist, and the member names the group.
+    fn check_memberships(&mut self) {
+        for (group, member) in &self.all.memberships {
+            if self.moving.groups.contains(group) || self.moving.members.contains(member) {
+                continue;
+            }
+            let key = keys::membership(self.tenant, *group, *member);
+            match (self.all.resources.get(group), self.all.resources.get(member)) {
+                (None, _) => self.add(Problem::GroupGone, key, Some(self.key_of(*member))),
+                (_, None) => self.add(Problem::MemberGone, key, None),
+                (Some(_), Some(there)) if !there.groups.contains(group) => {
+                    self.add(Problem::MemberUnaware, key, Some(self.key_of(*member)));
+                }
+                _ => {}
+            }
         }
     }
-    for (key, id) in &all.lookups {
-        let leads = id.and_then(|id| all.resources.get(&id)).is_some_and(|r| r.lookups.contains(key));
-        if !leads {
-            add(Problem::OrphanLookup, key.clone(), id.map(own));
+
+    /// A resource has its list entry, its claim, its look-ups and its memberships. A group has the right digest.
+    fn check_resources(&mut self) {
+        let digests = self.membership_digests();
+        for (id, resource) in &self.all.resources {
+            let own = keys::resource(self.tenant, resource.kind, *id);
+            if self.all.listed.get(id) != Some(&resource.kind) {
+                let entry = keys::list_entry(self.tenant, resource.kind, *id);
+                self.add(Problem::MissingListEntry, entry, Some(own.clone()));
+            }
+            if let Some(claim) = &resource.claim {
+                let held = self.all.claims.get(claim);
+                if !held.is_some_and(|claim| claim.id == Some(*id) && !claim.gone) {
+                    self.add(Problem::MissingClaim, claim.clone(), Some(own.clone()));
+                }
+            }
+            for lookup in resource.lookups.iter().filter(|lookup| !self.all.lookups.contains_key(lookup)) {
+                self.add(Problem::MissingLookup, lookup.clone(), Some(own.clone()));
+            }
+            for group in &resource.groups {
+                if !self.moving.groups.contains(group) && !self.all.memberships.contains(&(*group, *id)) {
+                    let membership = keys::membership(self.tenant, *group, *id);
+                    self.add(Problem::GroupUnaware, own.clone(), Some(membership));
+                }
+            }
+            let digest = digests.get(id).copied().unwrap_or_default();
+            let at_rest = !self.moving.groups.contains(id) && self.moving.members.is_empty();
+            if resource.kind == Kind::Group && at_rest && digest != resource.digest {
+                self.add(Problem::MemberCount, own, None);
+            }
         }
     }
-    for (id, kind) in &all.listed {
-        if !all.resources.contains_key(id) {
-            add(Problem::OrphanListEntry, keys::list_entry(tenant, *kind, *id), None);
+
+    /// The digest of each group that has memberships.
+    fn membership_digests(&self) -> BTreeMap<Uuid, MembershipDigest> {
+        let mut digests: BTreeMap<Uuid, MembershipDigest> = BTreeMap::new();
+        for (group, member) in &self.all.memberships {
+            let digest = digests.entry(*group).or_default();
+            *digest = digest.with([*member]);
+        }
+        digests
+    }
+
+    /// A claim has a holder: a resource or a tombstone.
+    fn check_claims(&mut self) {
+        for (key, claim) in &self.all.claims {
+            if !self.is_held(key, claim) {
+                self.add(Problem::OrphanClaim, key.clone(), None);
+            }
         }
     }
-    for kind in Kind::ALL {
-        let listed = all.listed.values().filter(|listed| **listed == kind).count();
-        if all.counted.get(&kind).copied().unwrap_or(0) != i64::try_from(listed).unwrap_or(i64::MAX) {
-            add(Problem::Counter, keys::counter(tenant, kind, 0), None);
+
+    fn is_held(&self, key: &Key, claim: &ClaimItem) -> bool {
+        if claim.gone {
+            let kept = claim.id.and_then(|id| self.all.tombstones.get(&id));
+            return claim.expired || kept.is_some_and(|kept| kept.claim.as_ref() == Some(key));
+        }
+        let holder = claim.id.and_then(|id| self.all.resources.get(&id));
+        holder.is_some_and(|holder| holder.claim.as_ref() == Some(key))
+    }
+
+    /// A look-up and a list entry lead to a resource.
+    fn check_lookups(&mut self) {
+        for (key, id) in &self.all.lookups {
+            let resource = id.and_then(|id| self.all.resources.get(&id));
+            if !resource.is_some_and(|resource| resource.lookups.contains(key)) {
+                self.add(Problem::OrphanLookup, key.clone(), id.map(|id| self.key_of(id)));
+            }
+        }
+        for (id, kind) in &self.all.listed {
+            if !self.all.resources.contains_key(id) {
+                self.add(Problem::OrphanListEntry, keys::list_entry(self.tenant, *kind, *id), None);
+            }
         }
     }
-    let is_inactive = |resource: &&Resource| resource.kind == Kind::User && !resource.active;
-    let inactive = all.resources.values().filter(is_inactive).count();
-    if all.counted_inactive != i64::try_from(inactive).unwrap_or(i64::MAX) {
-        add(Problem::Counter, keys::inactive_counter(tenant, 0), None);
+
+    /// The counters are the numbers of list entries and of inactive users.
+    fn check_counters(&mut self) {
+        let as_counter = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        for kind in Kind::ALL {
+            let listed = self.all.listed.values().filter(|listed| **listed == kind).count();
+            if self.all.counted.get(&kind).copied().unwrap_or(0) != as_counter(listed) {
+                self.add(Problem::Counter, keys::counter(self.tenant, kind, 0), None);
+            }
+        }
+        let is_inactive = |resource: &&Resource| resource.kind == Kind::User && !resource.active;
+        let inactive = self.all.resources.values().filter(is_inactive).count();
+        if self.all.counted_inactive != as_counter(inactive) {
+            self.add(Problem::Counter, keys::inactive_counter(self.tenant, 0), None);
+        }
     }
-    // While memberships are on their way, the guard is ahead of them.
-    if let Some(guard) = all.guard.as_ref().filter(|_| moving.groups.is_empty() && moving.members.is_empty())
-    {
-        let due = due(all, guard);
+
+    /// The admin guard lists the administrators, and they are marked as guarded. The guard is ahead of
+    /// the memberships while a change is applied, so it is checked only if there is none.
+    fn check_guard(&mut self) {
+        let Some(guard) = self.all.guard.as_ref().filter(|_| self.moving.is_empty()) else { return };
+        let due = due(self.all, guard);
         if (&due.granting, &due.admins) != (&guard.granting, &guard.admins) {
-            add(Problem::Guard, keys::admin_guard(tenant), None);
+            self.add(Problem::Guard, keys::admin_guard(self.tenant), None);
         }
-        let known = due.admins.keys().chain(&due.granting);
-        for id in known.filter(|id| all.resources.get(id).is_some_and(|resource| !resource.guarded)) {
-            add(Problem::Unguarded, own(*id), None);
-        }
-    }
-    for (id, kept) in &all.tombstones {
-        let tombstone = keys::tombstone(tenant, *id);
-        if !kept.scheduled {
-            add(Problem::NoExpiry, tombstone.clone(), kept.expiry.clone());
-        }
-        // Without its claim nobody can bring it back by its name; another's name is another's.
-        if let Some(claim) = kept.claim.as_ref().filter(|claim| !all.claims.contains_key(claim)) {
-            add(Problem::MissingClaim, claim.clone(), Some(tombstone));
+        for id in due.admins.keys().chain(&due.granting) {
+            if self.all.resources.get(id).is_some_and(|resource| !resource.guarded) {
+                self.add(Problem::Unguarded, self.key_of(*id), None);
+            }
         }
     }
-    for (key, bearer) in &all.bearers {
-        if !all.listed_keys.contains(&bearer.key_id) {
-            add(Problem::KeyUnlisted, key.clone(), Some(keys::bearer_listing(tenant, &bearer.key_id)));
+
+    /// A tombstone is erased in time, and its name stays claimed. A claim of another resource on that
+    /// name is no violation.
+    fn check_tombstones(&mut self) {
+        for (id, kept) in &self.all.tombstones {
+            let tombstone = keys::tombstone(self.tenant, *id);
+            if !kept.scheduled {
+                self.add(Problem::NoExpiry, tombstone.clone(), kept.expiry.clone());
+            }
+            if let Some(claim) = kept.claim.as_ref().filter(|claim| !self.all.claims.contains_key(claim)) {
+                self.add(Problem::MissingClaim, claim.clone(), Some(tombstone));
+            }
         }
     }
-    for key in &all.unknown {
-        add(Problem::Unknown, key.clone(), None);
+
+    /// A bearer key is in the list of keys, and every item of the tenant has a known kind.
+    fn check_keys(&mut self) {
+        for (key, bearer) in &self.all.bearers {
+            if !self.all.listed_keys.contains(&bearer.key_id) {
+                let listing = keys::bearer_listing(self.tenant, &bearer.key_id);
+                self.add(Problem::KeyUnlisted, key.clone(), Some(listing));
+            }
+        }
+        for key in &self.all.unknown {
+            self.add(Problem::Unknown, key.clone(), None);
+        }
     }
-    found.sort();
-    found
 }
 
 /// The guard as the groups and users say it must be.

@@ -4,14 +4,12 @@ use super::inventory::Inventory;
 use super::repair::repair;
 use super::report::{CheckReport, Finding};
 use super::rules::find_violations;
+use crate::limits::MAX_REPAIR_ROUNDS;
 use crate::scim::resource_type::Model;
 use crate::store::Store;
 use crate::store::call::Table;
 use crate::store::error::StoreError;
 use crate::store::keys::TenantId;
-
-/// How often what was mended is looked at again: mending one thing can show another.
-const ROUNDS: usize = 4;
 
 /// Checks a tenant, and mends what is safe to mend if it is asked to. A walk is no picture of one
 /// moment, so what it finds is reported only if a second walk finds it too.
@@ -31,7 +29,7 @@ pub async fn check(
         request_id: String::new(),
     };
     let mut report = CheckReport::default();
-    for _ in 0..ROUNDS {
+    for _ in 0..MAX_REPAIR_ROUNDS {
         let (all, found) = confirm_findings(&store, model).await?;
         report.items = all.items;
         report.resources = all.resources.len() as u64;

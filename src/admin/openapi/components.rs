@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::http::response::SCIM_JSON;
-use crate::scim::discovery::MAX_RESULTS;
+use crate::limits::MAX_RESULTS;
 
 /// The parameters of paths, queries and headers, by the names that operations refer to.
 pub(super) fn parameters() -> Value {

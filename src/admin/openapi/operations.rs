@@ -59,7 +59,7 @@ pub(super) fn operation(operation: Operation, model: &Model) -> Value {
     value
 }
 
-/// The operations on users and groups, and `/Me`, which stands for a user.
+/// The operations on users and groups, and on `/Me`, which is a user.
 fn resource(verb: &str, kind: &str, model: &Model) -> Description {
     let (schema, tag) = match kind {
         "Group" => ("Group", "Group"),
@@ -69,19 +69,7 @@ fn resource(verb: &str, kind: &str, model: &Model) -> Description {
     let what =
         if kind == "Me" { "the key's own user".to_owned() } else { format!("a {}", schema.to_lowercase()) };
     let mut it = Description { tag, ..Description::default() };
-    if kind == "Me" {
-        it.refusals.push(501);
-    }
-    if verb != "create" && verb != "query" {
-        it.refusals.push(404);
-    }
-    if matches!(verb, "create" | "replace" | "modify") {
-        it.refusals.extend([409, 413, 415]);
-    }
-    if matches!(verb, "replace" | "modify" | "delete") {
-        it.parameters.push("If-Match");
-        it.refusals.extend([409, 412]);
-    }
+    add_refusals(&mut it, verb, kind);
     if verb != "delete" {
         it.parameters.extend(PROJECTION);
     }
@@ -95,16 +83,14 @@ fn resource(verb: &str, kind: &str, model: &Model) -> Description {
             it.summary = format!("Read {what} (RFC 7644 §3.4.1)");
             it.parameters.push("If-None-Match");
             it.answers.insert("200".to_owned(), tagged(content("The resource.", schema)));
-            it.answers.insert(
-                "304".to_owned(),
-                tagged(json!({ "description": "The client has this version already." })),
-            );
+            let unchanged = json!({ "description": "The client has this version already." });
+            it.answers.insert("304".to_owned(), tagged(unchanged));
         }
         "query" => {
             it.summary = format!("List {}s (RFC 7644 §3.4.2)", schema.to_lowercase());
             it.parameters.extend(PAGING);
-            it.answers
-                .insert("200".to_owned(), content("A page of the resources.", &format!("{schema}List")));
+            let page = content("A page of the resources.", &format!("{schema}List"));
+            it.answers.insert("200".to_owned(), page);
         }
         "replace" => {
             it.summary = format!("Replace {what} (RFC 7644 §3.5.1)");
@@ -122,10 +108,27 @@ fn resource(verb: &str, kind: &str, model: &Model) -> Description {
             it.summary = format!("{verb} {what} (RFC 7644 §3.6)");
             it.answers.insert("204".to_owned(), json!({ "description": "Gone." }));
         }
-        // A route that is not described has no summary, which a test finds.
+        // A route that is not described has no summary. A test finds that.
         _ => {}
     }
     it
+}
+
+/// Adds the statuses of the errors that an operation on a resource may answer, and `If-Match`.
+fn add_refusals(it: &mut Description, verb: &str, kind: &str) {
+    if kind == "Me" {
+        it.refusals.push(501);
+    }
+    if verb != "create" && verb != "query" {
+        it.refusals.push(404);
+    }
+    if matches!(verb, "create" | "replace" | "modify") {
+        it.refusals.extend([409, 413, 415]);
+    }
+    if matches!(verb, "replace" | "modify" | "delete") {
+        it.parameters.push("If-Match");
+        it.refusals.extend([409, 412]);
+    }
 }
 
 fn search(kind: &str) -> Description {

@@ -3,9 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use crate::http::router::ROUTES;
-use crate::scim::discovery::{self, BULK_MAX_OPERATIONS};
+use crate::limits::{MAX_BULK_OPERATIONS, MAX_PATCH_OPERATIONS};
+use crate::scim::discovery;
 use crate::scim::error::ErrorKind;
-use crate::scim::patch::request::OPERATIONS_LIMIT;
 use crate::scim::resource_type::{COMMON, Model, ResourceType};
 use crate::scim::schema::{Attribute, Mutability, Returned, Schema, Type};
 use crate::scim::urn;
@@ -218,7 +218,7 @@ fn patch_op() -> Value {
         "properties": {
             "schemas": urns(urn::PATCH_OP),
             "Operations": {
-                "type": "array", "minItems": 1, "maxItems": OPERATIONS_LIMIT,
+                "type": "array", "minItems": 1, "maxItems": MAX_PATCH_OPERATIONS,
                 "items": {
                     "type": "object",
                     "properties": {
@@ -264,7 +264,7 @@ fn bulk_request() -> Value {
             "schemas": urns(urn::BULK_REQUEST),
             "failOnErrors": { "type": "integer", "description": "How many errors end the request." },
             "Operations": {
-                "type": "array", "maxItems": BULK_MAX_OPERATIONS,
+                "type": "array", "maxItems": MAX_BULK_OPERATIONS,
                 "items": {
                     "type": "object",
                     "properties": {

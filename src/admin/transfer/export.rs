@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::admin::actor::ACTOR;
 use crate::admin::error::AdminError;
 use crate::admin::tenant;
+use crate::limits::RESOURCES_PER_READ;
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::urn;
 use crate::store::Store;
@@ -15,9 +16,6 @@ use crate::store::call::Table;
 use crate::store::keys::TenantId;
 use crate::store::list::IdPage;
 use crate::store::record::Record;
-
-/// So many resources are read at once.
-const PAGE: usize = 100;
 
 /// Writes every user and group of a tenant as a SCIM resource in one line of JSON, with its id, and
 /// tells `progress` after every page how many there were. Returns how many. Each resource is whole
@@ -43,7 +41,8 @@ pub async fn export(
     for kind in Kind::ALL {
         let mut after = None;
         loop {
-            let IdPage { ids, has_more } = store.list_page(kind, after, PAGE).await.map_err(&failed)?;
+            let IdPage { ids, has_more } =
+                store.list_page(kind, after, RESOURCES_PER_READ).await.map_err(&failed)?;
             for mut record in store.fetch_many(kind, &ids).await.map_err(&failed)? {
                 let mut members = Vec::new();
                 if kind == Kind::Group {

@@ -13,10 +13,10 @@ use crate::admin::error::AdminError;
 use crate::admin::group::{self, Assignment};
 use crate::admin::{tenant, user};
 use crate::auth::tenant::TenantRecord;
-use crate::provider::answer::Provider;
+use crate::limits::MAX_SCAN_TIME;
 use crate::provider::failure::Failure;
 use crate::provider::precondition::Preconditions;
-use crate::provider::scan::MAX_SCAN_TIME;
+use crate::provider::{Provider, ResourceRequest};
 use crate::scim::error::ErrorKind;
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::{Kind, Model};
@@ -213,7 +213,7 @@ impl Import<'_> {
                 (Fate::Created, made.id)
             }
             None => {
-                let made = self.provider.create(kind, &body, &Projection::default()).await?;
+                let made = self.provider.changing().create(kind, &body, &Projection::default()).await?;
                 let id = made.location.rsplit('/').next().and_then(parse_id);
                 (Fate::Created, id.ok_or_else(|| Stopped::Refused("it was made without an id".to_owned()))?)
             }
@@ -269,6 +269,7 @@ impl Import<'_> {
             |record: Option<crate::store::record::Record>| record.map_or(0, |record| record.version);
         let before = version(self.provider.store.fetch(kind, id).await.map_err(Failure::from)?);
         let (all, none) = (Projection::default(), Preconditions::default());
+        let request = ResourceRequest { kind, id, projection: &all, preconditions: &none };
         if self.tenant.root_team == Some(id) {
             // The root team keeps its own administrators: others only come.
             let members = body.shift_remove("members").unwrap_or_else(|| json!([]));
@@ -277,11 +278,11 @@ impl Import<'_> {
                 "Operations": [{ "op": "add", "path": "members", "value": members }],
             });
             let add = add.as_object().cloned().unwrap_or_default();
-            self.provider.modify(kind, id, &add, &all, &none).await?;
+            self.provider.changing().modify(&request, &add).await?;
         } else if self.is_same(kind, id, &body).await? {
             return Ok((Fate::Unchanged, id));
         } else {
-            self.provider.replace(kind, id, &body, &all, &none).await?;
+            self.provider.changing().replace(&request, &body).await?;
         }
         let after = version(self.provider.store.fetch(kind, id).await.map_err(Failure::from)?);
         Ok((if after == before { Fate::Unchanged } else { Fate::Updated }, id))

@@ -1,13 +1,20 @@
 //! The function's answer (API Gateway: output format of a Lambda function for proxy integration).
 
+use std::sync::LazyLock;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde_json::{Map, Value};
 
-/// What a Lambda function may answer at most, in bytes.
-const LARGEST_ANSWER: usize = 6 * 1024 * 1024;
+use crate::limits::MAX_BUFFERED_ANSWER_MB;
+
+/// The largest answer of a Lambda function, in bytes.
+const MAX_ANSWER_BYTES: usize = MAX_BUFFERED_ANSWER_MB * 1024 * 1024;
+
+static TOO_LARGE: LazyLock<String> =
+    LazyLock::new(|| format!("is larger than a function may answer ({MAX_BUFFERED_ANSWER_MB} MB)"));
 
 /// Headers that a function cannot set, and that API Gateway passes on under another name.
 const REMAPPED: &[&str] = &["connection", "content-md5", "date", "host", "server", "www-authenticate"];
@@ -24,8 +31,8 @@ pub fn read(answer: &Value, decode: bool) -> Result<Response<Bytes>, &'static st
         Some(Value::String(text)) => text,
         Some(_) => return Err("has a body that is not text"),
     };
-    if text.len() > LARGEST_ANSWER {
-        return Err("is larger than a function may answer (6 MB)");
+    if text.len() > MAX_ANSWER_BYTES {
+        return Err(&TOO_LARGE);
     }
     let encoded = match answer.get("isBase64Encoded") {
         None | Some(Value::Null) => false,
@@ -160,7 +167,7 @@ mod tests {
             json!({ "statusCode": 200, "headers": { "a": "b\n" } }),
             json!({ "statusCode": 200, "multiValueHeaders": { "a": "b" } }),
             json!({ "statusCode": 200, "body": "x", "isBase64Encoded": true }),
-            json!({ "statusCode": 200, "body": "x".repeat(LARGEST_ANSWER + 1) }),
+            json!({ "statusCode": 200, "body": "x".repeat(MAX_ANSWER_BYTES + 1) }),
         ] {
             assert!(read(&answer, true).is_err(), "{}", answer.to_string().get(..60).unwrap_or_default());
         }

@@ -10,9 +10,7 @@ use super::super::template::facts::AuthorizerFacts;
 use super::authorization::Authorization;
 use super::lambda::{Clock, Fault, Lambda};
 use super::refusal::GatewayRefusal;
-
-/// Answers that are kept at once.
-const MOST_ANSWERS: usize = 10_000;
+use crate::limits::MAX_CACHED_AUTHORIZATIONS;
 
 /// The authorizer before the routes.
 pub struct GatewayAuthorizer {
@@ -76,10 +74,10 @@ impl GatewayAuthorizer {
         }
         let now = self.clock.now();
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() >= MOST_ANSWERS {
+        if kept.len() >= MAX_CACHED_AUTHORIZATIONS {
             kept.retain(|_, (until, _)| now < *until);
         }
-        if kept.len() >= MOST_ANSWERS {
+        if kept.len() >= MAX_CACHED_AUTHORIZATIONS {
             let oldest = kept.iter().min_by_key(|(_, (until, _))| *until).map(|(token, _)| token.clone());
             oldest.map(|token| kept.remove(&token));
         }

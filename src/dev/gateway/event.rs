@@ -45,6 +45,14 @@ const NOT_PASSED: &[&str] = &[
     "x-forwarded-proto",
 ];
 
+/// What the template's route says of a request's path.
+pub struct Target<'a> {
+    /// The route's path, as `/scim/v2/{proxy+}`.
+    pub path: &'a str,
+    /// The part of the request's path that `{proxy+}` stands for.
+    pub proxy: Option<&'a str>,
+}
+
 /// What is known of a request, for its event and for a gateway response.
 pub struct Context {
     /// A new id, in the event and in the answer.
@@ -93,30 +101,22 @@ impl Context {
         format!("arn:aws:execute-api:{REGION}:{ACCOUNT}:local/{STAGE}/{}/{path}", self.method)
     }
 
-    /// The event for the function. `resource` is the route's path, `proxy` what `{proxy+}` stands for, and
-    /// `binary` says that the body's media type travels as base64.
-    pub fn event(
-        &self,
-        parts: &Parts,
-        body: &Bytes,
-        resource: &str,
-        proxy: Option<&str>,
-        binary: bool,
-    ) -> Value {
+    /// The event for the function. With `binary`, the body's media type travels as base64.
+    pub fn event(&self, parts: &Parts, body: &Bytes, target: &Target<'_>, binary: bool) -> Value {
         let (headers, multi_value_headers) = self.headers(&parts.headers);
         let (query, multi_value_query) = query(parts.uri.query());
         let (body, encoded) = encode(body, binary);
         json!({
-            "resource": resource,
+            "resource": target.path,
             "path": self.path,
             "httpMethod": self.method,
             "headers": headers,
             "multiValueHeaders": multi_value_headers,
             "queryStringParameters": query,
             "multiValueQueryStringParameters": multi_value_query,
-            "pathParameters": proxy.map(|proxy| json!({ "proxy": proxy })),
+            "pathParameters": target.proxy.map(|proxy| json!({ "proxy": proxy })),
             "stageVariables": null,
-            "requestContext": self.request_context(resource),
+            "requestContext": self.request_context(target.path),
             "body": body,
             "isBase64Encoded": encoded,
         })
@@ -253,7 +253,8 @@ mod tests {
             address,
             UNIX_EPOCH + Duration::from_millis(1500),
         );
-        context.event(&parts, &Bytes::from_static(body), "/scim/v2/{proxy+}", Some("Users"), false)
+        let target = Target { path: "/scim/v2/{proxy+}", proxy: Some("Users") };
+        context.event(&parts, &Bytes::from_static(body), &target, false)
     }
 
     /// The event as the function's own request type takes it.

@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -16,15 +15,7 @@ use tokio::net::TcpListener;
 
 use super::refusal::GatewayRefusal;
 use super::rest_api::Gateway;
-
-/// The largest body (API Gateway quotas).
-pub const LARGEST_BODY: usize = 10 * 1024 * 1024;
-/// How much of a body that is too large is read and thrown away, so that its sender gets to read the answer.
-const THROWN_AWAY: usize = 64 * 1024 * 1024;
-/// How long a client may take to send a body.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// How long requests may go on once the end has come.
-const GRACE: Duration = Duration::from_secs(3);
+use crate::limits::{BODY_TIMEOUT, GATEWAY_STOP_TIMEOUT, MAX_DISCARDED_BYTES, MAX_GATEWAY_BODY_BYTES};
 
 #[derive(Clone)]
 struct Front {
@@ -55,7 +46,7 @@ pub async fn serve(
         if stopped.wait_for(|stopped| *stopped).await.is_err() {
             std::future::pending::<()>().await;
         }
-        tokio::time::sleep(GRACE).await;
+        tokio::time::sleep(GATEWAY_STOP_TIMEOUT).await;
     };
     tokio::select! {
         ended = axum::serve(listener, service).with_graceful_shutdown(stop) => ended,
@@ -71,7 +62,7 @@ async fn answer(
     let (parts, body) = request.into_parts();
     let announced = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
     let announced = announced.and_then(|length| length.parse().ok()).unwrap_or(0);
-    let body = match tokio::time::timeout(PATIENCE, read(body, announced)).await {
+    let body = match tokio::time::timeout(BODY_TIMEOUT, read(body, announced)).await {
         Ok(body) => body,
         Err(_) => Err(GatewayRefusal::BadRequestBody),
     };
@@ -85,7 +76,7 @@ async fn answer(
 
 /// The whole body, or why there is none.
 async fn read(body: Body, announced: u64) -> Result<Bytes, GatewayRefusal> {
-    if announced > THROWN_AWAY as u64 {
+    if announced > MAX_DISCARDED_BYTES as u64 {
         return Err(GatewayRefusal::RequestTooLarge);
     }
     let mut stream = body.into_data_stream();
@@ -94,11 +85,15 @@ async fn read(body: Body, announced: u64) -> Result<Bytes, GatewayRefusal> {
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.map_err(|_| GatewayRefusal::BadRequestBody)?;
         length += chunk.len();
-        if length <= LARGEST_BODY {
+        if length <= MAX_GATEWAY_BODY_BYTES {
             collected.extend_from_slice(&chunk);
-        } else if length > THROWN_AWAY {
+        } else if length > MAX_DISCARDED_BYTES {
             break;
         }
     }
-    if length > LARGEST_BODY { Err(GatewayRefusal::RequestTooLarge) } else { Ok(collected.freeze()) }
+    if length > MAX_GATEWAY_BODY_BYTES {
+        Err(GatewayRefusal::RequestTooLarge)
+    } else {
+        Ok(collected.freeze())
+    }
 }

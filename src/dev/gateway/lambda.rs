@@ -4,12 +4,11 @@ use std::fmt::Display;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde_json::Value;
 
-/// How long API Gateway waits for a function.
-pub const INTEGRATION_TIMEOUT: Duration = Duration::from_secs(29);
+use crate::limits::INTEGRATION_TIMEOUT;
 
 type Invocation = Pin<Box<dyn Future<Output = Result<Value, String>> + Send>>;
 

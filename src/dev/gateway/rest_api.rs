@@ -10,16 +10,12 @@ use http::{HeaderMap, HeaderValue, Method, Response, header};
 use super::super::template::facts::{ApiFacts, KeySource, RouteFacts};
 use super::answer;
 use super::authorizer::GatewayAuthorizer;
-use super::event::{Context, text};
+use super::event::{Context, Target, text};
 use super::lambda::{Clock, Fault, Lambda};
 use super::refusal::{GatewayRefusal, GatewayResponses};
 use super::usage_plan::UsagePlan;
 use crate::http::log::Line;
-
-/// The request line and the headers together (API Gateway quotas).
-const LARGEST_HEAD: usize = 10_240;
-/// The length of a usage key's value.
-const USAGE_KEY: std::ops::RangeInclusive<usize> = 20..=128;
+use crate::limits::{MAX_GATEWAY_HEAD_BYTES, USAGE_KEY_CHARS};
 
 /// A REST API: routes, what stands before them, and the function behind.
 pub struct Gateway {
@@ -69,7 +65,14 @@ impl Gateway {
         let found = self.route(&context.method, &context.path);
         let answer = match &found {
             Some((route, proxy)) => {
-                self.answer_routed(parts, body, route, proxy.as_deref(), &mut context).await
+                let admitted = self.admit(parts, route, &mut context).await;
+                match (admitted, body) {
+                    (Ok(()), Ok(body)) => {
+                        let target = Target { path: &route.path, proxy: proxy.as_deref() };
+                        self.invoke(parts, &body, &target, &context).await
+                    }
+                    (Err(refusal), _) | (Ok(()), Err(refusal)) => Err(refusal),
+                }
             }
             None if parts.headers.contains_key(header::AUTHORIZATION) => {
                 Err(GatewayRefusal::InvalidSignature)
@@ -103,15 +106,15 @@ impl Gateway {
         response
     }
 
-    async fn answer_routed(
+    /// Asks the throttle of the method, the authorizer and the usage plan. Puts the authorizer's answer into
+    /// the context.
+    async fn admit(
         &self,
         parts: &Parts,
-        body: Result<Bytes, GatewayRefusal>,
         route: &RouteFacts,
-        proxy: Option<&str>,
         context: &mut Context,
-    ) -> Result<Response<Bytes>, GatewayRefusal> {
-        if head_size(parts) > LARGEST_HEAD {
+    ) -> Result<(), GatewayRefusal> {
+        if head_size(parts) > MAX_GATEWAY_HEAD_BYTES {
             return Err(GatewayRefusal::RequestTooLarge);
         }
         if self.throttle(route).is_some_and(|throttle| !throttle.admits("", self.clock.now())) {
@@ -128,14 +131,26 @@ impl Gateway {
             }
         }
         if route.key_required {
-            let key = self.usage_key(&parts.headers, context).filter(|key| USAGE_KEY.contains(&key.len()));
+            let key =
+                self.usage_key(&parts.headers, context).filter(|key| USAGE_KEY_CHARS.contains(&key.len()));
             let key = key.ok_or(GatewayRefusal::InvalidApiKey)?;
             if self.usage_plan.as_ref().is_some_and(|plan| !plan.admits(&key, self.clock.now())) {
                 return Err(GatewayRefusal::Throttled);
             }
         }
+        Ok(())
+    }
+
+    /// Invokes the function and reads its answer.
+    async fn invoke(
+        &self,
+        parts: &Parts,
+        body: &Bytes,
+        target: &Target<'_>,
+        context: &Context,
+    ) -> Result<Response<Bytes>, GatewayRefusal> {
         let binary = self.is_binary(parts.headers.get(header::CONTENT_TYPE));
-        let event = context.event(parts, &body?, &route.path, proxy, binary);
+        let event = context.event(parts, body, target, binary);
         let answer = self.function.invoke(event).await.map_err(|fault| {
             tracing::error!(?fault, request_id = context.request_id, "the function gave no answer");
             if fault == Fault::TimedOut {

@@ -16,6 +16,7 @@ use super::super::template::read::{TEMPLATE, TemplateFacts};
 use super::front;
 use super::lambda::{Clock, Lambda};
 use super::rest_api::Gateway;
+use crate::limits::MAX_GATEWAY_BODY_BYTES;
 
 const KEY: &str = "rc_demo_0123456789012345678901234567890123456789012_abcdef";
 const UNKNOWN: &str = "rc_demo_0123456789012345678901234567890123456789012_nobody";
@@ -308,7 +309,7 @@ async fn sizes_are_bounded() {
     let local = local(|_| {}).await;
     let headers = format!("Host: a\r\nAuthorization: Bearer {KEY}\r\n");
     for (size, status) in
-        [(front::LARGEST_BODY, 500), (front::LARGEST_BODY + 1, 413), (12 * 1024 * 1024, 413)]
+        [(MAX_GATEWAY_BODY_BYTES, 500), (MAX_GATEWAY_BODY_BYTES + 1, 413), (12 * 1024 * 1024, 413)]
     {
         // An answer that repeats 10 MB is larger than a function may give.
         let answer = local.request("POST", "/scim/v2/Users", &headers, &"x".repeat(size)).await;

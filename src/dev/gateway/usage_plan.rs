@@ -5,10 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use super::super::template::facts::Throttle;
-
-/// Usage keys for which a bucket is kept. Beyond, the fullest ones are forgotten, which forgives them nothing
-/// that counts.
-const MOST_BUCKETS: usize = 10_000;
+use crate::limits::MAX_USAGE_BUCKETS;
 
 /// Token buckets by usage key, all of the same rate and burst.
 pub struct UsagePlan {
@@ -34,10 +31,10 @@ impl UsagePlan {
         if let Some(bucket) = buckets.get_mut(key) {
             return bucket.take(self.throttle, now);
         }
-        if buckets.len() >= MOST_BUCKETS {
+        if buckets.len() >= MAX_USAGE_BUCKETS {
             buckets.retain(|_, bucket| bucket.level(self.throttle, now) < burst);
         }
-        if buckets.len() >= MOST_BUCKETS {
+        if buckets.len() >= MAX_USAGE_BUCKETS {
             let fullest =
                 buckets.iter().max_by(|a, b| a.1.tokens.total_cmp(&b.1.tokens)).map(|(key, _)| key.clone());
             fullest.map(|key| buckets.remove(&key));
@@ -88,10 +85,10 @@ mod tests {
     #[test]
     fn buckets_are_bounded() {
         let plan = UsagePlan::new(Throttle { rate: 1.0, burst: 2.0 });
-        for key in 0..MOST_BUCKETS + 10 {
+        for key in 0..MAX_USAGE_BUCKETS + 10 {
             assert!(plan.admits(&key.to_string(), SystemTime::UNIX_EPOCH));
         }
-        assert!(plan.buckets.lock().unwrap().len() <= MOST_BUCKETS);
+        assert!(plan.buckets.lock().unwrap().len() <= MAX_USAGE_BUCKETS);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Sessions with stubs that keep tenants and keys in the table, as the deployed code does.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;

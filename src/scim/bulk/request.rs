@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use super::references::{BulkDataForm, BulkSubject, PREFIX};
-use crate::scim::discovery::BULK_MAX_OPERATIONS;
+use crate::limits::MAX_BULK_OPERATIONS;
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::policy::Policy;
 use crate::scim::resource_type::{Kind, Model};
@@ -119,11 +119,11 @@ pub fn read(body: &Map<String, Value>, policy: &Policy) -> Result<BulkRequest, S
         Some(Value::Array(elements)) if !elements.is_empty() => elements,
         _ => return Err(ScimError::invalid_syntax("Operations must be an array of at least one operation.")),
     };
-    if elements.len() > BULK_MAX_OPERATIONS {
+    if elements.len() > MAX_BULK_OPERATIONS {
         return Err(ScimError::new(
             ErrorKind::PayloadTooLarge,
             format!(
-                "The request holds {} operations; the limit is {BULK_MAX_OPERATIONS} (maxOperations). Split it.",
+                "The request holds {} operations; the limit is {MAX_BULK_OPERATIONS} (maxOperations). Split it.",
                 elements.len()
             ),
         ));

@@ -1,15 +1,11 @@
 //! The grammar of filters (RFC 7644 §3.4.2.2, Figure 1).
 
+use std::sync::LazyLock;
+
 use super::ast::{CompareOp, Filter};
 use super::literal;
+use crate::limits::{MAX_FILTER_BYTES, MAX_FILTER_DEPTH, MAX_FILTER_TERMS};
 use crate::scim::attr_path::{AttrPath, ParseError, leading};
-
-/// The most bytes in one filter.
-pub const MAX_LENGTH: usize = 8192;
-/// The most parentheses and brackets within one another.
-pub const MAX_DEPTH: usize = 32;
-/// The most comparisons in one filter, `pr` included.
-pub const MAX_TERMS: usize = 256;
 
 /// Reads a filter (RFC 7644 §3.4.2.2).
 ///
@@ -50,8 +46,8 @@ pub(in crate::scim) struct Parser<'a> {
 impl<'a> Parser<'a> {
     /// At the start of a text.
     pub(in crate::scim) fn new(text: &'a str) -> Result<Self, ParseError> {
-        if text.len() > MAX_LENGTH {
-            return Err(ParseError { at: MAX_LENGTH, expected: "expected at most 8192 bytes" });
+        if text.len() > MAX_FILTER_BYTES {
+            return Err(ParseError { at: MAX_FILTER_BYTES, expected: &TOO_LONG });
         }
         Ok(Self { text, at: 0, depth: 0, terms: 0 })
     }
@@ -158,8 +154,8 @@ impl<'a> Parser<'a> {
                 let mut all = match filter {
                     Filter::And(filters) => filters,
                     // Its canonical form stands in parentheses.
-                    Filter::Or(_) if self.depth + 2 > MAX_DEPTH => {
-                        return Err(ParseError { at: start, expected: TOO_DEEP });
+                    Filter::Or(_) if self.depth + 2 > MAX_FILTER_DEPTH => {
+                        return Err(ParseError { at: start, expected: &TOO_DEEP });
                     }
                     one => vec![one],
                 };
@@ -190,8 +186,8 @@ impl<'a> Parser<'a> {
 
     /// A filter and what closes it.
     fn nested(&mut self, close: u8, in_brackets: bool) -> Result<Filter, ParseError> {
-        if self.depth == MAX_DEPTH {
-            return Err(ParseError { at: self.at.saturating_sub(1), expected: TOO_DEEP });
+        if self.depth == MAX_FILTER_DEPTH {
+            return Err(ParseError { at: self.at.saturating_sub(1), expected: &TOO_DEEP });
         }
         self.depth += 1;
         self.space();
@@ -212,8 +208,8 @@ impl<'a> Parser<'a> {
     /// What follows the path in an `attrExp`.
     fn comparison(&mut self, path: AttrPath) -> Result<Filter, ParseError> {
         self.terms += 1;
-        if self.terms > MAX_TERMS {
-            return Err(self.expected("expected at most 256 comparisons"));
+        if self.terms > MAX_FILTER_TERMS {
+            return Err(self.expected(&TOO_MANY_TERMS));
         }
         if !self.space() {
             return Err(self.expected("expected an operator"));
@@ -268,7 +264,11 @@ impl<'a> Parser<'a> {
     }
 }
 
-const TOO_DEEP: &str = "expected at most 32 brackets within one another";
+static TOO_LONG: LazyLock<String> = LazyLock::new(|| format!("expected at most {MAX_FILTER_BYTES} bytes"));
+static TOO_DEEP: LazyLock<String> =
+    LazyLock::new(|| format!("expected at most {MAX_FILTER_DEPTH} brackets within one another"));
+static TOO_MANY_TERMS: LazyLock<String> =
+    LazyLock::new(|| format!("expected at most {MAX_FILTER_TERMS} comparisons"));
 
 #[cfg(test)]
 mod tests {
@@ -349,16 +349,19 @@ mod tests {
     #[test]
     fn limits_hold() {
         let nested = |depth: usize| format!("{}a pr{}", "(".repeat(depth), ")".repeat(depth));
-        assert!(parse(&nested(MAX_DEPTH)).is_ok());
-        assert_eq!(parse(&nested(MAX_DEPTH + 1)), Err(ParseError { at: MAX_DEPTH, expected: TOO_DEEP }));
+        assert!(parse(&nested(MAX_FILTER_DEPTH)).is_ok());
+        assert_eq!(
+            parse(&nested(MAX_FILTER_DEPTH + 1)),
+            Err(ParseError { at: MAX_FILTER_DEPTH, expected: &TOO_DEEP })
+        );
         let deepest = |inner: &str| format!("{}{inner}{}", "(".repeat(31), ")".repeat(31));
         assert!(parse(&deepest("a[b pr].c pr")).is_ok());
         assert!(parse(&deepest("a[b pr or c pr].d pr")).is_err());
 
         let chain = |terms: usize| vec!["a pr"; terms].join(" and ");
-        assert!(parse(&chain(MAX_TERMS)).is_ok());
-        assert!(parse(&chain(MAX_TERMS + 1)).is_err());
-        let long = format!("a eq \"{}\"", "x".repeat(MAX_LENGTH));
-        assert_eq!(parse(&long).map_err(|error| error.at), Err(MAX_LENGTH));
+        assert!(parse(&chain(MAX_FILTER_TERMS)).is_ok());
+        assert!(parse(&chain(MAX_FILTER_TERMS + 1)).is_err());
+        let long = format!("a eq \"{}\"", "x".repeat(MAX_FILTER_BYTES));
+        assert_eq!(parse(&long).map_err(|error| error.at), Err(MAX_FILTER_BYTES));
     }
 }

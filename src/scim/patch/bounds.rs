@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::apply::apply;
 use super::members::MemberChange;
 use super::request::parse;
+use crate::limits::MAX_STEPS_PER_REQUEST;
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::members::Member;
 use crate::scim::policy::STANDARD;
@@ -15,7 +16,7 @@ use crate::scim::resource_type::{Kind, Model};
 use crate::scim::schema::Schema;
 use crate::scim::urn::{PATCH_OP, USER};
 use crate::scim::validate;
-use crate::scim::work::{STEPS_PER_REQUEST, WorkBudget};
+use crate::scim::work::WorkBudget;
 
 const URN: &str = "urn:x:2.0:User";
 
@@ -46,12 +47,12 @@ fn is_measured() -> bool {
 fn steps(user: &Value, operations: Vec<Value>) -> Result<u64, ErrorKind> {
     let work = WorkBudget::of_body();
     patched(user, operations, &work)?;
-    Ok(STEPS_PER_REQUEST - work.left())
+    Ok(MAX_STEPS_PER_REQUEST - work.left())
 }
 
 /// Whether a PATCH of so many operations is refused for the work that it would cause.
 fn is_refused(user: &Value, count: usize, operation: impl Fn(usize) -> Value) -> bool {
-    let work = WorkBudget::new(STEPS_PER_REQUEST / scale() as u64, ErrorKind::PayloadTooLarge);
+    let work = WorkBudget::new(MAX_STEPS_PER_REQUEST / scale() as u64, ErrorKind::PayloadTooLarge);
     let operations = repeat(count.div_ceil(scale()), operation);
     patched(user, operations, &work) == Err(ErrorKind::PayloadTooLarge) && work.left() == 0
 }
@@ -163,13 +164,13 @@ fn bodies_of_texts_that_grow() {
     let model = model();
     let read = |count: usize| {
         let body = json!({ "schemas": [USER], "userName": "a", "roles": texts(count) });
-        let work = WorkBudget::new(STEPS_PER_REQUEST / scale() as u64, ErrorKind::PayloadTooLarge);
+        let work = WorkBudget::new(MAX_STEPS_PER_REQUEST / scale() as u64, ErrorKind::PayloadTooLarge);
         let body = body.as_object().expect("an object");
         let refused = validate::read(body, model.of(Kind::User), &STANDARD, &work).err();
         (refused.map(|error| error.kind), work.left())
     };
     // A single element is compared with nothing.
-    assert_eq!(read(1), (None, STEPS_PER_REQUEST / scale() as u64));
+    assert_eq!(read(1), (None, MAX_STEPS_PER_REQUEST / scale() as u64));
     assert_eq!(read(64_usize.div_ceil(scale())), (Some(ErrorKind::PayloadTooLarge), 0));
     let replace = |_: usize| json!({ "op": "replace", "path": "roles", "value": texts(2) });
     let user = json!({ "userName": "a" });
@@ -253,7 +254,7 @@ fn members_that_filters_look_for() {
             repeat(count, |n| json!({ "op": "remove", "path": format!("members[display eq \"{n}\"]") }));
         let body = json!({ "schemas": [PATCH_OP], "Operations": operations });
         let steps = parse(body.as_object().expect("an object"), groups, &STANDARD).expect("steps");
-        let work = WorkBudget::new(STEPS_PER_REQUEST / scale() as u64, ErrorKind::PayloadTooLarge);
+        let work = WorkBudget::new(MAX_STEPS_PER_REQUEST / scale() as u64, ErrorKind::PayloadTooLarge);
         let began = std::time::Instant::now();
         let net = MemberChange::read(&steps, groups, &STANDARD, &work)
             .and_then(|change| change.net(&current, &work));

@@ -6,7 +6,8 @@ use super::attribute_change::{AttributeChange, Scan};
 use super::listed::add;
 use super::request::PatchOp;
 use super::select::{Selector, equal_terms};
-use crate::scim::document_rules::{DOCUMENT_LIMIT, too_large};
+use crate::limits::MAX_DOCUMENT_BYTES;
+use crate::scim::document_rules::too_large;
 use crate::scim::equality::{ElementMatcher, absorb, deduplicate};
 use crate::scim::error::ScimError;
 use crate::scim::filter::ast::Filter;
@@ -132,7 +133,7 @@ impl AttributeChange<'_> {
         }
         let value = self.element_value();
         if !selected.0.is_empty() {
-            return self.write_selected(filter, &value, elements, selected, &path);
+            return self.write_selected(filter, &value, elements, selected);
         }
         let terms = equal_terms(filter);
         let (Some(terms), true) = (terms, self.step.op == PatchOp::Add || policy.replace_creates) else {
@@ -156,24 +157,24 @@ impl AttributeChange<'_> {
         value: &Value,
         elements: &mut [Value],
         selected: Written,
-        path: &str,
     ) -> Result<Written, ScimError> {
+        let path = self.path();
         if self.step.op == PatchOp::Replace && self.sub.is_none() && self.is_complex() {
             // All of the element is replaced (RFC 7644 §3.5.2.3); under tolerance it stays one that
             // the filter selects, unless the value says otherwise.
             let terms = equal_terms(filter).filter(|_| self.reader.policy.tolerant).map(Value::Object);
             let base = match terms {
-                Some(terms) => self.merge(None, &terms, path)?,
+                Some(terms) => self.merge(None, &terms, &path)?,
                 None => None,
             };
             self.check_copies(value, selected.0.len())?;
             for place in &selected.0 {
                 let Some(element) = elements.get_mut(*place) else { continue };
-                *element = self.merge(base.clone(), value, path)?.unwrap_or(Value::Object(Map::new()));
+                *element = self.merge(base.clone(), value, &path)?.unwrap_or(Value::Object(Map::new()));
             }
             return Ok(selected);
         }
-        self.write(value, elements, selected, path)
+        self.write(value, elements, selected, &path)
     }
 
     fn write(
@@ -194,7 +195,7 @@ impl AttributeChange<'_> {
 
     /// Refuses to write a value into so many elements that no document could hold them.
     fn check_copies(&self, value: &Value, copies: usize) -> Result<(), ScimError> {
-        if copies > 1 && value.to_string().len().saturating_mul(copies) > DOCUMENT_LIMIT {
+        if copies > 1 && value.to_string().len().saturating_mul(copies) > MAX_DOCUMENT_BYTES {
             return Err(too_large(&self.attribute.name));
         }
         Ok(())

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::path::{PatchPath, write_selection};
 use super::select::{Selector, canonical};
+use crate::limits::MAX_PATCH_OPERATIONS;
 use crate::scim::attr_path::write_attribute;
 use crate::scim::error::ScimError;
 use crate::scim::filter::ast::Filter;
@@ -16,9 +17,6 @@ use crate::scim::schema::{Attribute, Schema};
 use crate::scim::urn;
 use crate::scim::validate::{is_password, schemas_in, unknown_attribute, urns};
 use crate::scim::values::{shown, twice};
-
-/// The most operations in one request.
-pub const OPERATIONS_LIMIT: usize = 10_000;
 
 /// What a step does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,9 +80,9 @@ pub fn parse(
         Some(Value::Array(operations)) if !operations.is_empty() => operations,
         _ => return Err(ScimError::invalid_syntax("Operations must be an array of at least one operation.")),
     };
-    if operations.len() > OPERATIONS_LIMIT {
+    if operations.len() > MAX_PATCH_OPERATIONS {
         return Err(ScimError::invalid_syntax(format!(
-            "Operations holds {} operations; send {OPERATIONS_LIMIT} at most.",
+            "Operations holds {} operations; send {MAX_PATCH_OPERATIONS} at most.",
             operations.len()
         )));
     }
@@ -121,9 +119,9 @@ impl<'a> Request<'a> {
     }
 
     fn push(&mut self, step: PatchStep) -> Result<(), ScimError> {
-        if self.steps.len() == OPERATIONS_LIMIT {
+        if self.steps.len() == MAX_PATCH_OPERATIONS {
             return Err(ScimError::invalid_syntax(format!(
-                "Operations changes more than {OPERATIONS_LIMIT} attributes. Send fewer in one request."
+                "Operations changes more than {MAX_PATCH_OPERATIONS} attributes. Send fewer in one request."
             )));
         }
         self.steps.push(step);

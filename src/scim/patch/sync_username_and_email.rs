@@ -3,12 +3,13 @@
 
 use serde_json::{Map, Value};
 
+use crate::limits::MAX_NAME_CHARS;
 use crate::scim::document_rules::primary_email;
 use crate::scim::error::ScimError;
 use crate::scim::policy::Policy;
 use crate::scim::resource_type::{Kind, ResourceType};
 use crate::scim::username::canonical;
-use crate::scim::values::{NAME_LIMIT, is_primary};
+use crate::scim::values::is_primary;
 
 /// Where `userName` is the primary email and a PATCH changed only one of the two, the other
 /// follows: Microsoft Entra ID sends them as two operations, and not always both. Two changes that
@@ -40,9 +41,9 @@ pub fn sync_username_and_email(
             "userName must match the email marked as primary, so it must be an email address.",
         ));
     }
-    if address.chars().count() > NAME_LIMIT {
+    if address.chars().count() > MAX_NAME_CHARS {
         return Err(ScimError::invalid_value(format!(
-            "Attribute userName must be at most {NAME_LIMIT} characters long."
+            "Attribute userName must be at most {MAX_NAME_CHARS} characters long."
         )));
     }
     if moved.1 {

@@ -85,7 +85,7 @@ fn projections() {
 fn names_are_bounded() {
     let model = Model::new(&STANDARD, &[]).expect("a model");
     let list = |names: usize| vec!["emails"; names].join(",");
-    for (attributes, excluded) in [(MAX_NAMES, 0), (0, MAX_NAMES)] {
+    for (attributes, excluded) in [(MAX_PROJECTION_NAMES, 0), (0, MAX_PROJECTION_NAMES)] {
         assert!(Projection::parse(&[&list(attributes)], &[&list(excluded)], &model.types()).is_ok());
     }
     let many = vec!["emails"; 400_000];

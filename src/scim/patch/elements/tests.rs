@@ -1,41 +1,95 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::scim::error::ErrorKind::{InvalidFilter, InvalidValue, NoTarget};
+use crate::scim::error::ErrorKind::{self, InvalidFilter, InvalidValue, NoTarget};
 use crate::scim::patch::apply::tests::patched;
 use crate::scim::policy::{STANDARD, STRICT};
 
+type Outcome = Result<Value, ErrorKind>;
+
+fn work() -> Value {
+    json!({ "value": "w@x", "type": "work", "primary": true })
+}
+
+/// [`work`], after another email has become the primary one.
+fn unmarked() -> Value {
+    json!({ "value": "w@x", "type": "work", "primary": false })
+}
+
+fn home() -> Value {
+    json!({ "value": "h@x", "type": "home" })
+}
+
+fn new() -> Value {
+    json!({ "value": "n@x" })
+}
+
+fn other() -> Value {
+    json!({ "type": "other", "value": "n@x" })
+}
+
+fn is(elements: &[&Value]) -> Outcome {
+    Ok(json!(elements))
+}
+
+fn same() -> Outcome {
+    is(&[&work(), &home()])
+}
+
+fn op(op: &str, path: &str, value: Value) -> Value {
+    json!({ "op": op, "path": path, "value": value })
+}
+
+fn gone(path: &str) -> Value {
+    json!({ "op": "remove", "path": path })
+}
+
+/// An operation on a user with the emails [`work`] and [`home`], and the emails afterwards under [`STANDARD`] and
+/// under [`STRICT`].
+fn assert_emails<const N: usize>(rows: [(Value, Outcome, Outcome); N]) {
+    let user = json!({ "userName": "a", "emails": [work(), home()] });
+    for (operation, tolerant, strict) in rows {
+        let operations = json!([operation]);
+        assert_eq!(patched(&STANDARD, &user, &operations, "emails"), tolerant, "{operation}");
+        assert_eq!(patched(&STRICT, &user, &operations, "emails"), strict, "strict: {operation}");
+    }
+}
+
+/// RFC 7644 §3.5.2.1.
 #[test]
-fn emails() {
-    let work = json!({ "value": "w@x", "type": "work", "primary": true });
-    let home = json!({ "value": "h@x", "type": "home" });
-    let user = json!({ "userName": "a", "emails": [work, home] });
-    let unmarked = json!({ "value": "w@x", "type": "work", "primary": false });
-    let is = |elements: &[&serde_json::Value]| Ok(json!(elements));
-    let same = is(&[&work, &home]);
-    let new = json!({ "value": "n@x" });
-    let other = json!({ "type": "other", "value": "n@x" });
-    let op =
-        |op: &str, path: &str, value: serde_json::Value| json!({ "op": op, "path": path, "value": value });
-    let gone = |path: &str| json!({ "op": "remove", "path": path });
-    for (operation, tolerant, strict) in [
-        // add (RFC 7644 §3.5.2.1)
-        (op("add", "emails", json!([new])), is(&[&work, &home, &new]), is(&[&work, &home, &new])),
-        (op("add", "emails", json!([new, new])), is(&[&work, &home, &new]), is(&[&work, &home, &new])),
-        (op("add", "emails", new.clone()), is(&[&work, &home, &new]), is(&[&work, &home, &new])),
-        (op("add", "emails", json!("n@x")), is(&[&work, &home, &new]), Err(InvalidValue)),
-        (op("add", "emails", json!(["n@x"])), is(&[&work, &home, &new]), Err(InvalidValue)),
-        (op("replace", "emails", new.clone()), is(&[&new]), Err(InvalidValue)),
+fn emails_are_added() {
+    assert_emails([
+        (
+            op("add", "emails", json!([new()])),
+            is(&[&work(), &home(), &new()]),
+            is(&[&work(), &home(), &new()]),
+        ),
+        (
+            op("add", "emails", json!([new(), new()])),
+            is(&[&work(), &home(), &new()]),
+            is(&[&work(), &home(), &new()]),
+        ),
+        (op("add", "emails", new()), is(&[&work(), &home(), &new()]), is(&[&work(), &home(), &new()])),
+        (op("add", "emails", json!("n@x")), is(&[&work(), &home(), &new()]), Err(InvalidValue)),
+        (op("add", "emails", json!(["n@x"])), is(&[&work(), &home(), &new()]), Err(InvalidValue)),
+        (op("replace", "emails", new()), is(&[&new()]), Err(InvalidValue)),
         (op("replace", "emails", json!("n@x")), Err(InvalidValue), Err(InvalidValue)),
+    ]);
+}
+
+/// RFC 7643 §2.4.
+#[test]
+fn equal_emails_become_one() {
+    assert_emails([
         // The same value and type by the schema, whatever the case (RFC 7643 §2.4).
         (
             op("add", "emails", json!([{ "value": "W@X", "type": "Work", "display": "W" }])),
-            is(&[&json!({ "value": "w@x", "type": "work", "primary": true, "display": "W" }), &home]),
-            is(&[&json!({ "value": "w@x", "type": "work", "primary": true, "display": "W" }), &home]),
+            is(&[&json!({ "value": "w@x", "type": "work", "primary": true, "display": "W" }), &home()]),
+            is(&[&json!({ "value": "w@x", "type": "work", "primary": true, "display": "W" }), &home()]),
         ),
         (
             op("add", "emails", json!([{ "value": "H@x", "type": "home", "primary": false }])),
-            is(&[&work, &json!({ "value": "h@x", "type": "home", "primary": false })]),
-            is(&[&work, &json!({ "value": "h@x", "type": "home", "primary": false })]),
+            is(&[&work(), &json!({ "value": "h@x", "type": "home", "primary": false })]),
+            is(&[&work(), &json!({ "value": "h@x", "type": "home", "primary": false })]),
         ),
         (
             op(
@@ -46,17 +100,23 @@ fn emails() {
             is(&[&json!({ "value": "w@x", "type": "work", "primary": true, "display": "D" })]),
             is(&[&json!({ "value": "w@x", "type": "work", "primary": true, "display": "D" })]),
         ),
-        (op("add", "emails", json!([home, work])), same.clone(), same.clone()),
-        (op("add", "emails", json!(null)), same.clone(), same.clone()),
+        (op("add", "emails", json!([home(), work()])), same(), same()),
+        (op("add", "emails", json!(null)), same(), same()),
+    ]);
+}
+
+#[test]
+fn added_emails_may_be_primary() {
+    assert_emails([
         (
             op("add", "emails", json!([{ "value": "n@x", "primary": true }])),
-            is(&[&unmarked, &home, &json!({ "value": "n@x", "primary": true })]),
-            is(&[&unmarked, &home, &json!({ "value": "n@x", "primary": true })]),
+            is(&[&unmarked(), &home(), &json!({ "value": "n@x", "primary": true })]),
+            is(&[&unmarked(), &home(), &json!({ "value": "n@x", "primary": true })]),
         ),
         (
             op("add", "emails", json!([{ "value": "h@x", "type": "home", "display": "H" }])),
-            is(&[&work, &json!({ "value": "h@x", "type": "home", "display": "H" })]),
-            is(&[&work, &json!({ "value": "h@x", "type": "home", "display": "H" })]),
+            is(&[&work(), &json!({ "value": "h@x", "type": "home", "display": "H" })]),
+            is(&[&work(), &json!({ "value": "h@x", "type": "home", "display": "H" })]),
         ),
         (
             op(
@@ -67,85 +127,109 @@ fn emails() {
             Err(InvalidValue),
             Err(InvalidValue),
         ),
+    ]);
+}
+
+#[test]
+fn emails_are_added_by_a_filter() {
+    assert_emails([
         (
             op("add", "emails[type eq \"other\"].value", json!("n@x")),
-            is(&[&work, &home, &other]),
-            is(&[&work, &home, &other]),
+            is(&[&work(), &home(), &other()]),
+            is(&[&work(), &home(), &other()]),
         ),
         (
-            op("add", "emails[type eq \"other\"]", new.clone()),
-            is(&[&work, &home, &other]),
-            is(&[&work, &home, &other]),
+            op("add", "emails[type eq \"other\"]", new()),
+            is(&[&work(), &home(), &other()]),
+            is(&[&work(), &home(), &other()]),
         ),
         (
             op("add", "emails[type eq \"home\"]", json!({ "display": "H" })),
-            is(&[&work, &json!({ "value": "h@x", "type": "home", "display": "H" })]),
-            is(&[&work, &json!({ "value": "h@x", "type": "home", "display": "H" })]),
+            is(&[&work(), &json!({ "value": "h@x", "type": "home", "display": "H" })]),
+            is(&[&work(), &json!({ "value": "h@x", "type": "home", "display": "H" })]),
         ),
         (
             op("add", "emails[type eq \"other\" or type eq \"fax\"].value", json!("n@x")),
             Err(NoTarget),
             Err(NoTarget),
         ),
-        // replace (RFC 7644 §3.5.2.3)
-        (op("replace", "emails", json!([new])), is(&[&new]), is(&[&new])),
+    ]);
+}
+
+/// RFC 7644 §3.5.2.3.
+#[test]
+fn emails_are_replaced() {
+    assert_emails([
+        (op("replace", "emails", json!([new()])), is(&[&new()]), is(&[&new()])),
         (op("replace", "emails", json!([])), Ok(json!(null)), Ok(json!(null))),
         (
             op("replace", "emails[type eq \"home\"].value", json!("n@x")),
-            is(&[&work, &json!({ "value": "n@x", "type": "home" })]),
-            is(&[&work, &json!({ "value": "n@x", "type": "home" })]),
+            is(&[&work(), &json!({ "value": "n@x", "type": "home" })]),
+            is(&[&work(), &json!({ "value": "n@x", "type": "home" })]),
         ),
         (
             op("replace", "emails[TYPE EQ \"HOME\"].value", json!("n@x")),
-            is(&[&work, &json!({ "value": "n@x", "type": "home" })]),
-            is(&[&work, &json!({ "value": "n@x", "type": "home" })]),
+            is(&[&work(), &json!({ "value": "n@x", "type": "home" })]),
+            is(&[&work(), &json!({ "value": "n@x", "type": "home" })]),
         ),
         (
             op("replace", "emails[type eq \"other\"].value", json!("n@x")),
-            is(&[&work, &home, &other]),
+            is(&[&work(), &home(), &other()]),
             Err(NoTarget),
         ),
         (
             op("replace", "emails[type eq \"other\" and primary eq \"True\"].value", json!("n@x")),
-            is(&[&unmarked, &home, &json!({ "type": "other", "primary": true, "value": "n@x" })]),
+            is(&[&unmarked(), &home(), &json!({ "type": "other", "primary": true, "value": "n@x" })]),
             Err(InvalidFilter),
         ),
         (
             op("replace", "emails[type eq \"home\"]", json!({ "value": "n@x" })),
-            is(&[&work, &json!({ "type": "home", "value": "n@x" })]),
-            is(&[&work, &new]),
+            is(&[&work(), &json!({ "type": "home", "value": "n@x" })]),
+            is(&[&work(), &new()]),
         ),
-        (op("replace", "emails[type eq \"home\"]", json!(null)), is(&[&work]), is(&[&work])),
+        (op("replace", "emails[type eq \"home\"]", json!(null)), is(&[&work()]), is(&[&work()])),
+    ]);
+}
+
+#[test]
+fn of_the_selected_emails_the_listed_are_removed() {
+    assert_emails([
         // remove: of those that the filter selects, only what is listed goes.
-        (op("remove", "emails[value pr]", json!([{ "value": "H@X" }])), is(&[&work]), is(&[&work])),
-        (op("remove", "emails[value pr]", json!({ "type": "HOME" })), is(&[&work]), is(&[&work])),
-        (op("remove", "emails[type eq \"home\"]", json!([{ "value": "w@x" }])), same.clone(), same.clone()),
-        (op("remove", "emails[type eq \"home\"]", json!([])), is(&[&work]), is(&[&work])),
+        (op("remove", "emails[value pr]", json!([{ "value": "H@X" }])), is(&[&work()]), is(&[&work()])),
+        (op("remove", "emails[value pr]", json!({ "type": "HOME" })), is(&[&work()]), is(&[&work()])),
+        (op("remove", "emails[type eq \"home\"]", json!([{ "value": "w@x" }])), same(), same()),
+        (op("remove", "emails[type eq \"home\"]", json!([])), is(&[&work()]), is(&[&work()])),
         (
             op("remove", "emails.type", json!(["HOME"])),
-            is(&[&work, &json!({ "value": "h@x" })]),
-            is(&[&work, &json!({ "value": "h@x" })]),
+            is(&[&work(), &json!({ "value": "h@x" })]),
+            is(&[&work(), &json!({ "value": "h@x" })]),
         ),
         (
             op("remove", "emails[type eq \"home\"].type", json!("other")),
-            is(&[&work, &json!({ "value": "h@x" })]),
-            is(&[&work, &json!({ "value": "h@x" })]),
+            is(&[&work(), &json!({ "value": "h@x" })]),
+            is(&[&work(), &json!({ "value": "h@x" })]),
         ),
+    ]);
+}
+
+#[test]
+fn parts_of_emails_are_replaced() {
+    assert_emails([
         (
             op("replace", "emails[type eq \"home\"].type", json!(null)),
-            is(&[&work, &json!({ "value": "h@x" })]),
-            is(&[&work, &json!({ "value": "h@x" })]),
+            is(&[&work(), &json!({ "value": "h@x" })]),
+            is(&[&work(), &json!({ "value": "h@x" })]),
         ),
         (
             op("replace", "emails[type eq \"home\"].primary", json!(true)),
-            is(&[&unmarked, &json!({ "value": "h@x", "type": "home", "primary": true })]),
-            is(&[&unmarked, &json!({ "value": "h@x", "type": "home", "primary": true })]),
+            is(&[&unmarked(), &json!({ "value": "h@x", "type": "home", "primary": true })]),
+            is(&[&unmarked(), &json!({ "value": "h@x", "type": "home", "primary": true })]),
         ),
         (op("replace", "emails[type pr].primary", json!(true)), Err(InvalidValue), Err(InvalidValue)),
         (
             op("replace", "emails[primary eq true].value", json!("n@x")),
-            is(&[&json!({ "value": "n@x", "type": "work", "primary": true }), &home]),
-            is(&[&json!({ "value": "n@x", "type": "work", "primary": true }), &home]),
+            is(&[&json!({ "value": "n@x", "type": "work", "primary": true }), &home()]),
+            is(&[&json!({ "value": "n@x", "type": "work", "primary": true }), &home()]),
         ),
         (
             op("replace", "emails.display", json!("D")),
@@ -158,43 +242,46 @@ fn emails() {
                 &json!({ "value": "h@x", "type": "home", "display": "D" }),
             ]),
         ),
-        (op("replace", "phoneNumbers[type eq \"mobile\"].value", json!("1")), same.clone(), Err(NoTarget)),
         (op("replace", "emails[type eq \"home\"].value", json!(1)), Err(InvalidValue), Err(InvalidValue)),
         (
             op("replace", "emails[type eq \"home\"]", json!("n@x")),
-            is(&[&work, &json!({ "type": "home", "value": "n@x" })]),
+            is(&[&work(), &json!({ "type": "home", "value": "n@x" })]),
             Err(InvalidValue),
         ),
-        // remove (RFC 7644 §3.5.2.2)
+    ]);
+}
+
+/// RFC 7644 §3.5.2.2.
+#[test]
+fn emails_are_removed() {
+    assert_emails([
         (gone("emails"), Ok(json!(null)), Ok(json!(null))),
-        (gone("emails[type eq \"home\"]"), is(&[&work]), is(&[&work])),
-        (gone("emails[type eq \"home\" and value co \"h@\"]"), is(&[&work]), is(&[&work])),
-        (gone("emails[type eq \"fax\"]"), same.clone(), Err(NoTarget)),
+        (gone("emails[type eq \"home\"]"), is(&[&work()]), is(&[&work()])),
+        (gone("emails[type eq \"home\" and value co \"h@\"]"), is(&[&work()]), is(&[&work()])),
+        (gone("emails[type eq \"fax\"]"), same(), Err(NoTarget)),
         (
             gone("emails[type eq \"home\"].type"),
-            is(&[&work, &json!({ "value": "h@x" })]),
-            is(&[&work, &json!({ "value": "h@x" })]),
+            is(&[&work(), &json!({ "value": "h@x" })]),
+            is(&[&work(), &json!({ "value": "h@x" })]),
         ),
         (
             gone("emails.type"),
             is(&[&json!({ "value": "w@x", "primary": true }), &json!({ "value": "h@x" })]),
             is(&[&json!({ "value": "w@x", "primary": true }), &json!({ "value": "h@x" })]),
         ),
-        (op("remove", "emails", json!([{ "value": "h@x" }])), is(&[&work]), is(&[&work])),
-        (op("remove", "emails", json!("h@x")), is(&[&work]), Err(InvalidValue)),
-        (op("remove", "emails", json!([{}])), same.clone(), same.clone()),
-    ] {
-        let key = if operation["path"].as_str().is_some_and(|path| path.starts_with("phone")) {
-            "phoneNumbers"
-        } else {
-            "emails"
-        };
-        let created = Ok(json!([{ "type": "mobile", "value": "1" }]));
-        let tolerant = if key == "phoneNumbers" { created } else { tolerant };
-        let operations = json!([operation]);
-        assert_eq!(patched(&STANDARD, &user, &operations, key), tolerant, "{operation}");
-        assert_eq!(patched(&STRICT, &user, &operations, key), strict, "strict: {operation}");
-    }
+        (op("remove", "emails", json!([{ "value": "h@x" }])), is(&[&work()]), is(&[&work()])),
+        (op("remove", "emails", json!("h@x")), is(&[&work()]), Err(InvalidValue)),
+        (op("remove", "emails", json!([{}])), same(), same()),
+    ]);
+}
+
+#[test]
+fn a_filter_on_no_elements_makes_one_under_tolerance() {
+    let user = json!({ "userName": "a", "emails": [work()] });
+    let operations = json!([op("replace", "phoneNumbers[type eq \"mobile\"].value", json!("1"))]);
+    let made = Ok(json!([{ "type": "mobile", "value": "1" }]));
+    assert_eq!(patched(&STANDARD, &user, &operations, "phoneNumbers"), made);
+    assert_eq!(patched(&STRICT, &user, &operations, "phoneNumbers"), Err(NoTarget));
 }
 
 #[test]

@@ -101,31 +101,64 @@ fn listed_elements_go() {
     }
 }
 
+type Outcome = Result<Value, ErrorKind>;
+
+/// A user with values of the extension.
+fn extended_user() -> Value {
+    json!({
+        URN: {
+            "profile": { "langs": ["x", "y"], "label": "L" },
+            "sites": [{ "value": "a", "tags": ["1", "2"] }, { "value": "b" }],
+            "assurance": ["low", "mid"],
+            "codes": ["A", "a"],
+        },
+        "userName": "u",
+    })
+}
+
+/// The extension of [`extended_user`] with another value of one attribute.
+fn now(attribute: &str, value: Value) -> Outcome {
+    let mut all = extended_user()[URN].clone();
+    match value {
+        Value::Null => drop(all.as_object_mut().expect("an object").remove(attribute)),
+        value => all[attribute] = value,
+    }
+    Ok(all)
+}
+
+fn same() -> Outcome {
+    Ok(extended_user()[URN].clone())
+}
+
+fn langs(langs: &[&str]) -> Outcome {
+    now("profile", json!({ "langs": langs, "label": "L" }))
+}
+
+fn tags(tags: &[&str]) -> Outcome {
+    now("sites", json!([{ "value": "a", "tags": tags }, { "value": "b" }]))
+}
+
+fn low() -> Outcome {
+    now("assurance", json!(["low"]))
+}
+
+fn op(op: &str, path: &str, value: Value) -> Value {
+    json!({ "op": op, "path": format!("{URN}:{path}"), "value": value })
+}
+
+/// An operation on [`extended_user`], and its extension afterwards under [`STANDARD`] and under [`STRICT`].
+fn assert_extension<const N: usize>(rows: [(Value, Outcome, Outcome); N]) {
+    for (operation, tolerant, strict) in rows {
+        assert_eq!(patched(&STANDARD, &extended_user(), &operation, URN), tolerant, "{operation}");
+        assert_eq!(patched(&STRICT, &extended_user(), &operation, URN), strict, "strict: {operation}");
+    }
+}
+
 #[test]
-fn several_values_of_an_extension() {
-    let of = |value: Value| json!({ URN: value });
-    let mut user = of(json!({
-        "profile": { "langs": ["x", "y"], "label": "L" },
-        "sites": [{ "value": "a", "tags": ["1", "2"] }, { "value": "b" }],
-        "assurance": ["low", "mid"],
-        "codes": ["A", "a"],
-    }));
-    user["userName"] = json!("u");
-    let now = |attribute: &str, value: Value| {
-        let mut all = user[URN].clone();
-        match value {
-            Value::Null => drop(all.as_object_mut().expect("an object").remove(attribute)),
-            value => all[attribute] = value,
-        }
-        Ok(all)
-    };
-    let langs = |langs: &[&str]| now("profile", json!({ "langs": langs, "label": "L" }));
-    let tags = |tags: &[&str]| now("sites", json!([{ "value": "a", "tags": tags }, { "value": "b" }]));
-    let same = || Ok(user[URN].clone());
-    let (xyz, low) = (|| langs(&["x", "y", "z"]), || now("assurance", json!(["low"])));
-    let op = |op: &str, path: &str, value: Value| json!({ "op": op, "path": format!("{URN}:{path}"), "value": value });
+fn values_of_a_complex_attribute() {
+    let xyz = || langs(&["x", "y", "z"]);
     let bare = |op: &str, value: Value| json!({ "op": op, "value": { URN: value } });
-    for (operation, tolerant, strict) in [
+    assert_extension([
         (op("add", "profile.langs", json!(["z"])), xyz(), xyz()),
         (op("add", "profile.langs", json!(["Y", "z"])), xyz(), xyz()),
         (op("add", "profile.langs", json!("z")), xyz(), xyz()),
@@ -162,6 +195,12 @@ fn several_values_of_an_extension() {
             now("profile", json!({ "label": "L" })),
             now("profile", json!({ "label": "L" })),
         ),
+    ]);
+}
+
+#[test]
+fn values_within_elements() {
+    assert_extension([
         (
             op("add", "sites[value eq \"a\"].tags", json!(["3"])),
             tags(&["1", "2", "3"]),
@@ -194,6 +233,12 @@ fn several_values_of_an_extension() {
         ),
         (op("remove", "sites", json!([{ "value": "a", "tags": ["2", "3"] }])), same(), same()),
         (op("remove", "sites", json!([{ "value": "A" }])), same(), same()),
+    ]);
+}
+
+#[test]
+fn simple_values() {
+    assert_extension([
         (
             op("add", "assurance", json!(["MID", "high"])),
             now("assurance", json!(["low", "mid", "high"])),
@@ -211,6 +256,12 @@ fn several_values_of_an_extension() {
         (op("remove", "assurance", json!([{ "value": "MID" }])), low(), Err(InvalidValue)),
         (op("remove", "assurance", json!(["mid"])), low(), low()),
         (op("remove", "codes", json!(["A"])), now("codes", json!(["a"])), now("codes", json!(["a"]))),
+    ]);
+}
+
+#[test]
+fn simple_values_by_a_filter() {
+    assert_extension([
         (json!({ "op": "remove", "path": format!("{URN}:assurance[value eq \"Mid\"]") }), low(), low()),
         (
             json!({ "op": "remove", "path": format!("{URN}:assurance[value sw \"l\" or value pr]") }),
@@ -248,7 +299,12 @@ fn several_values_of_an_extension() {
             now("assurance", json!(["low", "mid", "high"])),
             now("assurance", json!(["low", "mid", "high"])),
         ),
-        // Within brackets a name may stand with its URN.
+    ]);
+}
+
+#[test]
+fn names_within_brackets_may_have_their_urn() {
+    assert_extension([
         (
             json!({ "op": "remove", "path": format!("{URN}:assurance[{URN}:assurance.value eq \"mid\"]") }),
             low(),
@@ -274,10 +330,7 @@ fn several_values_of_an_extension() {
             Err(InvalidPath),
             Err(InvalidPath),
         ),
-    ] {
-        assert_eq!(patched(&STANDARD, &user, &operation, URN), tolerant, "{operation}");
-        assert_eq!(patched(&STRICT, &user, &operation, URN), strict, "strict: {operation}");
-    }
+    ]);
 }
 
 #[test]

@@ -1,14 +1,13 @@
-//! Which resources a filter can match at all: equality on an indexed attribute becomes a look-up
-//! by key; whatever else the filter asks is evaluated over the candidates. No part of a filter is
-//! ever left out.
+//! Finds the resources that a filter can match. Equality on an indexed attribute becomes a look-up by key.
+//! The whole filter is then evaluated on each candidate.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::answer::Provider;
-use super::failure::Failure;
+use super::Reading;
+use crate::provider::failure::Failure;
 use crate::scim::attr_path::AttrPath;
 use crate::scim::filter::ast::{CompareOp, Filter};
 use crate::scim::filter::bind::Bound;
@@ -37,13 +36,13 @@ enum Lookup {
     MembersOf,
 }
 
-impl Provider<'_> {
+impl Reading<'_> {
     /// The candidates of a filter among the resources of a kind.
     ///
     /// # Errors
     /// Those of the table.
-    pub(super) async fn candidates(&self, kind: Kind, filter: &Bound) -> Result<CandidateIds, Failure> {
-        let ty = self.ty(kind);
+    pub(super) async fn find_candidates(&self, kind: Kind, filter: &Bound) -> Result<CandidateIds, Failure> {
+        let ty = self.provider.ty(kind);
         let mut best = None;
         for equality in filter.equalities() {
             let entry = index::entry(ty, &equality.path, &equality.value);
@@ -62,7 +61,7 @@ impl Provider<'_> {
         let Some((lookup, equality, entry)) = best else { return Ok(CandidateIds::All) };
         let mut ids: Vec<Uuid> = match (lookup, entry) {
             (Lookup::Claim | Lookup::Values, Some((index, entry))) => {
-                self.store.find(kind, index, &entry).await?
+                self.provider.store.find(kind, index, &entry).await?
             }
             (Lookup::GroupsOf, _) => self.groups_of(&equality.value).await?,
             (Lookup::MembersOf, _) => self.users_in(&equality.value).await?,
@@ -76,9 +75,9 @@ impl Provider<'_> {
     async fn groups_of(&self, member: &str) -> Result<Vec<Uuid>, Failure> {
         let Some(id) = parse_id(member) else { return Ok(Vec::new()) };
         let (user, group, pending) = futures_util::try_join!(
-            self.store.fetch(Kind::User, id),
-            self.store.fetch(Kind::Group, id),
-            self.store.large_changes().list(),
+            self.provider.store.fetch(Kind::User, id),
+            self.provider.store.fetch(Kind::Group, id),
+            self.provider.store.large_changes().list(),
         )?;
         let groups = user.or(group).map(|record| record.groups).unwrap_or_default();
         // A large change may have made it a member without having reached it yet.
@@ -89,20 +88,26 @@ impl Provider<'_> {
 
     async fn users_in(&self, group: &str) -> Result<Vec<Uuid>, Failure> {
         let Some(id) = parse_id(group) else { return Ok(Vec::new()) };
-        let members =
-            self.store.members().fetch_group(id).await?.map(|group| group.members).unwrap_or_default();
+        let members = self
+            .provider
+            .store
+            .members()
+            .fetch_group(id)
+            .await?
+            .map(|group| group.members)
+            .unwrap_or_default();
         Ok(members.iter().filter(|member| member.kind == Kind::User).map(|member| member.id).collect())
     }
 }
 
-/// The members that decide a filter on groups: if it asks of `members` only whether certain ids
-/// are among them, those ids; then a group of any size is judged by a few items.
+/// The members that decide a filter on groups. If the filter asks of `members` only whether certain ids are
+/// among them, these are those ids: then a few items decide for a group of any size. Otherwise `None`.
 pub fn deciding_members(filter: &Filter) -> Option<BTreeSet<Uuid>> {
     let mut ids = BTreeSet::new();
-    decides(filter, &mut ids).then_some(ids)
+    collect_deciding_ids(filter, &mut ids).then_some(ids)
 }
 
-fn decides(filter: &Filter, ids: &mut BTreeSet<Uuid>) -> bool {
+fn collect_deciding_ids(filter: &Filter, ids: &mut BTreeSet<Uuid>) -> bool {
     match filter {
         Filter::Present(path) => !of_members(path),
         Filter::Compare(path, op, value) if of_members(path) => {
@@ -115,8 +120,8 @@ fn decides(filter: &Filter, ids: &mut BTreeSet<Uuid>) -> bool {
             _ => false,
         },
         Filter::ValuePath(..) => true,
-        Filter::And(terms) | Filter::Or(terms) => terms.iter().all(|term| decides(term, ids)),
-        Filter::Not(term) => decides(term, ids),
+        Filter::And(terms) | Filter::Or(terms) => terms.iter().all(|term| collect_deciding_ids(term, ids)),
+        Filter::Not(term) => collect_deciding_ids(term, ids),
     }
 }
 
@@ -132,7 +137,7 @@ fn of_members(path: &AttrPath) -> bool {
     path.attribute.eq_ignore_ascii_case(MEMBERS)
 }
 
-/// Notes the id that a member is compared with. A text that is no id is nobody's: nothing to read.
+/// Notes the id that a member is compared with. No resource has a text that is not an id, so there is nothing to read.
 fn id_of(value: &Value, ids: &mut BTreeSet<Uuid>) -> bool {
     match value {
         Value::String(text) => {

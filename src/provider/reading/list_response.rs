@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::answer::{Provider, Relations, check_answerable, shows_groups};
+use super::Reading;
 use super::evaluate::teams_of;
-use super::failure::Failure;
 use super::page::ResourcePage;
+use crate::limits::{GROUPS_READ_AT_ONCE, MAX_LIST_BYTES};
+use crate::provider::answer::{Relations, check_answerable, shows_groups};
+use crate::provider::failure::Failure;
 use crate::scim::error::ScimError;
 use crate::scim::members::MEMBERS;
 use crate::scim::projection::Projection;
@@ -23,12 +25,6 @@ use crate::store::members::WholeGroup;
 use crate::store::membership::Membership;
 use crate::store::reader::{Pace, Reader};
 use crate::store::record::Record;
-
-/// How many groups are read with their members at once.
-const GROUPS_AT_ONCE: usize = 8;
-/// The most bytes of JSON that a list may have before it is packed: groups with 200,000 members together
-/// have some 36 MB, and more than that no transfer passes on.
-const MAX_LIST_BYTES: usize = 40 * 1024 * 1024;
 
 /// A list of resources, which are text already.
 #[derive(Clone, Debug, Default)]
@@ -93,12 +89,12 @@ impl ListResponse {
     }
 }
 
-impl Provider<'_> {
+impl Reading<'_> {
     /// The resources of a page as they are answered: read where they were not yet, projected.
     ///
     /// # Errors
     /// `tooMany` for more than can be answered.
-    pub(super) async fn present(
+    pub(super) async fn write_page(
         &self,
         page: &mut ResourcePage,
         projection: &Projection,
@@ -107,7 +103,7 @@ impl Provider<'_> {
         let mut teams = BTreeMap::new();
         if shows_groups(projection) {
             let users = items.iter().filter(|(place, _)| place.kind == Kind::User);
-            teams = teams_of(self, users.map(|(_, item)| item)).await?;
+            teams = teams_of(self.provider, users.map(|(_, item)| item)).await?;
         }
         let mut groups = BTreeMap::new();
         if projection.wants(MEMBERS) {
@@ -123,7 +119,7 @@ impl Provider<'_> {
             };
             let Some(record) = record else { continue };
             let relations = Relations { teams: Some(&teams), members: members.as_deref() };
-            resources.push(&self.project(&record, &relations, projection))?;
+            resources.push(&self.provider.write_projected(&record, &relations, projection))?;
             tokio::task::yield_now().await;
         }
         Ok(resources)
@@ -133,9 +129,10 @@ impl Provider<'_> {
     async fn items_of_page(&self, page: &mut ResourcePage) -> Result<BTreeMap<Position, Item>, Failure> {
         let mut items = std::mem::take(&mut page.items);
         let missing = page.ids.iter().filter(|place| !items.contains_key(place));
-        let places: BTreeMap<Key, Position> =
-            missing.map(|place| (keys::resource(&self.store.tenant, place.kind, place.id), *place)).collect();
-        let mut reader = Reader::new(&self.store.table, places.keys().cloned(), Pace::default());
+        let places: BTreeMap<Key, Position> = missing
+            .map(|place| (keys::resource(&self.provider.store.tenant, place.kind, place.id), *place))
+            .collect();
+        let mut reader = Reader::new(&self.provider.store.table, places.keys().cloned(), Pace::default());
         while let Some(some) = reader.next().await? {
             for item in some {
                 if let Some(place) = key_of(&item).and_then(|key| places.get(&key)) {
@@ -157,9 +154,11 @@ impl Provider<'_> {
         let filled: Vec<(Position, u64)> = counts.filter(|(_, count)| *count > 0).collect();
         check_answerable(filled.iter().map(|(_, count)| count).sum())?;
         let mut read = BTreeMap::new();
-        for some in filled.chunks(GROUPS_AT_ONCE) {
+        for some in filled.chunks(GROUPS_READ_AT_ONCE) {
             let ids: Vec<Uuid> = some.iter().map(|(place, _)| place.id).collect();
-            for WholeGroup { record, members } in self.store.members().fetch_groups(&ids, None).await? {
+            for WholeGroup { record, members } in
+                self.provider.store.members().fetch_groups(&ids, None).await?
+            {
                 read.insert(record.id, (record, members));
             }
             for (place, _) in some {

@@ -6,11 +6,13 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
-use super::answer::{Provider, Relations, check_answerable};
-use super::failure::Failure;
+use super::candidates::deciding_members;
 use super::page_collector::PageCollector;
 use super::parsed_query::ParsedQuery;
-use super::plan::deciding_members;
+use crate::limits::{GROUPS_READ_AT_ONCE, MEMBERS_READ_AT_ONCE, RESOURCES_PER_TURN};
+use crate::provider::Provider;
+use crate::provider::answer::{Relations, check_answerable};
+use crate::provider::failure::Failure;
 use crate::scim::error::ScimError;
 use crate::scim::filter::bind::Bound;
 use crate::scim::members::MEMBERS;
@@ -23,13 +25,6 @@ use crate::store::members::WholeGroup;
 use crate::store::reader::{Pace, Reader};
 use crate::store::record::Record;
 use crate::store::resource::Team;
-
-/// How many groups are read with their members at once, if these are few.
-const GROUPS_AT_ONCE: usize = 8;
-/// Groups with more members together are read one by one.
-const MEMBERS_AT_ONCE: u64 = 20_000;
-/// After so many resources other requests have their turn.
-const RESOURCES_A_TURN: usize = 16;
 
 /// What the filter needs beside a resource's own item.
 enum Needs {
@@ -125,7 +120,7 @@ impl<'a, 'c> ResourceEvaluator<'a, 'c> {
         }
         for item in items {
             *looked_at += 1;
-            if (*looked_at).is_multiple_of(RESOURCES_A_TURN) {
+            if (*looked_at).is_multiple_of(RESOURCES_PER_TURN) {
                 tokio::task::yield_now().await;
             }
             let Some(record) = Record::from_item(&item)? else { continue };
@@ -141,7 +136,7 @@ impl<'a, 'c> ResourceEvaluator<'a, 'c> {
         let (mut open, mut members) = (Vec::new(), 0);
         for group in read_records(&items)? {
             check_answerable(group.digest.count)?;
-            if open.len() == GROUPS_AT_ONCE || members + group.digest.count > MEMBERS_AT_ONCE {
+            if open.len() == GROUPS_READ_AT_ONCE || members + group.digest.count > MEMBERS_READ_AT_ONCE {
                 self.evaluate_groups(&std::mem::take(&mut open)).await?;
                 members = 0;
             }
@@ -174,7 +169,7 @@ impl<'a, 'c> ResourceEvaluator<'a, 'c> {
         item: Option<Item>,
     ) -> Result<(), ScimError> {
         let work = &self.provider.work;
-        let whole = self.provider.whole(record, relations);
+        let whole = self.provider.represent(record, relations);
         if let Some(filter) = self.filter
             && !filter.matches(&whole, work)?
         {

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use super::answer::Answer;
-use super::failure::Failure;
-use super::precondition::{EntityTags, Preconditions};
+use crate::provider::answer::Answer;
+use crate::provider::failure::Failure;
+use crate::provider::precondition::{EntityTags, Preconditions};
 use crate::scim::bulk::plan::Plan;
 use crate::scim::bulk::references::{Referent, resolve};
 use crate::scim::bulk::request::{BulkAction, BulkRequest, BulkTarget, TargetId};
@@ -135,7 +135,7 @@ impl<'a> BulkRun<'a> {
                 }
             }
         }
-        let find = |name: &str| self.done(name).map(BulkSuccess::referent);
+        let find = |name: &str| self.find_created(name).map(BulkSuccess::referent);
         let subject = action.subject(self.model);
         if let BulkAction::Create(_, data) | BulkAction::Replace(_, data) | BulkAction::Modify(_, data) =
             &mut action
@@ -156,14 +156,14 @@ impl<'a> BulkRun<'a> {
     /// Replaces the `bulkId` in a path by the id of what was created.
     fn resolve_target(&self, target: &mut BulkTarget) {
         if let TargetId::BulkId(name) = &target.id
-            && let Some(done) = self.done(name)
+            && let Some(done) = self.find_created(name)
         {
             target.id = TargetId::Id(done.id().to_owned());
         }
     }
 
     /// What the operation with this name created.
-    pub fn done(&self, name: &str) -> Option<&BulkSuccess> {
+    pub fn find_created(&self, name: &str) -> Option<&BulkSuccess> {
         let creator = self.plan.creators.get(name)?;
         self.outcomes[*creator].as_ref()?.as_ref().ok()
     }

@@ -13,11 +13,11 @@ pub(super) struct PageRequest {
     pub after: Option<Position>,
     /// Its key, in a sorted walk.
     pub sort_key: Option<SortKey>,
-    /// Leave out so many first.
+    /// How many matches to leave out first.
     pub skip: u64,
     /// The total, where an earlier page has found it.
     pub total: Option<u64>,
-    /// At most so many.
+    /// The most resources of the page.
     pub count: usize,
 }
 

@@ -4,13 +4,13 @@
 use futures_util::future::{join, try_join};
 use uuid::Uuid;
 
-use super::answer::Provider;
+use super::Reading;
 use super::cursor::{Cursor, Seal, expired_cursor};
-use super::failure::Failure;
 use super::list_response::ListResponse;
 use super::page::PageRequest;
 use super::parsed_query::ParsedQuery;
-use crate::scim::discovery::MAX_RESULTS;
+use crate::limits::{MAX_RESULTS, MAX_SORT_KEY_BYTES};
+use crate::provider::failure::Failure;
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::filter::bind::{Bound, bind};
 use crate::scim::filter::parse::parse;
@@ -20,10 +20,6 @@ use crate::scim::sort::{SortKey, resolve};
 use crate::store::cursor::CursorKey;
 use crate::store::keys::hash;
 use crate::store::list::{PageCheckpoint, Position};
-
-/// The largest sort key that the table keeps for a cursor: an item may have 400 KB, and JSON can make a
-/// text longer.
-const MAX_SORT_KEY_BYTES: usize = 150 * 1024;
 
 /// A query as the client sent it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,7 +38,7 @@ pub struct Query {
     pub cursor: Option<String>,
 }
 
-impl Provider<'_> {
+impl Reading<'_> {
     /// Answers a query over one kind or, at the root, over all.
     ///
     /// # Errors
@@ -73,7 +69,7 @@ impl Provider<'_> {
 
     /// Reads the filter and the sort attribute against the schemas of each kind.
     fn parse_query<'q>(&self, kinds: &'q [Kind], query: &Query) -> Result<ParsedQuery<'q>, ScimError> {
-        let types: Vec<&ResourceType> = kinds.iter().map(|kind| self.ty(*kind)).collect();
+        let types: Vec<&ResourceType> = kinds.iter().map(|kind| self.provider.ty(*kind)).collect();
         let mut filters: Vec<Option<Bound>> = kinds.iter().map(|_| None).collect();
         let mut filter = None;
         let mut identity: Vec<String> = kinds.iter().map(|kind| kind.name().to_owned()).collect();
@@ -107,7 +103,7 @@ impl Provider<'_> {
     ) -> Result<ListResponse, Failure> {
         let mark = match start {
             1 => None,
-            _ => self.store.fetch_page_checkpoint(&query.hash, start).await?,
+            _ => self.provider.store.fetch_page_checkpoint(&query.hash, start).await?,
         };
         let request = match mark {
             Some(mark) => {
@@ -122,8 +118,8 @@ impl Provider<'_> {
             Some((after, _)) if found.more && query.sort.is_none() => {
                 let mark = PageCheckpoint { after: Some(after), total };
                 let (resources, marked) = join(
-                    self.present(&mut found, projection),
-                    self.store.save_page_checkpoint(&query.hash, next, mark),
+                    self.write_page(&mut found, projection),
+                    self.provider.store.save_page_checkpoint(&query.hash, next, mark),
                 )
                 .await;
                 // Without its mark the next page costs more, no more than that.
@@ -132,7 +128,7 @@ impl Provider<'_> {
                 }
                 resources?
             }
-            _ => self.present(&mut found, projection).await?,
+            _ => self.write_page(&mut found, projection).await?,
         };
         Ok(ListResponse { total, start_index: Some(start), next_cursor: None, resources })
     }
@@ -144,16 +140,19 @@ impl Provider<'_> {
         count: usize,
         projection: &Projection,
     ) -> Result<ListResponse, Failure> {
-        let key = async { Ok::<_, Failure>(self.store.cursor_key(&self.cursor_keys).await?) };
+        let key =
+            async { Ok::<_, Failure>(self.provider.store.cursor_key(&self.provider.cursor_keys).await?) };
         let mut request = PageRequest { after: None, sort_key: None, skip: 0, total: None, count };
         let (key, mut found) = if text.is_empty() {
-            // Whoever asks for the first page needs the key at its end.
+            // The cursor at the end of the first page needs the key.
             try_join(key, self.find_page(query, request)).await?
         } else {
             let key = key.await?;
             let cursor = Cursor::parse(text, &self.seal(&key, query))?;
             request.sort_key = match cursor.sort_mark {
-                Some(id) => Some(self.store.fetch_sort_checkpoint(id).await?.ok_or_else(expired_cursor)?),
+                Some(id) => {
+                    Some(self.provider.store.fetch_sort_checkpoint(id).await?.ok_or_else(expired_cursor)?)
+                }
                 None => None,
             };
             request.after = Some(cursor.after);
@@ -164,15 +163,15 @@ impl Provider<'_> {
         let (resources, next_cursor) = match found.last.take() {
             Some((after, sort_key)) if found.more => {
                 let next = self.next_cursor(query, &key, (after, sort_key), total);
-                try_join(self.present(&mut found, projection), next).await?
+                try_join(self.write_page(&mut found, projection), next).await?
             }
-            _ => (self.present(&mut found, projection).await?, None),
+            _ => (self.write_page(&mut found, projection).await?, None),
         };
         Ok(ListResponse { total, start_index: None, next_cursor, resources })
     }
 
     fn seal<'s>(&'s self, key: &'s CursorKey, query: &'s ParsedQuery<'_>) -> Seal<'s> {
-        Seal { key, tenant: &self.store.tenant, query: &query.hash }
+        Seal { key, tenant: &self.provider.store.tenant, query: &query.hash }
     }
 
     /// The cursor of the page after this place. Where the walk is sorted, the table keeps the sort key:
@@ -193,24 +192,11 @@ impl Provider<'_> {
                 .into());
             }
             let id = Uuid::now_v7();
-            self.store.save_sort_checkpoint(id, &sort_key).await?;
+            self.provider.store.save_sort_checkpoint(id, &sort_key).await?;
             sort_mark = Some(id);
         }
         let cursor = Cursor { after, sort_mark, total };
         Ok(Some(cursor.text(&self.seal(key, query))))
-    }
-
-    /// `GET /Me`: the id of the user that the key is bound to.
-    ///
-    /// # Errors
-    /// 501 for a key that is bound to no user.
-    pub fn me(&self) -> Result<Uuid, ScimError> {
-        self.bound_user.ok_or_else(|| {
-            ScimError::new(
-                ErrorKind::NotImplemented,
-                "/Me works with a key that is bound to a user; this one is not. Make one with rollcall key create --user.",
-            )
-        })
     }
 }
 

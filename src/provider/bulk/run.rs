@@ -1,4 +1,4 @@
-//! `POST /Bulk` (RFC 7644 §3.7): many operations, each as if it came alone.
+//! Runs a Bulk request (RFC 7644 §3.7) within its time, and answers it.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -7,9 +7,12 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde_json::{Map, Value, json};
 
-use super::answer::{Provider, not_found};
-use super::bulk_run::{BulkOutcome, BulkRun, BulkStep, BulkSuccess, BulkTask, out_of_time};
-use super::failure::Failure;
+use super::Bulk;
+use super::progress::{BulkOutcome, BulkRun, BulkStep, BulkSuccess, BulkTask, out_of_time};
+use crate::limits::{BULK_OPERATIONS_AT_ONCE, MAX_BULK_BEGIN_TIME, MAX_BULK_TIME};
+use crate::provider::ResourceRequest;
+use crate::provider::answer::not_found;
+use crate::provider::failure::Failure;
 use crate::scim::bulk::plan::Plan;
 use crate::scim::bulk::request::{BulkAction, BulkRequest, BulkTarget, TargetId};
 use crate::scim::error::ErrorKind;
@@ -17,9 +20,6 @@ use crate::scim::projection::Projection;
 use crate::scim::resource::location;
 use crate::scim::urn;
 use crate::store::keys::parse_id;
-
-/// How many operations run side by side.
-const WIDTH: usize = 8;
 
 /// The time that a request has: API Gateway waits for 29 seconds.
 #[derive(Clone, Copy, Debug)]
@@ -32,26 +32,26 @@ pub struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { begin: Duration::from_secs(24), answer: Duration::from_secs(27) }
+        Self { begin: MAX_BULK_BEGIN_TIME, answer: MAX_BULK_TIME }
     }
 }
 
-impl Provider<'_> {
+impl Bulk<'_> {
     /// Does the operations of a request and answers what became of each, in the client's order.
     ///
-    /// Without `failOnErrors` independent operations run side by side. With it they run one by
-    /// one, and after so many errors the rest is neither begun nor in the answer.
+    /// Without `failOnErrors` independent operations run side by side. With it they run one by one. After
+    /// that many errors no further operation begins, and the answer leaves out those that did not begin.
     ///
     /// # Errors
     /// None of an operation: those are in the answer.
-    pub async fn bulk(&self, request: &BulkRequest, budget: Budget) -> Result<Value, Failure> {
+    pub async fn run(&self, request: &BulkRequest, budget: Budget) -> Result<Value, Failure> {
         let began = Instant::now();
-        let plan = Plan::new(request, self.model);
-        let mut run = BulkRun::new(request, &plan, self.model);
-        let projection = Projection::parse(&["id"], &[], &self.model.types())?;
+        let plan = Plan::new(request, self.provider.model);
+        let mut run = BulkRun::new(request, &plan, self.provider.model);
+        let projection = Projection::parse(&["id"], &[], &self.provider.model.types())?;
         let (limit, width) = match request.fail_on_errors {
             Some(limit) => (limit, 1),
-            None => (u64::MAX, WIDTH),
+            None => (u64::MAX, BULK_OPERATIONS_AT_ONCE),
         };
         let mut retried = HashSet::new();
         let mut running = FuturesUnordered::new();
@@ -65,7 +65,7 @@ impl Provider<'_> {
                     continue;
                 }
                 match run.task(unit) {
-                    Ok(task) => running.push(self.task(task, &projection, width, began + budget.begin)),
+                    Ok(task) => running.push(self.run_task(task, &projection, width, began + budget.begin)),
                     Err(outcomes) => run.end(unit, outcomes),
                 }
             }
@@ -88,10 +88,10 @@ impl Provider<'_> {
                 }
             }
         }
-        Ok(self.answer_bulk(&run))
+        Ok(self.answer_run(&run))
     }
 
-    async fn task(
+    async fn run_task(
         &self,
         task: BulkTask,
         projection: &Projection,
@@ -105,42 +105,45 @@ impl Provider<'_> {
         let mut outcomes = Vec::with_capacity(steps.len());
         for step in steps {
             let at = step.at;
-            outcomes.push((at, self.step(step, projection).await));
+            outcomes.push((at, self.run_step(step, projection).await));
         }
         (unit, outcomes)
     }
 
-    async fn step(&self, step: BulkStep, projection: &Projection) -> BulkOutcome {
+    async fn run_step(&self, step: BulkStep, projection: &Projection) -> BulkOutcome {
         let id = |target: &BulkTarget| match &target.id {
             TargetId::Id(id) => parse_id(id).ok_or_else(|| not_found(target.kind)),
             TargetId::BulkId(_) => Err(not_found(target.kind)),
         };
         let preconditions = &step.preconditions;
+        let (changing, reading) = (self.provider.changing(), self.provider.reading());
         match &step.action {
             BulkAction::Create(kind, data) => {
-                Ok(BulkSuccess::new(201, self.create(*kind, data, projection).await?))
+                Ok(BulkSuccess::new(201, changing.create(*kind, data, projection).await?))
             }
             BulkAction::Replace(target, data) => {
-                let (kind, id) = (target.kind, id(target)?);
-                let outcome = self.replace(kind, id, data, projection, preconditions).await;
-                Ok(BulkSuccess::new(200, self.unless_missing(kind, id, outcome).await?))
+                let request =
+                    ResourceRequest { kind: target.kind, id: id(target)?, projection, preconditions };
+                let outcome = changing.replace(&request, data).await;
+                Ok(BulkSuccess::new(200, reading.unless_missing(request.kind, request.id, outcome).await?))
             }
             BulkAction::Modify(target, data) => {
-                let (kind, id) = (target.kind, id(target)?);
-                let outcome = self.modify(kind, id, data, projection, preconditions).await;
-                Ok(BulkSuccess::new(200, self.unless_missing(kind, id, outcome).await?))
+                let request =
+                    ResourceRequest { kind: target.kind, id: id(target)?, projection, preconditions };
+                let outcome = changing.modify(&request, data).await;
+                Ok(BulkSuccess::new(200, reading.unless_missing(request.kind, request.id, outcome).await?))
             }
             BulkAction::Delete(target) => {
                 let (kind, id) = (target.kind, id(target)?);
-                self.delete(kind, id, preconditions).await?;
-                let location = location(&self.base_url, kind, &id.to_string());
+                changing.delete(kind, id, preconditions).await?;
+                let location = location(&self.provider.base_url, kind, &id.to_string());
                 Ok(BulkSuccess { status: 204, location, version: None })
             }
         }
     }
 
     /// The answer (RFC 7644 §3.7.3): a body only where an operation failed.
-    fn answer_bulk(&self, run: &BulkRun<'_>) -> Value {
+    fn answer_run(&self, run: &BulkRun<'_>) -> Value {
         let operations = run.request.operations.iter().zip(&run.outcomes);
         let shown = operations.filter_map(|(operation, outcome)| {
             let outcome = outcome.as_ref()?;
@@ -148,8 +151,8 @@ impl Provider<'_> {
             let place = match outcome {
                 Ok(done) => Some(done.location.clone()),
                 Err(_) => operation.target.as_ref().and_then(|target| match &target.id {
-                    TargetId::Id(id) => Some(location(&self.base_url, target.kind, id)),
-                    TargetId::BulkId(name) => run.done(name).map(|done| done.location.clone()),
+                    TargetId::Id(id) => Some(location(&self.provider.base_url, target.kind, id)),
+                    TargetId::BulkId(name) => run.find_created(name).map(|done| done.location.clone()),
                 }),
             };
             let texts = [
@@ -168,7 +171,7 @@ impl Provider<'_> {
                 Err(failure) => {
                     let (status, _) = failure.error.kind.wire();
                     if status >= 500 {
-                        self.log(failure);
+                        self.log_failure(failure);
                     }
                     shown.insert("status".to_owned(), status.to_string().into());
                     shown.insert("response".to_owned(), failure.error.body());
@@ -180,10 +183,10 @@ impl Provider<'_> {
         json!({ "schemas": [urn::BULK_RESPONSE], "Operations": shown })
     }
 
-    fn log(&self, failure: &Failure) {
+    fn log_failure(&self, failure: &Failure) {
         tracing::error!(
-            request_id = self.store.request_id,
-            tenant = %self.store.tenant,
+            request_id = self.provider.store.request_id,
+            tenant = %self.provider.store.tenant,
             status = failure.error.kind.wire().0,
             source = failure.source.as_deref().unwrap_or("the time ran out"),
             "an operation of a Bulk request failed"

@@ -8,7 +8,7 @@ use sha2::Sha256;
 use uuid::Uuid;
 
 use crate::clock;
-use crate::scim::discovery::CURSOR_TIMEOUT;
+use crate::limits::CURSOR_TIMEOUT_SECONDS;
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::resource_type::Kind;
 use crate::store::cursor::CursorKey;
@@ -60,7 +60,7 @@ impl Seal<'_> {
 impl Cursor {
     /// The text for the client.
     pub fn text(&self, seal: &Seal<'_>) -> String {
-        self.text_until(seal, clock::epoch_seconds() + CURSOR_TIMEOUT)
+        self.text_until(seal, clock::epoch_seconds() + CURSOR_TIMEOUT_SECONDS)
     }
 
     /// Form, expiry, total, hash of the query with its length, kind and id of the resource, id of the sort
@@ -140,7 +140,7 @@ pub fn unknown_cursor() -> ScimError {
 pub fn expired_cursor() -> ScimError {
     ScimError::new(
         ErrorKind::ExpiredCursor,
-        format!("The cursor is older than {CURSOR_TIMEOUT} seconds. Begin again without a cursor."),
+        format!("The cursor is older than {CURSOR_TIMEOUT_SECONDS} seconds. Begin again without a cursor."),
     )
 }
 

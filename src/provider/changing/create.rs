@@ -5,11 +5,12 @@ use std::time::Instant;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::answer::{Answer, Provider, Relations};
-use super::failure::{Failure, conflict, may_succeed_on_retry};
-use super::large::{APPLYING, still_changing};
+use super::Changing;
+use super::staged_change::still_changing;
 use crate::clock;
-use crate::limits::MAX_MEMBER_CHANGES_PER_TX;
+use crate::limits::{CREATION_RETRIES, MAX_APPLYING_IN_REQUEST, MAX_MEMBER_CHANGES_PER_TX};
+use crate::provider::answer::{Answer, Relations};
+use crate::provider::failure::{Failure, may_succeed_on_retry, too_many_conflicts};
 use crate::scim::document_rules::{activate_by_default, check_required, check_username_and_email};
 use crate::scim::error::ScimError;
 use crate::scim::members::{self, Member};
@@ -17,7 +18,6 @@ use crate::scim::projection::Projection;
 use crate::scim::resource_type::Kind;
 use crate::scim::username;
 use crate::scim::validate::{groups_in_body, groups_named, read};
-use crate::store::call::back_off;
 use crate::store::digest::MembershipDigest;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::index;
@@ -26,10 +26,8 @@ use crate::store::members::view::Candidates;
 use crate::store::membership::Membership;
 use crate::store::record::Record;
 use crate::store::resource::ResourceCreation;
+use crate::store::retry::Attempts;
 use crate::store::tombstone::Tombstone;
-
-/// How often a creation is tried again because something changed meanwhile.
-const ATTEMPTS: u32 = 10;
 
 /// What a creation came to.
 enum Created {
@@ -39,7 +37,7 @@ enum Created {
     Back(Record),
 }
 
-impl Provider<'_> {
+impl Changing<'_> {
     /// Creates a resource. Where a user's name is that of a deactivated account, that account comes
     /// back instead: the old id and time of creation with the new document.
     ///
@@ -51,10 +49,10 @@ impl Provider<'_> {
         body: &Map<String, Value>,
         projection: &Projection,
     ) -> Result<Answer, Failure> {
-        let (ty, policy) = (self.ty(kind), self.model.policy);
-        let mut doc = read(body, ty, policy, &self.work)?;
+        let (ty, policy) = (self.provider.ty(kind), self.provider.model.policy);
+        let mut doc = read(body, ty, policy, &self.provider.work)?;
         check_required(&doc, ty)?;
-        index::check(ty, &doc, &self.work)?;
+        index::check(ty, &doc, &self.provider.work)?;
         let mut wanted = Vec::new();
         match kind {
             Kind::User => {
@@ -63,7 +61,7 @@ impl Provider<'_> {
                 activate_by_default(&mut doc);
                 self.refuse_groups(body, None)?;
             }
-            Kind::Group => wanted = members::take(&mut doc, ty, policy, &self.work)?,
+            Kind::Group => wanted = members::take(&mut doc, ty, policy, &self.provider.work)?,
         }
         let record = Record::new(kind, Uuid::now_v7(), doc, &clock::timestamp());
         let (record, members) = match self.store_new(record, &wanted).await? {
@@ -71,19 +69,17 @@ impl Provider<'_> {
             Created::Back(record) => (record, Vec::new()),
         };
         let relations = Relations { members: Some(&members), ..Relations::default() };
-        let body = self.project(&record, &relations, projection);
-        Ok(self.answer(&record, Some(body)))
+        let body = self.provider.write_projected(&record, &relations, projection);
+        Ok(self.provider.answer(&record, Some(body)))
     }
 
     /// Stores a new resource with the members that a client wants in it. Begins anew where a name's
     /// holder changed meanwhile, or where a member was deleted while the members were written down.
     async fn store_new(&self, record: Record, wanted: &[Member]) -> Result<Created, Failure> {
-        let until = Instant::now() + APPLYING;
+        let until = Instant::now() + MAX_APPLYING_IN_REQUEST;
         let mut takes_over = None;
-        for attempt in 0..ATTEMPTS {
-            if attempt > 1 {
-                back_off(attempt).await;
-            }
+        let mut attempts = Attempts::new(CREATION_RETRIES);
+        while attempts.start_next().await {
             let members = match wanted.len() > MAX_MEMBER_CHANGES_PER_TX {
                 true => self.assume_new_members(wanted.to_vec(), Candidates::default()).await?,
                 false => self.resolve_new_members(wanted.to_vec(), Candidates::default()).await?,
@@ -106,7 +102,7 @@ impl Provider<'_> {
                 Returning::Nobody => return Err(StoreError::Refused(refused.refusals).into()),
             }
         }
-        Err(conflict().into())
+        Err(too_many_conflicts().into())
     }
 
     /// Tries once to store a new resource. What refused it comes back as the inner error.
@@ -117,19 +113,19 @@ impl Provider<'_> {
         takes_over: Option<Uuid>,
         until: Instant,
     ) -> Result<Result<Created, Refused>, Failure> {
-        let ty = self.ty(record.kind);
+        let ty = self.provider.ty(record.kind);
         let names: Vec<Uuid> = members.iter().map(|member| member.id).collect();
         let event_type = match record.kind {
             Kind::User => "user.created",
             Kind::Group => "group.created",
         };
-        let event = self.store.event(event_type, &record);
+        let event = self.provider.store.event(event_type, &record);
         let event = event.attributes(record.doc.keys().cloned()).members(names, Vec::new());
         let mut stored = Err(StoreError::TransactionTooLarge);
         if members.len() <= MAX_MEMBER_CHANGES_PER_TX {
             let creation =
                 ResourceCreation { record: &record, members: &members, ty, event: &event, takes_over };
-            stored = self.store.create(&creation).await;
+            stored = self.provider.store.create(&creation).await;
         }
         // Too many for a transaction, or too large.
         if members.len() > 1 && matches!(stored, Err(StoreError::TransactionTooLarge)) {
@@ -137,17 +133,19 @@ impl Provider<'_> {
             let event = event.of_change(pending.id);
             let creation =
                 ResourceCreation { record: &record, members: &[], ty, event: &event, takes_over: None };
-            let made = self.store.create(&creation).await;
+            let made = self.provider.store.create(&creation).await;
             stored = self.finish_commit(pending, made, until).await;
         }
         match stored {
             Ok(()) => Ok(Ok(Created::New(record, members))),
             Err(StoreError::Refused(refusals)) => Ok(Err(Refused { record, refusals })),
             // Only the table knows whether the write took effect. The id is new: if it is there, we wrote it.
-            Err(unknown) if unknown.may_have_taken_effect() => match self.store.exists(&record).await {
-                Ok(true) => Ok(Ok(Created::New(record, members))),
-                Ok(false) | Err(_) => Err(unknown.into()),
-            },
+            Err(unknown) if unknown.may_have_taken_effect() => {
+                match self.provider.store.exists(&record).await {
+                    Ok(true) => Ok(Ok(Created::New(record, members))),
+                    Ok(false) | Err(_) => Err(unknown.into()),
+                }
+            }
             Err(failed) => Err(failed.into()),
         }
     }
@@ -158,14 +156,15 @@ impl Provider<'_> {
     /// Those of the table.
     async fn find_former_holder(&self, refused: &Refused) -> Result<Returning, Failure> {
         let taken = refused.refusals.iter().any(|refusal| matches!(refusal, Refusal::Taken(_)));
-        let Some(entry) = refused.record.claim(self.ty(refused.record.kind)).filter(|_| taken) else {
+        let Some(entry) = refused.record.claim(self.provider.ty(refused.record.kind)).filter(|_| taken)
+        else {
             return Ok(Returning::Nobody);
         };
-        let Some(holder) = self.store.fetch_claim(&entry).await?.filter(|holder| holder.gone) else {
+        let Some(holder) = self.provider.store.fetch_claim(&entry).await?.filter(|holder| holder.gone) else {
             return Ok(Returning::Nobody);
         };
-        // Once its time has passed, it is nobody's name any more, though the claim still stands.
-        let old = self.store.tombstones().fetch_kept(holder.id).await?;
+        // After its retention an account has no name, although the claim is still stored.
+        let old = self.provider.store.tombstones().fetch_kept(holder.id).await?;
         Ok(old.map_or(Returning::Expired(holder.id), |old| Returning::Account(Box::new(old))))
     }
 
@@ -175,23 +174,32 @@ impl Provider<'_> {
         let was = &old.record;
         let back =
             Record { id: was.id, created: was.created.clone(), version: was.version + 1, ..new.clone() };
-        let event = self.store.event("user.reactivated", &back).attributes(back.doc.keys().cloned());
+        let event = self.provider.store.event("user.reactivated", &back).attributes(back.doc.keys().cloned());
         // Groups that it has not left yet would take it back.
         if !self
+            .provider
             .store
             .large_changes()
-            .detach_from_groups(back.id, DoneDetachment::Delete, Instant::now() + APPLYING)
+            .detach_from_groups(back.id, DoneDetachment::Delete, Instant::now() + MAX_APPLYING_IN_REQUEST)
             .await?
         {
             return Err(still_changing().into());
         }
-        match self.store.tombstones().reactivate(old, &back, self.ty(back.kind), &event).await {
+        match self
+            .provider
+            .store
+            .tombstones()
+            .reactivate(old, &back, self.provider.ty(back.kind), &event)
+            .await
+        {
             Ok(()) => Ok(Some(back)),
             Err(StoreError::Refused(_)) => Ok(None),
-            Err(unknown) if unknown.may_have_taken_effect() => match self.store.took_effect(&back).await {
-                Ok(true) => Ok(Some(back)),
-                Ok(false) | Err(_) => Err(unknown.into()),
-            },
+            Err(unknown) if unknown.may_have_taken_effect() => {
+                match self.provider.store.took_effect(&back).await {
+                    Ok(true) => Ok(Some(back)),
+                    Ok(false) | Err(_) => Err(unknown.into()),
+                }
+            }
             Err(failed) => Err(failed.into()),
         }
     }
@@ -203,7 +211,8 @@ impl Provider<'_> {
         body: &Map<String, Value>,
         current: Option<&Record>,
     ) -> Result<(), ScimError> {
-        let (true, Some(groups)) = (self.model.policy.refuses_groups_in_user, groups_in_body(body)) else {
+        let (true, Some(groups)) = (self.provider.model.policy.refuses_groups_in_user, groups_in_body(body))
+        else {
             return Ok(());
         };
         let unchanged = groups_named(groups).is_some_and(|named| {
@@ -231,6 +240,6 @@ enum Returning {
     Account(Box<Tombstone>),
     /// A deactivated account whose time has passed.
     Expired(Uuid),
-    /// Nobody who is deactivated.
+    /// No deactivated account.
     Nobody,
 }

@@ -10,10 +10,11 @@ use std::time::Instant;
 use futures_util::{StreamExt, stream};
 use serde_json::{Map, Value, json};
 
-use super::answer::Provider;
-use super::bulk_run::{BulkOutcome, BulkStep, BulkSuccess, needed_operation_failed, out_of_time};
-use super::failure::Failure;
-use super::precondition::Preconditions;
+use super::Bulk;
+use super::progress::{BulkOutcome, BulkStep, BulkSuccess, needed_operation_failed, out_of_time};
+use crate::provider::ResourceRequest;
+use crate::provider::failure::Failure;
+use crate::provider::precondition::Preconditions;
 use crate::scim::bulk::references::{BulkDataForm, BulkSubject, Referent, divide, resolve};
 use crate::scim::bulk::request::BulkAction;
 use crate::scim::error::ErrorKind;
@@ -37,7 +38,7 @@ struct PendingCreate {
     later: Map<String, Value>,
 }
 
-impl Provider<'_> {
+impl Bulk<'_> {
     /// Creates the resources of a circle, all or none.
     pub(super) async fn create_cyclic_resources(
         &self,
@@ -50,8 +51,9 @@ impl Provider<'_> {
         let creates: Vec<PendingCreate> =
             steps.into_iter().filter_map(|step| self.pending_create(step, &open)).collect();
         let stop = StopFlag { failed: AtomicBool::new(false), until };
+        let changing = self.provider.changing();
         let creations =
-            creates.iter().map(|create| stop.run(self.create(create.kind, &create.now, projection)));
+            creates.iter().map(|create| stop.run(changing.create(create.kind, &create.now, projection)));
         let mut made: Vec<Option<BulkOutcome>> = side_by_side(creations.collect(), width)
             .await
             .into_iter()
@@ -65,10 +67,9 @@ impl Provider<'_> {
                 .zip(&created)
                 .filter_map(|(create, done)| Some((create.name.as_str(), done.as_ref()?.referent())))
                 .collect();
-            let additions = creates
-                .iter()
-                .zip(&created)
-                .map(|(create, done)| stop.run(self.complete(create, done.as_ref(), &found, projection)));
+            let additions = creates.iter().zip(&created).map(|(create, done)| {
+                stop.run(self.add_missing_references(create, done.as_ref(), &found, projection))
+            });
             made = side_by_side(additions.collect(), width).await;
         }
         if !stop.is_set() {
@@ -78,17 +79,17 @@ impl Provider<'_> {
                 .filter_map(|(create, outcome)| Some((create.at, outcome?)))
                 .collect();
         }
-        self.undo(&creates, made, &created, width).await
+        self.delete_created(&creates, made, &created, width).await
     }
 
     fn pending_create(&self, step: BulkStep, open: &BTreeSet<String>) -> Option<PendingCreate> {
         let BulkAction::Create(kind, data) = step.action else { return None };
-        let (now, later) = divide(&data, self.ty(kind), open);
+        let (now, later) = divide(&data, self.provider.ty(kind), open);
         Some(PendingCreate { at: step.at, name: step.bulk_id?, kind, now, later })
     }
 
     /// Adds to a new resource the references that were left out.
-    async fn complete(
+    async fn add_missing_references(
         &self,
         create: &PendingCreate,
         created: Option<&BulkSuccess>,
@@ -100,18 +101,21 @@ impl Provider<'_> {
             return Ok(done.clone());
         }
         let mut later = create.later.clone();
-        let subject = BulkSubject { resource_type: self.ty(create.kind), form: BulkDataForm::Resource };
+        let subject =
+            BulkSubject { resource_type: self.provider.ty(create.kind), form: BulkDataForm::Resource };
         resolve(&mut later, subject, &|name| found.get(name).cloned());
         let patch = json!({ "schemas": [urn::PATCH_OP], "Operations": [{ "op": "add", "value": later }] });
         let (Some(id), Value::Object(patch)) = (parse_id(done.id()), patch) else {
             return Err(out_of_time(false).into());
         };
-        let changed = self.modify(create.kind, id, &patch, projection, &Preconditions::default()).await?;
+        let preconditions = &Preconditions::default();
+        let request = ResourceRequest { kind: create.kind, id, projection, preconditions };
+        let changed = self.provider.changing().modify(&request, &patch).await?;
         Ok(BulkSuccess::new(201, changed))
     }
 
     /// Deletes what was created, and tells every operation why.
-    async fn undo(
+    async fn delete_created(
         &self,
         creates: &[PendingCreate],
         made: Vec<Option<BulkOutcome>>,
@@ -121,7 +125,7 @@ impl Provider<'_> {
         let deletions = creates.iter().zip(created).map(|(create, done)| async move {
             let done = done.as_ref()?;
             let id = parse_id(done.id())?;
-            let deleted = self.delete(create.kind, id, &Preconditions::default()).await;
+            let deleted = self.provider.changing().delete(create.kind, id, &Preconditions::default()).await;
             let left = deleted.is_err_and(|failure| failure.error.kind != ErrorKind::NotFound);
             left.then(|| done.location.clone())
         });

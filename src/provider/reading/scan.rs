@@ -2,33 +2,24 @@
 //! Otherwise the candidates of a look-up, or all resources, are read and evaluated within a time budget.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::future::{try_join, try_join_all};
 use uuid::Uuid;
 
-use super::answer::Provider;
+use super::Reading;
+use super::candidates::CandidateIds;
 use super::evaluate::ResourceEvaluator;
-use super::failure::Failure;
 use super::page::{PageRequest, ResourcePage};
 use super::page_collector::PageCollector;
 use super::parsed_query::ParsedQuery;
-use super::plan::CandidateIds;
+use crate::limits::{MAX_SKIP_WITHOUT_TOTAL, MAX_STRIDE_IDS, MIN_STRIDE_IDS};
+use crate::provider::failure::Failure;
 use crate::scim::error::ScimError;
 use crate::scim::resource_type::Kind;
 use crate::store::list::Position;
 
-/// How long a query may read resources, unless the provider says otherwise. API Gateway waits 29
-/// seconds for an answer.
-pub const MAX_SCAN_TIME: Duration = Duration::from_secs(20);
-/// How many ids a scan takes from the list at once. The next ids are read while these are evaluated.
-const STRIDE: usize = 1_600;
-/// The least that is taken from the list at once.
-const SHORT_STRIDE: usize = 200;
-/// For a page that skips more places than this, the total is read first: there may be no such page.
-const FAR: u64 = 10_000;
-
-impl Provider<'_> {
+impl Reading<'_> {
     /// Finds the page that is asked for: from the list alone, or by looking at the candidates.
     ///
     /// # Errors
@@ -44,15 +35,16 @@ impl Provider<'_> {
         let mut plans = Vec::with_capacity(query.kinds.len());
         for (kind, filter) in query.kinds.iter().zip(&query.filters) {
             plans.push(match filter {
-                Some(filter) => self.candidates(*kind, filter).await?,
+                Some(filter) => self.find_candidates(*kind, filter).await?,
                 None => CandidateIds::All,
             });
         }
-        let mut collector = PageCollector::new(query, &request, &self.work);
-        let deadline = Instant::now() + self.max_scan_time;
+        let mut collector = PageCollector::new(query, &request, &self.provider.work);
+        let deadline = Instant::now() + self.provider.max_scan_time;
         for (at, plan) in plans.iter().enumerate() {
             if !collector.is_enough() {
-                let mut evaluator = ResourceEvaluator::new(self, query, at, deadline, &mut collector);
+                let mut evaluator =
+                    ResourceEvaluator::new(self.provider, query, at, deadline, &mut collector);
                 self.evaluate_candidates(query.kinds[at], plan, &mut evaluator).await?;
             }
         }
@@ -69,14 +61,14 @@ impl Provider<'_> {
             match request.total {
                 Some(total) => Ok(total),
                 None => {
-                    let totals = query.kinds.iter().map(|kind| self.store.total(*kind));
+                    let totals = query.kinds.iter().map(|kind| self.provider.store.total(*kind));
                     Ok(try_join_all(totals).await?.into_iter().sum())
                 }
             }
         };
         // Beyond the end there is nothing to count to, which is worth knowing before a long way.
         let (total, (ids, more)) = match request.skip {
-            0..=FAR => try_join(totals, self.list_positions(query, &request)).await?,
+            0..=MAX_SKIP_WITHOUT_TOTAL => try_join(totals, self.list_positions(query, &request)).await?,
             skip => match totals.await? {
                 total if total <= skip => (total, (Vec::new(), false)),
                 total => (total, self.list_positions(query, &request).await?),
@@ -93,7 +85,7 @@ impl Provider<'_> {
         request: &PageRequest,
     ) -> Result<(Vec<Position>, bool), Failure> {
         let (mut ids, mut skip) = (Vec::new(), request.skip);
-        let deadline = Instant::now() + self.max_scan_time;
+        let deadline = Instant::now() + self.provider.max_scan_time;
         if request.count == 0 {
             return Ok((ids, false));
         }
@@ -111,7 +103,7 @@ impl Provider<'_> {
                     )
                     .into());
                 }
-                let skipped = self.store.skip_entries(*kind, after, skip).await?;
+                let skipped = self.provider.store.skip_entries(*kind, after, skip).await?;
                 skip -= skipped.count;
                 ended = skipped.last.is_none();
                 after = skipped.last.or(after);
@@ -120,7 +112,7 @@ impl Provider<'_> {
                 continue;
             }
             // One more than the page tells whether another follows.
-            let page = self.store.list_page(*kind, after, request.count + 1 - ids.len()).await?;
+            let page = self.provider.store.list_page(*kind, after, request.count + 1 - ids.len()).await?;
             ids.extend(page.ids.into_iter().map(|id| Position { kind: *kind, id }));
             if ids.len() > request.count {
                 ids.truncate(request.count);
@@ -142,7 +134,7 @@ impl Provider<'_> {
             Some(after) if after.kind == kind => Some(after.id),
             _ => None,
         };
-        let stride = STRIDE.min(evaluator.collector.needs().saturating_mul(2)).max(SHORT_STRIDE);
+        let stride = MAX_STRIDE_IDS.min(evaluator.collector.needs().saturating_mul(2)).max(MIN_STRIDE_IDS);
         let mut ids = self.next_candidates(kind, plan, begin, stride).await?;
         while let Some(last) = ids.last().copied() {
             let next = async {
@@ -162,7 +154,7 @@ impl Provider<'_> {
         Ok(())
     }
 
-    /// Returns the ids of the candidates after one, at most so many.
+    /// Returns the ids of the candidates after `after`, at most `most`.
     async fn next_candidates(
         &self,
         kind: Kind,
@@ -171,7 +163,7 @@ impl Provider<'_> {
         most: usize,
     ) -> Result<Vec<Uuid>, Failure> {
         match plan {
-            CandidateIds::All => Ok(self.store.list_page(kind, after, most).await?.ids),
+            CandidateIds::All => Ok(self.provider.store.list_page(kind, after, most).await?.ids),
             CandidateIds::Ids(ids) => {
                 let begin = after.map_or(0, |after| ids.partition_point(|id| *id <= after));
                 Ok(ids[begin..].iter().take(most).copied().collect())

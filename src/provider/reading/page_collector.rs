@@ -5,20 +5,13 @@ use std::mem::size_of;
 
 use super::page::{PageRequest, ResourcePage};
 use super::parsed_query::ParsedQuery;
+use crate::limits::{MAX_PAGE_ITEM_BYTES, MAX_SKIP_WITH_ITEMS, MAX_SORT_KEYS_BYTES};
 use crate::scim::error::ScimError;
 use crate::scim::sort::SortKey;
 use crate::scim::work::WorkBudget;
 use crate::store::item::Item;
 use crate::store::list::Position;
 use crate::store::reader::bytes;
-
-/// From so many places before the page on, the collector keeps the places and keys of its matches alone: the
-/// page is read again.
-const KEYS_ALONE_FROM: usize = 1_000;
-/// Items of so many bytes are kept for the page; what is beyond is read again.
-const ITEMS_HELD: usize = 8 * 1024 * 1024;
-/// Places and sort keys of so many bytes are kept. A sort key can have 64 KB.
-const KEYS_HELD: usize = 32 * 1024 * 1024;
 
 /// How many bytes of two texts are compared in one step, at most: comparing is faster than any other look.
 const COMPARED_PER_STEP: usize = 1_024;
@@ -42,9 +35,9 @@ pub(super) struct PageCollector<'a> {
     query: &'a ParsedQuery<'a>,
     request: &'a PageRequest,
     work: &'a WorkBudget,
-    /// So many are left out first.
+    /// How many matches are left out first.
     skip: usize,
-    /// So many were found.
+    /// How many matches were found.
     found: u64,
     kept: Vec<Match>,
     /// In an unsorted scan, those that were found since the last stride ended, in no order.
@@ -108,9 +101,9 @@ impl<'a> PageCollector<'a> {
         {
             return Ok(());
         }
-        if let Some(item) = item.filter(|_| !sorted || self.skip < KEYS_ALONE_FROM) {
+        if let Some(item) = item.filter(|_| !sorted || self.skip < MAX_SKIP_WITH_ITEMS) {
             let size = bytes(&item);
-            if self.items_held + size <= ITEMS_HELD {
+            if self.items_held + size <= MAX_PAGE_ITEM_BYTES {
                 self.items_held += size;
                 found.item = Some(item);
             }
@@ -122,11 +115,11 @@ impl<'a> PageCollector<'a> {
         self.keys_held += found.bytes();
         self.kept.push(found);
         let most = self.skip.saturating_add(self.request.count).saturating_add(1);
-        if self.kept.len() >= most.saturating_mul(2).max(1_000) || self.keys_held > KEYS_HELD {
+        if self.kept.len() >= most.saturating_mul(2).max(1_000) || self.keys_held > MAX_SORT_KEYS_BYTES {
             self.sort()?;
             self.kept.truncate(most);
             self.count_bytes();
-            if self.keys_held > KEYS_HELD {
+            if self.keys_held > MAX_SORT_KEYS_BYTES {
                 return Err(ScimError::too_many(
                     "The values to sort by are too large to be held together. Page by cursor instead of startIndex, send a smaller count, or sort by an attribute with shorter values.",
                 ));
@@ -306,7 +299,7 @@ mod tests {
         let first = PageRequest { after: None, sort_key: None, skip: 0, total: None, count: 200 };
         let mut collector = PageCollector::new(&query, &first, &work);
         let most = take(&mut collector, 2_000).expect("the first page");
-        assert!(most < 2 * KEYS_HELD, "{most}");
+        assert!(most < 2 * MAX_SORT_KEYS_BYTES, "{most}");
         assert_eq!(collector.page().expect("a page").ids.len(), 200);
         let far = PageRequest { skip: 1_500, ..first };
         let refused = take(&mut PageCollector::new(&query, &far, &work), 2_000).map_err(|error| error.kind);

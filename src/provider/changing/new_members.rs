@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::answer::Provider;
-use super::failure::{Failure, no_such_members};
+use super::Changing;
 use crate::limits::{MAX_GROUPS_PER_MEMBER, MAX_MEMBER_CHANGES_PER_TX};
+use crate::provider::failure::{Failure, no_such_members};
 use crate::scim::error::ScimError;
 use crate::scim::members::Member;
 use crate::scim::patch::members::{MemberChange, MembersToRead};
@@ -16,13 +16,14 @@ use crate::store::members::view::{Candidates, GroupView};
 use crate::store::membership::Membership;
 use crate::store::record::{Record, ResourceSummary};
 
-/// So many memberships are read for one unit with their group; one by one each costs a unit.
+/// How many memberships one read unit reads when the whole group is read. A membership that is read by its
+/// key costs one unit.
 const MEMBERS_A_UNIT: u64 = 33;
 
-impl Provider<'_> {
-    /// Reads a group with what a change of its members must know. A change of a few is one round;
-    /// one of many asks for the group first, and then for all its members where that costs less
-    /// than asking for each.
+impl Changing<'_> {
+    /// Reads a group with what a change of its members must know. A change of a few members needs one
+    /// round. A change of many reads the group first. Then it reads all members, or each named member,
+    /// whichever costs less.
     pub(super) async fn view_group(
         &self,
         id: Uuid,
@@ -35,20 +36,20 @@ impl Provider<'_> {
             let newcomers = change.map(MemberChange::newcomers).unwrap_or_default();
             let newcomers: Vec<(Uuid, Kind)> =
                 newcomers.into_iter().filter_map(|(id, kind)| Some((parse_id(id)?, kind))).collect();
-            return Ok(self.store.members().view_group(id, &ids, &newcomers).await?);
+            return Ok(self.provider.store.members().view_group(id, &ids, &newcomers).await?);
         }
-        let Some(record) = self.store.fetch(Kind::Group, id).await? else { return Ok(None) };
+        let Some(record) = self.provider.store.fetch(Kind::Group, id).await? else { return Ok(None) };
         if record.digest.count == 0 {
             return Ok(Some(group_view(record, Vec::new())));
         }
         if record.digest.count / MEMBERS_A_UNIT < ids.len() as u64 {
             return self.whole_group(id).await;
         }
-        Ok(self.store.members().view_group(id, &ids, &[]).await?)
+        Ok(self.provider.store.members().view_group(id, &ids, &[]).await?)
     }
 
     async fn whole_group(&self, id: Uuid) -> Result<Option<GroupView>, Failure> {
-        let group = self.store.members().fetch_group(id).await?;
+        let group = self.provider.store.members().fetch_group(id).await?;
         Ok(group.map(|group| group_view(group.record, group.members)))
     }
 
@@ -70,9 +71,9 @@ impl Provider<'_> {
         let unknown = unknown.map(|(id, kind)| (id, if searched { kind.other() } else { kind }));
         let unknown: Vec<(Uuid, Kind)> = unknown.collect();
         if !unknown.is_empty() {
-            found.extend(self.store.members().identify(&unknown).await?);
+            found.extend(self.provider.store.members().identify(&unknown).await?);
         }
-        Ok(memberships(wanted, &found)?)
+        Ok(to_memberships(wanted, &found)?)
     }
 
     /// Prepares the members of a change that is staged. They have the kind that the client sent, or
@@ -113,7 +114,7 @@ pub(super) fn group_view(record: Record, members: Vec<Membership>) -> GroupView 
 ///
 /// # Errors
 /// One `invalidValue` that names those that do not exist, or a member of too many groups.
-pub(super) fn memberships(
+pub(super) fn to_memberships(
     wanted: impl IntoIterator<Item = Member>,
     existing: &BTreeMap<Uuid, ResourceSummary>,
 ) -> Result<Vec<Membership>, ScimError> {

@@ -1,13 +1,13 @@
 //! Changes of more members than one transaction takes: written down, committed by the transaction
 //! that changes the group, and applied after it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use uuid::Uuid;
 
-use super::answer::Provider;
-use super::failure::Failure;
-use super::members::memberships;
+use super::Changing;
+use super::new_members::to_memberships;
+use crate::provider::failure::Failure;
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::resource_type::Kind;
 use crate::store::error::StoreError;
@@ -16,11 +16,7 @@ use crate::store::membership::{MemberChanges, Membership};
 use crate::store::record::Record;
 use crate::store::side::Side;
 
-/// How long a request goes on applying what is committed. The worker does the rest; the answer
-/// must come within API Gateway's 29 seconds.
-pub(super) const APPLYING: Duration = Duration::from_secs(8);
-
-impl Provider<'_> {
+impl Changing<'_> {
     /// Writes the members to add and to remove into a pending change, and then reads the members to add.
     /// A deletion that happens meanwhile either finds the change, or is found by this read. If the kind
     /// of a member is not the assumed one, the chunks are written again.
@@ -33,10 +29,14 @@ impl Provider<'_> {
         add: &mut Vec<Membership>,
         remove: &[Membership],
     ) -> Result<PendingChange, Failure> {
-        let pending =
-            self.store.large_changes().stage(group, MemberChanges { add: add.as_slice(), remove }).await?;
+        let pending = self
+            .provider
+            .store
+            .large_changes()
+            .stage(group, MemberChanges { add: add.as_slice(), remove })
+            .await?;
         if let Err(refused) = self.resolve_staged_members(&pending, add).await {
-            self.store.large_changes().abort_or_leave_to_worker(&pending).await;
+            self.provider.store.large_changes().abort_or_leave_to_worker(&pending).await;
             return Err(refused);
         }
         group.change = Some(pending.id);
@@ -53,10 +53,10 @@ impl Provider<'_> {
         add: &mut Vec<Membership>,
     ) -> Result<(), Failure> {
         let taken_for: Vec<(Uuid, Kind)> = add.iter().map(|member| (member.id, member.kind)).collect();
-        let existing = self.store.members().identify(&taken_for).await?;
-        let found = memberships(add.iter().map(Membership::member), &existing)?;
+        let existing = self.provider.store.members().identify(&taken_for).await?;
+        let found = to_memberships(add.iter().map(Membership::member), &existing)?;
         if found != *add {
-            self.store.large_changes().rewrite_chunks(pending, Side::Add, &found).await?;
+            self.provider.store.large_changes().rewrite_chunks(pending, Side::Add, &found).await?;
             *add = found;
         }
         Ok(())
@@ -66,7 +66,7 @@ impl Provider<'_> {
     /// is left, or fails, is the worker's to apply.
     pub(super) async fn apply_until(&self, pending: &PendingChange, until: Instant) {
         // Boxed, since what applies a change is large and every change of a resource would carry it.
-        if let Err(failed) = Box::pin(self.store.large_changes().apply_until(pending, until)).await {
+        if let Err(failed) = Box::pin(self.provider.store.large_changes().apply_until(pending, until)).await {
             tracing::warn!(change = %pending.id, %failed, "a change is left to the worker");
         }
     }
@@ -86,13 +86,13 @@ impl Provider<'_> {
             Ok(()) => {}
             // The item of the change says whether it was committed.
             Err(unknown) if unknown.may_have_taken_effect() => {
-                match self.store.large_changes().is_committed(&pending).await {
+                match self.provider.store.large_changes().is_committed(&pending).await {
                     Ok(true) => {}
                     Ok(false) | Err(_) => return Err(unknown),
                 }
             }
             Err(no) => {
-                self.store.large_changes().abort_or_leave_to_worker(&pending).await;
+                self.provider.store.large_changes().abort_or_leave_to_worker(&pending).await;
                 return Err(no);
             }
         }

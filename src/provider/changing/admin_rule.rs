@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::answer::Provider;
-use super::failure::Failure;
-use crate::limits::MAX_ADMINS;
+use super::Changing;
+use crate::limits::{MAX_ADMINS, MAX_ADMINS_NAMED};
+use crate::provider::failure::Failure;
 use crate::scim::error::ScimError;
 use crate::scim::resource_type::Kind;
 use crate::store::Store;
@@ -18,15 +18,13 @@ use crate::store::transaction::Action;
 
 /// The attributes by which a product knows who somebody is.
 const IDENTITY: [&str; 3] = ["userName", "emails", "externalId"];
-/// So many administrators are named in a refusal.
-const NAMED: usize = 3;
 
-impl Provider<'_> {
+impl Changing<'_> {
     /// What the guard must become where members come to a group or leave it.
     ///
     /// # Errors
-    /// 400 `mutability` where the last active administrator would go; 400 `invalidValue` for an
-    /// added user that does not exist, and for more administrators than the guard holds.
+    /// 400 `mutability` where the last active administrator would go.
+    /// 400 `invalidValue` for an added user that does not exist, and for more than [`MAX_ADMINS`].
     pub(super) async fn guard_members(
         &self,
         group: &Record,
@@ -39,14 +37,21 @@ impl Provider<'_> {
         let users = |members: &[Membership]| -> Vec<Uuid> {
             members.iter().filter(|member| member.kind == Kind::User).map(|member| member.id).collect()
         };
-        // Whoever assigns the role to the group meanwhile moves the group's version.
-        if self.store.admin_guard().fetch().await?.is_none_or(|guard| !guard.granting.contains(&group.id)) {
+        // An assignment of the role to the group meanwhile raises the group's version, so this write fails.
+        if self
+            .provider
+            .store
+            .admin_guard()
+            .fetch()
+            .await?
+            .is_none_or(|guard| !guard.granting.contains(&group.id))
+        {
             return Ok(None);
         }
-        let Some((before, mut after)) = read_guard_for(&self.store, &users(add)).await? else {
+        let Some((before, mut after)) = read_guard_for(&self.provider.store, &users(add)).await? else {
             return Ok(None);
         };
-        for user in self.store.fetch_activity(&users(add)).await? {
+        for user in self.provider.store.fetch_activity(&users(add)).await? {
             after.join(group.id, user.id, user.is_active);
         }
         for user in users(remove) {
@@ -55,7 +60,7 @@ impl Provider<'_> {
         if before.admins != after.admins {
             self.refuse_if_protected("Who is in this group decides who administers the tenant")?;
         }
-        Ok(Some(guard_write(&self.store, &before, &after).await?))
+        Ok(Some(guard_write(&self.provider.store, &before, &after).await?))
     }
 
     /// What the guard must become where a user changes; `None` of `after` is its deletion.
@@ -71,19 +76,19 @@ impl Provider<'_> {
         if before.kind != Kind::User || !before.guarded || same {
             return Ok(None);
         }
-        let Some(guard) = self.store.admin_guard().fetch().await? else { return Ok(None) };
+        let Some(guard) = self.provider.store.admin_guard().fetch().await? else { return Ok(None) };
         let mut changed = guard.clone();
         match after {
             Some(after) => changed.set_active(before.id, after.is_active()),
             None => changed.forget_user(before.id),
         }
-        Ok(Some(guard_write(&self.store, &guard, &changed).await?))
+        Ok(Some(guard_write(&self.provider.store, &guard, &changed).await?))
     }
 
-    /// Where the tenant keeps identity providers away from its root team, refuses a change of the
-    /// break-glass account, and one by which an administrator would be another person: a deletion, or
-    /// another name, address or activity. `None` of `after` is the deletion. Only marked users cost a
-    /// read.
+    /// Enforces the setting that keeps identity providers away from the root team. It refuses every change
+    /// of the break-glass account. It refuses a change by which an administrator would be another person:
+    /// a deletion, or another name, address or activity. `None` of `after` is the deletion. Only marked
+    /// users cost a read.
     ///
     /// # Errors
     /// 400 `mutability`.
@@ -92,10 +97,10 @@ impl Provider<'_> {
         before: &Record,
         after: Option<&Record>,
     ) -> Result<(), Failure> {
-        if !self.root_team_protected || before.kind != Kind::User || !before.guarded {
+        if !self.provider.root_team_protected || before.kind != Kind::User || !before.guarded {
             return Ok(());
         }
-        let guard = self.store.admin_guard().fetch().await?;
+        let guard = self.provider.store.admin_guard().fetch().await?;
         if !guard.is_some_and(|guard| guard.admins.contains_key(&before.id)) {
             return Ok(());
         }
@@ -115,12 +120,12 @@ impl Provider<'_> {
     /// # Errors
     /// 400 `mutability` where the tenant keeps identity providers away from its root team.
     fn refuse_if_protected(&self, why: &str) -> Result<(), ScimError> {
-        if !self.root_team_protected {
+        if !self.provider.root_team_protected {
             return Ok(());
         }
         Err(ScimError::mutability(format!(
             "{why}, and the tenant keeps identity providers away from that: nothing was changed. Let the operator do it, or lift the protection with: rollcall tenant set {} --protect-root-team false",
-            self.store.tenant
+            self.provider.store.tenant
         )))
     }
 
@@ -132,7 +137,7 @@ impl Provider<'_> {
         if group.kind != Kind::Group || !group.guarded {
             return Ok(None);
         }
-        let Some(guard) = self.store.admin_guard().fetch().await? else { return Ok(None) };
+        let Some(guard) = self.provider.store.admin_guard().fetch().await? else { return Ok(None) };
         if guard.root == group.id {
             return Err(ScimError::mutability(
                 "This is the root team, whose administrators administer the tenant: it cannot be deleted. It can be renamed.",
@@ -144,7 +149,7 @@ impl Provider<'_> {
         }
         let mut changed = guard.clone();
         changed.forget_group(group.id);
-        Ok(Some(guard_write(&self.store, &guard, &changed).await?))
+        Ok(Some(guard_write(&self.provider.store, &guard, &changed).await?))
     }
 }
 
@@ -181,14 +186,14 @@ pub async fn guard_write(store: &Store, before: &AdminGuard, after: &AdminGuard)
         return Err(too_many().into());
     }
     if before.is_emptied_by(after) {
-        let last: Vec<Uuid> = before.active().take(NAMED).collect();
+        let last: Vec<Uuid> = before.active().take(MAX_ADMINS_NAMED).collect();
         let found = store.fetch_many(Kind::User, &last).await?;
         let names: BTreeMap<Uuid, &str> = found
             .iter()
             .filter_map(|user| Some((user.id, user.doc.get("userName").and_then(Value::as_str)?)))
             .collect();
         let named: Vec<&str> = last.iter().filter_map(|id| names.get(id).copied()).collect();
-        let more = if before.active().count() > NAMED { " and others" } else { "" };
+        let more = if before.active().count() > MAX_ADMINS_NAMED { " and others" } else { "" };
         return Err(ScimError::mutability(format!(
             "This would leave the root team without an active administrator; {}{more} would be the last to go. Make another active user an administrator first.",
             named.join(", ")

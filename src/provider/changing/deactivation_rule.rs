@@ -3,14 +3,14 @@
 
 use futures_util::future::try_join;
 
-use super::answer::Provider;
-use super::failure::Failure;
+use super::Changing;
 use crate::clock;
+use crate::provider::failure::Failure;
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::store::record::Record;
 use crate::store::transaction::Action;
 
-impl Provider<'_> {
+impl Changing<'_> {
     /// What counts the deactivation of a user: `None` of `after` is its deletion. Nothing where the
     /// tenant has no limit, or the user is not active before or still is after.
     ///
@@ -22,22 +22,25 @@ impl Provider<'_> {
         after: Option<&Record>,
     ) -> Result<Option<Action>, Failure> {
         let now = clock::epoch_seconds();
-        let Some(limit) = self.breaker.filter(|limit| limit.lifted_until <= now) else { return Ok(None) };
+        let Some(limit) = self.provider.breaker.filter(|limit| limit.lifted_until <= now) else {
+            return Ok(None);
+        };
         if !before.is_active() || after.is_some_and(Record::is_active) {
             return Ok(None);
         }
         let (counts, active) =
-            try_join(self.store.fetch_deactivations(), self.store.count_active_users()).await?;
+            try_join(self.provider.store.fetch_deactivations(), self.provider.store.count_active_users())
+                .await?;
         let used = counts.within_hour(now);
         if (used + 1) * 100 > u64::from(limit.percent) * (active + used) {
             let detail = format!(
                 "Within the last hour {used} of {} active users were deactivated or deleted, and the tenant's limit is {} percent: nothing was changed. If this is meant, let the operator lift the limit with: rollcall tenant breaker {} --lift 1h",
                 active + used,
                 limit.percent,
-                self.store.tenant
+                self.provider.store.tenant
             );
             return Err(ScimError::new(ErrorKind::Limited, detail).into());
         }
-        Ok(Some(counts.count_one(&self.store.tenant, now)))
+        Ok(Some(counts.count_one(&self.provider.store.tenant, now)))
     }
 }

@@ -1,0 +1,93 @@
+//! `PATCH /Users/{id}`, `PATCH /Groups/{id}` (RFC 7644 §3.5.2).
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::Changing;
+use crate::provider::ResourceRequest;
+use crate::provider::answer::{Answer, Relations, not_found};
+use crate::provider::failure::Failure;
+use crate::scim::document_rules::{check_required, check_size, check_username_and_email};
+use crate::scim::members::MEMBERS;
+use crate::scim::patch::apply::apply;
+use crate::scim::patch::members::MemberChange;
+use crate::scim::patch::request::{PatchStep, parse};
+use crate::scim::patch::sync_username_and_email::{check_group_attributes, sync_username_and_email};
+use crate::scim::resource::document;
+use crate::scim::resource_type::Kind;
+use crate::scim::urn;
+use crate::store::resource::Team;
+
+impl Changing<'_> {
+    /// Modifies a resource.
+    ///
+    /// # Errors
+    /// 400 for the body and its operations, 404, 409 for a unique value that is taken, 412.
+    pub async fn modify(
+        &self,
+        request: &ResourceRequest<'_>,
+        body: &Map<String, Value>,
+    ) -> Result<Answer, Failure> {
+        let (kind, id) = (request.kind, request.id);
+        let (ty, policy) = (self.provider.ty(kind), self.provider.model.policy);
+        let steps = parse(body, ty, policy)?;
+        let of_members = |step: &PatchStep| kind == Kind::Group && step.attribute() == Some(MEMBERS);
+        let (member_steps, steps): (Vec<PatchStep>, Vec<PatchStep>) = steps.into_iter().partition(of_members);
+        let mut members = None;
+        if !member_steps.is_empty() {
+            members = Some(MemberChange::read(&member_steps, ty, policy, &self.provider.work)?);
+        }
+        let teams = self.teams_named(kind, id, &steps).await?;
+        let names_groups = kind == Kind::User && steps.iter().any(|step| step.attribute() == Some("groups"));
+        self.change_stored(request, members, |record, whole| {
+            let mut after = match &teams {
+                Some(_) => self
+                    .provider
+                    .represent(record, &Relations { teams: teams.as_ref(), ..Relations::default() }),
+                None => whole.clone(),
+            };
+            if names_groups {
+                let groups: Value = record.groups.iter().map(|id| json!({ "value": id })).collect();
+                after.insert("groups".to_owned(), groups);
+            }
+            apply(&mut after, &steps, ty, policy, &self.provider.work)?;
+            check_group_attributes(whole, &after, ty, policy)?;
+            if kind == Kind::User {
+                sync_username_and_email(whole, &mut after, policy)?;
+            }
+            let doc = document(&after, ty);
+            if doc != record.doc {
+                check_required(&doc, ty)?;
+                if kind == Kind::User {
+                    check_username_and_email(&doc, policy)?;
+                }
+                check_size(&doc)?;
+            }
+            Ok(doc)
+        })
+        .await
+    }
+
+    /// The groups of a user whose roles a step names, so that a client may send back the roles that
+    /// it has read. No other step needs them.
+    async fn teams_named(
+        &self,
+        kind: Kind,
+        id: Uuid,
+        steps: &[PatchStep],
+    ) -> Result<Option<BTreeMap<Uuid, Team>>, Failure> {
+        let is_of_roles = |step: &PatchStep| {
+            step.extension.as_deref() == Some(urn::ROLLCALL_USER) && step.attribute == "roles"
+        };
+        if kind != Kind::User || !steps.iter().any(is_of_roles) {
+            return Ok(None);
+        }
+        let record = self.provider.store.fetch(kind, id).await?.ok_or_else(|| not_found(kind))?;
+        if record.groups.is_empty() {
+            return Ok(Some(BTreeMap::new()));
+        }
+        Ok(Some(self.provider.store.fetch_teams(&record.groups).await?))
+    }
+}
