@@ -18,6 +18,7 @@ use crate::store::delete::{DeletionFit, Detachment, ResourceDeletion};
 use crate::store::error::StoreError;
 use crate::store::large_change::pending_change::PendingChange;
 use crate::store::large_change::settle::SettledChanges;
+use crate::store::members::WholeGroup;
 use crate::store::membership::Membership;
 use crate::store::record::Record;
 use crate::store::retry::Attempts;
@@ -125,10 +126,11 @@ impl Changing<'_> {
             return Ok(Some(doomed));
         }
         let read = self.provider.store.members().fetch_group(record.id).await?;
-        let Some(read) = read.filter(|read| read.record.version == record.version) else {
+        let Some(WholeGroup { members: found, .. }) =
+            read.filter(|read| read.record.version == record.version)
+        else {
             return Ok(None);
         };
-        let found = read.members;
         // Someone who is a member and has this group as a member would be written twice:
         // such members go after it. So do more than were counted.
         let mutual = found.iter().any(|member| record.groups.contains(&member.id));
