@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::scim::policy::VEZA;
+use rollcall::scim::resource_type::Kind;
 use rollcall::store::call::Table;
 use rollcall::store::feed::change::FeedChange;
 use rollcall::store::feed::reader::{ChangeQuery, FeedReader};
@@ -27,9 +28,10 @@ use support::serve_torn;
 use support::torn::{Answering, Tearing};
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 /// The longest tear of a transaction.
-const TEAR: Duration = Duration::from_millis(300);
+const TEAR: Duration = Duration::from_millis(120);
 /// How far a snapshot lies back here: longer than any tear. Pages note whole seconds.
 const DISTANCE: Duration = Duration::from_secs(2);
 const TENANTS: [&str; 3] = ["acme", "acme-2", "zeta"];
@@ -53,6 +55,13 @@ impl Dice {
     }
 }
 
+impl Dice {
+    fn shuffle<const N: usize>(&mut self, mut all: [&'static str; N]) -> [&'static str; N] {
+        all.rotate_left(self.roll(N));
+        all
+    }
+}
+
 /// What a mirror keeps of a tenant: who there is, and who is a member of what, without foreign keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct MirroredTenant {
@@ -64,15 +73,23 @@ impl MirroredTenant {
     fn apply(&mut self, change: &FeedChange) {
         let id = &change.resource_id;
         match change.event_type.as_str() {
-            "user.created" | "user.reactivated" => drop(self.users.insert(id.clone())),
-            // `active` alone does not end an account: the mirror asks what is there.
-            "user.deleted" | "user.purged" => drop(self.users.remove(id)),
-            "user.deactivated" if change.attributes.is_empty() => drop(self.users.remove(id)),
-            "group.deleted" => drop(self.groups.remove(id)),
+            "user.created" | "user.reactivated" => {
+                self.users.insert(id.clone());
+            }
+            // One that names attributes is a change of `active`. The account is not hidden.
+            "user.deactivated" if !change.attributes.is_empty() => {}
+            "user.deleted" | "user.purged" | "user.deactivated" => {
+                self.users.remove(id);
+            }
+            "group.deleted" => {
+                self.groups.remove(id);
+            }
             _ if change.resource_type == "Group" => {
                 let members = self.groups.entry(id.clone()).or_default();
                 members.extend(change.added.iter().cloned());
-                change.removed.iter().for_each(|member| drop(members.remove(member)));
+                for member in &change.removed {
+                    members.remove(member);
+                }
             }
             _ => {}
         }
@@ -87,26 +104,22 @@ impl MirroredTenant {
         Self { users: self.users.clone(), groups: groups.collect() }
     }
 
-    /// Reads a tenant as a client of SCIM does, one resource after another.
+    /// Reads a tenant by plain reads: the list of its users, and then its groups, one after another.
     async fn read(client: &Client) -> Self {
-        let mut found = Self::default();
-        for (path, kind) in [("/Users?count=200", "users"), ("/Groups?count=200", "groups")] {
-            let list = loop {
-                let reply = client.get(path).await;
-                if reply.status == 200 {
-                    break reply.body;
+        let store = client.store();
+        let users = store.list_page(Kind::User, None, 1_000).await.expect("the users").ids;
+        let groups = store.list_page(Kind::Group, None, 1_000).await.expect("the groups").ids;
+        let mut found = Self { users: users.iter().map(Uuid::to_string).collect(), ..Self::default() };
+        for id in groups {
+            // A group that changes all the time is read again.
+            let group = loop {
+                if let Ok(group) = store.members().fetch_group(id).await {
+                    break group;
                 }
             };
-            for resource in list["Resources"].as_array().cloned().unwrap_or_default() {
-                let id = resource["id"].as_str().unwrap().to_owned();
-                if kind == "users" {
-                    found.users.insert(id);
-                    continue;
-                }
-                let members = resource["members"].as_array().cloned().unwrap_or_default();
-                let ids = members.iter().map(|member| member["value"].as_str().unwrap().to_owned());
-                found.groups.insert(id, ids.collect());
-            }
+            let members =
+                group.map(|group| group.members.iter().map(|member| member.id.to_string()).collect());
+            found.groups.extend(members.map(|members| (id.to_string(), members)));
         }
         found
     }
@@ -121,11 +134,11 @@ struct Mirror {
 
 impl Mirror {
     /// Takes a snapshot while others write.
-    async fn start(table: &Table) -> Self {
+    async fn start(table: &Table, dice: &mut Dice) -> Self {
         let reader = FeedReader::open(table).await.expect("a feed");
         let position = reader.snapshot(DISTANCE).await.expect("a position");
         let mut tenants = BTreeMap::new();
-        for name in TENANTS {
+        for name in dice.shuffle(TENANTS) {
             let client = Client::new(table.fresh(), "veza").await.of(name);
             tenants.insert(name.to_owned(), MirroredTenant::read(&client).await);
         }
@@ -164,7 +177,7 @@ impl Writer {
     async fn ids(&mut self, count: usize) -> Vec<String> {
         let mut ids = Vec::new();
         for _ in 0..count {
-            let person = self.dice.roll(PEOPLE);
+            let person = self.dice.roll(2 * PEOPLE);
             ids.extend(self.id_of(person).await);
         }
         ids
@@ -172,7 +185,10 @@ impl Writer {
 
     async fn work(mut self) {
         while Instant::now() < self.until {
-            let (person, group) = (self.dice.roll(PEOPLE), self.dice.roll(self.groups.len()));
+            // Half of the work is on a few, so that their changes follow one another closely.
+            let hot = self.dice.roll(2) == 0;
+            let person = if hot { self.dice.roll(2) } else { self.dice.roll(3 * PEOPLE) };
+            let group = if hot { 0 } else { self.dice.roll(self.groups.len()) };
             let group = format!("/Groups/{}", self.groups[group]);
             match self.dice.roll(12) {
                 0..=2 => drop(self.client.post("/Users", user(&format!("p{person}"))).await),
@@ -181,21 +197,21 @@ impl Writer {
                         self.client.delete(&format!("/Users/{id}")).await;
                     }
                 }
-                4 => {
+                4..=6 => {
                     let title =
                         json!([{ "op": "add", "path": "title", "value": self.dice.roll(99).to_string() }]);
                     if let Some(id) = self.id_of(person).await {
                         self.client.patch(&format!("/Users/{id}"), title).await;
                     }
                 }
-                5..=8 => {
+                7..=9 => {
                     let members: Value = self.ids(3).await.iter().map(|id| json!({ "value": id })).collect();
                     let op = if self.dice.roll(3) == 0 { "remove" } else { "add" };
                     let step = json!([{ "op": op, "path": "members", "value": members }]);
                     self.client.patch(&format!("{group}?excludedAttributes=members"), step).await;
                 }
                 // A large change: everybody there is, or a few.
-                9 | 10 => {
+                10 => {
                     let list = self.client.get("/Users?count=200&attributes=id").await.body;
                     let all = list["Resources"].as_array().cloned().unwrap_or_default();
                     let most = if self.dice.roll(2) == 0 { all.len() } else { 3.min(all.len()) };
@@ -237,6 +253,19 @@ async fn kill_again(until: Instant, mut dice: Dice, killed: Arc<AtomicUsize>, ta
     }
 }
 
+/// Starts mirrors one after another beside the work. Each follows the feed for a while, and then rests.
+async fn start_mirrors(table: Table, until: Instant, mut dice: Dice) -> Vec<Mirror> {
+    let mut mirrors = Vec::new();
+    while Instant::now() < until {
+        let mut mirror = Mirror::start(&table, &mut dice).await;
+        for _ in 0..dice.roll(3) {
+            mirror.follow(1 + dice.roll(60)).await;
+        }
+        mirrors.push(mirror);
+    }
+    mirrors
+}
+
 /// Random work for some seconds. Returns how many changes the feed has.
 async fn play(seed: u64, seconds: u64) -> usize {
     let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
@@ -255,7 +284,7 @@ async fn play(seed: u64, seconds: u64) -> usize {
         for n in 0..GROUPS {
             groups.push(client.group(&format!("Group {n}"), &[]).await);
         }
-        for _ in 0..2 {
+        for _ in 0..4 {
             dice.roll(2);
             let client = Client::new(table.clone(), "veza").await.of(name);
             writers.push(Writer { client, dice: dice.clone(), until, groups: groups.clone() });
@@ -270,16 +299,12 @@ async fn play(seed: u64, seconds: u64) -> usize {
         dice.roll(2);
         tasks.spawn(kill_again(until, dice.clone(), killed.clone(), table.fresh(), is_worker));
     }
-    let mut mirrors = Vec::new();
-    while Instant::now() < until {
-        if mirrors.len() < 6 {
-            mirrors.push(Mirror::start(&table).await);
-        }
-        for mirror in &mut mirrors {
-            mirror.follow(1 + dice.roll(60)).await;
-        }
-        tokio::time::sleep(Duration::from_millis(dice.roll(200) as u64)).await;
+    let mut starting = JoinSet::new();
+    for _ in 0..3 {
+        dice.roll(2);
+        starting.spawn(start_mirrors(table.fresh(), until, dice.clone()));
     }
+    let mirrors: Vec<Mirror> = starting.join_all().await.into_iter().flatten().collect();
     while let Some(done) = tasks.join_next().await {
         done.expect("no task fails");
     }
@@ -290,15 +315,17 @@ async fn play(seed: u64, seconds: u64) -> usize {
         let client = Client::new(table.clone(), "veza").await.of(name);
         expected.insert(name.to_owned(), MirroredTenant::read(&client).await);
     }
-    mirrors.push(Mirror { table: table.fresh(), tenants: BTreeMap::new(), seq: 0 });
-    for mut mirror in mirrors {
+    let from_start = Mirror { table: table.fresh(), tenants: BTreeMap::new(), seq: 0 };
+    let count = mirrors.len();
+    for mut mirror in mirrors.into_iter().chain([from_start]) {
         let start = mirror.seq;
         while mirror.follow(500).await {}
         for (name, tenant) in &mirror.tenants {
             assert_eq!(tenant.visible(), expected[name], "seed {seed}, {name}, a mirror that was at {start}");
         }
     }
-    eprintln!("seed {seed}: {} changes, {} killed", changes.len(), killed.load(Ordering::Relaxed));
+    let killed = killed.load(Ordering::Relaxed);
+    eprintln!("seed {seed}: {} changes, {count} mirrors, {killed} processes killed", changes.len());
     changes.len()
 }
 
