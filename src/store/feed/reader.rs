@@ -207,7 +207,7 @@ impl<'t> FeedReader<'t> {
         let visible = clock::epoch_seconds().saturating_sub(distance.as_secs());
         let end = self.end().await?;
         let Some(mut page) = end.page else { return Ok(self.at(end.next - 1)) };
-        while page.written >= visible {
+        while page.written > visible {
             let first = page.first;
             if first <= self.state.floor {
                 return Ok(self.at(self.state.floor - 1));
