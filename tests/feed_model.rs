@@ -354,6 +354,6 @@ async fn mirrors_of_the_feed_equal_the_tables() {
     let seconds = setting("FEED_SECONDS", 10);
     for seed in 1..=setting("FEED_SEEDS", 2) {
         let changes = Box::pin(play(seed, seconds)).await;
-        assert!(changes > 250, "{changes} changes are too few to show anything");
+        assert!(changes > 100, "{changes} changes are too few to show anything");
     }
 }
