@@ -152,7 +152,8 @@ async fn a_deleted_member_leaves_its_groups_by_changes_of_the_groups() {
     // Departures that entered the feed are not taken along again.
     client.delete(&format!("/Users/{}", ids[3])).await.expect(204);
     assert_fed(&client, &[&first]).await;
-    client.patch(&format!("/Groups/{first}"), json!([{ "op": "replace", "path": "displayName", "value": "A" }]))
+    client
+        .patch(&format!("/Groups/{first}"), json!([{ "op": "replace", "path": "displayName", "value": "A" }]))
         .await
         .expect(200);
     let changes = assert_fed(&client, &[&first]).await;
@@ -215,7 +216,11 @@ async fn members_who_are_deleted_under_a_large_change_are_told_in_order() {
     for change in changes.iter().filter(|change| change.part > Some(0)) {
         for member in change.added.iter().chain(&change.removed) {
             let deleted = changes.iter().find(|c| c.resource_id == *member && c.version == 2);
-            assert!(deleted.is_none_or(|deleted| deleted.seq > change.seq), "{member} in part {:?}", change.part);
+            assert!(
+                deleted.is_none_or(|deleted| deleted.seq > change.seq),
+                "{member} in part {:?}",
+                change.part
+            );
         }
     }
 }
@@ -285,7 +290,8 @@ async fn a_reader_goes_on_from_any_position() {
             assert_eq!(list.more, start + limit < all.len(), "after {seq}, {limit} at most");
         }
     }
-    let other = reader.read(&reader.at(0), ChangeQuery { tenant: Some("other"), ..ALL }).await.unwrap().unwrap();
+    let other =
+        reader.read(&reader.at(0), ChangeQuery { tenant: Some("other"), ..ALL }).await.unwrap().unwrap();
     assert_eq!((other.changes.len(), other.seq), (0, all.len() as u64), "the position moves on");
     let lost = async |position: FeedPosition| reader.read(&position, ALL).await.unwrap().expect_err("lost");
     assert_eq!(lost(reader.at(all.len() as u64 + 1)).await, LostPosition::BeyondEnd);

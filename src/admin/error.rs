@@ -4,8 +4,10 @@ use std::fmt;
 
 use uuid::Uuid;
 
+use crate::store::call::Table;
 use crate::store::error::StoreError;
 use crate::store::keys::TenantId;
+use crate::tenants::error::TenantError;
 
 /// A refused or failed command.
 #[derive(Debug)]
@@ -18,6 +20,8 @@ pub enum AdminError {
     NameRests(TenantId, u64),
     /// The tenant has no key of this id.
     NoKey(TenantId, String),
+    /// There is no application key of this id.
+    NoApplication(String),
     /// The tenant has no such user.
     NoUser(TenantId, Uuid),
     /// Something given cannot be used.
@@ -34,6 +38,30 @@ impl AdminError {
         let name = name.to_owned();
         move |error| Self::Table(name.clone(), error)
     }
+
+    /// A refused or failed change of a tenant or a key.
+    pub fn of(table: &Table) -> impl Fn(TenantError) -> Self {
+        let name = table.name().to_owned();
+        move |error| match error {
+            TenantError::Exists(tenant) => Self::Exists(tenant),
+            TenantError::NoTenant(tenant) => Self::NoTenant(tenant),
+            TenantError::NameRests(tenant, seconds) => Self::NameRests(tenant, seconds),
+            TenantError::NoKey(tenant, key) => Self::NoKey(tenant, key),
+            TenantError::NoApplication(id) => Self::NoApplication(id),
+            TenantError::NoUser(tenant, user) => Self::NoUser(tenant, user),
+            TenantError::KeyEnded(key) => Self::Input(ended(&key)),
+            TenantError::Input(problem) => Self::Input(problem),
+            TenantError::UsageKey(problem) => Self::UsageKey(problem),
+            TenantError::Table(error) => Self::Table(name.clone(), error),
+        }
+    }
+}
+
+fn ended(key: &str) -> String {
+    let command = if key.starts_with("app_") { "application" } else { "key" };
+    format!(
+        "key {key} is revoked or expired, so nothing is left to hand over: make a new one with `rollcall {command} create`"
+    )
 }
 
 impl std::error::Error for AdminError {}
@@ -61,6 +89,9 @@ impl fmt::Display for AdminError {
             ),
             Self::NoKey(tenant, key) => {
                 write!(f, "tenant {tenant} has no key {key}: see `rollcall key list {tenant}`")
+            }
+            Self::NoApplication(id) => {
+                write!(f, "there is no application key {id}: see `rollcall application list`")
             }
             Self::NoUser(tenant, user) => {
                 write!(f, "tenant {tenant} has no user {user}: --user takes the SCIM id of a user")
