@@ -7,6 +7,8 @@
 #[cfg(feature = "cli")]
 pub mod admin;
 #[cfg(feature = "aws")]
+pub mod app;
+#[cfg(feature = "aws")]
 pub mod auth;
 #[cfg(feature = "aws")]
 pub mod clock;

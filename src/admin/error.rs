@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::store::call::Table;
 use crate::store::error::StoreError;
 use crate::store::keys::TenantId;
-use crate::tenants::error::TenantError;
+use crate::tenants::error::{TenantError, explain, one_line};
 
 /// A refused or failed command.
 #[derive(Debug)]
@@ -106,54 +106,4 @@ impl fmt::Display for AdminError {
             Self::Table(name, error) => write!(f, "table {name}: {error}"),
         }
     }
-}
-
-/// What an operator can do about an AWS error, recognised by its code or by the SDK's words.
-pub fn explain(source: &str) -> Option<&'static str> {
-    let rows: &[(&[&str], &str)] = &[
-        (
-            &["ResourceNotFoundException"],
-            "it does not exist in this account and region; deploy the template, or name another with --table, --region or --profile",
-        ),
-        (
-            &[
-                "The provided key element does not match the schema",
-                "Query condition missed key schema",
-                "ValidationError",
-            ],
-            "it has another shape; Rollcall needs a table with the string keys pk and sk, as its template makes it",
-        ),
-        (
-            &["AccessDenied", "not authorized to perform"],
-            "these credentials may not do that; use an operator's role",
-        ),
-        (
-            &[
-                "UnrecognizedClient",
-                "InvalidSignature",
-                "ExpiredToken",
-                "InvalidClientTokenId",
-                "InvalidAccessKeyId",
-            ],
-            "AWS does not accept these credentials; sign in again, or choose others with --profile",
-        ),
-        (
-            &["Missing Region", "A region must be set", "MissingRegion"],
-            "no AWS region is set; pass --region or set AWS_REGION",
-        ),
-        (
-            &["no providers in chain provided credentials", "CredentialsNotLoaded", "could not find profile"],
-            "no AWS credentials were found; sign in, set AWS_PROFILE or pass --profile, or for a local table --endpoint-url",
-        ),
-        (
-            &["ConnectorError", "ConnectTimeout", "dispatch failure"],
-            "DynamoDB cannot be reached; check the network, --region and --endpoint-url",
-        ),
-    ];
-    rows.iter().find(|(marks, _)| marks.iter().any(|mark| source.contains(mark))).map(|(_, advice)| *advice)
-}
-
-/// The first line, and not too much of it.
-pub fn one_line(source: &str) -> String {
-    source.lines().next().unwrap_or_default().chars().take(300).collect()
 }

@@ -6,3 +6,6 @@ pub mod application;
 pub mod error;
 pub mod key;
 pub mod record;
+pub mod usage;
+#[cfg(feature = "usage-keys")]
+pub mod usage_key;

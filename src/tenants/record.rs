@@ -60,6 +60,17 @@ impl NewTenant {
     }
 }
 
+/// Checks what a new tenant is to have, apart from its usage key.
+///
+/// # Errors
+/// [`TenantError::Input`]: the name is reserved, or the administrator's address is not an email address.
+pub fn check(new: &NewTenant) -> Result<(), TenantError> {
+    if new.id == TenantId::deployment() {
+        return Err(TenantError::Input(format!("the name {} is reserved: choose another", new.id)));
+    }
+    RootTeam::new(new.policy, &new.admin, OffsetDateTime::UNIX_EPOCH).map(drop)
+}
+
 /// Makes a tenant with its root team and the local break-glass administrator in it, their events
 /// and that of the tenant, in one transaction.
 ///
@@ -77,9 +88,7 @@ pub async fn create(
     now: OffsetDateTime,
 ) -> Result<TenantRecord, TenantError> {
     let NewTenant { id, policy, usage_key, admin, settings, request } = new;
-    if *id == TenantId::deployment() {
-        return Err(TenantError::Input(format!("the name {id} is reserved: choose another")));
-    }
+    check(new)?;
     if !is_usage_key(usage_key) {
         let (least, most) = (USAGE_KEY_CHARS.start(), USAGE_KEY_CHARS.end());
         return Err(TenantError::UsageKey(format!(
