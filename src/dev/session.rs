@@ -3,13 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-use super::backend::{Backend, Connection};
+use super::backend::{AppBackend, Backend, Connection};
 use super::data_dir::DataDir;
 use super::embedded::Embedded;
 use super::gateway::authorization::Authorization;
@@ -22,6 +23,11 @@ use super::template::facts::Throttle;
 use super::template::read::{TEMPLATE, TemplateFacts};
 use crate::limits::{DEV_STREAM_INTERVAL, WORKER_INTERVAL};
 use crate::scim::policy::Policy;
+
+/// The logical name of the application's function that only reads.
+const APP_READ_FUNCTION: &str = "AppReadFunction";
+/// The name under which an application key is saved. No tenant has it.
+const APPLICATION: &str = "@application";
 
 /// How requests are limited.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,8 +61,12 @@ pub struct SessionOptions {
 pub struct Session {
     /// Where clients send their requests: `http://127.0.0.1:3000/scim/v2`.
     pub base_url: String,
+    /// Where applications send theirs: `http://127.0.0.1:3000/app/v1`.
+    pub app_url: String,
     /// A key of the tenant.
     pub key: String,
+    /// An application key with the scope `manage`.
+    pub application_key: String,
     /// The tenant.
     pub tenant: String,
     /// The tenant's policy.
@@ -79,7 +89,7 @@ impl Session {
         data_dir: Option<DataDir>,
         connect: impl FnOnce(Connection) -> Backend,
     ) -> Result<Self, String> {
-        let TemplateFacts { table, mut api, environment } =
+        let TemplateFacts { table, mut api, mut app_api, environment } =
             TemplateFacts::parse(TEMPLATE).map_err(|error| error.to_string())?;
         match options.rate_limit {
             RateLimit::Template => {}
@@ -87,7 +97,11 @@ impl Session {
                 let many = f64::from(many);
                 api.usage_plan = Some(Throttle { rate: many / 60.0, burst: many });
             }
-            RateLimit::Off => (api.usage_plan, api.stage) = (None, None),
+            RateLimit::Off => {
+                for api in [&mut api, &mut app_api] {
+                    (api.usage_plan, api.stage) = (None, None);
+                }
+            }
         }
         // The port first: a second session fails before it has touched anything.
         let no_listener = |error| format!("cannot listen on {}: {error}", options.listen);
@@ -106,12 +120,21 @@ impl Session {
         {
             eprintln!("the tenant {} has the users of a seed already: nothing was seeded", options.tenant);
         }
-        let key = demo_key(&backend, data_dir.as_ref(), &options.tenant).await?;
+        let make = backend.tenants.create_key(&options.tenant);
+        let key = demo_key(&backend.authorizer, data_dir.as_ref(), &options.tenant, make).await?;
+        let make = backend.tenants.create_application();
+        let application_key = demo_key(&backend.app.authorizer, data_dir.as_ref(), APPLICATION, make).await?;
 
         let base_url = format!("http://{}{}", reachable(address), api.base_path());
-        let gateway = Arc::new(Gateway::new(api, backend.function, backend.authorizer, Clock::system()));
+        let app_url = format!("http://{}{}", reachable(address), app_api.base_path());
+        let AppBackend { read, manage, authorizer } = backend.app;
+        let function = |name: &str| if name == APP_READ_FUNCTION { read.clone() } else { manage.clone() };
+        let gateways = vec![
+            Gateway::new(api, backend.function, backend.authorizer, Clock::system()),
+            Gateway::with_functions(app_api, function, authorizer, Clock::system()),
+        ];
         let (stop, stopped) = oneshot::channel::<()>();
-        let front = tokio::spawn(front::serve(listener, gateway, async {
+        let front = tokio::spawn(front::serve(listener, gateways, async {
             // A sender that is gone means the end as well.
             stopped.await.unwrap_or_default();
         }));
@@ -120,7 +143,9 @@ impl Session {
         });
         Ok(Self {
             base_url,
+            app_url,
             key,
+            application_key,
             tenant: options.tenant,
             policy,
             dynamodb_endpoint: embedded.endpoint.clone(),
@@ -137,7 +162,9 @@ impl Session {
     pub fn json(&self) -> String {
         json!({
             "base_url": self.base_url,
+            "app_url": self.app_url,
             "key": self.key,
+            "application_key": self.application_key,
             "tenant": self.tenant,
             "dynamodb_endpoint": self.dynamodb_endpoint,
             "table": self.table,
@@ -147,11 +174,13 @@ impl Session {
 
     /// The session for a reader.
     pub fn text(&self) -> String {
-        let Self { base_url, key, tenant, dynamodb_endpoint, table, .. } = self;
+        let Self { base_url, app_url, key, application_key, tenant, dynamodb_endpoint, table, .. } = self;
         format!(
             "SCIM      {base_url}\nKey       {key}\nTenant    {tenant} (policy {})\n\
+             App       {app_url}\nApp key   {application_key}\n\
              DynamoDB  {dynamodb_endpoint} (table {table})\n\n\
-             curl -H 'Authorization: Bearer {key}' {base_url}/Users\n",
+             curl -H 'Authorization: Bearer {key}' {base_url}/Users\n\
+             curl -H 'Authorization: Bearer {application_key}' {app_url}/changes\n",
             self.policy.name
         )
     }
@@ -169,17 +198,22 @@ impl Session {
     }
 }
 
-/// A key of the tenant that the authorizer takes: the saved one, or another. A key that was made and not saved
-/// when the process died is thus followed by a new one.
-async fn demo_key(backend: &Backend, data_dir: Option<&DataDir>, tenant: &str) -> Result<String, String> {
-    if let Some(saved) = data_dir.map_or(Ok(None), |data_dir| data_dir.key(tenant))?
-        && is_good(&backend.authorizer, &saved).await?
+/// A key that the authorizer takes: the one that was saved under `name`, or another, which `make` makes. A key
+/// that was made and not saved when the process died is thus followed by a new one.
+async fn demo_key(
+    authorizer: &Lambda,
+    data_dir: Option<&DataDir>,
+    name: &str,
+    make: BoxFuture<'_, Result<String, String>>,
+) -> Result<String, String> {
+    if let Some(saved) = data_dir.map_or(Ok(None), |data_dir| data_dir.key(name))?
+        && is_good(authorizer, &saved).await?
     {
         return Ok(saved);
     }
-    let key = backend.tenants.create_key(tenant).await?;
+    let key = make.await?;
     if let Some(data_dir) = data_dir {
-        data_dir.save_key(tenant, &key)?;
+        data_dir.save_key(name, &key)?;
     }
     Ok(key)
 }
