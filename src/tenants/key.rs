@@ -298,19 +298,22 @@ pub async fn listing(table: &Table, tenant: &TenantId) -> Result<Vec<KeyListing>
     Ok(listing?.iter().map(KeyListing::from_item).collect::<Result<_, _>>()?)
 }
 
-/// A tenant's keys, the oldest first; never their texts.
+/// A tenant's keys, the oldest first; never their texts. Writes nothing, so that a function which only reads
+/// can list keys of version 0.1.0 too.
 ///
 /// # Errors
 /// [`TenantError::NoTenant`]; as every call.
 pub async fn list(table: &Table, tenant: &TenantId) -> Result<Vec<ListedKey>, TenantError> {
     super::record::get(table, tenant).await?;
-    let listing = listing(table, tenant).await?;
+    let uses = table.query_all(&keys::bearer_uses(tenant), None).await?;
+    let listed = table.query_all(&keys::tenant_partition(tenant), Some(keys::BEARER_LISTING)).await?;
+    let mut listing = listed.iter().map(KeyListing::from_item).collect::<Result<Vec<_>, _>>()?;
+    listing.extend(uses.iter().filter_map(KeyListing::of_0_1_0));
     let places: Vec<_> = listing.iter().map(|entry| keys::bearer(entry.hash.as_str())).collect();
     let items = table.batch_get(&places).await?;
     let records: Result<Vec<_>, _> = items.iter().map(KeyRecord::from_item).collect();
     let mut records = records?;
     records.retain(|record| listing.iter().any(|entry| entry.means(record, tenant)));
-    let uses = table.query_all(&keys::bearer_uses(tenant), None).await?;
     let mut used: HashMap<&str, &str> =
         uses.iter().filter_map(|item| Some((get_text(item, "sk")?, get_text(item, "lastUsed")?))).collect();
     let listed = |record: KeyRecord| {

@@ -6,8 +6,9 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use rollcall::auth::application::ApplicationScope;
 use rollcall::dev::backend::{AppBackend, Connection};
-use rollcall::dev::gateway::lambda::Clock;
+use rollcall::dev::gateway::lambda::{Clock, Lambda};
 use rollcall::dev::gateway::rest_api::Gateway;
+use rollcall::dev::template::facts::ApiFacts;
 use rollcall::dev::template::read::{TEMPLATE, TemplateFacts};
 use rollcall::dev::wiring::connect;
 use rollcall::store::call::Table;
@@ -72,24 +73,24 @@ impl App {
         Self::over(&embedded.endpoint, embedded.table, |_| {}).await
     }
 
-    /// The functions call the table at `endpoint`.
-    pub async fn over(
-        endpoint: &str,
-        table: Table,
-        adapt: impl FnOnce(&mut rollcall::dev::template::facts::ApiFacts),
-    ) -> Self {
-        let TemplateFacts { mut app_api, environment, .. } =
-            TemplateFacts::parse(TEMPLATE).expect("the template");
-        (app_api.usage_plan, app_api.stage) = (None, None);
-        adapt(&mut app_api);
-        let client = support::client(endpoint);
-        let backend = connect(Connection { client, table: support::TABLE.to_owned(), environment }, &[]);
-        let AppBackend { read, manage, authorizer } = backend.app;
-        let function = |name: &str| if name == "AppReadFunction" { read.clone() } else { manage.clone() };
-        let gateway = Gateway::with_functions(app_api, function, authorizer, Clock::system());
+    /// The functions call the table at `endpoint`. Keys are made in `table`.
+    pub async fn over(endpoint: &str, table: Table, adapt: impl FnOnce(&mut ApiFacts)) -> Self {
         let key = application_key(&table, ApplicationScope::Manage).await;
         let reader = application_key(&table, ApplicationScope::Read).await;
+        let gateway = gateway(endpoint, None, adapt);
         Self { gateway, table, key, reader }
+    }
+
+    /// Only the function that reads calls the table at `endpoint`, with a key that is there already.
+    pub async fn reading(endpoint: &str, table: Table, key: &str) -> Self {
+        let gateway = gateway(endpoint, Some(ApplicationScope::Read), |_| {});
+        Self { gateway, table, key: key.to_owned(), reader: key.to_owned() }
+    }
+
+    /// The same with the function that manages.
+    pub async fn managing(endpoint: &str, table: Table, key: &str) -> Self {
+        let gateway = gateway(endpoint, Some(ApplicationScope::Manage), |_| {});
+        Self { gateway, table, key: key.to_owned(), reader: key.to_owned() }
     }
 
     /// Makes a tenant by the API, and a client of its SCIM side.
@@ -142,4 +143,32 @@ async fn application_key(table: &Table, scope: ApplicationScope) -> String {
     let new = NewApplication { name: "test".to_owned(), scope, expires: None };
     let made = create(table, &Actor::operator(), new, OffsetDateTime::now_utc()).await;
     made.expect("a key").0.reveal().to_owned()
+}
+
+/// The API of applications before the table at `endpoint`. With a scope, every key has it, and no authorizer
+/// calls the table.
+fn gateway(endpoint: &str, scope: Option<ApplicationScope>, adapt: impl FnOnce(&mut ApiFacts)) -> Gateway {
+    let TemplateFacts { mut app_api, environment, .. } =
+        TemplateFacts::parse(TEMPLATE).expect("the template");
+    (app_api.usage_plan, app_api.stage) = (None, None);
+    adapt(&mut app_api);
+    let client = support::client(endpoint);
+    let backend = connect(Connection { client, table: support::TABLE.to_owned(), environment }, &[]);
+    let AppBackend { read, manage, authorizer } = backend.app;
+    let authorizer = match scope {
+        None => authorizer,
+        Some(scope) => Lambda::new(move |_: Value| async move {
+            let statement = json!({
+                "Action": "execute-api:Invoke", "Effect": "Allow", "Resource": "*",
+            });
+            Ok::<_, String>(json!({
+                "principalId": "app_test",
+                "policyDocument": { "Version": "2012-10-17", "Statement": [statement] },
+                "context": { "keyId": "app_test", "scope": scope.name() },
+                "usageIdentifierKey": "rollcall-application-test",
+            }))
+        }),
+    };
+    let function = |name: &str| if name == "AppReadFunction" { read.clone() } else { manage.clone() };
+    Gateway::with_functions(app_api, function, authorizer, Clock::system())
 }
