@@ -84,7 +84,7 @@ pub const MAX_ADMINS: usize = 1_000;
 /// others from after it. A request takes 29 seconds at most.
 pub const SETTLE_GRACE: Duration = Duration::from_secs(60);
 
-/// A staged change of this age was given up by its request.
+/// After how many seconds a staged change is aborted by the worker: its request has ended long before.
 pub const MAX_STAGED_SECONDS: u64 = 3_600;
 
 /// How often an attempt that meets a conflict is made, and how long the pauses between attempts are.
@@ -111,7 +111,7 @@ impl RetryLimit {
             return 0;
         }
         let doublings = made - self.attempts_before_pause;
-        // More doublings than 6 reach `MAX_PAUSE_MS` from any first pause.
+        // With six doublings, a first pause of 8 ms or more is longer than `MAX_PAUSE_MS`.
         let pause = self.first_pause_ms << if doublings < 6 { doublings } else { 6 };
         if pause < MAX_PAUSE_MS { pause } else { MAX_PAUSE_MS }
     }
@@ -121,12 +121,12 @@ impl RetryLimit {
 /// they save attempts.
 pub const MAX_PAUSE_MS: u64 = 500;
 
-/// A transaction that met another one is sent again. Its eleven pauses take some 1.6
-/// seconds together.
+/// A transaction that met another one is sent again. The eleven pauses take some 1.6 seconds together.
 pub const TRANSACTION_RETRIES: RetryLimit =
     RetryLimit { attempts: 12, attempts_before_pause: 1, first_pause_ms: 10 };
 
-/// The part of a batch that DynamoDB left out is asked for again.
+/// The part of a batch that DynamoDB left out is asked for again. DynamoDB leaves a part out if the table is
+/// busy or if the answer has 16 MB.
 pub const BATCH_RETRIES: RetryLimit =
     RetryLimit { attempts: 8, attempts_before_pause: 1, first_pause_ms: 10 };
 
@@ -135,7 +135,7 @@ pub const BATCH_RETRIES: RetryLimit =
 pub const BUSY_RETRIES: RetryLimit =
     RetryLimit { attempts: u32::MAX, attempts_before_pause: 1, first_pause_ms: 10 };
 
-/// A group that changed while it was read is read again.
+/// A group that changed while it was read is read again. Most changes are over after one or two reads.
 pub const GROUP_READ_RETRIES: RetryLimit =
     RetryLimit { attempts: 10, attempts_before_pause: 1, first_pause_ms: 20 };
 
@@ -143,7 +143,8 @@ pub const GROUP_READ_RETRIES: RetryLimit =
 pub const ERASURE_RETRIES: RetryLimit =
     RetryLimit { attempts: 5, attempts_before_pause: 1, first_pause_ms: 20 };
 
-/// A transaction of a large change is built again when an item that it writes has changed.
+/// A transaction of a large change is built again when an item that it writes has changed. Each attempt
+/// sends the transaction as often as [`TRANSACTION_RETRIES`] allows.
 pub const LARGE_CHANGE_RETRIES: RetryLimit = RetryLimit::without_pauses(10);
 
 /// The most keys in one BatchGetItem: DynamoDB's limit.

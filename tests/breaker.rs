@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use support::client::Client;
 use support::{assert_consistent, embedded};
 
-/// A client whose tenant may deactivate so many percent of its users within an hour.
+/// A client whose tenant may deactivate `percent` of its users within an hour.
 async fn limited(percent: u32) -> Client {
     let client = Client::new(embedded().await, "standard").await;
     client.limited(percent, 0)
@@ -32,7 +32,7 @@ async fn beyond_the_limit_nobody_is_deactivated_or_deleted() {
     let users = users(&client, 10).await;
     let path = |n: usize| format!("/Users/{}", users[n]);
     client.patch(&path(0), active(false)).await.expect(200);
-    // Who is inactive already is none more; nor is who is changed otherwise, or comes back.
+    // These do not count: an inactive user is deactivated, another attribute changes, a user is reactivated.
     client.patch(&path(0), active(false)).await.expect(200);
     client.patch(&path(1), json!([{ "op": "add", "path": "title", "value": "x" }])).await.expect(200);
     client.delete(&path(1)).await.expect(204);

@@ -106,7 +106,7 @@ async fn a_changed_group_is_answered_up_to_100_members() {
     assert_eq!(silent.line.usage.rounds, 2);
     let asked = client.patch(&format!("{path}?attributes=members"), add(&ids[101])).await.expect(200);
     assert_eq!(asked.body["members"].as_array().map(Vec::len), Some(102));
-    // Members and group are of one version where the group's digest says so: nobody looks again.
+    // The digest shows that members and group are of one version, so the group is not read again.
     let read = client.get(&path).await.expect(200).line.usage;
     // The pending changes of the tenant, and 102 memberships.
     assert_eq!((read.rounds, read.read_units), (2, 6.0));

@@ -1,5 +1,5 @@
-//! Changes larger than a transaction: in force with their commit, for every reader, whatever of
-//! them is applied; and finished by whoever comes.
+//! Changes larger than a transaction. Every reader sees them as soon as they are committed, also while they are
+//! applied. Later requests and the worker finish them.
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
@@ -16,6 +16,7 @@ use rollcall::store::worker::{self, WorkerReport};
 use serde_json::{Value, json};
 use support::client::{Client, user};
 use support::pending::{commit, of_kind};
+use support::stage::{Stage, play};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -53,19 +54,19 @@ async fn nothing_is_pending(client: &Client) {
     assert_eq!(WorkerReport { resting: 0, ..report }, WorkerReport::default());
 }
 
-#[tokio::test]
-async fn thousands_of_members_come_and_go_in_one_request() {
-    let client = Client::new(support::embedded().await, "standard").await;
-    let ids = client.users(0..1_200).await;
-    let created = json!({ "displayName": "Large", "members": values(&ids[..500]) });
+async fn thousands_of_members_come_and_go_in_one_request(stage: Stage) {
+    // Hundreds are enough to take several transactions.
+    let of = |members: usize| if stage.is_torn() { members / 3 } else { members };
+    let (client, ids) = stage.client_with_users("standard", of(1_200)).await;
+    let created = json!({ "displayName": "Large", "members": values(&ids[..of(500)]) });
     let created = client.post("/Groups", created).await.expect(201);
-    assert_eq!(created.body["members"].as_array().map(Vec::len), Some(500));
+    assert_eq!(created.body["members"].as_array().map(Vec::len), Some(of(500)));
     assert_eq!(created.body["meta"]["version"], "W/\"1\"");
     let (group, path) = (created.id(), format!("/Groups/{}", created.id()));
-    assert_eq!(members(&client, &group).await, set(&ids[..500]));
+    assert_eq!(members(&client, &group).await, set(&ids[..of(500)]));
     nothing_is_pending(&client).await;
 
-    let add = json!([{ "op": "add", "path": "members", "value": values(&ids[400..1_200]) }]);
+    let add = json!([{ "op": "add", "path": "members", "value": values(&ids[of(400)..]) }]);
     let added = client.patch(&path, add).await.expect(204);
     assert_eq!(added.headers["etag"], "W/\"2\"");
     assert_eq!(members(&client, &group).await, set(&ids));
@@ -74,7 +75,7 @@ async fn thousands_of_members_come_and_go_in_one_request() {
     // Some go, some stay, and the name changes with them.
     let replace = json!([
         { "op": "replace", "path": "displayName", "value": "Larger" },
-        { "op": "replace", "path": "members", "value": values(&ids[600..1_000]) }
+        { "op": "replace", "path": "members", "value": values(&ids[of(600)..of(1_000)]) }
     ]);
     client.patch(&path, replace).await.expect(204);
     let read = client.get(&path).await.expect(200);
@@ -82,11 +83,14 @@ async fn thousands_of_members_come_and_go_in_one_request() {
         (&read.body["displayName"], &read.body["meta"]["version"]),
         (&json!("Larger"), &json!("W/\"3\""))
     );
-    assert_eq!(members(&client, &group).await, set(&ids[600..1_000]));
-    assert_eq!(who_is_in(&client, &ids, &group).await, set(&ids[600..1_000]));
+    assert_eq!(members(&client, &group).await, set(&ids[of(600)..of(1_000)]));
+    assert_eq!(who_is_in(&client, &ids, &group).await, set(&ids[of(600)..of(1_000)]));
 
-    client.put(&path, json!({ "displayName": "Large", "members": values(&ids[..700]) })).await.expect(204);
-    assert_eq!(members(&client, &group).await, set(&ids[..700]));
+    client
+        .put(&path, json!({ "displayName": "Large", "members": values(&ids[..of(700)]) }))
+        .await
+        .expect(204);
+    assert_eq!(members(&client, &group).await, set(&ids[..of(700)]));
     support::work(&client).await;
     client.patch(&path, json!([{ "op": "remove", "path": "members" }])).await.expect(200);
     assert_eq!(members(&client, &group).await, BTreeSet::new());
@@ -94,10 +98,8 @@ async fn thousands_of_members_come_and_go_in_one_request() {
     nothing_is_pending(&client).await;
 }
 
-#[tokio::test]
-async fn who_does_not_exist_fails_the_whole_change() {
-    let client = Client::new(support::embedded().await, "standard").await;
-    let mut ids = client.users(0..60).await;
+async fn who_does_not_exist_fails_the_whole_change(stage: Stage) {
+    let (client, mut ids) = stage.client_with_users("standard", 60).await;
     let group = client.group("Team", &ids[..2]).await;
     let nobody = Uuid::now_v7().to_string();
     ids.push(nobody.clone());
@@ -110,20 +112,16 @@ async fn who_does_not_exist_fails_the_whole_change() {
     nothing_is_pending(&client).await;
 }
 
-#[tokio::test]
-async fn a_name_that_is_taken_leaves_nothing_behind() {
-    let client = Client::new(support::embedded().await, "standard").await;
-    let ids = client.users(0..50).await;
+async fn a_name_that_is_taken_leaves_nothing_behind(stage: Stage) {
+    let (client, ids) = stage.client_with_users("standard", 50).await;
     client.group("Team", &[]).await;
     client.post("/Groups", json!({ "displayName": "team", "members": values(&ids) })).await.expect(409);
     nothing_is_pending(&client).await;
     assert_eq!(client.store().total(Kind::Group).await.unwrap(), 1);
 }
 
-#[tokio::test]
-async fn readers_see_a_committed_change_before_it_is_applied() {
-    let client = Client::new(support::embedded().await, "standard").await;
-    let ids = client.users(0..200).await;
+async fn readers_see_a_committed_change_before_it_is_applied(stage: Stage) {
+    let (client, ids) = stage.client_with_users("standard", 200).await;
     let group = client.group("Team", &ids[..40]).await;
     let pending = commit(&client, &group, &ids[40..180], &ids[..10]).await;
     let expected = set(&ids[10..180]);
@@ -148,10 +146,8 @@ async fn readers_see_a_committed_change_before_it_is_applied() {
     nothing_is_pending(&client).await;
 }
 
-#[tokio::test]
-async fn the_next_writer_finishes_what_is_pending() {
-    let client = Client::new(support::embedded().await, "standard").await;
-    let ids = client.users(0..120).await;
+async fn the_next_writer_finishes_what_is_pending(stage: Stage) {
+    let (client, ids) = stage.client_with_users("standard", 120).await;
     let group = client.group("Team", &[]).await;
     let path = format!("/Groups/{group}");
     commit(&client, &group, &ids[..100], &[]).await;
@@ -173,10 +169,8 @@ async fn the_next_writer_finishes_what_is_pending() {
     assert_eq!(who_is_in(&client, &ids, &group).await, BTreeSet::new());
 }
 
-#[tokio::test]
-async fn a_user_may_go_and_come_back_in_the_middle() {
-    let client = Client::new(support::embedded().await, "veza").await;
-    let ids = client.users(0..120).await;
+async fn a_user_may_go_and_come_back_in_the_middle(stage: Stage) {
+    let (client, ids) = stage.client_with_users("veza", 120).await;
     let group = client.group("Team", &ids[..50]).await;
     // One who is to be added, one who is to be removed, one whom the change is not about.
     commit(&client, &group, &ids[50..110], &ids[..20]).await;
@@ -204,21 +198,20 @@ async fn a_user_may_go_and_come_back_in_the_middle() {
     nothing_is_pending(&client).await;
 }
 
-#[tokio::test]
-async fn a_deleted_group_and_a_deleted_user_leave_nothing() {
-    let client = Client::new(support::embedded().await, "standard").await;
-    let ids = client.users(0..400).await;
+async fn a_deleted_group_and_a_deleted_user_leave_nothing(stage: Stage) {
+    let (users, in_groups) = if stage.is_torn() { (100, 60) } else { (400, 120) };
+    let (client, ids) = stage.client_with_users("standard", users).await;
     let group = client.group("Large", &ids).await;
     client.delete(&format!("/Groups/{group}")).await.expect(204);
     assert_eq!(who_is_in(&client, &ids, &group).await, BTreeSet::new());
     nothing_is_pending(&client).await;
 
     let mut groups = Vec::new();
-    for at in 0..120 {
+    for at in 0..in_groups {
         groups.push(client.group(&format!("g{at}"), &ids[..2]).await);
     }
     let shown = client.get(&format!("/Users/{}", ids[0])).await.expect(200);
-    assert_eq!(shown.body["groups"].as_array().map(Vec::len), Some(120));
+    assert_eq!(shown.body["groups"].as_array().map(Vec::len), Some(in_groups));
     client.delete(&format!("/Users/{}", ids[0])).await.expect(204);
     for group in &groups {
         assert_eq!(members(&client, group).await, set(&ids[1..2]));
@@ -228,10 +221,8 @@ async fn a_deleted_group_and_a_deleted_user_leave_nothing() {
     nothing_is_pending(&client).await;
 }
 
-#[tokio::test]
-async fn large_changes_of_one_group_exclude_each_other() {
-    let client = Client::new(support::embedded().await, "standard").await;
-    let ids = client.users(0..240).await;
+async fn large_changes_of_one_group_exclude_each_other(stage: Stage) {
+    let (client, ids) = stage.client_with_users("standard", 240).await;
     let group = client.group("Team", &[]).await;
     let mut tasks = JoinSet::new();
     for part in ids.chunks(60) {
@@ -253,10 +244,8 @@ async fn large_changes_of_one_group_exclude_each_other() {
     nothing_is_pending(&client).await;
 }
 
-#[tokio::test]
-async fn what_was_never_committed_is_cleared_after_an_hour() {
-    let client = Client::new(support::embedded().await, "standard").await;
-    let ids = client.users(0..60).await;
+async fn what_was_never_committed_is_cleared_after_an_hour(stage: Stage) {
+    let (client, ids) = stage.client_with_users("standard", 60).await;
     let group = client.group("Team", &[]).await;
     let store = client.store();
     let add: Vec<Membership> = ids
@@ -278,10 +267,8 @@ async fn what_was_never_committed_is_cleared_after_an_hour() {
     assert!(store.large_changes().finish(pending.id, Instant::now()).await.unwrap());
 }
 
-#[tokio::test]
-async fn a_user_who_is_deleted_unseen_is_passed_over() {
-    let client = Client::new(support::embedded().await, "standard").await;
-    let ids = client.users(0..60).await;
+async fn a_user_who_is_deleted_unseen_is_passed_over(stage: Stage) {
+    let (client, ids) = stage.client_with_users("standard", 60).await;
     let group = client.group("Team", &[]).await;
     // Deleted after it was looked for and before the commit, by someone who saw no change yet.
     let store = client.store();
@@ -313,3 +300,16 @@ async fn a_user_who_is_deleted_unseen_is_passed_over() {
     assert_eq!((record.digest.count, record.version), (59, 3));
     nothing_is_pending(&client).await;
 }
+
+play!(
+    thousands_of_members_come_and_go_in_one_request,
+    who_does_not_exist_fails_the_whole_change,
+    a_name_that_is_taken_leaves_nothing_behind,
+    readers_see_a_committed_change_before_it_is_applied,
+    the_next_writer_finishes_what_is_pending,
+    a_user_may_go_and_come_back_in_the_middle,
+    a_deleted_group_and_a_deleted_user_leave_nothing,
+    large_changes_of_one_group_exclude_each_other,
+    what_was_never_committed_is_cleared_after_an_hour,
+    a_user_who_is_deleted_unseen_is_passed_over
+);

@@ -1,8 +1,8 @@
-//! The process dies at every call of a large change: at once every reader sees the group as it was
-//! or as it was asked for, and the worker leaves nothing behind.
+//! The process dies at every call of a large change. Every reader sees the group as before or as asked for, and the
+//! worker leaves nothing behind.
 //!
 //! CRASH_MEMBERS (default 200) and CRASH_RUNS (default: every call, both ways) make it larger;
-//! `make crash` dies 500 times in changes of 5,000 members. CRASH_FROM goes on at a later run.
+//! `make test-long` dies 500 times in changes of 5,000 members. CRASH_FROM goes on at a later run.
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
@@ -279,8 +279,8 @@ async fn a_user_who_goes_while_a_change_is_dying_leaves_no_trace() {
     }
 }
 
-/// The second of two changes of one group comes when the process of the first has died, anywhere
-/// in it: what is there afterwards is what some order of those changes makes that were committed.
+/// The process of a change dies, and then another change of the group comes. Afterwards the group is as the
+/// committed changes make it, in some order.
 #[tokio::test]
 async fn a_second_change_finds_the_group_before_or_after_the_first() {
     let scene = Scene::new("standard", 100).await;
@@ -327,8 +327,8 @@ async fn a_second_change_finds_the_group_before_or_after_the_first() {
     scene.proxy.decide(|_: &Call| Fate::Pass);
 }
 
-/// A group is made with more members than a transaction takes: it is there with all of them, or it
-/// is not there and its name is free.
+/// A group is created with more members than a transaction takes. It exists with all of them, or it does not exist
+/// and its name is free.
 #[tokio::test]
 async fn a_large_group_is_made_whole_or_not_at_all() {
     let scene = Scene::new("standard", 100).await;

@@ -29,7 +29,7 @@ fn every_attack_has_its_test() {
     check("security.md", 3, 15);
 }
 
-/// Checks the tables with so many columns, of which there are at least so many rows.
+/// Checks the rows of tables with `columns` columns. There are at least `least` of them.
 fn check(document: &str, columns: usize, least: usize) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut code = String::new();

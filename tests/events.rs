@@ -1,5 +1,5 @@
-//! Every event in `events/`, played in this process: the function and the authorizer answer as they should,
-//! and the events and the router agree with `template.yaml`.
+//! Plays every event in `events/` in this process. The function and the authorizer give the expected answers. The
+//! events and the router agree with `template.yaml`.
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used)]
 
@@ -167,7 +167,7 @@ fn every_event_is_in_a_table() {
     assert_eq!(files, known);
 }
 
-/// Nothing that bypassed the authorizer is served, whatever it asks for (RFC 6750 §3).
+/// A request without the authorizer's context is refused (RFC 6750 §3).
 #[tokio::test]
 async fn without_authorizer_context_every_event_is_401() {
     let table = table().await;
@@ -186,7 +186,7 @@ async fn without_authorizer_context_every_event_is_401() {
     }
 }
 
-/// What the gateway answers by itself is stored by nobody on the way, as what the function answers.
+/// The gateway's own answers forbid caches to store them, as the function's answers do.
 #[tokio::test]
 async fn no_answer_is_stored_or_taken_for_another_type() {
     let api = TemplateFacts::parse(TEMPLATE).expect("the template").api;

@@ -1,5 +1,5 @@
-//! A busy table and a bad network: one call in ten goes wrong, in every way there is, and a
-//! provisioning run ends with every change present exactly once.
+//! A busy table and a bad network: one call in ten fails, in different ways. A provisioning run ends with every
+//! change made exactly once.
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 

@@ -4,10 +4,11 @@
 
 mod support;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use rollcall::admin::tenant::{self, NewTenant};
+use rollcall::limits::SNAPSHOT_DISTANCE;
 use rollcall::scim::policy::VEZA;
 use rollcall::store::feed::change::FeedChange;
 use rollcall::store::feed::reader::{ChangeQuery, FeedPosition, FeedReader, LostPosition};
@@ -16,51 +17,11 @@ use rollcall::store::feed::sequencer::Sequencer;
 use rollcall::store::worker;
 use serde_json::{Value, json};
 use support::client::{Client, user};
-use support::feed::{read_feed, sequence};
+use support::feed::{check_feed, members_by_feed, read_feed, sequence};
 use support::pending::commit;
 use time::OffsetDateTime;
 
 const ALL: ChangeQuery<'static> = ChangeQuery { limit: 500, tenant: None };
-
-/// What the feed promises of its changes, whatever they are.
-fn check_feed(changes: &[FeedChange]) {
-    let mut latest: BTreeMap<(&str, &str, &str), &FeedChange> = BTreeMap::new();
-    let mut open_parts: BTreeMap<(&str, &str), BTreeSet<u32>> = BTreeMap::new();
-    for (seq, change) in (1..).zip(changes) {
-        assert_eq!(change.seq, seq, "the numbers have no gap");
-        assert!(!change.incarnation.is_empty(), "{change:?}");
-        let resource = (change.tenant.as_str(), change.incarnation.as_str(), change.resource_id.as_str());
-        let place = (change.tenant.as_str(), change.resource_id.as_str());
-        if let Some(part) = change.part.filter(|part| *part > 0) {
-            assert_eq!(latest[&resource].version, change.version, "a part follows its commit: {change:?}");
-            assert!(open_parts.get_mut(&place).is_some_and(|open| open.remove(&part)), "once: {change:?}");
-            continue;
-        }
-        let before = latest.insert(resource, change).map_or(0, |before| before.version);
-        assert_eq!(change.version, before + 1, "each version has one change: {change:?}");
-        let open = open_parts.remove(&place).unwrap_or_default();
-        assert!(open.is_empty(), "the parts {open:?} of the version before are missing: {change:?}");
-        open_parts.insert(place, (1..=change.parts.unwrap_or(0)).collect());
-    }
-    assert!(open_parts.values().all(BTreeSet::is_empty), "parts are missing: {open_parts:?}");
-}
-
-/// The members of each group, as a reader of the feed knows them.
-fn members_by_feed(changes: &[FeedChange]) -> BTreeMap<String, BTreeSet<String>> {
-    let mut groups: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for change in changes.iter().filter(|change| change.resource_type == "Group") {
-        if change.event_type == "group.deleted" {
-            groups.remove(&change.resource_id);
-            continue;
-        }
-        let members = groups.entry(change.resource_id.clone()).or_default();
-        members.extend(change.added.iter().cloned());
-        change.removed.iter().for_each(|member| {
-            members.remove(member);
-        });
-    }
-    groups
-}
 
 async fn members_by_scim(client: &Client, group: &str) -> BTreeSet<String> {
     let found = client.get(&format!("/Groups/{group}?attributes=members")).await.expect(200).body;
@@ -299,7 +260,7 @@ async fn a_reader_goes_on_from_any_position() {
     assert_eq!(lost(other).await, LostPosition::OtherFeed);
     assert_eq!(reader.find_time(0).await.unwrap(), 0);
     assert_eq!(reader.find_time(u64::MAX).await.unwrap(), all.len() as u64);
-    assert_eq!(reader.snapshot().await.unwrap(), reader.at(0), "nothing is old enough");
+    assert_eq!(reader.snapshot(SNAPSHOT_DISTANCE).await.unwrap(), reader.at(0), "nothing is old enough");
 }
 
 #[tokio::test]

@@ -1,5 +1,4 @@
-//! Tenants crossed in every combination: what belongs to another tenant does not exist, through
-//! whichever door it is asked for, and nothing that a stranger sends changes it.
+//! Every operation with the ids of another tenant. They do not exist for the caller, and no request changes them.
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
@@ -142,7 +141,7 @@ async fn a_strangers_user_is_no_member() {
         own.client.patch(&group, patch).await.expect(400);
     }
     own.client.put(&group, json!({ "displayName": "Team", "members": stranger })).await.expect(400);
-    // Removing whoever is not there is no error, and removes nobody.
+    // To remove an id that is no member is no error, and changes nothing.
     let removal = json!([{ "op": "remove", "path": format!("members[value eq \"{}\"]", other.users[0]) }]);
     own.client.patch(&group, removal).await.expect(200);
     assert_eq!((seen(&own.client).await, seen(&other.client).await), before);

@@ -1,5 +1,5 @@
-//! The real process is killed with SIGKILL in the middle of a change of a thousand members, and
-//! started again on the same folder.
+//! Kills the real process with SIGKILL in the middle of a change of a thousand members, and starts it again on the
+//! same folder.
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
@@ -18,7 +18,7 @@ use rollcall::store::large_change::pending_change::{ChangeState, PendingChange};
 use serde_json::{Value, json};
 use support::dev::{Answer, Dev, TOOL, folder};
 
-/// So many come and as many go.
+/// The members that are added. As many are removed.
 const HALF: usize = 500;
 /// How often the process is killed.
 const RUNS: u32 = 12;
@@ -72,8 +72,8 @@ async fn wait_for_the_worker(store: &Store) -> Vec<PendingChange> {
     }
 }
 
-/// The same for a change that is not in force and that an hour makes void: it is made an hour old,
-/// and the process started again, since the worker's next round is a minute away.
+/// Makes staged changes an hour old, and waits until the worker has given them up. Starts the process again, since
+/// the worker's next round is a minute away.
 async fn wait_for_an_hour(mut dev: Dev, args: &[&str], staged: Vec<PendingChange>) -> Dev {
     let table = store(&dev).table;
     for mut change in staged {
@@ -90,7 +90,7 @@ async fn wait_for_an_hour(mut dev: Dev, args: &[&str], staged: Vec<PendingChange
     dev
 }
 
-/// A folder as another one is; nobody has it open.
+/// Copies a folder that no process has open.
 fn copy(from: &Path) -> PathBuf {
     let to = folder();
     for entry in std::fs::read_dir(from).unwrap() {

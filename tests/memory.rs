@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use support::client::Client;
 use support::lambda::Lambda;
 
-/// So many users have an item of almost 350 KB. What a walk holds does not depend on how many there are: with
-/// 400 and with 1,000 the peaks were the same. A debug build reads 1,000 no longer within the 20 seconds of a walk.
+/// The users, each with an item of almost 350 KB. The memory of a scan does not depend on their number: 400 and
+/// 1,000 users had the same peaks. A debug build cannot read 1,000 of them within the 20 seconds of a scan.
 const USERS: usize = 210;
 /// The function has 512 MB on AWS; this is what a request may take of it, in KB.
 const MOST: f64 = 200.0 * 1024.0;

@@ -15,7 +15,7 @@ use rollcall::auth::record::{KeyRecord, Scope, Status, mark_used};
 use rollcall::clock;
 use rollcall::scim::policy::Policy;
 use rollcall::store::call::{ScanPage, ScanSegment, Table};
-use rollcall::store::item::{get_number, get_text, number, text};
+use rollcall::store::item::{get_number, number, text};
 use rollcall::store::keys::{self, TenantId};
 use rollcall::store::worker;
 use serde_json::{Value, json};
@@ -64,15 +64,15 @@ async fn nothing_that_the_function_can_write_decides_what_is_revoked() {
     tenant::create(table, &new, OffsetDateTime::now_utc()).await.unwrap();
     let (leaked, good, foreign) =
         (make_key(table, "acme").await, make_key(table, "acme").await, make_key(table, "other").await);
-    // An attacker in the function lets the leaked key's entry lead to another key, in the form that
-    // version 0.1.0 believed, and makes up entries of keys that there are not.
+    // An attacker in the function changes the leaked key's entry so that it leads to another key, as version 0.1.0
+    // allowed. The attacker also makes entries of keys that do not exist.
     for (id, hash) in [(&leaked.key_id, &good.hash), (&good.key_id, &foreign.hash)] {
         let forged = [text("hash", hash.as_str()), text("name", "x"), text("lastUsed", "2026-01-01")];
         table.put(&keys::bearer_use(&acme(), id), forged.into()).await.unwrap();
     }
     let forged = [text("hash", foreign.hash.as_str()), text("name", "x")];
     table.put(&keys::bearer_use(&acme(), "key_madeUp"), forged.into()).await.unwrap();
-    // Nor does what is no hash, and fits no key, stand in the way.
+    // A malformed hash is no obstacle either.
     for (id, hash) in [("x", "f".repeat(3_000)), (&good.key_id, String::new()), ("key_none", "g".repeat(64))]
     {
         table.put(&keys::bearer_use(&acme(), id), [text("hash", &hash)].into()).await.unwrap();
@@ -210,16 +210,12 @@ async fn tombstone(table: &Table, id: &str) -> rollcall::store::item::Item {
 }
 
 async fn purged_events(table: &Table) -> Vec<(String, u64, String)> {
-    let ScanPage { found: items, .. } =
-        table.scan_items(&["T#acme#E#"], None, ScanSegment::WHOLE, None).await.unwrap();
-    let purged = items.iter().filter(|item| get_text(item, "type") == Some("user.purged"));
-    let told = |item: &rollcall::store::item::Item| {
-        (
-            get_text(item, "resourceId").unwrap().to_owned(),
-            get_number(item, "version").unwrap(),
-            get_text(item, "actor").unwrap().to_owned(),
-        )
-    };
+    let changes = support::feed::changes_of(table, "acme").await;
+    let purged = changes.iter().filter(|change| change["type"] == "user.purged");
+    let text =
+        |change: &serde_json::Map<String, Value>, name: &str| change[name].as_str().unwrap().to_owned();
+    let told =
+        |change| (text(change, "resourceId"), change["version"].as_u64().unwrap(), text(change, "actor"));
     purged.map(told).collect()
 }
 
@@ -307,7 +303,7 @@ async fn the_checker_sees_to_it_that_every_account_is_erased() {
     let table = client.table.clone();
     let ann = client.user("ann").await;
     client.delete(&format!("/Users/{ann}")).await.expect(204);
-    // As version 0.1.0 kept it: the table removed it, and nobody was told.
+    // As version 0.1.0 kept it: the table removed it, without an event.
     let id = ann.parse().unwrap();
     let key = keys::tombstone(&acme(), id);
     let mut item = tombstone(&table, &ann).await;

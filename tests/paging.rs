@@ -7,8 +7,9 @@ mod support;
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+use support::assert_consistent;
 use support::client::Client;
-use support::{assert_consistent, embedded};
+use support::stage::{Stage, play};
 
 /// A small generator, so that a run can be repeated by its seed.
 struct Dice(u64);
@@ -30,13 +31,15 @@ struct List {
 }
 
 impl List {
-    async fn new(seed: u64, size: usize) -> Self {
-        let client = Client::new(embedded().await, "standard").await;
+    async fn new(seed: u64, size: usize, stage: Stage) -> Self {
+        let embedded = stage.serve().await;
+        let client = Client::new(embedded.table.clone(), "standard").await;
         let mut list =
             Self { client, dice: Dice(seed), there: Vec::new(), made: 0, throughout: BTreeSet::new() };
         for _ in 0..size {
             list.insert().await;
         }
+        embedded.tear(stage.tearing()).await;
         list
     }
 
@@ -62,7 +65,7 @@ impl List {
         self.throughout = self.there.iter().cloned().collect();
     }
 
-    /// Nobody twice, and nobody left out who was there all the time.
+    /// No user is seen twice, and every user that existed all the time is seen.
     fn hold(&self, seen: &[String], what: &str) {
         let set: BTreeSet<&String> = seen.iter().collect();
         assert_eq!(set.len(), seen.len(), "{what}: somebody twice");
@@ -78,10 +81,9 @@ fn ids(page: &Value) -> Vec<String> {
 
 const QUERIES: [&str; 2] = ["", "&filter=active eq true"];
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_walk_by_index_neither_skips_nor_repeats() {
-    for seed in 0..12 {
-        let mut list = List::new(seed, 40).await;
+async fn a_walk_by_index_neither_skips_nor_repeats(stage: Stage) {
+    for seed in 0..stage.runs() {
+        let mut list = List::new(seed, 40, stage).await;
         for query in QUERIES {
             let count = 1 + list.dice.below(9);
             list.begin();
@@ -110,10 +112,9 @@ async fn a_walk_by_index_neither_skips_nor_repeats() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn any_number_of_walks_by_cursor_neither_skip_nor_repeat() {
-    for seed in 100..112 {
-        let mut list = List::new(seed, 40).await;
+async fn any_number_of_walks_by_cursor_neither_skip_nor_repeat(stage: Stage) {
+    for seed in 100..100 + stage.runs() {
+        let mut list = List::new(seed, 40, stage).await;
         for query in ["", "&filter=active eq true", "&sortBy=userName"] {
             list.begin();
             let mut walks: Vec<(usize, Option<String>, Vec<String>)> =
@@ -139,7 +140,7 @@ async fn any_number_of_walks_by_cursor_neither_skip_nor_repeat() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_jump_lands_where_a_walk_would() {
-    let mut list = List::new(7, 60).await;
+    let mut list = List::new(7, 60, Stage::Whole).await;
     let all = ids(&list.client.get("/Users").await.expect(200).body);
     for _ in 0..40 {
         let (start, count) = (list.dice.below(70) + 1, list.dice.below(20));
@@ -149,3 +150,9 @@ async fn a_jump_lands_where_a_walk_would() {
         assert_eq!((ids(&page), &page["totalResults"]), (expected, &Value::from(60)), "{start} {count}");
     }
 }
+
+play!(
+    #[tokio::test(flavor = "multi_thread")]
+    a_walk_by_index_neither_skips_nor_repeats,
+    any_number_of_walks_by_cursor_neither_skip_nor_repeat
+);

@@ -1,5 +1,5 @@
-//! Every call that the functions make, held against the roles that the template gives them: none is
-//! refused, no permission is unused, and what only the operator's tool writes is out of reach.
+//! Compares every call that the functions make with the roles in the template. No call is refused, no permission
+//! is unused, and no function can write what only the operator's tool writes.
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
@@ -151,7 +151,7 @@ fn is_allowed(role: &[Statement], request: &Request) -> bool {
     !covering.is_empty() && covering.iter().all(|allows| *allows)
 }
 
-/// Asserts that a role allows all requests, and nothing besides that none of them needs.
+/// Asserts that a role allows all requests, and that each of its permissions is needed by one.
 fn assert_fits(name: &str, requests: &BTreeSet<Request>) {
     let role = role(name);
     for request in requests {
@@ -208,7 +208,7 @@ async fn heavies(client: &Client) -> Vec<String> {
     ids
 }
 
-/// Plays every operation of the function, and what its rules do besides.
+/// Plays every operation of the function, and what its rules do after it.
 async fn play(client: &Client) -> (Vec<String>, String) {
     let users = client.get("/Users").await.expect(200).body;
     let admin = users["Resources"][0]["id"].as_str().unwrap().to_owned();

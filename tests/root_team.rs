@@ -269,12 +269,12 @@ async fn the_rule_costs_those_alone_whom_it_is_about() {
         (usage.rounds, usage.read_units, usage.write_units)
     };
     let path = |id: &str| format!("/Users/{id}?excludedAttributes=groups");
-    // A user, an event and the count of the inactive; a member of no granting group asks nobody.
+    // A user, an event and the counter of inactive users. Only members of a granting group read the guard.
     assert_eq!(cost(client.patch(&path(&other), active(false)).await), (2, 1.0, 6.0));
     assert_eq!(cost(client.patch(&path(&other), active(true)).await), (2, 1.0, 6.0));
     let group = format!("/Groups/{root}?excludedAttributes=members");
     client.patch(&group, add(&[&other])).await.expect(200);
-    // An administrator reads and writes the guard besides.
+    // An administrator also reads and writes the guard.
     assert_eq!(cost(client.patch(&path(&admin), active(false)).await), (3, 2.0, 8.0));
 }
 

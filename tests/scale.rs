@@ -1,6 +1,6 @@
-//! What operations cost does not grow with the tenant: the same rounds and units, exactly, at a
-//! thousand users and at a hundred thousand. The numbers are those of the table of budgets in
-//! docs/architecture/costs.md.
+//! The cost of an operation does not grow with the tenant: it takes exactly the same rounds and units at 1,000 and
+//! at 20,000 users. `make test-long` compares with 100,000 users (SCALE_USERS=100000), and changes as many members
+//! as a body holds. The numbers are those of the table of budgets in docs/architecture/costs.md.
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -81,7 +81,7 @@ async fn costs(client: &Client) -> Vec<Cost> {
     note("GET a user in no group", client.get(&format!("/Users/{made}")).await.expect(200).line.usage);
     note("GET a user in one group", client.get(&path(2)).await.expect(200).line.usage);
 
-    // The users of a page that are in groups cost a unit a group besides; here groups are left out.
+    // A page with `groups` costs one more unit for each group. These pages leave `groups` out.
     for (what, start) in [("page, first", 1), ("page, second", 101), ("page, third", 201)] {
         let query = format!("/Users?startIndex={start}&count=100&excludedAttributes=groups");
         let page = client.get(&query).await.expect(200);
@@ -126,12 +126,17 @@ async fn costs(client: &Client) -> Vec<Cost> {
 async fn what_an_operation_costs_does_not_grow() {
     let small = costs(&seeded(1_000, 10).await).await;
     assert_eq!(small, BUDGETS);
-    let client = seeded(100_000, 100_000).await;
-    assert_eq!(costs(&client).await, small, "at a hundred thousand as at a thousand");
-    as_many_members_as_a_body_holds(&client).await;
+    let asked = std::env::var("SCALE_USERS").ok();
+    let users = asked.map_or(20_000, |text| text.parse().expect("SCALE_USERS is a number"));
+    let client = seeded(users, users).await;
+    assert_eq!(costs(&client).await, small, "at {users} users as at 1,000");
+    // These members must exist.
+    if users >= 100_000 {
+        as_many_members_as_a_body_holds(&client).await;
+    }
 }
 
-/// A PATCH of as many members as 4 MB hold is one change; one member more is a 413.
+/// A PATCH of as many members as 4 MB hold is one change. With one member more it is 413.
 async fn as_many_members_as_a_body_holds(client: &Client) {
     let group = client.group("Everyone", &[]).await;
     let path = format!("/Groups/{group}");
@@ -150,7 +155,7 @@ async fn as_many_members_as_a_body_holds(client: &Client) {
     let refused = client.send("PATCH", &path, Some(body(count + 1)), &[]).await.expect(413);
     assert_eq!(refused.line.usage.write_units, 0.0);
     let done = client.send("PATCH", &path, Some(body(count)), &[]).await.expect(204);
-    // Each is looked for once, when it is written down; nobody is a member of an empty group.
+    // Each member is read once, when it is staged. An empty group has no memberships to read.
     let each = done.line.usage.read_units / f64::from(u32::try_from(count).unwrap());
     assert!(each <= 1.02, "{:?}", done.line.usage);
     // Applied or not yet, all of them are members at once.

@@ -1,5 +1,5 @@
-//! The largest changes: answered within a request, in force at once, and done when the worker has
-//! been round often enough. `SCALE_MEMBERS=20000` makes the group that is deleted smaller than 100,000.
+//! The largest changes. They are answered within a request and are in force at once. The worker finishes them.
+//! `make test-long` deletes a group of 100,000 members (SCALE_MEMBERS=100000).
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -18,7 +18,7 @@ const REQUEST: Duration = Duration::from_secs(29);
 /// Members of the group that is deleted.
 fn members() -> usize {
     let asked = std::env::var("SCALE_MEMBERS").ok();
-    asked.map_or(100_000, |text| text.parse().expect("SCALE_MEMBERS is a number"))
+    asked.map_or(20_000, |text| text.parse().expect("SCALE_MEMBERS is a number"))
 }
 
 async fn seeded(size: Size) -> Client {
@@ -27,7 +27,7 @@ async fn seeded(size: Size) -> Client {
     client
 }
 
-/// Units for each of so many.
+/// The units of one of `count` items.
 fn per(units: f64, count: usize) -> f64 {
     units / f64::from(u32::try_from(count).unwrap())
 }

@@ -100,7 +100,7 @@ impl Scene {
         streamed
     }
 
-    /// A group of so many members.
+    /// Creates a group with this number of members.
     async fn group(&self, members: usize) -> String {
         let group = self.client.group("Everyone", &[]).await;
         support::fill(&self.client, &group, 0, members).await;
@@ -195,7 +195,7 @@ async fn measure() {
         lambda.invoke(scene.client.event("GET", "/Schemas", None, &[])).await;
         lambdas.push((lambda, f64::INFINITY, f64::INFINITY, 0, 0));
     }
-    // In turn: whatever else the machine does meets all alike.
+    // By turns, so that other work of the machine slows all of them down alike.
     for _ in 0..7 {
         for ((_, _, headers), (lambda, first, whole, size, chunks)) in ways.iter().zip(&mut lambdas) {
             let began = Instant::now();

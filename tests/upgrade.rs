@@ -25,8 +25,8 @@ struct Old {
 }
 
 impl Old {
-    /// Tenant `demo` under `veza`: users whose names the old version compared by full case folding,
-    /// one of them deactivated, a group, and two bearer keys in the old list.
+    /// Tenant `demo` under `veza`. It has users whose names the old version compared by full case folding, one of
+    /// them deactivated. It also has a group, and two bearer keys in the old list.
     async fn new() -> Self {
         let text = include_str!("fixtures/table-0.1.0-folded-names.json");
         let tomorrow = (clock::epoch_seconds() + 86_400).to_string();

@@ -1,8 +1,8 @@
-//! Whether an operation costs more where there is more: prints a Markdown table of what each costs on tenants of
-//! growing size, and of its time as a ratio to the smallest, measured side by side in one run.
+//! Prints a Markdown table of what each operation costs on tenants of growing size, and of its time as a ratio to
+//! the smallest tenant.
 //!
-//! The tenants are there at the same time, each in a table of its own, and take turns at every operation, so that what
-//! else the machine does meets all of them alike. Of each the median counts.
+//! Each tenant has a table of its own. The tenants take turns at every operation, so that other work of the machine
+//! slows all of them down alike. The median counts.
 
 #[path = "../../tests/support/client.rs"]
 mod client;
@@ -118,7 +118,7 @@ async fn measure(sites: &mut [Site], rounds: usize) -> Vec<Row> {
             if operation.grows() && round % SELDOM != 0 {
                 continue;
             }
-            // Who begins changes, so that nobody is always the one after the largest.
+            // Another tenant begins each time, so that none always follows the largest.
             for turn in 0..sites.len() {
                 let at = (turn + round) % sites.len();
                 let sample = sites[at].run(operation).await;

@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use rollcall::scim::attr_path::{AttrPath, leading};
+use rollcall::scim::attr_path::{AttrPath, path_length};
 use rollcall::scim::patch::path::PatchPath;
 use rollcall::scim::policy::STANDARD;
 use rollcall::scim::projection::Projection;
@@ -14,7 +14,7 @@ use rollcall::scim::resource_type::{Model, Resolved};
 static MODEL: LazyLock<Model> = LazyLock::new(|| Model::new(&STANDARD, &[]).expect("a model"));
 
 fuzz_target!(|text: &str| {
-    assert!(text.is_char_boundary(leading(text)));
+    assert!(text.is_char_boundary(path_length(text)));
     match AttrPath::parse(text) {
         Ok(path) => {
             assert_eq!(path.to_string(), text);

@@ -1,5 +1,5 @@
-//! Whatever the body of a PATCH is, under each policy it is refused or makes a document that a
-//! client could have written: read as the body of a PUT, it is the same.
+//! Under each policy, a PATCH is refused or makes a document that a client could have written. Read as the body
+//! of a PUT, the document stays the same.
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -12,7 +12,8 @@ use rollcall::scim::members::{MEMBERS, Member};
 use rollcall::scim::patch::apply::apply;
 use rollcall::scim::patch::members::MemberChange;
 use rollcall::scim::patch::request::{PatchStep, parse};
-use rollcall::scim::patch::sync_username_and_email::{check_group_attributes, sync_username_and_email};
+use rollcall::scim::patch::group_attributes::check_group_attributes;
+use rollcall::scim::patch::sync_username_and_email::sync_username_and_email;
 use rollcall::scim::resource::document;
 use rollcall::scim::resource_type::{Kind, Model};
 use rollcall::scim::validate::read;
@@ -34,7 +35,7 @@ fn patched(body: &Map<String, Value>, model: &Model, kind: Kind) -> Result<Map<S
     let (member_steps, steps): (Vec<PatchStep>, Vec<PatchStep>) = steps.into_iter().partition(of_members);
     let work = WorkBudget::of_body();
     let members = MemberChange::read(&member_steps, resource_type, policy, &work)?;
-    members.touched();
+    members.members_to_read();
     let mut after = whole.clone();
     apply(&mut after, &steps, resource_type, policy, &work)?;
     check_group_attributes(whole, &after, resource_type, policy)?;

@@ -16,7 +16,7 @@ pub enum AdminError {
     Exists(TenantId),
     /// There is no tenant of this name.
     NoTenant(TenantId),
-    /// A tenant of this name was deleted not long ago: in so many seconds the name can be given again.
+    /// A tenant of this name was deleted not long ago. The name can be given again after this many seconds.
     NameRests(TenantId, u64),
     /// The tenant has no key of this id.
     NoKey(TenantId, String),

@@ -94,13 +94,13 @@ async fn command(options: GlobalOptions, command: GroupCommand) -> Result<String
     match command {
         GroupCommand::List { tenant } => {
             let rows: Vec<_> = list(&table, &tenant).await?.iter().map(row).collect();
-            Ok(output::many(format, &["id", "displayName", "members", "grants"], &rows))
+            Ok(output::show_rows(format, &["id", "displayName", "members", "grants"], &rows))
         }
         GroupCommand::Assign(assignment) => {
-            Ok(output::one(format, &row(&assign(&table, &assignment, true).await?)))
+            Ok(output::show_fields(format, &row(&assign(&table, &assignment, true).await?)))
         }
         GroupCommand::Unassign(assignment) => {
-            Ok(output::one(format, &row(&assign(&table, &assignment, false).await?)))
+            Ok(output::show_fields(format, &row(&assign(&table, &assignment, false).await?)))
         }
     }
 }
@@ -133,7 +133,7 @@ fn store(table: &Table, tenant: &TenantId) -> Store {
 /// The groups of a tenant, in the order of their ids.
 ///
 /// # Errors
-/// [`AdminError::NoTenant`]; as every call.
+/// [`AdminError::NoTenant`]; [`AdminError::Table`] if a call fails.
 pub async fn list(table: &Table, tenant: &TenantId) -> Result<Vec<Record>, AdminError> {
     let failed = AdminError::table(table.name());
     super::tenant::get(table, tenant).await?;

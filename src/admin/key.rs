@@ -43,7 +43,7 @@ pub async fn rotate(
 /// A tenant's list of keys, in no order.
 ///
 /// # Errors
-/// As every call.
+/// [`AdminError::Table`] if a call fails.
 pub async fn listing(table: &Table, tenant: &TenantId) -> Result<Vec<KeyListing>, AdminError> {
     key::listing(table, tenant).await.map_err(AdminError::of(table))
 }
@@ -51,7 +51,7 @@ pub async fn listing(table: &Table, tenant: &TenantId) -> Result<Vec<KeyListing>
 /// A tenant's keys, the oldest first; never their texts.
 ///
 /// # Errors
-/// [`AdminError::NoTenant`]; as every call.
+/// [`AdminError::NoTenant`]; [`AdminError::Table`] if a call fails.
 pub async fn list(table: &Table, tenant: &TenantId) -> Result<Vec<ListedKey>, AdminError> {
     key::list(table, tenant).await.map_err(AdminError::of(table))
 }
@@ -59,7 +59,7 @@ pub async fn list(table: &Table, tenant: &TenantId) -> Result<Vec<ListedKey>, Ad
 /// Takes a key back for good. Says whether the key was in force until now.
 ///
 /// # Errors
-/// [`AdminError::NoKey`]; as every call.
+/// [`AdminError::NoKey`]; [`AdminError::Table`] if a call fails.
 pub async fn revoke(
     table: &Table,
     tenant: &TenantId,

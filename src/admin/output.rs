@@ -20,7 +20,7 @@ pub enum Format {
 /// done, as a sentence without its end; `name` is what the text is.
 ///
 /// # Errors
-/// [`AdminError::Input`] where nobody can be asked, or another text was typed.
+/// [`AdminError::Input`] if there is no terminal, or if another text was typed.
 pub fn confirm(what: &str, name: &str, expected: &str) -> Result<(), AdminError> {
     let nobody = || AdminError::Input(format!("{what}: pass --yes to go on"));
     if !std::io::stdin().is_terminal() {
@@ -38,7 +38,7 @@ pub fn confirm(what: &str, name: &str, expected: &str) -> Result<(), AdminError>
 }
 
 /// One thing: a line per field, or an object.
-pub fn one(format: Format, fields: &Map<String, Value>) -> String {
+pub fn show_fields(format: Format, fields: &Map<String, Value>) -> String {
     match format {
         Format::Json => pretty(&Value::Object(fields.clone())),
         Format::Table => {
@@ -52,7 +52,7 @@ pub fn one(format: Format, fields: &Map<String, Value>) -> String {
 
 /// Many things: columns under their names, or an array of objects. `columns` says which and in what
 /// order; JSON has them all.
-pub fn many(format: Format, columns: &[&str], rows: &[Map<String, Value>]) -> String {
+pub fn show_rows(format: Format, columns: &[&str], rows: &[Map<String, Value>]) -> String {
     if format == Format::Json {
         return pretty(&Value::Array(rows.iter().cloned().map(Value::Object).collect()));
     }
@@ -135,9 +135,12 @@ mod tests {
     fn rows_stand_in_columns_and_lines() {
         let rows =
             [row(json!({ "keyId": "key_1", "name": "Okta" })), row(json!({ "keyId": "k", "name": null }))];
-        assert_eq!(many(Format::Table, &["keyId", "name"], &rows), "KEY ID  NAME\nkey_1   Okta\nk       -\n");
-        assert_eq!(one(Format::Table, &rows[0]), "key id  key_1\nname    Okta\n");
-        assert_eq!(many(Format::Json, &["keyId"], &[]), "[]\n");
-        assert_eq!(one(Format::Json, &row(json!({ "a": 1 }))), "{\n  \"a\": 1\n}\n");
+        assert_eq!(
+            show_rows(Format::Table, &["keyId", "name"], &rows),
+            "KEY ID  NAME\nkey_1   Okta\nk       -\n"
+        );
+        assert_eq!(show_fields(Format::Table, &rows[0]), "key id  key_1\nname    Okta\n");
+        assert_eq!(show_rows(Format::Json, &["keyId"], &[]), "[]\n");
+        assert_eq!(show_fields(Format::Json, &row(json!({ "a": 1 }))), "{\n  \"a\": 1\n}\n");
     }
 }

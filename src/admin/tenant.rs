@@ -34,9 +34,8 @@ pub async fn create(table: &Table, new: &NewTenant, now: OffsetDateTime) -> Resu
     made.map_err(AdminError::of(table))
 }
 
-/// Makes sure that a name can be given: that no tenant of this name was deleted so lately that a
-/// request let in for it may still be under way. Returns the action that the new tenant is made with,
-/// which holds only if that is still so.
+/// Checks that no tenant of this name was deleted so recently that a request of it may still run. Returns an
+/// action for the transaction that creates the new tenant. The action fails if this has changed.
 async fn free_name(table: &Table, id: &TenantId, now: OffsetDateTime) -> Result<Action, AdminError> {
     let failed = AdminError::table(table.name());
     let key = keys::tenant_deleted(id);
@@ -45,7 +44,7 @@ async fn free_name(table: &Table, id: &TenantId, now: OffsetDateTime) -> Result<
     };
     let now = now.unix_timestamp().unsigned_abs();
     let deletion = Deletion::from_item(&item, now);
-    let rests = deletion.rests(now);
+    let rests = deletion.grace_seconds_left(now);
     if rests > 0 {
         return Err(AdminError::NameRests(id.clone(), rests));
     }
@@ -69,7 +68,7 @@ pub fn model(policy: &'static Policy) -> Result<Model, AdminError> {
 /// Changes what is set for a tenant; the event `tenant.updated` goes with it.
 ///
 /// # Errors
-/// [`AdminError::NoTenant`]; as every call.
+/// [`AdminError::NoTenant`]; [`AdminError::Table`] if a call fails.
 pub async fn set(
     table: &Table,
     id: &TenantId,
@@ -82,7 +81,7 @@ pub async fn set(
 /// A tenant.
 ///
 /// # Errors
-/// [`AdminError::NoTenant`]; as every call.
+/// [`AdminError::NoTenant`]; [`AdminError::Table`] if a call fails.
 pub async fn get(table: &Table, id: &TenantId) -> Result<TenantRecord, AdminError> {
     record::get(table, id).await.map_err(AdminError::of(table))
 }
@@ -90,7 +89,7 @@ pub async fn get(table: &Table, id: &TenantId) -> Result<TenantRecord, AdminErro
 /// Every tenant, by name.
 ///
 /// # Errors
-/// As every call.
+/// [`AdminError::Table`] if a call fails.
 pub async fn list(table: &Table) -> Result<Vec<TenantRecord>, AdminError> {
     record::list(table).await.map_err(AdminError::of(table))
 }

@@ -125,7 +125,7 @@ async fn command(options: GlobalOptions, command: UserCommand) -> Result<String,
                 "active": true,
                 "emails": [{ "value": email, "type": "work", "primary": true }],
             });
-            Ok(output::one(format, &row(&create(&table, &tenant, &body).await?)))
+            Ok(output::show_fields(format, &row(&create(&table, &tenant, &body).await?)))
         }
         UserCommand::ListDeactivated { tenant } => {
             let rows: Vec<_> = list_deactivated(&table, &tenant)
@@ -137,7 +137,7 @@ async fn command(options: GlobalOptions, command: UserCommand) -> Result<String,
                     fields
                 })
                 .collect();
-            Ok(output::many(format, &["id", "userName", "keptUntil"], &rows))
+            Ok(output::show_rows(format, &["id", "userName", "keptUntil"], &rows))
         }
         UserCommand::Purge { tenant, id, yes } => {
             if !yes {
@@ -146,10 +146,10 @@ async fn command(options: GlobalOptions, command: UserCommand) -> Result<String,
             }
             purge(&table, &tenant, id).await?;
             let fields = json!({ "id": id.to_string(), "status": "purged" });
-            Ok(output::one(format, &fields.as_object().cloned().unwrap_or_default()))
+            Ok(output::show_fields(format, &fields.as_object().cloned().unwrap_or_default()))
         }
         UserCommand::Restore { tenant, id, user_name } => {
-            Ok(output::one(format, &row(&restore(&table, &tenant, id, user_name.as_deref()).await?)))
+            Ok(output::show_fields(format, &row(&restore(&table, &tenant, id, user_name.as_deref()).await?)))
         }
     }
 }
@@ -245,7 +245,7 @@ async fn expired_holder(
 /// The accounts that are deactivated and can come back, with the time until when.
 ///
 /// # Errors
-/// [`AdminError::NoTenant`]; as every call.
+/// [`AdminError::NoTenant`]; [`AdminError::Table`] if a call fails.
 pub async fn list_deactivated(
     table: &Table,
     id: &TenantId,
@@ -256,7 +256,7 @@ pub async fn list_deactivated(
     let mut found = Vec::new();
     for item in table.query_all(&keys::tombstones(id), None).await.map_err(&failed)? {
         let kept = Tombstone::from_item(id, item).map_err(&failed)?;
-        if let Some(Tombstone { record, kept_until }) = kept.filter(|kept| kept.kept_until > now) {
+        if let Some(Tombstone { record, kept_until, .. }) = kept.filter(|kept| kept.kept_until > now) {
             let until = i64::try_from(kept_until).ok();
             let until = until.and_then(|until| OffsetDateTime::from_unix_timestamp(until).ok());
             found.push((record, until.map(clock::text)));

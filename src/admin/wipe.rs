@@ -32,7 +32,7 @@ pub struct Wiped {
 /// Asks on a terminal for the tenant's name. Says yes only where it was typed.
 ///
 /// # Errors
-/// [`AdminError::Input`] where nobody can be asked, or another name was typed.
+/// [`AdminError::Input`] if there is no terminal, or if another name was typed.
 pub fn confirm(tenant: &TenantId) -> Result<(), AdminError> {
     let what = format!("this deletes every user, group and key of tenant {tenant}");
     output::confirm(&what, "the tenant's name", tenant.as_str())
@@ -43,7 +43,7 @@ pub fn confirm(tenant: &TenantId) -> Result<(), AdminError> {
 /// be given again after [`TENANT_NAME_GRACE_SECONDS`](crate::limits::TENANT_NAME_GRACE_SECONDS).
 ///
 /// # Errors
-/// [`AdminError::NoTenant`]; as every call. What is left then, another run deletes.
+/// [`AdminError::NoTenant`]; [`AdminError::Table`] if a call fails. What is left then, another run deletes.
 pub async fn wipe(
     table: &Table,
     tenant: &TenantId,

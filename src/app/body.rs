@@ -8,7 +8,7 @@ use time::format_description::well_known::Rfc3339;
 use super::problem::Problem;
 use crate::http::request;
 use crate::limits::MAX_BODY_BYTES;
-use crate::scim::values::shown;
+use crate::scim::values::shorten_text;
 
 /// The members of a body that were not read yet.
 #[derive(Debug, Default)]
@@ -102,7 +102,9 @@ impl BodyFields {
     pub fn finish(self) -> Result<(), Problem> {
         match self.0.keys().next() {
             None => Ok(()),
-            Some(name) => Err(Problem::invalid(format!("The body has an unknown member: {}.", shown(name)))),
+            Some(name) => {
+                Err(Problem::invalid(format!("The body has an unknown member: {}.", shorten_text(name))))
+            }
         }
     }
 }

@@ -56,7 +56,7 @@ impl AppFunction {
     }
 
     /// Answers one request, with what there is to log of it.
-    pub async fn measured(&self, request: Request, transfer: Transfer) -> (Response<Body>, Line) {
+    pub async fn answer_with_line(&self, request: Request, transfer: Transfer) -> (Response<Body>, Line) {
         let began = Instant::now();
         let table = self.table.fresh();
         let mut line = Line { operation: "none", ..Line::default() };
@@ -135,7 +135,7 @@ impl AppFunction {
 /// The answer as it can be passed on: packed where the client takes that, refused where it is too large.
 fn fit(response: Response<Body>, accept: Option<&str>, transfer: Transfer) -> Response<Body> {
     let status = response.status();
-    let fitted = response::fit(response, accept, transfer);
+    let fitted = response::fit_into_transfer(response, accept, transfer);
     if fitted.status() == status {
         return fitted;
     }
@@ -145,7 +145,7 @@ fn fit(response: Response<Body>, accept: Option<&str>, transfer: Transfer) -> Re
 
 impl HttpFunction for AppFunction {
     async fn answer(&self, request: Request, transfer: Transfer) -> Response<Body> {
-        let (response, line) = self.measured(request, transfer).await;
+        let (response, line) = self.answer_with_line(request, transfer).await;
         line.write();
         response
     }

@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::problem::Problem;
 use super::request::{AppRequest, json};
-use crate::limits::{OUTBOX_ITEMS_FOR_LAG, OUTBOX_SHARDS};
+use crate::limits::{OUTBOX_ITEMS_FOR_LAG, OUTBOX_SHARDS, SNAPSHOT_DISTANCE};
 use crate::store::call::{Range, Table};
 use crate::store::error::StoreError;
 use crate::store::feed::outbox::QueuedChange;
@@ -22,7 +22,8 @@ use crate::store::keys;
 /// Those of the table.
 pub async fn status(app: &AppRequest<'_>) -> Result<Response<Body>, Problem> {
     let reader = FeedReader::open(app.table).await?;
-    let (snapshot, end, lag) = tokio::try_join!(reader.snapshot(), reader.end(), seconds_behind(app.table))?;
+    let (snapshot, end, lag) =
+        tokio::try_join!(reader.snapshot(SNAPSHOT_DISTANCE), reader.end(), seconds_behind(app.table))?;
     let newest = match end.page {
         Some(page) => page.changes()?.pop(),
         None => None,

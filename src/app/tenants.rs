@@ -120,7 +120,7 @@ async fn free_name(app: &AppRequest<'_>, id: &TenantId, now: OffsetDateTime) -> 
         return Ok(Action::check(key, Expression::absent(), Refusal::Exists));
     };
     let now = now.unix_timestamp().unsigned_abs();
-    let rests = Deletion::from_item(&item, now).rests(now);
+    let rests = Deletion::from_item(&item, now).grace_seconds_left(now);
     if rests > 0 {
         return Err(TenantError::NameRests(id.clone(), rests).into());
     }

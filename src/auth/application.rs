@@ -84,7 +84,7 @@ impl ApplicationRecord {
     pub fn from_item(item: &Item) -> Result<Self, StoreError> {
         let hash = must_text(item, "pk")?.strip_prefix(keys::APPLICATION_KEYS).ok_or_else(|| broken("pk"))?;
         Ok(Self {
-            hash: KeyHash::stored(hash),
+            hash: KeyHash::from_stored(hash),
             id: must_text(item, "appId")?.to_owned(),
             name: must_text(item, "name")?.to_owned(),
             scope: ApplicationScope::named(must_text(item, "scope")?).ok_or_else(|| broken("scope"))?,
@@ -116,7 +116,7 @@ mod tests {
 
     fn stored() -> (ApplicationRecord, Item) {
         let record = ApplicationRecord {
-            hash: KeyHash::stored("00ff"),
+            hash: KeyHash::from_stored("00ff"),
             id: "app_1".to_owned(),
             name: "portal".to_owned(),
             scope: ApplicationScope::Manage,

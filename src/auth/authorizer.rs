@@ -1,8 +1,8 @@
 //! The Lambda authorizer: may this key pass, and as whom.
 //!
-//! API Gateway asks once for a key and caches the answer under the key's text, whatever the path;
-//! so an answer speaks of the whole stage. A refusal is a Deny, which is cached and which the
-//! gateway response turns into 401 (RFC 6750 §3.1); an error would be neither.
+//! API Gateway asks once for a key and caches the answer for all paths. So an answer covers the whole stage. A
+//! refusal is a Deny: API Gateway caches it and answers 401 (RFC 6750 §3.1). API Gateway caches no error, and
+//! answers 500.
 
 use std::time::Instant;
 
@@ -87,7 +87,7 @@ impl Reason {
     }
 }
 
-/// Decides on a well-formed key by what the table holds under its hash and for the tenant that its
+/// Decides on a well-formed key. `record` is the item of its hash, and `tenant` the item of the tenant that its
 /// text names.
 pub fn decide(
     key: &BearerKey,
@@ -135,11 +135,11 @@ fn bearer(header: &str) -> Option<BearerKey> {
     BearerKey::parse(bearer_text(header)?).ok()
 }
 
-/// Decides on an `Authorization` header. What has not the form of a key costs no call; what has
-/// costs two, side by side.
+/// Decides on an `Authorization` header. A malformed key costs no call. A well-formed key costs two reads, side
+/// by side.
 ///
 /// # Errors
-/// When the table does not answer, or holds what cannot be read.
+/// [`StoreError`] if a read fails, or if an item cannot be understood.
 pub async fn authorize(table: &Table, header: &str, now: OffsetDateTime) -> Result<Decision, StoreError> {
     let Some(key) = bearer(header) else {
         return Ok(Decision::Deny(Reason::Malformed, None));
@@ -243,8 +243,8 @@ impl Authorizer {
     /// Answers one `TOKEN` authorizer event, and logs one line.
     ///
     /// # Errors
-    /// When the table does not answer, or the event is none of API Gateway's: API Gateway then
-    /// answers 500 and caches nothing.
+    /// An error if the table does not answer, or if API Gateway did not make the event. API Gateway then answers
+    /// 500 and caches nothing.
     pub async fn invoke(&self, event: Value) -> Result<Value, lambda_runtime::Error> {
         let started = Instant::now();
         let (resource, header) = read_event(&event)?;

@@ -21,10 +21,11 @@ const CHECKSUM: usize = 6;
 /// base62   = ALPHA / DIGIT
 /// ```
 ///
-/// The last part is the CRC-32 of everything before its underscore, most significant digit first,
-/// so that a mistyped or cut key is refused without asking the table, and scanners for leaked
-/// secrets can tell a key from what only looks like one. The tenant stands in the text so that the
-/// tenant's item can be read beside the key's; which tenant the key belongs to, the table says.
+/// The last part is the CRC-32 of everything before its underscore, most significant digit first. So the
+/// authorizer refuses a mistyped or cut key without a call, and scanners for leaked secrets recognise a key.
+///
+/// The text names the tenant, so that the tenant's item and the key's are read side by side. The key's item
+/// decides which tenant the key belongs to.
 #[derive(Clone)]
 pub struct BearerKey {
     text: String,
@@ -50,7 +51,7 @@ pub struct KeyHash(String);
 
 impl KeyHash {
     /// A hash as the table has it.
-    pub fn stored(text: &str) -> Self {
+    pub fn from_stored(text: &str) -> Self {
         Self(text.to_owned())
     }
 
@@ -97,34 +98,34 @@ pub struct ApplicationKey {
 }
 
 impl BearerKey {
-    /// A new key: 256 random bits and more, from the operating system.
+    /// Makes a new key of at least 256 random bits from the operating system.
     ///
     /// # Errors
-    /// When the operating system has no randomness to give.
+    /// The operating system's error if it has no random bytes.
     pub fn generate(tenant: &TenantId) -> Result<Self, getrandom::Error> {
         Ok(Self { text: generate_text(&format!("rc_{tenant}"))?, tenant: tenant.clone() })
     }
 
-    /// Reads a key: tenant, lengths, alphabet and checksum.
+    /// Reads a key and checks its tenant, lengths, alphabet and checksum. It does not check that the key exists.
     ///
     /// # Errors
-    /// [`Malformed`], whatever is wrong with it.
+    /// [`Malformed`]. It does not say what is wrong.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         let tenant = check_text(text)?.strip_prefix("rc_").ok_or(Malformed)?;
         Ok(Self { text: text.to_owned(), tenant: tenant.parse().map_err(|_| Malformed)? })
     }
 
-    /// The tenant that the text names; the table has the last word.
+    /// The tenant that the text names. The key's item in the table decides which tenant it belongs to.
     pub fn tenant(&self) -> &TenantId {
         &self.tenant
     }
 
-    /// Under what the table knows the key.
+    /// The hash of the whole text. The table stores the hash, not the key.
     pub fn sha256(&self) -> KeyHash {
         KeyHash::of(&self.text)
     }
 
-    /// The whole text, to be shown once to whoever made the key.
+    /// The whole text. It is shown once, to the operator who made the key.
     pub fn reveal(&self) -> &str {
         &self.text
     }
@@ -187,11 +188,11 @@ impl fmt::Debug for ApplicationKey {
     }
 }
 
-/// Random base62 digits. A byte of 248 or more is thrown away: 248 is four times 62, so that every
-/// digit is as likely as any other.
+/// Returns random base62 digits. A byte of 248 or more is discarded, since 248 is four times 62. So all digits have
+/// the same probability.
 ///
 /// # Errors
-/// When the operating system has no randomness to give.
+/// The operating system's error if it has no random bytes.
 pub fn random_base62(digits: usize) -> Result<String, getrandom::Error> {
     let mut text = String::with_capacity(digits);
     let mut bytes = [0; 64];

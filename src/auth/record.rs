@@ -101,7 +101,7 @@ pub struct KeyRecord {
 }
 
 impl KeyRecord {
-    /// The item's attributes besides its key.
+    /// The item's attributes, without its key.
     pub fn to_item(&self) -> Item {
         let mut item = Item::from([
             text("tenant", self.tenant.as_str()),
@@ -125,7 +125,7 @@ impl KeyRecord {
     pub fn from_item(item: &Item) -> Result<Self, StoreError> {
         let hash = must_text(item, "pk")?.strip_prefix(keys::BEARERS).ok_or_else(|| broken("pk"))?;
         Ok(Self {
-            hash: KeyHash::stored(hash),
+            hash: KeyHash::from_stored(hash),
             tenant: must_text(item, "tenant")?.parse().map_err(|_| broken("tenant"))?,
             key_id: must_text(item, "keyId")?.to_owned(),
             name: must_text(item, "name")?.to_owned(),
@@ -184,7 +184,7 @@ impl KeyListing {
     /// [`StoreError::Broken`] when an attribute is missing.
     pub fn from_item(item: &Item) -> Result<Self, StoreError> {
         let key_id = must_text(item, "sk")?.strip_prefix(keys::BEARER_LISTING).ok_or_else(|| broken("id"))?;
-        Ok(Self { key_id: key_id.to_owned(), hash: KeyHash::stored(must_text(item, "hash")?) })
+        Ok(Self { key_id: key_id.to_owned(), hash: KeyHash::from_stored(must_text(item, "hash")?) })
     }
 
     /// Reads what version 0.1.0 kept of a key in `T#t#K`. The function that serves SCIM can write
@@ -193,11 +193,11 @@ impl KeyListing {
     pub fn of_0_1_0(item: &Item) -> Option<Self> {
         let (key_id, hash) = (get_text(item, "sk")?, get_text(item, "hash")?);
         let is_hash = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
-        is_hash.then(|| Self { key_id: key_id.to_owned(), hash: KeyHash::stored(hash) })
+        is_hash.then(|| Self { key_id: key_id.to_owned(), hash: KeyHash::from_stored(hash) })
     }
 
     /// Whether a key is the one that the list means.
-    pub fn means(&self, record: &KeyRecord, tenant: &TenantId) -> bool {
+    pub fn names_record(&self, record: &KeyRecord, tenant: &TenantId) -> bool {
         record.hash == self.hash && record.key_id == self.key_id && record.tenant == *tenant
     }
 }
@@ -205,7 +205,7 @@ impl KeyListing {
 /// Notes that a key was used on `day` (`yyyy-mm-dd`). Writes once a day, however often it is called.
 ///
 /// # Errors
-/// As every call. A request need not fail because of it.
+/// [`StoreError`] if a call fails. A request need not fail because of it.
 pub async fn mark_used(table: &Table, tenant: &TenantId, key_id: &str, day: &str) -> Result<(), StoreError> {
     let actions = || {
         let update = Expression::new("SET lastUsed = :day").value(":day", AttributeValue::S(day.to_owned()));
@@ -228,7 +228,7 @@ mod tests {
 
     fn record() -> KeyRecord {
         KeyRecord {
-            hash: KeyHash::stored("00ff"),
+            hash: KeyHash::from_stored("00ff"),
             tenant: "acme".parse().expect("a tenant"),
             key_id: "key_1".to_owned(),
             name: "Okta".to_owned(),
@@ -241,7 +241,7 @@ mod tests {
         }
     }
 
-    fn stored(record: &KeyRecord) -> Item {
+    fn stored_item(record: &KeyRecord) -> Item {
         let mut item = with_key(&keys::bearer(record.hash.as_str()));
         item.extend(record.to_item());
         item
@@ -251,20 +251,20 @@ mod tests {
     fn a_record_reads_back() {
         let bare = KeyRecord { expires: None, user: None, status: Status::Revoked, ..record() };
         for record in [record(), bare] {
-            assert_eq!(KeyRecord::from_item(&stored(&record)).expect("whole"), record);
+            assert_eq!(KeyRecord::from_item(&stored_item(&record)).expect("whole"), record);
         }
     }
 
     #[test]
     fn what_cannot_be_read_opens_nothing() {
         for name in ["pk", "tenant", "keyId", "name", "scope", "status", "created"] {
-            let mut item = stored(&record());
+            let mut item = stored_item(&record());
             item.remove(name);
             assert!(KeyRecord::from_item(&item).is_err(), "without {name}");
         }
         for name in ["pk", "tenant", "scope", "status", "created", "expires", "user"] {
             for value in [AttributeValue::S("?".to_owned()), AttributeValue::Null(true)] {
-                let mut item = stored(&record());
+                let mut item = stored_item(&record());
                 item.insert(name.to_owned(), value);
                 assert!(KeyRecord::from_item(&item).is_err(), "another {name}");
             }

@@ -69,7 +69,7 @@ impl Deletion {
     }
 
     /// How many seconds from `now` on the name still rests; 0 when it can be given again.
-    pub fn rests(&self, now: u64) -> u64 {
+    pub fn grace_seconds_left(&self, now: u64) -> u64 {
         (self.at + TENANT_NAME_GRACE_SECONDS).saturating_sub(now)
     }
 }
@@ -82,8 +82,7 @@ pub struct Settings {
     pub retention_days: u32,
     /// Whether no bearer key changes who administers the root team, or the break-glass account.
     pub root_team_protected: bool,
-    /// How many percent of the active users may be deactivated or deleted within an hour; any
-    /// number where there is none.
+    /// How many percent of the active users may be deactivated or deleted within an hour. `None` is no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub breaker_percent: Option<u8>,
     /// Until when that limit is lifted, in seconds since 1970.
@@ -125,7 +124,7 @@ impl TenantRecord {
         Subject { id: SubjectId::Tenant(self.id.clone()), version }
     }
 
-    /// The item's attributes besides its key.
+    /// The item's attributes, without its key.
     ///
     /// # Errors
     /// [`StoreError::Broken`] when the settings have no JSON form.
@@ -234,7 +233,7 @@ mod tests {
         for (now, rests) in
             [(1_000_000, 3_929), (1_003_928, 1), (1_003_929, 0), (2_000_000, 0), (999_000, 4_929)]
         {
-            assert_eq!(deletion.rests(now), rests, "{now}");
+            assert_eq!(deletion.grace_seconds_left(now), rests, "{now}");
         }
     }
 }

@@ -49,8 +49,8 @@ pub struct AppBackend {
 
 /// The part of the operator's tool that makes the demo tenant.
 pub trait Tenants: Send + Sync {
-    /// Makes the tenant unless it is there. A policy that is asked for must be the one of a tenant that is there;
-    /// without one, an existing tenant keeps its own and a new one gets the default. The answer is its policy.
+    /// Creates the tenant, unless it exists. A policy that is given must be the policy of an existing tenant.
+    /// Without one, a new tenant gets the default policy. Returns the tenant's policy.
     fn ensure<'a>(
         &'a self,
         tenant: &'a str,

@@ -54,10 +54,10 @@ pub struct DevArgs {
     /// Folder with extension schemas of your own, one JSON file each
     #[arg(long, value_name = "DIR", env = crate::config::EXTENSIONS)]
     pub extensions: Option<PathBuf>,
-    /// Fill the tenant with so many users before it answers
+    /// Fill the tenant with N users before it answers
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed_users: usize,
-    /// ... and with a group of the first so many of them
+    /// ... and with a group of the first N of them
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed_members: usize,
     /// Print one line of JSON once it answers; log as JSON
@@ -100,22 +100,22 @@ pub fn run(args: DevArgs) -> ExitCode {
     logging::start(args.json);
     let extensions = match args.extensions.as_deref().map(extensions).transpose() {
         Ok(extensions) => extensions.unwrap_or_default(),
-        Err(error) => return refuse(&error),
+        Err(error) => return print_refusal(&error),
     };
     let connect = |connection: Connection| wiring::connect(connection, &extensions);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return refuse(&error.to_string()),
+        Err(error) => return print_refusal(&error.to_string()),
     };
     let ended = runtime.block_on(serve(args, connect));
     runtime.shutdown_timeout(Duration::from_secs(1));
     match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => refuse(&error),
+        Err(error) => print_refusal(&error),
     }
 }
 
-/// Extension schemas, which whoever names a folder expects to be there.
+/// Reads the extension schemas in the folder. A folder that was named must exist.
 fn extensions(folder: &Path) -> Result<Vec<(Kind, Schema)>, String> {
     if !folder.is_dir() {
         return Err(format!("--extensions {}: is not a folder", folder.display()));
@@ -125,7 +125,7 @@ fn extensions(folder: &Path) -> Result<Vec<(Kind, Schema)>, String> {
     Ok(extensions)
 }
 
-fn refuse(error: &str) -> ExitCode {
+fn print_refusal(error: &str) -> ExitCode {
     eprintln!("error: {}", error.replace('\n', " "));
     ExitCode::from(REFUSED)
 }

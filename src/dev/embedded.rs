@@ -53,9 +53,8 @@ impl Embedded {
         Ok(Self { endpoint, client, stop, server, sweeper: tokio::spawn(sweep(database)) })
     }
 
-    /// Makes the table as the template declares it, unless it is there; then it must be the same. It
-    /// has no stream: nobody reads one here, and the embedded table looks through all its records at
-    /// every write.
+    /// Creates the table as the template declares it. A table that exists must be the same. The table has no
+    /// stream, since nothing reads it here and the embedded table slows down with it.
     pub async fn ensure_table(&self, name: &str, facts: &TableFacts) -> Result<(), String> {
         let failed = |what: &'static str| {
             move |error: &dyn Display| format!("cannot {what} the table {name}: {error}")

@@ -33,9 +33,9 @@ pub const GROUP_NAME: &str = "Seeded group";
 /// Ids are UUIDv7 of this moment and the milliseconds after it (2020-01-01T00:00:00Z), so that the
 /// seeded users stand before all others in the list and are recognised.
 const FIRST_MILLIS: u64 = 1_577_836_800_000;
-/// So many users' items are written one after another, …
+/// The users whose items are written one after another.
 const LOT: usize = 200;
-/// … and so many lots side by side.
+/// The lots that are written side by side.
 const AT_ONCE: usize = 8;
 
 /// How much to make.
@@ -108,11 +108,12 @@ pub fn user(number: usize) -> Value {
     })
 }
 
-/// Fills a tenant, unless it has the users of a seed already. `progress` hears now and then how
-/// many users are written. Meant for a tenant that nobody else works in meanwhile.
+/// Fills a tenant with users and a group, unless it has them already. `progress` is called with the number of
+/// users that are written. Nothing else should write to the tenant at the same time.
 ///
 /// # Errors
-/// One line: the size, what is left of another seed, a name that someone else has, the table.
+/// One line of text if the size is wrong, if the tenant has part of another seed, if a name is taken, or if a
+/// call fails.
 pub async fn seed(
     table: &Table,
     tenant: &TenantId,
@@ -178,7 +179,7 @@ struct Seeding<'a> {
 }
 
 impl Seeding<'_> {
-    /// Nobody else may have a name that the seed is about to claim, nor may an account that is kept.
+    /// Refuses the seed if another user or a deactivated account has a name that it needs.
     async fn refuse_taken(&self, users: usize) -> Result<(), String> {
         let tenant = &self.store.tenant;
         let failed = |error: StoreError| format!("cannot seed the tenant {tenant}: {error}");

@@ -34,7 +34,7 @@ const APPLICATION: &str = "@application";
 pub enum RateLimit {
     /// As the template says.
     Template,
-    /// So many a minute for each tenant: a burst of that many, then that many spread over a minute.
+    /// The requests of each tenant in a minute. They may come at once. After that they are spread over a minute.
     PerMinute(u32),
     /// Not at all, the stage's throttle included.
     Off,
@@ -125,8 +125,8 @@ impl Session {
         let make = backend.tenants.create_application();
         let application_key = demo_key(&backend.app.authorizer, data_dir.as_ref(), APPLICATION, make).await?;
 
-        let base_url = format!("http://{}{}", reachable(address), api.base_path());
-        let app_url = format!("http://{}{}", reachable(address), app_api.base_path());
+        let base_url = format!("http://{}{}", reachable_address(address), api.base_path());
+        let app_url = format!("http://{}{}", reachable_address(address), app_api.base_path());
         let AppBackend { read, manage, authorizer } = backend.app;
         let function = |name: &str| if name == APP_READ_FUNCTION { read.clone() } else { manage.clone() };
         let gateways = vec![
@@ -230,7 +230,7 @@ async fn is_good(authorizer: &Lambda, key: &str) -> Result<bool, String> {
 }
 
 /// The address that a client on this machine can use.
-fn reachable(address: SocketAddr) -> SocketAddr {
+fn reachable_address(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),

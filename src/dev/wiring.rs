@@ -34,7 +34,7 @@ use crate::tenants::usage::{GeneratedUsageKeys, UsageKeys};
 const KEY_NAME: &str = "rollcall dev";
 /// The usage key of the applications.
 const APP_USAGE_KEY: &str = "rollcall-application-local";
-/// A seed says how far it is after so many users.
+/// The users after which a seed reports its progress.
 const TOLD_EVERY: usize = 10_000;
 
 /// The function, with further extension schemas, the authorizer, the worker and the tenants on

@@ -38,11 +38,11 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Reads the authorizer's context. API Gateway makes every value a string; local emulations
-    /// may keep other types.
+    /// Reads the authorizer's context. API Gateway makes every value a string. Local emulations may keep other
+    /// types.
     ///
     /// # Errors
-    /// 401 without a whole context: the request did not come through the authorizer.
+    /// 401 if the context is absent or not complete. Then the request did not pass the authorizer.
     pub fn read(request: &Request) -> Result<Self, ScimError> {
         let refused = || {
             ScimError::new(
@@ -98,8 +98,8 @@ pub struct RequestLocation {
 }
 
 impl RequestLocation {
-    /// Finds the base URL in the request: API Gateway's own path, with stage and base path, of
-    /// which the function sees only the rest. A configured public URL wins.
+    /// Returns the base URL of locations: `public_url` if it is configured. Otherwise it is made of the request's
+    /// host and of API Gateway's own path, which has the stage and the base path.
     pub fn read(request: &Request, public_url: Option<&str>) -> Self {
         Self::below(BASE_PATH, request, public_url)
     }

@@ -67,19 +67,18 @@ impl From<ScimError> for RequestOutcome {
 }
 
 impl Function {
-    /// A function over a table. `public_url` is the SCIM base URL, where it cannot be told from
-    /// requests.
+    /// Makes a function over a table. `public_url` is the SCIM base URL, if requests do not show it.
     ///
     /// # Errors
-    /// As [`Model::new`].
+    /// The errors of [`Model::new`].
     pub fn new(table: Table, public_url: Option<String>) -> Result<Self, ScimError> {
         Self::with_extensions(table, public_url, &[])
     }
 
-    /// The same, with extension schemas of the operator's own.
+    /// Makes a function over a table, with the operator's own extension schemas.
     ///
     /// # Errors
-    /// As [`Model::new`].
+    /// The errors of [`Model::new`].
     pub fn with_extensions(
         table: Table,
         public_url: Option<String>,
@@ -94,8 +93,8 @@ impl Function {
         })
     }
 
-    /// Answers one request, with what there is to log of it.
-    pub async fn measured(&self, request: Request, transfer: Transfer) -> (Response<Body>, Line) {
+    /// Answers one request. Returns the answer and its log line, which the caller writes.
+    pub async fn answer_with_line(&self, request: Request, transfer: Transfer) -> (Response<Body>, Line) {
         let began = Instant::now();
         let table = self.table.fresh();
         let mut line = Line { operation: "none", ..Line::default() };
@@ -106,7 +105,7 @@ impl Function {
         line.trace_id = parameter(&request, "id").filter(|id| is_trace_id(id));
         let mut outcome = self.outcome(&request, &table, &mut line).await;
         let accept = request.headers().get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
-        outcome.response = response::fit(outcome.response, accept, transfer);
+        outcome.response = response::fit_into_transfer(outcome.response, accept, transfer);
         response::protect(&mut outcome.response);
         line.status = outcome.response.status().as_u16();
         line.scim_type = outcome.scim_type;
@@ -198,10 +197,10 @@ impl Function {
         }
     }
 
-    /// Answers a raw event with a raw proxy response, by the same way as in Lambda.
+    /// Answers a raw event with a raw proxy response, as Lambda does.
     ///
     /// # Errors
-    /// An event that is no REST proxy event.
+    /// An error if the event is not a REST proxy event.
     pub async fn invoke(self: Arc<Self>, event: Value) -> Result<Value, Error> {
         invoke_with_event(self, event).await
     }
@@ -210,7 +209,7 @@ impl Function {
 impl HttpFunction for Function {
     /// Answers one request, and logs it.
     async fn answer(&self, request: Request, transfer: Transfer) -> Response<Body> {
-        let (response, line) = self.measured(request, transfer).await;
+        let (response, line) = self.answer_with_line(request, transfer).await;
         line.write();
         response
     }

@@ -22,10 +22,10 @@ use crate::store::keys::parse_id;
 /// What this build serves beyond the operations that are always there.
 pub const FEATURES: Features = Features { bulk: true, cursor: true };
 
-/// Does an operation. `segment` is the id, name or URN in the path.
+/// Runs an operation and makes its response. `segment` is the id, name or URN in the path.
 ///
 /// # Errors
-/// The refusals of the operation.
+/// The error of the operation, which becomes the response.
 pub async fn handle(
     provider: &Provider<'_>,
     operation: Operation,
@@ -78,7 +78,7 @@ pub async fn handle(
     }
 }
 
-/// An id in a path. Text that cannot be an id is nobody's.
+/// Reads an id in a path. A malformed id is 404, as an unknown one.
 fn id(kind: Kind, segment: &str) -> Result<Uuid, ScimError> {
     parse_id(segment).ok_or_else(|| not_found(kind))
 }
@@ -171,8 +171,8 @@ async fn bulk(provider: &Provider<'_>, request: &Request) -> Result<Response<Bod
     Ok(response::json(StatusCode::OK, &provider.bulk().run(&bulk, Budget::default()).await?))
 }
 
-/// A discovery endpoint refuses filters, so that nobody takes the whole for the filtered
-/// (RFC 7644 §4).
+/// Answers a discovery endpoint. It refuses a filter, since a client could take the whole answer for a filtered
+/// one (RFC 7644 §4).
 fn answer_discovery(request: &Request, body: Option<Value>) -> Result<Response<Body>, Failure> {
     if request::parameter(request, "filter").is_some() {
         return Err(ScimError::new(

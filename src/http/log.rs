@@ -26,7 +26,7 @@ pub fn init(form: LogFormat) {
     let _ = FORM.set(form);
 }
 
-/// What is told of a request.
+/// The fields of the log line of a request.
 #[derive(Clone, Debug, Default)]
 pub struct Line {
     /// API Gateway's id of the request, which the answer carries as `x-amzn-RequestId`.

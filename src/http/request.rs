@@ -14,8 +14,8 @@ use crate::scim::policy::Policy;
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::ResourceType;
 use crate::scim::urn;
-use crate::scim::validate::{schemas_in, urns};
-use crate::scim::values::{shown, twice};
+use crate::scim::validate::{check_schema_urns, schemas_in};
+use crate::scim::values::{refuse_repeated_name, shorten_text};
 
 /// The members of the body of a `.search` (RFC 7644 §3.4.3, RFC 9865 §2).
 const SEARCH_MEMBERS: [&str; 8] =
@@ -24,8 +24,9 @@ const SEARCH_MEMBERS: [&str; 8] =
 /// The body as a JSON object.
 ///
 /// # Errors
-/// 413 above `limit` bytes and for more values than are read, 415 for another media type, `invalidSyntax` for anything but an object
-/// and for an object that names a member twice.
+/// - 413 for more than `limit` bytes, and for more than [`MAX_JSON_VALUES`] values
+/// - 415 for another media type
+/// - `invalidSyntax` for a body that is not an object, and for an object that names a member twice
 pub fn object(request: &Request, limit: usize) -> Result<Map<String, Value>, ScimError> {
     let body: &[u8] = request.body();
     if body.len() > limit {
@@ -44,7 +45,7 @@ pub fn object(request: &Request, limit: usize) -> Result<Map<String, Value>, Sci
         Ok(_) => Err(ScimError::invalid_syntax("The body must be a JSON object.")),
         Err(JsonError::Repeated(name)) => Err(ScimError::invalid_syntax(format!(
             "The body names the member {} twice in one object.",
-            shown(&name)
+            shorten_text(&name)
         ))),
         Err(JsonError::TooManyValues) => Err(ScimError::new(
             ErrorKind::PayloadTooLarge,
@@ -76,25 +77,25 @@ fn media_type(headers: &HeaderMap) -> Result<(), ScimError> {
     ))
 }
 
-/// One query parameter; the first where it is repeated.
+/// Returns a query parameter. If it is repeated, the first one counts.
 pub fn parameter(request: &Request, name: &str) -> Option<String> {
     request.query_string_parameters_ref().and_then(|all| all.first(name)).map(str::to_owned)
 }
 
-/// `attributes` and `excludedAttributes` of the query string (RFC 7644 §3.9).
+/// Reads `attributes` and `excludedAttributes` of the query string (RFC 7644 §3.9).
 ///
 /// # Errors
-/// `invalidValue` when both are given.
+/// The errors of [`Projection::parse`].
 pub fn projection(request: &Request, types: &[&ResourceType]) -> Result<Projection, ScimError> {
     let all = request.query_string_parameters_ref();
     let values = |name: &str| all.and_then(|all| all.all(name)).unwrap_or_default();
     Projection::parse(&values("attributes"), &values("excludedAttributes"), types)
 }
 
-/// The query of a GET (RFC 7644 §3.4.2).
+/// Reads the query parameters of a GET (RFC 7644 §3.4.2).
 ///
 /// # Errors
-/// `invalidValue` for numbers that are none.
+/// `invalidValue` if `startIndex` or `count` is not a number.
 pub fn query(request: &Request) -> Result<Query, ScimError> {
     let text = |name| parameter(request, name);
     let cursor = text("cursor");
@@ -102,26 +103,27 @@ pub fn query(request: &Request) -> Result<Query, ScimError> {
     Ok(Query {
         filter: text("filter"),
         sort_by: text("sortBy").filter(|text| !text.trim().is_empty()),
-        descending: descending(text("sortOrder").as_deref())?,
+        descending: is_descending(text("sortOrder").as_deref())?,
         start_index: start.map(|text| integer("startIndex", &text, false)).transpose()?,
         count: text("count").map(|text| integer("count", &text, cursor.is_some())).transpose()?,
         cursor,
     })
 }
 
-/// The query in the body of a `.search` (RFC 7644 §3.4.3), and its projection.
+/// Reads the body of a `.search` (RFC 7644 §3.4.3). Returns the query and its projection.
 ///
 /// # Errors
-/// `invalidSyntax` for the message, `invalidValue` for its values.
+/// - `invalidSyntax` for a malformed message
+/// - `invalidValue` for a value of another type
 pub fn search(
     body: &Map<String, Value>,
     policy: &Policy,
     types: &[&ResourceType],
 ) -> Result<(Query, Projection), ScimError> {
-    urns(schemas_in(body)?, urn::SEARCH_REQUEST, policy)?;
+    check_schema_urns(schemas_in(body)?, urn::SEARCH_REQUEST, policy)?;
     for name in SEARCH_MEMBERS {
         if body.keys().filter(|key| key.eq_ignore_ascii_case(name)).count() > 1 {
-            return Err(twice(name));
+            return Err(refuse_repeated_name(name));
         }
     }
     let member = |name: &str| {
@@ -155,7 +157,7 @@ pub fn search(
     let query = Query {
         filter: text("filter")?,
         sort_by: text("sortBy")?.filter(|text| !text.trim().is_empty()),
-        descending: descending(text("sortOrder")?.as_deref())?,
+        descending: is_descending(text("sortOrder")?.as_deref())?,
         start_index: number("startIndex")?,
         count: number("count")?,
         cursor: cursor.clone(),
@@ -164,7 +166,7 @@ pub fn search(
     Ok((query, projection))
 }
 
-fn descending(order: Option<&str>) -> Result<bool, ScimError> {
+fn is_descending(order: Option<&str>) -> Result<bool, ScimError> {
     match order.map(str::trim) {
         None | Some("") => Ok(false),
         Some(order) if order.eq_ignore_ascii_case("ascending") => Ok(false),
@@ -202,7 +204,7 @@ fn not_a_number(name: &str, cursor: bool) -> ScimError {
     ScimError::new(kind, format!("{name} must be a whole number."))
 }
 
-/// `If-Match` and `If-None-Match`.
+/// Reads the headers `If-Match` and `If-None-Match` (RFC 9110 §13.1).
 pub fn preconditions(request: &Request) -> Preconditions {
     let tags = |name| {
         let values: Vec<&str> =

@@ -61,11 +61,12 @@ fn text(status: StatusCode, body: String) -> Response<Body> {
     response
 }
 
-/// Makes a response fit into what is passed on: a large body is packed with gzip where the
-/// client accepts that (a group of 100,000 members is 18 MB, and 4 MB as base64 of gzip); where it
-/// does not fit even so, the answer is an error rather than a part. A stream has a type in any case:
-/// lambda_runtime would make one up, `application/octet-stream`, for a 304 as well.
-pub fn fit(
+/// Makes a response fit into what Lambda passes on. A large body is compressed if the client accepts gzip. A
+/// group of 100,000 members is 18 MB, and 4 MB as base64 of gzip. A body that does not fit becomes an error.
+///
+/// A stream always gets a content type, also a 304. Without one lambda_runtime sends
+/// `application/octet-stream`.
+pub fn fit_into_transfer(
     mut response: Response<Body>,
     accept_encoding: Option<&str>,
     transfer: Transfer,
@@ -95,8 +96,8 @@ pub fn fit(
     )))
 }
 
-/// Keeps an answer from being stored on the way, and from being taken for another type than it says:
-/// it holds personal data (RFC 7644 §7, RFC 9111 §5.2.2.5).
+/// Adds the headers that forbid caches to store an answer and clients to guess its type. An answer holds
+/// personal data (RFC 7644 §7, RFC 9111 §5.2.2.5).
 pub fn protect(response: &mut Response<Body>) {
     set(response, CACHE_CONTROL, "no-store");
     set(response, X_CONTENT_TYPE_OPTIONS, "nosniff");
@@ -123,7 +124,7 @@ pub fn empty(status: StatusCode) -> Response<Body> {
     response
 }
 
-/// A resource: with `ETag`, and `Location` where it was created; 204 where there is no body.
+/// The response with a resource and its `ETag`, and with `Location` for 201. An answer without a body is 204.
 pub fn resource(status: StatusCode, answer: Answer) -> Response<Body> {
     let (etag, location) = (answer.etag(), answer.location);
     let mut response = match answer.body {
@@ -139,19 +140,19 @@ pub fn resource(status: StatusCode, answer: Answer) -> Response<Body> {
     response
 }
 
-/// The client has this version already.
+/// The 304 response: the client has this version already.
 pub fn not_modified(answer: &Answer) -> Response<Body> {
     let mut response = empty(StatusCode::NOT_MODIFIED);
     set(&mut response, ETAG, &answer.etag());
     response
 }
 
-/// A list.
+/// The 200 response with a `ListResponse` (RFC 7644 §3.4.2).
 pub fn list(list: ListResponse) -> Response<Body> {
     text(StatusCode::OK, list.text())
 }
 
-/// A refusal.
+/// The response for an error (RFC 7644 §3.12).
 pub fn error(error: &ScimError) -> Response<Body> {
     let (status, _) = error.kind.wire();
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -162,7 +163,7 @@ pub fn error(error: &ScimError) -> Response<Body> {
     response
 }
 
-/// 405 with the methods that there are.
+/// The 405 response. `Allow` lists the methods of the path.
 pub fn method_not_allowed(methods: &str) -> Response<Body> {
     let mut response =
         error(&ScimError::new(ErrorKind::MethodNotAllowed, format!("This endpoint answers {methods}.")));
@@ -170,7 +171,7 @@ pub fn method_not_allowed(methods: &str) -> Response<Body> {
     response
 }
 
-/// The answer to OPTIONS: the methods that there are.
+/// The response to OPTIONS. `Allow` lists the methods of the path.
 pub fn options(methods: &str) -> Response<Body> {
     let mut response = empty(StatusCode::NO_CONTENT);
     set(&mut response, ALLOW, methods);
@@ -204,13 +205,17 @@ mod tests {
             (7 * MB, None, Streamed, 200, false),
             (200 * MB, None, Streamed, 400, false),
         ] {
-            let response = fit(text(size), accept, transfer);
+            let response = fit_into_transfer(text(size), accept, transfer);
             assert_eq!(response.status().as_u16(), status, "{size} {accept:?}");
             assert_eq!(matches!(response.body(), Body::Binary(_)), packed, "{size} {accept:?}");
             assert_eq!(response.headers().contains_key(CONTENT_ENCODING), packed);
         }
         let quotes = || Response::new(Body::Text("\"".repeat(4 * MB)));
-        assert_eq!(fit(quotes(), None, Buffered).status(), 400, "a quote takes two bytes in JSON");
-        assert_eq!(fit(quotes(), None, Streamed).status(), 200);
+        assert_eq!(
+            fit_into_transfer(quotes(), None, Buffered).status(),
+            400,
+            "a quote takes two bytes in JSON"
+        );
+        assert_eq!(fit_into_transfer(quotes(), None, Streamed).status(), 200);
     }
 }

@@ -143,8 +143,8 @@ pub enum Route {
     Nowhere,
 }
 
-/// Finds the route of a method and a path below the base URL. The path may be percent-encoded and
-/// may end in a slash; HEAD leads where GET does.
+/// Finds the route of a method and a path below the base URL. The path may be percent-encoded and may end in a
+/// slash. HEAD has the routes of GET.
 pub fn route(method: &Method, path: &str) -> Route {
     let path = path.strip_suffix('/').unwrap_or(path);
     let wanted = if method == Method::HEAD { &Method::GET } else { method };
@@ -174,16 +174,16 @@ pub fn route(method: &Method, path: &str) -> Route {
 /// Whether a path fits a route, and what stands for `{}`.
 fn matches(route: &str, path: &str) -> Option<String> {
     match route.strip_suffix("{}") {
-        None => decoded(path).filter(|path| path == route).map(|_| String::new()),
+        None => decode_segment(path).filter(|path| path == route).map(|_| String::new()),
         Some(prefix) => {
             let at = path.rfind('/')? + 1;
-            let segment = decoded(&path[at..]).filter(|segment| !segment.is_empty())?;
-            (decoded(&path[..at])? == prefix).then_some(segment)
+            let segment = decode_segment(&path[at..]).filter(|segment| !segment.is_empty())?;
+            (decode_segment(&path[..at])? == prefix).then_some(segment)
         }
     }
 }
 
-fn decoded(text: &str) -> Option<String> {
+fn decode_segment(text: &str) -> Option<String> {
     percent_decode_str(text).decode_utf8().ok().map(std::borrow::Cow::into_owned)
 }
 

@@ -36,10 +36,19 @@ pub struct AttrPath {
 }
 
 impl AttrPath {
-    /// Reads a whole text as a path.
+    /// Reads a whole text as a path (RFC 7644 §3.10). The URN may be left out.
+    ///
+    /// ```
+    /// use rollcall::scim::attr_path::AttrPath;
+    ///
+    /// let path = AttrPath::parse("urn:ietf:params:scim:schemas:core:2.0:User:name.givenName")?;
+    /// assert_eq!(path.urn.as_deref(), Some("urn:ietf:params:scim:schemas:core:2.0:User"));
+    /// assert_eq!((path.attribute.as_str(), path.sub.as_deref()), ("name", Some("givenName")));
+    /// # Ok::<(), rollcall::scim::attr_path::ParseError>(())
+    /// ```
     ///
     /// # Errors
-    /// The offset of the first byte that cannot be part of a path.
+    /// [`ParseError`] with the offset of the first byte that cannot be part of a path.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         if is_urn(text) {
             if let Some(at) = text.bytes().position(|b| !is_urn_byte(b)) {
@@ -70,7 +79,7 @@ impl AttrPath {
 
 /// How many bytes at the start of a text can belong to a path: where a path stands before an
 /// operator or a bracket, this is its end.
-pub fn leading(text: &str) -> usize {
+pub fn path_length(text: &str) -> usize {
     let belongs = if is_urn(text) { is_urn_byte } else { is_path_byte };
     text.bytes().position(|byte| !belongs(byte)).unwrap_or(text.len())
 }
@@ -167,7 +176,7 @@ mod tests {
         for (text, length) in
             [("", 0), ("a.b eq", 3), ("emails[a pr]", 6), ("urn:a/b,c:d eq", 11), ("a/b", 1), ("é", 0)]
         {
-            assert_eq!(leading(text), length, "{text:?}");
+            assert_eq!(path_length(text), length, "{text:?}");
         }
     }
 
@@ -195,7 +204,7 @@ mod tests {
             text in "(urn:ietf:params:scim:schemas:(core|extension:enterprise):2.0:[Uu]ser:?|urn:|.{0,2})?(name|emails|MANAGER|members|id|[a-z]{0,3})?([.](\\$ref|value|formatted|.{0,3}))?.{0,2}",
         ) {
             use crate::scim::resource_type::{Model, Resolved};
-            proptest::prop_assert!(text.is_char_boundary(leading(&text)));
+            proptest::prop_assert!(text.is_char_boundary(path_length(&text)));
             let model = Model::new(&crate::scim::policy::STANDARD, &[]).expect("a model");
             match AttrPath::parse(&text) {
                 Ok(path) => {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 /// Returns the object that holds an attribute: the document itself for a core attribute, or the object
-/// under the extension's URN. The object is inserted if there is none.
+/// under the extension's URN. The object is inserted if it is absent.
 pub fn attribute_holder<'m>(
     map: &'m mut Map<String, Value>,
     extension: Option<&str>,

@@ -13,7 +13,7 @@ use super::work::WorkBudget;
 pub enum Comparison {
     /// Byte by byte (`caseExact`, RFC 7643 §2.2).
     Exact,
-    /// Whatever their case and compatibility form: [`fold`].
+    /// Letter case and compatibility forms do not count: [`fold`].
     Folded,
     /// As user names (RFC 7644 §5): [`canonical`].
     UserName,

@@ -19,12 +19,12 @@ const PRIMARY: &str = "primary";
 /// The steps that it takes to make the identity of an element and to look it up, beside its texts.
 const STEPS_PER_IDENTITY: u64 = 8;
 
-/// Keeps each element once. Two elements with the same `value` and `type` are one (RFC 7643 §2.4):
-/// it stands where the first of them stood, and the other sub-attributes of the later one win.
-/// Elements without `value` are one if they are equal in everything.
+/// Removes repeated elements (RFC 7643 §2.4). Elements with the same `value` and `type` become one. It keeps the
+/// place of the first one, and takes the other sub-attributes of the later one. Elements without `value` become
+/// one if they are equal.
 ///
 /// # Errors
-/// That of the budget.
+/// The error of the budget.
 pub fn deduplicate(
     attribute: &Attribute,
     elements: &mut Vec<Value>,
@@ -47,7 +47,7 @@ pub fn deduplicate(
     Ok(())
 }
 
-/// What `more` says besides `value` and `type` becomes true of `own`, which is the same element.
+/// Adds the other sub-attributes of `more` to `own`. Both have the same `value` and `type`.
 pub fn absorb(own: &mut Value, more: Value) {
     if let (Value::Object(own), Value::Object(more)) = (own, more)
         && own.contains_key("value")
@@ -56,11 +56,11 @@ pub fn absorb(own: &mut Value, more: Value) {
     }
 }
 
-/// A text that is the same for two elements that are one (RFC 7643 §2.4): of those with a `value`
-/// it is made of `value` and `type`, of all others of the whole element.
+/// Returns a text that is the same for elements that count as one (RFC 7643 §2.4). It is made of `value` and
+/// `type`, or of the whole element if it has no `value`.
 ///
 /// # Errors
-/// That of the budget.
+/// The error of the budget.
 pub fn identity(attribute: &Attribute, element: &Value, work: &WorkBudget) -> Result<String, ScimError> {
     work.spend(STEPS_PER_IDENTITY)?;
     let mut out = String::new();
@@ -80,12 +80,11 @@ fn identifying(attribute: &Attribute) -> impl Iterator<Item = &Attribute> {
     attribute.sub_attributes.iter().filter(|sub| matches!(&*sub.name, "value" | "type"))
 }
 
-/// A text that is the same for values that the attribute's definition holds to be equal: letter
-/// case counts only where the attribute is case-exact, `primary` absent is `primary` false, and
-/// the elements of a multi-valued sub-attribute come in any order.
+/// Returns a text that is the same for equal values of an attribute. Letter case counts only if the attribute is
+/// case-exact. An absent `primary` equals `false`. The order of a multi-valued sub-attribute does not count.
 ///
 /// # Errors
-/// That of the budget.
+/// The error of the budget.
 pub fn key(attribute: &Attribute, value: &Value, work: &WorkBudget) -> Result<String, ScimError> {
     let mut out = String::new();
     write_value(attribute, value, work, &mut out)?;

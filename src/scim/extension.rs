@@ -11,23 +11,25 @@ use super::schema::{Attribute, Schema, Type, Uniqueness};
 /// resource type it extends: `User` or `Group`.
 ///
 /// # Errors
-/// `invalidValue` with a sentence that names what is wrong: no schema, a URN that is none, names
-/// that paths cannot hold, or a promise that the server cannot keep for further attributes.
+/// `invalidValue` with a sentence that names what is wrong: the text is no schema, its id is no URN, a name
+/// cannot be part of a path, or a characteristic promises what the server does not do for extensions.
 pub fn read(text: &str) -> Result<(Kind, Schema), ScimError> {
-    let value: Value = serde_json::from_str(text).map_err(|e| refuse(&format!("is not JSON: {e}")))?;
-    let schema: Schema = serde_json::from_value(value).map_err(|e| refuse(&format!("is no schema: {e}")))?;
+    let value: Value =
+        serde_json::from_str(text).map_err(|e| extension_error(&format!("is not JSON: {e}")))?;
+    let schema: Schema =
+        serde_json::from_value(value).map_err(|e| extension_error(&format!("is no schema: {e}")))?;
     let kind = Kind::ALL.into_iter().find(|kind| {
         let (prefix, last) = schema.id.rsplit_once(':').unwrap_or_default();
         last == kind.name() && prefix.len() > 4 && prefix[..4].eq_ignore_ascii_case("urn:")
     });
     let Some(kind) = kind else {
-        return Err(refuse("must have an id that is a URN and ends in :User or :Group"));
+        return Err(extension_error("must have an id that is a URN and ends in :User or :Group"));
     };
     if AttrPath::parse(&schema.id).is_err() {
-        return Err(refuse("must have an id that is a URN"));
+        return Err(extension_error("must have an id that is a URN"));
     }
     if schema.attributes.is_empty() {
-        return Err(refuse("defines no attribute"));
+        return Err(extension_error("defines no attribute"));
     }
     check(&schema.attributes, "", true)?;
     Ok((kind, schema))
@@ -36,7 +38,7 @@ pub fn read(text: &str) -> Result<(Kind, Schema), ScimError> {
 fn check(attributes: &[Attribute], prefix: &str, top: bool) -> Result<(), ScimError> {
     for (at, attribute) in attributes.iter().enumerate() {
         let path = format!("{prefix}{}", attribute.name);
-        let wrong = |what: &str| Err(refuse(&format!("attribute {path} {what}")));
+        let wrong = |what: &str| Err(extension_error(&format!("attribute {path} {what}")));
         let named = AttrPath::parse(&attribute.name);
         if !named.is_ok_and(|path| path.urn.is_none() && path.sub.is_none()) {
             return wrong("has a name that no path can hold");
@@ -58,7 +60,7 @@ fn check(attributes: &[Attribute], prefix: &str, top: bool) -> Result<(), ScimEr
     Ok(())
 }
 
-fn refuse(what: &str) -> ScimError {
+fn extension_error(what: &str) -> ScimError {
     ScimError::invalid_value(format!("The extension schema {what}."))
 }
 

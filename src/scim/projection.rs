@@ -55,15 +55,30 @@ struct AttributeNames {
 }
 
 impl Projection {
-    /// Reads the two parameters: lists of comma-separated names, in any case, with or without
-    /// their URN, or the URN of a whole schema. Names that no type defines select nothing; a list
-    /// without any text counts as not given.
+    /// Reads the parameters `attributes` and `excludedAttributes` (RFC 7644 §3.9). Each is a list of names with
+    /// commas between them. A name may have its URN, and a URN names a whole schema. Letter case does not count.
+    /// A name that no type defines selects nothing. A list without any text counts as absent.
+    ///
+    /// ```
+    /// # use rollcall::scim::{policy::STANDARD, projection::Projection, resource_type::{Kind, Model}};
+    /// # use serde_json::json;
+    /// let model = Model::new(&STANDARD, &[])?;
+    /// let users = model.of(Kind::User);
+    /// let mut user = json!({ "schemas": [], "id": "1", "userName": "a", "title": "T", "active": true });
+    ///
+    /// let projection = Projection::parse(&["username,TITLE"], &[], &[users])?;
+    /// projection.apply(user.as_object_mut().unwrap(), users);
+    ///
+    /// assert_eq!(user, json!({ "schemas": [], "id": "1", "userName": "a", "title": "T" }));
+    /// # Ok::<(), rollcall::scim::error::ScimError>(())
+    /// ```
     ///
     /// # Errors
-    /// `invalidValue` if both are given: they exclude one another. `tooMany` for more names than any
-    /// schema has attributes.
+    /// - `invalidValue` if both parameters are given, since they exclude one another
+    /// - `tooMany` for more than [`MAX_PROJECTION_NAMES`] names
     pub fn parse(attributes: &[&str], excluded: &[&str], types: &[&ResourceType]) -> Result<Self, ScimError> {
-        let (only, except) = (texts("attributes", attributes)?, texts("excludedAttributes", excluded)?);
+        let (only, except) =
+            (split_names("attributes", attributes)?, split_names("excludedAttributes", excluded)?);
         let (mode, texts) = match (only.is_empty(), except.is_empty()) {
             (true, true) => return Ok(Self::default()),
             (false, true) => (Mode::Only, only),
@@ -105,13 +120,13 @@ impl Projection {
         };
         match self.mode {
             Mode::Default => true,
-            Mode::Only => self.explicitly(core_attribute),
+            Mode::Only => self.names_attribute(core_attribute),
             Mode::Except => !self.names.values().any(|names| is_whole(&names.core)),
         }
     }
 
     /// Whether `attributes` names this core attribute, a part of it, or the schema that holds it.
-    pub fn explicitly(&self, core_attribute: &str) -> bool {
+    pub fn names_attribute(&self, core_attribute: &str) -> bool {
         let is_named = |core: &SchemaNames| core.whole || core.attributes.contains_key(core_attribute);
         self.mode == Mode::Only && self.names.values().any(|names| is_named(&names.core))
     }
@@ -122,8 +137,8 @@ impl Projection {
             || self.mode == Mode::Only && self.names.values().any(|names| names.extensions.contains_key(urn))
     }
 
-    /// Takes out of a whole resource what the answer must not hold. `id` and `schemas` stay
-    /// whatever is asked, since they are always returned (RFC 7643 §7).
+    /// Removes the attributes that the answer must not hold from a whole resource. `id` and `schemas` stay, since
+    /// they are always returned (RFC 7643 §7).
     pub fn apply(&self, resource: &mut Map<String, Value>, resource_type: &ResourceType) {
         let nothing = TypeNames::default();
         let names = self.names.get(&resource_type.kind).unwrap_or(&nothing);
@@ -140,14 +155,14 @@ impl Projection {
                         return self.shows_unknown();
                     };
                     let named = named.and_then(|named| named.attributes.get(&attribute.name));
-                    self.keep(attribute, is_whole, named, value)
+                    self.keep_attribute(attribute, is_whole, named, value)
                 });
                 return !object.is_empty();
             }
             let Some(attribute) = resource_type.core_attribute(key) else { return self.shows_unknown() };
             // A schema's URN does not cover the common attributes, which belong to none (RFC 7643 §3.1).
             let is_whole = names.core.whole && resource_type.schema.attribute(key).is_some();
-            self.keep(attribute, is_whole, names.core.attributes.get(&attribute.name), value)
+            self.keep_attribute(attribute, is_whole, names.core.attributes.get(&attribute.name), value)
         });
     }
 
@@ -158,7 +173,7 @@ impl Projection {
 
     /// Whether an attribute stays, and what of its value. `schema` tells whether its schema is named,
     /// `named` what of the attribute is.
-    fn keep(
+    fn keep_attribute(
         &self,
         attribute: &Attribute,
         schema: bool,
@@ -221,7 +236,7 @@ impl Projection {
 }
 
 /// The names in the lists of a parameter.
-fn texts<'a>(parameter: &str, lists: &[&'a str]) -> Result<Vec<&'a str>, ScimError> {
+fn split_names<'a>(parameter: &str, lists: &[&'a str]) -> Result<Vec<&'a str>, ScimError> {
     let names = lists.iter().flat_map(|list| list.split(',')).map(str::trim);
     let names: Vec<&str> = names.filter(|name| !name.is_empty()).take(MAX_PROJECTION_NAMES + 1).collect();
     if names.len() > MAX_PROJECTION_NAMES {

@@ -44,9 +44,9 @@ pub fn location(base_url: &str, kind: Kind, id: &str) -> String {
     format!("{}{}/{id}", base_url.trim_end_matches('/'), kind.endpoint())
 }
 
-/// The whole resource: `schemas` names the core schema and the extensions that have values;
-/// `extra` are the attributes that are not in the document (`members`, `groups`, the server's own
-/// extension), of which empty ones are left out and objects join what the document holds.
+/// Makes the whole resource of a document. `schemas` names the core schema and the extensions that have values.
+/// `extra` are the attributes that are not in the document: `members`, `groups`, the server's own extension.
+/// Empty ones are left out. An object is merged with the document's object of that name.
 pub fn assemble(
     document: &Map<String, Value>,
     resource_type: &ResourceType,

@@ -147,11 +147,24 @@ pub struct Model {
 }
 
 impl Model {
-    /// The built-in types under a policy, with further extensions: the type that each extends,
-    /// and its schema.
+    /// Makes the built-in resource types as a policy changes them. `more` are further extensions, each with the
+    /// type that it extends.
+    ///
+    /// ```
+    /// use rollcall::scim::policy::{STRICT, VEZA};
+    /// use rollcall::scim::resource_type::{Kind, Model};
+    ///
+    /// let requires_emails = |policy| -> Result<bool, rollcall::scim::error::ScimError> {
+    ///     let model = Model::new(policy, &[])?;
+    ///     Ok(model.of(Kind::User).core_attribute("emails").is_some_and(|emails| emails.required))
+    /// };
+    /// assert!(requires_emails(&VEZA)?);
+    /// assert!(!requires_emails(&STRICT)?);
+    /// # Ok::<(), rollcall::scim::error::ScimError>(())
+    /// ```
     ///
     /// # Errors
-    /// A URN that is defined twice.
+    /// `invalidValue` if a URN is defined twice.
     pub fn new(policy: &'static Policy, more: &[(Kind, Schema)]) -> Result<Self, ScimError> {
         let mut users = ResourceType {
             kind: Kind::User,
@@ -218,7 +231,7 @@ impl Model {
     }
 }
 
-/// `a.b` gives `a` and `a.b`: whoever requires a sub-attribute requires what holds it.
+/// `a.b` gives `a` and `a.b`: a required sub-attribute makes its attribute required.
 fn prefixes(path: &str) -> impl Iterator<Item = &str> {
     path.match_indices('.').map(|(at, _)| &path[..at]).chain([path])
 }

@@ -44,7 +44,7 @@ pub enum Mutability {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Returned {
-    /// Always, whatever the projection.
+    /// In every answer. A projection does not remove it.
     Always,
     /// Never.
     Never,
@@ -96,7 +96,7 @@ pub struct Attribute {
     #[serde(default = "by_default")]
     pub returned: Returned,
     /// Where it is unique.
-    #[serde(default = "nowhere")]
+    #[serde(default = "no_uniqueness")]
     pub uniqueness: Uniqueness,
     /// What a reference points to: resource type names, `external` or `uri`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -117,7 +117,7 @@ const fn by_default() -> Returned {
     Returned::Default
 }
 
-const fn nowhere() -> Uniqueness {
+const fn no_uniqueness() -> Uniqueness {
     Uniqueness::None
 }
 

@@ -11,7 +11,7 @@ use super::error::ScimError;
 use super::order::{instant, numbers};
 use super::resource_type::{Kind, Resolved, ResourceType};
 use super::schema::Type;
-use super::values::{is_primary, shown};
+use super::values::{is_primary, shorten_text};
 use super::work::WorkBudget;
 
 /// What resources are sorted by (RFC 7644 §3.4.2.3).
@@ -30,10 +30,11 @@ pub struct SortBy {
 /// all types at once. Of a complex attribute it is the sub-attribute `value`.
 ///
 /// # Errors
-/// `invalidValue` for what is no path, for a name that no type defines, and for a complex attribute
+/// `invalidValue` for a text that is not a path, for a name that no type defines, and for a complex attribute
 /// without `value`.
 pub fn resolve(sort_by: &str, types: &[&ResourceType]) -> Result<SortBy, ScimError> {
-    let refuse = |why: &str| Err(ScimError::invalid_value(format!("sortBy {}: {why}.", shown(sort_by))));
+    let refuse =
+        |why: &str| Err(ScimError::invalid_value(format!("sortBy {}: {why}.", shorten_text(sort_by))));
     let path = match AttrPath::parse(sort_by) {
         Ok(path) => path,
         Err(error) => return refuse(&error.to_string()),
@@ -91,7 +92,7 @@ impl SortBy {
         };
         match value.filter(|value| !value.is_null()) {
             None => Ok(absent),
-            Some(value) => self.typed(value, work),
+            Some(value) => self.typed_key(value, work),
         }
     }
 
@@ -110,7 +111,7 @@ impl SortBy {
         Ok(elements.get(primary.unwrap_or(0)))
     }
 
-    fn typed(&self, value: &Value, work: &WorkBudget) -> Result<SortKey, ScimError> {
+    fn typed_key(&self, value: &Value, work: &WorkBudget) -> Result<SortKey, ScimError> {
         work.spend(1)?;
         Ok(match (self.kind, value) {
             (Type::Boolean, Value::Bool(value)) => SortKey::Boolean(*value),

@@ -13,16 +13,30 @@ use super::policy::Policy;
 use super::resource_type::{Kind, Resolved, ResourceType};
 use super::schema::{Attribute, Schema};
 use super::urn;
-use super::values::{ValueReader, is_unassigned, shown, twice};
+use super::values::{ValueReader, is_unassigned, refuse_repeated_name, shorten_text};
 use super::work::WorkBudget;
 
-/// Reads the body of a POST or PUT as a canonical document: names in the schemas' spelling, values
-/// of the schemas' types, extension attributes under their URN. Read-only attributes, `password`
-/// and `schemas` are not in it; a group's `members` are, as objects.
+/// Reads the body of a POST or PUT as a canonical document (RFC 7644 §3.3, §3.5.1). Names have the schemas'
+/// spelling, values the schemas' types, and attributes of an extension are under its URN. The document does not
+/// hold read-only attributes, `password` and `schemas`. It holds a group's `members`, as objects.
+///
+/// ```
+/// # use rollcall::scim::{policy::STANDARD, resource_type::{Kind, Model}, validate, work::WorkBudget};
+/// # use serde_json::json;
+/// let model = Model::new(&STANDARD, &[])?;
+/// let body = json!({ "USERNAME": "a", "active": "True", "id": "ignored", "shoe": 43 });
+///
+/// let users = model.of(Kind::User);
+/// let user = validate::read(body.as_object().unwrap(), users, &STANDARD, &WorkBudget::of_body())?;
+///
+/// assert_eq!(json!(user), json!({ "userName": "a", "active": true }));
+/// # Ok::<(), rollcall::scim::error::ScimError>(())
+/// ```
 ///
 /// # Errors
-/// `invalidSyntax` for `schemas`, names given twice and, under the letter of the RFC, unknown
-/// names; `invalidValue` for values; 413 for more work than the budget holds.
+/// - `invalidSyntax` for `schemas`, for a name that is given twice and, under `strict`, for an unknown name
+/// - `invalidValue` for a value that does not fit its attribute
+/// - 413 for more work than the budget allows
 pub fn read(
     body: &Map<String, Value>,
     resource_type: &ResourceType,
@@ -60,14 +74,14 @@ impl<'a> Document<'a> {
                 self.attribute(target.extension, target.attribute, value)
             }
             Some(Resolved::Schema(schema)) => self.schema(schema, value),
-            _ => self.unknown(key),
+            _ => self.refuse_unknown(key),
         }
     }
 
     /// All attributes of one schema, as an object under its URN (RFC 7643 §3.3).
     fn schema(&mut self, schema: &'a Schema, value: &Value) -> Result<(), ScimError> {
         if !self.seen.insert(schema.id.clone()) {
-            return Err(twice(&schema.id));
+            return Err(refuse_repeated_name(&schema.id));
         }
         let attributes = match value {
             Value::Null => return Ok(()),
@@ -84,7 +98,7 @@ impl<'a> Document<'a> {
                 Some(attribute) => {
                     self.attribute((!core).then_some(schema.id.as_str()), attribute, value)?;
                 }
-                None => self.unknown(&format!("{}:{key}", schema.id))?,
+                None => self.refuse_unknown(&format!("{}:{key}", schema.id))?,
             }
         }
         Ok(())
@@ -101,7 +115,7 @@ impl<'a> Document<'a> {
             None => attribute.name.clone(),
         };
         if self.seen.contains(&path) {
-            return Err(twice(&path));
+            return Err(refuse_repeated_name(&path));
         }
         if !attribute.is_read_only()
             && let Some(value) =
@@ -113,14 +127,14 @@ impl<'a> Document<'a> {
         Ok(())
     }
 
-    fn unknown(&self, key: &str) -> Result<(), ScimError> {
+    fn refuse_unknown(&self, key: &str) -> Result<(), ScimError> {
         if self.policy.tolerant { Ok(()) } else { Err(unknown_attribute(key)) }
     }
 }
 
 /// The refusal of a key that no schema defines.
 pub fn unknown_attribute(key: &str) -> ScimError {
-    ScimError::invalid_syntax(format!("No schema defines the attribute {}.", shown(key)))
+    ScimError::invalid_syntax(format!("No schema defines the attribute {}.", shorten_text(key)))
 }
 
 /// Whether a key names a user's password, which is known but never kept (RFC 7643 §4.1.1).
@@ -145,8 +159,7 @@ pub fn groups_in_body(body: &Map<String, Value>) -> Option<&Value> {
     core.get(&direct(core, "groups")?)
 }
 
-/// The ids in a value of a user's `groups`, whatever else it says of them; none in null. `None`
-/// for what names no groups.
+/// Returns the ids in a value of a user's `groups`. Null names none. Returns `None` for a value of another form.
 pub fn groups_named(value: &Value) -> Option<BTreeSet<&str>> {
     let elements = match value {
         Value::Null => &[],
@@ -171,7 +184,7 @@ pub fn groups_named(value: &Value) -> Option<BTreeSet<&str>> {
 pub fn schemas_in(body: &Map<String, Value>) -> Result<Option<&Value>, ScimError> {
     let mut found = body.iter().filter(|(key, _)| key.eq_ignore_ascii_case("schemas"));
     let first = found.next().map(|(_, value)| value);
-    if found.next().is_some() { Err(twice("schemas")) } else { Ok(first) }
+    if found.next().is_some() { Err(refuse_repeated_name("schemas")) } else { Ok(first) }
 }
 
 /// The URNs of the core schema before the RFC, for users and groups alike: OneLogin sends them.
@@ -199,7 +212,10 @@ fn check_schemas(
     if !policy.tolerant
         && let Some(unknown) = urns.iter().find(|urn| resource_type.schema_of(urn).is_none())
     {
-        return Err(ScimError::invalid_syntax(format!("schemas holds the unknown URN {}.", shown(unknown))));
+        return Err(ScimError::invalid_syntax(format!(
+            "schemas holds the unknown URN {}.",
+            shorten_text(unknown)
+        )));
     }
     Ok(())
 }
@@ -208,7 +224,7 @@ fn check_schemas(
 ///
 /// # Errors
 /// `invalidSyntax`.
-pub fn urns(schemas: Option<&Value>, own: &str, policy: &Policy) -> Result<(), ScimError> {
+pub fn check_schema_urns(schemas: Option<&Value>, own: &str, policy: &Policy) -> Result<(), ScimError> {
     match listed_urns(schemas, own, policy)? {
         Some(urns) if !urns.iter().any(|urn| urn.eq_ignore_ascii_case(own)) => {
             Err(ScimError::invalid_syntax(format!("schemas must contain {own}.")))

@@ -53,7 +53,7 @@ impl<'a> ValueReader<'a> {
         value: &Value,
     ) -> Result<Option<Value>, ScimError> {
         if !attribute.multi_valued {
-            return self.single(attribute, path, value);
+            return self.read_single(attribute, path, value);
         }
         let elements = match value {
             Value::Null => return Ok(None),
@@ -74,7 +74,12 @@ impl<'a> ValueReader<'a> {
     ///
     /// # Errors
     /// As [`ValueReader::value`].
-    pub fn listed(&self, attribute: &Attribute, path: &str, value: &Value) -> Result<Vec<Value>, ScimError> {
+    pub fn read_listed(
+        &self,
+        attribute: &Attribute,
+        path: &str,
+        value: &Value,
+    ) -> Result<Vec<Value>, ScimError> {
         let values = match value {
             Value::Array(elements) => elements.as_slice(),
             one => std::slice::from_ref(one),
@@ -106,8 +111,13 @@ impl<'a> ValueReader<'a> {
     }
 
     /// One value: the whole of a single-valued attribute.
-    fn single(&self, attribute: &Attribute, path: &str, value: &Value) -> Result<Option<Value>, ScimError> {
-        match self.unwrapped(attribute, path, value)? {
+    fn read_single(
+        &self,
+        attribute: &Attribute,
+        path: &str,
+        value: &Value,
+    ) -> Result<Option<Value>, ScimError> {
+        match self.unwrap_single(attribute, path, value)? {
             Some(value) => self.element(attribute, path, value),
             None => Ok(None),
         }
@@ -120,7 +130,7 @@ impl<'a> ValueReader<'a> {
     ///
     /// # Errors
     /// `invalidValue` for an array of several.
-    pub fn unwrapped<'v>(
+    pub fn unwrap_single<'v>(
         &self,
         attribute: &Attribute,
         path: &str,
@@ -133,7 +143,7 @@ impl<'a> ValueReader<'a> {
             return Ok(Some(value));
         }
         if !names_resource(attribute) {
-            let value = self.wrapped(attribute, value).unwrap_or(value);
+            let value = self.find_wrapped_value(attribute, value).unwrap_or(value);
             return Ok(Some(value).filter(|value| !is_unassigned(value)));
         }
         let one = match value {
@@ -153,7 +163,7 @@ impl<'a> ValueReader<'a> {
 
     /// What stands in `[{"$ref": null, "value": …}]`. An attribute with a sub-attribute `value` is
     /// written as the object itself.
-    fn wrapped<'v>(&self, attribute: &Attribute, value: &'v Value) -> Option<&'v Value> {
+    fn find_wrapped_value<'v>(&self, attribute: &Attribute, value: &'v Value) -> Option<&'v Value> {
         let [one] = value.as_array()?.as_slice() else { return None };
         let object = one.as_object()?;
         if attribute.sub_attribute("value").is_some() {
@@ -194,10 +204,10 @@ impl<'a> ValueReader<'a> {
             {
                 match member_value(object) {
                     None | Some(Value::Null) => Ok(None),
-                    Some(value) => self.simple(attribute, path, value).map(Some),
+                    Some(value) => self.read_simple(attribute, path, value).map(Some),
                 }
             }
-            value => self.simple(attribute, path, value).map(Some),
+            value => self.read_simple(attribute, path, value).map(Some),
         }
     }
 
@@ -220,7 +230,7 @@ impl<'a> ValueReader<'a> {
             };
             let path = format!("{path}.{}", sub.name);
             if !seen.insert(sub.name.as_str()) {
-                return Err(twice(&path));
+                return Err(refuse_repeated_name(&path));
             }
             if sub.is_read_only() {
                 if self.refuse_read_only && !is_unassigned(value) {
@@ -235,7 +245,7 @@ impl<'a> ValueReader<'a> {
         Ok(read)
     }
 
-    fn simple(&self, attribute: &Attribute, path: &str, value: &Value) -> Result<Value, ScimError> {
+    fn read_simple(&self, attribute: &Attribute, path: &str, value: &Value) -> Result<Value, ScimError> {
         match (attribute.kind, value) {
             (Type::Boolean, Value::Bool(_)) | (Type::Decimal, Value::Number(_)) => Ok(value.clone()),
             (Type::Boolean, Value::String(text)) if self.policy.tolerant => {
@@ -295,7 +305,7 @@ pub fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// Whether a value is none: null and `[]` are the same (RFC 7643 §2.5).
+/// Whether a value is unassigned: null and `[]` are the same (RFC 7643 §2.5).
 pub fn is_unassigned(value: &Value) -> bool {
     value.is_null() || value.as_array().is_some_and(Vec::is_empty)
 }
@@ -316,7 +326,7 @@ pub fn is_blank(text: &str) -> bool {
 }
 
 /// A client's text, short enough for a sentence.
-pub fn shown(text: &str) -> String {
+pub fn shorten_text(text: &str) -> String {
     const LIMIT: usize = 200;
     match text.char_indices().nth(LIMIT) {
         Some((at, _)) => format!("{}…", &text[..at]),
@@ -326,7 +336,7 @@ pub fn shown(text: &str) -> String {
 
 /// The refusal of an attribute that stands twice in one object: names differ in more than case
 /// (RFC 7643 §2.1).
-pub fn twice(path: &str) -> ScimError {
+pub fn refuse_repeated_name(path: &str) -> ScimError {
     ScimError::invalid_syntax(format!("Attribute {path} is given more than once."))
 }
 

@@ -1,7 +1,7 @@
-//! A bound on what one request may compute in the core, whatever it holds.
+//! A limit on what one request may compute in the core.
 //!
-//! The core has no clock. It counts steps instead, against a budget that the caller passes in. Most
-//! requests use a millionth of it; only one that is made to be expensive meets its end.
+//! The core has no clock. It counts steps instead, and the caller passes in a budget of steps. Most requests use a
+//! millionth of it. Only a request that is made to be expensive exceeds it.
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -58,15 +58,15 @@ pub fn value_steps(value: &Value) -> u64 {
 
 /// The steps that it takes to put one comparison to each of these elements.
 pub fn scan_steps(elements: &[Value]) -> u64 {
-    fn texts(value: &Value) -> u64 {
+    fn element_steps(value: &Value) -> u64 {
         match value {
             Value::Null | Value::Bool(_) | Value::Number(_) => 0,
             Value::String(text) => text_steps(text),
-            Value::Array(elements) => elements.iter().map(texts).sum(),
-            Value::Object(object) => object.values().map(texts).sum(),
+            Value::Array(elements) => elements.iter().map(element_steps).sum(),
+            Value::Object(object) => object.values().map(element_steps).sum(),
         }
     }
-    elements.iter().map(|element| 1 + texts(element)).sum()
+    elements.iter().map(|element| 1 + element_steps(element)).sum()
 }
 
 /// The steps that are left to one request.

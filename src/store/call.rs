@@ -14,7 +14,7 @@ use super::error::{self, Refusal, StoreError};
 use super::item::{Item, get_text, must_text, with_key};
 use super::keys::Key;
 use super::meter::{Direction, Meter, Usage};
-use super::retry::{Attempts, pause_after};
+use super::retry::Attempts;
 use super::transaction::Action;
 use crate::limits::{MAX_ACTIONS_PER_TX, TRANSACTION_RETRIES};
 
@@ -444,9 +444,4 @@ impl Table {
             }
         }
     }
-}
-
-/// Waits before attempt `attempt + 1`: a random time, at most half a second.
-pub async fn back_off(attempt: u32) {
-    pause_after(TRANSACTION_RETRIES, attempt + 1).await;
 }

@@ -116,7 +116,12 @@ impl ResourceDeletion<'_> {
         actions.extend(self.extra_actions.iter().cloned());
         actions.extend(count_inactive(tenant, Some(record), None));
         match self.tombstone_until {
-            Some(until) => actions.extend(put_tombstone(tenant, record, ty, until)),
+            Some(until) => {
+                let detachment =
+                    left.iter().find(|left| matches!(left.task, PendingTask::DetachFromGroups(_)));
+                let detachment = detachment.map(|left| left.id);
+                actions.extend(put_tombstone(tenant, record, ty, until, detachment));
+            }
             None => actions.extend(record.claim(ty).map(|entry| release_claim(tenant, &entry, record.id))),
         }
         actions.extend(record.lookups(ty).iter().map(|entry| delete_lookup(tenant, record, entry)));

@@ -15,6 +15,7 @@ use super::counter::count_inactive;
 use super::error::{Refusal, StoreError};
 use super::event::{self, Event, Subject, SubjectId};
 use super::index::Entry;
+use super::item::Item;
 use super::keys::{self, TenantId};
 use super::large_change::pending_change::commit_staged;
 use super::membership::{MemberChanges, Membership, add_member, change_groups, remove_member};
@@ -91,6 +92,17 @@ impl Store {
             Some(item) => Record::from_item(&item),
             None => Ok(None),
         }
+    }
+
+    /// Reads the items of users or groups, at most 100, at a moment when no transaction on them is under
+    /// way. Those that do not exist are left out.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`],
+    /// [`StoreError::Broken`].
+    pub async fn fetch_items_at_rest(&self, kind: Kind, ids: &[Uuid]) -> Result<Vec<Item>, StoreError> {
+        let keys: Vec<_> = ids.iter().map(|id| keys::resource(&self.tenant, kind, *id)).collect();
+        Ok(self.table.get_together(&keys).await?.into_iter().flatten().collect())
     }
 
     /// Reads users or groups, in the order of `ids`. Those that do not exist are left out.

@@ -21,6 +21,9 @@ use crate::clock;
 use crate::limits::ERASURE_RETRIES;
 use crate::scim::resource_type::{Kind, ResourceType};
 
+/// The pending change that takes a deactivated account out of its groups.
+const DETACHMENT: &str = "detachment";
+
 /// Reads until when a tombstone or a claim is kept, in seconds since 1970. `None` for a claim of a user
 /// who is not deactivated.
 pub fn kept_until(item: &Item) -> Option<u64> {
@@ -34,6 +37,8 @@ pub struct Tombstone {
     pub record: Record,
     /// Until when it is kept, in seconds since 1970.
     pub kept_until: u64,
+    /// The pending change that takes it out of its groups, if the deactivation left that to one.
+    pub detachment: Option<Uuid>,
 }
 
 impl Tombstone {
@@ -48,10 +53,11 @@ impl Tombstone {
         let broken = || StoreError::Broken("a deactivated account cannot be read".to_owned());
         let id = get_text(&item, "sk").and_then(parse_id).ok_or_else(broken)?;
         let kept_until = kept_until(&item).unwrap_or(u64::MAX);
+        let detachment = get_text(&item, DETACHMENT).and_then(parse_id);
         // A tombstone has the attributes of the user's item, under another key.
         item.extend(with_key(&keys::resource(tenant, Kind::User, id)));
         let record = Record::from_item(&item)?.ok_or_else(broken)?;
-        Ok(Some(Self { record, kept_until }))
+        Ok(Some(Self { record, kept_until, detachment }))
     }
 }
 
@@ -87,6 +93,20 @@ impl Tombstones<'_> {
             Some(item) => Tombstone::from_item(&self.store.tenant, item),
             None => Ok(None),
         }
+    }
+
+    /// Reads what [`Tombstones::fetch_kept`] reads, at a moment when no transaction on the account is
+    /// under way. The items of a transaction become visible one by one, so the claim of an account may be
+    /// marked as gone before the tombstone is seen.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`],
+    /// [`StoreError::Broken`].
+    pub async fn fetch_kept_at_rest(self, id: Uuid) -> Result<Option<Tombstone>, StoreError> {
+        let key = keys::tombstone(&self.store.tenant, id);
+        let item = self.store.table.get_together(&[key]).await?.into_iter().flatten().next();
+        let found = item.map(|item| Tombstone::from_item(&self.store.tenant, item)).transpose()?.flatten();
+        Ok(found.filter(|tombstone| tombstone.kept_until > clock::epoch_seconds()))
     }
 
     /// Brings a deactivated account back under its old id, with a new document.
@@ -211,16 +231,18 @@ impl Tombstones<'_> {
 }
 
 /// The actions that make a deleted user a tombstone, without the deletion of its item. `kept_until` is in
-/// seconds since 1970.
+/// seconds since 1970. `detachment` is the pending change that takes the user out of its groups.
 pub(super) fn put_tombstone(
     tenant: &TenantId,
     record: &Record,
     ty: &ResourceType,
     kept_until: u64,
+    detachment: Option<Uuid>,
 ) -> Vec<Action> {
     let mut item = record.attributes();
     // The deactivation is a version of its own.
     item.extend([number("ver", record.version + 1), number(KEPT_UNTIL, kept_until)]);
+    item.extend(detachment.map(|change| text(DETACHMENT, &change.to_string())));
     let mut actions = vec![
         Action::put(keys::tombstone(tenant, record.id), item),
         Action::put(keys::expiry(tenant, kept_until, record.id), Item::new()),

@@ -183,7 +183,7 @@ async fn read(table: &Table, id: &str) -> Result<ApplicationRecord, TenantError>
         return Err(unknown());
     }
     let entry = table.get(&keys::application_listing(id)).await?.ok_or_else(unknown)?;
-    let hash = KeyHash::stored(must_text(&entry, "hash")?);
+    let hash = KeyHash::from_stored(must_text(&entry, "hash")?);
     let item = table.get(&keys::application(hash.as_str())).await?.ok_or_else(unknown)?;
     let record = ApplicationRecord::from_item(&item)?;
     if record.id == id {

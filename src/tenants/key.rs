@@ -235,7 +235,7 @@ async fn read(table: &Table, tenant: &TenantId, key_id: &str) -> Result<KeyRecor
     let place = keys::bearer(entry.hash.as_str());
     let item = table.get(&place).await?.ok_or_else(unknown)?;
     let record = KeyRecord::from_item(&item)?;
-    if entry.means(&record, tenant) { Ok(record) } else { Err(listing_disagrees(&entry).into()) }
+    if entry.names_record(&record, tenant) { Ok(record) } else { Err(listing_disagrees(&entry).into()) }
 }
 
 fn listing_disagrees(entry: &KeyListing) -> StoreError {
@@ -255,7 +255,7 @@ async fn adopt(table: &Table, tenant: &TenantId, old: &[Item]) -> Result<(), Sto
     let places: Vec<Key> = entries.iter().map(|entry| keys::bearer(entry.hash.as_str())).collect();
     for item in table.batch_get(&places).await? {
         let record = KeyRecord::from_item(&item)?;
-        if !entries.iter().any(|entry| entry.means(&record, tenant)) {
+        if !entries.iter().any(|entry| entry.names_record(&record, tenant)) {
             continue;
         }
         list_key(table, &record).await?;
@@ -313,7 +313,7 @@ pub async fn list(table: &Table, tenant: &TenantId) -> Result<Vec<ListedKey>, Te
     let items = table.batch_get(&places).await?;
     let records: Result<Vec<_>, _> = items.iter().map(KeyRecord::from_item).collect();
     let mut records = records?;
-    records.retain(|record| listing.iter().any(|entry| entry.means(record, tenant)));
+    records.retain(|record| listing.iter().any(|entry| entry.names_record(record, tenant)));
     let mut used: HashMap<&str, &str> =
         uses.iter().filter_map(|item| Some((get_text(item, "sk")?, get_text(item, "lastUsed")?))).collect();
     let listed = |record: KeyRecord| {

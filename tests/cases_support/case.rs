@@ -67,7 +67,7 @@ pub struct Request {
     pub body: Option<Value>,
     /// A body that is no JSON, or is sent just as it stands.
     pub raw: Option<String>,
-    /// So many spaces follow the body.
+    /// The number of spaces that are sent after the body.
     #[serde(default)]
     pub padding: usize,
 }

@@ -1,4 +1,4 @@
-//! Names that stand for values: `{base}`, `{unique}` and whatever a case has captured.
+//! Names that stand for values: `{base}`, `{unique}` and the values that a case has captured.
 
 use std::collections::BTreeMap;
 

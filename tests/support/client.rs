@@ -173,7 +173,7 @@ impl Client {
     ) -> Reply {
         let event = self.event(method, path, body, headers);
         let request = lambda_http::request::from_str(&event.to_string()).expect("an event");
-        let (response, line) = self.function.measured(request, Transfer::Buffered).await;
+        let (response, line) = self.function.answer_with_line(request, Transfer::Buffered).await;
         let (parts, body) = response.into_parts();
         let packed = parts.headers.get("content-encoding").is_some_and(|coding| coding == "gzip");
         let body = if packed {
@@ -206,8 +206,8 @@ impl Client {
 }
 
 impl Client {
-    /// The same, with members added in so many requests that none is a large change: for a minute
-    /// after one, changes of the group look twice.
+    /// The same, with members added by several requests, so that none is a large change. For a minute after a
+    /// large change, changes of the group read twice.
     pub async fn group_by_and_by(&self, name: &str, members: &[String]) -> String {
         let group = self.group(name, &[]).await;
         for some in members.chunks(45) {

@@ -155,7 +155,7 @@ impl Answer {
     }
 }
 
-/// A new folder; whoever made it removes it.
+/// Makes a folder. The caller removes it.
 pub fn folder() -> PathBuf {
     let folder = std::env::temp_dir().join(format!("rollcall-test-{}", uuid::Uuid::now_v7()));
     std::fs::create_dir_all(&folder).unwrap();

@@ -27,6 +27,8 @@ pub enum Fate {
     Lost,
     /// It arrives and takes effect; the connection breaks before the answer.
     Unanswered,
+    /// It arrives and takes effect; the connection breaks at once, without waiting for that.
+    Abandoned,
     /// The table is asked too much: nothing takes effect.
     Throttled,
     /// The table fails: nothing takes effect.
@@ -65,9 +67,16 @@ const TRANSACTION_LIMIT: usize = 4 * 1024 * 1024;
 
 /// Where a call is held.
 #[derive(Default)]
-struct Gate {
+pub struct Gate {
     reached: Notify,
     open: Notify,
+}
+
+impl Gate {
+    /// Has the call that is held go on.
+    pub fn release(&self) {
+        self.open.notify_one();
+    }
 }
 
 impl Proxy {
@@ -119,7 +128,12 @@ impl Proxy {
 
     /// Has the call that is held go on.
     pub fn release(&self) {
-        self.gate.open.notify_one();
+        self.gate.release();
+    }
+
+    /// Where calls are held.
+    pub fn gate(&self) -> Arc<Gate> {
+        self.gate.clone()
     }
 
     /// How many calls there were since.
@@ -128,12 +142,39 @@ impl Proxy {
     }
 }
 
-struct Message {
-    head: String,
-    body: Vec<u8>,
+/// A request or an answer.
+pub struct Message {
+    /// Its lines up to the empty one, which is included.
+    pub head: String,
+    /// What follows.
+    pub body: Vec<u8>,
 }
 
-async fn read(stream: &mut BufReader<&mut TcpStream>) -> std::io::Result<Message> {
+impl Message {
+    /// The operation that a request asks for: `TransactWriteItems`, …
+    pub fn operation(&self) -> String {
+        let target = header(&self.head, "x-amz-target").unwrap_or_default();
+        target.rsplit('.').next().unwrap_or_default().to_owned()
+    }
+
+    /// Whether the status of an answer is 200.
+    pub fn is_success(&self) -> bool {
+        self.head.split(' ').nth(1) == Some("200")
+    }
+
+    /// The body.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
+    }
+
+    /// What goes over the wire.
+    pub fn bytes(&self) -> Vec<u8> {
+        [self.head.as_bytes(), &self.body].concat()
+    }
+}
+
+/// Reads one message.
+pub async fn read(stream: &mut BufReader<&mut TcpStream>) -> std::io::Result<Message> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await?);
@@ -166,10 +207,8 @@ async fn serve(
     table.set_nodelay(true)?;
     loop {
         let request = read(&mut BufReader::with_capacity(1 << 16, &mut stream)).await?;
-        let operation = header(&request.head, "x-amz-target").unwrap_or_default();
-        let operation = operation.rsplit('.').next().unwrap_or_default().to_owned();
-        let body: Value = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
-        let call = Call { number: calls.fetch_add(1, Ordering::SeqCst) + 1, operation, body };
+        let number = calls.fetch_add(1, Ordering::SeqCst) + 1;
+        let call = Call { number, operation: request.operation(), body: request.json() };
         let mut fate = (decide.lock().expect("a lock"))(&call);
         if sizes.load(Ordering::SeqCst)
             && call.operation == "TransactWriteItems"
@@ -182,16 +221,25 @@ async fn serve(
             Fate::Held => {
                 gate.reached.notify_one();
                 gate.open.notified().await;
-                forward(&mut table, &request.head, &request.body).await?
+                forward(&mut table, &request.head, &request.body).await?.bytes()
             }
             Fate::Unanswered => {
                 forward(&mut table, &request.head, &request.body).await?;
                 return Ok(());
             }
+            Fate::Abandoned => {
+                table.write_all(request.head.as_bytes()).await?;
+                table.write_all(&request.body).await?;
+                // What was sent arrives, and its answer meets nobody.
+                tokio::spawn(async move {
+                    let _ = read(&mut BufReader::with_capacity(1 << 16, &mut table)).await;
+                });
+                return Ok(());
+            }
             Fate::Half if call.operation.starts_with("Batch") => {
                 half(&mut table, &request.head, call.body).await?
             }
-            Fate::Pass | Fate::Half => forward(&mut table, &request.head, &request.body).await?,
+            Fate::Pass | Fate::Half => forward(&mut table, &request.head, &request.body).await?.bytes(),
             Fate::TooLarge => {
                 let words = "The aggregate size of the items in the transaction exceeds 4 MB";
                 error(400, "ValidationException", json!({ "message": words }))
@@ -205,9 +253,8 @@ async fn serve(
             Fate::Conflict | Fate::ThrottledTransaction if call.operation.starts_with("Transact") => {
                 let code = if fate == Fate::Conflict { "TransactionConflict" } else { "ThrottlingError" };
                 let count = call.body["TransactItems"].as_array().map_or(1, Vec::len);
-                let mut reasons = vec![json!({ "Code": "None" }); count];
-                reasons[0] = json!({ "Code": code, "Message": "injected" });
-                error(400, "TransactionCanceledException", json!({ "CancellationReasons": reasons }))
+                let is_first: Vec<bool> = (0..count).map(|at| at == 0).collect();
+                transaction_cancelled(&is_first, code, "injected")
             }
             Fate::Throttled | Fate::Conflict | Fate::ThrottledTransaction => {
                 error(400, "ProvisionedThroughputExceededException", json!({}))
@@ -217,11 +264,28 @@ async fn serve(
     }
 }
 
-async fn forward(table: &mut TcpStream, head: &str, body: &[u8]) -> std::io::Result<Vec<u8>> {
+/// Sends a request on; the answer.
+pub async fn forward(table: &mut TcpStream, head: &str, body: &[u8]) -> std::io::Result<Message> {
     table.write_all(head.as_bytes()).await?;
     table.write_all(body).await?;
-    let answer = read(&mut BufReader::with_capacity(1 << 16, table)).await?;
-    Ok([answer.head.as_bytes(), &answer.body].concat())
+    read(&mut BufReader::with_capacity(1 << 16, table)).await
+}
+
+/// The head of a message for another body of this length, and for another operation.
+pub fn redirect(head: &str, operation: Option<&str>, length: usize) -> String {
+    let mut lines = String::new();
+    for line in head.lines().filter(|line| !line.is_empty()) {
+        let name = line.split_once(':').map(|(name, _)| name.to_ascii_lowercase());
+        match (name.as_deref(), operation) {
+            // The checksum is that of the other body.
+            (Some("content-length" | "x-amz-crc32"), _) => {}
+            (Some("x-amz-target"), Some(operation)) => {
+                lines.push_str(&format!("x-amz-target: DynamoDB_20120810.{operation}\r\n"));
+            }
+            _ => lines.push_str(&format!("{line}\r\n")),
+        }
+    }
+    format!("{lines}content-length: {length}\r\n\r\n")
 }
 
 /// Does the first half of a batch, and hands the rest back as DynamoDB does.
@@ -246,16 +310,7 @@ async fn half(table: &mut TcpStream, head: &str, mut body: Value) -> std::io::Re
         }
     }
     let body = body.to_string();
-    let head: String = head
-        .lines()
-        .filter(|line| !line.is_empty() && !line.to_ascii_lowercase().starts_with("content-length"))
-        .map(|line| format!("{line}\r\n"))
-        .collect();
-    let head = format!("{head}content-length: {}\r\n\r\n", body.len());
-    let answer = forward(table, &head, body.as_bytes()).await?;
-    let text = String::from_utf8_lossy(&answer).into_owned();
-    let (_, answered) = text.split_once("\r\n\r\n").unwrap_or_default();
-    let mut answered: Value = serde_json::from_str(answered).unwrap_or(Value::Null);
+    let mut answered = forward(table, &redirect(head, None, body.len()), body.as_bytes()).await?.json();
     if left > 0 {
         let name = if answered.get("Responses").is_some() { "UnprocessedKeys" } else { "UnprocessedItems" };
         answered[name] = rest;
@@ -263,9 +318,24 @@ async fn half(table: &mut TcpStream, head: &str, mut body: Value) -> std::io::Re
     Ok(message(200, &answered))
 }
 
-fn error(status: u16, code: &str, mut body: Value) -> Vec<u8> {
+/// A cancelled transaction: this is the reason at some of its places, and there is none at the others.
+pub fn transaction_cancelled(is_reason: &[bool], code: &str, words: &str) -> Vec<u8> {
+    let codes: Vec<&str> = is_reason.iter().map(|is_reason| if *is_reason { code } else { "None" }).collect();
+    let reason = |found: &&str| match *found {
+        "None" => json!({ "Code": "None" }),
+        code => json!({ "Code": code, "Message": words }),
+    };
+    let reasons: Vec<Value> = codes.iter().map(reason).collect();
+    let words = "Transaction cancelled, please refer cancellation reasons for specific reasons";
+    let words = format!("{words} [{}]", codes.join(", "));
+    let body = json!({ "Message": words, "CancellationReasons": reasons });
+    error(400, "TransactionCanceledException", body)
+}
+
+/// An answer that says what went wrong.
+pub fn error(status: u16, code: &str, mut body: Value) -> Vec<u8> {
     body["__type"] = json!(format!("com.amazonaws.dynamodb.v20120810#{code}"));
-    if body.get("message").is_none() {
+    if body.get("message").is_none() && body.get("Message").is_none() {
         body["message"] = json!("injected");
     }
     message(status, &body)
@@ -293,19 +363,8 @@ async fn transaction_size(table: &mut TcpStream, head: &str, body: &Value) -> st
 async fn stored(table: &mut TcpStream, head: &str, action: &Value) -> std::io::Result<Value> {
     let get = json!({ "TableName": action["TableName"], "Key": action["Key"], "ConsistentRead": true });
     let get = get.to_string();
-    let head: String = head
-        .lines()
-        .filter(|line| !line.is_empty())
-        .map(|line| match line.split_once(':').map(|(name, _)| name.to_ascii_lowercase()) {
-            Some(name) if name == "content-length" => format!("content-length: {}\r\n", get.len()),
-            Some(name) if name == "x-amz-target" => "x-amz-target: DynamoDB_20120810.GetItem\r\n".to_owned(),
-            _ => format!("{line}\r\n"),
-        })
-        .collect();
-    let answer = forward(table, &format!("{head}\r\n"), get.as_bytes()).await?;
-    let text = String::from_utf8_lossy(&answer).into_owned();
-    let (_, answered) = text.split_once("\r\n\r\n").unwrap_or_default();
-    let answered: Value = serde_json::from_str(answered).unwrap_or(Value::Null);
+    let head = redirect(head, Some("GetItem"), get.len());
+    let answered = forward(table, &head, get.as_bytes()).await?.json();
     Ok(answered["Item"].clone())
 }
 
@@ -323,7 +382,8 @@ fn item_size(item: &Value) -> usize {
     of(item)
 }
 
-fn message(status: u16, body: &Value) -> Vec<u8> {
+/// An answer.
+pub fn message(status: u16, body: &Value) -> Vec<u8> {
     let body = body.to_string();
     let head = format!(
         "HTTP/1.1 {status} X\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\n\r\n",

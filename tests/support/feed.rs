@@ -1,6 +1,7 @@
 //! The change feed, as tests read it.
 #![allow(dead_code, clippy::expect_used)]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rollcall::store::call::Table;
@@ -37,4 +38,44 @@ pub async fn changes_of(table: &Table, tenant: &str) -> Vec<Map<String, Value>> 
     let changes = read_feed(table).await.into_iter().filter(|change| change.tenant == tenant);
     let json = |change: FeedChange| serde_json::to_value(change).expect("JSON");
     changes.map(|change| json(change).as_object().cloned().expect("an object")).collect()
+}
+
+/// What the feed promises of its changes, whatever they are.
+pub fn check_feed(changes: &[FeedChange]) {
+    let mut latest: BTreeMap<(&str, &str, &str), &FeedChange> = BTreeMap::new();
+    let mut open_parts: BTreeMap<(&str, &str), BTreeSet<u32>> = BTreeMap::new();
+    for (seq, change) in (1..).zip(changes) {
+        assert_eq!(change.seq, seq, "the numbers have no gap");
+        assert!(!change.incarnation.is_empty(), "{change:?}");
+        let resource = (change.tenant.as_str(), change.incarnation.as_str(), change.resource_id.as_str());
+        let place = (change.tenant.as_str(), change.resource_id.as_str());
+        if let Some(part) = change.part.filter(|part| *part > 0) {
+            assert_eq!(latest[&resource].version, change.version, "a part follows its commit: {change:?}");
+            assert!(open_parts.get_mut(&place).is_some_and(|open| open.remove(&part)), "once: {change:?}");
+            continue;
+        }
+        let before = latest.insert(resource, change).map_or(0, |before| before.version);
+        assert_eq!(change.version, before + 1, "each version has one change: {change:?}");
+        let open = open_parts.remove(&place).unwrap_or_default();
+        assert!(open.is_empty(), "the parts {open:?} of the version before are missing: {change:?}");
+        open_parts.insert(place, (1..=change.parts.unwrap_or(0)).collect());
+    }
+    assert!(open_parts.values().all(BTreeSet::is_empty), "parts are missing: {open_parts:?}");
+}
+
+/// The members of each group, as a reader of the feed knows them.
+pub fn members_by_feed(changes: &[FeedChange]) -> BTreeMap<String, BTreeSet<String>> {
+    let mut groups: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for change in changes.iter().filter(|change| change.resource_type == "Group") {
+        if change.event_type == "group.deleted" {
+            groups.remove(&change.resource_id);
+            continue;
+        }
+        let members = groups.entry(change.resource_id.clone()).or_default();
+        members.extend(change.added.iter().cloned());
+        change.removed.iter().for_each(|member| {
+            members.remove(member);
+        });
+    }
+    groups
 }

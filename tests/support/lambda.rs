@@ -71,8 +71,8 @@ impl Lambda {
         self.posted.recv().await.expect("an answer")
     }
 
-    /// Hands an event over, breaks the connection after so many bytes of what comes, and waits for
-    /// the process to end.
+    /// Invokes the function, breaks the connection after `after` bytes of the answer, and waits for the process to
+    /// end.
     pub async fn invoke_and_break(&mut self, event: Value, after: usize) -> ExitStatus {
         self.cut.store(after, Ordering::SeqCst);
         self.events.send(event).expect("the stand-in");
@@ -131,7 +131,7 @@ async fn serve(
         stream.fill_buf().await?;
         let first = Instant::now();
         let (body, chunks) = body(&mut stream, &head, cut.load(Ordering::SeqCst)).await?;
-        // Whoever asked may have gone.
+        // The caller may have broken the connection.
         let _ = post.send(Posted { head, body, chunks, first });
         stream.write_all(b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n").await?;
     }

@@ -8,6 +8,8 @@ pub mod feed;
 pub mod lambda;
 pub mod pending;
 pub mod racing;
+pub mod stage;
+pub mod torn;
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -23,6 +25,7 @@ use rollcall::store::call::Table;
 use rollcall::store::digest::MembershipDigest;
 use rollcall::store::item::{Item, text, with_key};
 use rollcall::store::keys;
+use torn::{Tearing, Torn};
 use uuid::Uuid;
 
 /// The table's name.
@@ -34,6 +37,17 @@ pub struct Embedded {
     pub table: Table,
     /// Where it answers.
     pub endpoint: String,
+    /// The layer that tears transactions, if there is one.
+    pub torn: Option<Torn>,
+}
+
+impl Embedded {
+    /// Tears transactions from now on, where there is a layer for that.
+    pub async fn tear(&self, tearing: Tearing) {
+        if let Some(torn) = &self.torn {
+            torn.tear(tearing).await;
+        }
+    }
 }
 
 /// A new table, empty and in memory, in an embedded DynamoDB of this test's own: it lives as long
@@ -44,10 +58,29 @@ pub async fn embedded() -> Table {
 
 /// The same, with the address.
 pub async fn serve() -> Embedded {
+    create_table(run_database().await, None).await
+}
+
+/// The same, where transactions are torn: from the beginning, or after [`Embedded::tear`].
+pub async fn serve_torn(tearing: Option<Tearing>) -> Embedded {
+    let torn = Torn::before(&run_database().await).await;
+    let embedded = create_table(torn.endpoint.clone(), Some(torn)).await;
+    if let Some(tearing) = tearing {
+        embedded.tear(tearing).await;
+    }
+    embedded
+}
+
+/// Runs an embedded DynamoDB; where it answers.
+async fn run_database() -> String {
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
     let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
     let database = dynoxide::Database::memory().expect("memory");
     tokio::spawn(dynoxide::server::serve_with_shutdown(listener, database, std::future::pending()));
+    endpoint
+}
+
+async fn create_table(endpoint: String, torn: Option<Torn>) -> Embedded {
     let client = client(&endpoint);
     let key = |name: &str, key_type: KeyType| {
         KeySchemaElement::builder().attribute_name(name).key_type(key_type).build().expect("a key")
@@ -67,7 +100,7 @@ pub async fn serve() -> Embedded {
         .send()
         .await
         .expect("a table");
-    Embedded { table: Table::new(client, TABLE), endpoint }
+    Embedded { table: Table::new(client, TABLE), endpoint, torn }
 }
 
 /// A client of what answers there.
@@ -110,8 +143,8 @@ pub async fn check(client: &client::Client, repair: bool) -> rollcall::admin::ch
     rollcall::admin::check::run::check(&client.table.fresh(), &tenant, model, repair).await.expect("a check")
 }
 
-/// Fills a group until it has so many members, `there` of which it has already: written as the
-/// service writes them, but not one by one.
+/// Adds members to a group that has `there` members, until it has `members` of them. They are written as the
+/// service writes them, but many at a time.
 pub async fn fill(client: &client::Client, group: &str, there: usize, members: usize) {
     let (tenant, id) = (client.tenant.parse().expect("a tenant"), group.parse().expect("an id"));
     let ids: Vec<Uuid> = (there..members).map(|_| Uuid::now_v7()).collect();

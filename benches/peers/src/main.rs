@@ -1,7 +1,7 @@
 //! Rollcall's core beside other crates, on the same inputs, in the same run: prints a Markdown table of ratios.
 //!
-//! The rivals take turns in short rounds, and of each the tenth percentile counts, so that what else the machine
-//! does meets all of them alike or not at all.
+//! The crates take turns in short rounds, so that other work of the machine slows all of them down alike. The tenth
+//! percentile counts.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

@@ -69,7 +69,7 @@ fn text(format: Format, report: &CheckReport) -> String {
         fields.insert("pending".to_owned(), json!(report.pending));
         fields.insert("findings".to_owned(), report.findings.iter().map(entry).collect());
         fields.insert("repaired".to_owned(), report.repaired.iter().map(entry).collect());
-        return output::one(format, &fields);
+        return output::show_fields(format, &fields);
     }
     let mut lines = Vec::new();
     lines.extend(report.repaired.iter().map(|finding| format!("mended   {finding}")));

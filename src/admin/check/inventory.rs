@@ -108,7 +108,7 @@ impl Inventory {
     /// Reads it: a scan of the whole table, of which the tenant's part is looked at.
     ///
     /// # Errors
-    /// As every call.
+    /// [`StoreError`] if a call fails.
     pub async fn read(store: &Store, model: &Model) -> Result<Self, StoreError> {
         let parts = (0..SCAN_SEGMENTS).map(|segment| part(store, model, segment));
         let mut whole = Self {

@@ -29,8 +29,8 @@ enum Counted {
     Inactive,
 }
 
-/// Adds what the counters of `key`'s kind lack. They are read before and after what they count,
-/// while no transaction on them is under way: whatever is created or deleted meanwhile moves one.
+/// Adds to the counters of `key`'s kind what is missing. The counters are read before and after the items that
+/// they count. A creation or deletion in between changes a counter, and then nothing is repaired.
 pub(super) async fn counter(store: &Store, key: &Key) -> Result<Option<Action>, StoreError> {
     let kind = Kind::ALL.into_iter().find(|kind| *key == keys::counter(&store.tenant, *kind, 0));
     let counted = kind.map_or(Counted::Inactive, Counted::All);
@@ -42,7 +42,7 @@ pub(super) async fn counter(store: &Store, key: &Key) -> Result<Option<Action>, 
     let before = read(store, &shards).await?;
     let there = match counted {
         Counted::All(kind) => store.table.count(&keys::list(&store.tenant, kind)).await?,
-        Counted::Inactive => inactive(store).await?,
+        Counted::Inactive => count_inactive(store).await?,
     };
     let by = i64::try_from(there).unwrap_or(i64::MAX) - before.iter().sum::<i64>();
     if by == 0 || read(store, &shards).await? != before {
@@ -56,7 +56,7 @@ async fn read(store: &Store, shards: &[Key]) -> Result<Vec<i64>, StoreError> {
     Ok(items.iter().map(|item| item.as_ref().and_then(|item| get_number(item, "n")).unwrap_or(0)).collect())
 }
 
-async fn inactive(store: &Store) -> Result<u64, StoreError> {
+async fn count_inactive(store: &Store) -> Result<u64, StoreError> {
     let (mut found, mut after) = (0, None);
     loop {
         let IdPage { ids, has_more } = store.list_page(Kind::User, after, USERS_PER_READ).await?;
@@ -69,8 +69,8 @@ async fn inactive(store: &Store) -> Result<u64, StoreError> {
     }
 }
 
-/// Sets a group's digest to that of its members, as they are in one version of it, and makes that a
-/// version of its own, so that no change computed before writes the old one back.
+/// Sets a group's digest to that of its members, who are read in one version of the group. The group gets a new
+/// version. So a change that was computed before cannot write the old digest again.
 pub(super) async fn digest(store: &Store, group: Uuid) -> Result<Option<Action>, StoreError> {
     if !store.large_changes().fetch_deleted_members().await?.is_empty() {
         return Ok(None);
@@ -88,8 +88,8 @@ pub(super) async fn digest(store: &Store, group: Uuid) -> Result<Option<Action>,
     Ok(Some(Action::update(record.key(&store.tenant), set).only_if(at_rest, Refusal::Changed)))
 }
 
-/// Writes the guard as the groups and users say it must be, if nobody else has written it since
-/// before they were read: whoever changes one of them writes it.
+/// Writes the guard as the groups and users say it must be. The write fails if the guard has changed since
+/// before they were read. Every request that changes an administrator changes the guard.
 pub(super) async fn guard(store: &Store, all: &Inventory) -> Result<Option<Action>, StoreError> {
     let Some(guard) = store.admin_guard().fetch().await? else { return Ok(None) };
     let admin = Role { team: guard.root, role: ADMIN.to_owned() };

@@ -117,7 +117,7 @@ impl Repair<'_> {
 
     fn unchanged_or_absent(&self, kind: Kind, id: Uuid) -> Action {
         let missing = keys::resource(&self.store.tenant, kind, id);
-        unchanged(self.all, id).unwrap_or_else(|| absent(missing))
+        check_unchanged(self.all, id).unwrap_or_else(|| check_absent(missing))
     }
 
     fn list_key(&self) -> Option<Vec<Action>> {
@@ -129,7 +129,7 @@ impl Repair<'_> {
         let id = self.resource_id(self.other?)?;
         let claim = Action::put(self.key.clone(), Item::from([text("id", &id.to_string())]));
         let mut actions = vec![claim.only_if(Expression::absent(), Refusal::Changed)];
-        actions.extend(unchanged(self.all, id));
+        actions.extend(check_unchanged(self.all, id));
         Some(actions)
     }
 
@@ -137,7 +137,7 @@ impl Repair<'_> {
     fn put_entry(&self) -> Option<Vec<Action>> {
         let id = self.resource_id(self.other?)?;
         let mut actions = vec![Action::put(self.key.clone(), Item::new())];
-        actions.extend(unchanged(self.all, id));
+        actions.extend(check_unchanged(self.all, id));
         Some(actions)
     }
 
@@ -157,18 +157,18 @@ impl Repair<'_> {
     fn remove_group_from_resource(&self) -> Option<Vec<Action>> {
         let membership = self.other?.clone();
         let update = groups_of(self.key.clone(), "DELETE", &membership);
-        Some(vec![update.only_if(Expression::exists(), Refusal::Changed), absent(membership)])
+        Some(vec![update.only_if(Expression::exists(), Refusal::Changed), check_absent(membership)])
     }
 
     fn delete_membership_without_member(&self) -> Option<Vec<Action>> {
         let member = self.key.sk.strip_prefix(keys::MEMBERSHIP).and_then(parse_id)?;
         let mut actions = vec![Action::delete(self.key.clone())];
-        actions.extend(Kind::ALL.map(|kind| absent(keys::resource(&self.store.tenant, kind, member))));
+        actions.extend(Kind::ALL.map(|kind| check_absent(keys::resource(&self.store.tenant, kind, member))));
         Some(actions)
     }
 
     fn delete_membership_without_group(&self) -> Vec<Action> {
-        let mut actions = vec![absent(Key { pk: self.key.pk.clone(), sk: keys::GROUP.to_owned() })];
+        let mut actions = vec![check_absent(Key { pk: self.key.pk.clone(), sk: keys::GROUP.to_owned() })];
         if let Some(member) = self.other.filter(|member| self.resource_id(member).is_some()) {
             let update = groups_of(member.clone(), "DELETE", self.key);
             actions.push(update.only_if(Expression::exists(), Refusal::Changed));
@@ -204,7 +204,7 @@ async fn schedule(store: &Store, tombstone: &Key) -> Result<Vec<Action>, StoreEr
     Ok(vec![update_tombstone(&found, tombstone.clone(), set), Action::put(expiry, Item::new())])
 }
 
-/// Gives a deactivated account the claim on its name, which nobody has.
+/// Puts the claim of a deactivated account on its name, which is free.
 async fn claim_of_kept(store: &Store, tombstone: &Key, claim: Key) -> Result<Vec<Action>, StoreError> {
     let Some(found) = read_tombstone(store, tombstone).await? else { return Ok(Vec::new()) };
     let item = Item::from([
@@ -218,14 +218,14 @@ async fn claim_of_kept(store: &Store, tombstone: &Key, claim: Key) -> Result<Vec
 }
 
 /// The resource is still in the version that was read; `None` for one that does not exist.
-fn unchanged(all: &Inventory, id: Uuid) -> Option<Action> {
+fn check_unchanged(all: &Inventory, id: Uuid) -> Option<Action> {
     let resource = all.resources.get(&id)?;
     let ver = Expression::new("ver = :ver").value(":ver", AttributeValue::N(resource.version.to_string()));
     let tenant = all.tenant.as_ref()?;
     Some(Action::check(keys::resource(tenant, resource.kind, id), ver, Refusal::Changed))
 }
 
-fn absent(key: Key) -> Action {
+fn check_absent(key: Key) -> Action {
     Action::check(key, Expression::absent(), Refusal::Changed)
 }
 

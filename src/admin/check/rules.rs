@@ -220,11 +220,11 @@ impl Rules<'_> {
         }
     }
 
-    /// The admin guard lists the administrators, and they are marked as guarded. The guard is ahead of
-    /// the memberships while a change is applied, so it is checked only if there is none.
+    /// The admin guard lists the administrators, and they are marked as guarded. While a change is applied the
+    /// guard is ahead of the memberships. Then it is not checked.
     fn check_guard(&mut self) {
         let Some(guard) = self.all.guard.as_ref().filter(|_| self.moving.is_empty()) else { return };
-        let due = due(self.all, guard);
+        let due = expected_guard(self.all, guard);
         if (&due.granting, &due.admins) != (&guard.granting, &guard.admins) {
             self.add(Problem::Guard, keys::admin_guard(self.tenant), None);
         }
@@ -264,7 +264,7 @@ impl Rules<'_> {
 }
 
 /// The guard as the groups and users say it must be.
-pub(super) fn due(all: &Inventory, guard: &AdminGuard) -> AdminGuard {
+pub(super) fn expected_guard(all: &Inventory, guard: &AdminGuard) -> AdminGuard {
     let admin = Role { team: guard.root, role: ADMIN.to_owned() };
     let granting = all.resources.iter().filter(|(_, resource)| resource.roles.contains(&admin));
     let mut due = AdminGuard {

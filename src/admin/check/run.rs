@@ -15,7 +15,7 @@ use crate::store::keys::TenantId;
 /// moment, so what it finds is reported only if a second walk finds it too.
 ///
 /// # Errors
-/// As every call.
+/// [`StoreError`] if a call fails.
 pub async fn check(
     table: &Table,
     tenant: &TenantId,

@@ -101,13 +101,13 @@ pub async fn run_application(
             let mut fields = application_fields(&record, now);
             fields.insert("key".to_owned(), json!(key.reveal()));
             fields.insert("note".to_owned(), json!("this is the only time the key is shown"));
-            Ok(output::one(format, &fields))
+            Ok(output::show_fields(format, &fields))
         }
         ApplicationCommand::List => {
             let records = application::list(&table).await.map_err(failed)?;
             let rows: Vec<_> = records.iter().map(|record| application_fields(record, now)).collect();
             let columns = ["applicationId", "name", "scope", "status", "created", "expires"];
-            Ok(output::many(format, &columns, &rows))
+            Ok(output::show_rows(format, &columns, &rows))
         }
         ApplicationCommand::Rotate { id, overlap } => {
             let rotated = application::rotate(&table, &by, &id, overlap, now).await;
@@ -117,7 +117,7 @@ pub async fn run_application(
             fields.insert("replaces".to_owned(), json!(id));
             fields.insert("oldKeyExpires".to_owned(), json!(clock::text(until)));
             fields.insert("note".to_owned(), json!("this is the only time the key is shown"));
-            Ok(output::one(format, &fields))
+            Ok(output::show_fields(format, &fields))
         }
         ApplicationCommand::Revoke { id } => {
             let was_active = application::revoke(&table, &by, &id, now).await.map_err(failed)?;
@@ -126,7 +126,7 @@ pub async fn run_application(
                 "note": if was_active { "refused once the authorizer's cache has forgotten it" }
                     else { "it was revoked already" },
             }));
-            Ok(output::one(format, &fields))
+            Ok(output::show_fields(format, &fields))
         }
     }
 }

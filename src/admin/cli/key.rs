@@ -112,7 +112,7 @@ pub async fn run_key(options: &GlobalOptions, command: KeyCommand) -> Result<Str
             let mut fields = key_fields(&record, now);
             fields.insert("key".to_owned(), json!(key.reveal()));
             fields.insert("note".to_owned(), json!("this is the only time the key is shown"));
-            Ok(output::one(format, &fields))
+            Ok(output::show_fields(format, &fields))
         }
         KeyCommand::List { tenant } => {
             let row = |listed: &ListedKey| {
@@ -122,7 +122,7 @@ pub async fn run_key(options: &GlobalOptions, command: KeyCommand) -> Result<Str
             };
             let rows: Vec<_> = key::list(&table, &tenant).await?.iter().map(row).collect();
             let columns = ["keyId", "name", "scope", "status", "created", "expires", "user", "lastUsed"];
-            Ok(output::many(format, &columns, &rows))
+            Ok(output::show_rows(format, &columns, &rows))
         }
         KeyCommand::Rotate { tenant, key_id, overlap } => {
             let (key, record, until) = key::rotate(&table, (&tenant, &key_id), overlap, now).await?;
@@ -131,7 +131,7 @@ pub async fn run_key(options: &GlobalOptions, command: KeyCommand) -> Result<Str
             fields.insert("replaces".to_owned(), json!(key_id));
             fields.insert("oldKeyExpires".to_owned(), json!(clock::text(until)));
             fields.insert("note".to_owned(), json!("this is the only time the key is shown"));
-            Ok(output::one(format, &fields))
+            Ok(output::show_fields(format, &fields))
         }
         KeyCommand::Revoke { tenant, key_id } => {
             let was_active = key::revoke(&table, &tenant, &key_id, now).await?;
@@ -140,7 +140,7 @@ pub async fn run_key(options: &GlobalOptions, command: KeyCommand) -> Result<Str
                 "note": if was_active { "refused once the authorizer's cache has forgotten it" }
                     else { "it was revoked already" },
             }));
-            Ok(output::one(format, &fields))
+            Ok(output::show_fields(format, &fields))
         }
     }
 }

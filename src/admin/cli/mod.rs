@@ -1,5 +1,5 @@
 //! The command line: the options of every command, how a command runs, and the commands on tenants, on
-//! bearer keys and on application keys. The other commands stand beside what they do, in `admin`.
+//! bearer keys and on application keys. The other commands are in the files of `admin` that they call.
 
 pub mod application;
 pub mod key;

@@ -182,7 +182,7 @@ pub async fn run_tenant(options: &GlobalOptions, command: TenantCommand) -> Resu
         }
         TenantCommand::List => {
             let rows: Vec<_> = tenant::list(&table).await?.iter().map(tenant_row).collect();
-            Ok(output::many(format, &["tenant", "policy", "created"], &rows))
+            Ok(output::show_rows(format, &["tenant", "policy", "created"], &rows))
         }
         TenantCommand::Set { tenant, settings } => {
             if settings.is_empty() {
@@ -190,17 +190,17 @@ pub async fn run_tenant(options: &GlobalOptions, command: TenantCommand) -> Resu
             }
             let change = |own: &mut Settings| settings.apply(own);
             let record = tenant::set(&table, &tenant, OffsetDateTime::now_utc(), change).await?;
-            Ok(output::one(format, &tenant_fields(&record)))
+            Ok(output::show_fields(format, &tenant_fields(&record)))
         }
         TenantCommand::Breaker { tenant, percent, lift, off } => {
             let record = set_deactivation_limit(&table, &tenant, percent, lift, off).await?;
-            Ok(output::one(format, &tenant_fields(&record)))
+            Ok(output::show_fields(format, &tenant_fields(&record)))
         }
         TenantCommand::Delete { tenant, yes, wait } => {
-            Ok(output::one(format, &delete_tenant(&table, &tenant, yes, wait).await?))
+            Ok(output::show_fields(format, &delete_tenant(&table, &tenant, yes, wait).await?))
         }
         TenantCommand::Show { tenant } => {
-            Ok(output::one(format, &tenant_fields(&tenant::get(&table, &tenant).await?)))
+            Ok(output::show_fields(format, &tenant_fields(&tenant::get(&table, &tenant).await?)))
         }
     }
 }
@@ -232,7 +232,7 @@ async fn create_tenant(
         let note = "API Gateway answers this tenant 403 until a usage plan holds an API key of this value; locally nothing is needed";
         fields.insert("note".to_owned(), json!(note));
     }
-    Ok(output::one(options.format(), &fields))
+    Ok(output::show_fields(options.format(), &fields))
 }
 
 /// Limits how many users may be deactivated within an hour, or lifts the limit for a time.

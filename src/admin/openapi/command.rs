@@ -29,7 +29,7 @@ fn policy(text: &str) -> Result<&'static Policy, String> {
 /// The document as text, as it is written.
 ///
 /// # Errors
-/// A sentence that says why there is none.
+/// A sentence that says why the document cannot be made.
 pub fn text(policy: &'static Policy) -> Result<String, String> {
     let model = Model::new(policy, &[]).map_err(|error| error.detail)?;
     let text = serde_json::to_string_pretty(&document(&model)).map_err(|error| error.to_string())?;

@@ -77,14 +77,14 @@ fn resource(verb: &str, kind: &str, model: &Model) -> Description {
         "create" => {
             it.summary = format!("Create {what} (RFC 7644 §3.3)");
             it.body = Some((format!("{schema}Request"), example(schema)));
-            it.answers.insert("201".to_owned(), created(schema));
+            it.answers.insert("201".to_owned(), created_response(schema));
         }
         "retrieve" => {
             it.summary = format!("Read {what} (RFC 7644 §3.4.1)");
             it.parameters.push("If-None-Match");
-            it.answers.insert("200".to_owned(), tagged(content("The resource.", schema)));
+            it.answers.insert("200".to_owned(), with_etag(content("The resource.", schema)));
             let unchanged = json!({ "description": "The client has this version already." });
-            it.answers.insert("304".to_owned(), tagged(unchanged));
+            it.answers.insert("304".to_owned(), with_etag(unchanged));
         }
         "query" => {
             it.summary = format!("List {}s (RFC 7644 §3.4.2)", schema.to_lowercase());
@@ -95,12 +95,12 @@ fn resource(verb: &str, kind: &str, model: &Model) -> Description {
         "replace" => {
             it.summary = format!("Replace {what} (RFC 7644 §3.5.1)");
             it.body = Some((format!("{schema}Request"), example(schema)));
-            it.answers.extend(changed(schema));
+            it.answers.extend(change_answers(schema));
         }
         "modify" => {
             it.summary = format!("Change {what} (RFC 7644 §3.5.2)");
             it.body = Some(("PatchOp".to_owned(), patch(schema)));
-            it.answers.extend(changed(schema));
+            it.answers.extend(change_answers(schema));
         }
         "delete" => {
             let kept = schema == "User" && model.policy.delete_user == DeleteUser::Deactivate;
@@ -199,13 +199,13 @@ fn header(description: &str) -> Value {
     json!({ "description": description, "required": true, "schema": { "type": "string" } })
 }
 
-fn tagged(mut response: Value) -> Value {
+fn with_etag(mut response: Value) -> Value {
     response["headers"]["ETag"] = header("The version, as in meta.version.");
     response
 }
 
-fn created(schema: &str) -> Value {
-    let mut response = tagged(content("The resource as it is stored.", schema));
+fn created_response(schema: &str) -> Value {
+    let mut response = with_etag(content("The resource as it is stored.", schema));
     response["headers"]["Location"] = header("Where it is, as in meta.location.");
     let link = |verb: &str| json!({ "operationId": format!("{verb}.{schema}"), "parameters": { "id": "$response.body#/id" } });
     response["links"] = ["retrieve", "replace", "modify", "delete"]
@@ -215,13 +215,13 @@ fn created(schema: &str) -> Value {
     response
 }
 
-fn changed(schema: &str) -> Map<String, Value> {
-    let mut answers = answer("200", tagged(content("The resource after the change.", schema)));
+fn change_answers(schema: &str) -> Map<String, Value> {
+    let mut answers = answer("200", with_etag(content("The resource after the change.", schema)));
     let text = match schema {
         "Group" => "Done. A group with many members is answered only where attributes asks for it.",
         _ => "Done, but what the answer shows besides could not be read. Seldom.",
     };
-    answers.insert("204".to_owned(), tagged(json!({ "description": text })));
+    answers.insert("204".to_owned(), with_etag(json!({ "description": text })));
     answers
 }
 

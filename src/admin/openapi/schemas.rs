@@ -60,7 +60,7 @@ fn service(model: &Model, urn: &str) -> Option<Schema> {
     serde_json::from_value(discovery::schema(model, urn, "")?).ok()
 }
 
-fn urns(own: &str) -> Value {
+fn schemas_property(own: &str) -> Value {
     json!({
         "type": "array", "items": { "type": "string" }, "contains": { "const": own },
         "description": format!("The URNs of the schemas, {own} among them."),
@@ -74,7 +74,7 @@ fn resource(resource_type: &ResourceType, way: Way) -> Value {
     let mut schema = object(COMMON.iter().chain(core), way);
     schema["description"] = resource_type.description.into();
     let properties = &mut schema["properties"];
-    properties["schemas"] = urns(&resource_type.schema.id);
+    properties["schemas"] = schemas_property(&resource_type.schema.id);
     properties["id"]["description"] = "The identifier that the server gave.".into();
     properties["externalId"]["description"] = "The identifier that the client gave.".into();
     properties["meta"]["description"] = "What the server knows about the resource.".into();
@@ -116,8 +116,8 @@ fn object<'a>(attributes: impl Iterator<Item = &'a Attribute>, way: Way) -> Valu
     object
 }
 
-/// One attribute with its characteristics (RFC 7643 §7). Canonical values are suggestions: they
-/// are told, not enforced.
+/// One attribute with its characteristics (RFC 7643 §7). Canonical values are
+/// listed, but not enforced.
 fn property(attribute: &Attribute, way: Way) -> Value {
     let mut one = match attribute.kind {
         Type::String => json!({ "type": "string" }),
@@ -168,14 +168,14 @@ fn property(attribute: &Attribute, way: Way) -> Value {
     value
 }
 
-/// A document about the service itself: whole, whoever asks.
+/// A document about the service itself. It is the same for every client.
 fn document(schema: &Schema) -> Value {
     let mut value = object(schema.attributes.iter(), Way::Answer);
     let mut required: Vec<&str> = vec!["schemas", "meta"];
     required.extend(schema.attributes.iter().filter(|a| a.required).map(|a| a.name.as_str()));
     value["required"] = json!(required);
     value["description"] = schema.description.as_str().into();
-    value["properties"]["schemas"] = urns(&schema.id);
+    value["properties"]["schemas"] = schemas_property(&schema.id);
     value["properties"]["meta"] = json!({
         "type": "object", "readOnly": true, "required": ["resourceType", "location"],
         "properties": {
@@ -198,7 +198,7 @@ fn list(item: &Value) -> Value {
         "type": "object",
         "description": "Answer to a query.",
         "properties": {
-            "schemas": urns(urn::LIST_RESPONSE),
+            "schemas": schemas_property(urn::LIST_RESPONSE),
             "totalResults": { "type": "integer", "minimum": 0, "description": "How many resources match." },
             "itemsPerPage": { "type": "integer", "minimum": 0, "description": "How many are in this answer." },
             "startIndex": { "type": "integer", "minimum": 1, "description": "The index of the first; not when paging by cursor." },
@@ -216,7 +216,7 @@ fn patch_op() -> Value {
         "type": "object",
         "description": "Changes of a resource, all of them or none.",
         "properties": {
-            "schemas": urns(urn::PATCH_OP),
+            "schemas": schemas_property(urn::PATCH_OP),
             "Operations": {
                 "type": "array", "minItems": 1, "maxItems": MAX_PATCH_OPERATIONS,
                 "items": {
@@ -241,7 +241,7 @@ fn search_request() -> Value {
         "type": "object",
         "description": "A query in a body; the members mean what the query options of the same name mean.",
         "properties": {
-            "schemas": urns(urn::SEARCH_REQUEST),
+            "schemas": schemas_property(urn::SEARCH_REQUEST),
             "attributes": names(),
             "excludedAttributes": names(),
             "filter": { "type": "string" },
@@ -261,7 +261,7 @@ fn bulk_request() -> Value {
         "type": "object",
         "description": "Many operations in one request.",
         "properties": {
-            "schemas": urns(urn::BULK_REQUEST),
+            "schemas": schemas_property(urn::BULK_REQUEST),
             "failOnErrors": { "type": "integer", "description": "How many errors end the request." },
             "Operations": {
                 "type": "array", "maxItems": MAX_BULK_OPERATIONS,
@@ -287,7 +287,7 @@ fn bulk_response() -> Value {
         "type": "object",
         "description": "Outcomes in the order of the operations; those after the last allowed error are missing.",
         "properties": {
-            "schemas": urns(urn::BULK_RESPONSE),
+            "schemas": schemas_property(urn::BULK_RESPONSE),
             "Operations": {
                 "type": "array",
                 "items": {
@@ -330,7 +330,7 @@ fn error() -> Value {
         "type": "object",
         "description": "A refusal.",
         "properties": {
-            "schemas": urns(urn::ERROR),
+            "schemas": schemas_property(urn::ERROR),
             "status": { "type": "string", "pattern": "^[45][0-9]{2}$", "description": "The HTTP status." },
             "scimType": { "type": "string", "enum": types },
             "detail": { "type": "string", "description": "What to change." },

@@ -82,7 +82,7 @@ async fn write_out(args: ExportArgs) -> Result<String, AdminError> {
             let mut fields = Map::new();
             fields.insert("tenant".to_owned(), json!(args.tenant.as_str()));
             fields.insert("exported".to_owned(), json!(count));
-            Ok(output::one(args.options.format(), &fields))
+            Ok(output::show_fields(args.options.format(), &fields))
         }
         None => {
             let mut out = BufWriter::new(std::io::stdout());
@@ -117,7 +117,7 @@ async fn read_in(args: ImportArgs) -> Result<CommandOutput, AdminError> {
     for fate in [Fate::Created, Fate::Updated, Fate::Unchanged, Fate::Refused] {
         fields.insert(name(fate).to_owned(), json!(count(fate)));
     }
-    let text = output::one(args.options.format(), &fields);
+    let text = output::show_fields(args.options.format(), &fields);
     Ok(CommandOutput { findings: count(Fate::Refused) > 0, ..CommandOutput::from(text) })
 }
 

@@ -1,4 +1,4 @@
-//! Writing a tenant out: a line each, users first, so that whoever reads them knows every member.
+//! Exports a tenant, one resource in a line. Users come first, so that an import knows every member.
 
 use std::io::Write;
 
@@ -22,7 +22,7 @@ use crate::store::record::Record;
 /// and of one moment; the tenant as a whole is as of the time that it takes.
 ///
 /// # Errors
-/// [`AdminError::NoTenant`]; [`AdminError::Input`] when `to` cannot be written; as every call.
+/// [`AdminError::NoTenant`]; [`AdminError::Input`] when `to` cannot be written; [`AdminError::Table`] if a call fails.
 pub async fn export(
     table: &Table,
     id: &TenantId,

@@ -70,7 +70,7 @@ struct Import<'a> {
 /// `dry_run` nothing is written, and members that the file makes count as there.
 ///
 /// # Errors
-/// [`AdminError::NoTenant`]; as every call. What is refused is in the outcome instead.
+/// [`AdminError::NoTenant`]; [`AdminError::Table`] if a call fails. What is refused is in the outcome instead.
 pub async fn import(
     table: &Table,
     id: &TenantId,
@@ -89,10 +89,10 @@ pub async fn import(
     for row in rows {
         early.extend(row.resource.as_ref().ok().filter(|(_, body)| import.is_early(body)));
         let outcome = match &row.resource {
-            Err(problem) => refused(row.line, problem.clone()),
+            Err(problem) => refused_line(row.line, problem.clone()),
             Ok((kind, resource)) => match import.row(*kind, resource.clone()).await {
                 Ok((fate, id)) => ImportedLine { line: row.line, fate, id, error: None },
-                Err(Stopped::Refused(problem)) => refused(row.line, problem),
+                Err(Stopped::Refused(problem)) => refused_line(row.line, problem),
                 Err(Stopped::Failed(error)) => return Err(error),
             },
         };
@@ -130,7 +130,7 @@ fn provider<'a>(table: &Table, tenant: &TenantRecord, model: &'a Model) -> Provi
     }
 }
 
-fn refused(line: usize, problem: String) -> ImportedLine {
+fn refused_line(line: usize, problem: String) -> ImportedLine {
     ImportedLine { line, fate: Fate::Refused, id: None, error: Some(problem) }
 }
 
@@ -201,7 +201,7 @@ impl Import<'_> {
         if self.dry_run {
             let fate = self.plan_line(kind, &body, found).await?;
             if let Some(old) = old {
-                // Whoever names it further on names someone who will be there.
+                // Later lines may refer to it, since it will exist.
                 self.ids.insert(old.clone(), found.map_or(old, |id| id.to_string()));
             }
             return Ok((fate, found.map(|id| id.to_string())));

@@ -53,7 +53,7 @@ fn the_decision_table() {
         (|key, _| key.expires = Some(NOW), Some(Reason::Expired)),
         (|key, _| key.expires = Some(NOW - Duration::SECOND), Some(Reason::Expired)),
         (|key, _| key.status = Status::Revoked, Some(Reason::Revoked)),
-        (|key, _| key.hash = KeyHash::stored("00"), Some(Reason::Unknown)),
+        (|key, _| key.hash = KeyHash::from_stored("00"), Some(Reason::Unknown)),
         (|key, _| key.tenant = "other".parse().expect("a tenant"), Some(Reason::OtherTenant)),
         (|_, tenant| tenant.id = "other".parse().expect("a tenant"), Some(Reason::NoTenant)),
     ];

@@ -42,7 +42,7 @@ impl GatewayAuthorizer {
         if self.facts.expression.as_ref().is_some_and(|expression| !expression.is_match(token)) {
             return Err(GatewayRefusal::Unauthorized);
         }
-        if let Some(kept) = self.kept(token) {
+        if let Some(kept) = self.find_cached(token) {
             return Ok(kept);
         }
         let event = json!({ "type": "TOKEN", "authorizationToken": token, "methodArn": method_arn });
@@ -58,17 +58,17 @@ impl GatewayAuthorizer {
             tracing::error!("the authorizer's answer is not one that API Gateway takes");
             return Err(GatewayRefusal::AuthorizerConfigurationError);
         };
-        self.keep(token, &authorization);
+        self.cache(token, &authorization);
         Ok(authorization)
     }
 
-    fn kept(&self, token: &str) -> Option<Arc<Authorization>> {
+    fn find_cached(&self, token: &str) -> Option<Arc<Authorization>> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let (until, authorization) = kept.get(token)?;
         (self.clock.now() < *until).then(|| Arc::clone(authorization))
     }
 
-    fn keep(&self, token: &str, authorization: &Arc<Authorization>) {
+    fn cache(&self, token: &str, authorization: &Arc<Authorization>) {
         if self.facts.ttl == Duration::ZERO {
             return;
         }

@@ -220,12 +220,12 @@ fn query(query: Option<&str>) -> (Value, Value) {
     (single.into(), multi.into())
 }
 
-/// `+` is a space, `%2B` a plus; an escape that is none stands for itself.
+/// Decodes a part of a query: `+` is a space, `%2B` is a plus. A malformed escape stays as it is.
 fn decode(text: &str) -> String {
     percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
-/// The body as text, or as base64 where it must be; null where there is none.
+/// The body as text, or as base64 if it must be. An empty body is null.
 fn encode(body: &Bytes, binary: bool) -> (Value, bool) {
     if body.is_empty() {
         return (Value::Null, false);

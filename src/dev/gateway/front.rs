@@ -80,7 +80,7 @@ async fn answer(
     response
 }
 
-/// The whole body, or why there is none.
+/// Reads the whole body.
 async fn read(body: Body, announced: u64) -> Result<Bytes, GatewayRefusal> {
     if announced > MAX_DISCARDED_BYTES as u64 {
         return Err(GatewayRefusal::RequestTooLarge);

@@ -46,9 +46,9 @@ impl Statement {
                 return None;
             }
         }
-        let actions = texts(statement.get("Action")?)?;
+        let actions = read_texts(statement.get("Action")?)?;
         let invokes = |action: &String| matches(&action.to_ascii_lowercase(), "execute-api:invoke");
-        let resources = texts(statement.get("Resource")?)?;
+        let resources = read_texts(statement.get("Resource")?)?;
         Some(actions.iter().any(invokes).then_some(Self { allows, resources }))
     }
 
@@ -57,7 +57,7 @@ impl Statement {
     }
 }
 
-fn texts(value: &Value) -> Option<Vec<String>> {
+fn read_texts(value: &Value) -> Option<Vec<String>> {
     match value {
         Value::String(text) => Some(vec![text.clone()]),
         Value::Array(items) => items.iter().map(|item| item.as_str().map(str::to_owned)).collect(),

@@ -19,7 +19,7 @@ pub enum GatewayRefusal {
     AuthorizerFailure,
     /// The authorizer's answer is malformed.
     AuthorizerConfigurationError,
-    /// The usage plan asks for a usage key and there is none.
+    /// The route requires a usage key, and the request has no valid one.
     InvalidApiKey,
     /// Too many requests.
     Throttled,

@@ -236,7 +236,7 @@ async fn the_stage_bounds_what_unknown_keys_cost_and_reading_takes_nothing_from_
     for status in [401, 401, 429] {
         assert_eq!(local.get("/scim/v2/Users", UNKNOWN).await.status, status);
     }
-    // Whoever has used up the reading of all has not used up their writing.
+    // Reads and writes of all callers have throttles of their own.
     let local = &local;
     let patch = |key: &'static str| async move {
         local

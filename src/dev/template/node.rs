@@ -62,7 +62,7 @@ impl<'a> TemplateNode<'a> {
         TemplateError::new(self.path.clone(), problem)
     }
 
-    /// The refusal of whatever stands here.
+    /// The error for a value that this code does not understand.
     pub fn not_understood(&self) -> TemplateError {
         self.error(format!("{} is not understood here", describe(self.value)))
     }

@@ -16,7 +16,7 @@ pub struct TemplateFacts {
     pub api: ApiFacts,
     /// The REST API for applications.
     pub app_api: ApiFacts,
-    /// The function's environment. A variable whose value exists only in AWS keeps its refusal, for whoever asks.
+    /// The function's environment. A variable whose value exists only in AWS keeps an error instead.
     pub environment: Environment,
 }
 

@@ -11,7 +11,7 @@ use crate::scim::bulk::references::{Referent, resolve};
 use crate::scim::bulk::request::{BulkAction, BulkRequest, BulkTarget, TargetId};
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::resource_type::Model;
-use crate::scim::values::shown;
+use crate::scim::values::shorten_text;
 
 /// An operation that was done.
 #[derive(Clone, Debug)]
@@ -124,7 +124,7 @@ impl<'a> BulkRun<'a> {
                 None => {
                     return Err(ScimError::invalid_value(format!(
                         "bulkId:{} is not resolved: no operation of this request creates it.",
-                        shown(name)
+                        shorten_text(name)
                     )));
                 }
                 Some(creator) if unit.contains(creator) => {}
@@ -212,7 +212,7 @@ pub(super) fn needed_operation_failed(name: &str, cause: &ScimError) -> ScimErro
         ErrorKind::Unavailable => ErrorKind::Unavailable,
         _ => ErrorKind::InvalidValue,
     };
-    let name = shown(name);
+    let name = shorten_text(name);
     ScimError::new(
         kind,
         format!("Nothing was done: the operation with the bulkId {name} failed, which this one needs."),

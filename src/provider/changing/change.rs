@@ -351,5 +351,5 @@ fn shows_members(after: &Record, projection: &Projection) -> bool {
     after.kind == Kind::Group
         && projection.wants(MEMBERS)
         && count > 0
-        && (count <= MAX_MEMBERS_IN_CHANGE_ANSWER || projection.explicitly(MEMBERS))
+        && (count <= MAX_MEMBERS_IN_CHANGE_ANSWER || projection.names_attribute(MEMBERS))
 }

@@ -163,8 +163,11 @@ impl Changing<'_> {
         let Some(holder) = self.provider.store.fetch_claim(&entry).await?.filter(|holder| holder.gone) else {
             return Ok(Returning::Nobody);
         };
+        let mut old = self.provider.store.tombstones().fetch_kept(holder.id).await?;
+        if old.is_none() {
+            old = self.provider.store.tombstones().fetch_kept_at_rest(holder.id).await?;
+        }
         // After its retention an account has no name, although the claim is still stored.
-        let old = self.provider.store.tombstones().fetch_kept(holder.id).await?;
         Ok(old.map_or(Returning::Expired(holder.id), |old| Returning::Account(Box::new(old))))
     }
 
@@ -175,6 +178,10 @@ impl Changing<'_> {
         let back =
             Record { id: was.id, created: was.created.clone(), version: was.version + 1, ..new.clone() };
         let event = self.provider.store.event("user.reactivated", &back).attributes(back.doc.keys().cloned());
+        // The items of a transaction become visible one by one: wait until this one is.
+        if let Some(detachment) = old.detachment {
+            self.provider.store.large_changes().fetch_at_rest(detachment).await?;
+        }
         // Groups that it has not left yet would take it back.
         if !self
             .provider

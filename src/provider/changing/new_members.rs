@@ -29,7 +29,7 @@ impl Changing<'_> {
         id: Uuid,
         change: Option<&MemberChange<'_>>,
     ) -> Result<Option<GroupView>, Failure> {
-        let touched = change.map_or(MembersToRead::Ids(Default::default()), MemberChange::touched);
+        let touched = change.map_or(MembersToRead::Ids(Default::default()), MemberChange::members_to_read);
         let MembersToRead::Ids(ids) = touched else { return self.whole_group(id).await };
         let ids: Vec<Uuid> = ids.iter().filter_map(|id| parse_id(id)).collect();
         if ids.len() <= MAX_MEMBER_CHANGES_PER_TX {

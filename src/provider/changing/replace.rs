@@ -8,8 +8,8 @@ use crate::provider::answer::Answer;
 use crate::provider::failure::Failure;
 use crate::scim::document_rules::{check_required, check_username_and_email, keep_immutable};
 use crate::scim::members;
+use crate::scim::patch::group_attributes::keep_group_attributes;
 use crate::scim::patch::members::MemberChange;
-use crate::scim::patch::sync_username_and_email::keep_group_attributes;
 use crate::scim::resource_type::Kind;
 use crate::scim::validate::read;
 

@@ -13,7 +13,7 @@ use crate::scim::filter::ast::{CompareOp, Filter};
 use crate::scim::filter::bind::Bound;
 use crate::scim::members::MEMBERS;
 use crate::scim::resource_type::Kind;
-use crate::store::index::{self, Index};
+use crate::store::index::{self, Entry, Index};
 use crate::store::keys::parse_id;
 use crate::store::large_change::pending_change::PendingTask;
 
@@ -22,6 +22,8 @@ use crate::store::large_change::pending_change::PendingTask;
 pub enum CandidateIds {
     /// Among these, in the order of ids.
     Ids(Vec<Uuid>),
+    /// The resource with this id, which the claim on a unique value names.
+    Holder(Uuid, Entry),
     /// Everywhere.
     All,
 }
@@ -61,7 +63,11 @@ impl Reading<'_> {
         let Some((lookup, equality, entry)) = best else { return Ok(CandidateIds::All) };
         let mut ids: Vec<Uuid> = match (lookup, entry) {
             (Lookup::Claim | Lookup::Values, Some((index, entry))) => {
-                self.provider.store.find(kind, index, &entry).await?
+                let found = self.provider.store.find(kind, index, &entry).await?;
+                if let (Index::Claim, [holder]) = (index, found.as_slice()) {
+                    return Ok(CandidateIds::Holder(*holder, entry));
+                }
+                found
             }
             (Lookup::GroupsOf, _) => self.groups_of(&equality.value).await?,
             (Lookup::MembersOf, _) => self.users_in(&equality.value).await?,

@@ -18,6 +18,7 @@ use crate::scim::filter::bind::Bound;
 use crate::scim::members::MEMBERS;
 use crate::scim::resource_type::Kind;
 use crate::scim::urn;
+use crate::store::index::Entry;
 use crate::store::item::{Item, get_ids};
 use crate::store::keys;
 use crate::store::list::Position;
@@ -46,6 +47,8 @@ pub(super) struct ResourceEvaluator<'a, 'c> {
     needs: Needs,
     deadline: Instant,
     pace: Pace,
+    /// The unique value whose claim names the only candidate.
+    pub claim: Option<&'a Entry>,
     pub collector: &'a mut PageCollector<'c>,
 }
 
@@ -72,7 +75,8 @@ impl<'a, 'c> ResourceEvaluator<'a, 'c> {
             }
             _ => Needs::Nothing,
         };
-        Self { provider, query, filter, kind, needs, deadline, pace: Pace::default(), collector }
+        let pace = Pace::default();
+        Self { provider, query, filter, kind, needs, deadline, pace, claim: None, collector }
     }
 
     /// Ends the scan when its time is over and there is more to read.
@@ -97,7 +101,14 @@ impl<'a, 'c> ResourceEvaluator<'a, 'c> {
         let keys = ids.iter().map(|id| keys::resource(&store.tenant, self.kind, *id));
         let mut reader = Reader::new(&store.table, keys, self.pace);
         let mut looked_at = 0;
-        while let Some(items) = reader.next().await? {
+        while let Some(mut items) = reader.next().await? {
+            if let Some(claim) = self.claim
+                && !self.holds(&items, claim)?
+            {
+                // The items of a transaction become visible one by one: the claim is visible, and its
+                // holder is not yet.
+                items = store.fetch_items_at_rest(self.kind, ids).await?;
+            }
             match &self.needs {
                 Needs::Members => self.evaluate_with_all_members(items).await?,
                 _ => self.evaluate_items(items, &mut looked_at).await?,
@@ -106,6 +117,12 @@ impl<'a, 'c> ResourceEvaluator<'a, 'c> {
         }
         self.pace = reader.pace();
         Ok(())
+    }
+
+    /// Whether one of the resources has the unique value of a claim.
+    fn holds(&self, items: &[Item], claim: &Entry) -> Result<bool, Failure> {
+        let ty = self.provider.ty(self.kind);
+        Ok(read_records(items)?.iter().any(|record| record.claim(ty).as_ref() == Some(claim)))
     }
 
     async fn evaluate_items(&mut self, items: Vec<Item>, looked_at: &mut usize) -> Result<(), Failure> {

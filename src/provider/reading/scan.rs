@@ -45,6 +45,9 @@ impl Reading<'_> {
             if !collector.is_enough() {
                 let mut evaluator =
                     ResourceEvaluator::new(self.provider, query, at, deadline, &mut collector);
+                if let CandidateIds::Holder(_, claim) = plan {
+                    evaluator.claim = Some(claim);
+                }
                 self.evaluate_candidates(query.kinds[at], plan, &mut evaluator).await?;
             }
         }
@@ -163,6 +166,9 @@ impl Reading<'_> {
         most: usize,
     ) -> Result<Vec<Uuid>, Failure> {
         match plan {
+            CandidateIds::Holder(id, _) => {
+                Ok(Some(*id).filter(|id| after.is_none_or(|after| after < *id)).into_iter().collect())
+            }
             CandidateIds::All => Ok(self.provider.store.list_page(kind, after, most).await?.ids),
             CandidateIds::Ids(ids) => {
                 let begin = after.map_or(0, |after| ids.partition_point(|id| *id <= after));

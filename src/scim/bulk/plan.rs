@@ -1,6 +1,8 @@
-//! In which order a Bulk request is done: what refers to a new resource comes after it, wherever it
-//! stands; what touches the same resource or the same unique name keeps the client's order; the
-//! rest may run side by side, with the same result (RFC 7644 §3.7, §3.7.3).
+//! The order in which the operations of a Bulk request run (RFC 7644 §3.7, §3.7.3):
+//!
+//! - An operation that refers to a new resource runs after the operation that creates it.
+//! - Operations on the same resource or the same unique name keep the client's order.
+//! - All others may run side by side. The result is the same.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -63,7 +65,7 @@ impl Plan {
             for operation in &members {
                 after.extend(needs[*operation].iter().map(|needed| unit_of[*needed]));
                 for (touch, changes) in touches(&operations[*operation], &references[*operation]) {
-                    touched.entry(touch).or_default().by(at, changes, &mut after);
+                    touched.entry(touch).or_default().note_touch(at, changes, &mut after);
                 }
             }
             // What needs something of its own unit is part of a circle.
@@ -108,7 +110,7 @@ struct LastUses {
 
 impl LastUses {
     /// Mentions run side by side, changes alone.
-    fn by(&mut self, unit: usize, changes: bool, after: &mut BTreeSet<usize>) {
+    fn note_touch(&mut self, unit: usize, changes: bool, after: &mut BTreeSet<usize>) {
         after.extend(self.changed.filter(|changed| *changed != unit));
         if changes {
             after.extend(self.mentioned.drain(..).filter(|mentioned| *mentioned != unit));

@@ -257,7 +257,7 @@ impl<'a> Walk<'a, '_> {
             Filter::Compare(AttrPath { attribute: name, sub, .. }, _, operand) => {
                 let sub = attribute.sub_attribute(sub.as_ref().unwrap_or(name));
                 if let Some(site) = sub.and_then(|sub| site_of(attribute, sub)) {
-                    self.texts(site, operand);
+                    self.visit_texts(site, operand);
                 }
             }
             Filter::Present(_) | Filter::ValuePath(..) => {}
@@ -278,7 +278,7 @@ impl<'a> Walk<'a, '_> {
         match (named, value) {
             (PathMeaning::Attribute(attribute, Some(sub)), value) => {
                 if let Some(site) = site_of(attribute, sub) {
-                    self.texts(site, value);
+                    self.visit_texts(site, value);
                 }
             }
             (PathMeaning::Attribute(attribute, None), value) => self.attribute(attribute, value),
@@ -303,20 +303,20 @@ impl<'a> Walk<'a, '_> {
                 for (key, value) in object {
                     let sub = attribute.sub_attribute(key);
                     if let Some(site) = sub.and_then(|sub| site_of(attribute, sub)) {
-                        self.texts(site, value);
+                        self.visit_texts(site, value);
                     }
                 }
             }
-            text if names_resource(attribute) => self.texts(Site::Id, text),
-            text if refers(attribute) => self.texts(Site::Uri, text),
+            text if names_resource(attribute) => self.visit_texts(Site::Id, text),
+            text if refers(attribute) => self.visit_texts(Site::Uri, text),
             _ => {}
         }
     }
 
-    fn texts(&mut self, site: Site, value: &mut Value) {
+    fn visit_texts(&mut self, site: Site, value: &mut Value) {
         match value {
             Value::String(text) => (self.call)(site, text),
-            Value::Array(elements) => elements.iter_mut().for_each(|element| self.texts(site, element)),
+            Value::Array(elements) => elements.iter_mut().for_each(|element| self.visit_texts(site, element)),
             _ => {}
         }
     }

@@ -10,13 +10,13 @@ use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::policy::Policy;
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::urn;
-use crate::scim::validate::{schemas_in, urns};
-use crate::scim::values::{is_blank, shown, twice};
+use crate::scim::validate::{check_schema_urns, schemas_in};
+use crate::scim::values::{is_blank, refuse_repeated_name, shorten_text};
 
 /// The request: what is to be done, and how many failures are borne.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BulkRequest {
-    /// After so many errors nothing more is begun; without it, everything is tried.
+    /// After this many errors no further operation starts. `None` is no limit.
     pub fail_on_errors: Option<u64>,
     /// The operations, in the client's order.
     pub operations: Vec<BulkOperation>,
@@ -108,7 +108,7 @@ impl BulkOperation {
 /// # Errors
 /// `invalidSyntax` for the message as a whole, 413 for more operations than are taken.
 pub fn read(body: &Map<String, Value>, policy: &Policy) -> Result<BulkRequest, ScimError> {
-    urns(schemas_in(body)?, urn::BULK_REQUEST, policy)?;
+    check_schema_urns(schemas_in(body)?, urn::BULK_REQUEST, policy)?;
     let fail_on_errors = match member(body, "failOnErrors")? {
         None => None,
         Some(value) => Some(count(value).filter(|limit| *limit > 0).ok_or_else(|| {
@@ -136,15 +136,14 @@ pub fn read(body: &Map<String, Value>, policy: &Policy) -> Result<BulkRequest, S
         {
             operation.action = Err(ScimError::invalid_value(format!(
                 "An earlier operation has the bulkId {}; each must be unique in the request.",
-                shown(id)
+                shorten_text(id)
             )));
         }
     }
     Ok(BulkRequest { fail_on_errors, operations })
 }
 
-/// A whole number that is not negative, of any size: beyond what is counted here it is as large as
-/// can be.
+/// Reads a whole number that is not negative. A number that is too large becomes `u64::MAX`.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "there is nothing to lose")]
 fn count(value: &Value) -> Option<u64> {
     let float = || value.as_f64().filter(|number| *number >= 0.0 && number.fract() == 0.0);
@@ -257,7 +256,7 @@ fn member<'v>(object: &'v Map<String, Value>, name: &str) -> Result<Option<&'v V
     let mut found = object.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
     let first = found.next().map(|(_, value)| value);
     if found.next().is_some() {
-        return Err(twice(name));
+        return Err(refuse_repeated_name(name));
     }
     Ok(first.filter(|value| !value.is_null()))
 }

@@ -87,15 +87,15 @@ impl fmt::Display for Filter {
             Self::Compare(path, op, value) => write!(f, "{path} {op} {value}"),
             Self::ValuePath(path, filter) => write!(f, "{path}[{filter}]"),
             Self::And(filters) => {
-                joined(f, filters, " and ", |filter| matches!(filter, Self::And(_) | Self::Or(_)))
+                write_joined(f, filters, " and ", |filter| matches!(filter, Self::And(_) | Self::Or(_)))
             }
-            Self::Or(filters) => joined(f, filters, " or ", |filter| matches!(filter, Self::Or(_))),
+            Self::Or(filters) => write_joined(f, filters, " or ", |filter| matches!(filter, Self::Or(_))),
             Self::Not(filter) => write!(f, "not ({filter})"),
         }
     }
 }
 
-fn joined(
+fn write_joined(
     f: &mut fmt::Formatter<'_>,
     filters: &[Filter],
     word: &str,

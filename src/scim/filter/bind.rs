@@ -5,12 +5,12 @@ use serde_json::Value;
 
 use super::ast::{CompareOp, Filter};
 use super::operand::Operand;
-use super::place::{Found, NamedAttribute, ValueLocation, unqualified};
+use super::place::{Found, NamedAttribute, ValueLocation, strip_urn};
 use crate::scim::attr_path::AttrPath;
 use crate::scim::error::ScimError;
 use crate::scim::resource_type::{AttributeTarget, ResourceType};
 use crate::scim::schema::Attribute;
-use crate::scim::values::shown;
+use crate::scim::values::shorten_text;
 
 /// A filter that is ready to be put to resources of one type.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,7 +89,7 @@ impl<'a> Binder<'a> {
         match filter {
             Filter::And(filters) => Ok(FilterNode::all(self.nodes(filters)?)),
             Filter::Or(filters) => Ok(FilterNode::any(self.nodes(filters)?)),
-            Filter::Not(filter) => Ok(self.node(filter)?.negated()),
+            Filter::Not(filter) => Ok(self.node(filter)?.negate()),
             Filter::Present(path) => self.at(path, |found| Ok(self.present(found))),
             Filter::Compare(path, op, value) => {
                 self.at(path, |found| self.comparison(named(found)?, *op, value))
@@ -122,13 +122,14 @@ impl<'a> Binder<'a> {
                 }
             }
             BindingScope::Element { attribute, urn, .. } => {
-                let plain = unqualified(path, attribute, urn);
-                if let Some(found) = plain.and_then(|path| NamedAttribute::within(attribute, urn, &path)) {
+                let plain = strip_urn(path, attribute, urn);
+                if let Some(found) = plain.and_then(|path| NamedAttribute::of_element(attribute, urn, &path))
+                {
                     return make(Found::Value(found));
                 }
             }
         }
-        let path = self.full(&shown(&path.to_string()));
+        let path = self.full(&shorten_text(&path.to_string()));
         Err(ScimError::invalid_filter(format!("No schema defines the attribute {path}.")))
     }
 
@@ -169,7 +170,7 @@ impl<'a> Binder<'a> {
     ) -> Result<FilterNode, ScimError> {
         let NamedAttribute { mut attribute, mut place, .. } = named;
         match (value, op) {
-            (Value::Null, CompareOp::Eq) => return Ok(FilterNode::Present(place).negated()),
+            (Value::Null, CompareOp::Eq) => return Ok(FilterNode::Present(place).negate()),
             (Value::Null, CompareOp::Ne) => return Ok(FilterNode::Present(place)),
             _ => {}
         }
@@ -247,7 +248,7 @@ impl FilterNode {
         one_of(any, Self::Or, false)
     }
 
-    fn negated(self) -> Self {
+    fn negate(self) -> Self {
         match self {
             Self::Known(known) => Self::Known(!known),
             Self::Not(node) => *node,

@@ -8,7 +8,7 @@ use crate::scim::comparison::Comparison;
 use crate::scim::error::ScimError;
 use crate::scim::work::WorkBudget;
 
-/// So many steps are taken before they are told to the budget.
+/// The steps that are counted before they are taken from the budget.
 const STEPS_AT_ONCE: u64 = 1_024;
 
 /// What the evaluation of one filter on one resource has spent and made so far.
@@ -27,10 +27,10 @@ impl<'w> EvaluationContext<'w> {
         Self { work, steps: 0, forms: HashMap::new() }
     }
 
-    /// Takes steps. The budget is told of them some at a time.
+    /// Counts steps. They are taken from the budget many at a time.
     ///
     /// # Errors
-    /// That of the budget.
+    /// The error of the budget.
     pub(super) fn spend(&mut self, steps: u64) -> Result<(), ScimError> {
         self.steps += steps;
         if self.steps < STEPS_AT_ONCE {

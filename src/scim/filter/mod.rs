@@ -12,4 +12,4 @@ pub mod plan;
 #[cfg(test)]
 mod props;
 
-pub use place::plain;
+pub use place::strip_urns;

@@ -48,14 +48,14 @@ impl Operand {
             Type::Binary if matches!(op, Gt | Ge | Lt | Le) => "binary",
             _ if value.is_null() => return Err(format!("is compared with null, which {op} cannot do")),
             _ => {
-                return Self::typed(attribute, partial, value, coerce)
+                return Self::of_type(attribute, partial, value, coerce)
                     .map_err(|expected| format!("must be compared with {expected}"));
             }
         };
         Err(format!("is {description}, to which {op} does not apply"))
     }
 
-    fn typed(
+    fn of_type(
         attribute: &Attribute,
         partial: bool,
         value: &Value,
@@ -91,32 +91,32 @@ impl Operand {
         Ok(match (self, value) {
             (Self::Text { form, comparison: Comparison::Exact }, Value::String(text)) => {
                 evaluation.look_at(text)?;
-                exact(op, text, form)
+                matches_text(op, text, form)
             }
             (Self::Text { form, comparison }, Value::String(text)) => {
                 evaluation.look_at(text)?;
                 match any_case(op, text, form) {
                     Some(is) => is,
-                    None => exact(op, evaluation.form(text, *comparison)?, form),
+                    None => matches_text(op, evaluation.form(text, *comparison)?, form),
                 }
             }
             (Self::Instant(operand), Value::String(text)) => {
                 evaluation.look_at(text)?;
-                instant(text).is_some_and(|instant| ordered(op, instant.cmp(operand)))
+                instant(text).is_some_and(|instant| matches_order(op, instant.cmp(operand)))
             }
             (Self::Boolean(_), Value::Bool(value)) => self.is_boolean(op, *value),
-            (Self::Number(operand), Value::Number(value)) => ordered(op, numbers(value, operand)),
+            (Self::Number(operand), Value::Number(value)) => matches_order(op, numbers(value, operand)),
             _ => false,
         })
     }
 
     /// The same for a boolean.
     pub(super) fn is_boolean(&self, op: CompareOp, value: bool) -> bool {
-        matches!(self, Self::Boolean(operand) if ordered(op, value.cmp(operand)))
+        matches!(self, Self::Boolean(operand) if matches_order(op, value.cmp(operand)))
     }
 }
 
-fn ordered(op: CompareOp, ordering: Ordering) -> bool {
+fn matches_order(op: CompareOp, ordering: Ordering) -> bool {
     match op {
         CompareOp::Eq => ordering.is_eq(),
         CompareOp::Ne => ordering.is_ne(),
@@ -128,12 +128,12 @@ fn ordered(op: CompareOp, ordering: Ordering) -> bool {
     }
 }
 
-fn exact(op: CompareOp, text: &str, operand: &str) -> bool {
+fn matches_text(op: CompareOp, text: &str, operand: &str) -> bool {
     match op {
         CompareOp::Co => text.contains(operand),
         CompareOp::Sw => text.starts_with(operand),
         CompareOp::Ew => text.ends_with(operand),
-        op => ordered(op, text.cmp(operand)),
+        op => matches_order(op, text.cmp(operand)),
     }
 }
 
@@ -157,7 +157,7 @@ fn any_case(op: CompareOp, text: &str, form: &str) -> Option<bool> {
         CompareOp::Co => length == 0 || text.windows(length).any(same),
         CompareOp::Sw => text.get(..length).is_some_and(same),
         CompareOp::Ew => text.len().checked_sub(length).and_then(|at| text.get(at..)).is_some_and(same),
-        op => ordered(op, text.iter().map(u8::to_ascii_lowercase).cmp(form.iter().copied())),
+        op => matches_order(op, text.iter().map(u8::to_ascii_lowercase).cmp(form.iter().copied())),
     })
 }
 
@@ -175,7 +175,7 @@ mod tests {
                     for comparison in [Comparison::Folded, Comparison::UserName] {
                         let form = comparison.form(operand);
                         let Some(found) = any_case(op, text, &form) else { continue };
-                        let expected = exact(op, &comparison.form(text), &form);
+                        let expected = matches_text(op, &comparison.form(text), &form);
                         assert_eq!(found, expected, "{text:?} {op} {operand:?}");
                     }
                 }

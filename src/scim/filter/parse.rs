@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use super::ast::{CompareOp, Filter};
 use super::literal;
 use crate::limits::{MAX_FILTER_BYTES, MAX_FILTER_DEPTH, MAX_FILTER_TERMS};
-use crate::scim::attr_path::{AttrPath, ParseError, leading};
+use crate::scim::attr_path::{AttrPath, ParseError, path_length};
 
 /// Reads a filter (RFC 7644 §3.4.2.2).
 ///
@@ -19,12 +19,24 @@ use crate::scim::attr_path::{AttrPath, ParseError, leading};
 /// compareOp = "eq" / "ne" / "co" / "sw" / "ew" / "gt" / "lt" / "ge" / "le"
 /// ```
 ///
-/// `not` binds before `and`, `and` before `or`. Beyond the grammar: any white space where one space
-/// stands, and `emails[type eq "work"].value eq "x"` (Microsoft Entra ID), which means
-/// `emails[type eq "work" and value eq "x"]`.
+/// `not` binds before `and`, and `and` before `or`. Beyond the grammar, any white space may replace one space.
+/// Microsoft Entra ID's `emails[type eq "work"].value eq "x"` means `emails[type eq "work" and value eq "x"]`.
+///
+/// The result is a tree of paths and values. [`bind`](super::bind::bind) looks the paths up in the schemas.
+///
+/// ```
+/// use rollcall::scim::filter::parse::parse;
+///
+/// let filter = parse(r#"userName SW "b" and emails[type eq "work"].value pr"#)?;
+/// assert_eq!(filter.to_string(), r#"userName sw "b" and emails[type eq "work" and value pr]"#);
+///
+/// let error = parse("userName eq").unwrap_err();
+/// assert_eq!(error.to_string(), "expected a space at offset 11");
+/// # Ok::<(), rollcall::scim::attr_path::ParseError>(())
+/// ```
 ///
 /// # Errors
-/// The first byte that is not as expected, or a limit that is exceeded.
+/// [`ParseError`] with the offset of the first byte that is not as expected, or of a limit that is exceeded.
 pub fn parse(text: &str) -> Result<Filter, ParseError> {
     let mut parser = Parser::new(text)?;
     parser.space();
@@ -252,7 +264,7 @@ impl<'a> Parser<'a> {
 
     fn word(&self) -> &'a str {
         let rest = self.rest();
-        &rest[..leading(rest)]
+        &rest[..path_length(rest)]
     }
 
     fn rest(&self) -> &'a str {

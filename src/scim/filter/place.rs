@@ -68,7 +68,7 @@ impl<'a> NamedAttribute<'a> {
 
     /// What a path without a URN names within the brackets of an attribute: a sub-attribute, or the
     /// element itself where that is a simple value.
-    pub(super) fn within(attribute: &'a Attribute, urn: &'a str, path: &AttrPath) -> Option<Self> {
+    pub(super) fn of_element(attribute: &'a Attribute, urn: &'a str, path: &AttrPath) -> Option<Self> {
         let place = |name: &str| ValueLocation {
             extension: None,
             attribute: name.to_owned(),
@@ -93,7 +93,7 @@ impl<'a> NamedAttribute<'a> {
 /// A path within the brackets of an attribute without its URN, which is that of the schema that
 /// defines the attribute: `urn:…:User:emails.type` and `urn:…:User:type` are `type` in the brackets of
 /// `emails`. `None` for another URN.
-pub(super) fn unqualified(path: &AttrPath, attribute: &Attribute, urn: &str) -> Option<AttrPath> {
+pub(super) fn strip_urn(path: &AttrPath, attribute: &Attribute, urn: &str) -> Option<AttrPath> {
     let Some(own) = &path.urn else { return Some(path.clone()) };
     if !own.eq_ignore_ascii_case(urn) {
         return None;
@@ -108,15 +108,15 @@ pub(super) fn unqualified(path: &AttrPath, attribute: &Attribute, urn: &str) -> 
 
 /// What stands in the brackets of an attribute, its names without the URN of the schema that defines
 /// the attribute. Names with other URNs stay as they are.
-pub fn plain(filter: &Filter, attribute: &Attribute, urn: &str) -> Filter {
-    let name = |path: &AttrPath| unqualified(path, attribute, urn).unwrap_or_else(|| path.clone());
-    let all = |filters: &[Filter]| filters.iter().map(|filter| plain(filter, attribute, urn)).collect();
+pub fn strip_urns(filter: &Filter, attribute: &Attribute, urn: &str) -> Filter {
+    let name = |path: &AttrPath| strip_urn(path, attribute, urn).unwrap_or_else(|| path.clone());
+    let all = |filters: &[Filter]| filters.iter().map(|filter| strip_urns(filter, attribute, urn)).collect();
     match filter {
         Filter::Present(path) => Filter::Present(name(path)),
         Filter::Compare(path, op, value) => Filter::Compare(name(path), *op, value.clone()),
         Filter::ValuePath(path, inner) => Filter::ValuePath(name(path), inner.clone()),
         Filter::And(filters) => Filter::And(all(filters)),
         Filter::Or(filters) => Filter::Or(all(filters)),
-        Filter::Not(inner) => Filter::Not(Box::new(plain(inner, attribute, urn))),
+        Filter::Not(inner) => Filter::Not(Box::new(strip_urns(inner, attribute, urn))),
     }
 }

@@ -1,5 +1,5 @@
-//! What a bound filter tells whoever must find the resources: which keys to look up, which
-//! attributes to read, and under which name an answer can be kept.
+//! How the resources that a bound filter selects can be found: the keys to look up, the attributes to read, and
+//! a canonical text of the filter.
 
 use std::fmt;
 
@@ -39,8 +39,8 @@ impl Bound {
         self.root == FilterNode::Known(false)
     }
 
-    /// A text that is the same for filters that differ only in the case of names, in the case of
-    /// operands that are not case-exact, in spaces and in redundant parentheses.
+    /// Returns a canonical text. It is the same for filters that differ only in spaces, in redundant parentheses,
+    /// and in letter case where that does not count.
     pub fn canonical(&self) -> String {
         self.root.to_string()
     }
@@ -108,14 +108,14 @@ impl fmt::Display for FilterNode {
             Self::Present(place) => write!(f, "{place} pr"),
             Self::Compare(place, op, operand) => write!(f, "{place} {op} {operand}"),
             Self::Elements(place, node) => write!(f, "{place}[{node}]"),
-            Self::And(nodes) => joined(f, nodes, " and "),
-            Self::Or(nodes) => joined(f, nodes, " or "),
+            Self::And(nodes) => write_joined(f, nodes, " and "),
+            Self::Or(nodes) => write_joined(f, nodes, " or "),
             Self::Not(node) => write!(f, "not ({node})"),
         }
     }
 }
 
-fn joined(f: &mut fmt::Formatter<'_>, nodes: &[FilterNode], word: &str) -> fmt::Result {
+fn write_joined(f: &mut fmt::Formatter<'_>, nodes: &[FilterNode], word: &str) -> fmt::Result {
     for (index, node) in nodes.iter().enumerate() {
         if index > 0 {
             f.write_str(word)?;

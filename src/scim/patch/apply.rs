@@ -16,16 +16,39 @@ use crate::scim::schema::{Attribute, Mutability};
 use crate::scim::values::ValueReader;
 use crate::scim::work::{WorkBudget, value_steps};
 
-/// What a step takes besides what it does with values.
+/// The steps of the budget that an operation takes, without its work on values.
 const STEPS_PER_OPERATION: u64 = 16;
-/// Applies the steps to a whole resource: `id`, `meta`, `schemas` and a user's `groups` stand in
-/// it, so that a client may repeat them. After an error the resource is in no particular state: a
-/// PATCH works on a copy. The caller then asks for
-/// [`check_required`](crate::scim::document_rules::check_required) of the final state.
+
+/// Applies the steps of a PATCH to a whole resource (RFC 7644 §3.5.2). The resource holds `id`, `meta`, `schemas`
+/// and a user's `groups`, so that a client may repeat their values.
+///
+/// Afterwards the caller calls [`check_required`](crate::scim::document_rules::check_required). After an error the
+/// resource may be changed in part, so the caller passes a copy.
+///
+/// ```
+/// # use rollcall::scim::{patch, policy::STANDARD, resource_type::{Kind, Model}, work::WorkBudget};
+/// # use serde_json::json;
+/// let model = Model::new(&STANDARD, &[])?;
+/// let users = model.of(Kind::User);
+/// let body = json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": [
+///     { "op": "Replace", "path": "active", "value": "False" },
+///     { "op": "add", "path": "emails", "value": [{ "value": "a@example.com" }] },
+/// ] });
+/// let mut user = json!({ "id": "1", "userName": "a", "active": true });
+///
+/// let steps = patch::request::parse(body.as_object().unwrap(), users, &STANDARD)?;
+/// patch::apply::apply(user.as_object_mut().unwrap(), &steps, users, &STANDARD, &WorkBudget::of_body())?;
+///
+/// let emails = json!([{ "value": "a@example.com" }]);
+/// assert_eq!(user, json!({ "id": "1", "userName": "a", "active": false, "emails": emails }));
+/// # Ok::<(), rollcall::scim::error::ScimError>(())
+/// ```
 ///
 /// # Errors
-/// `mutability` for what may not change, `invalidValue` for values, `noTarget` for a filter that
-/// selects nothing where it must, 413 for more work than the budget holds.
+/// - `mutability` for an attribute that must not change
+/// - `invalidValue` for a value that does not fit the attribute
+/// - `noTarget` for a filter that selects nothing, if it must select something
+/// - 413 for more work than the budget allows
 pub fn apply(
     resource: &mut Map<String, Value>,
     steps: &[PatchStep],
@@ -102,9 +125,9 @@ impl PatchRun<'_> {
             let scan = self.scans.entry(change.path()).or_default();
             elements::change(change, before, scan)?
         } else {
-            change.single(before)?
+            change.change_single(before)?
         };
-        match constant.keep(after, step, self.work)? {
+        match constant.keep_values(after, step, self.work)? {
             Some(after) => holder.insert(attribute.name.clone(), after),
             None => holder.shift_remove(&attribute.name),
         };

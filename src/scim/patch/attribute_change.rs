@@ -9,7 +9,7 @@ use crate::scim::schema::{Attribute, Type};
 use crate::scim::values::{ValueReader, names_resource};
 use crate::scim::work::{WorkBudget, scan_steps};
 
-/// What it takes to make one element another, besides what it takes to look at the value.
+/// The steps that it takes to change one element, without those to look at the value.
 const STEPS_PER_WRITE: u64 = 32;
 
 /// How many steps it takes at most to compare all elements of an attribute with something.
@@ -74,10 +74,10 @@ impl AttributeChange<'_> {
     ///
     /// # Errors
     /// As [`ValueReader::listed`].
-    pub fn listed(&self) -> Result<Option<Listed<'_>>, ScimError> {
+    pub fn read_listed(&self) -> Result<Option<Listed<'_>>, ScimError> {
         let value = self.step.value.as_ref().filter(|value| !value.is_null());
         let (Some(value), leaf) = (value, self.leaf()) else { return Ok(None) };
-        // A single value goes whatever it is, unless the path leads to it in all elements.
+        // A single value is removed without a comparison, unless the path leads to it in all elements.
         let in_all = self.attribute.multi_valued && self.step.filter.is_none();
         if !leaf.multi_valued && !in_all {
             return Ok(None);
@@ -87,7 +87,7 @@ impl AttributeChange<'_> {
             Some(sub) => format!("{}.{}", self.path(), sub.name),
             None => self.path(),
         };
-        let elements = ValueReader::of_body(self.reader.policy, self.work).listed(leaf, &path, value)?;
+        let elements = ValueReader::of_body(self.reader.policy, self.work).read_listed(leaf, &path, value)?;
         Ok(Some(Listed::new(leaf, &elements, self.work)?))
     }
 
@@ -95,14 +95,14 @@ impl AttributeChange<'_> {
     ///
     /// # Errors
     /// `invalidValue`, and that of the budget.
-    pub fn single(&self, mut before: Option<Value>) -> Result<Option<Value>, ScimError> {
+    pub fn change_single(&self, mut before: Option<Value>) -> Result<Option<Value>, ScimError> {
         let path = self.path();
         match (self.step.op, self.sub) {
             (PatchOp::Remove, None) => Ok(None),
             // What else is known about a resource goes with its id.
             (PatchOp::Remove, Some(sub)) if sub.name == "value" && names_resource(self.attribute) => Ok(None),
             (PatchOp::Remove, Some(sub)) => {
-                let listed = self.listed()?;
+                let listed = self.read_listed()?;
                 if let Some(Value::Object(object)) = &mut before {
                     self.unassign(object, sub, listed.as_ref())?;
                 }
@@ -110,7 +110,7 @@ impl AttributeChange<'_> {
             }
             _ if self.attribute.kind == Type::Complex => {
                 let whole = self.whole_value();
-                match self.reader.unwrapped(self.attribute, &path, &whole)? {
+                match self.reader.unwrap_single(self.attribute, &path, &whole)? {
                     Some(value) => self.merge(before, value, &path),
                     None => Ok(None),
                 }

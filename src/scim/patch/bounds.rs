@@ -50,7 +50,7 @@ fn steps(user: &Value, operations: Vec<Value>) -> Result<u64, ErrorKind> {
     Ok(MAX_STEPS_PER_REQUEST - work.left())
 }
 
-/// Whether a PATCH of so many operations is refused for the work that it would cause.
+/// Whether a PATCH of `count` operations is refused for the work that it would cause.
 fn is_refused(user: &Value, count: usize, operation: impl Fn(usize) -> Value) -> bool {
     let work = WorkBudget::new(MAX_STEPS_PER_REQUEST / scale() as u64, ErrorKind::PayloadTooLarge);
     let operations = repeat(count.div_ceil(scale()), operation);

@@ -27,14 +27,14 @@ pub(super) fn change(
     };
     scan.renew(&elements);
     let written = match (&change.step.filter, &change.step.selector) {
-        (Some(filter), Some(selector)) => change.selected((filter, selector), &mut elements)?,
-        _ => change.all(&mut elements, scan.steps)?,
+        (Some(filter), Some(selector)) => change.change_selected((filter, selector), &mut elements)?,
+        _ => change.change_all(&mut elements, scan.steps)?,
     };
     scan.steps += (1 + change.value_steps) * (written.0.len() as u64 + 1);
     check_count(&change.path(), elements.len())?;
-    one_primary(&mut elements, &written, &change.path())?;
+    unmark_other_primaries(&mut elements, &written, &change.path())?;
     if change.sub.is_some() || change.step.filter.is_some() {
-        unite(change, &mut elements, &written)?;
+        merge_equal_elements(change, &mut elements, &written)?;
         elements.retain(|element| match element {
             Value::Null => false,
             Value::Object(object) => !object.is_empty(),
@@ -59,12 +59,12 @@ impl Written {
 
 impl AttributeChange<'_> {
     /// Without a filter. A sub-attribute is then one of every element.
-    fn all(&self, elements: &mut Vec<Value>, scan: u64) -> Result<Written, ScimError> {
+    fn change_all(&self, elements: &mut Vec<Value>, scan: u64) -> Result<Written, ScimError> {
         let path = self.path();
         let value = self.step.value.as_ref();
         match (self.step.op, self.sub) {
             (PatchOp::Remove, None) => {
-                match self.listed()? {
+                match self.read_listed()? {
                     Some(listed) => listed.remove_from(elements, self.work)?,
                     None => elements.clear(),
                 }
@@ -95,7 +95,7 @@ impl AttributeChange<'_> {
     }
 
     /// The elements that the filter selects.
-    fn selected(
+    fn change_selected(
         &self,
         (filter, selector): (&Filter, &Selector),
         elements: &mut Vec<Value>,
@@ -121,7 +121,7 @@ impl AttributeChange<'_> {
             }
             let lists =
                 self.step.op == PatchOp::Remove && !self.step.value.as_ref().is_none_or(lists_nothing);
-            if let (true, Some(listed)) = (lists, self.listed()?) {
+            if let (true, Some(listed)) = (lists, self.read_listed()?) {
                 selected.0 = listed.meant_among(elements, &selected.0, self.work)?;
             }
             let mut place = 0;
@@ -193,7 +193,7 @@ impl AttributeChange<'_> {
         Ok(places)
     }
 
-    /// Refuses to write a value into so many elements that no document could hold them.
+    /// Refuses a value if the document could not hold this many copies of it.
     fn check_copies(&self, value: &Value, copies: usize) -> Result<(), ScimError> {
         if copies > 1 && value.to_string().len().saturating_mul(copies) > MAX_DOCUMENT_BYTES {
             return Err(too_large(&self.attribute.name));
@@ -210,12 +210,12 @@ impl AttributeChange<'_> {
         if self.step.op == PatchOp::Add && sub.multi_valued {
             return Ok(Written::none());
         }
-        let listed = if self.step.op == PatchOp::Remove { self.listed()? } else { None };
+        let listed = if self.step.op == PatchOp::Remove { self.read_listed()? } else { None };
         for place in &places.0 {
             let Some(Value::Object(object)) = elements.get_mut(*place) else { continue };
             if let (false, Some(listed)) = (sub.multi_valued, &listed) {
                 let own = object.get(&sub.name);
-                if !listed.means(own.unwrap_or(&Value::Null), self.work)? {
+                if !listed.lists_value(own.unwrap_or(&Value::Null), self.work)? {
                     continue;
                 }
             }
@@ -252,7 +252,7 @@ impl AttributeChange<'_> {
 }
 
 /// Makes one of elements that have become the same by the step (RFC 7643 §2.4).
-fn unite(
+fn merge_equal_elements(
     change: &AttributeChange<'_>,
     elements: &mut Vec<Value>,
     written: &Written,
@@ -284,7 +284,7 @@ fn unite(
 }
 
 /// A primary element that the step wrote takes the mark from the others (RFC 7644 §3.5.2).
-fn one_primary(elements: &mut [Value], written: &Written, path: &str) -> Result<(), ScimError> {
+fn unmark_other_primaries(elements: &mut [Value], written: &Written, path: &str) -> Result<(), ScimError> {
     let marked = written.0.iter().filter(|place| elements.get(**place).is_some_and(is_primary)).count();
     if marked > 1 {
         return Err(ScimError::invalid_value(format!(

@@ -61,7 +61,7 @@ impl<'a> Listed<'a> {
         }
         let mut meant = Vec::with_capacity(elements.len());
         for element in elements.iter() {
-            meant.push(self.means(element, work)?);
+            meant.push(self.lists_value(element, work)?);
         }
         let mut meant = meant.into_iter();
         elements.retain(|_| !meant.next().unwrap_or(false));
@@ -81,7 +81,7 @@ impl<'a> Listed<'a> {
         let mut meant = Vec::new();
         for place in places {
             if let Some(element) = elements.get(*place)
-                && self.means(element, work)?
+                && self.lists_value(element, work)?
             {
                 meant.push(*place);
             }
@@ -93,7 +93,7 @@ impl<'a> Listed<'a> {
     ///
     /// # Errors
     /// 413 for more work than the budget holds.
-    pub fn means(&self, element: &Value, work: &WorkBudget) -> Result<bool, ScimError> {
+    pub fn lists_value(&self, element: &Value, work: &WorkBudget) -> Result<bool, ScimError> {
         work.spend(STEPS_PER_LOOK_UP * self.forms.len() as u64)?;
         for form in self.forms.values() {
             let Some(said) = form.said.get(&form.key(self.attribute, element, work)?) else { continue };
@@ -147,11 +147,11 @@ pub(super) fn add_to_set(
     Ok(())
 }
 
-/// Adds elements to a set: one with the `value` and `type` of one that is there is that one, which
-/// `join` then tells what else is said of it. Returns the places of the elements, ascending.
+/// Adds elements to a set. If the set has an element with the same `value` and `type`, `join` merges the two.
+/// Returns the places of the added elements, ascending.
 ///
 /// # Errors
-/// 413 for more work than the budget holds, and those of `join`.
+/// 413 for more work than the budget allows, and the errors of `join`.
 pub(super) fn add(
     attribute: &Attribute,
     own: &mut Vec<Value>,

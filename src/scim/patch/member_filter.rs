@@ -60,7 +60,7 @@ fn equal_id(filter: &Filter) -> Option<&str> {
     }
 }
 
-/// A set of ids outside of which the filter selects nobody.
+/// Returns ids that hold all members which the filter selects. `None` if the filter does not name ids.
 pub(super) fn ids(filter: &Filter) -> Option<BTreeSet<String>> {
     match filter {
         Filter::Or(filters) => {

@@ -1,8 +1,7 @@
 //! PATCH of a group's members, as a change that need not know them all (RFC 7644 §3.5.2).
 //!
-//! A group may have a hundred thousand members and a PATCH may add one: the steps say whose
-//! membership they touch, the caller reads just those, and replaying the steps over them gives
-//! the net change.
+//! A group may have a hundred thousand members, and a PATCH may add one. So not all members are read: the steps
+//! name the members that they touch, the caller reads these, and [`MemberChange::net`] replays the steps.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -76,7 +75,7 @@ impl Net {
         self.add.len() + self.remove.len()
     }
 
-    /// Whether nobody does.
+    /// Whether no member does.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -110,7 +109,7 @@ impl<'a> MemberChange<'a> {
     }
 
     /// Whose membership [`MemberChange::net`] must be given.
-    pub fn touched(&self) -> MembersToRead {
+    pub fn members_to_read(&self) -> MembersToRead {
         let mut touched = BTreeSet::new();
         for step in &self.steps {
             match step {
@@ -141,8 +140,9 @@ impl<'a> MemberChange<'a> {
     /// another `display` included, nor does removing one who is not there.
     ///
     /// # Errors
-    /// `mutability` for changes within a member; `noTarget` for a `replace` of nobody under the
-    /// letter of the RFC; 413 for more work than the budget holds.
+    /// - `mutability` for a change within a member
+    /// - `noTarget` for a `replace` that selects no member, under `strict`
+    /// - 413 for more work than the budget allows
     pub fn net(&self, current: &BTreeMap<String, Member>, work: &WorkBudget) -> Result<Net, ScimError> {
         let mut members = current.clone();
         for step in &self.steps {
@@ -284,7 +284,7 @@ impl ValuePath {
         if selected.iter().all(same) { Ok(()) } else { Err(immutable()) }
     }
 
-    /// The member that the filter describes, where it selected nobody (RFC 7644 §3.5.2.3).
+    /// Creates the member that the filter describes, if it selects none (RFC 7644 §3.5.2.3).
     fn create(
         &self,
         wanted: &Value,

@@ -5,6 +5,7 @@ mod attribute_change;
 #[cfg(test)]
 mod bounds;
 mod elements;
+pub mod group_attributes;
 mod listed;
 mod member_filter;
 pub mod members;

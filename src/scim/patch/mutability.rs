@@ -54,7 +54,7 @@ impl<'a> Constant<'a> {
     ///
     /// # Errors
     /// `mutability`, and 413 for more work than the budget holds.
-    pub fn keep(
+    pub fn keep_values(
         self,
         after: Option<Value>,
         step: &PatchStep,

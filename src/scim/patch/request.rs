@@ -15,8 +15,8 @@ use crate::scim::policy::Policy;
 use crate::scim::resource_type::{Kind, Resolved, ResourceType};
 use crate::scim::schema::{Attribute, Schema};
 use crate::scim::urn;
-use crate::scim::validate::{is_password, schemas_in, unknown_attribute, urns};
-use crate::scim::values::{shown, twice};
+use crate::scim::validate::{check_schema_urns, is_password, schemas_in, unknown_attribute};
+use crate::scim::values::{refuse_repeated_name, shorten_text};
 
 /// What a step does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,18 +64,21 @@ impl fmt::Display for PatchStep {
     }
 }
 
-/// Reads the body of a PATCH. Names and `op` come in any case; every step names something that the
-/// schemas define.
+/// Reads the body of a PATCH (RFC 7644 §3.5.2). An operation without a path becomes one step for each attribute of
+/// its value. Letter case of names and of `op` does not count. Every step names an attribute of the schemas.
 ///
 /// # Errors
-/// `invalidSyntax` for the message, `invalidPath` for paths, `noTarget` for a `remove` without a
-/// path, `invalidValue` for a value that is missing, `mutability` for passwords.
+/// - `invalidSyntax` for a malformed message
+/// - `invalidPath` for a path that is malformed, or that no schema defines
+/// - `noTarget` for a `remove` without a path
+/// - `invalidValue` for a value that is missing
+/// - `mutability` for a password
 pub fn parse(
     body: &Map<String, Value>,
     resource_type: &ResourceType,
     policy: &Policy,
 ) -> Result<Vec<PatchStep>, ScimError> {
-    urns(schemas_in(body)?, urn::PATCH_OP, policy)?;
+    check_schema_urns(schemas_in(body)?, urn::PATCH_OP, policy)?;
     let operations = match member(body, "Operations")? {
         Some(Value::Array(operations)) if !operations.is_empty() => operations,
         _ => return Err(ScimError::invalid_syntax("Operations must be an array of at least one operation.")),
@@ -133,7 +136,7 @@ impl<'a> Request<'a> {
             return password(op, value);
         }
         let parsed = PatchPath::parse(path)
-            .map_err(|error| ScimError::invalid_path(format!("path {}: {error}.", shown(path))))?;
+            .map_err(|error| ScimError::invalid_path(format!("path {}: {error}.", shorten_text(path))))?;
         match self.place(&parsed)? {
             Some(PatchTarget::Schema(schema)) => {
                 let from = self.steps.len();
@@ -143,7 +146,7 @@ impl<'a> Request<'a> {
             Some(PatchTarget::Attribute(step)) => self.push(PatchStep { op, value: value.cloned(), ..*step }),
             None => Err(ScimError::invalid_path(format!(
                 "No schema defines what the path {} names.",
-                shown(path)
+                shorten_text(path)
             ))),
         }
     }
@@ -169,7 +172,7 @@ impl<'a> Request<'a> {
         let steps = self.steps.get(from..).unwrap_or_default();
         let mut seen = HashSet::with_capacity(steps.len());
         match steps.iter().map(ToString::to_string).find(|path| !seen.insert(path.clone())) {
-            Some(path) => Err(twice(&path)),
+            Some(path) => Err(refuse_repeated_name(&path)),
             None => Ok(()),
         }
     }
@@ -181,7 +184,7 @@ impl<'a> Request<'a> {
         let place = match PatchPath::parse(key) {
             Ok(path) => self.place(&path)?,
             Err(error) if key.contains('[') => {
-                return Err(ScimError::invalid_path(format!("path {}: {error}.", shown(key))));
+                return Err(ScimError::invalid_path(format!("path {}: {error}.", shorten_text(key))));
             }
             Err(_) => None,
         };
@@ -285,8 +288,8 @@ fn is_of_password(path: &str, resource_type: &ResourceType) -> bool {
     resource_type.kind == Kind::User && is_password(name, resource_type)
 }
 
-/// A password is neither kept nor changed here, whoever sends it. Its value is never repeated. Null
-/// is no password: clients that send a whole user send it.
+/// Refuses a password: it is neither stored nor changed. No answer repeats its value. Null is accepted, since
+/// clients that send a whole user send it.
 fn password(op: PatchOp, value: Option<&Value>) -> Result<(), ScimError> {
     match value {
         Some(Value::Null) if op != PatchOp::Remove => Ok(()),
@@ -300,7 +303,7 @@ fn password(op: PatchOp, value: Option<&Value>) -> Result<(), ScimError> {
 fn member<'v>(object: &'v Map<String, Value>, name: &str) -> Result<Option<&'v Value>, ScimError> {
     let mut found = object.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
     let first = found.next().map(|(_, value)| value);
-    if found.next().is_some() { Err(twice(name)) } else { Ok(first) }
+    if found.next().is_some() { Err(refuse_repeated_name(name)) } else { Ok(first) }
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@ use crate::scim::attr_path::AttrPath;
 use crate::scim::error::ScimError;
 use crate::scim::filter::ast::{CompareOp, Filter};
 use crate::scim::filter::bind::{self, Bound};
-use crate::scim::filter::plain;
+use crate::scim::filter::strip_urns;
 use crate::scim::policy::Policy;
 use crate::scim::resource_type::{AttributeTarget, ResourceType};
 use crate::scim::schema::Attribute;
-use crate::scim::values::shown;
+use crate::scim::values::shorten_text;
 use crate::scim::work::WorkBudget;
 
 /// A filter on the elements of one attribute.
@@ -49,8 +49,8 @@ impl Selector {
 /// which the attribute is defined. Of a simple attribute, `value` is the element.
 ///
 /// # Errors
-/// `invalidPath` for an attribute that has no elements to select, and for a name that is none of
-/// its sub-attributes.
+/// `invalidPath` for an attribute that has no elements to select, and for a name that is not one of its
+/// sub-attributes.
 pub fn canonical(filter: &Filter, attribute: &Attribute, schema: &str) -> Result<Filter, ScimError> {
     // `schemas` follows from the attributes: its elements are not the client's to select.
     if !attribute.multi_valued || attribute.name == "schemas" {
@@ -59,23 +59,23 @@ pub fn canonical(filter: &Filter, attribute: &Attribute, schema: &str) -> Result
             attribute.name
         )));
     }
-    spelled(&plain(filter, attribute, schema), attribute)
+    spell_names(&strip_urns(filter, attribute, schema), attribute)
 }
 
-fn spelled(filter: &Filter, attribute: &Attribute) -> Result<Filter, ScimError> {
+fn spell_names(filter: &Filter, attribute: &Attribute) -> Result<Filter, ScimError> {
     let all = |filters: &[Filter]| {
-        filters.iter().map(|filter| spelled(filter, attribute)).collect::<Result<Vec<_>, _>>()
+        filters.iter().map(|filter| spell_names(filter, attribute)).collect::<Result<Vec<_>, _>>()
     };
     let sub = |path: &AttrPath| {
         sub_attribute(path, attribute).ok_or_else(|| {
-            let name = shown(&path.to_string());
+            let name = shorten_text(&path.to_string());
             ScimError::invalid_path(format!("{} has no sub-attribute {name}.", attribute.name))
         })
     };
     Ok(match filter {
         Filter::And(filters) => Filter::And(all(filters)?),
         Filter::Or(filters) => Filter::Or(all(filters)?),
-        Filter::Not(filter) => Filter::Not(Box::new(spelled(filter, attribute)?)),
+        Filter::Not(filter) => Filter::Not(Box::new(spell_names(filter, attribute)?)),
         Filter::Present(path) => Filter::Present(sub(path)?),
         Filter::Compare(path, op, value) => Filter::Compare(sub(path)?, *op, value.clone()),
         Filter::ValuePath(path, filter) => Filter::ValuePath(sub(path)?, filter.clone()),

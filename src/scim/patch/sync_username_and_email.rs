@@ -1,5 +1,4 @@
-//! What policies add to PATCH: `userName` and the primary email stay equal, and only some attributes of a
-//! group may change.
+//! Keeps `userName` and the primary email equal, under policies that require it.
 
 use serde_json::{Map, Value};
 
@@ -7,16 +6,16 @@ use crate::limits::MAX_NAME_CHARS;
 use crate::scim::document_rules::primary_email;
 use crate::scim::error::ScimError;
 use crate::scim::policy::Policy;
-use crate::scim::resource_type::{Kind, ResourceType};
 use crate::scim::username::canonical;
 use crate::scim::values::is_primary;
 
-/// Where `userName` is the primary email and a PATCH changed only one of the two, the other
-/// follows: Microsoft Entra ID sends them as two operations, and not always both. Two changes that
-/// disagree are left to [`check_username_and_email`](crate::scim::document_rules::check_username_and_email).
+/// Writes a new `userName` into the primary email, or a new primary email into `userName`, if a PATCH changed only
+/// one of them. Microsoft Entra ID changes them in two operations, and sometimes only one. It does nothing if both
+/// changed, or if they were not equal before.
+/// [`check_username_and_email`](crate::scim::document_rules::check_username_and_email) refuses what is then unequal.
 ///
 /// # Errors
-/// `invalidValue` if what follows would not be an email address.
+/// `invalidValue` if the new `userName` is not an email address, or is too long.
 pub fn sync_username_and_email(
     before: &Map<String, Value>,
     after: &mut Map<String, Value>,
@@ -70,41 +69,6 @@ fn is_email(text: &str) -> bool {
         && !text.contains(char::is_whitespace)
 }
 
-/// Where a policy names the attributes of a group that may change, a PATCH that changed any other
-/// is refused.
-///
-/// # Errors
-/// `mutability`, which names the attribute.
-pub fn check_group_attributes(
-    before: &Map<String, Value>,
-    after: &Map<String, Value>,
-    resource_type: &ResourceType,
-    policy: &Policy,
-) -> Result<(), ScimError> {
-    let Some(allowed) = policy.group_attributes.filter(|_| resource_type.kind == Kind::Group) else {
-        return Ok(());
-    };
-    let mut names = before.keys().chain(after.keys()).filter(|name| !allowed.contains(&name.as_str()));
-    match names.find(|name| before.get(*name) != after.get(*name)) {
-        None => Ok(()),
-        Some(name) => Err(ScimError::mutability(format!(
-            "Of a group only {} can be changed, not {name}.",
-            allowed.join(", ")
-        ))),
-    }
-}
-
-/// Where a policy names the attributes of a group that may change, a PUT stores no others.
-pub fn keep_group_attributes(
-    document: &mut Map<String, Value>,
-    resource_type: &ResourceType,
-    policy: &Policy,
-) {
-    if let Some(allowed) = policy.group_attributes.filter(|_| resource_type.kind == Kind::Group) {
-        document.retain(|key, _| allowed.contains(&key.as_str()));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -115,7 +79,7 @@ mod tests {
     use crate::scim::patch::apply::apply;
     use crate::scim::patch::request::parse;
     use crate::scim::policy::{STANDARD, VEZA};
-    use crate::scim::resource_type::Model;
+    use crate::scim::resource_type::{Kind, Model};
     use crate::scim::work::WorkBudget;
 
     fn map(value: &Value) -> Map<String, Value> {
@@ -204,39 +168,5 @@ mod tests {
                 "{operations}"
             );
         }
-    }
-
-    #[test]
-    fn what_of_a_group_may_change() {
-        let current = map(&json!({ "id": "g", "displayName": "G", "meta": { "resourceType": "Group" } }));
-        for (path, value, expected) in [
-            ("displayName", json!("H"), Ok(())),
-            ("externalId", json!("e"), Ok(())),
-            ("members", json!([]), Ok(())),
-            ("id", json!("g"), Ok(())),
-            ("id", json!("h"), Err(Mutability)),
-            ("urn:x:t:color", json!("red"), Err(Mutability)),
-            ("urn:x:t:color", json!(null), Ok(())),
-        ] {
-            let schema = serde_json::from_value(json!({ "id": "urn:x:t", "name": "T", "attributes": [
-                { "name": "color", "type": "string", "multiValued": false } ] }))
-            .expect("a schema");
-            let model = Model::new(&VEZA, &[(Kind::Group, schema)]).expect("a model");
-            let groups = model.of(Kind::Group);
-            let body = map(&json!({ "Operations": [{ "op": "replace", "path": path, "value": value }] }));
-            let steps = parse(&body, groups, &VEZA).expect("steps");
-            let check = |policy| {
-                let mut after = current.clone();
-                apply(&mut after, &steps, groups, policy, &WorkBudget::of_body())?;
-                check_group_attributes(&current, &after, groups, policy)
-            };
-            assert_eq!(check(&VEZA).map_err(|e| e.kind), expected, "{path}");
-            let free = expected.or_else(|kind| if path == "id" { Err(kind) } else { Ok(()) });
-            assert_eq!(check(&STANDARD).map_err(|e| e.kind), free, "{path}");
-        }
-        let model = Model::new(&VEZA, &[]).expect("a model");
-        let mut document = map(&json!({ "displayName": "G", "urn:x:t": {} }));
-        keep_group_attributes(&mut document, model.of(Kind::Group), &VEZA);
-        assert_eq!(document, map(&json!({ "displayName": "G" })));
     }
 }

@@ -1,10 +1,12 @@
 //! Reads the feed from a position on.
 
+use std::time::Duration;
+
 use super::change::FeedChange;
 use super::page::FeedPage;
 use super::state::{FeedEnd, FeedState};
 use crate::clock;
-use crate::limits::{FEED_BUCKET, FEED_PAGES_PER_READ, MAX_FEED_ANSWER_BYTES, SNAPSHOT_DISTANCE};
+use crate::limits::{FEED_BUCKET, FEED_PAGES_PER_READ, MAX_FEED_ANSWER_BYTES};
 use crate::store::call::{Range, Table};
 use crate::store::error::StoreError;
 use crate::store::keys;
@@ -195,13 +197,14 @@ impl<'t> FeedReader<'t> {
         self.state.find_end(self.table).await
     }
 
-    /// The place for a snapshot: all that changes before it have written is visible to every read. Whoever
-    /// reads the whole table after this, and then applies the feed from here, has the state of the table.
+    /// The place for a snapshot. Everything that the changes before it have written is visible to every read,
+    /// because the pages with them were written `distance` ago. A reader that reads the whole table after this
+    /// call, and then applies the feed from this place, has the state of the table.
     ///
     /// # Errors
     /// Those of the table.
-    pub async fn snapshot(&self) -> Result<FeedPosition, StoreError> {
-        let visible = clock::epoch_seconds().saturating_sub(SNAPSHOT_DISTANCE.as_secs());
+    pub async fn snapshot(&self, distance: Duration) -> Result<FeedPosition, StoreError> {
+        let visible = clock::epoch_seconds().saturating_sub(distance.as_secs());
         let end = self.end().await?;
         let Some(mut page) = end.page else { return Ok(self.at(end.next - 1)) };
         while page.written > visible {

@@ -55,7 +55,13 @@ impl LargeChanges<'_> {
     /// # Errors
     /// As [`LargeChanges::apply_until`].
     pub async fn finish(self, change: Uuid, until: Instant) -> Result<bool, StoreError> {
-        match self.fetch(change).await? {
+        let mut pending = self.fetch(change).await?;
+        // A group names committed changes only. The items of a transaction become visible one by one, so
+        // the group may be seen before its change.
+        if pending.as_ref().is_some_and(|pending| pending.state == ChangeState::Staged) {
+            pending = self.fetch_at_rest(change).await?;
+        }
+        match pending {
             Some(pending) => Box::pin(self.apply_until(&pending, until)).await,
             None => Ok(true),
         }

@@ -33,6 +33,18 @@ impl LargeChanges<'_> {
         item.as_ref().map(PendingChange::from_item).transpose()
     }
 
+    /// Reads one pending change at a moment when no transaction on it is under way. `None` if there is
+    /// none of this id, or no longer.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`],
+    /// [`StoreError::Broken`].
+    pub async fn fetch_at_rest(self, change: Uuid) -> Result<Option<PendingChange>, StoreError> {
+        let key = keys::pending_change(&self.store.tenant, change);
+        let item = self.store.table.get_together(&[key]).await?.into_iter().flatten().next();
+        item.as_ref().map(PendingChange::from_item).transpose()
+    }
+
     /// Reads every chunk of a change, applied or not.
     ///
     /// # Errors

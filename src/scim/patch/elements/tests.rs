@@ -80,7 +80,7 @@ fn emails_are_added() {
 #[test]
 fn equal_emails_become_one() {
     assert_emails([
-        // The same value and type by the schema, whatever the case (RFC 7643 §2.4).
+        // By the schema, letter case does not count.
         (
             op("add", "emails", json!([{ "value": "W@X", "type": "Work", "display": "W" }])),
             is(&[&json!({ "value": "w@x", "type": "work", "primary": true, "display": "W" }), &home()]),

@@ -17,7 +17,7 @@ fn net(policy: &'static Policy, operations: &Value) -> Outcome {
     let run = || {
         let steps = request::parse(body.as_object().expect("an object"), groups, policy)?;
         let change = MemberChange::read(&steps, groups, policy, &WorkBudget::of_body())?;
-        let touched = change.touched();
+        let touched = change.members_to_read();
         let mut current = BTreeMap::from([
             (
                 "a".to_owned(),
