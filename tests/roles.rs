@@ -403,6 +403,10 @@ async fn the_function_that_applications_manage_with_has_what_it_needs_and_no_mor
     let app = App::managing(&proxy.endpoint, table, &honest.key).await;
     app.send("POST", "/tenants", Some(json!({ "tenant": "globex" }))).await.expect(201);
     app.send("POST", "/tenants", Some(json!({ "tenant": "globex" }))).await.expect(200);
+    // A name that was given before, long ago.
+    let gone = keys::tenant_deleted(&"gone".parse().unwrap());
+    honest.table.put(&gone, [number("deleted", 1)].into()).await.unwrap();
+    app.send("POST", "/tenants", Some(json!({ "tenant": "gone" }))).await.problem(409, "nameRests");
     app.send("PATCH", "/tenants/acme", Some(json!({ "retentionDays": 7 }))).await.expect(200);
     let user = honest.get("/tenants/acme/Users?count=1").await.expect(200)["Resources"][0]["id"].clone();
     let body = json!({ "name": "portal", "user": user });

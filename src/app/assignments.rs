@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::body::BodyFields;
-use super::problem::Problem;
+use super::problem::ProblemDetails;
 use super::request::{AppRequest, json, resource_id};
 use crate::http::request;
 use crate::limits::{APP_APPLY_TIMEOUT, MAX_ASSIGNMENTS};
@@ -25,7 +25,7 @@ use crate::store::record::Role;
 /// # Errors
 /// 400 for roles and teams that cannot be used, and if the root team would lose its last active
 /// administrator; 404; 409 while a large change of the group is applied; 412.
-pub async fn replace(app: &AppRequest<'_>, tenant: &str, id: &str) -> Result<Response<Body>, Problem> {
+pub async fn replace(app: &AppRequest<'_>, tenant: &str, id: &str) -> Result<Response<Body>, ProblemDetails> {
     let tenant = app.tenant(tenant).await?;
     let group = resource_id(Kind::Group, id)?;
     let mut body = BodyFields::read(app.request)?;
@@ -55,11 +55,11 @@ fn role_json(role: &Role) -> Value {
     json!({ "team": role.team.to_string(), "role": role.role })
 }
 
-fn read_roles(wanted: Option<Value>) -> Result<BTreeSet<Role>, Problem> {
-    let form = || Problem::invalid("assignments must be a list of objects with team and role.");
+fn read_roles(wanted: Option<Value>) -> Result<BTreeSet<Role>, ProblemDetails> {
+    let form = || ProblemDetails::invalid("assignments must be a list of objects with team and role.");
     let Some(Value::Array(wanted)) = wanted else { return Err(form()) };
     if wanted.len() > MAX_ASSIGNMENTS {
-        return Err(Problem::invalid(format!("A group has at most {MAX_ASSIGNMENTS} assignments.")));
+        return Err(ProblemDetails::invalid(format!("A group has at most {MAX_ASSIGNMENTS} assignments.")));
     }
     let mut roles = BTreeSet::new();
     for one in &wanted {
@@ -69,9 +69,11 @@ fn read_roles(wanted: Option<Value>) -> Result<BTreeSet<Role>, Problem> {
             return Err(form());
         }
         let advice = "team must be the id of a group.";
-        let team = parse_id(team).ok_or_else(|| Problem::invalid(advice))?;
+        let team = parse_id(team).ok_or_else(|| ProblemDetails::invalid(advice))?;
         if !is_role(role) {
-            return Err(Problem::invalid("role must have 1 to 64 lower-case letters, digits, - or _."));
+            return Err(ProblemDetails::invalid(
+                "role must have 1 to 64 lower-case letters, digits, - or _.",
+            ));
         }
         roles.insert(Role { team, role: role.to_owned() });
     }
@@ -79,12 +81,12 @@ fn read_roles(wanted: Option<Value>) -> Result<BTreeSet<Role>, Problem> {
 }
 
 /// Makes sure that the teams exist. The group itself is looked for later.
-async fn check_teams(store: &Store, roles: &BTreeSet<Role>, group: Uuid) -> Result<(), Problem> {
+async fn check_teams(store: &Store, roles: &BTreeSet<Role>, group: Uuid) -> Result<(), ProblemDetails> {
     let teams: BTreeSet<Uuid> = roles.iter().map(|role| role.team).filter(|team| *team != group).collect();
     let teams: Vec<Uuid> = teams.into_iter().collect();
     let found = store.fetch_many(Kind::Group, &teams).await?;
     match teams.iter().find(|team| !found.iter().any(|group| group.id == **team)) {
         None => Ok(()),
-        Some(missing) => Err(Problem::invalid(format!("The tenant has no group {missing}."))),
+        Some(missing) => Err(ProblemDetails::invalid(format!("The tenant has no group {missing}."))),
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::problem::Problem;
+use super::problem::ProblemDetails;
 use crate::http::request;
 use crate::limits::MAX_BODY_BYTES;
 use crate::scim::values::shorten_text;
@@ -19,7 +19,7 @@ impl BodyFields {
     ///
     /// # Errors
     /// 413, 415, and 400 for anything but an object.
-    pub fn read(request: &Request) -> Result<Self, Problem> {
+    pub fn read(request: &Request) -> Result<Self, ProblemDetails> {
         Ok(Self(request::object(request, MAX_BODY_BYTES)?))
     }
 
@@ -27,7 +27,7 @@ impl BodyFields {
     ///
     /// # Errors
     /// As [`BodyFields::read`].
-    pub fn read_optional(request: &Request) -> Result<Self, Problem> {
+    pub fn read_optional(request: &Request) -> Result<Self, ProblemDetails> {
         match request.body() {
             Body::Empty => Ok(Self::default()),
             body if body.is_empty() => Ok(Self::default()),
@@ -49,11 +49,11 @@ impl BodyFields {
     ///
     /// # Errors
     /// 400 for a value of another type.
-    pub fn text(&mut self, name: &str) -> Result<Option<String>, Problem> {
+    pub fn text(&mut self, name: &str) -> Result<Option<String>, ProblemDetails> {
         match self.0.remove(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(Problem::invalid(format!("{name} must be a text."))),
+            Some(_) => Err(ProblemDetails::invalid(format!("{name} must be a text."))),
         }
     }
 
@@ -61,16 +61,17 @@ impl BodyFields {
     ///
     /// # Errors
     /// 400 if it is absent or of another type.
-    pub fn required_text(&mut self, name: &str) -> Result<String, Problem> {
-        self.text(name)?.ok_or_else(|| Problem::invalid(format!("{name} is required.")))
+    pub fn required_text(&mut self, name: &str) -> Result<String, ProblemDetails> {
+        self.text(name)?.ok_or_else(|| ProblemDetails::invalid(format!("{name} is required.")))
     }
 
     /// Takes a time in RFC 3339.
     ///
     /// # Errors
     /// 400 for anything else.
-    pub fn time(&mut self, name: &str) -> Result<Option<OffsetDateTime>, Problem> {
-        let problem = || Problem::invalid(format!("{name} must be a time such as 2027-01-31T18:00:00Z."));
+    pub fn time(&mut self, name: &str) -> Result<Option<OffsetDateTime>, ProblemDetails> {
+        let problem =
+            || ProblemDetails::invalid(format!("{name} must be a time such as 2027-01-31T18:00:00Z."));
         let text = self.text(name)?;
         text.map(|text| OffsetDateTime::parse(&text, &Rfc3339).map_err(|_| problem())).transpose()
     }
@@ -83,13 +84,13 @@ impl BodyFields {
         &mut self,
         name: &str,
         range: std::ops::RangeInclusive<u64>,
-    ) -> Result<Option<u64>, Problem> {
+    ) -> Result<Option<u64>, ProblemDetails> {
         match self.0.remove(name) {
             None | Some(Value::Null) => Ok(None),
             Some(value) => {
                 value.as_u64().filter(|number| range.contains(number)).map(Some).ok_or_else(|| {
                     let (least, most) = (range.start(), range.end());
-                    Problem::invalid(format!("{name} must be a whole number from {least} to {most}."))
+                    ProblemDetails::invalid(format!("{name} must be a whole number from {least} to {most}."))
                 })
             }
         }
@@ -99,12 +100,13 @@ impl BodyFields {
     ///
     /// # Errors
     /// 400 that names a member which the operation does not know.
-    pub fn finish(self) -> Result<(), Problem> {
+    pub fn finish(self) -> Result<(), ProblemDetails> {
         match self.0.keys().next() {
             None => Ok(()),
-            Some(name) => {
-                Err(Problem::invalid(format!("The body has an unknown member: {}.", shorten_text(name))))
-            }
+            Some(name) => Err(ProblemDetails::invalid(format!(
+                "The body has an unknown member: {}.",
+                shorten_text(name)
+            ))),
         }
     }
 }

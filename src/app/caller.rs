@@ -4,7 +4,7 @@ use lambda_http::request::RequestContext;
 use lambda_http::{Request, RequestExt};
 use serde_json::Value;
 
-use super::problem::Problem;
+use super::problem::ProblemDetails;
 use crate::auth::application::ApplicationScope;
 
 /// What the authorizer says of the application.
@@ -21,9 +21,9 @@ impl AppCaller {
     ///
     /// # Errors
     /// 401 without a whole context: the request did not come through the authorizer.
-    pub fn read(request: &Request) -> Result<Self, Problem> {
+    pub fn read(request: &Request) -> Result<Self, ProblemDetails> {
         let refused = || {
-            Problem::new(
+            ProblemDetails::new(
                 401,
                 "The request carries no authorizer context. Send it through the API, with an application key.",
             )

@@ -5,7 +5,7 @@ use lambda_http::{Body, Response};
 use serde_json::Value;
 
 use super::current_state::CurrentStates;
-use super::problem::{Problem, lost_position};
+use super::problem::{ProblemDetails, lost_position};
 use super::request::{AppRequest, json_text};
 use crate::limits::{CHANGES_PER_LOOK, MAX_FEED_ANSWER_BYTES, MAX_FEED_ANSWER_CHANGES};
 use crate::store::feed::change::FeedChange;
@@ -21,13 +21,14 @@ struct ChangesQuery {
 }
 
 impl ChangesQuery {
-    fn read(app: &AppRequest<'_>) -> Result<Self, Problem> {
+    fn read(app: &AppRequest<'_>) -> Result<Self, ProblemDetails> {
         let position = |text: String| {
             let advice = "after must be a position: next of an earlier answer, or snapshot of GET /status.";
-            FeedPosition::parse(&text).ok_or_else(|| Problem::invalid(advice))
+            FeedPosition::parse(&text).ok_or_else(|| ProblemDetails::invalid(advice))
         };
-        let tenant =
-            |name: String| name.parse().map_err(|_| Problem::invalid("tenant must be the name of a tenant."));
+        let tenant = |name: String| {
+            name.parse().map_err(|_| ProblemDetails::invalid("tenant must be the name of a tenant."))
+        };
         Ok(Self {
             after: app.parameter("after").map(position).transpose()?,
             limit: app.limit(MAX_FEED_ANSWER_CHANGES)?,
@@ -35,7 +36,7 @@ impl ChangesQuery {
             includes_resource: match app.parameter("include").as_deref() {
                 None => false,
                 Some("resource") => true,
-                Some(_) => return Err(Problem::invalid("include can only be resource.")),
+                Some(_) => return Err(ProblemDetails::invalid("include can only be resource.")),
             },
         })
     }
@@ -45,7 +46,7 @@ impl ChangesQuery {
 ///
 /// # Errors
 /// 400 for a query that cannot be read; 410 for a position at which the feed cannot be read.
-pub async fn list(app: &AppRequest<'_>) -> Result<Response<Body>, Problem> {
+pub async fn list(app: &AppRequest<'_>) -> Result<Response<Body>, ProblemDetails> {
     let query = ChangesQuery::read(app)?;
     let reader = FeedReader::open(app.table).await?;
     let after = query.after.unwrap_or_else(|| reader.oldest());
@@ -68,17 +69,20 @@ struct WrittenChanges {
     more: bool,
 }
 
-fn write(list: ChangeList) -> Result<WrittenChanges, Problem> {
+fn write(list: ChangeList) -> Result<WrittenChanges, ProblemDetails> {
     let changes: Vec<String> = list.changes.iter().map(change_text).collect::<Result<_, _>>()?;
     Ok(WrittenChanges { changes: changes.join(","), seq: list.seq, more: list.more })
 }
 
-fn change_text(change: &FeedChange) -> Result<String, Problem> {
-    serde_json::to_string(change).map_err(|_| Problem::new(500, "A change cannot be written."))
+fn change_text(change: &FeedChange) -> Result<String, ProblemDetails> {
+    serde_json::to_string(change).map_err(|_| ProblemDetails::new(500, "A change cannot be written."))
 }
 
 /// Writes changes with the state of their resources, until they are as large as an answer may be.
-async fn write_with_resources(app: &AppRequest<'_>, list: ChangeList) -> Result<WrittenChanges, Problem> {
+async fn write_with_resources(
+    app: &AppRequest<'_>,
+    list: ChangeList,
+) -> Result<WrittenChanges, ProblemDetails> {
     let mut states = CurrentStates::new(app);
     let mut written = WrittenChanges { changes: String::new(), seq: list.seq, more: list.more };
     let mut last = None;

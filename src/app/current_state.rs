@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
 
-use super::problem::Problem;
+use super::problem::ProblemDetails;
 use super::request::{AppRequest, with_own_extensions};
 use crate::auth::tenant::TenantRecord;
 use crate::limits::{READS_TOGETHER_AT_ONCE, RESOURCES_READ_TOGETHER};
@@ -77,7 +77,7 @@ impl<'a> CurrentStates<'a> {
     ///
     /// # Errors
     /// Those of the table.
-    pub async fn fetch(&mut self, changes: &[FeedChange]) -> Result<FoundStates, Problem> {
+    pub async fn fetch(&mut self, changes: &[FeedChange]) -> Result<FoundStates, ProblemDetails> {
         let mut wanted: BTreeMap<Key, ChangedResource> = BTreeMap::new();
         for change in changes {
             let Some((tenant, key)) = subject(change) else { continue };
@@ -98,7 +98,10 @@ impl<'a> CurrentStates<'a> {
     }
 
     /// Reads the resources, each no older than its changes.
-    async fn read(&self, wanted: &BTreeMap<Key, ChangedResource>) -> Result<Vec<(Key, Record)>, Problem> {
+    async fn read(
+        &self,
+        wanted: &BTreeMap<Key, ChangedResource>,
+    ) -> Result<Vec<(Key, Record)>, ProblemDetails> {
         let all: Vec<Key> = wanted.keys().cloned().collect();
         let mut records: BTreeMap<Key, Record> = BTreeMap::new();
         for item in self.app.table.batch_get(&all).await? {
@@ -124,7 +127,7 @@ impl<'a> CurrentStates<'a> {
         Ok(records.into_iter().collect())
     }
 
-    async fn read_tenants(&mut self, names: &BTreeSet<TenantId>) -> Result<(), Problem> {
+    async fn read_tenants(&mut self, names: &BTreeSet<TenantId>) -> Result<(), ProblemDetails> {
         let unknown = names.iter().filter(|name| !self.tenants.contains_key(*name));
         let unknown: Vec<TenantId> = unknown.cloned().collect();
         let places: Vec<Key> = unknown.iter().map(keys::tenant).collect();
@@ -142,7 +145,7 @@ impl<'a> CurrentStates<'a> {
         tenant: &TenantRecord,
         records: impl Iterator<Item = (&'r Key, &'r Record)> + Clone,
         found: &mut FoundStates,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), ProblemDetails> {
         let provider = self.app.provider(tenant)?;
         let users = with_own_extensions(Projection::default());
         let groups = Projection::parse(&[], &["members"], &[provider.ty(Kind::Group)])?;
@@ -162,7 +165,7 @@ impl<'a> CurrentStates<'a> {
     }
 }
 
-fn read_record(item: &Item) -> Result<Option<(Key, Record)>, Problem> {
+fn read_record(item: &Item) -> Result<Option<(Key, Record)>, ProblemDetails> {
     let (key, record) = (key_of(item), Record::from_item(item)?);
     Ok(key.zip(record))
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::APP_BASE_PATH;
 use super::caller::AppCaller;
 use super::handler::handle;
-use super::problem::Problem;
+use super::problem::ProblemDetails;
 use super::request::AppRequest;
 use super::router::{AppRoute, route};
 use crate::auth::application::ApplicationScope;
@@ -87,7 +87,7 @@ impl AppFunction {
         request: &Request,
         table: &Table,
         line: &mut Line,
-    ) -> Result<Response<Body>, Problem> {
+    ) -> Result<Response<Body>, ProblemDetails> {
         let caller = AppCaller::read(request)?;
         line.key_id = Some(caller.key_id.clone());
         let place = RequestLocation::below(APP_BASE_PATH, request, None);
@@ -96,16 +96,16 @@ impl AppFunction {
             AppRoute::Methods(methods) if request.method() == Method::OPTIONS => {
                 return Ok(response::options(&methods));
             }
-            AppRoute::Methods(methods) => return Err(Problem::method_not_allowed(methods)),
+            AppRoute::Methods(methods) => return Err(ProblemDetails::method_not_allowed(methods)),
             AppRoute::Nowhere => {
                 let advice = "There is no such endpoint. docs/app-openapi.json lists those that there are.";
-                return Err(Problem::new(404, advice));
+                return Err(ProblemDetails::new(404, advice));
             }
         };
         line.operation = operation.name();
         if operation.scope() == ApplicationScope::Manage && caller.scope == ApplicationScope::Read {
             let detail = "The key's scope is read; this operation needs a key with the scope manage.";
-            return Err(Problem::new(403, detail));
+            return Err(ProblemDetails::new(403, detail));
         }
         let actor = Actor { id: caller.key_id, request_id: line.request_id.clone() };
         let app = AppRequest {
@@ -140,7 +140,7 @@ fn fit(response: Response<Body>, accept: Option<&str>, transfer: Transfer) -> Re
         return fitted;
     }
     let detail = "The answer is larger than what can be passed on. Send Accept-Encoding: gzip, or ask for less: excludedAttributes=members, or a smaller count or limit.";
-    Problem::typed(400, "tooMany", detail).response()
+    ProblemDetails::typed(400, "tooMany", detail).response()
 }
 
 impl HttpFunction for AppFunction {

@@ -2,7 +2,7 @@
 
 use lambda_http::{Body, Response};
 
-use super::problem::Problem;
+use super::problem::ProblemDetails;
 use super::request::AppRequest;
 use super::router::AppOperation;
 use super::{assignments, changes, keys, members, resources, status, tenants};
@@ -15,7 +15,7 @@ pub async fn handle(
     app: &AppRequest<'_>,
     operation: AppOperation,
     segments: &[String],
-) -> Result<Response<Body>, Problem> {
+) -> Result<Response<Body>, ProblemDetails> {
     let segment = |at: usize| segments.get(at).map(String::as_str).unwrap_or_default();
     let (tenant, id) = (segment(0), segment(1));
     match operation {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
 use super::body::BodyFields;
-use super::problem::Problem;
+use super::problem::ProblemDetails;
 use super::request::{AppRequest, json, tenant_id};
 use crate::auth::record::{KeyRecord, Scope, Status};
 use crate::clock;
@@ -19,7 +19,7 @@ use crate::tenants::key::{self, NewKey};
 ///
 /// # Errors
 /// 404.
-pub async fn list(app: &AppRequest<'_>, tenant: &str) -> Result<Response<Body>, Problem> {
+pub async fn list(app: &AppRequest<'_>, tenant: &str) -> Result<Response<Body>, ProblemDetails> {
     let now = OffsetDateTime::now_utc();
     let listed = key::list(app.table, &tenant_id(tenant)?).await?;
     let rows = listed.iter().map(|listed| {
@@ -34,7 +34,7 @@ pub async fn list(app: &AppRequest<'_>, tenant: &str) -> Result<Response<Body>, 
 ///
 /// # Errors
 /// 400, 404.
-pub async fn create(app: &AppRequest<'_>, tenant: &str) -> Result<Response<Body>, Problem> {
+pub async fn create(app: &AppRequest<'_>, tenant: &str) -> Result<Response<Body>, ProblemDetails> {
     let tenant = tenant_id(tenant)?;
     let mut body = BodyFields::read(app.request)?;
     let name = body.required_text("name")?;
@@ -42,7 +42,7 @@ pub async fn create(app: &AppRequest<'_>, tenant: &str) -> Result<Response<Body>
         None => Scope::Provision,
         Some(scope) => {
             let advice = "scope must be provision or read.";
-            Scope::named(&scope).ok_or_else(|| Problem::invalid(advice))?
+            Scope::named(&scope).ok_or_else(|| ProblemDetails::invalid(advice))?
         }
     };
     let expires = body.time("expires")?;
@@ -50,7 +50,7 @@ pub async fn create(app: &AppRequest<'_>, tenant: &str) -> Result<Response<Body>
         None => None,
         Some(id) => {
             let advice = "user must be the SCIM id of a user.";
-            Some(parse_id(&id).ok_or_else(|| Problem::invalid(advice))?)
+            Some(parse_id(&id).ok_or_else(|| ProblemDetails::invalid(advice))?)
         }
     };
     body.finish()?;
@@ -66,7 +66,7 @@ pub async fn create(app: &AppRequest<'_>, tenant: &str) -> Result<Response<Body>
 ///
 /// # Errors
 /// 400, 404; 409 for a key that is revoked or expired.
-pub async fn rotate(app: &AppRequest<'_>, tenant: &str, id: &str) -> Result<Response<Body>, Problem> {
+pub async fn rotate(app: &AppRequest<'_>, tenant: &str, id: &str) -> Result<Response<Body>, ProblemDetails> {
     let tenant = tenant_id(tenant)?;
     let mut body = BodyFields::read_optional(app.request)?;
     let overlap = body.number("overlapSeconds", 0..=MAX_OVERLAP_SECONDS)?.unwrap_or(DEFAULT_OVERLAP_SECONDS);
@@ -85,7 +85,7 @@ pub async fn rotate(app: &AppRequest<'_>, tenant: &str, id: &str) -> Result<Resp
 ///
 /// # Errors
 /// 404.
-pub async fn revoke(app: &AppRequest<'_>, tenant: &str, id: &str) -> Result<Response<Body>, Problem> {
+pub async fn revoke(app: &AppRequest<'_>, tenant: &str, id: &str) -> Result<Response<Body>, ProblemDetails> {
     let tenant = tenant_id(tenant)?;
     key::revoke(app.table, &app.actor, (&tenant, id), OffsetDateTime::now_utc()).await?;
     Ok(empty(StatusCode::NO_CONTENT))

@@ -5,7 +5,7 @@ use lambda_http::{Body, Response};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::problem::Problem;
+use super::problem::ProblemDetails;
 use super::request::{AppRequest, json, resource_id};
 use crate::limits::MEMBERS_PER_PAGE;
 use crate::provider::answer::not_found;
@@ -16,19 +16,19 @@ use crate::store::keys::parse_id;
 ///
 /// # Errors
 /// 400 for a cursor that was not answered here; 404.
-pub async fn list(app: &AppRequest<'_>, tenant: &str, id: &str) -> Result<Response<Body>, Problem> {
+pub async fn list(app: &AppRequest<'_>, tenant: &str, id: &str) -> Result<Response<Body>, ProblemDetails> {
     let tenant = app.tenant(tenant).await?;
     let id = resource_id(Kind::Group, id)?;
     let after: Option<Uuid> = match app.parameter("cursor") {
         None => None,
         Some(cursor) => Some(parse_id(&cursor).ok_or_else(|| {
-            Problem::typed(400, "invalidCursor", "cursor must be next of an earlier answer.")
+            ProblemDetails::typed(400, "invalidCursor", "cursor must be next of an earlier answer.")
         })?),
     };
     let limit = app.limit(MEMBERS_PER_PAGE)?;
     let store = app.store(&tenant.id);
     let page = store.members().fetch_page(id, after, limit).await?;
-    let page = page.ok_or_else(|| Problem::from(not_found(Kind::Group)))?;
+    let page = page.ok_or_else(|| ProblemDetails::from(not_found(Kind::Group)))?;
     let members: Vec<Value> =
         page.members.iter().map(|member| Value::Object(member.member().element())).collect();
     let mut body = json!({ "version": page.version, "members": members });

@@ -18,7 +18,7 @@ const TYPES: &str = "urn:rollcall:problem:";
 
 /// A refusal.
 #[derive(Debug)]
-pub struct Problem {
+pub struct ProblemDetails {
     /// The HTTP status.
     pub status: u16,
     /// The end of its type. `None`: the status says all (`about:blank`).
@@ -31,7 +31,7 @@ pub struct Problem {
     pub source: Option<String>,
 }
 
-impl Problem {
+impl ProblemDetails {
     /// A refusal whose status says all.
     pub fn new(status: u16, detail: impl Into<String>) -> Self {
         Self { status, kind: None, detail: detail.into(), allow: None, source: None }
@@ -104,7 +104,7 @@ fn title(kind: &str, reason: &str) -> String {
     title.to_owned()
 }
 
-impl From<ScimError> for Problem {
+impl From<ScimError> for ProblemDetails {
     fn from(error: ScimError) -> Self {
         let (status, scim_type) = error.kind.wire();
         // What SCIM's clients are told of other types of bodies does not hold here.
@@ -116,19 +116,19 @@ impl From<ScimError> for Problem {
     }
 }
 
-impl From<Failure> for Problem {
+impl From<Failure> for ProblemDetails {
     fn from(failure: Failure) -> Self {
         Self { source: failure.source, ..Self::from(failure.error) }
     }
 }
 
-impl From<StoreError> for Problem {
+impl From<StoreError> for ProblemDetails {
     fn from(error: StoreError) -> Self {
         Failure::from(error).into()
     }
 }
 
-impl From<TenantError> for Problem {
+impl From<TenantError> for ProblemDetails {
     fn from(error: TenantError) -> Self {
         match error {
             TenantError::Exists(_) => Self::typed(
@@ -178,7 +178,7 @@ fn sentence(problem: &str) -> String {
 }
 
 /// 410 for a position at which the feed cannot be read.
-pub fn lost_position(lost: LostPosition) -> Problem {
+pub fn lost_position(lost: LostPosition) -> ProblemDetails {
     let why = match lost {
         LostPosition::OtherFeed => {
             "The position belongs to another feed: the table was restored from a backup."
@@ -187,5 +187,5 @@ pub fn lost_position(lost: LostPosition) -> Problem {
         LostPosition::BeyondEnd => "The position lies beyond the end of the feed.",
     };
     let advice = "Take a snapshot: read snapshot from GET /status, then all tenants, users, groups and members, then the changes after that position.";
-    Problem::typed(410, "lostPosition", format!("{why} {advice}"))
+    ProblemDetails::typed(410, "lostPosition", format!("{why} {advice}"))
 }

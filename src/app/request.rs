@@ -6,7 +6,7 @@ use lambda_http::{Body, Request, Response};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::problem::Problem;
+use super::problem::ProblemDetails;
 use crate::auth::tenant::TenantRecord;
 use crate::http::request::parameter;
 use crate::limits::MAX_SCAN_TIME;
@@ -52,17 +52,18 @@ impl AppRequest<'_> {
     ///
     /// # Errors
     /// 400 for anything else.
-    pub fn limit(&self, most: usize) -> Result<usize, Problem> {
+    pub fn limit(&self, most: usize) -> Result<usize, ProblemDetails> {
         let Some(text) = self.parameter("limit") else { return Ok(most) };
         let limit = text.parse().ok().filter(|limit| (1..=most).contains(limit));
-        limit.ok_or_else(|| Problem::invalid(format!("limit must be a whole number from 1 to {most}.")))
+        limit
+            .ok_or_else(|| ProblemDetails::invalid(format!("limit must be a whole number from 1 to {most}.")))
     }
 
     /// The tenant in the path.
     ///
     /// # Errors
     /// 404.
-    pub async fn tenant(&self, name: &str) -> Result<TenantRecord, Problem> {
+    pub async fn tenant(&self, name: &str) -> Result<TenantRecord, ProblemDetails> {
         Ok(record::get(self.table, &tenant_id(name)?).await?)
     }
 
@@ -70,9 +71,10 @@ impl AppRequest<'_> {
     ///
     /// # Errors
     /// 500 for a tenant of a policy that this build does not know.
-    pub fn provider(&self, tenant: &TenantRecord) -> Result<Provider<'_>, Problem> {
+    pub fn provider(&self, tenant: &TenantRecord) -> Result<Provider<'_>, ProblemDetails> {
         let model = self.models.iter().find(|model| model.policy == tenant.policy);
-        let model = model.ok_or_else(|| Problem::new(500, "The tenant's policy is not known here."))?;
+        let model =
+            model.ok_or_else(|| ProblemDetails::new(500, "The tenant's policy is not known here."))?;
         Ok(Provider {
             store: self.store(&tenant.id),
             model,
@@ -102,15 +104,15 @@ impl AppRequest<'_> {
 ///
 /// # Errors
 /// 404.
-pub fn tenant_id(name: &str) -> Result<TenantId, Problem> {
-    name.parse().map_err(|_| Problem::no_tenant())
+pub fn tenant_id(name: &str) -> Result<TenantId, ProblemDetails> {
+    name.parse().map_err(|_| ProblemDetails::no_tenant())
 }
 
 /// An id in a path. Text that cannot be an id is nobody's.
 ///
 /// # Errors
 /// 404.
-pub fn resource_id(kind: Kind, id: &str) -> Result<Uuid, Problem> {
+pub fn resource_id(kind: Kind, id: &str) -> Result<Uuid, ProblemDetails> {
     parse_id(id).ok_or_else(|| not_found(kind).into())
 }
 

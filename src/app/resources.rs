@@ -3,7 +3,7 @@
 use http::StatusCode;
 use lambda_http::{Body, Response};
 
-use super::problem::Problem;
+use super::problem::ProblemDetails;
 use super::request::{AppRequest, as_json, resource_id, with_own_extensions};
 use crate::http::{request, response};
 use crate::provider::ResourceRequest;
@@ -13,7 +13,7 @@ use crate::scim::resource_type::Kind;
 ///
 /// # Errors
 /// 404 for the tenant; those of the query.
-pub async fn query(app: &AppRequest<'_>, tenant: &str, kind: Kind) -> Result<Response<Body>, Problem> {
+pub async fn query(app: &AppRequest<'_>, tenant: &str, kind: Kind) -> Result<Response<Body>, ProblemDetails> {
     let provider = app.provider(&app.tenant(tenant).await?)?;
     let query = request::query(app.request)?;
     let projection = with_own_extensions(request::projection(app.request, &[provider.ty(kind)])?);
@@ -28,7 +28,7 @@ pub async fn retrieve(
     app: &AppRequest<'_>,
     tenant: &str,
     (kind, id): (Kind, &str),
-) -> Result<Response<Body>, Problem> {
+) -> Result<Response<Body>, ProblemDetails> {
     let provider = app.provider(&app.tenant(tenant).await?)?;
     let id = resource_id(kind, id)?;
     let projection = with_own_extensions(request::projection(app.request, &[provider.ty(kind)])?);

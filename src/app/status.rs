@@ -7,7 +7,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::problem::Problem;
+use super::problem::ProblemDetails;
 use super::request::{AppRequest, json};
 use crate::limits::{OUTBOX_ITEMS_FOR_LAG, OUTBOX_SHARDS, SNAPSHOT_DISTANCE};
 use crate::store::call::{Range, Table};
@@ -20,7 +20,7 @@ use crate::store::keys;
 ///
 /// # Errors
 /// Those of the table.
-pub async fn status(app: &AppRequest<'_>) -> Result<Response<Body>, Problem> {
+pub async fn status(app: &AppRequest<'_>) -> Result<Response<Body>, ProblemDetails> {
     let reader = FeedReader::open(app.table).await?;
     let (snapshot, end, lag) =
         tokio::try_join!(reader.snapshot(SNAPSHOT_DISTANCE), reader.end(), seconds_behind(app.table))?;

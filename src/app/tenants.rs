@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::body::BodyFields;
-use super::problem::Problem;
+use super::problem::ProblemDetails;
 use super::request::{AppRequest, json, tenant_id};
 use crate::auth::tenant::{Deletion, Settings, TenantRecord};
 use crate::clock;
@@ -26,11 +26,11 @@ const PLANS: [&str; 1] = ["default"];
 ///
 /// # Errors
 /// 400 for a cursor that was not answered here.
-pub async fn list(app: &AppRequest<'_>) -> Result<Response<Body>, Problem> {
+pub async fn list(app: &AppRequest<'_>) -> Result<Response<Body>, ProblemDetails> {
     let after: Option<TenantId> = match app.parameter("cursor") {
         None => None,
         Some(cursor) => Some(cursor.parse().map_err(|_| {
-            Problem::typed(400, "invalidCursor", "cursor must be next of an earlier answer.")
+            ProblemDetails::typed(400, "invalidCursor", "cursor must be next of an earlier answer.")
         })?),
     };
     let most = usize::try_from(TENANTS_PER_PAGE).unwrap_or(1);
@@ -48,7 +48,7 @@ pub async fn list(app: &AppRequest<'_>) -> Result<Response<Body>, Problem> {
 ///
 /// # Errors
 /// 404.
-pub async fn retrieve(app: &AppRequest<'_>, name: &str) -> Result<Response<Body>, Problem> {
+pub async fn retrieve(app: &AppRequest<'_>, name: &str) -> Result<Response<Body>, ProblemDetails> {
     Ok(json(StatusCode::OK, &tenant_json(&app.tenant(name).await?)))
 }
 
@@ -56,7 +56,7 @@ pub async fn retrieve(app: &AppRequest<'_>, name: &str) -> Result<Response<Body>
 ///
 /// # Errors
 /// 400, 409; 503 if its usage key could not be made.
-pub async fn create(app: &AppRequest<'_>) -> Result<Response<Body>, Problem> {
+pub async fn create(app: &AppRequest<'_>) -> Result<Response<Body>, ProblemDetails> {
     let mut new = read_new(app)?;
     if let Some(answer) = answer_existing(app, &new).await? {
         return Ok(answer);
@@ -64,7 +64,7 @@ pub async fn create(app: &AppRequest<'_>) -> Result<Response<Body>, Problem> {
     record::check(&new)?;
     let now = OffsetDateTime::now_utc();
     let free = free_name(app, &new.id, now).await?;
-    let usage_keys = app.usage_keys.ok_or_else(|| Problem::new(501, "This function only reads."))?;
+    let usage_keys = app.usage_keys.ok_or_else(|| ProblemDetails::new(501, "This function only reads."))?;
     new.usage_key = usage_keys.make(&new.id).await?;
     match record::create(app.table, &app.actor, &new, &free, now).await {
         Ok(record) => Ok(json(StatusCode::CREATED, &tenant_json(&record))),
@@ -76,10 +76,10 @@ pub async fn create(app: &AppRequest<'_>) -> Result<Response<Body>, Problem> {
     }
 }
 
-fn read_new(app: &AppRequest<'_>) -> Result<NewTenant, Problem> {
+fn read_new(app: &AppRequest<'_>) -> Result<NewTenant, ProblemDetails> {
     let mut body = BodyFields::read(app.request)?;
     let id: TenantId = body.required_text("tenant")?.parse().map_err(|_| {
-        Problem::invalid(
+        ProblemDetails::invalid(
             "tenant must have 2 to 31 characters: a lower-case letter, then letters, digits or hyphens.",
         )
     })?;
@@ -87,12 +87,12 @@ fn read_new(app: &AppRequest<'_>) -> Result<NewTenant, Problem> {
         None => POLICIES[0],
         Some(name) => Policy::named(&name).ok_or_else(|| {
             let names: Vec<&str> = POLICIES.iter().map(|policy| policy.name).collect();
-            Problem::invalid(format!("policy must be one of {}.", names.join(", ")))
+            ProblemDetails::invalid(format!("policy must be one of {}.", names.join(", ")))
         })?,
     };
     let plan = body.text("plan")?.unwrap_or_else(|| PLANS[0].to_owned());
     if !PLANS.contains(&plan.as_str()) {
-        return Err(Problem::invalid(format!("plan must be one of {}.", PLANS.join(", "))));
+        return Err(ProblemDetails::invalid(format!("plan must be one of {}.", PLANS.join(", "))));
     }
     let admin = body.text("adminEmail")?;
     body.finish()?;
@@ -103,7 +103,10 @@ fn read_new(app: &AppRequest<'_>) -> Result<NewTenant, Problem> {
 }
 
 /// The answer if there is a tenant of this name: 200 if the same request has made it.
-async fn answer_existing(app: &AppRequest<'_>, new: &NewTenant) -> Result<Option<Response<Body>>, Problem> {
+async fn answer_existing(
+    app: &AppRequest<'_>,
+    new: &NewTenant,
+) -> Result<Option<Response<Body>>, ProblemDetails> {
     match record::get(app.table, &new.id).await {
         Ok(record) if record.request == new.request => Ok(Some(json(StatusCode::OK, &tenant_json(&record)))),
         Ok(record) => Err(TenantError::Exists(record.id).into()),
@@ -114,7 +117,11 @@ async fn answer_existing(app: &AppRequest<'_>, new: &NewTenant) -> Result<Option
 
 /// The action which makes sure that the name was never given. The name of a deleted tenant is given again by
 /// the operator, whose tool looks through the whole table for what was left.
-async fn free_name(app: &AppRequest<'_>, id: &TenantId, now: OffsetDateTime) -> Result<Action, Problem> {
+async fn free_name(
+    app: &AppRequest<'_>,
+    id: &TenantId,
+    now: OffsetDateTime,
+) -> Result<Action, ProblemDetails> {
     let key = keys::tenant_deleted(id);
     let Some(item) = app.table.get(&key).await? else {
         return Ok(Action::check(key, Expression::absent(), Refusal::Exists));
@@ -128,21 +135,21 @@ async fn free_name(app: &AppRequest<'_>, id: &TenantId, now: OffsetDateTime) -> 
         return Err(TenantError::NameRests(id.clone(), OUTBOX_WAIT_SECONDS).into());
     }
     let detail = "A tenant of this name was deleted. Only the operator can give the name again (rollcall tenant create): choose another name.";
-    Err(Problem::typed(409, "nameRests", detail))
+    Err(ProblemDetails::typed(409, "nameRests", detail))
 }
 
 /// Changes the settings of a tenant. A member that is absent stays as it is.
 ///
 /// # Errors
 /// 400, 404.
-pub async fn update(app: &AppRequest<'_>, name: &str) -> Result<Response<Body>, Problem> {
+pub async fn update(app: &AppRequest<'_>, name: &str) -> Result<Response<Body>, ProblemDetails> {
     let id = tenant_id(name)?;
     let mut body = BodyFields::read(app.request)?;
     let days = body.number("retentionDays", 0..=u64::from(MAX_RETENTION_DAYS))?;
     let protected = match body.take("rootTeamProtected") {
         None => None,
         Some(Value::Bool(protected)) => Some(protected),
-        Some(_) => return Err(Problem::invalid("rootTeamProtected must be true or false.")),
+        Some(_) => return Err(ProblemDetails::invalid("rootTeamProtected must be true or false.")),
     };
     let is_unlimited = body.is_null("breakerPercent");
     let percent = body.number("breakerPercent", 0..=100)?;

@@ -199,5 +199,6 @@ fn application_event(
     by: &Actor,
     now: OffsetDateTime,
 ) -> Event {
-    by.event(what, Subject { id: SubjectId::Application(record.id.clone()), version: record.version }, now)
+    let subject = Subject { id: SubjectId::Application(record.id.clone()), version: record.version };
+    Event { incarnation: TenantId::deployment().to_string(), ..by.event(what, subject, now) }
 }
