@@ -95,8 +95,10 @@ bench: ## Measure as ratios of one run: the core beside other crates, operations
 	$(CARGO) bench --features cli --bench growth -- $(GROWTH)
 
 test-long: ## Play the long versions of tests: large tenants, more races and walks, crashes (CRASH_RUNS=500 CRASH_MEMBERS=5000)
-	SCALE_USERS=100000 SCALE_MEMBERS=100000 RACE_ROUNDS=200 WALK_SEEDS=12 $(CARGO) test --features cli \
-	    --test scale --test scale_changes --test races --test group_races --test paging
+	SCALE_USERS=100000 SCALE_MEMBERS=100000 RACE_ROUNDS=200 WALK_SEEDS=12 TORN_SEEDS=8 $(CARGO) test --features cli \
+	    --test scale --test scale_changes --test races --test group_races --test paging --test pages --test changes \
+	    --test appliers
+	FEED_SEEDS=20 FEED_SECONDS=300 $(CARGO) test --features cli --test feed_model -- --nocapture
 	CRASH_RUNS=$(CRASH_RUNS) CRASH_MEMBERS=$(CRASH_MEMBERS) $(CARGO) test --features cli --test crash a_large_change -- --nocapture
 
 fuzz: ## Fuzz one target (TARGET=filter, attr_path, patch or route; SECONDS_EACH=60; needs cargo-fuzz)

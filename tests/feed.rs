@@ -1,4 +1,4 @@
-//! The change feed: every committed change once, in order, whatever runs at once and whatever dies.
+//! The change feed has every committed change once and in order, also beside other writers and sequencers.
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -282,6 +282,22 @@ async fn the_retention_of_old_changes_ends() {
     sequence(&client.table).await;
     let list = reader.read(&reader.at(end), ALL).await.unwrap().unwrap();
     assert_eq!(list.changes.iter().map(|change| change.seq).collect::<Vec<_>>(), [end + 1]);
+}
+
+/// An import of one tenant does not keep back the changes of another one.
+#[tokio::test]
+async fn tenants_take_turns() {
+    let client = tenant_with_client("standard").await;
+    let other = client.of("other");
+    let new = NewTenant::new(&other.store().tenant, &VEZA, &"o".repeat(40));
+    tenant::create(&client.table, &new, OffsetDateTime::now_utc()).await.expect("a tenant");
+    sequence(&client.table).await;
+    client.users(0..900).await;
+    let id = other.user("one").await;
+    client.users(900..1_000).await;
+    let changes = assert_fed(&client, &[]).await;
+    let seq = changes.iter().find(|change| change.resource_id == id).expect("a change").seq;
+    assert!(seq < 250, "the change of the other tenant has the number {seq}");
 }
 
 /// What a change costs on its way into the feed, and what reading costs.

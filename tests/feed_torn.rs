@@ -1,4 +1,4 @@
-//! The change feed while the items of a transaction are visible in part: nothing is told too early.
+//! The change feed while the items of a transaction are visible in part: no change enters it too early.
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 

@@ -175,7 +175,7 @@ fn release_soon(torn: &Torn) -> JoinHandle<()> {
     })
 }
 
-/// Whoever is told that a name is taken finds who has it, though the user's item is not visible yet.
+/// A client that is refused because a name is taken finds its holder, though the user's item is not visible yet.
 #[tokio::test]
 async fn a_name_that_is_taken_is_found() {
     let (torn, client, ids) = scene("standard", 1).await;

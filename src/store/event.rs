@@ -93,7 +93,7 @@ pub struct Event {
     pub part: Option<ChangePart>,
     /// What an operator should look at.
     pub warning: Option<&'static str>,
-    /// What it comes after, besides the version before it.
+    /// What it comes after, in addition to the version before it.
     pub trail: Trail,
     /// The groups that the resource leaves in the same transaction, because it is deleted.
     pub left: BTreeSet<Uuid>,

@@ -94,7 +94,7 @@ impl PartName {
     }
 }
 
-/// What the next change of a resource must come after, besides the version before it.
+/// What the next change of a resource must come after, in addition to the version before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trail {
     /// The departures since the last change that is in the outbox, the oldest first. Each raised the
@@ -179,7 +179,7 @@ impl Trail {
     }
 }
 
-/// The attribute of a new group whose creation has so many parts.
+/// The attribute of a new group whose creation has this many parts. `None` for no parts.
 pub(super) fn parts_attribute(parts: u32) -> Option<(String, AttributeValue)> {
     (parts > 0).then(|| number(PARTS, parts))
 }

@@ -40,7 +40,7 @@ pub async fn changes_of(table: &Table, tenant: &str) -> Vec<Map<String, Value>> 
     changes.map(|change| json(change).as_object().cloned().expect("an object")).collect()
 }
 
-/// What the feed promises of its changes, whatever they are.
+/// Asserts what the feed promises of its changes.
 pub fn check_feed(changes: &[FeedChange]) {
     let mut latest: BTreeMap<(&str, &str, &str), &FeedChange> = BTreeMap::new();
     let mut open_parts: BTreeMap<(&str, &str), BTreeSet<u32>> = BTreeMap::new();

@@ -10,8 +10,11 @@ use super::racing::rounds;
 use super::torn::Tearing;
 use super::{Embedded, serve, serve_torn};
 
-/// The seeds that scenarios are played with under torn transactions.
-pub const SEEDS: [u64; 2] = [1, 2];
+/// The seeds that scenarios are played with under torn transactions. `make test-long` sets TORN_SEEDS=8.
+pub fn torn_seeds() -> std::ops::RangeInclusive<u64> {
+    let asked = std::env::var("TORN_SEEDS").ok();
+    1..=asked.map_or(1, |text| text.parse().expect("TORN_SEEDS is a number"))
+}
 
 /// On which table a scenario is played.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +33,7 @@ impl Stage {
         embedded.table
     }
 
-    /// A client of a new table, with so many users and their ids in order. They are made before
+    /// A client of a new table, with this number of users and their ids in order. They are made before
     /// anything is torn.
     pub async fn client_with_users(self, policy: &'static str, users: usize) -> (Client, Vec<String>) {
         let embedded = self.serve().await;
@@ -77,7 +80,7 @@ impl Stage {
 macro_rules! play {
     (#[$test:meta] $($name:ident),+ $(,)?) => { $(
         mod $name {
-            use crate::support::stage::{SEEDS, Stage};
+            use crate::support::stage::{Stage, torn_seeds};
 
             #[$test]
             async fn whole() {
@@ -86,7 +89,7 @@ macro_rules! play {
 
             #[$test]
             async fn torn() {
-                for seed in SEEDS {
+                for seed in torn_seeds() {
                     Box::pin(super::$name(Stage::Torn(seed))).await;
                 }
             }

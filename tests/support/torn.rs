@@ -397,7 +397,7 @@ impl Inner {
         Ok(found)
     }
 
-    /// Makes an item visible as it is now, or that there is none.
+    /// Makes an item visible as it is now, or its absence.
     async fn copy(
         &self,
         head: &str,

@@ -22,7 +22,7 @@
 //!
 //! # Invariants
 //!
-//! - A page is put on the condition that there is none of its number, and its number follows from the page
+//! - A page is put on the condition that no page begins with its number. The number follows from the page
 //!   before. Any number of sequencers may run at once, and any of them may stop at any time.
 //! - A change leaves the outbox in the transaction that puts it into a page.
 //! - The items of a transaction become visible one after another to plain reads. So the sequencer does not

@@ -32,7 +32,7 @@ pub struct QueuedChange {
     pub name: OutboxName,
     /// The change. `None` for an item that only says which groups a deleted member has left.
     pub change: Option<FeedChange>,
-    /// What it comes after, besides the version before it.
+    /// What it comes after, in addition to the version before it.
     pub trail: Trail,
     /// The groups that the deleted resource has left in the same transaction.
     pub left: BTreeSet<Uuid>,

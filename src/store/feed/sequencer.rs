@@ -24,7 +24,7 @@ use crate::store::item::{get_number, get_text};
 use crate::store::keys::{self, OutboxName, TenantId};
 use crate::store::transaction::Action;
 
-/// The actions of a page besides those of its changes: the page, and the state of the feed.
+/// The actions that a page takes in addition to those of its changes: the page, and the state of the feed.
 const OWN_ACTIONS: usize = 2;
 /// The event that ends a tenant: nothing of the tenant may follow it.
 const LAST_EVENT: &str = "tenant.deleted";
