@@ -7,8 +7,15 @@ mod support;
 
 use app_support::App;
 use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use rollcall::app::function::AppFunction;
 use rollcall::app::router::APP_ROUTES;
 use rollcall::auth::application::ApplicationScope;
+use rollcall::http::response::Transfer;
+use rollcall::store::keys::TenantId;
+use rollcall::tenants::error::TenantError;
+use rollcall::tenants::usage::UsageKeys;
 use serde_json::{Value, json};
 use support::client::user;
 
@@ -87,7 +94,12 @@ async fn tenants_are_made_once_listed_and_set() {
     assert_eq!(names, ["acme", "t0", "t1", "t2", "t3", "t4", "twice"]);
     app.get("/tenants?cursor=A%23").await.problem(400, "invalidCursor");
     app.get("/tenants?limit=0").await.problem(400, "invalidValue");
+}
 
+#[tokio::test]
+async fn settings_change_one_by_one() {
+    let app = App::start().await;
+    app.send("POST", "/tenants", Some(json!({ "tenant": "acme" }))).await.expect(201);
     let patch = json!({ "retentionDays": 90, "rootTeamProtected": true, "breakerPercent": 10 });
     let set = app.send("PATCH", "/tenants/acme", Some(patch)).await.expect(200);
     assert_eq!(set["version"], 2);
@@ -436,4 +448,38 @@ async fn odd_requests_are_problems() {
     }
     send("application/json", Bytes::from(vec![b' '; 5 * 1024 * 1024])).await.problem(413, "");
     send("application/json", Bytes::from("[".repeat(200_000))).await.problem(400, "invalidSyntax");
+}
+
+/// API Gateway that refuses.
+struct Refusing;
+
+impl UsageKeys for Refusing {
+    fn make<'a>(&'a self, _: &'a TenantId) -> BoxFuture<'a, Result<String, TenantError>> {
+        async { Err(TenantError::UsageKey("LimitExceededException".to_owned())) }.boxed()
+    }
+}
+
+#[tokio::test]
+async fn without_its_usage_key_a_tenant_is_not_made() {
+    let app = App::start().await;
+    let refusing: Box<dyn UsageKeys> = Box::new(Refusing);
+    let function = AppFunction::new(app.table.fresh(), &[], Some(refusing)).expect("a function");
+    let event = json!({
+        "resource": "/app/v1/{proxy+}", "path": "/app/v1/tenants", "httpMethod": "POST", "headers": {},
+        "multiValueHeaders": { "Host": ["app.example.com"] }, "queryStringParameters": null,
+        "multiValueQueryStringParameters": null, "pathParameters": { "proxy": "tenants" },
+        "stageVariables": null, "body": "{\"tenant\":\"acme\"}", "isBase64Encoded": false,
+        "requestContext": {
+            "accountId": "123456789012", "apiId": "api", "httpMethod": "POST", "requestId": "r-1",
+            "authorizer": { "keyId": "app_test", "scope": "manage" }, "identity": { "sourceIp": "192.0.2.7" },
+            "path": "/prod/app/v1/tenants", "stage": "prod",
+        },
+    });
+    let request = lambda_http::request::from_str(&event.to_string()).expect("an event");
+    let (response, line) = function.answer_with_line(request, Transfer::Buffered).await;
+    assert_eq!((response.status().as_u16(), line.scim_type), (503, Some("usageKey")));
+    assert_eq!(line.source.as_deref(), Some("LimitExceededException"));
+    app.get("/tenants/acme").await.problem(404, "");
+    assert_eq!(app.get("/tenants").await.expect(200)["tenants"], json!([]));
+    app.send("POST", "/tenants", Some(json!({ "tenant": "acme" }))).await.expect(201);
 }

@@ -6,9 +6,11 @@ use aws_sdk_dynamodb::Client;
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 
-use super::gateway::lambda::Lambda;
+use super::gateway::lambda::{Clock, Lambda};
+use super::gateway::rest_api::Gateway;
 use super::seed::{SeedOutcome, Size};
 use super::template::api::Environment;
+use super::template::facts::ApiFacts;
 use crate::scim::policy::Policy;
 
 /// What the code is built from.
@@ -45,6 +47,18 @@ pub struct AppBackend {
     pub manage: Lambda,
     /// The authorizer of application keys.
     pub authorizer: Lambda,
+}
+
+/// The logical name of the function that only reads.
+const APP_READ_FUNCTION: &str = "AppReadFunction";
+
+impl AppBackend {
+    /// The API for applications, with these functions behind it.
+    pub fn gateway(self, facts: ApiFacts, clock: Clock) -> Gateway {
+        let Self { read, manage, authorizer } = self;
+        let function = |name: &str| if name == APP_READ_FUNCTION { read.clone() } else { manage.clone() };
+        Gateway::with_functions(facts, function, authorizer, clock)
+    }
 }
 
 /// The part of the operator's tool that makes the demo tenant.

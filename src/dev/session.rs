@@ -10,7 +10,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-use super::backend::{AppBackend, Backend, Connection};
+use super::backend::{Backend, Connection};
 use super::data_dir::DataDir;
 use super::embedded::Embedded;
 use super::gateway::authorization::Authorization;
@@ -19,13 +19,11 @@ use super::gateway::lambda::{Clock, Lambda};
 use super::gateway::rest_api::Gateway;
 use super::seed::{SeedOutcome, Size};
 use super::template::api::TABLE;
-use super::template::facts::Throttle;
+use super::template::facts::{ApiFacts, Throttle};
 use super::template::read::{TEMPLATE, TemplateFacts};
 use crate::limits::{DEV_STREAM_INTERVAL, WORKER_INTERVAL};
 use crate::scim::policy::Policy;
 
-/// The logical name of the application's function that only reads.
-const APP_READ_FUNCTION: &str = "AppReadFunction";
 /// The name under which an application key is saved. No tenant has it.
 const APPLICATION: &str = "@application";
 
@@ -38,6 +36,24 @@ pub enum RateLimit {
     PerMinute(u32),
     /// Not at all, the stage's throttle included.
     Off,
+}
+
+impl RateLimit {
+    /// Changes the limits of the API for identity providers and of the one for applications.
+    fn apply(self, api: &mut ApiFacts, app_api: &mut ApiFacts) {
+        match self {
+            Self::Template => {}
+            Self::PerMinute(many) => {
+                let many = f64::from(many);
+                api.usage_plan = Some(Throttle { rate: many / 60.0, burst: many });
+            }
+            Self::Off => {
+                for api in [api, app_api] {
+                    (api.usage_plan, api.stage) = (None, None);
+                }
+            }
+        }
+    }
 }
 
 /// What is asked of a session.
@@ -91,18 +107,7 @@ impl Session {
     ) -> Result<Self, String> {
         let TemplateFacts { table, mut api, mut app_api, environment } =
             TemplateFacts::parse(TEMPLATE).map_err(|error| error.to_string())?;
-        match options.rate_limit {
-            RateLimit::Template => {}
-            RateLimit::PerMinute(many) => {
-                let many = f64::from(many);
-                api.usage_plan = Some(Throttle { rate: many / 60.0, burst: many });
-            }
-            RateLimit::Off => {
-                for api in [&mut api, &mut app_api] {
-                    (api.usage_plan, api.stage) = (None, None);
-                }
-            }
-        }
+        options.rate_limit.apply(&mut api, &mut app_api);
         // The port first: a second session fails before it has touched anything.
         let no_listener = |error| format!("cannot listen on {}: {error}", options.listen);
         let listener = TcpListener::bind(options.listen).await.map_err(no_listener)?;
@@ -127,11 +132,9 @@ impl Session {
 
         let base_url = format!("http://{}{}", reachable_address(address), api.base_path());
         let app_url = format!("http://{}{}", reachable_address(address), app_api.base_path());
-        let AppBackend { read, manage, authorizer } = backend.app;
-        let function = |name: &str| if name == APP_READ_FUNCTION { read.clone() } else { manage.clone() };
         let gateways = vec![
             Gateway::new(api, backend.function, backend.authorizer, Clock::system()),
-            Gateway::with_functions(app_api, function, authorizer, Clock::system()),
+            backend.app.gateway(app_api, Clock::system()),
         ];
         let (stop, stopped) = oneshot::channel::<()>();
         let front = tokio::spawn(front::serve(listener, gateways, async {

@@ -169,6 +169,5 @@ fn gateway(endpoint: &str, scope: Option<ApplicationScope>, adapt: impl FnOnce(&
             }))
         }),
     };
-    let function = |name: &str| if name == "AppReadFunction" { read.clone() } else { manage.clone() };
-    Gateway::with_functions(app_api, function, authorizer, Clock::system())
+    AppBackend { read, manage, authorizer }.gateway(app_api, Clock::system())
 }
