@@ -27,6 +27,12 @@ pub const EXTENSIONS: &str = "ROLLCALL_EXTENSIONS";
 /// Whether answers are streamed (docs/streaming.md).
 pub const RESPONSE_STREAMING: &str = "ROLLCALL_RESPONSE_STREAMING";
 
+/// The value of the usage key by which the application's side is counted.
+pub const APP_USAGE_KEY: &str = "ROLLCALL_APP_USAGE_KEY";
+
+/// The id of the usage plan of the tenants.
+pub const USAGE_PLAN: &str = "ROLLCALL_USAGE_PLAN";
+
 /// The levels that [`LOG`] may name.
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
@@ -95,6 +101,15 @@ impl Config {
         };
         Ok(Self { table, public_url, extensions: get(EXTENSIONS), log, response_streaming })
     }
+}
+
+/// Reads a variable that only some functions have.
+///
+/// # Errors
+/// [`ConfigError`] if it is absent or empty.
+pub fn required(variable: &'static str) -> Result<String, ConfigError> {
+    let value = std::env::var(variable).ok().map(|value| value.trim().to_owned());
+    value.filter(|value| !value.is_empty()).ok_or(ConfigError { variable, problem: "must be set" })
 }
 
 fn is_base_url(url: &str) -> bool {

@@ -1,11 +1,13 @@
 //! Rollcall: a SCIM 2.0 service provider on AWS Lambda and DynamoDB.
 //!
-//! Each layer imports only from the layers below it: `dev`, `admin`, `http`, `provider` and `auth`,
-//! `store`, `config` and `clock`, `scim`, `limits`. `scim` is pure and builds without any feature.
+//! Each layer imports only from the layers below it: `dev`, `admin`, `app`, `http`, `tenants`,
+//! `provider` and `auth`, `store`, `config` and `clock`, `scim`, `limits`. `scim` is pure and builds without any feature.
 //! `tests/architecture.rs` checks this.
 
 #[cfg(feature = "cli")]
 pub mod admin;
+#[cfg(feature = "aws")]
+pub mod app;
 #[cfg(feature = "aws")]
 pub mod auth;
 #[cfg(feature = "aws")]
@@ -22,3 +24,5 @@ pub mod provider;
 pub mod scim;
 #[cfg(feature = "aws")]
 pub mod store;
+#[cfg(feature = "aws")]
+pub mod tenants;

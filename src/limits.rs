@@ -1,9 +1,13 @@
 //! Every limit of Rollcall, with its unit and its reason. Error texts take their numbers from here.
 //!
-//! The limits stand by layer, the lowest layer first.
+//! The limits stand by layer, the lowest layer first. Those of the application's side are in `limits/app.rs`.
+
+mod app;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
+
+pub use app::*;
 
 // Requests, answers and documents (`scim`).
 
@@ -410,6 +414,9 @@ pub const RESPONSE_HEAD_BYTES: usize = 16 * 1024;
 pub const MIN_GZIP_BYTES: usize = 256 * 1024;
 
 // The operator's tool (`admin`).
+
+/// How many tenants are read in one call. Each takes about 0.5 KB.
+pub const TENANTS_PER_PAGE: i32 = 100;
 
 /// The longest name of a bearer key: it is shown in tables.
 pub const MAX_KEY_NAME_CHARS: usize = 100;

@@ -50,6 +50,8 @@ fn wrong_usage_is_one_line_and_two() {
         &["tenant", "breaker", "acme", "--percent", "5", "--off"],
         &["key", "create", "acme"],
         &["key", "create", "acme", "--name", "x", "--expires", "yesterday"],
+        &["application", "create", "portal"],
+        &["application", "create", "portal", "--scope", "provision"],
         &["group", "assign", "acme", "no-id", "--role", "admin"],
         &["group", "assign", "acme", "01890a5d-ac96-774b-bcce-b302099a8057", "--role", "Big Boss"],
         &["user", "restore", "acme", "no-id"],

@@ -3,13 +3,16 @@
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
+mod app_support;
 mod support;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
+use app_support::App;
 use rollcall::admin::key::{self, NewKey};
 use rollcall::admin::tenant::{self, NewTenant};
+use rollcall::auth::app_authorizer::authorize_application;
 use rollcall::auth::authorizer::authorize;
 use rollcall::auth::record::Scope;
 use rollcall::clock;
@@ -349,6 +352,120 @@ async fn the_authorizer_has_what_it_needs_and_no_more() {
     let (_proxy, table, seen) = watched(&embedded.endpoint).await;
     authorize(&table, &format!("Bearer {}", key.reveal()), now).await.unwrap();
     assert_fits("AuthorizerRole", &seen.lock().unwrap());
+}
+
+/// A tenant with users, a group with a pending change, and a key; the ids of the root team and of the group.
+async fn furnish(app: &App) -> (String, String) {
+    let scim = app.tenant("veza").await;
+    let root = app.get("/tenants/acme").await.expect(200)["rootTeam"].as_str().unwrap().to_owned();
+    let ids = scim.users(0..60).await;
+    let group = scim.group("Team", &ids[..3]).await;
+    support::pending::commit(&scim, &group, &ids[3..], &ids[..1]).await;
+    app.send("POST", "/tenants/acme/keys", Some(json!({ "name": "Okta" }))).await.expect(201);
+    let leaver = scim.user("leaver").await;
+    scim.delete(&format!("/Users/{leaver}")).await.expect(204);
+    (root, group)
+}
+
+#[tokio::test]
+async fn the_function_that_applications_read_with_has_what_it_needs_and_no_more() {
+    let embedded = support::serve().await;
+    let honest = App::over(&embedded.endpoint, embedded.table.fresh(), |_| {}).await;
+    let (root, group) = furnish(&honest).await;
+    let (proxy, table, seen) = watched(&embedded.endpoint).await;
+    let app = App::reading(&proxy.endpoint, table, &honest.reader).await;
+    // The feed has no changes at first, and its item is made by the first reader.
+    app.get("/status").await.expect(200);
+    honest.sequence().await;
+    app.get("/changes?include=resource").await.expect(200);
+    app.get("/status").await.expect(200);
+    let start = app.get("/changes?limit=3").await.expect(200)["next"].as_str().unwrap().to_owned();
+    app.get(&format!("/changes?tenant=acme&after={start}")).await.expect(200);
+    for path in ["/tenants", "/tenants/acme", "/tenants/acme/keys", "/tenants/acme/Groups?attributes=members"]
+    {
+        app.get(path).await.expect(200);
+    }
+    app.get(&format!("/tenants/acme/Groups/{group}")).await.expect(200);
+    app.get(&format!("/tenants/acme/Groups/{group}/members?limit=10")).await.expect(200);
+    app.get(&format!("/tenants/acme/Groups?filter=members eq \"{root}\"")).await.expect(200);
+    for query in
+        ["count=5", "count=5&startIndex=6", "sortBy=userName&count=5&cursor=", "filter=title co \"t\""]
+    {
+        app.get(&format!("/tenants/acme/Users?{query}")).await.expect(200);
+    }
+    assert_fits("AppReadRole", &seen.lock().unwrap());
+}
+
+#[tokio::test]
+async fn the_function_that_applications_manage_with_has_what_it_needs_and_no_more() {
+    let embedded = support::serve().await;
+    let honest = App::over(&embedded.endpoint, embedded.table.fresh(), |_| {}).await;
+    let (root, group) = furnish(&honest).await;
+    let (proxy, table, seen) = watched(&embedded.endpoint).await;
+    let app = App::managing(&proxy.endpoint, table, &honest.key).await;
+    app.send("POST", "/tenants", Some(json!({ "tenant": "globex" }))).await.expect(201);
+    app.send("POST", "/tenants", Some(json!({ "tenant": "globex" }))).await.expect(200);
+    // A name that was given before, long ago.
+    let gone = keys::tenant_deleted(&"gone".parse().unwrap());
+    honest.table.put(&gone, [number("deleted", 1)].into()).await.unwrap();
+    app.send("POST", "/tenants", Some(json!({ "tenant": "gone" }))).await.problem(409, "nameRests");
+    app.send("PATCH", "/tenants/acme", Some(json!({ "retentionDays": 7 }))).await.expect(200);
+    let user = honest.get("/tenants/acme/Users?count=1").await.expect(200)["Resources"][0]["id"].clone();
+    let body = json!({ "name": "portal", "user": user });
+    let key = app.send("POST", "/tenants/acme/keys", Some(body)).await.expect(201);
+    let path = format!("/tenants/acme/keys/{}", key["id"].as_str().unwrap());
+    app.send("POST", &format!("{path}/rotate"), None).await.expect(201);
+    app.send("DELETE", &path, None).await.expect(204);
+    let roles =
+        json!({ "assignments": [{ "team": root, "role": "admin" }, { "team": group, "role": "lead" }] });
+    app.send("PUT", &format!("/tenants/acme/Groups/{group}/assignments"), Some(roles)).await.expect(200);
+    assert_fits("AppManageRole", &seen.lock().unwrap());
+}
+
+#[tokio::test]
+async fn the_authorizer_of_applications_has_what_it_needs_and_no_more() {
+    let embedded = support::serve().await;
+    let app = App::over(&embedded.endpoint, embedded.table.fresh(), |_| {}).await;
+    let (_proxy, table, seen) = watched(&embedded.endpoint).await;
+    let header = format!("Bearer {}", app.key);
+    let decision = authorize_application(&table, &header, OffsetDateTime::now_utc()).await.unwrap();
+    assert!(decision.is_ok());
+    assert_fits("AppAuthorizerRole", &seen.lock().unwrap());
+}
+
+#[test]
+fn applications_reach_what_they_may_and_nothing_else() {
+    let (read, manage, authorizer) = (role("AppReadRole"), role("AppManageRole"), role("AppAuthorizerRole"));
+    for (role, action, key, allowed) in [
+        (&read, "GetItem", "T#acme#U#1", true),
+        (&read, "PutItem", "T#acme#U#1", false),
+        (&read, "PutItem", "T#acme#P", true),
+        (&read, "PutItem", "TENANT#acme", false),
+        (&read, "PutItem", "K#00", false),
+        (&read, "PutItem", "OUTBOX#0", false),
+        (&read, "PutItem", "FEED#000000000000", false),
+        (&read, "UpdateItem", "T#acme#U#1", false),
+        (&read, "DeleteItem", "OUTBOX#0", false),
+        (&read, "GetItem", "A#00", false),
+        (&read, "Query", "APPS", false),
+        (&manage, "PutItem", "K#00", true),
+        (&manage, "DeleteItem", "K#00", false),
+        (&manage, "DeleteItem", "TENANT#acme", false),
+        (&manage, "PutItem", "OUTBOX#0", true),
+        (&manage, "DeleteItem", "OUTBOX#0", false),
+        (&manage, "UpdateItem", "OUTBOX#0", false),
+        (&manage, "PutItem", "A#00", false),
+        (&manage, "PutItem", "APPS", false),
+        (&manage, "PutItem", "FEED#000000000000", false),
+        (&manage, "Scan", "T#acme#U#1", false),
+        (&authorizer, "GetItem", "K#00", false),
+        (&authorizer, "PutItem", "A#00", false),
+    ] {
+        assert_eq!(is_allowed(role, &Request::new(action, &[key])), allowed, "{action} {key}");
+    }
+    for name in ["ScimRole", "WorkerRole", "AuthorizerRole"] {
+        assert!(!is_allowed(&self::role(name), &Request::new("GetItem", &["A#00"])), "{name}");
+    }
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
-use std::time::Instant;
 
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
@@ -13,23 +12,16 @@ use super::cli::{GlobalOptions, finish};
 use super::error::AdminError;
 use super::output;
 use crate::auth::tenant::TenantRecord;
-use crate::clock;
-use crate::limits::{APPLY_TIMEOUT, ASSIGNMENT_RETRIES, GROUPS_PER_READ};
-use crate::provider::changing::admin_rule::{guard_write, read_guard_for};
-use crate::provider::failure::Failure;
+use crate::limits::{APPLY_TIMEOUT, GROUPS_PER_READ};
+use crate::provider::changing::assignments::{AssignmentTarget, change_assignments, is_role};
+use crate::provider::precondition::Preconditions;
+use crate::scim::error::ErrorKind;
 use crate::scim::resource_type::Kind;
 use crate::store::Store;
-use crate::store::admin_guard::ADMIN;
 use crate::store::call::Table;
-use crate::store::error::StoreError;
 use crate::store::keys::{TenantId, parse_id};
 use crate::store::list::IdPage;
-use crate::store::members::WholeGroup;
-use crate::store::membership::MemberChanges;
 use crate::store::record::{Record, Role};
-use crate::store::resource::ResourceUpdate;
-use crate::store::retry::Attempts;
-use crate::store::transaction::Action;
 
 /// `rollcall group`.
 #[derive(Args, Clone, Debug)]
@@ -88,12 +80,8 @@ fn group_id(text: &str) -> Result<Uuid, String> {
 }
 
 fn role(text: &str) -> Result<String, String> {
-    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
-    if (1..=64).contains(&text.len()) && text.bytes().all(good) {
-        Ok(text.to_owned())
-    } else {
-        Err("a role has 1 to 64 lower-case letters, digits, - or _".to_owned())
-    }
+    let problem = || "a role has 1 to 64 lower-case letters, digits, - or _".to_owned();
+    is_role(text).then(|| text.to_owned()).ok_or_else(problem)
 }
 
 /// From the arguments to the exit code.
@@ -168,60 +156,32 @@ pub async fn list(table: &Table, tenant: &TenantId) -> Result<Vec<Record>, Admin
 /// [`AdminError::NoTenant`]; [`AdminError::Input`] for a group or team that does not exist, and
 /// where the root team would lose its last active administrator.
 pub async fn assign(table: &Table, wanted: &Assignment, given: bool) -> Result<Record, AdminError> {
-    let failed = AdminError::table(table.name());
     let tenant = super::tenant::get(table, &wanted.tenant).await?;
     let (store, model) = (store(table, &tenant.id), super::tenant::model(tenant.policy)?);
     let team = team(&store, &tenant, wanted).await?;
     let role = Role { team, role: wanted.role.clone() };
-    let administers = tenant.root_team == Some(team) && role.role == ADMIN;
-    let mut attempts = Attempts::new(ASSIGNMENT_RETRIES);
-    while attempts.start_next().await {
-        let missing = || AdminError::Input(format!("tenant {} has no group {}", tenant.id, wanted.group));
-        let Some(WholeGroup { record: before, members }) =
-            store.members().fetch_group(wanted.group).await.map_err(&failed)?
-        else {
-            return Err(missing());
+    let target = AssignmentTarget {
+        group: wanted.group,
+        ty: model.of(Kind::Group),
+        root_team: tenant.root_team,
+        preconditions: &Preconditions::default(),
+        wait: APPLY_TIMEOUT,
+    };
+    let change = |roles: &BTreeSet<Role>| {
+        let mut roles = roles.clone();
+        if given {
+            roles.insert(role.clone())
+        } else {
+            roles.remove(&role)
         };
-        if let Some(change) = before.change {
-            if !store.large_changes().finish(change, Instant::now() + APPLY_TIMEOUT).await.map_err(&failed)? {
-                let wait = "a large change of the group is still being applied: try again in a minute";
-                return Err(AdminError::Input(wait.to_owned()));
-            }
-            continue;
+        roles
+    };
+    change_assignments(&store, &target, change).await.map_err(|failure| match failure.error.kind {
+        ErrorKind::NotFound => {
+            AdminError::Input(format!("tenant {} has no group {}", tenant.id, wanted.group))
         }
-        let mut after = before.clone();
-        let mut roles: BTreeSet<Role> = before.assignments();
-        let changes = if given { roles.insert(role.clone()) } else { roles.remove(&role) };
-        if !changes {
-            return Ok(before);
-        }
-        after.roles = Some(roles);
-        after.version += 1;
-        after.modified = clock::timestamp();
-        let mut extra_actions = Vec::new();
-        if administers {
-            after.guarded = true;
-            let users = members.iter().filter(|member| member.kind == Kind::User);
-            let users: Vec<Uuid> = users.map(|member| member.id).collect();
-            extra_actions.extend(guard(&store, &failed, wanted.group, &users, given).await?);
-        }
-        let event = store.event("group.updated", &after).attributes(["assignments"]);
-        let ty = model.of(Kind::Group);
-        let update = ResourceUpdate {
-            before: &before,
-            after: &after,
-            members: MemberChanges::default(),
-            ty,
-            event: &event,
-            extra_actions: &extra_actions,
-        };
-        match store.update(&update).await {
-            Ok(()) => return Ok(after),
-            Err(StoreError::Refused(_)) => {}
-            Err(error) => return Err(failed(error)),
-        }
-    }
-    Err(failed(StoreError::Conflict))
+        _ => AdminError::Input(failure.error.detail),
+    })
 }
 
 async fn team(store: &Store, tenant: &TenantRecord, wanted: &Assignment) -> Result<Uuid, AdminError> {
@@ -233,26 +193,4 @@ async fn team(store: &Store, tenant: &TenantRecord, wanted: &Assignment) -> Resu
     };
     let found = store.fetch(Kind::Group, team).await.map_err(AdminError::table(store.table.name()))?;
     found.map(|group| group.id).ok_or_else(|| no_team(&team.to_string()))
-}
-
-/// The guard as it becomes when a group grants the administrators' role, or does so no more.
-async fn guard(
-    store: &Store,
-    failed: &impl Fn(StoreError) -> AdminError,
-    group: Uuid,
-    users: &[Uuid],
-    given: bool,
-) -> Result<Option<Action>, AdminError> {
-    let refused = |failure: Failure| AdminError::Input(failure.error.detail);
-    let guards = read_guard_for(store, if given { users } else { &[] }).await.map_err(refused)?;
-    let Some((before, mut after)) = guards else { return Ok(None) };
-    if given {
-        after.granting.insert(group);
-        for user in store.fetch_activity(users).await.map_err(failed)? {
-            after.join(group, user.id, user.is_active);
-        }
-    } else {
-        after.forget_group(group);
-    }
-    guard_write(store, &before, &after).await.map(Some).map_err(refused)
 }

@@ -124,12 +124,15 @@ pub fn decide(
     })
 }
 
-/// The key in an `Authorization` header: `"Bearer" 1*SP key`, the scheme in any case (RFC 6750
+/// The text of the key in an `Authorization` header: `"Bearer" 1*SP key`, the scheme in any case (RFC 6750
 /// §2.1, RFC 9110 §11.1).
-fn bearer(header: &str) -> Option<BearerKey> {
+pub(super) fn bearer_text(header: &str) -> Option<&str> {
     let (scheme, rest) = header.split_once(' ')?;
-    let key = rest.trim_start_matches(' ');
-    scheme.eq_ignore_ascii_case("Bearer").then(|| BearerKey::parse(key).ok()).flatten()
+    scheme.eq_ignore_ascii_case("Bearer").then(|| rest.trim_start_matches(' '))
+}
+
+fn bearer(header: &str) -> Option<BearerKey> {
+    BearerKey::parse(bearer_text(header)?).ok()
 }
 
 /// Decides on an `Authorization` header. A malformed key costs no call. A well-formed key costs two reads, side
@@ -171,15 +174,36 @@ fn whole_stage(method_arn: &str) -> Option<String> {
     good.then(|| format!("arn:{partition}:execute-api:{region}:{account}:{api}/{stage}/*"))
 }
 
+/// What a `TOKEN` authorizer event asks: the resource that the answer speaks of, and the `Authorization`
+/// header.
+///
+/// # Errors
+/// An event that is none of API Gateway's.
+pub(super) fn read_event(event: &Value) -> Result<(String, &str), &'static str> {
+    let resource = event
+        .get("methodArn")
+        .and_then(Value::as_str)
+        .and_then(whole_stage)
+        .ok_or("the event has no method ARN of a stage: is this function called by API Gateway?")?;
+    Ok((resource, event.get("authorizationToken").and_then(Value::as_str).unwrap_or_default()))
+}
+
+/// The policy that allows or denies every request to `resource`.
+pub(super) fn policy_document(effect: &str, resource: &str) -> Value {
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [{ "Action": "execute-api:Invoke", "Effect": effect, "Resource": resource }],
+    })
+}
+
+/// The answer for a key that may not pass.
+pub(super) fn deny(resource: &str) -> Value {
+    json!({ "principalId": "unknown", "policyDocument": policy_document("Deny", resource), "context": {} })
+}
+
 /// The answer that API Gateway expects of a Lambda authorizer. Context values are texts: API
 /// Gateway would make them so, and the emulators would not.
 fn answer(decision: &Decision, resource: &str) -> Value {
-    let policy = |effect: &str| {
-        json!({
-            "Version": "2012-10-17",
-            "Statement": [{ "Action": "execute-api:Invoke", "Effect": effect, "Resource": resource }],
-        })
-    };
     match decision {
         Decision::Allow(grant) => {
             let mut context = json!({
@@ -201,14 +225,12 @@ fn answer(decision: &Decision, resource: &str) -> Value {
             }
             json!({
                 "principalId": format!("{}/{}", grant.tenant, grant.key_id),
-                "policyDocument": policy("Allow"),
+                "policyDocument": policy_document("Allow", resource),
                 "context": context,
                 "usageIdentifierKey": grant.usage_key,
             })
         }
-        Decision::Deny(..) => {
-            json!({ "principalId": "unknown", "policyDocument": policy("Deny"), "context": {} })
-        }
+        Decision::Deny(..) => deny(resource),
     }
 }
 
@@ -225,12 +247,7 @@ impl Authorizer {
     /// 500 and caches nothing.
     pub async fn invoke(&self, event: Value) -> Result<Value, lambda_runtime::Error> {
         let started = Instant::now();
-        let resource = event
-            .get("methodArn")
-            .and_then(Value::as_str)
-            .and_then(whole_stage)
-            .ok_or("the event has no method ARN of a stage: is this function called by API Gateway?")?;
-        let header = event.get("authorizationToken").and_then(Value::as_str).unwrap_or_default();
+        let (resource, header) = read_event(&event)?;
         let decision = authorize(&self.table.fresh(), header, OffsetDateTime::now_utc()).await;
         log(&decision, started);
         Ok(answer(&decision?, &resource))

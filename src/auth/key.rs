@@ -55,6 +55,13 @@ impl KeyHash {
         Self(text.to_owned())
     }
 
+    /// The hash of a key's text.
+    fn of(text: &str) -> Self {
+        let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble & 15)]);
+        let digest = Sha256::digest(text.as_bytes());
+        Self(digest.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect())
+    }
+
     /// The hexadecimal digits.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -75,15 +82,28 @@ impl fmt::Debug for KeyHash {
     }
 }
 
+/// The head of an application key.
+const APPLICATION: &str = "rca";
+
+/// The key of an application, which works for every tenant:
+///
+/// ```text
+/// key = "rca_" 43base62 "_" 6base62
+/// ```
+///
+/// Secret and checksum are those of a [`BearerKey`].
+#[derive(Clone)]
+pub struct ApplicationKey {
+    text: String,
+}
+
 impl BearerKey {
     /// Makes a new key of at least 256 random bits from the operating system.
     ///
     /// # Errors
     /// The operating system's error if it has no random bytes.
     pub fn generate(tenant: &TenantId) -> Result<Self, getrandom::Error> {
-        let body = format!("rc_{tenant}_{}", random_base62(SECRET)?);
-        let text = format!("{body}_{}", checksum(&body));
-        Ok(Self { text, tenant: tenant.clone() })
+        Ok(Self { text: generate_text(&format!("rc_{tenant}"))?, tenant: tenant.clone() })
     }
 
     /// Reads a key and checks its tenant, lengths, alphabet and checksum. It does not check that the key exists.
@@ -91,14 +111,8 @@ impl BearerKey {
     /// # Errors
     /// [`Malformed`]. It does not say what is wrong.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
-        let (body, sum) = text.rsplit_once('_').ok_or(Malformed)?;
-        let (tenant, secret) =
-            body.strip_prefix("rc_").and_then(|rest| rest.split_once('_')).ok_or(Malformed)?;
-        let tenant: TenantId = tenant.parse().map_err(|_| Malformed)?;
-        let good = secret.len() == SECRET
-            && secret.bytes().all(|byte| byte.is_ascii_alphanumeric())
-            && sum == checksum(body);
-        if good { Ok(Self { text: text.to_owned(), tenant }) } else { Err(Malformed) }
+        let tenant = check_text(text)?.strip_prefix("rc_").ok_or(Malformed)?;
+        Ok(Self { text: text.to_owned(), tenant: tenant.parse().map_err(|_| Malformed)? })
     }
 
     /// The tenant that the text names. The key's item in the table decides which tenant it belongs to.
@@ -108,9 +122,7 @@ impl BearerKey {
 
     /// The hash of the whole text. The table stores the hash, not the key.
     pub fn sha256(&self) -> KeyHash {
-        let digest = Sha256::digest(self.text.as_bytes());
-        let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble & 15)]);
-        KeyHash(digest.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect())
+        KeyHash::of(&self.text)
     }
 
     /// The whole text. It is shown once, to the operator who made the key.
@@ -119,10 +131,60 @@ impl BearerKey {
     }
 }
 
+impl ApplicationKey {
+    /// A new key, as random as a [`BearerKey`].
+    ///
+    /// # Errors
+    /// When the operating system has no randomness to give.
+    pub fn generate() -> Result<Self, getrandom::Error> {
+        Ok(Self { text: generate_text(APPLICATION)? })
+    }
+
+    /// Reads a key: lengths, alphabet and checksum.
+    ///
+    /// # Errors
+    /// [`Malformed`], whatever is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        if check_text(text)? == APPLICATION { Ok(Self { text: text.to_owned() }) } else { Err(Malformed) }
+    }
+
+    /// Under what the table knows the key.
+    pub fn sha256(&self) -> KeyHash {
+        KeyHash::of(&self.text)
+    }
+
+    /// The whole text, to be shown once to whoever made the key.
+    pub fn reveal(&self) -> &str {
+        &self.text
+    }
+}
+
+/// Makes the text of a key that begins with `head`: a new secret and the checksum behind it.
+fn generate_text(head: &str) -> Result<String, getrandom::Error> {
+    let body = format!("{head}_{}", random_base62(SECRET)?);
+    Ok(format!("{body}_{}", checksum(&body)))
+}
+
+/// Checks the secret and the checksum in the text of a key. Returns what stands before them.
+fn check_text(text: &str) -> Result<&str, Malformed> {
+    let (body, sum) = text.rsplit_once('_').ok_or(Malformed)?;
+    let (head, secret) = body.rsplit_once('_').ok_or(Malformed)?;
+    let good = secret.len() == SECRET
+        && secret.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        && sum == checksum(body);
+    if good { Ok(head) } else { Err(Malformed) }
+}
+
 /// Names the tenant and nothing else.
 impl fmt::Debug for BearerKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "BearerKey(rc_{}_…)", self.tenant)
+    }
+}
+
+impl fmt::Debug for ApplicationKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApplicationKey(rca_…)")
     }
 }
 
@@ -179,6 +241,22 @@ mod tests {
             assert_eq!(key.reveal().len(), "rc__".len() + tenant.as_str().len() + 43 + "_".len() + 6);
             let other = BearerKey::generate(&tenant).expect("randomness");
             assert_ne!(other.sha256(), key.sha256());
+        }
+    }
+
+    #[test]
+    fn an_application_key_is_no_tenants_key_and_the_other_way_round() {
+        let application = ApplicationKey::generate().expect("randomness");
+        let again = ApplicationKey::parse(application.reveal()).expect("well formed");
+        assert_eq!(again.sha256(), application.sha256());
+        assert_eq!(application.reveal().len(), "rca__".len() + 43 + 6);
+        assert_eq!(format!("{application:?}"), "ApplicationKey(rca_…)");
+        assert_eq!(BearerKey::parse(application.reveal()).err(), Some(Malformed));
+        let bearer = BearerKey::generate(&"acme".parse().expect("a tenant")).expect("randomness");
+        assert_eq!(ApplicationKey::parse(bearer.reveal()).err(), Some(Malformed));
+        for head in ["rca_", "rc", "rca_rca", "RCA", ""] {
+            let text = generate_text(head).expect("randomness");
+            assert_eq!(ApplicationKey::parse(&text).err(), Some(Malformed), "{head}");
         }
     }
 

@@ -1,5 +1,8 @@
-//! Bearer keys: their text, what the table knows of them, and whether a request may pass.
+//! Bearer keys and application keys: their text, what the table knows of them, and whether a request may
+//! pass.
 
+pub mod app_authorizer;
+pub mod application;
 pub mod authorizer;
 pub mod key;
 pub mod record;

@@ -146,7 +146,11 @@ impl KeyRecord {
     }
 }
 
-fn optional<T>(item: &Item, name: &str, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, StoreError> {
+pub(super) fn optional<T>(
+    item: &Item,
+    name: &str,
+    read: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, StoreError> {
     match item.get(name) {
         None => Ok(None),
         Some(AttributeValue::S(value)) => read(value).map(Some).ok_or_else(|| broken(name)),
@@ -154,7 +158,7 @@ fn optional<T>(item: &Item, name: &str, read: impl Fn(&str) -> Option<T>) -> Res
     }
 }
 
-fn broken(attribute: &str) -> StoreError {
+pub(super) fn broken(attribute: &str) -> StoreError {
     StoreError::Broken(format!("a bearer key's {attribute} cannot be read"))
 }
 

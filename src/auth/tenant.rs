@@ -31,6 +31,8 @@ pub struct TenantRecord {
     pub root_team: Option<Uuid>,
     /// What may be set for it.
     pub settings: Settings,
+    /// What tells the request of an application that made it from another one for the same name.
+    pub request: Option<String>,
     /// Counts its changes.
     pub version: u64,
 }
@@ -138,6 +140,7 @@ impl TenantRecord {
             number("ver", self.version),
         ]);
         item.extend(self.root_team.map(|id| text("rootTeam", &id.to_string())));
+        item.extend(self.request.as_deref().map(|request| text("request", request)));
         Ok(item)
     }
 
@@ -160,6 +163,7 @@ impl TenantRecord {
                 None => None,
             },
             settings: serde_json::from_str(must_text(item, "settings")?).map_err(|_| broken("settings"))?,
+            request: get_text(item, "request").map(str::to_owned),
             // Tenants of version 0.1.0 have none.
             version: get_number(item, "ver").unwrap_or(1),
         })
@@ -193,6 +197,7 @@ mod tests {
             created: datetime!(2026-01-02 03:04:05 UTC),
             root_team: parse_id("01890a5d-ac96-774b-bcce-b302099a8057"),
             settings: Settings::default(),
+            request: Some("r".to_owned()),
             version: 2,
         }
     }

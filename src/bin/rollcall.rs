@@ -22,6 +22,8 @@ enum Command {
     Tenant(admin::cli::tenant::TenantArgs),
     /// Make, list, rotate and revoke bearer keys
     Key(admin::cli::key::KeyArgs),
+    /// Make, list, rotate and revoke the keys of the application behind
+    Application(admin::cli::application::ApplicationArgs),
     /// List groups, and say which roles they grant
     Group(admin::group::GroupArgs),
     /// Make local accounts, and bring deactivated ones back
@@ -52,6 +54,7 @@ fn run(command: Command) -> ExitCode {
         Command::Dev(args) => dev::command::run(args),
         Command::Tenant(args) => admin::cli::tenant::run(args),
         Command::Key(args) => admin::cli::key::run(args),
+        Command::Application(args) => admin::cli::application::run(args),
         Command::Group(args) => admin::group::run(args),
         Command::User(args) => admin::user::run(args),
         Command::Audit(args) => admin::audit::run(args),

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use lambda_runtime::Error;
 use rollcall::config::{self, Config};
-use rollcall::http::function::{Function, LambdaService};
+use rollcall::http::function::Function;
 use rollcall::http::log::{self, LogFormat};
+use rollcall::http::service::LambdaService;
 use rollcall::store::call::Table;
 
 #[tokio::main(flavor = "current_thread")]

@@ -6,9 +6,11 @@ use aws_sdk_dynamodb::Client;
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 
-use super::gateway::lambda::Lambda;
+use super::gateway::lambda::{Clock, Lambda};
+use super::gateway::rest_api::Gateway;
 use super::seed::{SeedOutcome, Size};
 use super::template::api::Environment;
+use super::template::facts::ApiFacts;
 use crate::scim::policy::Policy;
 
 /// What the code is built from.
@@ -27,12 +29,36 @@ pub struct Backend {
     pub function: Lambda,
     /// The authorizer: a TOKEN event in, its answer out.
     pub authorizer: Lambda,
+    /// The application's side.
+    pub app: AppBackend,
     /// What runs every minute on an event without content, and after writes on one of the stream.
     pub worker: Option<Lambda>,
     /// Is notified when the function may have written.
     pub written: Arc<Notify>,
     /// Tenants and keys.
     pub tenants: Box<dyn Tenants>,
+}
+
+/// The code of the application's side.
+pub struct AppBackend {
+    /// The function that only reads.
+    pub read: Lambda,
+    /// The function that makes tenants and keys.
+    pub manage: Lambda,
+    /// The authorizer of application keys.
+    pub authorizer: Lambda,
+}
+
+/// The logical name of the function that only reads.
+const APP_READ_FUNCTION: &str = "AppReadFunction";
+
+impl AppBackend {
+    /// The API for applications, with these functions behind it.
+    pub fn gateway(self, facts: ApiFacts, clock: Clock) -> Gateway {
+        let Self { read, manage, authorizer } = self;
+        let function = |name: &str| if name == APP_READ_FUNCTION { read.clone() } else { manage.clone() };
+        Gateway::with_functions(facts, function, authorizer, clock)
+    }
 }
 
 /// The part of the operator's tool that makes the demo tenant.
@@ -47,6 +73,9 @@ pub trait Tenants: Send + Sync {
 
     /// Makes a key with the scope `provision` and shows its text.
     fn create_key<'a>(&'a self, tenant: &'a str) -> BoxFuture<'a, Result<String, String>>;
+
+    /// Makes an application key with the scope `manage` and shows its text.
+    fn create_application(&self) -> BoxFuture<'_, Result<String, String>>;
 
     /// Fills the tenant, unless it is.
     fn seed<'a>(

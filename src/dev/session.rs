@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
@@ -18,10 +19,13 @@ use super::gateway::lambda::{Clock, Lambda};
 use super::gateway::rest_api::Gateway;
 use super::seed::{SeedOutcome, Size};
 use super::template::api::TABLE;
-use super::template::facts::Throttle;
+use super::template::facts::{ApiFacts, Throttle};
 use super::template::read::{TEMPLATE, TemplateFacts};
 use crate::limits::{DEV_STREAM_INTERVAL, WORKER_INTERVAL};
 use crate::scim::policy::Policy;
+
+/// The name under which an application key is saved. No tenant has it.
+const APPLICATION: &str = "@application";
 
 /// How requests are limited.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,6 +36,24 @@ pub enum RateLimit {
     PerMinute(u32),
     /// Not at all, the stage's throttle included.
     Off,
+}
+
+impl RateLimit {
+    /// Changes the limits of the API for identity providers and of the one for applications.
+    fn apply(self, api: &mut ApiFacts, app_api: &mut ApiFacts) {
+        match self {
+            Self::Template => {}
+            Self::PerMinute(many) => {
+                let many = f64::from(many);
+                api.usage_plan = Some(Throttle { rate: many / 60.0, burst: many });
+            }
+            Self::Off => {
+                for api in [api, app_api] {
+                    (api.usage_plan, api.stage) = (None, None);
+                }
+            }
+        }
+    }
 }
 
 /// What is asked of a session.
@@ -55,8 +77,12 @@ pub struct SessionOptions {
 pub struct Session {
     /// Where clients send their requests: `http://127.0.0.1:3000/scim/v2`.
     pub base_url: String,
+    /// Where applications send theirs: `http://127.0.0.1:3000/app/v1`.
+    pub app_url: String,
     /// A key of the tenant.
     pub key: String,
+    /// An application key with the scope `manage`.
+    pub application_key: String,
     /// The tenant.
     pub tenant: String,
     /// The tenant's policy.
@@ -79,16 +105,9 @@ impl Session {
         data_dir: Option<DataDir>,
         connect: impl FnOnce(Connection) -> Backend,
     ) -> Result<Self, String> {
-        let TemplateFacts { table, mut api, environment } =
+        let TemplateFacts { table, mut api, mut app_api, environment } =
             TemplateFacts::parse(TEMPLATE).map_err(|error| error.to_string())?;
-        match options.rate_limit {
-            RateLimit::Template => {}
-            RateLimit::PerMinute(many) => {
-                let many = f64::from(many);
-                api.usage_plan = Some(Throttle { rate: many / 60.0, burst: many });
-            }
-            RateLimit::Off => (api.usage_plan, api.stage) = (None, None),
-        }
+        options.rate_limit.apply(&mut api, &mut app_api);
         // The port first: a second session fails before it has touched anything.
         let no_listener = |error| format!("cannot listen on {}: {error}", options.listen);
         let listener = TcpListener::bind(options.listen).await.map_err(no_listener)?;
@@ -106,12 +125,19 @@ impl Session {
         {
             eprintln!("the tenant {} has the users of a seed already: nothing was seeded", options.tenant);
         }
-        let key = demo_key(&backend, data_dir.as_ref(), &options.tenant).await?;
+        let make = backend.tenants.create_key(&options.tenant);
+        let key = demo_key(&backend.authorizer, data_dir.as_ref(), &options.tenant, make).await?;
+        let make = backend.tenants.create_application();
+        let application_key = demo_key(&backend.app.authorizer, data_dir.as_ref(), APPLICATION, make).await?;
 
         let base_url = format!("http://{}{}", reachable_address(address), api.base_path());
-        let gateway = Arc::new(Gateway::new(api, backend.function, backend.authorizer, Clock::system()));
+        let app_url = format!("http://{}{}", reachable_address(address), app_api.base_path());
+        let gateways = vec![
+            Gateway::new(api, backend.function, backend.authorizer, Clock::system()),
+            backend.app.gateway(app_api, Clock::system()),
+        ];
         let (stop, stopped) = oneshot::channel::<()>();
-        let front = tokio::spawn(front::serve(listener, gateway, async {
+        let front = tokio::spawn(front::serve(listener, gateways, async {
             // A sender that is gone means the end as well.
             stopped.await.unwrap_or_default();
         }));
@@ -120,7 +146,9 @@ impl Session {
         });
         Ok(Self {
             base_url,
+            app_url,
             key,
+            application_key,
             tenant: options.tenant,
             policy,
             dynamodb_endpoint: embedded.endpoint.clone(),
@@ -137,7 +165,9 @@ impl Session {
     pub fn json(&self) -> String {
         json!({
             "base_url": self.base_url,
+            "app_url": self.app_url,
             "key": self.key,
+            "application_key": self.application_key,
             "tenant": self.tenant,
             "dynamodb_endpoint": self.dynamodb_endpoint,
             "table": self.table,
@@ -147,11 +177,13 @@ impl Session {
 
     /// The session for a reader.
     pub fn text(&self) -> String {
-        let Self { base_url, key, tenant, dynamodb_endpoint, table, .. } = self;
+        let Self { base_url, app_url, key, application_key, tenant, dynamodb_endpoint, table, .. } = self;
         format!(
             "SCIM      {base_url}\nKey       {key}\nTenant    {tenant} (policy {})\n\
+             App       {app_url}\nApp key   {application_key}\n\
              DynamoDB  {dynamodb_endpoint} (table {table})\n\n\
-             curl -H 'Authorization: Bearer {key}' {base_url}/Users\n",
+             curl -H 'Authorization: Bearer {key}' {base_url}/Users\n\
+             curl -H 'Authorization: Bearer {application_key}' {app_url}/changes\n",
             self.policy.name
         )
     }
@@ -169,17 +201,22 @@ impl Session {
     }
 }
 
-/// Returns a key of the tenant that the authorizer accepts: the saved key, or a new one. If the process died
-/// before it saved a key, a new key is made.
-async fn demo_key(backend: &Backend, data_dir: Option<&DataDir>, tenant: &str) -> Result<String, String> {
-    if let Some(saved) = data_dir.map_or(Ok(None), |data_dir| data_dir.key(tenant))?
-        && is_good(&backend.authorizer, &saved).await?
+/// A key that the authorizer takes: the one that was saved under `name`, or another, which `make` makes. A key
+/// that was made and not saved when the process died is thus followed by a new one.
+async fn demo_key(
+    authorizer: &Lambda,
+    data_dir: Option<&DataDir>,
+    name: &str,
+    make: BoxFuture<'_, Result<String, String>>,
+) -> Result<String, String> {
+    if let Some(saved) = data_dir.map_or(Ok(None), |data_dir| data_dir.key(name))?
+        && is_good(authorizer, &saved).await?
     {
         return Ok(saved);
     }
-    let key = backend.tenants.create_key(tenant).await?;
+    let key = make.await?;
     if let Some(data_dir) = data_dir {
-        data_dir.save_key(tenant, &key)?;
+        data_dir.save_key(name, &key)?;
     }
     Ok(key)
 }

@@ -8,12 +8,15 @@ use futures_util::future::BoxFuture;
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 
-use super::backend::{Backend, Connection, Tenants};
+use super::backend::{AppBackend, Backend, Connection, Tenants};
 use super::gateway::lambda::Lambda;
 use super::seed::{self, SeedOutcome, Size};
 use crate::admin::error::AdminError;
 use crate::admin::key::NewKey;
 use crate::admin::{key, tenant, usage_key};
+use crate::app::function::AppFunction;
+use crate::auth::app_authorizer::AppAuthorizer;
+use crate::auth::application::ApplicationScope;
 use crate::auth::authorizer::Authorizer;
 use crate::auth::record::Scope;
 use crate::http::function::Function;
@@ -23,9 +26,14 @@ use crate::scim::schema::Schema;
 use crate::store::call::Table;
 use crate::store::keys::TenantId;
 use crate::store::worker;
+use crate::tenants::actor::Actor;
+use crate::tenants::application::{self, NewApplication};
+use crate::tenants::usage::{GeneratedUsageKeys, UsageKeys};
 
 /// The name of the key that `rollcall dev` makes.
 const KEY_NAME: &str = "rollcall dev";
+/// The usage key of the applications.
+const APP_USAGE_KEY: &str = "rollcall-application-local";
 /// The users after which a seed reports its progress.
 const TOLD_EVERY: usize = 10_000;
 
@@ -63,12 +71,50 @@ pub fn connect(connection: Connection, extensions: &[(Kind, Schema)]) -> Backend
         let authorizer = authorizer.clone();
         async move { authorizer.invoke(event).await }
     });
+    let app = connect_app(&table, extensions, &written);
     let pending = table.fresh();
     let worker = Lambda::new(move |event| {
         let table = pending.fresh();
         async move { worker::invoke(&table, &event).await }
     });
-    Backend { function, authorizer, worker: Some(worker), written, tenants: Box::new(Local { table }) }
+    Backend { function, authorizer, app, worker: Some(worker), written, tenants: Box::new(Local { table }) }
+}
+
+/// The application's side on this table.
+fn connect_app(table: &Table, extensions: &[(Kind, Schema)], written: &Arc<Notify>) -> AppBackend {
+    let function = |usage_keys: Option<Box<dyn UsageKeys>>| match AppFunction::new(
+        table.fresh(),
+        extensions,
+        usage_keys,
+    ) {
+        Ok(function) => {
+            let (function, written) = (Arc::new(function), written.clone());
+            Lambda::new(move |event| {
+                let (function, written) = (function.clone(), written.clone());
+                let may_write = event["httpMethod"] != "GET";
+                async move {
+                    let answer = function.invoke(event).await;
+                    if may_write {
+                        written.notify_one();
+                    }
+                    answer
+                }
+            })
+        }
+        Err(failed) => Lambda::new(move |_| {
+            let failed = failed.to_string();
+            async move { Err::<serde_json::Value, _>(failed) }
+        }),
+    };
+    let authorizer = Arc::new(AppAuthorizer::new(table.fresh(), APP_USAGE_KEY.to_owned()));
+    AppBackend {
+        read: function(None),
+        manage: function(Some(Box::new(GeneratedUsageKeys))),
+        authorizer: Lambda::new(move |event| {
+            let authorizer = authorizer.clone();
+            async move { authorizer.invoke(event).await }
+        }),
+    }
 }
 
 /// The tenants of the local table.
@@ -111,6 +157,14 @@ impl Local {
         made.map(|(key, _)| key.reveal().to_owned()).map_err(|e| e.to_string())
     }
 
+    async fn application(&self) -> Result<String, String> {
+        let new =
+            NewApplication { name: KEY_NAME.to_owned(), scope: ApplicationScope::Manage, expires: None };
+        let made = application::create(&self.table, &Actor::operator(), new, OffsetDateTime::now_utc()).await;
+        let made = made.map_err(AdminError::of(&self.table));
+        made.map(|(key, _)| key.reveal().to_owned()).map_err(|e| e.to_string())
+    }
+
     async fn fill(&self, id: &str, policy: &'static Policy, size: Size) -> Result<SeedOutcome, String> {
         let id: TenantId = id.parse().map_err(|e| format!("--tenant: {e}"))?;
         let model = Model::new(policy, &[]).map_err(|e| e.detail)?;
@@ -136,6 +190,10 @@ impl Tenants for Local {
 
     fn create_key<'a>(&'a self, tenant: &'a str) -> BoxFuture<'a, Result<String, String>> {
         self.key(tenant).boxed()
+    }
+
+    fn create_application(&self) -> BoxFuture<'_, Result<String, String>> {
+        self.application().boxed()
     }
 
     fn seed<'a>(

@@ -101,7 +101,13 @@ impl RequestLocation {
     /// Returns the base URL of locations: `public_url` if it is configured. Otherwise it is made of the request's
     /// host and of API Gateway's own path, which has the stage and the base path.
     pub fn read(request: &Request, public_url: Option<&str>) -> Self {
+        Self::below(BASE_PATH, request, public_url)
+    }
+
+    /// The same for an API below another base path.
+    pub fn below(base: &str, request: &Request, public_url: Option<&str>) -> Self {
         let raw = request.raw_http_path();
+        let split = |path| split(path, base);
         let (_, path) = split(raw).unwrap_or(("", raw));
         let path = path.to_owned();
         if let Some(url) = public_url {
@@ -115,7 +121,7 @@ impl RequestLocation {
         let header = |name| text(request.headers(), name);
         let host = header(HOST.as_str()).or(domain).unwrap_or("localhost");
         let scheme = header("x-forwarded-proto").unwrap_or("https");
-        Self { base_url: format!("{scheme}://{host}{prefix}{BASE_PATH}"), path }
+        Self { base_url: format!("{scheme}://{host}{prefix}{base}"), path }
     }
 }
 
@@ -124,17 +130,17 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// Splits a path around the base path.
-fn split(path: &str) -> Option<(&str, &str)> {
+fn split<'p>(path: &'p str, base: &str) -> Option<(&'p str, &'p str)> {
     let at = path
-        .match_indices(BASE_PATH)
+        .match_indices(base)
         .map(|(at, _)| at)
-        .find(|at| matches!(path.as_bytes().get(at + BASE_PATH.len()), None | Some(b'/')))?;
-    Some((&path[..at], &path[at + BASE_PATH.len()..]))
+        .find(|at| matches!(path.as_bytes().get(at + base.len()), None | Some(b'/')))?;
+    Some((&path[..at], &path[at + base.len()..]))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::split;
+    use super::{BASE_PATH, split};
 
     #[test]
     fn the_base_path_is_found_behind_any_stage() {
@@ -145,7 +151,7 @@ mod tests {
             ("/scim/v2x/scim/v2/Me", Some(("/scim/v2x", "/Me"))),
             ("/Users", None),
         ] {
-            assert_eq!(split(path), expected, "{path}");
+            assert_eq!(split(path, BASE_PATH), expected, "{path}");
         }
     }
 }

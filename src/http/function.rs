@@ -1,16 +1,13 @@
 //! The Lambda function: a REST proxy event in, a proxy response out.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context as TaskContext, Poll};
 use std::time::Instant;
 
+use http::Method;
 use http::header::ACCEPT_ENCODING;
-use http::{HeaderValue, Method};
-use lambda_http::request::{LambdaRequest, RequestContext};
-use lambda_http::{Adapter, Body, Error, LambdaEvent, Request, RequestExt, Response, Service, StreamAdapter};
+use lambda_http::request::RequestContext;
+use lambda_http::{Body, Error, Request, RequestExt, Response};
 use serde_json::Value;
 
 use super::caller::{Caller, RequestLocation};
@@ -19,6 +16,7 @@ use super::log::Line;
 use super::request::parameter;
 use super::response::{self, Transfer};
 use super::router::{Route, route};
+use super::service::{HttpFunction, invoke_with_event};
 use crate::clock;
 use crate::limits::MAX_SCAN_TIME;
 use crate::provider::Provider;
@@ -93,13 +91,6 @@ impl Function {
             used: Mutex::default(),
             cursor_keys: CursorKeys::default(),
         })
-    }
-
-    /// Answers one request, and logs it.
-    pub async fn answer(&self, request: Request, transfer: Transfer) -> Response<Body> {
-        let (response, line) = self.answer_with_line(request, transfer).await;
-        line.write();
-        response
     }
 
     /// Answers one request. Returns the answer and its log line, which the caller writes.
@@ -211,88 +202,21 @@ impl Function {
     /// # Errors
     /// An error if the event is not a REST proxy event.
     pub async fn invoke(self: Arc<Self>, event: Value) -> Result<Value, Error> {
-        let event: LambdaRequest = serde_json::from_value(event)?;
-        let response =
-            LambdaService::new(self).call(LambdaEvent::new(event, lambda_http::Context::default()));
-        Ok(serde_json::to_value(response.await?)?)
+        invoke_with_event(self, event).await
+    }
+}
+
+impl HttpFunction for Function {
+    /// Answers one request, and logs it.
+    async fn answer(&self, request: Request, transfer: Transfer) -> Response<Body> {
+        let (response, line) = self.answer_with_line(request, transfer).await;
+        line.write();
+        response
     }
 }
 
 /// A caller's trace id goes to the log as it is, if it is one.
-fn is_trace_id(text: &str) -> bool {
+pub fn is_trace_id(text: &str) -> bool {
     let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
     (1..=64).contains(&text.len()) && text.bytes().all(good)
-}
-
-/// The function as a service of requests.
-#[derive(Clone, Debug)]
-pub struct RequestService {
-    function: Arc<Function>,
-    transfer: Transfer,
-}
-
-impl Service<Request> for RequestService {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        let Self { function, transfer } = self.clone();
-        Box::pin(async move { Ok(function.answer(request, transfer).await) })
-    }
-}
-
-/// The function as a service of Lambda events. lambda_http makes a URL of the host and the scheme in the event,
-/// and panics if they are malformed. This layer removes malformed ones first.
-#[derive(Clone)]
-pub struct LambdaService<A>(A);
-
-impl LambdaService<Adapter<'static, Response<Body>, RequestService>> {
-    /// Wraps a function whose answers leave in one piece.
-    pub fn new(function: Arc<Function>) -> Self {
-        Self(Adapter::from(RequestService { function, transfer: Transfer::Buffered }))
-    }
-}
-
-impl LambdaService<StreamAdapter<'static, RequestService, Body>> {
-    /// Wraps a function whose answers are streamed.
-    pub fn streaming(function: Arc<Function>) -> Self {
-        Self(StreamAdapter::from(RequestService { function, transfer: Transfer::Streamed }))
-    }
-}
-
-impl<A: Service<LambdaEvent<LambdaRequest>>> Service<LambdaEvent<LambdaRequest>> for LambdaService<A> {
-    type Response = A::Response;
-    type Error = A::Error;
-    type Future = A::Future;
-
-    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), A::Error>> {
-        self.0.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut event: LambdaEvent<LambdaRequest>) -> Self::Future {
-        if let LambdaRequest::ApiGatewayV1(request) = &mut event.payload {
-            let authority = |value: &HeaderValue| {
-                value.to_str().is_ok_and(|text| text.parse::<http::uri::Authority>().is_ok())
-            };
-            let scheme = |value: &HeaderValue| matches!(value.as_bytes(), b"http" | b"https");
-            for headers in [&mut request.headers, &mut request.multi_value_headers] {
-                if headers.get("host").is_some_and(|value| !authority(value)) {
-                    headers.remove("host");
-                }
-                if headers.get("x-forwarded-proto").is_some_and(|value| !scheme(value)) {
-                    headers.remove("x-forwarded-proto");
-                }
-            }
-            let domain = request.request_context.domain_name.as_deref();
-            if domain.is_some_and(|domain| domain.parse::<http::uri::Authority>().is_err()) {
-                request.request_context.domain_name = None;
-            }
-        }
-        self.0.call(event)
-    }
 }

@@ -7,3 +7,4 @@ pub mod log;
 pub mod request;
 pub mod response;
 pub mod router;
+pub mod service;

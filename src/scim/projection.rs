@@ -16,6 +16,8 @@ pub struct Projection {
     mode: Mode,
     /// Of every type that the answer may hold.
     names: BTreeMap<Kind, TypeNames>,
+    /// The URNs of extensions that are shown whatever the client asked for.
+    always: BTreeSet<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,7 +97,14 @@ impl Projection {
                 }
             }
         }
-        Ok(Self { mode, names })
+        Ok(Self { mode, names, always: BTreeSet::new() })
+    }
+
+    /// The same, but answers hold these extensions whatever the client asked for.
+    #[must_use]
+    pub fn always_showing(mut self, urns: &[&str]) -> Self {
+        self.always.extend(urns.iter().map(|urn| (*urn).to_owned()));
+        self
     }
 
     /// Whether nothing was asked for in particular.
@@ -122,9 +131,10 @@ impl Projection {
         self.mode == Mode::Only && self.names.values().any(|names| is_named(&names.core))
     }
 
-    /// Whether `attributes` names an extension or a part of it.
+    /// Whether answers hold an extension or a part of it that is returned on request only.
     pub fn names_extension(&self, urn: &str) -> bool {
-        self.mode == Mode::Only && self.names.values().any(|names| names.extensions.contains_key(urn))
+        self.always.contains(urn)
+            || self.mode == Mode::Only && self.names.values().any(|names| names.extensions.contains_key(urn))
     }
 
     /// Removes the attributes that the answer must not hold from a whole resource. `id` and `schemas` stay, since
@@ -135,6 +145,9 @@ impl Projection {
         resource.retain(|key, value| {
             if let Some(extension) = resource_type.extensions.iter().find(|schema| schema.id == *key) {
                 let Value::Object(object) = value else { return false };
+                if self.always.contains(key) {
+                    return true;
+                }
                 let named = names.extensions.get(key);
                 let is_whole = named.is_some_and(|named| named.whole);
                 object.retain(|key, value| {

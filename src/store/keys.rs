@@ -56,6 +56,12 @@ impl TenantId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The name that stands in changes of what belongs to no tenant, such as application keys. No tenant
+    /// can be given it.
+    pub fn deployment() -> Self {
+        Self("deployment".to_owned())
+    }
 }
 
 /// A resource id in its one canonical form: a lower-case hyphenated UUID. Any other text is no id.
@@ -128,6 +134,22 @@ pub const BEARER_LISTING: &str = "KEY#";
 /// The entry of a bearer key in its tenant's list.
 pub fn bearer_listing(tenant: &TenantId, key_id: &str) -> Key {
     Key::new(tenant_partition(tenant), format!("{BEARER_LISTING}{key_id}"))
+}
+
+/// An application key, by the lower-case hexadecimal SHA-256 of its text.
+pub fn application(sha256: &str) -> Key {
+    Key::new(format!("{APPLICATION_KEYS}{sha256}"), "KEY")
+}
+
+/// The prefix of the partitions of application keys.
+pub const APPLICATION_KEYS: &str = "A#";
+
+/// The partition that lists every application key.
+pub const APPLICATIONS: &str = "APPS";
+
+/// The entry of an application key in the list.
+pub fn application_listing(id: &str) -> Key {
+    Key::new(APPLICATIONS.to_owned(), id)
 }
 
 /// The partition that tells when a tenant's bearer keys were used. Version 0.1.0 kept the list of

@@ -8,12 +8,11 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::options::GlobalOptions;
-use super::parse::read_span;
+use super::parse::{read_expiry, read_span};
 use super::runtime::finish;
 use crate::admin::error::AdminError;
 use crate::admin::key::{self, ListedKey, NewKey};
 use crate::admin::output::{self, object};
-use crate::admin::when;
 use crate::auth::record::{KeyRecord, Scope, Status};
 use crate::clock;
 use crate::store::keys::{TenantId, parse_id};
@@ -45,7 +44,7 @@ pub enum KeyCommand {
         #[arg(long, default_value = "provision", value_parser = scope)]
         scope: Scope,
         /// From when on it is refused: a date (00:00 UTC), an RFC 3339 time, or 12h, 30d, 52w from now
-        #[arg(long, value_name = "DATE", value_parser = expiry)]
+        #[arg(long, value_name = "DATE", value_parser = read_expiry)]
         expires: Option<OffsetDateTime>,
         /// The user that /Me stands for, by its id
         #[arg(long, value_name = "ID", value_parser = user_id)]
@@ -92,13 +91,6 @@ fn scope(text: &str) -> Result<Scope, String> {
 
 fn user_id(text: &str) -> Result<Uuid, String> {
     parse_id(text).ok_or_else(|| "a user's id is a lower-case UUID with hyphens".to_owned())
-}
-
-fn expiry(text: &str) -> Result<OffsetDateTime, String> {
-    let now = OffsetDateTime::now_utc();
-    let expires = when::parse_future(text, now)
-        .ok_or("give a date as 2027-01-31, an RFC 3339 time as 2027-01-31T18:00:00Z, or 12h, 30d, 52w")?;
-    if expires <= now { Err("that time has passed".to_owned()) } else { Ok(expires) }
 }
 
 /// `rollcall key …`, from the arguments to the exit code.

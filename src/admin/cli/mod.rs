@@ -1,6 +1,7 @@
-//! The command line: the options of every command, how a command runs, and the commands on tenants and
-//! on bearer keys. The other commands are in the files of `admin` that they call.
+//! The command line: the options of every command, how a command runs, and the commands on tenants, on
+//! bearer keys and on application keys. The other commands are in the files of `admin` that they call.
 
+pub mod application;
 pub mod key;
 pub mod options;
 mod parse;

@@ -4,6 +4,9 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use serde_json::Value;
+
+use super::app::app_document;
 use super::document::document;
 use crate::scim::policy::{POLICIES, Policy};
 use crate::scim::resource_type::Model;
@@ -11,11 +14,15 @@ use crate::scim::resource_type::Model;
 /// `rollcall openapi`.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "Example:
-  rollcall openapi --policy standard --output openapi.json")]
+  rollcall openapi --policy standard --output openapi.json
+  rollcall openapi --app --output app-openapi.json")]
 pub struct OpenApiArgs {
     /// The rules of the tenant that the document is for: veza, standard or strict
     #[arg(long, default_value = POLICIES[0].name, value_parser = policy)]
     policy: &'static Policy,
+    /// Print the document of the application's side
+    #[arg(long)]
+    app: bool,
     /// File to write to, instead of the standard output
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -31,6 +38,18 @@ fn policy(text: &str) -> Result<&'static Policy, String> {
 /// # Errors
 /// A sentence that says why the document cannot be made.
 pub fn text(policy: &'static Policy) -> Result<String, String> {
+    write(policy, document)
+}
+
+/// The document of the application's side as text, as it is written.
+///
+/// # Errors
+/// A sentence that says why there is none.
+pub fn app_text(policy: &'static Policy) -> Result<String, String> {
+    write(policy, app_document)
+}
+
+fn write(policy: &'static Policy, document: impl Fn(&Model) -> Value) -> Result<String, String> {
     let model = Model::new(policy, &[]).map_err(|error| error.detail)?;
     let text = serde_json::to_string_pretty(&document(&model)).map_err(|error| error.to_string())?;
     Ok(text + "\n")
@@ -38,7 +57,8 @@ pub fn text(policy: &'static Policy) -> Result<String, String> {
 
 /// From the arguments to the exit code.
 pub fn run(args: &OpenApiArgs) -> ExitCode {
-    let written = text(args.policy).and_then(|text| match &args.output {
+    let text = if args.app { app_text(args.policy) } else { text(args.policy) };
+    let written = text.and_then(|text| match &args.output {
         Some(file) => std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display())),
         None => std::io::stdout().write_all(text.as_bytes()).map_err(|error| error.to_string()),
     });

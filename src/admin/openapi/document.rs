@@ -73,12 +73,12 @@ fn template(route: &str, operation: Operation) -> (String, Option<&'static str>)
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::scim::policy::{POLICIES, STANDARD};
 
     /// Every `$ref` in a value leads somewhere.
-    fn resolves(value: &Value, document: &Value) {
+    pub fn resolves(value: &Value, document: &Value) {
         match value {
             Value::Object(object) => {
                 if let Some(Value::String(reference)) = object.get("$ref") {

@@ -30,6 +30,7 @@ fn parts() -> (BearerKey, KeyRecord, TenantRecord) {
         created: NOW,
         root_team: None,
         settings: Settings::default(),
+        request: None,
         version: 1,
     };
     (key, record, tenant)

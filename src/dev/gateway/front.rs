@@ -19,17 +19,18 @@ use crate::limits::{BODY_TIMEOUT, GATEWAY_STOP_TIMEOUT, MAX_DISCARDED_BYTES, MAX
 
 #[derive(Clone)]
 struct Front {
-    gateway: Arc<Gateway>,
+    /// The APIs. The first one answers what no other serves.
+    gateways: Arc<Vec<Gateway>>,
     local: SocketAddr,
 }
 
-/// Serves the gateway on this listener until `stop` is there, then lets running requests end within a bound.
+/// Serves the APIs on this listener until `stop` is there, then lets running requests end within a bound.
 pub async fn serve(
     listener: TcpListener,
-    gateway: Arc<Gateway>,
+    gateways: Vec<Gateway>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let front = Front { gateway, local: listener.local_addr()? };
+    let front = Front { gateways: Arc::new(gateways), local: listener.local_addr()? };
     let service =
         Router::new().fallback(answer).with_state(front).into_make_service_with_connect_info::<SocketAddr>();
     let listener = listener.tap_io(|stream| {
@@ -67,7 +68,12 @@ async fn answer(
         Err(_) => Err(GatewayRefusal::BadRequestBody),
     };
     let unread = body.is_err();
-    let mut response = front.gateway.answer(&parts, body, peer, front.local).await.map(Body::from);
+    let path = parts.uri.path();
+    let gateways = &front.gateways;
+    let Some(gateway) = gateways.iter().find(|gateway| gateway.serves(path)).or(gateways.first()) else {
+        return Response::new(Body::empty());
+    };
+    let mut response = gateway.answer(&parts, body, peer, front.local).await.map(Body::from);
     if unread {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

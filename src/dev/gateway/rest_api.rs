@@ -1,5 +1,6 @@
 //! One request, in the order in which API Gateway goes about it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -27,14 +28,29 @@ pub struct Gateway {
     key_source: KeySource,
     responses: GatewayResponses,
     binary_media_types: Vec<String>,
-    function: Lambda,
+    /// By the logical name.
+    functions: BTreeMap<String, Lambda>,
+    base_path: String,
     clock: Clock,
 }
 
 impl Gateway {
     /// The API that the template declares, with this function and this authorizer.
     pub fn new(facts: ApiFacts, function: Lambda, authorizer: Lambda, clock: Clock) -> Self {
+        Self::with_functions(facts, |_| function.clone(), authorizer, clock)
+    }
+
+    /// The API that the template declares, with the functions of these logical names.
+    pub fn with_functions(
+        facts: ApiFacts,
+        function: impl Fn(&str) -> Lambda,
+        authorizer: Lambda,
+        clock: Clock,
+    ) -> Self {
+        let named = facts.routes.iter().map(|route| (route.function.clone(), function(&route.function)));
         Self {
+            functions: named.collect(),
+            base_path: facts.base_path().to_owned(),
             routes: facts.routes,
             authorizer: GatewayAuthorizer::new(facts.authorizer, authorizer, clock.clone()),
             stage: facts.stage.map(UsagePlan::new),
@@ -47,9 +63,13 @@ impl Gateway {
             key_source: facts.key_source,
             responses: GatewayResponses::new(facts.gateway_responses),
             binary_media_types: facts.binary_media_types,
-            function,
             clock,
         }
+    }
+
+    /// Whether a path is below the path of this API.
+    pub fn serves(&self, path: &str) -> bool {
+        path.strip_prefix(&self.base_path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
     /// Answers a request that came from `peer` on `local`. The body is what could be read of it.
@@ -69,7 +89,10 @@ impl Gateway {
                 match (admitted, body) {
                     (Ok(()), Ok(body)) => {
                         let target = Target { path: &route.path, proxy: proxy.as_deref() };
-                        self.invoke(parts, &body, &target, &context).await
+                        match self.functions.get(&route.function) {
+                            Some(function) => self.invoke(function, (parts, &body), &target, &context).await,
+                            None => Err(GatewayRefusal::FunctionFault),
+                        }
                     }
                     (Err(refusal), _) | (Ok(()), Err(refusal)) => Err(refusal),
                 }
@@ -144,14 +167,14 @@ impl Gateway {
     /// Invokes the function and reads its answer.
     async fn invoke(
         &self,
-        parts: &Parts,
-        body: &Bytes,
+        function: &Lambda,
+        (parts, body): (&Parts, &Bytes),
         target: &Target<'_>,
         context: &Context,
     ) -> Result<Response<Bytes>, GatewayRefusal> {
         let binary = self.is_binary(parts.headers.get(header::CONTENT_TYPE));
         let event = context.event(parts, body, target, binary);
-        let answer = self.function.invoke(event).await.map_err(|fault| {
+        let answer = function.invoke(event).await.map_err(|fault| {
             tracing::error!(?fault, request_id = context.request_id, "the function gave no answer");
             if fault == Fault::TimedOut {
                 GatewayRefusal::IntegrationTimeout

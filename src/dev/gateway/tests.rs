@@ -106,11 +106,11 @@ async fn local(adapt: impl FnOnce(&mut ApiFacts)) -> Local {
         calls.fetch_add(1, Ordering::SeqCst);
         async move { authorize(&event) }
     });
-    let gateway = Arc::new(Gateway::new(facts, Lambda::new(function), authorizer, clock));
+    let gateway = Gateway::new(facts, Lambda::new(function), authorizer, clock);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    tokio::spawn(front::serve(listener, gateway, async { stopped.await.unwrap_or_default() }));
+    tokio::spawn(front::serve(listener, vec![gateway], async { stopped.await.unwrap_or_default() }));
     Local { address, seconds, authorized, _stop: stop }
 }
 

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::super::backend::Tenants;
+use super::super::backend::{AppBackend, Tenants};
 use super::*;
 use crate::scim::policy::{STRICT, VEZA};
 
@@ -68,6 +68,15 @@ impl Tenants for Items {
         .boxed()
     }
 
+    fn create_application(&self) -> BoxFuture<'_, Result<String, String>> {
+        async move {
+            let key = format!("rca_00000000000{}_abcdef", uuid::Uuid::now_v7().simple());
+            self.put(&format!("K#Bearer {key}"), "").await;
+            Ok(key)
+        }
+        .boxed()
+    }
+
     fn seed<'a>(
         &'a self,
         _: &'a str,
@@ -96,7 +105,8 @@ fn stubs(connection: Connection) -> Backend {
     });
     let function =
         Lambda::new(|_: Value| async { Ok::<_, String>(json!({ "statusCode": 200, "body": "{}" })) });
-    Backend { function, authorizer, worker: None, written: Arc::default(), tenants: Box::new(items) }
+    let app = AppBackend { read: function.clone(), manage: function.clone(), authorizer: authorizer.clone() };
+    Backend { function, authorizer, app, worker: None, written: Arc::default(), tenants: Box::new(items) }
 }
 
 fn options() -> SessionOptions {

@@ -18,14 +18,25 @@ const REFUSED: &[&str] = &["DefinitionBody", "DefinitionUri", "Cors", "Models", 
 /// A function's environment. A variable that has a value in AWS only keeps its refusal.
 pub type Environment = BTreeMap<String, Result<String, TemplateError>>;
 
-/// Reads the one `AWS::Serverless::Api`, what stands before it and the environment of the function behind it.
-pub fn read_api(root: &TemplateNode<'_>) -> Result<(ApiFacts, Environment), TemplateError> {
+/// The logical names of the APIs.
+const APIS: [&str; 2] = [SCIM_API, APP_API];
+/// The logical name of the API for identity providers.
+pub const SCIM_API: &str = "ScimApi";
+/// The logical name of the API for applications.
+pub const APP_API: &str = "AppApi";
+
+/// Reads the `AWS::Serverless::Api` of this logical name, what stands before it and the environment of the
+/// first function behind it.
+pub fn read_api(root: &TemplateNode<'_>, name: &str) -> Result<(ApiFacts, Environment), TemplateError> {
     if let Some(globals) = root.get("Globals")? {
         return Err(globals.not_understood());
     }
-    let mut apis = root.resources("AWS::Serverless::Api")?;
-    let Some((name, api)) = apis.pop().filter(|_| apis.is_empty()) else {
-        return Err(TemplateError::new("Resources", "does not hold exactly one AWS::Serverless::Api"));
+    let apis = root.resources("AWS::Serverless::Api")?;
+    if let Some((_, other)) = apis.iter().find(|(other, _)| !APIS.contains(other)) {
+        return Err(other.error("a further API is not understood"));
+    }
+    let Some((_, api)) = apis.into_iter().find(|(found, _)| *found == name) else {
+        return Err(TemplateError::new("Resources", format!("has no AWS::Serverless::Api {name}")));
     };
     for refused in REFUSED {
         if let Some(node) = api.get(refused)? {
@@ -41,7 +52,7 @@ pub fn read_api(root: &TemplateNode<'_>) -> Result<(ApiFacts, Environment), Temp
         authorizer: authorizer(&auth)?,
         stage,
         methods,
-        usage_plan: usage_plan(root, &auth)?,
+        usage_plan: usage_plan(root, name, &auth)?,
         key_source: key_source(&api)?,
         gateway_responses: gateway_responses(&api)?,
         binary_media_types: media_types(&api)?,
@@ -49,43 +60,41 @@ pub fn read_api(root: &TemplateNode<'_>) -> Result<(ApiFacts, Environment), Temp
     Ok((facts, environment))
 }
 
-/// The routes are the `Api` events of the one function that has any.
+/// The routes are the `Api` events for this API, of any function.
 fn routes(
     root: &TemplateNode<'_>,
     api: &str,
     key_required: bool,
 ) -> Result<(Vec<RouteFacts>, Environment), TemplateError> {
-    let mut found: Option<(Vec<RouteFacts>, Environment)> = None;
-    for (_, function) in root.resources("AWS::Serverless::Function")? {
-        let mut routes = Vec::new();
+    let (mut routes, mut first) = (Vec::new(), None);
+    for (name, function) in root.resources("AWS::Serverless::Function")? {
         for (_, event) in function.get("Events")?.map_or(Ok(Vec::new()), |events| events.entries())? {
-            if event.required("Type")?.text()? == "Api" {
-                routes.push(route(&event.required("Properties")?, api, key_required)?);
+            if event.required("Type")?.text()? != "Api" {
+                continue;
+            }
+            let properties = event.required("Properties")?;
+            let of = properties.required("RestApiId")?;
+            match of.reference() {
+                Some(reference) if reference == api => {
+                    routes.push(route(&properties, name, key_required)?);
+                    first.get_or_insert_with(|| function.clone());
+                }
+                Some(other) if APIS.contains(&other) => {}
+                _ => return Err(of.not_understood()),
             }
         }
-        if routes.is_empty() {
-            continue;
-        }
-        if found.is_some() {
-            return Err(function
-                .required("Events")?
-                .error("a second function behind the API is not understood"));
-        }
-        found = Some((routes, environment(root, &function)?));
     }
-    found.ok_or_else(|| {
-        TemplateError::new("Resources", "no AWS::Serverless::Function has an event of type Api")
-    })
+    let none =
+        || TemplateError::new("Resources", format!("no AWS::Serverless::Function has an event of {api}"));
+    let environment = environment(root, &first.ok_or_else(none)?)?;
+    Ok((routes, environment))
 }
 
-fn route(event: &TemplateNode<'_>, api: &str, key_required: bool) -> Result<RouteFacts, TemplateError> {
-    let of = event.required("RestApiId")?;
-    if of.reference() != Some(api) {
-        return Err(of.not_understood());
-    }
+fn route(event: &TemplateNode<'_>, function: &str, key_required: bool) -> Result<RouteFacts, TemplateError> {
     let mut route = RouteFacts {
         method: event.required("Method")?.text()?.to_ascii_uppercase(),
         path: event.required("Path")?.text()?,
+        function: function.to_owned(),
         authorized: true,
         key_required,
     };
@@ -164,18 +173,29 @@ fn throttles(api: &TemplateNode<'_>) -> Result<Throttles, TemplateError> {
     Ok((stage, methods))
 }
 
-fn usage_plan(root: &TemplateNode<'_>, auth: &TemplateNode<'_>) -> Result<Option<Throttle>, TemplateError> {
+/// The usage plan whose one stage is that of this API.
+fn usage_plan(
+    root: &TemplateNode<'_>,
+    api: &str,
+    auth: &TemplateNode<'_>,
+) -> Result<Option<Throttle>, TemplateError> {
     if let Some(plan) = auth.get("UsagePlan")? {
         return Err(plan.not_understood());
     }
-    let plans = root.resources("AWS::ApiGateway::UsagePlan")?;
-    let (plan, others) = match plans.as_slice() {
-        [] => return Ok(None),
-        [(_, plan), others @ ..] => (plan, others),
-    };
-    if let Some((_, other)) = others.first() {
-        return Err(other.error("a second usage plan is not understood"));
+    let mut found = None;
+    for (_, plan) in root.resources("AWS::ApiGateway::UsagePlan")? {
+        let mut of_api = false;
+        for stage in plan.required("ApiStages")?.items()? {
+            of_api |= stage.required("ApiId")?.reference() == Some(api);
+        }
+        if of_api && found.is_some() {
+            return Err(plan.error("a second usage plan of an API is not understood"));
+        }
+        if of_api {
+            found = Some(plan);
+        }
     }
+    let Some(plan) = found else { return Ok(None) };
     if let Some(quota) = plan.get("Quota")? {
         return Err(quota.not_understood());
     }
@@ -225,6 +245,16 @@ mod tests {
         assert_eq!(api.authorizer.header, "Authorization");
         assert_eq!(api.authorizer.ttl, Duration::from_secs(60));
         assert_eq!(api.gateway_responses["THROTTLED"].status, Some(429));
+        assert!(api.routes.iter().all(|route| route.function == "ScimFunction"));
+        let app = &facts.app_api;
+        assert_eq!(app.base_path(), "/app/v1");
+        let functions: Vec<_> =
+            app.routes.iter().map(|route| (route.method.as_str(), route.function.as_str())).collect();
+        let expected =
+            [("GET", "AppReadFunction"), ("HEAD", "AppReadFunction"), ("ANY", "AppManageFunction")];
+        assert_eq!(functions, expected);
+        assert_eq!(app.usage_plan, Some(Throttle { rate: 50.0, burst: 200.0 }));
+        assert_eq!(app.gateway_responses["THROTTLED"].status, Some(429));
         assert_eq!(facts.environment["ROLLCALL_TABLE"], Ok(TABLE.to_owned()));
         assert_eq!(facts.environment["ROLLCALL_PUBLIC_URL"], Ok(String::new()));
     }

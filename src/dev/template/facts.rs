@@ -54,6 +54,8 @@ pub struct RouteFacts {
     pub method: String,
     /// The resource path, such as `/scim/v2/{proxy+}`.
     pub path: String,
+    /// The logical name of the function behind it.
+    pub function: String,
     /// Whether the authorizer stands before it.
     pub authorized: bool,
     /// Whether the usage plan stands before it.

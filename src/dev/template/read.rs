@@ -1,6 +1,6 @@
 //! Reading a template as the facts that the local ends are built from.
 
-use super::api::{Environment, read_api};
+use super::api::{APP_API, Environment, SCIM_API, read_api};
 use super::facts::{ApiFacts, TableFacts};
 use super::node::{Template, TemplateError};
 use super::table::read_table;
@@ -12,8 +12,10 @@ pub const TEMPLATE: &str = include_str!("../../../template.yaml");
 pub struct TemplateFacts {
     /// The table.
     pub table: TableFacts,
-    /// The REST API in front of the function.
+    /// The REST API for identity providers.
     pub api: ApiFacts,
+    /// The REST API for applications.
+    pub app_api: ApiFacts,
     /// The function's environment. A variable whose value exists only in AWS keeps an error instead.
     pub environment: Environment,
 }
@@ -23,7 +25,8 @@ impl TemplateFacts {
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let template = Template::parse(text)?;
         let root = template.root();
-        let (api, environment) = read_api(&root)?;
-        Ok(Self { table: read_table(&root)?, api, environment })
+        let (api, environment) = read_api(&root, SCIM_API)?;
+        let (app_api, _) = read_api(&root, APP_API)?;
+        Ok(Self { table: read_table(&root)?, api, app_api, environment })
     }
 }

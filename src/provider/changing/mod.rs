@@ -13,6 +13,7 @@
 //! A deletion runs the same loop without step 3. A creation starts with step 3.
 
 pub mod admin_rule;
+pub mod assignments;
 mod change;
 pub mod create;
 mod deactivation_rule;

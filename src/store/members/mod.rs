@@ -8,6 +8,7 @@
 //! Every reader combines the members with the group's pending change, and hides members that are
 //! deleted and have not left the group yet. Both are explained in [`large_change`](super::large_change).
 
+pub mod page;
 pub mod view;
 mod whole_group;
 

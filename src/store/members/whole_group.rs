@@ -88,7 +88,10 @@ impl Members<'_> {
     }
 
     /// Reads a group's version and pending change at a moment when no transaction on it is under way.
-    async fn fetch_state_at_rest(self, id: Uuid) -> Result<Option<(u64, Option<Uuid>)>, StoreError> {
+    pub(super) async fn fetch_state_at_rest(
+        self,
+        id: Uuid,
+    ) -> Result<Option<(u64, Option<Uuid>)>, StoreError> {
         let key = keys::resource(&self.store.tenant, Kind::Group, id);
         let item = self.store.table.get_together(&[key]).await?.into_iter().flatten().next();
         let record = item.as_ref().map(Record::from_item).transpose()?.flatten();

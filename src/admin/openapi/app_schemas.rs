@@ -1,0 +1,226 @@
+//! The component schemas of the application's side.
+
+use serde_json::{Map, Value, json};
+
+use super::schemas;
+use crate::scim::policy::POLICIES;
+use crate::scim::resource_type::Model;
+
+/// Every component schema: those of users and groups are SCIM's.
+pub(super) fn schemas(model: &Model) -> Value {
+    let mut all = Map::new();
+    let scim = schemas::schemas(model);
+    for name in ["User", "UserList", "Group", "GroupList"] {
+        all.insert(name.to_owned(), scim[name].clone());
+    }
+    for part in [feed(), tenants(), keys(), groups()] {
+        all.extend(part.as_object().cloned().unwrap_or_default());
+    }
+    all.insert("Problem".to_owned(), problem());
+    Value::Object(all)
+}
+
+fn reference(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
+fn text(description: &str) -> Value {
+    json!({ "type": "string", "description": description })
+}
+
+fn number(description: &str) -> Value {
+    json!({ "type": "integer", "minimum": 0, "description": description })
+}
+
+fn time(description: &str) -> Value {
+    json!({ "type": ["string", "null"], "format": "date-time", "description": description })
+}
+
+fn texts(description: &str) -> Value {
+    json!({ "type": "array", "items": { "type": "string" }, "description": description })
+}
+
+fn list(item: &str) -> Value {
+    json!({ "type": "array", "items": reference(item) })
+}
+
+/// An object that has nothing but these members.
+fn object(properties: &Value, required: &[&str]) -> Value {
+    json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
+}
+
+fn feed() -> Value {
+    let change = json!({
+        "seq": number("Its number: 1, 2, 3 … over the whole deployment, without a gap."),
+        "id": text("Its own id."),
+        "type": text("What happened: user.created, group.updated, key.revoked, …"),
+        "tenant": text("The name of the tenant. deployment for what belongs to no tenant, such as application keys."),
+        "incarnation": text("Tells a tenant from an earlier one of the same name."),
+        "resourceType": text("User, Group, Key, Tenant or Application."),
+        "resourceId": text("The id of the resource."),
+        "version": number("The version of the resource after the change."),
+        "part": number("Of a large change: 0 for its commit, 1 to parts for its parts."),
+        "parts": number("Of a large change: how many parts follow the commit."),
+        "time": text("When, in RFC 3339."),
+        "actor": text("Who did it: the id of a key, operator, or worker."),
+        "requestId": text("The request that it was part of."),
+        "attributes": texts("The names of the changed attributes."),
+        "added": texts("The ids of members that it added."),
+        "removed": texts("The ids of members that it removed."),
+        "addedCount": number("How many members it added, named or not."),
+        "removedCount": number("How many members it removed, named or not."),
+        "warning": text("What an operator should look at."),
+        "resource": {
+            "description": "With include=resource: the state of the user or group now, never older than the change. null if it is gone. Groups have no members here.",
+            "anyOf": [reference("User"), reference("Group"), { "type": "null" }],
+        },
+    });
+    let required = [
+        "seq",
+        "id",
+        "type",
+        "tenant",
+        "resourceType",
+        "resourceId",
+        "version",
+        "time",
+        "actor",
+        "requestId",
+    ];
+    let place = json!({
+        "seq": number("The number of the change."),
+        "time": text("When it happened."),
+        "position": text("A position to send as after."),
+    });
+    json!({
+        "Change": object(&change, &required),
+        "Changes": object(&json!({
+            "changes": list("Change"),
+            "next": text("The position after these changes: send it as after."),
+            "more": { "type": "boolean", "description": "Whether more changes can be read at once." },
+        }), &["changes", "next", "more"]),
+        "Status": object(&json!({
+            "snapshot": text("The position from which to follow the feed after a snapshot."),
+            "newest": { "anyOf": [reference("Place"), { "type": "null" }] },
+            "oldest": reference("Place"),
+            "lagSeconds": number("The age of the oldest change that is not in the feed yet."),
+            "deliveries": { "type": "array", "items": { "type": "object" } },
+        }), &["snapshot", "newest", "oldest", "lagSeconds", "deliveries"]),
+        "Place": object(&place, &["seq", "position"]),
+    })
+}
+
+fn tenants() -> Value {
+    let policies: Vec<&str> = POLICIES.iter().map(|policy| policy.name).collect();
+    let settings = json!({
+        "retentionDays": { "type": "integer", "minimum": 0, "maximum": 3650, "description": "Days for which a deactivated account is kept." },
+        "rootTeamProtected": { "type": "boolean", "description": "Whether no bearer key changes who administers the root team." },
+        "breakerPercent": { "type": ["integer", "null"], "minimum": 0, "maximum": 100, "description": "How many percent of the active users may be deactivated within an hour." },
+        "breakerLiftedUntil": time("Until when that limit is lifted."),
+    });
+    json!({
+        "NewTenant": object(&json!({
+            "tenant": { "type": "string", "pattern": "^[a-z][a-z0-9-]{1,30}$", "description": "Its name." },
+            "policy": { "type": "string", "enum": policies, "description": "The rules that it runs under. They cannot change." },
+            "plan": { "type": "string", "enum": ["default"], "description": "Its rate." },
+            "adminEmail": text("The address and userName of the local break-glass administrator."),
+        }), &["tenant"]),
+        "Settings": object(&settings, &[]),
+        "Tenant": object(&json!({
+            "tenant": text("Its name."),
+            "incarnation": text("Tells it from an earlier one of the same name."),
+            "version": number("Counts its changes."),
+            "policy": { "type": "string", "enum": policies },
+            "plan": { "type": "string", "enum": ["default"] },
+            "created": text("When it was made."),
+            "rootTeam": { "type": ["string", "null"], "description": "The id of the group whose administrators administer the tenant." },
+            "settings": reference("Settings"),
+        }), &["tenant", "incarnation", "version", "policy", "plan", "created", "rootTeam", "settings"]),
+        "TenantPage": object(&json!({
+            "tenants": list("Tenant"), "next": text("The cursor of the next page; absent on the last."),
+        }), &["tenants"]),
+    })
+}
+
+fn keys() -> Value {
+    let key = json!({
+        "id": text("Its id."),
+        "name": text("What it is called."),
+        "scope": { "type": "string", "enum": ["provision", "read"] },
+        "status": { "type": "string", "enum": ["active", "expired", "revoked"] },
+        "version": number("Counts its changes."),
+        "created": text("When it was made."),
+        "expires": time("From when on it is refused."),
+        "user": { "type": ["string", "null"], "description": "The user that /Me stands for." },
+    });
+    let required = ["id", "name", "scope", "status", "version", "created", "expires", "user"];
+    let with = |more: &[(&str, Value)]| {
+        let mut properties = key.clone();
+        let mut required = required.to_vec();
+        for (name, schema) in more {
+            properties[*name] = schema.clone();
+            required.push(name);
+        }
+        object(&properties, &required)
+    };
+    let shown = ("key", text("The key. Only this answer shows it."));
+    let last_used = json!({ "type": ["string", "null"], "description": "The day of its last request." });
+    json!({
+        "NewKey": object(&json!({
+            "name": text("What to call it."),
+            "scope": { "type": "string", "enum": ["provision", "read"], "description": "provision if absent." },
+            "expires": time("From when on it is refused."),
+            "user": { "type": ["string", "null"], "description": "The user that /Me stands for, by its id." },
+        }), &["name"]),
+        "Key": with(&[("lastUsed", last_used)]),
+        "KeyList": object(&json!({ "keys": list("Key") }), &["keys"]),
+        "MadeKey": with(std::slice::from_ref(&shown)),
+        "Rotation": object(&json!({
+            "overlapSeconds": { "type": "integer", "minimum": 0, "maximum": 31_622_400, "description": "How long the old key goes on working; a day if absent." },
+        }), &[]),
+        "RotatedKey": with(&[
+            shown.clone(),
+            ("replaces", text("The id of the old key.")),
+            ("oldKeyExpires", text("When the old key ends.")),
+        ]),
+    })
+}
+
+fn groups() -> Value {
+    let assignment = json!({
+        "team": text("The group that the role is in, by its id."),
+        "role": { "type": "string", "pattern": "^[a-z0-9_-]{1,64}$" },
+    });
+    json!({
+        "Assignment": object(&assignment, &["team", "role"]),
+        "NewAssignments": object(&json!({ "assignments": list("Assignment") }), &["assignments"]),
+        "Assignments": object(&json!({
+            "version": number("The version of the group."), "assignments": list("Assignment"),
+        }), &["version", "assignments"]),
+        "Member": object(&json!({
+            "value": text("The id of the member."),
+            "type": { "type": "string", "enum": ["User", "Group"] },
+            "display": text("The name that the identity provider gave the member."),
+        }), &["value", "type"]),
+        "MemberPage": object(&json!({
+            "version": number("The version of the group."),
+            "members": list("Member"),
+            "next": text("The cursor of the next page; absent on the last."),
+        }), &["version", "members"]),
+    })
+}
+
+/// RFC 9457.
+fn problem() -> Value {
+    json!({
+        "type": "object",
+        "description": "A refusal (RFC 9457).",
+        "properties": {
+            "type": text("about:blank, or urn:rollcall:problem: and a name."),
+            "title": text("What the type is called."),
+            "status": { "type": "integer", "minimum": 400, "maximum": 599 },
+            "detail": text("What to change."),
+        },
+        "required": ["type", "title", "status", "detail"],
+    })
+}

@@ -1,0 +1,92 @@
+//! `PUT /tenants/{t}/Groups/{id}/assignments`: which roles a group grants.
+
+use std::collections::BTreeSet;
+
+use http::header::ETAG;
+use http::{HeaderValue, StatusCode};
+use lambda_http::{Body, Response};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::body::BodyFields;
+use super::problem::ProblemDetails;
+use super::request::{AppRequest, json, resource_id};
+use crate::http::request;
+use crate::limits::{APP_APPLY_TIMEOUT, MAX_ASSIGNMENTS};
+use crate::provider::changing::assignments::{AssignmentTarget, change_assignments, is_role};
+use crate::scim::resource::etag;
+use crate::scim::resource_type::Kind;
+use crate::store::Store;
+use crate::store::keys::parse_id;
+use crate::store::record::Role;
+
+/// Replaces what a group grants. Answers the assignments as they are afterwards.
+///
+/// # Errors
+/// 400 for roles and teams that cannot be used, and if the root team would lose its last active
+/// administrator; 404; 409 while a large change of the group is applied; 412.
+pub async fn replace(app: &AppRequest<'_>, tenant: &str, id: &str) -> Result<Response<Body>, ProblemDetails> {
+    let tenant = app.tenant(tenant).await?;
+    let group = resource_id(Kind::Group, id)?;
+    let mut body = BodyFields::read(app.request)?;
+    let wanted = body.take("assignments");
+    body.finish()?;
+    let roles = read_roles(wanted)?;
+    let provider = app.provider(&tenant)?;
+    check_teams(&provider.store, &roles, group).await?;
+    let preconditions = request::preconditions(app.request);
+    let target = AssignmentTarget {
+        group,
+        ty: provider.ty(Kind::Group),
+        root_team: tenant.root_team,
+        preconditions: &preconditions,
+        wait: APP_APPLY_TIMEOUT,
+    };
+    let after = change_assignments(&provider.store, &target, |_| roles.clone()).await?;
+    let granted: Vec<Value> = after.assignments().iter().map(role_json).collect();
+    let mut response = json(StatusCode::OK, &json!({ "version": after.version, "assignments": granted }));
+    if let Ok(tag) = HeaderValue::from_str(&etag(after.version)) {
+        response.headers_mut().insert(ETAG, tag);
+    }
+    Ok(response)
+}
+
+fn role_json(role: &Role) -> Value {
+    json!({ "team": role.team.to_string(), "role": role.role })
+}
+
+fn read_roles(wanted: Option<Value>) -> Result<BTreeSet<Role>, ProblemDetails> {
+    let form = || ProblemDetails::invalid("assignments must be a list of objects with team and role.");
+    let Some(Value::Array(wanted)) = wanted else { return Err(form()) };
+    if wanted.len() > MAX_ASSIGNMENTS {
+        return Err(ProblemDetails::invalid(format!("A group has at most {MAX_ASSIGNMENTS} assignments.")));
+    }
+    let mut roles = BTreeSet::new();
+    for one in &wanted {
+        let text = |name: &str| one.get(name).and_then(Value::as_str).ok_or_else(form);
+        let (team, role) = (text("team")?, text("role")?);
+        if one.as_object().is_some_and(|one| one.len() != 2) {
+            return Err(form());
+        }
+        let advice = "team must be the id of a group.";
+        let team = parse_id(team).ok_or_else(|| ProblemDetails::invalid(advice))?;
+        if !is_role(role) {
+            return Err(ProblemDetails::invalid(
+                "role must have 1 to 64 lower-case letters, digits, - or _.",
+            ));
+        }
+        roles.insert(Role { team, role: role.to_owned() });
+    }
+    Ok(roles)
+}
+
+/// Makes sure that the teams exist. The group itself is looked for later.
+async fn check_teams(store: &Store, roles: &BTreeSet<Role>, group: Uuid) -> Result<(), ProblemDetails> {
+    let teams: BTreeSet<Uuid> = roles.iter().map(|role| role.team).filter(|team| *team != group).collect();
+    let teams: Vec<Uuid> = teams.into_iter().collect();
+    let found = store.fetch_many(Kind::Group, &teams).await?;
+    match teams.iter().find(|team| !found.iter().any(|group| group.id == **team)) {
+        None => Ok(()),
+        Some(missing) => Err(ProblemDetails::invalid(format!("The tenant has no group {missing}."))),
+    }
+}

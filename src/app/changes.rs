@@ -1,0 +1,112 @@
+//! `GET /changes`: the change feed from a position on.
+
+use http::StatusCode;
+use lambda_http::{Body, Response};
+use serde_json::Value;
+
+use super::current_state::CurrentStates;
+use super::problem::{ProblemDetails, lost_position};
+use super::request::{AppRequest, json_text};
+use crate::limits::{CHANGES_PER_LOOK, MAX_FEED_ANSWER_BYTES, MAX_FEED_ANSWER_CHANGES};
+use crate::store::feed::change::FeedChange;
+use crate::store::feed::reader::{ChangeList, ChangeQuery, FeedPosition, FeedReader};
+use crate::store::keys::TenantId;
+
+/// What the query asks for.
+struct ChangesQuery {
+    after: Option<FeedPosition>,
+    limit: usize,
+    tenant: Option<TenantId>,
+    includes_resource: bool,
+}
+
+impl ChangesQuery {
+    fn read(app: &AppRequest<'_>) -> Result<Self, ProblemDetails> {
+        let position = |text: String| {
+            let advice = "after must be a position: next of an earlier answer, or snapshot of GET /status.";
+            FeedPosition::parse(&text).ok_or_else(|| ProblemDetails::invalid(advice))
+        };
+        let tenant = |name: String| {
+            name.parse().map_err(|_| ProblemDetails::invalid("tenant must be the name of a tenant."))
+        };
+        Ok(Self {
+            after: app.parameter("after").map(position).transpose()?,
+            limit: app.limit(MAX_FEED_ANSWER_CHANGES)?,
+            tenant: app.parameter("tenant").map(tenant).transpose()?,
+            includes_resource: match app.parameter("include").as_deref() {
+                None => false,
+                Some("resource") => true,
+                Some(_) => return Err(ProblemDetails::invalid("include can only be resource.")),
+            },
+        })
+    }
+}
+
+/// Answers some changes after a position.
+///
+/// # Errors
+/// 400 for a query that cannot be read; 410 for a position at which the feed cannot be read.
+pub async fn list(app: &AppRequest<'_>) -> Result<Response<Body>, ProblemDetails> {
+    let query = ChangesQuery::read(app)?;
+    let reader = FeedReader::open(app.table).await?;
+    let after = query.after.unwrap_or_else(|| reader.oldest());
+    let wanted = ChangeQuery { limit: query.limit, tenant: query.tenant.as_ref().map(TenantId::as_str) };
+    let list = reader.read(&after, wanted).await?.map_err(lost_position)?;
+    let written = match query.includes_resource {
+        true => write_with_resources(app, list).await?,
+        false => write(list)?,
+    };
+    let next = Value::from(reader.at(written.seq).to_text());
+    let body = format!("{{\"changes\":[{}],\"next\":{next},\"more\":{}}}", written.changes, written.more);
+    Ok(json_text(StatusCode::OK, body))
+}
+
+/// Changes as JSON, a comma between two of them.
+struct WrittenChanges {
+    changes: String,
+    /// The number after which to go on.
+    seq: u64,
+    more: bool,
+}
+
+fn write(list: ChangeList) -> Result<WrittenChanges, ProblemDetails> {
+    let changes: Vec<String> = list.changes.iter().map(change_text).collect::<Result<_, _>>()?;
+    Ok(WrittenChanges { changes: changes.join(","), seq: list.seq, more: list.more })
+}
+
+fn change_text(change: &FeedChange) -> Result<String, ProblemDetails> {
+    serde_json::to_string(change).map_err(|_| ProblemDetails::new(500, "A change cannot be written."))
+}
+
+/// Writes changes with the state of their resources, until they are as large as an answer may be.
+async fn write_with_resources(
+    app: &AppRequest<'_>,
+    list: ChangeList,
+) -> Result<WrittenChanges, ProblemDetails> {
+    let mut states = CurrentStates::new(app);
+    let mut written = WrittenChanges { changes: String::new(), seq: list.seq, more: list.more };
+    let mut last = None;
+    for some in list.changes.chunks(CHANGES_PER_LOOK) {
+        let found = states.fetch(some).await?;
+        for change in some {
+            let mut text = change_text(change)?;
+            if let Some(resource) = found.of(change) {
+                text.pop();
+                text.push_str(",\"resource\":");
+                text.push_str(resource);
+                text.push('}');
+            }
+            if let Some(last) = last
+                && written.changes.len() + text.len() > MAX_FEED_ANSWER_BYTES
+            {
+                return Ok(WrittenChanges { seq: last, more: true, ..written });
+            }
+            if last.is_some() {
+                written.changes.push(',');
+            }
+            written.changes.push_str(&text);
+            last = Some(change.seq);
+        }
+    }
+    Ok(written)
+}

@@ -1,0 +1,171 @@
+//! The state of users and groups now, for the changes that are about them.
+//!
+//! A state is never older than its change. A plain read may show a state from before the change, since the
+//! items of a transaction become visible one after another. So each state is compared with the version of its
+//! change, and what is older or absent is read again at a moment when no transaction on it is under way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use uuid::Uuid;
+
+use super::problem::ProblemDetails;
+use super::request::{AppRequest, with_own_extensions};
+use crate::auth::tenant::TenantRecord;
+use crate::limits::{READS_TOGETHER_AT_ONCE, RESOURCES_READ_TOGETHER};
+use crate::provider::answer::Relations;
+use crate::scim::projection::Projection;
+use crate::scim::resource_type::Kind;
+use crate::store::feed::change::FeedChange;
+use crate::store::item::{Item, key_of};
+use crate::store::keys::{self, Key, TenantId, parse_id};
+use crate::store::record::Record;
+
+/// The text for a resource that is gone.
+const GONE: &str = "null";
+
+/// What changes say of a resource.
+#[derive(Clone, Debug)]
+struct ChangedResource {
+    tenant: TenantId,
+    /// The highest version among the changes.
+    version: u64,
+    /// Whether the last change made the resource invisible.
+    is_deleted: bool,
+}
+
+/// The states of resources as JSON, by their keys.
+#[derive(Debug, Default)]
+pub(super) struct FoundStates(BTreeMap<Key, String>);
+
+impl FoundStates {
+    /// The state of the resource that a change is about. `None` if it is not about a user or a group.
+    pub fn of(&self, change: &FeedChange) -> Option<&str> {
+        let (_, key) = subject(change)?;
+        Some(self.0.get(&key).map_or(GONE, String::as_str))
+    }
+}
+
+/// Reads the states of resources. It remembers the tenants that it has read.
+pub(super) struct CurrentStates<'a> {
+    app: &'a AppRequest<'a>,
+    tenants: BTreeMap<TenantId, Option<TenantRecord>>,
+}
+
+/// The tenant and the key of the user or group that a change is about.
+fn subject(change: &FeedChange) -> Option<(TenantId, Key)> {
+    let kind = Kind::ALL.into_iter().find(|kind| kind.name() == change.resource_type)?;
+    let tenant: TenantId = change.tenant.parse().ok()?;
+    let key = keys::resource(&tenant, kind, parse_id(&change.resource_id)?);
+    Some((tenant, key))
+}
+
+fn is_deletion(change: &FeedChange) -> bool {
+    matches!(
+        change.event_type.as_str(),
+        "user.deleted" | "user.deactivated" | "user.purged" | "group.deleted"
+    )
+}
+
+impl<'a> CurrentStates<'a> {
+    /// For the changes of one answer.
+    pub fn new(app: &'a AppRequest<'a>) -> Self {
+        Self { app, tenants: BTreeMap::new() }
+    }
+
+    /// Reads the states of the resources that these changes are about.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn fetch(&mut self, changes: &[FeedChange]) -> Result<FoundStates, ProblemDetails> {
+        let mut wanted: BTreeMap<Key, ChangedResource> = BTreeMap::new();
+        for change in changes {
+            let Some((tenant, key)) = subject(change) else { continue };
+            let is_deleted = is_deletion(change);
+            let version = wanted.get(&key).map_or(0, |known| known.version).max(change.version);
+            wanted.insert(key, ChangedResource { tenant, version, is_deleted });
+        }
+        let records = self.read(&wanted).await?;
+        let tenants: BTreeSet<TenantId> = records.iter().map(|(key, _)| wanted[key].tenant.clone()).collect();
+        self.read_tenants(&tenants).await?;
+        let mut found = FoundStates::default();
+        for tenant in tenants {
+            let Some(Some(record)) = self.tenants.get(&tenant) else { continue };
+            let own = records.iter().filter(|(key, _)| wanted[key].tenant == tenant);
+            self.write(record, own.map(|(key, record)| (key, record)), &mut found).await?;
+        }
+        Ok(found)
+    }
+
+    /// Reads the resources, each no older than its changes.
+    async fn read(
+        &self,
+        wanted: &BTreeMap<Key, ChangedResource>,
+    ) -> Result<Vec<(Key, Record)>, ProblemDetails> {
+        let all: Vec<Key> = wanted.keys().cloned().collect();
+        let mut records: BTreeMap<Key, Record> = BTreeMap::new();
+        for item in self.app.table.batch_get(&all).await? {
+            records.extend(read_record(&item)?);
+        }
+        let is_doubtful = |key: &Key, wanted: &ChangedResource| match records.get(key) {
+            Some(record) => record.version < wanted.version,
+            None => !wanted.is_deleted,
+        };
+        let doubtful = wanted.iter().filter(|(key, wanted)| is_doubtful(key, wanted));
+        let doubtful: Vec<Key> = doubtful.map(|(key, _)| key.clone()).collect();
+        let chunks: Vec<Vec<Key>> = doubtful.chunks(RESOURCES_READ_TOGETHER).map(<[_]>::to_vec).collect();
+        let again =
+            stream::iter(chunks).map(|chunk| async move { self.app.table.get_together(&chunk).await });
+        let again: Vec<Vec<Option<Item>>> =
+            again.buffer_unordered(READS_TOGETHER_AT_ONCE).try_collect().await?;
+        for key in &doubtful {
+            records.remove(key);
+        }
+        for item in again.into_iter().flatten().flatten() {
+            records.extend(read_record(&item)?);
+        }
+        Ok(records.into_iter().collect())
+    }
+
+    async fn read_tenants(&mut self, names: &BTreeSet<TenantId>) -> Result<(), ProblemDetails> {
+        let unknown = names.iter().filter(|name| !self.tenants.contains_key(*name));
+        let unknown: Vec<TenantId> = unknown.cloned().collect();
+        let places: Vec<Key> = unknown.iter().map(keys::tenant).collect();
+        self.tenants.extend(unknown.into_iter().map(|name| (name, None)));
+        for item in self.app.table.batch_get(&places).await? {
+            let record = TenantRecord::from_item(&item)?;
+            self.tenants.insert(record.id.clone(), Some(record));
+        }
+        Ok(())
+    }
+
+    /// Writes the resources of one tenant as JSON: groups without their members.
+    async fn write<'r>(
+        &self,
+        tenant: &TenantRecord,
+        records: impl Iterator<Item = (&'r Key, &'r Record)> + Clone,
+        found: &mut FoundStates,
+    ) -> Result<(), ProblemDetails> {
+        let provider = self.app.provider(tenant)?;
+        let users = with_own_extensions(Projection::default());
+        let groups = Projection::parse(&[], &["members"], &[provider.ty(Kind::Group)])?;
+        let groups = with_own_extensions(groups);
+        let teams: BTreeSet<Uuid> =
+            records.clone().flat_map(|(_, record)| record.groups.iter().copied()).collect();
+        let teams = match teams.is_empty() {
+            true => BTreeMap::new(),
+            false => provider.store.fetch_teams(&teams).await?,
+        };
+        let relations = Relations { teams: Some(&teams), ..Relations::default() };
+        for (key, record) in records {
+            let projection = if record.kind == Kind::User { &users } else { &groups };
+            found.0.insert(key.clone(), provider.write_projected(record, &relations, projection));
+        }
+        Ok(())
+    }
+}
+
+fn read_record(item: &Item) -> Result<Option<(Key, Record)>, ProblemDetails> {
+    let (key, record) = (key_of(item), Record::from_item(item)?);
+    Ok(key.zip(record))
+}

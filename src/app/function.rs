@@ -1,0 +1,152 @@
+//! The function of the application's side: a REST proxy event in, a proxy response out.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::Method;
+use http::header::ACCEPT_ENCODING;
+use lambda_http::request::RequestContext;
+use lambda_http::{Body, Error, Request, RequestExt, Response};
+use serde_json::Value;
+
+use super::APP_BASE_PATH;
+use super::caller::AppCaller;
+use super::handler::handle;
+use super::problem::ProblemDetails;
+use super::request::AppRequest;
+use super::router::{AppRoute, route};
+use crate::auth::application::ApplicationScope;
+use crate::http::caller::RequestLocation;
+use crate::http::function::is_trace_id;
+use crate::http::log::Line;
+use crate::http::request::parameter;
+use crate::http::response::{self, Transfer};
+use crate::http::service::{HttpFunction, invoke_with_event};
+use crate::scim::error::ScimError;
+use crate::scim::resource_type::{Kind, Model};
+use crate::scim::schema::Schema;
+use crate::store::call::Table;
+use crate::store::cursor::CursorKeys;
+use crate::store::keys::TenantId;
+use crate::tenants::actor::Actor;
+use crate::tenants::usage::UsageKeys;
+
+/// Everything that outlives a request.
+pub struct AppFunction {
+    table: Table,
+    models: Vec<Model>,
+    /// What makes usage keys; `None` in the function that only reads.
+    usage_keys: Option<Box<dyn UsageKeys>>,
+    cursor_keys: CursorKeys,
+}
+
+impl AppFunction {
+    /// A function over a table, with extension schemas of the operator's own. Without `usage_keys` it only
+    /// reads.
+    ///
+    /// # Errors
+    /// As [`Model::new`].
+    pub fn new(
+        table: Table,
+        extensions: &[(Kind, Schema)],
+        usage_keys: Option<Box<dyn UsageKeys>>,
+    ) -> Result<Self, ScimError> {
+        let (models, cursor_keys) = (Model::all(extensions)?, CursorKeys::default());
+        Ok(Self { table, models, usage_keys, cursor_keys })
+    }
+
+    /// Answers one request, with what there is to log of it.
+    pub async fn answer_with_line(&self, request: Request, transfer: Transfer) -> (Response<Body>, Line) {
+        let began = Instant::now();
+        let table = self.table.fresh();
+        let mut line = Line { operation: "none", ..Line::default() };
+        if let Some(RequestContext::ApiGatewayV1(context)) = request.request_context_ref() {
+            line.request_id = context.request_id.clone().unwrap_or_default();
+            line.source_ip = context.identity.source_ip.clone();
+        }
+        line.trace_id = parameter(&request, "id").filter(|id| is_trace_id(id));
+        let accept = request.headers().get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
+        let answer = Box::pin(self.outcome(&request, &table, &mut line)).await;
+        let mut response = match answer {
+            Ok(response) => fit(response, accept, transfer),
+            Err(problem) => {
+                line.scim_type = problem.kind;
+                line.source.clone_from(&problem.source);
+                problem.response()
+            }
+        };
+        response::protect(&mut response);
+        line.status = response.status().as_u16();
+        line.duration_ms = began.elapsed().as_secs_f64() * 1000.0;
+        line.usage = table.usage();
+        (response, line)
+    }
+
+    async fn outcome(
+        &self,
+        request: &Request,
+        table: &Table,
+        line: &mut Line,
+    ) -> Result<Response<Body>, ProblemDetails> {
+        let caller = AppCaller::read(request)?;
+        line.key_id = Some(caller.key_id.clone());
+        let place = RequestLocation::below(APP_BASE_PATH, request, None);
+        let (operation, segments) = match route(request.method(), &place.path) {
+            AppRoute::To(operation, segments) => (operation, segments),
+            AppRoute::Methods(methods) if request.method() == Method::OPTIONS => {
+                return Ok(response::options(&methods));
+            }
+            AppRoute::Methods(methods) => return Err(ProblemDetails::method_not_allowed(methods)),
+            AppRoute::Nowhere => {
+                let advice = "There is no such endpoint. docs/app-openapi.json lists those that there are.";
+                return Err(ProblemDetails::new(404, advice));
+            }
+        };
+        line.operation = operation.name();
+        if operation.scope() == ApplicationScope::Manage && caller.scope == ApplicationScope::Read {
+            let detail = "The key's scope is read; this operation needs a key with the scope manage.";
+            return Err(ProblemDetails::new(403, detail));
+        }
+        let actor = Actor { id: caller.key_id, request_id: line.request_id.clone() };
+        let app = AppRequest {
+            table,
+            models: &self.models,
+            usage_keys: self.usage_keys.as_deref(),
+            cursor_keys: &self.cursor_keys,
+            base_url: place.base_url,
+            actor,
+            request,
+        };
+        if let Some(tenant) = segments.first() {
+            line.tenant = tenant.parse().ok().map(|tenant: TenantId| tenant.to_string());
+        }
+        handle(&app, operation, &segments).await
+    }
+
+    /// Answers a raw event with a raw proxy response, by the same way as in Lambda.
+    ///
+    /// # Errors
+    /// An event that is no REST proxy event.
+    pub async fn invoke(self: Arc<Self>, event: Value) -> Result<Value, Error> {
+        invoke_with_event(self, event).await
+    }
+}
+
+/// The answer as it can be passed on: packed where the client takes that, refused where it is too large.
+fn fit(response: Response<Body>, accept: Option<&str>, transfer: Transfer) -> Response<Body> {
+    let status = response.status();
+    let fitted = response::fit_into_transfer(response, accept, transfer);
+    if fitted.status() == status {
+        return fitted;
+    }
+    let detail = "The answer is larger than what can be passed on. Send Accept-Encoding: gzip, or ask for less: excludedAttributes=members, or a smaller count or limit.";
+    ProblemDetails::typed(400, "tooMany", detail).response()
+}
+
+impl HttpFunction for AppFunction {
+    async fn answer(&self, request: Request, transfer: Transfer) -> Response<Body> {
+        let (response, line) = self.answer_with_line(request, transfer).await;
+        line.write();
+        response
+    }
+}

@@ -1,0 +1,37 @@
+//! Handlers: one arm for each operation.
+
+use lambda_http::{Body, Response};
+
+use super::problem::ProblemDetails;
+use super::request::AppRequest;
+use super::router::AppOperation;
+use super::{assignments, changes, keys, members, resources, status, tenants};
+
+/// Does an operation. `segments` are the tenant and the ids in the path.
+///
+/// # Errors
+/// The refusals of the operation.
+pub async fn handle(
+    app: &AppRequest<'_>,
+    operation: AppOperation,
+    segments: &[String],
+) -> Result<Response<Body>, ProblemDetails> {
+    let segment = |at: usize| segments.get(at).map(String::as_str).unwrap_or_default();
+    let (tenant, id) = (segment(0), segment(1));
+    match operation {
+        AppOperation::ListChanges => changes::list(app).await,
+        AppOperation::Status => status::status(app).await,
+        AppOperation::ListTenants => tenants::list(app).await,
+        AppOperation::CreateTenant => tenants::create(app).await,
+        AppOperation::RetrieveTenant => tenants::retrieve(app, tenant).await,
+        AppOperation::UpdateTenant => tenants::update(app, tenant).await,
+        AppOperation::Query(kind) => resources::query(app, tenant, kind).await,
+        AppOperation::Retrieve(kind) => resources::retrieve(app, tenant, (kind, id)).await,
+        AppOperation::ListMembers => members::list(app, tenant, id).await,
+        AppOperation::ReplaceAssignments => assignments::replace(app, tenant, id).await,
+        AppOperation::ListKeys => keys::list(app, tenant).await,
+        AppOperation::CreateKey => keys::create(app, tenant).await,
+        AppOperation::RotateKey => keys::rotate(app, tenant, id).await,
+        AppOperation::RevokeKey => keys::revoke(app, tenant, id).await,
+    }
+}

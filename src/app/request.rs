@@ -1,0 +1,140 @@
+//! A request of an application, and what every operation needs of it.
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, StatusCode};
+use lambda_http::{Body, Request, Response};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::problem::ProblemDetails;
+use crate::auth::tenant::TenantRecord;
+use crate::http::request::parameter;
+use crate::limits::MAX_SCAN_TIME;
+use crate::provider::Provider;
+use crate::provider::answer::not_found;
+use crate::scim::projection::Projection;
+use crate::scim::resource_type::{Kind, Model};
+use crate::scim::urn;
+use crate::scim::work::WorkBudget;
+use crate::store::Store;
+use crate::store::call::Table;
+use crate::store::cursor::CursorKeys;
+use crate::store::keys::{TenantId, parse_id};
+use crate::tenants::actor::Actor;
+use crate::tenants::record;
+use crate::tenants::usage::UsageKeys;
+
+/// A request of an application, and what its operation works with.
+pub struct AppRequest<'a> {
+    /// The table as this request sees it.
+    pub table: &'a Table,
+    /// The resource types under each policy.
+    pub models: &'a [Model],
+    /// What makes usage keys; `None` in the function that only reads.
+    pub usage_keys: Option<&'a dyn UsageKeys>,
+    /// The keys that sign cursors, as far as this process knows them.
+    pub cursor_keys: &'a CursorKeys,
+    /// The URL of the API, without a slash at its end.
+    pub base_url: String,
+    /// The application, for events.
+    pub actor: Actor,
+    /// The request.
+    pub request: &'a Request,
+}
+
+impl AppRequest<'_> {
+    /// One query parameter, if it is not empty.
+    pub fn parameter(&self, name: &str) -> Option<String> {
+        parameter(self.request, name).filter(|text| !text.is_empty())
+    }
+
+    /// A number in the query, within 1 and `most`.
+    ///
+    /// # Errors
+    /// 400 for anything else.
+    pub fn limit(&self, most: usize) -> Result<usize, ProblemDetails> {
+        let Some(text) = self.parameter("limit") else { return Ok(most) };
+        let limit = text.parse().ok().filter(|limit| (1..=most).contains(limit));
+        limit
+            .ok_or_else(|| ProblemDetails::invalid(format!("limit must be a whole number from 1 to {most}.")))
+    }
+
+    /// The tenant in the path.
+    ///
+    /// # Errors
+    /// 404.
+    pub async fn tenant(&self, name: &str) -> Result<TenantRecord, ProblemDetails> {
+        Ok(record::get(self.table, &tenant_id(name)?).await?)
+    }
+
+    /// What reads and changes the resources of a tenant.
+    ///
+    /// # Errors
+    /// 500 for a tenant of a policy that this build does not know.
+    pub fn provider(&self, tenant: &TenantRecord) -> Result<Provider<'_>, ProblemDetails> {
+        let model = self.models.iter().find(|model| model.policy == tenant.policy);
+        let model =
+            model.ok_or_else(|| ProblemDetails::new(500, "The tenant's policy is not known here."))?;
+        Ok(Provider {
+            store: self.store(&tenant.id),
+            model,
+            base_url: format!("{}/tenants/{}", self.base_url, tenant.id),
+            bound_user: None,
+            retention_days: tenant.settings.retention_days,
+            max_scan_time: MAX_SCAN_TIME,
+            breaker: tenant.settings.limit(),
+            root_team_protected: tenant.settings.root_team_protected,
+            cursor_keys: self.cursor_keys.clone(),
+            work: WorkBudget::of_query(),
+        })
+    }
+
+    /// The table as this request of this tenant sees it.
+    pub fn store(&self, tenant: &TenantId) -> Store {
+        Store {
+            table: self.table.clone(),
+            tenant: tenant.clone(),
+            actor: self.actor.id.clone(),
+            request_id: self.actor.request_id.clone(),
+        }
+    }
+}
+
+/// The name of a tenant in a path. Text that cannot be a name is nobody's.
+///
+/// # Errors
+/// 404.
+pub fn tenant_id(name: &str) -> Result<TenantId, ProblemDetails> {
+    name.parse().map_err(|_| ProblemDetails::no_tenant())
+}
+
+/// An id in a path. Text that cannot be an id is nobody's.
+///
+/// # Errors
+/// 404.
+pub fn resource_id(kind: Kind, id: &str) -> Result<Uuid, ProblemDetails> {
+    parse_id(id).ok_or_else(|| not_found(kind).into())
+}
+
+/// A response with a JSON body.
+pub fn json(status: StatusCode, body: &Value) -> Response<Body> {
+    json_text(status, body.to_string())
+}
+
+/// A response whose body is JSON already.
+pub fn json_text(status: StatusCode, body: String) -> Response<Body> {
+    let mut response = Response::new(Body::Text(body));
+    *response.status_mut() = status;
+    as_json(response)
+}
+
+/// The same response with the media type of this API.
+pub fn as_json(mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// The same projection, but with the service's own extensions in every answer.
+pub fn with_own_extensions(projection: Projection) -> Projection {
+    projection.always_showing(&[urn::ROLLCALL_USER, urn::ROLLCALL_GROUP])
+}

@@ -1,0 +1,192 @@
+//! One table of method and path.
+
+use http::Method;
+use percent_encoding::percent_decode_str;
+
+use crate::auth::application::ApplicationScope;
+use crate::scim::resource_type::Kind::{self, Group, User};
+
+/// What a route does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppOperation {
+    /// The change feed, from a position on.
+    ListChanges,
+    /// Where the feed stands.
+    Status,
+    /// The tenants, page by page.
+    ListTenants,
+    /// A new tenant.
+    CreateTenant,
+    /// One tenant.
+    RetrieveTenant,
+    /// The settings of a tenant.
+    UpdateTenant,
+    /// A SCIM query (RFC 7644 §3.4.2).
+    Query(Kind),
+    /// A SCIM retrieval (RFC 7644 §3.4.1).
+    Retrieve(Kind),
+    /// The members of a group, page by page.
+    ListMembers,
+    /// Which roles a group grants.
+    ReplaceAssignments,
+    /// The bearer keys of a tenant.
+    ListKeys,
+    /// A new bearer key.
+    CreateKey,
+    /// The successor of a bearer key.
+    RotateKey,
+    /// The end of a bearer key.
+    RevokeKey,
+}
+
+impl AppOperation {
+    /// The name in logs and in the OpenAPI document.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ListChanges => "app.listChanges",
+            Self::Status => "app.status",
+            Self::ListTenants => "app.listTenants",
+            Self::CreateTenant => "app.createTenant",
+            Self::RetrieveTenant => "app.retrieveTenant",
+            Self::UpdateTenant => "app.updateTenant",
+            Self::Query(User) => "app.queryUsers",
+            Self::Query(Group) => "app.queryGroups",
+            Self::Retrieve(User) => "app.retrieveUser",
+            Self::Retrieve(Group) => "app.retrieveGroup",
+            Self::ListMembers => "app.listMembers",
+            Self::ReplaceAssignments => "app.replaceAssignments",
+            Self::ListKeys => "app.listKeys",
+            Self::CreateKey => "app.createKey",
+            Self::RotateKey => "app.rotateKey",
+            Self::RevokeKey => "app.revokeKey",
+        }
+    }
+
+    /// The scope that a key needs for it. `manage` covers `read`.
+    pub const fn scope(self) -> ApplicationScope {
+        match self {
+            Self::ListChanges
+            | Self::Status
+            | Self::ListTenants
+            | Self::RetrieveTenant
+            | Self::Query(_)
+            | Self::Retrieve(_)
+            | Self::ListMembers
+            | Self::ListKeys => ApplicationScope::Read,
+            Self::CreateTenant
+            | Self::UpdateTenant
+            | Self::ReplaceAssignments
+            | Self::CreateKey
+            | Self::RotateKey
+            | Self::RevokeKey => ApplicationScope::Manage,
+        }
+    }
+}
+
+/// Every route. `{}` is one segment.
+pub const APP_ROUTES: &[(Method, &str, AppOperation)] = &[
+    (Method::GET, "/changes", AppOperation::ListChanges),
+    (Method::GET, "/status", AppOperation::Status),
+    (Method::GET, "/tenants", AppOperation::ListTenants),
+    (Method::POST, "/tenants", AppOperation::CreateTenant),
+    (Method::GET, "/tenants/{}", AppOperation::RetrieveTenant),
+    (Method::PATCH, "/tenants/{}", AppOperation::UpdateTenant),
+    (Method::GET, "/tenants/{}/Users", AppOperation::Query(User)),
+    (Method::GET, "/tenants/{}/Users/{}", AppOperation::Retrieve(User)),
+    (Method::GET, "/tenants/{}/Groups", AppOperation::Query(Group)),
+    (Method::GET, "/tenants/{}/Groups/{}", AppOperation::Retrieve(Group)),
+    (Method::GET, "/tenants/{}/Groups/{}/members", AppOperation::ListMembers),
+    (Method::PUT, "/tenants/{}/Groups/{}/assignments", AppOperation::ReplaceAssignments),
+    (Method::GET, "/tenants/{}/keys", AppOperation::ListKeys),
+    (Method::POST, "/tenants/{}/keys", AppOperation::CreateKey),
+    (Method::DELETE, "/tenants/{}/keys/{}", AppOperation::RevokeKey),
+    (Method::POST, "/tenants/{}/keys/{}/rotate", AppOperation::RotateKey),
+];
+
+/// Where a request leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AppRoute {
+    /// To an operation, with the decoded segments that `{}` stands for.
+    To(AppOperation, Vec<String>),
+    /// The path exists, with these methods.
+    Methods(String),
+    /// Nowhere.
+    Nowhere,
+}
+
+/// Finds the route of a method and a path below the base URL. The path may be percent-encoded and may end in
+/// a slash; HEAD leads where GET does.
+pub fn route(method: &Method, path: &str) -> AppRoute {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let wanted = if method == Method::HEAD { &Method::GET } else { method };
+    let mut methods: Vec<&str> = Vec::new();
+    for (allowed, route, operation) in APP_ROUTES {
+        let Some(segments) = matches(route, path) else { continue };
+        if allowed == wanted {
+            return AppRoute::To(*operation, segments);
+        }
+        methods.push(allowed.as_str());
+    }
+    if methods.is_empty() {
+        return AppRoute::Nowhere;
+    }
+    if methods.contains(&"GET") {
+        methods.push("HEAD");
+    }
+    methods.push("OPTIONS");
+    AppRoute::Methods(methods.join(", "))
+}
+
+/// What stands for each `{}`, if the path fits the route.
+fn matches(route: &str, path: &str) -> Option<Vec<String>> {
+    let (mut wanted, mut given) = (route.split('/'), path.split('/'));
+    let mut segments = Vec::new();
+    loop {
+        match (wanted.next(), given.next()) {
+            (None, None) => return Some(segments),
+            (Some("{}"), Some(segment)) => {
+                let segment = decoded(segment).filter(|segment| !segment.is_empty())?;
+                segments.push(segment);
+            }
+            (Some(literal), Some(segment)) if decoded(segment)? == literal => {}
+            _ => return None,
+        }
+    }
+}
+
+fn decoded(text: &str) -> Option<String> {
+    percent_decode_str(text).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_lead_to_operations() {
+        let to = |operation, segments: &[&str]| {
+            AppRoute::To(operation, segments.iter().map(|segment| (*segment).to_owned()).collect())
+        };
+        let methods = |text: &str| AppRoute::Methods(text.to_owned());
+        for (method, path, expected) in [
+            ("GET", "/changes", to(AppOperation::ListChanges, &[])),
+            ("HEAD", "/status/", to(AppOperation::Status, &[])),
+            ("GET", "/tenants/acme", to(AppOperation::RetrieveTenant, &["acme"])),
+            ("GET", "/tenants/acme/Users", to(AppOperation::Query(User), &["acme"])),
+            ("GET", "/tenants/a%2Fb/Groups/1", to(AppOperation::Retrieve(Group), &["a/b", "1"])),
+            ("POST", "/tenants/acme/keys/key_1/rotate", to(AppOperation::RotateKey, &["acme", "key_1"])),
+            ("DELETE", "/tenants", methods("GET, POST, HEAD, OPTIONS")),
+            ("POST", "/tenants/acme/Users", methods("GET, HEAD, OPTIONS")),
+            ("GET", "/tenants/acme/keys/key_1", methods("DELETE, OPTIONS")),
+            ("GET", "", AppRoute::Nowhere),
+            ("GET", "/", AppRoute::Nowhere),
+            ("GET", "/tenants//Users", AppRoute::Nowhere),
+            ("GET", "/tenants/acme/users", AppRoute::Nowhere),
+            ("GET", "/tenants/%ff", AppRoute::Nowhere),
+            ("GET", "/applications", AppRoute::Nowhere),
+        ] {
+            let method = method.parse().expect("a method");
+            assert_eq!(route(&method, path), expected, "{method} {path}");
+        }
+    }
+}

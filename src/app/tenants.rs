@@ -1,0 +1,191 @@
+//! `/tenants`: list, make, read, set.
+
+use http::StatusCode;
+use lambda_http::{Body, Response};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use super::body::BodyFields;
+use super::problem::ProblemDetails;
+use super::request::{AppRequest, json, tenant_id};
+use crate::auth::tenant::{Deletion, Settings, TenantRecord};
+use crate::clock;
+use crate::limits::{MAX_RETENTION_DAYS, OUTBOX_WAIT_SECONDS, TENANTS_PER_PAGE};
+use crate::scim::policy::{POLICIES, Policy};
+use crate::store::error::Refusal;
+use crate::store::feed::outbox;
+use crate::store::keys::{self, TenantId};
+use crate::store::transaction::{Action, Expression};
+use crate::tenants::error::TenantError;
+use crate::tenants::record::{self, NewTenant};
+
+/// The plans that a tenant can have.
+const PLANS: [&str; 1] = ["default"];
+
+/// Lists tenants by name, page by page.
+///
+/// # Errors
+/// 400 for a cursor that was not answered here.
+pub async fn list(app: &AppRequest<'_>) -> Result<Response<Body>, ProblemDetails> {
+    let after: Option<TenantId> = match app.parameter("cursor") {
+        None => None,
+        Some(cursor) => Some(cursor.parse().map_err(|_| {
+            ProblemDetails::typed(400, "invalidCursor", "cursor must be next of an earlier answer.")
+        })?),
+    };
+    let most = usize::try_from(TENANTS_PER_PAGE).unwrap_or(1);
+    let limit = i32::try_from(app.limit(most)?).unwrap_or(TENANTS_PER_PAGE);
+    let (records, next) = record::page(app.table, after.as_ref().map(TenantId::as_str), limit).await?;
+    let records: Vec<Value> = records.iter().map(tenant_json).collect();
+    let mut body = json!({ "tenants": records });
+    if let Some(next) = next {
+        body["next"] = next.into();
+    }
+    Ok(json(StatusCode::OK, &body))
+}
+
+/// Answers one tenant.
+///
+/// # Errors
+/// 404.
+pub async fn retrieve(app: &AppRequest<'_>, name: &str) -> Result<Response<Body>, ProblemDetails> {
+    Ok(json(StatusCode::OK, &tenant_json(&app.tenant(name).await?)))
+}
+
+/// Makes a tenant: 201. If the same request has made it before: 200.
+///
+/// # Errors
+/// 400, 409; 503 if its usage key could not be made.
+pub async fn create(app: &AppRequest<'_>) -> Result<Response<Body>, ProblemDetails> {
+    let mut new = read_new(app)?;
+    if let Some(answer) = answer_existing(app, &new).await? {
+        return Ok(answer);
+    }
+    record::check(&new)?;
+    let now = OffsetDateTime::now_utc();
+    let free = free_name(app, &new.id, now).await?;
+    let usage_keys = app.usage_keys.ok_or_else(|| ProblemDetails::new(501, "This function only reads."))?;
+    new.usage_key = usage_keys.make(&new.id).await?;
+    match record::create(app.table, &app.actor, &new, &free, now).await {
+        Ok(record) => Ok(json(StatusCode::CREATED, &tenant_json(&record))),
+        // The same request may have come twice at once.
+        Err(TenantError::Exists(id)) => {
+            answer_existing(app, &new).await?.ok_or_else(|| TenantError::Exists(id).into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn read_new(app: &AppRequest<'_>) -> Result<NewTenant, ProblemDetails> {
+    let mut body = BodyFields::read(app.request)?;
+    let id: TenantId = body.required_text("tenant")?.parse().map_err(|_| {
+        ProblemDetails::invalid(
+            "tenant must have 2 to 31 characters: a lower-case letter, then letters, digits or hyphens.",
+        )
+    })?;
+    let policy = match body.text("policy")? {
+        None => POLICIES[0],
+        Some(name) => Policy::named(&name).ok_or_else(|| {
+            let names: Vec<&str> = POLICIES.iter().map(|policy| policy.name).collect();
+            ProblemDetails::invalid(format!("policy must be one of {}.", names.join(", ")))
+        })?,
+    };
+    let plan = body.text("plan")?.unwrap_or_else(|| PLANS[0].to_owned());
+    if !PLANS.contains(&plan.as_str()) {
+        return Err(ProblemDetails::invalid(format!("plan must be one of {}.", PLANS.join(", "))));
+    }
+    let admin = body.text("adminEmail")?;
+    body.finish()?;
+    let mut new = NewTenant::new(&id, policy, "");
+    new.admin = admin.unwrap_or(new.admin);
+    new.request = Some(keys::hash(&json!([policy.name, plan, new.admin]).to_string()));
+    Ok(new)
+}
+
+/// The answer if there is a tenant of this name: 200 if the same request has made it.
+async fn answer_existing(
+    app: &AppRequest<'_>,
+    new: &NewTenant,
+) -> Result<Option<Response<Body>>, ProblemDetails> {
+    match record::get(app.table, &new.id).await {
+        Ok(record) if record.request == new.request => Ok(Some(json(StatusCode::OK, &tenant_json(&record)))),
+        Ok(record) => Err(TenantError::Exists(record.id).into()),
+        Err(TenantError::NoTenant(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The action which makes sure that the name was never given. The name of a deleted tenant is given again by
+/// the operator, whose tool looks through the whole table for what was left.
+async fn free_name(
+    app: &AppRequest<'_>,
+    id: &TenantId,
+    now: OffsetDateTime,
+) -> Result<Action, ProblemDetails> {
+    let key = keys::tenant_deleted(id);
+    let Some(item) = app.table.get(&key).await? else {
+        return Ok(Action::check(key, Expression::absent(), Refusal::Exists));
+    };
+    let now = now.unix_timestamp().unsigned_abs();
+    let rests = Deletion::from_item(&item, now).grace_seconds_left(now);
+    if rests > 0 {
+        return Err(TenantError::NameRests(id.clone(), rests).into());
+    }
+    if !outbox::is_empty(app.table, id).await? {
+        return Err(TenantError::NameRests(id.clone(), OUTBOX_WAIT_SECONDS).into());
+    }
+    let detail = "A tenant of this name was deleted. Only the operator can give the name again (rollcall tenant create): choose another name.";
+    Err(ProblemDetails::typed(409, "nameRests", detail))
+}
+
+/// Changes the settings of a tenant. A member that is absent stays as it is.
+///
+/// # Errors
+/// 400, 404.
+pub async fn update(app: &AppRequest<'_>, name: &str) -> Result<Response<Body>, ProblemDetails> {
+    let id = tenant_id(name)?;
+    let mut body = BodyFields::read(app.request)?;
+    let days = body.number("retentionDays", 0..=u64::from(MAX_RETENTION_DAYS))?;
+    let protected = match body.take("rootTeamProtected") {
+        None => None,
+        Some(Value::Bool(protected)) => Some(protected),
+        Some(_) => return Err(ProblemDetails::invalid("rootTeamProtected must be true or false.")),
+    };
+    let is_unlimited = body.is_null("breakerPercent");
+    let percent = body.number("breakerPercent", 0..=100)?;
+    let lifted = body.time("breakerLiftedUntil")?;
+    body.finish()?;
+    let change = |settings: &mut Settings| {
+        let days = days.and_then(|days| u32::try_from(days).ok());
+        settings.retention_days = days.unwrap_or(settings.retention_days);
+        settings.root_team_protected = protected.unwrap_or(settings.root_team_protected);
+        let percent = percent.and_then(|percent| u8::try_from(percent).ok());
+        settings.breaker_percent = if is_unlimited { None } else { percent.or(settings.breaker_percent) };
+        let lifted = lifted.map(|time| u64::try_from(time.unix_timestamp()).unwrap_or(0));
+        settings.breaker_lifted_until = lifted.unwrap_or(settings.breaker_lifted_until);
+    };
+    let record = record::set(app.table, &app.actor, &id, OffsetDateTime::now_utc(), change).await?;
+    Ok(json(StatusCode::OK, &tenant_json(&record)))
+}
+
+/// A tenant as it is answered, without its usage key.
+fn tenant_json(record: &TenantRecord) -> Value {
+    let settings = &record.settings;
+    let lifted = i64::try_from(settings.breaker_lifted_until).ok().filter(|at| *at > 0);
+    let lifted = lifted.and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok()).map(clock::text);
+    json!({
+        "tenant": record.id.as_str(),
+        "incarnation": record.incarnation(),
+        "version": record.version,
+        "policy": record.policy.name,
+        "plan": PLANS[0],
+        "created": clock::text(record.created),
+        "rootTeam": record.root_team.map(|id| id.to_string()),
+        "settings": {
+            "retentionDays": settings.retention_days,
+            "rootTeamProtected": settings.root_team_protected,
+            "breakerPercent": settings.breaker_percent,
+            "breakerLiftedUntil": lifted,
+        },
+    })
+}

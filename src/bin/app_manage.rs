@@ -1,0 +1,27 @@
+//! The Lambda function of the application's side that makes tenants and keys.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use lambda_runtime::Error;
+use rollcall::app::function::AppFunction;
+use rollcall::config::{self, Config};
+use rollcall::http::log::{self, LogFormat};
+use rollcall::http::service::LambdaService;
+use rollcall::store::call::Table;
+use rollcall::tenants::usage::UsageKeys;
+use rollcall::tenants::usage_key::PlanUsageKeys;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    config::log_json();
+    log::init(LogFormat::Lambda);
+    let config = Config::from_env()?;
+    let table = Table::new(config::client().await, &config.table);
+    let extensions = config.extensions.map(|folder| config::extensions(Path::new(&folder))).transpose()?;
+    let plan = config::required(config::USAGE_PLAN)?;
+    let client = aws_sdk_apigateway::Client::new(&config::aws().load().await);
+    let usage_keys: Option<Box<dyn UsageKeys>> = Some(Box::new(PlanUsageKeys { client, plan }));
+    let function = AppFunction::new(table, &extensions.unwrap_or_default(), usage_keys)?;
+    lambda_runtime::run(LambdaService::new(Arc::new(function))).await
+}

@@ -1,0 +1,35 @@
+//! The limits of the application's side.
+
+use std::time::Duration;
+
+/// How many changes are looked at together for the state of their resources. 25 resources of 400 KB are 10 MB.
+pub const CHANGES_PER_LOOK: usize = 25;
+
+/// How many resources are read in one transaction: DynamoDB reads at most 4 MB so, and a resource has up to
+/// 400 KB.
+pub const RESOURCES_READ_TOGETHER: usize = 8;
+
+/// How many such transactions run at once.
+pub const READS_TOGETHER_AT_ONCE: usize = 4;
+
+/// How many items of each part of the outbox are read to tell the age of the oldest.
+pub const OUTBOX_ITEMS_FOR_LAG: i32 = 100;
+
+/// The most members on a page of a group's members. Each takes about 0.1 KB.
+pub const MEMBERS_PER_PAGE: usize = 1_000;
+
+/// The most roles that a group grants. A group's item has room for more; a person has no use for more.
+pub const MAX_ASSIGNMENTS: usize = 200;
+
+/// How long a request waits for a pending change of the group whose assignments it replaces. API Gateway
+/// waits 29 seconds.
+pub const APP_APPLY_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long the old key goes on working after a rotation, if the request does not say: a day.
+pub const DEFAULT_OVERLAP_SECONDS: u64 = 86_400;
+
+/// The longest such time: a year.
+pub const MAX_OVERLAP_SECONDS: u64 = 366 * 86_400;
+
+/// The longest time for which a deactivated account is kept, in days.
+pub const MAX_RETENTION_DAYS: u32 = 3_650;

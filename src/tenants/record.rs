@@ -1,0 +1,303 @@
+//! Tenants: make, change, read.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::actor::Actor;
+use super::error::TenantError;
+use crate::auth::tenant::{Settings, TenantRecord, is_usage_key};
+use crate::clock;
+use crate::limits::{SETTING_RETRIES, TENANTS_PER_PAGE, USAGE_KEY_CHARS};
+use crate::scim::error::ScimError;
+use crate::scim::policy::Policy;
+use crate::scim::resource_type::{Kind, Model};
+use crate::scim::work::WorkBudget;
+use crate::scim::{document_rules, urn, username, validate};
+use crate::store::Store;
+use crate::store::admin_guard::{ADMIN, AdminGuard};
+use crate::store::call::{Range, Table};
+use crate::store::claim::is_free;
+use crate::store::digest::MembershipDigest;
+use crate::store::error::{Refusal, StoreError};
+use crate::store::event;
+use crate::store::item::{Item, must_text};
+use crate::store::keys::{self, Key, TenantId};
+use crate::store::membership::{Membership, put_membership};
+use crate::store::record::{Account, Record, Role};
+use crate::store::resource_actions::create_resource;
+use crate::store::retry::Attempts;
+use crate::store::transaction::{Action, Expression};
+
+/// What the root team is called at first.
+const ROOT: &str = "Root";
+/// A tenant to make.
+#[derive(Clone, Debug)]
+pub struct NewTenant {
+    /// Its name.
+    pub id: TenantId,
+    /// The rules that it runs under.
+    pub policy: &'static Policy,
+    /// The value of its API key in the usage plan.
+    pub usage_key: String,
+    /// The email address, and `userName`, of its break-glass administrator.
+    pub admin: String,
+    /// What is set for it from the start.
+    pub settings: Settings,
+    /// What tells the request of an application from another one for the same name.
+    pub request: Option<String>,
+}
+
+impl NewTenant {
+    /// A tenant whose break-glass administrator has an address that no mail can reach.
+    pub fn new(id: &TenantId, policy: &'static Policy, usage_key: &str) -> Self {
+        let admin = format!("break-glass@{id}.invalid");
+        let settings = Settings::default();
+        Self { id: id.clone(), policy, usage_key: usage_key.to_owned(), admin, settings, request: None }
+    }
+}
+
+/// Checks what a new tenant is to have, apart from its usage key.
+///
+/// # Errors
+/// [`TenantError::Input`]: the name is reserved, or the administrator's address is not an email address.
+pub fn check(new: &NewTenant) -> Result<(), TenantError> {
+    if new.id == TenantId::deployment() {
+        return Err(TenantError::Input(format!("the name {} is reserved: choose another", new.id)));
+    }
+    RootTeam::new(new.policy, &new.admin, OffsetDateTime::UNIX_EPOCH).map(drop)
+}
+
+/// Makes a tenant with its root team and the local break-glass administrator in it, their events
+/// and that of the tenant, in one transaction.
+///
+/// `name_is_free` is the action which makes sure that the name can be given.
+///
+/// # Errors
+/// - [`TenantError::Exists`]: there is a tenant of this name, or `name_is_free` is refused.
+/// - [`TenantError::UsageKey`]: API Gateway would refuse the usage key.
+/// - [`TenantError::Input`]: the administrator's address is not an email address.
+pub async fn create(
+    table: &Table,
+    by: &Actor,
+    new: &NewTenant,
+    name_is_free: &Action,
+    now: OffsetDateTime,
+) -> Result<TenantRecord, TenantError> {
+    let NewTenant { id, policy, usage_key, admin, settings, request } = new;
+    check(new)?;
+    if !is_usage_key(usage_key) {
+        let (least, most) = (USAGE_KEY_CHARS.start(), USAGE_KEY_CHARS.end());
+        return Err(TenantError::UsageKey(format!(
+            "a usage key has {least} to {most} visible ASCII characters, as API Gateway wants them"
+        )));
+    }
+    let RootTeam { root, mut user, guard } = RootTeam::new(policy, admin, now)?;
+    let record = TenantRecord {
+        id: id.clone(),
+        policy,
+        usage_key: usage_key.clone(),
+        created: now,
+        root_team: Some(root.id),
+        settings: settings.clone(),
+        request: request.clone(),
+        version: 1,
+    };
+    let item = record.to_item()?;
+    let model = model(policy)?;
+    let store = Store {
+        table: table.clone(),
+        tenant: id.clone(),
+        actor: by.id.clone(),
+        request_id: by.request_id.clone(),
+    };
+    let event = by.event("tenant.created", record.subject(record.version), now);
+    let event = event.attributes(["policy", "settings", "usageKey"]);
+    user.groups.insert(root.id);
+    let of_user = store.event("user.created", &user).attributes(user.doc.keys().cloned());
+    let of_root = store.event("group.created", &root).attributes(["displayName", "members"]);
+    let of_root = of_root.members(vec![user.id], Vec::new());
+    let actions = || {
+        let mut actions = vec![
+            event::action(id, &event),
+            Action::put(keys::tenant(id), item.clone()).only_if(Expression::absent(), Refusal::Exists),
+            Action::put(keys::tenant_listing(id), Item::new()),
+            name_is_free.clone(),
+            guard.action(id),
+            event::action(id, &of_user),
+            event::action(id, &of_root),
+        ];
+        for resource in [&user, &root] {
+            actions.extend(create_resource(id, resource, model.of(resource.kind), &is_free()));
+        }
+        let member = Membership { id: user.id, kind: Kind::User, display: None };
+        actions.push(put_membership(id, root.id, &member, &root.created));
+        actions
+    };
+    match table.transact(actions).await {
+        Ok(()) => Ok(record),
+        Err(StoreError::Refused(_)) => Err(TenantError::Exists(id.clone())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The resource types under a policy, as an operator's commands need them.
+///
+/// # Errors
+/// Never for the built-in types.
+pub fn model(policy: &'static Policy) -> Result<Model, TenantError> {
+    Model::new(policy, &[]).map_err(|error| TenantError::Input(error.detail))
+}
+
+/// Changes what is set for a tenant; the event `tenant.updated` goes with it.
+///
+/// # Errors
+/// [`TenantError::NoTenant`]; as every call.
+pub async fn set(
+    table: &Table,
+    by: &Actor,
+    id: &TenantId,
+    now: OffsetDateTime,
+    change: impl Fn(&mut Settings),
+) -> Result<TenantRecord, TenantError> {
+    let mut attempts = Attempts::new(SETTING_RETRIES);
+    while attempts.start_next().await {
+        let before = get(table, id).await?;
+        let mut after = before.clone();
+        change(&mut after.settings);
+        after.version += 1;
+        let event = by.event("tenant.updated", after.subject(after.version), now);
+        let event = event.attributes(["settings"]);
+        let settings = |record: &TenantRecord| -> Result<AttributeValue, TenantError> {
+            let item = record.to_item()?;
+            Ok(item.get("settings").cloned().unwrap_or(AttributeValue::Null(true)))
+        };
+        let (was, to) = (settings(&before)?, settings(&after)?);
+        let actions = || {
+            let update = Expression::new("SET settings = :to, ver = :ver")
+                .value(":to", to.clone())
+                .value(":ver", AttributeValue::N(after.version.to_string()));
+            let unchanged = Expression::new("settings = :was").value(":was", was.clone());
+            vec![
+                Action::update(keys::tenant(id), update).only_if(unchanged, Refusal::Changed),
+                event::action(id, &event),
+            ]
+        };
+        match table.transact(actions).await {
+            Ok(()) => return Ok(after),
+            Err(StoreError::Refused(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(StoreError::Conflict.into())
+}
+
+/// A root team with its first administrator.
+struct RootTeam {
+    root: Record,
+    user: Record,
+    guard: AdminGuard,
+}
+
+impl RootTeam {
+    fn new(policy: &'static Policy, admin: &str, now: OffsetDateTime) -> Result<Self, TenantError> {
+        let is_address = |text: &str| {
+            let (name, domain) = text.rsplit_once('@').unwrap_or_default();
+            !name.is_empty() && !domain.is_empty() && text.len() <= 254 && !text.contains(char::is_whitespace)
+        };
+        if !is_address(admin) {
+            return Err(TenantError::Input(format!(
+                "{admin} is no email address: give one as name@example.com"
+            )));
+        }
+        let model = model(policy)?;
+        let document = |kind: Kind, body: Value| -> Result<_, TenantError> {
+            let body = body.as_object().cloned().unwrap_or_default();
+            let refused = |error: ScimError| TenantError::Input(error.detail);
+            let doc =
+                validate::read(&body, model.of(kind), policy, &WorkBudget::of_body()).map_err(refused)?;
+            document_rules::check_required(&doc, model.of(kind)).map_err(refused)?;
+            username::check_change(None, &doc).map_err(refused)?;
+            Ok(doc)
+        };
+        let user = document(
+            Kind::User,
+            json!({
+                "schemas": [urn::USER],
+                "userName": admin,
+                "name": { "givenName": "Break-glass", "familyName": "Administrator" },
+                "displayName": "Break-glass administrator",
+                "active": true,
+                "emails": [{ "value": admin, "type": "work", "primary": true }],
+            }),
+        )?;
+        let root = document(Kind::Group, json!({ "schemas": [urn::GROUP], "displayName": ROOT }))?;
+        let now = clock::text(now);
+        let mut user = Record::new(Kind::User, Uuid::now_v7(), user, &now);
+        let mut root = Record::new(Kind::Group, Uuid::now_v7(), root, &now);
+        (user.account, user.guarded) = (Account::Local, true);
+        (root.digest, root.guarded) = (MembershipDigest::of([user.id]), true);
+        root.roles = Some(BTreeSet::from([Role { team: root.id, role: ADMIN.to_owned() }]));
+        let guard = AdminGuard::new(root.id, &[user.id]);
+        Ok(Self { root, user, guard })
+    }
+}
+
+/// A tenant.
+///
+/// # Errors
+/// [`TenantError::NoTenant`]; as every call.
+pub async fn get(table: &Table, id: &TenantId) -> Result<TenantRecord, TenantError> {
+    let item = table.get(&keys::tenant(id)).await?;
+    let item = item.ok_or_else(|| TenantError::NoTenant(id.clone()))?;
+    Ok(TenantRecord::from_item(&item)?)
+}
+
+/// Some tenants, by name: those after `after`, at most `limit`, and whether there are more.
+///
+/// # Errors
+/// As every call.
+pub async fn page(
+    table: &Table,
+    after: Option<&str>,
+    limit: i32,
+) -> Result<(Vec<TenantRecord>, Option<String>), TenantError> {
+    let range = Range { after: after.map(str::to_owned), limit: Some(limit), ..Range::default() };
+    let listed = table.query(keys::TENANTS, &range).await?;
+    let mut places = Vec::with_capacity(listed.items.len());
+    for entry in &listed.items {
+        let name = must_text(entry, "sk")?;
+        let id: TenantId = name
+            .parse()
+            .map_err(|_| StoreError::Broken("the list of tenants holds what is no name".to_owned()))?;
+        places.push(keys::tenant(&id));
+    }
+    Ok((fetch_all(table, &places).await?, listed.next))
+}
+
+/// The tenants at these keys that there are, by name.
+async fn fetch_all(table: &Table, places: &[Key]) -> Result<Vec<TenantRecord>, TenantError> {
+    let items = table.batch_get(places).await?;
+    let mut records = items.iter().map(TenantRecord::from_item).collect::<Result<Vec<_>, _>>()?;
+    records.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(records)
+}
+
+/// Every tenant, by name.
+///
+/// # Errors
+/// As every call.
+pub async fn list(table: &Table) -> Result<Vec<TenantRecord>, TenantError> {
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let (some, next) = page(table, after.as_deref(), TENANTS_PER_PAGE).await?;
+        all.extend(some);
+        match next {
+            Some(next) => after = Some(next),
+            None => return Ok(all),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The state in a change is never older than the change, while plain reads show the state before it.
+#![cfg(feature = "cli")]
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+mod app_support;
+mod support;
+
+use std::time::Duration;
+
+use app_support::App;
+use rollcall::scim::resource_type::Kind;
+use serde_json::{Value, json};
+use support::client::{Client, user};
+use support::serve_torn;
+use support::torn::{Tearing, Torn};
+use tokio::task::JoinHandle;
+
+/// The application's side over a table whose transactions are torn, and a user.
+async fn scene() -> (App, Client, Torn, String) {
+    let embedded = serve_torn(None).await;
+    let app = App::over(&embedded.endpoint, embedded.table.fresh(), |_| {}).await;
+    let scim = app.tenant("veza").await;
+    let id = scim.user("person").await;
+    app.sequence().await;
+    embedded.tear(Tearing { longest: Duration::ZERO, ..Tearing::short(1) }).await;
+    (app, scim, embedded.torn.expect("a layer"), id)
+}
+
+/// The last change of the feed with the state of its resource. What is held becomes visible meanwhile.
+async fn newest(app: &App, torn: &Torn) -> Value {
+    app.sequence().await;
+    let page = app.get("/changes?limit=500").await.expect(200);
+    let last = page["changes"].as_array().unwrap().last().unwrap()["seq"].as_u64().unwrap();
+    let (feed, _) = page["next"].as_str().unwrap().split_once('-').unwrap();
+    let path = format!("/changes?include=resource&after={feed}-{}", last - 1);
+    let releasing: JoinHandle<()> = tokio::spawn({
+        let torn = torn.clone();
+        async move {
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            torn.release();
+        }
+    });
+    let mut page = app.get(&path).await.expect(200);
+    releasing.await.unwrap();
+    page["changes"][0].take()
+}
+
+fn version(resource: &Value) -> u64 {
+    resource["meta"]["version"].as_str().expect("a version").trim_matches(['W', '/', '"']).parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_from_before_the_change_is_read_again() {
+    let (app, scim, torn, id) = scene().await;
+    torn.hold("#U#");
+    let writer = scim.clone();
+    let path = format!("/Users/{id}");
+    let change = json!([{ "op": "replace", "path": "displayName", "value": "New" }]);
+    let writing = tokio::spawn(async move { Box::pin(writer.patch(&path, change)).await });
+    torn.held().await;
+    let before = scim.store().fetch(Kind::User, id.parse().unwrap()).await.unwrap().expect("the user");
+    assert_eq!(before.version, 1, "a plain read shows the state before");
+    let change = newest(&app, &torn).await;
+    assert_eq!((&change["type"], &change["version"]), (&json!("user.updated"), &json!(2)));
+    assert_eq!((version(&change["resource"]), &change["resource"]["displayName"]), (2, &json!("New")));
+    writing.await.unwrap().expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_resource_that_is_not_visible_yet_is_read_again() {
+    let (app, scim, torn, _) = scene().await;
+    torn.hold("#U#");
+    let writer = scim.clone();
+    let writing = tokio::spawn(async move { Box::pin(writer.post("/Users", user("late"))).await });
+    torn.held().await;
+    let change = newest(&app, &torn).await;
+    assert_eq!(change["type"], "user.created");
+    assert_eq!(change["resource"]["userName"], "late@example.com");
+    writing.await.unwrap().expect(201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_resource_that_is_still_visible_is_null() {
+    let (app, scim, torn, id) = scene().await;
+    torn.hold("#U#");
+    let (writer, path) = (scim.clone(), format!("/Users/{id}"));
+    let writing = tokio::spawn(async move { Box::pin(writer.delete(&path)).await });
+    torn.held().await;
+    let before = scim.store().fetch(Kind::User, id.parse().unwrap()).await.unwrap();
+    assert!(before.is_some(), "a plain read shows the state before");
+    let change = newest(&app, &torn).await;
+    assert_eq!((&change["type"], &change["resource"]), (&json!("user.deactivated"), &Value::Null));
+    writing.await.unwrap().expect(204);
+}
