@@ -14,11 +14,12 @@ use std::sync::OnceLock;
 use architecture_support::graph::Sources;
 
 /// The layers. A file imports from its own folder and from folders of lower layers.
-const LAYERS: [&[&str]; 7] = [
+const LAYERS: [&[&str]; 8] = [
     &["limits"],
     &["scim"],
     &["clock", "config"],
     &["store"],
+    &["deliver"],
     &["auth", "provider"],
     &["http"],
     &["admin", "dev"],

@@ -16,13 +16,15 @@ use crate::admin::key::NewKey;
 use crate::admin::{key, tenant, usage_key};
 use crate::auth::authorizer::Authorizer;
 use crate::auth::record::Scope;
+use crate::deliver::message::NoResources;
+use crate::deliver::sender::{MessageSender, TargetRule};
+use crate::deliver::worker::Worker;
 use crate::http::function::Function;
 use crate::scim::policy::{Policy, VEZA};
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::schema::Schema;
 use crate::store::call::Table;
 use crate::store::keys::TenantId;
-use crate::store::worker;
 
 /// The name of the key that `rollcall dev` makes.
 const KEY_NAME: &str = "rollcall dev";
@@ -64,9 +66,11 @@ pub fn connect(connection: Connection, extensions: &[(Kind, Schema)]) -> Backend
         async move { authorizer.invoke(event).await }
     });
     let pending = table.fresh();
+    let sender = MessageSender::new(TargetRule::PublicOrLoopback);
+    let worker = sender.map(|sender| Worker { bus: None, sender, resources: Arc::new(NoResources) });
     let worker = Lambda::new(move |event| {
-        let table = pending.fresh();
-        async move { worker::invoke(&table, &event).await }
+        let (table, worker) = (pending.fresh(), worker.clone());
+        async move { worker?.invoke(&table, &event).await }
     });
     Backend { function, authorizer, worker: Some(worker), written, tenants: Box::new(Local { table }) }
 }

@@ -38,6 +38,8 @@ pub enum SubjectId {
     Key(String),
     /// The name of a tenant.
     Tenant(TenantId),
+    /// The id of a webhook: `wh_…`.
+    Webhook(String),
 }
 
 impl SubjectId {
@@ -47,6 +49,7 @@ impl SubjectId {
             Self::Resource(kind, _) => kind.name(),
             Self::Key(_) => "Key",
             Self::Tenant(_) => "Tenant",
+            Self::Webhook(_) => "Webhook",
         }
     }
 }
@@ -55,7 +58,7 @@ impl fmt::Display for SubjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Resource(_, id) => id.fmt(f),
-            Self::Key(id) => f.write_str(id),
+            Self::Key(id) | Self::Webhook(id) => f.write_str(id),
             Self::Tenant(name) => name.fmt(f),
         }
     }

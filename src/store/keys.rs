@@ -56,6 +56,12 @@ impl TenantId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The name that stands in changes of what belongs to no tenant, such as application keys. No tenant
+    /// can be given it.
+    pub fn deployment() -> Self {
+        Self("deployment".to_owned())
+    }
 }
 
 /// A resource id in its one canonical form: a lower-case hyphenated UUID. Any other text is no id.
@@ -364,6 +370,27 @@ pub const FEED: &str = "FEED#";
 /// A page of the feed, by the number of its first change.
 pub fn feed_page(first: u64) -> Key {
     Key::new(feed_bucket(first), format!("{first:016}"))
+}
+
+/// The partition that lists the consumers of the feed.
+pub const CONSUMERS: &str = "CONSUMERS";
+
+/// A consumer of the feed.
+pub fn consumer(name: &str) -> Key {
+    Key::new(CONSUMERS.to_owned(), name)
+}
+
+/// The partition that lists the webhooks.
+pub const WEBHOOKS: &str = "WEBHOOKS";
+
+/// A webhook.
+pub fn webhook(id: &str) -> Key {
+    Key::new(WEBHOOKS.to_owned(), id)
+}
+
+/// The secret of a webhook that has this number.
+pub fn webhook_secret(id: &str, number: u64) -> Key {
+    Key::new(format!("HOOKSECRET#{id}"), format!("{number:06}"))
 }
 
 /// One of the partitions that hold the pending changes of all tenants. `shard` is below
