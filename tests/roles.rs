@@ -13,14 +13,20 @@ use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::auth::authorizer::authorize;
 use rollcall::auth::record::Scope;
 use rollcall::clock;
+use rollcall::deliver::bus::EventBus;
+use rollcall::deliver::message::NoResources;
+use rollcall::deliver::registry::Registry;
+use rollcall::deliver::sender::{MessageSender, TargetRule};
+use rollcall::deliver::worker::Worker;
+use rollcall::limits::{FEED_RETENTION_DAYS, WEBHOOK_FAILURE_SECONDS};
 use rollcall::scim::policy::VEZA;
 use rollcall::store::call::Table;
 use rollcall::store::item::{get_number, number};
 use rollcall::store::keys;
-use rollcall::store::worker;
 use serde_json::{Value, json};
 use support::client::{Client, user};
 use support::faults::{Call, Fate, Proxy};
+use support::receiver::{Reaction, Receiver};
 use time::OffsetDateTime;
 use yaml_serde::Value as Yaml;
 
@@ -117,7 +123,8 @@ fn role(name: &str) -> Vec<Statement> {
         }
     };
     let statements = statements.as_sequence().expect("statements").iter();
-    statements.filter(|statement| !statement["Condition"].is_null()).map(read).collect()
+    let is_of_table = |statement: &&Yaml| statement.is_mapping() && !statement["Condition"].is_null();
+    statements.filter(is_of_table).map(read).collect()
 }
 
 /// Whether a text is like a pattern in which `*` stands for any text.
@@ -327,13 +334,43 @@ async fn the_worker_has_what_it_needs_and_no_more() {
     stopped.delete(&format!("/Groups/{crowd}")).await;
     assert!(honest.store().large_changes().list().await.unwrap().len() >= 5);
 
+    let receiver = Receiver::start().await;
+    let webhook = failing_webhook(&honest.table, &receiver).await;
     let (_proxy, table, seen) = watched(&embedded.endpoint).await;
-    for _ in 0..3 {
-        let report = worker::round(&table.fresh()).await.unwrap();
-        assert_eq!(report.failures, Vec::<String>::new());
+    let sender = MessageSender::new(TargetRule::PublicOrLoopback).unwrap();
+    let bus = Some(EventBus::new(support::bus_client(&receiver.url), "events".to_owned()));
+    let worker = Worker { bus, sender, resources: Arc::new(NoResources) };
+    for event in [json!({ "Records": [] }), json!({}), json!({}), json!({})] {
+        worker.invoke(&table.fresh(), &event).await.unwrap();
+        let pages = honest.table.query_all(&keys::feed_bucket(1), None).await.unwrap();
+        assert!(!pages.is_empty());
+        // The retention of the oldest page has ended.
+        let mut oldest = pages[0].clone();
+        oldest.extend([number("written", clock::epoch_seconds() - (FEED_RETENTION_DAYS + 1) * 86_400)]);
+        honest.table.put(&keys::feed_page(1), oldest).await.unwrap();
     }
     support::assert_consistent(&honest).await;
+    let disabled = rollcall::store::webhook::Webhook::fetch(&honest.table, &webhook).await.unwrap().unwrap();
+    assert!(disabled.disabled.is_some());
     assert_fits("WorkerRole", &seen.lock().unwrap());
+}
+
+/// A webhook with two secrets that has failed for three days. The receiver refuses its messages, and takes all
+/// calls to the event bus.
+async fn failing_webhook(table: &Table, receiver: &Receiver) -> String {
+    let rule = TargetRule::PublicOrLoopback;
+    let registry = Registry { table, actor: "operator", request_id: "test", rule };
+    let (webhook, _) = registry.create(&receiver.url, false).await.unwrap();
+    registry.rotate(&webhook.id, 3_600).await.unwrap();
+    let key = keys::consumer(&webhook.id);
+    let mut item = table.get(&key).await.unwrap().unwrap();
+    item.extend([number("failingSince", clock::epoch_seconds() - WEBHOOK_FAILURE_SECONDS)]);
+    table.put(&key, item).await.unwrap();
+    receiver.always(|message| match message.headers.get("webhook-id") {
+        Some(_) => Reaction::status(500),
+        None => Reaction::json(&json!({ "FailedEntryCount": 0, "Entries": [] })),
+    });
+    webhook.id
 }
 
 #[tokio::test]
@@ -351,27 +388,35 @@ async fn the_authorizer_has_what_it_needs_and_no_more() {
 
 #[test]
 fn what_the_operator_writes_is_out_of_reach_and_events_stay() {
-    for name in ["ScimRole", "WorkerRole"] {
-        let role = role(name);
-        let event = "T#acme#E#2026-11-26#0";
-        for (action, keys, allowed) in [
-            ("PutItem", &[event][..], true),
-            ("UpdateItem", &["T#acme#U#1"], true),
-            ("UpdateItem", &[event], false),
-            ("DeleteItem", &[event], false),
-            ("BatchWriteItem", &[event], false),
-            ("BatchWriteItem", &["T#acme#P", event], false),
-            ("BatchWriteItem", &["T#acme#P"], true),
-            ("GetItem", &["K#00"], false),
-            ("PutItem", &["K#00"], false),
-            ("GetItem", &["TENANT#acme"], false),
-            ("PutItem", &["TENANT#acme"], false),
-            ("Query", &["TENANTS"], false),
-            ("BatchGetItem", &["T#acme#U#1", "K#00"], false),
-            ("GetItem", &[], false),
-            ("Scan", &["T#acme#U#1"], false),
-        ] {
-            assert_eq!(is_allowed(&role, &Request::new(action, keys)), allowed, "{name} {action} {keys:?}");
+    let queued = "OUTBOX#1";
+    for (action, keys, scim, worker) in [
+        ("PutItem", &[queued][..], true, true),
+        ("UpdateItem", &[queued], false, false),
+        ("DeleteItem", &[queued], false, true),
+        ("GetItem", &[queued], false, true),
+        ("BatchWriteItem", &[queued], false, false),
+        ("BatchWriteItem", &["T#acme#P", queued], false, false),
+        ("PutItem", &["FEED#000000000000"], false, true),
+        ("GetItem", &["FEED"], false, true),
+        ("DeleteItem", &["FEED#000000000000"], false, false),
+        ("UpdateItem", &["T#acme#U#1"], true, true),
+        ("BatchWriteItem", &["T#acme#P"], true, true),
+        ("GetItem", &["K#00"], false, false),
+        ("PutItem", &["K#00"], false, false),
+        ("GetItem", &["TENANT#acme"], false, true),
+        ("PutItem", &["TENANT#acme"], false, false),
+        ("Query", &["TENANTS"], false, false),
+        ("Query", &["WEBHOOKS"], false, true),
+        ("Query", &["CONSUMERS"], false, true),
+        ("GetItem", &["HOOKSECRET#wh_1"], false, true),
+        ("PutItem", &["HOOKSECRET#wh_1"], false, false),
+        ("BatchGetItem", &["T#acme#U#1", "K#00"], false, false),
+        ("GetItem", &[], false, false),
+        ("Scan", &["T#acme#U#1"], false, false),
+    ] {
+        for (name, allowed) in [("ScimRole", scim), ("WorkerRole", worker)] {
+            let request = Request::new(action, keys);
+            assert_eq!(is_allowed(&role(name), &request), allowed, "{name} {action} {keys:?}");
         }
     }
     let authorizer = role("AuthorizerRole");
@@ -379,8 +424,8 @@ fn what_the_operator_writes_is_out_of_reach_and_events_stay() {
         assert!(!is_allowed(&authorizer, &Request::new(action, &[key])), "{action} {key}");
     }
     for (pattern, text, like) in [
-        ("T#*#E#*", "T#acme#E#2026-11-26#1", true),
-        ("T#*#E#*", "T#acme#U#1", false),
+        ("T#*#U#*", "T#acme#U#1", true),
+        ("T#*#U#*", "T#acme#G#1", false),
         ("T#*", "TENANT#a", false),
         ("*", "", true),
         ("a*c", "abcc", true),
