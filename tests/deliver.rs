@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rollcall::clock;
 use rollcall::deliver::message::NoResources;
 use rollcall::deliver::registry::{Registry, WebhookUpdate};
-use rollcall::deliver::sender::{MessageSender, TargetRule};
+use rollcall::deliver::sender::{MessageSender, SignedMessage, TargetRule};
 use rollcall::deliver::worker::{DeliveryReport, Worker};
 use rollcall::limits::{MAX_WEBHOOK_CHANGES, WEBHOOK_FAILURE_SECONDS};
 use rollcall::store::call::Table;
@@ -22,6 +22,11 @@ use rollcall::store::webhook::Webhook;
 use support::client::Client;
 use support::feed::{read_feed, sequence};
 use support::receiver::{Reaction, Receiver};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 fn worker_with(rule: TargetRule) -> Worker {
     let sender = MessageSender::new(rule).expect("TLS");
@@ -366,4 +371,110 @@ async fn a_webhook_whose_position_is_lost_goes_on_at_the_end_and_says_so() {
     scene.change("berta").await;
     scene.deliver().await;
     assert_eq!(scene.receiver.numbers(), [3]);
+}
+
+/// A receiver behind TLS, with the certificate in `tests/tls`, which is for `localhost`.
+async fn receiver_behind_tls() -> Receiver {
+    let certificate = CertificateDer::from_pem_slice(include_bytes!("tls/certificate.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/key.pem")).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = tokio::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let receiver = Receiver::at(format!("https://localhost:{port}/hook"));
+    let own = receiver.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            if let Ok(stream) = acceptor.accept(stream).await {
+                own.clone().serve(stream).await;
+            }
+        }
+    });
+    receiver
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_certificate_of_the_receiver_is_checked() {
+    let receiver = receiver_behind_tls().await;
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(include_bytes!("tls/certificate.pem")).unwrap()).unwrap();
+    let rule = TargetRule::PublicOrLoopback;
+    let trusting = MessageSender::with_roots(rule, roots).unwrap();
+    let message = SignedMessage { id: "msg_1", body: "{}".into(), secrets: &[] };
+    assert_eq!(trusting.send(&receiver.url, &message).await, Ok(()));
+    assert_eq!(receiver.received().len(), 1);
+    let by_address = receiver.url.replace("localhost", "127.0.0.1");
+    for (sender, url) in [(MessageSender::new(rule).unwrap(), &receiver.url), (trusting, &by_address)] {
+        let failed = sender.send(url, &message).await.unwrap_err();
+        assert!(failed.why.starts_with("TLS: "), "{}", failed.why);
+    }
+    assert_eq!(receiver.received().len(), 1, "another name, or an unknown issuer");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tool_makes_tests_rotates_and_deletes_webhooks() {
+    let receiver = Receiver::start().await;
+    let dev = support::dev::Dev::start(&["--forward-to", &receiver.url]);
+    let of_dev = dev.shown["webhook_secret"].as_str().unwrap().to_owned();
+    let body = support::client::user("anna").to_string();
+    assert_eq!(
+        dev.send("POST", "/Users", &[("Content-Type", "application/scim+json")], body.as_bytes()).status,
+        201
+    );
+    let has_anna = |receiver: &Receiver| {
+        receiver.received().iter().any(|message| {
+            message.is_signed_by(&of_dev) && String::from_utf8_lossy(&message.body).contains("user.created")
+        })
+    };
+    for _ in 0..500 {
+        if has_anna(&receiver) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(has_anna(&receiver), "rollcall dev delivers");
+
+    let endpoint = dev.shown["dynamodb_endpoint"].as_str().unwrap().to_owned();
+    let tool = |arguments: &[&str]| -> serde_json::Value {
+        let mut command = std::process::Command::new(support::dev::TOOL);
+        command.args(["webhook"]).args(arguments);
+        command.args(["--table", "rollcall", "--endpoint-url", &endpoint, "--json"]);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let second = Receiver::start().await;
+    let made = tool(&["create", &second.url]);
+    let id = made["id"].as_str().unwrap();
+    assert_eq!(tool(&["list"]).as_array().unwrap().len(), 2);
+    tool(&["test", id]);
+    let messages = second.received();
+    let test = messages.iter().find(|message| message.json()["type"] == "rollcall.test").unwrap();
+    assert!(test.is_signed_by(made["secret"].as_str().unwrap()));
+    assert_ne!(tool(&["rotate", id])["secret"], made["secret"]);
+    assert_eq!(tool(&["enable", id])["status"], "enabled");
+    assert_eq!(tool(&["delete", id])["status"], "deleted");
+    assert_eq!(tool(&["list"]).as_array().unwrap().len(), 1);
+
+    let third = Receiver::start().await;
+    let mut listen = std::process::Command::new(support::dev::TOOL);
+    listen.args(["webhook", "listen", "--forward-to", &third.url]);
+    listen.args(["--table", "rollcall", "--endpoint-url", &endpoint]).stdout(std::process::Stdio::piped());
+    let mut listen = listen.spawn().unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(listen.stdout.take().unwrap()));
+    let first = lines.next().unwrap().unwrap();
+    let secret = first.rsplit(' ').next().unwrap().to_owned();
+    assert!(lines.next().unwrap().unwrap().starts_with("Waiting"));
+    let body = support::client::user("berta").to_string();
+    dev.send("POST", "/Users", &[("Content-Type", "application/scim+json")], body.as_bytes());
+    assert!(lines.next().unwrap().unwrap().contains("user.created"));
+    assert!(third.wait_for(1).await[0].is_signed_by(&secret));
+    assert!(lines.next().unwrap().unwrap().ends_with(": taken"));
+    listen.kill().unwrap();
+    listen.wait().unwrap();
 }

@@ -22,6 +22,8 @@ enum Command {
     Tenant(admin::cli::tenant::TenantArgs),
     /// Make, list, rotate and revoke bearer keys
     Key(admin::cli::key::KeyArgs),
+    /// Make, list, test and delete webhooks, or play one on this machine
+    Webhook(admin::cli::webhook::WebhookArgs),
     /// List groups, and say which roles they grant
     Group(admin::group::GroupArgs),
     /// Make local accounts, and bring deactivated ones back
@@ -52,6 +54,7 @@ fn run(command: Command) -> ExitCode {
         Command::Dev(args) => dev::command::run(args),
         Command::Tenant(args) => admin::cli::tenant::run(args),
         Command::Key(args) => admin::cli::key::run(args),
+        Command::Webhook(args) => admin::cli::webhook::run(args),
         Command::Group(args) => admin::group::run(args),
         Command::User(args) => admin::user::run(args),
         Command::Audit(args) => admin::audit::run(args),

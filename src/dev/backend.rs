@@ -48,6 +48,9 @@ pub trait Tenants: Send + Sync {
     /// Makes a key with the scope `provision` and shows its text.
     fn create_key<'a>(&'a self, tenant: &'a str) -> BoxFuture<'a, Result<String, String>>;
 
+    /// Makes a webhook that leads to the URL, unless there is one. The answer is its secret.
+    fn forward<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<String, String>>;
+
     /// Fills the tenant, unless it is.
     fn seed<'a>(
         &'a self,

@@ -47,8 +47,19 @@ pub struct SessionOptions {
     pub policy: Option<&'static Policy>,
     /// The limits.
     pub rate_limit: RateLimit,
+    /// Where every change is sent to, as a webhook.
+    pub forward_to: Option<String>,
     /// What the tenant is filled with.
     pub seed: Size,
+}
+
+/// The webhook of `--forward-to`.
+#[derive(Clone, Debug)]
+pub struct ForwardedTo {
+    /// Where every change is sent to.
+    pub url: String,
+    /// The secret that signs the messages.
+    pub secret: String,
 }
 
 /// A session that answers.
@@ -63,6 +74,8 @@ pub struct Session {
     pub policy: &'static Policy,
     /// Where the embedded DynamoDB answers.
     pub dynamodb_endpoint: String,
+    /// Where every change is sent to, and the secret that signs it.
+    pub webhook: Option<ForwardedTo>,
     /// The table.
     pub table: &'static str,
     stop: oneshot::Sender<()>,
@@ -106,6 +119,13 @@ impl Session {
         {
             eprintln!("the tenant {} has the users of a seed already: nothing was seeded", options.tenant);
         }
+        let webhook = match options.forward_to {
+            Some(url) => {
+                let secret = backend.tenants.forward(&url).await?;
+                Some(ForwardedTo { url, secret })
+            }
+            None => None,
+        };
         let key = demo_key(&backend, data_dir.as_ref(), &options.tenant).await?;
 
         let base_url = format!("http://{}{}", reachable_address(address), api.base_path());
@@ -124,6 +144,7 @@ impl Session {
             tenant: options.tenant,
             policy,
             dynamodb_endpoint: embedded.endpoint.clone(),
+            webhook,
             table: TABLE,
             stop,
             front,
@@ -135,22 +156,28 @@ impl Session {
 
     /// The session for a program, on one line.
     pub fn json(&self) -> String {
-        json!({
+        let mut line = json!({
             "base_url": self.base_url,
             "key": self.key,
             "tenant": self.tenant,
             "dynamodb_endpoint": self.dynamodb_endpoint,
             "table": self.table,
-        })
-        .to_string()
+        });
+        if let Some(webhook) = &self.webhook {
+            line["webhook_secret"] = webhook.secret.as_str().into();
+        }
+        line.to_string()
     }
 
     /// The session for a reader.
     pub fn text(&self) -> String {
         let Self { base_url, key, tenant, dynamodb_endpoint, table, .. } = self;
+        let webhook = self.webhook.as_ref();
+        let webhook = webhook.map(|to| format!("Webhook   {} (secret {})\n", to.url, to.secret));
+        let webhook = webhook.unwrap_or_default();
         format!(
             "SCIM      {base_url}\nKey       {key}\nTenant    {tenant} (policy {})\n\
-             DynamoDB  {dynamodb_endpoint} (table {table})\n\n\
+             DynamoDB  {dynamodb_endpoint} (table {table})\n{webhook}\n\
              curl -H 'Authorization: Bearer {key}' {base_url}/Users\n",
             self.policy.name
         )

@@ -17,6 +17,7 @@ use crate::admin::{key, tenant, usage_key};
 use crate::auth::authorizer::Authorizer;
 use crate::auth::record::Scope;
 use crate::deliver::message::NoResources;
+use crate::deliver::registry::{Registry, RegistryError};
 use crate::deliver::sender::{MessageSender, TargetRule};
 use crate::deliver::worker::Worker;
 use crate::http::function::Function;
@@ -115,6 +116,23 @@ impl Local {
         made.map(|(key, _)| key.reveal().to_owned()).map_err(|e| e.to_string())
     }
 
+    async fn forward_to(&self, url: &str) -> Result<String, String> {
+        let rule = TargetRule::PublicOrLoopback;
+        let registry = Registry { table: &self.table, actor: KEY_NAME, request_id: KEY_NAME, rule };
+        let problem = |error: RegistryError| format!("--forward-to: {error}");
+        for listed in registry.list().await.map_err(problem)? {
+            if listed.webhook.url == url {
+                let now = OffsetDateTime::now_utc().unix_timestamp().unsigned_abs();
+                let secrets = listed.webhook.read_secrets(&self.table, now).await;
+                return secrets
+                    .map(|secrets| secrets.into_iter().next().unwrap_or_default())
+                    .map_err(|error| error.to_string());
+            }
+        }
+        let (_, secret) = registry.create(url, false).await.map_err(problem)?;
+        Ok(secret.reveal())
+    }
+
     async fn fill(&self, id: &str, policy: &'static Policy, size: Size) -> Result<SeedOutcome, String> {
         let id: TenantId = id.parse().map_err(|e| format!("--tenant: {e}"))?;
         let model = Model::new(policy, &[]).map_err(|e| e.detail)?;
@@ -140,6 +158,10 @@ impl Tenants for Local {
 
     fn create_key<'a>(&'a self, tenant: &'a str) -> BoxFuture<'a, Result<String, String>> {
         self.key(tenant).boxed()
+    }
+
+    fn forward<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<String, String>> {
+        self.forward_to(url).boxed()
     }
 
     fn seed<'a>(
