@@ -247,7 +247,9 @@ impl Registry<'_> {
         let subject = Subject { id: SubjectId::Webhook(webhook.id.clone()), version: webhook.version };
         let now = OffsetDateTime::now_utc();
         let event = Event::new(what, subject, self.actor, self.request_id, now);
-        event::action(&TenantId::deployment(), &event.attributes(attributes.iter().copied()))
+        let tenant = TenantId::deployment();
+        let event = Event { incarnation: tenant.to_string(), ..event.attributes(attributes.iter().copied()) };
+        event::action(&tenant, &event)
     }
 }
 
