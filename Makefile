@@ -38,7 +38,10 @@ check: $(TOOLS_DIR)/bin/cargo-machete $(TOOLS_DIR)/bin/cargo-deny ## Check forma
 	$(CARGO) fmt --check
 	$(PYTHON) events/generate.py --check
 	tree=$$($(CARGO) tree --edges normal --prefix none --no-default-features --features aws); \
+	    ! grep -E '^($(DEVELOPMENT)|aws-sdk-eventbridge) ' <<<"$$tree"
+	tree=$$($(CARGO) tree --edges normal --prefix none --no-default-features --features deliver); \
 	    ! grep -E '^($(DEVELOPMENT)) ' <<<"$$tree"
+	$(CARGO) check --no-default-features --features aws --bin scim --bin authorizer
 	$(TOOLS_DIR)/bin/cargo-machete --skip-target-dir
 	$(TOOLS_DIR)/bin/cargo-deny --log-level warn check bans licenses sources
 	$(CARGO) check --lib --no-default-features

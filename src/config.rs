@@ -33,6 +33,9 @@ pub const APP_USAGE_KEY: &str = "ROLLCALL_APP_USAGE_KEY";
 /// The id of the usage plan of the tenants.
 pub const USAGE_PLAN: &str = "ROLLCALL_USAGE_PLAN";
 
+/// The name of the event bus. Without it, there is no bus.
+pub const EVENT_BUS: &str = "ROLLCALL_EVENT_BUS";
+
 /// The levels that [`LOG`] may name.
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
@@ -49,6 +52,8 @@ pub struct Config {
     pub log: &'static str,
     /// Whether answers are streamed.
     pub response_streaming: bool,
+    /// The name of the event bus, if there is one.
+    pub event_bus: Option<String>,
 }
 
 /// A variable that is missing or cannot be used.
@@ -99,7 +104,8 @@ impl Config {
                 return Err(ConfigError { variable: RESPONSE_STREAMING, problem: "must be true or false" });
             }
         };
-        Ok(Self { table, public_url, extensions: get(EXTENSIONS), log, response_streaming })
+        let (extensions, event_bus) = (get(EXTENSIONS), get(EVENT_BUS));
+        Ok(Self { table, public_url, extensions, log, response_streaming, event_bus })
     }
 }
 
@@ -200,7 +206,8 @@ mod tests {
                 public_url: None,
                 extensions: None,
                 log: "info",
-                response_streaming: false
+                response_streaming: false,
+                event_bus: None
             }
         );
         for (value, streams) in [("true", true), ("false", false), ("", false)] {

@@ -1,7 +1,7 @@
 //! Rollcall: a SCIM 2.0 service provider on AWS Lambda and DynamoDB.
 //!
 //! Each layer imports only from the layers below it: `dev`, `admin`, `app`, `http`, `tenants`,
-//! `provider` and `auth`, `store`, `config` and `clock`, `scim`, `limits`. `scim` is pure and builds without any feature.
+//! `provider` and `auth`, `deliver`, `store`, `config` and `clock`, `scim`, `limits`. `scim` is pure and builds without any feature.
 //! `tests/architecture.rs` checks this.
 
 #[cfg(feature = "cli")]
@@ -14,6 +14,8 @@ pub mod auth;
 pub mod clock;
 #[cfg(feature = "aws")]
 pub mod config;
+#[cfg(feature = "deliver")]
+pub mod deliver;
 #[cfg(feature = "cli")]
 pub mod dev;
 #[cfg(feature = "aws")]

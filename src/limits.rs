@@ -4,9 +4,12 @@
 
 mod app;
 
+mod delivery;
+
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+pub use self::delivery::*;
 pub use app::*;
 
 // Requests, answers and documents (`scim`).

@@ -19,6 +19,7 @@ const LAYERS: [&[&str]; 8] = [
     &["scim"],
     &["clock", "config"],
     &["store"],
+    &["deliver"],
     &["auth", "provider"],
     &["tenants"],
     &["http", "app"],

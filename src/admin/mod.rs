@@ -8,6 +8,7 @@ pub mod completions;
 pub mod error;
 pub mod group;
 pub mod key;
+pub mod listen;
 pub mod openapi;
 pub mod output;
 pub mod sweep;

@@ -24,6 +24,8 @@ enum Command {
     Key(admin::cli::key::KeyArgs),
     /// Make, list, rotate and revoke the keys of the application behind
     Application(admin::cli::application::ApplicationArgs),
+    /// Make, list, test and delete webhooks, or play one on this machine
+    Webhook(admin::cli::webhook::WebhookArgs),
     /// List groups, and say which roles they grant
     Group(admin::group::GroupArgs),
     /// Make local accounts, and bring deactivated ones back
@@ -55,6 +57,7 @@ fn run(command: Command) -> ExitCode {
         Command::Tenant(args) => admin::cli::tenant::run(args),
         Command::Key(args) => admin::cli::key::run(args),
         Command::Application(args) => admin::cli::application::run(args),
+        Command::Webhook(args) => admin::cli::webhook::run(args),
         Command::Group(args) => admin::group::run(args),
         Command::User(args) => admin::user::run(args),
         Command::Audit(args) => admin::audit::run(args),

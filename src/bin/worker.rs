@@ -1,18 +1,27 @@
 //! The Lambda function that runs every minute and after each write to the outbox.
 
+use std::sync::Arc;
+
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use rollcall::config::{self, Config};
+use rollcall::deliver::bus::EventBus;
+use rollcall::deliver::message::NoResources;
+use rollcall::deliver::sender::{MessageSender, TargetRule};
+use rollcall::deliver::worker::Worker;
 use rollcall::store::call::Table;
-use rollcall::store::worker;
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     config::log_json();
     let config = Config::from_env()?;
-    let table = &Table::new(config::client().await, &config.table);
-    run(service_fn(|event: LambdaEvent<Value>| async move {
-        worker::invoke(&table.fresh(), &event.payload).await
-    }))
+    let aws = config::aws().load().await;
+    let table = &Table::new(aws_sdk_dynamodb::Client::new(&aws), &config.table);
+    let bus = config.event_bus.map(|name| EventBus::new(aws_sdk_eventbridge::Client::new(&aws), name));
+    let sender = MessageSender::new(TargetRule::Public)?;
+    let worker = &Worker { bus, sender, resources: Arc::new(NoResources) };
+    run(service_fn(
+        |event: LambdaEvent<Value>| async move { worker.invoke(&table.fresh(), &event.payload).await },
+    ))
     .await
 }

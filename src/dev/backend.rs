@@ -77,6 +77,9 @@ pub trait Tenants: Send + Sync {
     /// Makes an application key with the scope `manage` and shows its text.
     fn create_application(&self) -> BoxFuture<'_, Result<String, String>>;
 
+    /// Makes a webhook that leads to the URL, unless there is one. The answer is its secret.
+    fn forward<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<String, String>>;
+
     /// Fills the tenant, unless it is.
     fn seed<'a>(
         &'a self,

@@ -60,6 +60,9 @@ pub struct DevArgs {
     /// ... and with a group of the first N of them
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed_members: usize,
+    /// Send every change to this URL as a webhook, and print its secret
+    #[arg(long, value_name = "URL")]
+    pub forward_to: Option<String>,
     /// Print one line of JSON once it answers; log as JSON
     #[arg(long)]
     pub json: bool,
@@ -139,6 +142,7 @@ async fn serve(args: DevArgs, connect: impl FnOnce(Connection) -> Backend) -> Re
         tenant: args.tenant,
         policy: args.policy,
         rate_limit: args.rate_limit.unwrap_or(RateLimit::Template),
+        forward_to: args.forward_to,
         seed: Size { users: args.seed_users, members: args.seed_members }.check()?,
     };
     let data_dir = args.data_dir.as_deref().map(DataDir::open).transpose()?;

@@ -69,8 +69,19 @@ pub struct SessionOptions {
     pub policy: Option<&'static Policy>,
     /// The limits.
     pub rate_limit: RateLimit,
+    /// Where every change is sent to, as a webhook.
+    pub forward_to: Option<String>,
     /// What the tenant is filled with.
     pub seed: Size,
+}
+
+/// The webhook of `--forward-to`.
+#[derive(Clone, Debug)]
+pub struct ForwardedTo {
+    /// Where every change is sent to.
+    pub url: String,
+    /// The secret that signs the messages.
+    pub secret: String,
 }
 
 /// A session that answers.
@@ -89,6 +100,8 @@ pub struct Session {
     pub policy: &'static Policy,
     /// Where the embedded DynamoDB answers.
     pub dynamodb_endpoint: String,
+    /// Where every change is sent to, and the secret that signs it.
+    pub webhook: Option<ForwardedTo>,
     /// The table.
     pub table: &'static str,
     stop: oneshot::Sender<()>,
@@ -125,6 +138,13 @@ impl Session {
         {
             eprintln!("the tenant {} has the users of a seed already: nothing was seeded", options.tenant);
         }
+        let webhook = match options.forward_to {
+            Some(url) => {
+                let secret = backend.tenants.forward(&url).await?;
+                Some(ForwardedTo { url, secret })
+            }
+            None => None,
+        };
         let make = backend.tenants.create_key(&options.tenant);
         let key = demo_key(&backend.authorizer, data_dir.as_ref(), &options.tenant, make).await?;
         let make = backend.tenants.create_application();
@@ -152,6 +172,7 @@ impl Session {
             tenant: options.tenant,
             policy,
             dynamodb_endpoint: embedded.endpoint.clone(),
+            webhook,
             table: TABLE,
             stop,
             front,
@@ -163,7 +184,7 @@ impl Session {
 
     /// The session for a program, on one line.
     pub fn json(&self) -> String {
-        json!({
+        let mut line = json!({
             "base_url": self.base_url,
             "app_url": self.app_url,
             "key": self.key,
@@ -171,17 +192,23 @@ impl Session {
             "tenant": self.tenant,
             "dynamodb_endpoint": self.dynamodb_endpoint,
             "table": self.table,
-        })
-        .to_string()
+        });
+        if let Some(webhook) = &self.webhook {
+            line["webhook_secret"] = webhook.secret.as_str().into();
+        }
+        line.to_string()
     }
 
     /// The session for a reader.
     pub fn text(&self) -> String {
         let Self { base_url, app_url, key, application_key, tenant, dynamodb_endpoint, table, .. } = self;
+        let webhook = self.webhook.as_ref();
+        let webhook = webhook.map(|to| format!("Webhook   {} (secret {})\n", to.url, to.secret));
+        let webhook = webhook.unwrap_or_default();
         format!(
             "SCIM      {base_url}\nKey       {key}\nTenant    {tenant} (policy {})\n\
              App       {app_url}\nApp key   {application_key}\n\
-             DynamoDB  {dynamodb_endpoint} (table {table})\n\n\
+             DynamoDB  {dynamodb_endpoint} (table {table})\n{webhook}\n\
              curl -H 'Authorization: Bearer {key}' {base_url}/Users\n\
              curl -H 'Authorization: Bearer {application_key}' {app_url}/changes\n",
             self.policy.name

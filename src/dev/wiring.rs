@@ -19,13 +19,16 @@ use crate::auth::app_authorizer::AppAuthorizer;
 use crate::auth::application::ApplicationScope;
 use crate::auth::authorizer::Authorizer;
 use crate::auth::record::Scope;
+use crate::deliver::message::NoResources;
+use crate::deliver::registry::{Registry, RegistryError};
+use crate::deliver::sender::{MessageSender, TargetRule};
+use crate::deliver::worker::Worker;
 use crate::http::function::Function;
 use crate::scim::policy::{Policy, VEZA};
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::schema::Schema;
 use crate::store::call::Table;
 use crate::store::keys::TenantId;
-use crate::store::worker;
 use crate::tenants::actor::Actor;
 use crate::tenants::application::{self, NewApplication};
 use crate::tenants::usage::{GeneratedUsageKeys, UsageKeys};
@@ -73,9 +76,11 @@ pub fn connect(connection: Connection, extensions: &[(Kind, Schema)]) -> Backend
     });
     let app = connect_app(&table, extensions, &written);
     let pending = table.fresh();
+    let sender = MessageSender::new(TargetRule::PublicOrLoopback);
+    let worker = sender.map(|sender| Worker { bus: None, sender, resources: Arc::new(NoResources) });
     let worker = Lambda::new(move |event| {
-        let table = pending.fresh();
-        async move { worker::invoke(&table, &event).await }
+        let (table, worker) = (pending.fresh(), worker.clone());
+        async move { worker?.invoke(&table, &event).await }
     });
     Backend { function, authorizer, app, worker: Some(worker), written, tenants: Box::new(Local { table }) }
 }
@@ -177,6 +182,23 @@ impl Local {
         };
         seed::seed(&self.table, &id, &model, size, progress).await
     }
+
+    async fn forward_to(&self, url: &str) -> Result<String, String> {
+        let rule = TargetRule::PublicOrLoopback;
+        let registry = Registry { table: &self.table, actor: KEY_NAME, request_id: KEY_NAME, rule };
+        let problem = |error: RegistryError| format!("--forward-to: {error}");
+        for listed in registry.list().await.map_err(problem)? {
+            if listed.webhook.url == url {
+                let now = OffsetDateTime::now_utc().unix_timestamp().unsigned_abs();
+                let secrets = listed.webhook.read_secrets(&self.table, now).await;
+                return secrets
+                    .map(|secrets| secrets.into_iter().next().unwrap_or_default())
+                    .map_err(|error| error.to_string());
+            }
+        }
+        let (_, secret) = registry.create(url, false).await.map_err(problem)?;
+        Ok(secret.reveal())
+    }
 }
 
 impl Tenants for Local {
@@ -194,6 +216,10 @@ impl Tenants for Local {
 
     fn create_application(&self) -> BoxFuture<'_, Result<String, String>> {
         self.application().boxed()
+    }
+
+    fn forward<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<String, String>> {
+        self.forward_to(url).boxed()
     }
 
     fn seed<'a>(

@@ -40,6 +40,8 @@ pub enum SubjectId {
     Tenant(TenantId),
     /// The id of an application key: `app_…`.
     Application(String),
+    /// The id of a webhook: `wh_…`.
+    Webhook(String),
 }
 
 impl SubjectId {
@@ -50,6 +52,7 @@ impl SubjectId {
             Self::Key(_) => "Key",
             Self::Tenant(_) => "Tenant",
             Self::Application(_) => "Application",
+            Self::Webhook(_) => "Webhook",
         }
     }
 }
@@ -58,7 +61,7 @@ impl fmt::Display for SubjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Resource(_, id) => id.fmt(f),
-            Self::Key(id) | Self::Application(id) => f.write_str(id),
+            Self::Key(id) | Self::Application(id) | Self::Webhook(id) => f.write_str(id),
             Self::Tenant(name) => name.fmt(f),
         }
     }

@@ -388,6 +388,27 @@ pub fn feed_page(first: u64) -> Key {
     Key::new(feed_bucket(first), format!("{first:016}"))
 }
 
+/// The partition that lists the consumers of the feed.
+pub const CONSUMERS: &str = "CONSUMERS";
+
+/// A consumer of the feed.
+pub fn consumer(name: &str) -> Key {
+    Key::new(CONSUMERS.to_owned(), name)
+}
+
+/// The partition that lists the webhooks.
+pub const WEBHOOKS: &str = "WEBHOOKS";
+
+/// A webhook.
+pub fn webhook(id: &str) -> Key {
+    Key::new(WEBHOOKS.to_owned(), id)
+}
+
+/// The secret of a webhook that has this number.
+pub fn webhook_secret(id: &str, number: u64) -> Key {
+    Key::new(format!("HOOKSECRET#{id}"), format!("{number:06}"))
+}
+
 /// One of the partitions that hold the pending changes of all tenants. `shard` is below
 /// [`PENDING_CHANGE_SHARDS`].
 pub fn pending_changes_shard(shard: u8) -> String {

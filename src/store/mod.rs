@@ -76,6 +76,7 @@ pub mod side;
 pub mod tombstone;
 pub mod trail;
 pub mod transaction;
+pub mod webhook;
 pub mod worker;
 
 use self::call::Table;

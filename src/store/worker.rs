@@ -1,23 +1,15 @@
-//! The worker runs every minute, and after each write to the outbox.
-//!
-//! - After a write it runs the sequencer, which moves changes from the outbox into the feed.
-//! - Every minute it does that too, in case a run after a write was lost. It also finishes the changes that
-//!   their requests had no time for, erases the deactivated accounts whose retention has ended, and ends the
-//!   retention of old changes in the feed.
+//! A round of the worker, every minute: it finishes the changes that their requests had no time for, and erases
+//! the deactivated accounts whose retention has ended.
 
 use std::time::Instant;
 
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt, stream};
-use serde_json::{Value, json};
 
-use super::feed::retention::end_retention;
-use super::feed::sequencer::Sequencer;
 use super::large_change::pending_change::{ChangeState, PendingChange};
 use crate::clock;
 use crate::limits::{
-    MAX_STAGED_SECONDS, PENDING_CHANGE_SHARDS, SEQUENCER_RUN, WORKER_CHANGES_AT_ONCE, WORKER_ROUND,
-    WORKER_TURN,
+    MAX_STAGED_SECONDS, PENDING_CHANGE_SHARDS, WORKER_CHANGES_AT_ONCE, WORKER_ROUND, WORKER_TURN,
 };
 use crate::store::Store;
 use crate::store::call::Table;
@@ -48,36 +40,6 @@ impl WorkerReport {
     fn fail(&mut self, failed: &StoreError) {
         self.left += 1;
         self.failures.push(failed.to_string());
-    }
-}
-
-/// Handles an event as a Lambda function does: one of the table's stream, or any other for the round of every
-/// minute. Returns the report as JSON.
-///
-/// # Errors
-/// The failures, as one text, so that an alarm on the function's errors reports them.
-pub async fn invoke(table: &Table, event: &Value) -> Result<Value, String> {
-    if event.get("Records").is_some() {
-        let report = Sequencer::new(table).run(Instant::now() + SEQUENCER_RUN).await;
-        let report = report.map_err(|failed| failed.to_string())?;
-        return Ok(json!({ "moved": report.moved, "pages": report.pages }));
-    }
-    let first = Sequencer::new(table).run(Instant::now() + SEQUENCER_RUN).await;
-    let report = round(table).await.map_err(|failed| failed.to_string())?;
-    let WorkerReport { finished, aborted, cleared, left, purged, mut failures, .. } = report;
-    let second = Sequencer::new(table).run(Instant::now() + SEQUENCER_RUN).await;
-    failures.extend([first.err(), second.err()].into_iter().flatten().map(|failed| failed.to_string()));
-    failures
-        .extend(end_retention(table, clock::epoch_seconds()).await.err().map(|failed| failed.to_string()));
-    if finished + aborted + cleared + left + purged > 0 {
-        tracing::info!(finished, aborted, cleared, left, purged, "what was left over");
-    }
-    if failures.is_empty() {
-        Ok(json!({
-            "finished": finished, "aborted": aborted, "cleared": cleared, "left": left, "purged": purged
-        }))
-    } else {
-        Err(failures.join("; "))
     }
 }
 

@@ -8,6 +8,7 @@ pub mod feed;
 pub mod lambda;
 pub mod pending;
 pub mod racing;
+pub mod receiver;
 pub mod stage;
 pub mod torn;
 
@@ -113,6 +114,17 @@ pub fn client(endpoint: &str) -> Client {
         .retry_config(RetryConfig::standard().with_initial_backoff(Duration::from_millis(5)))
         .endpoint_url(endpoint);
     Client::from_conf(config.build())
+}
+
+/// A client of an event bus that answers there.
+pub fn bus_client(endpoint: &str) -> aws_sdk_eventbridge::Client {
+    use aws_sdk_eventbridge::config::{BehaviorVersion, Config, Credentials, Region};
+    let config = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::from_static("us-east-1"))
+        .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+        .endpoint_url(endpoint);
+    aws_sdk_eventbridge::Client::from_conf(config.build())
 }
 
 /// Lets the worker run until nothing is left: what requests had no time for on a slow machine.

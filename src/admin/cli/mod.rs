@@ -7,6 +7,7 @@ pub mod options;
 mod parse;
 pub(super) mod runtime;
 pub mod tenant;
+pub mod webhook;
 
 pub use options::GlobalOptions;
 pub(super) use runtime::{CommandOutput, finish};

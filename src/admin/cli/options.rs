@@ -57,7 +57,7 @@ impl GlobalOptions {
     }
 
     /// Whether the table is on this machine.
-    fn is_local(&self) -> bool {
+    pub(super) fn is_local(&self) -> bool {
         let host = self.endpoint_url.as_deref().and_then(|url| url.split("://").nth(1)).unwrap_or_default();
         let host = host.split('/').next().unwrap_or_default();
         let host = host.rsplit_once(':').map_or(host, |(host, _)| host);

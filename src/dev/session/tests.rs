@@ -77,6 +77,10 @@ impl Tenants for Items {
         .boxed()
     }
 
+    fn forward<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<String, String>> {
+        async { Ok(String::new()) }.boxed()
+    }
+
     fn seed<'a>(
         &'a self,
         _: &'a str,
@@ -116,6 +120,7 @@ fn options() -> SessionOptions {
         tenant: "demo".to_owned(),
         policy: None,
         rate_limit: RateLimit::Template,
+        forward_to: None,
         seed: Size::default(),
     }
 }

@@ -18,6 +18,7 @@
 //! - `departures`: changes of groups that deleted members have left.
 //! - `page`, `state`: the items of the feed.
 //! - `retention`: ends the retention of old changes.
+//! - `consumer`: the positions of the event bus and of the webhooks.
 //! - `reader`: reads the feed from a position on, and finds the position of a snapshot.
 //!
 //! # Invariants
@@ -32,6 +33,7 @@
 //!   DynamoDB's TTL after the retention.
 
 pub mod change;
+pub mod consumer;
 mod departures;
 pub mod order;
 pub mod outbox;

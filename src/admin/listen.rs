@@ -1,0 +1,83 @@
+//! `rollcall webhook listen`: prints the changes of the feed as they come, and forwards them as a webhook would.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use super::error::AdminError;
+use crate::deliver::message;
+use crate::deliver::sender::{MessageSender, SignedMessage, TargetRule};
+use crate::deliver::signature::WebhookSecret;
+use crate::limits::MAX_WEBHOOK_CHANGES;
+use crate::store::call::Table;
+use crate::store::feed::change::FeedChange;
+use crate::store::feed::reader::{ChangeQuery, FeedPosition, FeedReader};
+
+/// How often it looks for new changes.
+const INTERVAL: Duration = Duration::from_millis(500);
+/// The name in the ids of messages, in the place of the id of a webhook.
+const NAME: &str = "listen";
+
+/// Prints and forwards changes until Ctrl-C. Returns what to print at the end.
+///
+/// # Errors
+/// [`AdminError`], one line to print. A URL that does not take a message is only reported.
+pub async fn listen(table: &Table, forward_to: Option<&str>) -> Result<String, AdminError> {
+    let failed = AdminError::table(table.name());
+    let sender = MessageSender::new(TargetRule::PublicOrLoopback).map_err(AdminError::Input)?;
+    let secret = WebhookSecret::generate()?;
+    let reader = FeedReader::open(table).await.map_err(&failed)?;
+    let mut position = reader.at(reader.end().await.map_err(&failed)?.next - 1);
+    if let Some(url) = forward_to {
+        print(&format!("Forwarding to {url}, signed with {}\n", secret.reveal()));
+    }
+    print("Waiting for changes. Ctrl-C ends.\n");
+    let mut end = std::pin::pin!(tokio::signal::ctrl_c());
+    loop {
+        let query = ChangeQuery { limit: MAX_WEBHOOK_CHANGES, tenant: None };
+        let list = reader.read(&position, query).await.map_err(&failed)?;
+        let mut changes =
+            list.map_err(|_| AdminError::Input("the feed has no such position any more".to_owned()))?.changes;
+        if changes.is_empty() {
+            tokio::select! {
+                _ = &mut end => return Ok(String::new()),
+                () = tokio::time::sleep(INTERVAL) => continue,
+            }
+        }
+        changes.truncate(message::count_fitting(&changes));
+        position = reader.at(changes.last().map_or(position.seq, |change| change.seq));
+        changes.iter().for_each(|change| print(&line(change)));
+        if let Some(url) = forward_to {
+            tokio::select! {
+                _ = &mut end => return Ok(String::new()),
+                outcome = forward(&sender, url, &secret, (&changes, &position)) => print(&outcome.map_err(&failed)?),
+            }
+        }
+    }
+}
+
+/// Sends one message. Returns the line to print.
+async fn forward(
+    sender: &MessageSender,
+    url: &str,
+    secret: &WebhookSecret,
+    (changes, next): (&[FeedChange], &FeedPosition),
+) -> Result<String, crate::store::error::StoreError> {
+    let id = message::message_id(NAME, &next.feed, changes);
+    let body = message::body(changes, Vec::new(), next)?;
+    let signed = SignedMessage { id: &id, body, secrets: std::slice::from_ref(secret) };
+    Ok(match sender.send(url, &signed).await {
+        Ok(()) => format!("  --> {id}: taken\n"),
+        Err(failed) => format!("  --> {id}: not taken: {}\n", failed.why),
+    })
+}
+
+fn line(change: &FeedChange) -> String {
+    let FeedChange { seq, time, event_type, tenant, resource_id, version, .. } = change;
+    format!("{seq}  {time}  {tenant}  {event_type}  {resource_id}  version {version}\n")
+}
+
+/// Prints at once. A reader that has gone ends nothing.
+fn print(text: &str) {
+    let mut out = std::io::stdout();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

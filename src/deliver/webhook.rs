@@ -1,0 +1,154 @@
+//! Delivers the changes of the feed to one webhook.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::message::{self, ResourceReader};
+use super::registry::{Registry, RegistryError};
+use super::sender::{FailedAttempt, MessageSender, SignedMessage};
+use super::signature::WebhookSecret;
+use crate::clock;
+use crate::limits::{MAX_WEBHOOK_CHANGES, WEBHOOK_FAILURE_SECONDS, WEBHOOK_PAUSES_SECONDS};
+use crate::store::call::Table;
+use crate::store::error::StoreError;
+use crate::store::feed::change::FeedChange;
+use crate::store::feed::consumer::{ClaimOutcome, ClaimedConsumer};
+use crate::store::feed::reader::FeedReader;
+use crate::store::webhook::Webhook;
+
+/// Who disables webhooks, in the events.
+const ACTOR: &str = "worker";
+
+/// What delivers to webhooks.
+pub struct WebhookDelivery<'d> {
+    /// The table.
+    pub table: &'d Table,
+    /// What sends the messages.
+    pub sender: &'d MessageSender,
+    /// What reads the resources of changes.
+    pub resources: &'d dyn ResourceReader,
+}
+
+impl WebhookDelivery<'_> {
+    /// Delivers messages to a webhook until it has all changes, an attempt fails, or the time is `until`.
+    /// Returns how many changes it took. A failed attempt is noted in the position of the webhook and in the log.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn deliver(&self, webhook: &Webhook, until: Instant) -> Result<u64, StoreError> {
+        let Some(mut consumer) = ClaimedConsumer::claim(self.table, &webhook.id).await? else { return Ok(0) };
+        let reader = FeedReader::open(self.table).await?;
+        let mut delivered = 0;
+        while Instant::now() < until {
+            let changes = self.next_message(&mut consumer, &reader).await?;
+            let Some(last) = changes.last().map(|change| change.seq) else { break };
+            match self.send(webhook, &reader, &changes).await? {
+                Ok(()) => {
+                    if consumer.advance(last).await? == ClaimOutcome::Lost {
+                        return Ok(delivered);
+                    }
+                    delivered += changes.len() as u64;
+                }
+                Err(failed) => {
+                    self.note_failure(webhook, consumer, failed).await?;
+                    return Ok(delivered);
+                }
+            }
+        }
+        consumer.release().await?;
+        Ok(delivered)
+    }
+
+    /// The changes of the next message. They are fixed before they are returned. None if there are none, or if
+    /// the claim is lost.
+    async fn next_message(
+        &self,
+        consumer: &mut ClaimedConsumer<'_>,
+        reader: &FeedReader<'_>,
+    ) -> Result<Vec<FeedChange>, StoreError> {
+        let seq = consumer.state.position.seq;
+        let fixed = consumer.state.batch_end.and_then(|end| usize::try_from(end.saturating_sub(seq)).ok());
+        let mut changes = consumer.read(reader, fixed.unwrap_or(MAX_WEBHOOK_CHANGES)).await?.changes;
+        if fixed.is_none() && !changes.is_empty() {
+            changes.truncate(message::count_fitting(&changes));
+            let last = changes.last().map_or(seq, |change| change.seq);
+            if consumer.fix_batch(last).await? == ClaimOutcome::Lost {
+                changes.clear();
+            }
+        }
+        Ok(changes)
+    }
+
+    async fn send(
+        &self,
+        webhook: &Webhook,
+        reader: &FeedReader<'_>,
+        changes: &[FeedChange],
+    ) -> Result<Result<(), FailedAttempt>, StoreError> {
+        let resources = match webhook.include_resource {
+            true => self.resources.read(changes).await?,
+            false => Vec::new(),
+        };
+        let next = reader.at(changes.last().map_or(0, |change| change.seq));
+        let body = message::body(changes, resources, &next)?;
+        let id = message::message_id(&webhook.id, &next.feed, changes);
+        self.send_body(webhook, &id, body).await
+    }
+
+    async fn send_body(
+        &self,
+        webhook: &Webhook,
+        id: &str,
+        body: Bytes,
+    ) -> Result<Result<(), FailedAttempt>, StoreError> {
+        let texts = webhook.read_secrets(self.table, clock::epoch_seconds()).await?;
+        let secrets: Vec<_> = texts.iter().filter_map(|text| WebhookSecret::parse(text)).collect();
+        Ok(self.sender.send(&webhook.url, &SignedMessage { id, body, secrets: &secrets }).await)
+    }
+
+    /// Sends a message without changes, whether the webhook is disabled or not.
+    ///
+    /// # Errors
+    /// Those of the table. The inner error is that of the attempt.
+    pub async fn send_test(&self, webhook: &Webhook) -> Result<Result<(), FailedAttempt>, StoreError> {
+        let id = format!("msg_{}_test_{}", webhook.id, uuid::Uuid::now_v7().simple());
+        self.send_body(webhook, &id, message::test_body(&clock::timestamp())).await
+    }
+
+    /// Notes a failed attempt. Disables the webhook if it fails for too long, or if the receiver is gone.
+    async fn note_failure(
+        &self,
+        webhook: &Webhook,
+        consumer: ClaimedConsumer<'_>,
+        failed: FailedAttempt,
+    ) -> Result<(), StoreError> {
+        let now = clock::epoch_seconds();
+        let pause = pause_after(consumer.state.attempts).max(failed.retry_after.unwrap_or_default());
+        let state = consumer.fail(&failed.why, now + pause.as_secs()).await?;
+        let since = state.failing_since.unwrap_or(now);
+        let (id, attempts, why) = (&webhook.id, state.attempts, failed.why.as_str());
+        tracing::warn!(webhook = id, attempts, why, "a webhook did not take a message");
+        if !failed.is_gone && now < since + WEBHOOK_FAILURE_SECONDS {
+            return Ok(());
+        }
+        tracing::error!(webhook = id, attempts, why, "a webhook is disabled");
+        let (actor, rule) = (ACTOR, self.sender.rule());
+        let registry = Registry { table: self.table, actor, request_id: ACTOR, rule };
+        match registry.disable(webhook, why).await {
+            // Changed by an operator in the meantime: the next attempt decides again.
+            Ok(()) | Err(RegistryError::Changed | RegistryError::Unknown(_) | RegistryError::Input(_)) => {
+                Ok(())
+            }
+            Err(RegistryError::Store(failed)) => Err(failed),
+        }
+    }
+}
+
+/// The pause after an attempt, if so many before it have failed: up to a tenth longer, by chance.
+fn pause_after(attempts: u32) -> Duration {
+    let at = usize::try_from(attempts).unwrap_or(usize::MAX).min(WEBHOOK_PAUSES_SECONDS.len() - 1);
+    let pause = WEBHOOK_PAUSES_SECONDS[at];
+    let jitter = getrandom::u64().unwrap_or(0) % (pause / 10 + 1);
+    Duration::from_secs(pause + jitter)
+}

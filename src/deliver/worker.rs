@@ -1,0 +1,180 @@
+//! What the worker function does with an event: one of the table's stream, or the one of every minute.
+//!
+//! - After a write to the outbox it runs the sequencer, which moves changes into the feed, and delivers them.
+//! - Every minute it does that too, in case a run after a write was lost. It also does a round of
+//!   `store/worker.rs`, and ends the retention of old changes.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use serde_json::{Value, json};
+
+use super::bus::{self, EventBus};
+use super::message::ResourceReader;
+use super::sender::MessageSender;
+use super::webhook::WebhookDelivery;
+use crate::clock;
+use crate::limits::{DELIVERY_RUN, DELIVERY_TICK, SEQUENCER_RUN};
+use crate::store::call::Table;
+use crate::store::error::StoreError;
+use crate::store::feed::consumer::ConsumerState;
+use crate::store::feed::reader::FeedReader;
+use crate::store::feed::retention::end_retention;
+use crate::store::feed::sequencer::Sequencer;
+use crate::store::webhook::Webhook;
+use crate::store::worker::{self, WorkerReport};
+
+/// The name of the job that moves changes into the feed.
+const SEQUENCER: &str = "sequencer";
+
+/// The worker with everything that it delivers to.
+#[derive(Clone)]
+pub struct Worker {
+    /// The event bus; `None` if the deployment has none.
+    pub bus: Option<EventBus>,
+    /// What sends the messages to webhooks.
+    pub sender: MessageSender,
+    /// What reads the resources of changes.
+    pub resources: Arc<dyn ResourceReader>,
+}
+
+/// What a delivery did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeliveryReport {
+    /// How many changes the bus and the webhooks took together.
+    pub delivered: u64,
+    /// What failed at the table or at the bus.
+    pub failures: Vec<String>,
+}
+
+/// Something that runs: its name, and how many changes were delivered.
+type Job<'j> = BoxFuture<'j, (String, Result<u64, StoreError>)>;
+
+impl Worker {
+    /// Handles an event as a Lambda function does. Returns a report as JSON.
+    ///
+    /// # Errors
+    /// The failures, as one text, so that an alarm on the function's errors reports them.
+    pub async fn invoke(&self, table: &Table, event: &Value) -> Result<Value, String> {
+        let mut failures = Vec::new();
+        let mut note = |failed: Option<StoreError>| failures.extend(failed.map(|failed| failed.to_string()));
+        note(Sequencer::new(table).run(Instant::now() + SEQUENCER_RUN).await.err());
+        let mut report = WorkerReport::default();
+        let mut delivery;
+        if event.get("Records").is_some() {
+            delivery = self.deliver(table, Instant::now() + DELIVERY_RUN).await;
+        } else {
+            let first = self.deliver(table, Instant::now() + DELIVERY_RUN);
+            let (round, first) = tokio::join!(Box::pin(worker::round(table)), first);
+            delivery = first;
+            match round {
+                Ok(round) => report = round,
+                Err(failed) => note(Some(failed)),
+            }
+            note(Sequencer::new(table).run(Instant::now() + SEQUENCER_RUN).await.err());
+            note(end_retention(table, clock::epoch_seconds()).await.err());
+            let second = self.deliver(table, Instant::now() + DELIVERY_TICK).await;
+            delivery.delivered += second.delivered;
+            delivery.failures.extend(second.failures);
+        }
+        let WorkerReport { finished, aborted, cleared, left, purged, .. } = report;
+        if finished + aborted + cleared + left + purged > 0 {
+            tracing::info!(finished, aborted, cleared, left, purged, "what was left over");
+        }
+        failures.append(&mut report.failures);
+        failures.append(&mut delivery.failures);
+        if failures.is_empty() {
+            Ok(json!({
+                "finished": finished, "aborted": aborted, "cleared": cleared, "left": left, "purged": purged,
+                "delivered": delivery.delivered,
+            }))
+        } else {
+            Err(failures.join("; "))
+        }
+    }
+
+    /// Delivers to the bus and to all webhooks side by side, until all have everything or fail, or the time is
+    /// `until`. While one of them is slow, the others get what is new.
+    pub async fn deliver(&self, table: &Table, until: Instant) -> DeliveryReport {
+        let mut report = DeliveryReport::default();
+        let mut running: FuturesUnordered<Job<'_>> = FuturesUnordered::new();
+        let mut names = BTreeSet::new();
+        loop {
+            if Instant::now() < until {
+                match self.due_jobs(table, &names, until).await {
+                    Ok(jobs) => {
+                        for (name, job) in jobs {
+                            names.insert(name);
+                            running.push(job);
+                        }
+                    }
+                    Err(failed) => {
+                        report.failures.push(failed.to_string());
+                        if running.is_empty() {
+                            return report;
+                        }
+                    }
+                }
+            }
+            if running.is_empty() {
+                return report;
+            }
+            tokio::select! {
+                Some((name, outcome)) = running.next() => {
+                    names.remove(&name);
+                    match outcome {
+                        Ok(delivered) => report.delivered += delivered,
+                        Err(failed) => report.failures.push(failed.to_string()),
+                    }
+                }
+                () = tokio::time::sleep(DELIVERY_TICK), if Instant::now() < until => {
+                    if names.insert(SEQUENCER.to_owned()) {
+                        running.push(Box::pin(sequence(table)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The deliveries that are due, except those that are running.
+    async fn due_jobs<'j>(
+        &'j self,
+        table: &'j Table,
+        running: &BTreeSet<String>,
+        until: Instant,
+    ) -> Result<Vec<(String, Job<'j>)>, StoreError> {
+        let reader = FeedReader::open(table).await?;
+        let (consumers, end) = tokio::join!(ConsumerState::list(table), reader.end());
+        let (consumers, end, now) = (consumers?, end?.next - 1, clock::epoch_seconds());
+        let is_due = |name: &str, if_new: bool| {
+            let state = consumers.iter().find(|consumer| consumer.name == name);
+            !running.contains(name) && state.map_or(if_new, |state| state.is_due(&reader.state.id, end, now))
+        };
+        let mut jobs: Vec<(String, Job<'j>)> = Vec::new();
+        if let Some(bus) = self.bus.as_ref().filter(|_| is_due(bus::CONSUMER, end > 0)) {
+            let name = bus::CONSUMER.to_owned();
+            let job = async move { (bus::CONSUMER.to_owned(), bus.deliver(table, until).await) };
+            jobs.push((name, Box::pin(job)));
+        }
+        if !consumers.iter().any(|consumer| is_due(&consumer.name, false) && consumer.name != bus::CONSUMER) {
+            return Ok(jobs);
+        }
+        let webhooks = Webhook::list(table).await?.into_iter();
+        for webhook in webhooks.filter(|webhook| webhook.disabled.is_none() && is_due(&webhook.id, false)) {
+            let delivery = WebhookDelivery { table, sender: &self.sender, resources: &*self.resources };
+            let name = webhook.id.clone();
+            let job = async move { (webhook.id.clone(), delivery.deliver(&webhook, until).await) };
+            jobs.push((name, Box::pin(job)));
+        }
+        Ok(jobs)
+    }
+}
+
+async fn sequence(table: &Table) -> (String, Result<u64, StoreError>) {
+    let run = Sequencer::new(table).run(Instant::now() + SEQUENCER_RUN).await;
+    (SEQUENCER.to_owned(), run.map(|_| 0))
+}

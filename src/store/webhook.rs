@@ -1,0 +1,113 @@
+//! Webhooks, as items. The secrets stand in items of their own, so that a role can read a webhook without them.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use super::call::Table;
+use super::error::{Refusal, StoreError};
+use super::expression::Expression;
+use super::item::{Item, get_number, get_text, must_text, number, text};
+use super::keys;
+use super::transaction::Action;
+
+/// A webhook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Webhook {
+    /// Its id: `wh_…`.
+    pub id: String,
+    /// Its version, from 1.
+    pub version: u64,
+    /// Where its messages go.
+    pub url: String,
+    /// Whether changes carry the state of their resource.
+    pub include_resource: bool,
+    /// Why it is disabled, and since when. `None` if it is enabled.
+    pub disabled: Option<String>,
+    /// The number of its secret.
+    pub secret: u64,
+    /// Until when the secret before it signs too, in seconds since 1970. 0 if it does not.
+    pub old_secret_until: u64,
+    /// When it was made, in RFC 3339.
+    pub created: String,
+}
+
+impl Webhook {
+    fn from_item(item: &Item) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: must_text(item, "sk")?.to_owned(),
+            version: get_number(item, "ver").unwrap_or(1),
+            url: must_text(item, "url")?.to_owned(),
+            include_resource: item.get("includeResource").is_some_and(|value| value.as_bool() == Ok(&true)),
+            disabled: get_text(item, "disabled").map(str::to_owned),
+            secret: get_number(item, "secretNumber").unwrap_or(1),
+            old_secret_until: get_number(item, "oldSecretUntil").unwrap_or(0),
+            created: get_text(item, "created").unwrap_or_default().to_owned(),
+        })
+    }
+
+    fn attributes(&self) -> Item {
+        let mut item = Item::from([
+            number("ver", self.version),
+            text("url", &self.url),
+            ("includeResource".to_owned(), AttributeValue::Bool(self.include_resource)),
+            number("secretNumber", self.secret),
+            number("oldSecretUntil", self.old_secret_until),
+            text("created", &self.created),
+        ]);
+        item.extend(self.disabled.as_deref().map(|why| text("disabled", why)));
+        item
+    }
+
+    /// Reads a webhook.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn fetch(table: &Table, id: &str) -> Result<Option<Self>, StoreError> {
+        table.get(&keys::webhook(id)).await?.as_ref().map(Self::from_item).transpose()
+    }
+
+    /// Reads all webhooks.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn list(table: &Table) -> Result<Vec<Self>, StoreError> {
+        table.query_all(keys::WEBHOOKS, None).await?.iter().map(Self::from_item).collect()
+    }
+
+    /// The action that writes the webhook in place of the version before it. It is refused as
+    /// [`Refusal::Changed`] if the version before it is not the current one.
+    pub fn write(&self) -> Action {
+        Action::put(keys::webhook(&self.id), self.attributes())
+            .only_if(Expression::version_is_or_absent(self.version - 1), Refusal::Changed)
+    }
+
+    /// The action that deletes the webhook, if it is in this version.
+    pub fn delete(&self) -> Action {
+        Action::delete(keys::webhook(&self.id))
+            .only_if(Expression::version_is(self.version), Refusal::Changed)
+    }
+
+    /// The action that writes a secret of the webhook.
+    pub fn write_secret(&self, number: u64, secret: &str) -> Action {
+        Action::put(keys::webhook_secret(&self.id, number), Item::from([text("secret", secret)]))
+    }
+
+    /// The action that deletes a secret of the webhook.
+    pub fn delete_secret(&self, number: u64) -> Action {
+        Action::delete(keys::webhook_secret(&self.id, number))
+    }
+
+    /// Reads the secrets that sign at this time, in seconds since 1970: the newest first.
+    ///
+    /// # Errors
+    /// Those of the table. [`StoreError::Broken`] if the newest one is missing.
+    pub async fn read_secrets(&self, table: &Table, now: u64) -> Result<Vec<String>, StoreError> {
+        let missing = || StoreError::Broken(format!("the secret of the webhook {} is missing", self.id));
+        let newest = table.get(&keys::webhook_secret(&self.id, self.secret)).await?.ok_or_else(missing)?;
+        let mut secrets = vec![must_text(&newest, "secret")?.to_owned()];
+        if self.secret > 1 && self.old_secret_until > now {
+            let old = table.get(&keys::webhook_secret(&self.id, self.secret - 1)).await?;
+            secrets.extend(old.as_ref().and_then(|old| get_text(old, "secret")).map(str::to_owned));
+        }
+        Ok(secrets)
+    }
+}
