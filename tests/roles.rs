@@ -24,7 +24,6 @@ use rollcall::deliver::worker::Worker;
 use rollcall::limits::{FEED_RETENTION_DAYS, WEBHOOK_FAILURE_SECONDS};
 use rollcall::scim::policy::VEZA;
 use rollcall::store::call::Table;
-use rollcall::store::feed::retention::end_retention;
 use rollcall::store::item::{get_number, number};
 use rollcall::store::keys;
 use serde_json::{Value, json};
@@ -341,23 +340,27 @@ async fn the_worker_has_what_it_needs_and_no_more() {
     let receiver = Receiver::start().await;
     let webhook = failing_webhook(&honest.table, &receiver).await;
     let (_proxy, table, seen) = watched(&embedded.endpoint).await;
+    run_worker(&table, &honest.table, &receiver).await;
+    support::assert_consistent(&honest).await;
+    let disabled = rollcall::store::webhook::Webhook::fetch(&honest.table, &webhook).await.unwrap().unwrap();
+    assert!(disabled.disabled.is_some());
+    assert_fits("WorkerRole", &seen.lock().unwrap());
+}
+
+/// Runs the worker as the stream does and as every minute does. Between two runs the retention of the oldest page
+/// of the feed ends. `honest` is the table without a proxy before it.
+async fn run_worker(table: &Table, honest: &Table, receiver: &Receiver) {
     let sender = MessageSender::new(TargetRule::PublicOrLoopback).unwrap();
     let bus = Some(EventBus::new(support::bus_client(&receiver.url), "events".to_owned()));
     let worker = Worker { bus, sender, resources: Arc::new(NoResources) };
     for event in [json!({ "Records": [] }), json!({}), json!({}), json!({})] {
         worker.invoke(&table.fresh(), &event).await.unwrap();
-        let pages = honest.table.query_all(&keys::feed_bucket(1), None).await.unwrap();
+        let pages = honest.query_all(&keys::feed_bucket(1), None).await.unwrap();
         assert!(!pages.is_empty());
-        // The retention of the oldest page has ended.
         let mut oldest = pages[0].clone();
         oldest.extend([number("written", clock::epoch_seconds() - (FEED_RETENTION_DAYS + 1) * 86_400)]);
-        honest.table.put(&keys::feed_page(1), oldest).await.unwrap();
+        honest.put(&keys::feed_page(1), oldest).await.unwrap();
     }
-    end_retention(&table, clock::epoch_seconds() + 91 * 86_400).await.unwrap();
-    support::assert_consistent(&honest).await;
-    let disabled = rollcall::store::webhook::Webhook::fetch(&honest.table, &webhook).await.unwrap().unwrap();
-    assert!(disabled.disabled.is_some());
-    assert_fits("WorkerRole", &seen.lock().unwrap());
 }
 
 /// A webhook with two secrets that has failed for three days. The receiver refuses its messages, and takes all

@@ -76,10 +76,11 @@ impl EventBus {
             }
             for call in into_calls(list.changes)? {
                 if let Err((taken, why)) = self.put(&call).await {
-                    if let Some(last) = taken.checked_sub(1).and_then(|at| call.get(at)) {
-                        if bus.advance(last.seq).await? == ClaimOutcome::Lost {
-                            return Ok(delivered);
-                        }
+                    let last = taken.checked_sub(1).and_then(|at| call.get(at));
+                    if let Some(last) = last
+                        && bus.advance(last.seq).await? == ClaimOutcome::Lost
+                    {
+                        return Ok(delivered);
                     }
                     bus.fail(&why, clock::epoch_seconds() + BUS_PAUSE_SECONDS).await?;
                     return Err(StoreError::Unavailable(format!(
