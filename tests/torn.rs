@@ -97,24 +97,47 @@ async fn plain_reads_see_the_items_of_a_transaction_one_by_one() {
     assert!(orders.len() > 1, "the order is always the same: {orders:?}");
 }
 
-#[tokio::test]
-async fn what_meets_a_torn_transaction_is_refused() {
-    let names = ["a", "b", "c", "d"];
-    let embedded = serve_torn(Some(Tearing::short(1))).await;
-    let torn = embedded.torn.clone().expect("a layer");
-    let table = embedded.table;
-    write(&table, &names, "old").await.unwrap().unwrap();
-    table.put(&key("e"), Item::from([text("value", "old")])).await.unwrap();
-    torn.tear(Tearing { longest: Duration::from_secs(20), ..slow(5, Answering::AfterAll) }).await;
-    let writing = write(&table, &names, "new");
-    tear(&torn, 4).await;
-    let now = seen(&table, &names).await;
-    let [old, new] = ["old", "new"].map(|value| {
-        names[now.iter().position(|found| found.as_deref() == Some(value)).expect("one of each")]
-    });
+/// A transaction of which some items are visible, and stay the only ones for a while.
+struct HalfVisible {
+    table: Table,
+    writing: JoinHandle<Result<(), StoreError>>,
+    /// An item that is not visible yet.
+    old: &'static str,
+    /// An item that is visible.
+    new: &'static str,
+}
 
+impl HalfVisible {
+    async fn start() -> Self {
+        let names = ["a", "b", "c", "d"];
+        let embedded = serve_torn(Some(Tearing::short(1))).await;
+        let torn = embedded.torn.clone().expect("a layer");
+        let table = embedded.table;
+        write(&table, &names, "old").await.unwrap().unwrap();
+        table.put(&key("e"), Item::from([text("value", "old")])).await.unwrap();
+        torn.tear(Tearing { longest: Duration::from_secs(20), ..slow(5, Answering::AfterAll) }).await;
+        let writing = write(&table, &names, "new");
+        tear(&torn, 4).await;
+        let now = seen(&table, &names).await;
+        let [old, new] = ["old", "new"].map(|value| {
+            names[now.iter().position(|found| found.as_deref() == Some(value)).expect("one of each")]
+        });
+        Self { table, writing, old, new }
+    }
+
+    /// Ends the transaction, which is still under way.
+    fn end(self) {
+        assert!(!self.writing.is_finished());
+        self.writing.abort();
+    }
+}
+
+#[tokio::test]
+async fn transactional_reads_of_a_torn_transaction_are_refused() {
+    let scene = HalfVisible::start().await;
+    let (old, new) = (scene.old, scene.new);
     // Of the SDK's errors: the layer speaks as DynamoDB does.
-    let sdk = table.client();
+    let sdk = scene.table.client();
     let get = |sk: &str| {
         let get = aws_sdk_dynamodb::types::Get::builder().table_name(TABLE);
         let get = get.set_key(Some(with_key(&key(sk)))).build().unwrap();
@@ -137,7 +160,14 @@ async fn what_meets_a_torn_transaction_is_refused() {
     assert!(cancelled.message().unwrap().ends_with("[None, TransactionConflict]"));
     let visible = read(&[new, "e"]).await.unwrap();
     assert_eq!(get_text(visible.responses()[0].item().unwrap(), "value"), Some("new"));
+    scene.end();
+}
 
+#[tokio::test]
+async fn writes_to_a_torn_transaction_are_refused() {
+    let scene = HalfVisible::start().await;
+    let (table, old, new) = (&scene.table, scene.old, scene.new);
+    let sdk = table.client();
     let item = |sk: &str| {
         let mut item = with_key(&key(sk));
         item.extend([text("value", "newer")]);
@@ -171,9 +201,8 @@ async fn what_meets_a_torn_transaction_is_refused() {
     };
     assert!(matches!(table.transact(check).await, Err(StoreError::Conflict)));
     table.put(&key(new), Item::from([text("value", "newer")])).await.unwrap();
-    assert_eq!(seen(&table, &[new]).await, values(["newer"]));
-    assert!(!writing.is_finished());
-    writing.abort();
+    assert_eq!(seen(table, &[new]).await, values(["newer"]));
+    scene.end();
 }
 
 #[tokio::test]

@@ -80,6 +80,30 @@ impl Readers {
     }
 }
 
+/// A version of a group, and the members that it was shown with.
+type ShownGroup = (u64, BTreeSet<String>);
+
+/// Reads a group again and again at one place, and notes what was shown. Versions do not go back.
+fn look_at_group(readers: &mut Readers, client: &Client, look: String, shown: Arc<Mutex<Vec<ShownGroup>>>) {
+    let last = Arc::new(Mutex::new(0));
+    readers.read(client, move |client| {
+        let (look, shown, last) = (look.clone(), shown.clone(), last.clone());
+        async move {
+            let reply = client.get(&look).await;
+            if reply.status == 409 {
+                return;
+            }
+            let reply = reply.expect(200);
+            let found = reply.body.get("Resources").map_or(&reply.body, |all| &all[0]);
+            assert!(found.is_object(), "{look}: {}", reply.body);
+            let version = version_of(found);
+            let before = std::mem::replace(&mut *last.lock().unwrap(), version);
+            assert!(before <= version, "{look}: {before}, then {version}");
+            shown.lock().unwrap().push((version, members_of(found)));
+        }
+    });
+}
+
 /// A group is shown with the members of its version, by GET and in a list; versions do not go back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_group_is_shown_in_one_version() {
@@ -91,28 +115,12 @@ async fn a_group_is_shown_in_one_version() {
         let path = format!("/Groups/{group}");
         embedded.tear(Tearing { longest: Duration::from_millis(30), ..Tearing::short(seed) }).await;
         let truth = Arc::new(Mutex::new(BTreeMap::from([(1, ids[..2].iter().cloned().collect())])));
-        let shown = Arc::new(Mutex::new(Vec::<(u64, BTreeSet<String>)>::new()));
+        let shown = Arc::new(Mutex::new(Vec::<ShownGroup>::new()));
         let mut readers = Readers::new();
         let list = format!("/Groups?filter=id eq \"{group}\"");
         let named = "/Groups?filter=displayName eq \"Team\"".to_owned();
         for look in [path.clone(), list, named] {
-            let (shown, last) = (shown.clone(), Arc::new(Mutex::new(0)));
-            readers.read(&client, move |client| {
-                let (look, shown, last) = (look.clone(), shown.clone(), last.clone());
-                async move {
-                    let reply = client.get(&look).await;
-                    if reply.status == 409 {
-                        return;
-                    }
-                    let reply = reply.expect(200);
-                    let found = reply.body.get("Resources").map_or(&reply.body, |all| &all[0]);
-                    assert!(found.is_object(), "{look}: {}", reply.body);
-                    let version = version_of(found);
-                    let before = std::mem::replace(&mut *last.lock().unwrap(), version);
-                    assert!(before <= version, "{look}: {before}, then {version}");
-                    shown.lock().unwrap().push((version, members_of(found)));
-                }
-            });
+            look_at_group(&mut readers, &client, look, shown.clone());
         }
         let mut now: BTreeSet<String> = ids[..2].iter().cloned().collect();
         for (at, (op, some)) in [

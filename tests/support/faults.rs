@@ -52,7 +52,8 @@ pub enum Fate {
 
 type Decide = dyn FnMut(&Call) -> Fate + Send;
 
-/// A proxy.
+/// A proxy. Its clones are the same proxy.
+#[derive(Clone)]
 pub struct Proxy {
     /// Where it answers.
     pub endpoint: String,
@@ -86,23 +87,15 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
         let decide: Arc<Mutex<Box<Decide>>> = Arc::new(Mutex::new(Box::new(|_: &Call| Fate::Pass)));
-        let calls = Arc::new(AtomicUsize::new(0));
-        let gate = Arc::<Gate>::default();
-        let sizes = Arc::new(AtomicBool::new(false));
-        let proxy = Self {
-            endpoint,
-            calls: calls.clone(),
-            decide: decide.clone(),
-            gate: gate.clone(),
-            sizes: sizes.clone(),
-        };
+        let proxy =
+            Self { endpoint, calls: Arc::default(), decide, gate: Arc::default(), sizes: Arc::default() };
+        let serving = proxy.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (upstream, calls, decide) = (upstream.clone(), calls.clone(), decide.clone());
-                let (gate, sizes) = (gate.clone(), sizes.clone());
+                let (serving, upstream) = (serving.clone(), upstream.clone());
                 // A connection that breaks is what this is about.
                 tokio::spawn(async move {
-                    let _ = serve(stream, &upstream, &calls, &decide, &gate, &sizes).await;
+                    let _ = serving.serve(stream, &upstream).await;
                 });
             }
         });
@@ -194,73 +187,76 @@ pub fn header(head: &str, name: &str) -> Option<String> {
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
-async fn serve(
-    mut stream: TcpStream,
-    upstream: &str,
-    calls: &AtomicUsize,
-    decide: &Mutex<Box<Decide>>,
-    gate: &Gate,
-    sizes: &AtomicBool,
-) -> std::io::Result<()> {
-    stream.set_nodelay(true)?;
-    let mut table = TcpStream::connect(upstream).await?;
-    table.set_nodelay(true)?;
-    loop {
-        let request = read(&mut BufReader::with_capacity(1 << 16, &mut stream)).await?;
-        let number = calls.fetch_add(1, Ordering::SeqCst) + 1;
-        let call = Call { number, operation: request.operation(), body: request.json() };
-        let mut fate = (decide.lock().expect("a lock"))(&call);
-        if sizes.load(Ordering::SeqCst)
-            && call.operation == "TransactWriteItems"
-            && transaction_size(&mut table, &request.head, &call.body).await? > TRANSACTION_LIMIT
-        {
-            fate = Fate::TooLarge;
+impl Proxy {
+    /// Answers the calls of one connection.
+    async fn serve(&self, mut stream: TcpStream, upstream: &str) -> std::io::Result<()> {
+        stream.set_nodelay(true)?;
+        let mut table = TcpStream::connect(upstream).await?;
+        table.set_nodelay(true)?;
+        loop {
+            let request = read(&mut BufReader::with_capacity(1 << 16, &mut stream)).await?;
+            let number = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
+            let call = Call { number, operation: request.operation(), body: request.json() };
+            let mut fate = (self.decide.lock().expect("a lock"))(&call);
+            if self.sizes.load(Ordering::SeqCst)
+                && call.operation == "TransactWriteItems"
+                && transaction_size(&mut table, &request.head, &call.body).await? > TRANSACTION_LIMIT
+            {
+                fate = Fate::TooLarge;
+            }
+            let answer = match fate {
+                Fate::Lost => return Ok(()),
+                Fate::Held => {
+                    self.gate.reached.notify_one();
+                    self.gate.open.notified().await;
+                    forward(&mut table, &request.head, &request.body).await?.bytes()
+                }
+                Fate::Unanswered => {
+                    forward(&mut table, &request.head, &request.body).await?;
+                    return Ok(());
+                }
+                Fate::Abandoned => return abandon(table, &request).await,
+                Fate::Half if call.operation.starts_with("Batch") => {
+                    half(&mut table, &request.head, call.body).await?
+                }
+                Fate::Pass | Fate::Half => forward(&mut table, &request.head, &request.body).await?.bytes(),
+                Fate::DoneButDenied => {
+                    forward(&mut table, &request.head, &request.body).await?;
+                    refusal(fate, &call)
+                }
+                _ => refusal(fate, &call),
+            };
+            stream.write_all(&answer).await?;
         }
-        let answer = match fate {
-            Fate::Lost => return Ok(()),
-            Fate::Held => {
-                gate.reached.notify_one();
-                gate.open.notified().await;
-                forward(&mut table, &request.head, &request.body).await?.bytes()
-            }
-            Fate::Unanswered => {
-                forward(&mut table, &request.head, &request.body).await?;
-                return Ok(());
-            }
-            Fate::Abandoned => {
-                table.write_all(request.head.as_bytes()).await?;
-                table.write_all(&request.body).await?;
-                // What was sent arrives, and its answer meets nobody.
-                tokio::spawn(async move {
-                    let _ = read(&mut BufReader::with_capacity(1 << 16, &mut table)).await;
-                });
-                return Ok(());
-            }
-            Fate::Half if call.operation.starts_with("Batch") => {
-                half(&mut table, &request.head, call.body).await?
-            }
-            Fate::Pass | Fate::Half => forward(&mut table, &request.head, &request.body).await?.bytes(),
-            Fate::TooLarge => {
-                let words = "The aggregate size of the items in the transaction exceeds 4 MB";
-                error(400, "ValidationException", json!({ "message": words }))
-            }
-            Fate::Denied => error(400, "AccessDeniedException", json!({})),
-            Fate::DoneButDenied => {
-                forward(&mut table, &request.head, &request.body).await?;
-                error(400, "AccessDeniedException", json!({}))
-            }
-            Fate::Failed => error(500, "InternalServerError", json!({})),
-            Fate::Conflict | Fate::ThrottledTransaction if call.operation.starts_with("Transact") => {
-                let code = if fate == Fate::Conflict { "TransactionConflict" } else { "ThrottlingError" };
-                let count = call.body["TransactItems"].as_array().map_or(1, Vec::len);
-                let is_first: Vec<bool> = (0..count).map(|at| at == 0).collect();
-                transaction_cancelled(&is_first, code, "injected")
-            }
-            Fate::Throttled | Fate::Conflict | Fate::ThrottledTransaction => {
-                error(400, "ProvisionedThroughputExceededException", json!({}))
-            }
-        };
-        stream.write_all(&answer).await?;
+    }
+}
+
+/// Sends a request whose answer meets nobody.
+async fn abandon(mut table: TcpStream, request: &Message) -> std::io::Result<()> {
+    table.write_all(request.head.as_bytes()).await?;
+    table.write_all(&request.body).await?;
+    tokio::spawn(async move {
+        let _ = read(&mut BufReader::with_capacity(1 << 16, &mut table)).await;
+    });
+    Ok(())
+}
+
+/// The answer to a call that is refused.
+fn refusal(fate: Fate, call: &Call) -> Vec<u8> {
+    match fate {
+        Fate::TooLarge => {
+            let words = "The aggregate size of the items in the transaction exceeds 4 MB";
+            error(400, "ValidationException", json!({ "message": words }))
+        }
+        Fate::Denied | Fate::DoneButDenied => error(400, "AccessDeniedException", json!({})),
+        Fate::Failed => error(500, "InternalServerError", json!({})),
+        Fate::Conflict | Fate::ThrottledTransaction if call.operation.starts_with("Transact") => {
+            let code = if fate == Fate::Conflict { "TransactionConflict" } else { "ThrottlingError" };
+            let count = call.body["TransactItems"].as_array().map_or(1, Vec::len);
+            let is_first: Vec<bool> = (0..count).map(|at| at == 0).collect();
+            transaction_cancelled(&is_first, code, "injected")
+        }
+        _ => error(400, "ProvisionedThroughputExceededException", json!({})),
     }
 }
 

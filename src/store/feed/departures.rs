@@ -37,7 +37,7 @@ pub(super) enum DepartureState {
     /// The group is being changed. They must wait.
     Waiting,
     /// They can enter the feed.
-    Ready(GroupDepartures),
+    Ready(Box<GroupDepartures>),
 }
 
 /// The changes that departures make of a group, which end in `version`.
@@ -99,10 +99,10 @@ fn state_of(tenant: &TenantId, group: &Record) -> DepartureState {
         part: 0,
     };
     let unchanged = Expression::version_is(group.version).and(group.trail.has_departed());
-    DepartureState::Ready(GroupDepartures {
+    DepartureState::Ready(Box::new(GroupDepartures {
         changes: as_changes(tenant, group.id, &group.trail.departed, group.version),
         before: changes_of_version(&name, group.version, &group.trail),
         empty_list: Action::update(group.key(tenant), Trail::without_departures())
             .only_if(unchanged, Refusal::Changed),
-    })
+    }))
 }

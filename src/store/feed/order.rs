@@ -130,7 +130,7 @@ mod tests {
             vec![queued(&second, 1, none()), queued(&third, 2, none()), queued(&other, 3, none())]
         };
         let known = KnownNames { waiting: BTreeSet::from([name(1, 1, 0)]) };
-        assert_eq!(names(&order(changes(), &known)), [other.clone()]);
+        assert_eq!(names(&order(changes(), &known)), std::slice::from_ref(&other));
         assert_eq!(names(&order(changes(), &KnownNames::default())), [second, third, other]);
     }
 
