@@ -262,6 +262,13 @@ pub const SEQUENCER_PAUSE: Duration = Duration::from_millis(40);
 /// How long a run of the sequencer is that a write has started. Further changes start further runs.
 pub const SEQUENCER_RUN: Duration = Duration::from_secs(10);
 
+/// How many items of the largest size one transactional read takes: 4 MB.
+pub const LARGEST_ITEMS_PER_READ: usize = 10;
+
+/// The most changes of one page, unless one group alone has more departures. A departure takes some 80 bytes
+/// of the 400 KB of a page.
+pub const MAX_CHANGES_PER_PAGE: usize = 2_000;
+
 /// How far back a snapshot position lies behind the end of the feed. By then everything that an earlier
 /// change wrote is visible to every read, even if clocks differ by seconds.
 pub const SNAPSHOT_DISTANCE: Duration = Duration::from_secs(60);

@@ -310,6 +310,10 @@ async fn changes_are_followed_with_the_state_of_their_resources() {
     assert!(plain.iter().all(|change| change.get("resource").is_none()));
     let numbers: Vec<u64> = plain.iter().map(|change| change["seq"].as_u64().unwrap()).collect();
     assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+    // A tenant's changes come page by page, each once.
+    let (of_tenant, _) = changes(&app, "tenant=acme&limit=2").await;
+    assert_eq!(of_tenant.len() + 2, plain.len());
+    assert!(of_tenant.iter().all(|change| change["tenant"] == "acme"));
     let (own, _) = changes(&app, "tenant=deployment&include=resource").await;
     assert_eq!(own.len(), 2, "the two application keys");
     assert!(own.iter().all(|change| change.get("resource").is_none()));

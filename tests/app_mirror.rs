@@ -23,6 +23,9 @@ struct Mirror {
     members: BTreeMap<String, BTreeSet<String>>,
 }
 
+/// Names and versions of users, and members of groups, by id.
+type Shown<'m> = (BTreeMap<&'m str, (&'m str, &'m str)>, BTreeMap<&'m str, BTreeSet<&'m str>>);
+
 fn text<'v>(value: &'v Value, name: &str) -> &'v str {
     value[name].as_str().unwrap_or_else(|| unreachable!("{name} in {value}"))
 }
@@ -87,7 +90,7 @@ impl Mirror {
     }
 
     /// What the application shows: memberships of users and groups that exist; of users the name and version.
-    fn shown(&self) -> (BTreeMap<&str, (&str, &str)>, BTreeMap<&str, BTreeSet<&str>>) {
+    fn shown(&self) -> Shown<'_> {
         let users = self.users.iter();
         let users = users
             .map(|(id, user)| (id.as_str(), (text(user, "displayName"), text(&user["meta"], "version"))));

@@ -10,7 +10,6 @@ use rollcall::auth::authorizer::{Decision, Reason, authorize};
 use rollcall::store::call::Table;
 use rollcall::store::feed::reader::{ChangeQuery, FeedReader};
 use rollcall::store::keys::TenantId;
-use rollcall::store::worker;
 use rollcall::tenants::actor::Actor;
 use rollcall::tenants::application::{NewApplication, create, list, revoke, rotate};
 use rollcall::tenants::error::TenantError;
@@ -52,7 +51,7 @@ async fn a_key_works_until_it_is_revoked_or_its_overlap_ends() {
     }
 
     // The changes are in the feed, in the order of their versions.
-    worker::invoke(&table, &serde_json::json!({})).await.unwrap();
+    support::feed::sequence(&table).await;
     let reader = FeedReader::open(&table).await.unwrap();
     let tenant = TenantId::deployment();
     let query = ChangeQuery { limit: 100, tenant: Some(tenant.as_str()) };

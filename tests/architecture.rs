@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 use architecture_support::graph::Sources;
 
 /// The layers. A file imports from its own folder and from folders of lower layers.
-const LAYERS: [&[&str]; 8] = [
+const LAYERS: [&[&str]; 9] = [
     &["limits"],
     &["scim"],
     &["clock", "config"],

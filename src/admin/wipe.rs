@@ -89,7 +89,7 @@ pub async fn wipe(
     let deleted = Deletion { at: clock::epoch_seconds(), incarnation, version: record.version + 1 };
     let actions = || {
         vec![
-            Action::delete(keys::tenant(tenant)),
+            Action::delete(keys::tenant(tenant)).only_if(record.is_unchanged(), Refusal::Changed),
             Action::delete(keys::tenant_listing(tenant)),
             Action::put(keys::tenant_deleted(tenant), deleted.to_item()),
             event::action(tenant, &event),

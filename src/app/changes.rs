@@ -7,7 +7,9 @@ use serde_json::Value;
 use super::current_state::CurrentStates;
 use super::problem::{ProblemDetails, lost_position};
 use super::request::{AppRequest, json_text};
-use crate::limits::{CHANGES_PER_LOOK, MAX_FEED_ANSWER_BYTES, MAX_FEED_ANSWER_CHANGES};
+use crate::limits::{
+    CHANGES_PER_LOOK, FEED_READS_PER_ANSWER, MAX_FEED_ANSWER_BYTES, MAX_FEED_ANSWER_CHANGES,
+};
 use crate::store::feed::change::FeedChange;
 use crate::store::feed::reader::{ChangeList, ChangeQuery, FeedPosition, FeedReader};
 use crate::store::keys::TenantId;
@@ -50,8 +52,10 @@ pub async fn list(app: &AppRequest<'_>) -> Result<Response<Body>, ProblemDetails
     let query = ChangesQuery::read(app)?;
     let reader = FeedReader::open(app.table).await?;
     let after = query.after.unwrap_or_else(|| reader.oldest());
-    let wanted = ChangeQuery { limit: query.limit, tenant: query.tenant.as_ref().map(TenantId::as_str) };
-    let list = reader.read(&after, wanted).await?.map_err(lost_position)?;
+    let list = match &query.tenant {
+        None => read(&reader, &after, query.limit).await?,
+        Some(tenant) => read_of_tenant(&reader, after, (tenant, query.limit)).await?,
+    };
     let written = match query.includes_resource {
         true => write_with_resources(app, list).await?,
         false => write(list)?,
@@ -59,6 +63,45 @@ pub async fn list(app: &AppRequest<'_>) -> Result<Response<Body>, ProblemDetails
     let next = Value::from(reader.at(written.seq).to_text());
     let body = format!("{{\"changes\":[{}],\"next\":{next},\"more\":{}}}", written.changes, written.more);
     Ok(json_text(StatusCode::OK, body))
+}
+
+async fn read(
+    reader: &FeedReader<'_>,
+    after: &FeedPosition,
+    limit: usize,
+) -> Result<ChangeList, ProblemDetails> {
+    reader.read(after, ChangeQuery { limit, tenant: None }).await?.map_err(lost_position)
+}
+
+/// Reads the changes of one tenant. The changes of the others are read too, so the answer may end, with fewer
+/// changes than `limit` or none, before the feed does.
+async fn read_of_tenant(
+    reader: &FeedReader<'_>,
+    mut after: FeedPosition,
+    (tenant, limit): (&TenantId, usize),
+) -> Result<ChangeList, ProblemDetails> {
+    let (mut list, mut bytes) = (ChangeList { seq: after.seq, ..ChangeList::default() }, 0);
+    for _ in 0..FEED_READS_PER_ANSWER {
+        let some = read(reader, &after, MAX_FEED_ANSWER_CHANGES).await?;
+        for change in some.changes {
+            if change.tenant == tenant.as_str() {
+                if list.changes.len() == limit || bytes > MAX_FEED_ANSWER_BYTES {
+                    list.more = true;
+                    return Ok(list);
+                }
+                bytes += change_text(&change)?.len();
+                list.changes.push(change.clone());
+            }
+            list.seq = change.seq;
+        }
+        list.seq = some.seq;
+        after = reader.at(some.seq);
+        list.more = some.more;
+        if !some.more {
+            break;
+        }
+    }
+    Ok(list)
 }
 
 /// Changes as JSON, a comma between two of them.

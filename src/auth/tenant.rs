@@ -13,6 +13,7 @@ use crate::scim::policy::Policy;
 use crate::store::deactivations::DeactivationLimit;
 use crate::store::error::StoreError;
 use crate::store::event::{Subject, SubjectId};
+use crate::store::expression::Expression;
 use crate::store::item::{Item, get_number, get_text, must_text, number, text};
 use crate::store::keys::{self, TenantId, parse_id};
 
@@ -114,6 +115,16 @@ pub fn is_usage_key(text: &str) -> bool {
 }
 
 impl TenantRecord {
+    /// Condition: the tenant is still in the version that was read. Tenants of 0.1.0 have none.
+    pub fn is_unchanged(&self) -> Expression {
+        let unchanged = Expression::version_is(self.version);
+        if self.version == 1 {
+            unchanged.or(Expression::exists().and(Expression::lacks("ver")))
+        } else {
+            unchanged
+        }
+    }
+
     /// Tells the tenant from an earlier or later one of the same name.
     pub fn incarnation(&self) -> String {
         keys::incarnation(&self.id, &clock::text(self.created))

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+/// How often the feed is read for one answer with the changes of one tenant, 500 changes at a time. It takes
+/// about a second.
+pub const FEED_READS_PER_ANSWER: usize = 20;
+
 /// How many changes are looked at together for the state of their resources. 25 resources of 400 KB are 10 MB.
 pub const CHANGES_PER_LOOK: usize = 25;
 

@@ -417,7 +417,11 @@ impl Table {
         Err(last)
     }
 
-    async fn transact_once(&self, actions: Vec<Action>) -> Result<(), StoreError> {
+    /// Writes items in one transaction, and does not try again.
+    ///
+    /// # Errors
+    /// As [`Table::transact`].
+    pub async fn transact_once(&self, actions: Vec<Action>) -> Result<(), StoreError> {
         if actions.len() > MAX_ACTIONS_PER_TX {
             return Err(StoreError::Broken(format!("{} actions in one transaction", actions.len())));
         }

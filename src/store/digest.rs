@@ -64,11 +64,16 @@ impl MembershipDigest {
     pub fn subtract_member(departure: &Departure) -> Expression {
         let member = departure.member;
         let minus = |by: i128| AttributeValue::N((-by).to_string());
-        let update = Expression::update()
-            .increment("ver")
-            .set("modified", AttributeValue::S(departure.time.clone()))
+        Self::note_departure(departure)
             .add("memberCount", minus(1))
-            .add("memberSum", minus(member_hash(member)));
+            .add("memberSum", minus(member_hash(member)))
+    }
+
+    /// The update that lists a departure as the change of a new version of a group, whose digest counts the
+    /// member as removed already.
+    pub fn note_departure(departure: &Departure) -> Expression {
+        let update =
+            Expression::update().increment("ver").set("modified", AttributeValue::S(departure.time.clone()));
         departure.append_to(update)
     }
 }

@@ -14,6 +14,7 @@ use super::claim::{
 use super::counter::count_inactive;
 use super::error::{Refusal, StoreError};
 use super::event::{self, Event, Subject, SubjectId};
+use super::expression::Expression;
 use super::index::Entry;
 use super::item::Item;
 use super::keys::{self, TenantId};
@@ -165,6 +166,13 @@ impl Store {
     /// - The others of [`Table::transact`](super::call::Table::transact).
     pub async fn create(&self, creation: &ResourceCreation<'_>) -> Result<(), StoreError> {
         self.table.transact(|| creation.actions(&self.tenant)).await
+    }
+
+    /// The action that writes a resource as `after` is, if it is as `before` was read. The event of the change
+    /// follows the trail of `before`.
+    pub fn replace_unchanged(&self, before: &Record, after: &Record) -> Action {
+        let unchanged = before.is_unchanged().and(Expression::lacks("change"));
+        Action::update(after.key(&self.tenant), after.to_update()).only_if(unchanged, Refusal::Changed)
     }
 
     /// Replaces the document of a resource and changes a group's members, in one transaction.

@@ -23,7 +23,7 @@ use crate::store::call::{Range, Table};
 use crate::store::claim::is_free;
 use crate::store::digest::MembershipDigest;
 use crate::store::error::{Refusal, StoreError};
-use crate::store::event;
+use crate::store::event::{self, Event};
 use crate::store::item::{Item, must_text};
 use crate::store::keys::{self, Key, TenantId};
 use crate::store::membership::{Membership, put_membership};
@@ -116,10 +116,13 @@ pub async fn create(
     };
     let event = by.event("tenant.created", record.subject(record.version), now);
     let event = event.attributes(["policy", "settings", "usageKey"]);
+    let incarnation = record.incarnation();
     user.groups.insert(root.id);
     let of_user = store.event("user.created", &user).attributes(user.doc.keys().cloned());
     let of_root = store.event("group.created", &root).attributes(["displayName", "members"]);
     let of_root = of_root.members(vec![user.id], Vec::new());
+    let [event, of_user, of_root] =
+        [event, of_user, of_root].map(|event| Event { incarnation: incarnation.clone(), ..event });
     let actions = || {
         let mut actions = vec![
             event::action(id, &event),
@@ -168,6 +171,9 @@ pub async fn set(
         let before = get(table, id).await?;
         let mut after = before.clone();
         change(&mut after.settings);
+        if after.settings == before.settings {
+            return Ok(before);
+        }
         after.version += 1;
         let event = by.event("tenant.updated", after.subject(after.version), now);
         let event = event.attributes(["settings"]);
@@ -177,10 +183,10 @@ pub async fn set(
         };
         let (was, to) = (settings(&before)?, settings(&after)?);
         let actions = || {
-            let update = Expression::new("SET settings = :to, ver = :ver")
-                .value(":to", to.clone())
-                .value(":ver", AttributeValue::N(after.version.to_string()));
-            let unchanged = Expression::new("settings = :was").value(":was", was.clone());
+            let update = Expression::update()
+                .set("settings", to.clone())
+                .set("ver", AttributeValue::N(after.version.to_string()));
+            let unchanged = Expression::equals("settings", was.clone()).and(before.is_unchanged());
             vec![
                 Action::update(keys::tenant(id), update).only_if(unchanged, Refusal::Changed),
                 event::action(id, &event),

@@ -1,9 +1,12 @@
 //! The application's side in this process: gateway, authorizer, functions, embedded DynamoDB.
 #![allow(dead_code, clippy::expect_used, clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
+use rollcall::app::router::{AppRoute, route};
 use rollcall::auth::application::ApplicationScope;
 use rollcall::dev::backend::{AppBackend, Connection};
 use rollcall::dev::gateway::lambda::{Clock, Lambda};
@@ -12,7 +15,6 @@ use rollcall::dev::template::facts::ApiFacts;
 use rollcall::dev::template::read::{TEMPLATE, TemplateFacts};
 use rollcall::dev::wiring::connect;
 use rollcall::store::call::Table;
-use rollcall::store::worker;
 use rollcall::tenants::actor::Actor;
 use rollcall::tenants::application::{NewApplication, create};
 use serde_json::{Value, json};
@@ -102,7 +104,7 @@ impl App {
 
     /// Moves changes into the feed, as the table's stream does.
     pub async fn sequence(&self) {
-        worker::invoke(&self.table.fresh(), &json!({ "Records": [] })).await.expect("the worker");
+        support::feed::sequence(&self.table).await;
     }
 
     pub async fn get(&self, path: &str) -> Reply {
@@ -135,6 +137,7 @@ impl App {
         let response = self.gateway.answer(&parts, Ok(body), nobody, nobody).await;
         let (parts, body) = response.into_parts();
         let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        assert_described(method, path, parts.status.as_u16(), &body);
         Reply { status: parts.status.as_u16(), headers: parts.headers, body }
     }
 }
@@ -170,4 +173,35 @@ fn gateway(endpoint: &str, scope: Option<ApplicationScope>, adapt: impl FnOnce(&
         }),
     };
     AppBackend { read, manage, authorizer }.gateway(app_api, Clock::system())
+}
+
+/// Asserts that the OpenAPI document describes an answer: its status, and its body by the schema.
+fn assert_described(method: &str, path: &str, status: u16, body: &Value) {
+    static DOCUMENT: OnceLock<Value> = OnceLock::new();
+    let text = include_str!("../../docs/app-openapi.json");
+    let document = DOCUMENT.get_or_init(|| serde_json::from_str(text).expect("JSON"));
+    let (path, _) = path.split_once('?').unwrap_or((path, ""));
+    let AppRoute::To(operation, _) = route(&method.parse().expect("a method"), path) else { return };
+    if method == "HEAD" || status >= 400 {
+        return;
+    }
+    let items = document["paths"].as_object().expect("paths").values();
+    let mut operations = items.flat_map(|item| item.as_object().expect("an item").values());
+    let described = operations.find(|found| found["operationId"] == operation.name()).expect("an operation");
+    let answer = &described["responses"][status.to_string()];
+    assert!(answer.is_object(), "{method} {path}: {status} is not described");
+    let schema = &answer["content"]["application/json"]["schema"];
+    if schema.is_null() {
+        return assert_eq!(*body, Value::Null, "{method} {path}");
+    }
+    static VALIDATORS: Mutex<BTreeMap<String, Arc<jsonschema::Validator>>> = Mutex::new(BTreeMap::new());
+    let name = schema["$ref"].as_str().expect("a reference").to_owned();
+    let validator = VALIDATORS.lock().unwrap().get(&name).cloned().unwrap_or_else(|| {
+        let schema = json!({ "$ref": name, "components": document["components"] });
+        Arc::new(jsonschema::validator_for(&schema).expect("a schema"))
+    });
+    VALIDATORS.lock().unwrap().insert(name, validator.clone());
+    let errors: Vec<String> =
+        validator.iter_errors(body).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(errors.is_empty(), "{method} {path}: {errors:#?}");
 }

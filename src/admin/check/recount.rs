@@ -13,13 +13,17 @@ use crate::store::Store;
 use crate::store::admin_guard::{ADMIN, AdminGuard};
 use crate::store::counter::add;
 use crate::store::digest::MembershipDigest;
-use crate::store::error::{Refusal, StoreError};
+use crate::store::error::StoreError;
+use crate::store::event::{self, Event};
 use crate::store::item::get_number;
 use crate::store::keys::{self, Key};
 use crate::store::list::IdPage;
 use crate::store::members::WholeGroup;
 use crate::store::record::Role;
-use crate::store::transaction::{Action, Expression};
+use crate::store::transaction::Action;
+
+/// The warning in the change of a group whose digest was wrong.
+const RECOUNTED: &str = "the group's members were counted again: a reader of the feed must read them again";
 
 /// What counters count.
 enum Counted {
@@ -71,21 +75,22 @@ async fn count_inactive(store: &Store) -> Result<u64, StoreError> {
 
 /// Sets a group's digest to that of its members, who are read in one version of the group. The group gets a new
 /// version. So a change that was computed before cannot write the old digest again.
-pub(super) async fn digest(store: &Store, group: Uuid) -> Result<Option<Action>, StoreError> {
+pub(super) async fn digest(store: &Store, group: Uuid) -> Result<Vec<Action>, StoreError> {
     if !store.large_changes().fetch_deleted_members().await?.is_empty() {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let Some(WholeGroup { record, members }) = store.members().fetch_group(group).await? else {
-        return Ok(None);
+        return Ok(Vec::new());
     };
     let digest = MembershipDigest::of(members.iter().map(|member| member.id));
     if digest == record.digest || record.change.is_some() {
-        return Ok(None);
+        return Ok(Vec::new());
     }
-    let set = digest.attributes().into_iter();
-    let set = set.fold(Expression::update().increment("ver"), |set, (name, value)| set.set(&name, value));
-    let at_rest = Expression::version_is(record.version).and(Expression::lacks("change"));
-    Ok(Some(Action::update(record.key(&store.tenant), set).only_if(at_rest, Refusal::Changed)))
+    let mut after = record.clone();
+    (after.digest, after.version) = (digest, record.version + 1);
+    let event = store.event("group.updated", &after).attributes(["members"]);
+    let event = Event { warning: Some(RECOUNTED), ..event };
+    Ok(vec![store.replace_unchanged(&record, &after), event::action(&store.tenant, &event)])
 }
 
 /// Writes the guard as the groups and users say it must be. The write fails if the guard has changed since

@@ -67,7 +67,7 @@ impl Repair<'_> {
             Problem::Unguarded => Some(self.mark_guarded()),
             Problem::Counter => Some(recount::counter(store, key).await?.into_iter().collect()),
             Problem::MemberCount => match self.resource_id(key) {
-                Some(id) => Some(recount::digest(store, id).await?.into_iter().collect()),
+                Some(id) => Some(recount::digest(store, id).await?),
                 None => None,
             },
             Problem::MemberUnaware => self.add_group_to_member(),

@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use super::change::FeedChange;
-use super::order::changes_of_version;
+use super::order::{changes_of_version, parts_that_named};
+use crate::limits::LARGEST_ITEMS_PER_READ;
 use crate::scim::resource_type::Kind;
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
@@ -70,7 +71,10 @@ pub(super) async fn read(
     let groups: Vec<_> = groups.iter().cloned().collect();
     let keys: Vec<_> = groups.iter().map(|(tenant, id)| keys::resource(tenant, Kind::Group, *id)).collect();
     let mut states = BTreeMap::new();
-    let items = table.get_resting(&keys).await?;
+    let mut items = Vec::with_capacity(keys.len());
+    for some in keys.chunks(LARGEST_ITEMS_PER_READ) {
+        items.extend(table.get_resting(some).await?);
+    }
     for ((tenant, id), item) in groups.into_iter().zip(items) {
         let state = match item {
             None => DepartureState::Waiting,
@@ -98,10 +102,11 @@ fn state_of(tenant: &TenantId, group: &Record) -> DepartureState {
         version: group.version,
         part: 0,
     };
+    let named = parts_that_named(tenant, &group.trail);
     let unchanged = Expression::version_is(group.version).and(group.trail.has_departed());
     DepartureState::Ready(Box::new(GroupDepartures {
         changes: as_changes(tenant, group.id, &group.trail.departed, group.version),
-        before: changes_of_version(&name, group.version, &group.trail),
+        before: named.chain(changes_of_version(&name, group.version, &group.trail)).collect(),
         empty_list: Action::update(group.key(tenant), Trail::without_departures())
             .only_if(unchanged, Refusal::Changed),
     }))

@@ -22,13 +22,18 @@ pub fn predecessors(name: &OutboxName, trail: &Trail) -> Vec<OutboxName> {
     } else if name.version != NOTE_VERSION {
         before.extend(changes_of_version(name, name.version.saturating_sub(1), trail));
     }
-    before.extend(trail.named.iter().map(|part| OutboxName {
-        tenant: name.tenant.clone(),
+    before.extend(parts_that_named(&name.tenant, trail));
+    before
+}
+
+/// The names of the parts of large changes that named a resource since its last change.
+pub fn parts_that_named(tenant: &TenantId, trail: &Trail) -> impl Iterator<Item = OutboxName> {
+    trail.named.iter().map(|part| OutboxName {
+        tenant: tenant.clone(),
         resource: part.group.to_string(),
         version: part.version,
         part: part.part,
-    }));
-    before
+    })
 }
 
 /// The names of the last change that is in the outbox, or was: with its parts, and before the departures
@@ -100,6 +105,7 @@ mod tests {
             change: Some(change),
             trail,
             left: BTreeSet::new(),
+            stamp: None,
         }
     }
 

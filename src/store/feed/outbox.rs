@@ -9,7 +9,8 @@ use uuid::Uuid;
 use super::change::FeedChange;
 use crate::limits::OUTBOX_SHARDS;
 use crate::store::call::{Range, Table};
-use crate::store::error::StoreError;
+use crate::store::error::{Refusal, StoreError};
+use crate::store::expression::Expression;
 use crate::store::item::{Item, get_ids, get_text, id_set, key_of, text};
 use crate::store::keys::{self, Key, OutboxName, TenantId, parse_id};
 use crate::store::trail::Trail;
@@ -22,6 +23,8 @@ const CHANGE: &str = "change";
 const MEMBERS: [&str; 2] = ["added", "removed"];
 /// The attribute with the groups that a deleted member has left.
 const LEFT: &str = "left";
+/// The attribute that tells a note from another one under the same key.
+const STAMP: &str = "stamp";
 
 /// An item of the outbox.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,9 +39,21 @@ pub struct QueuedChange {
     pub trail: Trail,
     /// The groups that the deleted resource has left in the same transaction.
     pub left: BTreeSet<Uuid>,
+    /// Tells a note from another one under the same key.
+    pub stamp: Option<String>,
 }
 
 impl QueuedChange {
+    /// The action that takes the item out of the outbox. It is refused as [`Refusal::Gone`] if the item is
+    /// not there as it was read.
+    pub(super) fn take_out(&self) -> Action {
+        let as_read = match &self.stamp {
+            Some(stamp) => Expression::equals(STAMP, AttributeValue::S(stamp.clone())),
+            None => Expression::exists(),
+        };
+        Action::delete(self.key.clone()).only_if(as_read, Refusal::Gone)
+    }
+
     /// Reads an item of the outbox.
     ///
     /// # Errors
@@ -60,6 +75,7 @@ impl QueuedChange {
             change,
             trail: Trail::from_item(item),
             left: get_ids(item, LEFT),
+            stamp: get_text(item, STAMP).map(str::to_owned),
         })
     }
 }
@@ -114,5 +130,7 @@ pub fn note_departures(tenant: &TenantId, member: Uuid, left: &BTreeSet<Uuid>) -
 /// The action that keeps the departures of one group for a later page. Several such notes are one.
 pub(super) fn keep_departures(tenant: &TenantId, group: Uuid) -> Action {
     let key = keys::outbox_note(tenant, group, "later");
-    Action::put(key, Item::from_iter(left_attribute(&BTreeSet::from([group]))))
+    let mut item = Item::from_iter(left_attribute(&BTreeSet::from([group])));
+    item.extend([text(STAMP, &Uuid::now_v7().to_string())]);
+    Action::put(key, item)
 }

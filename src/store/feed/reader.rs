@@ -105,11 +105,11 @@ impl<'t> FeedReader<'t> {
         if after.feed != self.state.id {
             return Ok(Err(LostPosition::OtherFeed));
         }
-        if after.seq + 1 < self.state.floor {
+        if after.seq.saturating_add(1) < self.state.floor {
             return Ok(Err(LostPosition::TooOld));
         }
         let mut list = ChangeList { seq: after.seq, ..ChangeList::default() };
-        let Some(mut pages) = self.pages_from(after.seq).await? else {
+        let Some(mut pages) = self.pages_from(after.seq.min(u64::MAX - 1)).await? else {
             return Ok(Err(LostPosition::BeyondEnd));
         };
         let mut bytes = 0;
@@ -146,7 +146,7 @@ impl<'t> FeedReader<'t> {
         while low < high {
             let middle = low + (high - low).div_ceil(2);
             match self.page_with(middle).await? {
-                Some(page) if page.written < time => low = page.last,
+                Some(page) if page.written < time => low = page.last.max(middle),
                 Some(page) => high = page.first - 1,
                 None => high = middle - 1,
             }
@@ -206,7 +206,12 @@ impl<'t> FeedReader<'t> {
     pub async fn snapshot(&self, distance: Duration) -> Result<FeedPosition, StoreError> {
         let visible = clock::epoch_seconds().saturating_sub(distance.as_secs());
         let end = self.end().await?;
-        let Some(mut page) = end.page else { return Ok(self.at(end.next - 1)) };
+        // The last page may be in the partition before that of the next number.
+        let last = match end.page {
+            Some(page) => Some(page),
+            None => self.page_with(end.next - 1).await?,
+        };
+        let Some(mut page) = last else { return Ok(self.at(end.next - 1)) };
         while page.written > visible {
             let first = page.first;
             if first <= self.state.floor {

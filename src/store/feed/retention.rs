@@ -3,7 +3,7 @@
 
 use super::page::FeedPage;
 use super::state::FeedState;
-use crate::limits::{FEED_PAGES_PER_READ, FEED_RETENTION_DAYS};
+use crate::limits::{FEED_BUCKET, FEED_PAGES_PER_READ, FEED_RETENTION_DAYS};
 use crate::store::call::{Range, Table};
 use crate::store::error::StoreError;
 use crate::store::keys;
@@ -26,10 +26,18 @@ pub async fn end_retention(table: &Table, now: u64) -> Result<u64, StoreError> {
         let before = floor;
         for item in &pages.items {
             let page = FeedPage::from_item(item)?;
+            // DynamoDB has deleted the pages before this one. A page that is not visible yet is no older than
+            // some seconds.
+            if page.first > floor && page.written + SECONDS_PER_DAY < now {
+                floor = page.first;
+            }
             if page.first != floor || page.written >= kept_from {
                 break;
             }
             floor = page.last + 1;
+        }
+        if pages.items.is_empty() {
+            floor = state.near_end.min((floor / FEED_BUCKET + 1) * FEED_BUCKET).max(floor);
         }
         if floor == before {
             break;

@@ -14,13 +14,12 @@ use super::page::FeedPage;
 use super::state::FeedState;
 use crate::clock;
 use crate::limits::{
-    MAX_ACTIONS_PER_TX, MAX_OUTBOX_ITEMS_SEEN, OUTBOX_ITEMS_PER_TURN, OUTBOX_SHARDS, SEQUENCER_PAUSE,
-    SEQUENCER_TRIES,
+    MAX_ACTIONS_PER_TX, MAX_CHANGES_PER_PAGE, MAX_OUTBOX_ITEMS_SEEN, OUTBOX_ITEMS_PER_TURN, OUTBOX_SHARDS,
+    SEQUENCER_PAUSE, SEQUENCER_TRIES,
 };
-use crate::store::call::{Range, Table};
-use crate::store::error::{Refusal, StoreError};
-use crate::store::expression::Expression;
-use crate::store::item::{get_number, get_text};
+use crate::store::call::{Range, ReadTogether, Table};
+use crate::store::error::StoreError;
+use crate::store::item::{Item, get_number, get_text};
 use crate::store::keys::{self, OutboxName, TenantId};
 use crate::store::transaction::Action;
 
@@ -46,6 +45,8 @@ pub struct Sequencer<'t> {
     table: &'t Table,
     /// The tenant of each shard whose turn was the last one.
     turns: Vec<Option<TenantId>>,
+    /// Whether the next page leaves departures to a later one.
+    postpones_departures: bool,
 }
 
 /// A part of the outbox, as one turn sees it.
@@ -66,7 +67,7 @@ struct PageDraft {
 impl<'t> Sequencer<'t> {
     /// A sequencer of this table.
     pub fn new(table: &'t Table) -> Self {
-        Self { table, turns: vec![None; usize::from(OUTBOX_SHARDS)] }
+        Self { table, turns: vec![None; usize::from(OUTBOX_SHARDS)], postpones_departures: false }
     }
 
     /// Moves changes until the outbox has none that may enter the feed, or the time is `until`. It waits a
@@ -102,8 +103,10 @@ impl<'t> Sequencer<'t> {
             };
             self.turns = turn.tenants;
             let count = draft.changes.len() as u64;
-            // Refused or in conflict: another sequencer was faster.
+            // Refused or in conflict: another sequencer was faster, or a group that members have left changed
+            // meanwhile. The changes of a group that changes all the time must not keep back the others.
             next = self.write_page(first, draft).await?.then_some(first + count);
+            self.postpones_departures = next.is_none();
             if next.is_some() {
                 (report.moved, report.pages) = (report.moved + count, report.pages + u64::from(count > 0));
                 (window, tries) = (OUTBOX_ITEMS_PER_TURN, 0);
@@ -130,8 +133,7 @@ impl<'t> Sequencer<'t> {
         let mut turn = Turn { items: Vec::new(), tenants: Vec::new(), has_more: false };
         for page in try_join_all(shards).await? {
             turn.has_more |= page.next.is_some();
-            let items = page.items.iter().map(QueuedChange::from_item);
-            let items = items.collect::<Result<Vec<_>, _>>()?;
+            let items: Vec<QueuedChange> = page.items.iter().filter_map(read_item).collect();
             turn.tenants.push(items.last().map(|item| item.name.tenant.clone()));
             turn.items.extend(items);
         }
@@ -160,13 +162,16 @@ impl<'t> Sequencer<'t> {
             }
         }
         let kept = self.add_departures(&taken, &mut draft).await?;
-        for item in taken.iter().filter(|item| !kept.contains(&item.key)) {
-            draft.actions.push(Action::delete(item.key.clone()).only_if(Expression::exists(), Refusal::Gone));
-        }
+        let moved = taken.iter().filter(|item| !kept.contains(&item.key));
+        draft.actions.extend(moved.map(QueuedChange::take_out));
         if draft.actions.is_empty() {
             return Ok(None);
         }
-        self.fill_in_tenants(&mut draft).await?;
+        match self.fill_in_tenants(&mut draft).await {
+            // A tenant is made or deleted in this moment.
+            Err(StoreError::Conflict) => return Ok(None),
+            filled => filled?,
+        }
         Ok(Some(draft))
     }
 
@@ -226,7 +231,11 @@ impl<'t> Sequencer<'t> {
                 DepartureState::Waiting => None,
                 DepartureState::Ready(ready) => {
                     let before = ready.before.iter().filter(|name| !own.contains(name)).cloned();
-                    let waits = !self.read_not_moved(before.collect()).await?.is_empty();
+                    let is_full = !draft.changes.is_empty()
+                        && draft.changes.len() + ready.changes.len() > MAX_CHANGES_PER_PAGE;
+                    let waits = self.postpones_departures
+                        || is_full
+                        || !self.read_not_moved(before.collect()).await?.is_empty();
                     (!waits).then_some(ready)
                 }
             };
@@ -270,12 +279,16 @@ impl<'t> Sequencer<'t> {
     /// feed already.
     async fn read_incarnation(&self, tenant: &str) -> Result<Option<String>, StoreError> {
         let Ok(id) = tenant.parse::<TenantId>() else { return Ok(Some(String::new())) };
-        if let Some(item) = self.table.get(&keys::tenant(&id)).await? {
+        // As of one moment: a tenant is made and deleted in transactions.
+        let both = [keys::tenant(&id), keys::tenant_deleted(&id)];
+        let ReadTogether::Items(items) = self.table.try_get_together(&both).await? else {
+            return Err(StoreError::Conflict);
+        };
+        let [tenant_item, deleted] = [items.first(), items.get(1)].map(|item| item.cloned().flatten());
+        if let Some(item) = tenant_item {
             return Ok(get_text(&item, "created").map(|created| keys::incarnation(&id, created)));
         }
-        let Some(item) = self.table.get(&keys::tenant_deleted(&id)).await? else {
-            return Ok(Some(String::new()));
-        };
+        let Some(item) = deleted else { return Ok(Some(String::new())) };
         let version = get_number(&item, "version").unwrap_or(0);
         let end = OutboxName { tenant: id, resource: tenant.to_owned(), version, part: 0 };
         let is_waiting = !self.read_not_moved(BTreeSet::from([end])).await?.is_empty();
@@ -293,7 +306,7 @@ impl<'t> Sequencer<'t> {
                 actions.push(FeedState::move_near_end(page.last + 1));
             }
         }
-        match self.table.transact(|| actions.clone()).await {
+        match self.table.transact_once(actions).await {
             Ok(()) => Ok(true),
             Err(StoreError::Refused(_) | StoreError::Conflict | StoreError::Throttled) => Ok(false),
             Err(failed) => Err(failed),
@@ -301,12 +314,24 @@ impl<'t> Sequencer<'t> {
     }
 }
 
+/// Reads an item of the outbox. One that cannot be read stays there, and keeps back no other.
+fn read_item(item: &Item) -> Option<QueuedChange> {
+    QueuedChange::from_item(item)
+        .inspect_err(|broken| {
+            let key = get_text(item, "sk").unwrap_or_default();
+            tracing::error!(%broken, key, "a change stays in the outbox");
+        })
+        .ok()
+}
+
 /// The first of these items that fit one transaction, with the groups that they have left.
 fn fit_transaction(ordered: Vec<QueuedChange>) -> Vec<QueuedChange> {
-    let mut actions = OWN_ACTIONS;
+    let (mut actions, mut changes) = (OWN_ACTIONS, 0);
     let fits = |item: &QueuedChange| {
+        let is_first = changes == 0;
         actions += 1 + item.left.len();
-        actions <= MAX_ACTIONS_PER_TX
+        changes += 1 + item.trail.departed.len();
+        actions <= MAX_ACTIONS_PER_TX && (is_first || changes <= MAX_CHANGES_PER_PAGE)
     };
     ordered.into_iter().take_while(fits).collect()
 }

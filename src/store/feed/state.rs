@@ -33,10 +33,12 @@ pub struct FeedEnd {
 
 impl FeedState {
     fn from_item(item: &Item) -> Result<Self, StoreError> {
+        let floor = get_number(item, "floor").unwrap_or(1);
         Ok(Self {
             id: must_text(item, "id")?.to_owned(),
-            floor: get_number(item, "floor").unwrap_or(1),
-            near_end: get_number(item, "nearEnd").unwrap_or(1),
+            floor,
+            // The pages below the floor may be gone, up to the end of the feed.
+            near_end: floor.max(get_number(item, "nearEnd").unwrap_or(1)),
         })
     }
 

@@ -204,7 +204,14 @@ impl LargeChanges<'_> {
                         .only_if(is_change_of_group(pending), Refusal::Changed);
                     vec![gone, one_less, note_departures(tenant, member, &BTreeSet::from([group]))]
                 }
-                Side::Remove => vec![gone, Action::delete(keys::membership(tenant, group, member))],
+                // The change counts it as removed already. No part names it, so the departure does.
+                Side::Remove => {
+                    let noted = MembershipDigest::note_departure(&pending.departure_of(member));
+                    let noted = Action::update(keys::resource(tenant, Kind::Group, group), noted)
+                        .only_if(is_change_of_group(pending), Refusal::Changed);
+                    let membership = Action::delete(keys::membership(tenant, group, member));
+                    vec![gone, membership, noted, note_departures(tenant, member, &BTreeSet::from([group]))]
+                }
             }
         };
         match self.store.table.transact(actions).await {
