@@ -10,10 +10,13 @@ use rollcall::admin::key::{NewKey, create, list, revoke, rotate};
 use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::admin::user;
 use rollcall::admin::wipe::wipe;
+use rollcall::auth::application::ApplicationScope;
 use rollcall::auth::record::{Scope, Status};
 use rollcall::scim::policy::VEZA;
 use rollcall::store::call::{ScanPage, ScanSegment, Table};
 use rollcall::store::keys::{self, TenantId};
+use rollcall::tenants::actor::Actor;
+use rollcall::tenants::application::{self, NewApplication};
 use serde_json::{Map, Value, json};
 use support::client::{self, Client};
 use support::feed::changes_of as events;
@@ -90,12 +93,23 @@ async fn a_busy_tenant(table: &Table) -> Client {
     client
 }
 
+/// Makes, rotates and revokes an application key.
+async fn rotated_application(table: &Table) {
+    let (by, scope) = (Actor::operator(), ApplicationScope::Read);
+    let new = NewApplication { name: "portal".to_owned(), scope, expires: None };
+    let (_, made) = application::create(table, &by, new, now()).await.expect("a key");
+    application::rotate(table, &by, &made.id, Duration::hours(1), now()).await.expect("a successor");
+    application::revoke(table, &by, &made.id, now()).await.expect("an end");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_event_is_as_the_schema_says() {
     let table = support::embedded().await;
     a_busy_tenant(&table).await;
     wipe(&table, &id("acme"), std::time::Duration::ZERO, now()).await.expect("a deletion");
-    let all = events(&table, "acme").await;
+    rotated_application(&table).await;
+    let mut all = events(&table, "acme").await;
+    all.extend(events(&table, TenantId::deployment().as_str()).await);
 
     let schema: Value = serde_json::from_str(SCHEMA).unwrap();
     let validator = jsonschema::validator_for(&schema).expect("a schema");
