@@ -12,6 +12,8 @@ use rollcall::admin::user;
 use rollcall::admin::wipe::wipe;
 use rollcall::auth::application::ApplicationScope;
 use rollcall::auth::record::{Scope, Status};
+use rollcall::deliver::registry::Registry;
+use rollcall::deliver::sender::TargetRule;
 use rollcall::scim::policy::VEZA;
 use rollcall::store::call::{ScanPage, ScanSegment, Table};
 use rollcall::store::keys::{self, TenantId};
@@ -108,6 +110,11 @@ async fn every_event_is_as_the_schema_says() {
     a_busy_tenant(&table).await;
     wipe(&table, &id("acme"), std::time::Duration::ZERO, now()).await.expect("a deletion");
     rotated_application(&table).await;
+    let rule = TargetRule::Public;
+    let registry = Registry { table: &table, actor: "operator", request_id: "test", rule };
+    let (webhook, _) = registry.create("https://app.example/hook", false).await.expect("a webhook");
+    registry.rotate(&webhook.id, 60).await.expect("another secret");
+    registry.delete(&webhook.id).await.expect("a deletion");
     let mut all = events(&table, "acme").await;
     all.extend(events(&table, TenantId::deployment().as_str()).await);
 
