@@ -474,36 +474,72 @@ async fn the_authorizer_of_applications_has_what_it_needs_and_no_more() {
 }
 
 #[test]
-fn what_the_operator_writes_is_out_of_reach_and_events_stay() {
-    let queued = "OUTBOX#1";
-    for (action, keys, scim, worker) in [
-        ("PutItem", &[queued][..], true, true),
-        ("UpdateItem", &[queued], false, false),
-        ("DeleteItem", &[queued], false, true),
-        ("GetItem", &[queued], false, true),
-        ("BatchWriteItem", &[queued], false, false),
-        ("BatchWriteItem", &["T#acme#P", queued], false, false),
-        ("PutItem", &["FEED#000000000000"], false, true),
-        ("GetItem", &["FEED"], false, true),
-        ("DeleteItem", &["FEED#000000000000"], false, false),
-        ("UpdateItem", &["T#acme#U#1"], true, true),
-        ("BatchWriteItem", &["T#acme#P"], true, true),
-        ("GetItem", &["K#00"], false, false),
-        ("PutItem", &["K#00"], false, false),
-        ("GetItem", &["TENANT#acme"], false, true),
-        ("PutItem", &["TENANT#acme"], false, false),
-        ("Query", &["TENANTS"], false, false),
-        ("Query", &["WEBHOOKS"], false, true),
-        ("Query", &["CONSUMERS"], false, true),
-        ("GetItem", &["HOOKSECRET#wh_1"], false, true),
-        ("PutItem", &["HOOKSECRET#wh_1"], false, false),
-        ("BatchGetItem", &["T#acme#U#1", "K#00"], false, false),
-        ("GetItem", &[], false, false),
-        ("Scan", &["T#acme#U#1"], false, false),
+fn applications_reach_what_they_may_and_nothing_else() {
+    let (read, manage, authorizer) = (role("AppReadRole"), role("AppManageRole"), role("AppAuthorizerRole"));
+    for (role, action, key, allowed) in [
+        (&read, "GetItem", "T#acme#U#1", true),
+        (&read, "PutItem", "T#acme#U#1", false),
+        (&read, "PutItem", "T#acme#P", true),
+        (&read, "PutItem", "TENANT#acme", false),
+        (&read, "PutItem", "K#00", false),
+        (&read, "PutItem", "OUTBOX#0", false),
+        (&read, "PutItem", "FEED#000000000000", false),
+        (&read, "UpdateItem", "T#acme#U#1", false),
+        (&read, "DeleteItem", "OUTBOX#0", false),
+        (&read, "GetItem", "A#00", false),
+        (&read, "Query", "APPS", false),
+        (&manage, "PutItem", "K#00", true),
+        (&manage, "DeleteItem", "K#00", false),
+        (&manage, "DeleteItem", "TENANT#acme", false),
+        (&manage, "PutItem", "OUTBOX#0", true),
+        (&manage, "DeleteItem", "OUTBOX#0", false),
+        (&manage, "UpdateItem", "OUTBOX#0", false),
+        (&manage, "PutItem", "A#00", false),
+        (&manage, "PutItem", "APPS", false),
+        (&manage, "PutItem", "FEED#000000000000", false),
+        (&manage, "Scan", "T#acme#U#1", false),
+        (&authorizer, "GetItem", "K#00", false),
+        (&authorizer, "PutItem", "A#00", false),
     ] {
-        for (name, allowed) in [("ScimRole", scim), ("WorkerRole", worker)] {
-            let request = Request::new(action, keys);
-            assert_eq!(is_allowed(&role(name), &request), allowed, "{name} {action} {keys:?}");
+        assert_eq!(is_allowed(role, &Request::new(action, &[key])), allowed, "{action} {key}");
+    }
+    for name in ["ScimRole", "WorkerRole", "AuthorizerRole"] {
+        assert!(!is_allowed(&self::role(name), &Request::new("GetItem", &["A#00"])), "{name}");
+    }
+}
+
+#[test]
+fn what_the_operator_writes_is_out_of_reach_and_changes_stay() {
+    let (outbox, page) = ("OUTBOX#0", "FEED#000000000000");
+    for (name, is_worker) in [("ScimRole", false), ("WorkerRole", true)] {
+        let role = role(name);
+        for (action, keys, allowed) in [
+            ("PutItem", &[outbox][..], true),
+            ("GetItem", &[outbox], is_worker),
+            ("DeleteItem", &[outbox], is_worker),
+            ("UpdateItem", &[outbox], false),
+            ("BatchWriteItem", &[outbox], false),
+            ("BatchWriteItem", &["T#acme#P", outbox], false),
+            ("GetItem", &[page], is_worker),
+            ("PutItem", &[page], is_worker),
+            ("DeleteItem", &[page], false),
+            ("BatchWriteItem", &[page], false),
+            ("UpdateItem", &["T#acme#U#1"], true),
+            ("BatchWriteItem", &["T#acme#P"], true),
+            ("GetItem", &["K#00"], false),
+            ("PutItem", &["K#00"], false),
+            ("GetItem", &["TENANT#acme"], is_worker),
+            ("PutItem", &["TENANT#acme"], false),
+            ("Query", &["TENANTS"], false),
+            ("Query", &["WEBHOOKS"], is_worker),
+            ("Query", &["CONSUMERS"], is_worker),
+            ("GetItem", &["HOOKSECRET#wh_1"], is_worker),
+            ("PutItem", &["HOOKSECRET#wh_1"], false),
+            ("BatchGetItem", &["T#acme#U#1", "K#00"], false),
+            ("GetItem", &[], false),
+            ("Scan", &["T#acme#U#1"], false),
+        ] {
+            assert_eq!(is_allowed(&role, &Request::new(action, keys)), allowed, "{name} {action} {keys:?}");
         }
     }
     let authorizer = role("AuthorizerRole");

@@ -26,7 +26,7 @@ const GONE: &str = "null";
 
 /// What changes say of a resource.
 #[derive(Clone, Debug)]
-struct ChangedResource {
+struct WantedState {
     tenant: TenantId,
     /// The highest version among the changes.
     version: u64,
@@ -78,12 +78,12 @@ impl<'a> CurrentStates<'a> {
     /// # Errors
     /// Those of the table.
     pub async fn fetch(&mut self, changes: &[FeedChange]) -> Result<FoundStates, ProblemDetails> {
-        let mut wanted: BTreeMap<Key, ChangedResource> = BTreeMap::new();
+        let mut wanted: BTreeMap<Key, WantedState> = BTreeMap::new();
         for change in changes {
             let Some((tenant, key)) = subject(change) else { continue };
             let is_deleted = is_deletion(change);
             let version = wanted.get(&key).map_or(0, |known| known.version).max(change.version);
-            wanted.insert(key, ChangedResource { tenant, version, is_deleted });
+            wanted.insert(key, WantedState { tenant, version, is_deleted });
         }
         let records = self.read(&wanted).await?;
         let tenants: BTreeSet<TenantId> = records.iter().map(|(key, _)| wanted[key].tenant.clone()).collect();
@@ -98,16 +98,13 @@ impl<'a> CurrentStates<'a> {
     }
 
     /// Reads the resources, each no older than its changes.
-    async fn read(
-        &self,
-        wanted: &BTreeMap<Key, ChangedResource>,
-    ) -> Result<Vec<(Key, Record)>, ProblemDetails> {
+    async fn read(&self, wanted: &BTreeMap<Key, WantedState>) -> Result<Vec<(Key, Record)>, ProblemDetails> {
         let all: Vec<Key> = wanted.keys().cloned().collect();
         let mut records: BTreeMap<Key, Record> = BTreeMap::new();
         for item in self.app.table.batch_get(&all).await? {
             records.extend(read_record(&item)?);
         }
-        let is_doubtful = |key: &Key, wanted: &ChangedResource| match records.get(key) {
+        let is_doubtful = |key: &Key, wanted: &WantedState| match records.get(key) {
             Some(record) => record.version < wanted.version,
             None => !wanted.is_deleted,
         };
