@@ -24,11 +24,12 @@
 //! | [`keys`], [`error`], [`item`] | keys; errors; items as attribute maps |
 //! | [`expression`], [`transaction`] | conditions, updates, and the actions of a transaction |
 //! | [`meter`], [`retry`], [`call`], [`batch`], [`reader`] | every call to DynamoDB; attempts after a conflict |
-//! | [`digest`], [`index`], [`record`], [`event`] | a user or a group as an item; its event |
+//! | [`trail`], [`digest`], [`index`], [`record`], [`event`], [`feed`] | a user or a group as an item; its event, and the feed of all changes |
 //! | [`claim`], [`counter`], [`membership`], [`resource_actions`] | the actions that other files put into their transactions |
 //! | [`tombstone`], [`expiry`] | deactivated accounts, and their erasure |
-//! | [`large_change`] | changes that take more than one transaction, and the worker that finishes them |
-//! | [`members`], [`resource`], [`delete`], [`admin_guard`], [`deactivations`], [`list`], [`cursor`] | reading and writing one subject each |
+//! | [`large_change`] | changes that take more than one transaction |
+//! | [`members`], [`resource`], [`delete`], [`admin_guard`], [`deactivations`], [`list`], [`cursor`], [`webhook`] | reading and writing one subject each |
+//! | [`worker`] | the round of every minute: large changes that are left, and erasures |
 //!
 //! # Rules
 //!

@@ -94,6 +94,8 @@ impl<'t> Sequencer<'t> {
                     continue;
                 }
                 self.turns = turn.tenants;
+                // Only departures may be left, which the last page left to this one.
+                self.postpones_departures = false;
                 tries += 1;
                 if tries > SEQUENCER_TRIES {
                     return Ok(report);
