@@ -12,6 +12,8 @@ use futures_util::future::BoxFuture;
 use rollcall::app::function::AppFunction;
 use rollcall::app::router::APP_ROUTES;
 use rollcall::auth::application::ApplicationScope;
+use rollcall::deliver::registry::Registry;
+use rollcall::deliver::sender::TargetRule;
 use rollcall::http::response::Transfer;
 use rollcall::store::keys::TenantId;
 use rollcall::tenants::error::TenantError;
@@ -277,6 +279,21 @@ async fn assignments_are_replaced_and_the_last_administrator_stays() {
     let body = Bytes::from_static(b"{\"assignments\":[]}");
     app.raw(("PUT", &path(&group)), &headers, body).await.problem(412, "");
     support::assert_consistent(&scim).await;
+}
+
+#[tokio::test]
+async fn the_status_tells_how_far_each_delivery_is() {
+    let app = App::start().await;
+    let rule = TargetRule::Public;
+    let registry = Registry { table: &app.table, actor: "operator", request_id: "test", rule };
+    let (webhook, _) = registry.create("https://app.example/hook", false).await.expect("a webhook");
+    app.sequence().await;
+    let delivery = app.get("/status").await.expect(200)["deliveries"][0].clone();
+    assert_eq!(
+        (delivery["name"].as_str(), &delivery["lastError"]),
+        (Some(webhook.id.as_str()), &Value::Null)
+    );
+    assert!(delivery["changesBehind"].as_u64() >= Some(1), "{delivery}");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use futures_util::future::try_join_all;
 use http::StatusCode;
 use lambda_http::{Body, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -12,6 +12,7 @@ use super::request::{AppRequest, json};
 use crate::limits::{OUTBOX_ITEMS_FOR_LAG, OUTBOX_SHARDS, SNAPSHOT_DISTANCE};
 use crate::store::call::{Range, Table};
 use crate::store::error::StoreError;
+use crate::store::feed::consumer::ConsumerState;
 use crate::store::feed::outbox::QueuedChange;
 use crate::store::feed::reader::FeedReader;
 use crate::store::keys;
@@ -22,8 +23,14 @@ use crate::store::keys;
 /// Those of the table.
 pub async fn status(app: &AppRequest<'_>) -> Result<Response<Body>, ProblemDetails> {
     let reader = FeedReader::open(app.table).await?;
-    let (snapshot, end, lag) =
-        tokio::try_join!(reader.snapshot(SNAPSHOT_DISTANCE), reader.end(), seconds_behind(app.table))?;
+    let (snapshot, end, lag, consumers) = tokio::try_join!(
+        reader.snapshot(SNAPSHOT_DISTANCE),
+        reader.end(),
+        seconds_behind(app.table),
+        ConsumerState::list(app.table),
+    )?;
+    let deliveries = consumers.iter().map(|consumer| describe_delivery(consumer, end.next - 1));
+    let deliveries: Vec<Value> = deliveries.collect();
     let newest = match end.page {
         Some(page) => page.changes()?.pop(),
         None => None,
@@ -35,9 +42,20 @@ pub async fn status(app: &AppRequest<'_>) -> Result<Response<Body>, ProblemDetai
         })),
         "oldest": { "seq": reader.state.floor, "position": reader.oldest().to_text() },
         "lagSeconds": lag,
-        "deliveries": [],
+        "deliveries": deliveries,
     });
     Ok(json(StatusCode::OK, &body))
+}
+
+/// How far the bus or a webhook is, and why it failed last. `last` is the number of the newest change.
+fn describe_delivery(consumer: &ConsumerState, last: u64) -> Value {
+    json!({
+        "name": consumer.name,
+        "seq": consumer.position.seq,
+        "changesBehind": last.saturating_sub(consumer.position.seq),
+        "lastSuccess": consumer.last_success,
+        "lastError": consumer.last_error,
+    })
 }
 
 /// The age of the oldest change that is not in the feed yet, among the first ones of each part of the outbox;
