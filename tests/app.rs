@@ -13,7 +13,7 @@ use rollcall::app::function::AppFunction;
 use rollcall::app::router::APP_ROUTES;
 use rollcall::auth::application::ApplicationScope;
 use rollcall::deliver::registry::Registry;
-use rollcall::deliver::sender::TargetRule;
+use rollcall::deliver::target::TargetRule;
 use rollcall::http::response::Transfer;
 use rollcall::store::keys::TenantId;
 use rollcall::tenants::error::TenantError;

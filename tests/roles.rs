@@ -17,15 +17,16 @@ use rollcall::auth::authorizer::authorize;
 use rollcall::auth::record::Scope;
 use rollcall::clock;
 use rollcall::deliver::bus::EventBus;
-use rollcall::deliver::message::NoResources;
 use rollcall::deliver::registry::Registry;
-use rollcall::deliver::sender::{MessageSender, TargetRule};
+use rollcall::deliver::sender::MessageSender;
+use rollcall::deliver::target::TargetRule;
 use rollcall::deliver::worker::Worker;
 use rollcall::limits::{FEED_RETENTION_DAYS, WEBHOOK_FAILURE_SECONDS};
 use rollcall::scim::policy::VEZA;
 use rollcall::store::call::Table;
 use rollcall::store::item::{get_number, number};
 use rollcall::store::keys;
+use rollcall::tenants::message_resources::MessageResources;
 use serde_json::{Value, json};
 use support::client::{Client, user};
 use support::faults::{Call, Fate, Proxy};
@@ -351,8 +352,9 @@ async fn the_worker_has_what_it_needs_and_no_more() {
 /// of the feed ends. `honest` is the table without a proxy before it.
 async fn run_worker(table: &Table, honest: &Table, receiver: &Receiver) {
     let sender = MessageSender::new(TargetRule::PublicOrLoopback).unwrap();
+    let resources = MessageResources::new(&[], "http://app.example.com/app/v1".to_owned()).unwrap();
     let bus = Some(EventBus::new(support::bus_client(&receiver.url), "events".to_owned()));
-    let worker = Worker { bus, sender, resources: Arc::new(NoResources) };
+    let worker = Worker { bus, sender, resources: Arc::new(resources) };
     for event in [json!({ "Records": [] }), json!({}), json!({}), json!({})] {
         worker.invoke(&table.fresh(), &event).await.unwrap();
         let pages = honest.query_all(&keys::feed_bucket(1), None).await.unwrap();
@@ -368,7 +370,7 @@ async fn run_worker(table: &Table, honest: &Table, receiver: &Receiver) {
 async fn failing_webhook(table: &Table, receiver: &Receiver) -> String {
     let rule = TargetRule::PublicOrLoopback;
     let registry = Registry { table, actor: "operator", request_id: "test", rule };
-    let (webhook, _) = registry.create(&receiver.url, false).await.unwrap();
+    let (webhook, _) = registry.create(&receiver.url, true).await.unwrap();
     registry.rotate(&webhook.id, 3_600).await.unwrap();
     let key = keys::consumer(&webhook.id);
     let mut item = table.get(&key).await.unwrap().unwrap();

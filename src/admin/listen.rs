@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::error::AdminError;
 use crate::deliver::message;
-use crate::deliver::sender::{MessageSender, SignedMessage, TargetRule};
+use crate::deliver::sender::{MessageSender, SignedMessage};
 use crate::deliver::signature::WebhookSecret;
+use crate::deliver::target::TargetRule;
 use crate::limits::MAX_WEBHOOK_CHANGES;
 use crate::store::call::Table;
 use crate::store::feed::change::FeedChange;

@@ -10,7 +10,7 @@
 //! | [`handler`] | one arm for each operation |
 //! | [`problem`] | refusals as `application/problem+json` (RFC 9457) |
 //! | [`request`], [`caller`], `body` | reading a request; what every operation needs |
-//! | `changes`, `current_state`, `status` | the change feed |
+//! | `changes`, `status` | the change feed |
 //! | `tenants`, `keys`, `assignments` | tenants and what is set in them |
 //! | `resources`, `members` | users, groups and members, with the operations of `provider` |
 
@@ -18,7 +18,6 @@ mod assignments;
 mod body;
 pub mod caller;
 mod changes;
-mod current_state;
 pub mod function;
 pub mod handler;
 mod keys;

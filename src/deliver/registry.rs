@@ -5,8 +5,8 @@ use std::fmt;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::sender::{TargetRule, TargetUrl};
 use super::signature::WebhookSecret;
+use super::target::{TargetRule, TargetUrl};
 use crate::clock;
 use crate::limits::MAX_WEBHOOKS;
 use crate::store::call::Table;
@@ -183,7 +183,7 @@ impl Registry<'_> {
     ///
     /// # Errors
     /// [`RegistryError`].
-    pub(super) async fn disable(&self, webhook: &Webhook, why: &str) -> Result<(), RegistryError> {
+    pub async fn disable(&self, webhook: &Webhook, why: &str) -> Result<(), RegistryError> {
         let disabled = Some(format!("{why} ({})", clock::timestamp()));
         let webhook = Webhook { version: webhook.version + 1, disabled, ..webhook.clone() };
         self.write(&webhook, "webhook.updated", &["enabled"], &[]).await

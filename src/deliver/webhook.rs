@@ -87,7 +87,7 @@ impl WebhookDelivery<'_> {
         changes: &[FeedChange],
     ) -> Result<Result<(), FailedAttempt>, StoreError> {
         let resources = match webhook.include_resource {
-            true => self.resources.read(changes).await?,
+            true => self.resources.read(self.table, changes).await?,
             false => Vec::new(),
         };
         let next = reader.at(changes.last().map_or(0, |change| change.seq));

@@ -19,9 +19,9 @@ use crate::auth::app_authorizer::AppAuthorizer;
 use crate::auth::application::ApplicationScope;
 use crate::auth::authorizer::Authorizer;
 use crate::auth::record::Scope;
-use crate::deliver::message::NoResources;
 use crate::deliver::registry::{Registry, RegistryError};
-use crate::deliver::sender::{MessageSender, TargetRule};
+use crate::deliver::sender::MessageSender;
+use crate::deliver::target::TargetRule;
 use crate::deliver::worker::Worker;
 use crate::http::function::Function;
 use crate::scim::policy::{Policy, VEZA};
@@ -31,6 +31,7 @@ use crate::store::call::Table;
 use crate::store::keys::TenantId;
 use crate::tenants::actor::Actor;
 use crate::tenants::application::{self, NewApplication};
+use crate::tenants::message_resources::MessageResources;
 use crate::tenants::usage::{GeneratedUsageKeys, UsageKeys};
 
 /// The name of the key that `rollcall dev` makes.
@@ -43,7 +44,7 @@ const TOLD_EVERY: usize = 10_000;
 /// The function, with further extension schemas, the authorizer, the worker and the tenants on
 /// this connection.
 pub fn connect(connection: Connection, extensions: &[(Kind, Schema)]) -> Backend {
-    let Connection { client, table, environment } = connection;
+    let Connection { client, table, environment, app_url } = connection;
     let table = Table::new(client, &table);
     let public_url = environment.get(crate::config::PUBLIC_URL).and_then(|url| url.as_ref().ok());
     let public_url = public_url.filter(|url| !url.is_empty()).cloned();
@@ -76,13 +77,19 @@ pub fn connect(connection: Connection, extensions: &[(Kind, Schema)]) -> Backend
     });
     let app = connect_app(&table, extensions, &written);
     let pending = table.fresh();
-    let sender = MessageSender::new(TargetRule::PublicOrLoopback);
-    let worker = sender.map(|sender| Worker { bus: None, sender, resources: Arc::new(NoResources) });
+    let worker = local_worker(extensions, app_url);
     let worker = Lambda::new(move |event| {
         let (table, worker) = (pending.fresh(), worker.clone());
         async move { worker?.invoke(&table, &event).await }
     });
     Backend { function, authorizer, app, worker: Some(worker), written, tenants: Box::new(Local { table }) }
+}
+
+/// The worker, which may send to this machine. An error is one line.
+fn local_worker(extensions: &[(Kind, Schema)], app_url: String) -> Result<Worker, String> {
+    let sender = MessageSender::new(TargetRule::PublicOrLoopback)?;
+    let resources = MessageResources::new(extensions, app_url).map_err(|error| error.detail)?;
+    Ok(Worker { bus: None, sender, resources: Arc::new(resources) })
 }
 
 /// The application's side on this table.
