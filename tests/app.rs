@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use rollcall::app::function::AppFunction;
+use rollcall::app::request::Managing;
 use rollcall::app::router::APP_ROUTES;
 use rollcall::auth::application::ApplicationScope;
 use rollcall::deliver::registry::Registry;
@@ -483,7 +484,7 @@ impl UsageKeys for Refusing {
 #[tokio::test]
 async fn without_its_usage_key_a_tenant_is_not_made() {
     let app = App::start().await;
-    let refusing: Box<dyn UsageKeys> = Box::new(Refusing);
+    let refusing = Managing { usage_keys: Box::new(Refusing), target_rule: TargetRule::Public };
     let function = AppFunction::new(app.table.fresh(), &[], Some(refusing)).expect("a function");
     let event = json!({
         "resource": "/app/v1/{proxy+}", "path": "/app/v1/tenants", "httpMethod": "POST", "headers": {},

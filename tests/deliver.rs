@@ -407,7 +407,7 @@ async fn the_certificate_of_the_receiver_is_checked() {
     let rule = TargetRule::PublicOrLoopback;
     let trusting = MessageSender::with_roots(rule, roots).unwrap();
     let message = SignedMessage { id: "msg_1", body: "{}".into(), secrets: &[] };
-    assert_eq!(trusting.send(&receiver.url, &message).await, Ok(()));
+    assert_eq!(trusting.send(&receiver.url, &message).await, Ok(204));
     assert_eq!(receiver.received().len(), 1);
     let by_address = receiver.url.replace("localhost", "127.0.0.1");
     for (sender, url) in [(MessageSender::new(rule).unwrap(), &receiver.url), (trusting, &by_address)] {

@@ -372,6 +372,7 @@ async fn failing_webhook(table: &Table, receiver: &Receiver) -> String {
     let registry = Registry { table, actor: "operator", request_id: "test", rule };
     let (webhook, _) = registry.create(&receiver.url, true).await.unwrap();
     registry.rotate(&webhook.id, 3_600).await.unwrap();
+    registry.request_test(&webhook.id).await.unwrap();
     let key = keys::consumer(&webhook.id);
     let mut item = table.get(&key).await.unwrap().unwrap();
     item.extend([number("failingSince", clock::epoch_seconds() - WEBHOOK_FAILURE_SECONDS)]);
@@ -418,6 +419,8 @@ async fn the_function_that_applications_read_with_has_what_it_needs_and_no_more(
     let app = App::reading(&proxy.endpoint, table, &honest.reader).await;
     // The feed has no changes at first, and its item is made by the first reader.
     app.get("/status").await.expect(200);
+    let hook = json!({ "url": "https://app.example.com/hook" });
+    honest.send("POST", "/webhooks", Some(hook)).await.expect(201);
     honest.sequence().await;
     app.get("/changes?include=resource").await.expect(200);
     app.get("/status").await.expect(200);
@@ -427,6 +430,8 @@ async fn the_function_that_applications_read_with_has_what_it_needs_and_no_more(
     {
         app.get(path).await.expect(200);
     }
+    let hooks = app.get("/webhooks").await.expect(200)["webhooks"].as_array().unwrap().clone();
+    app.get(&format!("/webhooks/{}", hooks[0]["id"].as_str().unwrap())).await.expect(200);
     app.get(&format!("/tenants/acme/Groups/{group}")).await.expect(200);
     app.get(&format!("/tenants/acme/Groups/{group}/members?limit=10")).await.expect(200);
     app.get(&format!("/tenants/acme/Groups?filter=members eq \"{root}\"")).await.expect(200);
@@ -458,6 +463,18 @@ async fn the_function_that_applications_manage_with_has_what_it_needs_and_no_mor
     let path = format!("/tenants/acme/keys/{}", key["id"].as_str().unwrap());
     app.send("POST", &format!("{path}/rotate"), None).await.expect(201);
     app.send("DELETE", &path, None).await.expect(204);
+    // The item of the feed is made by the first webhook, if no reader has made it.
+    let made = app
+        .send("POST", "/webhooks", Some(json!({ "url": "https://app.example.com/hook" })))
+        .await
+        .expect(201);
+    let hook = format!("/webhooks/{}", made["id"].as_str().unwrap());
+    for _ in 0..2 {
+        app.send("POST", &format!("{hook}/rotate"), None).await.expect(200);
+    }
+    app.send("POST", &format!("{hook}/test"), None).await.expect(202);
+    app.send("PATCH", &hook, Some(json!({ "enabled": false }))).await.expect(200);
+    app.send("DELETE", &hook, None).await.expect(204);
     let roles =
         json!({ "assignments": [{ "team": root, "role": "admin" }, { "team": group, "role": "lead" }] });
     app.send("PUT", &format!("/tenants/acme/Groups/{group}/assignments"), Some(roles)).await.expect(200);
@@ -489,6 +506,9 @@ fn applications_reach_what_they_may_and_nothing_else() {
         (&read, "UpdateItem", "T#acme#U#1", false),
         (&read, "DeleteItem", "OUTBOX#0", false),
         (&read, "GetItem", "A#00", false),
+        (&read, "GetItem", "HOOKSECRET#wh_1", false),
+        (&read, "PutItem", "WEBHOOKS", false),
+        (&read, "PutItem", "HOOKTESTS", false),
         (&read, "Query", "APPS", false),
         (&manage, "PutItem", "K#00", true),
         (&manage, "DeleteItem", "K#00", false),
@@ -499,6 +519,10 @@ fn applications_reach_what_they_may_and_nothing_else() {
         (&manage, "PutItem", "A#00", false),
         (&manage, "PutItem", "APPS", false),
         (&manage, "PutItem", "FEED#000000000000", false),
+        (&manage, "PutItem", "HOOKSECRET#wh_1", true),
+        (&manage, "GetItem", "HOOKSECRET#wh_1", false),
+        (&manage, "Query", "HOOKSECRET#wh_1", false),
+        (&manage, "UpdateItem", "HOOKSECRET#wh_1", false),
         (&manage, "Scan", "T#acme#U#1", false),
         (&authorizer, "GetItem", "K#00", false),
         (&authorizer, "PutItem", "A#00", false),

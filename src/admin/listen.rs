@@ -67,7 +67,7 @@ async fn forward(
     let body = message::body(changes, Vec::new(), next)?;
     let signed = SignedMessage { id: &id, body, secrets: std::slice::from_ref(secret) };
     Ok(match sender.send(url, &signed).await {
-        Ok(()) => format!("  --> {id}: taken\n"),
+        Ok(_) => format!("  --> {id}: taken\n"),
         Err(failed) => format!("  --> {id}: not taken: {}\n", failed.why),
     })
 }

@@ -13,7 +13,7 @@ use super::APP_BASE_PATH;
 use super::caller::AppCaller;
 use super::handler::handle;
 use super::problem::ProblemDetails;
-use super::request::AppRequest;
+use super::request::{AppRequest, Managing};
 use super::router::{AppRoute, route};
 use crate::auth::application::ApplicationScope;
 use crate::http::caller::RequestLocation;
@@ -29,19 +29,18 @@ use crate::store::call::Table;
 use crate::store::cursor::CursorKeys;
 use crate::store::keys::TenantId;
 use crate::tenants::actor::Actor;
-use crate::tenants::usage::UsageKeys;
 
 /// Everything that outlives a request.
 pub struct AppFunction {
     table: Table,
     models: Vec<Model>,
-    /// What makes usage keys; `None` in the function that only reads.
-    usage_keys: Option<Box<dyn UsageKeys>>,
+    /// What the function that manages has; `None` in the one that only reads.
+    managing: Option<Managing>,
     cursor_keys: CursorKeys,
 }
 
 impl AppFunction {
-    /// A function over a table, with extension schemas of the operator's own. Without `usage_keys` it only
+    /// A function over a table, with extension schemas of the operator's own. Without `managing` it only
     /// reads.
     ///
     /// # Errors
@@ -49,10 +48,10 @@ impl AppFunction {
     pub fn new(
         table: Table,
         extensions: &[(Kind, Schema)],
-        usage_keys: Option<Box<dyn UsageKeys>>,
+        managing: Option<Managing>,
     ) -> Result<Self, ScimError> {
         let (models, cursor_keys) = (Model::all(extensions)?, CursorKeys::default());
-        Ok(Self { table, models, usage_keys, cursor_keys })
+        Ok(Self { table, models, managing, cursor_keys })
     }
 
     /// Answers one request, with what there is to log of it.
@@ -111,7 +110,7 @@ impl AppFunction {
         let app = AppRequest {
             table,
             models: &self.models,
-            usage_keys: self.usage_keys.as_deref(),
+            managing: self.managing.as_ref(),
             cursor_keys: &self.cursor_keys,
             base_url: place.base_url,
             actor,

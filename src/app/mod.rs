@@ -12,6 +12,7 @@
 //! | [`request`], [`caller`], `body` | reading a request; what every operation needs |
 //! | `changes`, `status` | the change feed |
 //! | `tenants`, `keys`, `assignments` | tenants and what is set in them |
+//! | `webhooks` | where changes are sent to |
 //! | `resources`, `members` | users, groups and members, with the operations of `provider` |
 
 mod assignments;
@@ -28,6 +29,7 @@ mod resources;
 pub mod router;
 mod status;
 mod tenants;
+mod webhooks;
 
 /// The path below which the application's side is served.
 pub const APP_BASE_PATH: &str = "/app/v1";

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::problem::ProblemDetails;
 use crate::auth::tenant::TenantRecord;
+use crate::deliver::target::TargetRule;
 use crate::http::request::parameter;
 use crate::provider::Provider;
 use crate::provider::answer::not_found;
@@ -21,14 +22,22 @@ use crate::tenants::provider::TenantProviders;
 use crate::tenants::record;
 use crate::tenants::usage::UsageKeys;
 
+/// What only the function that manages has.
+pub struct Managing {
+    /// What makes usage keys.
+    pub usage_keys: Box<dyn UsageKeys>,
+    /// Which URLs webhooks may have.
+    pub target_rule: TargetRule,
+}
+
 /// A request of an application, and what its operation works with.
 pub struct AppRequest<'a> {
     /// The table as this request sees it.
     pub table: &'a Table,
     /// The resource types under each policy.
     pub models: &'a [Model],
-    /// What makes usage keys; `None` in the function that only reads.
-    pub usage_keys: Option<&'a dyn UsageKeys>,
+    /// What the function that manages has; `None` in the one that only reads.
+    pub managing: Option<&'a Managing>,
     /// The keys that sign cursors, as far as this process knows them.
     pub cursor_keys: &'a CursorKeys,
     /// The URL of the API, without a slash at its end.
@@ -43,6 +52,14 @@ impl AppRequest<'_> {
     /// One query parameter, if it is not empty.
     pub fn parameter(&self, name: &str) -> Option<String> {
         parameter(self.request, name).filter(|text| !text.is_empty())
+    }
+
+    /// What the function that manages has.
+    ///
+    /// # Errors
+    /// 501 in the function that only reads.
+    pub fn managing(&self) -> Result<&Managing, ProblemDetails> {
+        self.managing.ok_or_else(|| ProblemDetails::new(501, "This function only reads."))
     }
 
     /// A number in the query, within 1 and `most`.

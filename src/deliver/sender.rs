@@ -50,6 +50,8 @@ pub struct SignedMessage<'m> {
 pub struct FailedAttempt {
     /// For the operator.
     pub why: String,
+    /// The status of the answer, if there was one.
+    pub status: Option<u16>,
     /// How long the receiver asks to wait.
     pub retry_after: Option<Duration>,
     /// Whether the receiver wants no further message (410).
@@ -58,7 +60,7 @@ pub struct FailedAttempt {
 
 impl FailedAttempt {
     fn because(why: impl Into<String>) -> Self {
-        Self { why: why.into(), retry_after: None, is_gone: false }
+        Self { why: why.into(), status: None, retry_after: None, is_gone: false }
     }
 }
 
@@ -98,11 +100,11 @@ impl MessageSender {
         self.rule
     }
 
-    /// Sends a message once. Any status from 200 to 299 means that the receiver has taken it.
+    /// Sends a message once. Any status from 200 to 299 means that the receiver has taken it. Returns the status.
     ///
     /// # Errors
     /// [`FailedAttempt`].
-    pub async fn send(&self, url: &str, message: &SignedMessage<'_>) -> Result<(), FailedAttempt> {
+    pub async fn send(&self, url: &str, message: &SignedMessage<'_>) -> Result<u16, FailedAttempt> {
         let target = TargetUrl::parse(url, self.rule).map_err(FailedAttempt::because)?;
         match tokio::time::timeout(WEBHOOK_ATTEMPT, self.attempt(&target, message)).await {
             Ok(Ok(answer)) => judge(&answer),
@@ -184,10 +186,10 @@ where
     }
 }
 
-fn judge(answer: &Response<Incoming>) -> Result<(), FailedAttempt> {
+fn judge(answer: &Response<Incoming>) -> Result<u16, FailedAttempt> {
     let status = answer.status();
     if status.is_success() {
-        return Ok(());
+        return Ok(status.as_u16());
     }
     let why = match status.is_redirection() {
         true => format!("status {}: redirects are not followed", status.as_u16()),
@@ -195,7 +197,12 @@ fn judge(answer: &Response<Incoming>) -> Result<(), FailedAttempt> {
     };
     let header = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
     let retry_after = header.and_then(|text| read_retry_after(text, clock::epoch_seconds()));
-    Err(FailedAttempt { why, retry_after, is_gone: status == StatusCode::GONE })
+    Err(FailedAttempt {
+        why,
+        status: Some(status.as_u16()),
+        retry_after,
+        is_gone: status == StatusCode::GONE,
+    })
 }
 
 /// Reads `Retry-After`: seconds, or a date (RFC 9110 §10.2.3). At most a day.

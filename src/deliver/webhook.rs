@@ -16,6 +16,7 @@ use crate::store::feed::change::FeedChange;
 use crate::store::feed::consumer::{ClaimOutcome, ClaimedConsumer};
 use crate::store::feed::reader::FeedReader;
 use crate::store::webhook::Webhook;
+use crate::store::webhook_test::{WebhookTest, WebhookTestResult};
 
 /// Who disables webhooks, in the events.
 const ACTOR: &str = "worker";
@@ -44,7 +45,7 @@ impl WebhookDelivery<'_> {
             let changes = self.next_message(&mut consumer, &reader).await?;
             let Some(last) = changes.last().map(|change| change.seq) else { break };
             match self.send(webhook, &reader, &changes).await? {
-                Ok(()) => {
+                Ok(_) => {
                     if consumer.advance(last).await? == ClaimOutcome::Lost {
                         return Ok(delivered);
                     }
@@ -85,7 +86,7 @@ impl WebhookDelivery<'_> {
         webhook: &Webhook,
         reader: &FeedReader<'_>,
         changes: &[FeedChange],
-    ) -> Result<Result<(), FailedAttempt>, StoreError> {
+    ) -> Result<Result<u16, FailedAttempt>, StoreError> {
         let resources = match webhook.include_resource {
             true => self.resources.read(self.table, changes).await?,
             false => Vec::new(),
@@ -101,19 +102,37 @@ impl WebhookDelivery<'_> {
         webhook: &Webhook,
         id: &str,
         body: Bytes,
-    ) -> Result<Result<(), FailedAttempt>, StoreError> {
+    ) -> Result<Result<u16, FailedAttempt>, StoreError> {
         let texts = webhook.read_secrets(self.table, clock::epoch_seconds()).await?;
         let secrets: Vec<_> = texts.iter().filter_map(|text| WebhookSecret::parse(text)).collect();
         Ok(self.sender.send(&webhook.url, &SignedMessage { id, body, secrets: &secrets }).await)
     }
 
-    /// Sends a message without changes, whether the webhook is disabled or not.
+    /// Sends a message without changes, whether the webhook is disabled or not. `test` is part of its id.
     ///
     /// # Errors
     /// Those of the table. The inner error is that of the attempt.
-    pub async fn send_test(&self, webhook: &Webhook) -> Result<Result<(), FailedAttempt>, StoreError> {
-        let id = format!("msg_{}_test_{}", webhook.id, uuid::Uuid::now_v7().simple());
+    pub async fn send_test(
+        &self,
+        webhook: &Webhook,
+        test: &str,
+    ) -> Result<Result<u16, FailedAttempt>, StoreError> {
+        let id = format!("msg_{}_test_{test}", webhook.id);
         self.send_body(webhook, &id, message::test_body(&clock::timestamp())).await
+    }
+
+    /// Sends a test that was asked for, and writes what came of it. If the process stops between the two, the
+    /// next run sends the same message again.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn answer_test(&self, webhook: &Webhook, test: &WebhookTest) -> Result<u64, StoreError> {
+        let (status, error) = match self.send_test(webhook, &test.id).await? {
+            Ok(status) => (Some(status), None),
+            Err(failed) => (failed.status, Some(failed.why)),
+        };
+        test.finish(self.table, &WebhookTestResult { finished: clock::timestamp(), status, error }).await?;
+        Ok(0)
     }
 
     /// Notes a failed attempt. Disables the webhook if it fails for too long, or if the receiver is gone.

@@ -26,6 +26,7 @@ use crate::store::feed::reader::FeedReader;
 use crate::store::feed::retention::end_retention;
 use crate::store::feed::sequencer::Sequencer;
 use crate::store::webhook::Webhook;
+use crate::store::webhook_test::WebhookTest;
 use crate::store::worker::{self, WorkerReport};
 
 /// The name of the job that moves changes into the feed.
@@ -140,7 +141,7 @@ impl Worker {
         }
     }
 
-    /// The deliveries that are due, except those that are running.
+    /// The deliveries that are due and the tests that were asked for, except those that are running.
     async fn due_jobs<'j>(
         &'j self,
         table: &'j Table,
@@ -160,17 +161,41 @@ impl Worker {
             let job = async move { (bus::CONSUMER.to_owned(), bus.deliver(table, until).await) };
             jobs.push((name, Box::pin(job)));
         }
-        if !consumers.iter().any(|consumer| is_due(&consumer.name, false) && consumer.name != bus::CONSUMER) {
+        let names = consumers.iter().map(|consumer| consumer.name.as_str());
+        let webhooks: Vec<&str> = names.filter(|name| *name != bus::CONSUMER).collect();
+        if webhooks.is_empty() {
             return Ok(jobs);
         }
-        let webhooks = Webhook::list(table).await?.into_iter();
-        for webhook in webhooks.filter(|webhook| webhook.disabled.is_none() && is_due(&webhook.id, false)) {
-            let delivery = WebhookDelivery { table, sender: &self.sender, resources: &*self.resources };
-            let name = webhook.id.clone();
-            let job = async move { (webhook.id.clone(), delivery.deliver(&webhook, until).await) };
-            jobs.push((name, Box::pin(job)));
+        let mut tests = WebhookTest::list(table).await?;
+        tests.retain(|test| test.result.is_none() && !running.contains(&test.id));
+        if tests.is_empty() && !webhooks.iter().any(|name| is_due(name, false)) {
+            return Ok(jobs);
+        }
+        for webhook in Webhook::list(table).await? {
+            if let Some(test) = tests.iter().find(|test| test.webhook == webhook.id) {
+                jobs.push(self.test_job(table, webhook.clone(), test.clone()));
+            }
+            if webhook.disabled.is_none() && is_due(&webhook.id, false) {
+                jobs.push(self.delivery_job(table, webhook, until));
+            }
         }
         Ok(jobs)
+    }
+
+    fn delivery<'j>(&'j self, table: &'j Table) -> WebhookDelivery<'j> {
+        WebhookDelivery { table, sender: &self.sender, resources: &*self.resources }
+    }
+
+    fn delivery_job<'j>(&'j self, table: &'j Table, webhook: Webhook, until: Instant) -> (String, Job<'j>) {
+        let name = webhook.id.clone();
+        let job = async move { (webhook.id.clone(), self.delivery(table).deliver(&webhook, until).await) };
+        (name, Box::pin(job))
+    }
+
+    fn test_job<'j>(&'j self, table: &'j Table, webhook: Webhook, test: WebhookTest) -> (String, Job<'j>) {
+        let name = test.id.clone();
+        let job = async move { (test.id.clone(), self.delivery(table).answer_test(&webhook, &test).await) };
+        (name, Box::pin(job))
     }
 }
 

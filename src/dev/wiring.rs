@@ -15,6 +15,7 @@ use crate::admin::error::AdminError;
 use crate::admin::key::NewKey;
 use crate::admin::{key, tenant, usage_key};
 use crate::app::function::AppFunction;
+use crate::app::request::Managing;
 use crate::auth::app_authorizer::AppAuthorizer;
 use crate::auth::application::ApplicationScope;
 use crate::auth::authorizer::Authorizer;
@@ -32,7 +33,7 @@ use crate::store::keys::TenantId;
 use crate::tenants::actor::Actor;
 use crate::tenants::application::{self, NewApplication};
 use crate::tenants::message_resources::MessageResources;
-use crate::tenants::usage::{GeneratedUsageKeys, UsageKeys};
+use crate::tenants::usage::GeneratedUsageKeys;
 
 /// The name of the key that `rollcall dev` makes.
 const KEY_NAME: &str = "rollcall dev";
@@ -94,11 +95,7 @@ fn local_worker(extensions: &[(Kind, Schema)], app_url: String) -> Result<Worker
 
 /// The application's side on this table.
 fn connect_app(table: &Table, extensions: &[(Kind, Schema)], written: &Arc<Notify>) -> AppBackend {
-    let function = |usage_keys: Option<Box<dyn UsageKeys>>| match AppFunction::new(
-        table.fresh(),
-        extensions,
-        usage_keys,
-    ) {
+    let function = |managing: Option<Managing>| match AppFunction::new(table.fresh(), extensions, managing) {
         Ok(function) => {
             let (function, written) = (Arc::new(function), written.clone());
             Lambda::new(move |event| {
@@ -121,7 +118,10 @@ fn connect_app(table: &Table, extensions: &[(Kind, Schema)], written: &Arc<Notif
     let authorizer = Arc::new(AppAuthorizer::new(table.fresh(), APP_USAGE_KEY.to_owned()));
     AppBackend {
         read: function(None),
-        manage: function(Some(Box::new(GeneratedUsageKeys))),
+        manage: function(Some(Managing {
+            usage_keys: Box::new(GeneratedUsageKeys),
+            target_rule: TargetRule::PublicOrLoopback,
+        })),
         authorizer: Lambda::new(move |event| {
             let authorizer = authorizer.clone();
             async move { authorizer.invoke(event).await }

@@ -404,6 +404,14 @@ pub fn webhook(id: &str) -> Key {
     Key::new(WEBHOOKS.to_owned(), id)
 }
 
+/// The partition that lists the tests of webhooks.
+pub const WEBHOOK_TESTS: &str = "HOOKTESTS";
+
+/// The test of a webhook that was asked for last.
+pub fn webhook_test(id: &str) -> Key {
+    Key::new(WEBHOOK_TESTS.to_owned(), id)
+}
+
 /// The secret of a webhook that has this number.
 pub fn webhook_secret(id: &str, number: u64) -> Key {
     Key::new(format!("HOOKSECRET#{id}"), format!("{number:06}"))

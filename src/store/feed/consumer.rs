@@ -12,16 +12,13 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::reader::{ChangeList, ChangeQuery, FeedPosition, FeedReader, LostPosition};
 use crate::clock;
-use crate::limits::CONSUMER_LEASE_SECONDS;
+use crate::limits::{CONSUMER_LEASE_SECONDS, MAX_DELIVERY_ERROR_CHARS};
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::expression::Expression;
 use crate::store::item::{Item, get_number, get_text, must_text, number, text};
 use crate::store::keys;
 use crate::store::transaction::Action;
-
-/// The longest error text that a consumer keeps.
-const MAX_ERROR_CHARS: usize = 300;
 
 /// A consumer of the feed, as its item has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -269,7 +266,7 @@ impl<'t> ClaimedConsumer<'t> {
     /// # Errors
     /// Those of the table.
     pub async fn fail(mut self, error: &str, retry_at: u64) -> Result<ConsumerState, StoreError> {
-        let error: String = error.chars().take(MAX_ERROR_CHARS).collect();
+        let error: String = error.chars().take(MAX_DELIVERY_ERROR_CHARS).collect();
         let since = self.state.failing_since.unwrap_or_else(clock::epoch_seconds);
         let attempts = self.state.attempts + 1;
         let update = Expression::update()
