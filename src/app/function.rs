@@ -16,6 +16,7 @@ use super::problem::ProblemDetails;
 use super::request::{AppRequest, Managing};
 use super::router::{AppRoute, route};
 use crate::auth::application::ApplicationScope;
+use crate::auth::key_use::KeyUses;
 use crate::http::caller::RequestLocation;
 use crate::http::function::is_trace_id;
 use crate::http::log::Line;
@@ -27,7 +28,7 @@ use crate::scim::resource_type::{Kind, Model};
 use crate::scim::schema::Schema;
 use crate::store::call::Table;
 use crate::store::cursor::CursorKeys;
-use crate::store::keys::TenantId;
+use crate::store::keys::{self, TenantId};
 use crate::tenants::actor::Actor;
 
 /// Everything that outlives a request.
@@ -37,6 +38,7 @@ pub struct AppFunction {
     /// What the function that manages has; `None` in the one that only reads.
     managing: Option<Managing>,
     cursor_keys: CursorKeys,
+    used: KeyUses,
 }
 
 impl AppFunction {
@@ -51,7 +53,7 @@ impl AppFunction {
         managing: Option<Managing>,
     ) -> Result<Self, ScimError> {
         let (models, cursor_keys) = (Model::all(extensions)?, CursorKeys::default());
-        Ok(Self { table, models, managing, cursor_keys })
+        Ok(Self { table, models, managing, cursor_keys, used: KeyUses::default() })
     }
 
     /// Answers one request, with what there is to log of it.
@@ -106,7 +108,9 @@ impl AppFunction {
             let detail = "The key's scope is read; this operation needs a key with the scope manage.";
             return Err(ProblemDetails::new(403, detail));
         }
-        let actor = Actor { id: caller.key_id, request_id: line.request_id.clone() };
+        let noted = keys::application_use(&caller.key_id);
+        let noted = self.used.note(&self.table, &caller.key_id, &noted);
+        let actor = Actor { id: caller.key_id.clone(), request_id: line.request_id.clone() };
         let app = AppRequest {
             table,
             models: &self.models,
@@ -119,7 +123,8 @@ impl AppFunction {
         if let Some(tenant) = segments.first() {
             line.tenant = tenant.parse().ok().map(|tenant: TenantId| tenant.to_string());
         }
-        handle(&app, operation, &segments).await
+        let (handled, ()) = futures_util::future::join(handle(&app, operation, &segments), noted).await;
+        handled
     }
 
     /// Answers a raw event with a raw proxy response, by the same way as in Lambda.

@@ -163,6 +163,14 @@ pub fn bearer_use(tenant: &TenantId, key_id: &str) -> Key {
     Key::new(bearer_uses(tenant), key_id)
 }
 
+/// The partition that tells when application keys were used.
+pub const APPLICATION_USES: &str = "APPUSES";
+
+/// When an application key was last used.
+pub fn application_use(id: &str) -> Key {
+    Key::new(APPLICATION_USES.to_owned(), id)
+}
+
 /// The sort key of a group's own item; it stands before every membership.
 pub const GROUP: &str = "GROUP";
 /// The sort key of a user's item.
