@@ -16,7 +16,9 @@ use rollcall::auth::application::ApplicationScope;
 use rollcall::deliver::registry::Registry;
 use rollcall::deliver::target::TargetRule;
 use rollcall::http::response::Transfer;
-use rollcall::store::keys::TenantId;
+use rollcall::limits::FEED_BUCKET;
+use rollcall::store::item::{number, text};
+use rollcall::store::keys::{self, TenantId};
 use rollcall::tenants::error::TenantError;
 use rollcall::tenants::usage::UsageKeys;
 use serde_json::{Value, json};
@@ -295,6 +297,19 @@ async fn the_status_tells_how_far_each_delivery_is() {
         (Some(webhook.id.as_str()), &Value::Null)
     );
     assert!(delivery["changesBehind"].as_u64() >= Some(1), "{delivery}");
+}
+
+#[tokio::test]
+async fn the_newest_change_shows_where_a_partition_of_the_feed_ends() {
+    let app = App::start().await;
+    let (first, last) = (FEED_BUCKET - 2, FEED_BUCKET - 1);
+    let state = [text("id", "0123456789abcdef"), number("floor", first), number("nearEnd", first)];
+    app.table.put(&keys::feed_state(), state.into()).await.unwrap();
+    app.sequence().await;
+    let all = app.get("/changes").await.expect(200)["changes"].as_array().unwrap().clone();
+    assert_eq!(all.iter().map(|change| change["seq"].as_u64().unwrap()).collect::<Vec<_>>(), [first, last]);
+    let newest = app.get("/status").await.expect(200)["newest"].clone();
+    assert_eq!((&newest["seq"], &newest["time"]), (&json!(last), &all[1]["time"]));
 }
 
 #[tokio::test]

@@ -56,11 +56,18 @@ pub struct FailedAttempt {
     pub retry_after: Option<Duration>,
     /// Whether the receiver wants no further message (410).
     pub is_gone: bool,
+    /// Whether the attempt was given up before its time was over. A later one waits for longer.
+    pub is_given_up: bool,
 }
 
 impl FailedAttempt {
     fn because(why: impl Into<String>) -> Self {
-        Self { why: why.into(), status: None, retry_after: None, is_gone: false }
+        Self { why: why.into(), status: None, retry_after: None, is_gone: false, is_given_up: false }
+    }
+
+    /// An attempt that was given up before its time was over.
+    pub fn given_up() -> Self {
+        Self { is_given_up: true, ..Self::because("no answer in a short time") }
     }
 }
 
@@ -197,12 +204,8 @@ fn judge(answer: &Response<Incoming>) -> Result<u16, FailedAttempt> {
     };
     let header = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
     let retry_after = header.and_then(|text| read_retry_after(text, clock::epoch_seconds()));
-    Err(FailedAttempt {
-        why,
-        status: Some(status.as_u16()),
-        retry_after,
-        is_gone: status == StatusCode::GONE,
-    })
+    let is_gone = status == StatusCode::GONE;
+    Err(FailedAttempt { status: Some(status.as_u16()), retry_after, is_gone, ..FailedAttempt::because(why) })
 }
 
 /// Reads `Retry-After`: seconds, or a date (RFC 9110 §10.2.3). At most a day.

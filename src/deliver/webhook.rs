@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::time::timeout;
 
 use super::message::{self, ResourceReader};
 use super::registry::{Registry, RegistryError};
 use super::sender::{FailedAttempt, MessageSender, SignedMessage};
 use super::signature::WebhookSecret;
 use crate::clock;
-use crate::limits::{MAX_WEBHOOK_CHANGES, WEBHOOK_FAILURE_SECONDS, WEBHOOK_PAUSES_SECONDS};
+use crate::limits::{MAX_WEBHOOK_CHANGES, PROMPT_ATTEMPT, WEBHOOK_FAILURE_SECONDS, WEBHOOK_PAUSES_SECONDS};
 use crate::store::call::Table;
 use crate::store::error::StoreError;
 use crate::store::feed::change::FeedChange;
@@ -29,10 +30,13 @@ pub struct WebhookDelivery<'d> {
     pub sender: &'d MessageSender,
     /// What reads the resources of changes.
     pub resources: &'d dyn ResourceReader,
+    /// How long to wait for an answer. A webhook that takes longer is noted as slow.
+    pub patience: Duration,
 }
 
 impl WebhookDelivery<'_> {
-    /// Delivers messages to a webhook until it has all changes, an attempt fails, or the time is `until`.
+    /// Delivers messages to a webhook until it has all changes, an attempt fails or takes too long, or the time is
+    /// `until`.
     /// Returns how many changes it took. A failed attempt is noted in the position of the webhook and in the log.
     ///
     /// # Errors
@@ -44,12 +48,23 @@ impl WebhookDelivery<'_> {
         while Instant::now() < until {
             let changes = self.next_message(&mut consumer, &reader).await?;
             let Some(last) = changes.last().map(|change| change.seq) else { break };
+            let began = Instant::now();
             match self.send(webhook, &reader, &changes).await? {
                 Ok(_) => {
                     if consumer.advance(last).await? == ClaimOutcome::Lost {
                         return Ok(delivered);
                     }
                     delivered += changes.len() as u64;
+                    let is_slow = began.elapsed() > PROMPT_ATTEMPT;
+                    if is_slow != consumer.state.is_slow
+                        && consumer.set_slow(is_slow).await? == ClaimOutcome::Lost
+                    {
+                        return Ok(delivered);
+                    }
+                }
+                Err(failed) if failed.is_given_up => {
+                    let _ = consumer.set_slow(true).await?;
+                    break;
                 }
                 Err(failed) => {
                     self.note_failure(webhook, consumer, failed).await?;
@@ -105,7 +120,9 @@ impl WebhookDelivery<'_> {
     ) -> Result<Result<u16, FailedAttempt>, StoreError> {
         let texts = webhook.read_secrets(self.table, clock::epoch_seconds()).await?;
         let secrets: Vec<_> = texts.iter().filter_map(|text| WebhookSecret::parse(text)).collect();
-        Ok(self.sender.send(&webhook.url, &SignedMessage { id, body, secrets: &secrets }).await)
+        let message = SignedMessage { id, body, secrets: &secrets };
+        let sent = timeout(self.patience, self.sender.send(&webhook.url, &message)).await;
+        Ok(sent.unwrap_or_else(|_| Err(FailedAttempt::given_up())))
     }
 
     /// Sends a message without changes, whether the webhook is disabled or not. `test` is part of its id.

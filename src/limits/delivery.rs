@@ -33,6 +33,10 @@ pub const MAX_WEBHOOK_BODY_BYTES: usize = 256 * 1024;
 /// How long one attempt to deliver a message to a webhook may take.
 pub const WEBHOOK_ATTEMPT: Duration = Duration::from_secs(15);
 
+/// How long a run that a write has started waits for the answer of a webhook. A webhook that takes longer is left to
+/// the run of every minute, so that it does not hold up the runs after further writes.
+pub const PROMPT_ATTEMPT: Duration = Duration::from_secs(5);
+
 /// The pauses after the first failed attempts of a message, in seconds. The last one repeats.
 pub const WEBHOOK_PAUSES_SECONDS: [u64; 8] = [5, 15, 60, 120, 300, 900, 1_800, 3_600];
 

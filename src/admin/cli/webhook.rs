@@ -146,7 +146,12 @@ fn read_error(table: &Table, error: RegistryError) -> AdminError {
 /// Sends a message without changes.
 async fn test(table: &Table, webhook: &Webhook, rule: TargetRule) -> Result<Map<String, Value>, AdminError> {
     let sender = MessageSender::new(rule).map_err(AdminError::Input)?;
-    let delivery = WebhookDelivery { table, sender: &sender, resources: &NoResources };
+    let delivery = WebhookDelivery {
+        table,
+        sender: &sender,
+        resources: &NoResources,
+        patience: std::time::Duration::MAX,
+    };
     let sent = delivery
         .send_test(webhook, &Uuid::now_v7().simple().to_string())
         .await

@@ -43,6 +43,8 @@ pub struct ConsumerState {
     pub last_error: Option<String>,
     /// When the other side last took changes, in RFC 3339.
     pub last_success: Option<String>,
+    /// Whether the other side answers so slowly that only the run of every minute delivers to it.
+    pub is_slow: bool,
 }
 
 impl ConsumerState {
@@ -59,6 +61,7 @@ impl ConsumerState {
             failing_since: None,
             last_error: None,
             last_success: None,
+            is_slow: false,
         }
     }
 
@@ -77,6 +80,7 @@ impl ConsumerState {
             failing_since: get_number(item, "failingSince"),
             last_error: get_text(item, "lastError").map(str::to_owned),
             last_success: get_text(item, "lastSuccess").map(str::to_owned),
+            is_slow: item.contains_key("slow"),
             ..Self::new(must_text(item, "sk")?, position)
         })
     }
@@ -254,8 +258,24 @@ impl<'t> ClaimedConsumer<'t> {
                 &self.state.name,
                 FeedPosition { feed: self.state.position.feed.clone(), seq },
             );
-            let (token, lease_end) = (self.state.token, self.state.lease_end);
-            self.state = ConsumerState { token, lease_end, last_success: Some(now), ..fresh };
+            let ConsumerState { token, lease_end, is_slow, .. } = self.state;
+            self.state = ConsumerState { token, lease_end, is_slow, last_success: Some(now), ..fresh };
+        }
+        Ok(outcome)
+    }
+
+    /// Notes whether the other side is slow.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn set_slow(&mut self, is_slow: bool) -> Result<ClaimOutcome, StoreError> {
+        let update = match is_slow {
+            true => Expression::update().set("slow", AttributeValue::Bool(true)),
+            false => Expression::update().remove("slow"),
+        };
+        let outcome = self.write(update, self.state.token).await?;
+        if outcome == ClaimOutcome::Held {
+            self.state.is_slow = is_slow;
         }
         Ok(outcome)
     }
