@@ -113,7 +113,8 @@ impl ConsumerState {
 
     /// The action after which the next attempt is made at once, as if none had failed.
     pub fn forget_failures(name: &str) -> Action {
-        let update = Expression::update().remove("attempts").remove("retryAt").remove("failingSince");
+        let update =
+            Expression::update().remove("attempts").remove("retryAt").remove("failingSince").remove("slow");
         Action::update(keys::consumer(name), update).only_if(Expression::exists(), Refusal::Gone)
     }
 
