@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use app_support::App;
-use feed_model_support::chaos::{Victim, kill_again, start_mirrors};
+use feed_model_support::chaos::{Victim, kill_again, start_mirrors, watch_resources};
 use feed_model_support::clients::{ClientMirror, state_by_api};
 use feed_model_support::mirror::Mirror;
 use feed_model_support::place::Place;
@@ -129,12 +129,14 @@ async fn play(seed: u64, seconds: u64) -> usize {
     for name in TENANTS {
         places.push(Place::make(&table, name).await);
     }
-    let app = App::over(&embedded.endpoint, table.fresh(), |_| {}).await;
+    let app = Arc::new(App::over(&embedded.endpoint, table.fresh(), |_| {}).await);
     let clients = Arc::new(ClientMirror::all(&app, &embedded.endpoint).await);
     let answering = if seed.is_multiple_of(2) { Answering::AfterAll } else { Answering::AtCommit };
     embedded.tear(Tearing { seed, longest: TEAR, answering }).await;
     play.until = Instant::now() + Duration::from_secs(seconds);
+    let watching = tokio::spawn(watch_resources(app.clone(), play.until));
     let mirrors = play.run(places, &clients).await;
+    watching.await.expect("no resource is older than its change");
     let changes = play.settle().await;
     check_feed(&changes);
     play.deliver_all(&hooked, changes.len() as u64).await;

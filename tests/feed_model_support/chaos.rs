@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::Dice;
 use super::mirror::Mirror;
+use crate::app_support::App;
 
 /// What dies again and again.
 #[derive(Clone)]
@@ -80,4 +81,23 @@ pub async fn start_mirrors(table: Table, until: Instant, mut dice: Dice) -> Vec<
         mirrors.push(mirror.await);
     }
     mirrors
+}
+
+/// Reads the feed as applications do, from its end on, and asserts that no resource is older than its change.
+pub async fn watch_resources(app: Arc<App>, until: Instant) {
+    let mut after = String::new();
+    while Instant::now() < until {
+        let path = format!("/changes?include=resource&limit=50{after}");
+        let page = app.get(&path).await.expect(200);
+        let changes = page["changes"].as_array().expect("changes");
+        for change in changes.iter().filter(|change| !change["resource"].is_null()) {
+            let tag = change["resource"]["meta"]["version"].as_str().expect("a version");
+            let version: u64 = tag.trim_matches(['W', '/', '"']).parse().expect("a number");
+            assert!(version >= change["version"].as_u64().expect("a version"), "{change}");
+        }
+        after = format!("&after={}", page["next"].as_str().expect("a position"));
+        if page["more"] == false {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
 }
