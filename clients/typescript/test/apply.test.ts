@@ -93,6 +93,36 @@ test("effective roles follow from memberships, assignments and who is active", (
   assert.deepEqual(roles(), []);
 });
 
+test("groups within groups are memberships, and grant nothing", () => {
+  const { apply, column } = tables();
+  apply(user("user.created", "u", { id: "u" }));
+  apply(group("group.created", "inner", { added: ["u"], resource: { id: "inner" } }));
+  const extension = { [EXTENSION]: { assignments: [{ team: "t", role: "r" }] } };
+  apply(group("group.created", "outer", { added: ["inner"], resource: { id: "outer", ...extension } }));
+  assert.deepEqual(column("SELECT group_id, member_type FROM rollcall_memberships ORDER BY 1"), [
+    "inner",
+    "User",
+    "outer",
+    "Group",
+  ]);
+  assert.deepEqual(column("SELECT role FROM rollcall_roles"), []);
+});
+
+test("the stored user has no groups and roles, which changes of groups would not renew", () => {
+  const { apply, column } = tables();
+  const extension = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:User";
+  const state = {
+    id: "u",
+    groups: [{ value: "g" }],
+    [extension]: { account: "sso", roles: [{ team: "t" }] },
+  };
+  apply(user("user.created", "u", state));
+  assert.deepEqual(JSON.parse(String(column("SELECT resource FROM rollcall_users")[0])), {
+    id: "u",
+    [extension]: { account: "sso" },
+  });
+});
+
 test("a user that a null state leaves in doubt is hidden until a change erases it", () => {
   const { apply, column } = tables();
   apply(user("user.created", "u", { id: "u", userName: "u" }));

@@ -90,10 +90,19 @@ test("a request ends with its signal or its time", async () => {
   await assert.rejects(hasty.status(), /no answer within 1 ms/);
 });
 
-test("the real server's throttle is waited for", async () => {
-  const direct = server.client();
-  const answers = await Promise.all(Array.from({ length: 300 }, () => direct.listTenants()));
-  assert.equal(answers.length, 300);
+test("the throttle of the real server is waited for", async () => {
+  const throttled = await Server.start([]);
+  try {
+    const { app_url: url, application_key: key } = throttled.printed;
+    const hasty = new Rollcall({ url, key, attempts: 1 });
+    const answers = await Promise.allSettled(Array.from({ length: 400 }, () => hasty.retrieveTenant("demo")));
+    const refused = answers.filter((answer) => answer.status === "rejected");
+    assert.ok(refused.length > 0, "some requests were too many");
+    assert.ok(refused.every(({ reason }) => reason instanceof ProblemError && reason.status === 429));
+    assert.ok(await throttled.client().retrieveTenant("demo"));
+  } finally {
+    throttled.stop();
+  }
 });
 
 test("a mirror behind a bad network converges", async () => {

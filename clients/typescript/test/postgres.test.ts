@@ -40,9 +40,10 @@ async function mirrors(server: Server, pool: pg.Pool): Promise<void> {
   do await mirror.catchUp();
   while ((await dump(storage)) !== (await truth(rollcall)) && Date.now() < until);
   assert.equal(await dump(storage), await truth(rollcall));
-  const rows = await pool.query("SELECT active, hidden FROM rollcall_users WHERE id = ANY($1) ORDER BY id", [
-    ids.slice(0, 2),
-  ]);
+  const rows = await pool.query(
+    "SELECT active, hidden FROM rollcall_users WHERE id = ANY($1) ORDER BY hidden",
+    [ids.slice(0, 2)],
+  );
   assert.deepEqual(rows.rows, [
     { active: 0, hidden: 0 },
     { active: 0, hidden: 1 },

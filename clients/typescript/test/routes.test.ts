@@ -58,7 +58,8 @@ test("tenants are made, made again, read and changed", async () => {
 });
 
 test("users and groups are queried, read and followed by pages", async () => {
-  const ids = await scim.users("routes", 5);
+  const ids: string[] = [];
+  for (let number = 0; number < 5; number++) ids.push(await scim.user(`routes${number}`));
   const group = await scim.group("Routes", ids);
   const found = await rollcall.queryUsers("demo", { filter: 'userName eq "routes3@example.com"' });
   assert.equal(found.Resources[0]?.id, ids[3]);

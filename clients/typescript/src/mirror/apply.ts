@@ -11,6 +11,7 @@ export interface Owner {
 }
 
 const ROWS_PER_STATEMENT = 100;
+const USER_EXTENSION = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:User";
 const GROUP_EXTENSION = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:Group";
 
 /**
@@ -102,7 +103,7 @@ export function storeUsers(owner: Owner, users: readonly User[], into: Prefix): 
     user.active === false ? 0 : 1,
     0,
     versionOf(user),
-    JSON.stringify(user),
+    JSON.stringify(withoutGroups(user)),
   ]);
   return [...storeTenant(owner, into), ...insert(into, "users", rows)];
 }
@@ -199,6 +200,14 @@ function insert(into: Prefix, table: CopiedTable, rows: readonly SqlValue[][]): 
     statements.push({ sql, values: some.flat() });
   }
   return statements;
+}
+
+/** The user without groups and roles: a change of a group would not renew them here. The views have them. */
+function withoutGroups(user: User): object {
+  const { groups: _, [USER_EXTENSION]: extension, ...kept } = user;
+  if (extension === undefined) return kept;
+  const { roles: __, ...rest } = extension;
+  return { ...kept, [USER_EXTENSION]: rest };
 }
 
 /** PostgreSQL keeps no NUL in texts. */

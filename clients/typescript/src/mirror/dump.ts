@@ -1,14 +1,16 @@
 // The mirror as one JSON text, to compare it with another one.
 
 import type { Row, Storage } from "../storage/storage.js";
+import { prepareTables } from "./tables.js";
 
 type Json = null | string | number | boolean | Json[] | { [name: string]: Json };
 
 /**
  * What the mirror shows, as JSON with sorted names. Hidden accounts are left out with their memberships. Roles of
- * inactive users are left out too.
+ * inactive users are left out too. Members are users: groups within groups grant nothing.
  */
 export async function dump(storage: Storage): Promise<string> {
+  await prepareTables(storage);
   const tables = await storage.transaction(async (transaction) => ({
     tenants: await transaction.all(
       "SELECT tenant, incarnation FROM rollcall_tenants ORDER BY tenant, incarnation",
@@ -20,7 +22,7 @@ export async function dump(storage: Storage): Promise<string> {
       "SELECT tenant, incarnation, id, display_name, version FROM rollcall_groups",
     ),
     members: await transaction.all(
-      "SELECT tenant, incarnation, group_id, member_id FROM rollcall_memberships",
+      "SELECT tenant, incarnation, group_id, member_id FROM rollcall_memberships WHERE member_type = 'User'",
     ),
     roles: await transaction.all("SELECT tenant, incarnation, user_id, team, role FROM rollcall_roles"),
   }));

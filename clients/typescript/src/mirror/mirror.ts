@@ -7,7 +7,7 @@ import type { Storage, Transaction } from "../storage/storage.js";
 import type { Change, Changes } from "../types.js";
 import { type Owner, statementsFor } from "./apply.js";
 import { runAll, SnapshotTaken, Staging, unlessGone } from "./snapshot.js";
-import { CREATE_TABLES, CREATE_VIEWS, STAGING } from "./tables.js";
+import { prepareTables, STAGING } from "./tables.js";
 
 const CHANGES_PER_PAGE = 500;
 /** After so many lost positions in a row, something else is wrong. */
@@ -61,7 +61,8 @@ export class Mirror {
 
   /** Applies everything up to the end of the feed. Takes a snapshot first if there is no position, or it is lost. */
   async catchUp(signal?: AbortSignal): Promise<void> {
-    await this.#prepare();
+    if (!this.#isPrepared) await prepareTables(this.#storage);
+    this.#isPrepared = true;
     for (let snapshots = 0; ; ) {
       try {
         if ((await this.#progress()) === null) await this.#snapshot(signal);
@@ -74,19 +75,6 @@ export class Mirror {
         await this.#snapshot(signal);
       }
     }
-  }
-
-  async #prepare(): Promise<void> {
-    if (this.#isPrepared) return;
-    await this.#storage.transaction(async (transaction) => {
-      for (const sql of CREATE_TABLES) await transaction.run(sql);
-      if ((await transaction.all("SELECT id FROM rollcall_mirror")).length > 0) return;
-      for (const sql of CREATE_VIEWS) await transaction.run(sql);
-      await transaction.run(
-        "INSERT INTO rollcall_mirror (id, position, seq, staging) VALUES (1, NULL, 0, '')",
-      );
-    });
-    this.#isPrepared = true;
   }
 
   async #progress(): Promise<Progress | null> {

@@ -2,13 +2,14 @@
 
 import { randomUUID } from "node:crypto";
 import type { Rollcall } from "../client.js";
-import { ProblemError } from "../errors.js";
+import { isTemporary, ProblemError } from "../errors.js";
 import type { Row, Statement, Storage, Transaction } from "../storage/storage.js";
 import type { Tenant } from "../types.js";
 import { type Owner, removeTenant, storeGroups, storeMembers, storeTenant, storeUsers } from "./apply.js";
 import { COPIED, COPIED_TABLES, LIVE, STAGING } from "./tables.js";
 
 const USERS_PER_PAGE = 200;
+const MOST_READINGS = 3;
 
 /** Another process has begun a snapshot in the same tables. */
 export class SnapshotTaken extends Error {
@@ -51,13 +52,17 @@ export class Staging {
 
   /** Reads a tenant. Answers whether it was there until the end; if it was not, the feed tells the rest. */
   async readTenant(tenant: Tenant): Promise<boolean> {
-    try {
-      await this.#readResources({ tenant: tenant.tenant, incarnation: tenant.incarnation });
-    } catch (error) {
-      if (!(error instanceof ProblemError) || (await this.#isThere(tenant))) throw error;
-      return false;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await this.#readResources({ tenant: tenant.tenant, incarnation: tenant.incarnation });
+        return this.#isThere(tenant);
+      } catch (error) {
+        if (!(error instanceof ProblemError) || isTemporary(error)) throw error;
+        if (!(await this.#isThere(tenant))) return false;
+        // A cursor lasts an hour. Rows that were read already are stored again.
+        if (error.status !== 400 || attempt === MOST_READINGS) throw error;
+      }
     }
-    return this.#isThere(tenant);
   }
 
   async #isThere({ tenant, incarnation }: Tenant): Promise<boolean> {

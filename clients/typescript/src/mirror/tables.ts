@@ -1,5 +1,7 @@
 // The tables of the mirror. The SQL is the same for SQLite and PostgreSQL.
 
+import type { Storage } from "../storage/storage.js";
+
 /** The tables that a snapshot replaces, with their columns. The first `key` columns are the primary key. */
 export const COPIED = {
   tenants: { key: 2, columns: ["tenant", "incarnation"] },
@@ -91,3 +93,13 @@ export const CREATE_VIEWS: readonly string[] = [
       JOIN rollcall_assignments a ON ${SAME_TENANT("a", "u")} AND a.group_id = g.id
       WHERE u.active = 1 AND u.hidden = 0`,
 ];
+
+/** Makes the tables and views if they are absent. */
+export async function prepareTables(storage: Storage): Promise<void> {
+  await storage.transaction(async (transaction) => {
+    for (const sql of CREATE_TABLES) await transaction.run(sql);
+    if ((await transaction.all("SELECT id FROM rollcall_mirror")).length > 0) return;
+    for (const sql of CREATE_VIEWS) await transaction.run(sql);
+    await transaction.run("INSERT INTO rollcall_mirror (id, position, seq, staging) VALUES (1, NULL, 0, '')");
+  });
+}
