@@ -90,21 +90,6 @@ test("a request ends with its signal or its time", async () => {
   await assert.rejects(hasty.status(), /no answer within 1 ms/);
 });
 
-test("the throttle of the real server is waited for", async () => {
-  const throttled = await Server.start([]);
-  try {
-    const { app_url: url, application_key: key } = throttled.printed;
-    const hasty = new Rollcall({ url, key, attempts: 1 });
-    const answers = await Promise.allSettled(Array.from({ length: 400 }, () => hasty.retrieveTenant("demo")));
-    const refused = answers.filter((answer) => answer.status === "rejected");
-    assert.ok(refused.length > 0, "some requests were too many");
-    assert.ok(refused.every(({ reason }) => reason instanceof ProblemError && reason.status === 429));
-    assert.ok(await throttled.client().retrieveTenant("demo"));
-  } finally {
-    throttled.stop();
-  }
-});
-
 test("a mirror behind a bad network converges", async () => {
   await server.scim().group("Shaky", await server.scim().users("shaky", 5));
   const faults = ["lose", "lose answer", { status: 503, headers: { "retry-after": "0" } }] as const;

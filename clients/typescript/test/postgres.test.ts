@@ -8,6 +8,16 @@ import pg from "pg";
 import { dump, Mirror, PostgresStorage } from "../src/index.js";
 import { Server, truth } from "./server.js";
 
+// Node 18 has no CustomEvent, which the socket of PGlite needs.
+(globalThis as Record<string, unknown>).CustomEvent ??= class extends Event {
+  readonly detail: unknown;
+
+  constructor(type: string, options: { detail?: unknown } = {}) {
+    super(type);
+    this.detail = options.detail;
+  }
+};
+
 test("the mirror in PostgreSQL is what the API answers", async () => {
   const server = await Server.start();
   const database = await PGlite.create();

@@ -27,11 +27,11 @@ export class Server {
     readonly child: ChildProcess,
   ) {}
 
-  /** Without a rate limit, unless the options name one. */
-  static async start(options: string[] = ["--rate-limit", "off"]): Promise<Server> {
-    const args = ["dev", "--json", "--in-memory", "--port", "0", ...options];
+  static async start(): Promise<Server> {
+    const args = ["dev", "--json", "--in-memory", "--port", "0", "--rate-limit", "off"];
     const child = spawn(BINARY, args, { stdio: ["ignore", "pipe", "ignore"] });
     process.once("exit", () => child.kill("SIGKILL"));
+    for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => process.exit(1));
     const failed = new Promise<never>((_, reject) => {
       child.once("error", () => reject(new Error(`${BINARY} does not start: set ROLLCALL_BIN`)));
       child.once("exit", (code) => reject(new Error(`rollcall dev ended with ${code}`)));
