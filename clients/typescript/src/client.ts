@@ -36,7 +36,8 @@ import type {
   NewWebhook,
   RotatedWebhook,
   Webhook,
-  WebhookChanges,
+  WebhookPage,
+  WebhookSettings,
   WebhookTest,
 } from "./webhooks.js";
 
@@ -250,8 +251,19 @@ export class Rollcall {
 
   // Webhooks
 
-  async listWebhooks(ending: Ending = {}): Promise<Webhook[]> {
-    return (await this.#get<{ webhooks: Webhook[] }>(path("webhooks"), {}, ending)).webhooks;
+  listWebhooks(query: TenantsQuery = {}, ending: Ending = {}): Promise<WebhookPage> {
+    return this.#get(path("webhooks"), query, ending);
+  }
+
+  /** All webhooks, page by page. */
+  async *webhooks(ending: Ending = {}): AsyncGenerator<Webhook, void, undefined> {
+    let query: TenantsQuery = {};
+    for (;;) {
+      const page = await this.listWebhooks(query, ending);
+      yield* page.webhooks;
+      if (page.next === undefined) return;
+      query = { cursor: page.next };
+    }
   }
 
   /** A new webhook. Only this answer has its secret. */
@@ -263,15 +275,15 @@ export class Rollcall {
     return this.#get(path("webhooks", id), {}, ending);
   }
 
-  updateWebhook(id: string, changes: WebhookChanges): Promise<Webhook> {
-    return this.#transport.send({ method: "PATCH", path: path("webhooks", id), body: changes });
+  updateWebhook(id: string, settings: WebhookSettings): Promise<Webhook> {
+    return this.#transport.send({ method: "PATCH", path: path("webhooks", id), body: settings });
   }
 
   async deleteWebhook(id: string): Promise<void> {
     await this.#transport.send({ method: "DELETE", path: path("webhooks", id) });
   }
 
-  /** Sends a message without changes. */
+  /** Asks for a message without changes. `test` of the webhook shows what came of it. */
   testWebhook(id: string): Promise<WebhookTest> {
     return this.#transport.send({ method: "POST", path: path("webhooks", id, "test") });
   }

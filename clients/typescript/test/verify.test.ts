@@ -7,6 +7,7 @@ import type { AddressInfo } from "node:net";
 import { test } from "node:test";
 import { Webhook } from "standardwebhooks";
 import { verifyWebhook, WebhookVerificationError } from "../src/index.js";
+import { unlessGone } from "../src/mirror/snapshot.js";
 import { Server } from "./server.js";
 
 const secret = `whsec_${randomBytes(32).toString("base64")}`;
@@ -79,8 +80,9 @@ test("what the library refuses is refused", () => {
   assert.throws(() => verifyWebhook("", headers, body), TypeError);
 });
 
-test("messages of the real server are taken", async () => {
-  const received: { headers: IncomingHttpHeaders; body: Buffer }[] = [];
+/** A receiver on this machine. */
+async function receive(): Promise<{ url: string; received: Received[]; stop: () => void }> {
+  const received: Received[] = [];
   const receiver = createServer(async (request, response) => {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
@@ -88,25 +90,77 @@ test("messages of the real server are taken", async () => {
     response.writeHead(204).end();
   });
   await new Promise<void>((resolve) => receiver.listen(0, "127.0.0.1", resolve));
+  const url = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/hook`;
+  const stop = () => {
+    receiver.closeAllConnections();
+    receiver.close();
+  };
+  return { url, received, stop };
+}
+
+interface Received {
+  headers: IncomingHttpHeaders;
+  body: Buffer;
+}
+
+async function until(what: string, check: () => boolean | Promise<boolean>): Promise<void> {
+  for (let waited = 0; !(await check()); waited++) {
+    assert.ok(waited < 150, what);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+test("messages of the real server are taken", async () => {
+  const { url, received, stop } = await receive();
   const server = await Server.start();
   try {
-    const url = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/hook`;
     const made = JSON.parse(await server.tool("webhook", "create", url)) as { secret: string };
     const user = await server.scim().user("hooked");
     const ids: string[] = [];
-    for (let waited = 0; waited < 100 && !ids.includes(user); waited++) {
+    await until("the change of the user arrives", () => {
       for (const { headers, body: bytes } of received.splice(0)) {
         const message = verifyWebhook(made.secret, headers, bytes);
         assert.equal(message.type, "rollcall.changes");
         assert.throws(() => verifyWebhook(secret, headers, bytes), WebhookVerificationError);
         ids.push(...(message.data.changes ?? []).map((change) => change.resourceId));
       }
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-    assert.ok(ids.includes(user), "the user's change arrived");
+      return ids.includes(user);
+    });
   } finally {
     server.stop();
-    receiver.closeAllConnections();
-    receiver.close();
+    stop();
+  }
+});
+
+test("webhooks are made, read, changed, tested, rotated and deleted", async (context) => {
+  const { url, received, stop } = await receive();
+  const server = await Server.start();
+  const rollcall = server.client();
+  try {
+    const page = await unlessGone(rollcall.listWebhooks());
+    if (page === undefined) return context.skip("this server has no routes for webhooks");
+    const made = await rollcall.createWebhook({ url, includeResource: true });
+    const found: string[] = [];
+    for await (const webhook of rollcall.webhooks()) found.push(webhook.id);
+    assert.deepEqual(found, [made.id]);
+    assert.equal((await rollcall.retrieveWebhook(made.id)).includeResource, true);
+    assert.equal((await rollcall.updateWebhook(made.id, { includeResource: false })).includeResource, false);
+    const rotated = await rollcall.rotateWebhook(made.id, { overlapSeconds: 600 });
+    assert.ok(rotated.oldSecretUntil);
+    assert.equal((await rollcall.testWebhook(made.id)).state, "pending");
+    await until(
+      "the test is taken",
+      async () => (await rollcall.retrieveWebhook(made.id)).test?.state === "taken",
+    );
+    const types = new Set<string>();
+    for (const { headers, body: bytes } of received) {
+      types.add(verifyWebhook([made.secret, rotated.secret], headers, bytes).type);
+    }
+    assert.ok(types.has("rollcall.test"));
+    await rollcall.deleteWebhook(made.id);
+    await assert.rejects(rollcall.retrieveWebhook(made.id), { name: "ProblemError", status: 404 });
+  } finally {
+    server.stop();
+    stop();
   }
 });
