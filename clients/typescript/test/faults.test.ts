@@ -172,6 +172,44 @@ test("tenant.resync takes the snapshot of the tenant again, and keeps its hidden
     1,
     "a second one follows a minute later",
   );
+  // A minute later: the position of a snapshot has passed the change.
+  proxy.rewrite = (request, body) => {
+    if (!request.startsWith("GET /status")) return body;
+    return { ...body, snapshot: (body.newest as { position: string }).position };
+  };
+  await mirror.catchUp();
+  assert.equal(column(database, "SELECT taken FROM rollcall_resyncs"), undefined);
+  assert.equal(await dump(storage), await truth(server.client()));
+});
+
+test("what plain reads do not show yet is told by the feed, after a snapshot and after a resync", async () => {
+  const user = await server.scim().user("unseen");
+  let asResync = false;
+  proxy.rewrite = (request, body) => {
+    if (request.includes("/Users?")) {
+      const seen = (body.Resources as { id: string }[]).filter(({ id }) => id !== user);
+      return { ...body, Resources: seen };
+    }
+    if (!request.startsWith("GET /changes") || !asResync) return body;
+    const changes = (body.changes as { type: string }[]).map((change) =>
+      change.type === "tenant.updated" ? { ...change, type: "tenant.resync" } : change,
+    );
+    return { ...body, changes };
+  };
+  const database = new Database(":memory:");
+  const storage = new SqliteStorage(database);
+  const mirror = new Mirror(rollcall, storage);
+  await eventually(async () => {
+    await mirror.catchUp();
+    assert.equal(await dump(storage), await truth(server.client()));
+  });
+  asResync = true;
+  await server.client().updateTenant("demo", { retentionDays: 12 });
+  await eventually(async () => {
+    await mirror.catchUp();
+    assert.equal(column(database, "SELECT taken FROM rollcall_resyncs"), 1);
+  });
+  assert.equal(await dump(storage), await truth(server.client()));
 });
 
 function column(database: Database.Database, sql: string, ...values: string[]): unknown {
