@@ -25,6 +25,15 @@ pub enum Victim {
 }
 
 impl Victim {
+    /// How long it rests between two runs. The machine is for the writers.
+    fn pause(&self) -> Duration {
+        Duration::from_millis(match self {
+            Self::Sequencer => 30,
+            Self::Delivery(_) => 100,
+            Self::Worker(_) => 200,
+        })
+    }
+
     async fn run(self, table: Table) {
         loop {
             match &self {
@@ -34,7 +43,7 @@ impl Victim {
                 Self::Worker(worker) => drop(worker.invoke(&table, &json!({})).await),
                 Self::Delivery(worker) => drop(worker.invoke(&table, &json!({ "Records": [] })).await),
             }
-            tokio::time::sleep(Duration::from_millis(30)).await;
+            tokio::time::sleep(self.pause()).await;
         }
     }
 }
