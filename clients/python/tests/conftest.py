@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -87,6 +88,13 @@ class Dev:
         done = subprocess.run([self.program, *arguments, *table], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def wait_for_change(self, resource: str) -> None:
+        """Waits until the feed has a change of this resource. It comes within a second of its commit."""
+        end = time.monotonic() + 20
+        while all(one.change["resourceId"] != resource for one in self.client().changes(follow=False)):
+            assert time.monotonic() < end, f"no change of {resource} in the feed"
+            time.sleep(0.1)
 
     def stop(self) -> None:
         for client in self.clients:

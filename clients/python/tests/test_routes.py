@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 
 import pytest
@@ -30,7 +31,7 @@ def test_a_tenant_is_made_once_listed_and_changed(client: Rollcall) -> None:
     assert refused.value.name == "tenantExists" and "another" in refused.value.detail
 
 
-def test_tenants_come_over_several_pages(client: Rollcall, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tenants_come_over_several_pages(client: Rollcall, tenant: str) -> None:
     names = [one["tenant"] for one in client.tenants()]
     pages = client._pages("/tenants", "tenants", limit=1)
     assert [one["tenant"] for one in pages] == names and len(names) > 1
@@ -68,6 +69,7 @@ def test_users_groups_members_and_assignments_are_read(client: Rollcall, dev: De
 
 def test_changes_come_in_order_and_the_position_leads_to_the_rest(client: Rollcall, dev: Dev) -> None:
     user = dev.scim().create_user("feed")
+    dev.wait_for_change(user)
     followed = list(client.changes(follow=False))
     assert [one.seq for one in followed] == list(range(1, len(followed) + 1))
     mine = next(one for one in followed if one.change["resourceId"] == user)
@@ -97,8 +99,6 @@ def test_refusals_are_errors_that_say_what_to_change(client: Rollcall, dev: Dev)
 
 
 def test_a_key_that_only_reads_is_refused_where_something_changes(dev: Dev) -> None:
-    import json
-
     made = json.loads(dev.operator("application", "create", "reader", "--scope", "read", "--json"))
     with Rollcall(dev.line["app_url"], made["key"]) as reader:
         assert list(reader.tenants())

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import quote
 
+import httpx
+
 from . import types
+from .errors import RollcallError
 from .transport import Transport
 
 USERS_PER_PAGE = 200
@@ -170,11 +173,11 @@ class Rollcall:
     # Transport
 
     def _get(self, path: str, **query: Any) -> Any:
-        return self._transport.send("GET", path, query=query).json()
+        return _read(self._transport.send("GET", path, query=query))
 
     def _send(self, method: str, path: str, body: Any = None) -> Any:
         response = self._transport.send(method, path, body=body)
-        return response.json() if response.content else None
+        return _read(response) if response.content else None
 
     def _pages(self, path: str, name: str, **query: Any) -> Iterator[Any]:
         """The elements of all pages of a list whose answers have `next`."""
@@ -193,6 +196,13 @@ class Rollcall:
             page = self._get(_path("tenants", tenant, kind), cursor=cursor, count=USERS_PER_PAGE, **query)
             yield from page["Resources"]
             cursor = page.get("nextCursor")
+
+
+def _read(response: httpx.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError as error:
+        raise RollcallError("The answer is not JSON. Check that the URL ends with /app/v1.") from error
 
 
 def _path(*segments: str) -> str:
