@@ -26,10 +26,11 @@ class Scim:
 
     url: str
     key: str
+    http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30))
 
     def send(self, method: str, path: str, body: Any = None) -> Any:
         headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/scim+json"}
-        response = httpx.request(method, self.url + path, json=body, headers=headers, timeout=30)
+        response = self.http.request(method, self.url + path, json=body, headers=headers)
         assert response.is_success, f"{method} {path}: {response.status_code} {response.text}"
         return response.json() if response.content else None
 
