@@ -129,3 +129,9 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
 @pytest.fixture
 def client(dev: Dev) -> Rollcall:
     return dev.client()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Ends with the line that .ci/run counts."""
+    count = {name: len(terminalreporter.stats.get(name, [])) for name in ("passed", "failed", "error")}
+    print(f"client-python: {count['passed']} passed, {count['failed'] + count['error']} failed")

@@ -170,6 +170,37 @@ class Rollcall:
         path = _path("tenants", tenant, "Groups", group, "assignments")
         return cast(types.Assignments, self._send("PUT", path, {"assignments": assignments}))
 
+    # Webhooks
+
+    def webhooks(self) -> Iterator[dict[str, Any]]:
+        """All webhooks, without their secrets."""
+        return self._pages("/webhooks", "webhooks")
+
+    def webhook(self, id: str) -> dict[str, Any]:
+        """A webhook: how far it is, its last error, its last test."""
+        return cast(dict[str, Any], self._get(_path("webhooks", id)))
+
+    def create_webhook(self, url: str, *, include_resource: bool = False) -> dict[str, Any]:
+        """Makes a webhook. Only this answer has its `secret`."""
+        return cast(dict[str, Any], self._send("POST", "/webhooks", {"url": url, "includeResource": include_resource}))
+
+    def update_webhook(self, id: str, changes: dict[str, Any]) -> dict[str, Any]:
+        """Changes `url`, `includeResource` or `enabled`. The next attempt is made at once."""
+        return cast(dict[str, Any], self._send("PATCH", _path("webhooks", id), changes))
+
+    def delete_webhook(self, id: str) -> None:
+        """Deletes a webhook with its position and its secrets."""
+        self._send("DELETE", _path("webhooks", id))
+
+    def test_webhook(self, id: str) -> dict[str, Any]:
+        """Asks for a message without changes. The webhook shows later what came of it."""
+        return cast(dict[str, Any], self._send("POST", _path("webhooks", id, "test")))
+
+    def rotate_webhook(self, id: str, overlap_seconds: int | None = None) -> dict[str, Any]:
+        """Makes a new `secret`, which only this answer has. The old one signs too until the overlap ends."""
+        body = {} if overlap_seconds is None else {"overlapSeconds": overlap_seconds}
+        return cast(dict[str, Any], self._send("POST", _path("webhooks", id, "rotate"), body))
+
     # Transport
 
     def _get(self, path: str, **query: Any) -> Any:
