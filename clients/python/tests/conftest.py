@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,6 @@ class Dev:
     line: dict[str, str]
     process: subprocess.Popen[bytes]
     program: str
-    clients: list[Rollcall] = field(default_factory=list)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -76,9 +76,9 @@ class Dev:
             "ROLLCALL_APPLICATION_KEY": self.line["application_key"],
         }
 
+    @cached_property
     def client(self) -> Rollcall:
-        self.clients.append(Rollcall(self.line["app_url"], self.line["application_key"]))
-        return self.clients[-1]
+        return Rollcall(self.line["app_url"], self.line["application_key"])
 
     def scim(self, key: str | None = None) -> Scim:
         return Scim(self.line["base_url"], key or self.line["key"])
@@ -93,13 +93,12 @@ class Dev:
     def wait_for_change(self, resource: str) -> None:
         """Waits until the feed has a change of this resource. It comes within a second of its commit."""
         end = time.monotonic() + 20
-        while all(one.change["resourceId"] != resource for one in self.client().changes(follow=False)):
+        while all(one.change["resourceId"] != resource for one in self.client.changes(follow=False)):
             assert time.monotonic() < end, f"no change of {resource} in the feed"
             time.sleep(0.1)
 
     def stop(self) -> None:
-        for client in self.clients:
-            client.close()
+        self.client.close()
         self.process.kill()
         self.process.wait()
 
@@ -128,7 +127,7 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
 
 @pytest.fixture
 def client(dev: Dev) -> Rollcall:
-    return dev.client()
+    return dev.client
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -46,7 +46,7 @@ class Database:
 
 
 def mirror_of(dev: Dev, database: Database, client: Rollcall | None = None) -> Mirror:
-    return Mirror(client or dev.client(), database.connect())
+    return Mirror(client or dev.client, database.connect())
 
 
 def truth(client: Rollcall) -> dict[str, Any]:

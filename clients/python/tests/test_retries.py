@@ -5,7 +5,7 @@ from __future__ import annotations
 import email.utils
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
@@ -128,7 +128,13 @@ def test_a_post_is_not_sent_twice_unless_nothing_was_done(proxy: Proxy, flaky: R
     assert names.count(f"once {FORGET}") == 1 and names.count("after 429") == 1
 
 
-def test_an_answer_of_something_else_says_what_to_check(dev: Dev) -> None:
-    root = dev.line["base_url"].removesuffix("/scim/v2")
-    with pytest.raises(rollcall_client.ProblemError, match="/app/v1"), Rollcall(root, "rca_x") as wrong:
-        wrong.status()
+def test_an_answer_of_something_else_says_what_to_check() -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    with Rollcall(f"http://127.0.0.1:{server.server_port}", "rca_x") as wrong:
+        with pytest.raises(rollcall_client.NotFound, match="/app/v1"):
+            wrong.status()
+        with pytest.raises(rollcall_client.RollcallError, match="not JSON"):
+            wrong._get("/")
+    server.shutdown()
+    server.server_close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -40,20 +41,22 @@ def test_one_of_two_signatures_is_enough_while_rotating() -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "body", "reason"),
+    ("change", "reason"),
     [
-        (signed(OTHER), BODY, "Check the secret"),
-        (signed(), BODY + " ", "bytes of the body"),
-        ({**signed(), "Webhook-Id": "msg_2"}, BODY, "No signature fits"),
-        (signed(at=time.time() - 400), BODY, "five minutes"),
-        (signed(at=time.time() + 400), BODY, "five minutes"),
-        ({**signed(), "Webhook-Timestamp": "9" * 5000}, BODY, "not a number"),
-        ({**signed(), "Webhook-Signature": signed()["Webhook-Signature"][:-4]}, BODY, "No signature fits"),
-        ({**signed(), "Webhook-Signature": "v1,é"}, BODY, "No signature fits"),
-        ({"Webhook-Id": "msg_1"}, BODY, "header is missing"),
+        (lambda: signed(OTHER), "Check the secret"),
+        (lambda: {**signed(), "body": BODY + " "}, "bytes of the body"),
+        (lambda: {**signed(), "Webhook-Id": "msg_2"}, "No signature fits"),
+        (lambda: signed(at=time.time() - 400), "five minutes"),
+        (lambda: signed(at=time.time() + 400), "five minutes"),
+        (lambda: {**signed(), "Webhook-Timestamp": "9" * 5000}, "not a number"),
+        (lambda: {**signed(), "Webhook-Signature": signed()["Webhook-Signature"][:-4]}, "No signature fits"),
+        (lambda: {**signed(), "Webhook-Signature": "v1,é"}, "No signature fits"),
+        (lambda: {"Webhook-Id": "msg_1"}, "header is missing"),
     ],
 )
-def test_everything_else_is_refused_as_the_other_library_does(headers: dict[str, str], body: str, reason: str) -> None:
+def test_everything_else_is_refused_as_the_other_library_does(change: Callable[[], dict[str, str]], reason: str) -> None:
+    headers = change()
+    body = headers.pop("body", BODY)
     with pytest.raises(WebhookVerificationError, match=reason):
         Webhook(SECRET).verify(body, headers)
     with pytest.raises((standardwebhooks.WebhookVerificationError, ValueError)):
