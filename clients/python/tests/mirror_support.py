@@ -77,7 +77,7 @@ def version(resource: Any) -> int:
     return int(resource["meta"]["version"][3:-1])
 
 
-def assert_converges(mirror: Mirror, client: Rollcall, seconds: float = 20) -> None:
+def assert_converges(mirror: Mirror, client: Rollcall, seconds: float = 60) -> None:
     """Catches up until the mirror shows what the API says. Nothing may write meanwhile."""
     end = time.monotonic() + seconds
     while True:

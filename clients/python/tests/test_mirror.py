@@ -297,8 +297,10 @@ def test_a_resync_takes_the_snapshot_of_that_tenant_again(dev: Dev, database: Da
     client.extra = [{**resync, "incarnation": incarnation}, {**resync, "tenant": "gone", "incarnation": "gone"}]
     client.before[f"/tenants/{tenant}/Groups"] = lambda: (work.do(), work.do(), work.do())
     with work.going_on():
-        time.sleep(1.5)
-        mirror.step()
+        end = time.monotonic() + 30
+        while client.extra and time.monotonic() < end:
+            mirror.step()
+            time.sleep(0.1)
     assert not client.extra and not client.before
     assert_converges(mirror, dev.client)
 
