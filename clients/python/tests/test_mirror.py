@@ -346,6 +346,24 @@ def test_fields_and_types_that_are_not_known_are_ignored(dev: Dev, database: Dat
 
 
 @both
+def test_any_text_can_be_stored(dev: Dev, database: Database) -> None:
+    mirror = mirror_of(dev, database)
+    mirror.catch_up()
+    user = dev.scim().create_user("O'Neil")
+    names = {"nul": "a\0b", "more": "'; DROP TABLE rollcall_users; -- % ? %s \\u0000 Zoë 🙂"}
+    for id, name in names.items():
+        dev.scim().patch(f"/Users/{user}", "replace", "displayName", name)
+        names[id] = str(dev.scim().send("POST", "/Groups", {"displayName": name})["id"])
+    dev.wait_for_change(names["more"])
+    mirror.catch_up()
+    groups = mirror.dump()["tenants"]["demo"]["groups"]
+    assert groups[names["nul"]]["displayName"] == "a\ufffdb"
+    assert groups[names["more"]]["displayName"] == dev.client.group("demo", names["more"])["displayName"]
+    [(resource,)] = database.query(f"SELECT resource FROM rollcall_users WHERE id = '{user}'")
+    assert json.loads(resource)["displayName"] == dev.client.user("demo", user)["displayName"]
+
+
+@both
 def test_several_mirrors_on_one_database_do_no_harm(dev: Dev, database: Database, tenant: str) -> None:
     work = work_in(dev, tenant, seed=10)
     stop = threading.Event()

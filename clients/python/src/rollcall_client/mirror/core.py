@@ -189,6 +189,7 @@ def _state(change: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def user_row(incarnation: str, user: Mapping[str, Any]) -> UserRow:
     """The row of a SCIM user. Its JSON has no groups and no roles: a change of a group would not renew them."""
+    user = _without_nul(user)
     emails = user.get("emails") or []
     primary = next((email for email in emails if email.get("primary")), emails[0] if emails else {})
     kept = {name: value for name, value in user.items() if name != "groups"}
@@ -209,6 +210,7 @@ def user_row(incarnation: str, user: Mapping[str, Any]) -> UserRow:
 
 def group_row(incarnation: str, group: Mapping[str, Any]) -> GroupRow:
     """The row of a SCIM group, without its members."""
+    group = _without_nul(group)
     assignments = group.get(EXTENSION + "Group", {}).get("assignments", [])
     return GroupRow(
         incarnation=incarnation,
@@ -223,6 +225,17 @@ def group_row(incarnation: str, group: Mapping[str, Any]) -> GroupRow:
 def _version(resource: Mapping[str, Any]) -> int:
     """The number in the ETag `W/"3"`."""
     return int(resource["meta"]["version"].removeprefix("W/").strip('"'))
+
+
+def _without_nul(value: Any) -> Any:
+    """The value with U+FFFD for each U+0000, which PostgreSQL cannot store."""
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd")
+    if isinstance(value, list):
+        return [_without_nul(one) for one in value]
+    if isinstance(value, Mapping):
+        return {name: _without_nul(one) for name, one in value.items()}
+    return value
 
 
 def _json(value: Any) -> str:

@@ -10,12 +10,14 @@ from typing import Any, TypeVar
 
 from .. import types
 from ..client import PAUSE_AT_END_SECONDS, Rollcall
-from ..errors import ConnectionLost, LostPosition, NotFound, ProblemError, ServerError, TooManyRequests
+from ..errors import ConnectionLost, LostPosition, NotFound, ProblemError, RollcallError, ServerError, TooManyRequests
 from .core import Resync, Step, group_row, steps_of, user_row
 from .storage import PositionMoved, Storage
 
 ROWS_PER_BATCH = 1000
 PAUSE_AFTER_FAILURE_SECONDS = 5.0
+LOST_POSITIONS_IN_A_ROW = 3
+"""A table may be restored while the snapshot is read. More often than this, something else is wrong."""
 SNAPSHOT_ATTEMPTS = 5
 """A tenant is deleted and made again, or a cursor ends, while the snapshot reads it."""
 
@@ -34,6 +36,7 @@ class Mirror:
         """`connection` is one of sqlite3 or psycopg, which nothing else uses. Makes the tables if they are absent."""
         self._rollcall = rollcall
         self._storage = Storage(connection)
+        self._positions_lost = 0
 
     def run(self, stop: threading.Event | None = None) -> None:
         """Follows the feed until `stop` is set. Goes on after lost connections and refusals that pass."""
@@ -62,6 +65,9 @@ class Mirror:
                 return True
             return self._apply_page(position, seq)
         except LostPosition:
+            self._positions_lost += 1
+            if self._positions_lost > LOST_POSITIONS_IN_A_ROW:
+                raise
             _log.warning("The position is lost. The mirror takes a snapshot.")
             self._take_snapshot(position)
             return True
@@ -76,6 +82,7 @@ class Mirror:
 
     def _apply_page(self, position: str, seq: int) -> bool:
         page = self._rollcall.changes_page(position)
+        self._positions_lost = 0
         if page["next"] == position:
             return page["more"]
         steps, resyncs = _read_steps(page["changes"], after=seq)
@@ -89,6 +96,8 @@ class Mirror:
                 self._storage.swap_tenant(resync.incarnation)
             for step in repeated:
                 self._storage.apply(step)
+        if resyncs:
+            self._storage.end_staging()
         return page["more"]
 
     def _stage_again(self, resyncs: list[Resync]) -> list[Step]:
@@ -117,6 +126,7 @@ class Mirror:
         with self._storage.transaction():
             self._storage.move_position(position, start, 0)
             self._storage.swap_all()
+        self._storage.end_staging()
 
     def _stage_tenant(self, name: str, only: str | None = None) -> None:
         """Reads a tenant. Without a result if it is gone, or is not the incarnation `only`.
@@ -138,6 +148,7 @@ class Mirror:
                 if error.name not in ("expiredCursor", "invalidCursor") or attempt + 1 == SNAPSHOT_ATTEMPTS:
                     raise
             self._storage.unstage(incarnation)
+        raise RollcallError(f"The tenant {name} changed {SNAPSHOT_ATTEMPTS} times while it was read. Try again.")
 
     def _incarnation(self, name: str) -> str | None:
         try:

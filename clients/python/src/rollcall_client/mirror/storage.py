@@ -77,9 +77,15 @@ class Storage:
                     self._run(statement)
 
     @contextmanager
-    def transaction(self, *, only_temporary: bool = False) -> Iterator[None]:
-        """Commits at the end, rolls back after an exception."""
-        self._run("BEGIN IMMEDIATE" if self._is_sqlite and not only_temporary else "BEGIN")
+    def transaction(self, *, writes: bool = True) -> Iterator[None]:
+        """Commits at the end, rolls back after an exception.
+
+        Without `writes` all statements read the same state. Temporary tables can be written then too.
+        """
+        if self._is_sqlite:
+            self._run("BEGIN IMMEDIATE" if writes else "BEGIN")
+        else:
+            self._run("BEGIN" if writes else "BEGIN ISOLATION LEVEL REPEATABLE READ")
         try:
             yield
         except BaseException:
@@ -102,14 +108,19 @@ class Storage:
 
     def begin_staging(self) -> None:
         """Makes empty staging tables."""
+        self.end_staging()
+        for kind in KINDS:
+            self._run(f"CREATE TEMPORARY TABLE rollcall_staging_{kind} AS SELECT * FROM rollcall_{kind} WHERE 1 = 0")
+
+    def end_staging(self) -> None:
+        """Removes the staging tables."""
         for kind in KINDS:
             self._run(f"DROP TABLE IF EXISTS rollcall_staging_{kind}")
-            self._run(f"CREATE TEMPORARY TABLE rollcall_staging_{kind} AS SELECT * FROM rollcall_{kind} WHERE 1 = 0")
 
     def stage(self, kind: str, rows: Iterable[UserRow | GroupRow | Sequence[str]]) -> None:
         """Adds rows to the staging tables. A group brings its assignments."""
         rows = list(rows)
-        with self.transaction(only_temporary=True):
+        with self.transaction(writes=False):
             self._insert(f"rollcall_staging_{kind}", kind, [_values(row) for row in rows])
             if kind == "groups":
                 assignments = [values for row in rows if isinstance(row, GroupRow) for values in _assignments(row)]
@@ -177,6 +188,10 @@ class Storage:
 
     def dump(self) -> dict[str, Any]:
         """What the views show: tenants, users, groups, members and roles, as values that can be compared."""
+        with self.transaction(writes=False):
+            return self._read_all()
+
+    def _read_all(self) -> dict[str, Any]:
         tenants: dict[str, Any] = {}
         names = self._rows("SELECT incarnation, tenant FROM rollcall_tenants")
         for incarnation, _ in names:
