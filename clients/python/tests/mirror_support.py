@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from conftest import Dev, Scim
 
 from rollcall_client import Rollcall
 from rollcall_client.mirror import Mirror, connect_sqlite
+from rollcall_client.mirror.storage import Storage
 
 EXTENSION = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:User"
 
@@ -153,6 +156,29 @@ def mirror_process(dev: Dev, database: Database, *arguments: str) -> subprocess.
     return subprocess.Popen(command, env=dev.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
+def die_before_statement(dev: Dev, database: Database, statement: int) -> bool:
+    """Catches up in a process that kills itself (SIGKILL) before a statement. Returns whether it came so far."""
+    process = multiprocessing.get_context("fork").Process(target=catch_up_until, args=(dev, database, statement))
+    process.start()
+    process.join(60)
+    assert process.exitcode in (0, -signal.SIGKILL), process.exitcode
+    return process.exitcode != 0
+
+
+def catch_up_until(dev: Dev, database: Database, statement: int) -> None:
+    run = Storage._run
+
+    def counted(storage: Storage, sql: str, values: Sequence[Any] = ()) -> int:
+        nonlocal statement
+        statement -= 1
+        if statement == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return run(storage, sql, values)
+
+    Storage._run = counted  # type: ignore[method-assign]
+    Mirror(Rollcall(dev.line["app_url"], dev.line["application_key"]), database.connect()).catch_up()
+
+
 def find_postgres() -> Path | None:
     """The folder of initdb and postgres, which Debian does not have in the PATH."""
     found = shutil.which("initdb")
@@ -180,7 +206,7 @@ def run_postgres(programs: Path, folder: Path) -> Iterator[str]:
         yield dsn
     finally:
         pid = int((folder / "data" / "postmaster.pid").read_text().split()[0])
-        os.kill(pid, 2)
+        os.kill(pid, signal.SIGQUIT)
         server.wait(30)
 
 
