@@ -14,6 +14,7 @@ SECONDS_EACH ?= 60
 CRASH_RUNS ?= 500
 CRASH_MEMBERS ?= 5000
 TOOLS := SAM_CLI_TELEMETRY=0 PATH="$(abspath $(VENV))/bin:$$PATH"
+CLIENT_TYPESCRIPT := clients/typescript
 NOWHERE := AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCESS_KEY=none AWS_DEFAULT_REGION=eu-west-1
 CLIENT_PYTHON_VENV := .venv-client-python
 EXAMPLE_VENV := .venv-example
@@ -23,10 +24,10 @@ BUILT := $(abspath $(or $(ROLLCALL_BIN),$(TARGET_DIR)/debug/rollcall))
 DEVELOPMENT := axum|clap|dynoxide-rs|libsqlite3-sys|rusqlite|yaml_serde|aws-sdk-apigateway
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long check testers schemathesis client-python example example-test built-rollcall conformance build lint-template sam-test invoke deploy openapi bench fuzz clean
+.PHONY: help run test test-long check testers schemathesis client-python client-typescript example example-test built-rollcall conformance build lint-template sam-test invoke deploy openapi bench fuzz clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Run everything on this machine, on an embedded table (ARGS="--port 3000 --policy standard")
 	$(CARGO) run --features cli --bin rollcall -- dev $(ARGS)
@@ -38,6 +39,7 @@ test: ## Run every check that needs no docker and no AWS account; install what t
 	$(MAKE) --no-print-directory testers ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
 	$(MAKE) --no-print-directory schemathesis ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
 	$(MAKE) --no-print-directory client-python ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
+	$(MAKE) --no-print-directory client-typescript ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
 	$(MAKE) --no-print-directory example-test ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
 
 check: $(TOOLS_DIR)/bin/cargo-machete $(TOOLS_DIR)/bin/cargo-deny ## Check format, lints, documentation, events, dependencies and their licences
@@ -96,6 +98,16 @@ $(EXAMPLE_VENV)/installed: examples/team-directory/requirements.txt examples/tea
 	    --requirement requirements-dev.txt
 	touch $@
 
+client-typescript: $(CLIENT_TYPESCRIPT)/node_modules/.package-lock.json ## Check and test the TypeScript client against `rollcall dev`
+	test -n "$(ROLLCALL_BIN)" || $(CARGO) build --quiet --features cli --bin rollcall
+	cd $(CLIENT_TYPESCRIPT) && \
+	    ROLLCALL_BIN="$(abspath $(or $(ROLLCALL_BIN),$(TARGET_DIR)/debug/rollcall))" npm run --silent check
+
+$(CLIENT_TYPESCRIPT)/node_modules/.package-lock.json: $(CLIENT_TYPESCRIPT)/package-lock.json
+	clients/install-package.sh npm nodejs npm
+	cd $(CLIENT_TYPESCRIPT) && npm ci --no-audit --no-fund
+	touch $@
+
 conformance: ## Play the test cases against a deployment (BASE=https://…/scim/v2 TOKEN=rc_… POLICY=veza)
 	@test -n "$(BASE)" -a -n "$(TOKEN)" || { echo 'make conformance BASE=<base URL> TOKEN=<key> POLICY=<its policy>'; exit 2; }
 	@$(PYTHON) tests/conformance/play.py --base "$(BASE)" --token "$(TOKEN)" --policy "$(POLICY)" $(ARGS)
@@ -123,9 +135,10 @@ invoke: ## Hand an event to a function (EVENT=events/users-list.json)
 deploy: build ## Deploy to the AWS account of the environment, with questions
 	$(TOOLS) sam deploy --guided
 
-openapi: ## Write docs/openapi.json and docs/app-openapi.json anew
+openapi: ## Write docs/openapi.json and docs/app-openapi.json anew, and the types of the TypeScript client
 	$(CARGO) run --quiet --features cli --bin rollcall -- openapi --output docs/openapi.json
 	$(CARGO) run --quiet --features cli --bin rollcall -- openapi --app --output docs/app-openapi.json
+	test ! -d $(CLIENT_TYPESCRIPT)/node_modules || npm run --silent --prefix $(CLIENT_TYPESCRIPT) generate
 
 bench: ## Measure as ratios of one run: the core beside other crates, operations as tenants grow (GROWTH="--users 1000000")
 	$(CARGO) run --release --manifest-path benches/peers/Cargo.toml
@@ -144,3 +157,4 @@ fuzz: ## Fuzz one target (TARGET=filter, attr_path, patch or route; SECONDS_EACH
 clean: ## Remove what was built and installed here
 	$(CARGO) clean
 	rm -rf .aws-sam $(TOOLS_DIR) $(VENV) .venv-testers .venv-schemathesis $(CLIENT_PYTHON_VENV) $(EXAMPLE_VENV)
+	rm -rf $(CLIENT_TYPESCRIPT)/node_modules $(CLIENT_TYPESCRIPT)/dist
