@@ -89,6 +89,11 @@ class Editing(Rollcall):
         self.extra: list[dict[str, Any]] = []
         self.before: dict[str, Any] = {}
         self.instead: dict[str, Any] = {}
+        self.snapshot: str | None = None
+
+    def status(self) -> types.Status:
+        status = super().status()
+        return {**status, "snapshot": self.snapshot or status["snapshot"]}
 
     def changes_page(self, after: str | None = None, **options: Any) -> types.Changes:
         page = super().changes_page(after, **options)
@@ -299,6 +304,43 @@ def test_a_resync_takes_the_snapshot_of_that_tenant_again(dev: Dev, database: Da
             time.sleep(0.1)
     assert not client.extra and not client.before
     assert_converges(mirror, dev.client)
+
+
+@both
+def test_a_resync_is_repeated_when_all_before_it_is_visible(
+    dev: Dev, database: Database, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rollcall_client.mirror.mirror.RESYNC_LOOK_SECONDS", 0.0)
+    work = work_in(dev, tenant, seed=15)
+    client = Editing(dev)
+    mirror = mirror_of(dev, database, client)
+    assert_converges(mirror, dev.client)
+    work.scim.send("DELETE", f"/Users/{work.users[0]}")
+    assert_converges(mirror, dev.client)
+    users = dev.client._get(f"/tenants/{tenant}/Users", cursor="", count=200)
+    users["Resources"] = users["Resources"][:3]
+    client.instead = {f"/tenants/{tenant}/Users": users}
+    resync = {"type": "tenant.resync", "resourceType": "Tenant", "resourceId": tenant, "tenant": tenant}
+    client.extra = [{**resync, "incarnation": dev.client.tenant(tenant)["incarnation"]}]
+    client.snapshot = newest(dev)
+    dev.wait_for_change(dev.scim().create_user("another"))
+    mirror.catch_up()
+    assert not client.extra and not client.instead
+    assert len(mirror.dump()["tenants"][tenant]["users"]) == 3
+    assert len(database.query("SELECT * FROM rollcall_resyncs")) == 1
+
+    client.snapshot = newest(dev)
+    mirror.catch_up()
+    assert database.query("SELECT * FROM rollcall_resyncs") == []
+    assert_converges(mirror, dev.client)
+    assert database.query(f"SELECT hidden FROM rollcall_users WHERE id = '{work.users[0]}'") == [(1,)]
+
+
+def newest(dev: Dev) -> str:
+    """The position at the end of the feed. It stands for that of a snapshot a minute later."""
+    place = dev.client.status()["newest"]
+    assert place
+    return place["position"]
 
 
 def test_what_a_resync_could_not_see_yet_comes_from_the_feed(dev: Dev, database: Database, tenant: str) -> None:

@@ -180,13 +180,13 @@ class Rollcall:
         """A webhook: how far it is, its last error, its last test."""
         return cast(dict[str, Any], self._get(_path("webhooks", id)))
 
-    def create_webhook(self, url: str, *, include_resource: bool = False) -> dict[str, Any]:
-        """Makes a webhook. Only this answer has its `secret`."""
-        return cast(dict[str, Any], self._send("POST", "/webhooks", {"url": url, "includeResource": include_resource}))
+    def create_webhook(self, new: dict[str, Any]) -> dict[str, Any]:
+        """Makes a webhook from `url` and `includeResource`. Only this answer has its `secret`."""
+        return cast(dict[str, Any], self._send("POST", "/webhooks", new))
 
-    def update_webhook(self, id: str, changes: dict[str, Any]) -> dict[str, Any]:
+    def update_webhook(self, id: str, settings: dict[str, Any]) -> dict[str, Any]:
         """Changes `url`, `includeResource` or `enabled`. The next attempt is made at once."""
-        return cast(dict[str, Any], self._send("PATCH", _path("webhooks", id), changes))
+        return cast(dict[str, Any], self._send("PATCH", _path("webhooks", id), settings))
 
     def delete_webhook(self, id: str) -> None:
         """Deletes a webhook with its position and its secrets."""
@@ -196,10 +196,9 @@ class Rollcall:
         """Asks for a message without changes. The webhook shows later what came of it."""
         return cast(dict[str, Any], self._send("POST", _path("webhooks", id, "test")))
 
-    def rotate_webhook(self, id: str, overlap_seconds: int | None = None) -> dict[str, Any]:
+    def rotate_webhook(self, id: str, rotation: types.Rotation | None = None) -> dict[str, Any]:
         """Makes a new `secret`, which only this answer has. The old one signs too until the overlap ends."""
-        body = {} if overlap_seconds is None else {"overlapSeconds": overlap_seconds}
-        return cast(dict[str, Any], self._send("POST", _path("webhooks", id, "rotate"), body))
+        return cast(dict[str, Any], self._send("POST", _path("webhooks", id, "rotate"), rotation or {}))
 
     # Transport
 

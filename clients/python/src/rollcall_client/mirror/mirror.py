@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from .storage import PositionMoved, Storage
 
 ROWS_PER_BATCH = 1000
 PAUSE_AFTER_FAILURE_SECONDS = 5.0
+RESYNC_LOOK_SECONDS = 10.0
 LOST_POSITIONS_IN_A_ROW = 3
 """A table may be restored while the snapshot is read. More often than this, something else is wrong."""
 SNAPSHOT_ATTEMPTS = 5
@@ -37,6 +39,7 @@ class Mirror:
         self._rollcall = rollcall
         self._storage = Storage(connection)
         self._positions_lost = 0
+        self._next_look = 0.0
 
     def run(self, stop: threading.Event | None = None) -> None:
         """Follows the feed until `stop` is set. Goes on after lost connections and refusals that pass."""
@@ -63,7 +66,10 @@ class Mirror:
             if position == "":
                 self._take_snapshot(position)
                 return True
-            return self._apply_page(position, seq)
+            more = self._apply_page(position, seq)
+            if not more:
+                self._repeat_resyncs(*self._storage.position())
+            return more
         except LostPosition:
             self._positions_lost += 1
             if self._positions_lost > LOST_POSITIONS_IN_A_ROW:
@@ -86,7 +92,7 @@ class Mirror:
         if page["next"] == position:
             return page["more"]
         steps, resyncs = _read_steps(page["changes"], after=seq)
-        repeated = self._stage_again(resyncs) if resyncs else []
+        repeated = self._stage_again(resyncs, self._rollcall.status()["snapshot"]) if resyncs else []
         last = max([seq, *(change["seq"] for change in page["changes"])])
         with self._storage.transaction():
             self._storage.move_position(position, page["next"], last)
@@ -94,19 +100,43 @@ class Mirror:
                 self._storage.apply(step)
             for resync in resyncs:
                 self._storage.swap_tenant(resync.incarnation)
+                self._storage.note_resync(resync.incarnation, resync.tenant, last)
             for step in repeated:
                 self._storage.apply(step)
         if resyncs:
             self._storage.end_staging()
         return page["more"]
 
-    def _stage_again(self, resyncs: list[Resync]) -> list[Step]:
+    def _repeat_resyncs(self, position: str, seq: int) -> None:
+        """Reads tenants again whose tenant.resync lies before the position of a snapshot of now.
+
+        What was written just before a tenant.resync may not be visible to the snapshot that follows it at once, and no
+        change tells of it. A snapshot whose position lies after the tenant.resync has certainly seen it.
+        """
+        noted = self._storage.resyncs()
+        if not noted or time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + RESYNC_LOOK_SECONDS
+        start = self._rollcall.status()["snapshot"]
+        following = self._rollcall.changes_page(start, limit=1, include_resource=False)["changes"]
+        due = [Resync(*tenant) for *tenant, at in noted if not following or following[0]["seq"] > at]
+        if due:
+            repeated = self._stage_again(due, start)
+            with self._storage.transaction():
+                self._storage.move_position(position, position, seq)
+                for resync in due:
+                    self._storage.swap_tenant(resync.incarnation)
+                    self._storage.forget_resync(resync.incarnation)
+                for step in repeated:
+                    self._storage.apply(step)
+            self._storage.end_staging()
+
+    def _stage_again(self, resyncs: list[Resync], start: str) -> list[Step]:
         """Reads the snapshots of some tenants. Returns the steps that belong on top of them.
 
-        The feed is at another position than a snapshot of now, and that position stays. So the changes of these tenants
-        since the position of the snapshot are applied again, up to the end of the feed.
+        The feed is at another position than `start`, that of the snapshot, and it stays there. So the changes of these
+        tenants since `start` are applied again, up to the end of the feed.
         """
-        start = self._rollcall.status()["snapshot"]
         self._storage.begin_staging()
         steps: list[Step] = []
         for resync in resyncs:

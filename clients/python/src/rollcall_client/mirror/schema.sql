@@ -49,6 +49,13 @@ CREATE TABLE IF NOT EXISTS rollcall_assignments (
     PRIMARY KEY (incarnation, group_id, team, role)
 );
 
+-- Tenants that were read again after tenant.resync, and will be read once more within some minutes.
+CREATE TABLE IF NOT EXISTS rollcall_resyncs (
+    incarnation TEXT PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    seq BIGINT NOT NULL                 -- the second time is when a snapshot of now begins after this change
+);
+
 -- One row: how far the mirror is. It moves in the transaction that changes the other tables.
 CREATE TABLE IF NOT EXISTS rollcall_position (
     id INTEGER PRIMARY KEY,             -- always 1

@@ -133,16 +133,38 @@ class Storage:
 
     def swap_all(self) -> None:
         """Replaces all rows by those of the staging tables, as a part of a transaction."""
+        self._run("DELETE FROM rollcall_resyncs")
         for kind in KINDS:
             self._run(f"DELETE FROM rollcall_{kind}")
             self._run(f"INSERT INTO rollcall_{kind} SELECT * FROM rollcall_staging_{kind} WHERE 1 = 1 ON CONFLICT DO NOTHING")
 
     def swap_tenant(self, incarnation: str) -> None:
-        """Replaces the rows of one tenant by those of the staging tables, as a part of a transaction."""
+        """Replaces the rows of one tenant by those of the staging tables, as a part of a transaction.
+
+        Hidden accounts stay, since no snapshot has them.
+        """
+        come_back = "SELECT id FROM rollcall_staging_users WHERE incarnation = ?"
+        unhide = f"DELETE FROM rollcall_users WHERE incarnation = ? AND id IN ({come_back})"
+        self._run(unhide, (incarnation, incarnation))
         for kind in KINDS:
-            self._run(f"DELETE FROM rollcall_{kind} WHERE incarnation = ?", (incarnation,))
+            kept = " AND hidden = 0" if kind == "users" else ""
+            self._run(f"DELETE FROM rollcall_{kind} WHERE incarnation = ?{kept}", (incarnation,))
             staged = f"SELECT * FROM rollcall_staging_{kind} WHERE incarnation = ?"
             self._run(f"INSERT INTO rollcall_{kind} {staged} ON CONFLICT DO NOTHING", (incarnation,))
+
+    def note_resync(self, incarnation: str, tenant: str, seq: int) -> None:
+        """Notes that a tenant must be read once more, as a part of a transaction."""
+        self.forget_resync(incarnation)
+        values = (incarnation, tenant, seq)
+        self._run("INSERT INTO rollcall_resyncs (incarnation, tenant, seq) VALUES (?, ?, ?)", values)
+
+    def forget_resync(self, incarnation: str) -> None:
+        """Removes that note, as a part of a transaction."""
+        self._delete("resyncs", incarnation)
+
+    def resyncs(self) -> list[Any]:
+        """Incarnation, name and number of each note."""
+        return self._rows("SELECT incarnation, tenant, seq FROM rollcall_resyncs")
 
     # Changes
 
@@ -153,7 +175,7 @@ class Storage:
                 self._delete("tenants", incarnation)
                 self._insert("rollcall_tenants", "tenants", [(incarnation, tenant)])
             case EraseTenant(incarnation):
-                for kind in KINDS:
+                for kind in (*KINDS, "resyncs"):
                     self._delete(kind, incarnation)
             case PutUser(row):
                 self._delete("users", row.incarnation, id=row.id)
