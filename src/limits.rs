@@ -497,3 +497,6 @@ pub const DEV_STREAM_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often `rollcall dev` runs the worker, as the rule in the template does.
 pub const WORKER_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How many resources an import writes side by side. They are in different partitions of the table.
+pub const IMPORTS_AT_ONCE: usize = 32;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::{Map, json};
+use time::OffsetDateTime;
 
 use super::report::{CheckReport, Finding};
 use super::run::check;
@@ -47,7 +48,11 @@ async fn command(args: CheckArgs) -> Result<CommandOutput, AdminError> {
     let model = models.iter().find(|model| model.policy == record.policy).ok_or_else(|| {
         AdminError::Input(format!("the policy {} is not known to this version", record.policy.name))
     })?;
-    let report = check(&table, &args.tenant, model, args.repair).await.map_err(&failed)?;
+    let mut report = check(&table, &args.tenant, model, args.repair).await.map_err(&failed)?;
+    if report.repaired.iter().any(|finding| finding.problem.is_seen_by_mirrors()) {
+        crate::admin::tenant::resync(&table, &args.tenant, OffsetDateTime::now_utc()).await?;
+        report.resync = true;
+    }
     Ok(CommandOutput { findings: !report.findings.is_empty(), ..CommandOutput::from(text(format, &report)) })
 }
 
@@ -69,11 +74,15 @@ fn text(format: Format, report: &CheckReport) -> String {
         fields.insert("pending".to_owned(), json!(report.pending));
         fields.insert("findings".to_owned(), report.findings.iter().map(entry).collect());
         fields.insert("repaired".to_owned(), report.repaired.iter().map(entry).collect());
+        fields.insert("resync".to_owned(), json!(report.resync));
         return output::show_fields(format, &fields);
     }
     let mut lines = Vec::new();
     lines.extend(report.repaired.iter().map(|finding| format!("mended   {finding}")));
     lines.extend(report.findings.iter().map(|finding| format!("broken   {finding}")));
+    if report.resync {
+        lines.push("the change tenant.resync tells mirrors to read the tenant again".to_owned());
+    }
     lines.push(format!(
         "{} users and groups, {} memberships, {} items; {} changes pending; {} broken, {} mended",
         report.resources,

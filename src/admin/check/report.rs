@@ -52,6 +52,20 @@ pub enum Problem {
 }
 
 impl Problem {
+    /// Whether a repair changes what readers see, without a change in the feed. Then mirrors must read the tenant
+    /// again.
+    pub const fn is_seen_by_mirrors(self) -> bool {
+        matches!(
+            self,
+            Self::MissingListEntry
+                | Self::MemberUnaware
+                | Self::GroupUnaware
+                | Self::MemberGone
+                | Self::GroupGone
+                | Self::MemberCount
+        )
+    }
+
     /// In one phrase.
     pub const fn text(self) -> &'static str {
         match self {
@@ -116,4 +130,6 @@ pub struct CheckReport {
     pub findings: Vec<Finding>,
     /// What was wrong, and is mended.
     pub repaired: Vec<Finding>,
+    /// Whether mirrors were told to read the tenant again.
+    pub resync: bool,
 }

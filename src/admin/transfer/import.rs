@@ -135,7 +135,7 @@ fn refused_line(line: usize, problem: String) -> ImportedLine {
 }
 
 /// Why a line was not imported: it is wrong, or the table does not answer.
-enum Stopped {
+pub(super) enum Stopped {
     Refused(String),
     Failed(AdminError),
 }

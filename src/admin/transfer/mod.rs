@@ -3,4 +3,6 @@
 pub mod command;
 pub mod export;
 pub mod import;
+pub mod kept_file;
+pub mod move_in;
 pub mod rows;
