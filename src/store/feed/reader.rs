@@ -130,6 +130,8 @@ impl<'t> FeedReader<'t> {
                         list.changes.push(change);
                     }
                 }
+                // A page may stand for numbers without changes.
+                list.seq = list.seq.max(page.last);
             }
             pages = self.pages_beginning(list.seq + 1).await?;
         }
@@ -172,7 +174,8 @@ impl<'t> FeedReader<'t> {
     /// pages if that is the last one.
     async fn pages_from(&self, seq: u64) -> Result<Option<Vec<FeedPage>>, StoreError> {
         let beginning = self.pages_beginning(seq + 1).await?;
-        if !beginning.is_empty() || seq + 1 == self.state.floor {
+        let is_known_end = seq + 1 == self.state.floor || seq + 1 == self.state.near_end;
+        if !beginning.is_empty() || is_known_end {
             return Ok(Some(beginning));
         }
         // No page begins there: the place is within a page, or at the end, or beyond it.
@@ -181,7 +184,10 @@ impl<'t> FeedReader<'t> {
     }
 
     /// Some pages, if there is one that begins with this number.
-    async fn pages_beginning(&self, first: u64) -> Result<Vec<FeedPage>, StoreError> {
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn pages_beginning(&self, first: u64) -> Result<Vec<FeedPage>, StoreError> {
         let after = Some(keys::feed_page(first - 1).sk);
         let range = Range { after, limit: Some(FEED_PAGES_PER_READ), ..Range::default() };
         let page = self.table.query(&keys::feed_bucket(first), &range).await?;
