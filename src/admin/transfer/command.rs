@@ -105,16 +105,20 @@ async fn read_in(args: ImportArgs) -> Result<CommandOutput, AdminError> {
     let table = args.options.open().await?;
     let text = std::fs::read_to_string(&args.file).map_err(file_error(&args.file))?;
     let is_csv = args.file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
-    let outcomes = if args.keep_ids {
-        let total = text.lines().count();
-        let progress = |count| output::progress(&format!("{count} of {total} lines"));
-        move_in(&table, &args.tenant, &text, args.dry_run, &progress).await?
-    } else {
-        let rows = if is_csv { csv(&text)? } else { json_lines(&text) };
-        let progress = |count| output::progress(&format!("{count} of {} lines", rows.len()));
-        import(&table, &args.tenant, &rows, args.dry_run, &progress).await?
+    let rows = match (args.keep_ids, is_csv) {
+        (true, _) => Vec::new(),
+        (false, true) => csv(&text)?,
+        (false, false) => json_lines(&text),
     };
-    output::end_progress();
+    let total = if args.keep_ids { text.lines().count().saturating_sub(1) } else { rows.len() };
+    let bar = output::progress_bar(total, "lines");
+    let progress = |count: usize| bar.set_position(count as u64);
+    let imported = match args.keep_ids {
+        true => move_in(&table, &args.tenant, &text, args.dry_run, &progress).await,
+        false => import(&table, &args.tenant, &rows, args.dry_run, &progress).await,
+    };
+    bar.finish_and_clear();
+    let outcomes = imported?;
     if let Some(path) = &args.report {
         let lines: String = outcomes.iter().map(|outcome| format!("{}\n", line(outcome))).collect();
         std::fs::write(path, lines).map_err(file_error(path))?;
