@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the events in this folder: what API Gateway hands to the two functions, one file an event.
+"""Writes the events in this folder: what calls each function, one file an event.
 
     python3 events/generate.py            write them
     python3 events/generate.py --check    fail if a file differs from what would be written
@@ -21,8 +21,9 @@ OTHER_USER = "019aaf5c-8b41-7a10-8e63-7a2c3b4d5e6f"
 GROUP = "019aaf5c-8b42-7f21-af74-8b3d4c5e6f70"
 # Of the right form, its checksum included, and in no table.
 UNKNOWN_KEY = "rc_demo_0000000000000000000000000000000000000000000_0FuBcJ"
+UNKNOWN_APPLICATION_KEY = "rca_0000000000000000000000000000000000000000000_0rNU6R"
 HOST = "a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com"
-SCIM = "application/scim+json"
+SCIM, JSON = "application/scim+json", "application/json"
 
 CORE = "urn:ietf:params:scim:schemas:core:2.0:"
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
@@ -70,16 +71,35 @@ BULK = {
 }
 
 
-def proxy(method, path, query=(), body=None, content_type=SCIM, scope="provision", authorized=True):
+SCIM_SIDE = {
+    "base": "/scim/v2",
+    "type": SCIM,
+    "key": UNKNOWN_KEY,
+    "principal": f"{TENANT}/k_events",
+    "authorizer": {"tenantId": TENANT, "keyId": "k_events", "scope": "provision", "policy": "veza", "retentionDays": "365"},
+    "usage": {"apiKey": "usage-key-of-the-demo-tenant", "apiKeyId": "u5a8g3k1"},
+}
+APP_SIDE = {
+    "base": "/app/v1",
+    "type": JSON,
+    "key": UNKNOWN_APPLICATION_KEY,
+    "principal": "app_events",
+    "authorizer": {"keyId": "app_events", "scope": "manage"},
+    "usage": {"apiKey": "usage-key-of-the-applications", "apiKeyId": "w2d7n5q8"},
+}
+
+
+def proxy(method, path, query=(), body=None, content_type="", scope=None, authorized=True, side=SCIM_SIDE):
     """One REST proxy event for `path` below the base path, as API Gateway sends it."""
     index = len(EVENTS) + 1
-    full = "/scim/v2" + path
-    resource = "/scim/v2/{proxy+}" if path.strip("/") else "/scim/v2"
+    content_type = content_type or side["type"]
+    full = side["base"] + path
+    resource = side["base"] + ("/{proxy+}" if path.strip("/") else "")
     parameters = {"proxy": path.strip("/")} if path.strip("/") else None
-    headers = {"Accept": SCIM, "Accept-Encoding": "gzip, deflate"}
+    headers = {"Accept": side["type"], "Accept-Encoding": "gzip, deflate"}
     if authorized:
-        headers["Authorization"] = "Bearer " + UNKNOWN_KEY
-    if body is not None and content_type:
+        headers["Authorization"] = "Bearer " + side["key"]
+    if body is not None:
         headers["Content-Type"] = content_type
     trace = f"Root=1-6923a9c0-{index:024x}"
     headers |= {
@@ -110,15 +130,12 @@ def proxy(method, path, query=(), body=None, content_type=SCIM, scope="provision
     }
     if authorized:
         context["authorizer"] = {
-            "tenantId": TENANT,
-            "keyId": "k_events",
-            "scope": scope,
-            "policy": "veza",
-            "retentionDays": "365",
-            "principalId": f"{TENANT}/k_events",
+            **side["authorizer"],
+            **({"scope": scope} if scope else {}),
+            "principalId": side["principal"],
             "integrationLatency": 12,
         }
-        identity |= {"apiKey": "usage-key-of-the-demo-tenant", "apiKeyId": "u5a8g3k1"}
+        identity |= side["usage"]
     context |= {
         "resourcePath": resource,
         "httpMethod": method,
@@ -153,11 +170,11 @@ def proxy(method, path, query=(), body=None, content_type=SCIM, scope="provision
     }
 
 
-def token(value):
+def token(value, path="/scim/v2/Users"):
     """What a TOKEN authorizer is called with."""
     return {
         "type": "TOKEN",
-        "methodArn": f"arn:aws:execute-api:eu-west-1:123456789012:{HOST.split('.')[0]}/prod/GET/scim/v2/Users",
+        "methodArn": f"arn:aws:execute-api:eu-west-1:123456789012:{HOST.split('.')[0]}/prod/GET{path}",
         "authorizationToken": value,
     }
 
@@ -225,6 +242,53 @@ write("unauthorized", "GET", "/Users", authorized=False)
 # The authorizer
 EVENTS["authorizer-unknown-key"] = token("Bearer " + UNKNOWN_KEY)
 EVENTS["authorizer-malformed-key"] = token("Bearer not-a-key")
+
+# The application's side: what the function that reads answers, and the one that manages
+write("app-read-tenants", "GET", "/tenants", side=APP_SIDE)
+write("app-read-users-filter", "GET", f"/tenants/{TENANT}/Users", query=[("filter", 'userName eq "bjensen@example.com"')], side=APP_SIDE)
+write("app-read-changes", "GET", "/changes", query=[("limit", "10"), ("include", "resource")], side=APP_SIDE)
+write("app-read-status", "GET", "/status", side=APP_SIDE)
+write("app-read-unknown-path", "GET", "/devices", side=APP_SIDE)
+write("app-manage-tenant-create", "POST", "/tenants", body={"tenant": "acme", "policy": "standard"}, side=APP_SIDE)
+write("app-manage-tenant-update", "PATCH", f"/tenants/{TENANT}", body={"retentionDays": 30}, side=APP_SIDE)
+write("app-manage-key-create", "POST", f"/tenants/{TENANT}/keys", body={"name": "Okta"}, side=APP_SIDE)
+write("app-manage-read-scope", "POST", "/tenants", body={"tenant": "acme"}, scope="read", side=APP_SIDE)
+EVENTS["app-authorizer-unknown-key"] = token("Bearer " + UNKNOWN_APPLICATION_KEY, "/app/v1/tenants")
+
+# The worker: every minute, and after a write to the outbox (the stream has the keys of items only)
+EVENTS["worker-minute"] = {
+    "version": "0",
+    "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa",
+    "detail-type": "Scheduled Event",
+    "source": "aws.events",
+    "account": "123456789012",
+    "time": "2025-11-24T00:40:00Z",
+    "region": "eu-west-1",
+    "resources": ["arn:aws:events:eu-west-1:123456789012:rule/rollcall-WorkerFunctionEveryMinute"],
+    "detail": {},
+}
+EVENTS["worker-stream"] = {
+    "Records": [
+        {
+            "eventID": "c4ca4238a0b923820dcc509a6f75849b",
+            "eventName": "INSERT",
+            "eventVersion": "1.1",
+            "eventSource": "aws:dynamodb",
+            "awsRegion": "eu-west-1",
+            "dynamodb": {
+                "ApproximateCreationDateTime": 1763944800,
+                "Keys": {
+                    "pk": {"S": "OUTBOX#0"},
+                    "sk": {"S": f"{TENANT}#{USER}#0000000001#00000"},
+                },
+                "SequenceNumber": "4421584500000000017450439091",
+                "SizeBytes": 26,
+                "StreamViewType": "KEYS_ONLY",
+            },
+            "eventSourceARN": "arn:aws:dynamodb:eu-west-1:123456789012:table/rollcall/stream/2025-11-24T00:00:00.000",
+        }
+    ]
+}
 
 
 def main():

@@ -1,18 +1,21 @@
 //! Every limit of Rollcall, with its unit and its reason. Error texts take their numbers from here.
 //!
-//! The limits stand by layer, the lowest layer first. Those of the application's side, of
-//! delivery and of the operator's tool are in `limits/`.
+//! The limits stand by layer, the lowest layer first. Those of the application's side are in `limits/app.rs`,
+//! of the change feed in `limits/feed.rs`, of deliveries in `limits/delivery.rs`, of the operator's tool in
+//! `limits/admin.rs`.
 
 mod admin;
 mod app;
 mod delivery;
+mod feed;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 pub use self::admin::*;
-pub use self::delivery::*;
 pub use app::*;
+pub use delivery::*;
+pub use feed::*;
 
 // Requests, answers and documents (`scim`).
 
@@ -81,6 +84,10 @@ pub const MAX_ACTIONS_PER_TX: usize = 100;
 /// The most member changes in one transaction. Each takes two actions. The other ten actions are for
 /// the group, its claims and look-ups, and the event.
 pub const MAX_MEMBER_CHANGES_PER_TX: usize = 45;
+
+/// The most member ids that one change names, added and removed together: as many as one transaction
+/// changes.
+pub const MAX_MEMBERS_PER_CHANGE: usize = MAX_MEMBER_CHANGES_PER_TX;
 
 /// The most groups that one resource may be a direct member of: their ids are in the resource's item,
 /// which holds 400 KB.
@@ -225,72 +232,9 @@ pub const WORKER_CHANGES_AT_ONCE: usize = 4;
 /// How many deactivated accounts to erase are read with one call.
 pub const ERASURES_PER_PAGE: i32 = 100;
 
-/// How long a change stays in the feed, in days.
-pub const FEED_RETENTION_DAYS: u64 = 90;
-
-/// How long a page of the feed stays in the table after its changes can no longer be read, in days. Then
-/// DynamoDB deletes it at a time of its own.
-pub const FEED_DELETION_MARGIN_DAYS: u64 = 7;
-
-/// The most member ids that one change names, added and removed together: as many as one transaction
-/// changes.
-pub const MAX_MEMBERS_PER_CHANGE: usize = MAX_MEMBER_CHANGES_PER_TX;
-
-/// How many partitions the outbox has. One partition takes 1,000 write units a second, and a change takes
-/// four.
-pub const OUTBOX_SHARDS: u8 = 4;
-
-/// How long an operator is told to wait, in seconds, if the last changes of a deleted tenant are not in the
-/// feed yet.
-pub const OUTBOX_WAIT_SECONDS: u64 = 60;
-
-/// How many changes are in one partition of the feed. A partition is found by the number of a change.
-pub const FEED_BUCKET: u64 = 10_000;
-
-/// After a restore, the numbers of changes go on at the next multiple of this. No deployment has so many changes
-/// between a backup and its restore. JavaScript counts exactly up to nine million times as many.
-pub const RENEWED_FEED_STEP: u64 = 1_000_000_000;
-
 /// The renewal of a feed is tried again when a page was added meanwhile.
 pub const RENEWAL_RETRIES: RetryLimit =
     RetryLimit { attempts: 10, attempts_before_pause: 1, first_pause_ms: 20 };
-
-/// The most items of one tenant that the sequencer takes from a shard of the outbox at once, so that
-/// tenants take turns: four shards fill a page of one transaction.
-pub const OUTBOX_ITEMS_PER_TURN: usize = 24;
-
-/// The most items of one shard of the outbox that the sequencer looks at to find one that it may move.
-pub const MAX_OUTBOX_ITEMS_SEEN: usize = 1_536;
-
-/// How often the sequencer looks again when no change may enter the feed: transactions under way are over
-/// after some of these looks.
-pub const SEQUENCER_TRIES: u32 = 5;
-
-/// The first pause between two looks of the sequencer. Each further pause is longer by it.
-pub const SEQUENCER_PAUSE: Duration = Duration::from_millis(40);
-
-/// How long a run of the sequencer is that a write has started. Further changes start further runs.
-pub const SEQUENCER_RUN: Duration = Duration::from_secs(10);
-
-/// How many items of the largest size one transactional read takes: 4 MB.
-pub const LARGEST_ITEMS_PER_READ: usize = 10;
-
-/// The most changes of one page, unless one group alone has more departures. A departure takes some 80 bytes
-/// of the 400 KB of a page.
-pub const MAX_CHANGES_PER_PAGE: usize = 2_000;
-
-/// How far back a snapshot position lies behind the end of the feed. By then everything that an earlier
-/// change wrote is visible to every read, even if clocks differ by seconds.
-pub const SNAPSHOT_DISTANCE: Duration = Duration::from_secs(60);
-
-/// How many pages of the feed are read with one call.
-pub const FEED_PAGES_PER_READ: i32 = 8;
-
-/// The most bytes of JSON in the changes of one answer, because an answer of Lambda has 6 MB.
-pub const MAX_FEED_ANSWER_BYTES: usize = 4 * 1024 * 1024;
-
-/// The most changes in one answer.
-pub const MAX_FEED_ANSWER_CHANGES: usize = 500;
 
 /// How long a client may wait between two pages of a list by `startIndex`, in seconds.
 pub const PAGE_CHECKPOINT_LIFE_SECONDS: u64 = 3_600;

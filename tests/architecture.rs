@@ -62,6 +62,9 @@ const METERED_CALLS: [&str; 12] = [
 ];
 /// The files that read and write items with the AWS SDK's client, and meter what each call costs.
 const METERED_FILES: [&str; 2] = ["store/batch.rs", "store/call.rs"];
+/// The wall clock, and the places that read it: tests set the clock of the first, and of the local gateway.
+const WALL_CLOCK: [&str; 3] = ["now_local", "now_utc", "SystemTime"];
+const CLOCK_PLACES: [&str; 2] = ["clock.rs", "dev/gateway/"];
 /// The file that makes the keys of the table.
 const KEY_FILE: &str = "store/keys.rs";
 
@@ -160,6 +163,18 @@ fn unmetered_calls(sources: &Sources) -> BTreeSet<String> {
         .collect()
 }
 
+fn clocks_elsewhere(sources: &Sources) -> BTreeSet<String> {
+    let is_clock = |path: &str| CLOCK_PLACES.iter().any(|place| path.starts_with(place));
+    let others = sources.files.values().filter(|file| !is_clock(&file.path));
+    others
+        .flat_map(|file| {
+            let read = |path: &&Vec<String>| path.iter().any(|name| WALL_CLOCK.contains(&name.as_str()));
+            let clocks = file.imports.iter().filter(read);
+            clocks.map(|path| format!("{} reads {}", file.path, path.join("::")))
+        })
+        .collect()
+}
+
 /// Whether a text is or begins with a piece of a key: capital letters and `#`, such as `T#` or `WORK#`.
 fn is_piece_of_key(text: &str) -> bool {
     let name = text.split_once('#').map(|(name, _)| name).unwrap_or_default();
@@ -234,6 +249,11 @@ fn every_call_of_the_table_is_metered() {
 #[test]
 fn keys_are_made_in_one_file() {
     check_rule("keys", keys_elsewhere);
+}
+
+#[test]
+fn the_wall_clock_is_read_in_one_place() {
+    check_rule("clock", clocks_elsewhere);
 }
 
 /// Returns the violations of a rule in small sources.
@@ -345,6 +365,11 @@ fn other_violations_are_found() {
     assert_eq!(violations_in(unmetered_calls, &other), [""; 0]);
     let hidden = [("admin/a.rs", "fn f() { tokio::join!(client.scan().send()); }")];
     assert_eq!(violations_in(unmetered_calls, &hidden), ["admin/a.rs calls scan"]);
+
+    let clock = "use time::OffsetDateTime; fn f() { OffsetDateTime::now_utc(); }";
+    assert!(!violations_in(clocks_elsewhere, &[("app/a.rs", clock)]).is_empty());
+    let clocks = [("clock.rs", clock), ("dev/gateway/a.rs", clock)];
+    assert_eq!(violations_in(clocks_elsewhere, &clocks), [""; 0]);
 
     let key = "/// `T#`\nfn f() { format!(\"WORK#{shard}\"); let other = \"a#b\"; }";
     let keys = [("admin/a.rs", key), ("store/keys.rs", key)];

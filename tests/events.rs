@@ -9,7 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use rollcall::admin::tenant::{self, NewTenant};
+use rollcall::app::function::AppFunction;
+use rollcall::auth::app_authorizer::AppAuthorizer;
 use rollcall::auth::authorizer::Authorizer;
+use rollcall::deliver::message::NoResources;
+use rollcall::deliver::sender::{MessageSender, TargetRule};
+use rollcall::deliver::worker::Worker;
 use rollcall::dev::template::read::{TEMPLATE, TemplateFacts};
 use rollcall::http::caller::BASE_PATH;
 use rollcall::http::function::Function;
@@ -21,7 +27,9 @@ use rollcall::store::call::Table;
 use rollcall::store::keys::parse_id;
 use rollcall::store::record::Record;
 use rollcall::store::resource::ResourceCreation;
+use rollcall::tenants::usage::{GeneratedUsageKeys, UsageKeys};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 /// Who and what the events name (`events/generate.py`).
 const USER: &str = "019aaf5c-8b40-7c3e-9d52-6f1b2a3c4d5e";
@@ -74,6 +82,23 @@ const EXPECTED: &[(&str, u16)] = &[
 
 /// The events of the authorizer; it knows neither key.
 const DENIED: &[&str] = &["authorizer-unknown-key", "authorizer-malformed-key"];
+
+/// What each event of the application's side gives.
+const APP_EXPECTED: &[(&str, u16)] = &[
+    ("app-read-tenants", 200),
+    ("app-read-users-filter", 200),
+    ("app-read-changes", 200),
+    ("app-read-status", 200),
+    ("app-read-unknown-path", 404),
+    ("app-manage-tenant-create", 201),
+    ("app-manage-tenant-update", 200),
+    ("app-manage-key-create", 201),
+    ("app-manage-read-scope", 403),
+];
+/// The event of its authorizer, which does not know the key.
+const APP_DENIED: &str = "app-authorizer-unknown-key";
+/// The events of the worker.
+const WORKER: &[&str] = &["worker-minute", "worker-stream"];
 
 fn event(name: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("events").join(format!("{name}.json"));
@@ -155,6 +180,36 @@ async fn the_authorizer_denies_keys_that_it_does_not_know() {
     }
 }
 
+#[tokio::test]
+async fn every_event_of_the_applications_side_gives_its_status() {
+    let table = table().await;
+    let new = NewTenant::new(&"demo".parse().expect("a tenant"), &VEZA, &"u".repeat(40));
+    tenant::create(&table, &new, OffsetDateTime::now_utc()).await.expect("the tenant");
+    for (name, status) in APP_EXPECTED {
+        let usage_keys: Option<Box<dyn UsageKeys>> =
+            name.starts_with("app-manage").then(|| Box::new(GeneratedUsageKeys) as _);
+        let function = AppFunction::new(table.fresh(), &[], usage_keys).expect("a function");
+        let answer: Value = Arc::new(function).invoke(event(name)).await.expect("an answer");
+        assert_eq!(answer["statusCode"], *status, "{name}: {answer}");
+        let expected = if *status < 400 { "application/json" } else { "application/problem+json" };
+        assert_eq!(answer["multiValueHeaders"]["content-type"], json!([expected]), "{name}");
+    }
+    let authorizer = AppAuthorizer::new(table.fresh(), "usage".to_owned());
+    let answer: Value = authorizer.invoke(event(APP_DENIED)).await.expect("an answer");
+    assert_eq!(answer["policyDocument"]["Statement"][0]["Effect"], "Deny", "{answer}");
+}
+
+#[tokio::test]
+async fn the_worker_moves_changes_into_the_feed_on_each_of_its_events() {
+    for name in WORKER {
+        let table = table().await;
+        let sender = MessageSender::new(TargetRule::Public).expect("a sender");
+        let worker = Worker { bus: None, sender, resources: Arc::new(NoResources) };
+        worker.invoke(&table, &event(name)).await.expect(name);
+        assert_eq!(support::feed::read_feed(&table).await.len(), 3, "{name}");
+    }
+}
+
 #[test]
 fn every_event_is_in_a_table() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("events");
@@ -162,9 +217,9 @@ fn every_event_is_in_a_table() {
         .expect("the folder")
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".json").map(str::to_owned))
         .collect();
-    let known: BTreeSet<String> =
-        EXPECTED.iter().map(|(name, _)| *name).chain(DENIED.iter().copied()).map(str::to_owned).collect();
-    assert_eq!(files, known);
+    let names = EXPECTED.iter().chain(APP_EXPECTED).map(|(name, _)| *name);
+    let names = names.chain(DENIED.iter().chain(WORKER).copied()).chain([APP_DENIED]);
+    assert_eq!(files, names.map(str::to_owned).collect());
 }
 
 /// A request without the authorizer's context is refused (RFC 6750 §3).

@@ -321,6 +321,18 @@ async fn a_change_costs_little() {
     let list = reader.read(&reader.at(5), ALL).await.unwrap().unwrap();
     assert_eq!(list.changes.len(), 500);
     assert!(table.usage().read_units <= 60.0, "{:?}", table.usage());
+    // Each change came alone, so each page has one.
+    let alone = read_feed(&client.table).await.len() as u64;
+    for at in 0..500 {
+        client.user(&format!("alone{at}")).await;
+        sequence(&client.table).await;
+    }
+    let table = client.table.fresh();
+    let reader = FeedReader::open(&table).await.unwrap();
+    let list = reader.read(&reader.at(alone), ALL).await.unwrap().unwrap();
+    assert_eq!(list.changes.len(), 500);
+    let usage = table.usage();
+    assert!(usage.read_units <= 60.0 && usage.rounds <= 5, "{usage:?}");
     let idle = client.table.fresh();
     Sequencer::new(&idle).run(Instant::now() + Duration::from_secs(9)).await.unwrap();
     assert!(idle.usage().read_units <= 4.0 && idle.usage().write_units == 0.0, "{:?}", idle.usage());

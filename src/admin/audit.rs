@@ -61,7 +61,7 @@ pub struct AuditArgs {
 }
 
 fn since(text: &str) -> Result<OffsetDateTime, String> {
-    let now = OffsetDateTime::now_utc();
+    let now = clock::now();
     let since = when::parse_past(text, now)
         .ok_or("give a span as 15m, 12h or 30d, a date as 2027-01-31, or an RFC 3339 time")?;
     // Older ones are gone.

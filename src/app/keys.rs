@@ -20,7 +20,7 @@ use crate::tenants::key::{self, NewKey};
 /// # Errors
 /// 404.
 pub async fn list(app: &AppRequest<'_>, tenant: &str) -> Result<Response<Body>, ProblemDetails> {
-    let now = OffsetDateTime::now_utc();
+    let now = clock::now();
     let listed = key::list(app.table, &tenant_id(tenant)?).await?;
     let rows = listed.iter().map(|listed| {
         let mut row = key_json(&listed.record, now);
@@ -54,7 +54,7 @@ pub async fn create(app: &AppRequest<'_>, tenant: &str) -> Result<Response<Body>
         }
     };
     body.finish()?;
-    let now = OffsetDateTime::now_utc();
+    let now = clock::now();
     let new = NewKey { tenant, name, scope, expires, user };
     let (key, record) = key::create(app.table, &app.actor, new, now).await?;
     let mut made = key_json(&record, now);
@@ -72,7 +72,7 @@ pub async fn rotate(app: &AppRequest<'_>, tenant: &str, id: &str) -> Result<Resp
     let overlap = body.number("overlapSeconds", 0..=MAX_OVERLAP_SECONDS)?.unwrap_or(DEFAULT_OVERLAP_SECONDS);
     body.finish()?;
     let overlap = Duration::seconds(i64::try_from(overlap).unwrap_or(0));
-    let now = OffsetDateTime::now_utc();
+    let now = clock::now();
     let (key, record, until) = key::rotate(app.table, &app.actor, (&tenant, id), overlap, now).await?;
     let mut made = key_json(&record, now);
     made["key"] = key.reveal().into();
@@ -87,7 +87,7 @@ pub async fn rotate(app: &AppRequest<'_>, tenant: &str, id: &str) -> Result<Resp
 /// 404.
 pub async fn revoke(app: &AppRequest<'_>, tenant: &str, id: &str) -> Result<Response<Body>, ProblemDetails> {
     let tenant = tenant_id(tenant)?;
-    key::revoke(app.table, &app.actor, (&tenant, id), OffsetDateTime::now_utc()).await?;
+    key::revoke(app.table, &app.actor, (&tenant, id), clock::now()).await?;
     Ok(empty(StatusCode::NO_CONTENT))
 }
 

@@ -9,6 +9,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::problem::ProblemDetails;
 use super::request::{AppRequest, json};
+use crate::clock;
 use crate::limits::{OUTBOX_ITEMS_FOR_LAG, OUTBOX_SHARDS, SNAPSHOT_DISTANCE};
 use crate::store::call::{Range, Table};
 use crate::store::error::StoreError;
@@ -70,6 +71,6 @@ async fn seconds_behind(table: &Table) -> Result<u64, StoreError> {
         let time = change.and_then(|change| OffsetDateTime::parse(&change.time, &Rfc3339).ok());
         oldest = [oldest, time].into_iter().flatten().min();
     }
-    let age = oldest.map(|time| (OffsetDateTime::now_utc() - time).whole_seconds());
+    let age = oldest.map(|time| (clock::now() - time).whole_seconds());
     Ok(age.and_then(|age| u64::try_from(age).ok()).unwrap_or(0))
 }

@@ -62,7 +62,7 @@ pub async fn create(app: &AppRequest<'_>) -> Result<Response<Body>, ProblemDetai
         return Ok(answer);
     }
     record::check(&new)?;
-    let now = OffsetDateTime::now_utc();
+    let now = clock::now();
     let free = free_name(app, &new.id, now).await?;
     let usage_keys = app.usage_keys.ok_or_else(|| ProblemDetails::new(501, "This function only reads."))?;
     new.usage_key = usage_keys.make(&new.id).await?;
@@ -164,7 +164,7 @@ pub async fn update(app: &AppRequest<'_>, name: &str) -> Result<Response<Body>, 
         let lifted = lifted.map(|time| u64::try_from(time.unix_timestamp()).unwrap_or(0));
         settings.breaker_lifted_until = lifted.unwrap_or(settings.breaker_lifted_until);
     };
-    let record = record::set(app.table, &app.actor, &id, OffsetDateTime::now_utc(), change).await?;
+    let record = record::set(app.table, &app.actor, &id, clock::now(), change).await?;
     Ok(json(StatusCode::OK, &tenant_json(&record)))
 }
 

@@ -9,6 +9,7 @@ use super::application::ApplicationRecord;
 use super::authorizer::{Reason, bearer_text, deny, policy_document, read_event};
 use super::key::ApplicationKey;
 use super::record::Status;
+use crate::clock;
 use crate::store::call::Table;
 use crate::store::error::StoreError;
 use crate::store::keys;
@@ -62,7 +63,7 @@ impl AppAuthorizer {
     pub async fn invoke(&self, event: Value) -> Result<Value, lambda_runtime::Error> {
         let started = Instant::now();
         let (resource, header) = read_event(&event)?;
-        let decision = authorize_application(&self.table.fresh(), header, OffsetDateTime::now_utc()).await;
+        let decision = authorize_application(&self.table.fresh(), header, clock::now()).await;
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         match decision {
             Ok(Ok(record)) => {

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::key::BearerKey;
 use super::record::{KeyRecord, Scope, Status};
 use super::tenant::TenantRecord;
+use crate::clock;
 use crate::store::call::Table;
 use crate::store::deactivations::DeactivationLimit;
 use crate::store::error::StoreError;
@@ -248,7 +249,7 @@ impl Authorizer {
     pub async fn invoke(&self, event: Value) -> Result<Value, lambda_runtime::Error> {
         let started = Instant::now();
         let (resource, header) = read_event(&event)?;
-        let decision = authorize(&self.table.fresh(), header, OffsetDateTime::now_utc()).await;
+        let decision = authorize(&self.table.fresh(), header, clock::now()).await;
         log(&decision, started);
         Ok(answer(&decision?, &resource))
     }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::sender::{TargetRule, TargetUrl};
@@ -245,7 +244,7 @@ impl Registry<'_> {
 
     fn event(&self, webhook: &Webhook, what: &'static str, attributes: &[&str]) -> Action {
         let subject = Subject { id: SubjectId::Webhook(webhook.id.clone()), version: webhook.version };
-        let now = OffsetDateTime::now_utc();
+        let now = clock::now();
         let event = Event::new(what, subject, self.actor, self.request_id, now);
         let tenant = TenantId::deployment();
         let event = Event { incarnation: tenant.to_string(), ..event.attributes(attributes.iter().copied()) };

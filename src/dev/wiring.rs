@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use time::OffsetDateTime;
 use tokio::sync::Notify;
 
 use super::backend::{AppBackend, Backend, Connection, Tenants};
@@ -19,6 +18,7 @@ use crate::auth::app_authorizer::AppAuthorizer;
 use crate::auth::application::ApplicationScope;
 use crate::auth::authorizer::Authorizer;
 use crate::auth::record::Scope;
+use crate::clock;
 use crate::deliver::message::NoResources;
 use crate::deliver::registry::{Registry, RegistryError};
 use crate::deliver::sender::{MessageSender, TargetRule};
@@ -135,7 +135,7 @@ impl Local {
             Err(AdminError::NoTenant(_)) => {
                 let usage_key = usage_key::generate().map_err(|e| e.to_string())?;
                 let policy = policy.unwrap_or(&VEZA);
-                let now = OffsetDateTime::now_utc();
+                let now = clock::now();
                 let new = tenant::NewTenant::new(&id, policy, &usage_key);
                 tenant::create(&self.table, &new, now).await.map_err(|e| e.to_string())?
             }
@@ -158,14 +158,14 @@ impl Local {
             expires: None,
             user: None,
         };
-        let made = key::create(&self.table, new, OffsetDateTime::now_utc()).await;
+        let made = key::create(&self.table, new, clock::now()).await;
         made.map(|(key, _)| key.reveal().to_owned()).map_err(|e| e.to_string())
     }
 
     async fn application(&self) -> Result<String, String> {
         let new =
             NewApplication { name: KEY_NAME.to_owned(), scope: ApplicationScope::Manage, expires: None };
-        let made = application::create(&self.table, &Actor::operator(), new, OffsetDateTime::now_utc()).await;
+        let made = application::create(&self.table, &Actor::operator(), new, clock::now()).await;
         let made = made.map_err(AdminError::of(&self.table));
         made.map(|(key, _)| key.reveal().to_owned()).map_err(|e| e.to_string())
     }
@@ -189,7 +189,7 @@ impl Local {
         let problem = |error: RegistryError| format!("--forward-to: {error}");
         for listed in registry.list().await.map_err(problem)? {
             if listed.webhook.url == url {
-                let now = OffsetDateTime::now_utc().unix_timestamp().unsigned_abs();
+                let now = clock::now().unix_timestamp().unsigned_abs();
                 let secrets = listed.webhook.read_secrets(&self.table, now).await;
                 return secrets
                     .map(|secrets| secrets.into_iter().next().unwrap_or_default())

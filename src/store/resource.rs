@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::Store;
@@ -26,6 +25,7 @@ use super::resource_actions::create_resource;
 use super::side::Side;
 use super::transaction::Action;
 
+use crate::clock;
 use crate::limits::TEAMS_READ_AT_ONCE;
 use crate::scim::resource_type::{Kind, ResourceType};
 
@@ -56,7 +56,7 @@ impl Store {
     /// Makes an event of this request. `version` is the version in which the change leaves the resource.
     pub fn event_of_version(&self, event_type: &'static str, record: &Record, version: u64) -> Event {
         let subject = Subject { id: SubjectId::Resource(record.kind, record.id), version };
-        let now = OffsetDateTime::now_utc();
+        let now = clock::now();
         let event = Event::new(event_type, subject, &self.actor, &self.request_id, now);
         Event { trail: record.trail.clone(), ..event }
     }

@@ -1,4 +1,5 @@
-"""compare.py DEV SAM KEY: plays STEPS against two base URLs and compares the answers, step by step.
+"""compare.py DEV SAM: plays STEPS against two servers and compares the answers, step by step. The environment has
+the keys (KEY, APP_KEY) and the name of the tenant (TENANT).
 
 Answers are the same when status, content type, Location, ETag and body are, once ids, times and base URLs have
 been replaced by names. Both run on one table, so each has names of its own ({tag}). What the gateways
@@ -7,14 +8,16 @@ where a deployed API answers a refused key with 401 (template.yaml, ACCESS_DENIE
 """
 
 import json
+import os
 import re
 import sys
 import urllib.error
 import urllib.parse
 import urllib.request
 
-DEV, SAM, KEY = sys.argv[1:]
-SCIM = "application/scim+json"
+DEV, SAM = sys.argv[1:]
+KEY, APP_KEY, TENANT = (os.environ[name] for name in ("KEY", "APP_KEY", "TENANT"))
+SCIM, JSON, PROBLEM = "application/scim+json", "application/json", "application/problem+json"
 MESSAGE = "urn:ietf:params:scim:api:messages:2.0:"
 CORE = "urn:ietf:params:scim:schemas:core:2.0:"
 
@@ -38,13 +41,17 @@ def filtered(expression):
     return "?" + urllib.parse.urlencode({"filter": expression})
 
 
-WRONG = KEY[:-10] + ("A" if KEY[-10] != "A" else "B") + KEY[-9:]
+def wrong(key):
+    return {"authorization": "Bearer " + key[:-10] + ("A" if key[-10] != "A" else "B") + key[-9:]}
+
+
 NONE = {"authorization": None}
+NONSENSE = {"authorization": "Bearer nonsense"}
 # about, method, path, body, status, and what else: headers to send, the name of the id to keep
 STEPS = [
     ("no key", "GET", "/Users", None, 401, {"headers": NONE}),
-    ("malformed key", "GET", "/Users", None, 401, {"headers": {"authorization": "Bearer nonsense"}}),
-    ("wrong key", "GET", "/Users", None, 401, {"headers": {"authorization": "Bearer " + WRONG}}),
+    ("malformed key", "GET", "/Users", None, 401, {"headers": NONSENSE}),
+    ("wrong key", "GET", "/Users", None, 401, {"headers": wrong(KEY)}),
     ("scheme in any case", "GET", "/Users" + filtered('userName eq "{tag}"'), None, 200, {"headers": {"authorization": "bEARER  " + KEY}}),
     ("discovery", "GET", "/ServiceProviderConfig", None, 200, {}),
     ("schema by URN", "GET", f"/Schemas/{CORE}User", None, 200, {}),
@@ -69,6 +76,39 @@ STEPS = [
     ("method", "PUT", "/Users", USER, 405, {}),
     ("media type", "POST", "/Users", USER, 415, {"headers": {"content-type": "text/xml"}}),
     ("not JSON", "POST", "/Users", '{"schemas": [', 400, {}),
+    ("a person", "POST", "/Users", USER, 201, {"keep": "person"}),
+    ("a team", "POST", "/Groups", {**GROUP, "members": [{"value": "{person}"}]}, 201, {"keep": "team"}),
+]
+# The same for the application's side.
+HERE = f"/tenants/{TENANT}"
+NEW_TENANT = {"tenant": "{tag}", "policy": "standard", "adminEmail": "admin@example.com"}
+APP_STEPS = [
+    ("no key", "GET", "/tenants", None, 401, {"headers": NONE}),
+    ("malformed key", "GET", "/tenants", None, 401, {"headers": NONSENSE}),
+    ("a tenant's key", "GET", "/tenants", None, 401, {"headers": {"authorization": "Bearer " + KEY}}),
+    ("wrong key", "GET", "/tenants", None, 401, {"headers": wrong(APP_KEY)}),
+    ("tenants", "GET", "/tenants?limit=1", None, 200, {}),
+    ("tenant", "GET", HERE, None, 200, {}),
+    ("create tenant", "POST", "/tenants", NEW_TENANT, 201, {}),
+    ("the same again", "POST", "/tenants", NEW_TENANT, 200, {}),
+    ("other content", "POST", "/tenants", {**NEW_TENANT, "policy": "strict"}, 409, {}),
+    ("settings", "PATCH", "/tenants/{tag}", {"retentionDays": 10}, 200, {}),
+    ("create key", "POST", "/tenants/{tag}/keys", {"name": "Okta"}, 201, {"keep": "key"}),
+    ("rotate key", "POST", "/tenants/{tag}/keys/{key}/rotate", {"overlapSeconds": 60}, 201, {}),
+    ("revoke key", "DELETE", "/tenants/{tag}/keys/{key}", None, 204, {}),
+    ("user", "GET", HERE + "/Users/{person}", None, 200, {}),
+    ("filter", "GET", HERE + "/Users" + filtered(f'userName eq "{MAIL}"'), None, 200, {}),
+    ("group", "GET", HERE + "/Groups/{team}", None, 200, {}),
+    ("members", "GET", HERE + "/Groups/{team}/members", None, 200, {}),
+    ("assignments", "PUT", HERE + "/Groups/{team}/assignments", {"assignments": [{"team": "{team}", "role": "guide"}]}, 200, {}),
+    ("roles follow", "GET", HERE + "/Users/{person}", None, 200, {}),
+    ("changes", "GET", "/changes?limit=2&include=resource", None, 200, {}),
+    ("no position", "GET", "/changes?after=nonsense", None, 400, {}),
+    ("status", "HEAD", "/status", None, 200, {}),
+    ("not JSON", "POST", "/tenants", '{"tenant": ', 400, {}),
+    ("no such tenant", "GET", "/tenants/nobody/Users", None, 404, {}),
+    ("unknown path", "GET", "/devices", None, 404, {}),
+    ("method", "PUT", "/tenants", NEW_TENANT, 405, {}),
 ]
 
 
@@ -90,8 +130,7 @@ class Side:
         request = urllib.request.Request(
             self.base + urllib.parse.quote(self.fill(path), safe="/?&=%+:.*"),
             method=method, data=None if data is None else self.fill(data).encode())
-        sent = {"authorization": "Bearer " + KEY, "accept": SCIM, **({"content-type": SCIM} if data else {}), **headers}
-        for name, value in sent.items():
+        for name, value in headers.items():
             if value is not None:
                 request.add_header(name, value)
         try:
@@ -103,16 +142,19 @@ class Side:
 
     def named(self, text):
         """`text` without what the server makes up."""
-        text = re.sub(r"https?://[^/\"]+(/prod)?/scim/v2", "{base}", text or "")
+        text = re.sub(r"https?://[^/\"]+(/prod)?/(scim/v2|app/v1)", "{base}", text or "")
         for name, value in self.ids.items():
             text = text.replace(value, "{%s}" % name)
+        text = re.sub(r"rc_[a-z0-9-]+_[0-9A-Za-z]{43}_[0-9A-Za-z]{6}", "{secret}", text)
+        text = re.sub(r"key_[0-9A-Za-z]+", "{key id}", text)
         text = re.sub(re.escape(self.tag), "{tag}", text, flags=re.IGNORECASE)
+        text = re.sub(r'"(incarnation|rootTeam|next)":"[^"]+"', r'"\1":"{made}"', text)
         return re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "{time}", text)
 
-    def play(self, method, path, body, extra):
-        status, headers, text = self.send(method, path, body, extra.get("headers", {}))
-        if "keep" in extra and status < 300:
-            self.ids[extra["keep"]] = json.loads(text).get("id", "none")
+    def play(self, method, path, body, sent, keep):
+        status, headers, text = self.send(method, path, body, sent)
+        if keep and status < 300:
+            self.ids[keep] = json.loads(text).get("id", "none")
         answer = {"status": status, "location": self.named(headers.get("location")), "etag": self.named(headers.get("etag"))}
         if text:
             answer["content-type"] = headers.get("content-type")
@@ -120,9 +162,9 @@ class Side:
         return answer
 
 
-def differences(about, expected, dev, sam):
-    if about in ("no key", "malformed key", "wrong key"):
-        if dev["status"] != expected or dev["content-type"] != SCIM:
+def differences(about, expected, dev, sam, refusal):
+    if expected == 401:
+        if dev["status"] != expected or dev["content-type"] != refusal:
             yield f"dev: {dev}"
         if sam["status"] not in ((403,) if about == "wrong key" else (401,)):
             yield f"sam: {sam}"
@@ -134,17 +176,28 @@ def differences(about, expected, dev, sam):
             yield f"{part}\n    dev {json.dumps(dev.get(part))}\n    sam {json.dumps(sam.get(part))}"
 
 
-def main():
-    dev, sam, wrong = Side(DEV, "viadev"), Side(SAM, "viasam"), 0
-    for about, method, path, body, expected, extra in STEPS:
-        answers = [side.play(method, path, body, extra) for side in (dev, sam)]
-        found = list(differences(about, expected, *answers))
-        wrong += bool(found)
+def compare(dev, sam, steps, key, content, refusal):
+    """How many of the steps are answered differently."""
+    different = 0
+    for about, method, path, body, expected, extra in steps:
+        sent = {"authorization": "Bearer " + key, "accept": content, **({"content-type": content} if body else {})}
+        sent.update(extra.get("headers", {}))
+        answers = [side.play(method, path, body, sent, extra.get("keep")) for side in (dev, sam)]
+        found = list(differences(about, expected, *answers, refusal))
+        different += bool(found)
         print(f"{'DIFF' if found else 'same'}  {answers[0]['status']} {answers[1]['status']}  {method:6} {path.split('?')[0] or '/'}  ({about})")
         for difference in found:
             print(f"  {difference[:2000]}")
-    print(f"\n{len(STEPS)} requests, {wrong} answered differently")
-    sys.exit(1 if wrong else 0)
+    return different
+
+
+def main():
+    dev, sam = Side(DEV + "/scim/v2", "viadev"), Side(SAM + "/scim/v2", "viasam")
+    different = compare(dev, sam, STEPS, KEY, SCIM, SCIM)
+    dev.base, sam.base = DEV + "/app/v1", SAM + "/app/v1"
+    different += compare(dev, sam, APP_STEPS, APP_KEY, JSON, PROBLEM)
+    print(f"\n{len(STEPS) + len(APP_STEPS)} requests, {different} answered differently")
+    sys.exit(1 if different else 0)
 
 
 main()

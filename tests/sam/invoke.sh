@@ -4,8 +4,8 @@
 #     tests/sam/invoke.sh events/users-list.json            (make invoke EVENT=…)
 #
 # The table is that of a `rollcall dev` started here, or the one that ROLLCALL_TABLE and
-# AWS_ENDPOINT_URL_DYNAMODB name. Events named authorizer-* go to the authorizer, worker* to the worker,
-# others to scim.
+# AWS_ENDPOINT_URL_DYNAMODB name. The name of an event begins with the function that it goes to (authorizer,
+# app-authorizer, app-read, app-manage, worker). All others go to scim.
 # LAMBDA_PORT  where `cargo lambda watch` listens (default 9000)
 set -euo pipefail
 event=$(realpath "${1:?usage: tests/sam/invoke.sh events/<event>.json}")
@@ -29,6 +29,9 @@ trap 'exit 130' INT TERM
 python_tools cargo-lambda
 case $(basename "$event") in
 authorizer-*) function=authorizer ;;
+app-authorizer-*) function=app_authorizer ;;
+app-read-*) function=app_read ;;
+app-manage-*) function=app_manage ;;
 worker*) function=worker ;;
 *) function=scim ;;
 esac

@@ -36,7 +36,8 @@ wait_for() {
     done
 }
 
-# start_dev: builds and starts `rollcall dev`; sets dev_pid, base_url, key, tenant, endpoint and table.
+# start_dev: builds and starts `rollcall dev`; sets dev_pid, base_url, key, application_key, tenant, endpoint and
+# table.
 start_dev() {
     local dev=${ROLLCALL_BIN:-}
     if [ -z "$dev" ]; then
@@ -48,7 +49,7 @@ start_dev() {
     dev_pid=$!
     wait_for 30 "rollcall dev" "$dev_pid" grep -q . "$work/dev.json"
     field() { python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])' "$work/dev.json" "$1"; }
-    base_url=$(field base_url) key=$(field key) tenant=$(field tenant)
+    base_url=$(field base_url) key=$(field key) application_key=$(field application_key) tenant=$(field tenant)
     endpoint=$(field dynamodb_endpoint) table=$(field table)
-    export base_url key tenant endpoint table
+    export base_url key application_key tenant endpoint table
 }

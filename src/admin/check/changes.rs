@@ -11,7 +11,7 @@ use super::inventory::CheckedSubject;
 use super::ledger::{ChangeLedger, Mismatch, SubjectState, WaitingChanges};
 use super::report::{Finding, Problem};
 use crate::admin::when;
-use crate::limits::{CHANGE_LOOK_PAUSE, CHANGE_LOOKS, SNAPSHOT_DISTANCE};
+use crate::limits::{CHANGE_LOOK_PAUSE, CHANGE_LOOKS, FEED_PAGES_PER_READ, SNAPSHOT_DISTANCE};
 use crate::scim::resource_type::Kind;
 use crate::store::call::Table;
 use crate::store::error::StoreError;
@@ -100,7 +100,7 @@ impl<'t> ChangeCheck<'t> {
         let mut since = made.and_then(|made| u64::try_from(made.unix_timestamp()).ok()).unwrap_or(0);
         if floor > 1 {
             // What the pages before told is older than this page.
-            let first = reader.pages_beginning(floor).await?;
+            let first = reader.pages_beginning(floor, 1).await?;
             let written = first.first().map_or_else(crate::clock::epoch_seconds, |page| page.written);
             since = since.max(with_margin(written));
         }
@@ -111,7 +111,7 @@ impl<'t> ChangeCheck<'t> {
     /// Reads on to the end of the feed.
     async fn read_feed(&mut self) -> Result<(), StoreError> {
         loop {
-            let pages = match self.reader.pages_beginning(self.next).await {
+            let pages = match self.reader.pages_beginning(self.next, FEED_PAGES_PER_READ).await {
                 Err(StoreError::Broken(_)) => return Ok(()),
                 pages => pages?,
             };

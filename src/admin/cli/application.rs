@@ -92,7 +92,7 @@ pub async fn run_application(
     command: ApplicationCommand,
 ) -> Result<String, AdminError> {
     let (table, format) = (options.open().await?, options.format());
-    let (by, now) = (Actor::operator(), OffsetDateTime::now_utc());
+    let (by, now) = (Actor::operator(), clock::now());
     let failed = AdminError::of(&table);
     match command {
         ApplicationCommand::Create { name, scope, expires } => {

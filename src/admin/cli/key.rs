@@ -104,7 +104,7 @@ pub fn run(args: KeyArgs) -> ExitCode {
 /// [`AdminError`], one line to print.
 pub async fn run_key(options: &GlobalOptions, command: KeyCommand) -> Result<String, AdminError> {
     let (table, format) = (options.open().await?, options.format());
-    let now = OffsetDateTime::now_utc();
+    let now = clock::now();
     match command {
         KeyCommand::Create { tenant, name, scope, expires, user } => {
             let new = NewKey { tenant, name, scope, expires, user };

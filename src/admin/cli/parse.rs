@@ -3,6 +3,7 @@
 use time::{Duration, OffsetDateTime};
 
 use crate::admin::when;
+use crate::clock;
 
 /// Reads a span of time: `30m`, `24h`, `7d`.
 ///
@@ -17,7 +18,7 @@ pub(super) fn read_span(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// A sentence that says how to write one.
 pub(super) fn read_expiry(text: &str) -> Result<OffsetDateTime, String> {
-    let now = OffsetDateTime::now_utc();
+    let now = clock::now();
     let expires = when::parse_future(text, now)
         .ok_or("give a date as 2027-01-31, an RFC 3339 time as 2027-01-31T18:00:00Z, or 12h, 30d, 52w")?;
     if expires <= now { Err("that time has passed".to_owned()) } else { Ok(expires) }

@@ -199,7 +199,7 @@ pub async fn run_tenant(options: &GlobalOptions, command: TenantCommand) -> Resu
                 return Err(AdminError::Input("give --retention-days or --protect-root-team".to_owned()));
             }
             let change = |own: &mut Settings| settings.apply(own);
-            let record = tenant::set(&table, &tenant, OffsetDateTime::now_utc(), change).await?;
+            let record = tenant::set(&table, &tenant, clock::now(), change).await?;
             Ok(output::show_fields(format, &tenant_fields(&record)))
         }
         TenantCommand::Breaker { tenant, percent, lift, off } => {
@@ -241,7 +241,7 @@ async fn create_tenant(
         Source::ApiKey(id) => usage_key::fetch(&options.gateway().await, id).await?,
     };
     let new = make(&usage_key);
-    let record = tenant::create(table, &new, OffsetDateTime::now_utc()).await?;
+    let record = tenant::create(table, &new, clock::now()).await?;
     let mut fields = tenant_fields(&record);
     fields.insert("breakGlassAdmin".to_owned(), json!(new.admin));
     if *source == Source::Generated {
@@ -259,7 +259,7 @@ async fn set_deactivation_limit(
     lift: Option<Duration>,
     off: bool,
 ) -> Result<TenantRecord, AdminError> {
-    let now = OffsetDateTime::now_utc();
+    let now = clock::now();
     let lifted = lift.map(|span| now.saturating_add(span).unix_timestamp().unsigned_abs());
     if percent.is_none() && lifted.is_none() && !off {
         return Err(AdminError::Input("give one of --percent, --lift and --off".to_owned()));
@@ -285,7 +285,7 @@ async fn delete_tenant(
     if !yes {
         wipe::confirm(tenant)?;
     }
-    let wiped = wipe::wipe(table, tenant, wait.unsigned_abs(), OffsetDateTime::now_utc()).await?;
+    let wiped = wipe::wipe(table, tenant, wait.unsigned_abs(), clock::now()).await?;
     let note = format!(
         "the API key {} is still in API Gateway's usage plan: delete it there",
         usage_key::name(tenant)
@@ -307,7 +307,7 @@ fn tenant_fields(record: &TenantRecord) -> Map<String, Value> {
     fields.insert("retentionDays".to_owned(), json!(record.settings.retention_days));
     fields.insert("rootTeamProtected".to_owned(), json!(record.settings.root_team_protected));
     let settings = &record.settings;
-    let now = OffsetDateTime::now_utc().unix_timestamp().unsigned_abs();
+    let now = clock::now().unix_timestamp().unsigned_abs();
     let lifted = settings.breaker_lifted_until;
     let lifted = i64::try_from(lifted).ok().filter(|_| lifted > now);
     let lifted = lifted.and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok()).map(clock::text);

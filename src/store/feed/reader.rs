@@ -6,7 +6,7 @@ use super::change::FeedChange;
 use super::page::FeedPage;
 use super::state::{FeedEnd, FeedState};
 use crate::clock;
-use crate::limits::{FEED_BUCKET, FEED_PAGES_PER_READ, MAX_FEED_ANSWER_BYTES};
+use crate::limits::{FEED_BUCKET, FEED_PAGES_PER_READ, MAX_FEED_ANSWER_BYTES, MAX_FEED_PAGES_PER_READ};
 use crate::store::call::{Range, Table};
 use crate::store::error::StoreError;
 use crate::store::keys;
@@ -112,8 +112,9 @@ impl<'t> FeedReader<'t> {
         let Some(mut pages) = self.pages_from(after.seq.min(u64::MAX - 1)).await? else {
             return Ok(Err(LostPosition::BeyondEnd));
         };
-        let mut bytes = 0;
+        let (mut bytes, mut pages_read, mut changes_read) = (0, 0, 0);
         while !pages.is_empty() {
+            pages_read += pages.len();
             for page in &pages {
                 if page.first > list.seq + 1 {
                     // The page between is not visible yet, and the list ends before it.
@@ -125,6 +126,7 @@ impl<'t> FeedReader<'t> {
                         return Ok(Ok(list));
                     }
                     list.seq = change.seq;
+                    changes_read += 1;
                     if query.tenant.is_none_or(|tenant| tenant == change.tenant) {
                         bytes += serde_json::to_vec(&change).map_or(0, |json| json.len());
                         list.changes.push(change);
@@ -133,7 +135,9 @@ impl<'t> FeedReader<'t> {
                 // A page may stand for numbers without changes.
                 list.seq = list.seq.max(page.last);
             }
-            pages = self.pages_beginning(list.seq + 1).await?;
+            let wanted = query.limit - list.changes.len();
+            let count = count_pages(wanted, changes_read, pages_read);
+            pages = self.pages_beginning(list.seq + 1, count).await?;
         }
         Ok(Ok(list))
     }
@@ -173,7 +177,7 @@ impl<'t> FeedReader<'t> {
     /// The pages from the one that has the change after `seq`. `None` if the feed has no change `seq`; no
     /// pages if that is the last one.
     async fn pages_from(&self, seq: u64) -> Result<Option<Vec<FeedPage>>, StoreError> {
-        let beginning = self.pages_beginning(seq + 1).await?;
+        let beginning = self.pages_beginning(seq + 1, FEED_PAGES_PER_READ).await?;
         let is_known_end = seq + 1 == self.state.floor || seq + 1 == self.state.near_end;
         if !beginning.is_empty() || is_known_end {
             return Ok(Some(beginning));
@@ -187,9 +191,9 @@ impl<'t> FeedReader<'t> {
     ///
     /// # Errors
     /// Those of the table.
-    pub async fn pages_beginning(&self, first: u64) -> Result<Vec<FeedPage>, StoreError> {
+    pub async fn pages_beginning(&self, first: u64, count: i32) -> Result<Vec<FeedPage>, StoreError> {
         let after = Some(keys::feed_page(first - 1).sk);
-        let range = Range { after, limit: Some(FEED_PAGES_PER_READ), ..Range::default() };
+        let range = Range { after, limit: Some(count), ..Range::default() };
         let page = self.table.query(&keys::feed_bucket(first), &range).await?;
         let pages = page.items.iter().map(FeedPage::from_item).collect::<Result<Vec<_>, _>>()?;
         Ok(if pages.first().is_some_and(|page| page.first == first) { pages } else { Vec::new() })
@@ -228,4 +232,12 @@ impl<'t> FeedReader<'t> {
         }
         Ok(self.at(page.last))
     }
+}
+
+/// How many pages the next call reads. When changes come one by one each page has one, so a call reads many pages.
+/// `wanted` changes are wanted; `pages` pages had `changes` of them.
+fn count_pages(wanted: usize, changes: u64, pages: usize) -> i32 {
+    let per_page = usize::try_from(changes).unwrap_or(usize::MAX) / pages.max(1);
+    let count = i32::try_from(wanted.div_ceil(per_page.max(1))).unwrap_or(i32::MAX);
+    count.clamp(FEED_PAGES_PER_READ, MAX_FEED_PAGES_PER_READ)
 }

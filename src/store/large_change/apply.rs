@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::LargeChanges;
@@ -231,7 +230,7 @@ fn chunk_event(pending: &PendingChange, chunk: &Chunk, members: &[Membership]) -
     let ids: Vec<Uuid> = members.iter().map(|member| member.id).collect();
     let id = SubjectId::Resource(Kind::Group, pending.resource);
     let group = Subject { id, version: pending.version };
-    let now = OffsetDateTime::now_utc();
+    let now = clock::now();
     let mut event = Event::new("group.updated", group, &pending.actor, &pending.request_id, now);
     event.part = Some(ChangePart { number: chunk.part, of: pending.parts });
     let (added, removed) = match chunk.side {

@@ -2,7 +2,6 @@
 
 use futures_util::future::{try_join, try_join_all};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Members, WholeGroup};
@@ -45,7 +44,7 @@ impl Members<'_> {
         ids: &[Uuid],
         known_version: Option<u64>,
     ) -> Result<Vec<WholeGroup>, StoreError> {
-        let grace_began = clock::text(OffsetDateTime::now_utc() - SETTLE_GRACE);
+        let grace_began = clock::text(clock::now() - SETTLE_GRACE);
         let read = ids.iter().map(|id| self.read_whole(*id));
         let (mut deleted, read) =
             try_join(self.store.large_changes().fetch_deleted_members(), try_join_all(read)).await?;
