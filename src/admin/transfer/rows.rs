@@ -7,13 +7,16 @@ use crate::scim::json::read;
 use crate::scim::resource_type::Kind;
 use crate::scim::urn;
 
+/// A user or a group as a line of the file has it.
+pub type RowResource = (Kind, Map<String, Value>);
+
 /// One resource to import.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     /// Where it stands in the file, from 1.
     pub line: usize,
     /// User or group, or what is wrong with the line.
-    pub resource: Result<(Kind, Map<String, Value>), String>,
+    pub resource: Result<RowResource, String>,
 }
 
 /// The schema of the last line of an export: the tenant, and how many lines of each kind there are.
@@ -35,7 +38,7 @@ pub fn json_lines(text: &str) -> Vec<Row> {
 }
 
 /// Reads a line. `None` for a line that only an import with ids reads.
-fn json_line(line: &str) -> Result<Option<(Kind, Map<String, Value>)>, String> {
+fn json_line(line: &str) -> Result<Option<RowResource>, String> {
     let resource = json_object(line)?;
     let has = |urn: &str| has_schema(&resource, urn);
     match (has(urn::USER), has(urn::GROUP)) {
