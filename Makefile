@@ -3,6 +3,7 @@ SHELL := bash
 CARGO ?= cargo
 PYTHON ?= python3
 VENV ?= .venv
+VENV_CHECKOV ?= .venv-checkov
 TOOLS_DIR ?= .tools
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 ARGS ?=
@@ -19,7 +20,7 @@ NOWHERE := AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCESS_KEY=none AWS_DEFAULT_REGION=
 DEVELOPMENT := axum|clap|dynoxide-rs|libsqlite3-sys|rusqlite|yaml_serde|aws-sdk-apigateway
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long check testers schemathesis conformance build lint-template sam-test invoke deploy openapi bench fuzz clean
+.PHONY: help run test test-long check testers schemathesis conformance build lint-template costs sbom sam-test invoke deploy openapi bench fuzz clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,9 +77,23 @@ $(VENV)/bin/cargo-lambda: | $(VENV)/bin/sam
 build: $(VENV)/bin/cargo-lambda ## Build the functions for AWS (ARGS="--parameter-overrides Architecture=x86_64")
 	$(TOOLS) sam build $(ARGS)
 
-lint-template: $(VENV)/bin/sam ## Check template.yaml, without an AWS account
+lint-template: $(VENV)/bin/sam $(VENV_CHECKOV)/bin/checkov ## Check template.yaml, the runbook and the costs, without an AWS account
 	$(TOOLS) $(NOWHERE) sam validate --lint
 	$(TOOLS) cfn-lint template.yaml
+	$(VENV)/bin/python tests/operations/check_template.py
+	$(VENV)/bin/python tests/operations/costs.py --check
+	$(VENV_CHECKOV)/bin/python tests/operations/check_security.py
+
+# An environment of its own: its dependencies are not those of SAM.
+$(VENV_CHECKOV)/bin/checkov:
+	$(PYTHON) -m venv $(VENV_CHECKOV)
+	$(VENV_CHECKOV)/bin/pip install --quiet --disable-pip-version-check checkov==3.3.30
+
+costs: $(VENV)/bin/sam ## Write docs/costs.md anew, from units, prices and the template
+	$(VENV)/bin/python tests/operations/costs.py
+
+sbom: $(TOOLS_DIR)/bin/cargo-cyclonedx ## Write target/sbom/<function>.json: what each function is built of (CycloneDX)
+	PATH="$(abspath $(TOOLS_DIR))/bin:$$PATH" tests/operations/sbom.sh target/sbom
 
 sam-test: ## Compare the functions under `sam local start-api` with `rollcall dev` (Linux, docker)
 	ROLLCALL_VENV="$(abspath $(VENV))" tests/sam/run.sh
@@ -109,4 +124,4 @@ fuzz: ## Fuzz one target (TARGET=filter, attr_path, patch or route; SECONDS_EACH
 
 clean: ## Remove what was built and installed here
 	$(CARGO) clean
-	rm -rf .aws-sam $(TOOLS_DIR) $(VENV) .venv-testers .venv-schemathesis
+	rm -rf .aws-sam $(TOOLS_DIR) $(VENV) $(VENV_CHECKOV) .venv-testers .venv-schemathesis
