@@ -89,10 +89,14 @@ $(VENV_CHECKOV)/bin/checkov:
 	$(PYTHON) -m venv $(VENV_CHECKOV)
 	$(VENV_CHECKOV)/bin/pip install --quiet --disable-pip-version-check checkov==3.3.30
 
+$(TOOLS_DIR)/bin/cargo-cyclonedx:
+	CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+	    $(CARGO) install --quiet --locked --root $(TOOLS_DIR) --version 0.5.9 cargo-cyclonedx
+
 costs: $(VENV)/bin/sam ## Write docs/costs.md anew, from units, prices and the template
 	$(VENV)/bin/python tests/operations/costs.py
 
-sbom: $(TOOLS_DIR)/bin/cargo-cyclonedx ## Write target/sbom/<function>.json: what each function is built of (CycloneDX)
+sbom: $(TOOLS_DIR)/bin/cargo-cyclonedx ## Write target/sbom: what the functions and the tool are built of (CycloneDX)
 	PATH="$(abspath $(TOOLS_DIR))/bin:$$PATH" tests/operations/sbom.sh target/sbom
 
 sam-test: ## Compare the functions under `sam local start-api` with `rollcall dev` (Linux, docker)
