@@ -15,15 +15,16 @@ SECONDS_EACH ?= 60
 CRASH_RUNS ?= 500
 CRASH_MEMBERS ?= 5000
 TOOLS := SAM_CLI_TELEMETRY=0 PATH="$(abspath $(VENV))/bin:$$PATH"
+CLIENT_TYPESCRIPT := clients/typescript
 NOWHERE := AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCESS_KEY=none AWS_DEFAULT_REGION=eu-west-1
 # What only development uses: none of it may be in a deployed function.
 DEVELOPMENT := axum|clap|dynoxide-rs|libsqlite3-sys|rusqlite|yaml_serde|aws-sdk-apigateway
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long check testers schemathesis conformance build lint-template costs sbom sam-test invoke deploy openapi bench fuzz clean
+.PHONY: help run test test-long check testers schemathesis client-typescript conformance build lint-template costs sbom sam-test invoke deploy openapi bench fuzz clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Run everything on this machine, on an embedded table (ARGS="--port 3000 --policy standard")
 	$(CARGO) run --features cli --bin rollcall -- dev $(ARGS)
@@ -34,6 +35,7 @@ test: ## Run every check that needs no docker and no AWS account; install what t
 	$(MAKE) --no-print-directory lint-template
 	$(MAKE) --no-print-directory testers ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
 	$(MAKE) --no-print-directory schemathesis ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
+	$(MAKE) --no-print-directory client-typescript ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
 
 check: $(TOOLS_DIR)/bin/cargo-machete $(TOOLS_DIR)/bin/cargo-deny ## Check format, lints, documentation, events, dependencies and their licences
 	$(CARGO) fmt --check
@@ -62,6 +64,16 @@ testers: ## Play independent testers: scim2-tester under each policy, scim-sanit
 
 schemathesis: ## Play requests made from docs/openapi.json against `rollcall dev`
 	ROLLCALL="$(ROLLCALL_BIN)" tests/conformance/schemathesis.sh
+
+client-typescript: $(CLIENT_TYPESCRIPT)/node_modules/.package-lock.json ## Check and test the TypeScript client against `rollcall dev`
+	test -n "$(ROLLCALL_BIN)" || $(CARGO) build --quiet --features cli --bin rollcall
+	cd $(CLIENT_TYPESCRIPT) && \
+	    ROLLCALL_BIN="$(abspath $(or $(ROLLCALL_BIN),$(TARGET_DIR)/debug/rollcall))" npm run --silent check
+
+$(CLIENT_TYPESCRIPT)/node_modules/.package-lock.json: $(CLIENT_TYPESCRIPT)/package-lock.json
+	clients/install-package.sh npm nodejs npm
+	cd $(CLIENT_TYPESCRIPT) && npm ci --no-audit --no-fund
+	touch $@
 
 conformance: ## Play the test cases against a deployment (BASE=https://…/scim/v2 TOKEN=rc_… POLICY=veza)
 	@test -n "$(BASE)" -a -n "$(TOKEN)" || { echo 'make conformance BASE=<base URL> TOKEN=<key> POLICY=<its policy>'; exit 2; }
@@ -108,9 +120,10 @@ invoke: ## Hand an event to a function (EVENT=events/users-list.json)
 deploy: build ## Deploy to the AWS account of the environment, with questions
 	$(TOOLS) sam deploy --guided
 
-openapi: ## Write docs/openapi.json and docs/app-openapi.json anew
+openapi: ## Write docs/openapi.json and docs/app-openapi.json anew, and the types of the TypeScript client
 	$(CARGO) run --quiet --features cli --bin rollcall -- openapi --output docs/openapi.json
 	$(CARGO) run --quiet --features cli --bin rollcall -- openapi --app --output docs/app-openapi.json
+	test ! -d $(CLIENT_TYPESCRIPT)/node_modules || npm run --silent --prefix $(CLIENT_TYPESCRIPT) generate
 
 bench: ## Measure as ratios of one run: the core beside other crates, operations as tenants grow (GROWTH="--users 1000000")
 	$(CARGO) run --release --manifest-path benches/peers/Cargo.toml
@@ -129,3 +142,4 @@ fuzz: ## Fuzz one target (TARGET=filter, attr_path, patch or route; SECONDS_EACH
 clean: ## Remove what was built and installed here
 	$(CARGO) clean
 	rm -rf .aws-sam $(TOOLS_DIR) $(VENV) $(VENV_CHECKOV) .venv-testers .venv-schemathesis
+	rm -rf $(CLIENT_TYPESCRIPT)/node_modules $(CLIENT_TYPESCRIPT)/dist

@@ -209,6 +209,7 @@ impl Session {
             "SCIM      {base_url}\nKey       {key}\nTenant    {tenant} (policy {})\n\
              App       {app_url}\nApp key   {application_key}\n\
              DynamoDB  {dynamodb_endpoint} (table {table})\n{webhook}\n\
+             export BASE={base_url} KEY={key} APP={app_url} APP_KEY={application_key}\n\
              curl -H 'Authorization: Bearer {key}' {base_url}/Users\n\
              curl -H 'Authorization: Bearer {application_key}' {app_url}/changes\n",
             self.policy.name
