@@ -9,7 +9,8 @@
 - The access logs have variables that can hold neither a key nor a value of an attribute.
 - Each parameter stands in a group, and in docs/deploy.md.
 - Links between the pages of docs/ lead to headings that exist.
-- SAM understands the template, with everything switched off and with everything switched on.
+- SAM understands the template, and cfn-lint what SAM makes of it: with the defaults, with everything switched off, and with
+  everything switched on.
 """
 
 import json
@@ -17,9 +18,10 @@ import logging
 import os
 import pathlib
 import re
+import subprocess
 import sys
+import tempfile
 
-import yaml
 from samtranslator.model.exceptions import InvalidDocumentException
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
@@ -274,8 +276,17 @@ def check_transform():
         groups = [name for name, r in made["Resources"].items() if r["Type"] == "AWS::CodeDeploy::DeploymentGroup"]
         if len(groups) != (6 if chosen.get("GradualDeployment") else 0):
             problems.append(f"SAM with {chosen} makes {len(groups)} deployment groups")
-        if len(yaml.safe_dump(json.loads(json.dumps(made)))) > 1_000_000:
-            problems.append("the template is larger than CloudFormation's 1 MB")
+        text = json.dumps(made, indent=1)
+        if len(text) > 1_000_000:
+            problems.append(f"SAM with {chosen} makes a template that is larger than CloudFormation's 1 MB")
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            file.write(text)
+            file.flush()
+            # Errors alone, such as resources that wait for each other. `cfn-lint template.yaml` looks for the rest.
+            lint = [pathlib.Path(sys.executable).parent / "cfn-lint", "--non-zero-exit-code", "error", "-i", "W", "--", file.name]
+            found = subprocess.run(lint, capture_output=True, text=True)
+        if found.returncode:
+            problems.append(f"SAM with {chosen}: cfn-lint\n{found.stdout}{found.stderr}")
 
 
 if __name__ == "__main__":
