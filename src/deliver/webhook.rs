@@ -84,9 +84,11 @@ impl WebhookDelivery<'_> {
         reader: &FeedReader<'_>,
     ) -> Result<Vec<FeedChange>, StoreError> {
         let seq = consumer.state.position.seq;
-        let fixed = consumer.state.batch_end.and_then(|end| usize::try_from(end.saturating_sub(seq)).ok());
-        let mut changes = consumer.read(reader, fixed.unwrap_or(MAX_WEBHOOK_CHANGES)).await?.changes;
-        if fixed.is_none() && !changes.is_empty() {
+        let fixed = consumer.state.batch_end;
+        let mut changes = consumer.read(reader, MAX_WEBHOOK_CHANGES).await?.changes;
+        if let Some(end) = fixed {
+            changes.retain(|change| change.seq <= end);
+        } else if !changes.is_empty() {
             changes.truncate(message::count_fitting(&changes));
             let last = changes.last().map_or(seq, |change| change.seq);
             if consumer.fix_batch(last).await? == ClaimOutcome::Lost {

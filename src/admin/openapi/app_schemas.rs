@@ -53,7 +53,7 @@ fn feed() -> Value {
     let change = json!({
         "seq": number("Its number: 1, 2, 3 … over the whole deployment, without a gap."),
         "id": text("Its own id."),
-        "type": text("What happened: user.created, group.updated, key.revoked, …"),
+        "type": text("What happened: user.created, group.updated, key.revoked, … tenant.resync asks for a new snapshot of the tenant. Ignore types that you do not know."),
         "tenant": text("The name of the tenant. deployment for what belongs to no tenant, such as application keys."),
         "incarnation": text("Tells a tenant from an earlier one of the same name."),
         "resourceType": text("User, Group, Key, Tenant, Application or Webhook."),

@@ -112,7 +112,7 @@ impl<'t> FeedReader<'t> {
         let Some(mut pages) = self.pages_from(after.seq.min(u64::MAX - 1)).await? else {
             return Ok(Err(LostPosition::BeyondEnd));
         };
-        let (mut bytes, mut pages_read) = (0, 0);
+        let (mut bytes, mut pages_read, mut changes_read) = (0, 0, 0);
         while !pages.is_empty() {
             pages_read += pages.len();
             for page in &pages {
@@ -126,14 +126,17 @@ impl<'t> FeedReader<'t> {
                         return Ok(Ok(list));
                     }
                     list.seq = change.seq;
+                    changes_read += 1;
                     if query.tenant.is_none_or(|tenant| tenant == change.tenant) {
                         bytes += serde_json::to_vec(&change).map_or(0, |json| json.len());
                         list.changes.push(change);
                     }
                 }
+                // A page may stand for numbers without changes.
+                list.seq = list.seq.max(page.last);
             }
             let wanted = query.limit - list.changes.len();
-            let count = count_pages(wanted, list.seq - after.seq, pages_read);
+            let count = count_pages(wanted, changes_read, pages_read);
             pages = self.pages_beginning(list.seq + 1, count).await?;
         }
         Ok(Ok(list))
@@ -175,7 +178,8 @@ impl<'t> FeedReader<'t> {
     /// pages if that is the last one.
     async fn pages_from(&self, seq: u64) -> Result<Option<Vec<FeedPage>>, StoreError> {
         let beginning = self.pages_beginning(seq + 1, FEED_PAGES_PER_READ).await?;
-        if !beginning.is_empty() || seq + 1 == self.state.floor {
+        let is_known_end = seq + 1 == self.state.floor || seq + 1 == self.state.near_end;
+        if !beginning.is_empty() || is_known_end {
             return Ok(Some(beginning));
         }
         // No page begins there: the place is within a page, or at the end, or beyond it.
@@ -184,7 +188,10 @@ impl<'t> FeedReader<'t> {
     }
 
     /// Some pages, if there is one that begins with this number.
-    async fn pages_beginning(&self, first: u64, count: i32) -> Result<Vec<FeedPage>, StoreError> {
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn pages_beginning(&self, first: u64, count: i32) -> Result<Vec<FeedPage>, StoreError> {
         let after = Some(keys::feed_page(first - 1).sk);
         let range = Range { after, limit: Some(count), ..Range::default() };
         let page = self.table.query(&keys::feed_bucket(first), &range).await?;
