@@ -365,6 +365,82 @@ class MemberPage(TypedDict):
     next: NotRequired[str]
 
 
+class NewWebhook(TypedDict):
+    url: str
+    includeResource: NotRequired[bool]
+
+
+class WebhookSettings(TypedDict):
+    url: NotRequired[str]
+    includeResource: NotRequired[bool]
+    enabled: NotRequired[bool]
+
+
+class WebhookTest(TypedDict):
+    id: str
+    state: Literal["pending", "taken", "failed"]
+    requested: str
+    finished: str | None
+    status: int | None
+    error: str | None
+
+
+class Webhook(TypedDict):
+    id: str
+    version: int
+    url: str
+    includeResource: bool
+    enabled: bool
+    disabledReason: str | None
+    created: str
+    seq: int | None
+    lastSuccess: str | None
+    lastError: str | None
+    failedAttempts: int
+    nextAttempt: str | None
+    test: WebhookTest | None
+
+
+class WebhookPage(TypedDict):
+    webhooks: list[Webhook]
+    next: NotRequired[str]
+
+
+class MadeWebhook(TypedDict):
+    id: str
+    version: int
+    url: str
+    includeResource: bool
+    enabled: bool
+    disabledReason: str | None
+    created: str
+    seq: int | None
+    lastSuccess: str | None
+    lastError: str | None
+    failedAttempts: int
+    nextAttempt: str | None
+    test: WebhookTest | None
+    secret: str
+
+
+class RotatedWebhook(TypedDict):
+    id: str
+    version: int
+    url: str
+    includeResource: bool
+    enabled: bool
+    disabledReason: str | None
+    created: str
+    seq: int | None
+    lastSuccess: str | None
+    lastError: str | None
+    failedAttempts: int
+    nextAttempt: str | None
+    test: WebhookTest | None
+    secret: str
+    oldSecretUntil: str | None
+
+
 class Problem(TypedDict):
     type: str
     title: str
