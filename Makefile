@@ -3,6 +3,7 @@ SHELL := bash
 CARGO ?= cargo
 PYTHON ?= python3
 VENV ?= .venv
+VENV_CHECKOV ?= .venv-checkov
 TOOLS_DIR ?= .tools
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 ARGS ?=
@@ -24,7 +25,7 @@ BUILT := $(abspath $(or $(ROLLCALL_BIN),$(TARGET_DIR)/debug/rollcall))
 DEVELOPMENT := axum|clap|dynoxide-rs|libsqlite3-sys|rusqlite|yaml_serde|aws-sdk-apigateway
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long check testers schemathesis client-python client-typescript example example-test built-rollcall conformance build lint-template sam-test invoke deploy openapi bench fuzz clean
+.PHONY: help run test test-long check testers schemathesis client-python client-typescript example example-test built-rollcall conformance build lint-template costs sbom sam-test invoke deploy openapi bench fuzz clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -122,9 +123,27 @@ $(VENV)/bin/cargo-lambda: | $(VENV)/bin/sam
 build: $(VENV)/bin/cargo-lambda ## Build the functions for AWS (ARGS="--parameter-overrides Architecture=x86_64")
 	$(TOOLS) sam build $(ARGS)
 
-lint-template: $(VENV)/bin/sam ## Check template.yaml, without an AWS account
+lint-template: $(VENV)/bin/sam $(VENV_CHECKOV)/bin/checkov ## Check template.yaml, the runbook and the costs, without an AWS account
 	$(TOOLS) $(NOWHERE) sam validate --lint
 	$(TOOLS) cfn-lint template.yaml
+	$(VENV)/bin/python tests/operations/check_template.py
+	$(VENV)/bin/python tests/operations/costs.py --check
+	$(VENV_CHECKOV)/bin/python tests/operations/check_security.py
+
+# An environment of its own: its dependencies are not those of SAM.
+$(VENV_CHECKOV)/bin/checkov:
+	$(PYTHON) -m venv $(VENV_CHECKOV)
+	$(VENV_CHECKOV)/bin/pip install --quiet --disable-pip-version-check checkov==3.3.30
+
+$(TOOLS_DIR)/bin/cargo-cyclonedx:
+	CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+	    $(CARGO) install --quiet --locked --root $(TOOLS_DIR) --version 0.5.9 cargo-cyclonedx
+
+costs: $(VENV)/bin/sam ## Write docs/costs.md anew, from units, prices and the template
+	$(VENV)/bin/python tests/operations/costs.py
+
+sbom: $(TOOLS_DIR)/bin/cargo-cyclonedx ## Write target/sbom: what the functions and the tool are built of (CycloneDX)
+	PATH="$(abspath $(TOOLS_DIR))/bin:$$PATH" tests/operations/sbom.sh target/sbom
 
 sam-test: ## Compare the functions under `sam local start-api` with `rollcall dev` (Linux, docker)
 	ROLLCALL_VENV="$(abspath $(VENV))" tests/sam/run.sh
@@ -157,5 +176,5 @@ fuzz: ## Fuzz one target (TARGET=filter, attr_path, patch or route; SECONDS_EACH
 
 clean: ## Remove what was built and installed here
 	$(CARGO) clean
-	rm -rf .aws-sam $(TOOLS_DIR) $(VENV) .venv-testers .venv-schemathesis $(CLIENT_PYTHON_VENV) $(EXAMPLE_VENV)
+	rm -rf .aws-sam $(TOOLS_DIR) $(VENV) $(VENV_CHECKOV) .venv-testers .venv-schemathesis $(CLIENT_PYTHON_VENV) $(EXAMPLE_VENV)
 	rm -rf $(CLIENT_TYPESCRIPT)/node_modules $(CLIENT_TYPESCRIPT)/dist

@@ -549,7 +549,7 @@ export interface components {
             seq: number;
             /** @description Its own id. */
             id: string;
-            /** @description What happened: user.created, group.updated, key.revoked, … */
+            /** @description What happened: user.created, group.updated, key.revoked, … tenant.resync asks for a new snapshot of the tenant. Ignore types that you do not know. */
             type: string;
             /** @description The name of the tenant. deployment for what belongs to no tenant, such as application keys. */
             tenant: string;
