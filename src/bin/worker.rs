@@ -1,14 +1,16 @@
 //! The Lambda function that runs every minute and after each write to the outbox.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use rollcall::config::{self, Config};
 use rollcall::deliver::bus::EventBus;
-use rollcall::deliver::message::NoResources;
-use rollcall::deliver::sender::{MessageSender, TargetRule};
+use rollcall::deliver::sender::MessageSender;
+use rollcall::deliver::target::TargetRule;
 use rollcall::deliver::worker::Worker;
 use rollcall::store::call::Table;
+use rollcall::tenants::message_resources::MessageResources;
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
@@ -19,7 +21,10 @@ async fn main() -> Result<(), Error> {
     let table = &Table::new(aws_sdk_dynamodb::Client::new(&aws), &config.table);
     let bus = config.event_bus.map(|name| EventBus::new(aws_sdk_eventbridge::Client::new(&aws), name));
     let sender = MessageSender::new(TargetRule::Public)?;
-    let worker = &Worker { bus, sender, resources: Arc::new(NoResources) };
+    let extensions = config.extensions.map(|folder| config::extensions(Path::new(&folder))).transpose()?;
+    let app_url = config::required(config::APP_URL)?;
+    let resources = MessageResources::new(&extensions.unwrap_or_default(), app_url)?;
+    let worker = &Worker { bus, sender, resources: Arc::new(resources) };
     run(service_fn(
         |event: LambdaEvent<Value>| async move { worker.invoke(&table.fresh(), &event.payload).await },
     ))

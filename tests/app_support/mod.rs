@@ -168,7 +168,8 @@ fn gateway(endpoint: &str, scope: Option<ApplicationScope>, adapt: impl FnOnce(&
     (app_api.usage_plan, app_api.stage) = (None, None);
     adapt(&mut app_api);
     let client = support::client(endpoint);
-    let backend = connect(Connection { client, table: support::TABLE.to_owned(), environment }, &[]);
+    let (table, app_url) = (support::TABLE.to_owned(), "http://app.example.com/app/v1".to_owned());
+    let backend = connect(Connection { client, table, environment, app_url }, &[]);
     let AppBackend { read, manage, authorizer } = backend.app;
     let authorizer = match scope {
         None => authorizer,

@@ -207,6 +207,18 @@ impl<'t> FeedReader<'t> {
         self.state.find_end(self.table).await
     }
 
+    /// The last page of a feed that ends there. `None` if the feed is empty, or if the page is gone.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn last_page(&self, end: FeedEnd) -> Result<Option<FeedPage>, StoreError> {
+        match end.page {
+            Some(page) => Ok(Some(page)),
+            // It may be in the partition before that of the next number.
+            None => self.page_with(end.next - 1).await,
+        }
+    }
+
     /// The place for a snapshot. Everything that the changes before it have written is visible to every read,
     /// because the pages with them were written `distance` ago. A reader that reads the whole table after this
     /// call, and then applies the feed from this place, has the state of the table.
@@ -216,12 +228,8 @@ impl<'t> FeedReader<'t> {
     pub async fn snapshot(&self, distance: Duration) -> Result<FeedPosition, StoreError> {
         let visible = clock::epoch_seconds().saturating_sub(distance.as_secs());
         let end = self.end().await?;
-        // The last page may be in the partition before that of the next number.
-        let last = match end.page {
-            Some(page) => Some(page),
-            None => self.page_with(end.next - 1).await?,
-        };
-        let Some(mut page) = last else { return Ok(self.at(end.next - 1)) };
+        let next = end.next;
+        let Some(mut page) = self.last_page(end).await? else { return Ok(self.at(next - 1)) };
         while page.written > visible {
             let first = page.first;
             if first <= self.state.floor {

@@ -29,7 +29,7 @@ pub struct FeedState {
 pub struct FeedEnd {
     /// The number of the next change.
     pub next: u64,
-    /// The last page; `None` if the feed is empty, or if its last page is gone.
+    /// The last page; `None` if the feed is empty, or if its last page is gone or in an earlier partition.
     pub page: Option<FeedPage>,
 }
 
@@ -116,9 +116,12 @@ impl FeedState {
         Action::update(keys::feed_state(), update).only_if(Expression::exists(), Refusal::Gone)
     }
 
-    /// The action that raises the number of the oldest change that can be read.
+    /// The action that raises the number of the oldest change that can be read. It is refused as
+    /// [`Refusal::Changed`] if the number is this one or a higher one already.
     pub(super) fn raise_floor(floor: u64) -> Action {
-        let update = Expression::update().set("floor", AttributeValue::N(floor.to_string()));
-        Action::update(keys::feed_state(), update).only_if(Expression::exists(), Refusal::Gone)
+        let value = AttributeValue::N(floor.to_string());
+        let update = Expression::update().set("floor", value.clone());
+        let is_lower = Expression::new("floor < :raised").value(":raised", value);
+        Action::update(keys::feed_state(), update).only_if(is_lower, Refusal::Changed)
     }
 }
