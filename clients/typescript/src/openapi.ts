@@ -270,6 +270,86 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/webhooks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Webhooks, without their secrets */
+        get: operations["app.listWebhooks"];
+        put?: never;
+        /** Makes a webhook; only this answer shows its secret */
+        post: operations["app.createWebhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/webhooks/{webhook}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of the webhook: wh_… */
+                webhook: components["parameters"]["webhook"];
+            };
+            cookie?: never;
+        };
+        /** A webhook, how far it is, and its last test */
+        get: operations["app.retrieveWebhook"];
+        put?: never;
+        post?: never;
+        /** Deletes a webhook with its secrets */
+        delete: operations["app.deleteWebhook"];
+        options?: never;
+        head?: never;
+        /** Changes a webhook, or enables it again */
+        patch: operations["app.updateWebhook"];
+        trace?: never;
+    };
+    "/webhooks/{webhook}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of the webhook: wh_… */
+                webhook: components["parameters"]["webhook"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Sends a message without changes; the webhook shows what came of it */
+        post: operations["app.testWebhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/webhooks/{webhook}/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of the webhook: wh_… */
+                webhook: components["parameters"]["webhook"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Gives a webhook a new secret; the old one signs too until the overlap ends */
+        post: operations["app.rotateWebhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -555,7 +635,7 @@ export interface components {
             tenant: string;
             /** @description Tells a tenant from an earlier one of the same name. */
             incarnation?: string;
-            /** @description User, Group, Key, Tenant or Application. */
+            /** @description User, Group, Key, Tenant, Application or Webhook. */
             resourceType: string;
             /** @description The id of the resource. */
             resourceId: string;
@@ -727,7 +807,7 @@ export interface components {
             key: string;
         };
         Rotation: {
-            /** @description How long the old key goes on working; a day if absent. */
+            /** @description How long the old key or secret goes on working; a day if absent. */
             overlapSeconds?: number;
         };
         RotatedKey: {
@@ -785,6 +865,153 @@ export interface components {
             /** @description The cursor of the next page; absent on the last. */
             next?: string;
         };
+        NewWebhook: {
+            /** @description Where messages go: https, with a public address. */
+            url: string;
+            /** @description Whether changes of users and groups carry their state now. */
+            includeResource?: boolean;
+        };
+        WebhookSettings: {
+            /** @description Where messages go: https, with a public address. */
+            url?: string;
+            /** @description Whether changes of users and groups carry their state now. */
+            includeResource?: boolean;
+            /** @description true enables a disabled webhook, and makes the next attempt at once. */
+            enabled?: boolean;
+        };
+        WebhookTest: {
+            /** @description Its id. The id of its message ends with it. */
+            id: string;
+            /** @enum {string} */
+            state: "pending" | "taken" | "failed";
+            /** @description When it was asked for. */
+            requested: string;
+            /**
+             * Format: date-time
+             * @description When the attempt ended.
+             */
+            finished: string | null;
+            /** @description The status that the receiver answered. */
+            status: number | null;
+            /** @description Why it failed. */
+            error: string | null;
+        };
+        Webhook: {
+            /** @description Its id. */
+            id: string;
+            /** @description Counts its changes. */
+            version: number;
+            /** @description Where messages go: https, with a public address. */
+            url: string;
+            /** @description Whether changes of users and groups carry their state now. */
+            includeResource: boolean;
+            /** @description Whether messages are sent. */
+            enabled: boolean;
+            /** @description Why and since when it is disabled. */
+            disabledReason: string | null;
+            /** @description When it was made. */
+            created: string;
+            /** @description The number of the last change that it has taken. */
+            seq: number | null;
+            /**
+             * Format: date-time
+             * @description When it last took changes.
+             */
+            lastSuccess: string | null;
+            /** @description Why the last attempt failed. */
+            lastError: string | null;
+            /** @description How many attempts have failed since the last success. */
+            failedAttempts: number;
+            /**
+             * Format: date-time
+             * @description After failed attempts: when the next one is made.
+             */
+            nextAttempt: string | null;
+            /** @description The test that was asked for last. */
+            test: components["schemas"]["WebhookTest"] | null;
+        };
+        WebhookPage: {
+            webhooks: components["schemas"]["Webhook"][];
+            /** @description The cursor of the next page; absent on the last. */
+            next?: string;
+        };
+        MadeWebhook: {
+            /** @description Its id. */
+            id: string;
+            /** @description Counts its changes. */
+            version: number;
+            /** @description Where messages go: https, with a public address. */
+            url: string;
+            /** @description Whether changes of users and groups carry their state now. */
+            includeResource: boolean;
+            /** @description Whether messages are sent. */
+            enabled: boolean;
+            /** @description Why and since when it is disabled. */
+            disabledReason: string | null;
+            /** @description When it was made. */
+            created: string;
+            /** @description The number of the last change that it has taken. */
+            seq: number | null;
+            /**
+             * Format: date-time
+             * @description When it last took changes.
+             */
+            lastSuccess: string | null;
+            /** @description Why the last attempt failed. */
+            lastError: string | null;
+            /** @description How many attempts have failed since the last success. */
+            failedAttempts: number;
+            /**
+             * Format: date-time
+             * @description After failed attempts: when the next one is made.
+             */
+            nextAttempt: string | null;
+            /** @description The test that was asked for last. */
+            test: components["schemas"]["WebhookTest"] | null;
+            /** @description The secret that signs messages. Only this answer shows it. */
+            secret: string;
+        };
+        RotatedWebhook: {
+            /** @description Its id. */
+            id: string;
+            /** @description Counts its changes. */
+            version: number;
+            /** @description Where messages go: https, with a public address. */
+            url: string;
+            /** @description Whether changes of users and groups carry their state now. */
+            includeResource: boolean;
+            /** @description Whether messages are sent. */
+            enabled: boolean;
+            /** @description Why and since when it is disabled. */
+            disabledReason: string | null;
+            /** @description When it was made. */
+            created: string;
+            /** @description The number of the last change that it has taken. */
+            seq: number | null;
+            /**
+             * Format: date-time
+             * @description When it last took changes.
+             */
+            lastSuccess: string | null;
+            /** @description Why the last attempt failed. */
+            lastError: string | null;
+            /** @description How many attempts have failed since the last success. */
+            failedAttempts: number;
+            /**
+             * Format: date-time
+             * @description After failed attempts: when the next one is made.
+             */
+            nextAttempt: string | null;
+            /** @description The test that was asked for last. */
+            test: components["schemas"]["WebhookTest"] | null;
+            /** @description The secret that signs messages. Only this answer shows it. */
+            secret: string;
+            /**
+             * Format: date-time
+             * @description Until when the old secret signs too.
+             */
+            oldSecretUntil: string | null;
+        };
         /** @description A refusal (RFC 9457). */
         Problem: {
             /** @description about:blank, or urn:rollcall:problem: and a name. */
@@ -814,6 +1041,8 @@ export interface components {
         id: string;
         /** @description The id of the key: key_… */
         key: string;
+        /** @description The id of the webhook: wh_… */
+        webhook: string;
     };
     requestBodies: never;
     headers: never;
@@ -1313,6 +1542,183 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RotatedKey"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.listWebhooks": {
+        parameters: {
+            query?: {
+                /** @description next of the page before. */
+                cursor?: string;
+                /** @description The most entries of the answer. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookPage"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.createWebhook": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewWebhook"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MadeWebhook"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.retrieveWebhook": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of the webhook: wh_… */
+                webhook: components["parameters"]["webhook"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Webhook"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.deleteWebhook": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of the webhook: wh_… */
+                webhook: components["parameters"]["webhook"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.updateWebhook": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of the webhook: wh_… */
+                webhook: components["parameters"]["webhook"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WebhookSettings"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Webhook"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.testWebhook": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of the webhook: wh_… */
+                webhook: components["parameters"]["webhook"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookTest"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.rotateWebhook": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of the webhook: wh_… */
+                webhook: components["parameters"]["webhook"];
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Rotation"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RotatedWebhook"];
                 };
             };
             default: components["responses"]["Problem"];
