@@ -12,7 +12,7 @@ use rollcall::admin::check::feed::check_feed;
 use rollcall::admin::feed::renew;
 use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::deliver::registry::Registry;
-use rollcall::deliver::sender::TargetRule;
+use rollcall::deliver::target::TargetRule;
 use rollcall::limits::{RENEWED_FEED_STEP, SNAPSHOT_DISTANCE};
 use rollcall::scim::policy::VEZA;
 use rollcall::scim::resource_type::Kind;
