@@ -226,12 +226,16 @@ async fn a_resource_that_only_the_feed_has_is_found() {
     assert_eq!(found[0].key, scene.user(3));
 }
 
+/// A damage: its name, what the checker finds, and how it is done.
+type Damage = (&'static str, Vec<Problem>, Vec<Action>);
+
 /// Damages of the feed, the outbox and the consumers. Nobody mends them.
-fn feed_damages(scene: &Scene) -> Vec<(&'static str, Vec<Problem>, Vec<Action>)> {
+fn feed_damages(scene: &Scene) -> Vec<Damage> {
+    [page_damages(scene), outbox_damages(scene), consumer_damages(scene)].concat()
+}
+
+fn page_damages(scene: &Scene) -> Vec<Damage> {
     let page = |n: usize| key_of(&scene.pages[n]).unwrap();
-    let first = |n: usize| page(n).sk.parse::<u64>().unwrap();
-    let consumer = |feed: &str, position: u64| Item::from([text("feed", feed), number("position", position)]);
-    let hook = keys::consumer(&scene.webhook.sk);
     let mut unread = scene.pages[2].clone();
     unread.extend([("changes".to_owned(), AttributeValue::B(Blob::new("?")))]);
     let mut headless = scene.pages[2].clone();
@@ -259,6 +263,11 @@ fn feed_damages(scene: &Scene) -> Vec<(&'static str, Vec<Problem>, Vec<Action>)>
             vec![Problem::PageBroken],
             vec![scene.edit_page(1, |changes| changes[0]["incarnation"] = json!(""))],
         ),
+    ]
+}
+
+fn outbox_damages(scene: &Scene) -> Vec<Damage> {
+    vec![
         (
             "an item that is no change",
             vec![Problem::OutboxBroken],
@@ -283,6 +292,14 @@ fn feed_damages(scene: &Scene) -> Vec<(&'static str, Vec<Problem>, Vec<Action>)>
                 change["id"] = json!(page.changes().unwrap()[0].id);
             })],
         ),
+    ]
+}
+
+fn consumer_damages(scene: &Scene) -> Vec<Damage> {
+    let first = |n: usize| key_of(&scene.pages[n]).unwrap().sk.parse::<u64>().unwrap();
+    let consumer = |feed: &str, position: u64| Item::from([text("feed", feed), number("position", position)]);
+    let hook = keys::consumer(&scene.webhook.sk);
+    vec![
         (
             "a position behind the end",
             vec![Problem::ConsumerLost],

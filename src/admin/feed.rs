@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use time::OffsetDateTime;
 
 use super::cli::{GlobalOptions, finish};
 use super::error::AdminError;
 use super::output::{self, object};
 use super::tenant;
+use crate::clock;
 use crate::limits::APPLY_TIMEOUT;
 use crate::store::call::Table;
 use crate::store::feed::renew::{self, FeedRenewal};
@@ -73,7 +73,7 @@ pub async fn renew(table: &Table) -> Result<(FeedRenewal, usize), AdminError> {
     let renewal = renew::renew(table).await.map_err(&failed)?;
     let tenants = tenant::list(table).await?;
     for record in &tenants {
-        match tenant::resync(table, &record.id, OffsetDateTime::now_utc()).await {
+        match tenant::resync(table, &record.id, clock::now()).await {
             // Deleted meanwhile.
             Ok(_) | Err(AdminError::NoTenant(_)) => {}
             Err(error) => return Err(error),

@@ -163,7 +163,7 @@ pub async fn seed(
         .await?;
     seeding.store.table.transact(|| seeding.last(users)).await.map_err(failed)?;
     // The users have no changes: mirrors read the tenant again.
-    match resync(table, &Actor::operator(), tenant, time::OffsetDateTime::now_utc(), &[]).await {
+    match resync(table, &Actor::operator(), tenant, clock::now(), &[]).await {
         Ok(_) | Err(TenantError::NoTenant(_)) => Ok(SeedOutcome::Seeded),
         Err(TenantError::Table(error)) => Err(failed(error)),
         Err(_) => Err(format!("cannot tell that the tenant {tenant} was filled: try again")),

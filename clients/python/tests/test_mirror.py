@@ -306,6 +306,20 @@ def test_a_resync_takes_the_snapshot_of_that_tenant_again(dev: Dev, database: Da
     assert_converges(mirror, dev.client)
 
 
+def test_the_operator_can_ask_for_a_resync(dev: Dev, database: Database, tenant: str) -> None:
+    work_in(dev, tenant, seed=14)
+    mirror = mirror_of(dev, database)
+    assert_converges(mirror, dev.client)
+    connection = database.connect()
+    connection.execute("UPDATE rollcall_users SET user_name = 'old'")
+    connection.execute("DELETE FROM rollcall_groups")
+    connection.commit()
+    connection.close()
+    for name in ("demo", tenant):
+        dev.operator("tenant", "resync", name)
+    assert_converges(mirror, dev.client)
+
+
 @both
 def test_a_resync_is_repeated_when_all_before_it_is_visible(
     dev: Dev, database: Database, tenant: str, monkeypatch: pytest.MonkeyPatch

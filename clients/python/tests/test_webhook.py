@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from queue import Queue
 from threading import Thread
+from typing import Any
 
 import pytest
 import standardwebhooks
-from conftest import start_dev
+from conftest import Dev, start_dev
 
-from rollcall_client import Webhook, WebhookVerificationError
+from rollcall_client import InvalidRequest, NotFound, Rollcall, Webhook, WebhookVerificationError
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
@@ -69,31 +70,81 @@ def test_a_secret_that_cannot_be_one_is_refused() -> None:
             Webhook(secret)
 
 
-def test_a_delivery_of_rollcall_is_accepted(tmp_path: Path) -> None:
-    received: Queue[tuple[bytes, dict[str, str]]] = Queue()
+class Receiver(HTTPServer):
+    """Takes messages, as a product does."""
 
-    class Receiver(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            received.put((body, dict(self.headers)))
-            self.send_response(204)
-            self.end_headers()
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Hook)
+        self.received: Queue[tuple[bytes, dict[str, str]]] = Queue()
+        self.url = f"http://127.0.0.1:{self.server_port}/hook"
 
-        def log_message(self, *_: object) -> None:
-            pass
 
-    server = HTTPServer(("127.0.0.1", 0), Receiver)
+class Hook(BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.received.put((body, dict(self.headers)))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    server = Receiver()
     Thread(target=server.serve_forever, daemon=True).start()
-    dev = start_dev(tmp_path, "--forward-to", f"http://127.0.0.1:{server.server_port}/hook")
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_webhook_is_made_tested_rotated_changed_and_deleted(dev: Dev, client: Rollcall, receiver: Receiver) -> None:
+    made = client.create_webhook({"url": receiver.url, "includeResource": True})
+    id = made["id"]
+    assert [one["id"] for one in client.webhooks()] == [id]
+    user = dev.scim().create_user("hook")
+    changes: dict[str, Any] = {}
+    while user not in changes:
+        message = Webhook(made["secret"]).verify(*next_message(receiver, "rollcall.changes"))
+        changes |= {change["resourceId"]: change for change in message["data"]["changes"]}
+    created = changes[user]
+    assert created["resource"]["displayName"] == "hook"
+
+    rotated = client.rotate_webhook(id, {"overlapSeconds": 3600})
+    assert client.test_webhook(id)["state"] == "pending"
+    body, headers = next_message(receiver, "rollcall.test")
+    for secret in (made["secret"], rotated["secret"]):
+        assert Webhook(secret).verify(body, headers)["type"] == "rollcall.test"
+    with pytest.raises(WebhookVerificationError):
+        Webhook(OTHER).verify(body, headers)
+    end = time.monotonic() + 20
+    while (test := client.webhook(id)["test"]) is None or test["state"] != "taken":
+        assert time.monotonic() < end, test
+        time.sleep(0.1)
+
+    assert client.update_webhook(id, {"enabled": False})["enabled"] is False
+    client.delete_webhook(id)
+    with pytest.raises(NotFound):
+        client.webhook(id)
+    with pytest.raises(InvalidRequest, match="address"):
+        client.create_webhook({"url": "https://10.0.0.1/hook"})
+
+
+def next_message(receiver: Receiver, kind: str) -> tuple[bytes, dict[str, str]]:
+    while True:
+        body, headers = receiver.received.get(timeout=20)
+        if json.loads(body)["type"] == kind:
+            return body, headers
+
+
+def test_a_delivery_of_rollcall_dev_is_accepted(tmp_path: Path, receiver: Receiver) -> None:
+    dev = start_dev(tmp_path, "--forward-to", receiver.url)
     try:
-        secret = dev.line["webhook_secret"]
         dev.scim().create_user("hook")
-        body, headers = received.get(timeout=20)
-        message = Webhook(secret).verify(body, headers)
-        assert message["type"] == "rollcall.changes" and message["data"]["changes"]
-        with pytest.raises(WebhookVerificationError):
-            Webhook(OTHER).verify(body, headers)
+        message = Webhook(dev.line["webhook_secret"]).verify(*next_message(receiver, "rollcall.changes"))
+        assert message["data"]["changes"]
     finally:
         dev.stop()
-        server.shutdown()
-

@@ -1,7 +1,5 @@
 //! A check from the first walk to the last.
 
-use time::OffsetDateTime;
-
 use super::changes::{Subjects, check_changes};
 use super::inventory::{CheckedSubject, Inventory};
 use super::ledger::SubjectState;
@@ -9,6 +7,7 @@ use super::repair::repair;
 use super::report::{CheckReport, Finding};
 use super::rules::find_violations;
 use crate::auth::tenant::TenantRecord;
+use crate::clock;
 use crate::limits::MAX_REPAIR_ROUNDS;
 use crate::scim::resource_type::Model;
 use crate::store::Store;
@@ -81,7 +80,7 @@ async fn check_feed_of_tenant(
     report.findings.extend(other);
     let is_seen = report.repaired.iter().any(|finding| finding.problem.is_seen_by_mirrors());
     if is_seen || !settled.is_empty() {
-        let now = OffsetDateTime::now_utc();
+        let now = clock::now();
         match resync(&store.table, &Actor::operator(), &store.tenant, now, &[]).await {
             Ok(_) => {}
             Err(TenantError::Table(error)) => return Err(error),

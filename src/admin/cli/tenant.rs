@@ -207,7 +207,7 @@ pub async fn run_tenant(options: &GlobalOptions, command: TenantCommand) -> Resu
             Ok(output::show_fields(format, &tenant_fields(&record)))
         }
         TenantCommand::Resync { tenant } => {
-            let record = tenant::resync(&table, &tenant, OffsetDateTime::now_utc()).await?;
+            let record = tenant::resync(&table, &tenant, clock::now()).await?;
             let fields =
                 json!({ "tenant": tenant.as_str(), "change": "tenant.resync", "version": record.version });
             Ok(output::show_fields(format, &object(fields)))

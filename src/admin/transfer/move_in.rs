@@ -13,7 +13,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::{StreamExt, stream};
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::import::{Fate, ImportedLine, Stopped};
@@ -22,6 +21,7 @@ use crate::admin::actor::ACTOR;
 use crate::admin::error::AdminError;
 use crate::admin::tenant;
 use crate::auth::tenant::TenantRecord;
+use crate::clock;
 use crate::limits::{IMPORTS_AT_ONCE, MAX_MEMBER_CHANGES_PER_TX};
 use crate::scim::resource_type::{Kind, Model};
 use crate::store::Store;
@@ -119,7 +119,7 @@ pub async fn move_in(
     let outcomes = moved.write_lines(progress).await?;
     if outcomes.iter().all(|outcome| outcome.fate != Fate::Refused) {
         let guard = file.admin_guard().action(id);
-        let ended = resync(table, &Actor::operator(), id, OffsetDateTime::now_utc(), &[guard]).await;
+        let ended = resync(table, &Actor::operator(), id, clock::now(), &[guard]).await;
         ended.map_err(AdminError::of(table))?;
     }
     Ok(outcomes)
@@ -169,7 +169,7 @@ impl MoveIn<'_> {
         after.settings = self.file.settings.clone();
         after.version += 1;
         let changed = Actor { id: ACTOR.to_owned(), request_id: self.store.request_id.clone() };
-        let now = OffsetDateTime::now_utc();
+        let now = clock::now();
         let changed = changed.event("tenant.updated", after.subject(after.version), now);
         let changed = changed.attributes(["settings", "rootTeam"]);
         let settings = after.to_item()?.remove("settings").unwrap_or(AttributeValue::Null(true));

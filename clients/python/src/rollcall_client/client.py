@@ -172,33 +172,34 @@ class Rollcall:
 
     # Webhooks
 
-    def webhooks(self) -> Iterator[dict[str, Any]]:
+    def webhooks(self) -> Iterator[types.Webhook]:
         """All webhooks, without their secrets."""
         return self._pages("/webhooks", "webhooks")
 
-    def webhook(self, id: str) -> dict[str, Any]:
+    def webhook(self, id: str) -> types.Webhook:
         """A webhook: how far it is, its last error, its last test."""
-        return cast(dict[str, Any], self._get(_path("webhooks", id)))
+        return cast(types.Webhook, self._get(_path("webhooks", id)))
 
-    def create_webhook(self, new: dict[str, Any]) -> dict[str, Any]:
-        """Makes a webhook from `url` and `includeResource`. Only this answer has its `secret`."""
-        return cast(dict[str, Any], self._send("POST", "/webhooks", new))
+    def create_webhook(self, new: types.NewWebhook) -> types.MadeWebhook:
+        """Makes a webhook. Only this answer has its secret."""
+        return cast(types.MadeWebhook, self._send("POST", "/webhooks", new))
 
-    def update_webhook(self, id: str, settings: dict[str, Any]) -> dict[str, Any]:
-        """Changes `url`, `includeResource` or `enabled`. The next attempt is made at once."""
-        return cast(dict[str, Any], self._send("PATCH", _path("webhooks", id), settings))
+    def update_webhook(self, id: str, settings: types.WebhookSettings) -> types.Webhook:
+        """Changes a webhook. The next attempt is made at once."""
+        return cast(types.Webhook, self._send("PATCH", _path("webhooks", id), settings))
 
     def delete_webhook(self, id: str) -> None:
         """Deletes a webhook with its position and its secrets."""
         self._send("DELETE", _path("webhooks", id))
 
-    def test_webhook(self, id: str) -> dict[str, Any]:
+    def test_webhook(self, id: str) -> types.WebhookTest:
         """Asks for a message without changes. The webhook shows later what came of it."""
-        return cast(dict[str, Any], self._send("POST", _path("webhooks", id, "test")))
+        return cast(types.WebhookTest, self._send("POST", _path("webhooks", id, "test")))
 
-    def rotate_webhook(self, id: str, rotation: types.Rotation | None = None) -> dict[str, Any]:
-        """Makes a new `secret`, which only this answer has. The old one signs too until the overlap ends."""
-        return cast(dict[str, Any], self._send("POST", _path("webhooks", id, "rotate"), rotation or {}))
+    def rotate_webhook(self, id: str, rotation: types.Rotation | None = None) -> types.RotatedWebhook:
+        """Makes a new secret, which only this answer has. The old one signs too until the overlap ends."""
+        path = _path("webhooks", id, "rotate")
+        return cast(types.RotatedWebhook, self._send("POST", path, rotation or {}))
 
     # Transport
 
