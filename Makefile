@@ -16,6 +16,10 @@ CRASH_RUNS ?= 500
 CRASH_MEMBERS ?= 5000
 TOOLS := SAM_CLI_TELEMETRY=0 PATH="$(abspath $(VENV))/bin:$$PATH"
 CLIENT_TYPESCRIPT := clients/typescript
+FEED_SEEDS ?= 1
+FEED_SECONDS ?= 20
+# The commands of the clients' mirrors. Each takes a database as its last argument.
+FEED_MIRRORS = $(abspath $(CLIENT_PYTHON_VENV))/bin/python -m rollcall_client mirror --sqlite;node $(abspath $(CLIENT_TYPESCRIPT))/dist/src/command.js --sqlite
 NOWHERE := AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCESS_KEY=none AWS_DEFAULT_REGION=eu-west-1
 CLIENT_PYTHON_VENV := .venv-client-python
 EXAMPLE_VENV := .venv-example
@@ -25,7 +29,7 @@ BUILT := $(abspath $(or $(ROLLCALL_BIN),$(TARGET_DIR)/debug/rollcall))
 DEVELOPMENT := axum|clap|dynoxide-rs|libsqlite3-sys|rusqlite|yaml_serde|aws-sdk-apigateway
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long check testers schemathesis client-python client-typescript example example-test built-rollcall conformance build lint-template costs sbom sam-test invoke deploy openapi bench fuzz clean
+.PHONY: help run test test-long check testers schemathesis client-python client-typescript client-mirrors example example-test built-rollcall conformance build lint-template costs sbom sam-test invoke deploy openapi bench fuzz clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +45,7 @@ test: ## Run every check that needs no docker and no AWS account; install what t
 	$(MAKE) --no-print-directory schemathesis ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
 	$(MAKE) --no-print-directory client-python ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
 	$(MAKE) --no-print-directory client-typescript ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
+	$(MAKE) --no-print-directory client-mirrors
 	$(MAKE) --no-print-directory example-test ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
 
 check: $(TOOLS_DIR)/bin/cargo-machete $(TOOLS_DIR)/bin/cargo-deny ## Check format, lints, documentation, events, dependencies and their licences
@@ -79,6 +84,13 @@ client-python: built-rollcall $(CLIENT_PYTHON_VENV)/installed ## Check and test 
 	cd clients/python && ../../$(CLIENT_PYTHON_VENV)/bin/python generate.py --check
 	cd clients/python && ../../$(CLIENT_PYTHON_VENV)/bin/mypy
 	cd clients/python && ROLLCALL_BIN="$(BUILT)" ../../$(CLIENT_PYTHON_VENV)/bin/pytest --quiet -rs
+
+client-mirrors: $(CLIENT_PYTHON_VENV)/installed $(CLIENT_TYPESCRIPT)/dist/src/command.js ## Let the mirrors of both clients play in the model of the change feed (FEED_SEEDS=1 FEED_SECONDS=20)
+	FEED_SEEDS=$(FEED_SEEDS) FEED_SECONDS=$(FEED_SECONDS) FEED_MIRRORS="$(FEED_MIRRORS)" \
+	    $(CARGO) test --features cli --test feed_model -- --nocapture
+
+$(CLIENT_TYPESCRIPT)/dist/src/command.js: $(CLIENT_TYPESCRIPT)/node_modules/.package-lock.json $(wildcard $(CLIENT_TYPESCRIPT)/src/*.ts $(CLIENT_TYPESCRIPT)/src/mirror/*.ts)
+	cd $(CLIENT_TYPESCRIPT) && npm run --silent build
 
 $(CLIENT_PYTHON_VENV)/installed: clients/python/pyproject.toml clients/python/requirements-dev.txt
 	$(PYTHON) -m venv $(CLIENT_PYTHON_VENV)
@@ -168,7 +180,7 @@ test-long: ## Play the long versions of tests: large tenants, more races and wal
 	SCALE_USERS=100000 SCALE_MEMBERS=100000 RACE_ROUNDS=200 WALK_SEEDS=12 TORN_SEEDS=8 $(CARGO) test --features cli \
 	    --test scale --test scale_changes --test races --test group_races --test paging --test pages --test changes \
 	    --test appliers
-	FEED_SEEDS=20 FEED_SECONDS=300 $(CARGO) test --features cli --test feed_model -- --nocapture
+	$(MAKE) --no-print-directory client-mirrors FEED_SEEDS=20 FEED_SECONDS=400
 	CRASH_RUNS=$(CRASH_RUNS) CRASH_MEMBERS=$(CRASH_MEMBERS) $(CARGO) test --features cli --test crash a_large_change -- --nocapture
 
 fuzz: ## Fuzz one target (TARGET=filter, attr_path, patch or route; SECONDS_EACH=60; needs cargo-fuzz)

@@ -12,12 +12,14 @@ use super::sweep::sweep;
 use crate::auth::record::Status;
 use crate::auth::tenant::Deletion;
 use crate::clock;
+use crate::limits::CHANGE_RETRIES;
 use crate::store::Store;
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::event::{self, Event};
 use crate::store::keys::{self, TenantId};
 use crate::store::large_change::pending_change::PendingChange;
+use crate::store::retry::Attempts;
 use crate::store::transaction::{Action, Expression};
 
 /// What a deletion took away.
@@ -80,24 +82,38 @@ pub async fn wipe(
         };
         table.transact(actions).await.map_err(&failed)?;
     }
-    let record = super::tenant::get(table, tenant).await?;
-    let request = Uuid::now_v7().to_string();
-    let event = Event::new("tenant.deleted", record.subject(record.version + 1), ACTOR, &request, now);
-    // By now, since the deletion itself takes its time.
-    let incarnation = record.incarnation();
-    let event = Event { incarnation: incarnation.clone(), ..event };
-    let deleted = Deletion { at: clock::epoch_seconds(), incarnation, version: record.version + 1 };
-    let actions = || {
-        vec![
-            Action::delete(keys::tenant(tenant)).only_if(record.is_unchanged(), Refusal::Changed),
-            Action::delete(keys::tenant_listing(tenant)),
-            Action::put(keys::tenant_deleted(tenant), deleted.to_item()),
-            event::action(tenant, &event),
-        ]
-    };
-    table.transact(actions).await.map_err(&failed)?;
+    end_incarnation(table, tenant, now).await?;
     output::end_progress();
     Ok(wiped)
+}
+
+/// Deletes the item of a tenant that has nothing left; the event is `tenant.deleted`. A change of the settings
+/// may come between.
+async fn end_incarnation(table: &Table, tenant: &TenantId, now: OffsetDateTime) -> Result<(), AdminError> {
+    let failed = AdminError::table(table.name());
+    let request = Uuid::now_v7().to_string();
+    let mut attempts = Attempts::new(CHANGE_RETRIES);
+    while attempts.start_next().await {
+        let record = super::tenant::get(table, tenant).await?;
+        let event = Event::new("tenant.deleted", record.subject(record.version + 1), ACTOR, &request, now);
+        // By now, since the deletion itself takes its time.
+        let incarnation = record.incarnation();
+        let event = Event { incarnation: incarnation.clone(), ..event };
+        let deleted = Deletion { at: clock::epoch_seconds(), incarnation, version: record.version + 1 };
+        let actions = || {
+            vec![
+                Action::delete(keys::tenant(tenant)).only_if(record.is_unchanged(), Refusal::Changed),
+                Action::delete(keys::tenant_listing(tenant)),
+                Action::put(keys::tenant_deleted(tenant), deleted.to_item()),
+                event::action(tenant, &event),
+            ]
+        };
+        match table.transact(actions).await {
+            Err(StoreError::Refused(_)) => continue,
+            outcome => return outcome.map_err(failed),
+        }
+    }
+    Err(failed(StoreError::Conflict))
 }
 
 /// From now on no key is made for the tenant.

@@ -45,6 +45,15 @@ fi
 # The worker is told where the application's side answers. Only messages to webhooks show it.
 export ROLLCALL_APP_URL=${ROLLCALL_APP_URL:-http://127.0.0.1:3000/app/v1}
 
+# What makes the usage keys of new tenants.
+if [ "$function" = app_manage ]; then
+    python3 tests/sam/usage_keys.py 127.0.0.1 >"$work/usage_keys.url" &
+    started+=($!)
+    wait_for 10 usage_keys.py $! grep -q . "$work/usage_keys.url"
+    AWS_ENDPOINT_URL_API_GATEWAY=$(cat "$work/usage_keys.url")
+    export AWS_ENDPOINT_URL_API_GATEWAY ROLLCALL_USAGE_PLAN=plan
+fi
+
 # Built before, so that the first call does not wait for it; with the features of everything else that is
 # built for development, so that no dependency is built twice.
 cargo build --quiet --features cli --bin "$function"
