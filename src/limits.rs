@@ -1,11 +1,13 @@
 //! Every limit of Rollcall, with its unit and its reason. Error texts take their numbers from here.
 //!
 //! The limits stand by layer, the lowest layer first. Those of the application's side are in `limits/app.rs`,
-//! of the change feed in `limits/feed.rs`, of deliveries in `limits/delivery.rs`.
+//! of the change feed in `limits/feed.rs`, of deliveries in `limits/delivery.rs`, of running it in
+//! `limits/operating.rs`.
 
 mod app;
 mod delivery;
 mod feed;
+mod operating;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -13,6 +15,7 @@ use std::time::Duration;
 pub use app::*;
 pub use delivery::*;
 pub use feed::*;
+pub use operating::*;
 
 // Requests, answers and documents (`scim`).
 

@@ -24,6 +24,7 @@ use crate::deliver::registry::{Registry, RegistryError};
 use crate::deliver::sender::{MessageSender, TargetRule};
 use crate::deliver::worker::Worker;
 use crate::http::function::Function;
+use crate::monitor::Monitor;
 use crate::scim::policy::{Policy, VEZA};
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::schema::Schema;
@@ -78,9 +79,14 @@ pub fn connect(connection: Connection, extensions: &[(Kind, Schema)]) -> Backend
     let pending = table.fresh();
     let sender = MessageSender::new(TargetRule::PublicOrLoopback);
     let worker = sender.map(|sender| Worker { bus: None, sender, resources: Arc::new(NoResources) });
+    let monitor = Arc::new(Monitor::new(false));
     let worker = Lambda::new(move |event| {
-        let (table, worker) = (pending.fresh(), worker.clone());
-        async move { worker?.invoke(&table, &event).await }
+        let (table, worker, monitor) = (pending.fresh(), worker.clone(), monitor.clone());
+        async move {
+            let outcome = worker?.invoke(&table, &event).await;
+            monitor.measure_after(&table.fresh(), &event).await;
+            outcome
+        }
     });
     Backend { function, authorizer, app, worker: Some(worker), written, tenants: Box::new(Local { table }) }
 }

@@ -19,6 +19,7 @@
 //! - `page`, `state`: the items of the feed.
 //! - `retention`: ends the retention of old changes.
 //! - `consumer`: the positions of the event bus and of the webhooks.
+//! - `lag`: how far the feed and its consumers are behind.
 //! - `reader`: reads the feed from a position on, and finds the position of a snapshot.
 //!
 //! # Invariants
@@ -35,6 +36,7 @@
 pub mod change;
 pub mod consumer;
 mod departures;
+pub mod lag;
 pub mod order;
 pub mod outbox;
 pub mod page;
