@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::FutureExt as _;
 use http::Method;
 use http::header::ACCEPT_ENCODING;
 use lambda_http::{Body, Error, Request, Response};
@@ -61,7 +62,7 @@ impl AppFunction {
         let mut line = Line { class: OperationClass::App, ..Line::of_request(&request) };
         let accept = request.headers().get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
         let ids = line.ids.clone();
-        let answer = panics::catch(Box::pin(self.outcome(&request, &table, &mut line)));
+        let answer = panics::catch(self.outcome(&request, &table, &mut line).boxed());
         let answer = ids.scope(answer).await.unwrap_or_else(|place| {
             line.panic = Some(place);
             Err(ProblemDetails::new(500, FAILED))

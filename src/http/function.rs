@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use futures_util::FutureExt as _;
 use http::Method;
 use http::header::ACCEPT_ENCODING;
 use lambda_http::{Body, Error, Request, Response};
@@ -104,7 +105,7 @@ impl Function {
         let table = self.table.fresh();
         let mut line = Line::of_request(&request);
         let ids = line.ids.clone();
-        let outcome = ids.scope(panics::catch(Box::pin(self.outcome(&request, &table, &mut line)))).await;
+        let outcome = ids.scope(panics::catch(self.outcome(&request, &table, &mut line).boxed())).await;
         let mut outcome = outcome.unwrap_or_else(|place| {
             line.panic = Some(place);
             ScimError::new(ErrorKind::Internal, FAILED).into()
