@@ -3,6 +3,7 @@ SHELL := bash
 CARGO ?= cargo
 PYTHON ?= python3
 VENV ?= .venv
+VENV_CHECKOV ?= .venv-checkov
 TOOLS_DIR ?= .tools
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 ARGS ?=
@@ -14,15 +15,20 @@ SECONDS_EACH ?= 60
 CRASH_RUNS ?= 500
 CRASH_MEMBERS ?= 5000
 TOOLS := SAM_CLI_TELEMETRY=0 PATH="$(abspath $(VENV))/bin:$$PATH"
+CLIENT_TYPESCRIPT := clients/typescript
 NOWHERE := AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCESS_KEY=none AWS_DEFAULT_REGION=eu-west-1
+CLIENT_PYTHON_VENV := .venv-client-python
+EXAMPLE_VENV := .venv-example
+# The program that the clients and the example are tested against. It is built unless ROLLCALL_BIN names one.
+BUILT := $(abspath $(or $(ROLLCALL_BIN),$(TARGET_DIR)/debug/rollcall))
 # What only development uses: none of it may be in a deployed function.
 DEVELOPMENT := axum|clap|dynoxide-rs|libsqlite3-sys|rusqlite|yaml_serde|aws-sdk-apigateway
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long check testers schemathesis conformance build lint-template sam-test invoke deploy openapi bench fuzz clean
+.PHONY: help run test test-long check testers schemathesis client-python client-typescript example example-test built-rollcall conformance build lint-template costs sbom sam-test invoke deploy openapi bench fuzz clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Run everything on this machine, on an embedded table (ARGS="--port 3000 --policy standard")
 	$(CARGO) run --features cli --bin rollcall -- dev $(ARGS)
@@ -33,6 +39,9 @@ test: ## Run every check that needs no docker and no AWS account; install what t
 	$(MAKE) --no-print-directory lint-template
 	$(MAKE) --no-print-directory testers ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
 	$(MAKE) --no-print-directory schemathesis ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
+	$(MAKE) --no-print-directory client-python ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
+	$(MAKE) --no-print-directory client-typescript ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
+	$(MAKE) --no-print-directory example-test ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
 
 check: $(TOOLS_DIR)/bin/cargo-machete $(TOOLS_DIR)/bin/cargo-deny ## Check format, lints, documentation, events, dependencies and their licences
 	$(CARGO) fmt --check
@@ -62,6 +71,44 @@ testers: ## Play independent testers: scim2-tester under each policy, scim-sanit
 schemathesis: ## Play requests made from docs/openapi.json against `rollcall dev`
 	ROLLCALL="$(ROLLCALL_BIN)" tests/conformance/schemathesis.sh
 
+built-rollcall:
+	@test -n "$(ROLLCALL_BIN)" || $(CARGO) build --quiet --features cli --bin rollcall
+
+client-python: built-rollcall $(CLIENT_PYTHON_VENV)/installed ## Check and test the Python client against `rollcall dev`, SQLite and PostgreSQL
+	clients/install-package.sh initdb postgresql || echo "The tests with PostgreSQL are skipped."
+	cd clients/python && ../../$(CLIENT_PYTHON_VENV)/bin/python generate.py --check
+	cd clients/python && ../../$(CLIENT_PYTHON_VENV)/bin/mypy
+	cd clients/python && ROLLCALL_BIN="$(BUILT)" ../../$(CLIENT_PYTHON_VENV)/bin/pytest --quiet -rs
+
+$(CLIENT_PYTHON_VENV)/installed: clients/python/pyproject.toml clients/python/requirements-dev.txt
+	$(PYTHON) -m venv $(CLIENT_PYTHON_VENV)
+	$(CLIENT_PYTHON_VENV)/bin/pip install --quiet --disable-pip-version-check \
+	    --editable clients/python --requirement clients/python/requirements-dev.txt
+	touch $@
+
+example: built-rollcall $(EXAMPLE_VENV)/installed ## Run examples/team-directory with `rollcall dev` (PORT=8000)
+	ROLLCALL_BIN="$(BUILT)" PYTHON="$(abspath $(EXAMPLE_VENV))/bin/python" examples/team-directory/run.sh
+
+example-test: built-rollcall $(EXAMPLE_VENV)/installed ## Test the example in a browser (Chromium; installed by apt-get as root)
+	clients/install-package.sh chromedriver chromium chromium-driver
+	cd examples/team-directory && ROLLCALL_BIN="$(BUILT)" ../../$(EXAMPLE_VENV)/bin/pytest --quiet tests
+
+$(EXAMPLE_VENV)/installed: examples/team-directory/requirements.txt examples/team-directory/requirements-dev.txt clients/python/pyproject.toml
+	$(PYTHON) -m venv $(EXAMPLE_VENV)
+	cd examples/team-directory && ../../$(EXAMPLE_VENV)/bin/pip install --quiet --disable-pip-version-check \
+	    --requirement requirements-dev.txt
+	touch $@
+
+client-typescript: $(CLIENT_TYPESCRIPT)/node_modules/.package-lock.json ## Check and test the TypeScript client against `rollcall dev`
+	test -n "$(ROLLCALL_BIN)" || $(CARGO) build --quiet --features cli --bin rollcall
+	cd $(CLIENT_TYPESCRIPT) && \
+	    ROLLCALL_BIN="$(abspath $(or $(ROLLCALL_BIN),$(TARGET_DIR)/debug/rollcall))" npm run --silent check
+
+$(CLIENT_TYPESCRIPT)/node_modules/.package-lock.json: $(CLIENT_TYPESCRIPT)/package-lock.json
+	clients/install-package.sh npm nodejs npm
+	cd $(CLIENT_TYPESCRIPT) && npm ci --no-audit --no-fund
+	touch $@
+
 conformance: ## Play the test cases against a deployment (BASE=https://…/scim/v2 TOKEN=rc_… POLICY=veza)
 	@test -n "$(BASE)" -a -n "$(TOKEN)" || { echo 'make conformance BASE=<base URL> TOKEN=<key> POLICY=<its policy>'; exit 2; }
 	@$(PYTHON) tests/conformance/play.py --base "$(BASE)" --token "$(TOKEN)" --policy "$(POLICY)" $(ARGS)
@@ -76,9 +123,27 @@ $(VENV)/bin/cargo-lambda: | $(VENV)/bin/sam
 build: $(VENV)/bin/cargo-lambda ## Build the functions for AWS (ARGS="--parameter-overrides Architecture=x86_64")
 	$(TOOLS) sam build $(ARGS)
 
-lint-template: $(VENV)/bin/sam ## Check template.yaml, without an AWS account
+lint-template: $(VENV)/bin/sam $(VENV_CHECKOV)/bin/checkov ## Check template.yaml, the runbook and the costs, without an AWS account
 	$(TOOLS) $(NOWHERE) sam validate --lint
 	$(TOOLS) cfn-lint template.yaml
+	$(VENV)/bin/python tests/operations/check_template.py
+	$(VENV)/bin/python tests/operations/costs.py --check
+	$(VENV_CHECKOV)/bin/python tests/operations/check_security.py
+
+# An environment of its own: its dependencies are not those of SAM.
+$(VENV_CHECKOV)/bin/checkov:
+	$(PYTHON) -m venv $(VENV_CHECKOV)
+	$(VENV_CHECKOV)/bin/pip install --quiet --disable-pip-version-check checkov==3.3.30
+
+$(TOOLS_DIR)/bin/cargo-cyclonedx:
+	CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+	    $(CARGO) install --quiet --locked --root $(TOOLS_DIR) --version 0.5.9 cargo-cyclonedx
+
+costs: $(VENV)/bin/sam ## Write docs/costs.md anew, from units, prices and the template
+	$(VENV)/bin/python tests/operations/costs.py
+
+sbom: $(TOOLS_DIR)/bin/cargo-cyclonedx ## Write target/sbom: what the functions and the tool are built of (CycloneDX)
+	PATH="$(abspath $(TOOLS_DIR))/bin:$$PATH" tests/operations/sbom.sh target/sbom
 
 sam-test: ## Compare the functions under `sam local start-api` with `rollcall dev` (Linux, docker)
 	ROLLCALL_VENV="$(abspath $(VENV))" tests/sam/run.sh
@@ -89,9 +154,11 @@ invoke: ## Hand an event to a function (EVENT=events/users-list.json)
 deploy: build ## Deploy to the AWS account of the environment, with questions
 	$(TOOLS) sam deploy --guided
 
-openapi: ## Write docs/openapi.json and docs/app-openapi.json anew
+openapi: ## Write docs/openapi.json and docs/app-openapi.json anew, and the types of the clients that are installed
 	$(CARGO) run --quiet --features cli --bin rollcall -- openapi --output docs/openapi.json
 	$(CARGO) run --quiet --features cli --bin rollcall -- openapi --app --output docs/app-openapi.json
+	test ! -e $(CLIENT_PYTHON_VENV)/installed || $(CLIENT_PYTHON_VENV)/bin/python clients/python/generate.py
+	test ! -d $(CLIENT_TYPESCRIPT)/node_modules || npm run --silent --prefix $(CLIENT_TYPESCRIPT) generate
 
 bench: ## Measure as ratios of one run: the core beside other crates, operations as tenants grow (GROWTH="--users 1000000")
 	$(CARGO) run --release --manifest-path benches/peers/Cargo.toml
@@ -109,4 +176,5 @@ fuzz: ## Fuzz one target (TARGET=filter, attr_path, patch or route; SECONDS_EACH
 
 clean: ## Remove what was built and installed here
 	$(CARGO) clean
-	rm -rf .aws-sam $(TOOLS_DIR) $(VENV) .venv-testers .venv-schemathesis
+	rm -rf .aws-sam $(TOOLS_DIR) $(VENV) $(VENV_CHECKOV) .venv-testers .venv-schemathesis $(CLIENT_PYTHON_VENV) $(EXAMPLE_VENV)
+	rm -rf $(CLIENT_TYPESCRIPT)/node_modules $(CLIENT_TYPESCRIPT)/dist

@@ -36,6 +36,9 @@ pub const RESPONSE_STREAMING: &str = "ROLLCALL_RESPONSE_STREAMING";
 /// The value of the usage key by which the application's side is counted.
 pub const APP_USAGE_KEY: &str = "ROLLCALL_APP_USAGE_KEY";
 
+/// The URL of the application's side, without a slash at its end.
+pub const APP_URL: &str = "ROLLCALL_APP_URL";
+
 /// The id of the usage plan of the tenants.
 pub const USAGE_PLAN: &str = "ROLLCALL_USAGE_PLAN";
 

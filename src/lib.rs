@@ -15,7 +15,7 @@ pub mod auth;
 pub mod clock;
 #[cfg(feature = "aws")]
 pub mod config;
-#[cfg(feature = "deliver")]
+#[cfg(feature = "aws")]
 pub mod deliver;
 #[cfg(feature = "cli")]
 pub mod dev;

@@ -10,12 +10,15 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use rollcall::app::function::AppFunction;
+use rollcall::app::request::Managing;
 use rollcall::app::router::APP_ROUTES;
 use rollcall::auth::application::ApplicationScope;
 use rollcall::deliver::registry::Registry;
-use rollcall::deliver::sender::TargetRule;
+use rollcall::deliver::target::TargetRule;
 use rollcall::http::response::Transfer;
-use rollcall::store::keys::TenantId;
+use rollcall::limits::FEED_BUCKET;
+use rollcall::store::item::{number, text};
+use rollcall::store::keys::{self, TenantId};
 use rollcall::tenants::error::TenantError;
 use rollcall::tenants::usage::UsageKeys;
 use serde_json::{Value, json};
@@ -297,6 +300,19 @@ async fn the_status_tells_how_far_each_delivery_is() {
 }
 
 #[tokio::test]
+async fn the_newest_change_shows_where_a_partition_of_the_feed_ends() {
+    let app = App::start().await;
+    let (first, last) = (FEED_BUCKET - 2, FEED_BUCKET - 1);
+    let state = [text("id", "0123456789abcdef"), number("floor", first), number("nearEnd", first)];
+    app.table.put(&keys::feed_state(), state.into()).await.unwrap();
+    app.sequence().await;
+    let all = app.get("/changes").await.expect(200)["changes"].as_array().unwrap().clone();
+    assert_eq!(all.iter().map(|change| change["seq"].as_u64().unwrap()).collect::<Vec<_>>(), [first, last]);
+    let newest = app.get("/status").await.expect(200)["newest"].clone();
+    assert_eq!((&newest["seq"], &newest["time"]), (&json!(last), &all[1]["time"]));
+}
+
+#[tokio::test]
 async fn changes_are_followed_with_the_state_of_their_resources() {
     let app = App::start().await;
     let scim = app.tenant("veza").await;
@@ -483,7 +499,7 @@ impl UsageKeys for Refusing {
 #[tokio::test]
 async fn without_its_usage_key_a_tenant_is_not_made() {
     let app = App::start().await;
-    let refusing: Box<dyn UsageKeys> = Box::new(Refusing);
+    let refusing = Managing { usage_keys: Box::new(Refusing), target_rule: TargetRule::Public };
     let function = AppFunction::new(app.table.fresh(), &[], Some(refusing)).expect("a function");
     let event = json!({
         "resource": "/app/v1/{proxy+}", "path": "/app/v1/tenants", "httpMethod": "POST", "headers": {},

@@ -4,8 +4,11 @@
 
 mod support;
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 use support::dev::{Answer, Dev, folder};
+use support::receiver::Receiver;
 
 fn send(dev: &Dev, key: &str, (method, path): (&str, &str), body: &str) -> Answer {
     let url = dev.shown["app_url"].as_str().expect("a URL");
@@ -53,4 +56,23 @@ fn it_serves_both_apis_and_keeps_its_application_key() {
     assert_eq!(send(&dev, &key, ("GET", "/tenants/acme"), "").status, 200);
     dev.end();
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_answers_the_test_of_a_webhook_within_seconds() {
+    let receiver = Receiver::start().await;
+    let dev = Dev::start(&[]);
+    let key = dev.shown["application_key"].as_str().expect("a key");
+    let send = |method: &str, path: &str, body: &str| send(&dev, key, (method, path), body).body;
+    let made = send("POST", "/webhooks", &json!({ "url": receiver.url }).to_string());
+    let path = format!("/webhooks/{}", made["id"].as_str().unwrap());
+    let asked = send("POST", &format!("{path}/test"), "");
+    assert_eq!(asked["state"], "pending");
+    let began = Instant::now();
+    while send("GET", &path, "")["test"]["state"] == "pending" {
+        assert!(began.elapsed() < Duration::from_secs(5));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(send("GET", &path, "")["test"]["state"], "taken");
+    assert!(receiver.received().iter().any(|message| message.id().ends_with(asked["id"].as_str().unwrap())));
 }

@@ -2,6 +2,7 @@
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
+mod app_support;
 mod support;
 
 use rollcall::auth::app_authorizer::authorize_application;
@@ -77,4 +78,19 @@ async fn keys_of_applications_and_of_tenants_open_different_doors() {
     assert_eq!(refusal(&table, other.reveal(), now).await, Some(Reason::Unknown));
     let bearer = rollcall::auth::key::BearerKey::generate(&"acme".parse().unwrap()).unwrap();
     assert_eq!(refusal(&table, bearer.reveal(), now).await, Some(Reason::Malformed));
+}
+
+#[tokio::test]
+async fn the_day_of_the_last_use_is_noted_by_both_functions() {
+    let app = app_support::App::start().await;
+    let used = async || {
+        let listed = list(&app.table).await.unwrap();
+        listed.into_iter().map(|listed| (listed.record.scope.name(), listed.last_used)).collect::<Vec<_>>()
+    };
+    assert_eq!(used().await, [("manage", None), ("read", None)]);
+    let today = || Some(rollcall::clock::timestamp()[..10].to_owned());
+    app.with_key(&app.reader, "GET", "/tenants").await.expect(200);
+    assert_eq!(used().await, [("manage", None), ("read", today())]);
+    app.send("POST", "/tenants", Some(serde_json::json!({ "tenant": "acme" }))).await.expect(201);
+    assert_eq!(used().await, [("manage", today()), ("read", today())]);
 }

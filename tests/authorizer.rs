@@ -14,7 +14,8 @@ use rollcall::admin::key::{NewKey, create, list, revoke};
 use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::auth::authorizer::{Authorizer, Decision, Reason, authorize};
 use rollcall::auth::key::BearerKey;
-use rollcall::auth::record::{KeyRecord, Scope, Status, mark_used};
+use rollcall::auth::key_use::mark_used;
+use rollcall::auth::record::{KeyRecord, Scope, Status};
 use rollcall::limits::AUTHORIZER_ATTEMPT;
 use rollcall::scim::policy::{STANDARD, VEZA};
 use rollcall::scim::resource_type::Kind;
@@ -165,9 +166,9 @@ async fn keys_are_listed_and_revoked_with_their_events() {
     let (first, record) = key(&table, new_key("acme")).await;
     let (_, other) = key(&table, NewKey { name: " Entra ".to_owned(), ..new_key("acme") }).await;
     for day in ["2026-06-02", "2026-06-02", "2026-06-01"] {
-        mark_used(&table, &acme, &record.key_id, day).await.expect("noted");
+        mark_used(&table, &keys::bearer_use(&acme, &record.key_id), day).await.expect("noted");
     }
-    mark_used(&table, &acme, "key_gone", "2026-06-02").await.expect("nothing to note");
+    mark_used(&table, &keys::bearer_use(&acme, "key_gone"), "2026-06-02").await.expect("nothing to note");
     assert!(revoke(&table, &acme, &other.key_id, now()).await.expect("revoked"));
     assert!(!revoke(&table, &acme, &other.key_id, now()).await.expect("revoked already"));
 

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use rollcall::clock;
 use rollcall::deliver::message::NoResources;
 use rollcall::deliver::registry::{Registry, WebhookUpdate};
-use rollcall::deliver::sender::{MessageSender, SignedMessage, TargetRule};
+use rollcall::deliver::sender::{MessageSender, SignedMessage};
+use rollcall::deliver::target::TargetRule;
 use rollcall::deliver::worker::{DeliveryReport, Worker};
-use rollcall::limits::{MAX_WEBHOOK_CHANGES, WEBHOOK_FAILURE_SECONDS};
+use rollcall::limits::{MAX_WEBHOOK_CHANGES, PROMPT_ATTEMPT, WEBHOOK_FAILURE_SECONDS};
 use rollcall::store::call::Table;
 use rollcall::store::feed::consumer::{ClaimOutcome, ClaimedConsumer, ConsumerState};
 use rollcall::store::feed::reader::FeedReader;
@@ -406,7 +407,7 @@ async fn the_certificate_of_the_receiver_is_checked() {
     let rule = TargetRule::PublicOrLoopback;
     let trusting = MessageSender::with_roots(rule, roots).unwrap();
     let message = SignedMessage { id: "msg_1", body: "{}".into(), secrets: &[] };
-    assert_eq!(trusting.send(&receiver.url, &message).await, Ok(()));
+    assert_eq!(trusting.send(&receiver.url, &message).await, Ok(204));
     assert_eq!(receiver.received().len(), 1);
     let by_address = receiver.url.replace("localhost", "127.0.0.1");
     for (sender, url) in [(MessageSender::new(rule).unwrap(), &receiver.url), (trusting, &by_address)] {
@@ -478,4 +479,40 @@ async fn the_tool_makes_tests_rotates_and_deletes_webhooks() {
     assert!(third.wait_for(1).await.iter().all(|message| message.is_signed_by(&secret)));
     listen.kill().unwrap();
     listen.wait().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_webhook_is_left_to_the_run_of_the_minute() {
+    let scene = Scene::new().await;
+    let (after_write, every_minute) = (serde_json::json!({ "Records": [] }), serde_json::json!({}));
+    let run = async |event: &serde_json::Value| {
+        let began = Instant::now();
+        worker().invoke(&scene.table().fresh(), event).await.expect("no failure");
+        (began.elapsed(), scene.receiver.received().len())
+    };
+    scene.change("anna").await;
+    let slow = || Reaction::after(PROMPT_ATTEMPT + Duration::from_millis(500));
+    scene.receiver.then([slow(), slow()]);
+    let (took, requests) = run(&after_write).await;
+    assert!(took < PROMPT_ATTEMPT + Duration::from_secs(1), "{took:?}");
+    let state = scene.state().await;
+    assert_eq!((requests, state.is_slow, state.position.seq, state.attempts), (1, true, 0, 0));
+    let (took, requests) = run(&after_write).await;
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert_eq!(requests, 1, "runs after writes leave it out");
+    assert_eq!(run(&every_minute).await.1, 2);
+    let state = scene.state().await;
+    assert_eq!((state.is_slow, state.position.seq), (true, 2), "it took the message, slowly");
+    scene.change("berta").await;
+    assert_eq!(run(&after_write).await.1, 2);
+    assert_eq!(run(&every_minute).await.1, 3);
+    assert!(!scene.state().await.is_slow);
+    scene.change("carla").await;
+    assert_eq!(run(&after_write).await.1, 4);
+    let messages = scene.receiver.received();
+    assert_eq!(messages[0].id(), messages[1].id());
+    assert_eq!(
+        messages.iter().map(|m| m.numbers()).collect::<Vec<_>>(),
+        [vec![1, 2], vec![1, 2], vec![3], vec![4]]
+    );
 }

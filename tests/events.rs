@@ -11,10 +11,12 @@ use std::sync::Arc;
 
 use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::app::function::AppFunction;
+use rollcall::app::request::Managing;
 use rollcall::auth::app_authorizer::AppAuthorizer;
 use rollcall::auth::authorizer::Authorizer;
 use rollcall::deliver::message::NoResources;
-use rollcall::deliver::sender::{MessageSender, TargetRule};
+use rollcall::deliver::sender::MessageSender;
+use rollcall::deliver::target::TargetRule;
 use rollcall::deliver::worker::Worker;
 use rollcall::dev::template::read::{TEMPLATE, TemplateFacts};
 use rollcall::http::caller::BASE_PATH;
@@ -27,7 +29,7 @@ use rollcall::store::call::Table;
 use rollcall::store::keys::parse_id;
 use rollcall::store::record::Record;
 use rollcall::store::resource::ResourceCreation;
-use rollcall::tenants::usage::{GeneratedUsageKeys, UsageKeys};
+use rollcall::tenants::usage::GeneratedUsageKeys;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
@@ -186,9 +188,10 @@ async fn every_event_of_the_applications_side_gives_its_status() {
     let new = NewTenant::new(&"demo".parse().expect("a tenant"), &VEZA, &"u".repeat(40));
     tenant::create(&table, &new, OffsetDateTime::now_utc()).await.expect("the tenant");
     for (name, status) in APP_EXPECTED {
-        let usage_keys: Option<Box<dyn UsageKeys>> =
-            name.starts_with("app-manage").then(|| Box::new(GeneratedUsageKeys) as _);
-        let function = AppFunction::new(table.fresh(), &[], usage_keys).expect("a function");
+        let managing =
+            || Managing { usage_keys: Box::new(GeneratedUsageKeys), target_rule: TargetRule::Public };
+        let managing = name.starts_with("app-manage").then(managing);
+        let function = AppFunction::new(table.fresh(), &[], managing).expect("a function");
         let answer: Value = Arc::new(function).invoke(event(name)).await.expect("an answer");
         assert_eq!(answer["statusCode"], *status, "{name}: {answer}");
         let expected = if *status < 400 { "application/json" } else { "application/problem+json" };

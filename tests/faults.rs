@@ -409,3 +409,23 @@ async fn members_that_fit_no_transaction_together_are_written_apart() {
     assert_eq!(patch(&many, "remove", &ids[1..]).await, BTreeSet::from([ids[0].clone()]));
     assert_consistent(&honest).await;
 }
+
+#[tokio::test]
+async fn single_writes_that_meet_a_transaction_are_sent_again() {
+    let (proxy, client, honest) = scene("standard").await;
+    let key = keys::feed_page(1);
+    let item = || [text("a", "b")].into();
+    let mut left = 4;
+    proxy.decide(move |call: &Call| {
+        let is_write = ["PutItem", "BatchWriteItem"].contains(&call.operation.as_str()) && left > 0;
+        left -= i32::from(is_write);
+        if is_write && left % 2 == 1 { Fate::Conflict } else { Fate::Pass }
+    });
+    client.table.put(&key, item()).await.unwrap();
+    assert!(honest.table.get(&key).await.unwrap().is_some());
+    client.table.batch_delete([key.clone()]).await.unwrap();
+    assert_eq!(honest.table.get(&key).await.unwrap(), None);
+    proxy.decide(|_: &Call| Fate::Conflict);
+    let failed = client.table.put(&key, item()).await.unwrap_err();
+    assert!(!failed.may_have_taken_effect(), "{failed}");
+}

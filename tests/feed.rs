@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::limits::SNAPSHOT_DISTANCE;
 use rollcall::scim::policy::VEZA;
+use rollcall::store::call::Table;
 use rollcall::store::feed::change::FeedChange;
 use rollcall::store::feed::reader::{ChangeQuery, FeedPosition, FeedReader, LostPosition};
 use rollcall::store::feed::retention::end_retention;
@@ -17,6 +18,7 @@ use rollcall::store::feed::sequencer::Sequencer;
 use rollcall::store::worker;
 use serde_json::{Value, json};
 use support::client::{Client, user};
+use support::faults::{Call, Fate, Proxy};
 use support::feed::{check_feed, members_by_feed, read_feed, sequence};
 use support::pending::commit;
 use time::OffsetDateTime;
@@ -282,6 +284,30 @@ async fn the_retention_of_old_changes_ends() {
     sequence(&client.table).await;
     let list = reader.read(&reader.at(end), ALL).await.unwrap().unwrap();
     assert_eq!(list.changes.iter().map(|change| change.seq).collect::<Vec<_>>(), [end + 1]);
+}
+
+/// Several workers may end retentions at once. The slower one does not lower the number of the faster one.
+#[tokio::test]
+async fn the_number_of_the_oldest_change_is_never_lowered() {
+    let embedded = support::serve().await;
+    let client = Client::new(embedded.table.fresh(), "standard").await;
+    for n in 0..3 {
+        client.user(&format!("o{n}")).await;
+        sequence(&client.table).await;
+    }
+    let now = u64::try_from(OffsetDateTime::now_utc().unix_timestamp()).unwrap() + 91 * 86_400;
+    let proxy = Proxy::before(&embedded.endpoint).await;
+    proxy.decide(|call: &Call| if call.operation == "TransactWriteItems" { Fate::Held } else { Fate::Pass });
+    let slow = Table::new(support::client(&proxy.endpoint), support::TABLE);
+    let slower = tokio::spawn(async move { end_retention(&slow, now).await });
+    proxy.held().await;
+    client.user("late").await;
+    sequence(&client.table).await;
+    let floor = end_retention(&client.table, now).await.unwrap();
+    proxy.release();
+    assert_eq!(slower.await.unwrap().unwrap(), floor);
+    let reader = FeedReader::open(&client.table).await.unwrap();
+    assert_eq!(reader.oldest(), reader.at(floor - 1));
 }
 
 /// An import of one tenant does not keep back the changes of another one.

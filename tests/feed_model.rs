@@ -2,10 +2,11 @@
 //! at a time, while requests, sequencers, workers and deliveries die and their clocks differ. One tenant is deleted
 //! and made again. At the end the feed keeps its promises, and every mirror of it equals the tables of the tenants.
 //!
-//! `make test-long` sets FEED_SEEDS and FEED_SECONDS.
+//! `make test-long` sets FEED_SEEDS and FEED_SECONDS. FEED_MIRRORS lets the clients play along.
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
+mod app_support;
 mod feed_model_support;
 mod support;
 
@@ -13,14 +14,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use feed_model_support::chaos::{Victim, kill_again, start_mirrors};
+use app_support::App;
+use feed_model_support::chaos::{Victim, kill_again, start_mirrors, watch_resources};
+use feed_model_support::clients::{ClientMirror, state_by_api};
 use feed_model_support::mirror::Mirror;
 use feed_model_support::place::Place;
 use feed_model_support::receiver::start_hooked_mirror;
 use feed_model_support::writer::Writer;
 use feed_model_support::{Dice, TENANTS, setting};
 use rollcall::deliver::message::NoResources;
-use rollcall::deliver::sender::{MessageSender, TargetRule};
+use rollcall::deliver::sender::MessageSender;
+use rollcall::deliver::target::TargetRule;
 use rollcall::deliver::worker::Worker;
 use rollcall::store::call::Table;
 use rollcall::store::feed::change::FeedChange;
@@ -46,7 +50,7 @@ struct Play {
 
 impl Play {
     /// Random work until the time is over. Returns the mirrors that were started meanwhile.
-    async fn run(&mut self, places: Vec<Place>) -> Vec<Mirror> {
+    async fn run(&mut self, places: Vec<Place>, clients: &Arc<Vec<ClientMirror>>) -> Vec<Mirror> {
         let mut tasks = JoinSet::new();
         for place in &places {
             for _ in 0..WRITERS {
@@ -67,6 +71,11 @@ impl Play {
         for victim in victims {
             let (table, dice, killed) = (self.table.fresh(), self.dice.split(), self.killed.clone());
             tasks.spawn(kill_again(victim, table, self.until, dice, killed));
+        }
+        for at in 0..clients.len() {
+            let (clients, until, killed) = (clients.clone(), self.until, self.killed.clone());
+            let dice = self.dice.split();
+            tasks.spawn(async move { clients[at].follow(until, dice, killed).await });
         }
         let mut starting = JoinSet::new();
         for _ in 0..3 {
@@ -121,10 +130,14 @@ async fn play(seed: u64, seconds: u64) -> usize {
     for name in TENANTS {
         places.push(Place::make(&table, name).await);
     }
+    let app = Arc::new(App::over(&embedded.endpoint, table.fresh(), |_| {}).await);
+    let clients = Arc::new(ClientMirror::all(&app, &embedded.endpoint).await);
     let answering = if seed.is_multiple_of(2) { Answering::AfterAll } else { Answering::AtCommit };
     embedded.tear(Tearing { seed, longest: TEAR, answering }).await;
     play.until = Instant::now() + Duration::from_secs(seconds);
-    let mirrors = play.run(places).await;
+    let watching = tokio::spawn(watch_resources(app.clone(), play.until));
+    let mirrors = play.run(places, &clients).await;
+    watching.await.expect("no resource is older than its change");
     let changes = play.settle().await;
     check_feed(&changes);
     play.deliver_all(&hooked, changes.len() as u64).await;
@@ -132,6 +145,10 @@ async fn play(seed: u64, seconds: u64) -> usize {
     let count = mirrors.len();
     let mirrors = mirrors.into_iter().chain([Mirror::empty(&table, 0), hooked]);
     assert_mirrored(seed, &table, mirrors).await;
+    let expected = state_by_api(&app).await;
+    for client in clients.iter() {
+        client.assert_equals(&expected, seed).await;
+    }
     let killed = play.killed.load(Ordering::Relaxed);
     eprintln!("seed {seed}: {} changes, {count} mirrors, {killed} processes killed", changes.len());
     changes.len()

@@ -209,7 +209,7 @@ async fn a_large_change_is_whole_whenever_its_process_is_killed() {
     for run in 0..=RUNS {
         // The embedded table becomes slow with what was done in it, so each run has its own.
         let folder = copy(&scene.seeded);
-        let args = ["--data-dir", folder.to_str().unwrap(), "--rate-limit", "off"];
+        let args = ["--data-dir", folder.to_str().unwrap()];
         let dev = Dev::start(&args);
         assert_eq!(members(&dev), scene.before);
         let delay = (run > 0).then(|| whole * (run - 1) / RUNS);

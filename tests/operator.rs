@@ -11,7 +11,8 @@ use rollcall::admin::group::{Assignment, assign};
 use rollcall::admin::key::{self, NewKey};
 use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::admin::user;
-use rollcall::auth::record::{KeyRecord, Scope, Status, mark_used};
+use rollcall::auth::key_use::mark_used;
+use rollcall::auth::record::{KeyRecord, Scope, Status};
 use rollcall::clock;
 use rollcall::scim::policy::Policy;
 use rollcall::store::call::{ScanPage, ScanSegment, Table};
@@ -110,7 +111,7 @@ async fn the_day_of_a_keys_use_is_told_and_keys_of_the_old_list_are_found() {
     let entry = [text("hash", old.hash.as_str()), text("name", "Okta"), text("lastUsed", "2026-01-02")];
     table.put(&keys::bearer_use(&acme(), &old.key_id), entry.into()).await.unwrap();
     for day in ["2026-03-01", "2026-02-01"] {
-        mark_used(table, &acme(), &new.key_id, day).await.unwrap();
+        mark_used(table, &keys::bearer_use(&acme(), &new.key_id), day).await.unwrap();
     }
     let used = |keys: &[key::ListedKey], id: &str| {
         keys.iter().find(|key| key.record.key_id == id).expect("the key").last_used.clone()

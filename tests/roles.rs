@@ -18,9 +18,9 @@ use rollcall::auth::authorizer::authorize;
 use rollcall::auth::record::Scope;
 use rollcall::clock;
 use rollcall::deliver::bus::EventBus;
-use rollcall::deliver::message::NoResources;
 use rollcall::deliver::registry::Registry;
-use rollcall::deliver::sender::{MessageSender, TargetRule};
+use rollcall::deliver::sender::MessageSender;
+use rollcall::deliver::target::TargetRule;
 use rollcall::deliver::worker::Worker;
 use rollcall::limits::{EXPIRING_KEYS_HOUR, FEED_RETENTION_DAYS, WEBHOOK_FAILURE_SECONDS};
 use rollcall::log::metrics::Metric;
@@ -29,6 +29,7 @@ use rollcall::scim::policy::VEZA;
 use rollcall::store::call::Table;
 use rollcall::store::item::{get_number, number};
 use rollcall::store::keys;
+use rollcall::tenants::message_resources::MessageResources;
 use serde_json::{Value, json};
 use support::client::{Client, user};
 use support::faults::{Call, Fate, Proxy};
@@ -354,8 +355,9 @@ async fn the_worker_has_what_it_needs_and_no_more() {
 /// of the feed ends. `honest` is the table without a proxy before it.
 async fn run_worker(table: &Table, honest: &Table, receiver: &Receiver) {
     let sender = MessageSender::new(TargetRule::PublicOrLoopback).unwrap();
+    let resources = MessageResources::new(&[], "http://app.example.com/app/v1".to_owned()).unwrap();
     let bus = Some(EventBus::new(support::bus_client(&receiver.url), "events".to_owned()));
-    let worker = Worker { bus, sender, resources: Arc::new(NoResources) };
+    let worker = Worker { bus, sender, resources: Arc::new(resources) };
     for event in [json!({ "Records": [] }), json!({}), json!({}), json!({})] {
         worker.invoke(&table.fresh(), &event).await.unwrap();
         let pages = honest.query_all(&keys::feed_bucket(1), None).await.unwrap();
@@ -387,8 +389,9 @@ async fn furnish_with_keys(table: &Table) {
 async fn failing_webhook(table: &Table, receiver: &Receiver) -> String {
     let rule = TargetRule::PublicOrLoopback;
     let registry = Registry { table, actor: "operator", request_id: "test", rule };
-    let (webhook, _) = registry.create(&receiver.url, false).await.unwrap();
+    let (webhook, _) = registry.create(&receiver.url, true).await.unwrap();
     registry.rotate(&webhook.id, 3_600).await.unwrap();
+    registry.request_test(&webhook.id).await.unwrap();
     let key = keys::consumer(&webhook.id);
     let mut item = table.get(&key).await.unwrap().unwrap();
     item.extend([number("failingSince", clock::epoch_seconds() - WEBHOOK_FAILURE_SECONDS)]);
@@ -436,6 +439,8 @@ async fn the_function_that_applications_read_with_has_what_it_needs_and_no_more(
     let app = App::reading(&proxy.endpoint, table, &honest.reader).await;
     // The feed has no changes at first, and its item is made by the first reader.
     app.get("/status").await.expect(200);
+    let hook = json!({ "url": "https://app.example.com/hook" });
+    honest.send("POST", "/webhooks", Some(hook)).await.expect(201);
     honest.sequence().await;
     app.get("/changes?include=resource").await.expect(200);
     app.get("/status").await.expect(200);
@@ -445,6 +450,8 @@ async fn the_function_that_applications_read_with_has_what_it_needs_and_no_more(
     {
         app.get(path).await.expect(200);
     }
+    let hooks = app.get("/webhooks").await.expect(200)["webhooks"].as_array().unwrap().clone();
+    app.get(&format!("/webhooks/{}", hooks[0]["id"].as_str().unwrap())).await.expect(200);
     app.get(&format!("/tenants/acme/Groups/{group}")).await.expect(200);
     app.get(&format!("/tenants/acme/Groups/{group}/members?limit=10")).await.expect(200);
     app.get(&format!("/tenants/acme/Groups?filter=members eq \"{root}\"")).await.expect(200);
@@ -476,6 +483,18 @@ async fn the_function_that_applications_manage_with_has_what_it_needs_and_no_mor
     let path = format!("/tenants/acme/keys/{}", key["id"].as_str().unwrap());
     app.send("POST", &format!("{path}/rotate"), None).await.expect(201);
     app.send("DELETE", &path, None).await.expect(204);
+    // The item of the feed is made by the first webhook, if no reader has made it.
+    let made = app
+        .send("POST", "/webhooks", Some(json!({ "url": "https://app.example.com/hook" })))
+        .await
+        .expect(201);
+    let hook = format!("/webhooks/{}", made["id"].as_str().unwrap());
+    for _ in 0..2 {
+        app.send("POST", &format!("{hook}/rotate"), None).await.expect(200);
+    }
+    app.send("POST", &format!("{hook}/test"), None).await.expect(202);
+    app.send("PATCH", &hook, Some(json!({ "enabled": false }))).await.expect(200);
+    app.send("DELETE", &hook, None).await.expect(204);
     let roles =
         json!({ "assignments": [{ "team": root, "role": "admin" }, { "team": group, "role": "lead" }] });
     app.send("PUT", &format!("/tenants/acme/Groups/{group}/assignments"), Some(roles)).await.expect(200);
@@ -507,6 +526,9 @@ fn applications_reach_what_they_may_and_nothing_else() {
         (&read, "UpdateItem", "T#acme#U#1", false),
         (&read, "DeleteItem", "OUTBOX#0", false),
         (&read, "GetItem", "A#00", false),
+        (&read, "GetItem", "HOOKSECRET#wh_1", false),
+        (&read, "PutItem", "WEBHOOKS", false),
+        (&read, "PutItem", "HOOKTESTS", false),
         (&read, "Query", "APPS", false),
         (&manage, "PutItem", "K#00", true),
         (&manage, "DeleteItem", "K#00", false),
@@ -517,6 +539,10 @@ fn applications_reach_what_they_may_and_nothing_else() {
         (&manage, "PutItem", "A#00", false),
         (&manage, "PutItem", "APPS", false),
         (&manage, "PutItem", "FEED#000000000000", false),
+        (&manage, "PutItem", "HOOKSECRET#wh_1", true),
+        (&manage, "GetItem", "HOOKSECRET#wh_1", false),
+        (&manage, "Query", "HOOKSECRET#wh_1", false),
+        (&manage, "UpdateItem", "HOOKSECRET#wh_1", false),
         (&manage, "Scan", "T#acme#U#1", false),
         (&authorizer, "GetItem", "K#00", false),
         (&authorizer, "PutItem", "A#00", false),
@@ -550,7 +576,11 @@ fn what_the_operator_writes_is_out_of_reach_and_changes_stay() {
             ("PutItem", &["K#00"], false),
             ("GetItem", &["TENANT#acme"], is_worker),
             ("PutItem", &["TENANT#acme"], false),
-            ("Query", &["TENANTS"], false),
+            ("Query", &["TENANTS"], is_worker),
+            ("Query", &["K#00"], false),
+            ("BatchGetItem", &["K#00"], is_worker),
+            ("UpdateItem", &["K#00"], false),
+            ("PutItem", &["TENANTS"], false),
             ("Query", &["WEBHOOKS"], is_worker),
             ("Query", &["CONSUMERS"], is_worker),
             ("GetItem", &["HOOKSECRET#wh_1"], is_worker),

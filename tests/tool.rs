@@ -13,7 +13,7 @@ use rollcall::admin::wipe::wipe;
 use rollcall::auth::application::ApplicationScope;
 use rollcall::auth::record::{Scope, Status};
 use rollcall::deliver::registry::Registry;
-use rollcall::deliver::sender::TargetRule;
+use rollcall::deliver::target::TargetRule;
 use rollcall::scim::policy::VEZA;
 use rollcall::store::call::{ScanPage, ScanSegment, Table};
 use rollcall::store::keys::{self, TenantId};
@@ -67,6 +67,7 @@ async fn a_busy_tenant(table: &Table) -> Client {
     rotate(table, (&id("acme"), &old), Duration::hours(1), now()).await.expect("a successor");
     revoke(table, &id("acme"), &old, now()).await.expect("an end");
     tenant::set(table, &id("acme"), now(), |settings| settings.breaker_percent = Some(50)).await.unwrap();
+    tenant::resync(table, &id("acme"), now()).await.unwrap();
     let client = Client::new(table.clone(), "veza").await;
     let admin = client.get("/Users").await.body["Resources"][0]["id"].as_str().unwrap().to_owned();
     client.patch(&format!("/Users/{admin}"), active(true)).await.expect(200);

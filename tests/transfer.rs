@@ -5,17 +5,22 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rollcall::admin::group::{Assignment, assign};
 use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::admin::transfer::export::export;
 use rollcall::admin::transfer::import::{Fate, ImportedLine, import};
+use rollcall::admin::transfer::move_in::move_in;
 use rollcall::admin::transfer::rows::{csv, json_lines};
+use rollcall::admin::user;
 use rollcall::scim::policy::Policy;
 use rollcall::store::keys::TenantId;
 use serde_json::{Value, json};
 use support::client::{self, Client};
+use support::feed::{changes_of, check_feed, read_feed};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 const GROUP_URN: &str = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:Group";
 const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
@@ -179,4 +184,187 @@ async fn a_second_import_of_the_same_changes_nothing_and_a_dry_run_says_what_an_
         assert_eq!(fates, expected, "dry run: {dry_run}");
     }
     support::assert_consistent(&acme).await;
+}
+
+/// Makes a tenant with everything that a move must carry. Returns the ids of users and of two groups.
+async fn a_tenant_to_move(policy: &'static str) -> (Client, Vec<String>, [String; 2]) {
+    let (acme, _) = two(policy).await;
+    let ids = acme.users(0..130).await;
+    let team = acme.group("Team", &ids[..120]).await;
+    let board = acme.group("Board", &[ids[0].clone(), ids[1].clone(), team.clone()]).await;
+    let itself = json!([{ "op": "add", "path": "members", "value": [{ "value": board }] }]);
+    acme.patch(&format!("/Groups/{board}"), itself).await.expect(200);
+    for (team, role) in [(None, "reviewer"), (Some("root".to_owned()), "admin")] {
+        let group = board.parse().unwrap();
+        let wanted = Assignment { tenant: id("acme"), group, team, role: role.to_owned() };
+        assign(&acme.table, &wanted, true).await.expect("a role");
+    }
+    let active = json!([{ "op": "replace", "path": "active", "value": false }]);
+    acme.patch(&format!("/Users/{}", ids[5]), active).await.expect(200);
+    acme.patch(&format!("/Users/{}", ids[6]), json!([{ "op": "add", "path": "title", "value": "x" }]))
+        .await
+        .expect(200);
+    // Under `veza` these accounts are kept, and one of them is erased.
+    for n in [7, 8, 9] {
+        acme.delete(&format!("/Users/{}", ids[n])).await.expect(204);
+    }
+    if policy == "veza" {
+        user::purge(&acme.table, &id("acme"), ids[9].parse().unwrap()).await.expect("an account");
+        // Another user takes the name of a deactivated account.
+        let mut body = client::user("u8");
+        body["externalId"] = json!("heir");
+        acme.put(&format!("/Users/{}", ids[10]), body).await.expect(200);
+    }
+    let user = user::create(&acme.table, &id("acme"), &client::user("local")).await.expect("an account");
+    tenant::set(&acme.table, &id("acme"), OffsetDateTime::now_utc(), |settings| settings.retention_days = 7)
+        .await
+        .expect("a setting");
+    support::work(&acme).await;
+    assert!(!ids.contains(&user.id.to_string()));
+    (acme, ids, [team, board])
+}
+
+/// An empty tenant `acme` in a table of its own.
+async fn an_empty_tenant(policy: &'static str) -> Client {
+    let table = support::embedded().await;
+    let new = NewTenant::new(&id("acme"), Policy::named(policy).unwrap(), &"n".repeat(40));
+    tenant::create(&table, &new, OffsetDateTime::now_utc()).await.expect("a tenant");
+    Client::new(table, policy).await
+}
+
+async fn moved(client: &Client, text: &str) -> Result<BTreeMap<Fate, usize>, String> {
+    let outcomes = move_in(&client.table, &id("acme"), text, false, &|_| ()).await;
+    outcomes.map(|outcomes| count(&outcomes)).map_err(|error| error.to_string())
+}
+
+/// Everything that an identity provider reads of a tenant: all resources with their `meta`, and their ETags.
+async fn read_by_provider(client: &Client) -> Vec<Value> {
+    let mut found = Vec::new();
+    for kind in ["Users", "Groups"] {
+        let list = client.get(&format!("/{kind}?count=200")).await.expect(200).body;
+        for resource in list["Resources"].as_array().unwrap() {
+            let path = format!("/{kind}/{}", resource["id"].as_str().unwrap());
+            let mut answer = client.get(&path).await.expect(200).body;
+            for (list, key) in [("members", "value"), ("groups", "value")] {
+                if let Some(elements) = answer.get_mut(list).and_then(Value::as_array_mut) {
+                    elements.sort_by_key(|element| element[key].to_string());
+                }
+            }
+            found.push(answer);
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_that_moves_keeps_ids_versions_times_and_deactivated_accounts() {
+    for policy in ["veza", "standard"] {
+        let (acme, ids, [team, board]) = a_tenant_to_move(policy).await;
+        let text = exported(&acme).await;
+        let there = an_empty_tenant(policy).await;
+        let done = moved(&there, &text).await.expect("a move");
+        assert_eq!(done.keys().collect::<Vec<_>>(), [&Fate::Created], "{done:?}");
+        assert_eq!(read_by_provider(&there).await, read_by_provider(&acme).await);
+        assert_eq!(exported(&there).await, text, "it can be moved on");
+        support::assert_consistent(&there).await;
+        assert_eq!(tenant::get(&there.table, &id("acme")).await.unwrap().settings.retention_days, 7);
+
+        // The feed tells mirrors to read the tenant again, and no change of what came with the move.
+        let told = changes_of(&there.table, "acme").await;
+        check_feed(&read_feed(&there.table).await);
+        assert_eq!(told.last().unwrap()["type"], "tenant.resync");
+        let moved_ids = [&ids[0], &ids[6], &team, &board];
+        assert!(told.iter().all(|change| !moved_ids.iter().any(|id| change["resourceId"] == **id)));
+
+        // Life goes on: versions, accounts that come back, the rule of the last administrator.
+        let title = json!([{ "op": "add", "path": "title", "value": "y" }]);
+        there.patch(&format!("/Users/{}", ids[6]), title).await.expect(200);
+        let told = changes_of(&there.table, "acme").await;
+        assert_eq!(
+            (&told.last().unwrap()["type"], &told.last().unwrap()["version"]),
+            (&json!("user.updated"), &json!(3))
+        );
+        if policy == "veza" {
+            assert_eq!(
+                there.post("/Users", client::user("u7")).await.expect(201).id(),
+                ids[7],
+                "it comes back"
+            );
+            assert_ne!(
+                there.post("/Users", client::user("u9")).await.expect(201).id(),
+                ids[9],
+                "it is erased"
+            );
+        }
+        for admin in [&ids[0], &ids[1]] {
+            there.delete(&format!("/Users/{admin}")).await.expect(204);
+        }
+        let root = tenant::get(&there.table, &id("acme")).await.unwrap().root_team.unwrap();
+        let last = there.delete(&format!("/Groups/{root}")).await;
+        assert_eq!(last.status, 400, "the last administrator stays: {:?}", last.body);
+        there.delete(&format!("/Groups/{team}")).await.expect(204);
+        support::work(&there).await;
+        support::assert_consistent(&there).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_that_was_interrupted_is_finished_by_the_next_run() {
+    let (acme, _, _) = a_tenant_to_move("veza").await;
+    let text = exported(&acme).await;
+    let there = an_empty_tenant("veza").await;
+    // At any moment: a run is dropped after so many milliseconds.
+    for pause in [5, 20, 40, 80, 160] {
+        let run = moved(&there, &text);
+        if tokio::time::timeout(Duration::from_millis(pause), run).await.is_ok() {
+            break;
+        }
+    }
+    // It has ended, or does now.
+    let last = moved(&there, &text).await;
+    assert!(last.as_ref().map_or_else(|error| error.contains("has ended"), |_| true), "{last:?}");
+    assert_eq!(read_by_provider(&there).await, read_by_provider(&acme).await);
+    assert_eq!(exported(&there).await, text);
+    support::assert_consistent(&there).await;
+    let told = changes_of(&there.table, "acme").await;
+    assert_eq!(told.iter().filter(|change| change["type"] == "tenant.resync").count(), 1);
+    assert!(moved(&there, &text).await.expect_err("it has ended").contains("has ended"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_refuses_what_does_not_fit() {
+    let (acme, ids, [team, _]) = a_tenant_to_move("standard").await;
+    let text = exported(&acme).await;
+    // The file.
+    let there = an_empty_tenant("standard").await;
+    let cut = text.lines().take(30).collect::<Vec<_>>().join("\n");
+    assert!(moved(&there, &cut).await.expect_err("cut").contains("not whole"));
+    let (_, rest) = text.split_once('\n').unwrap();
+    assert!(moved(&there, rest).await.expect_err("a line is missing").contains("not whole"));
+    let twice = text.replacen('\n', &format!("\n{}\n", text.lines().next().unwrap()), 1);
+    assert!(moved(&there, &twice).await.expect_err("twice").contains("twice"));
+    let strict = an_empty_tenant("strict").await;
+    assert!(moved(&strict, &text).await.expect_err("a policy").contains("--policy standard"));
+    // A tenant that is in use, and one that has the file already.
+    let used = an_empty_tenant("standard").await;
+    used.user("somebody").await;
+    assert!(moved(&used, &text).await.expect_err("in use").contains("not empty"));
+    assert!(moved(&acme, &text).await.expect_err("itself").contains("nothing is left to do"));
+    // One line: the others are written, and the import does not end before the line is corrected.
+    let wrong = text.replace(
+        &format!("{{\"value\":\"{}\",\"type\":\"User\"", ids[2]),
+        &format!("{{\"value\":\"{}\",\"type\":\"User\"", Uuid::now_v7()),
+    );
+    let done = moved(&there, &wrong).await.expect("a run");
+    assert_eq!(done.get(&Fate::Refused), Some(&1), "{done:?}");
+    assert!(changes_of(&there.table, "acme").await.iter().all(|change| change["type"] != "tenant.resync"));
+    // An id with other content.
+    let title = json!([{ "op": "add", "path": "title", "value": "y" }]);
+    there.patch(&format!("/Users/{}", ids[3]), title).await.expect(200);
+    let outcomes = move_in(&there.table, &id("acme"), &text, false, &|_| ()).await.expect("a run");
+    let refused: Vec<_> = outcomes.iter().filter(|line| line.fate == Fate::Refused).collect();
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    assert_eq!(refused[0].id.as_ref(), Some(&ids[3]));
+    assert!(refused[0].error.as_ref().unwrap().contains("other content"));
+    assert!(outcomes.iter().any(|line| line.id.as_ref() == Some(&team) && line.fate == Fate::Created));
 }

@@ -24,7 +24,7 @@ fn user(name: &str) -> Vec<u8> {
 
 #[test]
 fn a_burst_meets_the_plan() {
-    let dev = Dev::start(&[]);
+    let dev = Dev::start(&["--rate-limit", "template"]);
     let mut statuses = BTreeMap::new();
     let mut refused = None;
     thread::scope(|scope| {
@@ -49,7 +49,7 @@ fn a_burst_meets_the_plan() {
 
 #[test]
 fn keys_that_are_none_are_401() {
-    let dev = Dev::start(&["--rate-limit", "off"]);
+    let dev = Dev::start(&[]);
     let unknown = rollcall::auth::key::BearerKey::generate(&"demo".parse().unwrap()).unwrap();
     let (rest, last) = dev.key().split_at(dev.key().len() - 1);
     let wrong_checksum = format!("{rest}{}", if last == "x" { "y" } else { "x" });
@@ -105,7 +105,7 @@ fn assert_nothing_is_stored(dev: &Dev) {
 
 #[test]
 fn bad_bodies_are_answered_and_store_nothing() {
-    let dev = Dev::start(&["--rate-limit", "off"]);
+    let dev = Dev::start(&[]);
     let brackets = [b"[".repeat(500_000), b"]".repeat(500_000)].concat();
     let nested = [b"{\"a\":".repeat(200_000).as_slice(), b"1", &b"}".repeat(200_000)].concat();
     let large = [b"{\"displayName\":\"".as_slice(), &b"x".repeat(4 * 1024 * 1024), b"\"}"].concat();
@@ -131,7 +131,7 @@ fn bad_bodies_are_answered_and_store_nothing() {
 
 #[test]
 fn bad_paths_queries_and_headers_are_answered() {
-    let dev = Dev::start(&["--rate-limit", "off"]);
+    let dev = Dev::start(&[]);
     for path in ["", "/", "/users", "/Nothing", "/Users/a/b", "/Users//", "/%00", "/Users%2F", "/../Users"] {
         dev.get(path).is_error(404, None);
     }
@@ -174,7 +174,7 @@ fn an_operators_extension_is_enforced_and_announced() {
     let schema = json!({ "id": urn, "name": "Badge", "attributes": [
         { "name": "number", "type": "integer", "multiValued": false, "required": false }] });
     std::fs::write(folder.join("badge.json"), schema.to_string()).unwrap();
-    let dev = Dev::start(&["--rate-limit", "off", "--extensions", folder.to_str().unwrap()]);
+    let dev = Dev::start(&["--extensions", folder.to_str().unwrap()]);
     assert_eq!(dev.get(&format!("/Schemas/{urn}")).body["attributes"][0]["name"], "number");
     let mut body: Value = serde_json::from_slice(&user("badged")).unwrap();
     body[urn] = json!({ "number": "seven" });
@@ -197,7 +197,7 @@ fn an_operators_extension_is_enforced_and_announced() {
 #[test]
 fn everything_survives_kill_9() {
     let folder = folder();
-    let args = ["--data-dir", folder.to_str().unwrap(), "--rate-limit", "off"];
+    let args = ["--data-dir", folder.to_str().unwrap()];
     let dev = Dev::start(&args);
     let key = dev.key().to_owned();
     for n in 0..20 {
@@ -246,7 +246,7 @@ fn what_cannot_be_done_is_one_line_and_exit_2() {
 
 #[test]
 fn one_line_a_request_tells_the_cost_and_no_secret() {
-    let dev = Dev::start(&["--rate-limit", "off"]);
+    let dev = Dev::start(&[]);
     let key = dev.key().to_owned();
     let chosen = [("X-Amzn-RequestId", "chosen-1")];
     let created = dev.send("POST", "/Users?id=trace-7", &chosen, &user("secretive"));

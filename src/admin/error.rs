@@ -34,7 +34,7 @@ pub enum AdminError {
 
 impl AdminError {
     /// A failed call to the table of this name.
-    pub fn table(name: &str) -> impl Fn(StoreError) -> Self {
+    pub fn table(name: &str) -> impl Fn(StoreError) -> Self + use<> {
         let name = name.to_owned();
         move |error| Self::Table(name.clone(), error)
     }

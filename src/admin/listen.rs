@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::error::AdminError;
 use crate::deliver::message;
-use crate::deliver::sender::{MessageSender, SignedMessage, TargetRule};
+use crate::deliver::sender::{MessageSender, SignedMessage};
 use crate::deliver::signature::WebhookSecret;
+use crate::deliver::target::TargetRule;
 use crate::limits::MAX_WEBHOOK_CHANGES;
 use crate::store::call::Table;
 use crate::store::feed::change::FeedChange;
@@ -66,7 +67,7 @@ async fn forward(
     let body = message::body(changes, Vec::new(), next)?;
     let signed = SignedMessage { id: &id, body, secrets: std::slice::from_ref(secret) };
     Ok(match sender.send(url, &signed).await {
-        Ok(()) => format!("  --> {id}: taken\n"),
+        Ok(_) => format!("  --> {id}: taken\n"),
         Err(failed) => format!("  --> {id}: not taken: {}\n", failed.why),
     })
 }

@@ -6,6 +6,7 @@ pub mod check;
 pub mod cli;
 pub mod completions;
 pub mod error;
+pub mod feed;
 pub mod group;
 pub mod key;
 pub mod listen;

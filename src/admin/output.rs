@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value};
 
 use super::error::AdminError;
@@ -111,6 +112,16 @@ pub fn end_progress() {
     if std::io::stderr().is_terminal() {
         eprintln!();
     }
+}
+
+/// Shows on a terminal how far a long command is: count, rate and the time that is left, from the first second.
+/// `unit` is what is counted.
+pub fn progress_bar(total: usize, unit: &str) -> ProgressBar {
+    let template = format!("{{pos}} of {{len}} {unit}, {{per_sec}}, {{eta}} left {{wide_bar}}");
+    let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::new(total as u64).with_style(style);
+    bar.enable_steady_tick(std::time::Duration::from_millis(200));
+    bar
 }
 
 /// The fields of a JSON object, to be printed.

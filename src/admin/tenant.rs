@@ -78,6 +78,14 @@ pub async fn set(
     record::set(table, &Actor::operator(), id, now, change).await.map_err(AdminError::of(table))
 }
 
+/// Tells mirrors to take the snapshot of a tenant again, with the event `tenant.resync`.
+///
+/// # Errors
+/// [`AdminError::NoTenant`]; [`AdminError::Table`] if a call fails.
+pub async fn resync(table: &Table, id: &TenantId, now: OffsetDateTime) -> Result<TenantRecord, AdminError> {
+    record::resync(table, &Actor::operator(), id, now, &[]).await.map_err(AdminError::of(table))
+}
+
 /// A tenant.
 ///
 /// # Errors

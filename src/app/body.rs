@@ -96,6 +96,18 @@ impl BodyFields {
         }
     }
 
+    /// Takes true or false. `None` if it is absent.
+    ///
+    /// # Errors
+    /// 400 for anything else.
+    pub fn flag(&mut self, name: &str) -> Result<Option<bool>, ProblemDetails> {
+        match self.0.remove(name) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(flag)),
+            Some(_) => Err(ProblemDetails::invalid(format!("{name} must be true or false."))),
+        }
+    }
+
     /// Makes sure that every member was read.
     ///
     /// # Errors

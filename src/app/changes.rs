@@ -4,15 +4,14 @@ use http::StatusCode;
 use lambda_http::{Body, Response};
 use serde_json::Value;
 
-use super::current_state::CurrentStates;
 use super::problem::{ProblemDetails, lost_position};
 use super::request::{AppRequest, json_text};
 use crate::limits::{
     CHANGES_PER_LOOK, FEED_READS_PER_ANSWER, MAX_FEED_ANSWER_BYTES, MAX_FEED_ANSWER_CHANGES,
 };
-use crate::store::feed::change::FeedChange;
 use crate::store::feed::reader::{ChangeList, ChangeQuery, FeedPosition, FeedReader};
 use crate::store::keys::TenantId;
+use crate::tenants::current_state::CurrentStates;
 
 /// What the query asks for.
 struct ChangesQuery {
@@ -89,7 +88,7 @@ async fn read_of_tenant(
                     list.more = true;
                     return Ok(list);
                 }
-                bytes += change_text(&change)?.len();
+                bytes += change.json(None)?.len();
                 list.changes.push(change.clone());
             }
             list.seq = change.seq;
@@ -113,12 +112,9 @@ struct WrittenChanges {
 }
 
 fn write(list: ChangeList) -> Result<WrittenChanges, ProblemDetails> {
-    let changes: Vec<String> = list.changes.iter().map(change_text).collect::<Result<_, _>>()?;
+    let changes = list.changes.iter().map(|change| change.json(None));
+    let changes: Vec<String> = changes.collect::<Result<_, _>>()?;
     Ok(WrittenChanges { changes: changes.join(","), seq: list.seq, more: list.more })
-}
-
-fn change_text(change: &FeedChange) -> Result<String, ProblemDetails> {
-    serde_json::to_string(change).map_err(|_| ProblemDetails::new(500, "A change cannot be written."))
 }
 
 /// Writes changes with the state of their resources, until they are as large as an answer may be.
@@ -126,19 +122,13 @@ async fn write_with_resources(
     app: &AppRequest<'_>,
     list: ChangeList,
 ) -> Result<WrittenChanges, ProblemDetails> {
-    let mut states = CurrentStates::new(app);
+    let mut states = CurrentStates::new(app.providers());
     let mut written = WrittenChanges { changes: String::new(), seq: list.seq, more: list.more };
     let mut last = None;
     for some in list.changes.chunks(CHANGES_PER_LOOK) {
         let found = states.fetch(some).await?;
         for change in some {
-            let mut text = change_text(change)?;
-            if let Some(resource) = found.of(change) {
-                text.pop();
-                text.push_str(",\"resource\":");
-                text.push_str(resource);
-                text.push('}');
-            }
+            let text = change.json(found.of(change))?;
             if let Some(last) = last
                 && written.changes.len() + text.len() > MAX_FEED_ANSWER_BYTES
             {

@@ -13,9 +13,10 @@ use super::APP_BASE_PATH;
 use super::caller::AppCaller;
 use super::handler::handle;
 use super::problem::ProblemDetails;
-use super::request::AppRequest;
+use super::request::{AppRequest, Managing};
 use super::router::{AppRoute, route};
 use crate::auth::application::ApplicationScope;
+use crate::auth::key_use::KeyUses;
 use crate::http::caller::RequestLocation;
 use crate::http::function::FAILED;
 use crate::http::log::{Line, OperationClass};
@@ -27,21 +28,21 @@ use crate::scim::resource_type::{Kind, Model};
 use crate::scim::schema::Schema;
 use crate::store::call::Table;
 use crate::store::cursor::CursorKeys;
-use crate::store::keys::TenantId;
+use crate::store::keys::{self, TenantId};
 use crate::tenants::actor::Actor;
-use crate::tenants::usage::UsageKeys;
 
 /// Everything that outlives a request.
 pub struct AppFunction {
     table: Table,
     models: Vec<Model>,
-    /// What makes usage keys; `None` in the function that only reads.
-    usage_keys: Option<Box<dyn UsageKeys>>,
+    /// What the function that manages has; `None` in the one that only reads.
+    managing: Option<Managing>,
     cursor_keys: CursorKeys,
+    used: KeyUses,
 }
 
 impl AppFunction {
-    /// A function over a table, with extension schemas of the operator's own. Without `usage_keys` it only
+    /// A function over a table, with extension schemas of the operator's own. Without `managing` it only
     /// reads.
     ///
     /// # Errors
@@ -49,10 +50,10 @@ impl AppFunction {
     pub fn new(
         table: Table,
         extensions: &[(Kind, Schema)],
-        usage_keys: Option<Box<dyn UsageKeys>>,
+        managing: Option<Managing>,
     ) -> Result<Self, ScimError> {
         let (models, cursor_keys) = (Model::all(extensions)?, CursorKeys::default());
-        Ok(Self { table, models, usage_keys, cursor_keys })
+        Ok(Self { table, models, managing, cursor_keys, used: KeyUses::default() })
     }
 
     /// Answers one request, with what there is to log of it.
@@ -108,11 +109,13 @@ impl AppFunction {
             let detail = "The key's scope is read; this operation needs a key with the scope manage.";
             return Err(ProblemDetails::new(403, detail));
         }
-        let actor = Actor { id: caller.key_id, request_id: line.ids.lambda.clone() };
+        let noted = keys::application_use(&caller.key_id);
+        let noted = self.used.note(&self.table, &caller.key_id, &noted);
+        let actor = Actor { id: caller.key_id.clone(), request_id: line.ids.lambda.clone() };
         let app = AppRequest {
             table,
             models: &self.models,
-            usage_keys: self.usage_keys.as_deref(),
+            managing: self.managing.as_ref(),
             cursor_keys: &self.cursor_keys,
             base_url: place.base_url,
             actor,
@@ -121,7 +124,8 @@ impl AppFunction {
         if let Some(tenant) = segments.first() {
             line.tenant = tenant.parse().ok().map(|tenant: TenantId| tenant.to_string());
         }
-        handle(&app, operation, &segments).await
+        let (handled, ()) = futures_util::future::join(handle(&app, operation, &segments), noted).await;
+        handled
     }
 
     /// Answers a raw event with a raw proxy response, by the same way as in Lambda.

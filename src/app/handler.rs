@@ -4,10 +4,10 @@ use lambda_http::{Body, Response};
 
 use super::problem::ProblemDetails;
 use super::request::AppRequest;
-use super::router::AppOperation;
-use super::{assignments, changes, keys, members, resources, status, tenants};
+use super::router::{AppOperation, WebhookOperation};
+use super::{assignments, changes, keys, members, resources, status, tenants, webhooks};
 
-/// Does an operation. `segments` are the tenant and the ids in the path.
+/// Does an operation. `segments` are the tenant and the ids in the path, or the id of a webhook.
 ///
 /// # Errors
 /// The refusals of the operation.
@@ -33,5 +33,22 @@ pub async fn handle(
         AppOperation::CreateKey => keys::create(app, tenant).await,
         AppOperation::RotateKey => keys::rotate(app, tenant, id).await,
         AppOperation::RevokeKey => keys::revoke(app, tenant, id).await,
+        AppOperation::Webhook(operation) => handle_webhook(app, operation, segment(0)).await,
+    }
+}
+
+async fn handle_webhook(
+    app: &AppRequest<'_>,
+    operation: WebhookOperation,
+    id: &str,
+) -> Result<Response<Body>, ProblemDetails> {
+    match operation {
+        WebhookOperation::List => webhooks::list(app).await,
+        WebhookOperation::Create => webhooks::create(app).await,
+        WebhookOperation::Retrieve => webhooks::retrieve(app, id).await,
+        WebhookOperation::Update => webhooks::update(app, id).await,
+        WebhookOperation::Delete => webhooks::delete(app, id).await,
+        WebhookOperation::Test => webhooks::test(app, id).await,
+        WebhookOperation::Rotate => webhooks::rotate(app, id).await,
     }
 }

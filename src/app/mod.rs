@@ -10,15 +10,15 @@
 //! | [`handler`] | one arm for each operation |
 //! | [`problem`] | refusals as `application/problem+json` (RFC 9457) |
 //! | [`request`], [`caller`], `body` | reading a request; what every operation needs |
-//! | `changes`, `current_state`, `status` | the change feed |
+//! | `changes`, `status` | the change feed |
 //! | `tenants`, `keys`, `assignments` | tenants and what is set in them |
+//! | `webhooks` | where changes are sent to |
 //! | `resources`, `members` | users, groups and members, with the operations of `provider` |
 
 mod assignments;
 mod body;
 pub mod caller;
 mod changes;
-mod current_state;
 pub mod function;
 pub mod handler;
 mod keys;
@@ -29,6 +29,7 @@ mod resources;
 pub mod router;
 mod status;
 mod tenants;
+mod webhooks;
 
 /// The path below which the application's side is served.
 pub const APP_BASE_PATH: &str = "/app/v1";

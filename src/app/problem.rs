@@ -5,6 +5,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use lambda_http::{Body, Response};
 use serde_json::json;
 
+use crate::deliver::registry::RegistryError;
 use crate::provider::failure::Failure;
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::store::error::StoreError;
@@ -125,6 +126,21 @@ impl From<Failure> for ProblemDetails {
 impl From<StoreError> for ProblemDetails {
     fn from(error: StoreError) -> Self {
         Failure::from(error).into()
+    }
+}
+
+impl From<RegistryError> for ProblemDetails {
+    fn from(error: RegistryError) -> Self {
+        match error {
+            RegistryError::Input(problem) => Self::invalid(sentence(&problem)),
+            RegistryError::Unknown(_) => {
+                Self::new(404, "There is no webhook of this id. GET /webhooks lists those that there are.")
+            }
+            RegistryError::Changed => {
+                Self::new(409, "The webhook was changed at the same time. Send the request again.")
+            }
+            RegistryError::Store(error) => error.into(),
+        }
     }
 }
 

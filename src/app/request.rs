@@ -8,21 +8,27 @@ use uuid::Uuid;
 
 use super::problem::ProblemDetails;
 use crate::auth::tenant::TenantRecord;
+use crate::deliver::target::TargetRule;
 use crate::http::request::parameter;
-use crate::limits::MAX_SCAN_TIME;
 use crate::provider::Provider;
 use crate::provider::answer::not_found;
-use crate::scim::projection::Projection;
 use crate::scim::resource_type::{Kind, Model};
-use crate::scim::urn;
-use crate::scim::work::WorkBudget;
 use crate::store::Store;
 use crate::store::call::Table;
 use crate::store::cursor::CursorKeys;
 use crate::store::keys::{TenantId, parse_id};
 use crate::tenants::actor::Actor;
+use crate::tenants::provider::TenantProviders;
 use crate::tenants::record;
 use crate::tenants::usage::UsageKeys;
+
+/// What only the function that manages has.
+pub struct Managing {
+    /// What makes usage keys.
+    pub usage_keys: Box<dyn UsageKeys>,
+    /// Which URLs webhooks may have.
+    pub target_rule: TargetRule,
+}
 
 /// A request of an application, and what its operation works with.
 pub struct AppRequest<'a> {
@@ -30,8 +36,8 @@ pub struct AppRequest<'a> {
     pub table: &'a Table,
     /// The resource types under each policy.
     pub models: &'a [Model],
-    /// What makes usage keys; `None` in the function that only reads.
-    pub usage_keys: Option<&'a dyn UsageKeys>,
+    /// What the function that manages has; `None` in the one that only reads.
+    pub managing: Option<&'a Managing>,
     /// The keys that sign cursors, as far as this process knows them.
     pub cursor_keys: &'a CursorKeys,
     /// The URL of the API, without a slash at its end.
@@ -46,6 +52,14 @@ impl AppRequest<'_> {
     /// One query parameter, if it is not empty.
     pub fn parameter(&self, name: &str) -> Option<String> {
         parameter(self.request, name).filter(|text| !text.is_empty())
+    }
+
+    /// What the function that manages has.
+    ///
+    /// # Errors
+    /// 501 in the function that only reads.
+    pub fn managing(&self) -> Result<&Managing, ProblemDetails> {
+        self.managing.ok_or_else(|| ProblemDetails::new(501, "This function only reads."))
     }
 
     /// A number in the query, within 1 and `most`.
@@ -72,31 +86,18 @@ impl AppRequest<'_> {
     /// # Errors
     /// 500 for a tenant of a policy that this build does not know.
     pub fn provider(&self, tenant: &TenantRecord) -> Result<Provider<'_>, ProblemDetails> {
-        let model = self.models.iter().find(|model| model.policy == tenant.policy);
-        let model =
-            model.ok_or_else(|| ProblemDetails::new(500, "The tenant's policy is not known here."))?;
-        Ok(Provider {
-            store: self.store(&tenant.id),
-            model,
-            base_url: format!("{}/tenants/{}", self.base_url, tenant.id),
-            bound_user: None,
-            retention_days: tenant.settings.retention_days,
-            max_scan_time: MAX_SCAN_TIME,
-            breaker: tenant.settings.limit(),
-            root_team_protected: tenant.settings.root_team_protected,
-            cursor_keys: self.cursor_keys.clone(),
-            work: WorkBudget::of_query(),
-        })
+        Ok(self.providers().of(tenant)?)
+    }
+
+    /// What reads and changes the resources of any tenant.
+    pub fn providers(&self) -> TenantProviders<'_> {
+        let Self { table, models, cursor_keys, base_url, actor, .. } = self;
+        TenantProviders { table, models, cursor_keys, base_url, actor }
     }
 
     /// The table as this request of this tenant sees it.
     pub fn store(&self, tenant: &TenantId) -> Store {
-        Store {
-            table: self.table.clone(),
-            tenant: tenant.clone(),
-            actor: self.actor.id.clone(),
-            request_id: self.actor.request_id.clone(),
-        }
+        self.providers().store(tenant)
     }
 }
 
@@ -132,9 +133,4 @@ pub fn json_text(status: StatusCode, body: String) -> Response<Body> {
 pub fn as_json(mut response: Response<Body>) -> Response<Body> {
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
-}
-
-/// The same projection, but with the service's own extensions in every answer.
-pub fn with_own_extensions(projection: Projection) -> Projection {
-    projection.always_showing(&[urn::ROLLCALL_USER, urn::ROLLCALL_GROUP])
 }

@@ -4,10 +4,11 @@ use http::StatusCode;
 use lambda_http::{Body, Response};
 
 use super::problem::ProblemDetails;
-use super::request::{AppRequest, as_json, resource_id, with_own_extensions};
+use super::request::{AppRequest, as_json, resource_id};
 use crate::http::{request, response};
 use crate::provider::ResourceRequest;
 use crate::scim::resource_type::Kind;
+use crate::tenants::provider::with_own_extensions;
 
 /// Answers a query: filters, sorting, pages, projection.
 ///

@@ -37,6 +37,50 @@ pub enum AppOperation {
     RotateKey,
     /// The end of a bearer key.
     RevokeKey,
+    /// What is done with webhooks.
+    Webhook(WebhookOperation),
+}
+
+/// What a route of webhooks does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WebhookOperation {
+    /// The webhooks, page by page.
+    List,
+    /// A new webhook.
+    Create,
+    /// One webhook.
+    Retrieve,
+    /// Another URL, other messages, or a disabled webhook that is enabled again.
+    Update,
+    /// The end of a webhook.
+    Delete,
+    /// A message without changes.
+    Test,
+    /// A new secret.
+    Rotate,
+}
+
+impl WebhookOperation {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::List => "app.listWebhooks",
+            Self::Create => "app.createWebhook",
+            Self::Retrieve => "app.retrieveWebhook",
+            Self::Update => "app.updateWebhook",
+            Self::Delete => "app.deleteWebhook",
+            Self::Test => "app.testWebhook",
+            Self::Rotate => "app.rotateWebhook",
+        }
+    }
+
+    const fn scope(self) -> ApplicationScope {
+        match self {
+            Self::List | Self::Retrieve => ApplicationScope::Read,
+            Self::Create | Self::Update | Self::Delete | Self::Test | Self::Rotate => {
+                ApplicationScope::Manage
+            }
+        }
+    }
 }
 
 impl AppOperation {
@@ -59,6 +103,7 @@ impl AppOperation {
             Self::CreateKey => "app.createKey",
             Self::RotateKey => "app.rotateKey",
             Self::RevokeKey => "app.revokeKey",
+            Self::Webhook(operation) => operation.name(),
         }
     }
 
@@ -79,6 +124,7 @@ impl AppOperation {
             | Self::CreateKey
             | Self::RotateKey
             | Self::RevokeKey => ApplicationScope::Manage,
+            Self::Webhook(operation) => operation.scope(),
         }
     }
 }
@@ -101,6 +147,13 @@ pub const APP_ROUTES: &[(Method, &str, AppOperation)] = &[
     (Method::POST, "/tenants/{}/keys", AppOperation::CreateKey),
     (Method::DELETE, "/tenants/{}/keys/{}", AppOperation::RevokeKey),
     (Method::POST, "/tenants/{}/keys/{}/rotate", AppOperation::RotateKey),
+    (Method::GET, "/webhooks", AppOperation::Webhook(WebhookOperation::List)),
+    (Method::POST, "/webhooks", AppOperation::Webhook(WebhookOperation::Create)),
+    (Method::GET, "/webhooks/{}", AppOperation::Webhook(WebhookOperation::Retrieve)),
+    (Method::PATCH, "/webhooks/{}", AppOperation::Webhook(WebhookOperation::Update)),
+    (Method::DELETE, "/webhooks/{}", AppOperation::Webhook(WebhookOperation::Delete)),
+    (Method::POST, "/webhooks/{}/test", AppOperation::Webhook(WebhookOperation::Test)),
+    (Method::POST, "/webhooks/{}/rotate", AppOperation::Webhook(WebhookOperation::Rotate)),
 ];
 
 /// Where a request leads.

@@ -25,7 +25,7 @@ pub async fn status(app: &AppRequest<'_>) -> Result<Response<Body>, ProblemDetai
     )?;
     let deliveries = consumers.iter().map(|consumer| describe_delivery(consumer, end.next - 1));
     let deliveries: Vec<Value> = deliveries.collect();
-    let newest = match end.page {
+    let newest = match reader.last_page(end).await? {
         Some(page) => page.changes()?.pop(),
         None => None,
     };

@@ -64,8 +64,7 @@ pub async fn create(app: &AppRequest<'_>) -> Result<Response<Body>, ProblemDetai
     record::check(&new)?;
     let now = clock::now();
     let free = free_name(app, &new.id, now).await?;
-    let usage_keys = app.usage_keys.ok_or_else(|| ProblemDetails::new(501, "This function only reads."))?;
-    new.usage_key = usage_keys.make(&new.id).await?;
+    new.usage_key = app.managing()?.usage_keys.make(&new.id).await?;
     match record::create(app.table, &app.actor, &new, &free, now).await {
         Ok(record) => Ok(json(StatusCode::CREATED, &tenant_json(&record))),
         // The same request may have come twice at once.
@@ -146,11 +145,7 @@ pub async fn update(app: &AppRequest<'_>, name: &str) -> Result<Response<Body>, 
     let id = tenant_id(name)?;
     let mut body = BodyFields::read(app.request)?;
     let days = body.number("retentionDays", 0..=u64::from(MAX_RETENTION_DAYS))?;
-    let protected = match body.take("rootTeamProtected") {
-        None => None,
-        Some(Value::Bool(protected)) => Some(protected),
-        Some(_) => return Err(ProblemDetails::invalid("rootTeamProtected must be true or false.")),
-    };
+    let protected = body.flag("rootTeamProtected")?;
     let is_unlimited = body.is_null("breakerPercent");
     let percent = body.number("breakerPercent", 0..=100)?;
     let lifted = body.time("breakerLiftedUntil")?;

@@ -5,5 +5,6 @@ pub mod app_authorizer;
 pub mod application;
 pub mod authorizer;
 pub mod key;
+pub mod key_use;
 pub mod record;
 pub mod tenant;

@@ -9,11 +9,9 @@ use uuid::Uuid;
 
 use super::key::KeyHash;
 use crate::clock;
-use crate::store::call::Table;
-use crate::store::error::{Refusal, StoreError};
+use crate::store::error::StoreError;
 use crate::store::item::{Item, get_number, get_text, must_text, number, text};
 use crate::store::keys::{self, TenantId, parse_id};
-use crate::store::transaction::{Action, Expression};
 
 /// What a key may do; it goes by operation, not by verb (`.search` is a read).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,23 +197,6 @@ impl KeyListing {
     /// Whether a key is the one that the list means.
     pub fn names_record(&self, record: &KeyRecord, tenant: &TenantId) -> bool {
         record.hash == self.hash && record.key_id == self.key_id && record.tenant == *tenant
-    }
-}
-
-/// Notes that a key was used on `day` (`yyyy-mm-dd`). Writes once a day, however often it is called.
-///
-/// # Errors
-/// [`StoreError`] if a call fails. A request need not fail because of it.
-pub async fn mark_used(table: &Table, tenant: &TenantId, key_id: &str, day: &str) -> Result<(), StoreError> {
-    let actions = || {
-        let update = Expression::new("SET lastUsed = :day").value(":day", AttributeValue::S(day.to_owned()));
-        let news = "attribute_not_exists(lastUsed) OR lastUsed < :day";
-        let action = Action::update(keys::bearer_use(tenant, key_id), update);
-        vec![action.only_if(Expression::new(news), Refusal::Changed)]
-    };
-    match table.transact(actions).await {
-        Err(StoreError::Refused(_)) => Ok(()),
-        outcome => outcome,
     }
 }
 

@@ -1,16 +1,17 @@
-//! The Lambda function of the application's side that makes tenants and keys.
+//! The Lambda function of the application's side that makes tenants, keys and webhooks.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use lambda_runtime::Error;
 use rollcall::app::function::AppFunction;
+use rollcall::app::request::Managing;
 use rollcall::config::{self, Config};
+use rollcall::deliver::target::TargetRule;
 use rollcall::http::service::LambdaService;
 use rollcall::log;
 use rollcall::store::call::Table;
 use rollcall::store::keys;
-use rollcall::tenants::usage::UsageKeys;
 use rollcall::tenants::usage_key::PlanUsageKeys;
 
 #[tokio::main(flavor = "current_thread")]
@@ -22,7 +23,8 @@ async fn main() -> Result<(), Error> {
     let extensions = config.extensions.map(|folder| config::extensions(Path::new(&folder))).transpose()?;
     let plan = config::required(config::USAGE_PLAN)?;
     let client = aws_sdk_apigateway::Client::new(&config::aws().load().await);
-    let usage_keys: Option<Box<dyn UsageKeys>> = Some(Box::new(PlanUsageKeys { client, plan }));
-    let function = AppFunction::new(table, &extensions.unwrap_or_default(), usage_keys)?;
+    let usage_keys = Box::new(PlanUsageKeys { client, plan });
+    let managing = Managing { usage_keys, target_rule: TargetRule::Public };
+    let function = AppFunction::new(table, &extensions.unwrap_or_default(), Some(managing))?;
     lambda_runtime::run(LambdaService::new(Arc::new(function))).await
 }

@@ -18,7 +18,7 @@ async fn main() -> Result<(), Error> {
     let table = Table::new(config::client().await, &config.table);
     table.connect(&keys::connection_probe()).await;
     let extensions = config.extensions.map(|folder| config::extensions(Path::new(&folder))).transpose()?;
-    let usage_keys = None;
-    let function = AppFunction::new(table, &extensions.unwrap_or_default(), usage_keys)?;
+    let managing = None;
+    let function = AppFunction::new(table, &extensions.unwrap_or_default(), managing)?;
     lambda_runtime::run(LambdaService::new(Arc::new(function))).await
 }

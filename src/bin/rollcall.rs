@@ -38,6 +38,8 @@ enum Command {
     Import(admin::transfer::command::ImportArgs),
     /// Look for what does not add up in a tenant, and mend it
     Check(admin::check::command::CheckArgs),
+    /// Give the feed of a restored table a new id
+    Feed(admin::feed::FeedArgs),
     /// Print a script that completes commands in a shell
     Completions(admin::completions::CompletionsArgs),
     /// Print the API as an OpenAPI document
@@ -64,6 +66,7 @@ fn run(command: Command) -> ExitCode {
         Command::Export(args) => admin::transfer::command::run_export(args),
         Command::Import(args) => admin::transfer::command::run_import(args),
         Command::Check(args) => admin::check::command::run(args),
+        Command::Feed(args) => admin::feed::run(args),
         Command::Completions(args) => admin::completions::run(&args, Cli::command()),
         Command::Openapi(args) => admin::openapi::command::run(&args),
     }

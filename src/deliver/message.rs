@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::limits::{MAX_WEBHOOK_BODY_BYTES, MAX_WEBHOOK_CHANGES};
+use crate::store::call::Table;
 use crate::store::error::StoreError;
 use crate::store::feed::change::FeedChange;
 use crate::store::feed::reader::FeedPosition;
@@ -19,8 +20,8 @@ const ENVELOPE_BYTES: usize = 256;
 pub enum ChangedResource {
     /// It is not to be in the message.
     LeftOut,
-    /// Its state now. `null` if it is gone or hidden.
-    State(Value),
+    /// Its state now, as JSON. `null` if it is gone or hidden.
+    State(String),
 }
 
 /// Reads the resources of changes.
@@ -28,6 +29,7 @@ pub trait ResourceReader: Send + Sync {
     /// Reads the resource of each change, in the order of the changes. No state is older than its change.
     fn read<'r>(
         &'r self,
+        table: &'r Table,
         changes: &'r [FeedChange],
     ) -> BoxFuture<'r, Result<Vec<ChangedResource>, StoreError>>;
 }
@@ -39,6 +41,7 @@ pub struct NoResources;
 impl ResourceReader for NoResources {
     fn read<'r>(
         &'r self,
+        _: &'r Table,
         changes: &'r [FeedChange],
     ) -> BoxFuture<'r, Result<Vec<ChangedResource>, StoreError>> {
         Box::pin(async { Ok(vec![ChangedResource::LeftOut; changes.len()]) })
@@ -65,7 +68,7 @@ pub fn message_id(webhook: &str, feed: &str, changes: &[FeedChange]) -> String {
     format!("msg_{webhook}_{feed}_{}_{}", number(changes.first()), number(changes.last()))
 }
 
-/// The body of a message. Resources that would make it too large are left out, the last ones first.
+/// The body of a message. A resource that would make it too large is left out.
 ///
 /// # Errors
 /// [`StoreError::Broken`] if a change cannot be written as JSON.
@@ -74,30 +77,24 @@ pub fn body(
     resources: Vec<ChangedResource>,
     next: &FeedPosition,
 ) -> Result<Bytes, StoreError> {
-    let broken = |failed: serde_json::Error| StoreError::Broken(failed.to_string());
-    let mut bytes = ENVELOPE_BYTES + changes.iter().map(|change| json_bytes(change) + 1).sum::<usize>();
+    let sizes = changes.iter().map(|change| json_bytes(change) + 1);
+    let mut bytes = ENVELOPE_BYTES + sizes.sum::<usize>();
     let mut resources = resources.into_iter();
     let mut rows = Vec::with_capacity(changes.len());
     for change in changes {
-        let mut row: Map<String, Value> = match serde_json::to_value(change).map_err(broken)? {
-            Value::Object(row) => row,
-            _ => Map::new(),
+        let state = match resources.next() {
+            Some(ChangedResource::State(state)) => Some(state),
+            Some(ChangedResource::LeftOut) | None => None,
         };
-        if let Some(ChangedResource::State(state)) = resources.next() {
-            let size = json_bytes(&state) + r#","resource":"#.len();
-            if bytes + size <= MAX_WEBHOOK_BODY_BYTES {
-                bytes += size;
-                row.insert("resource".to_owned(), state);
-            }
-        }
-        rows.push(Value::Object(row));
+        let size = state.as_ref().map_or(0, |state| state.len() + r#","resource":"#.len());
+        let state = state.filter(|_| bytes + size <= MAX_WEBHOOK_BODY_BYTES);
+        bytes += state.as_ref().map_or(0, |_| size);
+        rows.push(change.json(state.as_deref())?);
     }
-    let message = json!({
-        "type": CHANGES,
-        "timestamp": changes.last().map(|change| change.time.as_str()),
-        "data": { "changes": rows, "next": next.to_text() },
-    });
-    Ok(serde_json::to_vec(&message).map_err(broken)?.into())
+    let timestamp = Value::from(changes.last().map(|change| change.time.as_str()));
+    let next = Value::from(next.to_text());
+    let data = format!(r#"{{"changes":[{}],"next":{next}}}"#, rows.join(","));
+    Ok(format!(r#"{{"type":"{CHANGES}","timestamp":{timestamp},"data":{data}}}"#).into())
 }
 
 /// The body of a message that only shows whether the receiver answers.
@@ -122,7 +119,7 @@ mod tests {
             let fitting = count_fitting(&all);
             assert_eq!(fitting, expected, "{count} changes of {bytes} bytes");
             let next = FeedPosition { feed: "f".repeat(16), seq: fitting as u64 };
-            let large = ChangedResource::State(json!({ "x": "x".repeat(20_000) }));
+            let large = ChangedResource::State(json!("x".repeat(20_000)).to_string());
             let body = body(&all[..fitting], vec![large; fitting], &next).expect("a body");
             assert!(body.len() <= MAX_WEBHOOK_BODY_BYTES || bytes > MAX_WEBHOOK_BODY_BYTES);
         }
@@ -132,8 +129,8 @@ mod tests {
     fn resources_that_are_too_large_are_left_out() {
         let all = changes(3, 1);
         let next = FeedPosition { feed: "0123456789abcdef".to_owned(), seq: 3 };
-        let state = |size| ChangedResource::State(json!("x".repeat(size)));
-        let resources = vec![state(10), state(300_000), ChangedResource::State(Value::Null)];
+        let state = |size| ChangedResource::State(json!("x".repeat(size)).to_string());
+        let resources = vec![state(10), state(300_000), ChangedResource::State("null".to_owned())];
         let body: Value =
             serde_json::from_slice(&body(&all, resources, &next).expect("a body")).expect("JSON");
         let rows = body["data"]["changes"].as_array().expect("rows");

@@ -7,9 +7,11 @@
 //!
 //! - `bus`: the event bus.
 //! - `webhook`: delivers to one webhook. `message` is what it sends, `signature` signs it, `sender` sends it,
-//!   and `address` says where to.
+//!   and `target` and `address` say where to.
 //! - `registry`: makes, changes and deletes webhooks.
 //! - `worker`: what the worker function does.
+//!
+//! What sends is built with the feature `deliver`. The functions of the application's side use `registry` alone.
 //!
 //! # Invariants
 //!
@@ -20,10 +22,15 @@
 //! - Each consumer has its own position and its own claim. One that fails or is slow delays no other.
 
 pub mod address;
+#[cfg(feature = "deliver")]
 pub mod bus;
 pub mod message;
 pub mod registry;
+#[cfg(feature = "deliver")]
 pub mod sender;
 pub mod signature;
+pub mod target;
+#[cfg(feature = "deliver")]
 pub mod webhook;
+#[cfg(feature = "deliver")]
 pub mod worker;

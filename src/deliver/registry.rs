@@ -4,8 +4,8 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use super::sender::{TargetRule, TargetUrl};
 use super::signature::WebhookSecret;
+use super::target::{TargetRule, TargetUrl};
 use crate::clock;
 use crate::limits::MAX_WEBHOOKS;
 use crate::store::call::Table;
@@ -16,6 +16,7 @@ use crate::store::feed::reader::FeedReader;
 use crate::store::keys::{self, TenantId};
 use crate::store::transaction::Action;
 use crate::store::webhook::Webhook;
+use crate::store::webhook_test::WebhookTest;
 
 /// Why a webhook was not made or changed.
 #[derive(Debug)]
@@ -33,7 +34,9 @@ pub enum RegistryError {
 impl From<StoreError> for RegistryError {
     fn from(failed: StoreError) -> Self {
         match failed {
-            StoreError::Refused(why) if why.contains(&Refusal::Changed) => Self::Changed,
+            StoreError::Refused(why) if why.contains(&Refusal::Changed) || why.contains(&Refusal::Gone) => {
+                Self::Changed
+            }
             failed => Self::Store(failed),
         }
     }
@@ -140,7 +143,7 @@ impl Registry<'_> {
     /// [`RegistryError::Unknown`], and those of the table.
     pub async fn fetch(&self, id: &str) -> Result<Webhook, RegistryError> {
         let unknown = || RegistryError::Unknown(id.to_owned());
-        if id.is_empty() {
+        if !Webhook::is_id(id) {
             return Err(unknown());
         }
         Webhook::fetch(self.table, id).await?.ok_or_else(unknown)
@@ -164,7 +167,8 @@ impl Registry<'_> {
             changed.push("includeResource");
         }
         if let Some(enabled) = update.enabled.filter(|enabled| *enabled == webhook.disabled.is_some()) {
-            webhook.disabled = (!enabled).then(|| "disabled by an operator".to_owned());
+            webhook.disabled =
+                (!enabled).then(|| format!("disabled by {} ({})", self.actor, clock::timestamp()));
             changed.push("enabled");
         }
         // The receiver may have been repaired: the next attempt is made at once.
@@ -182,7 +186,7 @@ impl Registry<'_> {
     ///
     /// # Errors
     /// [`RegistryError`].
-    pub(super) async fn disable(&self, webhook: &Webhook, why: &str) -> Result<(), RegistryError> {
+    pub async fn disable(&self, webhook: &Webhook, why: &str) -> Result<(), RegistryError> {
         let disabled = Some(format!("{why} ({})", clock::timestamp()));
         let webhook = Webhook { version: webhook.version + 1, disabled, ..webhook.clone() };
         self.write(&webhook, "webhook.updated", &["enabled"], &[]).await
@@ -213,7 +217,7 @@ impl Registry<'_> {
     /// [`RegistryError`].
     pub async fn delete(&self, id: &str) -> Result<(), RegistryError> {
         let webhook = self.fetch(id).await?;
-        let mut actions = vec![webhook.delete(), Action::delete(keys::consumer(id))];
+        let mut actions = vec![webhook.delete(), Action::delete(keys::consumer(id)), WebhookTest::delete(id)];
         actions.push(webhook.delete_secret(webhook.secret));
         if webhook.secret > 1 {
             actions.push(webhook.delete_secret(webhook.secret - 1));
@@ -221,6 +225,18 @@ impl Registry<'_> {
         let gone = Webhook { version: webhook.version + 1, ..webhook };
         actions.push(self.event(&gone, "webhook.deleted", &[]));
         Ok(self.table.transact(|| actions.clone()).await?)
+    }
+
+    /// Asks the worker to send a message without changes. Replaces an earlier request.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn request_test(&self, id: &str) -> Result<WebhookTest, RegistryError> {
+        let webhook = self.fetch(id).await?.id;
+        let (id, requested) = (Uuid::now_v7().simple().to_string(), clock::timestamp());
+        let test = WebhookTest { webhook, id, requested, result: None };
+        self.table.transact(|| test.write().to_vec()).await?;
+        Ok(test)
     }
 
     fn check_url(&self, url: &str) -> Result<(), RegistryError> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT};
-use http::{Request, Response, StatusCode, Uri};
+use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -26,64 +26,13 @@ use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::address::is_public;
 use super::signature::{WebhookSecret, sign_with_all};
+use super::target::{NOT_PUBLIC, TargetRule, TargetUrl};
 use crate::clock;
-use crate::limits::{MAX_RETRY_AFTER_SECONDS, MAX_WEBHOOK_URL_BYTES, WEBHOOK_ATTEMPT};
+use crate::limits::{MAX_RETRY_AFTER_SECONDS, WEBHOOK_ATTEMPT};
 
 const HTTP_DATE: &[BorrowedFormatItem<'static>] =
     format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
-
-/// Which URLs are allowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TargetRule {
-    /// `https`, and public addresses.
-    Public,
-    /// Besides those of `Public`: `http` and `https` to loopback addresses. For `rollcall dev`.
-    PublicOrLoopback,
-}
-
-/// A URL that messages can be sent to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TargetUrl {
-    uri: Uri,
-    host: String,
-    port: u16,
-    is_tls: bool,
-}
-
-impl TargetUrl {
-    /// Reads a URL.
-    ///
-    /// # Errors
-    /// A sentence that says what is wrong with it.
-    pub fn parse(text: &str, rule: TargetRule) -> Result<Self, &'static str> {
-        if text.len() > MAX_WEBHOOK_URL_BYTES {
-            return Err("the URL of a webhook has at most 2,048 bytes");
-        }
-        let uri: Uri = text.parse().map_err(|_| "this is not a URL")?;
-        let is_tls = match (uri.scheme_str(), rule) {
-            (Some("https"), _) => true,
-            (Some("http"), TargetRule::PublicOrLoopback) => false,
-            _ => return Err("the URL of a webhook begins with https://"),
-        };
-        let authority = uri.authority().ok_or("the URL names no host")?;
-        if authority.as_str().contains('@') {
-            return Err("the URL of a webhook holds no user name and no password");
-        }
-        let host = authority.host().trim_matches(['[', ']']).to_owned();
-        if host.is_empty() || text.contains('#') {
-            return Err("the URL of a webhook names a host and has no fragment");
-        }
-        let port = authority.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-        Ok(Self { host, port, is_tls, uri })
-    }
-
-    fn allows(&self, address: SocketAddr, rule: TargetRule) -> bool {
-        let is_local = rule == TargetRule::PublicOrLoopback && address.ip().is_loopback();
-        is_local || (self.is_tls && is_public(address.ip()))
-    }
-}
 
 /// A signed message.
 #[derive(Clone, Debug)]
@@ -101,15 +50,24 @@ pub struct SignedMessage<'m> {
 pub struct FailedAttempt {
     /// For the operator.
     pub why: String,
+    /// The status of the answer, if there was one.
+    pub status: Option<u16>,
     /// How long the receiver asks to wait.
     pub retry_after: Option<Duration>,
     /// Whether the receiver wants no further message (410).
     pub is_gone: bool,
+    /// Whether the attempt was given up before its time was over. A later one waits for longer.
+    pub is_given_up: bool,
 }
 
 impl FailedAttempt {
     fn because(why: impl Into<String>) -> Self {
-        Self { why: why.into(), retry_after: None, is_gone: false }
+        Self { why: why.into(), status: None, retry_after: None, is_gone: false, is_given_up: false }
+    }
+
+    /// An attempt that was given up before its time was over.
+    pub fn given_up() -> Self {
+        Self { is_given_up: true, ..Self::because("no answer in a short time") }
     }
 }
 
@@ -149,11 +107,11 @@ impl MessageSender {
         self.rule
     }
 
-    /// Sends a message once. Any status from 200 to 299 means that the receiver has taken it.
+    /// Sends a message once. Any status from 200 to 299 means that the receiver has taken it. Returns the status.
     ///
     /// # Errors
     /// [`FailedAttempt`].
-    pub async fn send(&self, url: &str, message: &SignedMessage<'_>) -> Result<(), FailedAttempt> {
+    pub async fn send(&self, url: &str, message: &SignedMessage<'_>) -> Result<u16, FailedAttempt> {
         let target = TargetUrl::parse(url, self.rule).map_err(FailedAttempt::because)?;
         match tokio::time::timeout(WEBHOOK_ATTEMPT, self.attempt(&target, message)).await {
             Ok(Ok(answer)) => judge(&answer),
@@ -189,7 +147,7 @@ impl MessageSender {
             return Err("the name has no address".to_owned());
         }
         if !addresses.iter().all(|address| target.allows(*address, self.rule)) {
-            return Err("the host has an address that is not public".to_owned());
+            return Err(NOT_PUBLIC.to_owned());
         }
         let mut last = None;
         for address in addresses {
@@ -235,10 +193,10 @@ where
     }
 }
 
-fn judge(answer: &Response<Incoming>) -> Result<(), FailedAttempt> {
+fn judge(answer: &Response<Incoming>) -> Result<u16, FailedAttempt> {
     let status = answer.status();
     if status.is_success() {
-        return Ok(());
+        return Ok(status.as_u16());
     }
     let why = match status.is_redirection() {
         true => format!("status {}: redirects are not followed", status.as_u16()),
@@ -246,7 +204,8 @@ fn judge(answer: &Response<Incoming>) -> Result<(), FailedAttempt> {
     };
     let header = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
     let retry_after = header.and_then(|text| read_retry_after(text, clock::epoch_seconds()));
-    Err(FailedAttempt { why, retry_after, is_gone: status == StatusCode::GONE })
+    let is_gone = status == StatusCode::GONE;
+    Err(FailedAttempt { status: Some(status.as_u16()), retry_after, is_gone, ..FailedAttempt::because(why) })
 }
 
 /// Reads `Retry-After`: seconds, or a date (RFC 9110 §10.2.3). At most a day.
@@ -266,33 +225,6 @@ fn read_retry_after(text: &str, now: u64) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn urls_are_checked() {
-        use TargetRule::{Public, PublicOrLoopback};
-        for (text, rule, good) in [
-            ("https://example.com/hook?a=b", Public, true),
-            ("https://example.com:8443", Public, true),
-            ("https://[2606:4700::1]/", Public, true),
-            ("http://example.com/", Public, false),
-            ("http://127.0.0.1:8000/hook", Public, false),
-            ("http://127.0.0.1:8000/hook", PublicOrLoopback, true),
-            ("ftp://example.com/", PublicOrLoopback, false),
-            ("https://user:password@example.com/", Public, false),
-            ("https://", Public, false),
-            ("/hook", Public, false),
-            ("example.com", Public, false),
-            ("https://example.com/ a", Public, false),
-        ] {
-            assert_eq!(TargetUrl::parse(text, rule).is_ok(), good, "{text}");
-        }
-        let local = TargetUrl::parse("http://localhost/", PublicOrLoopback).expect("a URL");
-        for (address, allowed) in
-            [("127.0.0.1:80", true), ("[::1]:80", true), ("8.8.8.8:80", false), ("10.0.0.1:80", false)]
-        {
-            assert_eq!(local.allows(address.parse().expect("an address"), PublicOrLoopback), allowed);
-        }
-    }
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {

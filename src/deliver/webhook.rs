@@ -3,19 +3,21 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::time::timeout;
 
 use super::message::{self, ResourceReader};
 use super::registry::{Registry, RegistryError};
 use super::sender::{FailedAttempt, MessageSender, SignedMessage};
 use super::signature::WebhookSecret;
 use crate::clock;
-use crate::limits::{MAX_WEBHOOK_CHANGES, WEBHOOK_FAILURE_SECONDS, WEBHOOK_PAUSES_SECONDS};
+use crate::limits::{MAX_WEBHOOK_CHANGES, PROMPT_ATTEMPT, WEBHOOK_FAILURE_SECONDS, WEBHOOK_PAUSES_SECONDS};
 use crate::store::call::Table;
 use crate::store::error::StoreError;
 use crate::store::feed::change::FeedChange;
 use crate::store::feed::consumer::{ClaimOutcome, ClaimedConsumer};
 use crate::store::feed::reader::FeedReader;
 use crate::store::webhook::Webhook;
+use crate::store::webhook_test::{WebhookTest, WebhookTestResult};
 
 /// Who disables webhooks, in the events.
 const ACTOR: &str = "worker";
@@ -28,10 +30,13 @@ pub struct WebhookDelivery<'d> {
     pub sender: &'d MessageSender,
     /// What reads the resources of changes.
     pub resources: &'d dyn ResourceReader,
+    /// How long to wait for an answer. A webhook that takes longer is noted as slow.
+    pub patience: Duration,
 }
 
 impl WebhookDelivery<'_> {
-    /// Delivers messages to a webhook until it has all changes, an attempt fails, or the time is `until`.
+    /// Delivers messages to a webhook until it has all changes, an attempt fails or takes too long, or the time is
+    /// `until`.
     /// Returns how many changes it took. A failed attempt is noted in the position of the webhook and in the log.
     ///
     /// # Errors
@@ -43,12 +48,23 @@ impl WebhookDelivery<'_> {
         while Instant::now() < until {
             let changes = self.next_message(&mut consumer, &reader).await?;
             let Some(last) = changes.last().map(|change| change.seq) else { break };
+            let began = Instant::now();
             match self.send(webhook, &reader, &changes).await? {
-                Ok(()) => {
+                Ok(_) => {
                     if consumer.advance(last).await? == ClaimOutcome::Lost {
                         return Ok(delivered);
                     }
                     delivered += changes.len() as u64;
+                    let is_slow = began.elapsed() > PROMPT_ATTEMPT;
+                    if is_slow != consumer.state.is_slow
+                        && consumer.set_slow(is_slow).await? == ClaimOutcome::Lost
+                    {
+                        return Ok(delivered);
+                    }
+                }
+                Err(failed) if failed.is_given_up => {
+                    let _ = consumer.set_slow(true).await?;
+                    break;
                 }
                 Err(failed) => {
                     self.note_failure(webhook, consumer, failed).await?;
@@ -68,9 +84,11 @@ impl WebhookDelivery<'_> {
         reader: &FeedReader<'_>,
     ) -> Result<Vec<FeedChange>, StoreError> {
         let seq = consumer.state.position.seq;
-        let fixed = consumer.state.batch_end.and_then(|end| usize::try_from(end.saturating_sub(seq)).ok());
-        let mut changes = consumer.read(reader, fixed.unwrap_or(MAX_WEBHOOK_CHANGES)).await?.changes;
-        if fixed.is_none() && !changes.is_empty() {
+        let fixed = consumer.state.batch_end;
+        let mut changes = consumer.read(reader, MAX_WEBHOOK_CHANGES).await?.changes;
+        if let Some(end) = fixed {
+            changes.retain(|change| change.seq <= end);
+        } else if !changes.is_empty() {
             changes.truncate(message::count_fitting(&changes));
             let last = changes.last().map_or(seq, |change| change.seq);
             if consumer.fix_batch(last).await? == ClaimOutcome::Lost {
@@ -85,9 +103,9 @@ impl WebhookDelivery<'_> {
         webhook: &Webhook,
         reader: &FeedReader<'_>,
         changes: &[FeedChange],
-    ) -> Result<Result<(), FailedAttempt>, StoreError> {
+    ) -> Result<Result<u16, FailedAttempt>, StoreError> {
         let resources = match webhook.include_resource {
-            true => self.resources.read(changes).await?,
+            true => self.resources.read(self.table, changes).await?,
             false => Vec::new(),
         };
         let next = reader.at(changes.last().map_or(0, |change| change.seq));
@@ -101,19 +119,39 @@ impl WebhookDelivery<'_> {
         webhook: &Webhook,
         id: &str,
         body: Bytes,
-    ) -> Result<Result<(), FailedAttempt>, StoreError> {
+    ) -> Result<Result<u16, FailedAttempt>, StoreError> {
         let texts = webhook.read_secrets(self.table, clock::epoch_seconds()).await?;
         let secrets: Vec<_> = texts.iter().filter_map(|text| WebhookSecret::parse(text)).collect();
-        Ok(self.sender.send(&webhook.url, &SignedMessage { id, body, secrets: &secrets }).await)
+        let message = SignedMessage { id, body, secrets: &secrets };
+        let sent = timeout(self.patience, self.sender.send(&webhook.url, &message)).await;
+        Ok(sent.unwrap_or_else(|_| Err(FailedAttempt::given_up())))
     }
 
-    /// Sends a message without changes, whether the webhook is disabled or not.
+    /// Sends a message without changes, whether the webhook is disabled or not. `test` is part of its id.
     ///
     /// # Errors
     /// Those of the table. The inner error is that of the attempt.
-    pub async fn send_test(&self, webhook: &Webhook) -> Result<Result<(), FailedAttempt>, StoreError> {
-        let id = format!("msg_{}_test_{}", webhook.id, uuid::Uuid::now_v7().simple());
+    pub async fn send_test(
+        &self,
+        webhook: &Webhook,
+        test: &str,
+    ) -> Result<Result<u16, FailedAttempt>, StoreError> {
+        let id = format!("msg_{}_test_{test}", webhook.id);
         self.send_body(webhook, &id, message::test_body(&clock::timestamp())).await
+    }
+
+    /// Sends a test that was asked for, and writes what came of it. If the process stops between the two, the
+    /// next run sends the same message again.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn answer_test(&self, webhook: &Webhook, test: &WebhookTest) -> Result<u64, StoreError> {
+        let (status, error) = match self.send_test(webhook, &test.id).await? {
+            Ok(status) => (Some(status), None),
+            Err(failed) => (failed.status, Some(failed.why)),
+        };
+        test.finish(self.table, &WebhookTestResult { finished: clock::timestamp(), status, error }).await?;
+        Ok(0)
     }
 
     /// Notes a failed attempt. Disables the webhook if it fails for too long, or if the receiver is gone.

@@ -1,12 +1,13 @@
 //! What the worker function does with an event: one of the table's stream, or the one of every minute.
 //!
-//! - After a write to the outbox it runs the sequencer, which moves changes into the feed, and delivers them.
+//! - After a write to the outbox it runs the sequencer, which moves changes into the feed, and delivers them. It
+//!   leaves webhooks that answer slowly to the run of the minute.
 //! - Every minute it does that too, in case a run after a write was lost. It also does a round of
 //!   `store/worker.rs`, and ends the retention of old changes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
@@ -18,7 +19,7 @@ use super::message::ResourceReader;
 use super::sender::MessageSender;
 use super::webhook::WebhookDelivery;
 use crate::clock;
-use crate::limits::{DELIVERY_RUN, DELIVERY_TICK, SEQUENCER_RUN};
+use crate::limits::{DELIVERY_RUN, DELIVERY_TICK, PROMPT_ATTEMPT, SEQUENCER_RUN};
 use crate::store::call::Table;
 use crate::store::error::StoreError;
 use crate::store::feed::consumer::ConsumerState;
@@ -26,6 +27,7 @@ use crate::store::feed::reader::FeedReader;
 use crate::store::feed::retention::end_retention;
 use crate::store::feed::sequencer::Sequencer;
 use crate::store::webhook::Webhook;
+use crate::store::webhook_test::WebhookTest;
 use crate::store::worker::{self, WorkerReport};
 
 /// The name of the job that moves changes into the feed.
@@ -40,6 +42,15 @@ pub struct Worker {
     pub sender: MessageSender,
     /// What reads the resources of changes.
     pub resources: Arc<dyn ResourceReader>,
+}
+
+/// How a run delivers.
+#[derive(Clone, Copy, Debug)]
+struct DeliveryRun {
+    /// Until when it begins deliveries.
+    until: Instant,
+    /// Whether it waits for slow webhooks only for a short time, because further writes wait for it.
+    is_prompt: bool,
 }
 
 /// What a delivery did.
@@ -66,7 +77,8 @@ impl Worker {
         let mut report = WorkerReport::default();
         let mut delivery;
         if event.get("Records").is_some() {
-            delivery = self.deliver(table, Instant::now() + DELIVERY_RUN).await;
+            let run = DeliveryRun { until: Instant::now() + DELIVERY_RUN, is_prompt: true };
+            delivery = self.run(table, run).await;
         } else {
             let first = self.deliver(table, Instant::now() + DELIVERY_RUN);
             let (round, first) = tokio::join!(Box::pin(worker::round(table)), first);
@@ -100,12 +112,17 @@ impl Worker {
     /// Delivers to the bus and to all webhooks side by side, until all have everything or fail, or the time is
     /// `until`. While one of them is slow, the others get what is new.
     pub async fn deliver(&self, table: &Table, until: Instant) -> DeliveryReport {
+        self.run(table, DeliveryRun { until, is_prompt: false }).await
+    }
+
+    async fn run(&self, table: &Table, run: DeliveryRun) -> DeliveryReport {
+        let until = run.until;
         let mut report = DeliveryReport::default();
         let mut running: FuturesUnordered<Job<'_>> = FuturesUnordered::new();
         let mut names = BTreeSet::new();
         loop {
             if Instant::now() < until {
-                match self.due_jobs(table, &names, until).await {
+                match self.due_jobs(table, &names, run).await {
                     Ok(jobs) => {
                         for (name, job) in jobs {
                             names.insert(name);
@@ -140,37 +157,67 @@ impl Worker {
         }
     }
 
-    /// The deliveries that are due, except those that are running.
+    /// The deliveries that are due and the tests that were asked for, except those that are running.
     async fn due_jobs<'j>(
         &'j self,
         table: &'j Table,
         running: &BTreeSet<String>,
-        until: Instant,
+        run: DeliveryRun,
     ) -> Result<Vec<(String, Job<'j>)>, StoreError> {
         let reader = FeedReader::open(table).await?;
         let (consumers, end) = tokio::join!(ConsumerState::list(table), reader.end());
         let (consumers, end, now) = (consumers?, end?.next - 1, clock::epoch_seconds());
         let is_due = |name: &str, if_new: bool| {
             let state = consumers.iter().find(|consumer| consumer.name == name);
-            !running.contains(name) && state.map_or(if_new, |state| state.is_due(&reader.state.id, end, now))
+            let is_due = |state: &ConsumerState| {
+                state.is_due(&reader.state.id, end, now) && !(run.is_prompt && state.is_slow)
+            };
+            !running.contains(name) && state.map_or(if_new, is_due)
         };
         let mut jobs: Vec<(String, Job<'j>)> = Vec::new();
         if let Some(bus) = self.bus.as_ref().filter(|_| is_due(bus::CONSUMER, end > 0)) {
             let name = bus::CONSUMER.to_owned();
-            let job = async move { (bus::CONSUMER.to_owned(), bus.deliver(table, until).await) };
+            let job = async move { (bus::CONSUMER.to_owned(), bus.deliver(table, run.until).await) };
             jobs.push((name, Box::pin(job)));
         }
-        if !consumers.iter().any(|consumer| is_due(&consumer.name, false) && consumer.name != bus::CONSUMER) {
+        let names = consumers.iter().map(|consumer| consumer.name.as_str());
+        let webhooks: Vec<&str> = names.filter(|name| *name != bus::CONSUMER).collect();
+        if webhooks.is_empty() {
             return Ok(jobs);
         }
-        let webhooks = Webhook::list(table).await?.into_iter();
-        for webhook in webhooks.filter(|webhook| webhook.disabled.is_none() && is_due(&webhook.id, false)) {
-            let delivery = WebhookDelivery { table, sender: &self.sender, resources: &*self.resources };
-            let name = webhook.id.clone();
-            let job = async move { (webhook.id.clone(), delivery.deliver(&webhook, until).await) };
-            jobs.push((name, Box::pin(job)));
+        let mut tests = WebhookTest::list(table).await?;
+        tests.retain(|test| test.result.is_none() && !running.contains(&test.id));
+        if tests.is_empty() && !webhooks.iter().any(|name| is_due(name, false)) {
+            return Ok(jobs);
+        }
+        for webhook in Webhook::list(table).await? {
+            if let Some(test) = tests.iter().find(|test| test.webhook == webhook.id) {
+                jobs.push(self.test_job(table, webhook.clone(), test.clone()));
+            }
+            if webhook.disabled.is_none() && is_due(&webhook.id, false) {
+                jobs.push(self.delivery_job(table, webhook, run));
+            }
         }
         Ok(jobs)
+    }
+
+    fn delivery<'j>(&'j self, table: &'j Table, patience: Duration) -> WebhookDelivery<'j> {
+        WebhookDelivery { table, sender: &self.sender, resources: &*self.resources, patience }
+    }
+
+    fn delivery_job<'j>(&'j self, table: &'j Table, webhook: Webhook, run: DeliveryRun) -> (String, Job<'j>) {
+        let name = webhook.id.clone();
+        let patience = if run.is_prompt { PROMPT_ATTEMPT } else { Duration::MAX };
+        let delivery = self.delivery(table, patience);
+        let job = async move { (webhook.id.clone(), delivery.deliver(&webhook, run.until).await) };
+        (name, Box::pin(job))
+    }
+
+    fn test_job<'j>(&'j self, table: &'j Table, webhook: Webhook, test: WebhookTest) -> (String, Job<'j>) {
+        let name = test.id.clone();
+        let delivery = self.delivery(table, Duration::MAX);
+        let job = async move { (test.id.clone(), delivery.answer_test(&webhook, &test).await) };
+        (name, Box::pin(job))
     }
 }
 

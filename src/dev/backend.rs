@@ -21,6 +21,8 @@ pub struct Connection {
     pub table: String,
     /// The function's environment as the template has it.
     pub environment: Environment,
+    /// The URL of the application's side, without a slash at its end.
+    pub app_url: String,
 }
 
 /// The code of a deployment in this process.

@@ -42,9 +42,9 @@ pub struct DevArgs {
     /// Policy of the tenant: veza (the default), standard or strict
     #[arg(long, value_parser = policy)]
     pub policy: Option<&'static Policy>,
-    /// Requests a minute for each tenant, or off; the default is the template's
-    #[arg(long, value_name = "N|off", value_parser = rate_limit)]
-    pub rate_limit: Option<RateLimit>,
+    /// Requests a minute for each tenant, off, or template: the limits of a deployment
+    #[arg(long, value_name = "template|N|off", default_value = "off", value_parser = rate_limit)]
+    pub rate_limit: RateLimit,
     /// Tenant to make and to show a key of
     #[arg(long, default_value = "demo", value_parser = tenant)]
     pub tenant: String,
@@ -81,11 +81,15 @@ fn policy(text: &str) -> Result<&'static Policy, String> {
 }
 
 fn rate_limit(text: &str) -> Result<RateLimit, String> {
-    if text == "off" {
-        return Ok(RateLimit::Off);
+    match text {
+        "off" => Ok(RateLimit::Off),
+        "template" => Ok(RateLimit::Template),
+        number => {
+            let number = number.parse().ok().filter(|number| *number > 0);
+            let problem = "is not a number above zero, off or template";
+            number.map(RateLimit::PerMinute).ok_or_else(|| problem.to_owned())
+        }
     }
-    let number = text.parse().ok().filter(|number| *number > 0);
-    number.map(RateLimit::PerMinute).ok_or_else(|| "is neither a number above zero nor off".to_owned())
 }
 
 fn tenant(text: &str) -> Result<String, String> {
@@ -141,7 +145,7 @@ async fn serve(args: DevArgs, connect: impl FnOnce(Connection) -> Backend) -> Re
         dynamodb_port: args.dynamodb_port,
         tenant: args.tenant,
         policy: args.policy,
-        rate_limit: args.rate_limit.unwrap_or(RateLimit::Template),
+        rate_limit: args.rate_limit,
         forward_to: args.forward_to,
         seed: Size { users: args.seed_users, members: args.seed_members }.check()?,
     };
@@ -183,6 +187,7 @@ mod tests {
     fn values_are_checked() {
         for (text, expected) in [
             ("off", Some(RateLimit::Off)),
+            ("template", Some(RateLimit::Template)),
             ("200", Some(RateLimit::PerMinute(200))),
             ("0", None),
             ("-1", None),

@@ -27,6 +27,9 @@ use crate::store::membership::{Membership, add_member};
 use crate::store::record::Record;
 use crate::store::resource_actions::put_resource;
 use crate::store::transaction::{Action, ActionKind};
+use crate::tenants::actor::Actor;
+use crate::tenants::error::TenantError;
+use crate::tenants::record::resync;
 
 /// The name of the group.
 pub const GROUP_NAME: &str = "Seeded group";
@@ -159,7 +162,12 @@ pub async fn seed(
         .try_collect::<()>()
         .await?;
     seeding.store.table.transact(|| seeding.last(users)).await.map_err(failed)?;
-    Ok(SeedOutcome::Seeded)
+    // The users have no changes: mirrors read the tenant again.
+    match resync(table, &Actor::operator(), tenant, clock::now(), &[]).await {
+        Ok(_) | Err(TenantError::NoTenant(_)) => Ok(SeedOutcome::Seeded),
+        Err(TenantError::Table(error)) => Err(failed(error)),
+        Err(_) => Err(format!("cannot tell that the tenant {tenant} was filled: try again")),
+    }
 }
 
 /// The number of a seeded user.

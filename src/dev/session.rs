@@ -129,8 +129,9 @@ impl Session {
         let file = data_dir.as_ref().map(DataDir::database).transpose()?;
         let embedded = Embedded::start(file.as_deref(), options.dynamodb_port).await?;
         embedded.ensure_table(TABLE, &table).await?;
-        let backend =
-            connect(Connection { client: embedded.client.clone(), table: TABLE.to_owned(), environment });
+        let app_url = format!("http://{}{}", reachable_address(address), app_api.base_path());
+        let (client, table) = (embedded.client.clone(), TABLE.to_owned());
+        let backend = connect(Connection { client, table, environment, app_url: app_url.clone() });
         let policy = backend.tenants.ensure(&options.tenant, options.policy).await?;
         if options.seed != Size::default()
             && let seed = backend.tenants.seed(&options.tenant, policy, options.seed)
@@ -151,7 +152,6 @@ impl Session {
         let application_key = demo_key(&backend.app.authorizer, data_dir.as_ref(), APPLICATION, make).await?;
 
         let base_url = format!("http://{}{}", reachable_address(address), api.base_path());
-        let app_url = format!("http://{}{}", reachable_address(address), app_api.base_path());
         let gateways = vec![
             Gateway::new(api, backend.function, backend.authorizer, Clock::system()),
             backend.app.gateway(app_api, Clock::system()),
@@ -209,6 +209,7 @@ impl Session {
             "SCIM      {base_url}\nKey       {key}\nTenant    {tenant} (policy {})\n\
              App       {app_url}\nApp key   {application_key}\n\
              DynamoDB  {dynamodb_endpoint} (table {table})\n{webhook}\n\
+             export BASE={base_url} KEY={key} APP={app_url} APP_KEY={application_key}\n\
              curl -H 'Authorization: Bearer {key}' {base_url}/Users\n\
              curl -H 'Authorization: Bearer {application_key}' {app_url}/changes\n",
             self.policy.name

@@ -14,14 +14,15 @@ use crate::admin::error::AdminError;
 use crate::admin::key::NewKey;
 use crate::admin::{key, tenant, usage_key};
 use crate::app::function::AppFunction;
+use crate::app::request::Managing;
 use crate::auth::app_authorizer::AppAuthorizer;
 use crate::auth::application::ApplicationScope;
 use crate::auth::authorizer::Authorizer;
 use crate::auth::record::Scope;
 use crate::clock;
-use crate::deliver::message::NoResources;
 use crate::deliver::registry::{Registry, RegistryError};
-use crate::deliver::sender::{MessageSender, TargetRule};
+use crate::deliver::sender::MessageSender;
+use crate::deliver::target::TargetRule;
 use crate::deliver::worker::Worker;
 use crate::http::function::Function;
 use crate::monitor::Monitor;
@@ -32,7 +33,8 @@ use crate::store::call::Table;
 use crate::store::keys::TenantId;
 use crate::tenants::actor::Actor;
 use crate::tenants::application::{self, NewApplication};
-use crate::tenants::usage::{GeneratedUsageKeys, UsageKeys};
+use crate::tenants::message_resources::MessageResources;
+use crate::tenants::usage::GeneratedUsageKeys;
 
 /// The name of the key that `rollcall dev` makes.
 const KEY_NAME: &str = "rollcall dev";
@@ -44,7 +46,7 @@ const TOLD_EVERY: usize = 10_000;
 /// The function, with further extension schemas, the authorizer, the worker and the tenants on
 /// this connection.
 pub fn connect(connection: Connection, extensions: &[(Kind, Schema)]) -> Backend {
-    let Connection { client, table, environment } = connection;
+    let Connection { client, table, environment, app_url } = connection;
     let table = Table::new(client, &table);
     let public_url = environment.get(crate::config::PUBLIC_URL).and_then(|url| url.as_ref().ok());
     let public_url = public_url.filter(|url| !url.is_empty()).cloned();
@@ -77,8 +79,7 @@ pub fn connect(connection: Connection, extensions: &[(Kind, Schema)]) -> Backend
     });
     let app = connect_app(&table, extensions, &written);
     let pending = table.fresh();
-    let sender = MessageSender::new(TargetRule::PublicOrLoopback);
-    let worker = sender.map(|sender| Worker { bus: None, sender, resources: Arc::new(NoResources) });
+    let worker = local_worker(extensions, app_url);
     let monitor = Arc::new(Monitor::new(false));
     let worker = Lambda::new(move |event| {
         let (table, worker, monitor) = (pending.fresh(), worker.clone(), monitor.clone());
@@ -91,13 +92,16 @@ pub fn connect(connection: Connection, extensions: &[(Kind, Schema)]) -> Backend
     Backend { function, authorizer, app, worker: Some(worker), written, tenants: Box::new(Local { table }) }
 }
 
+/// The worker, which may send to this machine. An error is one line.
+fn local_worker(extensions: &[(Kind, Schema)], app_url: String) -> Result<Worker, String> {
+    let sender = MessageSender::new(TargetRule::PublicOrLoopback)?;
+    let resources = MessageResources::new(extensions, app_url).map_err(|error| error.detail)?;
+    Ok(Worker { bus: None, sender, resources: Arc::new(resources) })
+}
+
 /// The application's side on this table.
 fn connect_app(table: &Table, extensions: &[(Kind, Schema)], written: &Arc<Notify>) -> AppBackend {
-    let function = |usage_keys: Option<Box<dyn UsageKeys>>| match AppFunction::new(
-        table.fresh(),
-        extensions,
-        usage_keys,
-    ) {
+    let function = |managing: Option<Managing>| match AppFunction::new(table.fresh(), extensions, managing) {
         Ok(function) => {
             let (function, written) = (Arc::new(function), written.clone());
             Lambda::new(move |event| {
@@ -120,7 +124,10 @@ fn connect_app(table: &Table, extensions: &[(Kind, Schema)], written: &Arc<Notif
     let authorizer = Arc::new(AppAuthorizer::new(table.fresh(), APP_USAGE_KEY.to_owned()));
     AppBackend {
         read: function(None),
-        manage: function(Some(Box::new(GeneratedUsageKeys))),
+        manage: function(Some(Managing {
+            usage_keys: Box::new(GeneratedUsageKeys),
+            target_rule: TargetRule::PublicOrLoopback,
+        })),
         authorizer: Lambda::new(move |event| {
             let authorizer = authorizer.clone();
             async move { authorizer.invoke(event).await }

@@ -1,7 +1,6 @@
 //! The Lambda function: a REST proxy event in, a proxy response out.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::FutureExt as _;
@@ -17,7 +16,7 @@ use super::response::{self, Transfer};
 use super::router::{Route, route};
 use super::schemas::SchemaAnswers;
 use super::service::{HttpFunction, invoke_with_event};
-use crate::clock;
+use crate::auth::key_use::KeyUses;
 use crate::limits::MAX_SCAN_TIME;
 use crate::log::panics;
 use crate::provider::Provider;
@@ -29,6 +28,7 @@ use crate::scim::work::WorkBudget;
 use crate::store::Store;
 use crate::store::call::Table;
 use crate::store::cursor::CursorKeys;
+use crate::store::keys;
 
 /// What a client is told of a panic.
 pub const FAILED: &str = "The service failed on this request. Try again; if it fails again, give the operator the id in the header x-amz-apigw-id.";
@@ -39,8 +39,7 @@ pub struct Function {
     table: Table,
     models: Vec<Model>,
     public_url: Option<String>,
-    /// The day each key was last noted as used.
-    used: Mutex<HashMap<String, String>>,
+    used: KeyUses,
     cursor_keys: CursorKeys,
     schemas: SchemaAnswers,
 }
@@ -93,7 +92,7 @@ impl Function {
             table,
             models: Model::all(extensions)?,
             public_url,
-            used: Mutex::default(),
+            used: KeyUses::default(),
             cursor_keys: CursorKeys::default(),
             schemas: SchemaAnswers::default(),
         })
@@ -175,33 +174,12 @@ impl Function {
         };
         // Boxed: the operations' states are large, and every caller would carry them on its stack.
         let handled = Box::pin(handle(&provider, operation, &segment, request, &self.schemas));
-        let (handled, ()) = futures_util::future::join(handled, self.note_use(&caller)).await;
+        let place = keys::bearer_use(&caller.tenant, &caller.key_id);
+        let noted = self.used.note(&self.table, &caller.key_id, &place);
+        let (handled, ()) = futures_util::future::join(handled, noted).await;
         match handled {
             Ok(response) => response.into(),
             Err(failure) => failure.into(),
-        }
-    }
-
-    /// Notes the day on which a key was last used, once a day: best effort, beside the request and
-    /// outside its cost.
-    async fn note_use(&self, caller: &Caller) {
-        let today = clock::timestamp()[..10].to_owned();
-        {
-            let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-            if used.get(&caller.key_id) == Some(&today) {
-                return;
-            }
-            // Bounded: a cold start costs a few writes, no more.
-            if used.len() > 10_000 {
-                used.clear();
-            }
-            used.insert(caller.key_id.clone(), today.clone());
-        }
-        let table = self.table.fresh();
-        if let Err(failed) =
-            crate::auth::record::mark_used(&table, &caller.tenant, &caller.key_id, &today).await
-        {
-            tracing::warn!(error = %failed, "the day of a key's use was not noted");
         }
     }
 

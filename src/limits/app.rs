@@ -16,6 +16,10 @@ pub const RESOURCES_READ_TOGETHER: usize = 8;
 /// How many such transactions run at once.
 pub const READS_TOGETHER_AT_ONCE: usize = 4;
 
+/// The most keys of which a process remembers that they were used today. With more it forgets all, and notes them
+/// again.
+pub const MAX_KEYS_REMEMBERED: usize = 10_000;
+
 /// How many items of each part of the outbox are read to tell the age of the oldest.
 pub const OUTBOX_ITEMS_FOR_LAG: i32 = 100;
 

@@ -33,6 +33,10 @@ pub const MAX_WEBHOOK_BODY_BYTES: usize = 256 * 1024;
 /// How long one attempt to deliver a message to a webhook may take.
 pub const WEBHOOK_ATTEMPT: Duration = Duration::from_secs(15);
 
+/// How long a run that a write has started waits for the answer of a webhook. A webhook that takes longer is left to
+/// the run of every minute, so that it does not hold up the runs after further writes.
+pub const PROMPT_ATTEMPT: Duration = Duration::from_secs(5);
+
 /// The pauses after the first failed attempts of a message, in seconds. The last one repeats.
 pub const WEBHOOK_PAUSES_SECONDS: [u64; 8] = [5, 15, 60, 120, 300, 900, 1_800, 3_600];
 
@@ -47,6 +51,9 @@ pub const MAX_WEBHOOKS: usize = 20;
 
 /// How long the old secret of a webhook goes on signing after a rotation, in seconds.
 pub const WEBHOOK_OVERLAP_SECONDS: u64 = 86_400;
+
+/// The longest error of a delivery that is kept.
+pub const MAX_DELIVERY_ERROR_CHARS: usize = 300;
 
 /// The longest URL of a webhook, in bytes.
 pub const MAX_WEBHOOK_URL_BYTES: usize = 2_048;

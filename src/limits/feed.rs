@@ -59,3 +59,7 @@ pub const MAX_FEED_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
 /// The most changes in one answer.
 pub const MAX_FEED_ANSWER_CHANGES: usize = 500;
+
+/// After a restore, the numbers of changes go on at the next multiple of this. No deployment has so many changes
+/// between a backup and its restore. JavaScript counts exactly up to nine million times as many.
+pub const RENEWED_FEED_STEP: u64 = 1_000_000_000;

@@ -153,11 +153,18 @@ impl Table {
             let answer = self
                 .client
                 .batch_write_item()
-                .request_items(&*self.name, open)
+                .request_items(&*self.name, open.clone())
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .send()
-                .await
-                .map_err(error::read)?;
+                .await;
+            let answer = match answer.map_err(error::read) {
+                Ok(answer) => answer,
+                Err(StoreError::Conflict) => {
+                    self.meter.end(round, Direction::Write, 0.0);
+                    continue;
+                }
+                Err(failed) => return Err(failed),
+            };
             self.spent(round, Direction::Write, answer.consumed_capacity());
             open = answer.unprocessed_items.unwrap_or_default().remove(&*self.name).unwrap_or_default();
             if open.is_empty() {

@@ -401,10 +401,22 @@ impl Table {
     /// lost or written twice, such as page checkpoints.
     ///
     /// # Errors
+    /// [`StoreError::Conflict`] if a transaction on the item was under way at every attempt;
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn put(&self, key: &Key, attributes: Item) -> Result<(), StoreError> {
         let mut item = with_key(key);
         item.extend(attributes);
+        let mut attempts = Attempts::new(TRANSACTION_RETRIES);
+        while attempts.start_next().await {
+            match self.put_once(item.clone()).await {
+                Err(StoreError::Conflict) => {}
+                outcome => return outcome,
+            }
+        }
+        Err(StoreError::Conflict)
+    }
+
+    async fn put_once(&self, item: Item) -> Result<(), StoreError> {
         let round = self.meter.begin();
         let answer = self
             .client

@@ -38,7 +38,8 @@ impl Refusal {
 pub enum StoreError {
     /// The transaction was cancelled by conditions: nothing was written.
     Refused(Vec<Refusal>),
-    /// Another transaction wrote the same items at every attempt. Nothing was written.
+    /// Another transaction wrote the same items at every attempt. Nothing was written, except perhaps other
+    /// items of a batch.
     Conflict,
     /// The table throttled every attempt of a transaction. Nothing was written.
     Throttled,
@@ -92,6 +93,9 @@ const TRANSIENT: &[&str] = &[
     "TransactionInProgressException",
 ];
 
+/// The code of a single write that met a transaction on its item. Nothing was written.
+const CONFLICT: &str = "TransactionConflictException";
+
 /// Converts the SDK's error of any call.
 pub fn read<E, R>(error: SdkError<E, R>) -> StoreError
 where
@@ -111,6 +115,9 @@ where
         }
         _ => DisplayErrorContext(&error).to_string(),
     };
+    if code == CONFLICT {
+        return StoreError::Conflict;
+    }
     if transient { StoreError::Unavailable(source) } else { StoreError::Broken(source) }
 }
 

@@ -9,6 +9,7 @@ use super::error::Refusal;
 use super::expression::Expression;
 use super::item::{Item, get_text, id_set, text};
 use super::keys::{self, TenantId, parse_id};
+use super::record::Record;
 use super::side::Side;
 use super::trail::{Departure, PartName};
 use super::transaction::Action;
@@ -102,6 +103,35 @@ pub(super) fn update_member(
     }
     Action::update(keys::resource(tenant, member.kind, member.id), update)
         .only_if(Expression::exists(), Refusal::Member(member.id))
+}
+
+/// The actions that give members to a group which is moved in from another deployment. The group keeps its
+/// version, because it had these members in that version there. `group` is as it was read; it has no pending
+/// change. They are refused as [`Refusal::Changed`] if the group has changed or has one of the members, and as
+/// [`Refusal::Member`] where a member does not exist.
+pub fn move_members_in(tenant: &TenantId, group: &Record, members: &[Membership]) -> Vec<Action> {
+    let digest = group.digest.with(members.iter().map(|member| member.id));
+    let mut update = Expression::update();
+    for (name, value) in digest.attributes() {
+        update = update.set(&name, value);
+    }
+    if members.iter().any(|member| member.id == group.id) {
+        update = change_groups(update, Side::Add, group.id);
+    }
+    let mut unchanged = Expression::version_is(group.version).and(Expression::lacks("change"));
+    for (name, value) in group.digest.attributes() {
+        unchanged = unchanged.and(Expression::equals(&name, value));
+    }
+    let mut actions = vec![Action::update(group.key(tenant), update).only_if(unchanged, Refusal::Changed)];
+    for member in members {
+        let [membership, groups] = add_member(tenant, group.id, member, &group.modified);
+        actions.push(membership);
+        // A transaction names an item once: the group's own item is updated above.
+        if member.id != group.id {
+            actions.push(groups);
+        }
+    }
+    actions
 }
 
 /// The two actions by which a deleted resource leaves a group: the membership is deleted, and the group

@@ -78,6 +78,7 @@ pub mod tombstone;
 pub mod trail;
 pub mod transaction;
 pub mod webhook;
+pub mod webhook_test;
 pub mod worker;
 
 use self::call::Table;

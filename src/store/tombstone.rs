@@ -24,6 +24,9 @@ use crate::scim::resource_type::{Kind, ResourceType};
 /// The pending change that takes a deactivated account out of its groups.
 const DETACHMENT: &str = "detachment";
 
+/// The attribute with the time of an erasure.
+const PURGED: &str = "purged";
+
 /// Reads until when a tombstone or a claim is kept, in seconds since 1970. `None` for a claim of a user
 /// who is not deactivated.
 pub fn kept_until(item: &Item) -> Option<u64> {
@@ -216,9 +219,9 @@ impl Tombstones<'_> {
         self.store
             .table
             .transact(|| {
-                let erased = Item::from([number("ver", was.version + 1), text("purged", &now)]);
+                let erased = ErasedAccount { id: was.id, version: was.version + 1, purged: now.clone() };
                 let mut actions = vec![
-                    Action::put(keys::tombstone(&self.store.tenant, was.id), erased)
+                    Action::put(keys::tombstone(&self.store.tenant, was.id), erased.attributes())
                         .only_if(Expression::version_is(was.version), Refusal::Changed),
                     Action::delete(keys::expiry(&self.store.tenant, tombstone.kept_until, was.id)),
                     event::action(&self.store.tenant, event),
@@ -250,4 +253,57 @@ pub(super) fn put_tombstone(
     let claim = record.claim(ty);
     actions.extend(claim.map(|entry| mark_claim_gone(tenant, &entry, record.id, kept_until)));
     actions
+}
+
+/// The actions that put the tombstone of a deactivated account from another deployment into the table, in the
+/// version that it had there. They take the claim on its name if `takes_claim`. They are refused as
+/// [`Refusal::Exists`] if the account has a tombstone, and as [`Refusal::Changed`] if another resource holds the
+/// name.
+pub fn move_tombstone_in(
+    tenant: &TenantId,
+    kept: &Tombstone,
+    ty: &ResourceType,
+    takes_claim: bool,
+) -> Vec<Action> {
+    let (record, kept_until) = (&kept.record, kept.kept_until);
+    let mut item = record.attributes();
+    item.extend([number(KEPT_UNTIL, kept_until)]);
+    let mut actions = vec![
+        Action::put(keys::tombstone(tenant, record.id), item).only_if(Expression::absent(), Refusal::Exists),
+        Action::put(keys::expiry(tenant, kept_until, record.id), Item::new()),
+    ];
+    let claim = record.claim(ty).filter(|_| takes_claim);
+    actions.extend(claim.map(|entry| mark_claim_gone(tenant, &entry, record.id, kept_until)));
+    actions
+}
+
+/// What stays of an erased account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErasedAccount {
+    /// Its id.
+    pub id: Uuid,
+    /// Its version, which is that of the erasure.
+    pub version: u64,
+    /// When it was erased, in RFC 3339.
+    pub purged: String,
+}
+
+impl ErasedAccount {
+    /// Reads the item `T#t#D`/`<id>`. `None` for an account that is not erased.
+    pub fn from_item(item: &Item) -> Option<Self> {
+        let purged = get_text(item, PURGED)?.to_owned();
+        let id = get_text(item, "sk").and_then(parse_id)?;
+        Some(Self { id, version: get_number(item, "ver")?, purged })
+    }
+
+    fn attributes(&self) -> Item {
+        Item::from([number("ver", self.version), text(PURGED, &self.purged)])
+    }
+
+    /// The action that puts it into the table. It is refused as [`Refusal::Exists`] if the account has a
+    /// tombstone.
+    pub fn move_in(&self, tenant: &TenantId) -> Action {
+        let put = Action::put(keys::tombstone(tenant, self.id), self.attributes());
+        put.only_if(Expression::absent(), Refusal::Exists)
+    }
 }

@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::call::Table;
+use super::call::{Range, Table};
 use super::error::{Refusal, StoreError};
 use super::expression::Expression;
 use super::item::{Item, get_number, get_text, must_text, number, text};
@@ -71,6 +71,26 @@ impl Webhook {
     /// Those of the table.
     pub async fn list(table: &Table) -> Result<Vec<Self>, StoreError> {
         table.query_all(keys::WEBHOOKS, None).await?.iter().map(Self::from_item).collect()
+    }
+
+    /// Reads some webhooks in the order of their ids, after this one. The second result is the id to go on after.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn page(
+        table: &Table,
+        after: Option<String>,
+        limit: i32,
+    ) -> Result<(Vec<Self>, Option<String>), StoreError> {
+        let range = Range { after, limit: Some(limit), ..Range::default() };
+        let page = table.query(keys::WEBHOOKS, &range).await?;
+        Ok((page.items.iter().map(Self::from_item).collect::<Result<_, _>>()?, page.next))
+    }
+
+    /// Whether a text has the form of a webhook's id.
+    pub fn is_id(text: &str) -> bool {
+        let digits = text.strip_prefix("wh_").unwrap_or_default();
+        digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
     }
 
     /// The action that writes the webhook in place of the version before it. It is refused as

@@ -1,5 +1,7 @@
 //! Application keys: make, list, rotate, revoke. Several may be live, so that a rotation overlaps.
 
+use std::collections::HashMap;
+
 use aws_sdk_dynamodb::types::AttributeValue;
 use time::{Duration, OffsetDateTime};
 
@@ -13,7 +15,7 @@ use crate::clock;
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::event::{self, Event, Subject, SubjectId};
-use crate::store::item::must_text;
+use crate::store::item::{get_text, must_text};
 use crate::store::keys::{self, Key, TenantId};
 use crate::store::transaction::{Action, Expression};
 
@@ -129,19 +131,35 @@ fn is_unchanged(record: &ApplicationRecord) -> Expression {
         .and(Expression::equals("ver", AttributeValue::N(record.version.to_string())))
 }
 
+/// An application key in a list.
+#[derive(Clone, Debug)]
+pub struct ListedApplication {
+    /// The key.
+    pub record: ApplicationRecord,
+    /// The day of its last request, `yyyy-mm-dd`.
+    pub last_used: Option<String>,
+}
+
 /// Every application key, the oldest first; never their texts.
 ///
 /// # Errors
 /// As every call.
-pub async fn list(table: &Table) -> Result<Vec<ApplicationRecord>, TenantError> {
+pub async fn list(table: &Table) -> Result<Vec<ListedApplication>, TenantError> {
     let listing = table.query_all(keys::APPLICATIONS, None).await?;
+    let uses = table.query_all(keys::APPLICATION_USES, None).await?;
     let hashes: Vec<&str> =
         listing.iter().map(|entry| must_text(entry, "hash")).collect::<Result<_, StoreError>>()?;
     let places: Vec<Key> = hashes.into_iter().map(keys::application).collect();
     let items = table.batch_get(&places).await?;
     let mut records = items.iter().map(ApplicationRecord::from_item).collect::<Result<Vec<_>, _>>()?;
     records.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
-    Ok(records)
+    let used: HashMap<&str, &str> =
+        uses.iter().filter_map(|item| Some((get_text(item, "sk")?, get_text(item, "lastUsed")?))).collect();
+    let listed = |record: ApplicationRecord| {
+        let last_used = used.get(record.id.as_str()).map(|day| (*day).to_owned());
+        ListedApplication { record, last_used }
+    };
+    Ok(records.into_iter().map(listed).collect())
 }
 
 /// Takes a key back for good, with the event `application.revoked`. It acts as soon as the authorizer's

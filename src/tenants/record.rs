@@ -201,6 +201,44 @@ pub async fn set(
     Err(StoreError::Conflict.into())
 }
 
+/// Tells mirrors to take the snapshot of a tenant again: the event `tenant.resync`, with the next version of the
+/// tenant. `also` is written in the same transaction.
+///
+/// # Errors
+/// - [`TenantError::NoTenant`].
+/// - [`StoreError::Refused`] if an action of `also` is refused.
+/// - As every call.
+pub async fn resync(
+    table: &Table,
+    by: &Actor,
+    id: &TenantId,
+    now: OffsetDateTime,
+    also: &[Action],
+) -> Result<TenantRecord, TenantError> {
+    let mut attempts = Attempts::new(SETTING_RETRIES);
+    let mut last = StoreError::Conflict;
+    while attempts.start_next().await {
+        let before = get(table, id).await?;
+        let after = TenantRecord { version: before.version + 1, ..before.clone() };
+        let event = by.event("tenant.resync", after.subject(after.version), now);
+        let actions = || {
+            let update = Expression::update().set("ver", AttributeValue::N(after.version.to_string()));
+            let mut actions = vec![
+                Action::update(keys::tenant(id), update).only_if(before.is_unchanged(), Refusal::Changed),
+                event::action(id, &event),
+            ];
+            actions.extend(also.iter().cloned());
+            actions
+        };
+        match table.transact(actions).await {
+            Ok(()) => return Ok(after),
+            Err(refused @ StoreError::Refused(_)) => last = refused,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(last.into())
+}
+
 /// A root team with its first administrator.
 struct RootTeam {
     root: Record,

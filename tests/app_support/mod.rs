@@ -2,13 +2,14 @@
 #![allow(dead_code, clippy::expect_used, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
 use rollcall::app::router::{AppRoute, route};
 use rollcall::auth::application::ApplicationScope;
 use rollcall::dev::backend::{AppBackend, Connection};
+use rollcall::dev::gateway::front;
 use rollcall::dev::gateway::lambda::{Clock, Lambda};
 use rollcall::dev::gateway::rest_api::Gateway;
 use rollcall::dev::template::facts::ApiFacts;
@@ -19,6 +20,7 @@ use rollcall::tenants::actor::Actor;
 use rollcall::tenants::application::{NewApplication, create};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
+use tokio::net::TcpListener;
 
 use crate::support;
 use crate::support::client::Client;
@@ -81,6 +83,16 @@ impl App {
         let reader = application_key(&table, ApplicationScope::Read).await;
         let gateway = gateway(endpoint, None, adapt);
         Self { gateway, table, key, reader }
+    }
+
+    /// Serves the functions over the table at `endpoint` on a port of this machine, as `rollcall dev` does. Returns
+    /// the base URL of the API.
+    pub async fn listen(endpoint: &str) -> String {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let url = format!("http://{}/app/v1", listener.local_addr().expect("an address"));
+        let gateways = vec![gateway(endpoint, None, |_| {})];
+        tokio::spawn(front::serve(listener, gateways, std::future::pending()));
+        url
     }
 
     /// Only the function that reads calls the table at `endpoint`, with a key that is there already.
@@ -156,7 +168,8 @@ fn gateway(endpoint: &str, scope: Option<ApplicationScope>, adapt: impl FnOnce(&
     (app_api.usage_plan, app_api.stage) = (None, None);
     adapt(&mut app_api);
     let client = support::client(endpoint);
-    let backend = connect(Connection { client, table: support::TABLE.to_owned(), environment }, &[]);
+    let (table, app_url) = (support::TABLE.to_owned(), "http://app.example.com/app/v1".to_owned());
+    let backend = connect(Connection { client, table, environment, app_url }, &[]);
     let AppBackend { read, manage, authorizer } = backend.app;
     let authorizer = match scope {
         None => authorizer,

@@ -58,7 +58,8 @@ impl Stack {
             TemplateFacts::parse(TEMPLATE).expect("the template");
         (api.usage_plan, api.stage) = (None, None);
         let client = support::client(&embedded.endpoint);
-        let backend = connect(Connection { client, table: support::TABLE.to_owned(), environment }, &[]);
+        let (table, app_url) = (support::TABLE.to_owned(), "http://app.example.com/app/v1".to_owned());
+        let backend = connect(Connection { client, table, environment, app_url }, &[]);
         let gateway = Gateway::new(api, backend.function, backend.authorizer, Clock::system());
         Self { gateway, table: embedded.table }
     }

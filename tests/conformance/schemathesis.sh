@@ -31,7 +31,7 @@ failed=0
 for policy; do
     "$rollcall" openapi --policy "$policy" --output "$work/openapi.json"
     [ "$policy" != veza ] || cmp docs/openapi.json "$work/openapi.json"
-    "$rollcall" dev --json --in-memory --rate-limit off --port 0 --policy "$policy" >"$work/session" 2>"$work/log" &
+    "$rollcall" dev --json --in-memory --port 0 --policy "$policy" >"$work/session" 2>"$work/log" &
     server=$!
     for _ in $(seq 100); do [ -s "$work/session" ] && break; sleep 0.1; done
     base=$(field session base_url)

@@ -34,7 +34,7 @@ fi
 
 # start POLICY: a service in memory; sets base_url and key.
 start() {
-    "$bin" dev --json --in-memory --port 0 --rate-limit off --policy "$1" >"$work/dev.json" 2>"$work/dev.log" &
+    "$bin" dev --json --in-memory --port 0 --policy "$1" >"$work/dev.json" 2>"$work/dev.log" &
     pid=$!
     local end=$((SECONDS + 30))
     until [ -s "$work/dev.json" ]; do

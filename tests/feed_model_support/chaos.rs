@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::Dice;
 use super::mirror::Mirror;
+use crate::app_support::App;
 
 /// What dies again and again.
 #[derive(Clone)]
@@ -25,6 +26,15 @@ pub enum Victim {
 }
 
 impl Victim {
+    /// How long it rests between two runs. The machine is for the writers.
+    fn pause(&self) -> Duration {
+        Duration::from_millis(match self {
+            Self::Sequencer => 30,
+            Self::Delivery(_) => 100,
+            Self::Worker(_) => 200,
+        })
+    }
+
     async fn run(self, table: Table) {
         loop {
             match &self {
@@ -34,7 +44,7 @@ impl Victim {
                 Self::Worker(worker) => drop(worker.invoke(&table, &json!({})).await),
                 Self::Delivery(worker) => drop(worker.invoke(&table, &json!({ "Records": [] })).await),
             }
-            tokio::time::sleep(Duration::from_millis(30)).await;
+            tokio::time::sleep(self.pause()).await;
         }
     }
 }
@@ -71,4 +81,23 @@ pub async fn start_mirrors(table: Table, until: Instant, mut dice: Dice) -> Vec<
         mirrors.push(mirror.await);
     }
     mirrors
+}
+
+/// Reads the feed as applications do, from its end on, and asserts that no resource is older than its change.
+pub async fn watch_resources(app: Arc<App>, until: Instant) {
+    let mut after = String::new();
+    while Instant::now() < until {
+        let path = format!("/changes?include=resource&limit=50{after}");
+        let page = app.get(&path).await.expect(200);
+        let changes = page["changes"].as_array().expect("changes");
+        for change in changes.iter().filter(|change| !change["resource"].is_null()) {
+            let tag = change["resource"]["meta"]["version"].as_str().expect("a version");
+            let version: u64 = tag.trim_matches(['W', '/', '"']).parse().expect("a number");
+            assert!(version >= change["version"].as_u64().expect("a version"), "{change}");
+        }
+        after = format!("&after={}", page["next"].as_str().expect("a position"));
+        if page["more"] == false {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
 }

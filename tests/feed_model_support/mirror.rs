@@ -6,13 +6,13 @@ use std::time::Duration;
 use rollcall::admin::error::AdminError;
 use rollcall::admin::tenant;
 use rollcall::scim::resource_type::Kind;
+use rollcall::store::Store;
 use rollcall::store::call::Table;
 use rollcall::store::feed::change::FeedChange;
 use rollcall::store::feed::reader::{ChangeQuery, FeedReader};
 use uuid::Uuid;
 
 use super::{Dice, TENANTS};
-use crate::support::client::Client;
 
 /// How far a snapshot lies back here: longer than any tear and the difference of two clocks together. Pages note
 /// whole seconds.
@@ -65,8 +65,12 @@ impl MirroredTenant {
     /// there is no such tenant, or if it was deleted meanwhile.
     async fn read(table: &Table, name: &str) -> Option<Self> {
         let before = incarnation(table, name).await?;
-        let client = Client::new(table.fresh(), "veza").await.of(name);
-        let store = client.store();
+        let store = Store {
+            table: table.fresh(),
+            tenant: name.parse().unwrap(),
+            actor: "mirror".to_owned(),
+            request_id: "mirror".to_owned(),
+        };
         let users = store.list_page(Kind::User, None, 1_000).await.expect("the users").ids;
         let groups = store.list_page(Kind::Group, None, 1_000).await.expect("the groups").ids;
         let users = users.iter().map(Uuid::to_string).collect();

@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 pub mod chaos;
+pub mod clients;
 pub mod mirror;
 pub mod place;
 pub mod receiver;

@@ -46,8 +46,8 @@ impl Place {
             let now = clock::now() + Duration::from_secs(seconds);
             match tenant::create(&self.table, &new, now).await {
                 Ok(_) => break,
-                // Changes of the tenant before are in the outbox.
-                Err(AdminError::NameRests(..)) => drop(sequence(&self.table).await),
+                // Changes of the tenant before are in the outbox, or its deletion is visible in part.
+                Err(AdminError::NameRests(..) | AdminError::Exists(_)) => drop(sequence(&self.table).await),
                 Err(error) => unreachable!("{error}"),
             }
         }

@@ -42,6 +42,9 @@ if [ -z "${ROLLCALL_TABLE:-}" ]; then
     export ROLLCALL_TABLE=$table AWS_ENDPOINT_URL_DYNAMODB=$endpoint
 fi
 
+# The worker is told where the application's side answers. Only messages to webhooks show it.
+export ROLLCALL_APP_URL=${ROLLCALL_APP_URL:-http://127.0.0.1:3000/app/v1}
+
 # Built before, so that the first call does not wait for it; with the features of everything else that is
 # built for development, so that no dependency is built twice.
 cargo build --quiet --features cli --bin "$function"

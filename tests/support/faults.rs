@@ -39,7 +39,7 @@ pub enum Fate {
     Denied,
     /// It takes effect, and the answer says that the caller may not do that.
     DoneButDenied,
-    /// A transaction met another one: nothing takes effect. For other calls as [`Fate::Throttled`].
+    /// A write met a transaction: nothing takes effect. For reads as [`Fate::Throttled`].
     Conflict,
     /// A transaction was throttled: nothing takes effect. For other calls as [`Fate::Throttled`].
     ThrottledTransaction,
@@ -255,6 +255,9 @@ fn refusal(fate: Fate, call: &Call) -> Vec<u8> {
             let count = call.body["TransactItems"].as_array().map_or(1, Vec::len);
             let is_first: Vec<bool> = (0..count).map(|at| at == 0).collect();
             transaction_cancelled(&is_first, code, "injected")
+        }
+        Fate::Conflict if ["PutItem", "BatchWriteItem"].contains(&call.operation.as_str()) => {
+            error(400, "TransactionConflictException", json!({}))
         }
         _ => error(400, "ProvisionedThroughputExceededException", json!({})),
     }

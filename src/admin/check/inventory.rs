@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::future::try_join_all;
 use uuid::Uuid;
 
+use super::ledger::SubjectState;
 use crate::auth::record::{KeyListing, KeyRecord};
 use crate::clock;
 use crate::limits::SCAN_SEGMENTS;
@@ -67,6 +68,15 @@ pub struct Kept {
     pub claim: Option<Key>,
 }
 
+/// What has changes in the feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckedSubject {
+    /// `User`, `Group`, `Key`, `Tenant`, `Application` or `Webhook`.
+    pub resource_type: &'static str,
+    /// Its state in the table.
+    pub state: SubjectState,
+}
+
 /// Everything of one tenant.
 #[derive(Debug, Default)]
 pub struct Inventory {
@@ -98,6 +108,8 @@ pub struct Inventory {
     pub chunked: BTreeSet<Uuid>,
     /// PendingChange changes.
     pub pending: Vec<PendingChange>,
+    /// What has changes in the feed, by its id.
+    pub subjects: BTreeMap<String, CheckedSubject>,
     /// Keys of items that no rule knows.
     pub unknown: Vec<Key>,
     /// How many items were read.
@@ -130,6 +142,7 @@ impl Inventory {
             whole.tombstones.extend(part.tombstones);
             whole.bearers.extend(part.bearers);
             whole.chunked.extend(part.chunked);
+            whole.subjects.extend(part.subjects);
             whole.unknown.extend(part.unknown);
             whole.items += part.items;
         }
@@ -151,6 +164,11 @@ impl Inventory {
         Ok(whole)
     }
 
+    fn add_subject(&mut self, resource_type: &'static str, id: &str, item: &Item) {
+        let state = SubjectState::from_item(item);
+        self.subjects.insert(id.to_owned(), CheckedSubject { resource_type, state });
+    }
+
     fn tombstone(&mut self, store: &Store, model: &Model, item: &Item) -> Result<(), StoreError> {
         let Some(id) = get_text(item, "sk").and_then(parse_id) else { return Ok(()) };
         let mut kept = Kept::default();
@@ -160,6 +178,7 @@ impl Inventory {
             kept.claim = claim.map(|entry| keys::claim(&store.tenant, entry.attribute, &entry.value));
         }
         self.tombstones.insert(id, kept);
+        self.add_subject("User", &id.to_string(), item);
         Ok(())
     }
 
@@ -167,6 +186,7 @@ impl Inventory {
     fn bearer(&mut self, store: &Store, item: &Item) -> Result<(), StoreError> {
         let record = KeyRecord::from_item(item)?;
         if record.tenant == store.tenant {
+            self.add_subject("Key", &record.key_id, item);
             self.bearers.insert(keys::bearer(record.hash.as_str()), record);
         }
         Ok(())
@@ -244,6 +264,7 @@ impl Inventory {
             claim: record.claim(ty).map(|e| keys::claim(&store.tenant, e.attribute, &e.value)),
             lookups: record.lookups(ty).iter().map(lookup).collect(),
         };
+        self.add_subject(record.kind.name(), &record.id.to_string(), item);
         self.resources.insert(record.id, resource);
         Ok(())
     }

@@ -1,7 +1,10 @@
 //! `rollcall check`: walks everything that a tenant has and reports what does not add up.
 
+mod changes;
 pub mod command;
+pub mod feed;
 pub mod inventory;
+pub mod ledger;
 mod recount;
 pub mod repair;
 pub mod report;

@@ -52,6 +52,20 @@ impl Repair<'_> {
         let actions = match problem {
             // Two holders of one value, a change that its group does not name, an unknown item.
             Problem::ChangeGone | Problem::ChangeUnknown | Problem::Unknown => None,
+            // What is wrong with the feed is not in the inventory.
+            Problem::ChangeMissing
+            | Problem::ChangeOrder
+            | Problem::ResourceBehind
+            | Problem::ResourceGone
+            | Problem::FeedState
+            | Problem::PageMissing
+            | Problem::PageOverlap
+            | Problem::PageBroken
+            | Problem::OutboxBroken
+            | Problem::OutboxOld
+            | Problem::OutboxRepeated
+            | Problem::ConsumerLost
+            | Problem::ConsumerUnknown => None,
             // Not repaired by one transaction.
             Problem::ChangeLeft | Problem::OrphanChunks => None,
             Problem::OrphanClaim => self.delete_claim(),

@@ -49,9 +49,54 @@ pub enum Problem {
     KeyUnlisted,
     /// An item that Rollcall does not write.
     Unknown,
+    /// A version of a resource without its change, in the feed and in the outbox.
+    ChangeMissing,
+    /// A change whose version does not follow that of the change before.
+    ChangeOrder,
+    /// A resource in an earlier version than its last change.
+    ResourceBehind,
+    /// A resource that the feed has, and the table does not.
+    ResourceGone,
+    /// The item that describes the feed.
+    FeedState,
+    /// A number that no page of the feed has.
+    PageMissing,
+    /// A page that begins within another one.
+    PageOverlap,
+    /// A page whose changes cannot be read, or are not those that it says.
+    PageBroken,
+    /// An item of the outbox that cannot be read, or whose change is another one than its key says.
+    OutboxBroken,
+    /// A change that has been in the outbox for too long.
+    OutboxOld,
+    /// A change in the outbox that a page has already.
+    OutboxRepeated,
+    /// A consumer whose position is not in the feed.
+    ConsumerLost,
+    /// A consumer without a webhook, or a webhook without a consumer.
+    ConsumerUnknown,
 }
 
 impl Problem {
+    /// Whether a repair changes what readers see, without a change in the feed. Then mirrors must read the tenant
+    /// again.
+    pub const fn is_seen_by_mirrors(self) -> bool {
+        matches!(
+            self,
+            Self::MissingListEntry
+                | Self::MemberUnaware
+                | Self::GroupUnaware
+                | Self::MemberGone
+                | Self::GroupGone
+                | Self::MemberCount
+        )
+    }
+
+    /// Whether the feed does not tell of the resource what the table has. Mirrors that read the tenant again know it.
+    pub const fn is_settled_by_resync(self) -> bool {
+        matches!(self, Self::ChangeMissing | Self::ChangeOrder | Self::ResourceBehind | Self::ResourceGone)
+    }
+
     /// In one phrase.
     pub const fn text(self) -> &'static str {
         match self {
@@ -76,6 +121,23 @@ impl Problem {
             Self::NoExpiry => "a deactivated account that would not be erased when its retention ends",
             Self::KeyUnlisted => "a bearer key that is not in the tenant's list of keys",
             Self::Unknown => "an item that Rollcall does not write",
+            Self::ChangeMissing => "this resource has a version without a change in the feed or the outbox",
+            Self::ChangeOrder => "the change of this number does not follow the version before",
+            Self::ResourceBehind => "this resource is in an earlier version than its last change in the feed",
+            Self::ResourceGone => "the feed has this resource, and the table does not",
+            Self::FeedState => "the item that describes the feed does not agree with the pages",
+            Self::PageMissing => "the feed has no page that begins here",
+            Self::PageOverlap => "this page of the feed begins within the page before",
+            Self::PageBroken => {
+                "the changes of this page of the feed cannot be read, or are not those it counts"
+            }
+            Self::OutboxBroken => {
+                "this item of the outbox cannot be read, or is not the change that its key says"
+            }
+            Self::OutboxOld => "this change has been in the outbox for more than ten minutes",
+            Self::OutboxRepeated => "this change of the outbox is in a page of the feed already",
+            Self::ConsumerLost => "the position of this consumer is not in the feed",
+            Self::ConsumerUnknown => "this is a consumer without a webhook, or a webhook without a position",
         }
     }
 }
@@ -116,4 +178,23 @@ pub struct CheckReport {
     pub findings: Vec<Finding>,
     /// What was wrong, and is mended.
     pub repaired: Vec<Finding>,
+    /// Whether mirrors were told to read the tenant again.
+    pub resync: bool,
+}
+
+/// What a check of the feed found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FeedReport {
+    /// How many pages were read.
+    pub pages: u64,
+    /// How many changes they have.
+    pub changes: u64,
+    /// How many items the outbox had.
+    pub outbox: u64,
+    /// The event bus and webhooks.
+    pub consumers: u64,
+    /// How many changes the sequencer has moved into the feed before.
+    pub moved: u64,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
 }

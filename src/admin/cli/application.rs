@@ -104,9 +104,14 @@ pub async fn run_application(
             Ok(output::show_fields(format, &fields))
         }
         ApplicationCommand::List => {
-            let records = application::list(&table).await.map_err(failed)?;
-            let rows: Vec<_> = records.iter().map(|record| application_fields(record, now)).collect();
-            let columns = ["applicationId", "name", "scope", "status", "created", "expires"];
+            let listed = application::list(&table).await.map_err(failed)?;
+            let rows = listed.iter().map(|listed| {
+                let mut fields = application_fields(&listed.record, now);
+                fields.insert("lastUsed".to_owned(), json!(listed.last_used));
+                fields
+            });
+            let rows: Vec<_> = rows.collect();
+            let columns = ["applicationId", "name", "scope", "status", "created", "expires", "lastUsed"];
             Ok(output::show_rows(format, &columns, &rows))
         }
         ApplicationCommand::Rotate { id, overlap } => {

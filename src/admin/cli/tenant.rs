@@ -128,6 +128,16 @@ unless the deployment says otherwise).")]
         #[arg(long, group = "what")]
         off: bool,
     },
+    /// Tell mirrors to read the tenant's users and groups again
+    #[command(after_help = "Example:
+  rollcall tenant resync acme
+
+The change feed gets the change tenant.resync. Send it after a repair by hand: what the table has no
+change for, mirrors do not learn otherwise.")]
+    Resync {
+        /// Which one
+        tenant: TenantId,
+    },
     /// Delete a tenant with everything that it has, for good
     #[command(after_help = "Examples:
   rollcall tenant delete acme
@@ -195,6 +205,12 @@ pub async fn run_tenant(options: &GlobalOptions, command: TenantCommand) -> Resu
         TenantCommand::Breaker { tenant, percent, lift, off } => {
             let record = set_deactivation_limit(&table, &tenant, percent, lift, off).await?;
             Ok(output::show_fields(format, &tenant_fields(&record)))
+        }
+        TenantCommand::Resync { tenant } => {
+            let record = tenant::resync(&table, &tenant, clock::now()).await?;
+            let fields =
+                json!({ "tenant": tenant.as_str(), "change": "tenant.resync", "version": record.version });
+            Ok(output::show_fields(format, &object(fields)))
         }
         TenantCommand::Delete { tenant, yes, wait } => {
             Ok(output::show_fields(format, &delete_tenant(&table, &tenant, yes, wait).await?))

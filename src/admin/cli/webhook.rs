@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 use time::Duration;
+use uuid::Uuid;
 
 use super::options::GlobalOptions;
 use super::parse::read_span;
@@ -15,7 +16,8 @@ use crate::admin::listen;
 use crate::admin::output::{self, object};
 use crate::deliver::message::NoResources;
 use crate::deliver::registry::{ListedWebhook, Registry, RegistryError, WebhookUpdate};
-use crate::deliver::sender::{MessageSender, TargetRule};
+use crate::deliver::sender::MessageSender;
+use crate::deliver::target::TargetRule;
 use crate::deliver::webhook::WebhookDelivery;
 use crate::store::call::Table;
 use crate::store::webhook::Webhook;
@@ -144,10 +146,18 @@ fn read_error(table: &Table, error: RegistryError) -> AdminError {
 /// Sends a message without changes.
 async fn test(table: &Table, webhook: &Webhook, rule: TargetRule) -> Result<Map<String, Value>, AdminError> {
     let sender = MessageSender::new(rule).map_err(AdminError::Input)?;
-    let delivery = WebhookDelivery { table, sender: &sender, resources: &NoResources };
-    let sent = delivery.send_test(webhook).await.map_err(AdminError::table(table.name()))?;
+    let delivery = WebhookDelivery {
+        table,
+        sender: &sender,
+        resources: &NoResources,
+        patience: std::time::Duration::MAX,
+    };
+    let sent = delivery
+        .send_test(webhook, &Uuid::now_v7().simple().to_string())
+        .await
+        .map_err(AdminError::table(table.name()))?;
     match sent {
-        Ok(()) => Ok(object(json!({ "id": webhook.id, "test": "the receiver took the message" }))),
+        Ok(_) => Ok(object(json!({ "id": webhook.id, "test": "the receiver took the message" }))),
         Err(failed) => Err(AdminError::Input(format!("the receiver did not take it: {}", failed.why))),
     }
 }

@@ -4,8 +4,9 @@ use serde_json::{Map, Value, json};
 
 use super::app_schemas::schemas;
 use crate::app::APP_BASE_PATH;
-use crate::app::router::{APP_ROUTES, AppOperation};
+use crate::app::router::{APP_ROUTES, AppOperation, WebhookOperation};
 use crate::auth::application::ApplicationScope;
+use crate::limits::MAX_WEBHOOKS;
 use crate::scim::resource_type::{Kind, Model};
 
 /// The document of the API for applications. Resources are those of a tenant under one policy.
@@ -34,6 +35,7 @@ pub fn app_document(model: &Model) -> Value {
         "security": [{ "application": [] }],
         "tags": [
             { "name": "Feed" }, { "name": "Tenants" }, { "name": "Resources" }, { "name": "Keys" },
+            { "name": "Webhooks" },
         ],
         "paths": paths,
         "components": {
@@ -59,6 +61,7 @@ fn template(route: &str) -> (String, Vec<Value>) {
         let name = match (segment, before) {
             ("{}", "tenants") => "tenant",
             ("{}", "keys") => "key",
+            ("{}", "webhooks") => "webhook",
             ("{}", _) => "id",
             (literal, _) => {
                 path.push_str(&format!("/{literal}"));
@@ -83,6 +86,7 @@ fn path_parameters() -> Value {
         "tenant": parameter("tenant", "The name of the tenant."),
         "id": parameter("id", "The id of the user or group."),
         "key": parameter("key", "The id of the key: key_…"),
+        "webhook": parameter("webhook", "The id of the webhook: wh_…"),
     })
 }
 
@@ -209,7 +213,38 @@ fn description(operation: AppOperation) -> OperationText {
             &[(201, "RotatedKey")],
         ),
         AppOperation::RevokeKey => write("Keys", "Revokes a key", None, &[(204, "")]),
+        AppOperation::Webhook(operation) => webhook_description(operation),
     }
+}
+
+fn webhook_description(operation: WebhookOperation) -> OperationText {
+    let (summary, body, answers): (_, _, &'static [_]) = match operation {
+        WebhookOperation::List => ("Webhooks, without their secrets", None, &[(200, "WebhookPage")]),
+        WebhookOperation::Retrieve => {
+            ("A webhook, how far it is, and its last test", None, &[(200, "Webhook")])
+        }
+        WebhookOperation::Create => (
+            "Makes a webhook; only this answer shows its secret",
+            Some(("NewWebhook", true)),
+            &[(201, "MadeWebhook")],
+        ),
+        WebhookOperation::Update => {
+            ("Changes a webhook, or enables it again", Some(("WebhookSettings", true)), &[(200, "Webhook")])
+        }
+        WebhookOperation::Delete => ("Deletes a webhook with its secrets", None, &[(204, "")]),
+        WebhookOperation::Test => (
+            "Sends a message without changes; the webhook shows what came of it",
+            None,
+            &[(202, "WebhookTest")],
+        ),
+        WebhookOperation::Rotate => (
+            "Gives a webhook a new secret; the old one signs too until the overlap ends",
+            Some(("Rotation", false)),
+            &[(200, "RotatedWebhook")],
+        ),
+    };
+    let query = if operation == WebhookOperation::List { pages(MAX_WEBHOOKS) } else { json!([]) };
+    OperationText { tag: "Webhooks", summary, query, body, answers }
 }
 
 fn describe(operation: AppOperation) -> Value {

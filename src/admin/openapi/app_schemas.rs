@@ -13,7 +13,7 @@ pub(super) fn schemas(model: &Model) -> Value {
     for name in ["User", "UserList", "Group", "GroupList"] {
         all.insert(name.to_owned(), scim[name].clone());
     }
-    for part in [feed(), tenants(), keys(), groups()] {
+    for part in [feed(), tenants(), keys(), groups(), webhooks()] {
         all.extend(part.as_object().cloned().unwrap_or_default());
     }
     all.insert("Problem".to_owned(), problem());
@@ -53,10 +53,10 @@ fn feed() -> Value {
     let change = json!({
         "seq": number("Its number: 1, 2, 3 … over the whole deployment, without a gap."),
         "id": text("Its own id."),
-        "type": text("What happened: user.created, group.updated, key.revoked, …"),
+        "type": text("What happened: user.created, group.updated, key.revoked, … tenant.resync asks for a new snapshot of the tenant. Ignore types that you do not know."),
         "tenant": text("The name of the tenant. deployment for what belongs to no tenant, such as application keys."),
         "incarnation": text("Tells a tenant from an earlier one of the same name."),
-        "resourceType": text("User, Group, Key, Tenant or Application."),
+        "resourceType": text("User, Group, Key, Tenant, Application or Webhook."),
         "resourceId": text("The id of the resource."),
         "version": number("The version of the resource after the change."),
         "part": number("Of a large change: 0 for its commit, 1 to parts for its parts."),
@@ -176,7 +176,7 @@ fn keys() -> Value {
         "KeyList": object(&json!({ "keys": list("Key") }), &["keys"]),
         "MadeKey": with(std::slice::from_ref(&shown)),
         "Rotation": object(&json!({
-            "overlapSeconds": { "type": "integer", "minimum": 0, "maximum": 31_622_400, "description": "How long the old key goes on working; a day if absent." },
+            "overlapSeconds": { "type": "integer", "minimum": 0, "maximum": 31_622_400, "description": "How long the old key or secret goes on working; a day if absent." },
         }), &[]),
         "RotatedKey": with(&[
             shown.clone(),
@@ -207,6 +207,60 @@ fn groups() -> Value {
             "members": list("Member"),
             "next": text("The cursor of the next page; absent on the last."),
         }), &["version", "members"]),
+    })
+}
+
+fn webhooks() -> Value {
+    let flag = |description: &str| json!({ "type": "boolean", "description": description });
+    let (url, include) = (
+        text("Where messages go: https, with a public address."),
+        flag("Whether changes of users and groups carry their state now."),
+    );
+    let test = json!({
+        "id": text("Its id. The id of its message ends with it."),
+        "state": { "type": "string", "enum": ["pending", "taken", "failed"] },
+        "requested": text("When it was asked for."),
+        "finished": time("When the attempt ended."),
+        "status": { "type": ["integer", "null"], "description": "The status that the receiver answered." },
+        "error": { "type": ["string", "null"], "description": "Why it failed." },
+    });
+    let webhook = json!({
+        "id": text("Its id."),
+        "version": number("Counts its changes."),
+        "url": url,
+        "includeResource": include,
+        "enabled": flag("Whether messages are sent."),
+        "disabledReason": { "type": ["string", "null"], "description": "Why and since when it is disabled." },
+        "created": text("When it was made."),
+        "seq": { "type": ["integer", "null"], "description": "The number of the last change that it has taken." },
+        "lastSuccess": time("When it last took changes."),
+        "lastError": { "type": ["string", "null"], "description": "Why the last attempt failed." },
+        "failedAttempts": number("How many attempts have failed since the last success."),
+        "nextAttempt": time("After failed attempts: when the next one is made."),
+        "test": { "anyOf": [reference("WebhookTest"), { "type": "null" }], "description": "The test that was asked for last." },
+    });
+    let members = |schema: &Value| {
+        schema.as_object().map(|all| all.keys().cloned().collect::<Vec<_>>()).unwrap_or_default()
+    };
+    let with = |more: &[(&str, Value)]| {
+        let mut properties = webhook.clone();
+        more.iter().for_each(|(name, schema)| properties[*name] = schema.clone());
+        let required = members(&properties);
+        object(&properties, &required.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let secret = ("secret", text("The secret that signs messages. Only this answer shows it."));
+    json!({
+        "NewWebhook": object(&json!({ "url": url, "includeResource": include }), &["url"]),
+        "WebhookSettings": object(&json!({
+            "url": url, "includeResource": include, "enabled": flag("true enables a disabled webhook, and makes the next attempt at once."),
+        }), &[]),
+        "WebhookTest": object(&test, &["id", "state", "requested", "finished", "status", "error"]),
+        "Webhook": with(&[]),
+        "WebhookPage": object(&json!({
+            "webhooks": list("Webhook"), "next": text("The cursor of the next page; absent on the last."),
+        }), &["webhooks"]),
+        "MadeWebhook": with(std::slice::from_ref(&secret)),
+        "RotatedWebhook": with(&[secret.clone(), ("oldSecretUntil", time("Until when the old secret signs too."))]),
     })
 }
 

@@ -10,6 +10,7 @@ use serde_json::{Map, json};
 
 use super::export::export;
 use super::import::{Fate, ImportedLine, import};
+use super::move_in::move_in;
 use super::rows::{csv, json_lines};
 use crate::admin::cli::{CommandOutput, GlobalOptions, finish};
 use crate::admin::error::AdminError;
@@ -22,7 +23,8 @@ use crate::store::keys::TenantId;
   rollcall export acme --to acme.jsonl
   rollcall export acme | wc -l
 
-A line is a user or group as SCIM has it, users first. Passwords, keys and events are not in it.")]
+A line is a user or group as SCIM has it, users first. After them come deactivated and erased accounts,
+and the tenant. Passwords, keys and events are not in it.")]
 pub struct ExportArgs {
     #[command(flatten)]
     options: GlobalOptions,
@@ -39,12 +41,15 @@ pub struct ExportArgs {
   rollcall import globex acme.jsonl --dry-run
   rollcall import globex acme.jsonl --report report.jsonl
   rollcall import acme people.csv
+  rollcall import acme acme.jsonl --keep-ids
 
 A file that ends in .csv is a table of users: its first line names the columns by their SCIM names
 (userName,name.givenName,name.familyName,displayName,emails,active). Any other is what `rollcall
 export` writes. A user is the one of the same userName, a group that of the same displayName; others
 are made, under new ids. An import that was interrupted is run again: what is done is unchanged then.
-The exit code is 3 where lines were refused.")]
+With --keep-ids, a tenant moves from another deployment into an empty tenant: ids, versions, times and
+deactivated accounts stay. docs/operations.md has the steps. The exit code is 3 where lines were
+refused.")]
 pub struct ImportArgs {
     #[command(flatten)]
     options: GlobalOptions,
@@ -55,6 +60,9 @@ pub struct ImportArgs {
     /// Only say what would be done
     #[arg(long)]
     dry_run: bool,
+    /// Keep ids, versions, times and deactivated accounts; the tenant must be empty
+    #[arg(long)]
+    keep_ids: bool,
     /// File to write what became of each line to, as lines of JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -97,10 +105,20 @@ async fn read_in(args: ImportArgs) -> Result<CommandOutput, AdminError> {
     let table = args.options.open().await?;
     let text = std::fs::read_to_string(&args.file).map_err(file_error(&args.file))?;
     let is_csv = args.file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
-    let rows = if is_csv { csv(&text)? } else { json_lines(&text) };
-    let progress = |count| output::progress(&format!("{count} of {} lines", rows.len()));
-    let outcomes = import(&table, &args.tenant, &rows, args.dry_run, &progress).await?;
-    output::end_progress();
+    let rows = match (args.keep_ids, is_csv) {
+        (true, _) => Vec::new(),
+        (false, true) => csv(&text)?,
+        (false, false) => json_lines(&text),
+    };
+    let total = if args.keep_ids { text.lines().count().saturating_sub(1) } else { rows.len() };
+    let bar = output::progress_bar(total, "lines");
+    let progress = |count: usize| bar.set_position(count as u64);
+    let imported = match args.keep_ids {
+        true => move_in(&table, &args.tenant, &text, args.dry_run, &progress).await,
+        false => import(&table, &args.tenant, &rows, args.dry_run, &progress).await,
+    };
+    bar.finish_and_clear();
+    let outcomes = imported?;
     if let Some(path) = &args.report {
         let lines: String = outcomes.iter().map(|outcome| format!("{}\n", line(outcome))).collect();
         std::fs::write(path, lines).map_err(file_error(path))?;

@@ -1,25 +1,56 @@
-//! Exports a tenant, one resource in a line. Users come first, so that an import knows every member.
+//! Exports a tenant, one resource in a line. Users come first, so that an import knows every member. At the end
+//! stands what only an import with ids reads.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::rows::{DEACTIVATED_LINE, ERASED_LINE, TENANT_LINE};
 use crate::admin::actor::ACTOR;
 use crate::admin::error::AdminError;
 use crate::admin::tenant;
+use crate::auth::tenant::TenantRecord;
 use crate::limits::RESOURCES_PER_READ;
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::urn;
 use crate::store::Store;
 use crate::store::call::Table;
-use crate::store::keys::TenantId;
+use crate::store::claim::NameClaim;
+use crate::store::error::StoreError;
+use crate::store::keys::{self, Key, TenantId};
 use crate::store::list::IdPage;
 use crate::store::record::Record;
+use crate::store::tombstone::{ErasedAccount, Tombstone};
 
-/// Writes every user and group of a tenant as a SCIM resource in one line of JSON, with its id, and
-/// tells `progress` after every page how many there were. Returns how many. Each resource is whole
-/// and of one moment; the tenant as a whole is as of the time that it takes.
+/// How many lines of each kind an export has, besides that of the tenant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LineCounts {
+    /// Users.
+    pub users: u64,
+    /// Groups.
+    pub groups: u64,
+    /// Deactivated accounts.
+    pub deactivated: u64,
+    /// Erased accounts.
+    pub erased: u64,
+}
+
+/// An export that is being written.
+struct ExportWriter<'a> {
+    store: Store,
+    model: Model,
+    to: &'a mut (dyn Write + Send),
+    progress: &'a (dyn Fn(u64) + Sync),
+    counts: LineCounts,
+}
+
+/// Writes every user and group of a tenant as a SCIM resource in one line of JSON, with its id and `meta`. After
+/// them come the deactivated and erased accounts, and at the end the tenant itself: what an import with ids needs
+/// besides. Tells `progress` from time to time how many users and groups there were, and returns how many. Each
+/// resource is whole and of one moment; the tenant as a whole is as of the time that it takes.
 ///
 /// # Errors
 /// [`AdminError::NoTenant`]; [`AdminError::Input`] when `to` cannot be written; [`AdminError::Table`] if a call fails.
@@ -29,46 +60,124 @@ pub async fn export(
     to: &mut (dyn Write + Send),
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<u64, AdminError> {
-    let failed = AdminError::table(table.name());
-    let model = tenant::model(tenant::get(table, id).await?.policy)?;
+    let tenant = tenant::get(table, id).await?;
     let store = Store {
         table: table.clone(),
         tenant: id.clone(),
         actor: ACTOR.to_owned(),
         request_id: Uuid::now_v7().to_string(),
     };
-    let mut count = 0;
-    for kind in Kind::ALL {
-        let mut after = None;
-        loop {
-            let IdPage { ids, has_more } =
-                store.list_page(kind, after, RESOURCES_PER_READ).await.map_err(&failed)?;
-            for mut record in store.fetch_many(kind, &ids).await.map_err(&failed)? {
-                let mut members = Vec::new();
-                if kind == Kind::Group {
-                    // Deleted since the page was read.
-                    let Some(found) = store.members().fetch_group(record.id).await.map_err(&failed)? else {
-                        continue;
-                    };
-                    record = found.record;
-                    members = found.members.iter().map(|member| member.member().element().into()).collect();
-                }
-                let line = Value::Object(resource(&record, members, &model));
-                writeln!(to, "{line}")
-                    .map_err(|error| AdminError::Input(format!("the export cannot be written: {error}")))?;
-                count += 1;
-            }
-            progress(count);
-            match ids.last() {
-                Some(last) if has_more => after = Some(*last),
-                _ => break,
-            }
-        }
-    }
-    Ok(count)
+    let model = tenant::model(tenant.policy)?;
+    let mut writer = ExportWriter { store, model, to, progress, counts: LineCounts::default() };
+    writer.write_resources().await?;
+    writer.write_tombstones().await?;
+    writer.write_line(&tenant_line(&tenant, writer.counts))?;
+    Ok(writer.counts.users + writer.counts.groups)
 }
 
-/// A resource as it can be created again, with its id and what the operator decided about it.
+impl ExportWriter<'_> {
+    fn write_line(&mut self, line: &Value) -> Result<(), AdminError> {
+        let written = writeln!(self.to, "{line}");
+        written.map_err(|error| AdminError::Input(format!("the export cannot be written: {error}")))
+    }
+
+    async fn write_resources(&mut self) -> Result<(), AdminError> {
+        let failed = AdminError::table(self.store.table.name());
+        for kind in Kind::ALL {
+            let mut after = None;
+            loop {
+                let page = self.store.list_page(kind, after, RESOURCES_PER_READ).await;
+                let IdPage { ids, has_more } = page.map_err(&failed)?;
+                for mut record in self.store.fetch_many(kind, &ids).await.map_err(&failed)? {
+                    let mut members = Vec::new();
+                    if kind == Kind::Group {
+                        let found = self.store.members().fetch_group(record.id).await.map_err(&failed)?;
+                        // Deleted since the page was read.
+                        let Some(found) = found else { continue };
+                        record = found.record;
+                        members = found.members.iter().map(|m| m.member().element().into()).collect();
+                    }
+                    let line = Value::Object(resource(&record, members, &self.model));
+                    self.write_line(&line)?;
+                    match kind {
+                        Kind::User => self.counts.users += 1,
+                        Kind::Group => self.counts.groups += 1,
+                    }
+                }
+                (self.progress)(self.counts.users + self.counts.groups);
+                match ids.last() {
+                    Some(last) if has_more => after = Some(*last),
+                    _ => break,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_tombstones(&mut self) -> Result<(), AdminError> {
+        let failed = AdminError::table(self.store.table.name());
+        let tenant = self.store.tenant.clone();
+        let items = self.store.table.query_all(&keys::tombstones(&tenant), None).await.map_err(&failed)?;
+        for some in items.chunks(RESOURCES_PER_READ) {
+            let mut kept = Vec::new();
+            for item in some {
+                if let Some(erased) = ErasedAccount::from_item(item) {
+                    self.write_erased(&erased)?;
+                } else {
+                    kept.extend(Tombstone::from_item(&tenant, item.clone()).map_err(&failed)?);
+                }
+            }
+            let holders = self.read_holders(&kept).await.map_err(&failed)?;
+            for tombstone in kept {
+                let holds_name = holders.contains(&tombstone.record.id);
+                self.write_kept(&tombstone, holds_name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads which deactivated accounts hold their names. Another account may have taken a name.
+    async fn read_holders(&self, kept: &[Tombstone]) -> Result<BTreeSet<Uuid>, StoreError> {
+        let claim = |kept: &Tombstone| {
+            let entry = kept.record.claim(self.model.of(Kind::User))?;
+            Some(keys::claim(&self.store.tenant, entry.attribute, &entry.value))
+        };
+        let claims: Vec<Key> = kept.iter().filter_map(claim).collect();
+        let items = self.store.table.batch_get(&claims).await?;
+        Ok(items.iter().filter_map(NameClaim::from_item).map(|claim| claim.id).collect())
+    }
+
+    fn write_kept(&mut self, kept: &Tombstone, holds_name: bool) -> Result<(), AdminError> {
+        self.counts.deactivated += 1;
+        let mut line = resource(&kept.record, Vec::new(), &self.model);
+        line.insert("schemas".to_owned(), json!([DEACTIVATED_LINE]));
+        line.insert("keptUntil".to_owned(), json!(kept.kept_until));
+        line.insert("holdsName".to_owned(), json!(holds_name));
+        self.write_line(&Value::Object(line))
+    }
+
+    fn write_erased(&mut self, erased: &ErasedAccount) -> Result<(), AdminError> {
+        self.counts.erased += 1;
+        self.write_line(&json!({
+            "schemas": [ERASED_LINE], "id": erased.id.to_string(), "version": erased.version,
+            "purged": erased.purged,
+        }))
+    }
+}
+
+/// The last line. It tells an import with ids that the file is whole.
+fn tenant_line(tenant: &TenantRecord, counts: LineCounts) -> Value {
+    json!({
+        "schemas": [TENANT_LINE],
+        "tenant": tenant.id.as_str(),
+        "policy": tenant.policy.name,
+        "rootTeam": tenant.root_team.map(|id| id.to_string()),
+        "settings": tenant.settings,
+        "lines": counts,
+    })
+}
+
+/// A resource as it can be created again, with its id, its versions and what the operator decided about it.
 fn resource(record: &Record, members: Vec<Value>, model: &Model) -> Map<String, Value> {
     let ty = model.of(record.kind);
     let mut schemas = vec![json!(ty.schema.id)];
@@ -91,5 +200,10 @@ fn resource(record: &Record, members: Vec<Value>, model: &Model) -> Map<String, 
         line.insert("members".to_owned(), members.into());
     }
     line.insert(own.to_owned(), value);
+    let meta = json!({
+        "resourceType": record.kind.name(), "created": record.created, "lastModified": record.modified,
+        "version": format!("W/\"{}\"", record.version),
+    });
+    line.insert("meta".to_owned(), meta);
     line
 }

@@ -2,18 +2,21 @@
 //! every change has its event. A user is the one of the same `userName`, a group that of the same
 //! `displayName`; so an import that was interrupted is simply run again.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::levels::levels;
 use super::rows::Row;
 use crate::admin::actor::ACTOR;
 use crate::admin::error::AdminError;
 use crate::admin::group::{self, Assignment};
 use crate::admin::{tenant, user};
 use crate::auth::tenant::TenantRecord;
-use crate::limits::MAX_SCAN_TIME;
+use crate::limits::{IMPORTS_AT_ONCE, MAX_SCAN_TIME};
 use crate::provider::failure::Failure;
 use crate::provider::precondition::Preconditions;
 use crate::provider::{Provider, ResourceRequest};
@@ -25,10 +28,12 @@ use crate::scim::work::WorkBudget;
 use crate::scim::{document_rules, members, urn, username};
 use crate::store::Store;
 use crate::store::call::Table;
+use crate::store::claim::NameClaim;
 use crate::store::cursor::CursorKeys;
-use crate::store::index;
-use crate::store::keys::{TenantId, parse_id};
-use crate::store::record::MEMBER;
+use crate::store::index::{self, Entry, Index};
+use crate::store::item::key_of;
+use crate::store::keys::{self, Key, TenantId, parse_id};
+use crate::store::record::{MEMBER, Record};
 
 /// What became of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,11 +68,14 @@ struct Import<'a> {
     provider: Provider<'a>,
     dry_run: bool,
     /// The ids of the file, and those in the tenant.
-    ids: BTreeMap<String, String>,
+    ids: Mutex<BTreeMap<String, String>>,
+    /// The resources that the tenant has of each name in the file.
+    found: Mutex<HashMap<(Kind, String), Vec<Uuid>>>,
 }
 
-/// Imports rows in the order of the file, and tells `progress` after each how many there were. With
-/// `dry_run` nothing is written, and members that the file makes count as there.
+/// Imports rows, and tells `progress` after each how many there were. Rows are written side by side, each after the
+/// earlier ones that it names. The outcomes are in the order of the file. With `dry_run` nothing is written, and
+/// members that the file makes count as there.
 ///
 /// # Errors
 /// [`AdminError::NoTenant`]; [`AdminError::Table`] if a call fails. What is refused is in the outcome instead.
@@ -80,32 +88,37 @@ pub async fn import(
 ) -> Result<Vec<ImportedLine>, AdminError> {
     let tenant = tenant::get(table, id).await?;
     let model = tenant::model(tenant.policy)?;
-    let mut import =
-        Import { table, provider: provider(table, &tenant, &model), tenant, dry_run, ids: BTreeMap::new() };
-    import.know(rows).await?;
-    let mut outcomes = Vec::with_capacity(rows.len());
+    let provider = provider(table, &tenant, &model);
+    let (ids, found) = (Mutex::default(), Mutex::default());
+    let import = Import { table, provider, tenant, dry_run, ids, found };
+    import.look_up(rows).await?;
+    let mut outcomes: Vec<ImportedLine> = Vec::with_capacity(rows.len());
+    for row in rows {
+        let problem = row.resource.as_ref().err();
+        outcomes.extend(problem.map(|problem| refused_line(row.line, problem.clone())));
+    }
     // Those whose manager is made further down in the file.
     let mut early = Vec::new();
-    for row in rows {
-        early.extend(row.resource.as_ref().ok().filter(|(_, body)| import.is_early(body)));
-        let outcome = match &row.resource {
-            Err(problem) => refused_line(row.line, problem.clone()),
-            Ok((kind, resource)) => match import.row(*kind, resource.clone()).await {
+    for level in levels(rows, |kind, body| import.name(kind, body).map(|(_, entry)| entry.value)) {
+        let rows = level.into_iter().map(|at| &rows[at]);
+        let writes = rows.filter_map(|row| Some((row, row.resource.as_ref().ok()?)));
+        let writes = writes.map(|(row, (kind, body))| {
+            let import = &import;
+            async move { (row, import.is_early(body), import.row(*kind, body.clone()).await) }
+        });
+        let mut writes = stream::iter(writes).buffer_unordered(IMPORTS_AT_ONCE);
+        while let Some((row, is_early, written)) = writes.next().await {
+            early.extend(row.resource.as_ref().ok().filter(|_| is_early));
+            outcomes.push(match written {
                 Ok((fate, id)) => ImportedLine { line: row.line, fate, id, error: None },
                 Err(Stopped::Refused(problem)) => refused_line(row.line, problem),
                 Err(Stopped::Failed(error)) => return Err(error),
-            },
-        };
-        outcomes.push(outcome);
-        progress(outcomes.len());
-    }
-    for (kind, resource) in early.into_iter().filter(|_| !dry_run) {
-        match import.row(*kind, resource.clone()).await {
-            // What is refused now was refused before, and is in the report.
-            Ok(_) | Err(Stopped::Refused(_)) => {}
-            Err(Stopped::Failed(error)) => return Err(error),
+            });
+            progress(outcomes.len());
         }
     }
+    import.write_again(early).await?;
+    outcomes.sort_by_key(|outcome| outcome.line);
     Ok(outcomes)
 }
 
@@ -135,7 +148,7 @@ fn refused_line(line: usize, problem: String) -> ImportedLine {
 }
 
 /// Why a line was not imported: it is wrong, or the table does not answer.
-enum Stopped {
+pub(super) enum Stopped {
     Refused(String),
     Failed(AdminError),
 }
@@ -159,33 +172,87 @@ impl From<AdminError> for Stopped {
 }
 
 impl Import<'_> {
-    /// Finds those of the file that the tenant has already.
-    async fn know(&mut self, rows: &[Row]) -> Result<(), AdminError> {
-        for (kind, body) in rows.iter().filter_map(|row| row.resource.as_ref().ok()) {
-            let Some(old) = body.get("id").and_then(Value::as_str) else { continue };
-            match self.find(*kind, body).await {
-                Ok(Some(id)) => {
-                    self.ids.insert(old.to_owned(), id.to_string());
+    /// Finds those of the file that the tenant has already: unique names together, others side by side.
+    async fn look_up(&self, rows: &[Row]) -> Result<(), AdminError> {
+        let store = &self.provider.store;
+        let failed = AdminError::table(self.table.name());
+        let resources = || rows.iter().filter_map(|row| row.resource.as_ref().ok());
+        let mut found: HashMap<(Kind, String), Vec<Uuid>> = HashMap::new();
+        let (mut claims, mut lookups) = (BTreeMap::new(), BTreeMap::new());
+        for (kind, body) in resources() {
+            match self.name(*kind, body) {
+                Some((Index::Claim, entry)) => {
+                    let key = keys::claim(&store.tenant, entry.attribute, &entry.value);
+                    claims.insert(key, (*kind, entry.value));
                 }
-                Ok(None) | Err(Stopped::Refused(_)) => {}
+                Some((Index::Lookup, entry)) => {
+                    lookups.insert((*kind, entry.value.clone()), entry);
+                }
+                None => {}
+            }
+        }
+        let places: Vec<Key> = claims.keys().cloned().collect();
+        for item in self.table.batch_get(&places).await.map_err(&failed)? {
+            let holder = NameClaim::from_item(&item).filter(|claim| !claim.gone);
+            let name = key_of(&item).and_then(|key| claims.get(&key));
+            if let (Some(holder), Some(name)) = (holder, name) {
+                found.insert(name.clone(), vec![holder.id]);
+            }
+        }
+        let finds = lookups.into_iter().map(|((kind, value), entry)| async move {
+            Ok(((kind, value), store.find(kind, Index::Lookup, &entry).await?))
+        });
+        let more: Vec<_> =
+            stream::iter(finds).buffered(IMPORTS_AT_ONCE).try_collect().await.map_err(&failed)?;
+        found.extend(more);
+        for (kind, body) in resources() {
+            let old = body.get("id").and_then(Value::as_str);
+            let name = self.name(*kind, body).map(|(_, entry)| (*kind, entry.value));
+            if let (Some(old), Some([one])) = (old, name.and_then(|name| found.get(&name)).map(Vec::as_slice))
+            {
+                self.note_id(old, *one);
+            }
+        }
+        *self.found() = found;
+        Ok(())
+    }
+
+    /// Writes rows again whose manager was made after them.
+    async fn write_again(&self, early: Vec<&(Kind, Map<String, Value>)>) -> Result<(), AdminError> {
+        let writes = early.into_iter().filter(|_| !self.dry_run);
+        let writes = writes.map(|(kind, body)| self.row(*kind, body.clone()));
+        let mut writes = stream::iter(writes).buffer_unordered(IMPORTS_AT_ONCE);
+        while let Some(written) = writes.next().await {
+            match written {
+                // What is refused now was refused before, and is in the report.
+                Ok(_) | Err(Stopped::Refused(_)) => {}
                 Err(Stopped::Failed(error)) => return Err(error),
             }
         }
         Ok(())
     }
 
+    fn ids(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn found(&self) -> MutexGuard<'_, HashMap<(Kind, String), Vec<Uuid>>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes which id of the tenant an id of the file is.
+    fn note_id(&self, old: &str, id: Uuid) {
+        self.ids().insert(old.to_owned(), id.to_string());
+    }
+
     /// Whether a resource names a manager whom the tenant does not have yet.
     fn is_early(&self, body: &Map<String, Value>) -> bool {
         let manager =
             body.get(urn::ENTERPRISE_USER).and_then(|extension| extension["manager"]["value"].as_str());
-        manager.is_some_and(|id| !self.ids.contains_key(id))
+        manager.is_some_and(|id| !self.ids().contains_key(id))
     }
 
-    async fn row(
-        &mut self,
-        kind: Kind,
-        mut body: Map<String, Value>,
-    ) -> Result<(Fate, Option<String>), Stopped> {
+    async fn row(&self, kind: Kind, mut body: Map<String, Value>) -> Result<(Fate, Option<String>), Stopped> {
         let old = body.shift_remove("id").and_then(|id| id.as_str().map(str::to_owned));
         body.shift_remove("meta");
         let own = match kind {
@@ -197,12 +264,13 @@ impl Import<'_> {
             schemas.retain(|schema| schema != own);
         }
         self.rename(&mut body);
-        let found = self.find(kind, &body).await?;
+        let name = self.name(kind, &body).map(|(_, entry)| (kind, entry.value));
+        let found = self.find(name.as_ref(), &body)?;
         if self.dry_run {
             let fate = self.plan_line(kind, &body, found).await?;
             if let Some(old) = old {
                 // Later lines may refer to it, since it will exist.
-                self.ids.insert(old.clone(), found.map_or(old, |id| id.to_string()));
+                self.ids().insert(old.clone(), found.map_or(old, |id| id.to_string()));
             }
             return Ok((fate, found.map(|id| id.to_string())));
         }
@@ -219,7 +287,10 @@ impl Import<'_> {
             }
         };
         if let Some(old) = old {
-            self.ids.insert(old, id.to_string());
+            self.note_id(&old, id);
+        }
+        if let Some(name) = name.filter(|_| fate == Fate::Created) {
+            self.found().entry(name).or_default().push(id);
         }
         if kind == Kind::Group {
             self.assign(id, &ours).await?;
@@ -229,8 +300,9 @@ impl Import<'_> {
 
     /// Members and managers of the file are those of the tenant from here on.
     fn rename(&self, body: &mut Map<String, Value>) {
+        let ids = self.ids();
         let renamed = |value: &mut Value| {
-            if let Some(id) = value.as_str().and_then(|id| self.ids.get(id)) {
+            if let Some(id) = value.as_str().and_then(|id| ids.get(id)) {
                 *value = json!(id);
             }
         };
@@ -242,20 +314,25 @@ impl Import<'_> {
         manager.and_then(|manager| manager.get_mut("value")).into_iter().for_each(renamed);
     }
 
-    /// The resource of the same name.
-    async fn find(&self, kind: Kind, body: &Map<String, Value>) -> Result<Option<Uuid>, Stopped> {
-        let path = match kind {
-            Kind::User => "userName",
-            Kind::Group => "displayName",
-        };
-        let name = body.iter().find(|(key, _)| key.eq_ignore_ascii_case(path)).and_then(|(_, v)| v.as_str());
-        let entry = name.and_then(|name| index::entry(self.provider.ty(kind), path, name));
-        let Some((index, entry)) = entry else { return Ok(None) };
-        let found = self.provider.store.find(kind, index, &entry).await.map_err(Failure::from)?;
-        match found.as_slice() {
+    /// What a resource of the file is recognised by.
+    fn name(&self, kind: Kind, body: &Map<String, Value>) -> Option<(Index, Entry)> {
+        index::entry(self.provider.ty(kind), name_path(kind), name_text(kind, body)?)
+    }
+
+    /// The resource of the same name that the tenant has.
+    fn find(
+        &self,
+        name: Option<&(Kind, String)>,
+        body: &Map<String, Value>,
+    ) -> Result<Option<Uuid>, Stopped> {
+        let Some(name) = name else { return Ok(None) };
+        match self.found().get(name).map_or(&[][..], Vec::as_slice) {
             [] => Ok(None),
             [one] => Ok(Some(*one)),
-            _ => Err(Stopped::Refused(format!("several groups are called {}", name.unwrap_or_default()))),
+            _ => {
+                let text = name_text(name.0, body).unwrap_or_default();
+                Err(Stopped::Refused(format!("several groups are called {text}")))
+            }
         }
     }
 
@@ -265,12 +342,10 @@ impl Import<'_> {
         id: Uuid,
         mut body: Map<String, Value>,
     ) -> Result<(Fate, Uuid), Stopped> {
-        let version =
-            |record: Option<crate::store::record::Record>| record.map_or(0, |record| record.version);
-        let before = version(self.provider.store.fetch(kind, id).await.map_err(Failure::from)?);
+        let before = self.provider.store.fetch(kind, id).await.map_err(Failure::from)?;
         let (all, none) = (Projection::default(), Preconditions::default());
         let request = ResourceRequest { kind, id, projection: &all, preconditions: &none };
-        if self.tenant.root_team == Some(id) {
+        let changed = if self.tenant.root_team == Some(id) {
             // The root team keeps its own administrators: others only come.
             let members = body.shift_remove("members").unwrap_or_else(|| json!([]));
             let add = json!({
@@ -278,25 +353,21 @@ impl Import<'_> {
                 "Operations": [{ "op": "add", "path": "members", "value": members }],
             });
             let add = add.as_object().cloned().unwrap_or_default();
-            self.provider.changing().modify(&request, &add).await?;
-        } else if self.is_same(kind, id, &body).await? {
+            self.provider.changing().modify(&request, &add).await?
+        } else if self.is_same(before.as_ref(), &body)? {
             return Ok((Fate::Unchanged, id));
         } else {
-            self.provider.changing().replace(&request, &body).await?;
-        }
-        let after = version(self.provider.store.fetch(kind, id).await.map_err(Failure::from)?);
-        Ok((if after == before { Fate::Unchanged } else { Fate::Updated }, id))
+            self.provider.changing().replace(&request, &body).await?
+        };
+        let is_unchanged = before.is_some_and(|before| before.version == changed.version);
+        Ok((if is_unchanged { Fate::Unchanged } else { Fate::Updated }, id))
     }
 
     /// Whether a user is as the line says: a PUT of the same would convert a local account.
-    async fn is_same(&self, kind: Kind, id: Uuid, body: &Map<String, Value>) -> Result<bool, Stopped> {
-        if kind == Kind::Group {
-            return Ok(false);
-        }
-        let mut wanted = read(body, self.provider.ty(kind), self.tenant.policy, &self.provider.work)
+    fn is_same(&self, found: Option<&Record>, body: &Map<String, Value>) -> Result<bool, Stopped> {
+        let Some(found) = found.filter(|found| found.kind == Kind::User) else { return Ok(false) };
+        let mut wanted = read(body, self.provider.ty(found.kind), self.tenant.policy, &self.provider.work)
             .map_err(Failure::from)?;
-        let found = self.provider.store.fetch(kind, id).await.map_err(Failure::from)?;
-        let Some(found) = found else { return Ok(false) };
         // A line without `active` keeps it, as a PUT does.
         if let (false, Some(active)) = (wanted.contains_key("active"), found.doc.get("active")) {
             wanted.insert("active".to_owned(), active.clone());
@@ -330,7 +401,7 @@ impl Import<'_> {
             }
         };
         let wanted = check().map_err(Failure::from)?;
-        let here: HashSet<&String> = self.ids.values().collect();
+        let here: HashSet<String> = self.ids().values().cloned().collect();
         let unknown = wanted.iter().filter(|member| !here.contains(&member.id));
         let unknown: Vec<(Uuid, Kind)> =
             unknown.filter_map(|member| Some((parse_id(&member.id)?, member.taken_for()))).collect();
@@ -340,7 +411,7 @@ impl Import<'_> {
         }
         match found {
             None => Ok(Fate::Created),
-            Some(id) if self.is_same(kind, id, body).await? => Ok(Fate::Unchanged),
+            Some(_) if self.is_same(before.as_ref(), body)? => Ok(Fate::Unchanged),
             Some(_) => Ok(Fate::Updated),
         }
     }
@@ -350,7 +421,8 @@ impl Import<'_> {
         let Some(wanted) = ours["assignments"].as_array() else { return Ok(()) };
         for role in wanted {
             let (Some(team), Some(role)) = (role["team"].as_str(), role["role"].as_str()) else { continue };
-            let team = self.ids.get(team).map_or(team, String::as_str);
+            let known = self.ids().get(team).cloned();
+            let team = known.as_deref().unwrap_or(team);
             if team == group.to_string() && role == MEMBER {
                 continue;
             }
@@ -364,4 +436,17 @@ impl Import<'_> {
         }
         Ok(())
     }
+}
+
+/// The attribute by which a resource of the file is recognised.
+const fn name_path(kind: Kind) -> &'static str {
+    match kind {
+        Kind::User => "userName",
+        Kind::Group => "displayName",
+    }
+}
+
+fn name_text(kind: Kind, body: &Map<String, Value>) -> Option<&str> {
+    let path = name_path(kind);
+    body.iter().find(|(key, _)| key.eq_ignore_ascii_case(path)).and_then(|(_, value)| value.as_str())
 }

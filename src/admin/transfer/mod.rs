@@ -3,4 +3,7 @@
 pub mod command;
 pub mod export;
 pub mod import;
+pub mod kept_file;
+mod levels;
+pub mod move_in;
 pub mod rows;

@@ -7,32 +7,63 @@ use crate::scim::json::read;
 use crate::scim::resource_type::Kind;
 use crate::scim::urn;
 
+/// A user or a group as a line of the file has it.
+pub type RowResource = (Kind, Map<String, Value>);
+
 /// One resource to import.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     /// Where it stands in the file, from 1.
     pub line: usize,
     /// User or group, or what is wrong with the line.
-    pub resource: Result<(Kind, Map<String, Value>), String>,
+    pub resource: Result<RowResource, String>,
 }
 
-/// Reads lines of JSON; empty ones are passed over.
+/// The schema of the last line of an export: the tenant, and how many lines of each kind there are.
+pub const TENANT_LINE: &str = "urn:rollcall:export:Tenant";
+/// The schema of the line of a deactivated account, which no answer of SCIM shows.
+pub const DEACTIVATED_LINE: &str = "urn:rollcall:export:DeactivatedUser";
+/// The schema of the line of an erased account.
+pub const ERASED_LINE: &str = "urn:rollcall:export:ErasedUser";
+/// The schemas of lines that only an import with ids reads.
+const KEPT_LINES: [&str; 3] = [TENANT_LINE, DEACTIVATED_LINE, ERASED_LINE];
+
+/// Reads lines of JSON. Empty lines are passed over, and so are those of an export that only an import with ids
+/// reads.
 pub fn json_lines(text: &str) -> Vec<Row> {
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    lines.map(|(at, line)| Row { line: at + 1, resource: json_line(line) }).collect()
+    lines
+        .filter_map(|(at, line)| Some(Row { line: at + 1, resource: json_line(line).transpose()? }))
+        .collect()
 }
 
-fn json_line(line: &str) -> Result<(Kind, Map<String, Value>), String> {
-    let value = read(line.as_bytes()).map_err(|error| format!("this is no JSON: {error}"))?;
-    let Value::Object(resource) = value else { return Err("this is no JSON object".to_owned()) };
-    let has = |urn: &str| {
-        resource.get("schemas").and_then(Value::as_array).is_some_and(|all| all.iter().any(|one| one == urn))
-    };
+/// Reads a line. `None` for a line that only an import with ids reads.
+fn json_line(line: &str) -> Result<Option<RowResource>, String> {
+    let resource = json_object(line)?;
+    let has = |urn: &str| has_schema(&resource, urn);
     match (has(urn::USER), has(urn::GROUP)) {
-        (true, false) => Ok((Kind::User, resource)),
-        (false, true) => Ok((Kind::Group, resource)),
+        _ if KEPT_LINES.into_iter().any(has) => Ok(None),
+        (true, false) => Ok(Some((Kind::User, resource))),
+        (false, true) => Ok(Some((Kind::Group, resource))),
         _ => Err(format!("schemas must name {} or {}", urn::USER, urn::GROUP)),
     }
+}
+
+/// Reads a line as a JSON object.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn json_object(line: &str) -> Result<Map<String, Value>, String> {
+    let value = read(line.as_bytes()).map_err(|error| format!("this is no JSON: {error}"))?;
+    match value {
+        Value::Object(object) => Ok(object),
+        _ => Err("this is no JSON object".to_owned()),
+    }
+}
+
+/// Whether a line names a schema.
+pub fn has_schema(resource: &Map<String, Value>, urn: &str) -> bool {
+    resource.get("schemas").and_then(Value::as_array).is_some_and(|all| all.iter().any(|one| one == urn))
 }
 
 /// Reads a table of users. A heading is an attribute (`userName`), a part of one

@@ -153,6 +153,9 @@ async fn a_session_shows_a_key_that_works() {
     assert_eq!(shown["base_url"], session.base_url);
     assert_eq!((&shown["tenant"], &shown["table"]), (&json!("demo"), &json!("rollcall")));
     assert!(session.text().contains(&format!("curl -H 'Authorization: Bearer {}' http://", session.key)));
+    assert!(
+        session.text().contains(&format!("export BASE={} KEY={} APP=http://", session.base_url, session.key))
+    );
     let key = session.key.clone();
     for expected in [200, 200, 429] {
         assert_eq!(status(&session, &key).await, expected);

@@ -115,8 +115,13 @@ fn route(event: &TemplateNode<'_>, function: &str, key_required: bool) -> Result
 fn environment(root: &TemplateNode<'_>, function: &TemplateNode<'_>) -> Result<Environment, TemplateError> {
     let tables = root.resources("AWS::DynamoDB::Table")?;
     let Some(variables) = function.find(&["Environment", "Variables"])? else { return Ok(BTreeMap::new()) };
-    let value = |node: &TemplateNode<'_>| match node.reference() {
-        Some(name) if tables.iter().any(|(table, _)| *table == name) => Ok(TABLE.to_owned()),
+    let is_table = |node: &TemplateNode<'_>| {
+        node.reference().is_some_and(|name| tables.iter().any(|(table, _)| *table == name))
+    };
+    // A stack serves the table that it makes, unless it is given one.
+    let value = |node: &TemplateNode<'_>| match node.first_choice() {
+        Some(made) if is_table(&made) => Ok(TABLE.to_owned()),
+        _ if is_table(node) => Ok(TABLE.to_owned()),
         _ => node.text(),
     };
     Ok(variables.entries()?.iter().map(|(name, node)| ((*name).to_owned(), value(node))).collect())

@@ -129,6 +129,15 @@ impl<'a> TemplateNode<'a> {
         }
     }
 
+    /// What an `!If` chooses when its condition holds, if an `!If` stands here.
+    pub fn first_choice(&self) -> Option<Self> {
+        let Value::Tagged(tagged) = self.value else { return None };
+        if tagged.tag != "If" {
+            return None;
+        }
+        tagged.value.as_sequence()?.get(1).map(|value| self.child(value, "If"))
+    }
+
     /// The scalar: a literal, or the default of the parameter that a `Ref` names.
     fn scalar(&self) -> Result<&'a Value, TemplateError> {
         let Some(name) = self.reference() else {

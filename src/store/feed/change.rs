@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::store::error::StoreError;
+
 /// One change. Empty fields are left out of the JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -55,6 +57,23 @@ pub struct FeedChange {
     /// What an operator should look at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
+}
+
+impl FeedChange {
+    /// The change as JSON. `resource`, if given, is JSON too: the state of the resource.
+    ///
+    /// # Errors
+    /// [`StoreError::Broken`] if the change cannot be written.
+    pub fn json(&self, resource: Option<&str>) -> Result<String, StoreError> {
+        let mut text = serde_json::to_string(self).map_err(|e| StoreError::Broken(e.to_string()))?;
+        if let Some(resource) = resource {
+            text.pop();
+            text.push_str(",\"resource\":");
+            text.push_str(resource);
+            text.push('}');
+        }
+        Ok(text)
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands references")]

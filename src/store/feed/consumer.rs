@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::reader::{ChangeList, ChangeQuery, FeedPosition, FeedReader, LostPosition};
 use crate::clock;
-use crate::limits::CONSUMER_LEASE_SECONDS;
+use crate::limits::{CONSUMER_LEASE_SECONDS, MAX_DELIVERY_ERROR_CHARS};
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::expression::Expression;
@@ -22,9 +22,6 @@ use crate::store::transaction::Action;
 
 /// The name of the event bus among the consumers.
 pub const BUS: &str = "bus";
-
-/// The longest error text that a consumer keeps.
-const MAX_ERROR_CHARS: usize = 300;
 
 /// A consumer of the feed, as its item has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +46,8 @@ pub struct ConsumerState {
     pub last_error: Option<String>,
     /// When the other side last took changes, in RFC 3339.
     pub last_success: Option<String>,
+    /// Whether the other side answers so slowly that only the run of every minute delivers to it.
+    pub is_slow: bool,
 }
 
 impl ConsumerState {
@@ -65,6 +64,7 @@ impl ConsumerState {
             failing_since: None,
             last_error: None,
             last_success: None,
+            is_slow: false,
         }
     }
 
@@ -83,6 +83,7 @@ impl ConsumerState {
             failing_since: get_number(item, "failingSince"),
             last_error: get_text(item, "lastError").map(str::to_owned),
             last_success: get_text(item, "lastSuccess").map(str::to_owned),
+            is_slow: item.contains_key("slow"),
             ..Self::new(must_text(item, "sk")?, position)
         })
     }
@@ -115,7 +116,8 @@ impl ConsumerState {
 
     /// The action after which the next attempt is made at once, as if none had failed.
     pub fn forget_failures(name: &str) -> Action {
-        let update = Expression::update().remove("attempts").remove("retryAt").remove("failingSince");
+        let update =
+            Expression::update().remove("attempts").remove("retryAt").remove("failingSince").remove("slow");
         Action::update(keys::consumer(name), update).only_if(Expression::exists(), Refusal::Gone)
     }
 
@@ -260,8 +262,24 @@ impl<'t> ClaimedConsumer<'t> {
                 &self.state.name,
                 FeedPosition { feed: self.state.position.feed.clone(), seq },
             );
-            let (token, lease_end) = (self.state.token, self.state.lease_end);
-            self.state = ConsumerState { token, lease_end, last_success: Some(now), ..fresh };
+            let ConsumerState { token, lease_end, is_slow, .. } = self.state;
+            self.state = ConsumerState { token, lease_end, is_slow, last_success: Some(now), ..fresh };
+        }
+        Ok(outcome)
+    }
+
+    /// Notes whether the other side is slow.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn set_slow(&mut self, is_slow: bool) -> Result<ClaimOutcome, StoreError> {
+        let update = match is_slow {
+            true => Expression::update().set("slow", AttributeValue::Bool(true)),
+            false => Expression::update().remove("slow"),
+        };
+        let outcome = self.write(update, self.state.token).await?;
+        if outcome == ClaimOutcome::Held {
+            self.state.is_slow = is_slow;
         }
         Ok(outcome)
     }
@@ -272,7 +290,7 @@ impl<'t> ClaimedConsumer<'t> {
     /// # Errors
     /// Those of the table.
     pub async fn fail(mut self, error: &str, retry_at: u64) -> Result<ConsumerState, StoreError> {
-        let error: String = error.chars().take(MAX_ERROR_CHARS).collect();
+        let error: String = error.chars().take(MAX_DELIVERY_ERROR_CHARS).collect();
         let since = self.state.failing_since.unwrap_or_else(clock::epoch_seconds);
         let attempts = self.state.attempts + 1;
         let update = Expression::update()

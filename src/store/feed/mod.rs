@@ -18,6 +18,8 @@
 //! - `departures`: changes of groups that deleted members have left.
 //! - `page`, `state`: the items of the feed.
 //! - `retention`: ends the retention of old changes.
+//! - `renew`: gives the feed of a restored table a new id.
+//! - `subject`: where the state of what a change is about is.
 //! - `consumer`: the positions of the event bus and of the webhooks.
 //! - `lag`: how far the feed and its consumers are behind.
 //! - `reader`: reads the feed from a position on, and finds the position of a snapshot.
@@ -41,6 +43,8 @@ pub mod order;
 pub mod outbox;
 pub mod page;
 pub mod reader;
+pub mod renew;
 pub mod retention;
 pub mod sequencer;
 pub mod state;
+pub mod subject;

@@ -120,6 +120,19 @@ pub async fn is_empty(table: &Table, tenant: &TenantId) -> Result<bool, StoreErr
     Ok(true)
 }
 
+/// Reads the items of a tenant in the outbox; of all tenants for `None`.
+///
+/// # Errors
+/// Those of the table.
+pub async fn list(table: &Table, tenant: Option<&TenantId>) -> Result<Vec<Item>, StoreError> {
+    let prefix = tenant.map(keys::outbox_prefix);
+    let mut items = Vec::new();
+    for shard in 0..OUTBOX_SHARDS {
+        items.extend(table.query_all(&keys::outbox_shard(shard), prefix.as_deref()).await?);
+    }
+    Ok(items)
+}
+
 /// The action that tells the sequencer which groups a deleted resource has left. It goes into the
 /// transaction in which the resource leaves them, if that writes no change of its own.
 pub fn note_departures(tenant: &TenantId, member: Uuid, left: &BTreeSet<Uuid>) -> Action {

@@ -36,16 +36,19 @@ impl FeedPage {
     /// # Errors
     /// [`StoreError::Broken`] for no changes, and if they cannot be packed.
     pub fn new(first: u64, changes: &[FeedChange], now: u64) -> Result<Self, StoreError> {
-        let broken =
-            |why: &dyn ToString| StoreError::Broken(format!("a page cannot be packed: {}", why.to_string()));
         if changes.is_empty() {
-            return Err(broken(&"it has no changes"));
+            return Err(StoreError::Broken("a page cannot be packed: it has no changes".to_owned()));
         }
-        let mut packer = GzEncoder::new(Vec::new(), Compression::default());
-        let json = serde_json::to_vec(changes).map_err(|e| broken(&e))?;
-        packer.write_all(&json).map_err(|e| broken(&e))?;
-        let packed = packer.finish().map_err(|e| broken(&e))?;
+        let packed = pack(changes)?;
         Ok(Self { first, last: first + changes.len() as u64 - 1, written: now, packed })
+    }
+
+    /// A page that stands for numbers without changes. Readers pass over it.
+    ///
+    /// # Errors
+    /// [`StoreError::Broken`] if it cannot be packed.
+    pub fn without_changes(first: u64, last: u64, now: u64) -> Result<Self, StoreError> {
+        Ok(Self { first, last, written: now, packed: pack(&[])? })
     }
 
     /// Reads a page.
@@ -92,6 +95,15 @@ impl FeedPage {
         ]);
         Action::put(keys::feed_page(self.first), item).only_if(Expression::absent(), Refusal::Exists)
     }
+}
+
+fn pack(changes: &[FeedChange]) -> Result<Vec<u8>, StoreError> {
+    let broken =
+        |why: &dyn ToString| StoreError::Broken(format!("a page cannot be packed: {}", why.to_string()));
+    let mut packer = GzEncoder::new(Vec::new(), Compression::default());
+    let json = serde_json::to_vec(changes).map_err(|e| broken(&e))?;
+    packer.write_all(&json).map_err(|e| broken(&e))?;
+    packer.finish().map_err(|e| broken(&e))
 }
 
 #[cfg(test)]

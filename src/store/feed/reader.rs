@@ -112,7 +112,7 @@ impl<'t> FeedReader<'t> {
         let Some(mut pages) = self.pages_from(after.seq.min(u64::MAX - 1)).await? else {
             return Ok(Err(LostPosition::BeyondEnd));
         };
-        let (mut bytes, mut pages_read) = (0, 0);
+        let (mut bytes, mut pages_read, mut changes_read) = (0, 0, 0);
         while !pages.is_empty() {
             pages_read += pages.len();
             for page in &pages {
@@ -126,14 +126,17 @@ impl<'t> FeedReader<'t> {
                         return Ok(Ok(list));
                     }
                     list.seq = change.seq;
+                    changes_read += 1;
                     if query.tenant.is_none_or(|tenant| tenant == change.tenant) {
                         bytes += serde_json::to_vec(&change).map_or(0, |json| json.len());
                         list.changes.push(change);
                     }
                 }
+                // A page may stand for numbers without changes.
+                list.seq = list.seq.max(page.last);
             }
             let wanted = query.limit - list.changes.len();
-            let count = count_pages(wanted, list.seq - after.seq, pages_read);
+            let count = count_pages(wanted, changes_read, pages_read);
             pages = self.pages_beginning(list.seq + 1, count).await?;
         }
         Ok(Ok(list))
@@ -175,7 +178,8 @@ impl<'t> FeedReader<'t> {
     /// pages if that is the last one.
     async fn pages_from(&self, seq: u64) -> Result<Option<Vec<FeedPage>>, StoreError> {
         let beginning = self.pages_beginning(seq + 1, FEED_PAGES_PER_READ).await?;
-        if !beginning.is_empty() || seq + 1 == self.state.floor {
+        let is_known_end = seq + 1 == self.state.floor || seq + 1 == self.state.near_end;
+        if !beginning.is_empty() || is_known_end {
             return Ok(Some(beginning));
         }
         // No page begins there: the place is within a page, or at the end, or beyond it.
@@ -184,7 +188,10 @@ impl<'t> FeedReader<'t> {
     }
 
     /// Some pages, if there is one that begins with this number.
-    async fn pages_beginning(&self, first: u64, count: i32) -> Result<Vec<FeedPage>, StoreError> {
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn pages_beginning(&self, first: u64, count: i32) -> Result<Vec<FeedPage>, StoreError> {
         let after = Some(keys::feed_page(first - 1).sk);
         let range = Range { after, limit: Some(count), ..Range::default() };
         let page = self.table.query(&keys::feed_bucket(first), &range).await?;
@@ -200,6 +207,18 @@ impl<'t> FeedReader<'t> {
         self.state.find_end(self.table).await
     }
 
+    /// The last page of a feed that ends there. `None` if the feed is empty, or if the page is gone.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn last_page(&self, end: FeedEnd) -> Result<Option<FeedPage>, StoreError> {
+        match end.page {
+            Some(page) => Ok(Some(page)),
+            // It may be in the partition before that of the next number.
+            None => self.page_with(end.next - 1).await,
+        }
+    }
+
     /// The place for a snapshot. Everything that the changes before it have written is visible to every read,
     /// because the pages with them were written `distance` ago. A reader that reads the whole table after this
     /// call, and then applies the feed from this place, has the state of the table.
@@ -209,12 +228,8 @@ impl<'t> FeedReader<'t> {
     pub async fn snapshot(&self, distance: Duration) -> Result<FeedPosition, StoreError> {
         let visible = clock::epoch_seconds().saturating_sub(distance.as_secs());
         let end = self.end().await?;
-        // The last page may be in the partition before that of the next number.
-        let last = match end.page {
-            Some(page) => Some(page),
-            None => self.page_with(end.next - 1).await?,
-        };
-        let Some(mut page) = last else { return Ok(self.at(end.next - 1)) };
+        let next = end.next;
+        let Some(mut page) = self.last_page(end).await? else { return Ok(self.at(next - 1)) };
         while page.written > visible {
             let first = page.first;
             if first <= self.state.floor {

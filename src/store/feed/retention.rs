@@ -44,7 +44,11 @@ pub async fn end_retention(table: &Table, now: u64) -> Result<u64, StoreError> {
         }
     }
     if floor > state.floor {
-        table.transact(|| vec![FeedState::raise_floor(floor)]).await?;
+        match table.transact(|| vec![FeedState::raise_floor(floor)]).await {
+            // Another worker has raised it as far or further.
+            Err(StoreError::Refused(_)) => return Ok(FeedState::fetch(table).await?.floor),
+            outcome => outcome?,
+        }
     }
     Ok(floor)
 }

@@ -7,7 +7,7 @@ use crate::clock;
 use crate::store::call::{Range, Table};
 use crate::store::error::{Refusal, StoreError};
 use crate::store::expression::Expression;
-use crate::store::item::{Item, get_number, must_text, number, text};
+use crate::store::item::{Item, get_number, get_text, must_text, number, text};
 use crate::store::keys;
 use crate::store::transaction::Action;
 
@@ -20,6 +20,8 @@ pub struct FeedState {
     pub floor: u64,
     /// A number that is not behind the end: where the search for the end begins.
     pub near_end: u64,
+    /// When the feed was made, in RFC 3339.
+    pub created: String,
 }
 
 /// Where the feed ends.
@@ -27,7 +29,7 @@ pub struct FeedState {
 pub struct FeedEnd {
     /// The number of the next change.
     pub next: u64,
-    /// The last page; `None` if the feed is empty, or if its last page is gone.
+    /// The last page; `None` if the feed is empty, or if its last page is gone or in an earlier partition.
     pub page: Option<FeedPage>,
 }
 
@@ -39,6 +41,7 @@ impl FeedState {
             floor,
             // The pages below the floor may be gone, up to the end of the feed.
             near_end: floor.max(get_number(item, "nearEnd").unwrap_or(1)),
+            created: get_text(item, "created").unwrap_or_default().to_owned(),
         })
     }
 
@@ -52,7 +55,7 @@ impl FeedState {
             if let Some(item) = table.get(&key).await? {
                 return Self::from_item(&item);
             }
-            let id = format!("{:016x}", getrandom::u64().map_err(|e| StoreError::Broken(e.to_string()))?);
+            let id = Self::new_id()?;
             let item = Item::from([
                 text("id", &id),
                 number("floor", 1),
@@ -67,6 +70,25 @@ impl FeedState {
                 Err(failed) => return Err(failed),
             }
         }
+    }
+
+    /// Makes an id for a feed.
+    ///
+    /// # Errors
+    /// [`StoreError::Broken`] if the operating system gives no randomness.
+    pub(super) fn new_id() -> Result<String, StoreError> {
+        Ok(format!("{:016x}", getrandom::u64().map_err(|e| StoreError::Broken(e.to_string()))?))
+    }
+
+    /// The action that gives the feed another id. The search for the end begins at `next`. It is refused as
+    /// [`Refusal::Changed`] if the feed has another id than this one.
+    pub(super) fn renew(&self, id: &str, next: u64) -> Action {
+        let update = Expression::update()
+            .set("id", AttributeValue::S(id.to_owned()))
+            .set("nearEnd", AttributeValue::N(next.to_string()))
+            .set("renewed", AttributeValue::S(clock::timestamp()));
+        let unchanged = Expression::equals("id", AttributeValue::S(self.id.clone()));
+        Action::update(keys::feed_state(), update).only_if(unchanged, Refusal::Changed)
     }
 
     /// Finds the end of the feed.
@@ -94,9 +116,12 @@ impl FeedState {
         Action::update(keys::feed_state(), update).only_if(Expression::exists(), Refusal::Gone)
     }
 
-    /// The action that raises the number of the oldest change that can be read.
+    /// The action that raises the number of the oldest change that can be read. It is refused as
+    /// [`Refusal::Changed`] if the number is this one or a higher one already.
     pub(super) fn raise_floor(floor: u64) -> Action {
-        let update = Expression::update().set("floor", AttributeValue::N(floor.to_string()));
-        Action::update(keys::feed_state(), update).only_if(Expression::exists(), Refusal::Gone)
+        let value = AttributeValue::N(floor.to_string());
+        let update = Expression::update().set("floor", value.clone());
+        let is_lower = Expression::new("floor < :raised").value(":raised", value);
+        Action::update(keys::feed_state(), update).only_if(is_lower, Refusal::Changed)
     }
 }

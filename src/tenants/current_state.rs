@@ -9,13 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
 
-use super::problem::ProblemDetails;
-use super::request::{AppRequest, with_own_extensions};
+use super::provider::{TenantProviders, with_own_extensions};
 use crate::auth::tenant::TenantRecord;
 use crate::limits::{READS_TOGETHER_AT_ONCE, RESOURCES_READ_TOGETHER};
 use crate::provider::answer::Relations;
+use crate::scim::error::ScimError;
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::Kind;
+use crate::store::error::StoreError;
 use crate::store::feed::change::FeedChange;
 use crate::store::item::{Item, key_of};
 use crate::store::keys::{self, Key, TenantId, parse_id};
@@ -36,7 +37,7 @@ struct WantedState {
 
 /// The states of resources as JSON, by their keys.
 #[derive(Debug, Default)]
-pub(super) struct FoundStates(BTreeMap<Key, String>);
+pub struct FoundStates(BTreeMap<Key, String>);
 
 impl FoundStates {
     /// The state of the resource that a change is about. `None` if it is not about a user or a group.
@@ -47,8 +48,9 @@ impl FoundStates {
 }
 
 /// Reads the states of resources. It remembers the tenants that it has read.
-pub(super) struct CurrentStates<'a> {
-    app: &'a AppRequest<'a>,
+#[derive(Debug)]
+pub struct CurrentStates<'a> {
+    providers: TenantProviders<'a>,
     tenants: BTreeMap<TenantId, Option<TenantRecord>>,
 }
 
@@ -68,16 +70,16 @@ fn is_deletion(change: &FeedChange) -> bool {
 }
 
 impl<'a> CurrentStates<'a> {
-    /// For the changes of one answer.
-    pub fn new(app: &'a AppRequest<'a>) -> Self {
-        Self { app, tenants: BTreeMap::new() }
+    /// For the changes of one answer or message.
+    pub fn new(providers: TenantProviders<'a>) -> Self {
+        Self { providers, tenants: BTreeMap::new() }
     }
 
     /// Reads the states of the resources that these changes are about.
     ///
     /// # Errors
     /// Those of the table.
-    pub async fn fetch(&mut self, changes: &[FeedChange]) -> Result<FoundStates, ProblemDetails> {
+    pub async fn fetch(&mut self, changes: &[FeedChange]) -> Result<FoundStates, StoreError> {
         let mut wanted: BTreeMap<Key, WantedState> = BTreeMap::new();
         for change in changes {
             let Some((tenant, key)) = subject(change) else { continue };
@@ -98,10 +100,10 @@ impl<'a> CurrentStates<'a> {
     }
 
     /// Reads the resources, each no older than its changes.
-    async fn read(&self, wanted: &BTreeMap<Key, WantedState>) -> Result<Vec<(Key, Record)>, ProblemDetails> {
+    async fn read(&self, wanted: &BTreeMap<Key, WantedState>) -> Result<Vec<(Key, Record)>, StoreError> {
         let all: Vec<Key> = wanted.keys().cloned().collect();
         let mut records: BTreeMap<Key, Record> = BTreeMap::new();
-        for item in self.app.table.batch_get(&all).await? {
+        for item in self.providers.table.batch_get(&all).await? {
             records.extend(read_record(&item)?);
         }
         let is_doubtful = |key: &Key, wanted: &WantedState| match records.get(key) {
@@ -112,7 +114,7 @@ impl<'a> CurrentStates<'a> {
         let doubtful: Vec<Key> = doubtful.map(|(key, _)| key.clone()).collect();
         let chunks: Vec<Vec<Key>> = doubtful.chunks(RESOURCES_READ_TOGETHER).map(<[_]>::to_vec).collect();
         let again =
-            stream::iter(chunks).map(|chunk| async move { self.app.table.get_together(&chunk).await });
+            stream::iter(chunks).map(|chunk| async move { self.providers.table.get_together(&chunk).await });
         let again: Vec<Vec<Option<Item>>> =
             again.buffer_unordered(READS_TOGETHER_AT_ONCE).try_collect().await?;
         for key in &doubtful {
@@ -124,12 +126,12 @@ impl<'a> CurrentStates<'a> {
         Ok(records.into_iter().collect())
     }
 
-    async fn read_tenants(&mut self, names: &BTreeSet<TenantId>) -> Result<(), ProblemDetails> {
+    async fn read_tenants(&mut self, names: &BTreeSet<TenantId>) -> Result<(), StoreError> {
         let unknown = names.iter().filter(|name| !self.tenants.contains_key(*name));
         let unknown: Vec<TenantId> = unknown.cloned().collect();
         let places: Vec<Key> = unknown.iter().map(keys::tenant).collect();
         self.tenants.extend(unknown.into_iter().map(|name| (name, None)));
-        for item in self.app.table.batch_get(&places).await? {
+        for item in self.providers.table.batch_get(&places).await? {
             let record = TenantRecord::from_item(&item)?;
             self.tenants.insert(record.id.clone(), Some(record));
         }
@@ -142,10 +144,10 @@ impl<'a> CurrentStates<'a> {
         tenant: &TenantRecord,
         records: impl Iterator<Item = (&'r Key, &'r Record)> + Clone,
         found: &mut FoundStates,
-    ) -> Result<(), ProblemDetails> {
-        let provider = self.app.provider(tenant)?;
+    ) -> Result<(), StoreError> {
+        let provider = self.providers.of(tenant).map_err(broken)?;
         let users = with_own_extensions(Projection::default());
-        let groups = Projection::parse(&[], &["members"], &[provider.ty(Kind::Group)])?;
+        let groups = Projection::parse(&[], &["members"], &[provider.ty(Kind::Group)]).map_err(broken)?;
         let groups = with_own_extensions(groups);
         let teams: BTreeSet<Uuid> =
             records.clone().flat_map(|(_, record)| record.groups.iter().copied()).collect();
@@ -162,7 +164,11 @@ impl<'a> CurrentStates<'a> {
     }
 }
 
-fn read_record(item: &Item) -> Result<Option<(Key, Record)>, ProblemDetails> {
+fn broken(error: ScimError) -> StoreError {
+    StoreError::Broken(error.detail)
+}
+
+fn read_record(item: &Item) -> Result<Option<(Key, Record)>, StoreError> {
     let (key, record) = (key_of(item), Record::from_item(item)?);
     Ok(key.zip(record))
 }

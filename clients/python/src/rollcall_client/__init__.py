@@ -1,0 +1,39 @@
+"""Client of Rollcall's application API."""
+
+from . import types
+from .client import FollowedChange, Rollcall
+from .errors import (
+    Conflict,
+    ConnectionLost,
+    Forbidden,
+    InvalidRequest,
+    LostPosition,
+    MissingResource,
+    NotFound,
+    ProblemError,
+    RollcallError,
+    ServerError,
+    TooManyRequests,
+    Unauthorized,
+)
+from .webhook import Webhook, WebhookVerificationError
+
+__all__ = [
+    "Conflict",
+    "ConnectionLost",
+    "FollowedChange",
+    "Forbidden",
+    "InvalidRequest",
+    "LostPosition",
+    "MissingResource",
+    "NotFound",
+    "ProblemError",
+    "Rollcall",
+    "RollcallError",
+    "ServerError",
+    "TooManyRequests",
+    "Unauthorized",
+    "Webhook",
+    "WebhookVerificationError",
+    "types",
+]

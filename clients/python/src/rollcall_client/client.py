@@ -1,0 +1,240 @@
+"""The routes of the application's API."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import quote
+
+import httpx
+
+from . import types
+from .errors import RollcallError
+from .transport import Transport
+
+USERS_PER_PAGE = 200
+MEMBERS_PER_PAGE = 1000
+CHANGES_PER_PAGE = 500
+PAUSE_AT_END_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class FollowedChange:
+    """A change, and the position to save with it."""
+
+    change: types.Change
+    next: str
+    """Inside an answer this is the start of the answer: after a crash its changes come again, which does no harm."""
+
+    @property
+    def seq(self) -> int:
+        """The number of the change."""
+        return self.change["seq"]
+
+    @property
+    def type(self) -> str:
+        """What happened."""
+        return self.change["type"]
+
+    @property
+    def resource(self) -> types.User | types.Group | None:
+        """The state of the user or group now; None if it is gone."""
+        return self.change.get("resource")
+
+
+class Rollcall:
+    """A client with one application key.
+
+    Methods that read many things return iterators, which ask for the next page when they need it. Refusals are raised
+    as `ProblemError`, lost connections as `ConnectionLost`.
+    """
+
+    def __init__(self, url: str, key: str, transport: Transport | None = None) -> None:
+        """`url` ends with /app/v1. `key` is an application key (`rca_…`)."""
+        self._transport = transport or Transport(url, key)
+
+    @classmethod
+    def from_env(cls) -> Rollcall:
+        """Reads ROLLCALL_APP_URL and ROLLCALL_APPLICATION_KEY."""
+        url, key = os.environ.get("ROLLCALL_APP_URL"), os.environ.get("ROLLCALL_APPLICATION_KEY")
+        if not url or not key:
+            advice = "`rollcall dev --json` prints app_url and application_key."
+            raise ValueError(f"Set ROLLCALL_APP_URL and ROLLCALL_APPLICATION_KEY. {advice}")
+        return cls(url, key)
+
+    def __enter__(self) -> Rollcall:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._transport.close()
+
+    # The feed
+
+    def status(self) -> types.Status:
+        """Where the feed stands, and the position from which to follow it after a snapshot."""
+        return cast(types.Status, self._get("/status"))
+
+    def changes_page(
+        self,
+        after: str | None = None,
+        *,
+        limit: int = CHANGES_PER_PAGE,
+        tenant: str | None = None,
+        include_resource: bool = True,
+    ) -> types.Changes:
+        """One answer of the feed. Raises LostPosition if it cannot be read from `after`."""
+        include = "resource" if include_resource else None
+        query = {"after": after, "limit": limit, "tenant": tenant, "include": include}
+        return cast(types.Changes, self._get("/changes", **query))
+
+    def changes(self, after: str | None = None, *, tenant: str | None = None, follow: bool = True) -> Iterator[FollowedChange]:
+        """The changes after a position, with their resources. With `follow` it waits for new ones and does not end."""
+        while True:
+            page = self.changes_page(after, tenant=tenant)
+            start, last = after or "", len(page["changes"]) - 1
+            for index, change in enumerate(page["changes"]):
+                yield FollowedChange(change, page["next"] if index == last else start)
+            after = page["next"]
+            if not page["more"]:
+                if not follow:
+                    return
+                time.sleep(PAUSE_AT_END_SECONDS)
+
+    # Tenants and their keys
+
+    def tenants(self) -> Iterator[types.Tenant]:
+        """All tenants, by name."""
+        return self._pages("/tenants", "tenants")
+
+    def tenant(self, tenant: str) -> types.Tenant:
+        """A tenant."""
+        return cast(types.Tenant, self._get(_path("tenants", tenant)))
+
+    def create_tenant(self, new: types.NewTenant) -> types.Tenant:
+        """Makes a tenant. The same content again answers the same tenant."""
+        return cast(types.Tenant, self._send("POST", "/tenants", new))
+
+    def update_tenant(self, tenant: str, settings: types.Settings) -> types.Tenant:
+        """Changes settings of a tenant."""
+        return cast(types.Tenant, self._send("PATCH", _path("tenants", tenant), settings))
+
+    def keys(self, tenant: str) -> list[types.Key]:
+        """The SCIM keys of a tenant, without their texts."""
+        return cast(types.KeyList, self._get(_path("tenants", tenant, "keys")))["keys"]
+
+    def create_key(self, tenant: str, new: types.NewKey) -> types.MadeKey:
+        """Makes a SCIM key. Only this answer has its text."""
+        return cast(types.MadeKey, self._send("POST", _path("tenants", tenant, "keys"), new))
+
+    def rotate_key(self, tenant: str, key: str, rotation: types.Rotation | None = None) -> types.RotatedKey:
+        """Makes the successor of a key. The old key works until the overlap ends."""
+        path = _path("tenants", tenant, "keys", key, "rotate")
+        return cast(types.RotatedKey, self._send("POST", path, rotation or {}))
+
+    def revoke_key(self, tenant: str, key: str) -> None:
+        """Revokes a key."""
+        self._send("DELETE", _path("tenants", tenant, "keys", key))
+
+    # Users and groups
+
+    def users(self, tenant: str, filter: str | None = None, attributes: str | None = None) -> Iterator[types.User]:
+        """The users that match a SCIM filter, or all."""
+        return self._resources(tenant, "Users", filter=filter, attributes=attributes)
+
+    def user(self, tenant: str, id: str) -> types.User:
+        """A user."""
+        return cast(types.User, self._get(_path("tenants", tenant, "Users", id)))
+
+    def groups(self, tenant: str, filter: str | None = None, attributes: str | None = None) -> Iterator[types.Group]:
+        """The groups that match a SCIM filter, or all, without their members."""
+        excluded = "members" if attributes is None else None
+        return self._resources(tenant, "Groups", filter=filter, attributes=attributes, excludedAttributes=excluded)
+
+    def group(self, tenant: str, id: str) -> types.Group:
+        """A group with its members."""
+        return cast(types.Group, self._get(_path("tenants", tenant, "Groups", id)))
+
+    def members(self, tenant: str, group: str) -> Iterator[types.Member]:
+        """The members of a group, by id."""
+        return self._pages(_path("tenants", tenant, "Groups", group, "members"), "members", limit=MEMBERS_PER_PAGE)
+
+    def replace_assignments(self, tenant: str, group: str, assignments: list[types.Assignment]) -> types.Assignments:
+        """Replaces the roles that a group grants."""
+        path = _path("tenants", tenant, "Groups", group, "assignments")
+        return cast(types.Assignments, self._send("PUT", path, {"assignments": assignments}))
+
+    # Webhooks
+
+    def webhooks(self) -> Iterator[types.Webhook]:
+        """All webhooks, without their secrets."""
+        return self._pages("/webhooks", "webhooks")
+
+    def webhook(self, id: str) -> types.Webhook:
+        """A webhook: how far it is, its last error, its last test."""
+        return cast(types.Webhook, self._get(_path("webhooks", id)))
+
+    def create_webhook(self, new: types.NewWebhook) -> types.MadeWebhook:
+        """Makes a webhook. Only this answer has its secret."""
+        return cast(types.MadeWebhook, self._send("POST", "/webhooks", new))
+
+    def update_webhook(self, id: str, settings: types.WebhookSettings) -> types.Webhook:
+        """Changes a webhook. The next attempt is made at once."""
+        return cast(types.Webhook, self._send("PATCH", _path("webhooks", id), settings))
+
+    def delete_webhook(self, id: str) -> None:
+        """Deletes a webhook with its position and its secrets."""
+        self._send("DELETE", _path("webhooks", id))
+
+    def test_webhook(self, id: str) -> types.WebhookTest:
+        """Asks for a message without changes. The webhook shows later what came of it."""
+        return cast(types.WebhookTest, self._send("POST", _path("webhooks", id, "test")))
+
+    def rotate_webhook(self, id: str, rotation: types.Rotation | None = None) -> types.RotatedWebhook:
+        """Makes a new secret, which only this answer has. The old one signs too until the overlap ends."""
+        path = _path("webhooks", id, "rotate")
+        return cast(types.RotatedWebhook, self._send("POST", path, rotation or {}))
+
+    # Transport
+
+    def _get(self, path: str, **query: Any) -> Any:
+        return _read(self._transport.send("GET", path, query=query))
+
+    def _send(self, method: str, path: str, body: Any = None) -> Any:
+        response = self._transport.send(method, path, body=body)
+        return _read(response) if response.content else None
+
+    def _pages(self, path: str, name: str, **query: Any) -> Iterator[Any]:
+        """The elements of all pages of a list whose answers have `next`."""
+        cursor: str | None = None
+        while True:
+            page = self._get(path, cursor=cursor, **query)
+            yield from page[name]
+            cursor = page.get("next")
+            if cursor is None:
+                return
+
+    def _resources(self, tenant: str, kind: str, **query: Any) -> Iterator[Any]:
+        """The resources of all pages of a SCIM query by cursor (RFC 9865)."""
+        cursor: str | None = ""
+        while cursor is not None:
+            page = self._get(_path("tenants", tenant, kind), cursor=cursor, count=USERS_PER_PAGE, **query)
+            yield from page["Resources"]
+            cursor = page.get("nextCursor")
+
+
+def _read(response: httpx.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError as error:
+        raise RollcallError("The answer is not JSON. Check that the URL ends with /app/v1.") from error
+
+
+def _path(*segments: str) -> str:
+    return "/" + "/".join(quote(segment, safe="") for segment in segments)

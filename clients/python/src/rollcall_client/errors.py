@@ -1,0 +1,87 @@
+"""What can go wrong. Each error says what to change."""
+
+from __future__ import annotations
+
+import json
+
+
+class RollcallError(Exception):
+    """The base of all errors of this package."""
+
+
+class ConnectionLost(RollcallError):
+    """The server could not be reached, or the connection broke before its answer came."""
+
+
+class MissingResource(RollcallError):
+    """A change of a user or a group came without its state."""
+
+
+class ProblemError(RollcallError):
+    """A refusal of the server (RFC 9457). `detail` says what to change."""
+
+    def __init__(self, status: int, type: str, title: str, detail: str) -> None:
+        super().__init__(f"{status} {title}: {detail}")
+        self.status = status
+        self.type = type
+        self.title = title
+        self.detail = detail
+
+    @property
+    def name(self) -> str:
+        """The last part of `type`: `tenantExists`, `invalidFilter`, … or empty."""
+        return "" if self.type == "about:blank" else self.type.rsplit(":", 1)[-1]
+
+
+class InvalidRequest(ProblemError):
+    """400, 405, 412, 413, 415: the request must be changed."""
+
+
+class Unauthorized(ProblemError):
+    """401: the application key is not in force."""
+
+
+class Forbidden(ProblemError):
+    """403: the key needs the scope `manage`."""
+
+
+class NotFound(ProblemError):
+    """404: the tenant, user, group, key or webhook does not exist."""
+
+
+class Conflict(ProblemError):
+    """409: `name` tells the reason."""
+
+
+class LostPosition(ProblemError):
+    """410: the feed cannot be read from this position. Take a snapshot."""
+
+
+class TooManyRequests(ProblemError):
+    """429: the rate limit is reached, after all attempts."""
+
+
+class ServerError(ProblemError):
+    """500 and above: the request can be sent again."""
+
+
+_CLASSES: dict[int, type[ProblemError]] = {
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    410: LostPosition,
+    429: TooManyRequests,
+}
+
+
+def problem_from(status: int, reason: str, body: bytes) -> ProblemError:
+    """The error for an answer that is not a success."""
+    try:
+        read = json.loads(body)
+    except ValueError:
+        read = None
+    problem = read if isinstance(read, dict) else {}
+    detail = problem.get("detail") or "The answer has no details. Check that the URL ends with /app/v1."
+    error = _CLASSES.get(status, ServerError if status >= 500 else InvalidRequest)
+    return error(status, str(problem.get("type", "about:blank")), str(problem.get("title", reason)), str(detail))

@@ -1,0 +1,242 @@
+"""Which rows a change of the feed changes. No I/O."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import MissingResource
+
+EXTENSION = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:"
+
+USER_TYPES = frozenset(
+    f"user.{what}" for what in ("created", "updated", "deactivated", "reactivated", "converted", "deleted", "purged")
+)
+GROUP_TYPES = frozenset(f"group.{what}" for what in ("created", "updated", "deleted"))
+ERASING_TYPES = frozenset(("user.deleted", "user.purged", "group.deleted"))
+
+
+@dataclass(frozen=True)
+class UserRow:
+    """A row of rollcall_users."""
+
+    incarnation: str
+    id: str
+    user_name: str
+    display_name: str | None
+    email: str | None
+    active: bool
+    version: int
+    resource: str
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """A row of rollcall_groups, and the roles that the group grants: pairs of team and role."""
+
+    incarnation: str
+    id: str
+    display_name: str
+    version: int
+    resource: str
+    assignments: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class PutTenant:
+    """The tenant exists. Rows of its users and groups stay."""
+
+    incarnation: str
+    tenant: str
+
+
+@dataclass(frozen=True)
+class EraseTenant:
+    """All rows of this incarnation go."""
+
+    incarnation: str
+
+
+@dataclass(frozen=True)
+class PutUser:
+    """The user has this state."""
+
+    row: UserRow
+
+
+@dataclass(frozen=True)
+class HideUser:
+    """The account is kept but hidden: it is inactive and has no roles."""
+
+    incarnation: str
+    id: str
+
+
+@dataclass(frozen=True)
+class EraseUser:
+    """The row of the user goes."""
+
+    incarnation: str
+    id: str
+
+
+@dataclass(frozen=True)
+class PutGroup:
+    """The group has this state."""
+
+    row: GroupRow
+
+
+@dataclass(frozen=True)
+class EraseGroup:
+    """The row of the group and its assignments go. Its memberships stay until group.deleted."""
+
+    incarnation: str
+    id: str
+
+
+@dataclass(frozen=True)
+class AddMembers:
+    """These are members of the group."""
+
+    incarnation: str
+    group: str
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RemoveMembers:
+    """These are no longer members of the group."""
+
+    incarnation: str
+    group: str
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class EndMemberships:
+    """The group has no members any more."""
+
+    incarnation: str
+    group: str
+
+
+@dataclass(frozen=True)
+class Resync:
+    """The snapshot of this tenant must be taken again."""
+
+    incarnation: str
+    tenant: str
+
+
+Step = (
+    PutTenant | EraseTenant | PutUser | HideUser | EraseUser | PutGroup | EraseGroup
+    | AddMembers | RemoveMembers | EndMemberships | Resync
+)
+
+
+def steps_of(change: Mapping[str, Any]) -> list[Step]:
+    """The steps that bring the tables to the state after a change. Types that are not known have none.
+
+    Raises MissingResource if the change of a user or group has no field `resource`.
+    """
+    kind, incarnation, id = change["type"], change.get("incarnation", ""), change["resourceId"]
+    if kind in USER_TYPES:
+        return [_user_step(change, incarnation, id)]
+    if kind in GROUP_TYPES:
+        return _group_steps(change, incarnation, id)
+    if kind in ("tenant.created", "tenant.updated"):
+        return [PutTenant(incarnation, change["tenant"])]
+    if kind == "tenant.resync":
+        return [Resync(incarnation, change["tenant"])]
+    if kind == "tenant.deleted":
+        return [EraseTenant(incarnation)]
+    return []
+
+
+def _user_step(change: Mapping[str, Any], incarnation: str, id: str) -> Step:
+    state = _state(change)
+    if state is not None:
+        return PutUser(user_row(incarnation, state))
+    if change["type"] == "user.deactivated":
+        return HideUser(incarnation, id)
+    return EraseUser(incarnation, id)
+
+
+def _group_steps(change: Mapping[str, Any], incarnation: str, id: str) -> list[Step]:
+    steps: list[Step] = []
+    if change.get("added"):
+        steps.append(AddMembers(incarnation, id, tuple(change["added"])))
+    if change.get("removed"):
+        steps.append(RemoveMembers(incarnation, id, tuple(change["removed"])))
+    if change["type"] == "group.deleted":
+        steps.append(EndMemberships(incarnation, id))
+    state = _state(change)
+    steps.append(EraseGroup(incarnation, id) if state is None else PutGroup(group_row(incarnation, state)))
+    return steps
+
+
+def _state(change: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    if "resource" not in change:
+        if change["type"] in ERASING_TYPES:
+            return None
+        raise MissingResource(f"The change {change['seq']} has no resource. Ask for changes with include=resource.")
+    state: Mapping[str, Any] | None = change["resource"]
+    return state
+
+
+def user_row(incarnation: str, user: Mapping[str, Any]) -> UserRow:
+    """The row of a SCIM user. Its JSON has no groups and no roles: a change of a group would not renew them."""
+    user = _without_nul(user)
+    emails = user.get("emails") or []
+    primary = next((email for email in emails if email.get("primary")), emails[0] if emails else {})
+    kept = {name: value for name, value in user.items() if name != "groups"}
+    extension = kept.get(EXTENSION + "User")
+    if extension is not None:
+        kept[EXTENSION + "User"] = {name: value for name, value in extension.items() if name != "roles"}
+    return UserRow(
+        incarnation=incarnation,
+        id=user["id"],
+        user_name=user["userName"],
+        display_name=user.get("displayName"),
+        email=primary.get("value"),
+        active=user.get("active") is not False,
+        version=_version(user),
+        resource=_json(kept),
+    )
+
+
+def group_row(incarnation: str, group: Mapping[str, Any]) -> GroupRow:
+    """The row of a SCIM group, without its members."""
+    group = _without_nul(group)
+    assignments = group.get(EXTENSION + "Group", {}).get("assignments", [])
+    return GroupRow(
+        incarnation=incarnation,
+        id=group["id"],
+        display_name=group["displayName"],
+        version=_version(group),
+        resource=_json({name: value for name, value in group.items() if name != "members"}),
+        assignments=tuple(sorted({(one["team"], one["role"]) for one in assignments})),
+    )
+
+
+def _version(resource: Mapping[str, Any]) -> int:
+    """The number in the ETag `W/"3"`."""
+    return int(resource["meta"]["version"].removeprefix("W/").strip('"'))
+
+
+def _without_nul(value: Any) -> Any:
+    """The value with U+FFFD for each U+0000, which PostgreSQL cannot store."""
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd")
+    if isinstance(value, list):
+        return [_without_nul(one) for one in value]
+    if isinstance(value, Mapping):
+        return {name: _without_nul(one) for name, one in value.items()}
+    return value
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,225 @@
+"""Keeps the application's tables in step with Rollcall."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, TypeVar
+
+from .. import types
+from ..client import PAUSE_AT_END_SECONDS, Rollcall
+from ..errors import ConnectionLost, LostPosition, NotFound, ProblemError, RollcallError, ServerError, TooManyRequests
+from .core import Resync, Step, group_row, steps_of, user_row
+from .storage import PositionMoved, Storage
+
+ROWS_PER_BATCH = 1000
+PAUSE_AFTER_FAILURE_SECONDS = 5.0
+RESYNC_LOOK_SECONDS = 10.0
+LOST_POSITIONS_IN_A_ROW = 3
+"""A table may be restored while the snapshot is read. More often than this, something else is wrong."""
+SNAPSHOT_ATTEMPTS = 5
+"""A tenant is deleted and made again, or a cursor ends, while the snapshot reads it."""
+
+_log = logging.getLogger("rollcall_client.mirror")
+_Row = TypeVar("_Row")
+
+
+class Mirror:
+    """A mirror of all tenants in the tables of `schema.sql`.
+
+    It may be stopped at any moment. The position moves in the transaction that changes the tables, so a mirror that
+    starts again goes on where the tables are. Several mirrors on one database do no harm: one of them moves on.
+    """
+
+    def __init__(self, rollcall: Rollcall, connection: Any) -> None:
+        """`connection` is one of sqlite3 or psycopg, which nothing else uses. Makes the tables if they are absent."""
+        self._rollcall = rollcall
+        self._storage = Storage(connection)
+        self._positions_lost = 0
+        self._next_look = 0.0
+
+    def run(self, stop: threading.Event | None = None) -> None:
+        """Follows the feed until `stop` is set. Goes on after lost connections and refusals that pass."""
+        stop = stop or threading.Event()
+        while not stop.is_set():
+            pause = PAUSE_AT_END_SECONDS
+            try:
+                if self.step():
+                    continue
+            except (ConnectionLost, ServerError, TooManyRequests) as error:
+                pause = PAUSE_AFTER_FAILURE_SECONDS
+                _log.warning("The mirror tries again in %g seconds: %s", pause, error)
+            stop.wait(pause)
+
+    def catch_up(self) -> None:
+        """Takes a snapshot if needed, and applies all changes that are in the feed."""
+        while self.step():
+            pass
+
+    def step(self) -> bool:
+        """Takes a snapshot or applies one answer of the feed. Returns whether there is more to do at once."""
+        position, seq = self._storage.position()
+        try:
+            if position == "":
+                self._take_snapshot(position)
+                return True
+            more = self._apply_page(position, seq)
+            if not more:
+                self._repeat_resyncs(*self._storage.position())
+            return more
+        except LostPosition:
+            self._positions_lost += 1
+            if self._positions_lost > LOST_POSITIONS_IN_A_ROW:
+                raise
+            _log.warning("The position is lost. The mirror takes a snapshot.")
+            self._take_snapshot(position)
+            return True
+        except PositionMoved:
+            return True
+
+    def dump(self) -> dict[str, Any]:
+        """What the views show, as values that can be compared."""
+        return self._storage.dump()
+
+    # The feed
+
+    def _apply_page(self, position: str, seq: int) -> bool:
+        page = self._rollcall.changes_page(position)
+        self._positions_lost = 0
+        if page["next"] == position:
+            return page["more"]
+        steps, resyncs = _read_steps(page["changes"], after=seq)
+        repeated = self._stage_again(resyncs, self._rollcall.status()["snapshot"]) if resyncs else []
+        last = max([seq, *(change["seq"] for change in page["changes"])])
+        with self._storage.transaction():
+            self._storage.move_position(position, page["next"], last)
+            for step in steps:
+                self._storage.apply(step)
+            for resync in resyncs:
+                self._storage.swap_tenant(resync.incarnation)
+                self._storage.note_resync(resync.incarnation, resync.tenant, last)
+            for step in repeated:
+                self._storage.apply(step)
+        if resyncs:
+            self._storage.end_staging()
+        return page["more"]
+
+    def _repeat_resyncs(self, position: str, seq: int) -> None:
+        """Reads tenants again whose tenant.resync lies before the position of a snapshot of now.
+
+        What was written just before a tenant.resync may not be visible to the snapshot that follows it at once, and no
+        change tells of it. A snapshot whose position lies after the tenant.resync has certainly seen it.
+        """
+        noted = self._storage.resyncs()
+        if not noted or time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + RESYNC_LOOK_SECONDS
+        start = self._rollcall.status()["snapshot"]
+        following = self._rollcall.changes_page(start, limit=1, include_resource=False)["changes"]
+        due = [Resync(*tenant) for *tenant, at in noted if not following or following[0]["seq"] > at]
+        if due:
+            repeated = self._stage_again(due, start)
+            with self._storage.transaction():
+                self._storage.move_position(position, position, seq)
+                for resync in due:
+                    self._storage.swap_tenant(resync.incarnation)
+                    self._storage.forget_resync(resync.incarnation)
+                for step in repeated:
+                    self._storage.apply(step)
+            self._storage.end_staging()
+
+    def _stage_again(self, resyncs: list[Resync], start: str) -> list[Step]:
+        """Reads the snapshots of some tenants. Returns the steps that belong on top of them.
+
+        The feed is at another position than `start`, that of the snapshot, and it stays there. So the changes of these
+        tenants since `start` are applied again, up to the end of the feed.
+        """
+        self._storage.begin_staging()
+        steps: list[Step] = []
+        for resync in resyncs:
+            self._stage_tenant(resync.tenant, only=resync.incarnation)
+            changes = self._rollcall.changes(start, tenant=resync.tenant, follow=False)
+            steps += _read_steps((followed.change for followed in changes), after=0)[0]
+        return steps
+
+    # Snapshots
+
+    def _take_snapshot(self, position: str) -> None:
+        """Reads everything into staging tables, and swaps them in together with the position."""
+        start = self._rollcall.status()["snapshot"]
+        self._storage.begin_staging()
+        for tenant in self._rollcall.tenants():
+            self._stage_tenant(tenant["tenant"])
+        with self._storage.transaction():
+            self._storage.move_position(position, start, 0)
+            self._storage.swap_all()
+        self._storage.end_staging()
+
+    def _stage_tenant(self, name: str, only: str | None = None) -> None:
+        """Reads a tenant. Without a result if it is gone, or is not the incarnation `only`.
+
+        The tenant may be deleted, and another one of its name made, while it is read. So the incarnation is compared
+        before and after.
+        """
+        for attempt in range(SNAPSHOT_ATTEMPTS):
+            incarnation = self._incarnation(name)
+            if incarnation is None or only not in (None, incarnation):
+                return
+            try:
+                self._stage_rows(name, incarnation)
+                if self._incarnation(name) == incarnation:
+                    return
+            except NotFound:
+                pass
+            except ProblemError as error:
+                if error.name not in ("expiredCursor", "invalidCursor") or attempt + 1 == SNAPSHOT_ATTEMPTS:
+                    raise
+            self._storage.unstage(incarnation)
+        raise RollcallError(f"The tenant {name} changed {SNAPSHOT_ATTEMPTS} times while it was read. Try again.")
+
+    def _incarnation(self, name: str) -> str | None:
+        try:
+            return self._rollcall.tenant(name)["incarnation"]
+        except NotFound:
+            return None
+
+    def _stage_rows(self, name: str, incarnation: str) -> None:
+        stage = self._storage.stage
+        stage("tenants", [(incarnation, name)])
+        for users in _batches(self._rollcall.users(name)):
+            stage("users", [user_row(incarnation, user) for user in users])
+        for groups in _batches(self._rollcall.groups(name)):
+            stage("groups", [group_row(incarnation, group) for group in groups])
+            for group in groups:
+                for members in _batches(self._members(name, group["id"])):
+                    stage("members", [(incarnation, group["id"], member["value"]) for member in members])
+
+    def _members(self, tenant: str, group: str) -> Iterator[types.Member]:
+        """The members of a group. If it was deleted after it was listed, the feed says so."""
+        try:
+            yield from self._rollcall.members(tenant, group)
+        except NotFound:
+            return
+
+
+def _read_steps(changes: Iterable[types.Change], after: int) -> tuple[list[Step], list[Resync]]:
+    """The steps of the changes whose numbers are above `after`, and the tenants to read again, each once."""
+    steps: list[Step] = []
+    resyncs: dict[str, Resync] = {}
+    for change in changes:
+        for step in steps_of(change) if change["seq"] > after else ():
+            if isinstance(step, Resync):
+                resyncs[step.incarnation] = step
+            else:
+                steps.append(step)
+    return steps, list(resyncs.values())
+
+
+def _batches(rows: Iterable[_Row]) -> Iterator[list[_Row]]:
+    """The rows in lists that fit into memory."""
+    rest = iter(rows)
+    while batch := list(islice(rest, ROWS_PER_BATCH)):
+        yield batch

@@ -1,0 +1,89 @@
+-- The tables of the mirror, for SQLite and PostgreSQL. The mirror makes them if they are absent.
+--
+-- `incarnation` tells a tenant from an earlier or later one of the same name.
+-- There are no foreign keys: the changes of different users and groups have no order between them. So a row may name a
+-- user, a group or a tenant that is not there yet. The views below show only what is complete.
+
+CREATE TABLE IF NOT EXISTS rollcall_tenants (
+    incarnation TEXT PRIMARY KEY,
+    tenant TEXT NOT NULL                -- its name
+);
+
+CREATE TABLE IF NOT EXISTS rollcall_users (
+    incarnation TEXT NOT NULL,
+    id TEXT NOT NULL,
+    user_name TEXT NOT NULL,
+    display_name TEXT,
+    email TEXT,                         -- the primary address, or the first
+    active INTEGER NOT NULL,            -- 1: may log in, 0: may not
+    hidden INTEGER NOT NULL DEFAULT 0,  -- 1: Rollcall keeps the account but shows it to nobody; active is 0
+    version BIGINT NOT NULL,
+    resource TEXT NOT NULL,             -- the SCIM user as JSON, without groups and roles
+    PRIMARY KEY (incarnation, id)
+);
+CREATE INDEX IF NOT EXISTS rollcall_users_by_name ON rollcall_users (user_name);
+
+CREATE TABLE IF NOT EXISTS rollcall_groups (
+    incarnation TEXT NOT NULL,
+    id TEXT NOT NULL,
+    display_name TEXT NOT NULL,
+    version BIGINT NOT NULL,
+    resource TEXT NOT NULL,             -- the SCIM group as JSON, without members
+    PRIMARY KEY (incarnation, id)
+);
+
+CREATE TABLE IF NOT EXISTS rollcall_members (
+    incarnation TEXT NOT NULL,
+    group_id TEXT NOT NULL,
+    member_id TEXT NOT NULL,
+    PRIMARY KEY (incarnation, group_id, member_id)
+);
+CREATE INDEX IF NOT EXISTS rollcall_members_by_member ON rollcall_members (incarnation, member_id);
+
+-- The roles that the members of a group have.
+CREATE TABLE IF NOT EXISTS rollcall_assignments (
+    incarnation TEXT NOT NULL,
+    group_id TEXT NOT NULL,
+    team TEXT NOT NULL,                 -- the group in which the role counts
+    role TEXT NOT NULL,
+    PRIMARY KEY (incarnation, group_id, team, role)
+);
+
+-- Tenants that were read again after tenant.resync, and will be read once more within some minutes.
+CREATE TABLE IF NOT EXISTS rollcall_resyncs (
+    incarnation TEXT PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    seq BIGINT NOT NULL                 -- the second time is when a snapshot of now begins after this change
+);
+
+-- One row: how far the mirror is. It moves in the transaction that changes the other tables.
+CREATE TABLE IF NOT EXISTS rollcall_position (
+    id INTEGER PRIMARY KEY,             -- always 1
+    position TEXT NOT NULL,             -- empty before the first snapshot
+    seq BIGINT NOT NULL                 -- the number of the last change; 0 after a snapshot
+);
+INSERT INTO rollcall_position (id, position, seq) VALUES (1, '', 0) ON CONFLICT DO NOTHING;
+
+-- What an application reads.
+
+CREATE VIEW rollcall_current_users AS
+SELECT t.tenant, u.* FROM rollcall_users u JOIN rollcall_tenants t ON t.incarnation = u.incarnation WHERE u.hidden = 0;
+
+CREATE VIEW rollcall_current_groups AS
+SELECT t.tenant, g.* FROM rollcall_groups g JOIN rollcall_tenants t ON t.incarnation = g.incarnation;
+
+CREATE VIEW rollcall_current_members AS
+SELECT t.tenant, m.incarnation, m.group_id, m.member_id AS user_id
+FROM rollcall_members m
+JOIN rollcall_tenants t ON t.incarnation = m.incarnation
+JOIN rollcall_groups g ON g.incarnation = m.incarnation AND g.id = m.group_id
+JOIN rollcall_users u ON u.incarnation = m.incarnation AND u.id = m.member_id
+WHERE u.hidden = 0;
+
+-- Effective roles: who may do what now.
+CREATE VIEW rollcall_current_roles AS
+SELECT DISTINCT m.tenant, m.incarnation, m.user_id, a.team, a.role
+FROM rollcall_current_members m
+JOIN rollcall_users u ON u.incarnation = m.incarnation AND u.id = m.user_id
+JOIN rollcall_assignments a ON a.incarnation = m.incarnation AND a.group_id = m.group_id
+WHERE u.active = 1;

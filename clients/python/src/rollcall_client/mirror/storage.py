@@ -1,0 +1,284 @@
+"""The tables of the mirror, over a DB-API connection of sqlite3 or psycopg."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import resources
+from typing import Any
+
+from .core import (
+    AddMembers,
+    EndMemberships,
+    EraseGroup,
+    EraseTenant,
+    EraseUser,
+    GroupRow,
+    HideUser,
+    PutGroup,
+    PutTenant,
+    PutUser,
+    RemoveMembers,
+    Resync,
+    Step,
+    UserRow,
+)
+
+KINDS = ("tenants", "users", "groups", "members", "assignments")
+SQLITE_WAIT_SECONDS = 30
+SCHEMA_LOCK = 7_644_001
+"""Two processes that start at once make the tables one after the other (PostgreSQL)."""
+
+_INSERT = {
+    "tenants": "(incarnation, tenant) VALUES (?, ?)",
+    "users": "(incarnation, id, user_name, display_name, email, active, hidden, version, resource)"
+    " VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?)",
+    "groups": "(incarnation, id, display_name, version, resource) VALUES (?, ?, ?, ?, ?)",
+    "members": "(incarnation, group_id, member_id) VALUES (?, ?, ?)",
+    "assignments": "(incarnation, group_id, team, role) VALUES (?, ?, ?, ?)",
+}
+
+
+class PositionMoved(Exception):
+    """Another process moved the position of this mirror. Read it again."""
+
+
+def connect_sqlite(path: str) -> sqlite3.Connection:
+    """A connection to a file that the application may read while the mirror writes."""
+    connection = sqlite3.connect(path, timeout=SQLITE_WAIT_SECONDS, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode = WAL")
+    return connection
+
+
+class Storage:
+    """Reads and writes the tables. The connection belongs to the mirror alone, since it begins transactions itself."""
+
+    def __init__(self, connection: Any) -> None:
+        """Makes the tables if they are absent."""
+        self._connection = connection
+        self._is_sqlite = isinstance(connection, sqlite3.Connection)
+        if self._is_sqlite:
+            connection.isolation_level = None
+        else:
+            connection.autocommit = True
+        self._make_tables()
+
+    def _make_tables(self) -> None:
+        schema = resources.files(__package__).joinpath("schema.sql").read_text(encoding="utf-8")
+        view = "CREATE VIEW IF NOT EXISTS" if self._is_sqlite else "CREATE OR REPLACE VIEW"
+        statements = re.sub("--.*", "", schema).replace("CREATE VIEW", view).split(";")
+        with self.transaction():
+            if not self._is_sqlite:
+                self._run(f"SELECT pg_advisory_xact_lock({SCHEMA_LOCK})")
+            for statement in statements:
+                if statement.strip():
+                    self._run(statement)
+
+    @contextmanager
+    def transaction(self, *, writes: bool = True) -> Iterator[None]:
+        """Commits at the end, rolls back after an exception.
+
+        Without `writes` all statements read the same state. Temporary tables can be written then too.
+        """
+        if self._is_sqlite:
+            self._run("BEGIN IMMEDIATE" if writes else "BEGIN")
+        else:
+            self._run("BEGIN" if writes else "BEGIN ISOLATION LEVEL REPEATABLE READ")
+        try:
+            yield
+        except BaseException:
+            self._run("ROLLBACK")
+            raise
+        self._run("COMMIT")
+
+    def position(self) -> tuple[str, int]:
+        """The position, empty before the first snapshot, and the number of the last change."""
+        position, seq = self._rows("SELECT position, seq FROM rollcall_position")[0]
+        return position, seq
+
+    def move_position(self, before: str, after: str, seq: int) -> None:
+        """Moves the position, as a part of a transaction. Raises PositionMoved if it is not `before`."""
+        moved = self._run("UPDATE rollcall_position SET position = ?, seq = ? WHERE position = ?", (after, seq, before))
+        if moved == 0:
+            raise PositionMoved
+
+    # Staging tables. They are temporary, so they are private to the connection and end with it.
+
+    def begin_staging(self) -> None:
+        """Makes empty staging tables."""
+        self.end_staging()
+        for kind in KINDS:
+            self._run(f"CREATE TEMPORARY TABLE rollcall_staging_{kind} AS SELECT * FROM rollcall_{kind} WHERE 1 = 0")
+
+    def end_staging(self) -> None:
+        """Removes the staging tables."""
+        for kind in KINDS:
+            self._run(f"DROP TABLE IF EXISTS rollcall_staging_{kind}")
+
+    def stage(self, kind: str, rows: Iterable[UserRow | GroupRow | Sequence[str]]) -> None:
+        """Adds rows to the staging tables. A group brings its assignments."""
+        rows = list(rows)
+        with self.transaction(writes=False):
+            self._insert(f"rollcall_staging_{kind}", kind, [_values(row) for row in rows])
+            if kind == "groups":
+                assignments = [values for row in rows if isinstance(row, GroupRow) for values in _assignments(row)]
+                self._insert("rollcall_staging_assignments", "assignments", assignments)
+
+    def unstage(self, incarnation: str) -> None:
+        """Removes a tenant from the staging tables."""
+        for kind in KINDS:
+            self._run(f"DELETE FROM rollcall_staging_{kind} WHERE incarnation = ?", (incarnation,))
+
+    def swap_all(self) -> None:
+        """Replaces all rows by those of the staging tables, as a part of a transaction."""
+        self._run("DELETE FROM rollcall_resyncs")
+        for kind in KINDS:
+            self._run(f"DELETE FROM rollcall_{kind}")
+            self._run(f"INSERT INTO rollcall_{kind} SELECT * FROM rollcall_staging_{kind} WHERE 1 = 1 ON CONFLICT DO NOTHING")
+
+    def swap_tenant(self, incarnation: str) -> None:
+        """Replaces the rows of one tenant by those of the staging tables, as a part of a transaction.
+
+        Hidden accounts stay, since no snapshot has them.
+        """
+        come_back = "SELECT id FROM rollcall_staging_users WHERE incarnation = ?"
+        unhide = f"DELETE FROM rollcall_users WHERE incarnation = ? AND id IN ({come_back})"
+        self._run(unhide, (incarnation, incarnation))
+        for kind in KINDS:
+            kept = " AND hidden = 0" if kind == "users" else ""
+            self._run(f"DELETE FROM rollcall_{kind} WHERE incarnation = ?{kept}", (incarnation,))
+            staged = f"SELECT * FROM rollcall_staging_{kind} WHERE incarnation = ?"
+            self._run(f"INSERT INTO rollcall_{kind} {staged} ON CONFLICT DO NOTHING", (incarnation,))
+
+    def note_resync(self, incarnation: str, tenant: str, seq: int) -> None:
+        """Notes that a tenant must be read once more, as a part of a transaction."""
+        self.forget_resync(incarnation)
+        values = (incarnation, tenant, seq)
+        self._run("INSERT INTO rollcall_resyncs (incarnation, tenant, seq) VALUES (?, ?, ?)", values)
+
+    def forget_resync(self, incarnation: str) -> None:
+        """Removes that note, as a part of a transaction."""
+        self._delete("resyncs", incarnation)
+
+    def resyncs(self) -> list[Any]:
+        """Incarnation, name and number of each note."""
+        return self._rows("SELECT incarnation, tenant, seq FROM rollcall_resyncs")
+
+    # Changes
+
+    def apply(self, step: Step) -> None:
+        """Does one step, as a part of a transaction. Doing it again changes nothing."""
+        match step:
+            case PutTenant(incarnation, tenant):
+                self._delete("tenants", incarnation)
+                self._insert("rollcall_tenants", "tenants", [(incarnation, tenant)])
+            case EraseTenant(incarnation):
+                for kind in (*KINDS, "resyncs"):
+                    self._delete(kind, incarnation)
+            case PutUser(row):
+                self._delete("users", row.incarnation, id=row.id)
+                self._insert("rollcall_users", "users", [_values(row)])
+            case HideUser(incarnation, id):
+                hide = "UPDATE rollcall_users SET active = 0, hidden = 1 WHERE incarnation = ? AND id = ?"
+                self._run(hide, (incarnation, id))
+            case EraseUser(incarnation, id):
+                self._delete("users", incarnation, id=id)
+            case PutGroup(row):
+                self._erase_group(row.incarnation, row.id)
+                self._insert("rollcall_groups", "groups", [_values(row)])
+                self._insert("rollcall_assignments", "assignments", _assignments(row))
+            case EraseGroup(incarnation, id):
+                self._erase_group(incarnation, id)
+            case AddMembers(incarnation, group, members):
+                rows = [(incarnation, group, member) for member in members]
+                self._insert("rollcall_members", "members", rows)
+            case RemoveMembers(incarnation, group, members):
+                for member in members:
+                    self._delete("members", incarnation, group_id=group, member_id=member)
+            case EndMemberships(incarnation, group):
+                self._delete("members", incarnation, group_id=group)
+            case Resync():
+                raise AssertionError("the mirror takes snapshots itself")
+
+    def _erase_group(self, incarnation: str, id: str) -> None:
+        self._delete("groups", incarnation, id=id)
+        self._delete("assignments", incarnation, group_id=id)
+
+    # What the mirror shows
+
+    def dump(self) -> dict[str, Any]:
+        """What the views show: tenants, users, groups, members and roles, as values that can be compared."""
+        with self.transaction(writes=False):
+            return self._read_all()
+
+    def _read_all(self) -> dict[str, Any]:
+        tenants: dict[str, Any] = {}
+        names = self._rows("SELECT incarnation, tenant FROM rollcall_tenants")
+        for incarnation, _ in names:
+            empty: dict[str, Any] = {"users": {}, "groups": {}, "members": {}, "roles": {}}
+            tenants[incarnation] = {"incarnation": incarnation, **empty}
+        for incarnation, id, name, active, version in self._current("users", "id, user_name, active, version"):
+            tenants[incarnation]["users"][id] = {"userName": name, "active": active == 1, "version": version}
+        for incarnation, id, name, version in self._current("groups", "id, display_name, version"):
+            tenants[incarnation]["groups"][id] = {"displayName": name, "version": version}
+            tenants[incarnation]["members"][id] = []
+        for incarnation, group, user in sorted(self._current("members", "group_id, user_id")):
+            tenants[incarnation]["members"][group].append(user)
+        for incarnation, user, team, role in sorted(self._current("roles", "user_id, team, role")):
+            tenants[incarnation]["roles"].setdefault(user, []).append([team, role])
+        return {"tenants": {name: tenants[incarnation] for incarnation, name in names}}
+
+    def _current(self, kind: str, columns: str) -> list[Any]:
+        return self._rows(f"SELECT incarnation, {columns} FROM rollcall_current_{kind}")
+
+    # SQL
+
+    def _run(self, sql: str, values: Sequence[Any] = ()) -> int:
+        """Runs a statement. Returns how many rows it changed."""
+        cursor = self._connection.cursor()
+        try:
+            cursor.execute(self._sql(sql), tuple(values))
+            return int(cursor.rowcount)
+        finally:
+            cursor.close()
+
+    def _rows(self, sql: str) -> list[Any]:
+        cursor = self._connection.cursor()
+        try:
+            cursor.execute(self._sql(sql))
+            return list(cursor.fetchall())
+        finally:
+            cursor.close()
+
+    def _insert(self, table: str, kind: str, rows: Sequence[Sequence[Any]]) -> None:
+        if rows:
+            cursor = self._connection.cursor()
+            try:
+                cursor.executemany(self._sql(f"INSERT INTO {table} {_INSERT[kind]} ON CONFLICT DO NOTHING"), rows)
+            finally:
+                cursor.close()
+
+    def _delete(self, kind: str, incarnation: str, **where: str) -> None:
+        condition = "".join(f" AND {column} = ?" for column in where)
+        self._run(f"DELETE FROM rollcall_{kind} WHERE incarnation = ?{condition}", (incarnation, *where.values()))
+
+    def _sql(self, sql: str) -> str:
+        """The statement with the placeholders of the driver."""
+        return sql if self._is_sqlite else sql.replace("?", "%s")
+
+
+def _values(row: UserRow | GroupRow | Sequence[str]) -> Sequence[Any]:
+    match row:
+        case UserRow():
+            active = int(row.active)
+            return (row.incarnation, row.id, row.user_name, row.display_name, row.email, active, row.version, row.resource)
+        case GroupRow():
+            return (row.incarnation, row.id, row.display_name, row.version, row.resource)
+        case _:
+            return row
+
+
+def _assignments(row: GroupRow) -> list[Sequence[str]]:
+    return [(row.incarnation, row.id, team, role) for team, role in row.assignments]

@@ -1,0 +1,53 @@
+"""Verifies messages of webhooks (Standard Webhooks 1.0.0)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from .errors import RollcallError
+
+TOLERANCE_SECONDS = 300
+
+
+class WebhookVerificationError(RollcallError):
+    """The message is not one of this webhook, or it is too old. Answer 401."""
+
+
+class Webhook:
+    """Verifies the messages of one webhook."""
+
+    def __init__(self, secret: str) -> None:
+        """`secret` is `whsec_…`, as it was shown once."""
+        try:
+            self._key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+        except binascii.Error as error:
+            raise ValueError("The secret is not whsec_ and base64. Copy it again, or rotate it.") from error
+        if not self._key:
+            raise ValueError("The secret is empty. Copy it again, or rotate it.")
+
+    def verify(self, body: bytes | str, headers: Mapping[str, str], now: float | None = None) -> dict[str, Any]:
+        """Returns the message. `body` must be the bytes as they came. Raises WebhookVerificationError."""
+        raw = body.encode() if isinstance(body, str) else body
+        named = {name.lower(): value for name, value in headers.items()}
+        parts = [named.get(f"webhook-{name}") for name in ("id", "timestamp", "signature")]
+        id, timestamp, signatures = (part or "" for part in parts)
+        if not (id and timestamp and signatures):
+            raise WebhookVerificationError("A header is missing: webhook-id, webhook-timestamp or webhook-signature.")
+        if not re.fullmatch("[0-9]{1,15}", timestamp):
+            raise WebhookVerificationError("The header webhook-timestamp is not a number of seconds.")
+        if abs((time.time() if now is None else now) - int(timestamp)) > TOLERANCE_SECONDS:
+            raise WebhookVerificationError("The timestamp is more than five minutes away. Check the clock of this machine.")
+        signed = f"{id}.{timestamp}.".encode() + raw
+        expected = b"v1," + base64.b64encode(hmac.digest(self._key, signed, hashlib.sha256))
+        if not any(hmac.compare_digest(expected, one.encode()) for one in signatures.split(" ")):
+            raise WebhookVerificationError("No signature fits. Check the secret, and verify the bytes of the body as they came.")
+        message: dict[str, Any] = json.loads(raw)
+        return message

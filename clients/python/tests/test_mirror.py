@@ -1,0 +1,447 @@
+"""The mirror against a real `rollcall dev`, in SQLite and PostgreSQL. At the end it shows what the API says."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Dev, start_dev
+from mirror_support import (
+    Database,
+    Work,
+    assert_converges,
+    die_before_statement,
+    find_postgres,
+    mirror_of,
+    mirror_process,
+    run_postgres,
+    truth,
+)
+
+from rollcall_client import Rollcall, types
+
+
+both = pytest.mark.parametrize("database", ["sqlite", "postgres"], indirect=True)
+
+
+@pytest.fixture
+def dev(tmp_path: Path) -> Iterator[Dev]:
+    """A process for each test, so that there is little to compare."""
+    running = start_dev(tmp_path)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    programs = find_postgres()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed. Install it with: apt-get install postgresql")
+    # The path of a socket has at most 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="pg") as outer:
+        Path(outer).chmod(0o755)
+        folder = Path(outer) / "p"
+        folder.mkdir()
+        with run_postgres(programs, folder) as dsn:
+            yield dsn
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    """SQLite, and PostgreSQL too in the tests that are marked with `both`."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return Database(["--sqlite", str(tmp_path / "mirror.db")], is_sqlite=True)
+    import psycopg
+
+    dsn, name = request.getfixturevalue("postgres"), f"m{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(f"{dsn} dbname=postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return Database(["--postgres", f"{dsn} dbname={name}"], is_sqlite=False)
+
+
+@pytest.fixture
+def tenant(dev: Dev) -> str:
+    """A new tenant, where a deleted user is kept but hidden."""
+    name = f"t{uuid.uuid4().hex[:10]}"
+    dev.client.create_tenant({"tenant": name, "policy": "veza"})
+    return name
+
+
+def work_in(dev: Dev, tenant: str, seed: int) -> Work:
+    client = dev.client
+    return Work(dev.scim(client.create_key(tenant, {"name": "work"})["key"]), client, tenant, seed)
+
+
+class Editing(Rollcall):
+    """A client that changes the answers of the feed, or does something before a request."""
+
+    def __init__(self, dev: Dev) -> None:
+        super().__init__(dev.line["app_url"], dev.line["application_key"])
+        self.extra: list[dict[str, Any]] = []
+        self.before: dict[str, Any] = {}
+        self.instead: dict[str, Any] = {}
+        self.snapshot: str | None = None
+
+    def status(self) -> types.Status:
+        status = super().status()
+        return {**status, "snapshot": self.snapshot or status["snapshot"]}
+
+    def changes_page(self, after: str | None = None, **options: Any) -> types.Changes:
+        page = super().changes_page(after, **options)
+        if options.get("tenant") is None and page["changes"]:
+            page["changes"] += [{**page["changes"][-1], **extra} for extra in self.extra]  # type: ignore[misc]
+            self.extra = []
+        return page
+
+    def _get(self, path: str, **query: Any) -> Any:
+        for part in [part for part in self.before if part in path]:
+            self.before.pop(part)()
+        for part in [part for part in self.instead if path.endswith(part)]:
+            return self.instead.pop(part)
+        return super()._get(path, **query)
+
+
+@both
+def test_a_snapshot_beside_live_writes_and_the_feed_are_the_state(dev: Dev, database: Database, tenant: str) -> None:
+    work = work_in(dev, tenant, seed=1)
+    mirror = mirror_of(dev, database)
+    with work.going_on():
+        time.sleep(0.5)
+        mirror.step()
+        for _ in range(20):
+            mirror.step()
+            time.sleep(0.1)
+    assert_converges(mirror, dev.client)
+    assert len(mirror.dump()["tenants"][tenant]["users"]) > 5
+
+
+def test_a_mirror_that_is_killed_at_any_moment_converges(dev: Dev, database: Database, tenant: str) -> None:
+    work = work_in(dev, tenant, seed=2)
+    chance = random.Random(3)
+    with work.going_on():
+        for _ in range(5):
+            process = mirror_process(dev, database)
+            time.sleep(chance.uniform(0.2, 1.0))
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    assert_converges(mirror_of(dev, database), dev.client)
+
+
+@both
+def test_a_mirror_that_is_killed_before_any_statement_converges(dev: Dev, database: Database, tenant: str) -> None:
+    work = work_in(dev, tenant, seed=11)
+    chance = random.Random(12)
+    died = 0
+    # First in the making of the tables and in the snapshot, then in changes.
+    for statement in [3, 14, 30, 37, 44, 52, *(chance.randint(20, 90) for _ in range(10))]:
+        for _ in range(6):
+            work.do()
+        died += die_before_statement(dev, database, statement)
+    assert died > 8
+    assert_converges(mirror_of(dev, database), dev.client)
+
+
+@both
+def test_the_command_catches_up_and_prints(dev: Dev, database: Database, tenant: str) -> None:
+    mirror = mirror_of(dev, database)
+    assert_converges(mirror, dev.client)
+    process = mirror_process(dev, database, "--once", "--dump")
+    out, error = process.communicate(timeout=30)
+    assert process.returncode == 0, error
+    assert json.loads(out) == truth(dev.client)
+    assert out.decode() == json.dumps(json.loads(out), sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n"
+    offline = mirror_process(dev, database, "--dump").communicate(timeout=30)
+    assert offline == (out, b"")
+
+
+@both
+def test_large_changes_of_a_group_arrive_in_parts(dev: Dev, database: Database, tenant: str) -> None:
+    mirror = mirror_of(dev, database)
+    mirror.catch_up()
+    work = work_in(dev, tenant, seed=4)
+    people = work.users + [work.scim.create_user("more") for _ in range(50)]
+    group = work.scim.create_group("Large", people)
+    assert_converges(mirror, dev.client)
+    assert len(mirror.dump()["tenants"][tenant]["members"][group]) == 62
+    work.scim.remove_members(group, people[:55])
+    assert_converges(mirror, dev.client)
+    work.scim.send("DELETE", f"/Groups/{group}")
+    assert_converges(mirror, dev.client)
+    assert database.query(f"SELECT * FROM rollcall_members WHERE group_id = '{group}'") == []
+
+
+@both
+def test_a_person_who_leaves_is_hidden_comes_back_and_is_erased(dev: Dev, database: Database, tenant: str) -> None:
+    mirror, client = mirror_of(dev, database), dev.client
+    scim = work_in(dev, tenant, seed=5).scim
+    user = scim.create_user("leaver")
+    group = scim.create_group("Team", [user])
+    assert_converges(mirror, client)
+    assert mirror.dump()["tenants"][tenant]["roles"][user] == [[group, "member"]]
+    row = f"SELECT active, hidden FROM rollcall_users WHERE id = '{user}'"
+
+    scim.set_active(user, False)
+    assert_converges(mirror, client)
+    assert database.query(row) == [(0, 0)]
+    assert user not in mirror.dump()["tenants"][tenant]["roles"]
+    scim.set_active(user, True)
+    assert_converges(mirror, client)
+    assert mirror.dump()["tenants"][tenant]["roles"][user] == [[group, "member"]]
+
+    name = client.user(tenant, user)["userName"]
+    scim.send("DELETE", f"/Users/{user}")
+    assert_converges(mirror, client)
+    assert database.query(row) == [(0, 1)]
+    assert user not in mirror.dump()["tenants"][tenant]["users"]
+    person = {"givenName": "L", "familyName": "T"}
+    emails = [{"value": name, "primary": True}]
+    scim.send("POST", "/Users", {"userName": name, "name": person, "displayName": "L", "emails": emails})
+    assert_converges(mirror, client)
+    assert database.query(row) == [(1, 0)]
+
+    scim.send("DELETE", f"/Users/{user}")
+    assert_converges(mirror, client)
+    dev.operator("user", "purge", tenant, user, "--yes")
+    end = time.monotonic() + 20
+    while database.query(row):
+        mirror.catch_up()
+        assert time.monotonic() < end, "the purged person is still in the table"
+
+
+@both
+def test_a_position_of_another_deployment_leads_to_a_snapshot(
+    dev: Dev, database: Database, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = start_dev(tmp_path_factory.mktemp("other"))
+    try:
+        other.scim().create_user("elsewhere")
+        mirror = mirror_of(other, database)
+        assert_converges(mirror, other.client)
+    finally:
+        other.stop()
+    moved = mirror_of(dev, database)
+    assert_converges(moved, dev.client)
+
+
+@pytest.mark.parametrize("position", ["0123456789abcdef-7", "beyond"])
+def test_a_lost_position_leads_to_a_snapshot(dev: Dev, database: Database, position: str) -> None:
+    mirror, client = mirror_of(dev, database), dev.client
+    assert_converges(mirror, client)
+    if position == "beyond":
+        position = client.status()["newest"]["position"] + "000"
+    connection = database.connect()
+    connection.execute(f"UPDATE rollcall_position SET position = '{position}', seq = 99999999")
+    connection.execute("DELETE FROM rollcall_users")
+    connection.commit()
+    connection.close()
+    dev.scim().create_user("meanwhile")
+    assert_converges(mirror, client)
+
+
+@both
+def test_a_deleted_tenant_leaves_nothing_and_another_one_does_not_inherit(dev: Dev, database: Database, tenant: str) -> None:
+    mirror, client = mirror_of(dev, database), dev.client
+    work_in(dev, tenant, seed=6)
+    assert_converges(mirror, client)
+    incarnation = client.tenant(tenant)["incarnation"]
+    dev.operator("tenant", "delete", tenant, "--yes", "--wait", "0s")
+    assert_converges(mirror, client)
+    for table in ("tenants", "users", "groups", "members", "assignments"):
+        assert database.query(f"SELECT * FROM rollcall_{table} WHERE incarnation = '{incarnation}'") == []
+
+
+@pytest.mark.parametrize("moment", ["", "/Users", "/Groups", "/members"])
+def test_a_tenant_may_be_deleted_while_the_snapshot_reads_it(dev: Dev, database: Database, tenant: str, moment: str) -> None:
+    work_in(dev, tenant, seed=7)
+    client = Editing(dev)
+    mirror = mirror_of(dev, database, client)
+    client.before[f"/tenants/{tenant}{moment}" if moment != "/members" else moment] = lambda: dev.operator(
+        "tenant", "delete", tenant, "--yes", "--wait", "0s"
+    )
+    assert_converges(mirror, dev.client)
+    assert not client.before, "the tenant was deleted meanwhile"
+
+
+def test_a_group_may_be_deleted_between_its_listing_and_its_members(dev: Dev, database: Database, tenant: str) -> None:
+    work = work_in(dev, tenant, seed=8)
+    group = work.scim.create_group("Short", work.users)
+    client = Editing(dev)
+    mirror = mirror_of(dev, database, client)
+    client.before[f"{group}/members"] = lambda: work.scim.send("DELETE", f"/Groups/{group}")
+    assert_converges(mirror, dev.client)
+    assert not client.before, "the group was deleted meanwhile"
+
+
+@both
+def test_a_resync_takes_the_snapshot_of_that_tenant_again(dev: Dev, database: Database, tenant: str) -> None:
+    work = work_in(dev, tenant, seed=9)
+    client = Editing(dev)
+    mirror = mirror_of(dev, database, client)
+    assert_converges(mirror, dev.client)
+    incarnation = dev.client.tenant(tenant)["incarnation"]
+    connection = database.connect()
+    for statement in ("UPDATE rollcall_users SET user_name = 'old'", "DELETE FROM rollcall_groups"):
+        connection.execute(f"{statement} WHERE incarnation = '{incarnation}'")
+    connection.commit()
+    connection.close()
+    assert mirror.dump() != truth(dev.client)
+    resync = {"type": "tenant.resync", "resourceType": "Tenant", "resourceId": tenant, "tenant": tenant}
+    client.extra = [{**resync, "incarnation": incarnation}, {**resync, "tenant": "gone", "incarnation": "gone"}]
+    client.before[f"/tenants/{tenant}/Groups"] = lambda: (work.do(), work.do(), work.do())
+    with work.going_on():
+        end = time.monotonic() + 30
+        while client.extra and time.monotonic() < end:
+            mirror.step()
+            time.sleep(0.1)
+    assert not client.extra and not client.before
+    assert_converges(mirror, dev.client)
+
+
+def test_the_operator_can_ask_for_a_resync(dev: Dev, database: Database, tenant: str) -> None:
+    work_in(dev, tenant, seed=14)
+    mirror = mirror_of(dev, database)
+    assert_converges(mirror, dev.client)
+    connection = database.connect()
+    connection.execute("UPDATE rollcall_users SET user_name = 'old'")
+    connection.execute("DELETE FROM rollcall_groups")
+    connection.commit()
+    connection.close()
+    for name in ("demo", tenant):
+        dev.operator("tenant", "resync", name)
+    assert_converges(mirror, dev.client)
+
+
+@both
+def test_a_resync_is_repeated_when_all_before_it_is_visible(
+    dev: Dev, database: Database, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rollcall_client.mirror.mirror.RESYNC_LOOK_SECONDS", 0.0)
+    work = work_in(dev, tenant, seed=15)
+    client = Editing(dev)
+    mirror = mirror_of(dev, database, client)
+    assert_converges(mirror, dev.client)
+    work.scim.send("DELETE", f"/Users/{work.users[0]}")
+    assert_converges(mirror, dev.client)
+    users = dev.client._get(f"/tenants/{tenant}/Users", cursor="", count=200)
+    users["Resources"] = users["Resources"][:3]
+    client.instead = {f"/tenants/{tenant}/Users": users}
+    resync = {"type": "tenant.resync", "resourceType": "Tenant", "resourceId": tenant, "tenant": tenant}
+    client.extra = [{**resync, "incarnation": dev.client.tenant(tenant)["incarnation"]}]
+    client.snapshot = newest(dev)
+    dev.wait_for_change(dev.scim().create_user("another"))
+    mirror.catch_up()
+    assert not client.extra and not client.instead
+    assert len(mirror.dump()["tenants"][tenant]["users"]) == 3
+    assert len(database.query("SELECT * FROM rollcall_resyncs")) == 1
+
+    client.snapshot = newest(dev)
+    mirror.catch_up()
+    assert database.query("SELECT * FROM rollcall_resyncs") == []
+    assert_converges(mirror, dev.client)
+    assert database.query(f"SELECT hidden FROM rollcall_users WHERE id = '{work.users[0]}'") == [(1,)]
+
+
+def newest(dev: Dev) -> str:
+    """The position at the end of the feed. It stands for that of a snapshot a minute later."""
+    place = dev.client.status()["newest"]
+    assert place
+    return place["position"]
+
+
+def test_what_a_resync_could_not_see_yet_comes_from_the_feed(dev: Dev, database: Database, tenant: str) -> None:
+    """On AWS a query may not show yet what the last transactions wrote, although the feed tells of them."""
+    work = work_in(dev, tenant, seed=13)
+    client, group = Editing(dev), work.groups[0]
+    mirror = mirror_of(dev, database, client)
+    assert_converges(mirror, dev.client)
+    older = {
+        f"/tenants/{tenant}/Users": dev.client._get(f"/tenants/{tenant}/Users", cursor="", count=200),
+        f"/Groups/{group}/members": dev.client._get(f"/tenants/{tenant}/Groups/{group}/members"),
+    }
+    late = work.scim.create_user("late")
+    work.scim.remove_members(group, work.users[:2])
+    dev.wait_for_change(late)
+    assert_converges(mirror, dev.client)
+    resync = {"type": "tenant.resync", "resourceType": "Tenant", "resourceId": tenant, "tenant": tenant}
+    client.extra = [{**resync, "incarnation": dev.client.tenant(tenant)["incarnation"]}]
+    client.instead = older
+    dev.wait_for_change(dev.scim().create_user("another"))
+    mirror.catch_up()
+    assert not client.extra and not client.instead
+    assert_converges(mirror, dev.client)
+
+
+def test_fields_and_types_that_are_not_known_are_ignored(dev: Dev, database: Database, tenant: str) -> None:
+    client = Editing(dev)
+    mirror = mirror_of(dev, database, client)
+    assert_converges(mirror, dev.client)
+    user = dev.scim().create_user("known")
+    dev.wait_for_change(user)
+    new = {"field": {"of": "tomorrow"}, "resource": None}
+    client.extra = [
+        {**new, "type": "user.renamed", "resourceType": "User", "resourceId": user},
+        {**new, "type": "robot.created", "resourceType": "Robot", "resourceId": "r1"},
+    ]
+    mirror.catch_up()
+    assert not client.extra
+    assert_converges(mirror, dev.client)
+    assert user in mirror.dump()["tenants"]["demo"]["users"]
+
+
+@both
+def test_any_text_can_be_stored(dev: Dev, database: Database) -> None:
+    mirror = mirror_of(dev, database)
+    mirror.catch_up()
+    user = dev.scim().create_user("O'Neil")
+    names = {"nul": "a\0b", "more": "'; DROP TABLE rollcall_users; -- % ? %s \\u0000 Zoë 🙂"}
+    for id, name in names.items():
+        dev.scim().patch(f"/Users/{user}", "replace", "displayName", name)
+        names[id] = str(dev.scim().send("POST", "/Groups", {"displayName": name})["id"])
+    dev.wait_for_change(names["more"])
+    mirror.catch_up()
+    groups = mirror.dump()["tenants"]["demo"]["groups"]
+    assert groups[names["nul"]]["displayName"] == "a\ufffdb"
+    assert groups[names["more"]]["displayName"] == dev.client.group("demo", names["more"])["displayName"]
+    [(resource,)] = database.query(f"SELECT resource FROM rollcall_users WHERE id = '{user}'")
+    assert json.loads(resource)["displayName"] == dev.client.user("demo", user)["displayName"]
+
+
+@both
+def test_several_mirrors_on_one_database_do_no_harm(dev: Dev, database: Database, tenant: str) -> None:
+    work = work_in(dev, tenant, seed=10)
+    stop = threading.Event()
+    threads = [threading.Thread(target=mirror_of(dev, database).run, args=(stop,)) for _ in range(3)]
+    with work.going_on():
+        for thread in threads:
+            thread.start()
+        time.sleep(4)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert_converges(mirror_of(dev, database), dev.client)
+
+
+@both
+def test_the_tables_can_be_joined(dev: Dev, database: Database) -> None:
+    mirror = mirror_of(dev, database)
+    user = dev.scim().create_user("joined")
+    dev.scim().create_group("Readers", [user])
+    assert_converges(mirror, dev.client)
+    rows = database.query(
+        f"""SELECT u.display_name, u.email = u.user_name, g.display_name, r.role FROM rollcall_current_users u
+        JOIN rollcall_current_roles r ON r.incarnation = u.incarnation AND r.user_id = u.id
+        JOIN rollcall_current_groups g ON g.incarnation = r.incarnation AND g.id = r.team
+        WHERE u.tenant = 'demo' AND u.id = '{user}'"""
+    )
+    assert [(row[0], bool(row[1]), row[2][:8], row[3]) for row in rows] == [("joined", True, "Readers ", "member")]
+    [(resource,)] = database.query(f"SELECT resource FROM rollcall_users WHERE id = '{user}'")
+    assert '"familyName":"Test"' in resource and '"roles"' not in resource and '"groups"' not in resource

@@ -1,0 +1,140 @@
+"""What is sent again. A proxy before a real `rollcall dev` refuses requests, or drops connections."""
+
+from __future__ import annotations
+
+import email.utils
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import httpx
+import pytest
+from conftest import Dev
+
+import rollcall_client
+from rollcall_client import Rollcall
+from rollcall_client.transport import Transport
+
+DROP, FORGET = "drop before", "drop after"
+
+
+class Proxy(ThreadingHTTPServer):
+    """Forwards to `target`, after it did what `faults` lists: a status and a Retry-After, or a drop."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__(("127.0.0.1", 0), Forwarder)
+        self.target = target
+        self.faults: list[Any] = []
+        self.seen: list[str] = []
+
+
+class Forwarder(BaseHTTPRequestHandler):
+    server: Proxy
+
+    def forward(self) -> None:
+        self.server.seen.append(f"{self.command} {self.path}")
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        fault = self.server.faults.pop(0) if self.server.faults else None
+        if fault == DROP:
+            return
+        headers = {name: value for name, value in self.headers.items() if name.lower() in ("authorization", "content-type")}
+        if isinstance(fault, tuple):
+            status, retry_after = fault
+            problem = b'{"type":"about:blank","title":"Slow down","status":429,"detail":"Wait."}'
+            self.answer(status, problem, {"Retry-After": retry_after, "Content-Type": "application/problem+json"})
+            return
+        response = httpx.request(self.command, self.server.target + self.path, content=body, headers=headers)
+        if fault != FORGET:
+            self.answer(response.status_code, response.content, {"Content-Type": response.headers["Content-Type"]})
+
+    def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = do_PUT = do_PATCH = forward
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def proxy(dev: Dev) -> Iterator[Proxy]:
+    server = Proxy(dev.line["app_url"])
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def pauses() -> list[float]:
+    return []
+
+
+@pytest.fixture
+def flaky(proxy: Proxy, dev: Dev, pauses: list[float]) -> Iterator[Rollcall]:
+    """A client behind the proxy, which notes its pauses and does not wait."""
+    url = f"http://127.0.0.1:{proxy.server_port}"
+    with Rollcall(url, "", Transport(url, dev.line["application_key"], sleep=pauses.append)) as client:
+        yield client
+
+
+def test_retry_after_is_obeyed(proxy: Proxy, flaky: Rollcall, pauses: list[float]) -> None:
+    date = email.utils.formatdate(time.time() + 20, usegmt=True)
+    proxy.faults = [(429, "7"), (503, date), (503, "0")]
+    assert flaky.status()["snapshot"]
+    assert pauses[0] == 7 and 17 < pauses[1] <= 20 and 0 < pauses[2] < 2
+    assert len(proxy.seen) == 4
+
+
+def test_lost_connections_of_reads_are_tried_again(proxy: Proxy, flaky: Rollcall, pauses: list[float]) -> None:
+    proxy.faults = [DROP, FORGET, DROP]
+    assert list(flaky.tenants())
+    assert len(proxy.seen) == 4 and pauses == sorted(pauses)
+
+
+def test_it_gives_up_after_five_attempts(proxy: Proxy, flaky: Rollcall) -> None:
+    proxy.faults = [DROP] * 9
+    with pytest.raises(rollcall_client.ConnectionLost, match="GET /status got no answer"):
+        flaky.status()
+    assert len(proxy.seen) == 5
+    proxy.faults = [(503, "0")] * 9
+    with pytest.raises(rollcall_client.ServerError, match="Wait."):
+        flaky.status()
+    assert len(proxy.seen) == 10
+
+
+def test_a_long_pause_is_left_to_the_application(proxy: Proxy, flaky: Rollcall, pauses: list[float]) -> None:
+    proxy.faults = [(429, "3600")]
+    with pytest.raises(rollcall_client.TooManyRequests):
+        flaky.status()
+    assert pauses == []
+
+
+def test_a_post_is_not_sent_twice_unless_nothing_was_done(proxy: Proxy, flaky: Rollcall) -> None:
+    for fault in (FORGET, (503, "0")):
+        proxy.faults = [fault]
+        with pytest.raises((rollcall_client.ConnectionLost, rollcall_client.ServerError)):
+            flaky.create_key("demo", {"name": f"once {fault}"})
+    assert len(proxy.seen) == 2
+    proxy.faults = [(429, "1")]
+    assert flaky.create_key("demo", {"name": "after 429"})["key"].startswith("rc_demo_")
+    names = [key["name"] for key in flaky.keys("demo")]
+    assert names.count(f"once {FORGET}") == 1 and names.count("after 429") == 1
+
+
+def test_an_answer_of_something_else_says_what_to_check() -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    with Rollcall(f"http://127.0.0.1:{server.server_port}", "rca_x") as wrong:
+        with pytest.raises(rollcall_client.NotFound, match="/app/v1"):
+            wrong.status()
+        with pytest.raises(rollcall_client.RollcallError, match="not JSON"):
+            wrong._get("/")
+    server.shutdown()
+    server.server_close()

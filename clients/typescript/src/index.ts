@@ -1,0 +1,16 @@
+export { type Ending, type FollowOptions, type IfMatch, type IfNoneMatch, Rollcall } from "./client.js";
+export { ConnectionError, isTemporary, LostPosition, ProblemError } from "./errors.js";
+export { dump } from "./mirror/dump.js";
+export { Mirror, type MirrorOptions } from "./mirror/mirror.js";
+export { type PostgresPool, PostgresStorage } from "./storage/postgres.js";
+export { type SqliteDatabase, SqliteStorage } from "./storage/sqlite.js";
+export type { Row, SqlValue, Storage, Transaction } from "./storage/storage.js";
+export type { Options } from "./transport.js";
+export type * from "./types.js";
+export {
+  type VerifyOptions,
+  verifyWebhook,
+  type WebhookMessage,
+  WebhookVerificationError,
+} from "./verify.js";
+export type * from "./webhooks.js";

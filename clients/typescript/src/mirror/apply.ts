@@ -1,0 +1,228 @@
+// What a change does to the tables. Pure: the same change always makes the same statements.
+
+import type { SqlValue, Statement } from "../storage/storage.js";
+import type { Change, Group, Member, User } from "../types.js";
+import { COPIED, COPIED_TABLES, type CopiedTable, LIVE, type Prefix } from "./tables.js";
+
+/** A tenant, and which of those that had its name. */
+export interface Owner {
+  tenant: string;
+  incarnation: string;
+}
+
+const ROWS_PER_STATEMENT = 100;
+const USER_EXTENSION = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:User";
+const GROUP_EXTENSION = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:Group";
+
+/**
+ * The statements that apply a change. Changes are applied in the order of `seq`.
+ *
+ * The type matters only where `resource` does not tell what happened. So a type of a later server that says
+ * something of a user or a group is applied too. All else that is unknown is ignored.
+ */
+export function statementsFor(change: Change, into: Prefix = LIVE): Statement[] {
+  const owner = { tenant: change.tenant, incarnation: change.incarnation ?? "" };
+  switch (change.resourceType) {
+    case "User":
+      return userChange(change, owner, into);
+    case "Group":
+      return groupChange(change, owner, into);
+    case "Tenant":
+      return tenantChange(change, owner);
+    default:
+      return [];
+  }
+}
+
+function userChange(change: Change, owner: Owner, into: Prefix): Statement[] {
+  const id = change.resourceId;
+  if (change.type === "user.deleted" || change.type === "user.purged") {
+    return [statement(`DELETE FROM ${into}users WHERE ${IS_RESOURCE}`, owner, id)];
+  }
+  if (change.resource) return storeUsers(owner, [change.resource as User], into);
+  // The account is kept but hidden, or a later change erases it.
+  return [statement(`UPDATE ${into}users SET active = 0, hidden = 1 WHERE ${IS_RESOURCE}`, owner, id)];
+}
+
+function groupChange(change: Change, owner: Owner, into: Prefix): Statement[] {
+  const id = change.resourceId;
+  if (change.type === "group.deleted") {
+    return [
+      ...removeGroup(owner, id, into),
+      statement(`DELETE FROM ${into}members WHERE ${IS_OF_GROUP}`, owner, id),
+    ];
+  }
+  const state = change.resource
+    ? storeGroups(owner, [change.resource as Group], into)
+    : removeGroup(owner, id, into);
+  return [
+    ...state,
+    ...storeMembers(owner, id, change.added ?? [], into),
+    ...removeMembers(owner, id, change.removed ?? [], into),
+  ];
+}
+
+function tenantChange(change: Change, owner: Owner): Statement[] {
+  switch (change.type) {
+    case "tenant.created":
+      return storeTenant(owner, LIVE);
+    case "tenant.deleted":
+      return [
+        ...removeTenant(owner, LIVE),
+        statement(`DELETE FROM rollcall_resyncs WHERE ${IS_TENANT}`, owner),
+      ];
+    case "tenant.resync":
+      return [
+        {
+          sql: `INSERT INTO rollcall_resyncs (tenant, incarnation, seq, taken) VALUES (?, ?, ?, 0)
+            ON CONFLICT (tenant, incarnation) DO UPDATE SET seq = excluded.seq, taken = 0`,
+          values: [owner.tenant, owner.incarnation, change.seq],
+        },
+      ];
+    default:
+      return [];
+  }
+}
+
+/** Stores a tenant. A change of a user can stand in the feed before `tenant.created`, so each store does this. */
+export function storeTenant(owner: Owner, into: Prefix): Statement[] {
+  return insert(into, "tenants", [[owner.tenant, owner.incarnation]]);
+}
+
+/** Stores users as they are now. */
+export function storeUsers(owner: Owner, users: readonly User[], into: Prefix): Statement[] {
+  if (users.length === 0) return [];
+  const rows = users.map((user): SqlValue[] => [
+    owner.tenant,
+    owner.incarnation,
+    user.id,
+    text(user.userName),
+    text(user.displayName),
+    text(emailOf(user)),
+    text(user.externalId),
+    user.active === false ? 0 : 1,
+    0,
+    versionOf(user),
+    JSON.stringify(withoutGroups(user)),
+  ]);
+  return [...storeTenant(owner, into), ...insert(into, "users", rows)];
+}
+
+/** Stores groups as they are now, with what they grant and without members. */
+export function storeGroups(owner: Owner, groups: readonly Group[], into: Prefix): Statement[] {
+  if (groups.length === 0) return [];
+  const rows = groups.map((group): SqlValue[] => [
+    owner.tenant,
+    owner.incarnation,
+    group.id,
+    text(group.displayName),
+    text(group.externalId),
+    versionOf(group),
+    JSON.stringify(group),
+  ]);
+  const assignments = groups.flatMap((group) =>
+    (group[GROUP_EXTENSION]?.assignments ?? []).map((assignment): SqlValue[] => [
+      owner.tenant,
+      owner.incarnation,
+      group.id,
+      text(assignment.team) ?? "",
+      text(assignment.role) ?? "",
+    ]),
+  );
+  return [
+    ...storeTenant(owner, into),
+    ...insert(into, "groups", rows),
+    ...groups.map((group) =>
+      statement(`DELETE FROM ${into}assignments WHERE ${IS_OF_GROUP}`, owner, group.id),
+    ),
+    ...insert(into, "assignments", assignments),
+  ];
+}
+
+/** Adds members to a group. Neither they nor the group need to exist. */
+export function storeMembers(
+  owner: Owner,
+  group: string,
+  members: readonly (string | Member)[],
+  into: Prefix,
+): Statement[] {
+  const ids = members.map((member) => (typeof member === "string" ? member : member.value));
+  const rows = ids.map((id): SqlValue[] => [owner.tenant, owner.incarnation, group, id]);
+  return rows.length === 0 ? [] : [...storeTenant(owner, into), ...insert(into, "members", rows)];
+}
+
+/** Removes all of a tenant's incarnation. */
+export function removeTenant(owner: Owner, from: Prefix): Statement[] {
+  return COPIED_TABLES.map((table) => statement(`DELETE FROM ${from}${table} WHERE ${IS_TENANT}`, owner));
+}
+
+const IS_TENANT = "tenant = ? AND incarnation = ?";
+const IS_RESOURCE = `${IS_TENANT} AND id = ?`;
+const IS_OF_GROUP = `${IS_TENANT} AND group_id = ?`;
+
+function statement(sql: string, owner: Owner, ...more: string[]): Statement {
+  return { sql, values: [owner.tenant, owner.incarnation, ...more] };
+}
+
+function removeGroup(owner: Owner, id: string, from: Prefix): Statement[] {
+  return [
+    statement(`DELETE FROM ${from}groups WHERE ${IS_RESOURCE}`, owner, id),
+    statement(`DELETE FROM ${from}assignments WHERE ${IS_OF_GROUP}`, owner, id),
+  ];
+}
+
+function removeMembers(owner: Owner, group: string, ids: readonly string[], from: Prefix): Statement[] {
+  if (ids.length === 0) return [];
+  const places = ids.map(() => "?").join(", ");
+  return [
+    statement(
+      `DELETE FROM ${from}members WHERE ${IS_OF_GROUP} AND member_id IN (${places})`,
+      owner,
+      group,
+      ...ids,
+    ),
+  ];
+}
+
+/** Inserts rows. A row that exists gets the new values. */
+function insert(into: Prefix, table: CopiedTable, rows: readonly SqlValue[][]): Statement[] {
+  const { key, columns } = COPIED[table];
+  const names = columns.join(", ");
+  const place = `(${columns.map(() => "?").join(", ")})`;
+  const updated = columns.slice(key).map((column) => `${column} = excluded.${column}`);
+  const otherwise = updated.length === 0 ? "NOTHING" : `UPDATE SET ${updated.join(", ")}`;
+  const conflict = `ON CONFLICT (${columns.slice(0, key).join(", ")}) DO ${otherwise}`;
+  const statements: Statement[] = [];
+  for (let first = 0; first < rows.length; first += ROWS_PER_STATEMENT) {
+    const some = rows.slice(first, first + ROWS_PER_STATEMENT);
+    const places = some.map(() => place).join(", ");
+    const sql = `INSERT INTO ${into}${table} (${names}) VALUES ${places} ${conflict}`;
+    statements.push({ sql, values: some.flat() });
+  }
+  return statements;
+}
+
+/** The user without groups and roles: a change of a group would not renew them here. The views have them. */
+function withoutGroups(user: User): object {
+  const { groups: _, [USER_EXTENSION]: extension, ...kept } = user;
+  if (extension === undefined) return kept;
+  const { roles: __, ...rest } = extension;
+  return { ...kept, [USER_EXTENSION]: rest };
+}
+
+/** PostgreSQL keeps no NUL in texts. */
+function text(value: string | null | undefined): string | null {
+  return typeof value === "string" ? value.replaceAll("\0", "") : null;
+}
+
+/** The primary address, else the first one. */
+function emailOf(user: User): string | undefined {
+  const emails = user.emails ?? [];
+  return (emails.find((email) => email.primary === true) ?? emails[0])?.value;
+}
+
+/** The number in `meta.version`, such as 3 of `W/"3"`. */
+function versionOf(resource: User | Group): number {
+  const digits = /\d+/.exec(resource.meta?.version ?? "");
+  return digits === null ? 0 : Number(digits[0]);
+}

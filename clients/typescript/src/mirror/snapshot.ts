@@ -1,0 +1,173 @@
+// Reads tenants by the API into the staging tables.
+
+import { randomUUID } from "node:crypto";
+import type { Rollcall } from "../client.js";
+import { isTemporary, ProblemError } from "../errors.js";
+import type { Row, Statement, Storage, Transaction } from "../storage/storage.js";
+import type { Tenant } from "../types.js";
+import { type Owner, removeTenant, storeGroups, storeMembers, storeTenant, storeUsers } from "./apply.js";
+import { COPIED, COPIED_TABLES, LIVE, STAGING } from "./tables.js";
+
+const USERS_PER_PAGE = 200;
+const MOST_READINGS = 3;
+
+/** Another process has begun a snapshot in the same tables. */
+export class SnapshotTaken extends Error {
+  override name = "SnapshotTaken";
+}
+
+/** Runs statements one after another. */
+export async function runAll(transaction: Transaction, statements: readonly Statement[]): Promise<void> {
+  for (const { sql, values } of statements) await transaction.run(sql, values);
+}
+
+/** A snapshot that is being collected. Its token tells whether the staging tables are still its own. */
+export class Staging {
+  readonly #rollcall: Rollcall;
+  readonly #storage: Storage;
+  readonly #token = randomUUID();
+  readonly #signal: AbortSignal | undefined;
+
+  private constructor(rollcall: Rollcall, storage: Storage, signal: AbortSignal | undefined) {
+    this.#rollcall = rollcall;
+    this.#storage = storage;
+    this.#signal = signal;
+  }
+
+  /** Empties the staging tables and takes them. */
+  static async begin(rollcall: Rollcall, storage: Storage, signal?: AbortSignal): Promise<Staging> {
+    const staging = new Staging(rollcall, storage, signal);
+    await storage.transaction(async (transaction) => {
+      await transaction.run("UPDATE rollcall_mirror SET staging = ? WHERE id = 1", [staging.#token]);
+      for (const table of COPIED_TABLES) await transaction.run(`DELETE FROM ${STAGING}${table}`);
+    });
+    return staging;
+  }
+
+  /** Reads every tenant. */
+  async readAll(): Promise<void> {
+    for await (const tenant of this.#rollcall.tenants({ signal: this.#signal }))
+      await this.readTenant(tenant);
+  }
+
+  /** Reads a tenant. Answers whether it was there until the end; if it was not, the feed tells the rest. */
+  async readTenant(tenant: Tenant): Promise<boolean> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await this.#readResources({ tenant: tenant.tenant, incarnation: tenant.incarnation });
+        return this.#isThere(tenant);
+      } catch (error) {
+        if (!(error instanceof ProblemError) || isTemporary(error)) throw error;
+        if (!(await this.#isThere(tenant))) return false;
+        // A cursor lasts an hour. Rows that were read already are stored again.
+        if (error.status !== 400 || attempt === MOST_READINGS) throw error;
+      }
+    }
+  }
+
+  async #isThere({ tenant, incarnation }: Tenant): Promise<boolean> {
+    const now = await unlessGone(this.#rollcall.retrieveTenant(tenant, { signal: this.#signal }));
+    return now?.incarnation === incarnation;
+  }
+
+  async #readResources(owner: Owner): Promise<void> {
+    const { tenant } = owner;
+    const ending = { signal: this.#signal };
+    await this.run(storeTenant(owner, STAGING));
+    const pageOf = { count: USERS_PER_PAGE };
+    for (let cursor: string | undefined = ""; cursor !== undefined; ) {
+      const page = await this.#rollcall.queryUsers(tenant, { ...pageOf, cursor }, ending);
+      await this.run(storeUsers(owner, page.Resources, STAGING));
+      cursor = page.nextCursor;
+    }
+    const withoutMembers = { ...pageOf, excludedAttributes: "members" };
+    for (let cursor: string | undefined = ""; cursor !== undefined; ) {
+      const page = await this.#rollcall.queryGroups(tenant, { ...withoutMembers, cursor }, ending);
+      await this.run(storeGroups(owner, page.Resources, STAGING));
+      for (const group of page.Resources) await this.#readMembers(owner, group.id);
+      cursor = page.nextCursor;
+    }
+  }
+
+  async #readMembers(owner: Owner, group: string): Promise<void> {
+    const ending = { signal: this.#signal };
+    for (let query = {}; ; ) {
+      const page = await unlessGone(this.#rollcall.listMembers(owner.tenant, group, query, ending));
+      // The group was deleted meanwhile. The feed tells that too.
+      if (page === undefined) return;
+      await this.run(storeMembers(owner, group, page.members, STAGING));
+      if (page.next === undefined) return;
+      query = { cursor: page.next };
+    }
+  }
+
+  /** Runs statements on the staging tables. */
+  async run(statements: readonly Statement[]): Promise<void> {
+    if (statements.length === 0) return;
+    await this.#storage.transaction(async (transaction) => {
+      await this.check(transaction);
+      await runAll(transaction, statements);
+    });
+  }
+
+  /** @throws SnapshotTaken if another process has emptied the staging tables since. */
+  async check(transaction: Transaction): Promise<void> {
+    const sql = "UPDATE rollcall_mirror SET staging = staging WHERE id = 1 AND staging = ?";
+    if ((await transaction.run(sql, [this.#token])) === 0) {
+      throw new SnapshotTaken(
+        "Another mirror takes a snapshot into the same tables. Run one mirror for a database.",
+      );
+    }
+  }
+
+  /** Replaces everything by the snapshot, within a transaction. */
+  async replaceAll(transaction: Transaction): Promise<void> {
+    await this.check(transaction);
+    for (const table of COPIED_TABLES) {
+      const columns = COPIED[table].columns.join(", ");
+      await transaction.run(`DELETE FROM ${LIVE}${table}`);
+      await transaction.run(
+        `INSERT INTO ${LIVE}${table} (${columns}) SELECT ${columns} FROM ${STAGING}${table}`,
+      );
+      await transaction.run(`DELETE FROM ${STAGING}${table}`);
+    }
+    await transaction.run("DELETE FROM rollcall_resyncs");
+  }
+
+  /** Replaces one tenant by the snapshot, within a transaction. Hidden accounts stay, since no snapshot has them. */
+  async replaceTenant(transaction: Transaction, owner: Owner): Promise<void> {
+    await this.check(transaction);
+    const which = "tenant = ? AND incarnation = ?";
+    const values = [owner.tenant, owner.incarnation];
+    const hidden: Row[] = await transaction.all(
+      `SELECT id FROM rollcall_users u WHERE ${which} AND hidden = 1
+        AND NOT EXISTS (SELECT 1 FROM rollcall_staging_users s
+          WHERE s.tenant = u.tenant AND s.incarnation = u.incarnation AND s.id = u.id)`,
+      values,
+    );
+    for (const { id } of hidden) {
+      const columns = COPIED.users.columns.join(", ");
+      await transaction.run(
+        `INSERT INTO rollcall_staging_users (${columns}) SELECT ${columns} FROM rollcall_users WHERE ${which} AND id = ?`,
+        [...values, String(id)],
+      );
+    }
+    await runAll(transaction, removeTenant(owner, LIVE));
+    for (const table of COPIED_TABLES) {
+      const columns = COPIED[table].columns.join(", ");
+      const from = `SELECT ${columns} FROM ${STAGING}${table} WHERE ${which}`;
+      await transaction.run(`INSERT INTO ${LIVE}${table} (${columns}) ${from}`, values);
+    }
+    await runAll(transaction, removeTenant(owner, STAGING));
+  }
+}
+
+/** `undefined` if the answer is 404. */
+export async function unlessGone<T>(answer: Promise<T>): Promise<T | undefined> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof ProblemError && error.status === 404) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,27 @@
+// What the mirror needs of a database.
+
+/** A value of a parameter or a column. */
+export type SqlValue = string | number | null;
+
+/** A row by the names of its columns. Databases differ in how they answer large integers. */
+export type Row = Readonly<Record<string, unknown>>;
+
+/** An SQL text with `?` for each value. */
+export interface Statement {
+  sql: string;
+  values: readonly SqlValue[];
+}
+
+/** Statements that run in one transaction. */
+export interface Transaction {
+  /** Runs a statement. Answers how many rows it changed. */
+  run(sql: string, values?: readonly SqlValue[]): Promise<number>;
+  /** The rows of a query. */
+  all(sql: string, values?: readonly SqlValue[]): Promise<Row[]>;
+}
+
+/** A database that only the mirror writes through this object. */
+export interface Storage {
+  /** Commits what `work` did. If it throws, nothing of it stays. */
+  transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T>;
+}

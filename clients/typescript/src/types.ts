@@ -1,0 +1,37 @@
+// The objects of the API, by their names in docs/app-openapi.json.
+
+import type { components, operations } from "./openapi.js";
+
+type Schemas = components["schemas"];
+
+export type Tenant = Schemas["Tenant"];
+export type TenantPage = Schemas["TenantPage"];
+export type NewTenant = Schemas["NewTenant"];
+export type Settings = Schemas["Settings"];
+export type User = Schemas["User"];
+export type UserList = Schemas["UserList"];
+export type Group = Schemas["Group"];
+export type GroupList = Schemas["GroupList"];
+export type Member = Schemas["Member"];
+export type MemberPage = Schemas["MemberPage"];
+export type Assignment = Schemas["Assignment"];
+export type Assignments = Schemas["Assignments"];
+export type Key = Schemas["Key"];
+export type KeyList = Schemas["KeyList"];
+export type NewKey = Schemas["NewKey"];
+export type MadeKey = Schemas["MadeKey"];
+export type Rotation = Schemas["Rotation"];
+export type RotatedKey = Schemas["RotatedKey"];
+export type Change = Schemas["Change"];
+export type Changes = Schemas["Changes"];
+export type Status = Schemas["Status"];
+
+type Query<Name extends keyof operations> = NonNullable<operations[Name]["parameters"]["query"]>;
+
+export type ChangesQuery = Query<"app.listChanges">;
+export type TenantsQuery = Query<"app.listTenants">;
+export type UsersQuery = Query<"app.queryUsers">;
+export type GroupsQuery = Query<"app.queryGroups">;
+export type UserQuery = Query<"app.retrieveUser">;
+export type GroupQuery = Query<"app.retrieveGroup">;
+export type MembersQuery = Query<"app.listMembers">;

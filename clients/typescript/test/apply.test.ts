@@ -1,0 +1,168 @@
+// What changes do to the tables, in orders that a real server seldom shows.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import Database from "libsql";
+import type { Change } from "../src/index.js";
+import { statementsFor } from "../src/mirror/apply.js";
+import { CREATE_TABLES, CREATE_VIEWS } from "../src/mirror/tables.js";
+
+function tables() {
+  const database = new Database(":memory:");
+  for (const sql of [...CREATE_TABLES, ...CREATE_VIEWS]) database.exec(sql);
+  let seq = 0;
+  return {
+    apply(change: object) {
+      const whole = { seq: ++seq, tenant: "acme", incarnation: "one", version: seq, ...change };
+      for (const { sql, values } of statementsFor(whole as unknown as Change))
+        database.prepare(sql).run(...values);
+    },
+    column: (sql: string) => database.prepare(sql).raw().all().flat(),
+  };
+}
+
+function user(type: string, id: string, resource: object | null) {
+  return { type, resourceType: "User", resourceId: id, resource };
+}
+
+function group(type: string, id: string, more: object) {
+  return { type, resourceType: "Group", resourceId: id, ...more };
+}
+
+const tenant = (type: string, incarnation: string) => ({
+  type,
+  resourceType: "Tenant",
+  resourceId: "acme",
+  incarnation,
+});
+const EXTENSION = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:Group";
+
+test("changes of users and groups may stand before tenant.created", () => {
+  const { apply, column } = tables();
+  apply(group("group.created", "g", { added: ["u"], resource: { id: "g", displayName: "G" } }));
+  apply(user("user.created", "u", { id: "u", userName: "u" }));
+  apply(tenant("tenant.created", "one"));
+  assert.deepEqual(column("SELECT member_id FROM rollcall_memberships"), ["u"]);
+  assert.deepEqual(column("SELECT incarnation FROM rollcall_tenants"), ["one"]);
+});
+
+test("a tenant of the same name inherits nothing, in whatever order both are told of", () => {
+  const { apply, column } = tables();
+  apply(tenant("tenant.created", "one"));
+  apply(user("user.created", "old", { id: "old" }));
+  apply(group("group.created", "g", { added: ["old"], resource: { id: "g" } }));
+  apply(tenant("tenant.created", "two"));
+  apply({ ...user("user.created", "new", { id: "new" }), incarnation: "two" });
+  apply({ ...group("group.created", "g", { added: ["new"], resource: { id: "g" } }), incarnation: "two" });
+  apply(user("user.updated", "old", { id: "old" }));
+  apply(tenant("tenant.deleted", "one"));
+  assert.deepEqual(column("SELECT incarnation, id FROM rollcall_users"), ["two", "new"]);
+  assert.deepEqual(column("SELECT incarnation, member_id FROM rollcall_members"), ["two", "new"]);
+  assert.deepEqual(column("SELECT incarnation FROM rollcall_tenants"), ["two"]);
+});
+
+test("the parts of a large change add and remove members; its commit names none", () => {
+  const { apply, column } = tables();
+  const resource = { id: "g" };
+  apply(group("group.created", "g", { resource, added: ["b"] }));
+  apply(group("group.updated", "g", { resource, part: 0, parts: 2, addedCount: 2, removedCount: 1 }));
+  apply(group("group.updated", "g", { resource, part: 2, parts: 2, added: ["c"], removed: ["b"] }));
+  apply(group("group.updated", "g", { resource, part: 1, parts: 2, added: ["a"] }));
+  assert.deepEqual(column("SELECT member_id FROM rollcall_members ORDER BY 1"), ["a", "c"]);
+  assert.deepEqual(column("SELECT member_id FROM rollcall_memberships"), [], "no such users yet");
+  apply(group("group.deleted", "g", { resource: null }));
+  assert.deepEqual(column("SELECT member_id FROM rollcall_members"), []);
+});
+
+test("effective roles follow from memberships, assignments and who is active", () => {
+  const { apply, column } = tables();
+  const roles = () => column("SELECT role FROM rollcall_roles ORDER BY 1");
+  const granting = (...names: string[]) => ({
+    resource: { id: "g", [EXTENSION]: { assignments: names.map((role) => ({ team: "t", role })) } },
+  });
+  apply(user("user.created", "u", { id: "u", active: true }));
+  apply(group("group.created", "g", { ...granting("admin", "member"), added: ["u"] }));
+  assert.deepEqual(roles(), ["admin", "member"]);
+  apply(group("group.updated", "g", granting("member")));
+  assert.deepEqual(roles(), ["member"]);
+  apply(user("user.deactivated", "u", { id: "u", active: false }));
+  assert.deepEqual(roles(), []);
+  apply(user("user.reactivated", "u", { id: "u", active: true }));
+  assert.deepEqual(roles(), ["member"]);
+  apply(group("group.updated", "g", { ...granting("member"), removed: ["u"] }));
+  assert.deepEqual(roles(), []);
+});
+
+test("groups within groups are memberships, and grant nothing", () => {
+  const { apply, column } = tables();
+  apply(user("user.created", "u", { id: "u" }));
+  apply(group("group.created", "inner", { added: ["u"], resource: { id: "inner" } }));
+  const extension = { [EXTENSION]: { assignments: [{ team: "t", role: "r" }] } };
+  apply(group("group.created", "outer", { added: ["inner"], resource: { id: "outer", ...extension } }));
+  assert.deepEqual(column("SELECT group_id, member_type FROM rollcall_memberships ORDER BY 1"), [
+    "inner",
+    "User",
+    "outer",
+    "Group",
+  ]);
+  assert.deepEqual(column("SELECT role FROM rollcall_roles"), []);
+});
+
+test("the stored user has no groups and roles, which changes of groups would not renew", () => {
+  const { apply, column } = tables();
+  const extension = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:User";
+  const state = {
+    id: "u",
+    groups: [{ value: "g" }],
+    [extension]: { account: "sso", roles: [{ team: "t" }] },
+  };
+  apply(user("user.created", "u", state));
+  assert.deepEqual(JSON.parse(String(column("SELECT resource FROM rollcall_users")[0])), {
+    id: "u",
+    [extension]: { account: "sso" },
+  });
+});
+
+test("a user that a null state leaves in doubt is hidden until a change erases it", () => {
+  const { apply, column } = tables();
+  apply(user("user.created", "u", { id: "u", userName: "u" }));
+  apply(user("user.updated", "u", null));
+  assert.deepEqual(column("SELECT active, hidden FROM rollcall_users"), [0, 1]);
+  apply(user("user.deleted", "u", null));
+  assert.deepEqual(column("SELECT id FROM rollcall_users"), []);
+});
+
+test("unknown fields, types and kinds of resources are ignored", () => {
+  const { apply, column } = tables();
+  apply({
+    ...user("user.created", "u", { id: "u", userName: "u", "urn:new": { a: 1 } }),
+    newField: { b: 2 },
+  });
+  apply({ type: "planet.moved", resourceType: "Planet", resourceId: "p", resource: { id: "p" } });
+  apply({ type: "tenant.painted", resourceType: "Tenant", resourceId: "acme" });
+  apply({
+    type: "application.created",
+    resourceType: "Application",
+    resourceId: "app",
+    tenant: "deployment",
+  });
+  apply(user("user.greeted", "u", { id: "u", userName: "renamed" }));
+  assert.deepEqual(
+    column("SELECT user_name FROM rollcall_users"),
+    ["renamed"],
+    "the state is the user's all the same",
+  );
+  assert.deepEqual(column("SELECT tenant FROM rollcall_tenants"), ["acme"]);
+});
+
+test("the primary address, the version and odd values become columns", () => {
+  const { apply, column } = tables();
+  const emails = [{ value: "a@example.com" }, { value: "b@example.com", primary: true }];
+  apply(user("user.created", "u", { id: "u", userName: "u\0", emails, meta: { version: 'W/"12"' } }));
+  assert.deepEqual(column("SELECT user_name, email, version, external_id FROM rollcall_users"), [
+    "u",
+    "b@example.com",
+    12,
+    null,
+  ]);
+});

@@ -1,0 +1,208 @@
+// The mirror in SQLite beside a real server: snapshot, feed, kills, lost positions.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import Database from "libsql";
+import { dump, Mirror, type Rollcall, SqliteStorage } from "../src/index.js";
+import { type Scim, Server, truth } from "./server.js";
+
+const COMMAND = fileURLToPath(new URL("../src/command.js", import.meta.url));
+
+let server: Server;
+let rollcall: Rollcall;
+let scim: Scim;
+let folder: string;
+
+before(async () => {
+  server = await Server.start();
+  rollcall = server.client();
+  scim = server.scim();
+  folder = mkdtempSync(join(tmpdir(), "rollcall-mirror-"));
+});
+
+after(() => {
+  server.stop();
+  rmSync(folder, { recursive: true });
+});
+
+function open(file = ":memory:") {
+  const database = new Database(file);
+  const storage = new SqliteStorage(database);
+  return { database, storage, mirror: new Mirror(rollcall, storage) };
+}
+
+/** Waits until the mirror shows what the API answers. */
+async function converges(catchUp: () => Promise<string>): Promise<void> {
+  let [shown, expected] = ["", ""];
+  for (let attempt = 0; attempt < 40; attempt++) {
+    shown = await catchUp();
+    expected = await truth(rollcall);
+    if (shown === expected) return;
+    await sleep(250);
+  }
+  assert.deepEqual(JSON.parse(shown), JSON.parse(expected));
+}
+
+/** Starts the command on a file. */
+function run(file: string, ...args: string[]) {
+  const env = {
+    ...process.env,
+    ROLLCALL_APP_URL: server.printed.app_url,
+    ROLLCALL_APPLICATION_KEY: server.printed.application_key,
+  };
+  const child = spawn(process.execPath, [COMMAND, "--sqlite", join(folder, file), ...args], { env });
+  let [out, errors] = ["", ""];
+  child.stdout.on("data", (chunk: Buffer) => (out += chunk));
+  child.stderr.on("data", (chunk: Buffer) => (errors += chunk));
+  const ended = new Promise<string>((resolve, reject) => {
+    child.once("close", (code, signal) => {
+      if (code === 0 || signal === "SIGKILL") resolve(out);
+      else reject(new Error(`rollcall-mirror ended with ${code ?? signal}: ${errors}`));
+    });
+  });
+  return { child, ended };
+}
+
+/** Work of an identity provider: people come, change and leave, groups change by few and by many. */
+async function work(name: string, rounds: number): Promise<void> {
+  const ids = await scim.users(name, 60);
+  const some = (first: number, count: number) =>
+    Array.from({ length: count }, (_, at) => ids[(first + at) % ids.length] ?? "");
+  const [everyone = "", inner] = [
+    await scim.group(`${name} everyone`, ids),
+    await scim.group(`${name} inner`, []),
+  ];
+  await scim.members(everyone, "add", [inner]);
+  for (let round = 0; round < rounds; round++) {
+    const leaver = await scim.user(`${name}-leaver${round}`);
+    const team = await scim.group(`${name} team ${round}`, [leaver, ...some(round, 1)]);
+    await rollcall.replaceAssignments("demo", team, [{ team: everyone, role: `role${round % 3}` }]);
+    await scim.members(team, "add", some(round * 7, 55));
+    await scim.members(team, "remove", some(round * 7 + 3, 20));
+    await scim.patch(`/Users/${some(round, 1)[0]}`, "replace", "displayName", `Name ${round}`);
+    await scim.active(some(round * 5, 1)[0] ?? "", round % 2 === 0);
+    await scim.remove(`/Users/${leaver}`);
+    if (round % 3 === 2) await scim.remove(`/Groups/${team}`);
+  }
+  await scim.remove(`/Groups/${inner}`);
+}
+
+test("a hidden account stays in the tables, comes back, and is erased when it is purged", async () => {
+  const { database, storage, mirror } = open();
+  const user = await scim.user("hidden");
+  const group = await scim.group("Hidden", [user]);
+  await mirror.catchUp();
+  const row = () =>
+    database.prepare("SELECT active, hidden, user_name FROM rollcall_users WHERE id = ?").all(user);
+  const until = async (expected: unknown[]) => {
+    for (let attempt = 0; attempt < 40 && JSON.stringify(row()) !== JSON.stringify(expected); attempt++) {
+      await sleep(100);
+      await mirror.catchUp();
+    }
+    assert.deepEqual(row(), expected);
+    await converges(async () => {
+      await mirror.catchUp();
+      return dump(storage);
+    });
+  };
+  // Renamed and deleted before the mirror looks again: the state of the first change is null, too.
+  await scim.patch(`/Users/${user}`, "replace", "displayName", "Another name");
+  await scim.remove(`/Users/${user}`);
+  await until([{ active: 0, hidden: 1, user_name: "hidden@example.com" }]);
+  const members = "SELECT member_id FROM rollcall_memberships WHERE group_id = ?";
+  assert.deepEqual(database.prepare(members).all(group), []);
+  await server.tool("user", "restore", "demo", user);
+  await until([{ active: 1, hidden: 0, user_name: "hidden@example.com" }]);
+  await scim.remove(`/Users/${user}`);
+  await server.tool("user", "purge", "demo", user, "--yes");
+  await until([]);
+});
+
+test("a lost position leads to a snapshot", async () => {
+  const other = await Server.start();
+  try {
+    await other.scim().user("elsewhere");
+    const foreign = await other.client().status();
+    for (const position of ["0000000000000000-5", foreign.newest?.position ?? ""]) {
+      const { database, storage, mirror } = open();
+      await mirror.catchUp();
+      await scim.user(`lost-${position}`);
+      database.prepare("UPDATE rollcall_mirror SET position = ?").run(position);
+      await converges(async () => {
+        await mirror.catchUp();
+        return dump(storage);
+      });
+    }
+  } finally {
+    other.stop();
+  }
+});
+
+test("a tenant that is made is filled by the feed, and one that is deleted leaves nothing", async () => {
+  const { database, storage, mirror } = open();
+  await mirror.catchUp();
+  await rollcall.createTenant({ tenant: "short" });
+  await rollcall.createTenant({ tenant: "long" });
+  const catchUp = async () => {
+    await mirror.catchUp();
+    return dump(storage);
+  };
+  await converges(catchUp);
+  assert.equal(JSON.parse(await dump(storage)).tenants.short !== undefined, true);
+  await server.tool("tenant", "delete", "short", "--yes", "--wait", "0s");
+  await converges(catchUp);
+  for (const table of ["tenants", "users", "groups", "members", "assignments"]) {
+    const rows = database.prepare(`SELECT * FROM rollcall_${table} WHERE tenant = 'short'`).all();
+    assert.deepEqual(rows, [], table);
+  }
+});
+
+test("a snapshot beside live writes, and then the feed, are what the API answers", async () => {
+  await work("before", 2);
+  const { storage, mirror } = open();
+  const working = work("beside", 5);
+  let isDone = false;
+  working.finally(() => (isDone = true));
+  await mirror.catchUp();
+  while (!isDone) await mirror.catchUp();
+  await working;
+  await converges(async () => {
+    await mirror.catchUp();
+    return dump(storage);
+  });
+  const fresh = open();
+  await fresh.mirror.catchUp();
+  assert.equal(await dump(fresh.storage), await dump(storage));
+});
+
+test("two mirrors of the same tables do no harm, and end when they are asked to", async () => {
+  const both = [run("two.db"), run("two.db")];
+  await work("two", 2);
+  await sleep(2000);
+  for (const { child } of both) child.kill("SIGTERM");
+  for (const { ended } of both) await ended;
+  await converges(async () => (await run("two.db", "--once", "--dump").ended).trimEnd());
+});
+
+test("a mirror that is killed at any moment converges", async () => {
+  const working = work("killing", 6);
+  let isDone = false;
+  working.finally(() => (isDone = true));
+  let kills = 0;
+  while (!isDone || kills < 8) {
+    const { child, ended } = run("killed.db");
+    await sleep(100 + Math.random() * 500);
+    child.kill("SIGKILL");
+    await ended;
+    kills++;
+  }
+  await working;
+  await converges(async () => (await run("killed.db", "--once", "--dump").ended).trimEnd());
+  assert.equal(await run("killed.db", "--dump").ended, `${await truth(rollcall)}\n`);
+});

@@ -1,0 +1,69 @@
+// The mirror in PostgreSQL: the pg client over a socket to PGlite, which is PostgreSQL itself.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { PGlite } from "@electric-sql/pglite";
+import { PGLiteSocketServer } from "@electric-sql/pglite-socket";
+import pg from "pg";
+import { dump, Mirror, PostgresStorage } from "../src/index.js";
+import { Server, truth } from "./server.js";
+
+// Node 18 has no CustomEvent, which the socket of PGlite needs.
+(globalThis as Record<string, unknown>).CustomEvent ??= class extends Event {
+  readonly detail: unknown;
+
+  constructor(type: string, options: { detail?: unknown } = {}) {
+    super(type);
+    this.detail = options.detail;
+  }
+};
+
+test("the mirror in PostgreSQL is what the API answers", async () => {
+  const server = await Server.start();
+  const database = await PGlite.create();
+  const socket = new PGLiteSocketServer({ db: database, port: 0, host: "127.0.0.1" });
+  await socket.start();
+  const port = Number(socket.getServerConn().split(":").at(-1));
+  const pool = new pg.Pool({ host: "127.0.0.1", port, database: "postgres", user: "postgres", max: 1 });
+  try {
+    await mirrors(server, pool);
+  } finally {
+    await pool.end();
+    await socket.stop();
+    await database.close();
+    server.stop();
+  }
+});
+
+async function mirrors(server: Server, pool: pg.Pool): Promise<void> {
+  const [rollcall, scim] = [server.client(), server.scim()];
+  const ids = await scim.users("postgres", 12);
+  const group = await scim.group("Postgres", ids);
+  const storage = new PostgresStorage(pool);
+  const mirror = new Mirror(rollcall, storage);
+  await mirror.catchUp();
+  await scim.active(ids[0] ?? "", false);
+  await scim.remove(`/Users/${ids[1]}`);
+  await scim.members(group, "remove", [ids[2] ?? ""]);
+  await rollcall.createTenant({ tenant: "later" });
+  const until = Date.now() + 10_000;
+  do await mirror.catchUp();
+  while ((await dump(storage)) !== (await truth(rollcall)) && Date.now() < until);
+  assert.equal(await dump(storage), await truth(rollcall));
+  const rows = await pool.query(
+    "SELECT active, hidden FROM rollcall_users WHERE id = ANY($1) ORDER BY hidden",
+    [ids.slice(0, 2)],
+  );
+  assert.deepEqual(rows.rows, [
+    { active: 0, hidden: 0 },
+    { active: 0, hidden: 1 },
+  ]);
+  await assert.rejects(
+    storage.transaction(async (transaction) => {
+      await transaction.run("DELETE FROM rollcall_users");
+      throw new Error("undone");
+    }),
+    /undone/,
+  );
+  assert.equal(await dump(storage), await truth(rollcall));
+}

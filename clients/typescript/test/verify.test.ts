@@ -1,0 +1,166 @@
+// Webhook verification: messages that the library of Standard Webhooks signs, and those of the real server.
+
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { createServer, type IncomingHttpHeaders } from "node:http";
+import type { AddressInfo } from "node:net";
+import { test } from "node:test";
+import { Webhook } from "standardwebhooks";
+import { verifyWebhook, WebhookVerificationError } from "../src/index.js";
+import { unlessGone } from "../src/mirror/snapshot.js";
+import { Server } from "./server.js";
+
+const secret = `whsec_${randomBytes(32).toString("base64")}`;
+const other = `whsec_${randomBytes(32).toString("base64")}`;
+const body =
+  '{"type":"rollcall.changes","timestamp":"2026-11-26T12:30:00.000Z","data":{"changes":[],"next":"ä"}}';
+
+function signed(by: string, at = new Date(), text = body): Record<string, string> {
+  return {
+    "Webhook-Id": "msg_1",
+    "webhook-timestamp": String(Math.floor(at.getTime() / 1000)),
+    "webhook-signature": new Webhook(by).sign("msg_1", at, text),
+  };
+}
+
+test("messages that the library signs are taken, from any kind of headers and body", () => {
+  for (const headers of [signed(secret), new Headers(signed(secret)), withLists(signed(secret))]) {
+    for (const bytes of [body, Buffer.from(body), new TextEncoder().encode(body)]) {
+      assert.equal(verifyWebhook(secret, headers, bytes).data.next, "ä");
+    }
+  }
+});
+
+function withLists(headers: Record<string, string>): Record<string, string[]> {
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, [value]]));
+}
+
+test("while a secret is rotated, one signature of several is enough", () => {
+  const headers = signed(secret);
+  const both = {
+    ...headers,
+    "webhook-signature": `${signed(other)["webhook-signature"]} ${headers["webhook-signature"]}`,
+  };
+  for (const known of [secret, other, [other, secret]]) assert.ok(verifyWebhook(known, both, body));
+  assert.ok(verifyWebhook([other, secret], headers, body));
+});
+
+test("what the library refuses is refused", () => {
+  const minutes = (count: number) => new Date(Date.now() + count * 60_000);
+  const headers = signed(secret);
+  const without = (name: string) =>
+    Object.fromEntries(Object.entries(headers).filter(([key]) => key !== name));
+  const cases: [string, Record<string, string>, string][] = [
+    ["another secret", signed(other), body],
+    ["a changed body", headers, body.replace("[]", "[1]")],
+    ["a changed id", { ...headers, "Webhook-Id": "msg_2" }, body],
+    [
+      "a changed time",
+      { ...headers, "webhook-timestamp": String(Number(headers["webhook-timestamp"]) + 1) },
+      body,
+    ],
+    ["an old message", signed(secret, minutes(-6)), body],
+    ["a message of the future", signed(secret, minutes(6)), body],
+    ["no id", without("Webhook-Id"), body],
+    ["no time", without("webhook-timestamp"), body],
+    ["no signature", without("webhook-signature"), body],
+    ["a time that is none", { ...headers, "webhook-timestamp": "now" }, body],
+    [
+      "another version",
+      { ...headers, "webhook-signature": headers["webhook-signature"]?.replace("v1,", "v2,") ?? "" },
+      body,
+    ],
+    ["a short signature", { ...headers, "webhook-signature": "v1,AAAA" }, body],
+    ["an empty signature", { ...headers, "webhook-signature": "v1," }, body],
+  ];
+  for (const [name, given, text] of cases) {
+    assert.throws(() => verifyWebhook(secret, given, text), WebhookVerificationError, name);
+    assert.throws(() => new Webhook(secret).verify(text, given), `${name}, by the library`);
+  }
+  assert.throws(() => verifyWebhook("", headers, body), TypeError);
+});
+
+/** A receiver on this machine. */
+async function receive(): Promise<{ url: string; received: Received[]; stop: () => void }> {
+  const received: Received[] = [];
+  const receiver = createServer(async (request, response) => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk as Buffer);
+    received.push({ headers: request.headers, body: Buffer.concat(chunks) });
+    response.writeHead(204).end();
+  });
+  await new Promise<void>((resolve) => receiver.listen(0, "127.0.0.1", resolve));
+  const url = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/hook`;
+  const stop = () => {
+    receiver.closeAllConnections();
+    receiver.close();
+  };
+  return { url, received, stop };
+}
+
+interface Received {
+  headers: IncomingHttpHeaders;
+  body: Buffer;
+}
+
+async function until(what: string, check: () => boolean | Promise<boolean>): Promise<void> {
+  for (let waited = 0; !(await check()); waited++) {
+    assert.ok(waited < 150, what);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+test("messages of the real server are taken", async () => {
+  const { url, received, stop } = await receive();
+  const server = await Server.start();
+  try {
+    const made = JSON.parse(await server.tool("webhook", "create", url)) as { secret: string };
+    const user = await server.scim().user("hooked");
+    const ids: string[] = [];
+    await until("the change of the user arrives", () => {
+      for (const { headers, body: bytes } of received.splice(0)) {
+        const message = verifyWebhook(made.secret, headers, bytes);
+        assert.equal(message.type, "rollcall.changes");
+        assert.throws(() => verifyWebhook(secret, headers, bytes), WebhookVerificationError);
+        ids.push(...(message.data.changes ?? []).map((change) => change.resourceId));
+      }
+      return ids.includes(user);
+    });
+  } finally {
+    server.stop();
+    stop();
+  }
+});
+
+test("webhooks are made, read, changed, tested, rotated and deleted", async (context) => {
+  const { url, received, stop } = await receive();
+  const server = await Server.start();
+  const rollcall = server.client();
+  try {
+    const page = await unlessGone(rollcall.listWebhooks());
+    if (page === undefined) return context.skip("this server has no routes for webhooks");
+    const made = await rollcall.createWebhook({ url, includeResource: true });
+    const found: string[] = [];
+    for await (const webhook of rollcall.webhooks()) found.push(webhook.id);
+    assert.deepEqual(found, [made.id]);
+    assert.equal((await rollcall.retrieveWebhook(made.id)).includeResource, true);
+    assert.equal((await rollcall.updateWebhook(made.id, { includeResource: false })).includeResource, false);
+    const rotated = await rollcall.rotateWebhook(made.id, { overlapSeconds: 600 });
+    assert.ok(rotated.oldSecretUntil);
+    assert.equal((await rollcall.testWebhook(made.id)).state, "pending");
+    await until(
+      "the test is taken",
+      async () => (await rollcall.retrieveWebhook(made.id)).test?.state === "taken",
+    );
+    const types = new Set<string>();
+    for (const { headers, body: bytes } of received) {
+      types.add(verifyWebhook([made.secret, rotated.secret], headers, bytes).type);
+    }
+    assert.ok(types.has("rollcall.test"));
+    await rollcall.deleteWebhook(made.id);
+    await assert.rejects(rollcall.retrieveWebhook(made.id), { name: "ProblemError", status: 404 });
+  } finally {
+    server.stop();
+    stop();
+  }
+});

@@ -1,0 +1,75 @@
+"""The product's database: SQLite, or PostgreSQL if DATABASE_URL says so. The mirror keeps its tables in step."""
+
+import os
+import sqlite3
+from contextlib import closing
+from typing import Any
+
+from rollcall_client.mirror import connect_sqlite
+
+MEMBERS = """
+SELECT u.id, u.display_name, u.user_name, u.email, u.active FROM rollcall_current_users u
+WHERE u.incarnation = ? ORDER BY u.display_name, u.id
+"""
+ROLES = """
+SELECT r.user_id, r.role, r.team, g.display_name AS team_name FROM rollcall_current_roles r
+JOIN rollcall_current_groups g ON g.incarnation = r.incarnation AND g.id = r.team
+WHERE r.incarnation = ? ORDER BY g.display_name, r.role
+"""
+ROLE = """
+SELECT role FROM rollcall_current_roles WHERE incarnation = ? AND user_id = ? AND team = ? AND role = ?
+"""
+USER_BY_NAME = """
+SELECT id, incarnation, active FROM rollcall_current_users
+WHERE tenant = ? AND lower(user_name) = lower(?) ORDER BY active DESC
+"""
+USER_BY_ID = """
+SELECT id, tenant, incarnation, display_name, user_name, active FROM rollcall_current_users
+WHERE incarnation = ? AND id = ?
+"""
+
+
+def connect() -> Any:
+    """A new connection."""
+    url = os.environ.get("DATABASE_URL", "")
+    if url.startswith("postgres"):
+        import psycopg
+
+        return psycopg.connect(url)
+    return connect_sqlite(os.environ.get("DATABASE_FILE", "team-directory.db"))
+
+
+def query(sql: str, *values: str) -> list[dict[str, Any]]:
+    """The rows of a query, as dictionaries."""
+    with closing(connect()) as connection, closing(connection.cursor()) as cursor:
+        cursor.execute(sql if isinstance(connection, sqlite3.Connection) else sql.replace("?", "%s"), values)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row)) for row in cursor.fetchall()]
+
+
+def position() -> str:
+    """How far the mirror is: it changes when anything changes."""
+    return str(query("SELECT position FROM rollcall_position")[0]["position"])
+
+
+def members(incarnation: str) -> list[dict[str, Any]]:
+    """The people of a tenant, each with the roles that it has now."""
+    people = {row["id"]: {**row, "roles": []} for row in query(MEMBERS, incarnation)}
+    for role in query(ROLES, incarnation):
+        people[role["user_id"]]["roles"].append(role)
+    return list(people.values())
+
+
+def user_by_name(tenant: str, name: str) -> dict[str, Any] | None:
+    """The person who logs in with this name."""
+    return next(iter(query(USER_BY_NAME, tenant, name)), None)
+
+
+def user_by_id(incarnation: str, id: str) -> dict[str, Any] | None:
+    """The person of a session."""
+    return next(iter(query(USER_BY_ID, incarnation, id)), None)
+
+
+def has_role(incarnation: str, id: str, team: str, role: str) -> bool:
+    """Whether a person may do what a role in a team allows."""
+    return bool(query(ROLE, incarnation, id, team, role))

@@ -1,0 +1,19 @@
+// Asks every second for the rows, if something changed. The server escapes them.
+const members = document.getElementById("members");
+
+async function refresh() {
+  try {
+    const seen = encodeURIComponent(members.dataset.position);
+    const response = await fetch(`${members.dataset.url}?seen=${seen}`, { redirect: "manual" });
+    if (response.type === "opaqueredirect") return location.reload(); // The session ended.
+    if (response.status === 200) {
+      members.innerHTML = await response.text();
+      members.dataset.position = response.headers.get("Position");
+    }
+  } catch {
+    // The server cannot be reached. The next second is another try.
+  }
+  setTimeout(refresh, 1000);
+}
+
+setTimeout(refresh, 1000);
