@@ -8,8 +8,8 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, ConfigLoader};
 use aws_sdk_dynamodb::Client;
-use tracing_subscriber::EnvFilter;
 
+use crate::limits::{AUTHORIZER_ATTEMPT, AUTHORIZER_ATTEMPTS, AUTHORIZER_BACKOFF, AUTHORIZER_CALL};
 use crate::scim::extension;
 use crate::scim::resource_type::Kind;
 use crate::scim::schema::Schema;
@@ -20,6 +20,12 @@ pub const TABLE: &str = "ROLLCALL_TABLE";
 pub const PUBLIC_URL: &str = "ROLLCALL_PUBLIC_URL";
 /// The least important level that is logged.
 pub const LOG: &str = "ROLLCALL_LOG";
+/// The same, as Lambda sets it for functions with its JSON log format. It counts where [`LOG`] is not set.
+pub const LAMBDA_LOG: &str = "AWS_LAMBDA_LOG_LEVEL";
+/// The name of the stack, which is a dimension of all metrics. Without it no metric is written.
+pub const STACK: &str = "ROLLCALL_STACK";
+/// The name of the function, as Lambda sets it.
+pub const FUNCTION_NAME: &str = "AWS_LAMBDA_FUNCTION_NAME";
 
 /// The folder with extension schemas of the operator's own.
 pub const EXTENSIONS: &str = "ROLLCALL_EXTENSIONS";
@@ -96,7 +102,7 @@ impl Config {
             return Err(ConfigError { variable: PUBLIC_URL, problem });
         }
         let log = match get(LOG) {
-            None => "info",
+            None => get(LAMBDA_LOG).as_deref().map_or("info", lambda_level),
             Some(level) => level_named(&level)
                 .ok_or(ConfigError { variable: LOG, problem: "must be error, warn, info, debug or trace" })?,
         };
@@ -126,6 +132,11 @@ fn is_base_url(url: &str) -> bool {
     rest.is_some_and(|rest| {
         !rest.is_empty() && !rest.starts_with('/') && !rest.contains(['?', '#', ' ', '"', '\\'])
     })
+}
+
+/// What Lambda's levels are called here. It has one more, `FATAL`.
+fn lambda_level(name: &str) -> &'static str {
+    if name.eq_ignore_ascii_case("fatal") { "error" } else { level_named(name).unwrap_or("info") }
 }
 
 fn level_named(name: &str) -> Option<&'static str> {
@@ -167,26 +178,33 @@ pub fn aws() -> ConfigLoader {
         .timeout_config(timeouts)
 }
 
+/// How the authorizers speak to AWS. They have five seconds (`AuthorizerTimeout`), so an attempt has one: a connection
+/// that hangs is followed by others.
+pub fn aws_of_authorizer() -> ConfigLoader {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(AUTHORIZER_ATTEMPT)
+        .operation_attempt_timeout(AUTHORIZER_ATTEMPT)
+        .operation_timeout(AUTHORIZER_CALL)
+        .build();
+    let retries = RetryConfig::standard()
+        .with_max_attempts(AUTHORIZER_ATTEMPTS)
+        .with_initial_backoff(AUTHORIZER_BACKOFF);
+    aws().retry_config(retries).timeout_config(timeouts)
+}
+
 /// The client of the table, from the environment that Lambda sets. To be made once.
 pub async fn client() -> Client {
     Client::new(&aws().load().await)
 }
 
-/// Logs as JSON lines on stdout, as Lambda collects them: flat, at the level that [`LOG`] names.
-/// Only this service is logged below `warn`: the SDK's own lines can quote requests.
-pub fn log_json() {
-    let level = std::env::var(LOG).ok().and_then(|name| level_named(name.trim())).unwrap_or("info");
+/// What a function logs: this service from the level on that [`LOG`] or [`LAMBDA_LOG`] names, and everything else from
+/// `warn` on, because the SDK's own lines can quote requests.
+pub fn log_filter() -> String {
+    let variable = |name| std::env::var(name).ok().map(|value: String| value.trim().to_owned());
+    let own = variable(LOG).and_then(|name| level_named(&name));
+    let level = own.unwrap_or_else(|| variable(LAMBDA_LOG).as_deref().map_or("info", lambda_level));
     let others = if level == "error" { "error" } else { "warn" };
-    let started = tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_current_span(false)
-        .with_span_list(false)
-        .with_target(false)
-        .with_env_filter(EnvFilter::new(format!("{others},rollcall={level}")))
-        .try_init();
-    // Someone else logs already: a test, or the laptop's one process that runs both functions.
-    drop(started);
+    format!("{others},rollcall={level}")
 }
 
 #[cfg(test)]
@@ -221,6 +239,12 @@ mod tests {
             .expect("good");
         assert_eq!(config.public_url.as_deref(), Some("https://id.example.com/scim/v2"));
         assert_eq!(config.log, "debug");
+        for (lambda, own, level) in
+            [("DEBUG", "", "debug"), ("FATAL", "", "error"), ("WARN", "trace", "trace"), ("LOUD", "", "info")]
+        {
+            let config = read(&[(TABLE, "t"), (LAMBDA_LOG, lambda), (LOG, own)]).expect("good");
+            assert_eq!(config.log, level, "{lambda} and {own:?}");
+        }
         for (variables, name) in [
             (&[][..], TABLE),
             (&[(TABLE, " ")], TABLE),

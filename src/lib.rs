@@ -1,7 +1,8 @@
 //! Rollcall: a SCIM 2.0 service provider on AWS Lambda and DynamoDB.
 //!
 //! Each layer imports only from the layers below it: `dev`, `admin`, `app`, `http`, `tenants`,
-//! `provider` and `auth`, `deliver`, `store`, `config` and `clock`, `scim`, `limits`. `scim` is pure and builds without any feature.
+//! `monitor`, `provider` and `auth`, `deliver`, `store`, `log`, `config` and `clock`, `scim`, `limits`. `scim` is pure and builds
+//! without any feature.
 //! `tests/architecture.rs` checks this.
 
 #[cfg(feature = "cli")]
@@ -21,6 +22,10 @@ pub mod dev;
 #[cfg(feature = "aws")]
 pub mod http;
 pub mod limits;
+#[cfg(feature = "aws")]
+pub mod log;
+#[cfg(feature = "aws")]
+pub mod monitor;
 #[cfg(feature = "aws")]
 pub mod provider;
 pub mod scim;

@@ -1,13 +1,14 @@
 //! Every limit of Rollcall, with its unit and its reason. Error texts take their numbers from here.
 //!
 //! The limits stand by layer, the lowest layer first. Those of the application's side are in `limits/app.rs`,
-//! of the change feed in `limits/feed.rs`, of deliveries in `limits/delivery.rs`, of the operator's tool in
-//! `limits/admin.rs`.
+//! of the change feed in `limits/feed.rs`, of deliveries in `limits/delivery.rs`, of running it in
+//! `limits/operating.rs`, of the operator's tool in `limits/admin.rs`.
 
 mod admin;
 mod app;
 mod delivery;
 mod feed;
+mod operating;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -16,6 +17,7 @@ pub use self::admin::*;
 pub use app::*;
 pub use delivery::*;
 pub use feed::*;
+pub use operating::*;
 
 // Requests, answers and documents (`scim`).
 

@@ -14,14 +14,15 @@ use std::sync::OnceLock;
 use architecture_support::graph::Sources;
 
 /// The layers. A file imports from its own folder and from folders of lower layers.
-const LAYERS: [&[&str]; 9] = [
+const LAYERS: [&[&str]; 10] = [
     &["limits"],
     &["scim"],
     &["clock", "config"],
+    &["log"],
     &["store"],
     &["deliver"],
     &["auth", "provider"],
-    &["tenants"],
+    &["tenants", "monitor"],
     &["http", "app"],
     &["admin", "dev"],
 ];

@@ -4,6 +4,10 @@
 
 mod support;
 
+use std::time::Instant;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::{Credentials, Region};
 use aws_sdk_dynamodb::types::AttributeValue;
 use rollcall::admin::error::AdminError;
 use rollcall::admin::key::{NewKey, create, list, revoke};
@@ -12,6 +16,7 @@ use rollcall::auth::authorizer::{Authorizer, Decision, Reason, authorize};
 use rollcall::auth::key::BearerKey;
 use rollcall::auth::key_use::mark_used;
 use rollcall::auth::record::{KeyRecord, Scope, Status};
+use rollcall::limits::AUTHORIZER_ATTEMPT;
 use rollcall::scim::policy::{STANDARD, VEZA};
 use rollcall::scim::resource_type::Kind;
 use rollcall::store::call::Table;
@@ -19,6 +24,7 @@ use rollcall::store::item::text;
 use rollcall::store::keys::{self, TenantId};
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
+use tokio::net::{TcpListener, TcpStream};
 use uuid::Uuid;
 
 const ARN: &str = "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/prod/GET/scim/v2/Users";
@@ -233,4 +239,44 @@ async fn a_key_that_cannot_be_read_whole_opens_nothing() {
     item.insert("expires".to_owned(), AttributeValue::Null(true));
     table.put(&keys::bearer(record.hash.as_str()), item).await.expect("written");
     assert!(authorize(&table, &format!("Bearer {}", key.reveal()), now()).await.is_err());
+}
+
+/// A server before the table whose first connection never gets an answer.
+async fn hang_first_connection(endpoint: &str) -> String {
+    let upstream = endpoint.trim_start_matches("http://").to_owned();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        let (hung, _) = listener.accept().await.expect("a connection");
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let upstream = upstream.clone();
+            tokio::spawn(async move {
+                let mut table = TcpStream::connect(&upstream).await.expect("the table");
+                let _ = tokio::io::copy_bidirectional(&mut stream, &mut table).await;
+            });
+        }
+        drop(hung);
+    });
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn a_connection_that_hangs_is_followed_by_another_before_the_function_ends() {
+    let embedded = support::serve().await;
+    let new = NewTenant::new(&tenant_id("acme"), &VEZA, &"u".repeat(40));
+    tenant::create(&embedded.table, &new, now()).await.expect("a tenant");
+    let (key, _) = key(&embedded.table, new_key("acme")).await;
+    let endpoint = hang_first_connection(&embedded.endpoint).await;
+    let config = rollcall::config::aws_of_authorizer()
+        .region(Region::from_static("us-east-1"))
+        .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+        .endpoint_url(endpoint);
+    let table = Table::new(Client::new(&config.load().await), support::TABLE);
+    let began = Instant::now();
+    let answer = answer(&table, &format!("Bearer {}", key.reveal())).await;
+    assert_eq!(answer["policyDocument"]["Statement"][0]["Effect"], "Allow");
+    let took = began.elapsed();
+    assert!(took >= AUTHORIZER_ATTEMPT, "the first connection hung: {took:?}");
+    // The default of AuthorizerTimeout in the template.
+    assert!(took < std::time::Duration::from_secs(5), "{took:?}");
 }

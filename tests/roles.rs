@@ -13,6 +13,7 @@ use app_support::App;
 use rollcall::admin::key::{self, NewKey};
 use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::auth::app_authorizer::authorize_application;
+use rollcall::auth::application::ApplicationScope;
 use rollcall::auth::authorizer::authorize;
 use rollcall::auth::record::Scope;
 use rollcall::clock;
@@ -21,7 +22,9 @@ use rollcall::deliver::registry::Registry;
 use rollcall::deliver::sender::MessageSender;
 use rollcall::deliver::target::TargetRule;
 use rollcall::deliver::worker::Worker;
-use rollcall::limits::{FEED_RETENTION_DAYS, WEBHOOK_FAILURE_SECONDS};
+use rollcall::limits::{EXPIRING_KEYS_HOUR, FEED_RETENTION_DAYS, WEBHOOK_FAILURE_SECONDS};
+use rollcall::log::metrics::Metric;
+use rollcall::monitor::Monitor;
 use rollcall::scim::policy::VEZA;
 use rollcall::store::call::Table;
 use rollcall::store::item::{get_number, number};
@@ -363,6 +366,22 @@ async fn run_worker(table: &Table, honest: &Table, receiver: &Receiver) {
         oldest.extend([number("written", clock::epoch_seconds() - (FEED_RETENTION_DAYS + 1) * 86_400)]);
         honest.put(&keys::feed_page(1), oldest).await.unwrap();
     }
+    furnish_with_keys(honest).await;
+    let monitor = Monitor::new(true);
+    let now = OffsetDateTime::now_utc();
+    let seconds = support::seconds_until(now, EXPIRING_KEYS_HOUR);
+    let measured = clock::with_seconds_ahead(seconds, monitor.measure(&table.fresh())).await.unwrap();
+    assert!(measured.iter().any(|(metric, _)| *metric == Metric::ExpiringKeys));
+}
+
+/// A tenant's key and an application's, for the worker to count.
+async fn furnish_with_keys(table: &Table) {
+    let tenant: keys::TenantId = "keyed".parse().unwrap();
+    let now = OffsetDateTime::now_utc();
+    tenant::create(table, &NewTenant::new(&tenant, &VEZA, &"u".repeat(40)), now).await.unwrap();
+    let new = NewKey { tenant, name: "Okta".to_owned(), scope: Scope::Provision, expires: None, user: None };
+    key::create(table, new, now).await.unwrap();
+    app_support::application_key(table, ApplicationScope::Read).await;
 }
 
 /// A webhook with two secrets that has failed for three days. The receiver refuses its messages, and takes all
@@ -393,6 +412,7 @@ async fn the_authorizer_has_what_it_needs_and_no_more() {
     let new = NewKey { tenant, name: "Okta".to_owned(), scope: Scope::Provision, expires: None, user: None };
     let (key, _) = key::create(&embedded.table, new, now).await.unwrap();
     let (_proxy, table, seen) = watched(&embedded.endpoint).await;
+    table.connect(&keys::bearer("")).await;
     authorize(&table, &format!("Bearer {}", key.reveal()), now).await.unwrap();
     assert_fits("AuthorizerRole", &seen.lock().unwrap());
 }
@@ -556,7 +576,11 @@ fn what_the_operator_writes_is_out_of_reach_and_changes_stay() {
             ("PutItem", &["K#00"], false),
             ("GetItem", &["TENANT#acme"], is_worker),
             ("PutItem", &["TENANT#acme"], false),
-            ("Query", &["TENANTS"], false),
+            ("Query", &["TENANTS"], is_worker),
+            ("Query", &["K#00"], false),
+            ("BatchGetItem", &["K#00"], is_worker),
+            ("UpdateItem", &["K#00"], false),
+            ("PutItem", &["TENANTS"], false),
             ("Query", &["WEBHOOKS"], is_worker),
             ("Query", &["CONSUMERS"], is_worker),
             ("GetItem", &["HOOKSECRET#wh_1"], is_worker),

@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::process::Command;
 use std::thread;
@@ -248,9 +248,11 @@ fn what_cannot_be_done_is_one_line_and_exit_2() {
 fn one_line_a_request_tells_the_cost_and_no_secret() {
     let dev = Dev::start(&[]);
     let key = dev.key().to_owned();
-    let created = dev.send("POST", "/Users?id=trace-7", &[], &user("secretive"));
+    let chosen = [("X-Amzn-RequestId", "chosen-1")];
+    let created = dev.send("POST", "/Users?id=trace-7", &chosen, &user("secretive"));
     assert_eq!(created.status, 201);
-    let request_id = created.headers["x-amzn-requestid"].clone();
+    assert_eq!(created.headers["x-amzn-requestid"], "chosen-1");
+    let extended = created.headers["x-amz-apigw-id"].clone();
     dev.send("POST", "/Users", &[], b"{\"password\":\"hunter2\",\"userName\":\"secretive@x.com\"}");
     dev.send("POST", "/Users", &[], &user("secretive"));
     dev.get("/Users?filter=userName%20eq%20%22secretive@x.com%22");
@@ -264,7 +266,17 @@ fn one_line_a_request_tells_the_cost_and_no_secret() {
     let requests: Vec<&Value> = lines.iter().filter(|line| line["message"] == "request").collect();
     assert_eq!(requests.len(), 5, "{log}");
     let first = requests[0];
-    assert_eq!(first["request_id"], request_id.as_str());
+    assert_eq!((&first["request_id"], &first["extended_request_id"]), (&json!("chosen-1"), &json!(extended)));
+    let ids: BTreeSet<&str> = requests.iter().filter_map(|line| line["lambda_request_id"].as_str()).collect();
+    assert_eq!(ids.len(), 4, "the gateway refused the fifth by itself: {log}");
+    for line in &lines {
+        let time = line["timestamp"].as_str().unwrap_or_default();
+        assert!(time.len() == 24 && time.ends_with('Z'), "{line}");
+    }
+    for line in &requests {
+        assert!(line["request_id"].is_string() && line["extended_request_id"].is_string(), "{line}");
+        assert!(line.get("_aws").is_none(), "there is no stack: {line}");
+    }
     assert_eq!(
         (&first["tenant"], &first["operation"], &first["status"], &first["trace_id"]),
         (&json!("demo"), &json!("create.User"), &json!(201), &json!("trace-7"))

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::FutureExt as _;
 use http::Method;
 use http::header::ACCEPT_ENCODING;
-use lambda_http::request::RequestContext;
-use lambda_http::{Body, Error, Request, RequestExt, Response};
+use lambda_http::{Body, Error, Request, Response};
 use serde_json::Value;
 
 use super::APP_BASE_PATH;
@@ -18,11 +18,11 @@ use super::router::{AppRoute, route};
 use crate::auth::application::ApplicationScope;
 use crate::auth::key_use::KeyUses;
 use crate::http::caller::RequestLocation;
-use crate::http::function::is_trace_id;
-use crate::http::log::Line;
-use crate::http::request::parameter;
+use crate::http::function::FAILED;
+use crate::http::log::{Line, OperationClass};
 use crate::http::response::{self, Transfer};
 use crate::http::service::{HttpFunction, invoke_with_event};
+use crate::log::panics;
 use crate::scim::error::ScimError;
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::schema::Schema;
@@ -60,14 +60,14 @@ impl AppFunction {
     pub async fn answer_with_line(&self, request: Request, transfer: Transfer) -> (Response<Body>, Line) {
         let began = Instant::now();
         let table = self.table.fresh();
-        let mut line = Line { operation: "none", ..Line::default() };
-        if let Some(RequestContext::ApiGatewayV1(context)) = request.request_context_ref() {
-            line.request_id = context.request_id.clone().unwrap_or_default();
-            line.source_ip = context.identity.source_ip.clone();
-        }
-        line.trace_id = parameter(&request, "id").filter(|id| is_trace_id(id));
+        let mut line = Line { class: OperationClass::App, ..Line::of_request(&request) };
         let accept = request.headers().get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
-        let answer = Box::pin(self.outcome(&request, &table, &mut line)).await;
+        let ids = line.ids.clone();
+        let answer = panics::catch(self.outcome(&request, &table, &mut line).boxed());
+        let answer = ids.scope(answer).await.unwrap_or_else(|place| {
+            line.panic = Some(place);
+            Err(ProblemDetails::new(500, FAILED))
+        });
         let mut response = match answer {
             Ok(response) => fit(response, accept, transfer),
             Err(problem) => {
@@ -80,6 +80,7 @@ impl AppFunction {
         line.status = response.status().as_u16();
         line.duration_ms = began.elapsed().as_secs_f64() * 1000.0;
         line.usage = table.usage();
+        line.refusals = table.refusals();
         (response, line)
     }
 
@@ -110,7 +111,7 @@ impl AppFunction {
         }
         let noted = keys::application_use(&caller.key_id);
         let noted = self.used.note(&self.table, &caller.key_id, &noted);
-        let actor = Actor { id: caller.key_id.clone(), request_id: line.request_id.clone() };
+        let actor = Actor { id: caller.key_id.clone(), request_id: line.ids.lambda.clone() };
         let app = AppRequest {
             table,
             models: &self.models,

@@ -68,7 +68,7 @@ impl AppAuthorizer {
         match decision {
             Ok(Ok(record)) => {
                 let (key_id, scope) = (record.id.as_str(), record.scope.name());
-                tracing::info!(decision = "allow", key_id, scope, duration_ms);
+                tracing::info!(decision = "allow", key_id, scope, duration_ms, "authorization");
                 Ok(json!({
                     "principalId": key_id,
                     "policyDocument": policy_document("Allow", &resource),
@@ -77,11 +77,17 @@ impl AppAuthorizer {
                 }))
             }
             Ok(Err((reason, key_id))) => {
-                tracing::info!(decision = "deny", reason = reason.name(), key_id, duration_ms);
+                tracing::info!(
+                    decision = "deny",
+                    reason = reason.name(),
+                    key_id,
+                    duration_ms,
+                    "authorization"
+                );
                 Ok(deny(&resource))
             }
             Err(error) => {
-                tracing::error!(decision = "error", reason = %error, duration_ms);
+                tracing::error!(decision = "error", reason = %error, duration_ms, "authorization");
                 Err(error.into())
             }
         }

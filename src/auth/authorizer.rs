@@ -261,16 +261,23 @@ fn log(decision: &Result<Decision, StoreError>, started: Instant) {
     match decision {
         Ok(Decision::Allow(grant)) => {
             let (tenant, key_id) = (grant.tenant.as_str(), grant.key_id.as_str());
-            tracing::info!(decision = "allow", tenant, key_id, scope = grant.scope.name(), duration_ms);
+            tracing::info!(
+                decision = "allow",
+                tenant,
+                key_id,
+                scope = grant.scope.name(),
+                duration_ms,
+                "authorization"
+            );
         }
         Ok(Decision::Deny(reason, Some((tenant, key_id)))) => {
             let (tenant, reason) = (tenant.as_str(), reason.name());
-            tracing::info!(decision = "deny", reason, tenant, key_id, duration_ms);
+            tracing::info!(decision = "deny", reason, tenant, key_id, duration_ms, "authorization");
         }
         Ok(Decision::Deny(reason, None)) => {
-            tracing::info!(decision = "deny", reason = reason.name(), duration_ms);
+            tracing::info!(decision = "deny", reason = reason.name(), duration_ms, "authorization");
         }
-        Err(error) => tracing::error!(decision = "error", reason = %error, duration_ms),
+        Err(error) => tracing::error!(decision = "error", reason = %error, duration_ms, "authorization"),
     }
 }
 

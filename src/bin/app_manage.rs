@@ -8,17 +8,18 @@ use rollcall::app::function::AppFunction;
 use rollcall::app::request::Managing;
 use rollcall::config::{self, Config};
 use rollcall::deliver::target::TargetRule;
-use rollcall::http::log::{self, LogFormat};
 use rollcall::http::service::LambdaService;
+use rollcall::log;
 use rollcall::store::call::Table;
+use rollcall::store::keys;
 use rollcall::tenants::usage_key::PlanUsageKeys;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    config::log_json();
-    log::init(LogFormat::Lambda);
+    log::start_function();
     let config = Config::from_env()?;
     let table = Table::new(config::client().await, &config.table);
+    table.connect(&keys::connection_probe()).await;
     let extensions = config.extensions.map(|folder| config::extensions(Path::new(&folder))).transpose()?;
     let plan = config::required(config::USAGE_PLAN)?;
     let client = aws_sdk_apigateway::Client::new(&config::aws().load().await);

@@ -1,15 +1,25 @@
 //! The Lambda authorizer of the API.
 
+use aws_sdk_dynamodb::Client;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use rollcall::auth::authorizer::Authorizer;
 use rollcall::config::{self, Config};
+use rollcall::log;
+use rollcall::log::ids::RequestIds;
 use rollcall::store::call::Table;
+use rollcall::store::keys;
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    config::log_json();
+    log::start_function();
     let config = Config::from_env()?;
-    let authorizer = &Authorizer::new(Table::new(config::client().await, &config.table));
-    run(service_fn(|event: LambdaEvent<Value>| authorizer.invoke(event.payload))).await
+    let client = Client::new(&config::aws_of_authorizer().load().await);
+    let table = Table::new(client, &config.table);
+    table.connect(&keys::bearer("")).await;
+    let authorizer = &Authorizer::new(table);
+    run(service_fn(|event: LambdaEvent<Value>| {
+        RequestIds::of_invocation(&event.context.request_id).scope(authorizer.invoke(event.payload))
+    }))
+    .await
 }

@@ -11,11 +11,11 @@ use crate::limits::{BUS_ENTRIES_PER_CALL, BUS_PAUSE_SECONDS, BUS_RETRIES, MAX_BU
 use crate::store::call::Table;
 use crate::store::error::StoreError;
 use crate::store::feed::change::FeedChange;
-use crate::store::feed::consumer::{ClaimOutcome, ClaimedConsumer, ConsumerState};
+use crate::store::feed::consumer::{BUS, ClaimOutcome, ClaimedConsumer, ConsumerState};
 use crate::store::feed::reader::FeedReader;
 
 /// The name of the consumer.
-pub const CONSUMER: &str = "bus";
+pub const CONSUMER: &str = BUS;
 /// The source of the events.
 const SOURCE: &str = "rollcall";
 /// The type of the events. Rules of deployments match it.

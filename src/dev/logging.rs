@@ -4,7 +4,8 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-use crate::http::log::{self, LogFormat};
+use crate::config;
+use crate::log::{self, LogFormat, lines};
 
 /// What is logged unless `ROLLCALL_LOG` says otherwise. The embedded DynamoDB would log every condition that does
 /// not hold as a warning; the code above it says what is wrong.
@@ -14,12 +15,13 @@ const FILTER: &str = "warn,rollcall=info,rollcall::auth=warn,dynoxide=error";
 /// Starts logging. `ROLLCALL_LOG` sets what is logged, as for the functions; a second start does nothing.
 pub fn start(json: bool) {
     log::init(if json { LogFormat::Json } else { LogFormat::Text });
-    let filter = EnvFilter::try_from_env("ROLLCALL_LOG").unwrap_or_else(|_| EnvFilter::new(FILTER));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = match json {
-        true => builder.json().flatten_event(true).try_init(),
-        false => builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init(),
-    };
+    let filter = std::env::var(config::LOG).unwrap_or_else(|_| FILTER.to_owned());
+    if json {
+        lines::start(std::io::stderr, &filter);
+        return;
+    }
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_writer(std::io::stderr);
     // Someone else's subscriber, as in tests, stays.
-    started.unwrap_or_default();
+    drop(builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init());
 }

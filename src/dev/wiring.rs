@@ -25,6 +25,7 @@ use crate::deliver::sender::MessageSender;
 use crate::deliver::target::TargetRule;
 use crate::deliver::worker::Worker;
 use crate::http::function::Function;
+use crate::monitor::Monitor;
 use crate::scim::policy::{Policy, VEZA};
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::schema::Schema;
@@ -79,9 +80,14 @@ pub fn connect(connection: Connection, extensions: &[(Kind, Schema)]) -> Backend
     let app = connect_app(&table, extensions, &written);
     let pending = table.fresh();
     let worker = local_worker(extensions, app_url);
+    let monitor = Arc::new(Monitor::new(false));
     let worker = Lambda::new(move |event| {
-        let (table, worker) = (pending.fresh(), worker.clone());
-        async move { worker?.invoke(&table, &event).await }
+        let (table, worker, monitor) = (pending.fresh(), worker.clone(), monitor.clone());
+        async move {
+            let outcome = worker?.invoke(&table, &event).await;
+            monitor.measure_after(&table.fresh(), &event).await;
+            outcome
+        }
     });
     Backend { function, authorizer, app, worker: Some(worker), written, tenants: Box::new(Local { table }) }
 }

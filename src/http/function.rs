@@ -3,21 +3,22 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::FutureExt as _;
 use http::Method;
 use http::header::ACCEPT_ENCODING;
-use lambda_http::request::RequestContext;
-use lambda_http::{Body, Error, Request, RequestExt, Response};
+use lambda_http::{Body, Error, Request, Response};
 use serde_json::Value;
 
 use super::caller::{Caller, RequestLocation};
 use super::handler::handle;
 use super::log::Line;
-use super::request::parameter;
 use super::response::{self, Transfer};
 use super::router::{Route, route};
+use super::schemas::SchemaAnswers;
 use super::service::{HttpFunction, invoke_with_event};
 use crate::auth::key_use::KeyUses;
 use crate::limits::MAX_SCAN_TIME;
+use crate::log::panics;
 use crate::provider::Provider;
 use crate::provider::failure::Failure;
 use crate::scim::error::{ErrorKind, ScimError};
@@ -29,6 +30,9 @@ use crate::store::call::Table;
 use crate::store::cursor::CursorKeys;
 use crate::store::keys;
 
+/// What a client is told of a panic.
+pub const FAILED: &str = "The service failed on this request. Try again; if it fails again, give the operator the id in the header x-amz-apigw-id.";
+
 /// Everything that outlives a request.
 #[derive(Debug)]
 pub struct Function {
@@ -37,6 +41,7 @@ pub struct Function {
     public_url: Option<String>,
     used: KeyUses,
     cursor_keys: CursorKeys,
+    schemas: SchemaAnswers,
 }
 
 /// The outcome of a request, for the log.
@@ -89,6 +94,7 @@ impl Function {
             public_url,
             used: KeyUses::default(),
             cursor_keys: CursorKeys::default(),
+            schemas: SchemaAnswers::default(),
         })
     }
 
@@ -96,13 +102,13 @@ impl Function {
     pub async fn answer_with_line(&self, request: Request, transfer: Transfer) -> (Response<Body>, Line) {
         let began = Instant::now();
         let table = self.table.fresh();
-        let mut line = Line { operation: "none", ..Line::default() };
-        if let Some(RequestContext::ApiGatewayV1(context)) = request.request_context_ref() {
-            line.request_id = context.request_id.clone().unwrap_or_default();
-            line.source_ip = context.identity.source_ip.clone();
-        }
-        line.trace_id = parameter(&request, "id").filter(|id| is_trace_id(id));
-        let mut outcome = self.outcome(&request, &table, &mut line).await;
+        let mut line = Line::of_request(&request);
+        let ids = line.ids.clone();
+        let outcome = ids.scope(panics::catch(self.outcome(&request, &table, &mut line).boxed())).await;
+        let mut outcome = outcome.unwrap_or_else(|place| {
+            line.panic = Some(place);
+            ScimError::new(ErrorKind::Internal, FAILED).into()
+        });
         let accept = request.headers().get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
         outcome.response = response::fit_into_transfer(outcome.response, accept, transfer);
         response::protect(&mut outcome.response);
@@ -111,6 +117,7 @@ impl Function {
         line.source = outcome.source;
         line.duration_ms = began.elapsed().as_secs_f64() * 1000.0;
         line.usage = table.usage();
+        line.refusals = table.refusals();
         (outcome.response, line)
     }
 
@@ -136,6 +143,7 @@ impl Function {
             }
         };
         line.operation = operation.name();
+        line.class = operation.class();
         if !caller.provisions && !operation.reads() {
             return ScimError::new(
                 ErrorKind::Forbidden,
@@ -150,7 +158,7 @@ impl Function {
             table: table.clone(),
             tenant: caller.tenant.clone(),
             actor: caller.key_id.clone(),
-            request_id: line.request_id.clone(),
+            request_id: line.ids.lambda.clone(),
         };
         let provider = Provider {
             store,
@@ -165,7 +173,7 @@ impl Function {
             work: if operation.reads() { WorkBudget::of_query() } else { WorkBudget::of_body() },
         };
         // Boxed: the operations' states are large, and every caller would carry them on its stack.
-        let handled = Box::pin(handle(&provider, operation, &segment, request));
+        let handled = Box::pin(handle(&provider, operation, &segment, request, &self.schemas));
         let place = keys::bearer_use(&caller.tenant, &caller.key_id);
         let noted = self.used.note(&self.table, &caller.key_id, &place);
         let (handled, ()) = futures_util::future::join(handled, noted).await;
@@ -191,10 +199,4 @@ impl HttpFunction for Function {
         line.write();
         response
     }
-}
-
-/// A caller's trace id goes to the log as it is, if it is one.
-pub fn is_trace_id(text: &str) -> bool {
-    let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
-    (1..=64).contains(&text.len()) && text.bytes().all(good)
 }

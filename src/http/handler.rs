@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::request;
 use super::response;
 use super::router::Operation;
+use super::schemas::SchemaAnswers;
 use crate::limits::{MAX_BODY_BYTES, MAX_BULK_BODY_BYTES};
 use crate::provider::answer::not_found;
 use crate::provider::bulk::run::Budget;
@@ -22,7 +23,8 @@ use crate::store::keys::parse_id;
 /// What this build serves beyond the operations that are always there.
 pub const FEATURES: Features = Features { bulk: true, cursor: true };
 
-/// Runs an operation and makes its response. `segment` is the id, name or URN in the path.
+/// Runs an operation and makes its response. `segment` is the id, name or URN in the path. `schemas` are the answers
+/// to `GET /Schemas` that are made already.
 ///
 /// # Errors
 /// The error of the operation, which becomes the response.
@@ -31,6 +33,7 @@ pub async fn handle(
     operation: Operation,
     segment: &str,
     request: &Request,
+    schemas: &SchemaAnswers,
 ) -> Result<Response<Body>, Failure> {
     match operation {
         Operation::Create(kind) => create(provider, kind, request).await,
@@ -70,7 +73,8 @@ pub async fn handle(
             answer_discovery(request, discovery::resource_type(provider.model, segment, &provider.base_url))
         }
         Operation::Schemas => {
-            answer_discovery(request, Some(discovery::schemas(provider.model, &provider.base_url)))
+            refuse_filter(request)?;
+            Ok(response::text(StatusCode::OK, schemas.text(provider.model, &provider.base_url)))
         }
         Operation::Schema => {
             answer_discovery(request, discovery::schema(provider.model, segment, &provider.base_url))
@@ -171,16 +175,18 @@ async fn bulk(provider: &Provider<'_>, request: &Request) -> Result<Response<Bod
     Ok(response::json(StatusCode::OK, &provider.bulk().run(&bulk, Budget::default()).await?))
 }
 
-/// Answers a discovery endpoint. It refuses a filter, since a client could take the whole answer for a filtered
-/// one (RFC 7644 §4).
+/// Answers a discovery endpoint.
 fn answer_discovery(request: &Request, body: Option<Value>) -> Result<Response<Body>, Failure> {
-    if request::parameter(request, "filter").is_some() {
-        return Err(ScimError::new(
-            ErrorKind::Forbidden,
-            "Discovery endpoints answer whole, without filter.",
-        )
-        .into());
-    }
+    refuse_filter(request)?;
     let body = body.ok_or_else(|| ScimError::not_found("There is no such schema or resource type."))?;
     Ok(response::json(StatusCode::OK, &body))
+}
+
+/// Refuses a filter at a discovery endpoint, since a client could take the whole answer for a filtered one
+/// (RFC 7644 §4).
+fn refuse_filter(request: &Request) -> Result<(), ScimError> {
+    if request::parameter(request, "filter").is_none() {
+        return Ok(());
+    }
+    Err(ScimError::new(ErrorKind::Forbidden, "Discovery endpoints answer whole, without filter."))
 }

@@ -1,36 +1,56 @@
 //! One structured line a request: who asked for what, how it ended and what it cost. Never key
-//! material, bodies or attribute values.
+//! material, bodies or attribute values. The metrics of the request are in the same line.
 
 use std::io::Write as _;
-use std::sync::OnceLock;
 
-use serde_json::json;
+use lambda_http::request::RequestContext;
+use lambda_http::{Request, RequestExt as _};
+use serde_json::{Value, json};
 
-use crate::store::meter::Usage;
+use super::request::parameter;
+use crate::clock;
+use crate::log::ids::RequestIds;
+use crate::log::metrics::{LineMetrics, Metric};
+use crate::log::{self, LogFormat, panics};
+use crate::store::meter::{RuleRefusals, Usage};
 
-/// How lines are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// JSON on standard output: Lambda's log.
-    Lambda,
-    /// JSON on standard error.
-    Json,
-    /// For people, on standard error.
-    Text,
+/// What kind of work an operation is: a dimension of the metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OperationClass {
+    /// One resource is read.
+    Read,
+    /// Resources are searched or listed.
+    Query,
+    /// One resource is changed.
+    Write,
+    /// `/Bulk`.
+    Bulk,
+    /// The service describes itself, or answers a path that it does not have.
+    #[default]
+    Discovery,
+    /// The application's side.
+    App,
 }
 
-static FORM: OnceLock<LogFormat> = OnceLock::new();
-
-/// Chooses how lines are written; the first choice holds. Without one none is written.
-pub fn init(form: LogFormat) {
-    let _ = FORM.set(form);
+impl OperationClass {
+    /// The name in the metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Query => "query",
+            Self::Write => "write",
+            Self::Bulk => "bulk",
+            Self::Discovery => "discovery",
+            Self::App => "app",
+        }
+    }
 }
 
 /// The fields of the log line of a request.
 #[derive(Clone, Debug, Default)]
 pub struct Line {
-    /// API Gateway's id of the request, which the answer carries as `x-amzn-RequestId`.
-    pub request_id: String,
+    /// The ids of the request.
+    pub ids: RequestIds,
     /// The id that the caller gave in the query parameter `id`.
     pub trace_id: Option<String>,
     /// The address that the request came from, as API Gateway saw it.
@@ -41,76 +61,128 @@ pub struct Line {
     pub key_id: Option<String>,
     /// The operation's name, or `none` where no route was found.
     pub operation: &'static str,
+    /// What kind of work the operation is.
+    pub class: OperationClass,
     /// HTTP status.
     pub status: u16,
     /// Of an error.
     pub scim_type: Option<&'static str>,
     /// What the table said, where it failed.
     pub source: Option<String>,
+    /// Where in the code the request panicked, if it did.
+    pub panic: Option<String>,
     /// From the event's arrival to the answer.
     pub duration_ms: f64,
     /// The cost.
     pub usage: Usage,
+    /// What rules of the tenant refused.
+    pub refusals: RuleRefusals,
 }
 
 impl Line {
-    /// The line as JSON.
-    pub fn json(&self) -> serde_json::Value {
-        let level = if self.status >= 500 { "ERROR" } else { "INFO" };
-        let mut line = json!({
-            "level": level,
-            "message": "request",
-            "request_id": self.request_id,
-            "source_ip": self.source_ip,
-            "tenant": self.tenant,
-            "key_id": self.key_id,
-            "operation": self.operation,
-            "status": self.status,
-            "scimType": self.scim_type,
-            "duration_ms": (self.duration_ms * 1000.0).round() / 1000.0,
-            "dynamodb": {
-                "calls": self.usage.calls,
-                "rounds": self.usage.rounds,
-                "read_units": self.usage.read_units,
-                "write_units": self.usage.write_units,
-            },
-        });
-        if let Some(trace_id) = &self.trace_id {
-            line["trace_id"] = trace_id.as_str().into();
+    /// The line of a request that begins.
+    pub fn of_request(request: &Request) -> Self {
+        let mut line = Self { operation: "none", ..Self::default() };
+        if let Some(RequestContext::ApiGatewayV1(context)) = request.request_context_ref() {
+            let chosen = context.request_id.clone().filter(|id| is_trace_id(id));
+            line.ids.request = chosen.unwrap_or_default();
+            let extended = context.other.get("extendedRequestId").and_then(Value::as_str);
+            line.ids.extended = extended.unwrap_or_default().to_owned();
+            line.source_ip = context.identity.source_ip.clone();
         }
-        if let Some(source) = &self.source {
-            line["source"] = source.as_str().into();
+        let invocation = request.lambda_context_ref().map(|context| context.request_id.clone());
+        line.ids.lambda = invocation.unwrap_or_default();
+        line.trace_id = parameter(request, "id").filter(|id| is_trace_id(id));
+        line
+    }
+
+    /// The line as JSON. It carries metrics if the name of the `stack` is known.
+    pub fn json(&self, stack: Option<&str>) -> Value {
+        let level = if self.status >= 500 { "ERROR" } else { "INFO" };
+        let mut line = json!({ "timestamp": clock::timestamp(), "level": level, "message": "request" });
+        self.ids.add_to(&mut line);
+        let duration_ms = (self.duration_ms * 1000.0).round() / 1000.0;
+        for (name, value) in [
+            ("source_ip", json!(self.source_ip)),
+            ("tenant", json!(self.tenant)),
+            ("key_id", json!(self.key_id)),
+            ("operation", json!(self.operation)),
+            ("status", json!(self.status)),
+            ("scimType", json!(self.scim_type)),
+            ("duration_ms", json!(duration_ms)),
+        ] {
+            line[name] = value;
+        }
+        line["dynamodb"] = json!({
+            "calls": self.usage.calls,
+            "rounds": self.usage.rounds,
+            "read_units": self.usage.read_units,
+            "write_units": self.usage.write_units,
+        });
+        for (name, text) in [("trace_id", &self.trace_id), ("source", &self.source), ("panic", &self.panic)] {
+            if let Some(text) = text {
+                line[name] = text.as_str().into();
+            }
+        }
+        if let Some(stack) = stack {
+            self.metrics(stack).add_to(&mut line);
         }
         line
     }
 
-    /// Writes the line. A log that cannot be written is no reason to fail.
-    pub fn write(&self) {
-        let text = match FORM.get() {
-            None => return,
-            Some(LogFormat::Lambda) => {
-                let _ = writeln!(std::io::stdout().lock(), "{}", self.json());
-                return;
-            }
-            Some(LogFormat::Json) => self.json().to_string(),
-            Some(LogFormat::Text) => {
-                let kind = self.scim_type.map(|t| format!(" {t}")).unwrap_or_default();
-                let source = self.source.as_ref().map(|s| format!(" ({s})")).unwrap_or_default();
-                format!(
-                    "{} {} {}{kind} {} {:.1} ms, {} calls in {} rounds, {} read and {} write units {}{source}",
-                    self.source_ip.as_deref().unwrap_or("-"),
-                    self.tenant.as_deref().unwrap_or("-"),
-                    self.status,
-                    self.operation,
-                    self.duration_ms,
-                    self.usage.calls,
-                    self.usage.rounds,
-                    self.usage.read_units,
-                    self.usage.write_units,
-                    self.request_id,
-                )
-            }
+    fn metrics(&self, stack: &str) -> LineMetrics {
+        let class = ("Class", self.class.name());
+        let status = match self.status {
+            ..300 => "2xx",
+            300..400 => "3xx",
+            400..500 => "4xx",
+            500.. => "5xx",
         };
-        let _ = writeln!(std::io::stderr().lock(), "{text}");
+        let work = [
+            (Metric::Latency, self.duration_ms),
+            (Metric::ReadUnits, self.usage.read_units),
+            (Metric::WriteUnits, self.usage.write_units),
+        ];
+        let metrics = LineMetrics::new(stack)
+            .add(&[class, ("Status", status)], &[(Metric::Requests, 1.0)])
+            .add(&[class], &work)
+            .add_unless_zero(Metric::AdminRuleRefusals, self.refusals.admin_rule)
+            .add_unless_zero(Metric::DeactivationLimitRefusals, self.refusals.deactivation_limit);
+        if self.panic.is_some() { panics::count(metrics, log::function()) } else { metrics }
     }
+
+    /// Writes the line.
+    pub fn write(&self) {
+        match log::format() {
+            Some(LogFormat::Text) => drop(writeln!(std::io::stderr().lock(), "{}", self.text())),
+            Some(LogFormat::Lambda | LogFormat::Json) => log::write(&self.json(log::stack())),
+            None => {}
+        }
+    }
+
+    /// The line for people.
+    fn text(&self) -> String {
+        let kind = self.scim_type.map(|t| format!(" {t}")).unwrap_or_default();
+        let cause = self.source.as_ref().or(self.panic.as_ref());
+        let cause = cause.map(|cause| format!(" ({cause})")).unwrap_or_default();
+        format!(
+            "{} {} {}{kind} {} {:.1} ms, {} calls in {} rounds, {} read and {} write units {}{cause}",
+            self.source_ip.as_deref().unwrap_or("-"),
+            self.tenant.as_deref().unwrap_or("-"),
+            self.status,
+            self.operation,
+            self.duration_ms,
+            self.usage.calls,
+            self.usage.rounds,
+            self.usage.read_units,
+            self.usage.write_units,
+            self.ids.request,
+        )
+    }
+}
+
+/// Whether an id that a caller chose goes to the log.
+fn is_trace_id(text: &str) -> bool {
+    let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
+    (1..=64).contains(&text.len()) && text.bytes().all(good)
 }

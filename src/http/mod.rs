@@ -7,4 +7,5 @@ pub mod log;
 pub mod request;
 pub mod response;
 pub mod router;
+pub mod schemas;
 pub mod service;

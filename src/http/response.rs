@@ -54,7 +54,8 @@ pub fn json(status: StatusCode, body: &Value) -> Response<Body> {
     text(status, serde_json::to_string(body).unwrap_or_default())
 }
 
-fn text(status: StatusCode, body: String) -> Response<Body> {
+/// A response whose body is JSON already.
+pub fn text(status: StatusCode, body: String) -> Response<Body> {
     let mut response = Response::new(Body::Text(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(SCIM_JSON));

@@ -3,6 +3,7 @@
 use http::Method;
 use percent_encoding::percent_decode_str;
 
+use super::log::OperationClass;
 use crate::scim::resource_type::Kind::{self, Group, User};
 
 /// What a route does.
@@ -75,6 +76,27 @@ impl Operation {
             Self::ResourceType => "retrieve.ResourceType",
             Self::Schemas => "query.Schema",
             Self::Schema => "retrieve.Schema",
+        }
+    }
+
+    /// What kind of work it is, for the metrics.
+    pub const fn class(self) -> OperationClass {
+        match self {
+            Self::Retrieve(_) | Self::RetrieveMe => OperationClass::Read,
+            Self::Query(_) | Self::Search(_) | Self::SearchAll => OperationClass::Query,
+            Self::Create(_)
+            | Self::Replace(_)
+            | Self::Modify(_)
+            | Self::Delete(_)
+            | Self::ReplaceMe
+            | Self::ModifyMe
+            | Self::DeleteMe => OperationClass::Write,
+            Self::Bulk => OperationClass::Bulk,
+            Self::ServiceProviderConfig
+            | Self::ResourceTypes
+            | Self::ResourceType
+            | Self::Schemas
+            | Self::Schema => OperationClass::Discovery,
         }
     }
 

@@ -9,6 +9,7 @@ use http::HeaderValue;
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, Body, Error, LambdaEvent, Request, Response, Service, StreamAdapter};
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::response::Transfer;
 
@@ -18,14 +19,15 @@ pub trait HttpFunction: Send + Sync + 'static {
     fn answer(&self, request: Request, transfer: Transfer) -> impl Future<Output = Response<Body>> + Send;
 }
 
-/// Answers a raw event with a raw proxy response, by the same way as in Lambda.
+/// Answers a raw event with a raw proxy response, by the same way as in Lambda. It has an id as Lambda gives one.
 ///
 /// # Errors
 /// An event that is no REST proxy event.
 pub async fn invoke_with_event<F: HttpFunction>(function: Arc<F>, event: Value) -> Result<Value, Error> {
     let event: LambdaRequest = serde_json::from_value(event)?;
-    let response =
-        LambdaService::new(function).call(LambdaEvent::new(event, lambda_http::Context::default()));
+    let mut context = lambda_http::Context::default();
+    context.request_id = Uuid::now_v7().to_string();
+    let response = LambdaService::new(function).call(LambdaEvent::new(event, context));
     Ok(serde_json::to_value(response.await?)?)
 }
 

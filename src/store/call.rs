@@ -13,10 +13,10 @@ use uuid::Uuid;
 use super::error::{self, Refusal, StoreError};
 use super::item::{Item, get_text, must_text, with_key};
 use super::keys::Key;
-use super::meter::{Direction, Meter, Usage};
+use super::meter::{Direction, Meter, RuleRefusals, Usage};
 use super::retry::Attempts;
 use super::transaction::Action;
-use crate::limits::{MAX_ACTIONS_PER_TX, TRANSACTION_RETRIES};
+use crate::limits::{CONNECT_AT_START, MAX_ACTIONS_PER_TX, TRANSACTION_RETRIES};
 
 /// The table as one request sees it.
 #[derive(Clone, Debug)]
@@ -112,9 +112,33 @@ impl Table {
         &self.client
     }
 
+    /// Opens the connection to the table and fetches the credentials, so that the first request need not. It reads a
+    /// key that has no item. A table that does not answer is not an error: the first request finds that out.
+    pub async fn connect(&self, key: &Key) {
+        let table = self.fresh();
+        if !matches!(tokio::time::timeout(CONNECT_AT_START, table.get(key)).await, Ok(Ok(_))) {
+            tracing::warn!("the table did not answer at the start");
+        }
+    }
+
     /// What the request has cost until now.
     pub fn usage(&self) -> Usage {
         self.meter.usage()
+    }
+
+    /// Counts a change that a rule about who administers the tenant refused.
+    pub fn note_admin_rule_refusal(&self) {
+        self.meter.add_refusals(RuleRefusals { admin_rule: 1, ..RuleRefusals::default() });
+    }
+
+    /// Counts a change that the deactivation limit refused.
+    pub fn note_deactivation_limit_refusal(&self) {
+        self.meter.add_refusals(RuleRefusals { deactivation_limit: 1, ..RuleRefusals::default() });
+    }
+
+    /// The changes that rules of the tenant refused until now.
+    pub fn refusals(&self) -> RuleRefusals {
+        self.meter.refusals()
     }
 
     pub(super) fn spent<'a>(

@@ -425,6 +425,11 @@ pub fn webhook_secret(id: &str, number: u64) -> Key {
     Key::new(format!("HOOKSECRET#{id}"), format!("{number:06}"))
 }
 
+/// A key without an item, which every function that serves requests may read.
+pub fn connection_probe() -> Key {
+    Key::new(pending_changes_shard(0), "-".to_owned())
+}
+
 /// One of the partitions that hold the pending changes of all tenants. `shard` is below
 /// [`PENDING_CHANGE_SHARDS`].
 pub fn pending_changes_shard(shard: u8) -> String {

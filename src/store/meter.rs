@@ -15,6 +15,15 @@ pub struct Usage {
     pub write_units: f64,
 }
 
+/// How many changes the rules of the tenant refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RuleRefusals {
+    /// The rules about who administers the tenant.
+    pub admin_rule: u32,
+    /// The deactivation limit.
+    pub deactivation_limit: u32,
+}
+
 /// Counts what one request costs.
 ///
 /// The round of a call is the latest finished round, plus one, when the call begins. So calls that run
@@ -27,6 +36,7 @@ pub struct Meter {
 #[derive(Debug, Default)]
 struct MeterState {
     usage: Usage,
+    refusals: RuleRefusals,
     /// The latest round that is finished.
     finished_round: u32,
 }
@@ -58,6 +68,18 @@ impl Meter {
             Direction::Read => state.usage.read_units += units,
             Direction::Write => state.usage.write_units += units,
         }
+    }
+
+    /// Counts refusals of rules.
+    pub fn add_refusals(&self, more: RuleRefusals) {
+        let refusals = &mut self.state.lock().unwrap_or_else(PoisonError::into_inner).refusals;
+        refusals.admin_rule += more.admin_rule;
+        refusals.deactivation_limit += more.deactivation_limit;
+    }
+
+    /// The refusals until now.
+    pub fn refusals(&self) -> RuleRefusals {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).refusals
     }
 
     /// What was counted until now.

@@ -11,6 +11,7 @@ use crate::clock;
 use crate::limits::{
     MAX_STAGED_SECONDS, PENDING_CHANGE_SHARDS, WORKER_CHANGES_AT_ONCE, WORKER_ROUND, WORKER_TURN,
 };
+use crate::log::metrics::{self, Metric};
 use crate::store::Store;
 use crate::store::call::Table;
 use crate::store::error::StoreError;
@@ -63,6 +64,8 @@ pub async fn round(table: &Table) -> Result<WorkerReport, StoreError> {
     }
     // Changes that are not committed come first, because they take one call.
     open.sort_by_key(|pending| (pending.state == ChangeState::Committed, pending.created));
+    // When the changes were written down that stay unfinished.
+    let mut unfinished = Vec::new();
     while !open.is_empty() {
         let turns = open.into_iter().map(|pending| async move {
             let outcome = take_turn(table, &pending, until.min(Instant::now() + WORKER_TURN)).await;
@@ -77,11 +80,20 @@ pub async fn round(table: &Table) -> Result<WorkerReport, StoreError> {
                 (Ok(true), ChangeState::Aborted | ChangeState::Done) => report.cleared += 1,
                 (Ok(false), ChangeState::Committed) if Instant::now() < until => open.push(pending),
                 (Ok(false), ChangeState::Done) => report.resting += 1,
-                (Ok(false), _) => report.left += 1,
-                (Err(failed), _) => report.fail(&failed),
+                (Ok(false), _) => {
+                    report.left += 1;
+                    unfinished.push(pending.created);
+                }
+                (Err(failed), _) => {
+                    report.fail(&failed);
+                    unfinished.push(pending.created);
+                }
             }
         }
     }
+    let oldest = unfinished.into_iter().min();
+    let age = oldest.map_or(0, |created| clock::epoch_seconds().saturating_sub(created));
+    metrics::write("pending changes", &[(Metric::OldestPendingChangeSeconds, age as f64)]);
     let purges = Box::pin(purge_expired(table, until)).await;
     report.purged = purges.purged;
     purges.failures.iter().for_each(|failed| report.fail(failed));

@@ -154,7 +154,7 @@ impl App {
     }
 }
 
-async fn application_key(table: &Table, scope: ApplicationScope) -> String {
+pub async fn application_key(table: &Table, scope: ApplicationScope) -> String {
     let new = NewApplication { name: "test".to_owned(), scope, expires: None };
     let made = create(table, &Actor::operator(), new, OffsetDateTime::now_utc()).await;
     made.expect("a key").0.reveal().to_owned()

@@ -25,9 +25,15 @@ pub struct Dev {
 
 impl Dev {
     pub fn start(args: &[&str]) -> Self {
+        Self::start_in(args, &[])
+    }
+
+    /// Starts it with these variables.
+    pub fn start_in(args: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(TOOL)
             .args(["dev", "--json", "--port", "0"])
             .args(args)
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -182,3 +182,9 @@ pub async fn seed(
     let tenant = client.tenant.parse().expect("a tenant");
     rollcall::dev::seed::seed(&client.table.fresh(), &tenant, &model, size, |_| {}).await
 }
+
+/// How many seconds there are from a time until this hour, in UTC, begins.
+pub fn seconds_until(now: time::OffsetDateTime, hour: u8) -> i64 {
+    let since_midnight = now.time() - time::Time::MIDNIGHT;
+    (i64::from(hour) * 3_600 - since_midnight.whole_seconds()).rem_euclid(86_400) + 1
+}

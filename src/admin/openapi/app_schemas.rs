@@ -63,7 +63,7 @@ fn feed() -> Value {
         "parts": number("Of a large change: how many parts follow the commit."),
         "time": text("When, in RFC 3339."),
         "actor": text("Who did it: the id of a key, operator, or worker."),
-        "requestId": text("The request that it was part of."),
+        "requestId": text("The request that it was part of: lambda_request_id in the log. No caller can choose it."),
         "attributes": texts("The names of the changed attributes."),
         "added": texts("The ids of members that it added."),
         "removed": texts("The ids of members that it removed."),

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue};
 use percent_encoding::{CONTROLS, percent_decode_str, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::authority::authority;
 use super::authorization::Authorization;
+use crate::log::ids::RequestIds;
 
 /// The name of the one stage. Local paths do not begin with it, as under a custom domain.
 pub const STAGE: &str = "local";
@@ -55,8 +56,10 @@ pub struct Target<'a> {
 
 /// What is known of a request, for its event and for a gateway response.
 pub struct Context {
-    /// A new id, in the event and in the answer.
+    /// The id that the caller chose by the header `x-amzn-RequestId`, or a new one.
     pub request_id: String,
+    /// A new id, which no caller chooses.
+    pub extended_request_id: String,
     /// The HTTP method.
     pub method: String,
     /// The path, percent-encoded.
@@ -75,19 +78,28 @@ pub struct Context {
 impl Context {
     /// Reads the head of a request that came from `peer` on `local`.
     pub fn new(parts: &Parts, peer: SocketAddr, local: SocketAddr, time: SystemTime) -> Self {
-        let single = |name| parts.headers.get(name).map(text);
+        let single = |name: &str| parts.headers.get(name).map(text);
         Self {
-            request_id: Uuid::now_v7().to_string(),
+            request_id: single("x-amzn-requestid")
+                .filter(|id| !id.is_empty())
+                .unwrap_or_else(|| Uuid::now_v7().to_string()),
+            extended_request_id: Uuid::now_v7().simple().to_string(),
             method: parts.method.as_str().to_owned(),
             path: utf8_percent_encode(parts.uri.path(), CONTROLS).to_string(),
-            accept: single(header::ACCEPT).unwrap_or_default(),
+            accept: single("accept").unwrap_or_default(),
             authorization: None,
             host: authority(&parts.headers, local),
             peer,
             local,
-            user_agent: single(header::USER_AGENT),
+            user_agent: single("user-agent"),
             time,
         }
+    }
+
+    /// The ids of the request, before a function is invoked.
+    pub fn ids(&self) -> RequestIds {
+        let (request, extended) = (self.request_id.clone(), self.extended_request_id.clone());
+        RequestIds { request, extended, ..RequestIds::default() }
     }
 
     /// The address that the request came from.
@@ -134,7 +146,7 @@ impl Context {
             "authorizer": null,
             "domainName": self.host,
             "domainPrefix": domain.split('.').next(),
-            "extendedRequestId": self.request_id,
+            "extendedRequestId": self.extended_request_id,
             "httpMethod": self.method,
             "identity": {
                 "accessKey": null,

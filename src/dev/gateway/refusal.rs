@@ -125,6 +125,7 @@ fn render(pieces: &[Piece], refusal: GatewayRefusal, context: &Context) -> Strin
             Piece::Literal(literal) => text.push_str(literal),
             Piece::Variable(variable) => match variable {
                 Variable::RequestId => text.push_str(&context.request_id),
+                Variable::ExtendedRequestId => text.push_str(&context.extended_request_id),
                 Variable::Message => text.push_str(message),
                 Variable::MessageString => text.push_str(&serde_json::Value::from(message).to_string()),
                 Variable::ResponseType => text.push_str(kind),

@@ -104,8 +104,12 @@ impl Gateway {
         };
         let refused = answer.is_err();
         let mut response = answer.unwrap_or_else(|refusal| self.responses.answer(refusal, &context));
-        if let Ok(id) = HeaderValue::from_str(&context.request_id) {
-            response.headers_mut().insert("x-amzn-requestid", id);
+        let ids =
+            [("x-amzn-requestid", &context.request_id), ("x-amz-apigw-id", &context.extended_request_id)];
+        for (name, id) in ids {
+            if let Ok(id) = HeaderValue::from_str(id) {
+                response.headers_mut().insert(name, id);
+            }
         }
         if parts.method == Method::HEAD {
             let length = response.body().len();
@@ -117,7 +121,7 @@ impl Gateway {
         if refused {
             // The function logs what it answers; what it never saw is logged here, in the same form.
             Line {
-                request_id: context.request_id.clone(),
+                ids: context.ids(),
                 source_ip: Some(context.source_ip()),
                 operation: "gateway",
                 status: response.status().as_u16(),

@@ -7,8 +7,10 @@ use super::node::{TemplateError, TemplateNode};
 /// A variable that a gateway response may show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Variable {
-    /// `$context.requestId`, and `$context.extendedRequestId`, which is the same here.
+    /// `$context.requestId`
     RequestId,
+    /// `$context.extendedRequestId`
+    ExtendedRequestId,
     /// `$context.error.message`
     Message,
     /// `$context.error.messageString`: the message as a JSON string.
@@ -28,7 +30,8 @@ pub enum Variable {
 impl Variable {
     fn named(name: &str) -> Option<Self> {
         Some(match name {
-            "requestId" | "extendedRequestId" => Self::RequestId,
+            "requestId" => Self::RequestId,
+            "extendedRequestId" => Self::ExtendedRequestId,
             "error.message" => Self::Message,
             "error.messageString" => Self::MessageString,
             "error.responseType" => Self::ResponseType,

@@ -123,6 +123,7 @@ impl Changing<'_> {
         if !self.provider.root_team_protected {
             return Ok(());
         }
+        self.provider.store.table.note_admin_rule_refusal();
         Err(ScimError::mutability(format!(
             "{why}, and the tenant keeps identity providers away from that: nothing was changed. Let the operator do it, or lift the protection with: rollcall tenant set {} --protect-root-team false",
             self.provider.store.tenant
@@ -139,6 +140,7 @@ impl Changing<'_> {
         }
         let Some(guard) = self.provider.store.admin_guard().fetch().await? else { return Ok(None) };
         if guard.root == group.id {
+            self.provider.store.table.note_admin_rule_refusal();
             return Err(ScimError::mutability(
                 "This is the root team, whose administrators administer the tenant: it cannot be deleted. It can be renamed.",
             )
@@ -186,6 +188,7 @@ pub async fn guard_write(store: &Store, before: &AdminGuard, after: &AdminGuard)
         return Err(too_many().into());
     }
     if before.is_emptied_by(after) {
+        store.table.note_admin_rule_refusal();
         let last: Vec<Uuid> = before.active().take(MAX_ADMINS_NAMED).collect();
         let found = store.fetch_many(Kind::User, &last).await?;
         let names: BTreeMap<Uuid, &str> = found

@@ -33,6 +33,7 @@ impl Changing<'_> {
                 .await?;
         let used = counts.within_hour(now);
         if (used + 1) * 100 > u64::from(limit.percent) * (active + used) {
+            self.provider.store.table.note_deactivation_limit_refusal();
             let detail = format!(
                 "Within the last hour {used} of {} active users were deactivated or deleted, and the tenant's limit is {} percent: nothing was changed. If this is meant, let the operator lift the limit with: rollcall tenant breaker {} --lift 1h",
                 active + used,

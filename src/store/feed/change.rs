@@ -37,7 +37,7 @@ pub struct FeedChange {
     pub time: String,
     /// Who did it: the id of a key, `operator`, or `worker`.
     pub actor: String,
-    /// The request that it was part of.
+    /// The request that it was part of: Lambda's id of the invocation, which no caller can choose.
     pub request_id: String,
     /// The names of the changed attributes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -20,6 +20,9 @@ use crate::store::item::{Item, get_number, get_text, must_text, number, text};
 use crate::store::keys;
 use crate::store::transaction::Action;
 
+/// The name of the event bus among the consumers.
+pub const BUS: &str = "bus";
+
 /// A consumer of the feed, as its item has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsumerState {

@@ -21,6 +21,7 @@
 //! - `renew`: gives the feed of a restored table a new id.
 //! - `subject`: where the state of what a change is about is.
 //! - `consumer`: the positions of the event bus and of the webhooks.
+//! - `lag`: how far the feed and its consumers are behind.
 //! - `reader`: reads the feed from a position on, and finds the position of a snapshot.
 //!
 //! # Invariants
@@ -37,6 +38,7 @@
 pub mod change;
 pub mod consumer;
 mod departures;
+pub mod lag;
 pub mod order;
 pub mod outbox;
 pub mod page;

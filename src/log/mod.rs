@@ -1,0 +1,29 @@
+//! The log: every line is one JSON object, with a timestamp, a level and the ids of the request.
+//!
+//! - `lines` writes what the code logs with `tracing`.
+//! - `http/log.rs` writes the line of a request.
+//! - `panics` writes the line of a panic.
+//! - `metrics` adds CloudWatch metrics to a line.
+//!
+//! No line holds a key, a body, an attribute value or a filter.
+
+pub mod ids;
+pub mod lines;
+pub mod metrics;
+mod output;
+pub mod panics;
+
+pub use self::output::{LogFormat, format, function, stack, write};
+use crate::config;
+
+/// Starts the log of a deployed function.
+pub fn start_function() {
+    init(LogFormat::Lambda);
+    lines::start(std::io::stdout, &config::log_filter());
+}
+
+/// Chooses how lines are written, and has panics logged. The first choice holds. Without one no line is written.
+pub fn init(format: LogFormat) {
+    output::init(format);
+    panics::install();
+}

@@ -1,0 +1,59 @@
+//! Where lines go, and what the environment says about them.
+
+use std::io::Write as _;
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use crate::config;
+
+/// How lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// JSON on standard output: Lambda's log.
+    Lambda,
+    /// JSON on standard error.
+    Json,
+    /// For people, on standard error.
+    Text,
+}
+
+/// What the environment says about the log.
+struct LogSettings {
+    format: LogFormat,
+    stack: Option<String>,
+    function: String,
+}
+
+static SETTINGS: OnceLock<LogSettings> = OnceLock::new();
+
+/// Chooses how lines are written. The first choice holds.
+pub(super) fn init(format: LogFormat) {
+    let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.trim().is_empty());
+    let function = variable(config::FUNCTION_NAME).unwrap_or_else(|| "rollcall".to_owned());
+    let _ = SETTINGS.set(LogSettings { format, stack: variable(config::STACK), function });
+}
+
+/// How lines are written, if they are.
+pub fn format() -> Option<LogFormat> {
+    SETTINGS.get().map(|settings| settings.format)
+}
+
+/// The name of the stack, if the lines carry metrics.
+pub fn stack() -> Option<&'static str> {
+    SETTINGS.get()?.stack.as_deref()
+}
+
+/// The name of the function, as Lambda knows it.
+pub fn function() -> &'static str {
+    SETTINGS.get().map_or("rollcall", |settings| &settings.function)
+}
+
+/// Writes a line as JSON. A log that cannot be written is no reason to fail.
+pub fn write(line: &Value) {
+    match format() {
+        None => {}
+        Some(LogFormat::Lambda) => drop(writeln!(std::io::stdout().lock(), "{line}")),
+        Some(LogFormat::Json | LogFormat::Text) => drop(writeln!(std::io::stderr().lock(), "{line}")),
+    }
+}
