@@ -1,6 +1,7 @@
 //! A model of the change feed: random work on several tenants, under transactions that become visible one item
 //! at a time, while requests, sequencers, workers and deliveries die and their clocks differ. One tenant is deleted
-//! and made again. At the end the feed keeps its promises, and every mirror of it equals the tables of the tenants.
+//! and made again, and another one is imported with its ids. At the end the feed keeps its promises, and every
+//! mirror of it equals the tables of the tenants.
 //!
 //! `make test-long` sets FEED_SEEDS and FEED_SECONDS. FEED_MIRRORS lets the clients play along.
 #![cfg(feature = "cli")]
@@ -18,6 +19,7 @@ use app_support::App;
 use feed_model_support::chaos::{Victim, kill_again, start_mirrors, watch_resources};
 use feed_model_support::clients::{ClientMirror, state_by_api};
 use feed_model_support::mirror::Mirror;
+use feed_model_support::moving::{export_tenant, import_tenant};
 use feed_model_support::place::Place;
 use feed_model_support::receiver::start_hooked_mirror;
 use feed_model_support::writer::Writer;
@@ -46,6 +48,8 @@ struct Play {
     until: Instant,
     dice: Dice,
     killed: Arc<AtomicUsize>,
+    /// A tenant that moves here.
+    file: String,
 }
 
 impl Play {
@@ -58,6 +62,8 @@ impl Play {
                 tasks.spawn(writer.work());
             }
         }
+        let (table, file, dice) = (self.table.fresh(), self.file.clone(), self.dice.split());
+        tasks.spawn(import_tenant(table, file, self.until, dice));
         let last = places.into_iter().last().expect("a tenant");
         tasks.spawn(last.renew(self.until, self.dice.split()));
         let worker = || self.worker.clone();
@@ -124,12 +130,14 @@ async fn play(seed: u64, seconds: u64) -> usize {
         until: Instant::now(),
         dice: Dice::new(seed),
         killed: Arc::default(),
+        file: String::new(),
     };
     let hooked = start_hooked_mirror(&table, play.dice.split()).await;
     let mut places = Vec::new();
     for name in TENANTS {
         places.push(Place::make(&table, name).await);
     }
+    play.file = export_tenant(&table, TENANTS[0]).await;
     let app = Arc::new(App::over(&embedded.endpoint, table.fresh(), |_| {}).await);
     let clients = Arc::new(ClientMirror::all(&app, &embedded.endpoint).await);
     let answering = if seed.is_multiple_of(2) { Answering::AfterAll } else { Answering::AtCommit };

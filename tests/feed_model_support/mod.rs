@@ -4,12 +4,15 @@
 pub mod chaos;
 pub mod clients;
 pub mod mirror;
+pub mod moving;
 pub mod place;
 pub mod receiver;
 pub mod writer;
 
 /// The tenants.
 pub const TENANTS: [&str; 3] = ["acme", "acme-2", "zeta"];
+/// A tenant that is imported with its ids.
+pub const MOVED: &str = "moved";
 /// How many people each tenant begins with.
 pub const PEOPLE: usize = 60;
 /// How many groups each tenant begins with.
