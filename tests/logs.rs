@@ -12,8 +12,7 @@ use aws_sdk_dynamodb::config::interceptors::BeforeTransmitInterceptorContextMut;
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
 use rollcall::app::function::AppFunction;
-use rollcall::http::response::Transfer;
-use rollcall::http::service::HttpFunction as _;
+use rollcall::dev::gateway::lambda::{Fault, Lambda};
 use rollcall::limits::EXPIRING_KEYS_HOUR;
 use rollcall::log::metrics::Metric;
 use rollcall::log::{self, LogFormat};
@@ -153,51 +152,36 @@ async fn requests_that_panic() {
     let table = Table::new(aws_sdk_dynamodb::Client::from_conf(config.build()), support::TABLE);
     let client = Client::new(table.fresh(), "veza").await;
     bomb.0.store(true, Ordering::SeqCst);
-    let request = |event: Value| lambda_http::request::from_str(&event.to_string()).unwrap();
-
+    let scim = client.function.clone();
+    let scim = Lambda::new(move |event| scim.clone().invoke(event));
     let event = client.event("POST", "/Users", Some(user("u")), &[]);
-    let (answer, line) = client.function.answer_with_line(request(event), Transfer::Buffered).await;
-    line.write();
-    assert_eq!(answer.status(), 500);
-    assert_eq!(answer.headers()["content-type"], "application/scim+json");
-    let body: Value = serde_json::from_slice(answer.body()).unwrap();
-    assert_eq!(body["status"], "500");
-    assert!(!body.to_string().contains("logs.rs") && !body.to_string().contains("hunter2"), "{body}");
+    assert_eq!(scim.invoke(event).await, Err(Fault::Crashed));
 
-    let app = AppFunction::new(table, &[], None).unwrap();
+    let app = Arc::new(AppFunction::new(table, &[], None).unwrap());
+    let app = Lambda::new(move |event| app.clone().invoke(event));
     let mut event = client.event("GET", "/tenants", None, &[]);
     event["path"] = "/app/v1/tenants".into();
     event["requestContext"]["authorizer"] = json!({ "keyId": "app_1", "scope": "read" });
-    let answer = app.answer(request(event), Transfer::Buffered).await;
-    assert_eq!(answer.status(), 500);
-    assert_eq!(answer.headers()["content-type"], "application/problem+json");
-    let body: Value = serde_json::from_slice(answer.body()).unwrap();
-    assert!(!body.to_string().contains("logs.rs") && !body.to_string().contains("hunter2"), "{body}");
+    assert_eq!(app.invoke(event).await, Err(Fault::Crashed));
 
-    // The next request of the process is served.
-    bomb.0.store(false, Ordering::SeqCst);
-    client.user("after").await;
-    // A panic outside of a request.
+    // Outside of a request.
     let task = tokio::spawn(async { panic!("the value is {}", "hunter2") });
     assert!(task.await.is_err());
 }
 
 #[test]
-fn a_panic_is_one_line_and_a_500_without_its_text() {
+fn a_panic_is_one_line_without_its_text() {
     let lines = lines_of("requests_that_panic");
     assert_eq!(lines.len(), 3, "{lines:?}");
-    let counted = ("Panics".to_owned(), of_stack(&[("Function", "the-function")]), 1.0);
-    for (line, operation) in lines.iter().zip([Some("create.User"), Some("app.listTenants"), None]) {
-        assert_eq!(line["level"], "ERROR");
-        assert_eq!(line.get("operation").and_then(Value::as_str), operation);
+    for (line, request) in lines.iter().zip([Some("request-1"), Some("request-1"), None]) {
+        assert_eq!((&line["level"], &line["message"]), (&json!("ERROR"), &json!("panic")));
+        assert_eq!(line.get("request_id").and_then(Value::as_str), request);
+        assert_eq!(line["lambda_request_id"].is_string(), request.is_some(), "{line}");
         assert!(line["panic"].as_str().unwrap().starts_with("tests/logs.rs:"), "{line}");
         assert!(line["timestamp"].is_string());
-        assert!(metrics_of(line).contains(&counted), "{line}");
+        let counted = ("Panics".to_owned(), of_stack(&[("Function", "the-function")]), 1.0);
+        assert_eq!(metrics_of(line), [counted]);
     }
-    let class = |class| of_stack(&[("Class", class), ("Status", "5xx")]);
-    assert!(metrics_of(&lines[0]).contains(&("Requests".to_owned(), class("write"), 1.0)));
-    assert!(metrics_of(&lines[1]).contains(&("Requests".to_owned(), class("app"), 1.0)));
-    assert_eq!(lines[0]["request_id"], "request-1");
 }
 
 #[test]

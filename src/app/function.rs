@@ -18,11 +18,9 @@ use super::router::{AppRoute, route};
 use crate::auth::application::ApplicationScope;
 use crate::auth::key_use::KeyUses;
 use crate::http::caller::RequestLocation;
-use crate::http::function::FAILED;
 use crate::http::log::{Line, OperationClass};
 use crate::http::response::{self, Transfer};
 use crate::http::service::{HttpFunction, invoke_with_event};
-use crate::log::panics;
 use crate::scim::error::ScimError;
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::schema::Schema;
@@ -63,11 +61,8 @@ impl AppFunction {
         let mut line = Line { class: OperationClass::App, ..Line::of_request(&request) };
         let accept = request.headers().get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
         let ids = line.ids.clone();
-        let answer = panics::catch(self.outcome(&request, &table, &mut line).boxed());
-        let answer = ids.scope(answer).await.unwrap_or_else(|place| {
-            line.panic = Some(place);
-            Err(ProblemDetails::new(500, FAILED))
-        });
+        // Its type is erased, so that the compiler can check what nests it.
+        let answer = ids.scope(self.outcome(&request, &table, &mut line).boxed()).await;
         let mut response = match answer {
             Ok(response) => fit(response, accept, transfer),
             Err(problem) => {

@@ -18,7 +18,6 @@ use super::schemas::SchemaAnswers;
 use super::service::{HttpFunction, invoke_with_event};
 use crate::auth::key_use::KeyUses;
 use crate::limits::MAX_SCAN_TIME;
-use crate::log::panics;
 use crate::provider::Provider;
 use crate::provider::failure::Failure;
 use crate::scim::error::{ErrorKind, ScimError};
@@ -29,9 +28,6 @@ use crate::store::Store;
 use crate::store::call::Table;
 use crate::store::cursor::CursorKeys;
 use crate::store::keys;
-
-/// What a client is told of a panic.
-pub const FAILED: &str = "The service failed on this request. Try again; if it fails again, give the operator the id in the header x-amz-apigw-id.";
 
 /// Everything that outlives a request.
 #[derive(Debug)]
@@ -104,11 +100,8 @@ impl Function {
         let table = self.table.fresh();
         let mut line = Line::of_request(&request);
         let ids = line.ids.clone();
-        let outcome = ids.scope(panics::catch(self.outcome(&request, &table, &mut line).boxed())).await;
-        let mut outcome = outcome.unwrap_or_else(|place| {
-            line.panic = Some(place);
-            ScimError::new(ErrorKind::Internal, FAILED).into()
-        });
+        // Its type is erased, so that the compiler can check what nests it.
+        let mut outcome = ids.scope(self.outcome(&request, &table, &mut line).boxed()).await;
         let accept = request.headers().get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
         outcome.response = response::fit_into_transfer(outcome.response, accept, transfer);
         response::protect(&mut outcome.response);

@@ -11,7 +11,7 @@ use super::request::parameter;
 use crate::clock;
 use crate::log::ids::RequestIds;
 use crate::log::metrics::{LineMetrics, Metric};
-use crate::log::{self, LogFormat, panics};
+use crate::log::{self, LogFormat};
 use crate::store::meter::{RuleRefusals, Usage};
 
 /// What kind of work an operation is: a dimension of the metrics.
@@ -69,8 +69,6 @@ pub struct Line {
     pub scim_type: Option<&'static str>,
     /// What the table said, where it failed.
     pub source: Option<String>,
-    /// Where in the code the request panicked, if it did.
-    pub panic: Option<String>,
     /// From the event's arrival to the answer.
     pub duration_ms: f64,
     /// The cost.
@@ -119,7 +117,7 @@ impl Line {
             "read_units": self.usage.read_units,
             "write_units": self.usage.write_units,
         });
-        for (name, text) in [("trace_id", &self.trace_id), ("source", &self.source), ("panic", &self.panic)] {
+        for (name, text) in [("trace_id", &self.trace_id), ("source", &self.source)] {
             if let Some(text) = text {
                 line[name] = text.as_str().into();
             }
@@ -143,12 +141,11 @@ impl Line {
             (Metric::ReadUnits, self.usage.read_units),
             (Metric::WriteUnits, self.usage.write_units),
         ];
-        let metrics = LineMetrics::new(stack)
+        LineMetrics::new(stack)
             .add(&[class, ("Status", status)], &[(Metric::Requests, 1.0)])
             .add(&[class], &work)
             .add_unless_zero(Metric::AdminRuleRefusals, self.refusals.admin_rule)
-            .add_unless_zero(Metric::DeactivationLimitRefusals, self.refusals.deactivation_limit);
-        if self.panic.is_some() { panics::count(metrics, log::function()) } else { metrics }
+            .add_unless_zero(Metric::DeactivationLimitRefusals, self.refusals.deactivation_limit)
     }
 
     /// Writes the line.
@@ -163,10 +160,9 @@ impl Line {
     /// The line for people.
     fn text(&self) -> String {
         let kind = self.scim_type.map(|t| format!(" {t}")).unwrap_or_default();
-        let cause = self.source.as_ref().or(self.panic.as_ref());
-        let cause = cause.map(|cause| format!(" ({cause})")).unwrap_or_default();
+        let source = self.source.as_ref().map(|source| format!(" ({source})")).unwrap_or_default();
         format!(
-            "{} {} {}{kind} {} {:.1} ms, {} calls in {} rounds, {} read and {} write units {}{cause}",
+            "{} {} {}{kind} {} {:.1} ms, {} calls in {} rounds, {} read and {} write units {}{source}",
             self.source_ip.as_deref().unwrap_or("-"),
             self.tenant.as_deref().unwrap_or("-"),
             self.status,
