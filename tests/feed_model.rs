@@ -34,6 +34,7 @@ use serde_json::json;
 use support::feed::{check_feed, read_feed, sequence};
 use support::serve_torn;
 use support::torn::{Answering, Tearing};
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 /// The longest tear of a transaction.
@@ -63,7 +64,8 @@ impl Play {
             }
         }
         let (table, file, dice) = (self.table.fresh(), self.file.clone(), self.dice.split());
-        tasks.spawn(import_tenant(table, file, self.until, dice));
+        let (until, runtime) = (self.until, Handle::current());
+        tasks.spawn_blocking(move || runtime.block_on(import_tenant(table, file, until, dice)));
         let last = places.into_iter().last().expect("a tenant");
         tasks.spawn(last.renew(self.until, self.dice.split()));
         let worker = || self.worker.clone();

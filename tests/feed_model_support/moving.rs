@@ -30,16 +30,14 @@ pub async fn import_tenant(table: Table, file: String, until: Instant, mut dice:
     for attempt in 1.. {
         // Each run has more time than the one before.
         let lifetime = Duration::from_millis((100 + dice.roll(400) as u64) * attempt);
-        let (table, id, file) = (table.fresh(), id.clone(), file.clone());
-        let run = async move { move_in(&table, &id, &file, false, &|_| ()).await };
-        let run = tokio::spawn(clock::with_seconds_ahead(dice.seconds_ahead(), run));
-        let stop = run.abort_handle();
+        let fresh = table.fresh();
+        let run = move_in(&fresh, &id, &file, false, &|_| ());
+        let run = clock::with_seconds_ahead(dice.seconds_ahead(), run);
         if let Ok(done) = tokio::time::timeout(lifetime, run).await {
-            let lines = done.expect("no panic").expect("an import");
+            let lines = done.expect("an import");
             let refused: Vec<_> = lines.iter().filter(|line| line.fate == Fate::Refused).collect();
             assert!(refused.is_empty(), "{refused:?}");
             return;
         }
-        stop.abort();
     }
 }
