@@ -23,7 +23,7 @@ use feed_model_support::moving::{export_tenant, import_tenant};
 use feed_model_support::place::Place;
 use feed_model_support::receiver::start_hooked_mirror;
 use feed_model_support::writer::Writer;
-use feed_model_support::{Dice, TENANTS, setting};
+use feed_model_support::{Dice, TEAR, TENANTS, setting};
 use rollcall::deliver::message::NoResources;
 use rollcall::deliver::sender::MessageSender;
 use rollcall::deliver::target::TargetRule;
@@ -37,8 +37,6 @@ use support::torn::{Answering, Tearing};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-/// The longest tear of a transaction.
-const TEAR: Duration = Duration::from_millis(120);
 /// How many clients write to each tenant.
 const WRITERS: usize = 4;
 
