@@ -649,7 +649,7 @@ export interface components {
             time: string;
             /** @description Who did it: the id of a key, operator, or worker. */
             actor: string;
-            /** @description The request that it was part of. */
+            /** @description The request that it was part of: lambda_request_id in the log. No caller can choose it. */
             requestId: string;
             /** @description The names of the changed attributes. */
             attributes?: string[];
