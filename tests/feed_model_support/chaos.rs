@@ -29,7 +29,7 @@ impl Victim {
     /// How long it rests between two runs. The machine is for the writers.
     fn pause(&self) -> Duration {
         Duration::from_millis(match self {
-            Self::Sequencer => 30,
+            Self::Sequencer => 5,
             Self::Delivery(_) => 100,
             Self::Worker(_) => 200,
         })
