@@ -1,5 +1,6 @@
 //! The one place where local development meets the deployed code.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -25,6 +26,7 @@ use crate::deliver::sender::MessageSender;
 use crate::deliver::target::TargetRule;
 use crate::deliver::worker::Worker;
 use crate::http::function::Function;
+use crate::http::service::{HttpFunction, invoke_with_event};
 use crate::monitor::Monitor;
 use crate::scim::policy::{Policy, VEZA};
 use crate::scim::resource_type::{Kind, Model};
@@ -51,27 +53,8 @@ pub fn connect(connection: Connection, extensions: &[(Kind, Schema)]) -> Backend
     let public_url = environment.get(crate::config::PUBLIC_URL).and_then(|url| url.as_ref().ok());
     let public_url = public_url.filter(|url| !url.is_empty()).cloned();
     let written = Arc::new(Notify::new());
-    let function = match Function::with_extensions(table.fresh(), public_url, extensions) {
-        Ok(function) => {
-            let function = Arc::new(function);
-            let written = written.clone();
-            Lambda::new(move |event| {
-                let (function, written) = (function.clone(), written.clone());
-                let may_write = event["httpMethod"] != "GET";
-                async move {
-                    let answer = function.invoke(event).await;
-                    if may_write {
-                        written.notify_one();
-                    }
-                    answer
-                }
-            })
-        }
-        Err(failed) => Lambda::new(move |_| {
-            let failed = failed.to_string();
-            async move { Err(failed) }
-        }),
-    };
+    let function = Function::with_extensions(table.fresh(), public_url, extensions);
+    let function = run_function(function, &written);
     let authorizer = Arc::new(Authorizer::new(table.fresh()));
     let authorizer = Lambda::new(move |event| {
         let authorizer = authorizer.clone();
@@ -92,6 +75,24 @@ pub fn connect(connection: Connection, extensions: &[(Kind, Schema)]) -> Backend
     Backend { function, authorizer, app, worker: Some(worker), written, tenants: Box::new(Local { table }) }
 }
 
+/// A function in this process. Each request that may have written is told to `written`. If the function could not
+/// be made, each request fails with the reason.
+fn run_function<F: HttpFunction>(made: Result<F, impl Display>, written: &Arc<Notify>) -> Lambda {
+    let made = made.map(Arc::new).map_err(|reason| reason.to_string());
+    let written = written.clone();
+    Lambda::new(move |event| {
+        let (made, written) = (made.clone(), written.clone());
+        let may_write = event["httpMethod"] != "GET";
+        async move {
+            let answer = invoke_with_event(made?, event).await.map_err(|error| error.to_string());
+            if may_write {
+                written.notify_one();
+            }
+            answer
+        }
+    })
+}
+
 /// The worker, which may send to this machine. An error is one line.
 fn local_worker(extensions: &[(Kind, Schema)], app_url: String) -> Result<Worker, String> {
     let sender = MessageSender::new(TargetRule::PublicOrLoopback)?;
@@ -101,25 +102,8 @@ fn local_worker(extensions: &[(Kind, Schema)], app_url: String) -> Result<Worker
 
 /// The application's side on this table.
 fn connect_app(table: &Table, extensions: &[(Kind, Schema)], written: &Arc<Notify>) -> AppBackend {
-    let function = |managing: Option<Managing>| match AppFunction::new(table.fresh(), extensions, managing) {
-        Ok(function) => {
-            let (function, written) = (Arc::new(function), written.clone());
-            Lambda::new(move |event| {
-                let (function, written) = (function.clone(), written.clone());
-                let may_write = event["httpMethod"] != "GET";
-                async move {
-                    let answer = function.invoke(event).await;
-                    if may_write {
-                        written.notify_one();
-                    }
-                    answer
-                }
-            })
-        }
-        Err(failed) => Lambda::new(move |_| {
-            let failed = failed.to_string();
-            async move { Err::<serde_json::Value, _>(failed) }
-        }),
+    let function = |managing: Option<Managing>| {
+        run_function(AppFunction::new(table.fresh(), extensions, managing), written)
     };
     let authorizer = Arc::new(AppAuthorizer::new(table.fresh(), APP_USAGE_KEY.to_owned()));
     AppBackend {

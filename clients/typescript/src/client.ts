@@ -14,12 +14,15 @@ import type {
   Key,
   KeyList,
   MadeKey,
+  MadeWebhook,
   Member,
   MemberPage,
   MembersQuery,
   NewKey,
   NewTenant,
+  NewWebhook,
   RotatedKey,
+  RotatedWebhook,
   Rotation,
   Settings,
   Status,
@@ -30,16 +33,11 @@ import type {
   UserList,
   UserQuery,
   UsersQuery,
-} from "./types.js";
-import type {
-  MadeWebhook,
-  NewWebhook,
-  RotatedWebhook,
   Webhook,
   WebhookPage,
   WebhookSettings,
   WebhookTest,
-} from "./webhooks.js";
+} from "./types.js";
 
 /** For requests that a client may end. */
 export interface Ending {

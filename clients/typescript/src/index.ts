@@ -13,4 +13,3 @@ export {
   type WebhookMessage,
   WebhookVerificationError,
 } from "./verify.js";
-export type * from "./webhooks.js";

@@ -25,6 +25,13 @@ export type RotatedKey = Schemas["RotatedKey"];
 export type Change = Schemas["Change"];
 export type Changes = Schemas["Changes"];
 export type Status = Schemas["Status"];
+export type Webhook = Schemas["Webhook"];
+export type WebhookPage = Schemas["WebhookPage"];
+export type WebhookTest = Schemas["WebhookTest"];
+export type WebhookSettings = Schemas["WebhookSettings"];
+export type NewWebhook = Schemas["NewWebhook"];
+export type MadeWebhook = Schemas["MadeWebhook"];
+export type RotatedWebhook = Schemas["RotatedWebhook"];
 
 type Query<Name extends keyof operations> = NonNullable<operations[Name]["parameters"]["query"]>;
 

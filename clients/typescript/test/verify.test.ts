@@ -7,7 +7,6 @@ import type { AddressInfo } from "node:net";
 import { test } from "node:test";
 import { Webhook } from "standardwebhooks";
 import { verifyWebhook, WebhookVerificationError } from "../src/index.js";
-import { unlessGone } from "../src/mirror/snapshot.js";
 import { Server } from "./server.js";
 
 const secret = `whsec_${randomBytes(32).toString("base64")}`;
@@ -132,13 +131,12 @@ test("messages of the real server are taken", async () => {
   }
 });
 
-test("webhooks are made, read, changed, tested, rotated and deleted", async (context) => {
+test("webhooks are made, read, changed, tested, rotated and deleted", async () => {
   const { url, received, stop } = await receive();
   const server = await Server.start();
   const rollcall = server.client();
   try {
-    const page = await unlessGone(rollcall.listWebhooks());
-    if (page === undefined) return context.skip("this server has no routes for webhooks");
+    assert.deepEqual((await rollcall.listWebhooks()).webhooks, []);
     const made = await rollcall.createWebhook({ url, includeResource: true });
     const found: string[] = [];
     for await (const webhook of rollcall.webhooks()) found.push(webhook.id);
