@@ -30,7 +30,7 @@ BUILT := $(abspath $(or $(ROLLCALL_BIN),$(TARGET_DIR)/debug/rollcall))
 DEVELOPMENT := axum|clap|dynoxide-rs|libsqlite3-sys|rusqlite|yaml_serde|aws-sdk-apigateway
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long check testers schemathesis client-python client-typescript client-mirrors example example-test built-rollcall conformance build lint-template costs sbom sam-test invoke deploy openapi bench fuzz clean
+.PHONY: help run test test-long check testers schemathesis client-python client-typescript client-mirrors example example-test docs-test built-rollcall conformance build lint-template costs sbom sam-test invoke deploy openapi bench fuzz clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,7 @@ test: ## Run every check that needs no docker and no AWS account; install what t
 	$(MAKE) --no-print-directory client-typescript ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
 	$(MAKE) --no-print-directory client-mirrors
 	$(MAKE) --no-print-directory example-test ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
+	$(MAKE) --no-print-directory docs-test ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
 
 check: $(TOOLS_DIR)/bin/cargo-machete $(TOOLS_DIR)/bin/cargo-deny ## Check format, lints, documentation, events, dependencies and their licences
 	$(CARGO) fmt --check
@@ -76,6 +77,9 @@ testers: ## Play independent testers: scim2-tester under each policy, scim-sanit
 
 schemathesis: ## Play requests made from docs/openapi.json against `rollcall dev`
 	ROLLCALL="$(ROLLCALL_BIN)" tests/conformance/schemathesis.sh
+
+docs-test: built-rollcall ## Run the commands of README.md and docs, as they stand there (PAGES="docs/day.md")
+	ROLLCALL_BIN="$(BUILT)" $(PYTHON) -B tests/docs/run.py $(PAGES)
 
 built-rollcall:
 	@test -n "$(ROLLCALL_BIN)" || $(CARGO) build --quiet --features cli --bin rollcall
