@@ -10,6 +10,8 @@ table, BASE and APP are its URLs. If a page says `make run`, that is run instead
 is pasted into the shell. A command must end with 0, and a request must not be refused. If the page shows output, the
 command must print it; `…` stands for any text.
 
+Relative links must lead somewhere, and docs/README.md must list every page.
+
 A block that cannot run here has a comment with the reason (see blocks.py). The script lists these blocks.
 """
 
@@ -18,16 +20,15 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from blocks import Block, Command, read_blocks
+from links import INDEX, ROOT, all_pages, broken_links, missing_in_index
 from shell import Server, Shell, matches
 from spans import Commands, spans
 
-ROOT = Path(__file__).resolve().parents[2]
 ROLLCALL = Path(os.environ.get("ROLLCALL_BIN") or ROOT / "target/debug/rollcall").resolve()
 # The first build of `make run` is part of it.
 SECONDS_TO_START = 1800
@@ -136,17 +137,12 @@ class Page:
         return printed if status else None
 
 
-def all_pages() -> list[Path]:
-    """The pages of the project, README.md first."""
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"]
-    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    return [ROOT / name for name in sorted(names, key=lambda name: (name != "README.md", name))]
-
-
-def check_page(path: Path, commands: Commands, result: Result) -> None:
+def check_page(page: Path, commands: Commands, result: Result) -> None:
     """Checks one page, and runs what it has to run."""
-    name = str(path.relative_to(ROOT))
+    name, path = str(page), ROOT / page
     blocks, wrong = read_blocks(path)
+    for line, link, why in broken_links(page):
+        result.fail(name, line, link, why)
     to_run: list[Block] = []
     for line, why in wrong:
         result.fail(name, line, "", why)
@@ -177,8 +173,10 @@ def main() -> int:
     if not ROLLCALL.exists():
         print(f"there is no {ROLLCALL}: cargo build --features cli --bin rollcall", file=sys.stderr)
         return 2
-    pages = [Path(name).resolve() for name in sys.argv[1:]] or all_pages()
+    pages = [Path(name).resolve().relative_to(ROOT) for name in sys.argv[1:]] or all_pages()
     result, commands = Result(), Commands(ROLLCALL, ROOT)
+    for page in missing_in_index():
+        result.fail(str(INDEX), 1, str(page), "it does not list this page")
     for page in pages:
         check_page(page, commands, result)
     print(f"\n{len(result.not_run)} blocks cannot run here:")
