@@ -38,7 +38,7 @@ BUILT := $(abspath $(or $(ROLLCALL_BIN),$(TARGET_DIR)/debug/rollcall))
 DEVELOPMENT := axum|clap|dynoxide-rs|libsqlite3-sys|rusqlite|yaml_serde|aws-sdk-apigateway
 
 .DEFAULT_GOAL := help
-.PHONY: help run install dist image docs test test-long check testers schemathesis client-python client-typescript client-mirrors example example-test docs-test built-rollcall conformance build lint-template costs sbom sam-test invoke deploy openapi bench fuzz clean
+.PHONY: help run install dist image docs test test-long check testers schemathesis client-python client-typescript client-mirrors example example-test docs-test beside built-rollcall conformance build lint-template costs sbom sam-test invoke deploy openapi bench fuzz clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,14 +66,11 @@ docs: $(TOOLS_DIR)/bin/mdbook $(TOOLS_DIR)/bin/mdbook-mermaid ## Build target/bo
 test: ## Run every check that needs no docker and no AWS account; install what they need
 	$(MAKE) --no-print-directory check
 	$(CARGO) test --features cli
-	$(MAKE) --no-print-directory lint-template
-	$(MAKE) --no-print-directory testers ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
-	$(MAKE) --no-print-directory schemathesis ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
-	$(MAKE) --no-print-directory client-python ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
-	$(MAKE) --no-print-directory client-typescript ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=target beside ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
 	$(MAKE) --no-print-directory client-mirrors
-	$(MAKE) --no-print-directory example-test ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
-	$(MAKE) --no-print-directory docs-test ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
+
+# Two of these run at once: they mostly wait for installations, for each other's answers and for time to pass.
+beside: client-python schemathesis client-typescript example-test testers lint-template docs-test
 
 check: $(TOOLS_DIR)/bin/cargo-machete $(TOOLS_DIR)/bin/cargo-deny ## Check format, lints, documentation, events, dependencies and their licences
 	$(CARGO) fmt --check
@@ -82,6 +79,7 @@ check: $(TOOLS_DIR)/bin/cargo-machete $(TOOLS_DIR)/bin/cargo-deny ## Check forma
 	    ! grep -E '^($(DEVELOPMENT)|aws-sdk-eventbridge) ' <<<"$$tree"
 	tree=$$($(CARGO) tree --edges normal --prefix none --no-default-features --features deliver); \
 	    ! grep -E '^($(DEVELOPMENT)) ' <<<"$$tree"
+	tests/operations/shared_features.sh
 	$(CARGO) check --no-default-features --features aws --bin scim --bin authorizer
 	$(TOOLS_DIR)/bin/cargo-machete --skip-target-dir
 	$(TOOLS_DIR)/bin/cargo-deny --log-level warn check bans licenses sources
