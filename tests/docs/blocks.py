@@ -5,9 +5,10 @@ it is a whole command of the shell. The lines after it, up to the next command, 
 
 Comments before a block, which a reader of the page does not see, say what the script must know:
 
-    <!-- docs-test: not run: REASON -->      the block cannot run here
-    <!-- docs-test: before: COMMAND -->      COMMAND prepares what the page takes as given
-    <!-- docs-test: type: TEXT -->           TEXT is what one types when a command of the block asks
+    <!-- docs-test: not run: REASON -->          the block cannot run here
+    <!-- docs-test: section not run: REASON -->  no block can, up to the next heading
+    <!-- docs-test: before: COMMAND -->          COMMAND prepares what the page takes as given
+    <!-- docs-test: type: TEXT -->               TEXT is what one types when a command of the block asks
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 FENCE = re.compile(r"^( *)(`{3,}|~{3,})\s*(\w*)\s*$")
-COMMENT = re.compile(r"^\s*<!-- docs-test: (not run|before|type): (.*?) -->\s*$")
+COMMENT = re.compile(r"^\s*<!-- docs-test: (section not run|not run|before|type): (.*?) -->\s*$")
+HEADING = re.compile(r"^#+ ")
 # The languages of blocks that hold no commands.
 OTHERS = {"http", "json", "logs", "mermaid", "python", "sql", "text", "typescript", "yaml"}
 # A command in a block without a fence would escape the script.
@@ -94,24 +96,29 @@ def read_blocks(page: Path) -> tuple[list[Block], list[tuple[int, str]]]:
     blocks: list[Block] = []
     wrong: list[tuple[int, str]] = []
     comments: list[tuple[str, str]] = []
+    section: list[tuple[str, str]] = []
     fence: re.Match[str] | None = None
     body: list[str] = []
     for number, line in enumerate(page.read_text().splitlines(), 1):
         if fence:
             if line.strip() == fence[2]:
-                blocks.append(make_block(number - len(body) - 1, fence[3], body, comments))
+                blocks.append(make_block(number - len(body) - 1, fence[3], body, section + comments))
                 fence, comments = None, []
             else:
                 body.append(line.removeprefix(fence[1]) + "\n")
         elif match := FENCE.match(line):
             fence, body = match, []
-        elif match := COMMENT.match(line):
+        elif (match := COMMENT.match(line)) and match[1] == "section not run":
+            section = [("not run", match[2])]
+        elif match:
             comments.append((match[1], match[2]))
         elif "docs-test:" in line and "`" not in line:
             wrong.append((number, "this comment is not known: see tests/docs/blocks.py"))
         elif line.strip() and comments:
             wrong.append((number, "a comment of docs-test stands right before its block"))
             comments = []
+        elif HEADING.match(line):
+            section = []
         elif UNFENCED.match(line):
             wrong.append((number, "a command stands in a block that begins with ```console"))
     if fence:
