@@ -14,6 +14,9 @@ out=${2:?usage: tests/operations/dist.sh PROGRAM FOLDER}
 target=$(rustc -vV | sed -n 's/^host: //p')
 version=$("$binary" --version | cut -d ' ' -f 2)
 name=rollcall-$version-$target
+# The same program makes the same archive: the time of the commit counts, and order and owners are fixed.
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+export SOURCE_DATE_EPOCH
 
 rm -rf "$out"
 mkdir -p "$out/$name/completions"
@@ -24,8 +27,7 @@ cp LICENSE docs/tool.md CHANGELOG.md "$out/$name.cdx.json" "$out/$name/"
 for shell in bash zsh fish; do
     "$binary" completions "$shell" >"$out/$name/completions/rollcall.$shell"
 done
-# The same input makes the same archive: order, times and owners are fixed.
-tar --create --sort=name --mtime="@$(git log -1 --format=%ct)" --owner=0 --group=0 --numeric-owner \
+tar --create --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner \
     --directory "$out" "$name" | gzip --no-name >"$out/$name.tar.gz"
 rm -r "${out:?}/$name"
 (cd "$out" && sha256sum "$name.tar.gz" "$name.cdx.json" >SHA256SUMS)
