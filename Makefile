@@ -27,6 +27,7 @@ CLIENT_TYPESCRIPT := clients/typescript
 FEED_FIRST ?= 2
 FEED_SEEDS ?= 1
 FEED_SECONDS ?= 20
+FEED_PROFILE ?= test
 # The commands of the clients' mirrors. Each takes a database as its last argument.
 FEED_MIRRORS = $(abspath $(CLIENT_PYTHON_VENV))/bin/python -m rollcall_client mirror --sqlite;node $(abspath $(CLIENT_TYPESCRIPT))/dist/src/command.js --sqlite
 NOWHERE := AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCESS_KEY=none AWS_DEFAULT_REGION=eu-west-1
@@ -119,7 +120,7 @@ client-python: built-rollcall $(CLIENT_PYTHON_VENV)/installed ## Check and test 
 
 client-mirrors: $(CLIENT_PYTHON_VENV)/installed $(CLIENT_TYPESCRIPT)/dist/src/command.js ## Let the mirrors of both clients play in the model of the change feed (FEED_SEEDS=1 FEED_SECONDS=20)
 	FEED_FIRST=$(FEED_FIRST) FEED_SEEDS=$(FEED_SEEDS) FEED_SECONDS=$(FEED_SECONDS) FEED_MIRRORS="$(FEED_MIRRORS)" \
-	    $(CARGO) test --features cli --test feed_model -- --nocapture
+	    $(CARGO) test --profile $(FEED_PROFILE) --features cli --test feed_model -- --nocapture
 
 $(CLIENT_TYPESCRIPT)/dist/src/command.js: $(CLIENT_TYPESCRIPT)/node_modules/.package-lock.json $(wildcard $(CLIENT_TYPESCRIPT)/src/*.ts $(CLIENT_TYPESCRIPT)/src/mirror/*.ts)
 	cd $(CLIENT_TYPESCRIPT) && npm run --silent build
@@ -211,7 +212,7 @@ test-long: ## Play the long versions of tests: large tenants, more races and wal
 	SCALE_USERS=100000 SCALE_MEMBERS=100000 RACE_ROUNDS=200 WALK_SEEDS=12 TORN_SEEDS=8 $(CARGO) test --features cli \
 	    --test scale --test scale_changes --test races --test group_races --test paging --test pages --test changes \
 	    --test appliers
-	$(MAKE) --no-print-directory client-mirrors FEED_FIRST=1 FEED_SEEDS=20 FEED_SECONDS=400
+	$(MAKE) --no-print-directory client-mirrors FEED_PROFILE=bench FEED_FIRST=1 FEED_SEEDS=20 FEED_SECONDS=400
 	CRASH_RUNS=$(CRASH_RUNS) CRASH_MEMBERS=$(CRASH_MEMBERS) $(CARGO) test --features cli --test crash a_large_change -- --nocapture
 
 fuzz: ## Fuzz one target (TARGET=filter, attr_path, patch or route; SECONDS_EACH=60; needs cargo-fuzz)
