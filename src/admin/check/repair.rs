@@ -5,6 +5,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
 
 use super::inventory::Inventory;
+use super::pending;
 use super::recount;
 use super::report::{Finding, Problem};
 use crate::scim::resource_type::Kind;
@@ -22,7 +23,7 @@ use crate::store::transaction::{Action, Expression};
 pub async fn repair(store: &Store, all: &Inventory, finding: &Finding) -> Result<bool, StoreError> {
     let repair = Repair { store, all, key: &finding.key, other: finding.other.as_ref() };
     match finding.problem {
-        Problem::ChangeLeft => return repair.abort_change().await,
+        Problem::ChangeLeft => return pending::clear(store, all, &finding.key).await,
         Problem::OrphanChunks => return repair.delete_chunks().await,
         _ => {}
     }
@@ -50,8 +51,11 @@ impl Repair<'_> {
     async fn actions(&self, problem: Problem) -> Result<Vec<Action>, StoreError> {
         let (store, key) = (self.store, self.key);
         let actions = match problem {
-            // Two holders of one value, a change that its group does not name, an unknown item.
-            Problem::ChangeGone | Problem::ChangeUnknown | Problem::Unknown => None,
+            // A person has to look.
+            Problem::Unknown => None,
+            Problem::ChangeGone => pending::forget(store, self.all, key),
+            Problem::ChangeStaged => pending::commit(store, self.all, key),
+            Problem::ChangeUnknown => pending::give_up(store, self.all, key),
             // What is wrong with the feed is not in the inventory.
             Problem::ChangeMissing
             | Problem::ChangeOrder
@@ -96,13 +100,6 @@ impl Repair<'_> {
     fn resource_id(&self, key: &Key) -> Option<Uuid> {
         let id = parse_id(key.pk.rsplit('#').next()?)?;
         self.all.resources.contains_key(&id).then_some(id)
-    }
-
-    async fn abort_change(&self) -> Result<bool, StoreError> {
-        match self.all.pending.iter().find(|change| change.key() == *self.key) {
-            Some(change) => self.store.large_changes().abort(change).await,
-            None => Ok(false),
-        }
     }
 
     async fn delete_chunks(&self) -> Result<bool, StoreError> {

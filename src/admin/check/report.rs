@@ -31,9 +31,11 @@ pub enum Problem {
     GroupGone,
     /// A group's digest of its members.
     MemberCount,
-    /// A group that names a pending change which there is not.
+    /// A group that names a change which is over, or which there is not.
     ChangeGone,
-    /// A committed change of a group that does not name it.
+    /// A group that names a change which is not committed.
+    ChangeStaged,
+    /// A committed change of a group that does not name it, or that removes the members of a group which exists.
     ChangeUnknown,
     /// A change that was never committed, or is over, and still there.
     ChangeLeft,
@@ -89,6 +91,7 @@ impl Problem {
                 | Self::MemberGone
                 | Self::GroupGone
                 | Self::MemberCount
+                | Self::ChangeGone
         )
     }
 
@@ -112,8 +115,9 @@ impl Problem {
             Self::MemberGone => "a membership of a resource that does not exist",
             Self::GroupGone => "a membership of a group that does not exist",
             Self::MemberCount => "the group's count of its members is wrong",
-            Self::ChangeGone => "the group names a pending change that does not exist",
-            Self::ChangeUnknown => "a committed change that its group does not name",
+            Self::ChangeGone => "the group names a change that is over or does not exist",
+            Self::ChangeStaged => "the group names a change that is not committed",
+            Self::ChangeUnknown => "a committed change that its group does not know",
             Self::ChangeLeft => "a change that is over, or was given up, and still there",
             Self::OrphanChunks => "parts of a change that does not exist",
             Self::Guard => "the guard of the root team differs from its administrators",
