@@ -88,10 +88,23 @@ fn entry_damages(t: &TenantId, Ids { user, nobody, .. }: Ids) -> Vec<Damage> {
     ]
 }
 
-/// Damages of claims, and an item of no known kind.
-fn claim_damages(t: &TenantId, Ids { nobody, .. }: Ids) -> Vec<Damage> {
+/// Damages of claims, of a tombstone, and an item of no known kind.
+fn claim_damages(t: &TenantId, Ids { user, nobody, .. }: Ids) -> Vec<Damage> {
     let of_nobody = Item::from([text("id", &nobody.to_string())]);
+    let gone = Expression::new("SET gone = :gone").value(":gone", AttributeValue::Bool(true));
+    let tombstone = Item::from([
+        text("doc", "{}"),
+        text("created", "2026-01-01T00:00:00.000Z"),
+        text("modified", "2026-01-01T00:00:00.000Z"),
+        ("ver".to_owned(), number(1)),
+        ("keptUntil".to_owned(), number(4_102_444_800)),
+    ]);
     vec![
+        mended(
+            &[Problem::OrphanClaim, Problem::MissingClaim],
+            Action::update(keys::claim(t, "userName", "ann@example.com"), gone),
+        ),
+        mended(&[Problem::TombstoneLeft], Action::put(keys::tombstone(t, user), tombstone)),
         mended(&[Problem::MissingClaim], Action::delete(keys::claim(t, "userName", "ann@example.com"))),
         mended(&[Problem::OrphanClaim], Action::put(keys::claim(t, "userName", "nobody"), of_nobody)),
         not_mended(

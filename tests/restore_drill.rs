@@ -1,6 +1,8 @@
 //! The drill of a restore (`make restore-drill`): the steps of docs/runbook.md on this machine. A deployment with a
 //! mirror runs on a folder. Its table is copied as point-in-time recovery does, while a transaction is under way. The
 //! tool repairs the copy, a deployment serves it, the mirror finds its way back, and an identity provider goes on.
+//!
+//! Then the steps of a stack that is deleted and made again on the kept table.
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
@@ -8,10 +10,12 @@ mod drill_support;
 mod support;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use drill_support::Tool;
 use drill_support::identity_provider::Directory;
-use drill_support::mirror::{ClientMirrors, Mirror};
+use drill_support::mirror::{ClientMirrors, Mirror, ask};
+use drill_support::plan::PlanOfStack;
 use drill_support::served::Served;
 use rollcall::store::item::Item;
 use serde_json::{Value, json};
@@ -276,4 +280,87 @@ async fn a_restored_table_is_served_and_everybody_goes_on() {
     let (status, log) = new.end();
     assert_eq!(status, Some(0), "{log}");
     std::fs::remove_dir_all(&new_folder).unwrap();
+}
+
+/// A deployment whose stack is deleted; its table is kept. What is pending then, a new deployment finishes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_stack_is_made_again_on_the_kept_table() {
+    let (kept, hook) = (folder(), Receiver::start().await);
+    let old = start(&kept, &hook);
+    let mut directory = Directory::default();
+    directory.hire("sales", 4);
+    directory.send_everything(&old);
+    let mut mirror = Mirror::start(&old, TENANT);
+    mirror.converge(&old);
+    let mut steps = Steps::of("A stack that is made again");
+
+    steps.begin("Write down what the new stack needs (AWS)");
+    let (key, application_key) = (old.key().to_owned(), old.shown["application_key"].clone());
+    proved("the table is the one in the folder");
+
+    steps.begin("Delete the stack (AWS)");
+    let (status, log) = old.end();
+    assert_eq!(status, Some(0), "{log}");
+    // What the worker of the old stack did not come to: changes in the outbox.
+    let table = Served::open(&kept).await;
+    let made = tool(&table.endpoint)
+        .run("user create acme --email late@example.com --given-name La --family-name Te --json")
+        .json();
+    let waiting = tool(&table.endpoint).run("check --feed --json").json()["outbox"].as_u64().unwrap();
+    assert!(waiting > 0, "nothing waits in the outbox");
+    table.close().await;
+    proved(&format!("the table is kept, with {waiting} changes that are not in the feed"));
+
+    steps.begin("Make the stack again (AWS)");
+    let position = mirror.position.clone();
+    let new = start(&kept, &hook);
+    let endpoint = new.shown["dynamodb_endpoint"].as_str().unwrap().to_owned();
+    assert_eq!((new.key(), &new.shown["application_key"]), (key.as_str(), &application_key));
+    proved("the tenant's key and the application's key work");
+
+    steps.begin("Put tenants into the usage plan");
+    let (gateway, plan) = PlanOfStack::start().await;
+    let shown = tool(&endpoint).run("tenant show acme --json").json();
+    for _ in 0..2 {
+        let variables = [("AWS_ENDPOINT_URL_API_GATEWAY", gateway.as_str())];
+        let put = tool(&endpoint).run_with("tenant usage-key --usage-plan new --json", &variables).json();
+        assert_eq!(put["tenants"], 1, "{put}");
+    }
+    assert_eq!(plan.values(), [shown["usageKey"].as_str().unwrap()]);
+    proved("the new plan has one key, with the value that the authorizer names");
+
+    steps.begin("Check");
+    assert!(!mirror.converge(&new), "its position must hold");
+    assert_eq!((mirror.snapshots, position == mirror.position), (1, false));
+    let late = made["id"].as_str().unwrap();
+    assert_eq!(new.get(&format!("/Users/{late}")).status, 200);
+    tool(&endpoint).run("check --feed").good();
+    tool(&endpoint).run("check acme").good();
+    directory.users.insert("sales1".to_owned(), "Another Name".to_owned());
+    directory.users.insert("late".to_owned(), "La Te".to_owned());
+    assert_eq!(directory.send_everything(&new), 1);
+    assert!(!mirror.converge(&new), "its position must hold");
+    hook.wait_for(hook.received().len().max(2)).await;
+    let numbers = deliveries(&hook, &new);
+    assert!(numbers.windows(2).all(|pair| pair[1] <= pair[0] + 1), "a number is missing: {numbers:?}");
+    proved("the feed goes on: no position is lost, and the webhook has every number in order");
+
+    steps.begin("Tell the new URLs (AWS)");
+    steps.end();
+    let (status, log) = new.end();
+    assert_eq!(status, Some(0), "{log}");
+    std::fs::remove_dir_all(&kept).unwrap();
+}
+
+/// The numbers of the changes that the webhook has got, when it has the newest one.
+fn deliveries(hook: &Receiver, dev: &Dev) -> Vec<u64> {
+    for _ in 0..600 {
+        let newest = ask(dev, "/status").body["newest"]["seq"].as_u64();
+        let numbers = hook.numbers();
+        if newest.is_none() || numbers.last().copied() == newest {
+            return numbers;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("the webhook has only {:?}", hook.numbers());
 }

@@ -37,6 +37,19 @@ pub async fn attach(client: &Client, plan: &str, tenant: &TenantId) -> Result<St
     usage_key::attach(client, plan, tenant).await.map_err(failed)
 }
 
+/// Puts the API key of a tenant that exists into the plan, with the value that the table has.
+///
+/// # Errors
+/// [`AdminError::UsageKey`] with what API Gateway said.
+pub async fn attach_again(
+    client: &Client,
+    plan: &str,
+    tenant: &TenantId,
+    value: &str,
+) -> Result<(), AdminError> {
+    usage_key::attach_again(client, plan, tenant, value).await.map_err(failed)
+}
+
 /// The value of an API key that exists.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 
 pub mod identity_provider;
 pub mod mirror;
+pub mod plan;
 pub mod served;
 
 use std::process::Command;
@@ -39,9 +40,15 @@ pub struct Tool {
 }
 
 impl Tool {
-    /// Runs the tool, whose words are separated by spaces.
+    /// Runs the tool. The words of the command are separated by spaces.
     pub fn run(&self, command: &str) -> Ran {
+        self.run_with(command, &[])
+    }
+
+    /// The same with these variables.
+    pub fn run_with(&self, command: &str, variables: &[(&str, &str)]) -> Ran {
         let mut tool = Command::new(TOOL);
+        tool.envs(variables.iter().copied());
         tool.args(command.split(' '));
         tool.args(["--table", crate::support::TABLE, "--endpoint-url", &self.endpoint]);
         let output = tool.env("AWS_EC2_METADATA_DISABLED", "true").output().expect("the tool");

@@ -76,6 +76,7 @@ impl Repair<'_> {
             Problem::OrphanLookup | Problem::OrphanListEntry => self.delete_entry(),
             Problem::KeyUnlisted => self.list_key(),
             Problem::NoExpiry => Some(schedule(store, key).await?),
+            Problem::TombstoneLeft => Some(self.delete_tombstone().await?),
             Problem::MissingClaim => match self.other.filter(|key| is_tombstone(store, key)) {
                 Some(tombstone) => Some(claim_of_kept(store, tombstone, key.clone()).await?),
                 None => self.put_claim(),
@@ -150,6 +151,15 @@ impl Repair<'_> {
         let mut actions = vec![Action::put(self.key.clone(), Item::new())];
         actions.extend(check_unchanged(self.all, id));
         Some(actions)
+    }
+
+    /// Deletes the tombstone of a user that exists. The worker deletes its date of erasure.
+    async fn delete_tombstone(&self) -> Result<Vec<Action>, StoreError> {
+        let Some(found) = read_tombstone(self.store, self.key).await? else { return Ok(Vec::new()) };
+        let unchanged = Expression::version_is(found.record.version);
+        let mut actions = vec![Action::delete(self.key.clone()).only_if(unchanged, Refusal::Changed)];
+        actions.extend(check_unchanged(self.all, found.record.id));
+        Ok(actions)
     }
 
     fn mark_guarded(&self) -> Vec<Action> {

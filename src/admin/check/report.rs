@@ -47,6 +47,8 @@ pub enum Problem {
     Unguarded,
     /// A deactivated account that nothing will erase when its retention ends.
     NoExpiry,
+    /// A tombstone of a user that exists. At the end of its retention, the user would be told to be erased.
+    TombstoneLeft,
     /// A bearer key that is not in its tenant's list, so that it can be neither seen nor revoked.
     KeyUnlisted,
     /// An item that Rollcall does not write.
@@ -123,6 +125,7 @@ impl Problem {
             Self::Guard => "the guard of the root team differs from its administrators",
             Self::Unguarded => "changes of this resource do not ask the guard of the root team",
             Self::NoExpiry => "a deactivated account that would not be erased when its retention ends",
+            Self::TombstoneLeft => "a deactivated account that exists as a user too",
             Self::KeyUnlisted => "a bearer key that is not in the tenant's list of keys",
             Self::Unknown => "an item that Rollcall does not write",
             Self::ChangeMissing => "this resource has a version without a change in the feed or the outbox",

@@ -258,6 +258,10 @@ impl Rules<'_> {
     fn check_tombstones(&mut self) {
         for (id, kept) in &self.all.tombstones {
             let tombstone = keys::tombstone(self.tenant, *id);
+            if self.all.resources.contains_key(id) {
+                self.add(Problem::TombstoneLeft, tombstone, Some(self.key_of(*id)));
+                continue;
+            }
             if !kept.scheduled {
                 self.add(Problem::NoExpiry, tombstone.clone(), kept.expiry.clone());
             }
