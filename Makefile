@@ -30,7 +30,7 @@ BUILT := $(abspath $(or $(ROLLCALL_BIN),$(TARGET_DIR)/debug/rollcall))
 DEVELOPMENT := axum|clap|dynoxide-rs|libsqlite3-sys|rusqlite|yaml_serde|aws-sdk-apigateway
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long restore-drill check testers schemathesis client-python client-typescript client-mirrors example example-test built-rollcall conformance build lint-template costs sbom sam-test invoke deploy openapi bench fuzz clean
+.PHONY: help run test test-long restore-drill failure-drill upgrade-test check testers schemathesis client-python client-typescript client-mirrors example example-test built-rollcall conformance build lint-template costs sbom sam-test invoke deploy openapi bench fuzz clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -93,6 +93,14 @@ client-mirrors: $(CLIENT_PYTHON_VENV)/installed $(CLIENT_TYPESCRIPT)/dist/src/co
 restore-drill: $(CLIENT_PYTHON_VENV)/installed ## Do the steps of docs/runbook.md for a restored table, and for a stack that is made again
 	FEED_MIRRORS="$(abspath $(CLIENT_PYTHON_VENV))/bin/python -m rollcall_client mirror --sqlite" \
 	    $(CARGO) test --features cli --test restore_drill -- --nocapture --test-threads=1
+
+failure-drill: ## Let the table fail, a function die and a deployment be wrong: which alarms fire, and what is lost
+	$(CARGO) test --features cli --test failure_drill -- --nocapture
+
+# The old release is built in a work tree of its own, with a copy of what is built here.
+upgrade-test: ## Let an older release and this one serve one table at the same time (OLD=<git revision>)
+	@test -n "$(OLD)" || { echo 'make upgrade-test OLD=<git revision>'; exit 2; }
+	tests/operations/upgrade-test.sh "$(OLD)" "$(abspath $(TARGET_DIR))" "$(CARGO)"
 
 $(CLIENT_TYPESCRIPT)/dist/src/command.js: $(CLIENT_TYPESCRIPT)/node_modules/.package-lock.json $(wildcard $(CLIENT_TYPESCRIPT)/src/*.ts $(CLIENT_TYPESCRIPT)/src/mirror/*.ts)
 	cd $(CLIENT_TYPESCRIPT) && npm run --silent build

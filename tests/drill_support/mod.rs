@@ -1,6 +1,7 @@
 //! What the drills share: an identity provider, a mirror of the application, and the tool.
 #![allow(dead_code, clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
+pub mod alarms;
 pub mod identity_provider;
 pub mod mirror;
 pub mod plan;
