@@ -149,10 +149,7 @@ fn change_damages(t: &TenantId, Ids { user, group, nobody }: Ids) -> Vec<Damage>
         .value(":c", AttributeValue::S(nobody.to_string()));
     vec![
         mended(&[Problem::OrphanChunks], Action::put(chunk, Item::from([text("members", "[]")]))),
-        mended(
-            &[Problem::ChangeGone],
-            Action::update(keys::resource(t, Kind::Group, group), name_change),
-        ),
+        mended(&[Problem::ChangeGone], Action::update(keys::resource(t, Kind::Group, group), name_change)),
     ]
 }
 

@@ -66,7 +66,11 @@ fn every_role_of_a_function_is_played() {
     let resources = template["Resources"].as_mapping().expect("resources");
     let found = resources.iter().filter(|(_, resource)| is_role_of_function(resource));
     let found: BTreeSet<&str> = found.map(|(name, _)| name.as_str().unwrap()).collect();
-    assert_eq!(found, ROLES.iter().map(|(name, _)| *name).collect(), "add the role here and to tests/roles.rs");
+    assert_eq!(
+        found,
+        ROLES.iter().map(|(name, _)| *name).collect(),
+        "add the role here and to tests/roles.rs"
+    );
     for (name, resource) in resources.iter() {
         if resource["Type"].as_str() == Some("AWS::Serverless::Function") {
             let Yaml::Tagged(role) = &resource["Properties"]["Role"] else { panic!("{name:?} has no role") };
@@ -87,12 +91,15 @@ fn every_statement_is_about_the_table_or_observed_or_has_a_reason() {
             let sid = statement["Sid"].as_str().expect("a name").to_owned();
             assert_eq!(statement["Effect"].as_str(), Some("Allow"), "{role} {sid}");
             assert!(sids.insert(sid.clone()), "{role} has two statements {sid}");
-            if is_of_table(&statement) || OBSERVED.iter().any(|(name, known, _)| (*name, *known) == (role, &*sid)) {
+            if is_of_table(&statement)
+                || OBSERVED.iter().any(|(name, known, _)| (*name, *known) == (role, &*sid))
+            {
                 unused.remove(sid.as_str());
                 continue;
             }
             let known = NEEDED_BY_AWS.iter().find(|(known, _, _)| *known == sid);
-            let (name, actions, _) = known.unwrap_or_else(|| panic!("{role}: nobody needs the statement {sid}"));
+            let (name, actions, _) =
+                known.unwrap_or_else(|| panic!("{role}: nobody needs the statement {sid}"));
             let expected = if sid == "TableKey" && !writes { &actions[..2] } else { actions };
             assert_eq!(texts(&statement["Action"]), expected, "{role} {sid}");
             unused.remove(name);
@@ -162,8 +169,7 @@ async fn the_function_that_makes_usage_keys_has_what_it_needs_and_no_more() {
         let (_, path) = text.value.as_str().unwrap().rsplit_once("::").unwrap();
         path.replace("${UsagePlan}", "plan")
     };
-    let resources: Vec<String> =
-        statement["Resource"].as_sequence().unwrap().iter().map(resource).collect();
+    let resources: Vec<String> = statement["Resource"].as_sequence().unwrap().iter().map(resource).collect();
     for (method, path) in &calls {
         let allowed = actions.contains(&format!("apigateway:{method}"))
             && resources.iter().any(|pattern| is_like(pattern, path));

@@ -269,7 +269,9 @@ async fn a_restored_table_is_served_and_everybody_goes_on() {
     assert_eq!(after.directory.send_everything(&new), 0);
     assert!(!after.mirror.converge(&new), "the new position holds");
     after.clients.catch_up(&new, TENANT);
-    proved(&format!("{changes} requests brought the tenant to the state of its directory; the mirror follows"));
+    proved(&format!(
+        "{changes} requests brought the tenant to the state of its directory; the mirror follows"
+    ));
 
     steps.begin("Check at the end");
     let tool = tool(new.shown["dynamodb_endpoint"].as_str().unwrap());

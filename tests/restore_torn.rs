@@ -145,7 +145,10 @@ async fn play() -> Vec<Torn> {
     played.push(("large change", scene.patch(&path, on_members("add", &all)).await));
     played.push(("the worker", scene.run_worker().await));
     played.push(("large creation", scene.send("POST", "/Groups", Some(group("All", &all))).await));
-    played.push(("new administrator", scene.patch(&format!("/Groups/{root}"), on_members("add", &ids[..1])).await));
+    played.push((
+        "new administrator",
+        scene.patch(&format!("/Groups/{root}"), on_members("add", &ids[..1])).await,
+    ));
     played.push(("keys and settings", scene.change_keys().await));
     played.push(("deletion of a large group", scene.send("DELETE", &format!("/Groups/{crowd}"), None).await));
     played.push(("the worker", scene.run_worker().await));

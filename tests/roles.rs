@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use app_support::App;
+use roles_support::{Request, assert_fits, is_allowed, is_like, requests, role};
 use rollcall::admin::key::{self, NewKey};
 use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::auth::app_authorizer::authorize_application;
@@ -31,7 +32,6 @@ use rollcall::store::call::Table;
 use rollcall::store::item::{get_number, number};
 use rollcall::store::keys;
 use rollcall::tenants::message_resources::MessageResources;
-use roles_support::{Request, assert_fits, is_allowed, is_like, requests, role};
 use serde_json::{Value, json};
 use support::client::{Client, user};
 use support::faults::{Call, Fate, Proxy};

@@ -113,18 +113,26 @@ fn watched(alarm: &Yaml, data: &Datapoints) -> (BTreeMap<u64, f64>, u64) {
         let stat = &query["MetricStat"];
         if !stat.is_null() {
             seconds = number(&stat["Period"]).expect("a period");
-            add(data.by_period(&series(&stat["Metric"]), seconds, stat["Stat"].as_str().expect("a statistic")));
+            add(data.by_period(
+                &series(&stat["Metric"]),
+                seconds,
+                stat["Stat"].as_str().expect("a statistic"),
+            ));
         } else if resolve(&query["Expression"]) != "SUM(METRICS())" {
             // SELECT SUM(name) FROM SCHEMA(namespace, dimensions): all series with these dimensions.
             let select = resolve(&query["Expression"]);
-            let (name, rest) = select.strip_prefix("SELECT SUM(").expect("a sum").split_once(')').expect("SQL");
+            let (name, rest) =
+                select.strip_prefix("SELECT SUM(").expect("a sum").split_once(')').expect("SQL");
             let schema = rest.split_once("SCHEMA(").expect("a schema").1.split_once(')').expect("SQL").0;
             let mut schema = schema.split(", ").map(str::to_owned);
             let namespace = schema.next().expect("a namespace");
             let dimensions: BTreeSet<String> = schema.collect();
             seconds = number(&query["Period"]).expect("a period");
             for found in data.0.keys() {
-                if found.0 == namespace && found.1 == name && found.2.keys().cloned().collect::<BTreeSet<_>>() == dimensions {
+                if found.0 == namespace
+                    && found.1 == name
+                    && found.2.keys().cloned().collect::<BTreeSet<_>>() == dimensions
+                {
                     add(data.by_period(found, seconds, "Sum"));
                 }
             }

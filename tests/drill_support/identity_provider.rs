@@ -90,7 +90,9 @@ impl Directory {
                     changes += 1;
                     send(dev, "POST", "/Groups", &json!({ "displayName": name, "members": values }));
                 }
-                Some(there) if members_of(there) != members.iter().map(|name| ids[name].clone()).collect() => {
+                Some(there)
+                    if members_of(there) != members.iter().map(|name| ids[name].clone()).collect() =>
+                {
                     changes += 1;
                     let replace = json!({ "op": "replace", "path": "members", "value": values });
                     let body = json!({ "schemas": [PATCH], "Operations": [replace] });

@@ -36,11 +36,7 @@ impl PlanOfStack {
         let attached = self.attached.lock().expect("a lock").clone();
         let keys = self.keys.lock().expect("a lock").clone();
         let of = |id: &String| keys.iter().find(|key| key["id"] == id.as_str()).cloned();
-        attached
-            .iter()
-            .filter_map(of)
-            .map(|key| key["value"].as_str().expect("a value").to_owned())
-            .collect()
+        attached.iter().filter_map(of).map(|key| key["value"].as_str().expect("a value").to_owned()).collect()
     }
 }
 

@@ -32,7 +32,7 @@ def scim(method, path, body=None):
 
 
 def table(operation, body):
-    headers = {"X-Amz-Target": f"DynamoDB_20120810.{operation}", "Content-Type": "application/x-amz-json-1.0",
+    headers = {"X-Amz-Target": f"DynamoDB_20120810.{operation}", "Content-Type": "application/x-amz-json-1.0", "X-Amz-Date": "20260101T000000Z",
                "Authorization": "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0"}
     return call(shown["dynamodb_endpoint"], "POST", {"TableName": shown["table"], **body}, headers)
 
@@ -67,12 +67,12 @@ try:
     scim("DELETE", f"/Users/{ids[2]}")
     scim("DELETE", f"/Groups/{nested}")
     run("group", "assign", "demo", team, "--role", "reviewer")
-    run("tenant", "set", "demo", "--retention-days", "3000")
     run("webhook", "create", "https://app.example.com/hook")
     rotated = run("key", "create", "demo", "--name", "Okta", "--expires", "3000d")
     cursor = scim("GET", "/Users?count=10&cursor=")["nextCursor"]
     scim("GET", "/Users?count=10&startIndex=11")
     time.sleep(3)  # until the feed has everything
+    late = run("user", "create", "demo", "--email", "late@example.com", "--given-name", "La", "--family-name", "Te")["id"]
     status = call(shown["app_url"] + "/status", "GET", None, {"Authorization": f"Bearer {shown['application_key']}"})
     items, start = [], {}
     while True:
@@ -83,7 +83,7 @@ try:
         start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
     items.sort(key=lambda item: (item["pk"]["S"], item["sk"]["S"]))
     kept = {"key": shown["key"], "applicationKey": shown["application_key"], "okta": rotated["key"], "cursor": cursor,
-            "position": status["newest"]["position"], "users": ids, "team": team}
+            "position": status["newest"]["position"], "users": ids, "team": team, "late": late}
     print(json.dumps({"kept": kept, "items": items}, separators=(",", ":"), ensure_ascii=False))
 finally:
     dev.terminate()

@@ -98,9 +98,8 @@ pub fn template() -> Yaml {
 /// The statements of a role in the template. Those that depend on a condition are among them.
 pub fn statements(role: &Yaml) -> Vec<Yaml> {
     let policies = role["Properties"]["Policies"].as_sequence().expect("policies").iter();
-    let statements = policies.flat_map(|policy| {
-        policy["PolicyDocument"]["Statement"].as_sequence().expect("statements").clone()
-    });
+    let statements = policies
+        .flat_map(|policy| policy["PolicyDocument"]["Statement"].as_sequence().expect("statements").clone());
     let plain = |statement: Yaml| match statement {
         // !If: the condition, the statement, and nothing.
         Yaml::Tagged(tagged) => tagged.value[1].clone(),

@@ -118,9 +118,8 @@ impl Rules<'_> {
             let chunks = Key { pk: keys::chunks(self.tenant, *change), sk: String::new() };
             self.add(Problem::OrphanChunks, chunks, None);
         }
-        let is_open = |change: &&PendingChange| {
-            matches!(change.state, ChangeState::Staged | ChangeState::Committed)
-        };
+        let is_open =
+            |change: &&PendingChange| matches!(change.state, ChangeState::Staged | ChangeState::Committed);
         let open: BTreeSet<Uuid> = self.all.pending.iter().filter(is_open).map(|change| change.id).collect();
         for (id, resource) in &self.all.resources {
             if resource.change.is_some_and(|change| !open.contains(&change)) {
