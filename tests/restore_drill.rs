@@ -321,15 +321,8 @@ async fn a_stack_is_made_again_on_the_kept_table() {
     proved("the tenant's key and the application's key work");
 
     steps.begin("Put tenants into the usage plan");
-    let (gateway, plan) = PlanOfStack::start().await;
-    let shown = tool(&endpoint).run("tenant show acme --json").json();
-    for _ in 0..2 {
-        let variables = [("AWS_ENDPOINT_URL_API_GATEWAY", gateway.as_str())];
-        let put = tool(&endpoint).run_with("tenant usage-key --usage-plan new --json", &variables).json();
-        assert_eq!(put["tenants"], 1, "{put}");
-    }
-    assert_eq!(plan.values(), [shown["usageKey"].as_str().unwrap()]);
-    proved("the new plan has one key, with the value that the authorizer names");
+    put_into_plan(&endpoint).await;
+    proved("the new plan has the keys of both tenants, with the values that the authorizer names");
 
     steps.begin("Check");
     assert!(!mirror.converge(&new), "its position must hold");
@@ -352,6 +345,23 @@ async fn a_stack_is_made_again_on_the_kept_table() {
     let (status, log) = new.end();
     assert_eq!(status, Some(0), "{log}");
     std::fs::remove_dir_all(&kept).unwrap();
+}
+
+/// Puts two tenants into the usage plan of the new stack. The key of one is left from the old stack.
+async fn put_into_plan(endpoint: &str) {
+    let (gateway, plan) = PlanOfStack::start().await;
+    let shown = tool(endpoint).run("tenant show acme --json").json();
+    plan.keep(shown["usageKey"].as_str().unwrap());
+    // A tenant whose key went with the old stack, as that of the first tenant does.
+    let first = tool(endpoint).run("tenant create first --json").json();
+    for _ in 0..2 {
+        let variables = [("AWS_ENDPOINT_URL_API_GATEWAY", gateway.as_str())];
+        let put = tool(endpoint).run_with("tenant usage-key --usage-plan new --json", &variables).json();
+        assert_eq!(put["tenants"], 2, "{put}");
+    }
+    let values = [&shown, &first].map(|tenant| tenant["usageKey"].as_str().unwrap().to_owned());
+    assert_eq!(plan.values(), values);
+    assert!(plan.names().iter().all(|name| name.starts_with("rollcall-")), "{:?}", plan.names());
 }
 
 /// The numbers of the changes that the webhook has got, when it has the newest one.

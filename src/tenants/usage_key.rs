@@ -43,60 +43,27 @@ pub async fn attach(client: &Client, plan: &str, tenant: &TenantId) -> Result<St
     let name = name(tenant);
     let (id, value) = match find(client, &name).await? {
         Some(found) => whole(found.id, found.value, found.enabled, &name)?,
-        None => make(client, tenant, &generate()?).await?,
+        None => {
+            let made = client
+                .create_api_key()
+                .name(&name)
+                .description(format!("Rollcall: the request limit of tenant {tenant}"))
+                .value(generate()?)
+                .enabled(true)
+                .send()
+                .await
+                .map_err(|e| failed("make an API key", &e))?;
+            whole(made.id, made.value, made.enabled, &name)?
+        }
     };
-    put_into_plan(client, plan, &id, &name).await.map(|()| value)
-}
-
-/// Puts the API key of a tenant that exists into another plan: that of a stack which was made again. Makes the key
-/// with the value that the table has, if there is none.
-///
-/// # Errors
-/// [`TenantError::UsageKey`] if there is a key of this name with another value, or with what API Gateway said.
-pub async fn attach_again(
-    client: &Client,
-    plan: &str,
-    tenant: &TenantId,
-    value: &str,
-) -> Result<(), TenantError> {
-    let name = name(tenant);
-    let (id, found) = match find(client, &name).await? {
-        Some(found) => whole(found.id, found.value, found.enabled, &name)?,
-        None => make(client, tenant, value).await?,
-    };
-    if found != value {
-        return Err(TenantError::UsageKey(format!(
-            "API key {name} has another value than the tenant's item: delete the key in API Gateway, and run this again"
-        )));
-    }
-    put_into_plan(client, plan, &id, &name).await
-}
-
-/// Makes the tenant's API key; its id and value.
-async fn make(client: &Client, tenant: &TenantId, value: &str) -> Result<(String, String), TenantError> {
-    let name = name(tenant);
-    let made = client
-        .create_api_key()
-        .name(&name)
-        .description(format!("Rollcall: the request limit of tenant {tenant}"))
-        .value(value)
-        .enabled(true)
-        .send()
-        .await
-        .map_err(|e| failed("make an API key", &e))?;
-    whole(made.id, made.value, made.enabled, &name)
-}
-
-/// Puts an API key into a plan. One that is there already stays.
-async fn put_into_plan(client: &Client, plan: &str, id: &str, name: &str) -> Result<(), TenantError> {
     let attached =
-        client.create_usage_plan_key().usage_plan_id(plan).key_id(id).key_type("API_KEY").send().await;
+        client.create_usage_plan_key().usage_plan_id(plan).key_id(&id).key_type("API_KEY").send().await;
     match attached {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(value),
         Err(error) if error.code() == Some("ConflictException") => {
             // In this plan already, or in another one of the same stage.
-            match client.get_usage_plan_key().usage_plan_id(plan).key_id(id).send().await {
-                Ok(_) => Ok(()),
+            match client.get_usage_plan_key().usage_plan_id(plan).key_id(&id).send().await {
+                Ok(_) => Ok(value),
                 Err(_) => Err(failed(&format!("put API key {name} into usage plan {plan}"), &error)),
             }
         }
@@ -135,7 +102,7 @@ async fn find(client: &Client, name: &str) -> Result<Option<ApiKey>, TenantError
     }
 }
 
-fn whole(
+pub(super) fn whole(
     id: Option<String>,
     value: Option<String>,
     enabled: bool,
@@ -152,7 +119,7 @@ fn whole(
     }
 }
 
-fn failed<E, R>(what: &str, error: &SdkError<E, R>) -> TenantError
+pub(super) fn failed<E, R>(what: &str, error: &SdkError<E, R>) -> TenantError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     R: fmt::Debug + Send + Sync + 'static,

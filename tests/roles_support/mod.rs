@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use yaml_serde::Value as Yaml;
 
-use crate::support::faults::Call;
+use crate::support;
+use crate::support::faults::{Call, Fate, Proxy};
 
 const TEMPLATE: &str = include_str!("../../template.yaml");
 
@@ -154,6 +155,17 @@ pub fn is_allowed(role: &[Statement], request: &Request) -> bool {
     let covering: Vec<bool> =
         role.iter().filter(|statement| statement.covers(request)).map(|statement| statement.allows).collect();
     !covering.is_empty() && covering.iter().all(|allows| *allows)
+}
+
+/// A client of the table that may do what a role allows. It is refused anything else.
+pub async fn client_with_role(endpoint: &str, name: &str) -> aws_sdk_dynamodb::Client {
+    let proxy = Proxy::before(endpoint).await;
+    let role = role(name);
+    proxy.decide(move |call: &Call| {
+        let is_refused = |request: &Request| !is_allowed(&role, request);
+        if requests(call).iter().any(is_refused) { Fate::Denied } else { Fate::Pass }
+    });
+    support::client(&proxy.endpoint)
 }
 
 /// Asserts that a role allows all requests, and that each of its permissions is needed by one.

@@ -225,10 +225,8 @@ pub async fn run_tenant(options: &GlobalOptions, command: TenantCommand) -> Resu
                 Some(tenant) => vec![tenant::get(&table, &tenant).await?],
                 None => tenant::list(&table).await?,
             };
-            let gateway = options.gateway().await;
-            for record in &tenants {
-                usage_key::attach_again(&gateway, &usage_plan, &record.id, &record.usage_key).await?;
-            }
+            let keys: Vec<_> = tenants.iter().map(|one| (one.id.clone(), one.usage_key.clone())).collect();
+            usage_key::attach_again(&options.gateway().await, &usage_plan, &keys).await?;
             let fields = json!({ "usagePlan": usage_plan, "tenants": tenants.len() });
             Ok(output::show_fields(format, &object(fields)))
         }
