@@ -102,7 +102,7 @@ async fn find(client: &Client, name: &str) -> Result<Option<ApiKey>, TenantError
     }
 }
 
-fn whole(
+pub(super) fn whole(
     id: Option<String>,
     value: Option<String>,
     enabled: bool,
@@ -119,7 +119,7 @@ fn whole(
     }
 }
 
-fn failed<E, R>(what: &str, error: &SdkError<E, R>) -> TenantError
+pub(super) fn failed<E, R>(what: &str, error: &SdkError<E, R>) -> TenantError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     R: fmt::Debug + Send + Sync + 'static,
