@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::side::Side;
 use crate::limits::{EXPIRY_SHARDS, FEED_BUCKET, OUTBOX_SHARDS, PENDING_CHANGE_SHARDS};
-use crate::scim::resource_type::Kind;
+use crate::scim::resource_type::{DefinedKind, Kind};
 
 /// A tenant's name: `[a-z][a-z0-9-]{1,30}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -249,6 +249,34 @@ pub fn admin_guard(tenant: &TenantId) -> Key {
 pub fn deactivations(tenant: &TenantId) -> Key {
     Key::new(format!("T#{tenant}#B"), "BREAKER")
 }
+
+/// The partition of a tenant's roles and entitlements.
+pub fn definitions(tenant: &TenantId) -> String {
+    format!("T#{tenant}#R")
+}
+
+/// The prefix of the sort keys of a kind, in [`definitions`].
+pub fn definition_prefix(kind: DefinedKind) -> String {
+    format!("{}#", kind.name())
+}
+
+/// The sort key of a role or an entitlement, in [`definitions`].
+pub fn definition_sort_key(kind: DefinedKind, id: &str) -> String {
+    format!("{}{id}", definition_prefix(kind))
+}
+
+/// A role or an entitlement.
+pub fn definition(tenant: &TenantId, kind: DefinedKind, id: &str) -> Key {
+    Key::new(definitions(tenant), definition_sort_key(kind, id))
+}
+
+/// How many roles and entitlements a tenant has, and what its roles grant.
+pub fn definition_index(tenant: &TenantId) -> Key {
+    Key::new(definitions(tenant), DEFINITION_INDEX)
+}
+
+/// The sort key of [`definition_index`].
+pub const DEFINITION_INDEX: &str = "INDEX";
 
 /// A page checkpoint, by the bearer key, the query and the `startIndex` of the page.
 pub fn page_mark(tenant: &TenantId, key_id: &str, query: &str, start_index: u64) -> Key {

@@ -47,6 +47,8 @@ pub enum Problem {
     NoExpiry,
     /// A bearer key that is not in its tenant's list, so that it can be neither seen nor revoked.
     KeyUnlisted,
+    /// The index of roles and entitlements differs from these.
+    DefinitionIndex,
     /// An item that Rollcall does not write.
     Unknown,
     /// A version of a resource without its change, in the feed and in the outbox.
@@ -120,6 +122,7 @@ impl Problem {
             Self::Unguarded => "changes of this resource do not ask the guard of the root team",
             Self::NoExpiry => "a deactivated account that would not be erased when its retention ends",
             Self::KeyUnlisted => "a bearer key that is not in the tenant's list of keys",
+            Self::DefinitionIndex => "the index of roles and entitlements differs from these",
             Self::Unknown => "an item that Rollcall does not write",
             Self::ChangeMissing => "this resource has a version without a change in the feed or the outbox",
             Self::ChangeOrder => "the change of this number does not follow the version before",

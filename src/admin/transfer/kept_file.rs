@@ -220,14 +220,14 @@ fn read_line(line: Map<String, Value>, model: &Model) -> Result<KeptResource, St
         (true, ..) => {
             let kept_until = number_of(&line, "keptUntil")?;
             let holds_name = line.get("holdsName") == Some(&Value::Bool(true));
-            let record = read_record(line, model.of(Kind::User), model)?;
+            let record = read_record(line, Kind::User, model)?;
             let tombstone = Tombstone { record, kept_until, detachment: None };
             Ok(KeptResource::Deactivated(KeptAccount { tombstone, holds_name }))
         }
-        (_, true, false) => Ok(KeptResource::User(read_record(line, model.of(Kind::User), model)?)),
+        (_, true, false) => Ok(KeptResource::User(read_record(line, Kind::User, model)?)),
         (_, false, true) => {
             let members = read_members(&line)?;
-            let record = read_record(line, model.of(Kind::Group), model)?;
+            let record = read_record(line, Kind::Group, model)?;
             Ok(KeptResource::Group(KeptGroup { record, members }))
         }
         _ => Err(format!("schemas must name {} or {}", urn::USER, urn::GROUP)),
@@ -254,7 +254,7 @@ fn read_members(line: &Map<String, Value>) -> Result<Vec<Membership>, String> {
 
 /// Reads a user or a group as the table holds it. What the line holds besides what the server writes must be a
 /// document of the type; it is kept as it is.
-fn read_record(mut line: Map<String, Value>, ty: &ResourceType, model: &Model) -> Result<Record, String> {
+fn read_record(mut line: Map<String, Value>, kind: Kind, model: &Model) -> Result<Record, String> {
     let id = id_of(&line, "id")?;
     let meta =
         line.shift_remove("meta").and_then(|meta| meta.as_object().cloned()).ok_or("the line lacks meta")?;
@@ -263,7 +263,7 @@ fn read_record(mut line: Map<String, Value>, ty: &ResourceType, model: &Model) -
     let version = version.strip_prefix("W/\"").and_then(|rest| rest.strip_suffix('"'));
     let version: Option<u64> = version.and_then(|version| version.parse().ok());
     let version = version.filter(|version| *version > 0).ok_or("meta.version must be as W/\"3\"")?;
-    let own = match ty.kind {
+    let own = match kind {
         Kind::User => line.shift_remove(urn::ROLLCALL_USER),
         Kind::Group => line.shift_remove(urn::ROLLCALL_GROUP),
     };
@@ -271,9 +271,9 @@ fn read_record(mut line: Map<String, Value>, ty: &ResourceType, model: &Model) -
     for name in ["schemas", "id", "members", "keptUntil", "holdsName"] {
         line.shift_remove(name);
     }
-    check_document(&line, ty, model)?;
-    let mut record = Record { version, modified, ..Record::new(ty.kind, id, line, &created) };
-    match ty.kind {
+    check_document(&line, model.of(kind), model)?;
+    let mut record = Record { version, modified, ..Record::new(kind, id, line, &created) };
+    match kind {
         Kind::User if own["account"] == Account::Local.as_str() => record.account = Account::Local,
         Kind::User => {}
         Kind::Group => {
