@@ -273,7 +273,7 @@ impl Definitions<'_> {
     ) -> Result<DefinitionPage, StoreError> {
         let prefix = keys::definition_prefix(kind);
         let range = Range {
-            after: after.map(|id| keys::definition_sort_key(kind, id)),
+            after: after.map(|id| keys::definition(&self.store.tenant, kind, id).sk),
             prefix: Some(prefix.clone()),
             limit,
             ..Range::default()
@@ -331,6 +331,22 @@ impl Definitions<'_> {
                 Action::check(keys::tenant(tenant), there.clone(), Refusal::Gone),
                 event::action(tenant, event),
             ]
+        };
+        self.store.table.transact(actions).await
+    }
+}
+
+impl Definitions<'_> {
+    /// Writes a definition that comes from another deployment, without an event.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] if there is one with this id, or another change came between.
+    pub async fn move_in(self, definition: &Definition, index: &DefinitionIndex) -> Result<(), StoreError> {
+        let tenant = &self.store.tenant;
+        let index = index.action(tenant)?;
+        let actions = || {
+            let put = Action::put(definition.key(tenant), definition.attributes());
+            vec![put.only_if(Expression::absent(), Refusal::Changed), index.clone()]
         };
         self.store.table.transact(actions).await
     }

@@ -260,23 +260,15 @@ pub fn definition_prefix(kind: DefinedKind) -> String {
     format!("{}#", kind.name())
 }
 
-/// The sort key of a role or an entitlement, in [`definitions`].
-pub fn definition_sort_key(kind: DefinedKind, id: &str) -> String {
-    format!("{}{id}", definition_prefix(kind))
-}
-
 /// A role or an entitlement.
 pub fn definition(tenant: &TenantId, kind: DefinedKind, id: &str) -> Key {
-    Key::new(definitions(tenant), definition_sort_key(kind, id))
+    Key::new(definitions(tenant), definition_prefix(kind) + id)
 }
 
 /// How many roles and entitlements a tenant has, and what its roles grant.
 pub fn definition_index(tenant: &TenantId) -> Key {
-    Key::new(definitions(tenant), DEFINITION_INDEX)
+    Key::new(definitions(tenant), "INDEX")
 }
-
-/// The sort key of [`definition_index`].
-pub const DEFINITION_INDEX: &str = "INDEX";
 
 /// A page checkpoint, by the bearer key, the query and the `startIndex` of the page.
 pub fn page_mark(tenant: &TenantId, key_id: &str, query: &str, start_index: u64) -> Key {

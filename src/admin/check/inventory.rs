@@ -245,7 +245,7 @@ impl Inventory {
                 }
                 None => self.unknown.push(key),
             },
-            (["R"], keys::DEFINITION_INDEX) => {
+            (["R"], "INDEX") => {
                 self.definition_index = Some(DefinitionIndex::from_item(item)?);
             }
             (["R"], _) => match Definition::from_item(item)? {
