@@ -20,7 +20,7 @@ use rollcall::limits::FEED_BUCKET;
 use rollcall::store::item::{number, text};
 use rollcall::store::keys::{self, TenantId};
 use rollcall::tenants::error::TenantError;
-use rollcall::tenants::usage::UsageKeys;
+use rollcall::tenants::usage::{MadeUsageKey, UsageKeys};
 use serde_json::{Value, json};
 use support::client::user;
 
@@ -491,7 +491,7 @@ async fn odd_requests_are_problems() {
 struct Refusing;
 
 impl UsageKeys for Refusing {
-    fn make<'a>(&'a self, _: &'a TenantId) -> BoxFuture<'a, Result<String, TenantError>> {
+    fn make<'a>(&'a self, _: &'a TenantId) -> BoxFuture<'a, Result<MadeUsageKey, TenantError>> {
         async { Err(TenantError::UsageKey("LimitExceededException".to_owned())) }.boxed()
     }
 }

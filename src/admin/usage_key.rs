@@ -7,7 +7,7 @@ use crate::store::keys::TenantId;
 use crate::tenants::error::TenantError;
 use crate::tenants::{usage, usage_key};
 
-pub use crate::tenants::usage_key::name;
+pub use crate::tenants::usage_key::{PlanUsageKeys, name};
 
 /// Where a tenant's usage key comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +43,14 @@ pub async fn attach(client: &Client, plan: &str, tenant: &TenantId) -> Result<St
 /// [`AdminError::UsageKey`] with what API Gateway said.
 pub async fn fetch(client: &Client, id: &str) -> Result<String, AdminError> {
     usage_key::fetch(client, id).await.map_err(failed)
+}
+
+/// Deletes the API keys that were made for a tenant in a usage plan; returns how many.
+///
+/// # Errors
+/// [`AdminError::UsageKey`] with what API Gateway said.
+pub async fn remove(keys: &PlanUsageKeys, tenant: &TenantId) -> Result<usize, AdminError> {
+    keys.remove(tenant).await.map_err(failed)
 }
 
 fn failed(error: TenantError) -> AdminError {

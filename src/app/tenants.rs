@@ -64,7 +64,8 @@ pub async fn create(app: &AppRequest<'_>) -> Result<Response<Body>, ProblemDetai
     record::check(&new)?;
     let now = clock::now();
     let free = free_name(app, &new.id, now).await?;
-    new.usage_key = app.managing()?.usage_keys.make(&new.id).await?;
+    let made = app.managing()?.usage_keys.make(&new.id).await?;
+    (new.usage_key, new.usage_plan) = (made.value, made.plan);
     match record::create(app.table, &app.actor, &new, &free, now).await {
         Ok(record) => Ok(json(StatusCode::CREATED, &tenant_json(&record))),
         // The same request may have come twice at once.

@@ -26,6 +26,8 @@ pub struct TenantRecord {
     pub policy: &'static Policy,
     /// The value of its API key in the usage plan, by which API Gateway counts its requests.
     pub usage_key: String,
+    /// The usage plan in which that key was made for this tenant. `None` if it was not made for it.
+    pub usage_plan: Option<UsagePlanRef>,
     /// When it was made.
     pub created: OffsetDateTime,
     /// The team whose administrators administer the tenant.
@@ -36,6 +38,16 @@ pub struct TenantRecord {
     pub request: Option<String>,
     /// Counts its changes.
     pub version: u64,
+}
+
+/// A usage plan, and the table whose tenants have their keys in it. A copy of that table has the same items, but must not
+/// delete these keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsagePlanRef {
+    /// The id of the usage plan.
+    pub id: String,
+    /// The name of the table.
+    pub table: String,
 }
 
 /// That a tenant was deleted: the item `TENANT#t`/`DELETED`. It stays until the name is given again.
@@ -151,6 +163,9 @@ impl TenantRecord {
             number("ver", self.version),
         ]);
         item.extend(self.root_team.map(|id| text("rootTeam", &id.to_string())));
+        if let Some(plan) = &self.usage_plan {
+            item.extend([text("usagePlan", &plan.id), text("usagePlanTable", &plan.table)]);
+        }
         item.extend(self.request.as_deref().map(|request| text("request", request)));
         Ok(item)
     }
@@ -168,6 +183,9 @@ impl TenantRecord {
             usage_key: is_usage_key(usage_key)
                 .then(|| usage_key.to_owned())
                 .ok_or_else(|| broken("usage key"))?,
+            usage_plan: get_text(item, "usagePlan")
+                .zip(get_text(item, "usagePlanTable"))
+                .map(|(id, table)| UsagePlanRef { id: id.to_owned(), table: table.to_owned() }),
             created: moment(must_text(item, "created")?).ok_or_else(|| broken("creation time"))?,
             root_team: match get_text(item, "rootTeam") {
                 Some(id) => Some(parse_id(id).ok_or_else(|| broken("root team"))?),
@@ -205,6 +223,7 @@ mod tests {
             id: "acme".parse().expect("a tenant"),
             policy: &STANDARD,
             usage_key: "u".repeat(20),
+            usage_plan: Some(UsagePlanRef { id: "a1b2c3".to_owned(), table: "rollcall".to_owned() }),
             created: datetime!(2026-01-02 03:04:05 UTC),
             root_team: parse_id("01890a5d-ac96-774b-bcce-b302099a8057"),
             settings: Settings::default(),

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::actor::Actor;
 use super::error::TenantError;
-use crate::auth::tenant::{Settings, TenantRecord, is_usage_key};
+use crate::auth::tenant::{Settings, TenantRecord, UsagePlanRef, is_usage_key};
 use crate::clock;
 use crate::limits::{SETTING_RETRIES, TENANTS_PER_PAGE, USAGE_KEY_CHARS};
 use crate::scim::error::ScimError;
@@ -43,6 +43,8 @@ pub struct NewTenant {
     pub policy: &'static Policy,
     /// The value of its API key in the usage plan.
     pub usage_key: String,
+    /// The id of the usage plan, if the key was made in it for this tenant.
+    pub usage_plan: Option<String>,
     /// The email address, and `userName`, of its break-glass administrator.
     pub admin: String,
     /// What is set for it from the start.
@@ -56,7 +58,8 @@ impl NewTenant {
     pub fn new(id: &TenantId, policy: &'static Policy, usage_key: &str) -> Self {
         let admin = format!("break-glass@{id}.invalid");
         let settings = Settings::default();
-        Self { id: id.clone(), policy, usage_key: usage_key.to_owned(), admin, settings, request: None }
+        let usage_key = usage_key.to_owned();
+        Self { id: id.clone(), policy, usage_key, usage_plan: None, admin, settings, request: None }
     }
 }
 
@@ -87,7 +90,7 @@ pub async fn create(
     name_is_free: &Action,
     now: OffsetDateTime,
 ) -> Result<TenantRecord, TenantError> {
-    let NewTenant { id, policy, usage_key, admin, settings, request } = new;
+    let NewTenant { id, policy, usage_key, usage_plan, admin, settings, request } = new;
     check(new)?;
     if !is_usage_key(usage_key) {
         let (least, most) = (USAGE_KEY_CHARS.start(), USAGE_KEY_CHARS.end());
@@ -100,6 +103,7 @@ pub async fn create(
         id: id.clone(),
         policy,
         usage_key: usage_key.clone(),
+        usage_plan: usage_plan.clone().map(|plan| UsagePlanRef { id: plan, table: table.name().to_owned() }),
         created: now,
         root_team: Some(root.id),
         settings: settings.clone(),

@@ -12,7 +12,7 @@ use super::runtime::finish;
 use crate::admin::error::AdminError;
 use crate::admin::output::{self, object};
 use crate::admin::tenant::{self, NewTenant};
-use crate::admin::usage_key::{self, Source};
+use crate::admin::usage_key::{self, PlanUsageKeys, Source};
 use crate::admin::wipe;
 use crate::auth::tenant::{Settings, TenantRecord};
 use crate::clock;
@@ -144,13 +144,21 @@ change for, mirrors do not learn otherwise.")]
   rollcall tenant delete acme --yes --wait 5m
 
 The whole table is read once or twice for it. An interrupted deletion is taken up again by the same
-command. API Gateway's key of the tenant stays: the command names it.")]
+command. The tenant's API key in the usage plan is deleted too, if `rollcall tenant create --usage-plan`
+or an application made it. For a tenant of version 0.1.0, or on a restored table, name the plan with
+--usage-plan.")]
     Delete {
         /// Which one
         tenant: TenantId,
         /// Do not ask for the tenant's name
         #[arg(long)]
         yes: bool,
+        /// Usage plan that holds the tenant's API key, if it is not the one that the key was made in
+        #[arg(long, value_name = "ID", conflicts_with = "keep_usage_key")]
+        usage_plan: Option<String>,
+        /// Leave the tenant's API key in API Gateway
+        #[arg(long)]
+        keep_usage_key: bool,
         /// How long API Gateway remembers a revoked key (the stack's AuthorizerTtl); waited if there are keys
         #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = read_span)]
         wait: Duration,
@@ -212,8 +220,17 @@ pub async fn run_tenant(options: &GlobalOptions, command: TenantCommand) -> Resu
                 json!({ "tenant": tenant.as_str(), "change": "tenant.resync", "version": record.version });
             Ok(output::show_fields(format, &object(fields)))
         }
-        TenantCommand::Delete { tenant, yes, wait } => {
-            Ok(output::show_fields(format, &delete_tenant(&table, &tenant, yes, wait).await?))
+        TenantCommand::Delete { tenant, yes, usage_plan, keep_usage_key, wait } => {
+            let record = tenant::get(&table, &tenant).await?;
+            if !yes {
+                wipe::confirm(&tenant)?;
+            }
+            let plan = usage_plan.or_else(|| own_plan(&table, &record)).filter(|_| !keep_usage_key);
+            let usage_keys = match plan {
+                Some(plan) => Some(PlanUsageKeys { client: options.gateway().await, plan }),
+                None => None,
+            };
+            Ok(output::show_fields(format, &delete_tenant(&table, &record, usage_keys, wait).await?))
         }
         TenantCommand::Show { tenant } => {
             Ok(output::show_fields(format, &tenant_fields(&tenant::get(&table, &tenant).await?)))
@@ -240,7 +257,10 @@ async fn create_tenant(
         Source::Plan(plan) => usage_key::attach(&options.gateway().await, plan, tenant).await?,
         Source::ApiKey(id) => usage_key::fetch(&options.gateway().await, id).await?,
     };
-    let new = make(&usage_key);
+    let mut new = make(&usage_key);
+    if let Source::Plan(plan) = source {
+        new.usage_plan = Some(plan.clone());
+    }
     let record = tenant::create(table, &new, clock::now()).await?;
     let mut fields = tenant_fields(&record);
     fields.insert("breakGlassAdmin".to_owned(), json!(new.admin));
@@ -274,26 +294,39 @@ async fn set_deactivation_limit(
     tenant::set(table, tenant, now, change).await
 }
 
+/// The usage plan in which the tenant's API key was made. `None` if this table is not the one from which it was made: it
+/// may be a copy, while the other table serves requests.
+fn own_plan(table: &Table, record: &TenantRecord) -> Option<String> {
+    record.usage_plan.as_ref().filter(|plan| plan.table == table.name()).map(|plan| plan.id.clone())
+}
+
 /// Deletes a tenant with everything that it has; returns the fields to print.
 async fn delete_tenant(
     table: &Table,
-    tenant: &TenantId,
-    yes: bool,
+    record: &TenantRecord,
+    usage_keys: Option<PlanUsageKeys>,
     wait: Duration,
 ) -> Result<Map<String, Value>, AdminError> {
-    tenant::get(table, tenant).await?;
-    if !yes {
-        wipe::confirm(tenant)?;
-    }
-    let wiped = wipe::wipe(table, tenant, wait.unsigned_abs(), clock::now()).await?;
-    let note = format!(
-        "the API key {} is still in API Gateway's usage plan: delete it there",
-        usage_key::name(tenant)
-    );
-    Ok(object(json!({
+    let tenant = &record.id;
+    let wiped = wipe::wipe(table, tenant, usage_keys.as_ref(), wait.unsigned_abs(), clock::now()).await?;
+    let mut fields = object(json!({
         "tenant": tenant.as_str(), "status": "deleted", "keysRevoked": wiped.revoked,
-        "itemsDeleted": wiped.items, "note": note,
-    })))
+        "itemsDeleted": wiped.items, "usageKeysDeleted": wiped.usage_keys,
+    }));
+    let note = match (&usage_keys, &record.usage_plan) {
+        (Some(_), _) => None,
+        (None, Some(plan)) => Some(format!(
+            "the API key {} stays in API Gateway: delete it there, unless table {} still serves requests",
+            usage_key::name(&plan.id, tenant),
+            plan.table
+        )),
+        (None, None) => Some(
+            "no API key was made for this tenant, as far as the table says: if one is in API Gateway, delete it there"
+                .to_owned(),
+        ),
+    };
+    fields.extend(note.map(|note| ("note".to_owned(), json!(note))));
+    Ok(fields)
 }
 
 fn tenant_row(record: &TenantRecord) -> Map<String, Value> {

@@ -28,6 +28,7 @@ fn parts() -> (BearerKey, KeyRecord, TenantRecord) {
         policy: &VEZA,
         usage_key: "u".repeat(40),
         created: NOW,
+        usage_plan: None,
         root_team: None,
         settings: Settings::default(),
         request: None,
