@@ -355,7 +355,7 @@ async fn the_checker_mends_the_index_and_a_deletion_takes_everything() {
     let mended = app.table.get(&index).await.unwrap().expect("an index");
     assert_eq!(DefinitionIndex::from_item(&mended).expect("an index").roles, 1);
 
-    wipe::wipe(&app.table, &id, std::time::Duration::ZERO, clock::now()).await.expect("a deletion");
+    wipe::wipe(&app.table, &id, &[], std::time::Duration::ZERO, clock::now()).await.expect("a deletion");
     let left = app.table.query_all(&keys::definitions(&id), None).await.expect("a query");
     assert!(left.is_empty(), "{left:?}");
 }

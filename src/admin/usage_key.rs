@@ -3,10 +3,12 @@
 use aws_sdk_apigateway::Client;
 
 use super::error::AdminError;
+use crate::auth::plan::Plan;
 use crate::store::keys::TenantId;
 use crate::tenants::error::TenantError;
 use crate::tenants::{usage, usage_key};
 
+pub use crate::tenants::usage::{GeneratedUsageKeys, UsageKeys};
 pub use crate::tenants::usage_key::{PlanUsageKeys, name};
 
 /// Where a tenant's usage key comes from.
@@ -20,12 +22,12 @@ pub enum Source {
     Generated,
 }
 
-/// A value for a usage key.
+/// A value for a usage key in a plan.
 ///
 /// # Errors
 /// When the operating system has no randomness to give.
-pub fn generate() -> Result<String, AdminError> {
-    usage::generate().map_err(failed)
+pub fn generate(plan: Plan) -> Result<String, AdminError> {
+    usage::generate(plan).map_err(failed)
 }
 
 /// Makes the tenant's API key and puts it into the plan; returns its value. What an earlier attempt

@@ -57,5 +57,9 @@ pub const DEFAULT_OVERLAP_SECONDS: u64 = 86_400;
 /// The longest such time: a year.
 pub const MAX_OVERLAP_SECONDS: u64 = 366 * 86_400;
 
+/// How long a new usage key waits until requests count by it, in seconds. API Gateway accepts a new key within a minute
+/// or two.
+pub const USAGE_KEY_SETTLE_SECONDS: u64 = 180;
+
 /// The longest time for which a deactivated account is kept, in days.
 pub const MAX_RETENTION_DAYS: u32 = 3_650;

@@ -16,6 +16,7 @@ use futures_util::future::BoxFuture;
 
 use super::error::{TenantError, explain, one_line};
 use super::usage::{MadeUsageKey, UsageKeys, generate};
+use crate::auth::plan::Plan;
 use crate::store::keys::TenantId;
 
 /// A usage plan of API Gateway, which holds the keys of the tenants of one stack.
@@ -27,8 +28,31 @@ pub struct PlanUsageKeys {
     pub plan: String,
 }
 
+/// The usage plans of a stack.
+#[derive(Clone, Debug)]
+pub struct StackUsageKeys {
+    /// Holds the keys of the plan `default`.
+    pub default: PlanUsageKeys,
+    /// Holds the keys of the plan `high`.
+    pub high: PlanUsageKeys,
+}
+
+impl UsageKeys for StackUsageKeys {
+    fn make<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        plan: Plan,
+    ) -> BoxFuture<'a, Result<MadeUsageKey, TenantError>> {
+        match plan {
+            Plan::Default => self.default.make(tenant, plan),
+            Plan::High => self.high.make(tenant, plan),
+        }
+    }
+}
+
+/// Makes keys in this usage plan, whichever plan it is.
 impl UsageKeys for PlanUsageKeys {
-    fn make<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<MadeUsageKey, TenantError>> {
+    fn make<'a>(&'a self, tenant: &'a TenantId, _: Plan) -> BoxFuture<'a, Result<MadeUsageKey, TenantError>> {
         async {
             let value = attach(&self.client, &self.plan, tenant).await?;
             Ok(MadeUsageKey { value, plan: Some(self.plan.clone()) })
@@ -127,7 +151,7 @@ pub async fn attach(client: &Client, plan: &str, tenant: &TenantId) -> Result<St
                 .create_api_key()
                 .name(&name)
                 .description(format!("Rollcall: the request limit of tenant {tenant}"))
-                .value(generate()?)
+                .value(generate(Plan::Default)?)
                 .enabled(true)
                 .send()
                 .await

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::schemas;
+use crate::auth::plan::Plan;
 use crate::limits::{MAX_ASSIGNMENTS, MAX_DEFINITION_DESCRIPTION_CHARS, MAX_DEFINITION_NAME_CHARS};
 use crate::scim::policy::POLICIES;
 use crate::scim::resource_type::Model;
@@ -113,26 +114,31 @@ fn feed() -> Value {
 
 fn tenants() -> Value {
     let policies: Vec<&str> = POLICIES.iter().map(|policy| policy.name).collect();
+    let plans = Plan::ALL.map(Plan::name);
+    let plan = json!({ "type": "string", "enum": plans, "description": "Its rate. No request is refused while it changes." });
     let settings = json!({
         "retentionDays": { "type": "integer", "minimum": 0, "maximum": 3650, "description": "Days for which a deactivated account is kept." },
         "rootTeamProtected": { "type": "boolean", "description": "Whether no bearer key changes who administers the root team." },
         "breakerPercent": { "type": ["integer", "null"], "minimum": 0, "maximum": 100, "description": "How many percent of the active users may be deactivated within an hour." },
         "breakerLiftedUntil": time("Until when that limit is lifted."),
     });
+    let mut changes = settings.clone();
+    changes["plan"] = plan;
     json!({
         "NewTenant": object(&json!({
             "tenant": { "type": "string", "pattern": "^[a-z][a-z0-9-]{1,30}$", "description": "Its name." },
             "policy": { "type": "string", "enum": policies, "description": "The rules that it runs under. They cannot change." },
-            "plan": { "type": "string", "enum": ["default"], "description": "Its rate." },
+            "plan": { "type": "string", "enum": plans, "description": "Its rate: default is 200 requests a minute, high is 30 a second." },
             "adminEmail": text("The address and userName of the local break-glass administrator."),
         }), &["tenant"]),
         "Settings": object(&settings, &[]),
+        "TenantChange": object(&changes, &[]),
         "Tenant": object(&json!({
             "tenant": text("Its name."),
             "incarnation": text("Tells it from an earlier one of the same name."),
             "version": number("Counts its changes."),
             "policy": { "type": "string", "enum": policies },
-            "plan": { "type": "string", "enum": ["default"] },
+            "plan": { "type": "string", "enum": plans },
             "created": text("When it was made."),
             "rootTeam": { "type": ["string", "null"], "description": "The id of the group whose administrators administer the tenant." },
             "settings": reference("Settings"),

@@ -1,0 +1,105 @@
+//! The plans of tenants, as the local gateway plays them with the rates of the template.
+//!
+//! RATE_SECONDS is how long the plan `high` is loaded. `make test-long` loads it for ten minutes.
+#![cfg(feature = "cli")]
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+mod support;
+
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use support::dev::{Dev, TOOL};
+
+/// What Microsoft's gallery asks for, in requests a second.
+const REQUESTS_A_SECOND: u32 = 25;
+
+/// Runs the tool on the table of a running `rollcall dev`.
+fn tool(dev: &Dev, arguments: &[&str]) -> String {
+    let shown = |name: &str| dev.shown[name].as_str().expect(name).to_owned();
+    let output = Command::new(TOOL)
+        .args(arguments)
+        .args(["--json", "--endpoint-url", &shown("dynamodb_endpoint"), "--table", &shown("table")])
+        .output()
+        .expect("the tool");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// How many of these many requests were 200, and how many 429. Others fail the test.
+fn send(dev: &Dev, key: &str, count: u32) -> (u32, u32) {
+    let (mut done, mut refused) = (0, 0);
+    let bearer = format!("Bearer {key}");
+    for _ in 0..count {
+        let answer = dev.send("GET", "/scim/v2/Users?count=1", &[("authorization", &bearer)], b"");
+        match answer.status {
+            200 => done += 1,
+            429 => {
+                assert_eq!(answer.body["status"], "429");
+                assert!(answer.headers.contains_key("retry-after"));
+                refused += 1;
+            }
+            other => unreachable!("{other}"),
+        }
+    }
+    (done, refused)
+}
+
+/// Sends 25 requests a second, evenly. Returns how many were refused.
+fn load(dev: &Dev, key: &str, seconds: u64) -> u32 {
+    let pause = Duration::from_secs(1) / REQUESTS_A_SECOND;
+    let (start, mut refused) = (Instant::now(), 0);
+    for at in 0..u32::try_from(seconds).unwrap() * REQUESTS_A_SECOND {
+        thread::sleep((start + pause * at).saturating_duration_since(Instant::now()));
+        refused += send(dev, key, 1).1;
+    }
+    refused
+}
+
+#[test]
+fn a_tenant_with_the_plan_high_sends_25_requests_a_second() {
+    let seconds = std::env::var("RATE_SECONDS").map_or(4, |text| text.parse().expect("a number"));
+    let dev = Dev::start(&["--in-memory", "--rate-limit", "template"]);
+    tool(&dev, &["tenant", "create", "fast", "--plan", "high", "--policy", "standard"]);
+    let key = tool(&dev, &["key", "create", "fast", "--name", "entra"]);
+    let key: serde_json::Value = serde_json::from_str(&key).expect("JSON");
+    let key = key["key"].as_str().expect("a key");
+    assert_eq!(load(&dev, key, seconds), 0, "none is refused");
+    let (done, refused) = send(&dev, key, 400);
+    assert!(done >= 60 && refused > 0, "a burst of 60, and then 30 a second: {done} and {refused}");
+}
+
+#[test]
+fn a_change_of_the_plan_acts_without_a_refused_request() {
+    let dev = Dev::start(&["--in-memory", "--rate-limit", "template"]);
+    let key = dev.key().to_owned();
+    let tenant = dev.shown["tenant"].as_str().expect("a tenant").to_owned();
+    let (done, refused) = send(&dev, &key, 260);
+    assert!(
+        (200..=220).contains(&done) && refused >= 40,
+        "200 at once, then 200 a minute: {done}, {refused}"
+    );
+    let shown = tool(&dev, &["tenant", "set", &tenant, "--plan", "high"]);
+    assert!(shown.contains("\"plan\": \"high\""), "{shown}");
+    // The authorizer's answer is remembered; a new key of the tenant has none.
+    let new = tool(&dev, &["key", "create", &tenant, "--name", "new"]);
+    let new: serde_json::Value = serde_json::from_str(&new).expect("JSON");
+    assert_eq!(load(&dev, new["key"].as_str().expect("a key"), 2), 0);
+    // By the application's side, and back: the key of the plan before is used again.
+    let application = format!("Bearer {}", dev.shown["application_key"].as_str().expect("a key"));
+    let headers = [("authorization", application.as_str()), ("content-type", "application/json")];
+    let path = format!("/app/v1/tenants/{tenant}");
+    let before = tool(&dev, &["tenant", "show", &tenant]);
+    for plan in ["default", "high"] {
+        let body = json!({ "plan": plan }).to_string();
+        let answer = dev.send("PATCH", &path, &headers, body.as_bytes());
+        assert_eq!((answer.status, &answer.body["plan"]), (200, &json!(plan)));
+    }
+    let usage_key =
+        |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON")["usageKey"].clone();
+    assert_eq!(usage_key(&before), usage_key(&tool(&dev, &["tenant", "show", &tenant])));
+    let answer = dev.send("PATCH", &path, &headers, br#"{"plan":"huge"}"#);
+    assert_eq!(answer.status, 400);
+}
