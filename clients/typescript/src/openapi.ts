@@ -73,7 +73,7 @@ export interface paths {
         delete?: never;
         options?: never;
         head?: never;
-        /** Changes the settings of a tenant */
+        /** Changes the settings or the plan of a tenant */
         patch: operations["app.updateTenant"];
         trace?: never;
     };
@@ -634,7 +634,7 @@ export interface components {
             "urn:ietf:params:scim:schemas:extension:rollcall:2.0:User"?: {
                 /** @description The kind of account: sso for one that an identity provider manages, local for one that the operator made. Suggested values: local, sso. */
                 readonly account?: string;
-                /** @description The roles that the user has through the groups that it is in: those of all of them together. */
+                /** @description The roles that the user has through its groups and its roles: those of all of them together. */
                 readonly roles?: {
                     /** @description The team that the role is in: the id of a group. */
                     readonly team?: string;
@@ -789,10 +789,10 @@ export interface components {
              */
             policy?: "veza" | "standard" | "strict";
             /**
-             * @description Its rate.
+             * @description Its rate: default is 200 requests a minute, high is 30 a second.
              * @enum {string}
              */
-            plan?: "default";
+            plan?: "default" | "high";
             /** @description The address and userName of the local break-glass administrator. */
             adminEmail?: string;
         };
@@ -809,6 +809,24 @@ export interface components {
              */
             breakerLiftedUntil?: string | null;
         };
+        TenantChange: {
+            /** @description Days for which a deactivated account is kept. */
+            retentionDays?: number;
+            /** @description Whether no bearer key changes who administers the root team. */
+            rootTeamProtected?: boolean;
+            /** @description How many percent of the active users may be deactivated within an hour. */
+            breakerPercent?: number | null;
+            /**
+             * Format: date-time
+             * @description Until when that limit is lifted.
+             */
+            breakerLiftedUntil?: string | null;
+            /**
+             * @description Its rate. No request is refused while it changes.
+             * @enum {string}
+             */
+            plan?: "default" | "high";
+        };
         Tenant: {
             /** @description Its name. */
             tenant: string;
@@ -819,7 +837,7 @@ export interface components {
             /** @enum {string} */
             policy: "veza" | "standard" | "strict";
             /** @enum {string} */
-            plan: "default";
+            plan: "default" | "high";
             /** @description When it was made. */
             created: string;
             /** @description The id of the group whose administrators administer the tenant. */
@@ -1378,7 +1396,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Settings"];
+                "application/json": components["schemas"]["TenantChange"];
             };
         };
         responses: {

@@ -230,7 +230,7 @@ class Place(TypedDict):
 class NewTenant(TypedDict):
     tenant: str
     policy: NotRequired[Literal["veza", "standard", "strict"]]
-    plan: NotRequired[Literal["default"]]
+    plan: NotRequired[Literal["default", "high"]]
     adminEmail: NotRequired[str]
 
 
@@ -241,12 +241,20 @@ class Settings(TypedDict):
     breakerLiftedUntil: NotRequired[str | None]
 
 
+class TenantChange(TypedDict):
+    retentionDays: NotRequired[int]
+    rootTeamProtected: NotRequired[bool]
+    breakerPercent: NotRequired[int | None]
+    breakerLiftedUntil: NotRequired[str | None]
+    plan: NotRequired[Literal["default", "high"]]
+
+
 class Tenant(TypedDict):
     tenant: str
     incarnation: str
     version: int
     policy: Literal["veza", "standard", "strict"]
-    plan: Literal["default"]
+    plan: Literal["default", "high"]
     created: str
     rootTeam: str | None
     settings: Settings
