@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use super::error::AdminError;
 use super::sweep::sweep;
 use super::usage_key::UsageKeys;
-use crate::auth::plan::Plan;
+use crate::auth::plan::RatePlan;
 use crate::auth::tenant::{Deletion, Settings, TenantRecord};
 use crate::limits::OUTBOX_WAIT_SECONDS;
 use crate::scim::policy::Policy;
@@ -88,7 +88,7 @@ pub async fn set(
 pub async fn set_plan(
     table: &Table,
     id: &TenantId,
-    plan: Plan,
+    plan: RatePlan,
     usage_keys: &dyn UsageKeys,
 ) -> Result<TenantRecord, AdminError> {
     let moved = record::set_plan(table, &Actor::operator(), id, plan, usage_keys).await;

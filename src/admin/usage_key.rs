@@ -3,7 +3,7 @@
 use aws_sdk_apigateway::Client;
 
 use super::error::AdminError;
-use crate::auth::plan::Plan;
+use crate::auth::plan::RatePlan;
 use crate::store::keys::TenantId;
 use crate::tenants::error::TenantError;
 use crate::tenants::{usage, usage_key};
@@ -26,7 +26,7 @@ pub enum Source {
 ///
 /// # Errors
 /// When the operating system has no randomness to give.
-pub fn generate(plan: Plan) -> Result<String, AdminError> {
+pub fn generate(plan: RatePlan) -> Result<String, AdminError> {
     usage::generate(plan).map_err(failed)
 }
 

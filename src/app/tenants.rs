@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use super::body::BodyFields;
 use super::problem::ProblemDetails;
 use super::request::{AppRequest, json, tenant_id};
-use crate::auth::plan::Plan;
+use crate::auth::plan::RatePlan;
 use crate::auth::tenant::{Deletion, Settings, TenantRecord};
 use crate::clock;
 use crate::limits::{MAX_RETENTION_DAYS, OUTBOX_WAIT_SECONDS, TENANTS_PER_PAGE};
@@ -98,10 +98,10 @@ fn read_new(app: &AppRequest<'_>) -> Result<NewTenant, ProblemDetails> {
     Ok(new)
 }
 
-fn read_plan(body: &mut BodyFields) -> Result<Option<Plan>, ProblemDetails> {
+fn read_plan(body: &mut BodyFields) -> Result<Option<RatePlan>, ProblemDetails> {
     let Some(name) = body.text("plan")? else { return Ok(None) };
-    let names = || Plan::ALL.map(Plan::name).join(", ");
-    let plan = Plan::named(&name);
+    let names = || RatePlan::ALL.map(RatePlan::name).join(", ");
+    let plan = RatePlan::named(&name);
     plan.map(Some).ok_or_else(|| ProblemDetails::invalid(format!("plan must be one of {}.", names())))
 }
 

@@ -13,7 +13,7 @@
 
 /// The rate of a tenant. The numbers are parameters of the template.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Plan {
+pub enum RatePlan {
     /// 200 requests a minute.
     #[default]
     Default,
@@ -21,7 +21,7 @@ pub enum Plan {
     High,
 }
 
-impl Plan {
+impl RatePlan {
     /// Every plan.
     pub const ALL: [Self; 2] = [Self::Default, Self::High];
 

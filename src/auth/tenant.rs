@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::plan::Plan;
+use super::plan::RatePlan;
 use super::record::moment;
 use crate::clock;
 use crate::limits::{DEFAULT_RETENTION_DAYS, TENANT_NAME_GRACE_SECONDS, USAGE_KEY_CHARS};
@@ -32,7 +32,7 @@ pub struct TenantRecord {
     /// From when on API Gateway accepts that key, in seconds since 1970. Until then the other one counts.
     pub usable_from: u64,
     /// Its rate.
-    pub plan: Plan,
+    pub plan: RatePlan,
     /// Its key in the plan that it had before.
     pub other_key: Option<UsageKey>,
     /// When it was made.
@@ -165,7 +165,7 @@ impl TenantRecord {
 
     /// The tenant with another plan, whose usage key this is. Its own key waits for the way back.
     #[must_use]
-    pub fn with_plan(&self, plan: Plan, key: UsageKey) -> Self {
+    pub fn with_plan(&self, plan: RatePlan, key: UsageKey) -> Self {
         let own = UsageKey {
             value: self.usage_key.clone(),
             usage_plan: self.usage_plan.clone(),
@@ -214,7 +214,7 @@ impl TenantRecord {
         if self.usable_from > 0 {
             item.extend([number("usageKeyFrom", self.usable_from)]);
         }
-        if self.plan != Plan::default() {
+        if self.plan != RatePlan::default() {
             item.extend([text("plan", self.plan.name())]);
         }
         if let Some(other) = &self.other_key {
@@ -243,8 +243,8 @@ impl TenantRecord {
             usage_plan: usage_plan_of(item, "usagePlan", "usagePlanTable"),
             usable_from: get_number(item, "usageKeyFrom").unwrap_or(0),
             plan: match get_text(item, "plan") {
-                Some(name) => Plan::named(name).ok_or_else(|| broken("plan"))?,
-                None => Plan::default(),
+                Some(name) => RatePlan::named(name).ok_or_else(|| broken("plan"))?,
+                None => RatePlan::default(),
             },
             other_key: get_text(item, "otherKey").map(|value| UsageKey {
                 value: value.to_owned(),
@@ -295,7 +295,7 @@ mod tests {
             usage_key: "u".repeat(20),
             usage_plan: Some(UsagePlanRef { id: "a1b2c3".to_owned(), table: "rollcall".to_owned() }),
             usable_from: 0,
-            plan: Plan::Default,
+            plan: RatePlan::Default,
             other_key: None,
             created: datetime!(2026-01-02 03:04:05 UTC),
             root_team: parse_id("01890a5d-ac96-774b-bcce-b302099a8057"),
@@ -316,15 +316,15 @@ mod tests {
     fn another_plan_counts_by_its_own_key_once_that_is_usable() {
         let key =
             |value: &str, usable_from| UsageKey { value: value.repeat(20), usage_plan: None, usable_from };
-        let high = record().with_plan(Plan::High, key("h", 1_000));
+        let high = record().with_plan(RatePlan::High, key("h", 1_000));
         assert_eq!((high.usage_key_at(999), high.usage_key_at(1_000)), (&*"u".repeat(20), &*"h".repeat(20)));
         let item = high.to_item().expect("an item");
         assert_eq!(TenantRecord::from_item(&item).expect("whole"), high);
         // Back before the new key is usable: the old one counts at once.
-        let back = high.with_plan(Plan::Default, high.other_key.clone().expect("a key"));
+        let back = high.with_plan(RatePlan::Default, high.other_key.clone().expect("a key"));
         assert_eq!((back.usage_key_at(0), back.usage_key_at(2_000)), (&*"u".repeat(20), &*"u".repeat(20)));
         // And forth again: the new key is as young as before.
-        let again = back.with_plan(Plan::High, back.other_key.clone().expect("a key"));
+        let again = back.with_plan(RatePlan::High, back.other_key.clone().expect("a key"));
         assert_eq!(
             (again.usage_key_at(999), again.usage_key_at(1_000)),
             (&*"u".repeat(20), &*"h".repeat(20))

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::actor::Actor;
 use super::error::TenantError;
 use super::usage::UsageKeys;
-use crate::auth::plan::Plan;
+use crate::auth::plan::RatePlan;
 use crate::auth::tenant::{Settings, TenantRecord, UsageKey, UsagePlanRef, is_usage_key};
 use crate::clock;
 use crate::limits::{SETTING_RETRIES, TENANTS_PER_PAGE, USAGE_KEY_CHARS, USAGE_KEY_SETTLE_SECONDS};
@@ -48,7 +48,7 @@ pub struct NewTenant {
     /// The id of the usage plan, if the key was made in it for this tenant.
     pub usage_plan: Option<String>,
     /// Its rate.
-    pub plan: Plan,
+    pub plan: RatePlan,
     /// The email address, and `userName`, of its break-glass administrator.
     pub admin: String,
     /// What is set for it from the start.
@@ -68,7 +68,7 @@ impl NewTenant {
             policy,
             usage_key,
             usage_plan: None,
-            plan: Plan::default(),
+            plan: RatePlan::default(),
             admin,
             settings,
             request: None,
@@ -230,7 +230,7 @@ pub async fn set_plan(
     table: &Table,
     by: &Actor,
     id: &TenantId,
-    plan: Plan,
+    plan: RatePlan,
     usage_keys: &dyn UsageKeys,
 ) -> Result<TenantRecord, TenantError> {
     let mut attempts = Attempts::new(SETTING_RETRIES);

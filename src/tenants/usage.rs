@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 
 use super::error::TenantError;
 use crate::auth::key::random_base62;
-use crate::auth::plan::Plan;
+use crate::auth::plan::RatePlan;
 use crate::store::keys::TenantId;
 
 /// How long a generated value is.
@@ -26,7 +26,7 @@ pub trait UsageKeys: Send + Sync {
     fn make<'a>(
         &'a self,
         tenant: &'a TenantId,
-        plan: Plan,
+        plan: RatePlan,
     ) -> BoxFuture<'a, Result<MadeUsageKey, TenantError>>;
 }
 
@@ -35,7 +35,7 @@ pub trait UsageKeys: Send + Sync {
 pub struct GeneratedUsageKeys;
 
 impl UsageKeys for GeneratedUsageKeys {
-    fn make<'a>(&'a self, _: &'a TenantId, plan: Plan) -> BoxFuture<'a, Result<MadeUsageKey, TenantError>> {
+    fn make<'a>(&'a self, _: &'a TenantId, plan: RatePlan) -> BoxFuture<'a, Result<MadeUsageKey, TenantError>> {
         async move { Ok(MadeUsageKey { value: generate(plan)?, plan: None }) }.boxed()
     }
 }
@@ -47,10 +47,10 @@ pub const HIGH_PREFIX: &str = "high.";
 ///
 /// # Errors
 /// When the operating system has no randomness to give.
-pub fn generate(plan: Plan) -> Result<String, TenantError> {
+pub fn generate(plan: RatePlan) -> Result<String, TenantError> {
     let value = random_base62(LENGTH)?;
     Ok(match plan {
-        Plan::Default => value,
-        Plan::High => format!("{HIGH_PREFIX}{value}"),
+        RatePlan::Default => value,
+        RatePlan::High => format!("{HIGH_PREFIX}{value}"),
     })
 }

@@ -16,7 +16,7 @@ use futures_util::future::BoxFuture;
 
 use super::error::{TenantError, explain, one_line};
 use super::usage::{MadeUsageKey, UsageKeys, generate};
-use crate::auth::plan::Plan;
+use crate::auth::plan::RatePlan;
 use crate::store::keys::TenantId;
 
 /// A usage plan of API Gateway, which holds the keys of the tenants of one stack.
@@ -41,18 +41,18 @@ impl UsageKeys for StackUsageKeys {
     fn make<'a>(
         &'a self,
         tenant: &'a TenantId,
-        plan: Plan,
+        plan: RatePlan,
     ) -> BoxFuture<'a, Result<MadeUsageKey, TenantError>> {
         match plan {
-            Plan::Default => self.default.make(tenant, plan),
-            Plan::High => self.high.make(tenant, plan),
+            RatePlan::Default => self.default.make(tenant, plan),
+            RatePlan::High => self.high.make(tenant, plan),
         }
     }
 }
 
 /// Makes keys in this usage plan, whichever plan it is.
 impl UsageKeys for PlanUsageKeys {
-    fn make<'a>(&'a self, tenant: &'a TenantId, _: Plan) -> BoxFuture<'a, Result<MadeUsageKey, TenantError>> {
+    fn make<'a>(&'a self, tenant: &'a TenantId, _: RatePlan) -> BoxFuture<'a, Result<MadeUsageKey, TenantError>> {
         async {
             let value = attach(&self.client, &self.plan, tenant).await?;
             Ok(MadeUsageKey { value, plan: Some(self.plan.clone()) })
@@ -151,7 +151,7 @@ pub async fn attach(client: &Client, plan: &str, tenant: &TenantId) -> Result<St
                 .create_api_key()
                 .name(&name)
                 .description(format!("Rollcall: the request limit of tenant {tenant}"))
-                .value(generate(Plan::Default)?)
+                .value(generate(RatePlan::Default)?)
                 .enabled(true)
                 .send()
                 .await

@@ -14,7 +14,7 @@ use crate::admin::output::{self, object};
 use crate::admin::tenant::{self, NewTenant};
 use crate::admin::usage_key::{self, GeneratedUsageKeys, PlanUsageKeys, Source, UsageKeys};
 use crate::admin::wipe;
-use crate::auth::plan::Plan;
+use crate::auth::plan::RatePlan;
 use crate::auth::tenant::{Settings, TenantRecord};
 use crate::clock;
 use crate::scim::policy::{POLICIES, Policy};
@@ -73,7 +73,7 @@ The policy cannot change.")]
         policy: &'static Policy,
         /// The rate of the tenant: default (200 a minute) or high (30 a second), as the stack's parameters say
         #[arg(long, default_value = "default", value_parser = plan)]
-        plan: Plan,
+        plan: RatePlan,
         /// Address and userName of the local break-glass administrator that is made with it
         #[arg(long, value_name = "ADDRESS")]
         admin_email: Option<String>,
@@ -100,7 +100,7 @@ says otherwise). The retention counts for accounts that are deactivated from the
         tenant: TenantId,
         /// The rate of the tenant: default or high. No request is refused while it changes
         #[arg(long, value_parser = plan)]
-        plan: Option<Plan>,
+        plan: Option<RatePlan>,
         /// Usage plan of that rate, if the tenant never had it: the stack's output UsagePlanId or HighUsagePlanId
         #[arg(long, value_name = "ID", requires = "plan")]
         usage_plan: Option<String>,
@@ -176,8 +176,8 @@ or an application made it. For a tenant of version 0.1.0, or on a restored table
     },
 }
 
-fn plan(text: &str) -> Result<Plan, String> {
-    Plan::named(text).ok_or_else(|| format!("the plans are {}", Plan::ALL.map(Plan::name).join(", ")))
+fn plan(text: &str) -> Result<RatePlan, String> {
+    RatePlan::named(text).ok_or_else(|| format!("the plans are {}", RatePlan::ALL.map(RatePlan::name).join(", ")))
 }
 
 fn policy(text: &str) -> Result<&'static Policy, String> {
@@ -262,7 +262,7 @@ async fn set_plan(
     table: &Table,
     options: &GlobalOptions,
     record: &TenantRecord,
-    plan: Plan,
+    plan: RatePlan,
     usage_plan: Option<String>,
 ) -> Result<TenantRecord, AdminError> {
     let keys: Box<dyn UsageKeys> = match usage_plan {
@@ -285,7 +285,7 @@ async fn set_plan(
 async fn create_tenant(
     table: &Table,
     options: &GlobalOptions,
-    (tenant, plan): (&TenantId, Plan),
+    (tenant, plan): (&TenantId, RatePlan),
     source: &Source,
     make: impl FnOnce(&str) -> NewTenant,
 ) -> Result<String, AdminError> {

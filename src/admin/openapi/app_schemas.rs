@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::schemas;
-use crate::auth::plan::Plan;
+use crate::auth::plan::RatePlan;
 use crate::limits::{MAX_ASSIGNMENTS, MAX_DEFINITION_DESCRIPTION_CHARS, MAX_DEFINITION_NAME_CHARS};
 use crate::scim::policy::POLICIES;
 use crate::scim::resource_type::Model;
@@ -114,7 +114,7 @@ fn feed() -> Value {
 
 fn tenants() -> Value {
     let policies: Vec<&str> = POLICIES.iter().map(|policy| policy.name).collect();
-    let plans = Plan::ALL.map(Plan::name);
+    let plans = RatePlan::ALL.map(RatePlan::name);
     let plan = json!({ "type": "string", "enum": plans, "description": "Its rate. No request is refused while it changes." });
     let settings = json!({
         "retentionDays": { "type": "integer", "minimum": 0, "maximum": 3650, "description": "Days for which a deactivated account is kept." },

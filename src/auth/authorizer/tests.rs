@@ -3,7 +3,7 @@ use time::macros::datetime;
 
 use super::*;
 use crate::auth::key::KeyHash;
-use crate::auth::plan::Plan;
+use crate::auth::plan::RatePlan;
 use crate::auth::tenant::Settings;
 use crate::scim::policy::VEZA;
 
@@ -31,7 +31,7 @@ fn parts() -> (BearerKey, KeyRecord, TenantRecord) {
         created: NOW,
         usage_plan: None,
         usable_from: 0,
-        plan: Plan::Default,
+        plan: RatePlan::Default,
         other_key: None,
         root_team: None,
         settings: Settings::default(),

@@ -22,7 +22,7 @@ use crate::scim::urn;
 use crate::store::definition::Definition;
 
 /// A match of a query, with its place in the order.
-struct Match {
+struct DefinitionMatch {
     key: Option<SortKey>,
     id: String,
     resource: Map<String, Value>,
@@ -99,7 +99,7 @@ impl Reading<'_> {
         kind: DefinedKind,
         terms: &ParsedTerms,
         descending: bool,
-    ) -> Result<Vec<Match>, Failure> {
+    ) -> Result<Vec<DefinitionMatch>, Failure> {
         let work = &self.provider.work;
         let mut found = Vec::new();
         for definition in self.provider.store.definitions().list(kind).await? {
@@ -113,7 +113,7 @@ impl Reading<'_> {
                 Some(sort) => Some(sort.key(kind.name(), &resource, work)?),
                 None => None,
             };
-            found.push(Match { key, id: definition.id, resource });
+            found.push(DefinitionMatch { key, id: definition.id, resource });
         }
         if terms.sort.is_some() {
             found.sort_by(|a, b| (&a.key, &a.id).cmp(&(&b.key, &b.id)));
@@ -129,7 +129,7 @@ impl Reading<'_> {
         &self,
         cursor: &str,
         terms: &ParsedTerms,
-        found: &[Match],
+        found: &[DefinitionMatch],
     ) -> Result<usize, ScimError> {
         if cursor.is_empty() {
             return Ok(0);
