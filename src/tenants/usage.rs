@@ -35,7 +35,11 @@ pub trait UsageKeys: Send + Sync {
 pub struct GeneratedUsageKeys;
 
 impl UsageKeys for GeneratedUsageKeys {
-    fn make<'a>(&'a self, _: &'a TenantId, plan: RatePlan) -> BoxFuture<'a, Result<MadeUsageKey, TenantError>> {
+    fn make<'a>(
+        &'a self,
+        _: &'a TenantId,
+        plan: RatePlan,
+    ) -> BoxFuture<'a, Result<MadeUsageKey, TenantError>> {
         async move { Ok(MadeUsageKey { value: generate(plan)?, plan: None }) }.boxed()
     }
 }

@@ -52,7 +52,11 @@ impl UsageKeys for StackUsageKeys {
 
 /// Makes keys in this usage plan, whichever plan it is.
 impl UsageKeys for PlanUsageKeys {
-    fn make<'a>(&'a self, tenant: &'a TenantId, _: RatePlan) -> BoxFuture<'a, Result<MadeUsageKey, TenantError>> {
+    fn make<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        _: RatePlan,
+    ) -> BoxFuture<'a, Result<MadeUsageKey, TenantError>> {
         async {
             let value = attach(&self.client, &self.plan, tenant).await?;
             Ok(MadeUsageKey { value, plan: Some(self.plan.clone()) })

@@ -177,7 +177,8 @@ or an application made it. For a tenant of version 0.1.0, or on a restored table
 }
 
 fn plan(text: &str) -> Result<RatePlan, String> {
-    RatePlan::named(text).ok_or_else(|| format!("the plans are {}", RatePlan::ALL.map(RatePlan::name).join(", ")))
+    RatePlan::named(text)
+        .ok_or_else(|| format!("the plans are {}", RatePlan::ALL.map(RatePlan::name).join(", ")))
 }
 
 fn policy(text: &str) -> Result<&'static Policy, String> {
