@@ -15,6 +15,8 @@ use support::dev::{Dev, TOOL};
 
 /// What Microsoft's gallery asks for, in requests a second.
 const REQUESTS_A_SECOND: u32 = 25;
+/// How many callers share the requests.
+const CALLERS: u32 = 8;
 
 /// Runs the tool on the table of a running `rollcall dev`.
 fn tool(dev: &Dev, arguments: &[&str]) -> String {
@@ -28,47 +30,66 @@ fn tool(dev: &Dev, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-/// How many of these many requests were 200, and how many 429. Others fail the test.
-fn send(dev: &Dev, key: &str, count: u32) -> (u32, u32) {
-    let (mut done, mut refused) = (0, 0);
+/// Sends a request. Returns whether it passed; a refusal must be whole.
+fn passes(dev: &Dev, key: &str) -> bool {
     let bearer = format!("Bearer {key}");
-    for _ in 0..count {
-        let answer = dev.send("GET", "/Users?count=1", &[("Authorization", &bearer)], b"");
-        match answer.status {
-            200 => done += 1,
-            429 => {
-                assert_eq!(answer.body["status"], "429");
-                assert!(answer.headers.contains_key("retry-after"));
-                refused += 1;
-            }
-            other => unreachable!("{other}"),
-        }
+    let answer = dev.send("GET", "/Users?count=1", &[("Authorization", &bearer)], b"");
+    if answer.status == 200 {
+        return true;
     }
-    (done, refused)
+    answer.is_error(429, None);
+    assert!(answer.headers.contains_key("retry-after"), "{answer:?}");
+    false
 }
 
-/// Sends 25 requests a second, evenly. Returns how many were refused.
-fn load(dev: &Dev, key: &str, seconds: u64) -> u32 {
-    let pause = Duration::from_secs(1) / REQUESTS_A_SECOND;
-    let (start, mut refused) = (Instant::now(), 0);
-    for at in 0..u32::try_from(seconds).unwrap() * REQUESTS_A_SECOND {
-        thread::sleep((start + pause * at).saturating_duration_since(Instant::now()));
-        refused += send(dev, key, 1).1;
-    }
-    refused
+/// Sends so many requests as fast as it can. Asserts that no more passed than a burst and a rate allow. Returns how
+/// many passed.
+fn send(dev: &Dev, key: &str, count: u32, (burst, rate): (f64, f64)) -> u32 {
+    let start = Instant::now();
+    let passed = (0..count).filter(|_| passes(dev, key)).count();
+    let allowed = burst + rate * start.elapsed().as_secs_f64() + 1.0;
+    let passed = u32::try_from(passed).expect("few");
+    assert!(f64::from(passed) <= allowed, "{passed} of {count} passed, {allowed} may");
+    passed
+}
+
+/// Sends 25 requests a second, evenly. Returns how many were refused, and how long it took.
+fn load(dev: &Dev, key: &str, seconds: u64) -> (usize, Duration) {
+    let (start, pause) = (Instant::now(), Duration::from_secs(1) / REQUESTS_A_SECOND);
+    let count = u32::try_from(seconds).expect("few") * REQUESTS_A_SECOND;
+    let send = |first: u32| {
+        let turns = (first..count).step_by(CALLERS as usize);
+        let refused = turns.filter(|at| {
+            thread::sleep((start + pause * *at).saturating_duration_since(Instant::now()));
+            !passes(dev, key)
+        });
+        refused.count()
+    };
+    let refused = thread::scope(|scope| {
+        let callers: Vec<_> = (0..CALLERS).map(|first| scope.spawn(move || send(first))).collect();
+        callers.into_iter().map(|caller| caller.join().expect("a caller")).sum()
+    });
+    (refused, start.elapsed())
 }
 
 #[test]
 fn a_tenant_with_the_plan_high_sends_25_requests_a_second() {
-    let seconds = std::env::var("RATE_SECONDS").map_or(4, |text| text.parse().expect("a number"));
+    let asked = std::env::var("RATE_SECONDS").ok();
+    let seconds = asked.as_ref().map_or(4, |text| text.parse().expect("a number"));
     let dev = Dev::start(&["--in-memory", "--rate-limit", "template"]);
     tool(&dev, &["tenant", "create", "fast", "--plan", "high", "--policy", "standard"]);
     let key = tool(&dev, &["key", "create", "fast", "--name", "entra"]);
     let key: serde_json::Value = serde_json::from_str(&key).expect("JSON");
     let key = key["key"].as_str().expect("a key");
-    assert_eq!(load(&dev, key, seconds), 0, "none is refused");
-    let (done, refused) = send(&dev, key, 400);
-    assert!(done >= 60 && refused > 0, "a burst of 60, and then 30 a second: {done} and {refused}");
+    let (refused, took) = load(&dev, key, seconds);
+    assert_eq!(refused, 0, "none is refused");
+    // A machine that does other work may be too slow for the short load.
+    let most = Duration::from_secs(seconds + 5);
+    assert!(
+        asked.is_none() || took < most,
+        "{took:?}: this machine is too slow to send 25 requests a second"
+    );
+    send(&dev, key, 400, (60.0, 30.0));
 }
 
 #[test]
@@ -86,7 +107,7 @@ fn a_change_of_the_plan_acts_without_a_refused_request() {
     // The authorizer's answer is remembered; a new key of the tenant has none.
     let new = tool(&dev, &["key", "create", &tenant, "--name", "new"]);
     let new: serde_json::Value = serde_json::from_str(&new).expect("JSON");
-    assert_eq!(load(&dev, new["key"].as_str().expect("a key"), 2), 0);
+    assert_eq!(load(&dev, new["key"].as_str().expect("a key"), 2).0, 0);
     // By the application's side, and back: the key of the plan before is used again.
     let application = format!("Bearer {}", dev.shown["application_key"].as_str().expect("a key"));
     let change = |body: &str| {
