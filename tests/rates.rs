@@ -97,11 +97,7 @@ fn a_change_of_the_plan_acts_without_a_refused_request() {
     let dev = Dev::start(&["--in-memory", "--rate-limit", "template"]);
     let key = dev.key().to_owned();
     let tenant = dev.shown["tenant"].as_str().expect("a tenant").to_owned();
-    let (done, refused) = send(&dev, &key, 260);
-    assert!(
-        (200..=220).contains(&done) && refused >= 40,
-        "200 at once, then 200 a minute: {done}, {refused}"
-    );
+    assert!(send(&dev, &key, 400, (200.0, 3.3333)) >= 200, "200 at once, then 200 a minute");
     let shown = tool(&dev, &["tenant", "set", &tenant, "--plan", "high"]);
     assert!(shown.contains("\"plan\": \"high\""), "{shown}");
     // The authorizer's answer is remembered; a new key of the tenant has none.

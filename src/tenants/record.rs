@@ -74,6 +74,24 @@ impl NewTenant {
             request: None,
         }
     }
+
+    fn to_record(&self, table: &Table, root_team: Uuid, now: OffsetDateTime) -> TenantRecord {
+        let in_plan = |id| UsagePlanRef { id, table: table.name().to_owned() };
+        TenantRecord {
+            id: self.id.clone(),
+            policy: self.policy,
+            usage_key: self.usage_key.clone(),
+            usage_plan: self.usage_plan.clone().map(in_plan),
+            usable_from: 0,
+            plan: self.plan,
+            other_key: None,
+            created: now,
+            root_team: Some(root_team),
+            settings: self.settings.clone(),
+            request: self.request.clone(),
+            version: 1,
+        }
+    }
 }
 
 /// Checks what a new tenant is to have, apart from its usage key.
@@ -103,7 +121,7 @@ pub async fn create(
     name_is_free: &Action,
     now: OffsetDateTime,
 ) -> Result<TenantRecord, TenantError> {
-    let NewTenant { id, policy, usage_key, usage_plan, plan, admin, settings, request } = new;
+    let NewTenant { id, policy, usage_key, admin, .. } = new;
     check(new)?;
     if !is_usage_key(usage_key) {
         let (least, most) = (USAGE_KEY_CHARS.start(), USAGE_KEY_CHARS.end());
@@ -112,20 +130,7 @@ pub async fn create(
         )));
     }
     let RootTeam { root, mut user, guard } = RootTeam::new(policy, admin, now)?;
-    let record = TenantRecord {
-        id: id.clone(),
-        policy,
-        usage_key: usage_key.clone(),
-        usage_plan: usage_plan.clone().map(|plan| UsagePlanRef { id: plan, table: table.name().to_owned() }),
-        usable_from: 0,
-        plan: *plan,
-        other_key: None,
-        created: now,
-        root_team: Some(root.id),
-        settings: settings.clone(),
-        request: request.clone(),
-        version: 1,
-    };
+    let record = new.to_record(table, root.id, now);
     let item = record.to_item()?;
     let model = model(policy)?;
     let store = Store {

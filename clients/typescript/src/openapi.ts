@@ -73,7 +73,7 @@ export interface paths {
         delete?: never;
         options?: never;
         head?: never;
-        /** Changes the settings or the plan of a tenant */
+        /** Changes settings or plan */
         patch: operations["app.updateTenant"];
         trace?: never;
     };

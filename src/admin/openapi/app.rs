@@ -181,12 +181,9 @@ fn description(operation: AppOperation) -> OperationText {
             Some(("NewTenant", true)),
             &[(201, "Tenant"), (200, "Tenant")],
         ),
-        AppOperation::UpdateTenant => write(
-            "Tenants",
-            "Changes the settings or the plan of a tenant",
-            Some(("TenantChange", true)),
-            &[(200, "Tenant")],
-        ),
+        AppOperation::UpdateTenant => {
+            write("Tenants", "Changes settings or plan", Some(("TenantChange", true)), &[(200, "Tenant")])
+        }
         AppOperation::Query(Kind::User) => get("Resources", "Users", scim_query(), &[(200, "UserList")]),
         AppOperation::Query(Kind::Group) => get("Resources", "Groups", scim_query(), &[(200, "GroupList")]),
         AppOperation::Retrieve(Kind::User) => {
