@@ -224,6 +224,7 @@ test-long: ## Play the long versions of tests: large tenants, more races and wal
 	SCALE_USERS=100000 SCALE_MEMBERS=100000 RACE_ROUNDS=200 WALK_SEEDS=12 TORN_SEEDS=8 $(CARGO) test --features cli \
 	    --test scale --test scale_changes --test races --test group_races --test paging --test pages --test changes \
 	    --test appliers --test restore_torn
+	RATE_SECONDS=600 $(CARGO) test --features cli --test rates
 	$(MAKE) --no-print-directory client-mirrors FEED_PROFILE=bench FEED_FIRST=1 FEED_SEEDS=20 FEED_SECONDS=400
 	CRASH_RUNS=$(CRASH_RUNS) CRASH_MEMBERS=$(CRASH_MEMBERS) $(CARGO) test --features cli --test crash a_large_change -- --nocapture
 
