@@ -303,8 +303,13 @@ async fn the_function_that_applications_read_with_has_what_it_needs_and_no_more(
     app.get("/status").await.expect(200);
     let start = app.get("/changes?limit=3").await.expect(200)["next"].as_str().unwrap().to_owned();
     app.get(&format!("/changes?tenant=acme&after={start}")).await.expect(200);
-    for path in ["/tenants", "/tenants/acme", "/tenants/acme/keys", "/tenants/acme/Groups?attributes=members"]
-    {
+    for path in [
+        "/tenants",
+        "/tenants/acme",
+        "/tenants/acme/keys",
+        "/tenants/acme/Groups?attributes=members",
+        "/tenants/acme/roles",
+    ] {
         app.get(path).await.expect(200);
     }
     let hooks = app.get("/webhooks").await.expect(200)["webhooks"].as_array().unwrap().clone();
@@ -340,6 +345,14 @@ async fn the_function_that_applications_manage_with_has_what_it_needs_and_no_mor
     let path = format!("/tenants/acme/keys/{}", key["id"].as_str().unwrap());
     app.send("POST", &format!("{path}/rotate"), None).await.expect(201);
     app.send("DELETE", &path, None).await.expect(204);
+    let role =
+        json!({ "id": "billing", "displayName": "Billing", "grants": [{ "team": group, "role": "lead" }] });
+    app.send("POST", "/tenants/acme/roles", Some(role)).await.expect(201);
+    app.send("PATCH", "/tenants/acme/roles/billing", Some(json!({ "description": "d" }))).await.expect(200);
+    app.send("DELETE", "/tenants/acme/roles/billing", None).await.expect(204);
+    for plan in ["high", "default"] {
+        app.send("PATCH", "/tenants/acme", Some(json!({ "plan": plan }))).await.expect(200);
+    }
     // The item of the feed is made by the first webhook, if no reader has made it.
     let made = app
         .send("POST", "/webhooks", Some(json!({ "url": "https://app.example.com/hook" })))

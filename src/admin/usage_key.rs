@@ -3,11 +3,13 @@
 use aws_sdk_apigateway::Client;
 
 use super::error::AdminError;
+use crate::auth::plan::RatePlan;
 use crate::store::keys::TenantId;
 use crate::tenants::error::TenantError;
 use crate::tenants::{usage, usage_key, usage_key_again};
 
-pub use crate::tenants::usage_key::name;
+pub use crate::tenants::usage::{GeneratedUsageKeys, UsageKeys};
+pub use crate::tenants::usage_key::{PlanUsageKeys, name};
 
 /// Where a tenant's usage key comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,12 +22,12 @@ pub enum Source {
     Generated,
 }
 
-/// A value for a usage key.
+/// A value for a usage key in a plan.
 ///
 /// # Errors
 /// When the operating system has no randomness to give.
-pub fn generate() -> Result<String, AdminError> {
-    usage::generate().map_err(failed)
+pub fn generate(plan: RatePlan) -> Result<String, AdminError> {
+    usage::generate(plan).map_err(failed)
 }
 
 /// Makes the tenant's API key and puts it into the plan; returns its value. What an earlier attempt
@@ -56,6 +58,14 @@ pub async fn attach_again(
 /// [`AdminError::UsageKey`] with what API Gateway said.
 pub async fn fetch(client: &Client, id: &str) -> Result<String, AdminError> {
     usage_key::fetch(client, id).await.map_err(failed)
+}
+
+/// Deletes the API keys that were made for a tenant in a usage plan; returns how many.
+///
+/// # Errors
+/// [`AdminError::UsageKey`] with what API Gateway said.
+pub async fn remove(keys: &PlanUsageKeys, tenant: &TenantId) -> Result<usize, AdminError> {
+    keys.remove(tenant).await.map_err(failed)
 }
 
 fn failed(error: TenantError) -> AdminError {

@@ -9,6 +9,7 @@ use super::actor::ACTOR;
 use super::error::AdminError;
 use super::output;
 use super::sweep::sweep;
+use super::usage_key::{self, PlanUsageKeys};
 use crate::auth::record::Status;
 use crate::auth::tenant::Deletion;
 use crate::clock;
@@ -29,6 +30,8 @@ pub struct Wiped {
     pub revoked: usize,
     /// Items, without those of keys and of the tenant itself.
     pub items: usize,
+    /// API keys of API Gateway.
+    pub usage_keys: usize,
 }
 
 /// Asks on a terminal for the tenant's name. Says yes only where it was typed.
@@ -41,14 +44,16 @@ pub fn confirm(tenant: &TenantId) -> Result<(), AdminError> {
 }
 
 /// Deletes a tenant. `settle` is waited after the keys are revoked, while API Gateway may still
-/// remember them. The last of the tenant's events, `tenant.deleted`, stays its 90 days. The name can
-/// be given again after [`TENANT_NAME_GRACE_SECONDS`](crate::limits::TENANT_NAME_GRACE_SECONDS).
+/// remember them. `usage_keys` are the usage plans in which the tenant's API keys are deleted. The last of the tenant's
+/// events, `tenant.deleted`, stays its 90 days. The name can be given again after [`TENANT_NAME_GRACE_SECONDS`](crate::limits::TENANT_NAME_GRACE_SECONDS).
 ///
 /// # Errors
-/// [`AdminError::NoTenant`]; [`AdminError::Table`] if a call fails. What is left then, another run deletes.
+/// [`AdminError::NoTenant`]; [`AdminError::Table`] or [`AdminError::UsageKey`] if a call fails. What is left then,
+/// another run deletes.
 pub async fn wipe(
     table: &Table,
     tenant: &TenantId,
+    usage_keys: &[PlanUsageKeys],
     settle: std::time::Duration,
     now: OffsetDateTime,
 ) -> Result<Wiped, AdminError> {
@@ -81,6 +86,10 @@ pub async fn wipe(
             ]
         };
         table.transact(actions).await.map_err(&failed)?;
+    }
+    // Before the tenant's item, which names the usage plans: a run that is stopped here can be repeated.
+    for usage_keys in usage_keys {
+        wiped.usage_keys += usage_key::remove(usage_keys, tenant).await?;
     }
     end_incarnation(table, tenant, now).await?;
     output::end_progress();

@@ -7,6 +7,7 @@
 pub mod actor;
 pub mod application;
 pub mod current_state;
+pub mod definition;
 pub mod error;
 pub mod key;
 pub mod message_resources;

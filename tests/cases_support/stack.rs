@@ -57,7 +57,7 @@ impl Stack {
         let embedded = support::serve().await;
         let TemplateFacts { mut api, environment, .. } =
             TemplateFacts::parse(TEMPLATE).expect("the template");
-        (api.usage_plan, api.stage) = (None, None);
+        (api.usage_plan, api.high_usage_plan, api.stage) = (None, None, None);
         // Each function calls the table with the rights that its role has, and no others.
         let connection = |client| {
             let (table, app_url) = (support::TABLE.to_owned(), "http://app.example.com/app/v1".to_owned());

@@ -10,6 +10,7 @@ use super::recount;
 use super::report::{Finding, Problem};
 use crate::scim::resource_type::Kind;
 use crate::store::Store;
+use crate::store::definition::DefinitionIndex;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::item::{Item, get_text, number, text};
 use crate::store::keys::{self, Key, parse_id};
@@ -84,6 +85,7 @@ impl Repair<'_> {
             Problem::MissingLookup | Problem::MissingListEntry => self.put_entry(),
             Problem::Guard => Some(recount::guard(store, self.all).await?.into_iter().collect()),
             Problem::Unguarded => Some(self.mark_guarded()),
+            Problem::DefinitionIndex => Some(vec![self.index_definitions()?]),
             Problem::Counter => Some(recount::counter(store, key).await?.into_iter().collect()),
             Problem::MemberCount => match self.resource_id(key) {
                 Some(id) => Some(recount::digest(store, id).await?),
@@ -101,6 +103,12 @@ impl Repair<'_> {
     fn resource_id(&self, key: &Key) -> Option<Uuid> {
         let id = parse_id(key.pk.rsplit('#').next()?)?;
         self.all.resources.contains_key(&id).then_some(id)
+    }
+
+    /// Writes the index of the roles and entitlements as these are.
+    fn index_definitions(&self) -> Result<Action, StoreError> {
+        let version = self.all.definition_index.as_ref().map_or(0, |index| index.version);
+        DefinitionIndex::of(version, &self.all.definitions).action(&self.store.tenant)
     }
 
     async fn delete_chunks(&self) -> Result<bool, StoreError> {

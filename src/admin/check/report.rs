@@ -51,6 +51,8 @@ pub enum Problem {
     TombstoneLeft,
     /// A bearer key that is not in its tenant's list, so that it can be neither seen nor revoked.
     KeyUnlisted,
+    /// The index of roles and entitlements differs from these.
+    DefinitionIndex,
     /// An item that Rollcall does not write.
     Unknown,
     /// A version of a resource without its change, in the feed and in the outbox.
@@ -127,6 +129,7 @@ impl Problem {
             Self::NoExpiry => "a deactivated account that would not be erased when its retention ends",
             Self::TombstoneLeft => "a deactivated account that exists as a user too",
             Self::KeyUnlisted => "a bearer key that is not in the tenant's list of keys",
+            Self::DefinitionIndex => "the index of roles and entitlements differs from these",
             Self::Unknown => "an item that Rollcall does not write",
             Self::ChangeMissing => "this resource has a version without a change in the feed or the outbox",
             Self::ChangeOrder => "the change of this number does not follow the version before",

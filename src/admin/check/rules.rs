@@ -10,6 +10,7 @@ use crate::clock;
 use crate::limits::MAX_STAGED_SECONDS;
 use crate::scim::resource_type::Kind;
 use crate::store::admin_guard::{ADMIN, AdminGuard};
+use crate::store::definition::DefinitionIndex;
 use crate::store::digest::MembershipDigest;
 use crate::store::keys::{self, Key, TenantId};
 use crate::store::large_change::pending_change::{ChangeState, PendingChange, PendingTask};
@@ -25,6 +26,7 @@ pub fn find_violations(tenant: &TenantId, all: &Inventory) -> Vec<Finding> {
     rules.check_lookups();
     rules.check_counters();
     rules.check_guard();
+    rules.check_definitions();
     rules.check_tombstones();
     rules.check_keys();
     rules.found.sort();
@@ -249,6 +251,14 @@ impl Rules<'_> {
             if self.all.resources.get(id).is_some_and(|resource| !resource.guarded) {
                 self.add(Problem::Unguarded, self.key_of(*id), None);
             }
+        }
+    }
+
+    /// The index counts the roles and entitlements, and has what the roles grant.
+    fn check_definitions(&mut self) {
+        let index = self.all.definition_index.clone().unwrap_or_default();
+        if index != DefinitionIndex::of(index.version, &self.all.definitions) {
+            self.add(Problem::DefinitionIndex, keys::definition_index(self.tenant), None);
         }
     }
 
