@@ -16,3 +16,5 @@ pub mod record;
 pub mod usage;
 #[cfg(feature = "usage-keys")]
 pub mod usage_key;
+#[cfg(feature = "cli")]
+pub mod usage_key_again;

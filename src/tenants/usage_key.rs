@@ -227,7 +227,7 @@ async fn find_all(client: &Client, name: &str) -> Result<Vec<ApiKey>, TenantErro
     }
 }
 
-fn whole(
+pub(super) fn whole(
     id: Option<String>,
     value: Option<String>,
     enabled: bool,
@@ -251,7 +251,7 @@ where
     error.code() == Some("NotFoundException")
 }
 
-fn failed<E, R>(what: &str, error: &SdkError<E, R>) -> TenantError
+pub(super) fn failed<E, R>(what: &str, error: &SdkError<E, R>) -> TenantError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     R: fmt::Debug + Send + Sync + 'static,

@@ -139,6 +139,20 @@ unless the deployment says otherwise).")]
         #[arg(long, group = "what")]
         off: bool,
     },
+    /// Put tenants into the usage plan of a stack that was made again on their table
+    #[command(after_help = "Examples:
+  rollcall tenant usage-key --usage-plan a1b2c3
+  rollcall tenant usage-key acme --usage-plan a1b2c3
+
+API Gateway answers a tenant 403 unless its usage key is in the plan of the stack. The key keeps the value
+that the table has. It can be run again.")]
+    UsageKey {
+        /// Which one; all if none is given
+        tenant: Option<TenantId>,
+        /// The usage plan (output UsagePlanId of the stack)
+        #[arg(long, value_name = "ID")]
+        usage_plan: String,
+    },
     /// Tell mirrors to read the tenant's users and groups again
     #[command(after_help = "Example:
   rollcall tenant resync acme
@@ -234,6 +248,16 @@ pub async fn run_tenant(options: &GlobalOptions, command: TenantCommand) -> Resu
         TenantCommand::Breaker { tenant, percent, lift, off } => {
             let record = set_deactivation_limit(&table, &tenant, percent, lift, off).await?;
             Ok(output::show_fields(format, &tenant_fields(&record)))
+        }
+        TenantCommand::UsageKey { tenant, usage_plan } => {
+            let tenants = match tenant {
+                Some(tenant) => vec![tenant::get(&table, &tenant).await?],
+                None => tenant::list(&table).await?,
+            };
+            let keys: Vec<_> = tenants.iter().map(|one| (one.id.clone(), one.usage_key.clone())).collect();
+            usage_key::attach_again(&options.gateway().await, &usage_plan, &keys).await?;
+            let fields = json!({ "usagePlan": usage_plan, "tenants": tenants.len() });
+            Ok(output::show_fields(format, &object(fields)))
         }
         TenantCommand::Resync { tenant } => {
             let record = tenant::resync(&table, &tenant, clock::now()).await?;
