@@ -18,6 +18,7 @@ use crate::provider::failure::{Failure, may_succeed_on_retry, too_many_conflicts
 use crate::scim::absent::is_active;
 use crate::scim::error::ScimError;
 use crate::scim::members::{MEMBERS, Member};
+use crate::scim::notes::NoteKind;
 use crate::scim::patch::members::MemberChange;
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::Kind;
@@ -167,6 +168,7 @@ impl Changing<'_> {
             && before.account == Account::Local
             && provider.model.policy.converts_local_accounts;
         if converts {
+            provider.work.notes.add(NoteKind::Converted, "");
             after.account = Account::Sso;
         }
         Ok(ComputedChange { before, after, members, converts })
@@ -203,6 +205,7 @@ impl Changing<'_> {
         until: Instant,
     ) -> Result<Option<Record>, Failure> {
         if change.is_empty() {
+            self.provider.work.notes.add(NoteKind::Unchanged, "");
             return Ok(Some(change.after));
         }
         change.after.version += 1;

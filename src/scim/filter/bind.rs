@@ -10,7 +10,7 @@ use crate::scim::attr_path::AttrPath;
 use crate::scim::error::ScimError;
 use crate::scim::resource_type::{AttributeTarget, ResourceType};
 use crate::scim::schema::Attribute;
-use crate::scim::values::shorten_text;
+use crate::scim::refusal::shorten_text;
 
 /// A filter that is ready to be put to resources of one type.
 #[derive(Clone, Debug, PartialEq)]

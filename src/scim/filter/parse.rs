@@ -224,14 +224,14 @@ impl<'a> Parser<'a> {
             return Err(self.expected(&TOO_MANY_TERMS));
         }
         if !self.space() {
-            return Err(self.expected("expected an operator"));
+            return Err(self.expected(AN_OPERATOR));
         }
         let word = self.word();
         if word.eq_ignore_ascii_case("pr") {
             self.at += word.len();
             return Ok(Filter::Present(path));
         }
-        let Some(op) = CompareOp::named(word) else { return Err(self.expected("expected an operator")) };
+        let Some(op) = CompareOp::named(word) else { return Err(self.expected(AN_OPERATOR)) };
         self.at += word.len();
         self.need_space()?;
         let (value, length) = literal::read(self.rest())
@@ -275,6 +275,8 @@ impl<'a> Parser<'a> {
         ParseError { at: self.at, expected }
     }
 }
+
+const AN_OPERATOR: &str = "expected an operator: eq, ne, co, sw, ew, gt, ge, lt, le or pr";
 
 static TOO_LONG: LazyLock<String> = LazyLock::new(|| format!("expected at most {MAX_FILTER_BYTES} bytes"));
 static TOO_DEEP: LazyLock<String> =
@@ -323,10 +325,10 @@ mod tests {
     #[test]
     fn where_a_text_stops_being_a_filter() {
         const NAME: &str = "expected an attribute name";
-        const OPERATOR: &str = "expected an operator";
+        const OPERATOR: &str = super::AN_OPERATOR;
         const SPACE: &str = "expected a space";
         const REST: &str = "expected and, or, or the end of the filter";
-        const VALUE: &str = "expected a quoted string, a number, true, false or null";
+        const VALUE: &str = "expected a text in double quotation marks, a number, true, false or null";
         for (text, at, expected) in [
             ("", 0, NAME),
             ("()", 1, NAME),

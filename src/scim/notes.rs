@@ -1,0 +1,431 @@
+//! What the core made of a request, told beside the answer: what it read in another form, left out, looked up or
+//! refused, and what to change at the identity provider.
+//!
+//! A note is a code with the name of an attribute. It never holds a value. All texts of notes and hints are in this
+//! file: [`NoteKind::texts`] and [`Rule::texts`].
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use super::policy::{Policy, STANDARD, STRICT, VEZA};
+use crate::limits::{MAX_NOTE_NAME_BYTES, MAX_NOTES};
+
+/// Where the administrator of an identity provider maps attributes.
+const MAPPINGS: &str = "Okta: Provisioning > To App > Attribute Mappings; Entra ID: Provisioning > Mappings";
+
+/// What the core can note.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoteKind {
+    /// A value was read that came in another form than the schema has.
+    Coerced,
+    /// A password was left out.
+    Password,
+    /// A read-only attribute was left out.
+    ReadOnly,
+    /// An attribute was left out that no schema defines, or that the policy does not store.
+    Unknown,
+    /// `userName` or the primary email was changed with the other.
+    Followed,
+    /// Resources were found by the key of this attribute.
+    LookedUp,
+    /// All resources of this type were read.
+    Scanned,
+    /// The request changed nothing, so that nothing was written.
+    Unchanged,
+    /// A POST brought a deactivated account back.
+    Reactivated,
+    /// A local account is managed by the identity provider from now on.
+    Converted,
+    /// A rule refused the request.
+    Refused(Rule),
+    /// There were more notes than a request may have.
+    More,
+}
+
+impl NoteKind {
+    /// Every kind that is not a refusal.
+    pub const ALL: [Self; 11] = [
+        Self::Coerced,
+        Self::Password,
+        Self::ReadOnly,
+        Self::Unknown,
+        Self::Followed,
+        Self::LookedUp,
+        Self::Scanned,
+        Self::Unchanged,
+        Self::Reactivated,
+        Self::Converted,
+        Self::More,
+    ];
+
+    /// The code in the log, and the words for people. `{}` stands for the name of the attribute or type.
+    pub const fn texts(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Coerced => ("coerced", "{} came in another form and was read as the schema has it"),
+            Self::Password => ("ignored", "{} was left out: no password is stored"),
+            Self::ReadOnly => ("ignored", "{} was left out: only the server writes it"),
+            Self::Unknown => ("ignored", "{} was left out: no schema defines it, or the policy does not store it"),
+            Self::Followed => ("followed", "{} was changed too, so that userName and the primary email stay equal"),
+            Self::LookedUp => ("lookup", "looked up by {}"),
+            Self::Scanned => ("scan", "each {} was read, because the filter names no attribute with a look-up"),
+            Self::Unchanged => ("unchanged", "nothing to change, so nothing was written"),
+            Self::Reactivated => ("reactivated", "the deactivated {} was brought back under its id"),
+            Self::Converted => ("converted", "the local account is managed by the identity provider from now on"),
+            Self::Refused(rule) => ("refused", rule.texts().1),
+            Self::More => ("more", "and more"),
+        }
+    }
+}
+
+/// A rule that refuses what a client sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// An attribute must have a value.
+    Required,
+    /// An attribute of a user must have a value. The policies differ in which.
+    RequiredOfUser,
+    /// One email must be primary.
+    PrimaryEmail,
+    /// `userName` equals the primary email.
+    UserNameIsEmail,
+    /// A user's body cannot set `groups`.
+    GroupsOfUser,
+    /// Only some attributes of a group can be changed.
+    GroupAttributes,
+    /// A group's name is unique.
+    GroupName,
+    /// An attribute must be known.
+    KnownAttribute,
+    /// `schemas` must be there, with known URNs.
+    Schemas,
+    /// A value must have the JSON type that the schema names.
+    ExactType,
+    /// A value must be one of the canonical ones.
+    CanonicalValue,
+    /// A value path must select an element.
+    Target,
+    /// The path of an operation must name what a schema defines.
+    PatchPath,
+    /// A value must fit its attribute.
+    Type,
+    /// A user's name is unique.
+    UserName,
+    /// A `userName` holds only characters that can be compared.
+    UserNameCharacters,
+    /// Members must exist.
+    Members,
+    /// A password is not accepted.
+    Password,
+    /// Only the server writes the attribute.
+    ReadOnly,
+    /// The root team keeps an administrator.
+    LastAdmin,
+    /// Identity providers do not change the root team.
+    RootTeam,
+    /// Only so many users may be deactivated within an hour.
+    DeactivationLimit,
+}
+
+impl Rule {
+    /// Every rule.
+    pub const ALL: [Self; 22] = [
+        Self::Required,
+        Self::RequiredOfUser,
+        Self::PrimaryEmail,
+        Self::UserNameIsEmail,
+        Self::GroupsOfUser,
+        Self::GroupAttributes,
+        Self::GroupName,
+        Self::KnownAttribute,
+        Self::Schemas,
+        Self::ExactType,
+        Self::CanonicalValue,
+        Self::Target,
+        Self::PatchPath,
+        Self::Type,
+        Self::UserName,
+        Self::UserNameCharacters,
+        Self::Members,
+        Self::Password,
+        Self::ReadOnly,
+        Self::LastAdmin,
+        Self::RootTeam,
+        Self::DeactivationLimit,
+    ];
+
+    /// The code in the log, the words for people, and what to change at the identity provider: empty where the
+    /// refusal says so itself. `{mappings}` stands for the pages on which attributes are mapped.
+    pub const fn texts(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Required | Self::RequiredOfUser => ("required", "{} must have a value", "Map it at the identity provider ({mappings})."),
+            Self::PrimaryEmail => (
+                "primary_email",
+                "one of {} must be primary",
+                "Send the address that the person signs in with as the primary email ({mappings}).",
+            ),
+            Self::UserNameIsEmail => (
+                "user_name_is_primary_email",
+                "{} must be the primary email",
+                "Map userName and the primary email from the same attribute ({mappings}).",
+            ),
+            Self::GroupsOfUser => (
+                "groups_of_user",
+                "{} cannot be set on a user",
+                "Send groups as groups (Okta: Push Groups; Entra ID: Provisioning > Mappings > Groups).",
+            ),
+            Self::GroupAttributes => (
+                "group_attributes",
+                "{} of a group cannot be changed",
+                "Remove it from the mapping of groups ({mappings}).",
+            ),
+            Self::GroupName => (
+                "group_name",
+                "{} of a group must be unique",
+                "Rename one of the groups, or let the identity provider take over the group that exists (Okta: Push Groups > Link Group; Entra ID: Provisioning > Mappings, matching by displayName).",
+            ),
+            Self::KnownAttribute => (
+                "known_attribute",
+                "no schema defines {}",
+                "Remove it from the mapping ({mappings}), or send only what /Schemas lists.",
+            ),
+            Self::Schemas => ("schemas", "{} must name the schemas that the body has", "Send schemas as /Schemas lists them."),
+            Self::ExactType => (
+                "exact_type",
+                "{} must have the JSON type that its schema names",
+                "Entra ID: add ?aadOptscim062020 to the Tenant URL, so that it sends booleans as booleans.",
+            ),
+            Self::CanonicalValue => (
+                "canonical_value",
+                "{} must be one of the canonical values",
+                "Change the mapping to one of them ({mappings}).",
+            ),
+            Self::Target => (
+                "target",
+                "the path to {} selects nothing",
+                "Entra ID: a mapping such as emails[type eq \"work\"].value needs a policy that creates the element.",
+            ),
+            Self::PatchPath => (
+                "path",
+                "no schema defines the path {}",
+                "Correct the target of its mapping ({mappings}): /Schemas lists the attributes.",
+            ),
+            Self::Type => ("type", "{} has a value that does not fit", "Correct its mapping ({mappings})."),
+            Self::UserName => (
+                "user_name",
+                "{} must be unique",
+                "If it is the same person, match the account instead of creating it (Okta: Provisioning > Import; Entra ID: Provisioning > Mappings, matching by userName).",
+            ),
+            Self::UserNameCharacters => ("user_name_characters", "{} holds a character that cannot be compared", ""),
+            Self::Members => (
+                "members",
+                "{} names someone who is not there",
+                "Assign the people to the app as well as the group (Okta: Assignments; Entra ID: Users and groups).",
+            ),
+            Self::Password => (
+                "password",
+                "{} is not accepted",
+                "Turn it off (Okta: Provisioning > To App > Sync Password; Entra ID: remove it in Provisioning > Mappings).",
+            ),
+            Self::ReadOnly => ("read_only", "only the server writes {}", "Remove it from the mapping ({mappings})."),
+            Self::LastAdmin => ("last_admin", "the root team would have no administrator", ""),
+            Self::RootTeam => ("root_team", "identity providers do not change the root team of this tenant", ""),
+            Self::DeactivationLimit => ("deactivation_limit", "too many users would be deactivated within an hour", ""),
+        }
+    }
+
+    /// Whether the policy asks for this of an attribute; `None` for a rule that no policy decides.
+    fn asked_by(self, policy: &Policy, attribute: &str) -> Option<bool> {
+        let root = attribute.split('.').next().unwrap_or(attribute);
+        Some(match self {
+            Self::RequiredOfUser => policy.required_of_user.iter().any(|path| {
+                *path == attribute || *path == root || (attribute == root && path.split('.').next() == Some(root))
+            }),
+            Self::PrimaryEmail => policy.primary_email_required,
+            Self::UserNameIsEmail => policy.user_name_is_primary_email,
+            Self::GroupsOfUser => policy.refuses_groups_in_user,
+            Self::GroupAttributes => policy.group_attributes.is_some(),
+            Self::GroupName => policy.unique_group_name,
+            Self::KnownAttribute | Self::Schemas | Self::ExactType | Self::CanonicalValue => !policy.tolerant,
+            Self::Target => !policy.replace_creates,
+            _ => return None,
+        })
+    }
+
+    /// The code, behind the name of the policy if it is the policy that asks.
+    fn code(self, policy: &Policy, attribute: &str) -> String {
+        let (code, _, _) = self.texts();
+        match self.asked_by(policy, attribute) {
+            Some(true) => format!("{}.{code}", policy.name),
+            _ => code.to_owned(),
+        }
+    }
+
+    /// What to change: which policy asks, where an identity provider maps it, and which policy does not ask.
+    pub fn hint(self, policy: &Policy, attribute: &str) -> String {
+        let (_, _, fix) = self.texts();
+        let mut hint = fix.replace("{mappings}", MAPPINGS);
+        if self.asked_by(policy, attribute) == Some(true) {
+            hint = format!("The policy {} of this tenant asks for it. {hint}", policy.name);
+            // The one that differs least from what was asked for comes first.
+            let other = [&STANDARD, &VEZA, &STRICT].into_iter().find(|p| self.asked_by(p, attribute) == Some(false));
+            if let Some(other) = other {
+                hint.push_str(&format!(
+                    " A tenant with the policy {0} takes it (rollcall tenant create TENANT --policy {0}).",
+                    other.name
+                ));
+            }
+        }
+        hint
+    }
+}
+
+/// One note: what happened, and to which attribute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    kind: NoteKind,
+    /// The name of an attribute or resource type, or empty.
+    name: String,
+    /// The code of the rule, where one refused.
+    rule: Option<String>,
+}
+
+impl Note {
+    /// A note about an attribute or type.
+    pub fn new(kind: NoteKind, name: &str) -> Self {
+        Self { kind, name: loggable_name(name), rule: None }
+    }
+
+    /// The note of a rule that refused.
+    pub fn refused(rule: Rule, policy: &Policy, attribute: &str) -> Self {
+        let code = rule.code(policy, attribute);
+        Self { rule: Some(code), ..Self::new(NoteKind::Refused(rule), attribute) }
+    }
+
+    /// The note in words.
+    pub fn words(&self) -> String {
+        let words = self.kind.texts().1.replace("{}", &self.name);
+        match &self.rule {
+            Some(rule) => format!("refused by {rule}: {words}"),
+            None => words,
+        }
+    }
+}
+
+/// The code: `ignored:password`, `refused:veza.required:displayName`.
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind.texts().0)?;
+        let rest = [self.rule.as_deref().unwrap_or_default(), &self.name];
+        rest.into_iter().filter(|part| !part.is_empty()).try_for_each(|part| write!(f, ":{part}"))
+    }
+}
+
+/// The notes of one request: each once, [`MAX_NOTES`] at most.
+#[derive(Debug, Default)]
+pub struct Notes(Mutex<Vec<Note>>);
+
+impl Notes {
+    /// No notes.
+    pub const fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    /// Adds a note about an attribute or type.
+    pub fn add(&self, kind: NoteKind, name: &str) {
+        self.push(Note::new(kind, name));
+    }
+
+    /// Adds a note.
+    pub fn push(&self, note: Note) {
+        let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if notes.len() > MAX_NOTES || notes.contains(&note) {
+            return;
+        }
+        let full = notes.len() == MAX_NOTES;
+        notes.push(if full { Note::new(NoteKind::More, "") } else { note });
+    }
+
+    /// Takes all notes out.
+    pub fn take(&self) -> Vec<Note> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A name as it may stand in a log. A client chooses the names of attributes that no schema defines. What does not
+/// look like the name of an attribute could be a value, and is left out.
+fn loggable_name(name: &str) -> String {
+    // The filter in a path holds values.
+    let (path, selection) = name.split_once('[').unwrap_or((name, ""));
+    let sub = selection.rsplit_once("].").map(|(_, sub)| sub);
+    let is_name = |text: &str| {
+        let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b':' | b'_' | b'-' | b'$');
+        text.bytes().next().is_none_or(|b| b.is_ascii_alphabetic() || b == b'$') && text.bytes().all(good)
+    };
+    let whole = match sub {
+        Some(sub) => format!("{path}.{sub}"),
+        None => path.to_owned(),
+    };
+    let short = whole.len() <= MAX_NOTE_NAME_BYTES && !whole.starts_with("rc_");
+    if short && is_name(&whole) { whole } else { "?".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scim::policy::POLICIES;
+
+    #[test]
+    fn codes_hold_names_and_never_values() {
+        for (name, expected) in [
+            ("password", "ignored:password"),
+            ("urn:x:y:2.0:User:badge", "ignored:urn:x:y:2.0:User:badge"),
+            ("emails[type eq \"a@example.com\"].value", "ignored:emails.value"),
+            ("members[value eq \"u\"]", "ignored:members"),
+            ("a@example.com", "ignored:?"),
+            ("Jane Doe", "ignored:?"),
+            ("7", "ignored:?"),
+            (&"x".repeat(101), "ignored:?"),
+            ("é", "ignored:?"),
+            ("", "ignored"),
+        ] {
+            assert_eq!(Note::new(NoteKind::Unknown, name).to_string(), expected, "{name}");
+        }
+        let refused = Note::refused(Rule::RequiredOfUser, &VEZA, "name.givenName");
+        assert_eq!(refused.to_string(), "refused:veza.required:name.givenName");
+        assert_eq!(refused.words(), "refused by veza.required: name.givenName must have a value");
+        assert_eq!(Note::refused(Rule::UserName, &VEZA, "userName").to_string(), "refused:user_name:userName");
+    }
+
+    #[test]
+    fn a_request_has_few_notes_and_each_once() {
+        let notes = Notes::new();
+        for at in 0..3 * MAX_NOTES {
+            notes.add(NoteKind::Unknown, &format!("a{}", at / 2));
+        }
+        let codes: Vec<String> = notes.take().iter().map(ToString::to_string).collect();
+        assert_eq!(codes.len(), MAX_NOTES + 1);
+        assert_eq!((codes[0].as_str(), codes[MAX_NOTES].as_str()), ("ignored:a0", "more"));
+        assert!(notes.take().is_empty());
+    }
+
+    #[test]
+    fn a_hint_names_the_policy_that_asks_and_one_that_does_not() {
+        for (rule, policy, attribute, names) in [
+            (Rule::RequiredOfUser, &VEZA, "name.givenName", Some("standard")),
+            (Rule::RequiredOfUser, &VEZA, "emails.value", Some("standard")),
+            (Rule::RequiredOfUser, &VEZA, "userName", None),
+            (Rule::UserNameIsEmail, &VEZA, "userName", Some("standard")),
+            (Rule::KnownAttribute, &STRICT, "shoe", Some("standard")),
+            (Rule::GroupName, &STANDARD, "displayName", Some("strict")),
+        ] {
+            let hint = rule.hint(policy, attribute);
+            assert!(hint.starts_with(&format!("The policy {} of this tenant", policy.name)), "{hint}");
+            let other = names.map(|name| format!("rollcall tenant create TENANT --policy {name})"));
+            assert_eq!(hint.contains("A tenant with"), other.is_some(), "{hint}");
+            assert!(other.is_none_or(|other| hint.contains(&other)), "{hint}");
+        }
+        for policy in POLICIES {
+            assert!(!Rule::Type.hint(policy, "title").contains("policy"));
+        }
+    }
+}
