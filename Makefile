@@ -174,7 +174,7 @@ openapi: ## Write docs/openapi.json and docs/app-openapi.json anew, and the type
 	test ! -d $(CLIENT_TYPESCRIPT)/node_modules || npm run --silent --prefix $(CLIENT_TYPESCRIPT) generate
 
 errors: ## Write docs/errors.md anew, from tests/mistakes.json and the texts of notes and hints
-	WRITE=1 $(CARGO) test --quiet --features cli --test mistakes page
+	WRITE=1 $(CARGO) test --quiet --features cli --test cases page
 
 bench: ## Measure as ratios of one run: the core beside other crates, operations as tenants grow (GROWTH="--users 1000000")
 	$(CARGO) run --release --manifest-path benches/peers/Cargo.toml

@@ -237,6 +237,9 @@ mod tests {
         let json = line.json(None);
         assert_eq!(json["notes"], json!(["ignored:password", "refused:veza.required:displayName"]));
         let json = json.to_string();
-        assert!(!json.contains("/scim/v2") && !json.contains("jane") && !json.contains("is missing"), "{json}");
+        assert!(
+            !json.contains("/scim/v2") && !json.contains("jane") && !json.contains("is missing"),
+            "{json}"
+        );
     }
 }

@@ -137,20 +137,20 @@ pub fn search(
         let found = body.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value).filter(|value| !value.is_null())
     };
-    let invalid = |name: &str, what: &str| Err(refuse_member(ErrorKind::InvalidValue, name, what, member(name)));
+    let invalid = |name: &str, what: &str| refuse_member(ErrorKind::InvalidValue, name, what, member(name));
     let text = |name: &str| match member(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(_) => invalid(name, "a text"),
+        Some(_) => Err(invalid(name, "a text")),
     };
     let names = |name: &str| match member(name) {
         None => Ok(Vec::new()),
         Some(Value::String(text)) => Ok(vec![text.as_str()]),
         Some(Value::Array(values)) => match values.iter().map(Value::as_str).collect::<Option<Vec<_>>>() {
             Some(names) => Ok(names),
-            None => invalid(name, "an array of texts"),
+            None => Err(invalid(name, "an array of texts")),
         },
-        Some(_) => invalid(name, "an array of texts"),
+        Some(_) => Err(invalid(name, "an array of texts")),
     };
     let mut faults = Faults::default();
     let cursor = faults.keep(text("cursor"))?.flatten();

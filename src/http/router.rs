@@ -224,7 +224,9 @@ pub fn refuse_path(path: &str) -> ScimError {
     let hint = match meant {
         _ if path.is_empty() => "This is the base URL: add an endpoint, such as /Users.".to_owned(),
         _ if path.starts_with(BASE_PATH) => format!("The path holds {BASE_PATH} twice: write it once."),
-        Some(route) => format!("The endpoint that this resembles is /{}.", route.split('/').nth(1).unwrap_or_default()),
+        Some(route) => {
+            format!("The endpoint that this resembles is /{}.", route.split('/').nth(1).unwrap_or_default())
+        }
         None => "See /ResourceTypes for those that there are.".to_owned(),
     };
     ScimError::not_found(format!("There is no such endpoint. {hint}"))

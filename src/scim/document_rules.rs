@@ -129,7 +129,8 @@ fn find_missing(attribute: &Attribute, path: &str, value: Option<&Value>) -> Vec
             false => subs.iter().map(|sub| format!("{path}.{sub}")).collect(),
         };
     }
-    let is_missing = |sub: &Attribute| !values.iter().all(|value| value.get(&sub.name).is_some_and(is_assigned));
+    let is_missing =
+        |sub: &Attribute| !values.iter().all(|value| value.get(&sub.name).is_some_and(is_assigned));
     let missing = writable.into_iter().filter(|sub| is_missing(sub));
     missing.map(|sub| format!("{path}.{}", sub.name)).collect()
 }

@@ -136,7 +136,8 @@ impl ScimError {
     /// says how many more there are.
     pub fn join(&mut self, other: Self) {
         let own = std::mem::take(&mut self.faults);
-        let own = if own.is_empty() { vec![Fault { sentence: self.detail.clone(), rule: None }] } else { own };
+        let own =
+            if own.is_empty() { vec![Fault { sentence: self.detail.clone(), rule: None }] } else { own };
         self.faults = own;
         let more = if other.faults.is_empty() {
             vec![Fault { sentence: other.detail, rule: None }]

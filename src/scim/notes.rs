@@ -64,13 +64,21 @@ impl NoteKind {
             Self::Coerced => ("coerced", "{} came in another form and was read as the schema has it"),
             Self::Password => ("ignored", "{} was left out: no password is stored"),
             Self::ReadOnly => ("ignored", "{} was left out: only the server writes it"),
-            Self::Unknown => ("ignored", "{} was left out: no schema defines it, or the policy does not store it"),
-            Self::Followed => ("followed", "{} was changed too, so that userName and the primary email stay equal"),
+            Self::Unknown => {
+                ("ignored", "{} was left out: no schema defines it, or the policy does not store it")
+            }
+            Self::Followed => {
+                ("followed", "{} was changed too, so that userName and the primary email stay equal")
+            }
             Self::LookedUp => ("lookup", "looked up by {}"),
-            Self::Scanned => ("scan", "each {} was read, because the filter names no attribute with a look-up"),
+            Self::Scanned => {
+                ("scan", "each {} was read, because the filter names no attribute with a look-up")
+            }
             Self::Unchanged => ("unchanged", "nothing to change, so nothing was written"),
             Self::Reactivated => ("reactivated", "the deactivated {} was brought back under its id"),
-            Self::Converted => ("converted", "the local account is managed by the identity provider from now on"),
+            Self::Converted => {
+                ("converted", "the local account is managed by the identity provider from now on")
+            }
             Self::Refused(rule) => ("refused", rule.texts().1),
             Self::More => ("more", "and more"),
         }
@@ -100,6 +108,8 @@ pub enum Rule {
     Schemas,
     /// A value must have the JSON type that the schema names.
     ExactType,
+    /// A boolean must not come as a text.
+    ExactBoolean,
     /// A value must be one of the canonical ones.
     CanonicalValue,
     /// A value path must select an element.
@@ -128,7 +138,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Required,
         Self::RequiredOfUser,
         Self::PrimaryEmail,
@@ -138,6 +148,7 @@ impl Rule {
         Self::GroupName,
         Self::KnownAttribute,
         Self::Schemas,
+        Self::ExactBoolean,
         Self::ExactType,
         Self::CanonicalValue,
         Self::Target,
@@ -157,7 +168,9 @@ impl Rule {
     /// refusal says so itself. `{mappings}` stands for the pages on which attributes are mapped.
     pub const fn texts(self) -> (&'static str, &'static str, &'static str) {
         match self {
-            Self::Required | Self::RequiredOfUser => ("required", "{} must have a value", "Map it at the identity provider ({mappings})."),
+            Self::Required | Self::RequiredOfUser => {
+                ("required", "{} must have a value", "Map it at the identity provider ({mappings}).")
+            }
             Self::PrimaryEmail => (
                 "primary_email",
                 "one of {} must be primary",
@@ -188,8 +201,17 @@ impl Rule {
                 "no schema defines {}",
                 "Remove it from the mapping ({mappings}), or send only what /Schemas lists.",
             ),
-            Self::Schemas => ("schemas", "{} must name the schemas that the body has", "Send schemas as /Schemas lists them."),
+            Self::Schemas => (
+                "schemas",
+                "{} must name the schemas that the body has",
+                "Send schemas as /Schemas lists them.",
+            ),
             Self::ExactType => (
+                "exact_type",
+                "{} must have the JSON type that its schema names",
+                "Correct its mapping ({mappings}).",
+            ),
+            Self::ExactBoolean => (
                 "exact_type",
                 "{} must have the JSON type that its schema names",
                 "Entra ID: add ?aadOptscim062020 to the Tenant URL, so that it sends booleans as booleans.",
@@ -215,7 +237,9 @@ impl Rule {
                 "{} must be unique",
                 "If it is the same person, match the account instead of creating it (Okta: Provisioning > Import; Entra ID: Provisioning > Mappings, matching by userName).",
             ),
-            Self::UserNameCharacters => ("user_name_characters", "{} holds a character that cannot be compared", ""),
+            Self::UserNameCharacters => {
+                ("user_name_characters", "{} holds a character that cannot be compared", "")
+            }
             Self::Members => (
                 "members",
                 "{} names someone who is not there",
@@ -226,10 +250,16 @@ impl Rule {
                 "{} is not accepted",
                 "Turn it off (Okta: Provisioning > To App > Sync Password; Entra ID: remove it in Provisioning > Mappings).",
             ),
-            Self::ReadOnly => ("read_only", "only the server writes {}", "Remove it from the mapping ({mappings})."),
+            Self::ReadOnly => {
+                ("read_only", "only the server writes {}", "Remove it from the mapping ({mappings}).")
+            }
             Self::LastAdmin => ("last_admin", "the root team would have no administrator", ""),
-            Self::RootTeam => ("root_team", "identity providers do not change the root team of this tenant", ""),
-            Self::DeactivationLimit => ("deactivation_limit", "too many users would be deactivated within an hour", ""),
+            Self::RootTeam => {
+                ("root_team", "identity providers do not change the root team of this tenant", "")
+            }
+            Self::DeactivationLimit => {
+                ("deactivation_limit", "too many users would be deactivated within an hour", "")
+            }
         }
     }
 
@@ -238,14 +268,20 @@ impl Rule {
         let root = attribute.split('.').next().unwrap_or(attribute);
         Some(match self {
             Self::RequiredOfUser => policy.required_of_user.iter().any(|path| {
-                *path == attribute || *path == root || (attribute == root && path.split('.').next() == Some(root))
+                *path == attribute
+                    || *path == root
+                    || (attribute == root && path.split('.').next() == Some(root))
             }),
             Self::PrimaryEmail => policy.primary_email_required,
             Self::UserNameIsEmail => policy.user_name_is_primary_email,
             Self::GroupsOfUser => policy.refuses_groups_in_user,
             Self::GroupAttributes => policy.group_attributes.is_some(),
             Self::GroupName => policy.unique_group_name,
-            Self::KnownAttribute | Self::Schemas | Self::ExactType | Self::CanonicalValue => !policy.tolerant,
+            Self::KnownAttribute
+            | Self::Schemas
+            | Self::ExactType
+            | Self::ExactBoolean
+            | Self::CanonicalValue => !policy.tolerant,
             Self::Target => !policy.replace_creates,
             _ => return None,
         })
@@ -265,9 +301,10 @@ impl Rule {
         let (_, _, fix) = self.texts();
         let mut hint = fix.replace("{mappings}", MAPPINGS);
         if self.asked_by(policy, attribute) == Some(true) {
-            hint = format!("The policy {} of this tenant asks for it. {hint}", policy.name);
+            hint = format!("This is a rule of the tenant's policy {}. {hint}", policy.name);
             // The one that differs least from what was asked for comes first.
-            let other = [&STANDARD, &VEZA, &STRICT].into_iter().find(|p| self.asked_by(p, attribute) == Some(false));
+            let other =
+                [&STANDARD, &VEZA, &STRICT].into_iter().find(|p| self.asked_by(p, attribute) == Some(false));
             if let Some(other) = other {
                 hint.push_str(&format!(
                     " A tenant with the policy {0} takes it (rollcall tenant create TENANT --policy {0}).",
@@ -393,7 +430,10 @@ mod tests {
         let refused = Note::refused(Rule::RequiredOfUser, &VEZA, "name.givenName");
         assert_eq!(refused.to_string(), "refused:veza.required:name.givenName");
         assert_eq!(refused.words(), "refused by veza.required: name.givenName must have a value");
-        assert_eq!(Note::refused(Rule::UserName, &VEZA, "userName").to_string(), "refused:user_name:userName");
+        assert_eq!(
+            Note::refused(Rule::UserName, &VEZA, "userName").to_string(),
+            "refused:user_name:userName"
+        );
     }
 
     #[test]
@@ -419,7 +459,8 @@ mod tests {
             (Rule::GroupName, &STANDARD, "displayName", Some("strict")),
         ] {
             let hint = rule.hint(policy, attribute);
-            assert!(hint.starts_with(&format!("The policy {} of this tenant", policy.name)), "{hint}");
+            let rule = format!("This is a rule of the tenant's policy {}. ", policy.name);
+            assert!(hint.starts_with(&rule), "{hint}");
             let other = names.map(|name| format!("rollcall tenant create TENANT --policy {name})"));
             assert_eq!(hint.contains("A tenant with"), other.is_some(), "{hint}");
             assert!(other.is_none_or(|other| hint.contains(&other)), "{hint}");

@@ -29,7 +29,8 @@ pub fn refuse_repeated_name(path: &str) -> ScimError {
 /// The refusal of a key that no schema defines.
 pub fn unknown_attribute(key: &str) -> ScimError {
     let key = shorten_text(key);
-    ScimError::invalid_syntax(format!("No schema defines the attribute {key}.")).by(Rule::KnownAttribute, &key)
+    ScimError::invalid_syntax(format!("No schema defines the attribute {key}."))
+        .by(Rule::KnownAttribute, &key)
 }
 
 /// The refusal of a value for an attribute that only the server writes.

@@ -66,7 +66,8 @@ pub fn read_and_gather(
 ) -> Result<Map<String, Value>, ScimError> {
     let schemas = schemas_in(body).and_then(|schemas| check_schemas(schemas, resource_type, policy, work));
     faults.keep(schemas)?;
-    let mut document = Document { resource_type, policy, work, faults, seen: HashSet::new(), map: Map::new() };
+    let mut document =
+        Document { resource_type, policy, work, faults, seen: HashSet::new(), map: Map::new() };
     for (key, value) in body {
         document.put(key, value)?;
     }

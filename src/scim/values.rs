@@ -116,7 +116,8 @@ impl<'a> ValueReader<'a> {
         let mut elements = self.read_each(attribute, path, values)?;
         deduplicate(attribute, &mut elements, self.work)?;
         if elements.iter().filter(|element| is_primary(element)).count() > 1 {
-            let detail = format!("Attribute {path} has more than one value marked primary; mark one at most.");
+            let detail =
+                format!("Attribute {path} has more than one value marked primary; mark one at most.");
             return Err(ScimError::invalid_value(detail).by(Rule::Type, path));
         }
         Ok(elements)
@@ -295,7 +296,11 @@ impl<'a> ValueReader<'a> {
             Value::Object(object) => attribute.multi_valued && member_value(object).is_some(),
             _ => false,
         };
-        if readable && !self.policy.tolerant { Rule::ExactType } else { Rule::Type }
+        match (readable && !self.policy.tolerant, attribute.kind) {
+            (false, _) => Rule::Type,
+            (true, Type::Boolean) => Rule::ExactBoolean,
+            (true, _) => Rule::ExactType,
+        }
     }
 
     fn read_simple(&self, attribute: &Attribute, path: &str, value: &Value) -> Result<Value, ScimError> {

@@ -222,7 +222,9 @@ fn action(
             let path = kind.endpoint();
             Err(ScimError::new(
                 ErrorKind::MethodNotAllowed,
-                format!("The id is missing: send {method} {path}/{{id}}. In a Bulk request this path answers POST."),
+                format!(
+                    "The id is missing: send {method} {path}/{{id}}. In a Bulk request this path answers POST."
+                ),
             ))
         }
         (_, BulkPath::Endpoint(_)) => wrong("POST"),

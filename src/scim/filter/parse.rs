@@ -31,7 +31,7 @@ use crate::scim::attr_path::{AttrPath, ParseError, path_length};
 /// assert_eq!(filter.to_string(), r#"userName sw "b" and emails[type eq "work" and value pr]"#);
 ///
 /// let error = parse("userName eq").unwrap_err();
-/// assert_eq!(error.to_string(), "expected a space at offset 11");
+/// assert_eq!(error.to_string(), "expected a space and a value at offset 11");
 /// # Ok::<(), rollcall::scim::attr_path::ParseError>(())
 /// ```
 ///
@@ -233,7 +233,9 @@ impl<'a> Parser<'a> {
         }
         let Some(op) = CompareOp::named(word) else { return Err(self.expected(AN_OPERATOR)) };
         self.at += word.len();
-        self.need_space()?;
+        if !self.space() {
+            return Err(self.expected("expected a space and a value"));
+        }
         let (value, length) = literal::read(self.rest())
             .map_err(|error| ParseError { at: self.at + error.at, expected: error.expected })?;
         self.at += length;
@@ -276,7 +278,7 @@ impl<'a> Parser<'a> {
     }
 }
 
-const AN_OPERATOR: &str = "expected an operator: eq, ne, co, sw, ew, gt, ge, lt, le or pr";
+const AN_OPERATOR: &str = "expected an operator (eq, ne, co, sw, ew, gt, ge, lt, le, pr)";
 
 static TOO_LONG: LazyLock<String> = LazyLock::new(|| format!("expected at most {MAX_FILTER_BYTES} bytes"));
 static TOO_DEEP: LazyLock<String> =
@@ -349,9 +351,9 @@ mod tests {
             ("a pr and ", 9, NAME),
             ("(a pr)and (b pr)", 6, SPACE),
             ("not a pr", 4, "expected a parenthesis after not"),
-            ("a eq", 4, SPACE),
+            ("a eq", 4, "expected a space and a value"),
             ("a eq ", 5, VALUE),
-            ("a eq\"x\"", 4, SPACE),
+            ("a eq\"x\"", 4, "expected a space and a value"),
             ("a eq \"x\"and b pr", 8, SPACE),
             ("a eq \"\\a\"", 7, "expected an escape as JSON writes it"),
             ("é pr", 0, NAME),

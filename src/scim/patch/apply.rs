@@ -59,8 +59,7 @@ pub fn apply(
     policy: &Policy,
     work: &WorkBudget,
 ) -> Result<(), ScimError> {
-    let mut run =
-        PatchRun { resource_type, policy, work, scans: BTreeMap::new(), failed: BTreeSet::new() };
+    let mut run = PatchRun { resource_type, policy, work, scans: BTreeMap::new(), failed: BTreeSet::new() };
     let mut faults = Faults::default();
     for step in steps {
         let path = (step.extension.clone(), step.attribute.clone());

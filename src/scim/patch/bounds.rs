@@ -253,7 +253,8 @@ fn members_that_filters_look_for() {
         let operations =
             repeat(count, |n| json!({ "op": "remove", "path": format!("members[display eq \"{n}\"]") }));
         let body = json!({ "schemas": [PATCH_OP], "Operations": operations });
-        let steps = parse(body.as_object().expect("an object"), groups, &STANDARD, &WorkBudget::of_body()).expect("steps");
+        let steps = parse(body.as_object().expect("an object"), groups, &STANDARD, &WorkBudget::of_body())
+            .expect("steps");
         let work = WorkBudget::new(MAX_STEPS_PER_REQUEST / scale() as u64, ErrorKind::PayloadTooLarge);
         let began = std::time::Instant::now();
         let net = MemberChange::read(&steps, groups, &STANDARD, &work)

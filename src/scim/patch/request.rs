@@ -130,7 +130,9 @@ impl<'a> Request<'a> {
         let op = op(member(operation, "op")?)?;
         let value = member(operation, "value")?;
         if op != PatchOp::Remove && value.is_none() {
-            return Err(ScimError::invalid_value("An operation that adds or replaces needs a value; nothing was sent."));
+            return Err(ScimError::invalid_value(
+                "An operation that adds or replaces needs a value; nothing was sent.",
+            ));
         }
         match member(operation, "path")? {
             Some(Value::String(path)) if !(path.trim().is_empty() && self.policy.tolerant) => {

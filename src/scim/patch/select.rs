@@ -9,9 +9,9 @@ use crate::scim::filter::ast::{CompareOp, Filter};
 use crate::scim::filter::bind::{self, Bound};
 use crate::scim::filter::strip_urns;
 use crate::scim::policy::Policy;
+use crate::scim::refusal::shorten_text;
 use crate::scim::resource_type::{AttributeTarget, ResourceType};
 use crate::scim::schema::Attribute;
-use crate::scim::refusal::shorten_text;
 use crate::scim::work::WorkBudget;
 
 /// A filter on the elements of one attribute.

@@ -115,8 +115,8 @@ mod tests {
             (user("a", &[("c@x", true)]), user("b", &[("c@x", true)]), Ok(user("b", &[("c@x", true)]))),
         ] {
             let mut found = map(&after);
-            let result =
-                sync_username_and_email(&map(&before), &mut found, &VEZA, &Notes::new()).map(|()| Value::Object(found));
+            let result = sync_username_and_email(&map(&before), &mut found, &VEZA, &Notes::new())
+                .map(|()| Value::Object(found));
             assert_eq!(result.map_err(|e| e.kind), expected, "{before} {after}");
             let mut found = map(&after);
             assert_eq!(sync_username_and_email(&map(&before), &mut found, &STANDARD, &Notes::new()), Ok(()));

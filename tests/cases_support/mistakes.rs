@@ -1,22 +1,18 @@
 //! Typical mistakes and their answers: plays `tests/mistakes.json`, and holds `docs/errors.md` to it.
 //!
-//! `WRITE=1 cargo test --features cli --test mistakes page` writes the page.
-#![cfg(feature = "cli")]
-#![allow(clippy::expect_used)]
-
-mod cases_support;
-mod support;
+//! `WRITE=1 cargo test --features cli --test cases page` writes the page.
 
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-use cases_support::case::{Case, Request, Response, Setup, Step};
-use cases_support::stack::{Stack, user};
 use futures_util::StreamExt;
 use rollcall::scim::notes::{NoteKind, Rule};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+
+use super::case::{Case, Request, Response, Setup, Step};
+use super::stack::{Stack, user};
 
 const ERROR: &str = "urn:ietf:params:scim:api:messages:2.0:Error";
 
@@ -72,7 +68,9 @@ fn default_policy() -> String {
 }
 
 fn read() -> Mistakes {
-    serde_json::from_str(include_str!("mistakes.json")).expect("tests/mistakes.json")
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mistakes.json");
+    let text = std::fs::read_to_string(path).expect("tests/mistakes.json");
+    serde_json::from_str(&text).expect("mistakes")
 }
 
 impl Mistake {
@@ -94,8 +92,13 @@ impl Mistake {
         if let Some(scim_type) = scim_type {
             body["scimType"] = scim_type.as_str().into();
         }
-        let response =
-            Response { status: *status, headers: Default::default(), body: Some(body), notes: None, hint: None };
+        let response = Response {
+            status: *status,
+            headers: Default::default(),
+            body: Some(body),
+            notes: None,
+            hint: None,
+        };
         Case {
             about: self.about.clone(),
             policies: vec![self.policy.clone()],
@@ -234,7 +237,8 @@ fn page() -> String {
         for mistake in &group.mistakes {
             let ErrorAnswer { status, scim_type, detail } = &mistake.answer;
             let scim_type = scim_type.as_ref().map(|kind| format!(" `{kind}`")).unwrap_or_default();
-            let policy = if mistake.policy == "veza" { String::new() } else { format!(" (`{}`)", mistake.policy) };
+            let policy =
+                if mistake.policy == "veza" { String::new() } else { format!(" (`{}`)", mistake.policy) };
             let shown: Vec<String> = mistake.shown().split(" ⏎ ").map(&code).collect();
             writeln!(
                 page,
@@ -269,6 +273,7 @@ fn page() -> String {
     for rule in Rule::ALL {
         let (name, words, hint) = rule.texts();
         if !seen.contains(&name) {
+            // Two rules may have one code: the first one stands for both.
             let hint = hint.replace("{mappings}", "…");
             writeln!(page, "| {} | {} | {} |", code(name), words.replace("{}", "NAME"), cell(&escape(&hint)))
                 .expect("a text");
