@@ -127,15 +127,7 @@ impl Function {
         let place = RequestLocation::read(request, self.public_url.as_deref());
         let (operation, segment) = match route(request.method(), &place.path) {
             Route::To(operation, segment) => (operation, segment),
-            Route::Methods(methods) if request.method() == Method::OPTIONS => {
-                return response::options(&methods).into();
-            }
-            Route::Methods(methods) => {
-                let error = refuse_method(request.method(), &place.path, &methods);
-                let response = response::method_not_allowed(&error, &methods);
-                return RequestOutcome { response, ..error.into() };
-            }
-            Route::Nowhere => return refuse_path(&place.path).into(),
+            elsewhere => return answer_elsewhere(request.method(), &place.path, elsewhere),
         };
         line.operation = operation.name();
         line.class = operation.class();
@@ -189,6 +181,19 @@ impl Function {
     /// An error if the event is not a REST proxy event.
     pub async fn invoke(self: Arc<Self>, event: Value) -> Result<Value, Error> {
         invoke_with_event(self, event).await
+    }
+}
+
+/// Answers a request that no operation answers.
+fn answer_elsewhere(method: &Method, path: &str, route: Route) -> RequestOutcome {
+    match route {
+        Route::Methods(methods) if method == Method::OPTIONS => response::options(&methods).into(),
+        Route::Methods(methods) => {
+            let error = refuse_method(method, path, &methods);
+            let response = response::method_not_allowed(&error, &methods);
+            RequestOutcome { response, ..error.into() }
+        }
+        Route::Nowhere | Route::To(..) => refuse_path(path).into(),
     }
 }
 

@@ -213,7 +213,7 @@ fn is_trace_id(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scim::notes::{NoteKind, Rule};
+    use crate::scim::note_texts::{NoteKind, Rule};
     use crate::scim::policy::VEZA;
 
     #[test]
@@ -228,7 +228,7 @@ mod tests {
                 Note::refused(Rule::RequiredOfUser, &VEZA, "displayName"),
             ],
             tenant: Some("demo".to_owned()),
-            duration_ms: 3.14,
+            duration_ms: 3.1,
             ..Line::default()
         };
         let text = line.text();

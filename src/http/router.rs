@@ -202,7 +202,7 @@ pub fn refuse_method(method: &Method, path: &str, methods: &str) -> ScimError {
     let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
     let mut detail = String::new();
     if is_served(&format!("{path}/x")) {
-        detail = format!("The id is missing: send {method} {path}/{{id}}. ");
+        detail = format!("The id is missing: send {method} {path}/<id>. ");
     } else if method == Method::POST && is_served(parent) {
         detail = format!("To create a resource, send POST {parent}. To change one, send PUT or PATCH. ");
     }

@@ -9,7 +9,7 @@ const SECRETS: [&str; 5] = ["key", "token", "secret", "password", "authorization
 
 /// The method, the path and the query of a request. What could be a key or a password is left out.
 pub fn describe_request(method: &str, path: &str, query: Option<&str>) -> String {
-    let segments: Vec<String> = path.split('/').map(|segment| without_secret(segment)).collect();
+    let segments: Vec<String> = path.split('/').map(without_secret).collect();
     let mut text = format!("{method} {}", segments.join("/"));
     let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
     for (at, pair) in pairs.enumerate() {

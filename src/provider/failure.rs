@@ -2,7 +2,8 @@
 
 use crate::limits::{MAX_CHARACTERS_OF_ID_SHOWN, MAX_MEMBERS_NAMED};
 use crate::scim::error::{ErrorKind, ScimError};
-use crate::scim::notes::{Notes, Rule};
+use crate::scim::note_texts::Rule;
+use crate::scim::notes::Notes;
 use crate::scim::policy::Policy;
 use crate::store::error::{Refusal, StoreError};
 

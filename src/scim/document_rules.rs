@@ -6,7 +6,7 @@ use super::attribute_holder::attribute_holder;
 use super::equality::is_equal;
 use super::error::ScimError;
 use super::faults::Faults;
-use super::notes::Rule;
+use super::note_texts::Rule;
 use super::policy::Policy;
 use super::resource_type::{Kind, ResourceType};
 use super::schema::{Attribute, Mutability};

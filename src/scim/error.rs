@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use super::notes::{Note, Rule};
+use super::note_texts::Rule;
+use super::notes::Note;
 use super::policy::Policy;
 use super::urn;
 use crate::limits::{MAX_FAULTS_GATHERED, MAX_FAULTS_NAMED};

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::error::ScimError;
 use super::faults::Faults;
-use super::notes::Rule;
+use super::note_texts::Rule;
 use super::policy::Policy;
 use super::resource_type::{Kind, ResourceType};
 use super::values::{ValueReader, is_blank};

@@ -19,6 +19,7 @@ pub mod fold;
 pub mod json;
 pub mod lexical;
 pub mod members;
+pub mod note_texts;
 pub mod notes;
 pub mod order;
 pub mod patch;

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::error::{ErrorKind, ScimError};
-use super::notes::Rule;
+use super::note_texts::Rule;
 use super::schema::{Attribute, Type};
 use crate::limits::{MAX_ELEMENTS, MAX_NAME_CHARS, MAX_TEXT_BYTES};
 

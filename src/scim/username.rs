@@ -11,7 +11,7 @@ use icu_properties::{CodePointMapData, CodePointSetData};
 use serde_json::{Map, Value};
 
 use super::error::ScimError;
-use super::notes::Rule;
+use super::note_texts::Rule;
 
 /// The form in which user names compare: full-width and half-width characters as the ordinary ones
 /// (RFC 8265 §3.3.1), lower case, NFC. Doing it twice changes nothing.

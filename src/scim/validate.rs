@@ -10,7 +10,7 @@ use super::attribute_holder::attribute_holder;
 use super::document_rules::check_size;
 use super::error::{ErrorKind, ScimError};
 use super::faults::Faults;
-use super::notes::{NoteKind, Rule};
+use super::note_texts::{NoteKind, Rule};
 use super::policy::Policy;
 use super::refusal::{expected, refuse_member, refuse_repeated_name, shorten_text, unknown_attribute};
 use super::resource_type::{Kind, Resolved, ResourceType};

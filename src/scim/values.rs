@@ -10,7 +10,7 @@ use super::error::ScimError;
 use super::faults::Faults;
 use super::fold::fold;
 use super::lexical;
-use super::notes::{NoteKind, Rule};
+use super::note_texts::{NoteKind, Rule};
 use super::policy::Policy;
 use super::refusal::{
     ANOTHER_TEXT, check_count, describe_array, description, expected, refuse_read_only, refuse_repeated_name,

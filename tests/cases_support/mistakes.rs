@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use futures_util::StreamExt;
-use rollcall::scim::notes::{NoteKind, Rule};
+use rollcall::scim::note_texts::{NoteKind, RULE_TEXTS};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -191,7 +191,7 @@ fn the_page_shows_all_mistakes_and_notes() {
 
 const INTRODUCTION: &str = "# Errors and notes
 
-This page is made of `tests/mistakes.json` and `src/scim/notes.rs` (`make errors`). A test plays each request.
+This page is made of `tests/mistakes.json` and `src/scim/note_texts.rs` (`make errors`). A test plays each request.
 
 - [Errors](#errors): typical mistakes and their answers
 - [Notes](#notes): what the log tells about a request
@@ -201,7 +201,7 @@ This page is made of `tests/mistakes.json` and `src/scim/notes.rs` (`make errors
 
 Each error is a SCIM error (RFC 7644 §3.12). `detail` says what is wrong and what to change. If several things are
 wrong with a body, one answer names them: the first ten, and how many more there are. The tenants of this page have the
-policy `veza` where no other is named.
+policy `veza` where no other is named. `{alice}` is the id of a user who is there, `{team}` that of a group.
 
 ";
 
@@ -270,8 +270,7 @@ fn page() -> String {
     page.push_str("| `refused:RULE:NAME` | a rule refused the request: see below |\n");
     page.push_str(HINTS);
     let mut seen = Vec::new();
-    for rule in Rule::ALL {
-        let (name, words, hint) = rule.texts();
+    for (_, name, words, hint) in RULE_TEXTS {
         if !seen.contains(&name) {
             // Two rules may have one code: the first one stands for both.
             let hint = hint.replace("{mappings}", "…");

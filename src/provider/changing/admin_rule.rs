@@ -9,7 +9,7 @@ use super::Changing;
 use crate::limits::{MAX_ADMINS, MAX_ADMINS_NAMED};
 use crate::provider::failure::Failure;
 use crate::scim::error::ScimError;
-use crate::scim::notes::Rule;
+use crate::scim::note_texts::Rule;
 use crate::scim::resource_type::Kind;
 use crate::store::Store;
 use crate::store::admin_guard::AdminGuard;

@@ -18,7 +18,7 @@ use crate::provider::failure::{Failure, may_succeed_on_retry, too_many_conflicts
 use crate::scim::absent::is_active;
 use crate::scim::error::ScimError;
 use crate::scim::members::{MEMBERS, Member};
-use crate::scim::notes::NoteKind;
+use crate::scim::note_texts::NoteKind;
 use crate::scim::patch::members::MemberChange;
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::Kind;

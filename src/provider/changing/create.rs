@@ -15,7 +15,7 @@ use crate::scim::document_rules::{activate_by_default, gather_faults_of_user, ga
 use crate::scim::error::ScimError;
 use crate::scim::faults::Faults;
 use crate::scim::members::{self, MEMBERS, Member};
-use crate::scim::notes::{NoteKind, Rule};
+use crate::scim::note_texts::{NoteKind, Rule};
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::Kind;
 use crate::scim::validate::{groups_in_body, groups_named, read_and_gather};

@@ -7,7 +7,7 @@ use super::Changing;
 use crate::clock;
 use crate::provider::failure::Failure;
 use crate::scim::error::{ErrorKind, ScimError};
-use crate::scim::notes::Rule;
+use crate::scim::note_texts::Rule;
 use crate::store::record::Record;
 use crate::store::transaction::Action;
 

@@ -12,7 +12,7 @@ use crate::scim::attr_path::AttrPath;
 use crate::scim::filter::ast::{CompareOp, Filter};
 use crate::scim::filter::bind::Bound;
 use crate::scim::members::MEMBERS;
-use crate::scim::notes::NoteKind;
+use crate::scim::note_texts::NoteKind;
 use crate::scim::resource_type::Kind;
 use crate::store::index::{self, Entry, Index};
 use crate::store::keys::parse_id;

@@ -223,7 +223,7 @@ fn action(
             Err(ScimError::new(
                 ErrorKind::MethodNotAllowed,
                 format!(
-                    "The id is missing: send {method} {path}/{{id}}. In a Bulk request this path answers POST."
+                    "The id is missing: send {method} {path}/<id>. In a Bulk request this path answers POST."
                 ),
             ))
         }

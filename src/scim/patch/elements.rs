@@ -11,7 +11,7 @@ use crate::scim::document_rules::too_large;
 use crate::scim::equality::{ElementMatcher, absorb, deduplicate};
 use crate::scim::error::ScimError;
 use crate::scim::filter::ast::Filter;
-use crate::scim::notes::Rule;
+use crate::scim::note_texts::Rule;
 use crate::scim::refusal::check_count;
 use crate::scim::schema::{Attribute, Type};
 use crate::scim::values::{is_primary, is_unassigned, lists_nothing};

@@ -3,7 +3,8 @@
 use serde_json::{Map, Value};
 
 use crate::scim::error::ScimError;
-use crate::scim::notes::{NoteKind, Notes, Rule};
+use crate::scim::note_texts::{NoteKind, Rule};
+use crate::scim::notes::Notes;
 use crate::scim::policy::Policy;
 use crate::scim::resource_type::{Kind, ResourceType};
 

@@ -6,7 +6,7 @@ use super::request::{PatchOp, PatchStep};
 use crate::scim::equality::{identity, is_equal};
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::members::parts;
-use crate::scim::notes::Rule;
+use crate::scim::note_texts::Rule;
 use crate::scim::order::instant;
 use crate::scim::policy::Policy;
 use crate::scim::refusal::{refuse_member, refuse_read_only};

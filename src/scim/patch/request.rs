@@ -12,7 +12,7 @@ use crate::scim::attr_path::write_attribute;
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::faults::Faults;
 use crate::scim::filter::ast::Filter;
-use crate::scim::notes::{NoteKind, Rule};
+use crate::scim::note_texts::{NoteKind, Rule};
 use crate::scim::policy::Policy;
 use crate::scim::refusal::{expected, refuse_member, refuse_repeated_name, shorten_text, unknown_attribute};
 use crate::scim::resource_type::{Kind, Resolved, ResourceType};
