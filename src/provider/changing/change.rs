@@ -168,7 +168,6 @@ impl Changing<'_> {
             && before.account == Account::Local
             && provider.model.policy.converts_local_accounts;
         if converts {
-            provider.work.notes.add(NoteKind::Converted, "");
             after.account = Account::Sso;
         }
         Ok(ComputedChange { before, after, members, converts })
@@ -212,7 +211,12 @@ impl Changing<'_> {
         change.after.modified = clock::timestamp();
         let written = self.commit_change(&mut change, until).await?;
         match written {
-            Ok(()) => Ok(Some(change.after)),
+            Ok(()) => {
+                if change.converts {
+                    self.provider.work.notes.add(NoteKind::Converted, "");
+                }
+                Ok(Some(change.after))
+            }
             Err(StoreError::Refused(refusals)) if may_succeed_on_retry(&refusals) => {
                 for refusal in refusals {
                     // Someone who is deleted and has not left the group yet is brought to do so.
