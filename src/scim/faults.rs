@@ -80,7 +80,7 @@ mod tests {
         let error = faults.finish().expect_err("faults");
         assert_eq!(error.kind, ErrorKind::InvalidValue);
         assert!(error.detail.starts_with("Fault 0. Fault 1. "), "{}", error.detail);
-        assert!(error.detail.ends_with("Fault 9. There are more faults."), "{}", error.detail);
+        assert!(error.detail.ends_with("Fault 9. There are 4 more faults."), "{}", error.detail);
     }
 
     #[test]
