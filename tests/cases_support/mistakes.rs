@@ -197,7 +197,7 @@ This page is made of `tests/mistakes.json` and `src/scim/note_texts.rs` (`make e
 - [Notes](#notes): what the log tells about a request
 - [Hints](#hints): what to change at the identity provider
 
-# Errors
+## Errors
 
 Each error is a SCIM error (RFC 7644 §3.12). `detail` says what is wrong and what to change. If several things are
 wrong with a body, one answer names them: the first ten, and how many more there are. The tenants of this page have the
@@ -205,7 +205,7 @@ policy `veza` where no other is named. `{alice}` is the id of a user who is ther
 
 ";
 
-const NOTES: &str = "# Notes
+const NOTES: &str = "## Notes
 
 The log line of a request tells what the service made of it. On AWS it holds codes (`notes`), in `rollcall dev` words.
 A code names an attribute, and never holds a value. A name that does not look like one is `?`. A request has 20 notes at
@@ -216,7 +216,7 @@ most.
 ";
 
 const HINTS: &str = "
-# Hints
+## Hints
 
 A refusal by a rule leaves the note `refused:RULE:ATTRIBUTE`. If the policy of the tenant asks for the rule, the name of
 the policy comes first: `refused:veza.required:displayName`. The `detail` of the answer ends with the hint.
@@ -232,7 +232,7 @@ fn page() -> String {
     let mut page = INTRODUCTION.to_owned();
     let mistakes = read();
     for group in &mistakes.requests {
-        write!(page, "## {}\n\n| mistake | request | answer |\n| --- | --- | --- |\n", group.title)
+        write!(page, "### {}\n\n| mistake | request | answer |\n| --- | --- | --- |\n", group.title)
             .expect("a text");
         for mistake in &group.mistakes {
             let ErrorAnswer { status, scim_type, detail } = &mistake.answer;
@@ -251,7 +251,7 @@ fn page() -> String {
         }
         page.push('\n');
     }
-    page.push_str("## The tool\n\n| mistake | command | answer |\n| --- | --- | --- |\n");
+    page.push_str("### The tool\n\n| mistake | command | answer |\n| --- | --- | --- |\n");
     for ToolMistake { about, args, answer } in &mistakes.tool {
         let command = code(&format!("rollcall {}", args.join(" ")));
         writeln!(page, "| {about} | {command} | {} |", cell(&escape(answer))).expect("a text");
