@@ -103,12 +103,12 @@ pub struct ScimError {
     /// For the client: names attributes and expectations, never another tenant's data.
     pub detail: String,
     /// What is wrong, if a rule refused it, or if it is more than one thing.
-    faults: Vec<Fault>,
+    faults: Vec<NamedFault>,
 }
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Fault {
+struct NamedFault {
     sentence: String,
     /// The rule that refused it, and the attribute.
     rule: Option<(Rule, String)>,
@@ -124,7 +124,7 @@ impl ScimError {
     #[must_use]
     pub fn by(mut self, rule: Rule, attribute: &str) -> Self {
         let rule = Some((rule, attribute.to_owned()));
-        self.faults = vec![Fault { sentence: self.detail.clone(), rule }];
+        self.faults = vec![NamedFault { sentence: self.detail.clone(), rule }];
         self
     }
 
@@ -138,10 +138,10 @@ impl ScimError {
     pub fn join(&mut self, other: Self) {
         let own = std::mem::take(&mut self.faults);
         let own =
-            if own.is_empty() { vec![Fault { sentence: self.detail.clone(), rule: None }] } else { own };
+            if own.is_empty() { vec![NamedFault { sentence: self.detail.clone(), rule: None }] } else { own };
         self.faults = own;
         let more = if other.faults.is_empty() {
-            vec![Fault { sentence: other.detail, rule: None }]
+            vec![NamedFault { sentence: other.detail, rule: None }]
         } else {
             other.faults
         };
