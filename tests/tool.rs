@@ -13,7 +13,7 @@ use rollcall::admin::wipe::wipe;
 use rollcall::auth::application::ApplicationScope;
 use rollcall::auth::record::{Scope, Status};
 use rollcall::deliver::registry::Registry;
-use rollcall::deliver::target::TargetRule;
+use rollcall::outbound::target::TargetRule;
 use rollcall::scim::policy::VEZA;
 use rollcall::store::call::{ScanPage, ScanSegment, Table};
 use rollcall::store::keys::{self, TenantId};

@@ -21,11 +21,13 @@ use crate::store::keys::{self, TenantId};
 use crate::store::large_change::pending_change::PendingChange;
 use crate::store::retry::Attempts;
 use crate::store::transaction::{Action, Expression};
+use crate::tenants::actor::Actor;
+use crate::tenants::client;
 
 /// What a deletion took away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wiped {
-    /// Keys that were in force until now.
+    /// Keys and clients that were in force until now.
     pub revoked: usize,
     /// Items, without those of keys and of the tenant itself.
     pub items: usize,
@@ -36,7 +38,7 @@ pub struct Wiped {
 /// # Errors
 /// [`AdminError::Input`] if there is no terminal, or if another name was typed.
 pub fn confirm(tenant: &TenantId) -> Result<(), AdminError> {
-    let what = format!("this deletes every user, group and key of tenant {tenant}");
+    let what = format!("this deletes every user, group, key and client of tenant {tenant}");
     output::confirm(&what, "the tenant's name", tenant.as_str())
 }
 
@@ -59,7 +61,12 @@ pub async fn wipe(
     for key in keys.iter().filter(|key| key.record.status == Status::Active) {
         wiped.revoked += usize::from(super::key::revoke(table, tenant, &key.record.key_id, now).await?);
     }
-    if !keys.is_empty() && !settle.is_zero() {
+    let clients = client::list(table, tenant).await.map_err(AdminError::of(table))?;
+    for client in clients.iter().filter(|client| client.record.status == Status::Active) {
+        let revoked = client::revoke(table, &Actor::operator(), (tenant, &client.record.id), now).await;
+        wiped.revoked += usize::from(revoked.map_err(AdminError::of(table))?);
+    }
+    if !(keys.is_empty() && clients.is_empty()) && !settle.is_zero() {
         output::progress(&format!("keys revoked; waiting {} s until they are forgotten", settle.as_secs()));
         tokio::time::sleep(settle).await;
     }
@@ -78,6 +85,16 @@ pub async fn wipe(
             vec![
                 Action::delete(keys::bearer(entry.hash.as_str())),
                 Action::delete(keys::bearer_listing(tenant, &entry.key_id)),
+            ]
+        };
+        table.transact(actions).await.map_err(&failed)?;
+    }
+    for client in &clients {
+        let id = &client.record.id;
+        let actions = || {
+            vec![
+                Action::delete(keys::oauth::client(id)),
+                Action::delete(keys::oauth::client_listing(tenant, id)),
             ]
         };
         table.transact(actions).await.map_err(&failed)?;

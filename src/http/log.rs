@@ -30,6 +30,8 @@ pub enum OperationClass {
     Discovery,
     /// The application's side.
     App,
+    /// The token endpoint and its metadata.
+    Token,
 }
 
 impl OperationClass {
@@ -42,6 +44,7 @@ impl OperationClass {
             Self::Bulk => "bulk",
             Self::Discovery => "discovery",
             Self::App => "app",
+            Self::Token => "token",
         }
     }
 }

@@ -42,6 +42,8 @@ pub enum SubjectId {
     Application(String),
     /// The id of a webhook: `wh_…`.
     Webhook(String),
+    /// The id of an OAuth client: `client_…`.
+    Client(String),
 }
 
 impl SubjectId {
@@ -53,6 +55,7 @@ impl SubjectId {
             Self::Tenant(_) => "Tenant",
             Self::Application(_) => "Application",
             Self::Webhook(_) => "Webhook",
+            Self::Client(_) => "Client",
         }
     }
 }
@@ -61,7 +64,7 @@ impl fmt::Display for SubjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Resource(_, id) => id.fmt(f),
-            Self::Key(id) | Self::Application(id) | Self::Webhook(id) => f.write_str(id),
+            Self::Key(id) | Self::Application(id) | Self::Webhook(id) | Self::Client(id) => f.write_str(id),
             Self::Tenant(name) => name.fmt(f),
         }
     }
@@ -76,7 +79,7 @@ pub struct Event {
     pub event_type: &'static str,
     /// The resource, key or tenant that it is about.
     pub subject: Subject,
-    /// Who did it: a key id, `operator`, or `worker`.
+    /// Who did it: the id of a key or a client, `operator`, or `worker`.
     pub actor: String,
     /// The request that it was part of.
     pub request_id: String,

@@ -45,7 +45,7 @@ pub enum Problem {
     Unguarded,
     /// A deactivated account that nothing will erase when its retention ends.
     NoExpiry,
-    /// A bearer key that is not in its tenant's list, so that it can be neither seen nor revoked.
+    /// A bearer key or client that is not in its tenant's list, so that it cannot be seen.
     KeyUnlisted,
     /// An item that Rollcall does not write.
     Unknown,
@@ -119,7 +119,7 @@ impl Problem {
             Self::Guard => "the guard of the root team differs from its administrators",
             Self::Unguarded => "changes of this resource do not ask the guard of the root team",
             Self::NoExpiry => "a deactivated account that would not be erased when its retention ends",
-            Self::KeyUnlisted => "a bearer key that is not in the tenant's list of keys",
+            Self::KeyUnlisted => "a bearer key or client that is not in the tenant's list",
             Self::Unknown => "an item that Rollcall does not write",
             Self::ChangeMissing => "this resource has a version without a change in the feed or the outbox",
             Self::ChangeOrder => "the change of this number does not follow the version before",

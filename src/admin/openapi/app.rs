@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::app_schemas::schemas;
 use crate::app::APP_BASE_PATH;
-use crate::app::router::{APP_ROUTES, AppOperation, WebhookOperation};
+use crate::app::router::{APP_ROUTES, AppOperation, ClientOperation, WebhookOperation};
 use crate::auth::application::ApplicationScope;
 use crate::limits::MAX_WEBHOOKS;
 use crate::scim::resource_type::{Kind, Model};
@@ -35,7 +35,7 @@ pub fn app_document(model: &Model) -> Value {
         "security": [{ "application": [] }],
         "tags": [
             { "name": "Feed" }, { "name": "Tenants" }, { "name": "Resources" }, { "name": "Keys" },
-            { "name": "Webhooks" },
+            { "name": "Clients" }, { "name": "Webhooks" },
         ],
         "paths": paths,
         "components": {
@@ -61,6 +61,7 @@ fn template(route: &str) -> (String, Vec<Value>) {
         let name = match (segment, before) {
             ("{}", "tenants") => "tenant",
             ("{}", "keys") => "key",
+            ("{}", "clients") => "client",
             ("{}", "webhooks") => "webhook",
             ("{}", _) => "id",
             (literal, _) => {
@@ -86,6 +87,7 @@ fn path_parameters() -> Value {
         "tenant": parameter("tenant", "The name of the tenant."),
         "id": parameter("id", "The id of the user or group."),
         "key": parameter("key", "The id of the key: key_…"),
+        "client": parameter("client", "The id of the client: client_…"),
         "webhook": parameter("webhook", "The id of the webhook: wh_…"),
     })
 }
@@ -213,8 +215,29 @@ fn description(operation: AppOperation) -> OperationText {
             &[(201, "RotatedKey")],
         ),
         AppOperation::RevokeKey => write("Keys", "Revokes a key", None, &[(204, "")]),
+        AppOperation::Client(operation) => client_description(operation),
         AppOperation::Webhook(operation) => webhook_description(operation),
     }
+}
+
+fn client_description(operation: ClientOperation) -> OperationText {
+    let (summary, body, answers): (_, _, &'static [_]) = match operation {
+        ClientOperation::List => {
+            ("The OAuth clients of a tenant, without their secrets", None, &[(200, "ClientList")])
+        }
+        ClientOperation::Create => (
+            "Makes an OAuth client; only this answer shows its secret",
+            Some(("NewClient", true)),
+            &[(201, "MadeClient")],
+        ),
+        ClientOperation::Rotate => (
+            "Gives a client a new secret; the others work until the overlap ends, and are revoked without one",
+            Some(("Rotation", false)),
+            &[(201, "RotatedClient")],
+        ),
+        ClientOperation::Revoke => ("Revokes a client with its access tokens", None, &[(204, "")]),
+    };
+    OperationText { tag: "Clients", summary, query: json!([]), body, answers }
 }
 
 fn webhook_description(operation: WebhookOperation) -> OperationText {

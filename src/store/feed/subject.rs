@@ -1,4 +1,4 @@
-//! Where the state of the subject of a change is: the user, group, key, tenant or webhook that it is about.
+//! Where the state of the subject of a change is: the user, group, key, client, tenant or webhook that it is about.
 
 use crate::scim::resource_type::Kind;
 use crate::store::call::Table;
@@ -24,6 +24,7 @@ pub async fn state_keys(
         ("Key", _) => keys::bearer_listing(tenant, id),
         ("Application", _) => keys::application_listing(id),
         ("Webhook", _) => return Ok(vec![keys::webhook(id)]),
+        ("Client", _) => return Ok(vec![keys::oauth::client(id)]),
         ("Tenant", _) => return Ok(vec![keys::tenant(tenant)]),
         _ => return Ok(Vec::new()),
     };
