@@ -43,8 +43,10 @@ async fn a_secret_gives_a_token_that_opens_its_tenant() {
     assert!(token.starts_with("rct_acme_"));
     // As RFC 6749 §2.3.1 wants it, and with what is to be ignored.
     let header = basic(&record.id, &secret);
-    let body = form(&[GRANT, ("client_id", &record.id), ("baseAddress", "https://x"), ("scope", "scim.readwrite")]);
-    let headers = [("content-type", "application/x-www-form-urlencoded; charset=UTF-8"), ("authorization", &header)];
+    let body =
+        form(&[GRANT, ("client_id", &record.id), ("baseAddress", "https://x"), ("scope", "scim.readwrite")]);
+    let headers =
+        [("content-type", "application/x-www-form-urlencoded; charset=UTF-8"), ("authorization", &header)];
     let by_header = service.send(("POST", "/oauth2/token?client_id=other"), &headers, &body).await;
     assert_ne!(by_header.token(), token);
     assert_eq!(by_header.body["scope"], "scim.readwrite");
@@ -54,7 +56,9 @@ async fn a_secret_gives_a_token_that_opens_its_tenant() {
     let body = support::client::user("ann").to_string();
     let made = service.send(("POST", "/scim/v2/Users"), &headers, &body).await;
     assert_eq!(made.status, 201, "{}", made.body);
-    let found = service.send(("GET", "/scim/v2/Users?filter=userName%20eq%20%22ann@example.com%22"), &headers, "").await;
+    let found = service
+        .send(("GET", "/scim/v2/Users?filter=userName%20eq%20%22ann@example.com%22"), &headers, "")
+        .await;
     assert_eq!(found.body["totalResults"], 1);
     // The change names the client, and the list tells the day of its last use.
     support::feed::sequence(&service.table).await;
@@ -78,13 +82,9 @@ async fn a_token_of_a_reader_only_reads() {
     let service = Service::start().await;
     let (reader, secret) = client(&service.table, "acme", Scope::Read).await;
     let (writer, other) = client(&service.table, "acme", Scope::Provision).await;
-    let by_scope = service.ask(&[
-        GRANT,
-        ("client_id", &writer.id),
-        ("client_secret", &other),
-        ("scope", "scim.read"),
-    ]);
-    let (by_client, by_scope) = (service.ask_with_secret(&reader.id, &secret).await, by_scope.await);
+    let reading = [GRANT, ("client_id", &writer.id), ("client_secret", &other), ("scope", "scim.read")];
+    let by_client = service.ask_with_secret(&reader.id, &secret).await;
+    let by_scope = service.ask(&reading).await;
     for sent in [by_client, by_scope] {
         assert_eq!(sent.body["scope"], "scim.read");
         let bearer = format!("Bearer {}", sent.token());
@@ -93,7 +93,8 @@ async fn a_token_of_a_reader_only_reads() {
         let refused = service.send(("POST", "/scim/v2/Users"), &headers, "{}").await;
         assert_eq!((refused.status, &refused.body["status"]), (403, &json!("403")));
     }
-    let read_write = [GRANT, ("client_id", &reader.id), ("client_secret", &secret), ("scope", "scim.readwrite")];
+    let read_write =
+        [GRANT, ("client_id", &reader.id), ("client_secret", &secret), ("scope", "scim.readwrite")];
     service.ask(&read_write).await.refused("more than the client may", 400, "invalid_scope");
 }
 
@@ -111,8 +112,6 @@ async fn hostile_requests_get_no_token() {
     let (id, own) = (("client_id", record.id.as_str()), ("client_secret", secret.as_str()));
     let unknown = "client_000000000000";
     let (cut, upper) = (&secret[..secret.len() - 1], secret.to_uppercase());
-    let jwt = ("client_assertion", "a.b.c");
-    let jwt_type = ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
     let (request, invalid) = ("invalid_request", "invalid_client");
     let rows: Vec<Hostile<'_>> = vec![
         ("nothing", vec![], 400, request),
@@ -134,7 +133,30 @@ async fn hostile_requests_get_no_token() {
         ("the other tenant's secret", vec![GRANT, id, ("client_secret", &other_secret)], 401, invalid),
         ("the other tenant's client", vec![GRANT, ("client_id", &other.id), own], 401, invalid),
         ("a token as secret", vec![GRANT, id, ("client_secret", &token)], 401, invalid),
-        ("a revoked client", vec![GRANT, ("client_id", &revoked.id), ("client_secret", &revoked_secret)], 401, invalid),
+        (
+            "a revoked client",
+            vec![GRANT, ("client_id", &revoked.id), ("client_secret", &revoked_secret)],
+            401,
+            invalid,
+        ),
+    ];
+    for (what, parameters, status, error) in rows {
+        service.ask(&parameters).await.refused(what, status, error);
+    }
+}
+
+/// Parameters that are repeated, contradict one another, or are too many.
+#[tokio::test]
+async fn hostile_parameters_get_no_token() {
+    let service = Service::start().await;
+    let (record, secret) = client(&service.table, "acme", Scope::Provision).await;
+    let (other, _) = client(&service.table, "globex", Scope::Provision).await;
+    let (id, own) = (("client_id", record.id.as_str()), ("client_secret", secret.as_str()));
+    let jwt = ("client_assertion", "a.b.c");
+    let jwt_type = ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+    let saml = ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:saml2-bearer");
+    let (request, invalid) = ("invalid_request", "invalid_client");
+    let rows: Vec<Hostile<'_>> = vec![
         ("two grants", vec![GRANT, GRANT, id, own], 400, request),
         ("two clients", vec![GRANT, id, ("client_id", &other.id), own], 400, request),
         ("two secrets", vec![GRANT, id, own, own], 400, request),
@@ -145,7 +167,7 @@ async fn hostile_requests_get_no_token() {
         ("an assertion without a type", vec![GRANT, id, jwt], 400, request),
         ("a type without an assertion", vec![GRANT, id, jwt_type], 400, request),
         ("a type beside a secret", vec![GRANT, id, own, jwt_type], 400, request),
-        ("a SAML assertion", vec![GRANT, id, ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:saml2-bearer"), jwt], 400, request),
+        ("a SAML assertion", vec![GRANT, id, saml, jwt], 400, request),
         ("an unknown scope", vec![GRANT, id, own, ("scope", "admin")], 400, "invalid_scope"),
         ("a scope in another case", vec![GRANT, id, own, ("scope", "SCIM")], 400, "invalid_scope"),
         ("a scope and an unknown one", vec![GRANT, id, own, ("scope", "scim admin")], 400, "invalid_scope"),
@@ -212,7 +234,8 @@ async fn revoking_ends_tokens_and_expiring_ends_new_ones() {
     let service = Service::start().await;
     let by = Actor::operator();
     let (record, first) = client(&service.table, "acme", Scope::Provision).await;
-    let which = (&acme(), record.id.as_str());
+    let tenant = acme();
+    let which = (&tenant, record.id.as_str());
     let old = service.ask_with_secret(&record.id, &first).await.token();
     let rotated = rotate(&service.table, &by, which, Duration::hours(24), now()).await.unwrap();
     let second = rotated.text.reveal().to_owned();
@@ -250,7 +273,14 @@ async fn revoking_ends_tokens_and_expiring_ends_new_ones() {
     let changes = reader.read(&reader.oldest(), query).await.unwrap().unwrap().changes;
     let own = changes.iter().filter(|change| change.resource_id == record.id);
     let own: Vec<_> = own.map(|change| (change.event_type.as_str(), change.version)).collect();
-    let expected = ["client.created", "client.updated", "client.updated", "client.updated", "client.updated", "client.revoked"];
+    let expected = [
+        "client.created",
+        "client.updated",
+        "client.updated",
+        "client.updated",
+        "client.updated",
+        "client.revoked",
+    ];
     assert_eq!(own, expected.into_iter().zip(1..).collect::<Vec<_>>());
 }
 
@@ -329,7 +359,9 @@ async fn a_secret_rotates_under_load_without_a_refused_request() {
     });
     let users: Vec<_> = users.collect();
     for _ in 0..4 {
-        let rotated = rotate(&service.table, &Actor::operator(), (&acme(), &record.id), Duration::hours(1), now());
+        let (by, tenant) = (Actor::operator(), acme());
+        let which = (&tenant, record.id.as_str());
+        let rotated = rotate(&service.table, &by, which, Duration::hours(1), now());
         let rotated = rotated.await.unwrap();
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         *current.lock().unwrap() = rotated.text.reveal().to_owned();
@@ -368,9 +400,13 @@ async fn a_client_has_few_secrets_and_forgets_those_whose_tokens_have_ended() {
 #[tokio::test]
 async fn the_metadata_names_the_endpoint_by_the_requests_host() {
     let service = Service::start().await;
-    for path in ["/.well-known/oauth-authorization-server", "/scim/v2/.well-known/oauth-authorization-server"] {
+    for path in ["/.well-known/oauth-authorization-server", "/scim/v2/.well-known/oauth-authorization-server"]
+    {
         let found = service.send(("GET", path), &[("x-forwarded-proto", "https")], "").await;
-        assert_eq!((found.status, &found.headers["content-type"]), (200, &"application/json".parse().unwrap()));
+        assert_eq!(
+            (found.status, &found.headers["content-type"]),
+            (200, &"application/json".parse().unwrap())
+        );
         let issuer = found.body["issuer"].as_str().unwrap();
         assert!(issuer.ends_with("://scim.example.com"), "{issuer}");
         assert_eq!(found.body["token_endpoint"], format!("{issuer}/oauth2/token"));
@@ -384,7 +420,8 @@ async fn the_metadata_names_the_endpoint_by_the_requests_host() {
     let (record, secret) = client(&service.table, "acme", Scope::Read).await;
     let token = service.ask_with_secret(&record.id, &secret).await.token();
     let bearer = format!("Bearer {token}");
-    let config = service.send(("GET", "/scim/v2/ServiceProviderConfig"), &[("authorization", &bearer)], "").await;
+    let config =
+        service.send(("GET", "/scim/v2/ServiceProviderConfig"), &[("authorization", &bearer)], "").await;
     let schemes = config.body["authenticationSchemes"].as_array().unwrap();
     let types: Vec<&Value> = schemes.iter().map(|scheme| &scheme["type"]).collect();
     assert_eq!(types, ["oauthbearertoken", "oauth2"]);

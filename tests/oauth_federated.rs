@@ -128,15 +128,50 @@ async fn assertions_of_the_issuer_give_tokens() {
     scene.ask_later(4_000, &late).await.token();
 }
 
-#[tokio::test]
-async fn hostile_assertions_get_no_token() {
-    let (rsa, ec, stranger) = (Signer::rsa("rsa"), Signer::ec("ec"), Signer::rsa("rsa"));
-    let scene = Scene::new(&[&rsa, &ec]).await;
-    let other_directory = Federation::entra_urls("3b2c1d0e-0000-4000-8000-00000000ffff").0;
+/// What a hostile assertion is, and the assertion.
+type Hostile = (&'static str, String);
+
+fn part(value: &Value) -> String {
+    URL_SAFE_NO_PAD.encode(value.to_string())
+}
+
+/// Good claims under a header that the key's algorithm does not fit, or whose key is not the issuer's.
+fn hostile_headers(rsa: &Signer) -> Vec<Hostile> {
+    let stranger = Signer::rsa("rsa");
+    let headed = |header: Value| rsa.jwt_with(&header, &claims().to_string());
+    let strange = |header: Value| stranger.jwt_with(&header, &claims().to_string());
+    vec![
+        ("RS384", headed(json!({ "alg": "RS384", "kid": "rsa" }))),
+        ("RS512", headed(json!({ "alg": "RS512", "kid": "rsa" }))),
+        ("ES256 with an RSA key", headed(json!({ "alg": "ES256", "kid": "rsa" }))),
+        ("RS256 with a curve's key", headed(json!({ "alg": "RS256", "kid": "ec" }))),
+        ("no alg", headed(json!({ "kid": "rsa" }))),
+        ("no kid", headed(json!({ "alg": "RS256" }))),
+        ("an unknown kid", headed(json!({ "alg": "RS256", "kid": "gone" }))),
+        ("an empty kid", headed(json!({ "alg": "RS256", "kid": "" }))),
+        ("a kid that is a path", headed(json!({ "alg": "RS256", "kid": "../../etc/passwd" }))),
+        ("a kid that is a number", headed(json!({ "alg": "RS256", "kid": 1 }))),
+        ("a critical header", headed(json!({ "alg": "RS256", "kid": "rsa", "crit": ["exp"] }))),
+        (
+            "an unencoded payload",
+            headed(json!({ "alg": "RS256", "kid": "rsa", "b64": false, "crit": ["b64"] })),
+        ),
+        ("a key in the header", strange(json!({ "alg": "RS256", "kid": "x", "jwk": stranger.jwk() }))),
+        (
+            "a URL in the header",
+            strange(json!({ "alg": "RS256", "kid": "x", "jku": "https://evil.example/keys" })),
+        ),
+        ("a stranger's key", stranger.jwt(&claims())),
+    ]
+}
+
+/// A good assertion without its signature, with another one, or in another form.
+fn hostile_signatures(rsa: &Signer) -> Vec<Hostile> {
     let good = rsa.jwt(&claims());
     let (message, signature) = good.rsplit_once('.').unwrap();
     let (header, payload) = message.split_once('.').unwrap();
-    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let jwk = rsa.jwk();
+    let modulus = jwk["n"].as_str().unwrap();
     let hmac = |key: &[u8]| {
         use hmac::{Hmac, KeyInit as _, Mac as _};
         let message = format!("{}.{payload}", part(&json!({ "alg": "HS256", "kid": "rsa" })));
@@ -144,37 +179,19 @@ async fn hostile_assertions_get_no_token() {
         mac.update(message.as_bytes());
         format!("{message}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
     };
-    let headed = |header: Value| rsa.jwt_with(&header, &claims().to_string());
-    let raw = |text: &str| rsa.jwt_with(&json!({ "alg": "RS256", "kid": "rsa" }), text);
-    let jwk = rsa.jwk();
-    let doubled = claims().to_string().replacen('{', "{\"sub\":\"someone\",", 1);
+    let of = |algorithm: &str| part(&json!({ "alg": algorithm, "kid": "rsa" }));
     let mut flipped = signature.to_owned().into_bytes();
     flipped[10] = if flipped[10] == b'A' { b'B' } else { b'A' };
     let flipped = format!("{message}.{}", String::from_utf8(flipped).unwrap());
-    let rows: Vec<(&str, String)> = vec![
-        ("alg none", format!("{}.{payload}.", part(&json!({ "alg": "none", "kid": "rsa" })))),
-        ("alg None", format!("{}.{payload}.", part(&json!({ "alg": "None", "kid": "rsa" })))),
-        ("alg none with a signature", format!("{}.{payload}.{signature}", part(&json!({ "alg": "none", "kid": "rsa" })))),
-        ("HS256 with the modulus", hmac(jwk["n"].as_str().unwrap().as_bytes())),
+    vec![
+        ("alg none", format!("{}.{payload}.", of("none"))),
+        ("alg None", format!("{}.{payload}.", of("None"))),
+        ("alg none with a signature", format!("{}.{payload}.{signature}", of("none"))),
+        ("PS256 on a signature of RS256", format!("{}.{payload}.{signature}", of("PS256"))),
+        ("HS256 with the modulus", hmac(modulus.as_bytes())),
         ("HS256 with the key as JSON", hmac(jwk.to_string().as_bytes())),
-        ("HS256 with the decoded modulus", hmac(&URL_SAFE_NO_PAD.decode(jwk["n"].as_str().unwrap()).unwrap())),
+        ("HS256 with the decoded modulus", hmac(&URL_SAFE_NO_PAD.decode(modulus).unwrap())),
         ("HS256 with nothing", hmac(b"")),
-        ("RS384", headed(json!({ "alg": "RS384", "kid": "rsa" }))),
-        ("RS512", headed(json!({ "alg": "RS512", "kid": "rsa" }))),
-        ("ES256 with an RSA key", headed(json!({ "alg": "ES256", "kid": "rsa" }))),
-        ("RS256 with a curve's key", headed(json!({ "alg": "RS256", "kid": "ec" }))),
-        ("a PS256 header on an RS256 signature", format!("{}.{payload}.{signature}", part(&json!({ "alg": "PS256", "kid": "rsa" })))),
-        ("no alg", headed(json!({ "kid": "rsa" }))),
-        ("no kid", headed(json!({ "alg": "RS256" }))),
-        ("an unknown kid", headed(json!({ "alg": "RS256", "kid": "gone" }))),
-        ("an empty kid", headed(json!({ "alg": "RS256", "kid": "" }))),
-        ("a kid that is a path", headed(json!({ "alg": "RS256", "kid": "../../etc/passwd" }))),
-        ("a kid that is a number", headed(json!({ "alg": "RS256", "kid": 1 }))),
-        ("a key in the header", stranger.jwt_with(&json!({ "alg": "RS256", "kid": "x", "jwk": stranger.jwk() }), &claims().to_string())),
-        ("a URL in the header", stranger.jwt_with(&json!({ "alg": "RS256", "kid": "x", "jku": "https://evil.example/keys" }), &claims().to_string())),
-        ("a critical header", headed(json!({ "alg": "RS256", "kid": "rsa", "crit": ["exp"] }))),
-        ("an unencoded payload", headed(json!({ "alg": "RS256", "kid": "rsa", "b64": false, "crit": ["b64"] }))),
-        ("a stranger's key", stranger.jwt(&claims())),
         ("a changed signature", flipped),
         ("no signature", format!("{message}.")),
         ("another payload", format!("{header}.{}.{signature}", part(&with("sub", json!("someone"))))),
@@ -186,49 +203,81 @@ async fn hostile_assertions_get_no_token() {
         ("blanks around", format!(" {good} ")),
         ("padding", format!("{message}.{signature}==")),
         ("base64 with a plus", format!("{header}.{payload}+.{signature}")),
+    ]
+}
+
+/// Signed by the issuer, with names that are not those of the client.
+fn hostile_names(rsa: &Signer, client: &str) -> Vec<Hostile> {
+    let issuer = claims()["iss"].as_str().unwrap().to_owned();
+    let other_directory = "3b2c1d0e-0000-4000-8000-00000000ffff";
+    let claim = |name: &str, value: Value| rsa.jwt(&with(name, value));
+    vec![
+        ("another directory", claim("tid", json!(other_directory))),
+        ("no directory", rsa.jwt(&without("tid"))),
+        ("the issuer of another directory", claim("iss", json!(Federation::entra_urls(other_directory).0))),
+        ("the issuer without its version", claim("iss", json!(issuer.trim_end_matches("/v2.0")))),
+        ("the issuer with a slash", claim("iss", json!(format!("{issuer}/")))),
+        ("the issuer in capitals", claim("iss", json!(issuer.to_uppercase()))),
+        ("no issuer", rsa.jwt(&without("iss"))),
+        ("a list of issuers", claim("iss", json!([issuer]))),
+        ("another audience", claim("aud", json!("api://other"))),
+        ("the audience with a suffix", claim("aud", json!("api://rollcall/.default"))),
+        ("several audiences", claim("aud", json!(["api://rollcall", "api://other"]))),
+        ("no audiences", claim("aud", json!([]))),
+        ("no audience", rsa.jwt(&without("aud"))),
+        ("an audience that is null", claim("aud", Value::Null)),
+        ("another subject", claim("sub", json!("someone"))),
+        ("the client as subject", claim("sub", json!(client))),
+        ("no subject", rsa.jwt(&without("sub"))),
+    ]
+}
+
+/// Signed by the issuer, at another time, or with claims that are none.
+fn hostile_claims(rsa: &Signer) -> Vec<Hostile> {
+    let raw = |text: &str| rsa.jwt_with(&json!({ "alg": "RS256", "kid": "rsa" }), text);
+    let claim = |name: &str, value: Value| rsa.jwt(&with(name, value));
+    let mut beyond = claims();
+    beyond["exp"] = json!(1e300);
+    vec![
+        ("expired", claim("exp", json!(now() - 61))),
+        ("expired long ago", claim("exp", json!(0))),
+        ("a negative end", claim("exp", json!(-1))),
+        ("no end", rsa.jwt(&without("exp"))),
+        ("an end that is a text", claim("exp", json!((now() + 600).to_string()))),
+        ("an end that is null", claim("exp", Value::Null)),
+        ("an end beyond all time", raw(&beyond.to_string())),
+        ("a long life", claim("exp", json!(now() + 2 * 86_400))),
+        ("from the future", claim("iat", json!(now() + 120))),
+        ("not yet", claim("nbf", json!(now() + 120))),
+        ("a start that is a text", claim("nbf", json!("soon"))),
+        ("an id that is a number", claim("jti", json!(7))),
+        ("a long id", claim("jti", json!("x".repeat(1_025)))),
+        ("oversized", claim("x", json!("x".repeat(8_000)))),
         ("not JSON", raw("hello")),
         ("an array", raw("[]")),
         ("nothing", raw("")),
-        ("two subjects", raw(&doubled)),
-        ("another directory", rsa.jwt(&with("tid", json!("3b2c1d0e-0000-4000-8000-00000000ffff")))),
-        ("no directory", rsa.jwt(&without("tid"))),
-        ("the issuer of another directory", rsa.jwt(&with("iss", json!(other_directory)))),
-        ("the issuer without its version", rsa.jwt(&with("iss", json!(format!("https://login.microsoftonline.com/{DIRECTORY}"))))),
-        ("the issuer with a slash", rsa.jwt(&with("iss", json!(format!("{}/", claims()["iss"].as_str().unwrap()))))),
-        ("the issuer in capitals", rsa.jwt(&with("iss", json!(claims()["iss"].as_str().unwrap().to_uppercase())))),
-        ("no issuer", rsa.jwt(&without("iss"))),
-        ("a list of issuers", rsa.jwt(&with("iss", json!([claims()["iss"]])))),
-        ("another audience", rsa.jwt(&with("aud", json!("api://other")))),
-        ("the audience with a suffix", rsa.jwt(&with("aud", json!("api://rollcall/.default")))),
-        ("several audiences", rsa.jwt(&with("aud", json!(["api://rollcall", "api://other"])))),
-        ("no audiences", rsa.jwt(&with("aud", json!([])))),
-        ("no audience", rsa.jwt(&without("aud"))),
-        ("an audience that is null", rsa.jwt(&with("aud", Value::Null))),
-        ("another subject", rsa.jwt(&with("sub", json!("someone")))),
-        ("the client as subject", rsa.jwt(&with("sub", json!(scene.record.id)))),
-        ("no subject", rsa.jwt(&without("sub"))),
-        ("expired", rsa.jwt(&with("exp", json!(now() - 61)))),
-        ("expired long ago", rsa.jwt(&with("exp", json!(0)))),
-        ("a negative end", rsa.jwt(&with("exp", json!(-1)))),
-        ("no end", rsa.jwt(&without("exp"))),
-        ("an end that is a text", rsa.jwt(&with("exp", json!((now() + 600).to_string())))),
-        ("an end that is null", rsa.jwt(&with("exp", Value::Null))),
-        ("an end beyond all time", raw(&claims().to_string().replace(&(now() + 3_900).to_string(), "1e300"))),
-        ("a long life", rsa.jwt(&with("exp", json!(now() + 2 * 86_400)))),
-        ("from the future", rsa.jwt(&with("iat", json!(now() + 120)))),
-        ("not yet", rsa.jwt(&with("nbf", json!(now() + 120)))),
-        ("a start that is a text", rsa.jwt(&with("nbf", json!("soon")))),
-        ("an id that is a number", rsa.jwt(&with("jti", json!(7)))),
-        ("a long id", rsa.jwt(&with("jti", json!("x".repeat(1_025))))),
-        ("oversized", rsa.jwt(&with("x", json!("x".repeat(8_000))))),
+        ("two subjects", raw(&claims().to_string().replacen('{', "{\"sub\":\"someone\",", 1))),
+    ]
+}
+
+#[tokio::test]
+async fn hostile_assertions_get_no_token() {
+    let (rsa, ec) = (Signer::rsa("rsa"), Signer::ec("ec"));
+    let scene = Scene::new(&[&rsa, &ec]).await;
+    let rows = [
+        hostile_headers(&rsa),
+        hostile_signatures(&rsa),
+        hostile_names(&rsa, &scene.record.id),
+        hostile_claims(&rsa),
     ];
-    assert!(rows.len() >= 60);
+    let rows = rows.concat();
+    assert!(rows.len() >= 60, "{}", rows.len());
     for (what, assertion) in rows {
         scene.ask(&assertion).await.refused(what, 401, "invalid_client");
     }
     // Whatever they name, the keys were read once.
     assert_eq!(scene.issuer.fetches(), 1);
-    scene.ask(&good).await.token();
+    scene.ask(&rsa.jwt(&claims())).await.token();
 }
 
 #[tokio::test]
@@ -311,7 +360,8 @@ async fn keys_are_read_from_allowed_places_only() {
         let mut federation = federation(&scene.issuer);
         federation.jwks_url = federation.jwks_url.replace("/keys", end);
         let record = federated(table, "acme", federation).await;
-        let asked = answer(&function(&scene.service), assertion_request(&record.id, &rsa.jwt(&claims()))).await;
+        let asked =
+            answer(&function(&scene.service), assertion_request(&record.id, &rsa.jwt(&claims()))).await;
         asked.refused(end, 503, "temporarily_unavailable");
     }
     assert_eq!(scene.issuer.fetches(), 0);
@@ -320,10 +370,22 @@ async fn keys_are_read_from_allowed_places_only() {
     let asked = answer(&deployed, assertion_request(&scene.record.id, &rsa.jwt(&claims()))).await;
     asked.refused("a private address", 503, "temporarily_unavailable");
     assert_eq!(scene.issuer.fetches(), 0);
-    for url in ["http://login.example/keys", "https://127.0.0.1/keys", "https://169.254.169.254/", "https://user@a.example/", "keys"] {
+    for url in [
+        "http://login.example/keys",
+        "https://127.0.0.1/keys",
+        "https://169.254.169.254/",
+        "https://user@a.example/",
+        "keys",
+    ] {
         let federation = Federation { jwks_url: url.to_owned(), ..federation(&scene.issuer) };
         let proof = NewProof::Federated(federation, TargetRule::Public);
-        let new = NewClient { tenant: "acme".parse().unwrap(), name: "x".to_owned(), scope: Scope::Read, token_hours: 1, proof };
+        let new = NewClient {
+            tenant: "acme".parse().unwrap(),
+            name: "x".to_owned(),
+            scope: Scope::Read,
+            token_hours: 1,
+            proof,
+        };
         assert!(create(table, &Actor::operator(), new, OffsetDateTime::now_utc()).await.is_err(), "{url}");
     }
 }

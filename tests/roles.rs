@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use app_support::App;
-use oauth_support::{Issuer, Service, Signer, answer, assertion_request, client, federated, form};
+use oauth_support::{Issuer, Service, Signer, answer, assertion_request, client, federated, secret_request};
 use rollcall::admin::key::{self, NewKey};
 use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::auth::app_authorizer::authorize_application;
@@ -448,15 +448,7 @@ async fn the_function_that_gives_tokens_has_what_it_needs_and_no_more() {
         "exp": clock::epoch_seconds() + 600,
     });
     answer(&function, assertion_request(&by_assertion.id, &signer.jwt(&claims))).await.token();
-    let body = form(&[
-        ("grant_type", "client_credentials"),
-        ("client_id", &by_secret.id),
-        ("client_secret", &secret),
-    ]);
-    let request = http::Request::post("/oauth2/token").header(oauth_support::FORM.0, oauth_support::FORM.1);
-    let request = request.body(lambda_http::Body::Text(body)).unwrap();
-    let request = lambda_http::RequestExt::with_raw_http_path(request, "/oauth2/token");
-    answer(&function, request).await.token();
+    answer(&function, secret_request(&by_secret.id, &secret)).await.token();
     assert_fits("TokenRole", &seen.lock().unwrap());
     let role = role("TokenRole");
     for (action, key, allowed) in [
@@ -551,7 +543,8 @@ async fn the_function_that_applications_manage_with_has_what_it_needs_and_no_mor
     let path = format!("/tenants/acme/keys/{}", key["id"].as_str().unwrap());
     app.send("POST", &format!("{path}/rotate"), None).await.expect(201);
     app.send("DELETE", &path, None).await.expect(204);
-    let client = app.send("POST", "/tenants/acme/clients", Some(json!({ "name": "Entra" }))).await.expect(201);
+    let client =
+        app.send("POST", "/tenants/acme/clients", Some(json!({ "name": "Entra" }))).await.expect(201);
     let path = format!("/tenants/acme/clients/{}", client["id"].as_str().unwrap());
     app.send("POST", &format!("{path}/rotate"), None).await.expect(201);
     app.send("DELETE", &path, None).await.expect(204);

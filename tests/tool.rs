@@ -67,6 +67,7 @@ async fn a_busy_tenant(table: &Table) -> Client {
     let old = key(table, "acme").await;
     rotate(table, (&id("acme"), &old), Duration::hours(1), now()).await.expect("a successor");
     revoke(table, &id("acme"), &old, now()).await.expect("an end");
+    changed_client(table).await;
     tenant::set(table, &id("acme"), now(), |settings| settings.breaker_percent = Some(50)).await.unwrap();
     tenant::resync(table, &id("acme"), now()).await.unwrap();
     let client = Client::new(table.clone(), "veza").await;
@@ -256,9 +257,7 @@ async fn a_deleted_name_rests_longer_than_any_request_for_it_can_last() {
     support::assert_consistent(&client).await;
     // Once made, it is a tenant as any other.
     assert!(again(now() + Duration::hours(3)).await.expect_err("it exists").to_string().contains("exists"));
-    changed_client(table).await;
-    tenant::set(table, &id("acme"), now(), |settings| settings.breaker_percent = Some(50)).await.unwrap();
-, |settings| settings.retention_days = 7).await.unwrap();
+    tenant::set(&table, &id("acme"), now(), |settings| settings.retention_days = 7).await.unwrap();
     let told = events(&table, "acme").await;
     let told: BTreeSet<String> = told
         .iter()

@@ -152,10 +152,8 @@ impl Session {
         let application_key = demo_key(&backend.app.authorizer, data_dir.as_ref(), APPLICATION, make).await?;
 
         let base_url = format!("http://{}{}", reachable_address(address), api.base_path());
-        let gateways = vec![
-            backend.gateway(api, Clock::system()),
-            backend.app.gateway(app_api, Clock::system()),
-        ];
+        let gateways =
+            vec![backend.gateway(api, Clock::system()), backend.app.gateway(app_api, Clock::system())];
         let (stop, stopped) = oneshot::channel::<()>();
         let front = tokio::spawn(front::serve(listener, gateways, async {
             // A sender that is gone means the end as well.

@@ -106,12 +106,14 @@ impl Service {
 
     /// The functions over the table at `endpoint`. Nothing is limited, and the authorizer is asked each time.
     pub fn over(endpoint: &str, table: Table, adapt: impl FnOnce(&mut ApiFacts)) -> Self {
-        let TemplateFacts { mut api, environment, .. } = TemplateFacts::parse(TEMPLATE).expect("the template");
+        let TemplateFacts { mut api, environment, .. } =
+            TemplateFacts::parse(TEMPLATE).expect("the template");
         (api.usage_plan, api.stage, api.authorizer.ttl) = (None, None, Duration::ZERO);
         api.methods.clear();
         adapt(&mut api);
         let (client, name) = (support::client(endpoint), support::TABLE.to_owned());
-        let connection = Connection { client, table: name, environment, app_url: "http://app/app/v1".to_owned() };
+        let connection =
+            Connection { client, table: name, environment, app_url: "http://app/app/v1".to_owned() };
         let backend: Backend = connect(connection, &[]);
         Self { gateway: backend.gateway(api, Clock::system()), table, endpoint: endpoint.to_owned() }
     }
@@ -182,17 +184,29 @@ pub async fn federated(table: &Table, tenant: &str, federation: Federation) -> C
     create(table, &Actor::operator(), new, OffsetDateTime::now_utc()).await.unwrap().1
 }
 
+/// A request for a token with a secret, as the function gets it.
+pub fn secret_request(client: &str, secret: &str) -> Request {
+    token_request(form(&[
+        ("grant_type", "client_credentials"),
+        ("client_id", client),
+        ("client_secret", secret),
+    ]))
+}
+
+fn token_request(body: String) -> Request {
+    let request = http::Request::post("/oauth2/token").header(FORM.0, FORM.1);
+    request.body(Body::Text(body)).expect("a request").with_raw_http_path("/oauth2/token")
+}
+
 /// A request for a token with an assertion, as the function gets it.
 pub fn assertion_request(client: &str, assertion: &str) -> Request {
-    let body = form(&[
+    token_request(form(&[
         ("grant_type", "client_credentials"),
         ("client_id", client),
         ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
         ("client_assertion", assertion),
         ("baseAddress", "https://scim.example.com/scim/v2"),
-    ]);
-    let request = http::Request::post("/oauth2/token").header(FORM.0, FORM.1);
-    request.body(Body::Text(body)).expect("a request").with_raw_http_path("/oauth2/token")
+    ]))
 }
 
 /// Gives a function a request.

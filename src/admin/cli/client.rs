@@ -28,6 +28,13 @@ pub struct ClientArgs {
     command: ClientCommand,
 }
 
+impl ClientArgs {
+    /// The options and the command.
+    pub fn into_parts(self) -> (GlobalOptions, ClientCommand) {
+        (self.options, self.command)
+    }
+}
+
 /// Commands on OAuth clients.
 #[derive(Subcommand, Clone, Debug)]
 pub enum ClientCommand {
@@ -156,7 +163,8 @@ fn scope(text: &str) -> Result<Scope, String> {
 
 /// `rollcall client …`, from the arguments to the exit code.
 pub fn run(args: ClientArgs) -> ExitCode {
-    finish(run_client(&args.options, args.command))
+    let (options, command) = args.into_parts();
+    finish(async move { run_client(&options, command).await })
 }
 
 /// Runs a command on OAuth clients; returns what to print.

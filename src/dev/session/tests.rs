@@ -111,7 +111,15 @@ fn stubs(connection: Connection) -> Backend {
         Lambda::new(|_: Value| async { Ok::<_, String>(json!({ "statusCode": 200, "body": "{}" })) });
     let app = AppBackend { read: function.clone(), manage: function.clone(), authorizer: authorizer.clone() };
     let token = function.clone();
-    Backend { function, authorizer, token, app, worker: None, written: Arc::default(), tenants: Box::new(items) }
+    Backend {
+        function,
+        authorizer,
+        token,
+        app,
+        worker: None,
+        written: Arc::default(),
+        tenants: Box::new(items),
+    }
 }
 
 fn options() -> SessionOptions {
