@@ -6,14 +6,16 @@ mod oauth_support;
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use oauth_support::{FORM, Service, basic, client, form};
+use oauth_support::{FORM, Service, answer, basic, client, form, more_requests, token_request};
 use rollcall::auth::access_token::{AccessToken, TokenRecord};
 use rollcall::auth::authorizer::{Decision, Reason, authorize};
 use rollcall::auth::client::{ClientProof, ClientRecord};
 use rollcall::auth::record::Scope;
 use rollcall::dev::template::facts::Throttle;
+use rollcall::oauth::function::TokenFunction;
+use rollcall::outbound::target::TargetRule;
 use rollcall::store::feed::reader::{ChangeQuery, FeedReader};
 use rollcall::store::item::get_number;
 use rollcall::store::keys::{self, TenantId};
@@ -202,8 +204,13 @@ async fn hostile_headers_and_bodies_get_no_token() {
         let headers = [FORM, ("authorization", header)];
         service.send(path, &headers, &body).await.refused(what, status, error);
     }
-    let two = [FORM, ("authorization", authorized.as_str()), ("authorization", authorized.as_str())];
-    service.send(path, &two, &grant).await.refused("two headers", 400, request);
+    // API Gateway and lambda_http leave the last one of two headers. The function counts them.
+    let function = TokenFunction::new(service.table.fresh(), None, TargetRule::Public).unwrap();
+    let mut two = token_request(grant.clone());
+    for header in [&authorized, &basic(&record.id, "rcs_x")] {
+        two.headers_mut().append("authorization", header.parse().unwrap());
+    }
+    answer(&function, two).await.refused("two headers", 400, request);
     let json = json!({ "grant_type": "client_credentials" }).to_string();
     for (what, media_type, body) in [
         ("JSON", "application/json", json.as_str()),
@@ -343,18 +350,17 @@ async fn a_secret_rotates_under_load_without_a_refused_request() {
     let (record, secret) = client(&service.table, "acme", Scope::Provision).await;
     let current = Arc::new(std::sync::Mutex::new(secret));
     let is_over = Arc::new(AtomicBool::new(false));
+    let requests = Arc::new(AtomicUsize::new(0));
     let users = (0..4).map(|_| {
         let (service, current, is_over) = (service.clone(), current.clone(), is_over.clone());
-        let id = record.id.clone();
+        let (id, requests) = (record.id.clone(), requests.clone());
         tokio::spawn(async move {
-            let mut requests = 0;
             while !is_over.load(Ordering::SeqCst) {
                 let secret = current.lock().unwrap().clone();
                 let token = service.ask_with_secret(&id, &secret).await.token();
                 assert_eq!(service.status_with(&token).await, 200);
-                requests += 1;
+                requests.fetch_add(1, Ordering::SeqCst);
             }
-            requests
         })
     });
     let users: Vec<_> = users.collect();
@@ -363,16 +369,14 @@ async fn a_secret_rotates_under_load_without_a_refused_request() {
         let which = (&tenant, record.id.as_str());
         let rotated = rotate(&service.table, &by, which, Duration::hours(1), now());
         let rotated = rotated.await.unwrap();
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        more_requests(&requests).await;
         *current.lock().unwrap() = rotated.text.reveal().to_owned();
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        more_requests(&requests).await;
     }
     is_over.store(true, Ordering::SeqCst);
-    let mut requests = 0;
     for user in users {
-        requests += user.await.unwrap();
+        user.await.unwrap();
     }
-    assert!(requests > 20, "{requests}");
 }
 
 #[tokio::test]

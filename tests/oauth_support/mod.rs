@@ -193,7 +193,8 @@ pub fn secret_request(client: &str, secret: &str) -> Request {
     ]))
 }
 
-fn token_request(body: String) -> Request {
+/// A token request, as the function gets it.
+pub fn token_request(body: String) -> Request {
     let request = http::Request::post("/oauth2/token").header(FORM.0, FORM.1);
     request.body(Body::Text(body)).expect("a request").with_raw_http_path("/oauth2/token")
 }
@@ -215,6 +216,18 @@ pub async fn answer(function: &TokenFunction, request: Request) -> Reply {
     let (parts, body) = response.into_parts();
     let body = serde_json::from_slice(body.as_ref()).unwrap_or(Value::Null);
     Reply { status: parts.status.as_u16(), headers: parts.headers, body }
+}
+
+/// Waits until eight more requests were answered.
+pub async fn more_requests(requests: &AtomicUsize) {
+    let goal = requests.load(Ordering::SeqCst) + 8;
+    for _ in 0..6_000 {
+        if requests.load(Ordering::SeqCst) >= goal {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    unreachable!("a request was refused, or none is answered");
 }
 
 /// A key that signs assertions.
