@@ -11,7 +11,7 @@ use rollcall::store::feed::sequencer::Sequencer;
 use serde_json::json;
 
 use super::Dice;
-use super::mirror::Mirror;
+use super::mirror::{Glance, Mirror};
 use crate::app_support::App;
 
 /// What dies again and again.
@@ -81,6 +81,17 @@ pub async fn start_mirrors(table: Table, until: Instant, mut dice: Dice) -> Vec<
         mirrors.push(mirror.await);
     }
     mirrors
+}
+
+/// Takes glances one after another beside the work.
+pub async fn take_glances(table: Table, until: Instant, mut dice: Dice) -> Vec<Glance> {
+    let mut glances = Vec::new();
+    while Instant::now() < until {
+        let seconds = dice.seconds_ahead();
+        glances.extend(clock::with_seconds_ahead(seconds, Glance::take(&table, &mut dice)).await);
+        tokio::time::sleep(Duration::from_millis(dice.roll(100) as u64)).await;
+    }
+    glances
 }
 
 /// Reads the feed as applications do, from its end on, and asserts that no resource is older than its change.
