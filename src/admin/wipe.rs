@@ -66,7 +66,8 @@ pub async fn wipe(
         let revoked = client::revoke(table, &Actor::operator(), (tenant, &client.record.id), now).await;
         wiped.revoked += usize::from(revoked.map_err(AdminError::of(table))?);
     }
-    if !(keys.is_empty() && clients.is_empty()) && !settle.is_zero() {
+    let had_any = !keys.is_empty() || !clients.is_empty();
+    if had_any && !settle.is_zero() {
         output::progress(&format!("keys revoked; waiting {} s until they are forgotten", settle.as_secs()));
         tokio::time::sleep(settle).await;
     }

@@ -205,7 +205,7 @@ impl ClientRecord {
     /// The secret with this hash that is in force at `now`. All hashes are compared.
     pub fn live_secret(&self, hash: &KeyHash, now: OffsetDateTime) -> Option<&ClientSecret> {
         let live = self.proof.secrets().iter().filter(|secret| secret.expires > now);
-        live.filter(|secret| secret.hash == *hash).last()
+        live.fold(None, |found, secret| if secret.hash == *hash { Some(secret) } else { found })
     }
 
     /// Whether a token that was given for this secret, or for an assertion, goes on working. A secret that was
