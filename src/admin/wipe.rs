@@ -9,6 +9,7 @@ use super::actor::ACTOR;
 use super::error::AdminError;
 use super::output;
 use super::sweep::sweep;
+use super::usage_key::{self, PlanUsageKeys};
 use crate::auth::record::Status;
 use crate::auth::tenant::Deletion;
 use crate::clock;
@@ -22,7 +23,7 @@ use crate::store::large_change::pending_change::PendingChange;
 use crate::store::retry::Attempts;
 use crate::store::transaction::{Action, Expression};
 use crate::tenants::actor::Actor;
-use crate::tenants::client;
+use crate::tenants::client::{self, ListedClient};
 
 /// What a deletion took away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct Wiped {
     pub revoked: usize,
     /// Items, without those of keys and of the tenant itself.
     pub items: usize,
+    /// API keys of API Gateway.
+    pub usage_keys: usize,
 }
 
 /// Asks on a terminal for the tenant's name. Says yes only where it was typed.
@@ -43,14 +46,16 @@ pub fn confirm(tenant: &TenantId) -> Result<(), AdminError> {
 }
 
 /// Deletes a tenant. `settle` is waited after the keys are revoked, while API Gateway may still
-/// remember them. The last of the tenant's events, `tenant.deleted`, stays its 90 days. The name can
-/// be given again after [`TENANT_NAME_GRACE_SECONDS`](crate::limits::TENANT_NAME_GRACE_SECONDS).
+/// remember them. `usage_keys` are the usage plans in which the tenant's API keys are deleted. The last of the tenant's
+/// events, `tenant.deleted`, stays its 90 days. The name can be given again after [`TENANT_NAME_GRACE_SECONDS`](crate::limits::TENANT_NAME_GRACE_SECONDS).
 ///
 /// # Errors
-/// [`AdminError::NoTenant`]; [`AdminError::Table`] if a call fails. What is left then, another run deletes.
+/// [`AdminError::NoTenant`]; [`AdminError::Table`] or [`AdminError::UsageKey`] if a call fails. What is left then,
+/// another run deletes.
 pub async fn wipe(
     table: &Table,
     tenant: &TenantId,
+    usage_keys: &[PlanUsageKeys],
     settle: std::time::Duration,
     now: OffsetDateTime,
 ) -> Result<Wiped, AdminError> {
@@ -62,10 +67,7 @@ pub async fn wipe(
         wiped.revoked += usize::from(super::key::revoke(table, tenant, &key.record.key_id, now).await?);
     }
     let clients = client::list(table, tenant).await.map_err(AdminError::of(table))?;
-    for client in clients.iter().filter(|client| client.record.status == Status::Active) {
-        let revoked = client::revoke(table, &Actor::operator(), (tenant, &client.record.id), now).await;
-        wiped.revoked += usize::from(revoked.map_err(AdminError::of(table))?);
-    }
+    wiped.revoked += revoke_clients(table, tenant, &clients, now).await?;
     let had_any = !keys.is_empty() || !clients.is_empty();
     if had_any && !settle.is_zero() {
         output::progress(&format!("keys revoked; waiting {} s until they are forgotten", settle.as_secs()));
@@ -90,7 +92,38 @@ pub async fn wipe(
         };
         table.transact(actions).await.map_err(&failed)?;
     }
-    for client in &clients {
+    delete_clients(table, tenant, &clients).await.map_err(&failed)?;
+    // Before the tenant's item, which names the usage plans: a run that is stopped here can be repeated.
+    for usage_keys in usage_keys {
+        wiped.usage_keys += usage_key::remove(usage_keys, tenant).await?;
+    }
+    end_incarnation(table, tenant, now).await?;
+    output::end_progress();
+    Ok(wiped)
+}
+
+/// Revokes the clients that are in force. Returns how many these were.
+async fn revoke_clients(
+    table: &Table,
+    tenant: &TenantId,
+    clients: &[ListedClient],
+    now: OffsetDateTime,
+) -> Result<usize, AdminError> {
+    let mut count = 0;
+    for client in clients.iter().filter(|client| client.record.status == Status::Active) {
+        let revoked = client::revoke(table, &Actor::operator(), (tenant, &client.record.id), now).await;
+        count += usize::from(revoked.map_err(AdminError::of(table))?);
+    }
+    Ok(count)
+}
+
+/// Deletes the items of clients.
+async fn delete_clients(
+    table: &Table,
+    tenant: &TenantId,
+    clients: &[ListedClient],
+) -> Result<(), StoreError> {
+    for client in clients {
         let id = &client.record.id;
         let actions = || {
             vec![
@@ -98,11 +131,9 @@ pub async fn wipe(
                 Action::delete(keys::oauth::client_listing(tenant, id)),
             ]
         };
-        table.transact(actions).await.map_err(&failed)?;
+        table.transact(actions).await?;
     }
-    end_incarnation(table, tenant, now).await?;
-    output::end_progress();
-    Ok(wiped)
+    Ok(())
 }
 
 /// Deletes the item of a tenant that has nothing left; the event is `tenant.deleted`. A change of the settings

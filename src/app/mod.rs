@@ -12,6 +12,7 @@
 //! | [`request`], [`caller`], `body` | reading a request; what every operation needs |
 //! | `changes`, `status` | the change feed |
 //! | `tenants`, `keys`, `clients`, `assignments` | tenants and what is set in them |
+//! | `definitions` | roles and entitlements |
 //! | `webhooks` | where changes are sent to |
 //! | `resources`, `members` | users, groups and members, with the operations of `provider` |
 
@@ -20,6 +21,7 @@ mod body;
 pub mod caller;
 mod changes;
 mod clients;
+mod definitions;
 pub mod function;
 pub mod handler;
 mod keys;

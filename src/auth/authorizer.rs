@@ -117,7 +117,7 @@ pub fn decide(
     let Some(tenant) = tenant.filter(|tenant| tenant.id == record.tenant) else {
         return deny(Reason::NoTenant);
     };
-    Decision::Allow(GrantedAccess { user: record.user, ..grant(tenant, &record.key_id, record.scope) })
+    Decision::Allow(GrantedAccess { user: record.user, ..grant(tenant, &record.key_id, record.scope, now) })
 }
 
 /// Decides on a well-formed access token. `record` is the item of its hash, `client` the item of the client that the
@@ -149,10 +149,10 @@ pub fn decide_token(
     let Some(tenant) = tenant.filter(|tenant| tenant.id == record.tenant) else {
         return deny(Reason::NoTenant);
     };
-    Decision::Allow(grant(tenant, &record.client, record.scope))
+    Decision::Allow(grant(tenant, &record.client, record.scope, now))
 }
 
-fn grant(tenant: &TenantRecord, key_id: &str, scope: Scope) -> GrantedAccess {
+fn grant(tenant: &TenantRecord, key_id: &str, scope: Scope, now: OffsetDateTime) -> GrantedAccess {
     GrantedAccess {
         tenant: tenant.id.clone(),
         key_id: key_id.to_owned(),
@@ -161,7 +161,7 @@ fn grant(tenant: &TenantRecord, key_id: &str, scope: Scope) -> GrantedAccess {
         retention_days: tenant.settings.retention_days,
         breaker: tenant.settings.limit(),
         root_team_protected: tenant.settings.root_team_protected,
-        usage_key: tenant.usage_key.clone(),
+        usage_key: tenant.usage_key_at(now.unix_timestamp().unsigned_abs()).to_owned(),
         user: None,
     }
 }

@@ -12,5 +12,6 @@ pub mod client;
 pub mod jwks;
 pub mod key;
 pub mod key_use;
+pub mod plan;
 pub mod record;
 pub mod tenant;

@@ -8,6 +8,7 @@ pub mod actor;
 pub mod application;
 pub mod client;
 pub mod current_state;
+pub mod definition;
 pub mod error;
 pub mod key;
 pub mod message_resources;
@@ -16,3 +17,5 @@ pub mod record;
 pub mod usage;
 #[cfg(feature = "usage-keys")]
 pub mod usage_key;
+#[cfg(feature = "cli")]
+pub mod usage_key_again;

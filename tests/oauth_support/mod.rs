@@ -108,7 +108,8 @@ impl Service {
     pub fn over(endpoint: &str, table: Table, adapt: impl FnOnce(&mut ApiFacts)) -> Self {
         let TemplateFacts { mut api, environment, .. } =
             TemplateFacts::parse(TEMPLATE).expect("the template");
-        (api.usage_plan, api.stage, api.authorizer.ttl) = (None, None, Duration::ZERO);
+        (api.usage_plan, api.high_usage_plan, api.stage) = (None, None, None);
+        api.authorizer.ttl = Duration::ZERO;
         api.methods.clear();
         adapt(&mut api);
         let (client, name) = (support::client(endpoint), support::TABLE.to_owned());
