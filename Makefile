@@ -78,6 +78,8 @@ check: $(TOOLS_DIR)/bin/cargo-machete $(TOOLS_DIR)/bin/cargo-deny ## Check forma
 	$(PYTHON) events/generate.py --check
 	tree=$$($(CARGO) tree --edges normal --prefix none --no-default-features --features aws); \
 	    ! grep -E '^($(DEVELOPMENT)|aws-sdk-eventbridge) ' <<<"$$tree"
+	tree=$$($(CARGO) tree --edges normal --prefix none --no-default-features --features oauth); \
+	    ! grep -E '^($(DEVELOPMENT)|aws-sdk-eventbridge) ' <<<"$$tree"
 	tree=$$($(CARGO) tree --edges normal --prefix none --no-default-features --features deliver); \
 	    ! grep -E '^($(DEVELOPMENT)) ' <<<"$$tree"
 	tests/operations/shared_features.sh

@@ -1,15 +1,16 @@
 //! Every limit of Rollcall, with its unit and its reason. Error texts take their numbers from here.
 //!
 //! The limits stand by layer, the lowest layer first. Those of the application's side are in `limits/app.rs`,
-//! of the change feed in `limits/feed.rs`, of deliveries in `limits/delivery.rs`, of running it in
-//! `limits/operating.rs`, of the operator's tool in `limits/admin.rs`, of what answers and log lines tell in
-//! `limits/answers.rs`.
+//! of the change feed in `limits/feed.rs`, of deliveries in `limits/delivery.rs`, of clients and access tokens in
+//! `limits/oauth.rs`, of running it in `limits/operating.rs`, of the operator's tool in `limits/admin.rs`, of what
+//! answers and log lines tell in `limits/answers.rs`.
 
 mod admin;
 mod answers;
 mod app;
 mod delivery;
 mod feed;
+mod oauth;
 mod operating;
 
 use std::ops::RangeInclusive;
@@ -20,6 +21,7 @@ pub use answers::*;
 pub use app::*;
 pub use delivery::*;
 pub use feed::*;
+pub use oauth::*;
 pub use operating::*;
 
 // Requests, answers and documents (`scim`).

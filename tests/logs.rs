@@ -349,7 +349,7 @@ async fn the_worker_measures_the_feed_the_bus_and_webhooks() {
     let bus = ConsumerState::new(BUS, reader.at(reader.end().await.unwrap().next - 1));
     table.transact(|| vec![bus.create()]).await.unwrap();
 
-    let rule = rollcall::deliver::target::TargetRule::PublicOrLoopback;
+    let rule = rollcall::outbound::target::TargetRule::PublicOrLoopback;
     let registry =
         rollcall::deliver::registry::Registry { table, actor: "operator", request_id: "test", rule };
     let (first, _) = registry.create("http://127.0.0.1:9/a", false).await.unwrap();

@@ -32,6 +32,8 @@ pub enum OperationClass {
     Discovery,
     /// The application's side.
     App,
+    /// The token endpoint and its metadata.
+    Token,
 }
 
 impl OperationClass {
@@ -44,6 +46,7 @@ impl OperationClass {
             Self::Bulk => "bulk",
             Self::Discovery => "discovery",
             Self::App => "app",
+            Self::Token => "token",
         }
     }
 }
