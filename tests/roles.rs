@@ -203,10 +203,6 @@ async fn the_worker_has_what_it_needs_and_no_more() {
     let (_proxy, table, seen) = watched(&embedded.endpoint).await;
     run_worker(&table, &honest.table, &receiver).await;
     support::assert_consistent(&honest).await;
-    let put_events = receiver.received().iter().any(|message| {
-        message.headers.get("x-amz-target").is_some_and(|target| target == "AWSEvents.PutEvents")
-    });
-    assert!(put_events, "no call needs the statement Bus");
     let disabled = rollcall::store::webhook::Webhook::fetch(&honest.table, &webhook).await.unwrap().unwrap();
     assert!(disabled.disabled.is_some());
     assert_fits("WorkerRole", &seen.lock().unwrap());
@@ -227,6 +223,10 @@ async fn run_worker(table: &Table, honest: &Table, receiver: &Receiver) {
         oldest.extend([number("written", clock::epoch_seconds() - (FEED_RETENTION_DAYS + 1) * 86_400)]);
         honest.put(&keys::feed_page(1), oldest).await.unwrap();
     }
+    let put_events = receiver.received().iter().any(|message| {
+        message.headers.get("x-amz-target").is_some_and(|target| target == "AWSEvents.PutEvents")
+    });
+    assert!(put_events, "no call needs the statement Bus");
     furnish_with_keys(honest).await;
     let monitor = Monitor::new(true);
     let now = OffsetDateTime::now_utc();

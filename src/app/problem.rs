@@ -110,7 +110,7 @@ impl From<ScimError> for ProblemDetails {
         let (status, scim_type) = error.kind.wire();
         // What SCIM's clients are told of other types of bodies does not hold here.
         let detail = match error.kind {
-            ErrorKind::UnsupportedMediaType => "The body must be application/json.".to_owned(),
+            ErrorKind::UnsupportedMediaType => error.detail.replace("application/scim+json or ", ""),
             _ => error.detail,
         };
         Self { kind: scim_type, ..Self::new(status, detail) }

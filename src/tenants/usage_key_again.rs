@@ -21,7 +21,7 @@ pub async fn attach_again(
 ) -> Result<(), TenantError> {
     let mut by_value = fetch_all(client).await?;
     for (tenant, value) in tenants {
-        let name = name(tenant);
+        let name = name(plan, tenant);
         let found = by_value.remove(value);
         let is_named = found.as_ref().is_some_and(|key| key.name() == Some(&name));
         let id = match found {
