@@ -45,6 +45,18 @@ pub const USAGE_PLAN: &str = "ROLLCALL_USAGE_PLAN";
 /// The name of the event bus. Without it, there is no bus.
 pub const EVENT_BUS: &str = "ROLLCALL_EVENT_BUS";
 
+/// The ARN of the function that the probe tries, with a version or an alias.
+pub const PROBED_FUNCTION: &str = "ROLLCALL_PROBED_FUNCTION";
+
+/// Where Lambda answers.
+pub const LAMBDA_URL: &str = "ROLLCALL_LAMBDA_URL";
+
+/// Where CodeDeploy answers.
+pub const CODEDEPLOY_URL: &str = "ROLLCALL_CODEDEPLOY_URL";
+
+/// The region, as Lambda sets it.
+pub const REGION: &str = "AWS_REGION";
+
 /// The levels that [`LOG`] may name.
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 

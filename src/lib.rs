@@ -1,7 +1,7 @@
 //! Rollcall: a SCIM 2.0 service provider on AWS Lambda and DynamoDB.
 //!
 //! Each layer imports only from the layers below it: `dev`, `admin`, `app`, `http`, `tenants`,
-//! `monitor`, `provider` and `auth`, `deliver`, `store`, `log`, `config` and `clock`, `scim`, `limits`. `scim` is pure and builds
+//! `monitor` and `probe`, `provider` and `auth`, `deliver`, `store`, `log`, `config` and `clock`, `scim`, `limits`. `scim` is pure and builds
 //! without any feature.
 //! `tests/architecture.rs` checks this.
 
@@ -26,6 +26,8 @@ pub mod limits;
 pub mod log;
 #[cfg(feature = "aws")]
 pub mod monitor;
+#[cfg(feature = "pre-traffic")]
+pub mod probe;
 #[cfg(feature = "aws")]
 pub mod provider;
 pub mod scim;

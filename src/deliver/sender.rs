@@ -84,9 +84,7 @@ impl MessageSender {
     /// # Errors
     /// If TLS cannot be set up.
     pub fn new(rule: TargetRule) -> Result<Self, String> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        Self::with_roots(rule, roots)
+        Self::with_roots(rule, system_roots())
     }
 
     /// A sender that trusts these certificates.
@@ -94,12 +92,7 @@ impl MessageSender {
     /// # Errors
     /// If TLS cannot be set up.
     pub fn with_roots(rule: TargetRule, roots: RootCertStore) -> Result<Self, String> {
-        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|failed| failed.to_string())?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Self { rule, tls: TlsConnector::from(Arc::new(config)) })
+        Ok(Self { rule, tls: tls_connector(roots)? })
     }
 
     /// Which URLs it sends to.
@@ -158,6 +151,26 @@ impl MessageSender {
         }
         Err(format!("no connection: {}", last.unwrap_or_else(|| io::ErrorKind::NotFound.into())))
     }
+}
+
+/// The certificates that this system trusts.
+pub fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
+
+/// What opens TLS connections to servers that these certificates vouch for.
+///
+/// # Errors
+/// If TLS cannot be set up.
+pub fn tls_connector(roots: RootCertStore) -> Result<TlsConnector, String> {
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|failed| failed.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 fn request(target: &TargetUrl, message: &SignedMessage<'_>) -> Result<Request<Full<Bytes>>, http::Error> {

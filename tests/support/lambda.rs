@@ -1,4 +1,4 @@
-//! The real `scim` binary, and before it what Lambda is for it: a stand-in for the Runtime API.
+//! The real binaries, and before each what Lambda is for it: a stand-in for the Runtime API.
 
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -33,8 +33,15 @@ pub struct Lambda {
 }
 
 impl Lambda {
-    /// Starts the function on this table, with the variable that lets it stream, if there is a value.
+    /// Starts the `scim` function on this table, with the variable that lets it stream, if there is a value.
     pub async fn start(table: &str, streaming: Option<&str>) -> Self {
+        let mut variables = vec![("AWS_ENDPOINT_URL_DYNAMODB", table), ("ROLLCALL_TABLE", super::TABLE)];
+        variables.extend(streaming.map(|value| ("ROLLCALL_RESPONSE_STREAMING", value)));
+        Self::run(env!("CARGO_BIN_EXE_scim"), &variables).await
+    }
+
+    /// Starts a function with these variables besides those of Lambda.
+    pub async fn run(binary: &str, variables: &[(&str, &str)]) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
         let (events, next) = mpsc::unbounded_channel();
@@ -47,20 +54,18 @@ impl Lambda {
                 tokio::spawn(async move { serve(stream, &next, &post, &limit).await });
             }
         });
-        let mut function = Command::new(env!("CARGO_BIN_EXE_scim"));
+        let mut function = Command::new(binary);
         function.env_clear().stdout(Stdio::null()).stderr(Stdio::null()).envs([
             ("AWS_LAMBDA_RUNTIME_API", address.as_str()),
-            ("AWS_LAMBDA_FUNCTION_NAME", "scim"),
+            ("AWS_LAMBDA_FUNCTION_NAME", "function"),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512"),
             ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
             ("AWS_REGION", "us-east-1"),
             ("AWS_ACCESS_KEY_ID", "test"),
             ("AWS_SECRET_ACCESS_KEY", "test"),
-            ("AWS_ENDPOINT_URL_DYNAMODB", table),
-            ("ROLLCALL_TABLE", super::TABLE),
             ("ROLLCALL_LOG", "warn"),
         ]);
-        function.envs(streaming.map(|value| ("ROLLCALL_RESPONSE_STREAMING", value)));
+        function.envs(variables.iter().copied());
         let process = function.spawn().expect("the function");
         Self { process, events, posted, cut }
     }
