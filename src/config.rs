@@ -24,6 +24,8 @@ pub const LOG: &str = "ROLLCALL_LOG";
 pub const LAMBDA_LOG: &str = "AWS_LAMBDA_LOG_LEVEL";
 /// The name of the stack, which is a dimension of all metrics. Without it no metric is written.
 pub const STACK: &str = "ROLLCALL_STACK";
+/// Whether the line of each request carries metrics. Without it, it does.
+pub const REQUEST_METRICS: &str = "ROLLCALL_REQUEST_METRICS";
 /// The name of the function, as Lambda sets it.
 pub const FUNCTION_NAME: &str = "AWS_LAMBDA_FUNCTION_NAME";
 
@@ -118,13 +120,15 @@ impl Config {
             Some(level) => level_named(&level)
                 .ok_or(ConfigError { variable: LOG, problem: "must be error, warn, info, debug or trace" })?,
         };
-        let response_streaming = match get(RESPONSE_STREAMING).as_deref() {
-            None | Some("false") => false,
-            Some("true") => true,
-            Some(_) => {
-                return Err(ConfigError { variable: RESPONSE_STREAMING, problem: "must be true or false" });
-            }
+        let flag = |variable, default| match get(variable).as_deref() {
+            None => Ok(default),
+            Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(ConfigError { variable, problem: "must be true or false" }),
         };
+        let response_streaming = flag(RESPONSE_STREAMING, false)?;
+        // The log reads it by itself, since it begins before.
+        flag(REQUEST_METRICS, true)?;
         let (extensions, event_bus) = (get(EXTENSIONS), get(EVENT_BUS));
         Ok(Self { table, public_url, extensions, log, response_streaming, event_bus })
     }
@@ -265,6 +269,7 @@ mod tests {
             (&[(TABLE, "t"), (PUBLIC_URL, "https://")], PUBLIC_URL),
             (&[(TABLE, "t"), (PUBLIC_URL, "https://x/?a=b")], PUBLIC_URL),
             (&[(TABLE, "t"), (RESPONSE_STREAMING, "yes")], RESPONSE_STREAMING),
+            (&[(TABLE, "t"), (REQUEST_METRICS, "off")], REQUEST_METRICS),
         ] {
             let error = read(variables).expect_err("not good");
             assert!(error.starts_with(name), "{error}");

@@ -17,6 +17,7 @@ use axum::routing::post;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use support::faults::{Call, Fate, Proxy};
 use support::lambda::{Lambda, Posted};
 
 const VERSION: &str = "arn:aws:lambda:us-east-1:123456789012:function:stack-Scim:7";
@@ -233,6 +234,20 @@ async fn a_build_that_only_reads_fails() {
     assert!(!has_failed(&run(&url, "", of_deployment()).await));
     assert_eq!(*aws.reported.lock().unwrap(), [reported("Failed")]);
     assert_eq!(aws.invoked.lock().unwrap().len(), 2);
+}
+
+/// The real function under a role that lacks a permission.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_that_may_not_write_fails() {
+    for operation in ["PutItem", "BatchWriteItem", "BatchGetItem"] {
+        let embedded = support::serve().await;
+        let proxy = Proxy::before(&embedded.endpoint).await;
+        proxy.decide(move |call: &Call| if call.operation == operation { Fate::Denied } else { Fate::Pass });
+        let function = tokio::sync::Mutex::new(Lambda::start(&proxy.endpoint, None).await);
+        let (url, aws) = serve(Build::Real(function), [0, 0]).await;
+        assert!(!has_failed(&run(&url, "", of_deployment()).await));
+        assert_eq!(*aws.reported.lock().unwrap(), [reported("Failed")], "{operation}");
+    }
 }
 
 /// The real function with a table that it cannot use, such as after a wrong parameter.

@@ -13,7 +13,7 @@ pub mod metrics;
 mod output;
 pub mod panics;
 
-pub use self::output::{LogFormat, format, function, stack, write};
+pub use self::output::{LogFormat, RequestMetrics, format, function, request_metrics, stack, write};
 use crate::config;
 
 /// Starts the log of a deployed function.

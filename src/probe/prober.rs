@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::requests::ProbeRequest;
-use super::signed_call::{CONTENT_TYPE_AWS_JSON, CONTENT_TYPE_JSON, Call, CallAnswer, Caller};
+use super::signed_call::{AwsCaller, CONTENT_TYPE_AWS_JSON, CONTENT_TYPE_JSON, Call, CallAnswer};
 use crate::config;
 use crate::limits::PROBE_TIME;
 
@@ -62,7 +62,7 @@ impl HookRun {
 /// One line. For CodeDeploy: if the status could not be put. CodeDeploy then fails the deployment. For a schedule: if the
 /// function did not answer as it should. Lambda counts it as an error of the probe.
 pub async fn handle(event: &Value) -> Result<(), String> {
-    let caller = Caller::from_env()?;
+    let caller = AwsCaller::from_env()?;
     match HookRun::read(event) {
         Some(run) => {
             let outcome = probe(&caller).await;
@@ -91,7 +91,7 @@ fn log(outcome: &Result<(), String>) {
 ///
 /// # Errors
 /// One line about the first request that failed.
-async fn probe(caller: &Caller) -> Result<(), String> {
+async fn probe(caller: &AwsCaller) -> Result<(), String> {
     let required = |name| config::required(name).map_err(|missing| missing.to_string());
     let function = FunctionRef::parse(&required(config::PROBED_FUNCTION)?)?;
     let url = required(config::LAMBDA_URL)?;
@@ -108,7 +108,7 @@ async fn probe(caller: &Caller) -> Result<(), String> {
 }
 
 async fn invoke(
-    caller: &Caller,
+    caller: &AwsCaller,
     url: &str,
     function: &FunctionRef,
     request: &ProbeRequest,
@@ -134,7 +134,7 @@ async fn invoke(
 }
 
 /// Tells CodeDeploy whether it may move requests to the new version.
-async fn report(caller: &Caller, run: &HookRun, has_succeeded: bool) -> Result<(), String> {
+async fn report(caller: &AwsCaller, run: &HookRun, has_succeeded: bool) -> Result<(), String> {
     let url = config::required(config::CODEDEPLOY_URL).map_err(|missing| missing.to_string())?;
     let body = json!({
         "deploymentId": run.deployment,

@@ -31,7 +31,7 @@ pub const CONTENT_TYPE_AWS_JSON: (&str, &str) = ("content-type", "application/x-
 
 /// What makes calls, in the name of the function's role.
 #[derive(Clone)]
-pub struct Caller {
+pub struct AwsCaller {
     region: String,
     credentials: Credentials,
     tls: TlsConnector,
@@ -73,7 +73,7 @@ impl CallAnswer {
     }
 }
 
-impl Caller {
+impl AwsCaller {
     /// What calls with the credentials and in the region that Lambda puts into the environment.
     ///
     /// # Errors
