@@ -19,7 +19,7 @@ use crate::config;
 /// Starts the log of a deployed function.
 pub fn start_function() {
     init(LogFormat::Lambda);
-    lines::start(std::io::stdout, &config::log_filter());
+    lines::start(std::io::stdout, config::log_filter());
 }
 
 /// Chooses how lines are written, and has panics logged. The first choice holds. Without one no line is written.

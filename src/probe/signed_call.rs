@@ -79,11 +79,10 @@ impl AwsCaller {
     /// # Errors
     /// One line that names the missing variable, or says that TLS cannot be set up.
     pub fn from_env() -> Result<Self, String> {
-        let required = |name| config::required(name).map_err(|missing: ConfigError| missing.to_string());
-        let token = std::env::var("AWS_SESSION_TOKEN").ok().filter(|token| !token.is_empty());
-        let (id, secret) = (required("AWS_ACCESS_KEY_ID")?, required("AWS_SECRET_ACCESS_KEY")?);
-        let credentials = Credentials::new(id, secret, token, None, "environment");
-        Ok(Self { region: required(config::REGION)?, credentials, tls: tls_connector(system_roots())? })
+        let missing = |missing: ConfigError| missing.to_string();
+        let region = config::required(config::REGION).map_err(missing)?;
+        let credentials = config::credentials().map_err(missing)?;
+        Ok(Self { region, credentials, tls: tls_connector(system_roots())? })
     }
 
     /// Makes a call. Makes it again if it was refused for a moment only.
