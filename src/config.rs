@@ -4,11 +4,11 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider};
+use aws_types::SdkConfig;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use crate::limits::{AUTHORIZER_ATTEMPT, AUTHORIZER_ATTEMPTS, AUTHORIZER_BACKOFF, AUTHORIZER_CALL};
@@ -220,8 +220,8 @@ impl CallSettings {
         Self { retries, timeouts }
     }
 
-    /// How a function speaks to a service of AWS, from the variables that Lambda sets. aws-config would also look for
-    /// files and other sources of credentials, which Lambda does not have: that makes every function 2 MB larger.
+    /// How a function speaks to a service of AWS, from the variables that Lambda sets. `aws-config`, which the operator's
+    /// tool uses, would also look for files and for other sources of credentials. Lambda has none of them.
     ///
     /// `AWS_ENDPOINT_URL_<SERVICE>` and `AWS_ENDPOINT_URL` count as for all SDKs, and so do the variables for FIPS and
     /// dual-stack endpoints.
@@ -255,12 +255,6 @@ pub fn credentials() -> Result<Credentials, ConfigError> {
     let token = std::env::var("AWS_SESSION_TOKEN").ok().filter(|token| !token.is_empty());
     let (id, secret) = (required("AWS_ACCESS_KEY_ID")?, required("AWS_SECRET_ACCESS_KEY")?);
     Ok(Credentials::new(id, secret, token, None, "environment"))
-}
-
-/// How the operator's tool speaks to AWS. What a command line may add is added to the loader.
-pub fn aws() -> ConfigLoader {
-    let CallSettings { retries, timeouts } = CallSettings::of_function();
-    aws_config::defaults(BehaviorVersion::latest()).retry_config(retries).timeout_config(timeouts)
 }
 
 /// The client of the table in a function. To be made once.

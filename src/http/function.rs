@@ -167,17 +167,19 @@ impl Function {
         };
         // Boxed: the operations' states are large, and every caller would carry them on its stack.
         let handled = Box::pin(handle(&provider, operation, &segment, request, &self.schemas));
-        let noted = async {
-            // The probe has no key, and leaves nothing in the table.
-            if caller.tenant != TenantId::probe() {
-                let place = keys::bearer_use(&caller.tenant, &caller.key_id);
-                self.used.note(&self.table, &caller.key_id, &place).await;
-            }
-        };
-        let (handled, ()) = futures_util::future::join(handled, noted).await;
+        let (handled, ()) = futures_util::future::join(handled, self.note_use(&caller)).await;
         match handled {
             Ok(response) => response.into(),
             Err(failure) => failure.into(),
+        }
+    }
+
+    /// Notes the day on which the key was used.
+    async fn note_use(&self, caller: &Caller) {
+        // The probe has no key, and leaves nothing in the table.
+        if caller.tenant != TenantId::probe() {
+            let place = keys::bearer_use(&caller.tenant, &caller.key_id);
+            self.used.note(&self.table, &caller.key_id, &place).await;
         }
     }
 
