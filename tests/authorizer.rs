@@ -7,7 +7,6 @@ mod support;
 use std::time::Instant;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::{Credentials, Region};
 use aws_sdk_dynamodb::types::AttributeValue;
 use rollcall::admin::error::AdminError;
 use rollcall::admin::key::{NewKey, create, list, revoke};

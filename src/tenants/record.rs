@@ -110,8 +110,7 @@ pub async fn create(
         request: request.clone(),
         version: 1,
     };
-    let item = record.to_item()?;
-    let model = model(policy)?;
+    let (item, model) = (record.to_item()?, model(policy)?);
     let store = Store {
         table: table.clone(),
         tenant: id.clone(),
