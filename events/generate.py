@@ -253,6 +253,11 @@ write("app-manage-tenant-create", "POST", "/tenants", body={"tenant": "acme", "p
 write("app-manage-tenant-update", "PATCH", f"/tenants/{TENANT}", body={"retentionDays": 30}, side=APP_SIDE)
 write("app-manage-key-create", "POST", f"/tenants/{TENANT}/keys", body={"name": "Okta"}, side=APP_SIDE)
 write("app-manage-read-scope", "POST", "/tenants", body={"tenant": "acme"}, scope="read", side=APP_SIDE)
+
+# Roles and entitlements
+write("roles-list", "GET", "/Roles")
+write("entitlements-list", "GET", "/Entitlements")
+write("app-manage-role-create", "POST", f"/tenants/{TENANT}/roles", body={"id": "billing", "displayName": "Billing"}, side=APP_SIDE)
 EVENTS["app-authorizer-unknown-key"] = token("Bearer " + UNKNOWN_APPLICATION_KEY, "/app/v1/tenants")
 
 # The worker: every minute, and after a write to the outbox (the stream has the keys of items only)

@@ -384,5 +384,9 @@ pub const MIN_GZIP_BYTES: usize = 256 * 1024;
 /// How often an assignment is computed again because the group has changed in the meantime.
 pub const ASSIGNMENT_RETRIES: RetryLimit = RetryLimit::without_pauses(10);
 
+/// A change of a role or an entitlement is computed again when another one of the same tenant came between.
+pub const DEFINITION_RETRIES: RetryLimit =
+    RetryLimit { attempts: 12, attempts_before_pause: 2, first_pause_ms: 20 };
+
 /// How often a setting is written again because another setting has changed in the meantime.
 pub const SETTING_RETRIES: RetryLimit = RetryLimit::without_pauses(5);

@@ -13,6 +13,7 @@ use rollcall::app::function::AppFunction;
 use rollcall::app::request::Managing;
 use rollcall::app::router::APP_ROUTES;
 use rollcall::auth::application::ApplicationScope;
+use rollcall::auth::plan::RatePlan;
 use rollcall::deliver::registry::Registry;
 use rollcall::deliver::target::TargetRule;
 use rollcall::http::response::Transfer;
@@ -491,7 +492,7 @@ async fn odd_requests_are_problems() {
 struct Refusing;
 
 impl UsageKeys for Refusing {
-    fn make<'a>(&'a self, _: &'a TenantId) -> BoxFuture<'a, Result<MadeUsageKey, TenantError>> {
+    fn make<'a>(&'a self, _: &'a TenantId, _: RatePlan) -> BoxFuture<'a, Result<MadeUsageKey, TenantError>> {
         async { Err(TenantError::UsageKey("LimitExceededException".to_owned())) }.boxed()
     }
 }

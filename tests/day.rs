@@ -37,7 +37,7 @@ impl Service {
         let embedded = support::serve().await;
         let TemplateFacts { mut api, environment, .. } =
             TemplateFacts::parse(TEMPLATE).expect("the template");
-        (api.usage_plan, api.stage) = (None, None);
+        (api.usage_plan, api.high_usage_plan, api.stage) = (None, None, None);
         if let Some(seconds) = remembers {
             api.authorizer.ttl = std::time::Duration::from_secs(seconds.into());
         }

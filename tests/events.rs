@@ -71,6 +71,8 @@ const EXPECTED: &[(&str, u16)] = &[
     ("schema", 200),
     ("resource-types", 200),
     ("resource-type", 200),
+    ("roles-list", 200),
+    ("entitlements-list", 200),
     ("service-provider-config", 200),
     ("me", 501),
     ("base-path", 404),
@@ -96,6 +98,7 @@ const APP_EXPECTED: &[(&str, u16)] = &[
     ("app-manage-tenant-update", 200),
     ("app-manage-key-create", 201),
     ("app-manage-read-scope", 403),
+    ("app-manage-role-create", 201),
 ];
 /// The event of its authorizer, which does not know the key.
 const APP_DENIED: &str = "app-authorizer-unknown-key";

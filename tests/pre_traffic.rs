@@ -155,7 +155,10 @@ async fn run(url: &str, missing: &str, event: Value) -> Posted {
         ("ROLLCALL_CODEDEPLOY_URL", url),
     ];
     variables.retain(|(name, _)| *name != missing);
-    Lambda::run(env!("CARGO_BIN_EXE_pre_traffic"), &variables).await.invoke(event).await
+    Lambda::spawn(std::path::Path::new(env!("CARGO_BIN_EXE_pre_traffic")), &variables)
+        .await
+        .invoke(event)
+        .await
 }
 
 fn of_deployment() -> Value {

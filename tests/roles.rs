@@ -4,12 +4,14 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 mod app_support;
+mod roles_support;
 mod support;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use app_support::App;
+use roles_support::{Request, assert_fits, is_allowed, is_like, requests, role};
 use rollcall::admin::key::{self, NewKey};
 use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::auth::app_authorizer::authorize_application;
@@ -35,155 +37,6 @@ use support::client::{Client, user};
 use support::faults::{Call, Fate, Proxy};
 use support::receiver::{Reaction, Receiver};
 use time::OffsetDateTime;
-use yaml_serde::Value as Yaml;
-
-const TEMPLATE: &str = include_str!("../template.yaml");
-
-/// One call as IAM sees it: the action, and the partition keys that it names.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Request {
-    action: String,
-    keys: Vec<String>,
-}
-
-impl Request {
-    fn new(action: &str, keys: &[&str]) -> Self {
-        Self {
-            action: format!("dynamodb:{action}"),
-            keys: keys.iter().map(|key| (*key).to_owned()).collect(),
-        }
-    }
-}
-
-/// What IAM is asked for one call to DynamoDB. The calls of a transaction have no permission of their
-/// own: those of its actions count.
-fn requests(call: &Call) -> Vec<Request> {
-    let body = &call.body;
-    let key = |value: &Value| value["pk"]["S"].as_str().expect("a partition key").to_owned();
-    let one = |action: &str, key: String| Request::new(action, &[&key]);
-    match call.operation.as_str() {
-        "GetItem" | "UpdateItem" | "DeleteItem" => vec![one(&call.operation, key(&body["Key"]))],
-        "PutItem" => vec![one("PutItem", key(&body["Item"]))],
-        "Query" => {
-            vec![one("Query", body["ExpressionAttributeValues"][":pk"]["S"].as_str().unwrap().to_owned())]
-        }
-        "BatchGetItem" | "BatchWriteItem" => {
-            let mut keys = Vec::new();
-            for items in body["RequestItems"].as_object().unwrap().values() {
-                let items = items.as_array().or_else(|| items["Keys"].as_array()).unwrap();
-                for item in items {
-                    let put = item.get("PutRequest").map(|put| &put["Item"]);
-                    let delete = item.get("DeleteRequest").map(|delete| &delete["Key"]);
-                    keys.push(key(put.or(delete).unwrap_or(item)));
-                }
-            }
-            vec![Request { action: format!("dynamodb:{}", call.operation), keys }]
-        }
-        "TransactWriteItems" | "TransactGetItems" => {
-            let actions = body["TransactItems"].as_array().unwrap().iter();
-            let of = |action: &Value| {
-                let (verb, action) = action.as_object().unwrap().iter().next().unwrap();
-                let verb = if verb == "ConditionCheck" { "ConditionCheck" } else { verb };
-                one(&format!("{verb}Item"), key(action.get("Key").unwrap_or(&action["Item"])))
-            };
-            actions.map(of).collect()
-        }
-        other => panic!("no role allows {other}"),
-    }
-}
-
-/// A statement of a role.
-#[derive(Clone, Debug)]
-struct Statement {
-    sid: String,
-    allows: bool,
-    actions: Vec<String>,
-    /// Whether every key of a request must be like one of the patterns, or any.
-    all: bool,
-    patterns: Vec<String>,
-}
-
-fn texts(value: &Yaml) -> Vec<String> {
-    match value {
-        Yaml::Sequence(all) => all.iter().flat_map(texts).collect(),
-        one => vec![one.as_str().expect("a text").to_owned()],
-    }
-}
-
-/// The statements about the table of a role in the template.
-fn role(name: &str) -> Vec<Statement> {
-    let template: Yaml = yaml_serde::from_str(TEMPLATE).expect("YAML");
-    let policies = &template["Resources"][name]["Properties"]["Policies"];
-    let statements = &policies[0]["PolicyDocument"]["Statement"];
-    let read = |statement: &Yaml| {
-        let condition = &statement["Condition"];
-        let (all, any) = (&condition["ForAllValues:StringLike"], &condition["ForAnyValue:StringLike"]);
-        let patterns = if all.is_null() { any } else { all };
-        // `ForAllValues` holds for no key at all as well.
-        assert!(all.is_null() || condition["Null"]["dynamodb:LeadingKeys"].as_str() == Some("false"));
-        Statement {
-            sid: statement["Sid"].as_str().unwrap().to_owned(),
-            allows: statement["Effect"].as_str() == Some("Allow"),
-            actions: texts(&statement["Action"]),
-            all: !all.is_null(),
-            patterns: texts(&patterns["dynamodb:LeadingKeys"]),
-        }
-    };
-    let statements = statements.as_sequence().expect("statements").iter();
-    let is_of_table = |statement: &&Yaml| statement.is_mapping() && !statement["Condition"].is_null();
-    statements.filter(is_of_table).map(read).collect()
-}
-
-/// Whether a text is like a pattern in which `*` stands for any text.
-fn is_like(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((start, rest)) => text.strip_prefix(start).is_some_and(|text| {
-            let mut tails = text.char_indices().map(|(at, _)| &text[at..]).chain([""]);
-            tails.any(|tail| is_like(rest, tail))
-        }),
-    }
-}
-
-impl Statement {
-    fn covers(&self, request: &Request) -> bool {
-        let known = |key: &String| self.patterns.iter().any(|pattern| is_like(pattern, key));
-        let keys = match self.all {
-            true => !request.keys.is_empty() && request.keys.iter().all(known),
-            false => request.keys.iter().any(known),
-        };
-        self.actions.contains(&request.action) && keys
-    }
-}
-
-fn is_allowed(role: &[Statement], request: &Request) -> bool {
-    let covering: Vec<bool> =
-        role.iter().filter(|statement| statement.covers(request)).map(|statement| statement.allows).collect();
-    !covering.is_empty() && covering.iter().all(|allows| *allows)
-}
-
-/// Asserts that a role allows all requests, and that each of its permissions is needed by one.
-fn assert_fits(name: &str, requests: &BTreeSet<Request>) {
-    let role = role(name);
-    for request in requests {
-        assert!(is_allowed(&role, request), "{name} refuses {request:?}");
-    }
-    for statement in role.iter().filter(|statement| statement.allows) {
-        let used = |of: &dyn Fn(&Request) -> bool| requests.iter().any(|r| statement.covers(r) && of(r));
-        for action in &statement.actions {
-            assert!(
-                used(&|request| request.action == *action),
-                "{name}: nobody needs {action} ({})",
-                statement.sid
-            );
-        }
-        for pattern in &statement.patterns {
-            let like = |request: &Request| request.keys.iter().any(|key| is_like(pattern, key));
-            assert!(used(&like), "{name}: nobody needs {pattern} ({})", statement.sid);
-        }
-    }
-}
-
 /// A table whose calls are noted, before a table.
 async fn watched(endpoint: &str) -> (Proxy, Table, Arc<Mutex<BTreeSet<Request>>>) {
     let proxy = Proxy::before(endpoint).await;
@@ -346,6 +199,10 @@ async fn the_worker_has_what_it_needs_and_no_more() {
     let (_proxy, table, seen) = watched(&embedded.endpoint).await;
     run_worker(&table, &honest.table, &receiver).await;
     support::assert_consistent(&honest).await;
+    let put_events = receiver.received().iter().any(|message| {
+        message.headers.get("x-amz-target").is_some_and(|target| target == "AWSEvents.PutEvents")
+    });
+    assert!(put_events, "no call needs the statement Bus");
     let disabled = rollcall::store::webhook::Webhook::fetch(&honest.table, &webhook).await.unwrap().unwrap();
     assert!(disabled.disabled.is_some());
     assert_fits("WorkerRole", &seen.lock().unwrap());
@@ -446,8 +303,13 @@ async fn the_function_that_applications_read_with_has_what_it_needs_and_no_more(
     app.get("/status").await.expect(200);
     let start = app.get("/changes?limit=3").await.expect(200)["next"].as_str().unwrap().to_owned();
     app.get(&format!("/changes?tenant=acme&after={start}")).await.expect(200);
-    for path in ["/tenants", "/tenants/acme", "/tenants/acme/keys", "/tenants/acme/Groups?attributes=members"]
-    {
+    for path in [
+        "/tenants",
+        "/tenants/acme",
+        "/tenants/acme/keys",
+        "/tenants/acme/Groups?attributes=members",
+        "/tenants/acme/roles",
+    ] {
         app.get(path).await.expect(200);
     }
     let hooks = app.get("/webhooks").await.expect(200)["webhooks"].as_array().unwrap().clone();
@@ -483,6 +345,14 @@ async fn the_function_that_applications_manage_with_has_what_it_needs_and_no_mor
     let path = format!("/tenants/acme/keys/{}", key["id"].as_str().unwrap());
     app.send("POST", &format!("{path}/rotate"), None).await.expect(201);
     app.send("DELETE", &path, None).await.expect(204);
+    let role =
+        json!({ "id": "billing", "displayName": "Billing", "grants": [{ "team": group, "role": "lead" }] });
+    app.send("POST", "/tenants/acme/roles", Some(role)).await.expect(201);
+    app.send("PATCH", "/tenants/acme/roles/billing", Some(json!({ "description": "d" }))).await.expect(200);
+    app.send("DELETE", "/tenants/acme/roles/billing", None).await.expect(204);
+    for plan in ["high", "default"] {
+        app.send("PATCH", "/tenants/acme", Some(json!({ "plan": plan }))).await.expect(200);
+    }
     // The item of the feed is made by the first webhook, if no reader has made it.
     let made = app
         .send("POST", "/webhooks", Some(json!({ "url": "https://app.example.com/hook" })))

@@ -44,8 +44,8 @@ pub fn confirm(tenant: &TenantId) -> Result<(), AdminError> {
 }
 
 /// Deletes a tenant. `settle` is waited after the keys are revoked, while API Gateway may still
-/// remember them. `usage_keys` is where the tenant's API keys are deleted; `None` leaves them. The last of the tenant's events, `tenant.deleted`, stays its 90 days. The name can
-/// be given again after [`TENANT_NAME_GRACE_SECONDS`](crate::limits::TENANT_NAME_GRACE_SECONDS).
+/// remember them. `usage_keys` are the usage plans in which the tenant's API keys are deleted. The last of the tenant's
+/// events, `tenant.deleted`, stays its 90 days. The name can be given again after [`TENANT_NAME_GRACE_SECONDS`](crate::limits::TENANT_NAME_GRACE_SECONDS).
 ///
 /// # Errors
 /// [`AdminError::NoTenant`]; [`AdminError::Table`] or [`AdminError::UsageKey`] if a call fails. What is left then,
@@ -53,7 +53,7 @@ pub fn confirm(tenant: &TenantId) -> Result<(), AdminError> {
 pub async fn wipe(
     table: &Table,
     tenant: &TenantId,
-    usage_keys: Option<&PlanUsageKeys>,
+    usage_keys: &[PlanUsageKeys],
     settle: std::time::Duration,
     now: OffsetDateTime,
 ) -> Result<Wiped, AdminError> {
@@ -87,9 +87,9 @@ pub async fn wipe(
         };
         table.transact(actions).await.map_err(&failed)?;
     }
-    // Before the tenant's item, which names the usage plan: a run that is stopped here can be repeated.
-    if let Some(usage_keys) = usage_keys {
-        wiped.usage_keys = usage_key::remove(usage_keys, tenant).await?;
+    // Before the tenant's item, which names the usage plans: a run that is stopped here can be repeated.
+    for usage_keys in usage_keys {
+        wiped.usage_keys += usage_key::remove(usage_keys, tenant).await?;
     }
     end_incarnation(table, tenant, now).await?;
     output::end_progress();

@@ -57,6 +57,17 @@ impl BodyFields {
         }
     }
 
+    /// Takes a text that can be removed. `None` if it is absent, `Some(None)` if it is null.
+    ///
+    /// # Errors
+    /// 400 for a value of another type.
+    pub fn removable_text(&mut self, name: &str) -> Result<Option<Option<String>>, ProblemDetails> {
+        match self.is_null(name) {
+            true => Ok(self.0.remove(name).map(|_| None)),
+            false => Ok(self.text(name)?.map(Some)),
+        }
+    }
+
     /// Takes a text that must be there.
     ///
     /// # Errors

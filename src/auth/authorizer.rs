@@ -120,7 +120,7 @@ pub fn decide(
         retention_days: tenant.settings.retention_days,
         breaker: tenant.settings.limit(),
         root_team_protected: tenant.settings.root_team_protected,
-        usage_key: tenant.usage_key.clone(),
+        usage_key: tenant.usage_key_at(now.unix_timestamp().unsigned_abs()).to_owned(),
         user: record.user,
     })
 }

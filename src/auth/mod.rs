@@ -6,5 +6,6 @@ pub mod application;
 pub mod authorizer;
 pub mod key;
 pub mod key_use;
+pub mod plan;
 pub mod record;
 pub mod tenant;

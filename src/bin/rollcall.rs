@@ -28,6 +28,10 @@ enum Command {
     Webhook(admin::cli::webhook::WebhookArgs),
     /// List groups, and say which roles they grant
     Group(admin::group::GroupArgs),
+    /// Make, change, list and delete roles that identity providers give to users
+    Role(admin::definition::RoleArgs),
+    /// Make, change, list and delete entitlements that identity providers give to users
+    Entitlement(admin::definition::EntitlementArgs),
     /// Make local accounts, and bring deactivated ones back
     User(admin::user::UserArgs),
     /// Show who changed what
@@ -61,6 +65,8 @@ fn run(command: Command) -> ExitCode {
         Command::Application(args) => admin::cli::application::run(args),
         Command::Webhook(args) => admin::cli::webhook::run(args),
         Command::Group(args) => admin::group::run(args),
+        Command::Role(args) => admin::definition::run_role(args),
+        Command::Entitlement(args) => admin::definition::run_entitlement(args),
         Command::User(args) => admin::user::run(args),
         Command::Audit(args) => admin::audit::run(args),
         Command::Export(args) => admin::transfer::command::run_export(args),

@@ -45,11 +45,12 @@ impl RateLimit {
             Self::Template => {}
             Self::PerMinute(many) => {
                 let many = f64::from(many);
-                api.usage_plan = Some(Throttle { rate: many / 60.0, burst: many });
+                let throttle = Throttle { rate: many / 60.0, burst: many };
+                (api.usage_plan, api.high_usage_plan) = (Some(throttle), Some(throttle));
             }
             Self::Off => {
                 for api in [api, app_api] {
-                    (api.usage_plan, api.stage) = (None, None);
+                    (api.usage_plan, api.high_usage_plan, api.stage) = (None, None, None);
                 }
             }
         }

@@ -19,6 +19,7 @@ use crate::app::request::Managing;
 use crate::auth::app_authorizer::AppAuthorizer;
 use crate::auth::application::ApplicationScope;
 use crate::auth::authorizer::Authorizer;
+use crate::auth::plan::RatePlan;
 use crate::auth::record::Scope;
 use crate::clock;
 use crate::deliver::registry::{Registry, RegistryError};
@@ -130,7 +131,7 @@ impl Local {
         let found = match tenant::get(&self.table, &id).await {
             Ok(found) => found,
             Err(AdminError::NoTenant(_)) => {
-                let usage_key = usage_key::generate().map_err(|e| e.to_string())?;
+                let usage_key = usage_key::generate(RatePlan::Default).map_err(|e| e.to_string())?;
                 let policy = policy.unwrap_or(&VEZA);
                 let now = clock::now();
                 let new = tenant::NewTenant::new(&id, policy, &usage_key);

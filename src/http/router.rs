@@ -4,6 +4,7 @@ use http::Method;
 use percent_encoding::percent_decode_str;
 
 use super::log::OperationClass;
+use crate::scim::resource_type::DefinedKind::{self, Entitlement, Role};
 use crate::scim::resource_type::Kind::{self, Group, User};
 
 /// What a route does.
@@ -35,6 +36,10 @@ pub enum Operation {
     ModifyMe,
     /// RFC 7644 §3.11.
     DeleteMe,
+    /// RFC 7644 §3.4.1, of what clients only read.
+    RetrieveDefined(DefinedKind),
+    /// RFC 7644 §3.4.2, of what clients only read.
+    QueryDefined(DefinedKind),
     /// RFC 7644 §4.
     ServiceProviderConfig,
     /// RFC 7644 §4.
@@ -66,6 +71,10 @@ impl Operation {
             Self::Modify(Group) => "modify.Group",
             Self::Delete(User) => "delete.User",
             Self::Delete(Group) => "delete.Group",
+            Self::RetrieveDefined(Role) => "retrieve.Role",
+            Self::RetrieveDefined(Entitlement) => "retrieve.Entitlement",
+            Self::QueryDefined(Role) => "query.Role",
+            Self::QueryDefined(Entitlement) => "query.Entitlement",
             Self::Bulk => "bulk",
             Self::RetrieveMe => "retrieve.Me",
             Self::ReplaceMe => "replace.Me",
@@ -82,8 +91,10 @@ impl Operation {
     /// What kind of work it is, for the metrics.
     pub const fn class(self) -> OperationClass {
         match self {
-            Self::Retrieve(_) | Self::RetrieveMe => OperationClass::Read,
-            Self::Query(_) | Self::Search(_) | Self::SearchAll => OperationClass::Query,
+            Self::Retrieve(_) | Self::RetrieveMe | Self::RetrieveDefined(_) => OperationClass::Read,
+            Self::Query(_) | Self::Search(_) | Self::SearchAll | Self::QueryDefined(_) => {
+                OperationClass::Query
+            }
             Self::Create(_)
             | Self::Replace(_)
             | Self::Modify(_)
@@ -108,6 +119,8 @@ impl Operation {
             | Self::Search(_)
             | Self::SearchAll
             | Self::RetrieveMe
+            | Self::RetrieveDefined(_)
+            | Self::QueryDefined(_)
             | Self::ServiceProviderConfig
             | Self::ResourceTypes
             | Self::ResourceType
@@ -147,6 +160,10 @@ pub const ROUTES: &[(Method, &str, Operation)] = &[
     (Method::PUT, "/Me", Operation::ReplaceMe),
     (Method::PATCH, "/Me", Operation::ModifyMe),
     (Method::DELETE, "/Me", Operation::DeleteMe),
+    (Method::GET, "/Roles", Operation::QueryDefined(Role)),
+    (Method::GET, "/Roles/{}", Operation::RetrieveDefined(Role)),
+    (Method::GET, "/Entitlements", Operation::QueryDefined(Entitlement)),
+    (Method::GET, "/Entitlements/{}", Operation::RetrieveDefined(Entitlement)),
     (Method::GET, "/ServiceProviderConfig", Operation::ServiceProviderConfig),
     (Method::GET, "/ResourceTypes", Operation::ResourceTypes),
     (Method::GET, "/ResourceTypes/{}", Operation::ResourceType),
@@ -228,6 +245,11 @@ mod tests {
             ("GET", "/Bulk", Route::Methods("POST, OPTIONS".to_owned())),
             ("PUT", "/Users", Route::Methods("POST, GET, HEAD, OPTIONS".to_owned())),
             ("GET", "/Users/.search", Route::Methods("POST, OPTIONS".to_owned())),
+            ("GET", "/Roles/billing:read", to(Operation::RetrieveDefined(Role), "billing:read")),
+            ("GET", "/Entitlements", to(Operation::QueryDefined(Entitlement), "")),
+            ("POST", "/Roles", Route::Methods("GET, HEAD, OPTIONS".to_owned())),
+            ("POST", "/Roles/.search", Route::Methods("GET, HEAD, OPTIONS".to_owned())),
+            ("DELETE", "/Entitlements/x", Route::Methods("GET, HEAD, OPTIONS".to_owned())),
             ("POST", "/Schemas", Route::Methods("GET, HEAD, OPTIONS".to_owned())),
             ("GET", "", Route::Nowhere),
             ("GET", "/", Route::Nowhere),
@@ -245,7 +267,7 @@ mod tests {
         #[test]
         fn a_refused_path_answers_the_methods_that_it_names(
             method in "GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|[A-Z]{1,5}",
-            path in "(/(Users|Groups|Me|Schemas|ResourceTypes|[.]search|[a-z0-9:.]{0,3}|%[0-9a-f]{2}|.)){0,3}/?",
+            path in "(/(Users|Groups|Roles|Entitlements|Me|Schemas|ResourceTypes|[.]search|[a-z0-9:.]{0,3}|%[0-9a-f]{2}|.)){0,3}/?",
         ) {
             let method: Method = method.parse().expect("a method");
             if let Route::Methods(methods) = route(&method, &path) {

@@ -139,7 +139,7 @@ pub fn unknown_attribute(key: &str) -> ScimError {
 
 /// Whether a key names a user's password, which is known but never kept (RFC 7643 §4.1.1).
 pub fn is_password(key: &str, resource_type: &ResourceType) -> bool {
-    resource_type.kind == Kind::User
+    resource_type.kind == Some(Kind::User)
         && AttrPath::parse(key).is_ok_and(|path| {
             path.attribute.eq_ignore_ascii_case("password")
                 && path.urn.as_ref().is_none_or(|urn| urn.eq_ignore_ascii_case(&resource_type.schema.id))

@@ -7,6 +7,7 @@
 pub mod actor;
 pub mod application;
 pub mod current_state;
+pub mod definition;
 pub mod error;
 pub mod key;
 pub mod message_resources;
@@ -15,3 +16,5 @@ pub mod record;
 pub mod usage;
 #[cfg(feature = "usage-keys")]
 pub mod usage_key;
+#[cfg(feature = "cli")]
+pub mod usage_key_again;

@@ -16,6 +16,7 @@ use futures_util::future::BoxFuture;
 
 use super::error::{TenantError, explain, one_line};
 use super::usage::{MadeUsageKey, UsageKeys, generate};
+use crate::auth::plan::RatePlan;
 use crate::store::keys::TenantId;
 
 /// A usage plan of API Gateway, which holds the keys of the tenants of one stack.
@@ -27,8 +28,35 @@ pub struct PlanUsageKeys {
     pub plan: String,
 }
 
+/// The usage plans of a stack.
+#[derive(Clone, Debug)]
+pub struct StackUsageKeys {
+    /// Holds the keys of the plan `default`.
+    pub default: PlanUsageKeys,
+    /// Holds the keys of the plan `high`.
+    pub high: PlanUsageKeys,
+}
+
+impl UsageKeys for StackUsageKeys {
+    fn make<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        plan: RatePlan,
+    ) -> BoxFuture<'a, Result<MadeUsageKey, TenantError>> {
+        match plan {
+            RatePlan::Default => self.default.make(tenant, plan),
+            RatePlan::High => self.high.make(tenant, plan),
+        }
+    }
+}
+
+/// Makes keys in this usage plan, whichever plan it is.
 impl UsageKeys for PlanUsageKeys {
-    fn make<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<MadeUsageKey, TenantError>> {
+    fn make<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        _: RatePlan,
+    ) -> BoxFuture<'a, Result<MadeUsageKey, TenantError>> {
         async {
             let value = attach(&self.client, &self.plan, tenant).await?;
             Ok(MadeUsageKey { value, plan: Some(self.plan.clone()) })
@@ -127,7 +155,7 @@ pub async fn attach(client: &Client, plan: &str, tenant: &TenantId) -> Result<St
                 .create_api_key()
                 .name(&name)
                 .description(format!("Rollcall: the request limit of tenant {tenant}"))
-                .value(generate()?)
+                .value(generate(RatePlan::Default)?)
                 .enabled(true)
                 .send()
                 .await
@@ -199,7 +227,7 @@ async fn find_all(client: &Client, name: &str) -> Result<Vec<ApiKey>, TenantErro
     }
 }
 
-fn whole(
+pub(super) fn whole(
     id: Option<String>,
     value: Option<String>,
     enabled: bool,
@@ -223,7 +251,7 @@ where
     error.code() == Some("NotFoundException")
 }
 
-fn failed<E, R>(what: &str, error: &SdkError<E, R>) -> TenantError
+pub(super) fn failed<E, R>(what: &str, error: &SdkError<E, R>) -> TenantError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     R: fmt::Debug + Send + Sync + 'static,

@@ -24,6 +24,7 @@ use uuid::Uuid;
 use super::case::{Case, Request, Setup, Step};
 use super::expected::compare;
 use super::names::Names;
+use crate::roles_support::client_with_role;
 use crate::support;
 
 const HOST: &str = "scim.example.com";
@@ -56,11 +57,16 @@ impl Stack {
         let embedded = support::serve().await;
         let TemplateFacts { mut api, environment, .. } =
             TemplateFacts::parse(TEMPLATE).expect("the template");
-        (api.usage_plan, api.stage) = (None, None);
-        let client = support::client(&embedded.endpoint);
-        let (table, app_url) = (support::TABLE.to_owned(), "http://app.example.com/app/v1".to_owned());
-        let backend = connect(Connection { client, table, environment, app_url }, &[]);
-        let gateway = Gateway::new(api, backend.function, backend.authorizer, Clock::system());
+        (api.usage_plan, api.high_usage_plan, api.stage) = (None, None, None);
+        // Each function calls the table with the rights that its role has, and no others.
+        let connection = |client| {
+            let (table, app_url) = (support::TABLE.to_owned(), "http://app.example.com/app/v1".to_owned());
+            Connection { client, table, environment: environment.clone(), app_url }
+        };
+        let function = connect(connection(client_with_role(&embedded.endpoint, "ScimRole").await), &[]);
+        let authorizer =
+            connect(connection(client_with_role(&embedded.endpoint, "AuthorizerRole").await), &[]);
+        let gateway = Gateway::new(api, function.function, authorizer.authorizer, Clock::system());
         Self { gateway, table: embedded.table }
     }
 

@@ -73,7 +73,7 @@ export interface paths {
         delete?: never;
         options?: never;
         head?: never;
-        /** Changes the settings of a tenant */
+        /** Changes settings or plan */
         patch: operations["app.updateTenant"];
         trace?: never;
     };
@@ -268,6 +268,96 @@ export interface paths {
         options?: never;
         head?: never;
         patch?: never;
+        trace?: never;
+    };
+    "/tenants/{tenant}/roles": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+            };
+            cookie?: never;
+        };
+        /** Roles by id, with what they grant */
+        get: operations["app.listRoles"];
+        put?: never;
+        /** Makes a role */
+        post: operations["app.createRole"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/tenants/{tenant}/roles/{role}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+                /** @description The id of the role. */
+                role: components["parameters"]["role"];
+            };
+            cookie?: never;
+        };
+        /** A role */
+        get: operations["app.retrieveRole"];
+        put?: never;
+        post?: never;
+        /** Deletes a role; users keep its value, which grants nothing then */
+        delete: operations["app.deleteRole"];
+        options?: never;
+        head?: never;
+        /** Changes a role and what its users are granted */
+        patch: operations["app.updateRole"];
+        trace?: never;
+    };
+    "/tenants/{tenant}/entitlements": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+            };
+            cookie?: never;
+        };
+        /** Entitlements by id */
+        get: operations["app.listEntitlements"];
+        put?: never;
+        /** Makes an entitlement */
+        post: operations["app.createEntitlement"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/tenants/{tenant}/entitlements/{entitlement}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+                /** @description The id of the entitlement. */
+                entitlement: components["parameters"]["entitlement"];
+            };
+            cookie?: never;
+        };
+        /** An entitlement */
+        get: operations["app.retrieveEntitlement"];
+        put?: never;
+        post?: never;
+        /** Deletes an entitlement */
+        delete: operations["app.deleteEntitlement"];
+        options?: never;
+        head?: never;
+        /** Changes an entitlement */
+        patch: operations["app.updateEntitlement"];
         trace?: never;
     };
     "/webhooks": {
@@ -544,7 +634,7 @@ export interface components {
             "urn:ietf:params:scim:schemas:extension:rollcall:2.0:User"?: {
                 /** @description The kind of account: sso for one that an identity provider manages, local for one that the operator made. Suggested values: local, sso. */
                 readonly account?: string;
-                /** @description The roles that the user has through the groups that it is in: those of all of them together. */
+                /** @description The roles that the user has through its groups and its roles: those of all of them together. */
                 readonly roles?: {
                     /** @description The team that the role is in: the id of a group. */
                     readonly team?: string;
@@ -635,7 +725,7 @@ export interface components {
             tenant: string;
             /** @description Tells a tenant from an earlier one of the same name. */
             incarnation?: string;
-            /** @description User, Group, Key, Tenant, Application or Webhook. */
+            /** @description User, Group, Key, Tenant, Application, Webhook, Role or Entitlement. */
             resourceType: string;
             /** @description The id of the resource. */
             resourceId: string;
@@ -663,8 +753,8 @@ export interface components {
             removedCount?: number;
             /** @description What an operator should look at. */
             warning?: string;
-            /** @description With include=resource: the state of the user or group now, never older than the change. null if it is gone. Groups have no members here. */
-            resource?: components["schemas"]["User"] | components["schemas"]["Group"] | null;
+            /** @description With include=resource: the state of the user, group, role or entitlement now, never older than the change. null if it is gone. Groups have no members here. */
+            resource?: components["schemas"]["User"] | components["schemas"]["Group"] | components["schemas"]["Role"] | components["schemas"]["Entitlement"] | null;
         };
         Changes: {
             changes: components["schemas"]["Change"][];
@@ -699,10 +789,10 @@ export interface components {
              */
             policy?: "veza" | "standard" | "strict";
             /**
-             * @description Its rate.
+             * @description Its rate: default is 200 requests a minute, high is 30 a second.
              * @enum {string}
              */
-            plan?: "default";
+            plan?: "default" | "high";
             /** @description The address and userName of the local break-glass administrator. */
             adminEmail?: string;
         };
@@ -719,6 +809,24 @@ export interface components {
              */
             breakerLiftedUntil?: string | null;
         };
+        TenantChange: {
+            /** @description Days for which a deactivated account is kept. */
+            retentionDays?: number;
+            /** @description Whether no bearer key changes who administers the root team. */
+            rootTeamProtected?: boolean;
+            /** @description How many percent of the active users may be deactivated within an hour. */
+            breakerPercent?: number | null;
+            /**
+             * Format: date-time
+             * @description Until when that limit is lifted.
+             */
+            breakerLiftedUntil?: string | null;
+            /**
+             * @description Its rate. No request is refused while it changes.
+             * @enum {string}
+             */
+            plan?: "default" | "high";
+        };
         Tenant: {
             /** @description Its name. */
             tenant: string;
@@ -729,7 +837,7 @@ export interface components {
             /** @enum {string} */
             policy: "veza" | "standard" | "strict";
             /** @enum {string} */
-            plan: "default";
+            plan: "default" | "high";
             /** @description When it was made. */
             created: string;
             /** @description The id of the group whose administrators administer the tenant. */
@@ -862,6 +970,84 @@ export interface components {
             /** @description The version of the group. */
             version: number;
             members: components["schemas"]["Member"][];
+            /** @description The cursor of the next page; absent on the last. */
+            next?: string;
+        };
+        NewRole: {
+            /** @description Its id, and the value that names it in a user's roles. */
+            id: string;
+            /** @description The name for people. */
+            displayName: string;
+            /** @description What it is for. */
+            description?: string | null;
+            /** @description The roles in teams that its users have. It cannot be the administration of the root team. */
+            grants?: components["schemas"]["Assignment"][];
+        };
+        RoleChange: {
+            /** @description The name for people. */
+            displayName?: string;
+            /** @description What it is for. */
+            description?: string | null;
+            /** @description The roles in teams that its users have. It cannot be the administration of the root team. */
+            grants?: components["schemas"]["Assignment"][];
+        };
+        Role: {
+            /** @description Its id, and the value that names it in a user's roles. */
+            id: string;
+            /** @description The name for people. */
+            displayName: string;
+            /** @description What it is for. */
+            description: string | null;
+            /** @description The roles in teams that its users have. It cannot be the administration of the root team. */
+            grants: components["schemas"]["Assignment"][];
+            /** @description Counts its changes. */
+            version: number;
+            /** @description When it was made. */
+            created: string;
+            /** @description When it was last changed. */
+            lastModified: string;
+        };
+        RolePage: {
+            roles: components["schemas"]["Role"][];
+            /** @description The cursor of the next page; absent on the last. */
+            next?: string;
+        };
+        NewEntitlement: {
+            /** @description Its id, and the value that names it in a user's entitlements. */
+            id: string;
+            /** @description The name for people. */
+            displayName: string;
+            /** @description What it is for. */
+            description?: string | null;
+            /** @description Its function, in a word. */
+            type?: string | null;
+        };
+        EntitlementChange: {
+            /** @description The name for people. */
+            displayName?: string;
+            /** @description What it is for. */
+            description?: string | null;
+            /** @description Its function, in a word. */
+            type?: string | null;
+        };
+        Entitlement: {
+            /** @description Its id, and the value that names it in a user's entitlements. */
+            id: string;
+            /** @description The name for people. */
+            displayName: string;
+            /** @description What it is for. */
+            description: string | null;
+            /** @description Its function, in a word. */
+            type: string | null;
+            /** @description Counts its changes. */
+            version: number;
+            /** @description When it was made. */
+            created: string;
+            /** @description When it was last changed. */
+            lastModified: string;
+        };
+        EntitlementPage: {
+            entitlements: components["schemas"]["Entitlement"][];
             /** @description The cursor of the next page; absent on the last. */
             next?: string;
         };
@@ -1041,6 +1227,10 @@ export interface components {
         id: string;
         /** @description The id of the key: key_… */
         key: string;
+        /** @description The id of the role. */
+        role: string;
+        /** @description The id of the entitlement. */
+        entitlement: string;
         /** @description The id of the webhook: wh_… */
         webhook: string;
     };
@@ -1206,7 +1396,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Settings"];
+                "application/json": components["schemas"]["TenantChange"];
             };
         };
         responses: {
@@ -1542,6 +1732,280 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RotatedKey"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.listRoles": {
+        parameters: {
+            query?: {
+                /** @description next of the page before. */
+                cursor?: string;
+                /** @description The most entries of the answer. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RolePage"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.createRole": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewRole"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Role"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.retrieveRole": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+                /** @description The id of the role. */
+                role: components["parameters"]["role"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Role"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.deleteRole": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+                /** @description The id of the role. */
+                role: components["parameters"]["role"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.updateRole": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+                /** @description The id of the role. */
+                role: components["parameters"]["role"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RoleChange"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Role"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.listEntitlements": {
+        parameters: {
+            query?: {
+                /** @description next of the page before. */
+                cursor?: string;
+                /** @description The most entries of the answer. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EntitlementPage"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.createEntitlement": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewEntitlement"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Entitlement"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.retrieveEntitlement": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+                /** @description The id of the entitlement. */
+                entitlement: components["parameters"]["entitlement"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Entitlement"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.deleteEntitlement": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+                /** @description The id of the entitlement. */
+                entitlement: components["parameters"]["entitlement"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.updateEntitlement": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+                /** @description The id of the entitlement. */
+                entitlement: components["parameters"]["entitlement"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EntitlementChange"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Entitlement"];
                 };
             };
             default: components["responses"]["Problem"];

@@ -13,8 +13,10 @@ use crate::scim::resource_type::{Kind, Model};
 use crate::store::Store;
 use crate::store::admin_guard::AdminGuard;
 use crate::store::call::{ScanPage, ScanSegment};
+use crate::store::definition::{Definition, DefinitionIndex};
 use crate::store::digest::MembershipDigest;
 use crate::store::error::StoreError;
+use crate::store::feed::subject::unique_name;
 use crate::store::item::{Item, get_number, get_text, must_text};
 use crate::store::keys::{self, Key, TenantId, parse_id};
 use crate::store::large_change::pending_change::PendingChange;
@@ -71,7 +73,7 @@ pub struct Kept {
 /// What has changes in the feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckedSubject {
-    /// `User`, `Group`, `Key`, `Tenant`, `Application` or `Webhook`.
+    /// `User`, `Group`, `Key`, `Tenant`, `Application`, `Webhook`, `Role` or `Entitlement`.
     pub resource_type: &'static str,
     /// Its state in the table.
     pub state: SubjectState,
@@ -104,11 +106,15 @@ pub struct Inventory {
     pub bearers: BTreeMap<Key, KeyRecord>,
     /// The ids of the bearer keys that are in the tenant's list.
     pub listed_keys: BTreeSet<String>,
+    /// Roles and entitlements, deleted ones too.
+    pub definitions: Vec<Definition>,
+    /// Their index.
+    pub definition_index: Option<DefinitionIndex>,
     /// Changes that there are chunks of.
     pub chunked: BTreeSet<Uuid>,
     /// PendingChange changes.
     pub pending: Vec<PendingChange>,
-    /// What has changes in the feed, by its id.
+    /// What has changes in the feed, by its name.
     pub subjects: BTreeMap<String, CheckedSubject>,
     /// Keys of items that no rule knows.
     pub unknown: Vec<Key>,
@@ -140,6 +146,8 @@ impl Inventory {
             whole.counted_inactive += part.counted_inactive;
             whole.guard = part.guard.or(whole.guard);
             whole.tombstones.extend(part.tombstones);
+            whole.definitions.extend(part.definitions);
+            whole.definition_index = part.definition_index.or(whole.definition_index);
             whole.bearers.extend(part.bearers);
             whole.chunked.extend(part.chunked);
             whole.subjects.extend(part.subjects);
@@ -166,7 +174,7 @@ impl Inventory {
 
     fn add_subject(&mut self, resource_type: &'static str, id: &str, item: &Item) {
         let state = SubjectState::from_item(item);
-        self.subjects.insert(id.to_owned(), CheckedSubject { resource_type, state });
+        self.subjects.insert(unique_name(resource_type, id), CheckedSubject { resource_type, state });
     }
 
     fn tombstone(&mut self, store: &Store, model: &Model, item: &Item) -> Result<(), StoreError> {
@@ -234,6 +242,16 @@ impl Inventory {
             (["N"], sk) => match sk.split_once('#').and_then(|(kind, _)| kind_named(kind)) {
                 Some(kind) => {
                     *self.counted.entry(kind).or_default() += get_number::<i64>(item, "n").unwrap_or(0);
+                }
+                None => self.unknown.push(key),
+            },
+            (["R"], "INDEX") => {
+                self.definition_index = Some(DefinitionIndex::from_item(item)?);
+            }
+            (["R"], _) => match Definition::from_item(item)? {
+                Some(definition) => {
+                    self.add_subject(definition.kind.name(), &definition.id, item);
+                    self.definitions.push(definition);
                 }
                 None => self.unknown.push(key),
             },

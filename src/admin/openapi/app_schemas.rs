@@ -3,6 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::schemas;
+use crate::auth::plan::RatePlan;
+use crate::limits::{MAX_ASSIGNMENTS, MAX_DEFINITION_DESCRIPTION_CHARS, MAX_DEFINITION_NAME_CHARS};
 use crate::scim::policy::POLICIES;
 use crate::scim::resource_type::Model;
 
@@ -13,7 +15,7 @@ pub(super) fn schemas(model: &Model) -> Value {
     for name in ["User", "UserList", "Group", "GroupList"] {
         all.insert(name.to_owned(), scim[name].clone());
     }
-    for part in [feed(), tenants(), keys(), groups(), webhooks()] {
+    for part in [feed(), tenants(), keys(), groups(), definitions(), webhooks()] {
         all.extend(part.as_object().cloned().unwrap_or_default());
     }
     all.insert("Problem".to_owned(), problem());
@@ -56,7 +58,7 @@ fn feed() -> Value {
         "type": text("What happened: user.created, group.updated, key.revoked, … tenant.resync asks for a new snapshot of the tenant. Ignore types that you do not know."),
         "tenant": text("The name of the tenant. deployment for what belongs to no tenant, such as application keys."),
         "incarnation": text("Tells a tenant from an earlier one of the same name."),
-        "resourceType": text("User, Group, Key, Tenant, Application or Webhook."),
+        "resourceType": text("User, Group, Key, Tenant, Application, Webhook, Role or Entitlement."),
         "resourceId": text("The id of the resource."),
         "version": number("The version of the resource after the change."),
         "part": number("Of a large change: 0 for its commit, 1 to parts for its parts."),
@@ -71,8 +73,8 @@ fn feed() -> Value {
         "removedCount": number("How many members it removed, named or not."),
         "warning": text("What an operator should look at."),
         "resource": {
-            "description": "With include=resource: the state of the user or group now, never older than the change. null if it is gone. Groups have no members here.",
-            "anyOf": [reference("User"), reference("Group"), { "type": "null" }],
+            "description": "With include=resource: the state of the user, group, role or entitlement now, never older than the change. null if it is gone. Groups have no members here.",
+            "anyOf": [reference("User"), reference("Group"), reference("Role"), reference("Entitlement"), { "type": "null" }],
         },
     });
     let required = [
@@ -112,26 +114,31 @@ fn feed() -> Value {
 
 fn tenants() -> Value {
     let policies: Vec<&str> = POLICIES.iter().map(|policy| policy.name).collect();
+    let plans = RatePlan::ALL.map(RatePlan::name);
+    let plan = json!({ "type": "string", "enum": plans, "description": "Its rate. No request is refused while it changes." });
     let settings = json!({
         "retentionDays": { "type": "integer", "minimum": 0, "maximum": 3650, "description": "Days for which a deactivated account is kept." },
         "rootTeamProtected": { "type": "boolean", "description": "Whether no bearer key changes who administers the root team." },
         "breakerPercent": { "type": ["integer", "null"], "minimum": 0, "maximum": 100, "description": "How many percent of the active users may be deactivated within an hour." },
         "breakerLiftedUntil": time("Until when that limit is lifted."),
     });
+    let mut changes = settings.clone();
+    changes["plan"] = plan;
     json!({
         "NewTenant": object(&json!({
             "tenant": { "type": "string", "pattern": "^[a-z][a-z0-9-]{1,30}$", "description": "Its name." },
             "policy": { "type": "string", "enum": policies, "description": "The rules that it runs under. They cannot change." },
-            "plan": { "type": "string", "enum": ["default"], "description": "Its rate." },
+            "plan": { "type": "string", "enum": plans, "description": "Its rate: default is 200 requests a minute, high is 30 a second." },
             "adminEmail": text("The address and userName of the local break-glass administrator."),
         }), &["tenant"]),
         "Settings": object(&settings, &[]),
+        "TenantChange": object(&changes, &[]),
         "Tenant": object(&json!({
             "tenant": text("Its name."),
             "incarnation": text("Tells it from an earlier one of the same name."),
             "version": number("Counts its changes."),
             "policy": { "type": "string", "enum": policies },
-            "plan": { "type": "string", "enum": ["default"] },
+            "plan": { "type": "string", "enum": plans },
             "created": text("When it was made."),
             "rootTeam": { "type": ["string", "null"], "description": "The id of the group whose administrators administer the tenant." },
             "settings": reference("Settings"),
@@ -208,6 +215,36 @@ fn groups() -> Value {
             "next": text("The cursor of the next page; absent on the last."),
         }), &["version", "members"]),
     })
+}
+
+fn definitions() -> Value {
+    let name = json!({ "type": "string", "minLength": 1, "maxLength": MAX_DEFINITION_NAME_CHARS, "description": "The name for people." });
+    let description = json!({ "type": ["string", "null"], "maxLength": MAX_DEFINITION_DESCRIPTION_CHARS, "description": "What it is for." });
+    let grants = json!({ "type": "array", "items": reference("Assignment"), "maxItems": MAX_ASSIGNMENTS, "description": "The roles in teams that its users have. It cannot be the administration of the root team." });
+    let label = json!({ "type": ["string", "null"], "minLength": 1, "maxLength": MAX_DEFINITION_NAME_CHARS, "description": "Its function, in a word." });
+    let mut all = Map::new();
+    for (kind, list_name, own, schema) in
+        [("Role", "roles", "grants", &grants), ("Entitlement", "entitlements", "type", &label)]
+    {
+        let id = json!({ "type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$", "description": format!("Its id, and the value that names it in a user's {list_name}.") });
+        let change = json!({ "displayName": name, "description": description, own: schema });
+        let mut new = json!({ "id": id });
+        let mut whole = new.clone();
+        for (member, schema) in change.as_object().into_iter().flatten() {
+            new[member] = schema.clone();
+            whole[member] = schema.clone();
+        }
+        whole["version"] = number("Counts its changes.");
+        whole["created"] = text("When it was made.");
+        whole["lastModified"] = text("When it was last changed.");
+        let required = ["id", "displayName", "description", own, "version", "created", "lastModified"];
+        all.insert(format!("New{kind}"), object(&new, &["id", "displayName"]));
+        all.insert(format!("{kind}Change"), object(&change, &[]));
+        all.insert(kind.to_owned(), object(&whole, &required));
+        let page = json!({ list_name: list(kind), "next": text("The cursor of the next page; absent on the last.") });
+        all.insert(format!("{kind}Page"), object(&page, &[list_name]));
+    }
+    Value::Object(all)
 }
 
 fn webhooks() -> Value {

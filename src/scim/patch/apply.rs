@@ -89,7 +89,7 @@ impl PatchRun<'_> {
         };
         match (self.resource_type.kind, step.attribute()) {
             (_, Some("schemas")) => return schemas(step, self.resource_type, self.policy),
-            (Kind::User, Some("groups")) => return groups(resource, step, self.work),
+            (Some(Kind::User), Some("groups")) => return groups(resource, step, self.work),
             _ => {}
         }
         if attribute.is_read_only() || sub.is_some_and(Attribute::is_read_only) {

@@ -16,7 +16,7 @@ pub fn check_group_attributes(
     resource_type: &ResourceType,
     policy: &Policy,
 ) -> Result<(), ScimError> {
-    let Some(allowed) = policy.group_attributes.filter(|_| resource_type.kind == Kind::Group) else {
+    let Some(allowed) = policy.group_attributes.filter(|_| resource_type.kind == Some(Kind::Group)) else {
         return Ok(());
     };
     let mut names = before.keys().chain(after.keys()).filter(|name| !allowed.contains(&name.as_str()));
@@ -35,7 +35,7 @@ pub fn keep_group_attributes(
     resource_type: &ResourceType,
     policy: &Policy,
 ) {
-    if let Some(allowed) = policy.group_attributes.filter(|_| resource_type.kind == Kind::Group) {
+    if let Some(allowed) = policy.group_attributes.filter(|_| resource_type.kind == Some(Kind::Group)) {
         document.retain(|key, _| allowed.contains(&key.as_str()));
     }
 }

@@ -285,7 +285,7 @@ fn op(value: Option<&Value>) -> Result<PatchOp, ScimError> {
 /// Whether a path is about a user's password.
 fn is_of_password(path: &str, resource_type: &ResourceType) -> bool {
     let name = path.split('[').next().unwrap_or(path);
-    resource_type.kind == Kind::User && is_password(name, resource_type)
+    resource_type.kind == Some(Kind::User) && is_password(name, resource_type)
 }
 
 /// Refuses a password: it is neither stored nor changed. No answer repeats its value. Null is accepted, since

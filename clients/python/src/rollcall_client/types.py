@@ -221,35 +221,6 @@ class GroupList(TypedDict):
     Resources: list[Group]
 
 
-class Change(TypedDict):
-    seq: int
-    id: str
-    type: str
-    tenant: str
-    incarnation: NotRequired[str]
-    resourceType: str
-    resourceId: str
-    version: int
-    part: NotRequired[int]
-    parts: NotRequired[int]
-    time: str
-    actor: str
-    requestId: str
-    attributes: NotRequired[list[str]]
-    added: NotRequired[list[str]]
-    removed: NotRequired[list[str]]
-    addedCount: NotRequired[int]
-    removedCount: NotRequired[int]
-    warning: NotRequired[str]
-    resource: NotRequired[User | Group | None]
-
-
-class Changes(TypedDict):
-    changes: list[Change]
-    next: str
-    more: bool
-
-
 class Place(TypedDict):
     seq: int
     time: NotRequired[str]
@@ -259,7 +230,7 @@ class Place(TypedDict):
 class NewTenant(TypedDict):
     tenant: str
     policy: NotRequired[Literal["veza", "standard", "strict"]]
-    plan: NotRequired[Literal["default"]]
+    plan: NotRequired[Literal["default", "high"]]
     adminEmail: NotRequired[str]
 
 
@@ -270,12 +241,20 @@ class Settings(TypedDict):
     breakerLiftedUntil: NotRequired[str | None]
 
 
+class TenantChange(TypedDict):
+    retentionDays: NotRequired[int]
+    rootTeamProtected: NotRequired[bool]
+    breakerPercent: NotRequired[int | None]
+    breakerLiftedUntil: NotRequired[str | None]
+    plan: NotRequired[Literal["default", "high"]]
+
+
 class Tenant(TypedDict):
     tenant: str
     incarnation: str
     version: int
     policy: Literal["veza", "standard", "strict"]
-    plan: Literal["default"]
+    plan: Literal["default", "high"]
     created: str
     rootTeam: str | None
     settings: Settings
@@ -365,6 +344,62 @@ class MemberPage(TypedDict):
     next: NotRequired[str]
 
 
+class NewRole(TypedDict):
+    id: str
+    displayName: str
+    description: NotRequired[str | None]
+    grants: NotRequired[list[Assignment]]
+
+
+class RoleChange(TypedDict):
+    displayName: NotRequired[str]
+    description: NotRequired[str | None]
+    grants: NotRequired[list[Assignment]]
+
+
+class Role(TypedDict):
+    id: str
+    displayName: str
+    description: str | None
+    grants: list[Assignment]
+    version: int
+    created: str
+    lastModified: str
+
+
+class RolePage(TypedDict):
+    roles: list[Role]
+    next: NotRequired[str]
+
+
+class NewEntitlement(TypedDict):
+    id: str
+    displayName: str
+    description: NotRequired[str | None]
+    type: NotRequired[str | None]
+
+
+class EntitlementChange(TypedDict):
+    displayName: NotRequired[str]
+    description: NotRequired[str | None]
+    type: NotRequired[str | None]
+
+
+class Entitlement(TypedDict):
+    id: str
+    displayName: str
+    description: str | None
+    type: str | None
+    version: int
+    created: str
+    lastModified: str
+
+
+class EntitlementPage(TypedDict):
+    entitlements: list[Entitlement]
+    next: NotRequired[str]
+
+
 class NewWebhook(TypedDict):
     url: str
     includeResource: NotRequired[bool]
@@ -446,6 +481,35 @@ class Problem(TypedDict):
     title: str
     status: int
     detail: str
+
+
+class Change(TypedDict):
+    seq: int
+    id: str
+    type: str
+    tenant: str
+    incarnation: NotRequired[str]
+    resourceType: str
+    resourceId: str
+    version: int
+    part: NotRequired[int]
+    parts: NotRequired[int]
+    time: str
+    actor: str
+    requestId: str
+    attributes: NotRequired[list[str]]
+    added: NotRequired[list[str]]
+    removed: NotRequired[list[str]]
+    addedCount: NotRequired[int]
+    removedCount: NotRequired[int]
+    warning: NotRequired[str]
+    resource: NotRequired[User | Group | Role | Entitlement | None]
+
+
+class Changes(TypedDict):
+    changes: list[Change]
+    next: str
+    more: bool
 
 
 class Status(TypedDict):

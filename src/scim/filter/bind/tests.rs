@@ -18,7 +18,8 @@ fn bound(text: &str, kind: Kind, root: bool, coerce: bool) -> Result<String, Str
     .collect();
     let model = Model::new(&STANDARD, &more).expect("a model");
     let types = model.types();
-    let others: Vec<&ResourceType> = types.into_iter().filter(|other| root && other.kind != kind).collect();
+    let others: Vec<&ResourceType> =
+        types.into_iter().filter(|other| root && other.kind != Some(kind)).collect();
     let filter = parse(text).expect(text);
     bind(&filter, model.of(kind), &others, coerce).map(|bound| bound.canonical()).map_err(|error| {
         assert_eq!(error.kind, ErrorKind::InvalidFilter, "{text}");
