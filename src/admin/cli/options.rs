@@ -1,12 +1,13 @@
 //! The options that every command has, and the clients that they lead to.
 
-use aws_config::SdkConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_dynamodb::config::{Credentials, Region};
 use aws_sdk_dynamodb::{Client, config};
 use clap::Args;
 
 use crate::admin::error::AdminError;
 use crate::admin::output::Format;
+use crate::config::CallSettings;
 use crate::store::call::Table;
 
 /// Options of every command: which deployment, and how to print.
@@ -39,7 +40,9 @@ impl GlobalOptions {
     }
 
     async fn aws(&self) -> SdkConfig {
-        let mut loader = crate::config::aws();
+        let CallSettings { retries, timeouts } = CallSettings::of_function();
+        let loader = aws_config::defaults(BehaviorVersion::latest());
+        let mut loader = loader.retry_config(retries).timeout_config(timeouts);
         if let Some(region) = &self.region {
             loader = loader.region(Region::new(region.clone()));
         }
