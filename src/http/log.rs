@@ -245,7 +245,7 @@ mod tests {
         let text = line.text();
         let expected = " POST /scim/v2/Users?x=jane@example.com 400 invalidValue: Attribute displayName is missing.\\nX [password was left out: no password is stored] [refused by veza.required: displayName must have a value] 0 calls in 0 rounds, 0 read and 0 write units, 3.1 ms, tenant demo, request ";
         assert_eq!(text.get(8..), Some(expected), "{text}");
-        let json = line.json(None);
+        let json = line.json(None, RequestMetrics::All);
         assert_eq!(json["notes"], json!(["ignored:password", "refused:veza.required:displayName"]));
         let json = json.to_string();
         assert!(
