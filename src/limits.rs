@@ -2,9 +2,8 @@
 //!
 //! The limits stand by layer, the lowest layer first. Those of the application's side are in `limits/app.rs`,
 //! of the change feed in `limits/feed.rs`, of deliveries in `limits/delivery.rs`, of clients and access tokens in
-//! `limits/oauth.rs`, of running it in
-//! `limits/operating.rs`, of the operator's tool in `limits/admin.rs`, of what answers and log lines tell in
-//! `limits/answers.rs`.
+//! `limits/oauth.rs`, of running it in `limits/operating.rs`, of the operator's tool in `limits/admin.rs`, of what
+//! answers and log lines tell in `limits/answers.rs`.
 
 mod admin;
 mod answers;
