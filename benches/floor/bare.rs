@@ -17,6 +17,7 @@ use base64::Engine as _;
 use serde_json::Value;
 
 /// A call that is ready to be sent.
+#[allow(clippy::large_enum_variant)]
 pub enum BareCall {
     /// `GetItem`.
     Get(GetItemFluentBuilder),

@@ -11,6 +11,7 @@
 mod bare;
 #[path = "../../tests/support/client.rs"]
 mod client;
+#[allow(dead_code)]
 #[path = "../../tests/support/faults.rs"]
 mod faults;
 mod operation;
