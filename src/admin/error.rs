@@ -57,6 +57,18 @@ impl AdminError {
     }
 }
 
+impl AdminError {
+    /// The whole text of the error, with what the SDK says.
+    pub fn in_full(&self) -> String {
+        match self {
+            Self::Table(_, StoreError::Broken(source) | StoreError::Unavailable(source)) => {
+                format!("{self}\n{source}")
+            }
+            _ => self.to_string(),
+        }
+    }
+}
+
 fn ended(key: &str) -> String {
     let command = if key.starts_with("app_") { "application" } else { "key" };
     format!(
@@ -94,7 +106,7 @@ impl fmt::Display for AdminError {
                 write!(f, "there is no application key {id}: see `rollcall application list`")
             }
             Self::NoUser(tenant, user) => {
-                write!(f, "tenant {tenant} has no user {user}: --user takes the SCIM id of a user")
+                write!(f, "tenant {tenant} has no user {user}: see `rollcall user list {tenant}`")
             }
             Self::Input(problem) | Self::UsageKey(problem) => f.write_str(problem),
             Self::Table(name, StoreError::Broken(source) | StoreError::Unavailable(source)) => {

@@ -38,6 +38,12 @@ pub fn confirm(what: &str, name: &str, expected: &str) -> Result<(), AdminError>
     Err(AdminError::Input(format!("that is not {name}: nothing was done")))
 }
 
+/// Says something on stderr that is not part of the output.
+pub fn note(text: &str) {
+    // A terminal that has gone is no reason to stop.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 /// One thing: a line per field, or an object.
 pub fn show_fields(format: Format, fields: &Map<String, Value>) -> String {
     match format {

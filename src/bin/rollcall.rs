@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::CompleteEnv;
 use rollcall::{admin, dev};
 
 /// The operator's tool of Rollcall, a SCIM 2.0 service provider.
@@ -18,18 +19,18 @@ struct Cli {
 enum Command {
     /// Serve SCIM on this machine, with no AWS account
     Dev(dev::command::DevArgs),
-    /// Make and show tenants
+    /// Make, show, change and delete tenants
     Tenant(admin::cli::tenant::TenantArgs),
     /// Make, list, rotate and revoke bearer keys
     Key(admin::cli::key::KeyArgs),
     /// Make, list, rotate and revoke the keys of the application behind
     Application(admin::cli::application::ApplicationArgs),
-    /// Make, list, test and delete webhooks, or play one on this machine
+    /// Make, list, test, change and delete webhooks, or play one on this machine
     Webhook(admin::cli::webhook::WebhookArgs),
     /// List groups, and say which roles they grant
     Group(admin::group::GroupArgs),
-    /// Make local accounts, and bring deactivated ones back
-    User(admin::user::UserArgs),
+    /// List users, make local accounts, and bring deactivated ones back
+    User(admin::cli::user::UserArgs),
     /// Show who changed what
     Audit(admin::audit::AuditArgs),
     /// Write a tenant's users and groups out, as lines of JSON
@@ -47,6 +48,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // A shell that asks what to offer is answered here.
+    CompleteEnv::with_factory(Cli::command).var(admin::completions::VARIABLE).complete();
     match Cli::try_parse() {
         Ok(cli) => run(cli.command),
         Err(error) => usage(&error),
@@ -61,18 +64,18 @@ fn run(command: Command) -> ExitCode {
         Command::Application(args) => admin::cli::application::run(args),
         Command::Webhook(args) => admin::cli::webhook::run(args),
         Command::Group(args) => admin::group::run(args),
-        Command::User(args) => admin::user::run(args),
+        Command::User(args) => admin::cli::user::run(args),
         Command::Audit(args) => admin::audit::run(args),
         Command::Export(args) => admin::transfer::command::run_export(args),
         Command::Import(args) => admin::transfer::command::run_import(args),
         Command::Check(args) => admin::check::command::run(args),
         Command::Feed(args) => admin::feed::run(args),
-        Command::Completions(args) => admin::completions::run(&args, Cli::command()),
+        Command::Completions(args) => admin::completions::run(&args),
         Command::Openapi(args) => admin::openapi::command::run(&args),
     }
 }
 
-/// Help is shown whole; a mistake is one line and exit status 2.
+/// Help is shown whole; a mistake is one line, with what is similar, and exit status 2.
 fn usage(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp
@@ -80,8 +83,9 @@ fn usage(error: &clap::Error) -> ExitCode {
         | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
         _ => {
             let text = error.render().to_string();
-            let first: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
-            eprintln!("{} (see --help)", first.join(" "));
+            let mut line: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+            line.extend(text.lines().map(str::trim).filter(|line| line.starts_with("tip:")));
+            admin::output::note(&format!("{} (see --help)", line.join(" ")));
             ExitCode::from(2)
         }
     }

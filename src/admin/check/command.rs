@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::feed::check_feed;
 use super::report::{CheckReport, FeedReport, Finding};
 use super::run::check;
-use crate::admin::cli::{CommandOutput, GlobalOptions, finish};
+use crate::admin::cli::{CommandOutput, GlobalOptions, complete, finish};
 use crate::admin::error::AdminError;
 use crate::admin::output::{self, Format, object};
 use crate::scim::resource_type::Model;
@@ -32,7 +32,7 @@ pub struct CheckArgs {
     #[command(flatten)]
     options: GlobalOptions,
     /// Which tenant
-    #[arg(required_unless_present = "feed", conflicts_with = "feed")]
+    #[arg(required_unless_present = "feed", conflicts_with = "feed", add = complete::tenants())]
     tenant: Option<TenantId>,
     /// Check the change feed of the whole deployment instead
     #[arg(long)]
@@ -44,10 +44,10 @@ pub struct CheckArgs {
 
 /// From the arguments to the exit code.
 pub fn run(args: CheckArgs) -> ExitCode {
-    finish(command(args))
+    finish(&args.options, command(&args))
 }
 
-async fn command(args: CheckArgs) -> Result<CommandOutput, AdminError> {
+async fn command(args: &CheckArgs) -> Result<CommandOutput, AdminError> {
     let (table, format) = (args.options.open().await?, args.options.format());
     let failed = AdminError::table(table.name());
     let Some(tenant) = &args.tenant else {

@@ -1,12 +1,15 @@
 //! The command line: the options of every command, how a command runs, and the commands on tenants, on
-//! bearer keys and on application keys. The other commands are in the files of `admin` that they call.
+//! bearer keys, on application keys, on webhooks and on users. The other commands are in the files of `admin` that they call.
 
 pub mod application;
+pub(super) mod complete;
 pub mod key;
 pub mod options;
-mod parse;
+pub(crate) mod parse;
 pub(super) mod runtime;
+pub(super) mod resolve;
 pub mod tenant;
+pub mod user;
 pub mod webhook;
 
 pub use options::GlobalOptions;

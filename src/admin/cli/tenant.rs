@@ -6,8 +6,9 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 use time::{Duration, OffsetDateTime};
 
+use super::complete;
 use super::options::GlobalOptions;
-use super::parse::read_span;
+use super::parse::{policy, read_address, read_span};
 use super::runtime::finish;
 use crate::admin::error::AdminError;
 use crate::admin::output::{self, object};
@@ -31,6 +32,7 @@ pub struct TenantArgs {
 
 /// What may be set for a tenant.
 #[derive(Args, Clone, Debug, Default)]
+#[group(id = "settings", multiple = true)]
 pub struct SettingsArgs {
     /// Days for which a deactivated account is kept and can come back
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(0..=3650))]
@@ -67,11 +69,11 @@ The policy cannot change.")]
     Create {
         /// 2 to 31 characters: a lower-case letter, then letters, digits or hyphens
         tenant: TenantId,
-        /// The rules that the tenant runs under: veza, standard or strict
-        #[arg(long, default_value = POLICIES[0].name, value_parser = policy)]
+        /// The rules that the tenant runs under
+        #[arg(long, default_value = POLICIES[0].name, value_parser = policy())]
         policy: &'static Policy,
         /// Address and userName of the local break-glass administrator that is made with it
-        #[arg(long, value_name = "ADDRESS")]
+        #[arg(long, value_name = "ADDRESS", value_parser = read_address)]
         admin_email: Option<String>,
         /// Usage plan to put a new API key into, which holds the tenant's request limit
         #[arg(long, value_name = "ID", conflicts_with = "usage_key_id")]
@@ -84,14 +86,15 @@ The policy cannot change.")]
         settings: SettingsArgs,
     },
     /// Change what is set for a tenant
-    #[command(after_help = "Examples:
-  rollcall tenant set acme --retention-days 90
-  rollcall tenant set acme --protect-root-team true
+    #[command(visible_alias = "set", after_help = "Examples:
+  rollcall tenant update acme --retention-days 90
+  rollcall tenant update acme --protect-root-team true
 
 It acts once API Gateway's authorizer cache has forgotten the tenant (60 seconds unless the deployment
 says otherwise). The retention counts for accounts that are deactivated from then on.")]
-    Set {
+    Update {
         /// Which one
+        #[arg(add = complete::tenants())]
         tenant: TenantId,
         /// What is set for it
         #[command(flatten)]
@@ -104,6 +107,7 @@ says otherwise). The retention counts for accounts that are deactivated from the
     #[command(after_help = "Example:\n  rollcall tenant show acme")]
     Show {
         /// Which one
+        #[arg(add = complete::tenants())]
         tenant: TenantId,
     },
     /// Limit how many users may be deactivated within an hour, or lift the limit for a time
@@ -117,6 +121,7 @@ hour answers 400. It acts once API Gateway's authorizer cache has forgotten the 
 unless the deployment says otherwise).")]
     Breaker {
         /// Which one
+        #[arg(add = complete::tenants())]
         tenant: TenantId,
         /// The limit, in percent of the active users
         #[arg(long, value_parser = clap::value_parser!(u8).range(0..=100), group = "what")]
@@ -136,6 +141,7 @@ The change feed gets the change tenant.resync. Send it after a repair by hand: w
 change for, mirrors do not learn otherwise.")]
     Resync {
         /// Which one
+        #[arg(add = complete::tenants())]
         tenant: TenantId,
     },
     /// Delete a tenant with everything that it has, for good
@@ -147,6 +153,7 @@ The whole table is read once or twice for it. An interrupted deletion is taken u
 command. API Gateway's key of the tenant stays: the command names it.")]
     Delete {
         /// Which one
+        #[arg(add = complete::tenants())]
         tenant: TenantId,
         /// Do not ask for the tenant's name
         #[arg(long)]
@@ -157,16 +164,9 @@ command. API Gateway's key of the tenant stays: the command names it.")]
     },
 }
 
-fn policy(text: &str) -> Result<&'static Policy, String> {
-    Policy::named(text).ok_or_else(|| {
-        let names: Vec<_> = POLICIES.iter().map(|policy| policy.name).collect();
-        format!("the policies are {}", names.join(", "))
-    })
-}
-
 /// `rollcall tenant …`, from the arguments to the exit code.
 pub fn run(args: TenantArgs) -> ExitCode {
-    finish(run_tenant(&args.options, args.command))
+    finish(&args.options, run_tenant(&args.options, args.command))
 }
 
 /// Runs a command on tenants; returns what to print.
@@ -194,7 +194,7 @@ pub async fn run_tenant(options: &GlobalOptions, command: TenantCommand) -> Resu
             let rows: Vec<_> = tenant::list(&table).await?.iter().map(tenant_row).collect();
             Ok(output::show_rows(format, &["tenant", "policy", "created"], &rows))
         }
-        TenantCommand::Set { tenant, settings } => {
+        TenantCommand::Update { tenant, settings } => {
             if settings.is_empty() {
                 return Err(AdminError::Input("give --retention-days or --protect-root-team".to_owned()));
             }

@@ -12,7 +12,7 @@ use super::export::export;
 use super::import::{Fate, ImportedLine, import};
 use super::move_in::move_in;
 use super::rows::{csv, json_lines};
-use crate::admin::cli::{CommandOutput, GlobalOptions, finish};
+use crate::admin::cli::{CommandOutput, GlobalOptions, complete, finish};
 use crate::admin::error::AdminError;
 use crate::admin::output;
 use crate::store::keys::TenantId;
@@ -29,6 +29,7 @@ pub struct ExportArgs {
     #[command(flatten)]
     options: GlobalOptions,
     /// Which tenant
+    #[arg(add = complete::tenants())]
     tenant: TenantId,
     /// File to write to, instead of the standard output
     #[arg(long, value_name = "FILE")]
@@ -54,6 +55,7 @@ pub struct ImportArgs {
     #[command(flatten)]
     options: GlobalOptions,
     /// Which tenant
+    #[arg(add = complete::tenants())]
     tenant: TenantId,
     /// The file
     file: PathBuf,
@@ -70,15 +72,15 @@ pub struct ImportArgs {
 
 /// From the arguments to the exit code.
 pub fn run_export(args: ExportArgs) -> ExitCode {
-    finish(write_out(args))
+    finish(&args.options, write_out(&args))
 }
 
 /// From the arguments to the exit code.
 pub fn run_import(args: ImportArgs) -> ExitCode {
-    finish(read_in(args))
+    finish(&args.options, read_in(&args))
 }
 
-async fn write_out(args: ExportArgs) -> Result<String, AdminError> {
+async fn write_out(args: &ExportArgs) -> Result<String, AdminError> {
     let table = args.options.open().await?;
     let progress = |count| output::progress(&format!("{count} users and groups"));
     match &args.to {
@@ -101,7 +103,7 @@ async fn write_out(args: ExportArgs) -> Result<String, AdminError> {
     }
 }
 
-async fn read_in(args: ImportArgs) -> Result<CommandOutput, AdminError> {
+async fn read_in(args: &ImportArgs) -> Result<CommandOutput, AdminError> {
     let table = args.options.open().await?;
     let text = std::fs::read_to_string(&args.file).map_err(file_error(&args.file))?;
     let is_csv = args.file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
