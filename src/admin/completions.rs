@@ -39,7 +39,7 @@ pub fn run(args: &CompletionsArgs) -> ExitCode {
     match written.and_then(|()| write_out(&script)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            crate::admin::output::note(&format!("error: {error}"));
             ExitCode::FAILURE
         }
     }

@@ -26,6 +26,10 @@ pub enum AdminError {
     NoUser(TenantId, Uuid),
     /// Something given cannot be used.
     Input(String),
+    /// The command line does not say what to do: exit code 2.
+    Usage(String),
+    /// The reader of the standard output has gone, such as `| head`. The command ends, and did not fail.
+    ReaderGone,
     /// The usage plan or its API key cannot be used.
     UsageKey(String),
     /// The table: its name and what happened.
@@ -37,6 +41,15 @@ impl AdminError {
     pub fn table(name: &str) -> impl Fn(StoreError) -> Self + use<> {
         let name = name.to_owned();
         move |error| Self::Table(name.clone(), error)
+    }
+
+    /// An output that cannot be written. `what` is its name.
+    pub fn output(what: &str) -> impl Fn(std::io::Error) -> Self + use<> {
+        let what = what.to_owned();
+        move |error| match error.kind() {
+            std::io::ErrorKind::BrokenPipe => Self::ReaderGone,
+            _ => Self::Input(format!("{what} cannot be written: {error}")),
+        }
     }
 
     /// A refused or failed change of a tenant or a key.
@@ -108,7 +121,8 @@ impl fmt::Display for AdminError {
             Self::NoUser(tenant, user) => {
                 write!(f, "tenant {tenant} has no user {user}: see `rollcall user list {tenant}`")
             }
-            Self::Input(problem) | Self::UsageKey(problem) => f.write_str(problem),
+            Self::Input(problem) | Self::Usage(problem) | Self::UsageKey(problem) => f.write_str(problem),
+            Self::ReaderGone => f.write_str("nothing reads the output any more"),
             Self::Table(name, StoreError::Broken(source) | StoreError::Unavailable(source)) => {
                 match explain(source) {
                     Some(advice) => write!(f, "table {name}: {advice}"),

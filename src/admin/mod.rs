@@ -12,6 +12,7 @@ pub mod key;
 pub mod listen;
 pub mod openapi;
 pub mod output;
+pub mod progress;
 pub mod running_dev;
 pub mod sweep;
 pub mod tenant;

@@ -1,6 +1,8 @@
 //! `rollcall tenant delete`: everything that a tenant has, in an order that can be taken up again
 //! after an interruption. The keys go first, so that nothing writes; the tenant's own items last.
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::types::AttributeValue;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -8,11 +10,13 @@ use uuid::Uuid;
 use super::actor::ACTOR;
 use super::error::AdminError;
 use super::output;
+use super::progress::Progress;
 use super::sweep::sweep;
 use crate::auth::record::Status;
 use crate::auth::tenant::Deletion;
 use crate::clock;
 use crate::limits::CHANGE_RETRIES;
+use crate::scim::resource_type::Kind;
 use crate::store::Store;
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
@@ -49,19 +53,19 @@ pub fn confirm(tenant: &TenantId) -> Result<(), AdminError> {
 pub async fn wipe(
     table: &Table,
     tenant: &TenantId,
-    settle: std::time::Duration,
+    settle: Duration,
     now: OffsetDateTime,
 ) -> Result<Wiped, AdminError> {
     let failed = AdminError::table(table.name());
     mark(table, tenant, now).await?;
     let mut wiped = Wiped::default();
+    let progress = Progress::shown();
     let keys = super::key::list(table, tenant).await?;
     for key in keys.iter().filter(|key| key.record.status == Status::Active) {
         wiped.revoked += usize::from(super::key::revoke(table, tenant, &key.record.key_id, now).await?);
     }
     if !keys.is_empty() && !settle.is_zero() {
-        output::progress(&format!("keys revoked; waiting {} s until they are forgotten", settle.as_secs()));
-        tokio::time::sleep(settle).await;
+        wait(settle, &progress).await;
     }
     // What is pending has nothing to be done to any more.
     let pending = Store {
@@ -70,9 +74,12 @@ pub async fn wipe(
         actor: ACTOR.to_owned(),
         request_id: String::new(),
     };
-    let pending = pending.large_changes().list().await.map_err(&failed)?;
-    table.batch_delete(pending.iter().map(PendingChange::key)).await.map_err(&failed)?;
-    wiped.items = sweep(table, tenant).await.map_err(&failed)?;
+    let changes = pending.large_changes().list().await.map_err(&failed)?;
+    table.batch_delete(changes.iter().map(PendingChange::key)).await.map_err(&failed)?;
+    let total = count_resources(&pending).await.map_err(&failed)?;
+    progress.begin(Some(total), "users and groups deleted");
+    wiped.items = sweep(table, tenant, &progress).await.map_err(&failed)?;
+    progress.end();
     for entry in &super::key::listing(table, tenant).await? {
         let actions = || {
             vec![
@@ -83,8 +90,23 @@ pub async fn wipe(
         table.transact(actions).await.map_err(&failed)?;
     }
     end_incarnation(table, tenant, now).await?;
-    output::end_progress();
     Ok(wiped)
+}
+
+/// Waits until API Gateway has forgotten the keys.
+async fn wait(settle: Duration, progress: &Progress) {
+    let seconds = settle.as_secs();
+    progress.begin(Some(seconds), "seconds until API Gateway has forgotten the revoked keys");
+    for _ in 0..seconds {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        progress.advance(1);
+    }
+    tokio::time::sleep(settle - Duration::from_secs(seconds)).await;
+}
+
+/// How many users and groups the tenant has.
+pub(super) async fn count_resources(store: &Store) -> Result<u64, StoreError> {
+    Ok(store.total(Kind::User).await? + store.total(Kind::Group).await?)
 }
 
 /// Deletes the item of a tenant that has nothing left; the event is `tenant.deleted`. A change of the settings

@@ -207,8 +207,11 @@ impl Session {
         let webhook = webhook.unwrap_or_default();
         format!(
             "SCIM      {base_url}\nKey       {key}\nTenant    {tenant} (policy {})\n\
+             \u{20}         It holds the break-glass account and the root team from the start: lists and totals show both.\n\
              App       {app_url}\nApp key   {application_key}\n\
-             DynamoDB  {dynamodb_endpoint} (table {table})\n{webhook}\n\
+             DynamoDB  {dynamodb_endpoint} (table {table})\n\
+             Tool      rollcall tenant list --table {table} --endpoint-url {dynamodb_endpoint}\n\
+             \u{20}         On this machine `rollcall tenant list` is enough.\n{webhook}\n\
              export BASE={base_url} KEY={key} APP={app_url} APP_KEY={application_key}\n\
              curl -H 'Authorization: Bearer {key}' {base_url}/Users\n\
              curl -H 'Authorization: Bearer {application_key}' {app_url}/changes\n",

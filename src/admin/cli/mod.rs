@@ -6,7 +6,7 @@ pub(super) mod complete;
 pub mod key;
 pub mod options;
 pub(crate) mod parse;
-pub(super) mod runtime;
+pub(crate) mod runtime;
 pub(super) mod resolve;
 pub mod tenant;
 pub mod user;

@@ -23,10 +23,13 @@ impl From<String> for CommandOutput {
     }
 }
 
+/// Exit code of a command line that cannot be used.
+pub(crate) const WRONG_USAGE: u8 = 2;
 /// Exit code of a command that is done, with findings.
 const FINDINGS: u8 = 3;
 
-/// Prints what a command says: 0 when it is done, 3 with findings, 1 with one line when it failed. The options
+/// Prints what a command says: 0 when it is done, 3 with findings, 1 with one line when it failed,
+/// 2 with one line for a command line that cannot be used. The options
 /// are those that the command has.
 pub(in crate::admin) fn finish<T: Into<CommandOutput>>(
     options: &GlobalOptions,
@@ -46,6 +49,11 @@ pub(in crate::admin) fn finish<T: Into<CommandOutput>>(
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&format!("the output cannot be written: {error}")),
         },
+        Err(AdminError::ReaderGone) => ExitCode::SUCCESS,
+        Err(error @ AdminError::Usage(_)) => {
+            fail(&format!("{error} (see --help)"));
+            ExitCode::from(WRONG_USAGE)
+        }
         Err(error) if options.verbose => fail(&error.in_full()),
         Err(error) => fail(&error.to_string()),
     }
@@ -76,15 +84,7 @@ fn print_costs(options: &GlobalOptions, began: Instant) {
 /// If it cannot be written for another reason.
 pub(in crate::admin) fn write_out(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout();
-    ignore_gone_reader(out.write_all(bytes).and_then(|()| out.flush()))
-}
-
-/// A reader of the standard output that has gone is not an error.
-///
-/// # Errors
-/// Any other error.
-pub(in crate::admin) fn ignore_gone_reader(written: io::Result<()>) -> io::Result<()> {
-    match written {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }

@@ -196,7 +196,7 @@ pub async fn run_tenant(options: &GlobalOptions, command: TenantCommand) -> Resu
         }
         TenantCommand::Update { tenant, settings } => {
             if settings.is_empty() {
-                return Err(AdminError::Input("give --retention-days or --protect-root-team".to_owned()));
+                return Err(AdminError::Usage("give --retention-days or --protect-root-team".to_owned()));
             }
             let change = |own: &mut Settings| settings.apply(own);
             let record = tenant::set(&table, &tenant, clock::now(), change).await?;
@@ -262,7 +262,7 @@ async fn set_deactivation_limit(
     let now = clock::now();
     let lifted = lift.map(|span| now.saturating_add(span).unix_timestamp().unsigned_abs());
     if percent.is_none() && lifted.is_none() && !off {
-        return Err(AdminError::Input("give one of --percent, --lift and --off".to_owned()));
+        return Err(AdminError::Usage("give one of --percent, --lift and --off".to_owned()));
     }
     let change = |settings: &mut Settings| {
         if off {

@@ -61,7 +61,7 @@ pub fn run(args: &OpenApiArgs) -> ExitCode {
     match written {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            crate::admin::output::note(&format!("error: {error}"));
             ExitCode::FAILURE
         }
     }

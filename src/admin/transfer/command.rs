@@ -15,6 +15,7 @@ use super::rows::{csv, json_lines};
 use crate::admin::cli::{CommandOutput, GlobalOptions, complete, finish};
 use crate::admin::error::AdminError;
 use crate::admin::output;
+use crate::admin::progress::Progress;
 use crate::store::keys::TenantId;
 
 /// `rollcall export`.
@@ -82,13 +83,13 @@ pub fn run_import(args: ImportArgs) -> ExitCode {
 
 async fn write_out(args: &ExportArgs) -> Result<String, AdminError> {
     let table = args.options.open().await?;
-    let progress = |count| output::progress(&format!("{count} users and groups"));
+    let progress = Progress::shown();
     match &args.to {
         Some(path) => {
             let mut file = BufWriter::new(File::create(path).map_err(file_error(path))?);
             let count = export(&table, &args.tenant, &mut file, &progress).await?;
             file.flush().map_err(file_error(path))?;
-            output::end_progress();
+            progress.end();
             let mut fields = Map::new();
             fields.insert("tenant".to_owned(), json!(args.tenant.as_str()));
             fields.insert("exported".to_owned(), json!(count));
@@ -96,8 +97,9 @@ async fn write_out(args: &ExportArgs) -> Result<String, AdminError> {
         }
         None => {
             let mut out = BufWriter::new(std::io::stdout());
-            export(&table, &args.tenant, &mut out, &|_| ()).await?;
-            out.flush().map_err(|error| AdminError::Input(error.to_string()))?;
+            export(&table, &args.tenant, &mut out, &progress).await?;
+            progress.end();
+            out.flush().map_err(AdminError::output("the export"))?;
             Ok(String::new())
         }
     }
@@ -113,13 +115,14 @@ async fn read_in(args: &ImportArgs) -> Result<CommandOutput, AdminError> {
         (false, false) => json_lines(&text),
     };
     let total = if args.keep_ids { text.lines().count().saturating_sub(1) } else { rows.len() };
-    let bar = output::progress_bar(total, "lines");
-    let progress = |count: usize| bar.set_position(count as u64);
+    let bar = Progress::shown();
+    bar.begin(Some(total as u64), "lines");
+    let progress = |count: usize| bar.set(count as u64);
     let imported = match args.keep_ids {
         true => move_in(&table, &args.tenant, &text, args.dry_run, &progress).await,
         false => import(&table, &args.tenant, &rows, args.dry_run, &progress).await,
     };
-    bar.finish_and_clear();
+    bar.end();
     let outcomes = imported?;
     if let Some(path) = &args.report {
         let lines: String = outcomes.iter().map(|outcome| format!("{}\n", line(outcome))).collect();
