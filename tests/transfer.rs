@@ -7,8 +7,8 @@ mod support;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rollcall::admin::progress::Progress;
 use rollcall::admin::group::{Assignment, assign};
+use rollcall::admin::progress::Progress;
 use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::admin::transfer::export::export;
 use rollcall::admin::transfer::import::{Fate, ImportedLine, import};

@@ -98,7 +98,13 @@ impl<'a> Wanted<'a> {
             Some(resource) => Some(resolver.subject(resource).await?),
             None => None,
         };
-        Ok(Self { tenant, since: clock::text(args.since), actor, resource, event_type: args.event_type.clone() })
+        Ok(Self {
+            tenant,
+            since: clock::text(args.since),
+            actor,
+            resource,
+            event_type: args.event_type.clone(),
+        })
     }
 
     fn includes(&self, change: &FeedChange) -> bool {

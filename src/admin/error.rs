@@ -75,11 +75,24 @@ impl AdminError {
     pub fn in_full(&self) -> String {
         match self {
             Self::Table(_, StoreError::Broken(source) | StoreError::Unavailable(source)) => {
-                format!("{self}\n{source}")
+                format!("{self}\n{}", without_request(source))
             }
             _ => self.to_string(),
         }
     }
+}
+
+/// What the SDK says, without the parts that may repeat the request: a request holds names and attributes.
+fn without_request(source: &str) -> &str {
+    let ends = [
+        " to request `",
+        " (DispatchFailure(",
+        " (TimeoutError(",
+        " (ConstructionFailure(",
+        " (ResponseError(",
+    ];
+    let end = ends.iter().filter_map(|mark| source.find(mark)).min();
+    source[..end.unwrap_or(source.len())].trim_end()
 }
 
 fn ended(key: &str) -> String {
@@ -131,5 +144,19 @@ impl fmt::Display for AdminError {
             }
             Self::Table(name, error) => write!(f, "table {name}: {error}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_text_repeats_no_request() {
+        let secret = r#"failed to apply endpoint `a:1` to request `Request { body: {"S":"ada@x"} }`: scheme"#;
+        let source = format!("dispatch failure: other: {secret} (DispatchFailure(Request {{ ada@x }}))");
+        let error = AdminError::Table("t".to_owned(), StoreError::Broken(source));
+        assert!(error.in_full().contains("failed to apply endpoint `a:1`"));
+        assert!(!error.in_full().contains("ada@x"));
     }
 }

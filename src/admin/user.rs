@@ -117,8 +117,7 @@ pub async fn list(table: &Table, id: &TenantId, limit: usize) -> Result<Vec<Reco
     let (mut users, mut after) = (Vec::new(), None);
     while users.len() < limit {
         let some = RESOURCES_PER_READ.min(limit - users.len());
-        let IdPage { ids, has_more } =
-            store.list_page(Kind::User, after, some).await.map_err(&failed)?;
+        let IdPage { ids, has_more } = store.list_page(Kind::User, after, some).await.map_err(&failed)?;
         users.extend(store.fetch_many(Kind::User, &ids).await.map_err(&failed)?);
         match ids.last() {
             Some(last) if has_more => after = Some(*last),

@@ -83,7 +83,8 @@ fn usage(error: &clap::Error) -> ExitCode {
         | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
         _ => {
             let text = error.render().to_string();
-            let mut line: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+            let mut line: Vec<&str> =
+                text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
             line.extend(text.lines().map(str::trim).filter(|line| line.starts_with("tip:")));
             admin::output::note(&format!("{} (see --help)", line.join(" ")));
             ExitCode::from(2)

@@ -65,7 +65,9 @@ pub async fn check_feed_with_progress(
     if !report.findings.iter().any(|finding| is_of_pages(finding.problem)) {
         let deployment = TenantId::deployment();
         let subjects = read_subjects(table).await?;
-        report.findings.extend(check_changes(table, &deployment, deployment.as_str(), &subjects, progress).await?);
+        report
+            .findings
+            .extend(check_changes(table, &deployment, deployment.as_str(), &subjects, progress).await?);
     }
     report.findings.sort();
     report.findings.dedup();

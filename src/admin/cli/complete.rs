@@ -69,8 +69,7 @@ fn completer(named: Named) -> ArgValueCompleter {
 
 /// Reads what there is. `None` if the table is not known or does not answer.
 fn offers(named: Named) -> Option<Vec<Offer>> {
-    let words: Vec<String> =
-        std::env::args_os().skip_while(|word| word != "--").skip(1).map(lossy).collect();
+    let words: Vec<String> = std::env::args_os().skip_while(|word| word != "--").skip(1).map(lossy).collect();
     let (options, arguments) = read_words(&words);
     let tenant: Option<TenantId> = arguments.get(COMMAND_WORDS).and_then(|word| word.parse().ok());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
@@ -153,7 +152,8 @@ mod tests {
 
     #[test]
     fn options_are_told_from_arguments() {
-        let words = "rollcall key --json --table=t --name x revoke --endpoint-url http://127.0.0.1:1 acme key_";
+        let words =
+            "rollcall key --json --table=t --name x revoke --endpoint-url http://127.0.0.1:1 acme key_";
         let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
         let (options, arguments) = read_words(&words);
         assert_eq!(options.table.as_deref(), Some("t"));

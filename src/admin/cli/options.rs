@@ -71,7 +71,7 @@ impl GlobalOptions {
             return Ok(place);
         }
         let place = match self.table.as_deref().filter(|name| !name.is_empty()) {
-            Some(name) => TablePlace { name: name.to_owned(), endpoint: self.endpoint(), dev: None },
+            Some(name) => TablePlace { name: name.to_owned(), endpoint: self.check_endpoint()?, dev: None },
             None => choose_dev(self.other_place().as_deref(), &running_dev::find())?,
         };
         Ok(self.place.get_or_init(|| place))
@@ -81,6 +81,15 @@ impl GlobalOptions {
     fn endpoint(&self) -> Option<String> {
         let named = self.endpoint_url.clone().filter(|url| !url.is_empty());
         named.or_else(|| AWS_PLACES[..2].iter().find_map(|name| variable(name)))
+    }
+
+    /// The endpoint that an option or a variable names, which must be a URL.
+    fn check_endpoint(&self) -> Result<Option<String>, AdminError> {
+        let endpoint = self.endpoint();
+        if let Some(Err(problem)) = endpoint.as_deref().map(read_endpoint) {
+            return Err(AdminError::Input(format!("the endpoint of DynamoDB cannot be used: {problem}")));
+        }
+        Ok(endpoint)
     }
 
     /// The option or variable that names another place than a `rollcall dev` on this machine.
@@ -142,7 +151,8 @@ impl GlobalOptions {
             let endpoint = endpoint.as_deref().unwrap_or("AWS");
             let aws = self.aws().await;
             let region = aws.region().map_or("none", |region| region.as_ref());
-            let profile = self.profile.as_deref().map_or_else(String::new, |name| format!(", profile {name}"));
+            let profile =
+                self.profile.as_deref().map_or_else(String::new, |name| format!(", profile {name}"));
             output::note(&format!("table {name} at {endpoint}, region {region}{profile}"));
         }
         let table = self.connect().await?;
@@ -245,8 +255,16 @@ mod tests {
         for (other, found, parts) in [
             (None, found(&[], &[]), vec!["--table", "ROLLCALL_TABLE"]),
             (None, found(&[], &[5]), vec!["ROLLCALL_TABLE", "process id 5 has ended"]),
-            (None, found(&[6, 7], &[]), vec!["http://127.0.0.1:6 (process 6", "http://127.0.0.1:7 (process 7"]),
-            (Some("AWS_PROFILE"), found(&[7], &[]), vec!["AWS_PROFILE is set", "--endpoint-url http://127.0.0.1:7"]),
+            (
+                None,
+                found(&[6, 7], &[]),
+                vec!["http://127.0.0.1:6 (process 6", "http://127.0.0.1:7 (process 7"],
+            ),
+            (
+                Some("AWS_PROFILE"),
+                found(&[7], &[]),
+                vec!["AWS_PROFILE is set", "--endpoint-url http://127.0.0.1:7"],
+            ),
         ] {
             let error = choose_dev(other, &found).expect_err("no table").to_string();
             assert!(parts.iter().all(|part| error.contains(part)), "{error}");

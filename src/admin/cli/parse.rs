@@ -15,7 +15,8 @@ use crate::tenants::record::is_address;
 
 /// The types of changes, as the description of the feed lists them.
 static EVENT_TYPES: LazyLock<Vec<String>> = LazyLock::new(|| {
-    let schema: Value = serde_json::from_str(include_str!("../../../docs/events.schema.json")).unwrap_or_default();
+    let schema: Value =
+        serde_json::from_str(include_str!("../../../docs/events.schema.json")).unwrap_or_default();
     let types = schema["properties"]["type"]["enum"].as_array().cloned().unwrap_or_default();
     types.iter().filter_map(Value::as_str).map(str::to_owned).collect()
 });
@@ -41,7 +42,10 @@ pub(super) fn scope() -> impl TypedValueParser<Value = Scope> {
 
 /// Reads the scope of an application key.
 pub(super) fn application_scope() -> impl TypedValueParser<Value = ApplicationScope> {
-    named([ApplicationScope::Read, ApplicationScope::Manage].map(ApplicationScope::name), ApplicationScope::named)
+    named(
+        [ApplicationScope::Read, ApplicationScope::Manage].map(ApplicationScope::name),
+        ApplicationScope::named,
+    )
 }
 
 /// Reads the type of a change: `user.created`, …
@@ -103,10 +107,14 @@ mod tests {
 
     #[test]
     fn an_endpoint_has_a_scheme() {
-        for good in ["http://127.0.0.1:8000", "https://dynamodb.eu-west-1.amazonaws.com/", "http://[::1]:1", ""] {
+        for good in
+            ["http://127.0.0.1:8000", "https://dynamodb.eu-west-1.amazonaws.com/", "http://[::1]:1", ""]
+        {
             assert!(read_endpoint(good).is_ok(), "{good}");
         }
-        for bad in ["127.0.0.1:8000", "localhost:8000", "localhost", "ftp://x", "http://", "file:///x", "http"] {
+        for bad in
+            ["127.0.0.1:8000", "localhost:8000", "localhost", "ftp://x", "http://", "file:///x", "http"]
+        {
             assert!(read_endpoint(bad).is_err(), "{bad}");
         }
     }

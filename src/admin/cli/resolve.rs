@@ -53,7 +53,9 @@ impl<'t> Resolver<'t> {
             actor: ACTOR.to_owned(),
             request_id: String::new(),
         };
-        let Some((index, entry)) = index::entry(self.model.of(kind), path, name) else { return Ok(Vec::new()) };
+        let Some((index, entry)) = index::entry(self.model.of(kind), path, name) else {
+            return Ok(Vec::new());
+        };
         store.find(kind, index, &entry).await.map_err(AdminError::table(self.table.name()))
     }
 
@@ -147,13 +149,18 @@ impl<'t> Resolver<'t> {
 ///
 /// # Errors
 /// [`AdminError::NoKey`]; [`AdminError::Input`] if several keys have this name.
-pub(in crate::admin) async fn key_id(table: &Table, tenant: &TenantId, text: &str) -> Result<String, AdminError> {
+pub(in crate::admin) async fn key_id(
+    table: &Table,
+    tenant: &TenantId,
+    text: &str,
+) -> Result<String, AdminError> {
     if is_key_id(text) {
         return Ok(text.to_owned());
     }
     let listed = key::list(table, tenant).await?;
     let named = listed.iter().map(|listed| &listed.record).filter(|record| record.name == text);
-    let keys: Vec<_> = named.map(|record| (record.key_id.clone(), record.status.name() == "active")).collect();
+    let keys: Vec<_> =
+        named.map(|record| (record.key_id.clone(), record.status.name() == "active")).collect();
     choose(&keys, text, || AdminError::NoKey(tenant.clone(), text.to_owned()))
 }
 
@@ -196,7 +203,9 @@ pub(super) async fn webhook_id(table: &Table, text: &str) -> Result<String, Admi
         webhooks.into_iter().filter(|webhook| webhook.url == text).map(|webhook| webhook.id).collect();
     match ids.as_slice() {
         [one] => Ok(one.clone()),
-        [] => Err(AdminError::Input(format!("there is no webhook with the URL {text}: see `rollcall webhook list`"))),
+        [] => Err(AdminError::Input(format!(
+            "there is no webhook with the URL {text}: see `rollcall webhook list`"
+        ))),
         several => Err(AdminError::Input(several_have("webhooks", text, several))),
     }
 }

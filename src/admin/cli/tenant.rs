@@ -86,12 +86,15 @@ The policy cannot change.")]
         settings: SettingsArgs,
     },
     /// Change what is set for a tenant
-    #[command(visible_alias = "set", after_help = "Examples:
+    #[command(
+        visible_alias = "set",
+        after_help = "Examples:
   rollcall tenant update acme --retention-days 90
   rollcall tenant update acme --protect-root-team true
 
 It acts once API Gateway's authorizer cache has forgotten the tenant (60 seconds unless the deployment
-says otherwise). The retention counts for accounts that are deactivated from then on.")]
+says otherwise). The retention counts for accounts that are deactivated from then on."
+    )]
     Update {
         /// Which one
         #[arg(add = complete::tenants())]

@@ -11,7 +11,7 @@ use super::parse::read_address;
 use super::resolve::Resolver;
 use super::runtime::finish;
 use crate::admin::error::AdminError;
-use crate::admin::output;
+use crate::admin::output::{self, Format};
 use crate::admin::user::{create, find, list, list_deactivated, purge, restore};
 use crate::scim::urn;
 use crate::store::keys::TenantId;
@@ -135,7 +135,7 @@ async fn command(options: &GlobalOptions, command: UserCommand) -> Result<String
         UserCommand::Show { tenant, user } => {
             let id = Resolver::of(&table, &tenant).await?.user(&user).await?;
             let (record, groups) = find(&table, &tenant, id).await?;
-            Ok(output::show_fields(format, &whole_row(&record, &groups)))
+            Ok(output::show_fields(format, &whole_row(format, &record, &groups)))
         }
         UserCommand::Create { tenant, email, given_name, family_name, display_name } => {
             let display_name = display_name.unwrap_or_else(|| format!("{given_name} {family_name}"));
@@ -194,16 +194,21 @@ fn listed_row(record: &Record) -> Map<String, Value> {
 }
 
 /// A user with the names of its groups.
-fn whole_row(record: &Record, groups: &[Record]) -> Map<String, Value> {
+fn whole_row(format: Format, record: &Record, groups: &[Record]) -> Map<String, Value> {
     let mut fields = listed_row(record);
     fields.insert("externalId".to_owned(), record.doc.get("externalId").cloned().unwrap_or_default());
     fields.insert("created".to_owned(), json!(record.created));
     fields.insert("lastModified".to_owned(), json!(record.modified));
     fields.insert("version".to_owned(), json!(record.version));
-    let name = |group: &Record| {
-        let name = group.doc.get("displayName").and_then(Value::as_str).unwrap_or_default();
-        json!({ "id": group.id.to_string(), "displayName": name })
+    let name =
+        |group: &Record| group.doc.get("displayName").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let groups = match format {
+        Format::Table => groups.iter().map(name).collect::<Vec<_>>().join(", ").into(),
+        Format::Json => {
+            let object = |group: &Record| json!({ "id": group.id.to_string(), "displayName": name(group) });
+            groups.iter().map(object).collect()
+        }
     };
-    fields.insert("groups".to_owned(), groups.iter().map(name).collect());
+    fields.insert("groups".to_owned(), groups);
     fields
 }
