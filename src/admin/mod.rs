@@ -10,6 +10,7 @@ pub mod feed;
 pub mod group;
 pub mod key;
 pub mod listen;
+pub mod local_client;
 pub mod openapi;
 pub mod output;
 pub mod progress;

@@ -7,6 +7,10 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::CompleteEnv;
 use rollcall::{admin, dev};
 
+/// `rollcall dev` gives the memory back that large requests took.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The operator's tool of Rollcall, a SCIM 2.0 service provider.
 #[derive(Parser)]
 #[command(version, after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done with findings.")]

@@ -21,7 +21,7 @@ use super::seed::{SeedOutcome, Size};
 use super::template::api::TABLE;
 use super::template::facts::{ApiFacts, Throttle};
 use super::template::read::{TEMPLATE, TemplateFacts};
-use crate::limits::{DEV_STREAM_INTERVAL, WORKER_INTERVAL};
+use crate::limits::{CALLS_AT_ONCE_PER_PROCESSOR, DEV_STREAM_INTERVAL, MAX_TURN_WAIT, WORKER_INTERVAL};
 use crate::scim::policy::Policy;
 
 /// The name under which an application key is saved. No tenant has it.
@@ -131,7 +131,8 @@ impl Session {
         embedded.ensure_table(TABLE, &table).await?;
         let app_url = format!("http://{}{}", reachable_address(address), app_api.base_path());
         let (client, table) = (embedded.client.clone(), TABLE.to_owned());
-        let backend = connect(Connection { client, table, environment, app_url: app_url.clone() });
+        let (loader, app_url_here) = (embedded.loader(TABLE), app_url.clone());
+        let backend = connect(Connection { client, loader, table, environment, app_url: app_url_here });
         let policy = backend.tenants.ensure(&options.tenant, options.policy).await?;
         if options.seed != Size::default()
             && let seed = backend.tenants.seed(&options.tenant, policy, options.seed)
@@ -153,8 +154,8 @@ impl Session {
 
         let base_url = format!("http://{}{}", reachable_address(address), api.base_path());
         let gateways = vec![
-            Gateway::new(api, backend.function, backend.authorizer, Clock::system()),
-            backend.app.gateway(app_api, Clock::system()),
+            Gateway::new(api, bounded(backend.function), backend.authorizer, Clock::system()),
+            backend.app.gateway(app_api, Clock::system(), bounded),
         ];
         let (stop, stopped) = oneshot::channel::<()>();
         let front = tokio::spawn(front::serve(listener, gateways, async {
@@ -261,6 +262,12 @@ async fn is_good(authorizer: &Lambda, key: &str) -> Result<bool, String> {
         Err(super::gateway::lambda::Fault::Error(text)) if text == "Unauthorized" => Ok(false),
         Err(fault) => Err(format!("the authorizer failed: {fault:?}")),
     }
+}
+
+/// A function of which not more calls run at once than the machine can take.
+fn bounded(function: Lambda) -> Lambda {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    function.at_most(processors * CALLS_AT_ONCE_PER_PROCESSOR, MAX_TURN_WAIT)
 }
 
 /// The address that a client on this machine can use.

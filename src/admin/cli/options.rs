@@ -9,6 +9,7 @@ use clap::Args;
 
 use super::parse::read_endpoint;
 use crate::admin::error::AdminError;
+use crate::admin::local_client::WithoutTokens;
 use crate::admin::output::{self, Format};
 use crate::admin::running_dev::{self, FoundDevs, RunningDev};
 use crate::store::call::Table;
@@ -168,6 +169,9 @@ impl GlobalOptions {
         let mut config = config::Builder::from(&self.aws().await);
         if let Some(endpoint) = &place.endpoint {
             config.set_endpoint_url(Some(endpoint.clone()));
+        }
+        if self.is_local() {
+            config = config.interceptor(WithoutTokens);
         }
         Ok(Table::new(Client::from_conf(config.build()), &place.name))
     }

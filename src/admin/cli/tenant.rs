@@ -167,6 +167,20 @@ command. API Gateway's key of the tenant stays: the command names it.")]
     },
 }
 
+impl TenantCommand {
+    /// Refuses a command that would change nothing.
+    fn check(&self) -> Result<(), AdminError> {
+        let missing = match self {
+            Self::Update { settings, .. } if settings.is_empty() => "--retention-days or --protect-root-team",
+            Self::Breaker { percent: None, lift: None, off: false, .. } => {
+                "one of --percent, --lift and --off"
+            }
+            _ => return Ok(()),
+        };
+        Err(AdminError::Usage(format!("give {missing}")))
+    }
+}
+
 /// `rollcall tenant …`, from the arguments to the exit code.
 pub fn run(args: TenantArgs) -> ExitCode {
     finish(&args.options, run_tenant(&args.options, args.command))
@@ -177,6 +191,7 @@ pub fn run(args: TenantArgs) -> ExitCode {
 /// # Errors
 /// [`AdminError`], one line to print.
 pub async fn run_tenant(options: &GlobalOptions, command: TenantCommand) -> Result<String, AdminError> {
+    command.check()?;
     let (table, format) = (options.open().await?, options.format());
     match command {
         TenantCommand::Create { tenant, policy, admin_email, usage_plan, usage_key_id, settings } => {
@@ -198,9 +213,6 @@ pub async fn run_tenant(options: &GlobalOptions, command: TenantCommand) -> Resu
             Ok(output::show_rows(format, &["tenant", "policy", "created"], &rows))
         }
         TenantCommand::Update { tenant, settings } => {
-            if settings.is_empty() {
-                return Err(AdminError::Usage("give --retention-days or --protect-root-team".to_owned()));
-            }
             let change = |own: &mut Settings| settings.apply(own);
             let record = tenant::set(&table, &tenant, clock::now(), change).await?;
             Ok(output::show_fields(format, &tenant_fields(&record)))
@@ -264,9 +276,6 @@ async fn set_deactivation_limit(
 ) -> Result<TenantRecord, AdminError> {
     let now = clock::now();
     let lifted = lift.map(|span| now.saturating_add(span).unix_timestamp().unsigned_abs());
-    if percent.is_none() && lifted.is_none() && !off {
-        return Err(AdminError::Usage("give one of --percent, --lift and --off".to_owned()));
-    }
     let change = |settings: &mut Settings| {
         if off {
             settings.breaker_percent = None;
