@@ -4,12 +4,20 @@
 
 mod support;
 
-use rollcall::dev::seed::{GROUP_NAME, SeedOutcome, Size, group_id, user, user_id, user_name};
-use rollcall::scim::policy::POLICIES;
-use rollcall::store::call::{ScanPage, ScanSegment};
-use serde_json::json;
+use std::collections::BTreeMap;
+
+use rollcall::admin::check::feed::check_feed;
+use rollcall::dev::embedded::Embedded;
+use rollcall::dev::seed::target::SeedTarget;
+use rollcall::dev::seed::{GROUP_NAME, SeedOutcome, Size, group_id, seed, user, user_id, user_name};
+use rollcall::dev::template::read::{TEMPLATE, TemplateFacts};
+use rollcall::scim::policy::{POLICIES, VEZA};
+use rollcall::store::call::{ScanPage, ScanSegment, Table};
+use rollcall::store::feed::change::FeedChange;
+use serde_json::{Value, json};
 use support::assert_consistent;
 use support::client::Client;
+use support::feed::{read_feed, sequence};
 
 #[tokio::test]
 async fn a_seeded_tenant_is_a_tenant_like_any_other() {
@@ -106,4 +114,91 @@ async fn nothing_is_seeded_twice_or_over_others() {
     let error = support::seed(&other, size).await.unwrap_err();
     assert!(error.contains("has 1 of the names of a seed"), "{error}");
     assert_eq!(other.get("/Users?count=0").await.body["totalResults"], 1);
+}
+
+/// A change without what no two changes have in common; the ids of members are counted.
+fn outline(change: &FeedChange) -> Value {
+    let mut change = serde_json::to_value(change).unwrap();
+    for name in ["id", "time", "requestId", "resourceId", "actor"] {
+        change[name] = Value::Null;
+    }
+    for name in ["added", "removed"] {
+        change[name] = change[name].as_array().map_or(0, Vec::len).into();
+    }
+    change
+}
+
+/// Below the wire, a large group included: items and changes are those of requests.
+#[tokio::test]
+async fn a_seed_below_the_wire_is_what_requests_leave() {
+    const SIZE: Size = Size { users: 110, members: 100 };
+    let embedded = Embedded::start(None, 0).await.unwrap();
+    let facts = TemplateFacts::parse(TEMPLATE).unwrap().table;
+    embedded.ensure_table("rollcall", &facts).await.unwrap();
+    let table = Table::new(embedded.client.clone(), "rollcall");
+    let seeded = Client::new(table.clone(), "veza").await;
+    let before = seeded.user("before").await;
+    let loader = embedded.loader("rollcall");
+    let target = SeedTarget { table: &table, loader: Some(&loader) };
+    let tenant = seeded.tenant.parse().unwrap();
+    let done = std::sync::atomic::AtomicUsize::new(0);
+    let progress = |count| done.store(count, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(seed(&target, &tenant, &VEZA, SIZE, progress).await, Ok(SeedOutcome::Seeded));
+    assert_eq!(done.into_inner(), SIZE.users);
+    assert_consistent(&seeded).await;
+    assert_eq!(check_feed(&table, false).await.unwrap().findings, []);
+
+    let created = Client::new(support::embedded().await, "veza").await;
+    created.user("before").await;
+    let mut ids = BTreeMap::new();
+    for number in 1..=SIZE.users {
+        let id = created.post("/Users", user(number)).await.expect(201).id();
+        ids.insert(id, user_id(number).to_string());
+    }
+    let members: Vec<Value> = ids.keys().take(SIZE.members).map(|id| json!({ "value": id })).collect();
+    let body = json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"],
+        "displayName": GROUP_NAME, "members": members });
+    ids.insert(created.post("/Groups?attributes=id", body).await.expect(201).id(), group_id().to_string());
+    sequence(&created.table).await;
+    let (by_seed, by_requests) = (read_feed(&seeded.table).await, read_feed(&created.table).await);
+    let outlines = |changes: &[FeedChange]| changes.iter().map(outline).collect::<Vec<_>>();
+    let sorted = |changes: &[FeedChange]| {
+        let mut all: Vec<String> = outlines(changes)
+            .into_iter()
+            .map(|mut change| {
+                change["seq"] = Value::Null;
+                change.to_string()
+            })
+            .collect();
+        all.sort();
+        all
+    };
+    assert_eq!(sorted(&by_seed), sorted(&by_requests));
+    let named = |changes: &[FeedChange]| -> Vec<String> {
+        changes.iter().flat_map(|change| change.added.clone()).collect()
+    };
+    assert_eq!(named(&by_seed).len(), SIZE.members);
+
+    let own = |items: Vec<(String, Vec<String>)>, other: &str| -> Vec<(String, Vec<String>)> {
+        let mut items: Vec<_> = items.into_iter().filter(|(key, _)| !key.contains(other)).collect();
+        items.sort();
+        items
+    };
+    let mut expected = items(&created).await;
+    for (key, _) in &mut expected {
+        for (id, as_seeded) in &ids {
+            *key = key.replace(id, as_seeded);
+        }
+    }
+    let other = created.get("/Users?filter=userName eq \"before@example.com\"").await.body;
+    let other = other["Resources"][0]["id"].as_str().unwrap_or("none").to_owned();
+    assert_eq!(own(items(&seeded).await, &before).len(), own(expected.clone(), &other).len());
+    assert_eq!(own(items(&seeded).await, &before), own(expected, &other));
+
+    // What comes after the seed is numbered after it.
+    seeded.post("/Users", support::client::user("after")).await.expect(201);
+    sequence(&table).await;
+    assert_eq!(check_feed(&table, false).await.unwrap().findings, []);
+    assert_consistent(&seeded).await;
+    embedded.stop().await;
 }
