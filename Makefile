@@ -11,14 +11,23 @@ GROWTH ?= --plot docs/growth.svg
 EVENT ?= events/service-provider-config.json
 POLICY ?= veza
 TARGET ?= filter
+INSTALL_PROFILE ?= tool
+DIST_PROFILE ?= release
+IMAGE ?= rollcall-dev
+BUILD_IMAGE ?= rust:1.95-bookworm
+BASE_IMAGE ?= gcr.io/distroless/cc-debian12:nonroot
 SECONDS_EACH ?= 60
 CRASH_RUNS ?= 500
 CRASH_MEMBERS ?= 5000
+# Installs a program without optimisation. cargo-deny then builds in 95 seconds of processor time, and checks in two.
+QUICK_INSTALL := CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+    $(CARGO) install --quiet --locked --root $(TOOLS_DIR)
 TOOLS := SAM_CLI_TELEMETRY=0 PATH="$(abspath $(VENV))/bin:$$PATH"
 CLIENT_TYPESCRIPT := clients/typescript
 FEED_FIRST ?= 2
 FEED_SEEDS ?= 1
 FEED_SECONDS ?= 20
+FEED_PROFILE ?= test
 # The commands of the clients' mirrors. Each takes a database as its last argument.
 FEED_MIRRORS = $(abspath $(CLIENT_PYTHON_VENV))/bin/python -m rollcall_client mirror --sqlite;node $(abspath $(CLIENT_TYPESCRIPT))/dist/src/command.js --sqlite
 NOWHERE := AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCESS_KEY=none AWS_DEFAULT_REGION=eu-west-1
@@ -30,7 +39,7 @@ BUILT := $(abspath $(or $(ROLLCALL_BIN),$(TARGET_DIR)/debug/rollcall))
 DEVELOPMENT := axum|clap|dynoxide-rs|libmimalloc-sys|libsqlite3-sys|mimalloc|rusqlite|yaml_serde|aws-sdk-apigateway
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long check testers schemathesis client-python client-typescript client-mirrors example example-test built-rollcall conformance build lint-template costs sbom sam-test invoke deploy openapi bench fuzz clean
+.PHONY: help run install dist image docs test test-long check testers schemathesis client-python client-typescript client-mirrors example example-test docs-test beside built-rollcall conformance build lint-template costs sbom sam-test invoke deploy openapi bench fuzz clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,16 +47,31 @@ help: ## List the targets
 run: ## Run everything on this machine, on an embedded table (ARGS="--port 3000 --policy standard")
 	$(CARGO) run --features cli --bin rollcall -- dev $(ARGS)
 
+install: ## Install the tool rollcall into cargo's folder (INSTALL_PROFILE=dev takes what make run has built)
+	$(CARGO) install --quiet --path . --locked --features cli --bin rollcall --profile $(INSTALL_PROFILE)
+	@echo "Installed $$(command -v rollcall || echo 'rollcall into $${CARGO_HOME:-~/.cargo}/bin, which is not in the PATH')"
+
+dist: $(TOOLS_DIR)/bin/cargo-cyclonedx ## Write target/dist: the tool for this machine in an archive, its SBOM, checksums (DIST_PROFILE=dev)
+	$(CARGO) build --locked --profile $(DIST_PROFILE) --features cli --bin rollcall
+	PATH="$(abspath $(TOOLS_DIR))/bin:$$PATH" tests/operations/dist.sh \
+	    "$(TARGET_DIR)/$(subst dev,debug,$(DIST_PROFILE))/rollcall" target/dist
+
+image: ## Make a container image of `rollcall dev` (IMAGE, BUILD_IMAGE, BASE_IMAGE; BINARY=… takes a built rollcall)
+	rm -rf target/image && mkdir -p target/image
+	test -z "$(BINARY)" || strip -o target/image/rollcall "$(BINARY)"
+	docker build --tag $(IMAGE) --build-arg BUILD_IMAGE="$(BUILD_IMAGE)" --build-arg BASE_IMAGE="$(BASE_IMAGE)" .
+
+docs: $(TOOLS_DIR)/bin/mdbook $(TOOLS_DIR)/bin/mdbook-mermaid ## Build target/book, a site of all pages, and check its links
+	PATH="$(abspath $(TOOLS_DIR))/bin:$$PATH" $(PYTHON) -B tests/docs/book.py target/book
+
 test: ## Run every check that needs no docker and no AWS account; install what they need
 	$(MAKE) --no-print-directory check
 	$(CARGO) test --features cli
-	$(MAKE) --no-print-directory lint-template
-	$(MAKE) --no-print-directory testers ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
-	$(MAKE) --no-print-directory schemathesis ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
-	$(MAKE) --no-print-directory client-python ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
-	$(MAKE) --no-print-directory client-typescript ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=target beside ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
 	$(MAKE) --no-print-directory client-mirrors
-	$(MAKE) --no-print-directory example-test ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
+
+# Two of these run at once: they mostly wait for installations, for each other's answers and for time to pass.
+beside: client-python schemathesis client-typescript example-test testers lint-template docs-test
 
 check: $(TOOLS_DIR)/bin/cargo-machete $(TOOLS_DIR)/bin/cargo-deny ## Check format, lints, documentation, events, dependencies and their licences
 	$(CARGO) fmt --check
@@ -56,6 +80,7 @@ check: $(TOOLS_DIR)/bin/cargo-machete $(TOOLS_DIR)/bin/cargo-deny ## Check forma
 	    ! grep -E '^($(DEVELOPMENT)|aws-sdk-eventbridge) ' <<<"$$tree"
 	tree=$$($(CARGO) tree --edges normal --prefix none --no-default-features --features deliver); \
 	    ! grep -E '^($(DEVELOPMENT)) ' <<<"$$tree"
+	tests/operations/shared_features.sh
 	$(CARGO) check --no-default-features --features aws --bin scim --bin authorizer
 	$(TOOLS_DIR)/bin/cargo-machete --skip-target-dir
 	$(TOOLS_DIR)/bin/cargo-deny --log-level warn check bans licenses sources
@@ -66,16 +91,23 @@ check: $(TOOLS_DIR)/bin/cargo-machete $(TOOLS_DIR)/bin/cargo-deny ## Check forma
 $(TOOLS_DIR)/bin/cargo-machete:
 	$(CARGO) install --quiet --locked --root $(TOOLS_DIR) --version 0.9.2 cargo-machete
 
-# Without optimisation it builds in 95 seconds of processor time, and checks in two.
 $(TOOLS_DIR)/bin/cargo-deny:
-	CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-	    $(CARGO) install --quiet --locked --no-default-features --root $(TOOLS_DIR) --version 0.20.2 cargo-deny
+	$(QUICK_INSTALL) --no-default-features --version 0.20.2 cargo-deny
+
+$(TOOLS_DIR)/bin/mdbook:
+	$(QUICK_INSTALL) --no-default-features --features search --version 0.5.4 mdbook
+
+$(TOOLS_DIR)/bin/mdbook-mermaid:
+	$(QUICK_INSTALL) --version 0.17.1 mdbook-mermaid
 
 testers: ## Play independent testers: scim2-tester under each policy, scim-sanity
 	ROLLCALL_BIN="$(ROLLCALL_BIN)" tests/conformance/testers.sh
 
 schemathesis: ## Play requests made from docs/openapi.json against `rollcall dev`
 	ROLLCALL="$(ROLLCALL_BIN)" tests/conformance/schemathesis.sh
+
+docs-test: built-rollcall ## Run the commands of README.md and docs, as they stand there (PAGES="docs/day.md")
+	ROLLCALL_BIN="$(BUILT)" $(PYTHON) -B tests/docs/run.py $(PAGES)
 
 built-rollcall:
 	@test -n "$(ROLLCALL_BIN)" || $(CARGO) build --quiet --features cli --bin rollcall
@@ -88,7 +120,7 @@ client-python: built-rollcall $(CLIENT_PYTHON_VENV)/installed ## Check and test 
 
 client-mirrors: $(CLIENT_PYTHON_VENV)/installed $(CLIENT_TYPESCRIPT)/dist/src/command.js ## Let the mirrors of both clients play in the model of the change feed (FEED_SEEDS=1 FEED_SECONDS=20)
 	FEED_FIRST=$(FEED_FIRST) FEED_SEEDS=$(FEED_SEEDS) FEED_SECONDS=$(FEED_SECONDS) FEED_MIRRORS="$(FEED_MIRRORS)" \
-	    $(CARGO) test --features cli --test feed_model -- --nocapture
+	    $(CARGO) test --profile $(FEED_PROFILE) --features cli --test feed_model -- --nocapture
 
 $(CLIENT_TYPESCRIPT)/dist/src/command.js: $(CLIENT_TYPESCRIPT)/node_modules/.package-lock.json $(wildcard $(CLIENT_TYPESCRIPT)/src/*.ts $(CLIENT_TYPESCRIPT)/src/mirror/*.ts)
 	cd $(CLIENT_TYPESCRIPT) && npm run --silent build
@@ -149,8 +181,7 @@ $(VENV_CHECKOV)/bin/checkov:
 	$(VENV_CHECKOV)/bin/pip install --quiet --disable-pip-version-check checkov==3.3.30
 
 $(TOOLS_DIR)/bin/cargo-cyclonedx:
-	CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-	    $(CARGO) install --quiet --locked --root $(TOOLS_DIR) --version 0.5.9 cargo-cyclonedx
+	$(QUICK_INSTALL) --version 0.5.9 cargo-cyclonedx
 
 costs: $(VENV)/bin/sam ## Write docs/costs.md anew, from units, prices and the template
 	$(VENV)/bin/python tests/operations/costs.py
@@ -181,7 +212,7 @@ test-long: ## Play the long versions of tests: large tenants, more races and wal
 	SCALE_USERS=100000 SCALE_MEMBERS=100000 RACE_ROUNDS=200 WALK_SEEDS=12 TORN_SEEDS=8 $(CARGO) test --features cli \
 	    --test scale --test scale_changes --test races --test group_races --test paging --test pages --test changes \
 	    --test appliers
-	$(MAKE) --no-print-directory client-mirrors FEED_FIRST=1 FEED_SEEDS=20 FEED_SECONDS=400
+	$(MAKE) --no-print-directory client-mirrors FEED_PROFILE=bench FEED_FIRST=1 FEED_SEEDS=20 FEED_SECONDS=400
 	CRASH_RUNS=$(CRASH_RUNS) CRASH_MEMBERS=$(CRASH_MEMBERS) $(CARGO) test --features cli --test crash a_large_change -- --nocapture
 
 fuzz: ## Fuzz one target (TARGET=filter, attr_path, patch or route; SECONDS_EACH=60; needs cargo-fuzz)

@@ -8,6 +8,9 @@ PATH=$PATH:$(printf '%s:' /usr/lib/postgresql/*/bin)
 command -v "$program" >/dev/null && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "Installing $*"
+    # apt-get does not wait for another apt-get.
+    exec 9>/tmp/rollcall-apt-get.lock
+    flock 9
     if apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null; then
         exit 0
     fi

@@ -3,8 +3,8 @@
 //! and made again, and another one is imported with its ids. At the end the feed keeps its promises, and every
 //! mirror of it equals the tables of the tenants.
 //!
-//! `make test-long` sets FEED_SEEDS and FEED_SECONDS. FEED_FIRST is the first seed. FEED_MIRRORS lets the clients
-//! play along.
+//! `make test-long` sets FEED_SEEDS, FEED_SECONDS and FEED_WRITERS, how many clients write to each tenant. FEED_FIRST
+//! is the first seed. FEED_MIRRORS lets the clients play along.
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -17,9 +17,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use app_support::App;
-use feed_model_support::chaos::{Victim, kill_again, start_mirrors, watch_resources};
+use feed_model_support::chaos::{Victim, kill_again, start_mirrors, take_glances, watch_resources};
 use feed_model_support::clients::{ClientMirror, state_by_api};
-use feed_model_support::mirror::Mirror;
+use feed_model_support::mirror::{Glance, Mirror};
 use feed_model_support::moving::{export_tenant, import_tenant};
 use feed_model_support::place::Place;
 use feed_model_support::receiver::start_hooked_mirror;
@@ -38,9 +38,6 @@ use support::torn::{Answering, Tearing};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-/// How many clients write to each tenant.
-const WRITERS: usize = 4;
-
 /// One play of the model.
 struct Play {
     table: Table,
@@ -57,7 +54,7 @@ impl Play {
     async fn run(&mut self, places: Vec<Place>, clients: &Arc<Vec<ClientMirror>>) -> Vec<Mirror> {
         let mut tasks = JoinSet::new();
         for place in &places {
-            for _ in 0..WRITERS {
+            for _ in 0..setting("FEED_WRITERS", 4) {
                 let writer = Writer { place: place.clone(), dice: self.dice.split(), until: self.until };
                 tasks.spawn(writer.work());
             }
@@ -145,27 +142,41 @@ async fn play(seed: u64, seconds: u64) -> usize {
     embedded.tear(Tearing { seed, longest: TEAR, answering }).await;
     play.until = Instant::now() + Duration::from_secs(seconds);
     let watching = tokio::spawn(watch_resources(app.clone(), play.until));
+    let glancing = tokio::spawn(take_glances(table.fresh(), play.until, play.dice.split()));
     let mirrors = play.run(places, &clients).await;
+    let glances = glancing.await.expect("snapshots of users");
     watching.await.expect("no resource is older than its change");
     let changes = play.settle().await;
     check_feed(&changes);
     play.deliver_all(&hooked, changes.len() as u64).await;
     let hooked = std::mem::replace(&mut *hooked.lock().unwrap(), Mirror::empty(&table, 0));
-    let count = mirrors.len();
+    let (count, glanced) = (mirrors.len(), glances.len());
     let mirrors = mirrors.into_iter().chain([Mirror::empty(&table, 0), hooked]);
-    assert_mirrored(seed, &table, mirrors).await;
+    assert_mirrored(seed, &table, &changes, mirrors, glances).await;
     let expected = state_by_api(&app).await;
     for client in clients.iter() {
         client.assert_equals(&expected, seed).await;
     }
     let killed = play.killed.load(Ordering::Relaxed);
-    eprintln!("seed {seed}: {} changes, {count} mirrors, {killed} processes killed", changes.len());
+    eprintln!(
+        "seed {seed}: {} changes, {count} mirrors, {glanced} glances, {killed} processes killed",
+        changes.len()
+    );
     changes.len()
 }
 
 /// Lets every mirror follow the feed to its end. Then each must equal the tables.
-async fn assert_mirrored(seed: u64, table: &Table, mirrors: impl Iterator<Item = Mirror>) {
+async fn assert_mirrored(
+    seed: u64,
+    table: &Table,
+    changes: &[FeedChange],
+    mirrors: impl Iterator<Item = Mirror>,
+    glances: Vec<Glance>,
+) {
     let tables = Mirror::of_tables(table).await;
+    for glance in glances {
+        glance.assert_equals(changes, &tables, seed);
+    }
     let expected = tables.visible();
     for mut mirror in mirrors {
         while mirror.follow(500).await {}

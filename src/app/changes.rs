@@ -9,6 +9,7 @@ use super::request::{AppRequest, json_text};
 use crate::limits::{
     CHANGES_PER_LOOK, FEED_READS_PER_ANSWER, MAX_FEED_ANSWER_BYTES, MAX_FEED_ANSWER_CHANGES,
 };
+use crate::store::error::StoreError;
 use crate::store::feed::reader::{ChangeList, ChangeQuery, FeedPosition, FeedReader};
 use crate::store::keys::TenantId;
 use crate::tenants::current_state::CurrentStates;
@@ -126,7 +127,15 @@ async fn write_with_resources(
     let mut written = WrittenChanges { changes: String::new(), seq: list.seq, more: list.more };
     let mut last = None;
     for some in list.changes.chunks(CHANGES_PER_LOOK) {
-        let found = states.fetch(some).await?;
+        let found = match (states.fetch(some).await, last) {
+            // A resource is changed all the time. The changes before it can be told.
+            (Err(StoreError::Conflict), Some(last)) => {
+                return Ok(WrittenChanges { seq: last, more: true, ..written });
+            }
+            // Nothing is wrong with the request, so it is to be sent again.
+            (Err(StoreError::Conflict), None) => return Err(StoreError::Throttled.into()),
+            (found, _) => found?,
+        };
         for change in some {
             let text = change.json(found.of(change))?;
             if let Some(last) = last

@@ -2,7 +2,9 @@
 # Writes a software bill of materials (CycloneDX 1.5) for the functions as they are deployed, and for each feature set
 # that they are built with.
 #
-#     tests/operations/sbom.sh target/sbom            (make sbom)
+#     tests/operations/sbom.sh FOLDER [NAME]          (make sbom)
+#
+# NAME is functions, app_manage or tool. Without it, all three are written.
 #
 # functions.cdx.json   scim, authorizer, app_read, app_authorizer, worker (the default features)
 # app_manage.cdx.json  app_manage (with usage-keys)
@@ -11,12 +13,14 @@
 # The linker leaves out of each function what it does not use, so a function has at most what its file lists.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-out=${1:?usage: tests/operations/sbom.sh FOLDER}
+out=${1:?usage: tests/operations/sbom.sh FOLDER [NAME]}
+only=${2:-}
 mkdir -p "$out"
 
 write() {
     local name=$1 target=$2
     shift 2
+    [ -z "$only" ] || [ "$only" = "$name" ] || return 0
     # It writes beside Cargo.toml, whatever it is asked.
     cargo cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps --target "$target" \
         --override-filename "sbom-$name" "$@"
