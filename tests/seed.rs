@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rollcall::admin::check::feed::check_feed;
+use rollcall::admin::tenant::{self, NewTenant};
+use rollcall::clock;
 use rollcall::dev::embedded::Embedded;
 use rollcall::dev::seed::target::SeedTarget;
 use rollcall::dev::seed::{GROUP_NAME, SeedOutcome, Size, group_id, seed, user, user_id, user_name};
@@ -120,7 +122,7 @@ async fn nothing_is_seeded_twice_or_over_others() {
 /// A change without what no two changes have in common; the ids of members are counted.
 fn outline(change: &FeedChange) -> Value {
     let mut change = serde_json::to_value(change).unwrap();
-    for name in ["seq", "id", "time", "requestId", "resourceId", "actor"] {
+    for name in ["seq", "id", "time", "incarnation", "requestId", "resourceId", "actor"] {
         change[name] = Value::Null;
     }
     for name in ["added", "removed"] {
@@ -132,13 +134,43 @@ fn outline(change: &FeedChange) -> Value {
 /// How much is compared: a group that is a large change.
 const COMPARED: Size = Size { users: 110, members: 100 };
 
-/// A tenant that is seeded below the wire, with the user `before` from before. Returns the id of that user too.
-async fn seed_below_the_wire(embedded: &Embedded) -> (Client, String) {
+/// Makes the tenant with its root team, and the user `before`.
+async fn make_tenant(table: &Table) -> Client {
+    let new = NewTenant::new(&"acme".parse().unwrap(), &VEZA, "0123456789012345678901234567890123456789");
+    tenant::create(table, &new, clock::now()).await.unwrap();
+    let client = Client::new(table.clone(), "veza").await;
+    client.user("before").await;
+    client
+}
+
+/// Names for the ids that are not of the seed: those of the root team, its administrator and the user `before`.
+async fn other_ids(client: &Client) -> BTreeMap<String, String> {
+    let filter = "filter=userName eq \"before@example.com\" or userName sw \"break-glass\"";
+    let users = client.get(&format!("/Users?{filter}")).await.expect(200).body;
+    let groups = client.get("/Groups?filter=displayName eq \"Root\"").await.expect(200).body;
+    let all = [users, groups].into_iter().flat_map(|list| list["Resources"].as_array().cloned().unwrap());
+    let text = |resource: &Value, name: &str| resource[name].as_str().unwrap().to_owned();
+    all.map(|found| (text(&found, "id"), text(&found, "displayName"))).collect()
+}
+
+/// The items of a tenant with other names for ids.
+async fn renamed_items(client: &Client, names: &BTreeMap<String, String>) -> Vec<(String, Vec<String>)> {
+    let mut found = items(client).await;
+    for (key, _) in &mut found {
+        for (id, name) in names {
+            *key = key.replace(id, name);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// A tenant that is seeded below the wire.
+async fn seed_below_the_wire(embedded: &Embedded) -> Client {
     let facts = TemplateFacts::parse(TEMPLATE).unwrap().table;
     embedded.ensure_table("rollcall", &facts).await.unwrap();
     let table = Table::new(embedded.client.clone(), "rollcall");
-    let seeded = Client::new(table.clone(), "veza").await;
-    let before = seeded.user("before").await;
+    let seeded = make_tenant(&table).await;
     let loader = embedded.loader("rollcall");
     let target = SeedTarget { table: &table, loader: Some(&loader) };
     let tenant = seeded.tenant.parse().unwrap();
@@ -146,14 +178,12 @@ async fn seed_below_the_wire(embedded: &Embedded) -> (Client, String) {
     let progress = |count| done.store(count, Ordering::Relaxed);
     assert_eq!(seed(&target, &tenant, &VEZA, COMPARED, progress).await, Ok(SeedOutcome::Seeded));
     assert_eq!(done.into_inner(), COMPARED.users);
-    (seeded, before)
+    seeded
 }
 
-/// A tenant that requests fill with the same, with the ids that a seed would have given. The user `before` keeps its
-/// id, which is returned too.
-async fn create_by_requests() -> (Client, String, BTreeMap<String, String>) {
-    let created = Client::new(support::embedded().await, "veza").await;
-    let before = created.user("before").await;
+/// A tenant that requests fill with the same. Returns the ids that a seed would have given for its ids too.
+async fn create_by_requests() -> (Client, BTreeMap<String, String>) {
+    let created = make_tenant(&support::embedded().await).await;
     let mut ids = BTreeMap::new();
     for number in 1..=COMPARED.users {
         let id = created.post("/Users", user(number)).await.expect(201).id();
@@ -164,18 +194,18 @@ async fn create_by_requests() -> (Client, String, BTreeMap<String, String>) {
         "displayName": GROUP_NAME, "members": members });
     let group = created.post("/Groups", body).await.expect(201).id();
     ids.insert(group, group_id().to_string());
-    (created, before, ids)
+    (created, ids)
 }
 
 /// Below the wire, a large group included: items and changes are those of requests.
 #[tokio::test]
 async fn a_seed_below_the_wire_is_what_requests_leave() {
     let embedded = Embedded::start(None, 0).await.unwrap();
-    let (seeded, before) = seed_below_the_wire(&embedded).await;
+    let seeded = seed_below_the_wire(&embedded).await;
     assert_consistent(&seeded).await;
     assert_eq!(check_feed(&seeded.table, false).await.unwrap().findings, []);
 
-    let (created, other, ids) = create_by_requests().await;
+    let (created, mut ids) = create_by_requests().await;
     sequence(&created.table).await;
     let outlines = |changes: Vec<FeedChange>| {
         let mut all: Vec<String> = changes.iter().map(|change| outline(change).to_string()).collect();
@@ -187,18 +217,9 @@ async fn a_seed_below_the_wire_is_what_requests_leave() {
     assert_eq!(named, COMPARED.members);
     assert_eq!(outlines(by_seed), outlines(read_feed(&created.table).await));
 
-    let mut found = items(&seeded).await;
-    found.retain(|(key, _)| !key.contains(&before));
-    let mut expected = items(&created).await;
-    expected.retain(|(key, _)| !key.contains(&other));
-    for (key, _) in &mut expected {
-        for (id, as_seeded) in &ids {
-            *key = key.replace(id, as_seeded);
-        }
-    }
-    found.sort();
-    expected.sort();
-    assert_eq!(found, expected);
+    ids.extend(other_ids(&created).await);
+    let expected = renamed_items(&created, &ids).await;
+    assert_eq!(renamed_items(&seeded, &other_ids(&seeded).await).await, expected);
 
     // What comes after the seed is numbered after it.
     seeded.post("/Users", support::client::user("after")).await.expect(201);
