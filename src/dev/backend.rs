@@ -18,8 +18,8 @@ use crate::scim::policy::Policy;
 pub struct Connection {
     /// A client of the embedded DynamoDB.
     pub client: Client,
-    /// Fills the table below the wire.
-    pub loader: BulkLoader,
+    /// Fills the table below the wire, if it is in this process.
+    pub loader: Option<BulkLoader>,
     /// The table.
     pub table: String,
     /// The function's environment as the template has it.

@@ -18,7 +18,7 @@ use super::gateway::front;
 use super::gateway::lambda::{Clock, Lambda};
 use super::gateway::rest_api::Gateway;
 use super::seed::{SeedOutcome, Size};
-use super::template::api::TABLE;
+use super::template::api::{Environment, TABLE};
 use super::template::facts::{ApiFacts, Throttle};
 use super::template::read::{TEMPLATE, TemplateFacts};
 use crate::limits::{CALLS_AT_ONCE_PER_PROCESSOR, DEV_STREAM_INTERVAL, MAX_TURN_WAIT, WORKER_INTERVAL};
@@ -130,9 +130,7 @@ impl Session {
         let embedded = Embedded::start(file.as_deref(), options.dynamodb_port).await?;
         embedded.ensure_table(TABLE, &table).await?;
         let app_url = format!("http://{}{}", reachable_address(address), app_api.base_path());
-        let (client, table) = (embedded.client.clone(), TABLE.to_owned());
-        let (loader, app_url_here) = (embedded.loader(TABLE), app_url.clone());
-        let backend = connect(Connection { client, loader, table, environment, app_url: app_url_here });
+        let backend = connect(connection(&embedded, environment, app_url.clone()));
         let policy = backend.tenants.ensure(&options.tenant, options.policy).await?;
         if options.seed != Size::default()
             && let seed = backend.tenants.seed(&options.tenant, policy, options.seed)
@@ -231,6 +229,12 @@ impl Session {
         }
         self.embedded.stop().await;
     }
+}
+
+/// What the code of the deployment is built from.
+fn connection(embedded: &Embedded, environment: Environment, app_url: String) -> Connection {
+    let (client, loader) = (embedded.client.clone(), Some(embedded.loader(TABLE)));
+    Connection { client, loader, table: TABLE.to_owned(), environment, app_url }
 }
 
 /// A key that the authorizer takes: the one that was saved under `name`, or another, which `make` makes. A key

@@ -133,7 +133,7 @@ fn connect_app(table: &Table, extensions: &[(Kind, Schema)], written: &Arc<Notif
 /// The tenants of the local table.
 struct Local {
     table: Table,
-    loader: BulkLoader,
+    loader: Option<BulkLoader>,
 }
 
 impl Local {
@@ -192,7 +192,7 @@ impl Local {
                 output::note(&format!("seeded {written} of {} users", size.users));
             }
         };
-        let target = SeedTarget { table: &self.table, loader: Some(&self.loader) };
+        let target = SeedTarget { table: &self.table, loader: self.loader.as_ref() };
         seed::seed(&target, &id, policy, size, progress).await
     }
 
