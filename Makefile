@@ -39,7 +39,7 @@ BUILT := $(abspath $(or $(ROLLCALL_BIN),$(TARGET_DIR)/debug/rollcall))
 DEVELOPMENT := axum|clap|dynoxide-rs|libmimalloc-sys|libsqlite3-sys|mimalloc|rusqlite|yaml_serde|aws-sdk-apigateway
 
 .DEFAULT_GOAL := help
-.PHONY: help run install dist image docs test test-long check testers schemathesis client-python client-typescript client-mirrors example example-test docs-test beside built-rollcall conformance build lint-template costs sbom sam-test invoke deploy openapi bench fuzz clean
+.PHONY: help run install dist image docs test test-long restore-drill failure-drill upgrade-test check testers schemathesis client-python client-typescript client-mirrors example example-test docs-test beside built-rollcall conformance build lint-template costs sbom sam-test invoke deploy openapi errors bench fuzz clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +77,8 @@ check: $(TOOLS_DIR)/bin/cargo-machete $(TOOLS_DIR)/bin/cargo-deny ## Check forma
 	$(CARGO) fmt --check
 	$(PYTHON) events/generate.py --check
 	tree=$$($(CARGO) tree --edges normal --prefix none --no-default-features --features aws); \
+	    ! grep -E '^($(DEVELOPMENT)|aws-sdk-eventbridge) ' <<<"$$tree"
+	tree=$$($(CARGO) tree --edges normal --prefix none --no-default-features --features oauth); \
 	    ! grep -E '^($(DEVELOPMENT)|aws-sdk-eventbridge) ' <<<"$$tree"
 	tree=$$($(CARGO) tree --edges normal --prefix none --no-default-features --features deliver); \
 	    ! grep -E '^($(DEVELOPMENT)) ' <<<"$$tree"
@@ -121,6 +123,18 @@ client-python: built-rollcall $(CLIENT_PYTHON_VENV)/installed ## Check and test 
 client-mirrors: $(CLIENT_PYTHON_VENV)/installed $(CLIENT_TYPESCRIPT)/dist/src/command.js ## Let the mirrors of both clients play in the model of the change feed (FEED_SEEDS=1 FEED_SECONDS=20)
 	FEED_FIRST=$(FEED_FIRST) FEED_SEEDS=$(FEED_SEEDS) FEED_SECONDS=$(FEED_SECONDS) FEED_MIRRORS="$(FEED_MIRRORS)" \
 	    $(CARGO) test --profile $(FEED_PROFILE) --features cli --test feed_model -- --nocapture
+
+restore-drill: $(CLIENT_PYTHON_VENV)/installed ## Do the steps of docs/runbook.md for a restored table, and for a stack that is made again
+	FEED_MIRRORS="$(abspath $(CLIENT_PYTHON_VENV))/bin/python -m rollcall_client mirror --sqlite" \
+	    $(CARGO) test --features cli --test restore_drill -- --nocapture --test-threads=1
+
+failure-drill: ## Let the table fail, a function die and a deployment be wrong: which alarms fire, and what is lost
+	$(CARGO) test --features cli --test failure_drill -- --nocapture
+
+# The old release is built in a work tree of its own, with a copy of what is built here.
+upgrade-test: ## Let an older release and this one serve one table at the same time (OLD=<git revision>)
+	@test -n "$(OLD)" || { echo 'make upgrade-test OLD=<git revision>'; exit 2; }
+	tests/operations/upgrade-test.sh "$(OLD)" "$(abspath $(TARGET_DIR))" "$(CARGO)"
 
 $(CLIENT_TYPESCRIPT)/dist/src/command.js: $(CLIENT_TYPESCRIPT)/node_modules/.package-lock.json $(wildcard $(CLIENT_TYPESCRIPT)/src/*.ts $(CLIENT_TYPESCRIPT)/src/mirror/*.ts)
 	cd $(CLIENT_TYPESCRIPT) && npm run --silent build
@@ -204,6 +218,9 @@ openapi: ## Write docs/openapi.json and docs/app-openapi.json anew, and the type
 	test ! -e $(CLIENT_PYTHON_VENV)/installed || $(CLIENT_PYTHON_VENV)/bin/python clients/python/generate.py
 	test ! -d $(CLIENT_TYPESCRIPT)/node_modules || npm run --silent --prefix $(CLIENT_TYPESCRIPT) generate
 
+errors: ## Write docs/errors.md anew, from tests/mistakes.json and the texts of notes and hints
+	WRITE=1 $(CARGO) test --quiet --features cli --test cases page
+
 bench: ## Measure as ratios of one run: the core beside other crates, operations as tenants grow (GROWTH="--users 1000000")
 	$(CARGO) run --release --manifest-path benches/peers/Cargo.toml
 	$(CARGO) bench --features cli --bench growth -- $(GROWTH)
@@ -211,7 +228,8 @@ bench: ## Measure as ratios of one run: the core beside other crates, operations
 test-long: ## Play the long versions of tests: large tenants, more races and walks, crashes (CRASH_RUNS=500 CRASH_MEMBERS=5000)
 	SCALE_USERS=100000 SCALE_MEMBERS=100000 RACE_ROUNDS=200 WALK_SEEDS=12 TORN_SEEDS=8 $(CARGO) test --features cli \
 	    --test scale --test scale_changes --test races --test group_races --test paging --test pages --test changes \
-	    --test appliers
+	    --test appliers --test restore_torn
+	RATE_SECONDS=600 $(CARGO) test --features cli --test rates
 	$(MAKE) --no-print-directory client-mirrors FEED_PROFILE=bench FEED_FIRST=1 FEED_SEEDS=20 FEED_SECONDS=400
 	CRASH_RUNS=$(CRASH_RUNS) CRASH_MEMBERS=$(CRASH_MEMBERS) $(CARGO) test --features cli --test crash a_large_change -- --nocapture
 

@@ -42,6 +42,9 @@ pub const APP_URL: &str = "ROLLCALL_APP_URL";
 /// The id of the usage plan of the tenants.
 pub const USAGE_PLAN: &str = "ROLLCALL_USAGE_PLAN";
 
+/// The id of the usage plan of the tenants with the plan `high`.
+pub const HIGH_USAGE_PLAN: &str = "ROLLCALL_HIGH_USAGE_PLAN";
+
 /// The name of the event bus. Without it, there is no bus.
 pub const EVENT_BUS: &str = "ROLLCALL_EVENT_BUS";
 

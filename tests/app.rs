@@ -13,14 +13,15 @@ use rollcall::app::function::AppFunction;
 use rollcall::app::request::Managing;
 use rollcall::app::router::APP_ROUTES;
 use rollcall::auth::application::ApplicationScope;
+use rollcall::auth::plan::RatePlan;
 use rollcall::deliver::registry::Registry;
-use rollcall::deliver::target::TargetRule;
 use rollcall::http::response::Transfer;
 use rollcall::limits::FEED_BUCKET;
+use rollcall::outbound::target::TargetRule;
 use rollcall::store::item::{number, text};
 use rollcall::store::keys::{self, TenantId};
 use rollcall::tenants::error::TenantError;
-use rollcall::tenants::usage::UsageKeys;
+use rollcall::tenants::usage::{MadeUsageKey, UsageKeys};
 use serde_json::{Value, json};
 use support::client::user;
 
@@ -491,7 +492,7 @@ async fn odd_requests_are_problems() {
 struct Refusing;
 
 impl UsageKeys for Refusing {
-    fn make<'a>(&'a self, _: &'a TenantId) -> BoxFuture<'a, Result<String, TenantError>> {
+    fn make<'a>(&'a self, _: &'a TenantId, _: RatePlan) -> BoxFuture<'a, Result<MadeUsageKey, TenantError>> {
         async { Err(TenantError::UsageKey("LimitExceededException".to_owned())) }.boxed()
     }
 }

@@ -1,10 +1,12 @@
-//! Plays every file below `tests/cases` through the whole stack, and says which differ and how.
+//! Plays every file below `tests/cases` through the whole stack, and says which differ and how. The functions call
+//! the table with the rights of their roles in the template.
 //!
 //! `CASES=okta/ cargo test …` plays those whose path has this text in it, `POLICY=veza` those under one policy.
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::panic)]
 
 mod cases_support;
+mod roles_support;
 mod support;
 
 use std::path::Path;

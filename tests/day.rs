@@ -37,13 +37,13 @@ impl Service {
         let embedded = support::serve().await;
         let TemplateFacts { mut api, environment, .. } =
             TemplateFacts::parse(TEMPLATE).expect("the template");
-        (api.usage_plan, api.stage) = (None, None);
+        (api.usage_plan, api.high_usage_plan, api.stage) = (None, None, None);
         if let Some(seconds) = remembers {
             api.authorizer.ttl = std::time::Duration::from_secs(seconds.into());
         }
         let client = support::client(&embedded.endpoint);
         let (table, app_url) = (support::TABLE.to_owned(), "http://app.example.com/app/v1".to_owned());
-        let backend = connect(Connection { client, table, environment, app_url }, &[]);
+        let backend = connect(Connection { client, loader: None, table, environment, app_url }, &[]);
         let gateway = Gateway::new(api, backend.function, backend.authorizer, Clock::system());
         Self { gateway, table: embedded.table }
     }

@@ -4,27 +4,33 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 mod app_support;
+mod oauth_support;
+mod roles_support;
 mod support;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use app_support::App;
+use oauth_support::{Issuer, Service, Signer, answer, assertion_request, client, federated, secret_request};
+use roles_support::{Request, assert_fits, is_allowed, is_like, requests, role};
 use rollcall::admin::key::{self, NewKey};
 use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::auth::app_authorizer::authorize_application;
 use rollcall::auth::application::ApplicationScope;
 use rollcall::auth::authorizer::authorize;
+use rollcall::auth::client::Federation;
 use rollcall::auth::record::Scope;
 use rollcall::clock;
 use rollcall::deliver::bus::EventBus;
 use rollcall::deliver::registry::Registry;
 use rollcall::deliver::sender::MessageSender;
-use rollcall::deliver::target::TargetRule;
 use rollcall::deliver::worker::Worker;
 use rollcall::limits::{EXPIRING_KEYS_HOUR, FEED_RETENTION_DAYS, WEBHOOK_FAILURE_SECONDS};
 use rollcall::log::metrics::Metric;
 use rollcall::monitor::Monitor;
+use rollcall::oauth::function::TokenFunction;
+use rollcall::outbound::target::TargetRule;
 use rollcall::scim::policy::VEZA;
 use rollcall::store::call::Table;
 use rollcall::store::item::{get_number, number};
@@ -35,155 +41,6 @@ use support::client::{Client, user};
 use support::faults::{Call, Fate, Proxy};
 use support::receiver::{Reaction, Receiver};
 use time::OffsetDateTime;
-use yaml_serde::Value as Yaml;
-
-const TEMPLATE: &str = include_str!("../template.yaml");
-
-/// One call as IAM sees it: the action, and the partition keys that it names.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Request {
-    action: String,
-    keys: Vec<String>,
-}
-
-impl Request {
-    fn new(action: &str, keys: &[&str]) -> Self {
-        Self {
-            action: format!("dynamodb:{action}"),
-            keys: keys.iter().map(|key| (*key).to_owned()).collect(),
-        }
-    }
-}
-
-/// What IAM is asked for one call to DynamoDB. The calls of a transaction have no permission of their
-/// own: those of its actions count.
-fn requests(call: &Call) -> Vec<Request> {
-    let body = &call.body;
-    let key = |value: &Value| value["pk"]["S"].as_str().expect("a partition key").to_owned();
-    let one = |action: &str, key: String| Request::new(action, &[&key]);
-    match call.operation.as_str() {
-        "GetItem" | "UpdateItem" | "DeleteItem" => vec![one(&call.operation, key(&body["Key"]))],
-        "PutItem" => vec![one("PutItem", key(&body["Item"]))],
-        "Query" => {
-            vec![one("Query", body["ExpressionAttributeValues"][":pk"]["S"].as_str().unwrap().to_owned())]
-        }
-        "BatchGetItem" | "BatchWriteItem" => {
-            let mut keys = Vec::new();
-            for items in body["RequestItems"].as_object().unwrap().values() {
-                let items = items.as_array().or_else(|| items["Keys"].as_array()).unwrap();
-                for item in items {
-                    let put = item.get("PutRequest").map(|put| &put["Item"]);
-                    let delete = item.get("DeleteRequest").map(|delete| &delete["Key"]);
-                    keys.push(key(put.or(delete).unwrap_or(item)));
-                }
-            }
-            vec![Request { action: format!("dynamodb:{}", call.operation), keys }]
-        }
-        "TransactWriteItems" | "TransactGetItems" => {
-            let actions = body["TransactItems"].as_array().unwrap().iter();
-            let of = |action: &Value| {
-                let (verb, action) = action.as_object().unwrap().iter().next().unwrap();
-                let verb = if verb == "ConditionCheck" { "ConditionCheck" } else { verb };
-                one(&format!("{verb}Item"), key(action.get("Key").unwrap_or(&action["Item"])))
-            };
-            actions.map(of).collect()
-        }
-        other => panic!("no role allows {other}"),
-    }
-}
-
-/// A statement of a role.
-#[derive(Clone, Debug)]
-struct Statement {
-    sid: String,
-    allows: bool,
-    actions: Vec<String>,
-    /// Whether every key of a request must be like one of the patterns, or any.
-    all: bool,
-    patterns: Vec<String>,
-}
-
-fn texts(value: &Yaml) -> Vec<String> {
-    match value {
-        Yaml::Sequence(all) => all.iter().flat_map(texts).collect(),
-        one => vec![one.as_str().expect("a text").to_owned()],
-    }
-}
-
-/// The statements about the table of a role in the template.
-fn role(name: &str) -> Vec<Statement> {
-    let template: Yaml = yaml_serde::from_str(TEMPLATE).expect("YAML");
-    let policies = &template["Resources"][name]["Properties"]["Policies"];
-    let statements = &policies[0]["PolicyDocument"]["Statement"];
-    let read = |statement: &Yaml| {
-        let condition = &statement["Condition"];
-        let (all, any) = (&condition["ForAllValues:StringLike"], &condition["ForAnyValue:StringLike"]);
-        let patterns = if all.is_null() { any } else { all };
-        // `ForAllValues` holds for no key at all as well.
-        assert!(all.is_null() || condition["Null"]["dynamodb:LeadingKeys"].as_str() == Some("false"));
-        Statement {
-            sid: statement["Sid"].as_str().unwrap().to_owned(),
-            allows: statement["Effect"].as_str() == Some("Allow"),
-            actions: texts(&statement["Action"]),
-            all: !all.is_null(),
-            patterns: texts(&patterns["dynamodb:LeadingKeys"]),
-        }
-    };
-    let statements = statements.as_sequence().expect("statements").iter();
-    let is_of_table = |statement: &&Yaml| statement.is_mapping() && !statement["Condition"].is_null();
-    statements.filter(is_of_table).map(read).collect()
-}
-
-/// Whether a text is like a pattern in which `*` stands for any text.
-fn is_like(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((start, rest)) => text.strip_prefix(start).is_some_and(|text| {
-            let mut tails = text.char_indices().map(|(at, _)| &text[at..]).chain([""]);
-            tails.any(|tail| is_like(rest, tail))
-        }),
-    }
-}
-
-impl Statement {
-    fn covers(&self, request: &Request) -> bool {
-        let known = |key: &String| self.patterns.iter().any(|pattern| is_like(pattern, key));
-        let keys = match self.all {
-            true => !request.keys.is_empty() && request.keys.iter().all(known),
-            false => request.keys.iter().any(known),
-        };
-        self.actions.contains(&request.action) && keys
-    }
-}
-
-fn is_allowed(role: &[Statement], request: &Request) -> bool {
-    let covering: Vec<bool> =
-        role.iter().filter(|statement| statement.covers(request)).map(|statement| statement.allows).collect();
-    !covering.is_empty() && covering.iter().all(|allows| *allows)
-}
-
-/// Asserts that a role allows all requests, and that each of its permissions is needed by one.
-fn assert_fits(name: &str, requests: &BTreeSet<Request>) {
-    let role = role(name);
-    for request in requests {
-        assert!(is_allowed(&role, request), "{name} refuses {request:?}");
-    }
-    for statement in role.iter().filter(|statement| statement.allows) {
-        let used = |of: &dyn Fn(&Request) -> bool| requests.iter().any(|r| statement.covers(r) && of(r));
-        for action in &statement.actions {
-            assert!(
-                used(&|request| request.action == *action),
-                "{name}: nobody needs {action} ({})",
-                statement.sid
-            );
-        }
-        for pattern in &statement.patterns {
-            let like = |request: &Request| request.keys.iter().any(|key| is_like(pattern, key));
-            assert!(used(&like), "{name}: nobody needs {pattern} ({})", statement.sid);
-        }
-    }
-}
-
 /// A table whose calls are noted, before a table.
 async fn watched(endpoint: &str) -> (Proxy, Table, Arc<Mutex<BTreeSet<Request>>>) {
     let proxy = Proxy::before(endpoint).await;
@@ -366,6 +223,10 @@ async fn run_worker(table: &Table, honest: &Table, receiver: &Receiver) {
         oldest.extend([number("written", clock::epoch_seconds() - (FEED_RETENTION_DAYS + 1) * 86_400)]);
         honest.put(&keys::feed_page(1), oldest).await.unwrap();
     }
+    let put_events = receiver.received().iter().any(|message| {
+        message.headers.get("x-amz-target").is_some_and(|target| target == "AWSEvents.PutEvents")
+    });
+    assert!(put_events, "no call needs the statement Bus");
     furnish_with_keys(honest).await;
     let monitor = Monitor::new(true);
     let now = OffsetDateTime::now_utc();
@@ -381,6 +242,7 @@ async fn furnish_with_keys(table: &Table) {
     tenant::create(table, &NewTenant::new(&tenant, &VEZA, &"u".repeat(40)), now).await.unwrap();
     let new = NewKey { tenant, name: "Okta".to_owned(), scope: Scope::Provision, expires: None, user: None };
     key::create(table, new, now).await.unwrap();
+    client(table, "keyed", Scope::Read).await;
     app_support::application_key(table, ApplicationScope::Read).await;
 }
 
@@ -414,7 +276,56 @@ async fn the_authorizer_has_what_it_needs_and_no_more() {
     let (_proxy, table, seen) = watched(&embedded.endpoint).await;
     table.connect(&keys::bearer("")).await;
     authorize(&table, &format!("Bearer {}", key.reveal()), now).await.unwrap();
+    let service = Service::over(&embedded.endpoint, embedded.table.fresh(), |_| {});
+    let (record, secret) = client(&embedded.table, "acme", Scope::Read).await;
+    let token = service.ask_with_secret(&record.id, &secret).await.token();
+    authorize(&table, &format!("Bearer {token}"), now).await.unwrap();
     assert_fits("AuthorizerRole", &seen.lock().unwrap());
+}
+
+#[tokio::test]
+async fn the_function_that_gives_tokens_has_what_it_needs_and_no_more() {
+    let service = Service::start().await;
+    let signer = Signer::ec("key");
+    let issuer = Issuer::start(&[&signer]).await;
+    let (by_secret, secret) = client(&service.table, "acme", Scope::Read).await;
+    let federation = Federation {
+        issuer: "https://issuer.example".to_owned(),
+        subject: "subject".to_owned(),
+        audience: "audience".to_owned(),
+        jwks_url: issuer.jwks_url,
+        directory: None,
+    };
+    let by_assertion = federated(&service.table, "acme", federation).await;
+    let (_proxy, table, seen) = watched(&service.endpoint).await;
+    table.connect(&keys::oauth::client("")).await;
+    let function = TokenFunction::new(table, None, TargetRule::PublicOrLoopback).unwrap();
+    let claims = json!({
+        "iss": "https://issuer.example", "sub": "subject", "aud": "audience", "jti": "1",
+        "exp": clock::epoch_seconds() + 600,
+    });
+    answer(&function, assertion_request(&by_assertion.id, &signer.jwt(&claims))).await.token();
+    answer(&function, secret_request(&by_secret.id, &secret)).await.token();
+    assert_fits("TokenRole", &seen.lock().unwrap());
+    let role = role("TokenRole");
+    for (action, key, allowed) in [
+        ("PutItem", "O#00", true),
+        ("GetItem", "O#00", false),
+        ("DeleteItem", "O#00", false),
+        ("GetItem", "C#client_1", true),
+        ("PutItem", "C#client_1", false),
+        ("UpdateItem", "C#client_1", false),
+        ("DeleteItem", "J#00", false),
+        ("PutItem", "K#00", false),
+        ("GetItem", "K#00", false),
+        ("PutItem", "A#00", false),
+        ("GetItem", "TENANT#acme", false),
+        ("PutItem", "TENANT#acme", false),
+        ("GetItem", "T#acme#U#1", false),
+        ("PutItem", "OUTBOX#0", false),
+    ] {
+        assert_eq!(is_allowed(&role, &Request::new(action, &[key])), allowed, "{action} {key}");
+    }
 }
 
 /// A tenant with users, a group with a pending change, and a key; the ids of the root team and of the group.
@@ -425,6 +336,7 @@ async fn furnish(app: &App) -> (String, String) {
     let group = scim.group("Team", &ids[..3]).await;
     support::pending::commit(&scim, &group, &ids[3..], &ids[..1]).await;
     app.send("POST", "/tenants/acme/keys", Some(json!({ "name": "Okta" }))).await.expect(201);
+    app.send("POST", "/tenants/acme/clients", Some(json!({ "name": "Entra" }))).await.expect(201);
     let leaver = scim.user("leaver").await;
     scim.delete(&format!("/Users/{leaver}")).await.expect(204);
     (root, group)
@@ -446,8 +358,14 @@ async fn the_function_that_applications_read_with_has_what_it_needs_and_no_more(
     app.get("/status").await.expect(200);
     let start = app.get("/changes?limit=3").await.expect(200)["next"].as_str().unwrap().to_owned();
     app.get(&format!("/changes?tenant=acme&after={start}")).await.expect(200);
-    for path in ["/tenants", "/tenants/acme", "/tenants/acme/keys", "/tenants/acme/Groups?attributes=members"]
-    {
+    for path in [
+        "/tenants",
+        "/tenants/acme",
+        "/tenants/acme/keys",
+        "/tenants/acme/clients",
+        "/tenants/acme/Groups?attributes=members",
+        "/tenants/acme/roles",
+    ] {
         app.get(path).await.expect(200);
     }
     let hooks = app.get("/webhooks").await.expect(200)["webhooks"].as_array().unwrap().clone();
@@ -483,6 +401,19 @@ async fn the_function_that_applications_manage_with_has_what_it_needs_and_no_mor
     let path = format!("/tenants/acme/keys/{}", key["id"].as_str().unwrap());
     app.send("POST", &format!("{path}/rotate"), None).await.expect(201);
     app.send("DELETE", &path, None).await.expect(204);
+    let client =
+        app.send("POST", "/tenants/acme/clients", Some(json!({ "name": "Entra" }))).await.expect(201);
+    let path = format!("/tenants/acme/clients/{}", client["id"].as_str().unwrap());
+    app.send("POST", &format!("{path}/rotate"), None).await.expect(201);
+    app.send("DELETE", &path, None).await.expect(204);
+    let role =
+        json!({ "id": "billing", "displayName": "Billing", "grants": [{ "team": group, "role": "lead" }] });
+    app.send("POST", "/tenants/acme/roles", Some(role)).await.expect(201);
+    app.send("PATCH", "/tenants/acme/roles/billing", Some(json!({ "description": "d" }))).await.expect(200);
+    app.send("DELETE", "/tenants/acme/roles/billing", None).await.expect(204);
+    for plan in ["high", "default"] {
+        app.send("PATCH", "/tenants/acme", Some(json!({ "plan": plan }))).await.expect(200);
+    }
     // The item of the feed is made by the first webhook, if no reader has made it.
     let made = app
         .send("POST", "/webhooks", Some(json!({ "url": "https://app.example.com/hook" })))
@@ -526,6 +457,8 @@ fn applications_reach_what_they_may_and_nothing_else() {
         (&read, "UpdateItem", "T#acme#U#1", false),
         (&read, "DeleteItem", "OUTBOX#0", false),
         (&read, "GetItem", "A#00", false),
+        (&read, "GetItem", "O#00", false),
+        (&read, "PutItem", "C#client_1", false),
         (&read, "GetItem", "HOOKSECRET#wh_1", false),
         (&read, "PutItem", "WEBHOOKS", false),
         (&read, "PutItem", "HOOKTESTS", false),
@@ -537,6 +470,9 @@ fn applications_reach_what_they_may_and_nothing_else() {
         (&manage, "DeleteItem", "OUTBOX#0", false),
         (&manage, "UpdateItem", "OUTBOX#0", false),
         (&manage, "PutItem", "A#00", false),
+        (&manage, "PutItem", "C#client_1", true),
+        (&manage, "DeleteItem", "C#client_1", false),
+        (&manage, "PutItem", "O#00", false),
         (&manage, "PutItem", "APPS", false),
         (&manage, "PutItem", "FEED#000000000000", false),
         (&manage, "PutItem", "HOOKSECRET#wh_1", true),
@@ -574,6 +510,10 @@ fn what_the_operator_writes_is_out_of_reach_and_changes_stay() {
             ("BatchWriteItem", &["T#acme#P"], true),
             ("GetItem", &["K#00"], false),
             ("PutItem", &["K#00"], false),
+            ("PutItem", &["C#client_1"], false),
+            ("GetItem", &["C#client_1"], false),
+            ("PutItem", &["O#00"], false),
+            ("GetItem", &["O#00"], false),
             ("GetItem", &["TENANT#acme"], is_worker),
             ("PutItem", &["TENANT#acme"], false),
             ("Query", &["TENANTS"], is_worker),
@@ -593,7 +533,13 @@ fn what_the_operator_writes_is_out_of_reach_and_changes_stay() {
         }
     }
     let authorizer = role("AuthorizerRole");
-    for (action, key) in [("PutItem", "K#00"), ("GetItem", "T#acme#U#1"), ("Query", "K#00")] {
+    for (action, key) in [
+        ("PutItem", "K#00"),
+        ("PutItem", "O#00"),
+        ("PutItem", "C#client_1"),
+        ("GetItem", "T#acme#U#1"),
+        ("Query", "K#00"),
+    ] {
         assert!(!is_allowed(&authorizer, &Request::new(action, &[key])), "{action} {key}");
     }
     for (pattern, text, like) in [

@@ -13,12 +13,13 @@ use rollcall::admin::wipe::wipe;
 use rollcall::auth::application::ApplicationScope;
 use rollcall::auth::record::{Scope, Status};
 use rollcall::deliver::registry::Registry;
-use rollcall::deliver::target::TargetRule;
+use rollcall::outbound::target::TargetRule;
 use rollcall::scim::policy::VEZA;
 use rollcall::store::call::{ScanPage, ScanSegment, Table};
 use rollcall::store::keys::{self, TenantId};
 use rollcall::tenants::actor::Actor;
 use rollcall::tenants::application::{self, NewApplication};
+use rollcall::tenants::client::{self as oauth_client, NewClient, NewProof};
 use serde_json::{Map, Value, json};
 use support::client::{self, Client};
 use support::feed::changes_of as events;
@@ -66,6 +67,7 @@ async fn a_busy_tenant(table: &Table) -> Client {
     let old = key(table, "acme").await;
     rotate(table, (&id("acme"), &old), Duration::hours(1), now()).await.expect("a successor");
     revoke(table, &id("acme"), &old, now()).await.expect("an end");
+    changed_client(table).await;
     tenant::set(table, &id("acme"), now(), |settings| settings.breaker_percent = Some(50)).await.unwrap();
     tenant::resync(table, &id("acme"), now()).await.unwrap();
     let client = Client::new(table.clone(), "veza").await;
@@ -96,6 +98,26 @@ async fn a_busy_tenant(table: &Table) -> Client {
     client
 }
 
+/// Makes and rotates two clients, and revokes one.
+async fn changed_client(table: &Table) {
+    for is_revoked in [true, false] {
+        let by = Actor::operator();
+        let new = NewClient {
+            tenant: id("acme"),
+            name: "entra".to_owned(),
+            scope: Scope::Provision,
+            token_hours: 1,
+            proof: NewProof::Secret(1),
+        };
+        let (_, made) = oauth_client::create(table, &by, new, now()).await.expect("a client");
+        let which = (&id("acme"), made.id.as_str());
+        oauth_client::rotate(table, &by, which, Duration::hours(1), now()).await.expect("a secret");
+        if is_revoked {
+            oauth_client::revoke(table, &by, which, now()).await.expect("an end");
+        }
+    }
+}
+
 /// Makes, rotates and revokes an application key.
 async fn rotated_application(table: &Table) {
     let (by, scope) = (Actor::operator(), ApplicationScope::Read);
@@ -109,7 +131,7 @@ async fn rotated_application(table: &Table) {
 async fn every_event_is_as_the_schema_says() {
     let table = support::embedded().await;
     a_busy_tenant(&table).await;
-    wipe(&table, &id("acme"), std::time::Duration::ZERO, now()).await.expect("a deletion");
+    wipe(&table, &id("acme"), &[], std::time::Duration::ZERO, now()).await.expect("a deletion");
     rotated_application(&table).await;
     let rule = TargetRule::Public;
     let registry = Registry { table: &table, actor: "operator", request_id: "test", rule };
@@ -167,6 +189,14 @@ async fn a_deleted_tenant_leaves_nothing_and_takes_nothing_of_others() {
     for name in ["ab", "ab-c", "abc"] {
         made(&table, name).await;
         key(&table, name).await;
+        let new = NewClient {
+            tenant: id(name),
+            name: "entra".to_owned(),
+            scope: Scope::Read,
+            token_hours: 1,
+            proof: NewProof::Secret(1),
+        };
+        oauth_client::create(&table, &Actor::operator(), new, now()).await.expect("a client");
         let client = Client::new(table.clone(), "veza").await.of(name);
         let member = client.user("one").await;
         client.group("Team", &[member]).await;
@@ -181,17 +211,19 @@ async fn a_deleted_tenant_leaves_nothing_and_takes_nothing_of_others() {
     // A run that is interrupted, anywhere: some of the items are gone already.
     let some: Vec<_> = of("ab").await.into_iter().step_by(3).collect();
     table.batch_delete(some.into_iter().filter(|key| !key.pk.ends_with("#K"))).await.unwrap();
-    wipe(&table, &id("ab"), std::time::Duration::ZERO, now()).await.expect("a deletion");
+    wipe(&table, &id("ab"), &[], std::time::Duration::ZERO, now()).await.expect("a deletion");
     assert_eq!((of("ab-c").await, of("abc").await), (before, other));
     assert_eq!(of("ab").await.len(), 0);
     let told = events(&table, "ab").await;
     assert_eq!(told.last().expect("changes")["type"], "tenant.deleted", "{told:?}");
     let ScanPage { found: bearers, .. } = table.scan_page("K#", None, ScanSegment::WHOLE).await.unwrap();
     assert_eq!(bearers.len(), 2, "keys of the others");
+    let ScanPage { found: clients, .. } = table.scan_page("C#", None, ScanSegment::WHOLE).await.unwrap();
+    assert_eq!(clients.len(), 2, "clients of the others");
     assert!(tenant::get(&table, &id("ab")).await.is_err());
     let tenants = tenant::list(&table).await.unwrap();
     assert_eq!(tenants.iter().map(|tenant| tenant.id.as_str()).collect::<Vec<_>>(), ["ab-c", "abc"]);
-    assert!(wipe(&table, &id("ab"), std::time::Duration::ZERO, now()).await.is_err(), "there is none");
+    assert!(wipe(&table, &id("ab"), &[], std::time::Duration::ZERO, now()).await.is_err(), "there is none");
 }
 
 /// A request that was let in for a deleted tenant must not write into the next one of its name.
@@ -202,7 +234,7 @@ async fn a_deleted_name_rests_longer_than_any_request_for_it_can_last() {
     key(&table, "acme").await;
     let client = Client::new(table.clone(), "veza").await;
     client.user("before").await;
-    wipe(&table, &id("acme"), std::time::Duration::ZERO, now()).await.expect("a deletion");
+    wipe(&table, &id("acme"), &[], std::time::Duration::ZERO, now()).await.expect("a deletion");
     let again = async |at| {
         let new = NewTenant::new(&id("acme"), &VEZA, &"u".repeat(40));
         tenant::create(&table, &new, at).await

@@ -1,4 +1,5 @@
-//! A table of version 0.1.0, written by that version, is put in order by `rollcall check --repair`.
+//! A table of version 0.1.0, written by that version, is put in order by `rollcall check --repair`. A table of the
+//! release before is served as it is.
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
@@ -6,14 +7,23 @@ mod support;
 
 use std::collections::BTreeSet;
 
+use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rollcall::admin::check::feed::check_feed;
 use rollcall::admin::check::report::Problem;
 use rollcall::admin::key;
+use rollcall::auth::app_authorizer::authorize_application;
+use rollcall::auth::authorizer::{Decision, authorize};
 use rollcall::clock;
+use rollcall::store::call::Table;
+use rollcall::store::feed::reader::{ChangeQuery, FeedPosition, FeedReader};
 use rollcall::store::item::Item;
 use rollcall::store::keys::Key;
 use serde_json::{Map, Value, json};
 use support::client::{Client, user};
+use support::feed::sequence;
 use support::{assert_consistent, check, embedded};
 
 /// When the deactivated account of the table is erased, in the file.
@@ -31,14 +41,7 @@ impl Old {
         let text = include_str!("fixtures/table-0.1.0-folded-names.json");
         let tomorrow = (clock::epoch_seconds() + 86_400).to_string();
         let mut file: Value = serde_json::from_str(&text.replace(KEPT_UNTIL, &tomorrow)).unwrap();
-        let table = embedded().await;
-        for item in file["items"].as_array_mut().unwrap() {
-            let mut item = item.as_object_mut().unwrap().clone();
-            let mut part = |name: &str| item.remove(name).unwrap()["S"].as_str().unwrap().to_owned();
-            let key = Key { pk: part("pk"), sk: part("sk") };
-            let item = item.iter().map(|(name, value)| (name.clone(), attribute(value))).collect::<Item>();
-            table.put(&key, item).await.unwrap();
-        }
+        let table = load(file["items"].as_array_mut().unwrap()).await;
         let ids = file["ids"].as_object().unwrap().clone();
         Self { client: Client::new(table, "veza").await.of("demo"), ids }
     }
@@ -58,14 +61,33 @@ impl Old {
     }
 }
 
+/// The items of a file in a new table.
+async fn load(items: &mut [Value]) -> Table {
+    let table = embedded().await;
+    for item in items {
+        let mut item = item.as_object_mut().unwrap().clone();
+        let mut part = |name: &str| item.remove(name).unwrap()["S"].as_str().unwrap().to_owned();
+        let key = Key { pk: part("pk"), sk: part("sk") };
+        table.put(&key, attributes(&item)).await.unwrap();
+    }
+    table
+}
+
+fn attributes(values: &Map<String, Value>) -> Item {
+    values.iter().map(|(name, value)| (name.clone(), attribute(value))).collect()
+}
+
 fn attribute(value: &Value) -> AttributeValue {
     let (kind, value) = value.as_object().unwrap().iter().next().unwrap();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     match kind.as_str() {
         "S" => AttributeValue::S(text(value)),
         "N" => AttributeValue::N(text(value)),
+        "B" => AttributeValue::B(Blob::new(STANDARD.decode(text(value)).unwrap())),
         "BOOL" => AttributeValue::Bool(value.as_bool().unwrap()),
         "SS" => AttributeValue::Ss(value.as_array().unwrap().iter().map(text).collect()),
+        "L" => AttributeValue::L(value.as_array().unwrap().iter().map(attribute).collect()),
+        "M" => AttributeValue::M(attributes(value.as_object().unwrap())),
         other => panic!("the file has a value of type {other}"),
     }
 }
@@ -137,4 +159,55 @@ async fn the_keys_of_the_old_list_are_found_and_can_be_revoked() {
     );
     assert!(keys.iter().any(|key| key.last_used.is_some()));
     assert_consistent(&old.client).await;
+}
+
+/// The table that the last release before the alarms, the checks of the feed and the canary wrote (commit 02ceb1e, by
+/// tests/operations/make_table.py). It needs no repair.
+#[tokio::test]
+async fn a_table_of_the_release_before_is_served_as_it_is() {
+    let text = include_str!("fixtures/table-02ceb1e.json");
+    let mut file: Value = serde_json::from_str(text).unwrap();
+    // The end of the retention of the deactivated account, which is a date of the file.
+    let items = file["items"].as_array().unwrap();
+    let kept_until = items.iter().find_map(|item| item["keptUntil"]["N"].as_str()).unwrap();
+    let tomorrow = (clock::epoch_seconds() + 86_400).to_string();
+    file = serde_json::from_str(&text.replace(kept_until, &tomorrow)).unwrap();
+    let table = load(file["items"].as_array_mut().unwrap()).await;
+    let kept = file["kept"].clone();
+    let text = |name: &str| kept[name].as_str().unwrap().to_owned();
+    let client = Client::new(table.fresh(), "veza").await.of("demo");
+
+    let moved = sequence(&table).await;
+    assert!(moved.moved > 0, "a change waited in the outbox");
+    assert_eq!(check_feed(&table, false).await.unwrap().findings, []);
+    assert_consistent(&client).await;
+    // Keys, a cursor and a position in the feed.
+    for name in ["key", "okta"] {
+        let decision = authorize(&table, &format!("Bearer {}", text(name)), clock::now()).await.unwrap();
+        assert!(matches!(decision, Decision::Allow(_)), "{name}");
+    }
+    let header = format!("Bearer {}", text("applicationKey"));
+    assert!(authorize_application(&table, &header, clock::now()).await.unwrap().is_ok());
+    let page = client.get(&format!("/Users?count=10&cursor={}", text("cursor"))).await.expect(200);
+    assert_eq!(page.body["Resources"].as_array().unwrap().len(), 10);
+    let reader = FeedReader::open(&table).await.unwrap();
+    let position = FeedPosition::parse(&text("position")).expect("a position");
+    let query = ChangeQuery { limit: 500, tenant: None };
+    let after = reader.read(&position, query).await.unwrap().expect("the position holds");
+    assert_eq!(after.changes.last().unwrap().resource_id, text("late"));
+    // An identity provider goes on.
+    let ids: Vec<&str> = kept["users"].as_array().unwrap().iter().map(|id| id.as_str().unwrap()).collect();
+    let title = json!([{ "op": "add", "path": "title", "value": "Chief" }]);
+    client.patch(&format!("/Users/{}", ids[3]), title).await.expect(200);
+    assert_eq!(client.post("/Users", user("u2")).await.expect(201).id(), ids[2]);
+    client.post("/Users", user("straße")).await.expect(409);
+    let team = format!("/Groups/{}", text("team"));
+    let members: Value = ids.iter().map(|id| json!({ "value": id })).collect();
+    client.patch(&team, json!([{ "op": "replace", "path": "members", "value": members }])).await.expect(200);
+    client.delete(&format!("/Users/{}", ids[4])).await.expect(204);
+    client.delete(&team).await.expect(204);
+    support::work(&client).await;
+    sequence(&table).await;
+    assert_eq!(check_feed(&table, false).await.unwrap().findings, []);
+    assert_consistent(&client).await;
 }

@@ -2,28 +2,65 @@
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used)]
 
+mod support;
+
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex};
+use std::process::Command;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use aws_sdk_apigateway::Client;
 use aws_sdk_apigateway::config::{BehaviorVersion, Config, Credentials, Region};
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use rollcall::admin::usage_key::{attach, fetch};
+use axum::routing::{delete, get, post};
+use rollcall::admin::usage_key::{PlanUsageKeys, attach, fetch};
 use rollcall::store::keys::TenantId;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// API keys, and which are in the plan `plan`.
+/// API keys, and which is in which usage plan. There are the plans `plan` and `other`.
 #[derive(Default)]
 struct Control {
     keys: Vec<Value>,
-    attached: Vec<String>,
+    attached: BTreeSet<(String, String)>,
     calls: Vec<&'static str>,
+    made: usize,
+    refuses_deletions: bool,
 }
 
-type Shared = Arc<Mutex<Control>>;
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Control>>);
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Control> {
+        self.0.lock().expect("no panic")
+    }
+
+    /// Adds an API key as an earlier release or another stack made it.
+    fn add(&self, name: &str, plans: &[&str]) {
+        let mut control = self.lock();
+        let id = format!("id{}", control.made);
+        control.made += 1;
+        control
+            .keys
+            .push(json!({ "id": id, "name": name, "value": format!("{name:-<20}"), "enabled": true }));
+        control.attached.extend(plans.iter().map(|plan| ((*plan).to_owned(), id.clone())));
+    }
+
+    /// The names of all keys, each with the plans that it is in.
+    fn names(&self) -> Vec<String> {
+        let control = self.lock();
+        let name = |key: &Value| {
+            let id = key["id"].as_str().expect("an id");
+            let plans =
+                control.attached.iter().filter(|(_, attached)| attached == id).map(|(plan, _)| plan.as_str());
+            format!("{} {}", key["name"].as_str().expect("a name"), plans.collect::<Vec<_>>().join(","))
+        };
+        control.keys.iter().map(name).collect()
+    }
+}
 
 fn refused(status: StatusCode, code: &str) -> Response {
     let mut headers = HeaderMap::new();
@@ -31,61 +68,108 @@ fn refused(status: StatusCode, code: &str) -> Response {
     (status, headers, json!({ "message": "refused" }).to_string()).into_response()
 }
 
-async fn list(State(control): State<Shared>) -> String {
-    let mut control = control.lock().expect("one thread");
+fn absent() -> Response {
+    refused(StatusCode::NOT_FOUND, "NotFoundException")
+}
+
+#[derive(Deserialize)]
+struct Name {
+    name: String,
+}
+
+async fn list(State(control): State<Shared>, Query(query): Query<Name>) -> String {
+    let mut control = control.lock();
     control.calls.push("list");
-    json!({ "item": control.keys }).to_string()
+    let begins = |key: &&Value| key["name"].as_str().is_some_and(|name| name.starts_with(&query.name));
+    json!({ "item": control.keys.iter().filter(begins).collect::<Vec<_>>() }).to_string()
 }
 
 async fn make(State(control): State<Shared>, body: String) -> Response {
-    let mut control = control.lock().expect("one thread");
+    let mut control = control.lock();
     control.calls.push("make");
     let mut key: Value = serde_json::from_str(&body).expect("JSON");
-    key["id"] = format!("id{}", control.keys.len()).into();
+    key["id"] = format!("id{}", control.made).into();
+    control.made += 1;
     control.keys.push(key.clone());
     (StatusCode::CREATED, key.to_string()).into_response()
 }
 
 async fn put(State(control): State<Shared>, Path(plan): Path<String>, body: String) -> Response {
-    let mut control = control.lock().expect("one thread");
+    let mut control = control.lock();
     control.calls.push("attach");
     let key: Value = serde_json::from_str(&body).expect("JSON");
     let id = key["keyId"].as_str().expect("an id").to_owned();
-    if plan != "plan" {
-        return refused(StatusCode::NOT_FOUND, "NotFoundException");
+    if plan != "plan" && plan != "other" {
+        return absent();
     }
-    if control.attached.contains(&id) {
-        return refused(StatusCode::CONFLICT, "ConflictException");
+    match control.attached.insert((plan, id)) {
+        true => (StatusCode::CREATED, key.to_string()).into_response(),
+        false => refused(StatusCode::CONFLICT, "ConflictException"),
     }
-    control.attached.push(id);
-    (StatusCode::CREATED, key.to_string()).into_response()
 }
 
-async fn is_in(State(control): State<Shared>, Path((_, id)): Path<(String, String)>) -> Response {
-    match control.lock().expect("one thread").attached.contains(&id) {
-        true => json!({ "id": id }).to_string().into_response(),
-        false => refused(StatusCode::NOT_FOUND, "NotFoundException"),
+async fn is_in(State(control): State<Shared>, Path(place): Path<(String, String)>) -> Response {
+    match control.lock().attached.contains(&place) {
+        true => json!({ "id": place.1 }).to_string().into_response(),
+        false => absent(),
+    }
+}
+
+async fn detach(State(control): State<Shared>, Path(place): Path<(String, String)>) -> Response {
+    match control.lock().attached.remove(&place) {
+        true => StatusCode::ACCEPTED.into_response(),
+        false => absent(),
     }
 }
 
 async fn one(State(control): State<Shared>, Path(id): Path<String>) -> Response {
-    match control.lock().expect("one thread").keys.iter().find(|key| key["id"] == *id) {
+    match control.lock().keys.iter().find(|key| key["id"] == *id) {
         Some(key) => key.to_string().into_response(),
-        None => refused(StatusCode::NOT_FOUND, "NotFoundException"),
+        None => absent(),
     }
 }
 
-async fn gateway() -> (Client, Shared) {
+async fn remove(State(control): State<Shared>, Path(id): Path<String>) -> Response {
+    let mut control = control.lock();
+    if control.refuses_deletions {
+        return refused(StatusCode::FORBIDDEN, "AccessDeniedException");
+    }
+    let before = control.keys.len();
+    control.keys.retain(|key| key["id"] != *id);
+    control.attached.retain(|(_, attached)| *attached != id);
+    if control.keys.len() == before { absent() } else { StatusCode::ACCEPTED.into_response() }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct KeyId {
+    key_id: String,
+}
+
+async fn plans(State(control): State<Shared>, Query(query): Query<KeyId>) -> String {
+    let control = control.lock();
+    let with = control.attached.iter().filter(|(_, id)| *id == query.key_id);
+    json!({ "item": with.map(|(plan, _)| json!({ "id": plan })).collect::<Vec<_>>() }).to_string()
+}
+
+/// Serves the control plane; returns where, and what it holds.
+async fn serve() -> (String, Shared) {
     let control = Shared::default();
     let routes = axum::Router::new()
         .route("/apikeys", get(list).post(make))
-        .route("/apikeys/{id}", get(one))
+        .route("/apikeys/{id}", get(one).merge(delete(remove)))
+        .route("/usageplans", get(plans))
         .route("/usageplans/{plan}/keys", post(put))
-        .route("/usageplans/{plan}/keys/{id}", get(is_in))
+        .route("/usageplans/{plan}/keys/{id}", get(is_in).merge(delete(detach)))
         .with_state(control.clone());
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
     let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
     tokio::spawn(async { axum::serve(listener, routes).await });
+    (endpoint, control)
+}
+
+async fn gateway() -> (Client, Shared) {
+    let (endpoint, control) = serve().await;
     let config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::from_static("us-east-1"))
@@ -94,34 +178,150 @@ async fn gateway() -> (Client, Shared) {
     (Client::from_conf(config.build()), control)
 }
 
+fn tenant(name: &str) -> TenantId {
+    name.parse().expect("a tenant")
+}
+
+fn of(client: &Client, plan: &str) -> PlanUsageKeys {
+    PlanUsageKeys { client: client.clone(), plan: plan.to_owned() }
+}
+
 #[tokio::test]
 async fn a_retry_finds_what_the_first_attempt_left() {
     let (client, control) = gateway().await;
-    let (acme, acm): (TenantId, TenantId) =
-        ("acme".parse().expect("a tenant"), "acm".parse().expect("a tenant"));
+    let acme = tenant("acme");
     // The first attempt made the key and failed at the plan.
     let error = attach(&client, "gone", &acme).await.expect_err("no such plan").to_string();
-    assert!(error.contains("rollcall-acme") && error.contains("NotFoundException"), "{error}");
+    assert!(error.contains("rollcall-gone-acme") && error.contains("NotFoundException"), "{error}");
+    assert_eq!(control.names(), ["rollcall-gone-acme "]);
+    control.lock().keys[0]["name"] = "rollcall-plan-acme".into();
     let value = attach(&client, "plan", &acme).await.expect("attached");
     assert_eq!(value.len(), 40);
     assert_eq!(attach(&client, "plan", &acme).await.expect("attached already"), value);
     // Another tenant whose name the first one's begins with.
-    assert_ne!(attach(&client, "plan", &acm).await.expect("attached"), value);
+    assert_ne!(attach(&client, "plan", &tenant("acm")).await.expect("attached"), value);
     assert_eq!(fetch(&client, "id0").await.expect("a value"), value);
     let error = fetch(&client, "id9").await.expect_err("no such key").to_string();
     assert!(error.contains("id9") && !error.contains('\n'), "{error}");
-    let calls = control.lock().expect("one thread").calls.join(" ");
-    assert_eq!(calls, "list make attach list attach list attach list make attach");
+    let calls = control.lock().calls.join(" ");
+    assert_eq!(calls, "list list make attach list attach list attach list list make attach");
+}
+
+#[tokio::test]
+async fn two_stacks_have_keys_of_their_own() {
+    let (client, control) = gateway().await;
+    let acme = tenant("acme");
+    let here = attach(&client, "plan", &acme).await.expect("attached");
+    assert_ne!(attach(&client, "other", &acme).await.expect("attached"), here);
+    assert_eq!(control.names(), ["rollcall-plan-acme plan", "rollcall-other-acme other"]);
+    attach(&client, "plan", &tenant("acme-2")).await.expect("attached");
+    assert_eq!(of(&client, "plan").remove(&acme).await.expect("removed"), 1);
+    assert_eq!(control.names(), ["rollcall-other-acme other", "rollcall-plan-acme-2 plan"]);
+    assert_eq!(of(&client, "plan").remove(&acme).await.expect("gone already"), 0);
+}
+
+#[tokio::test]
+async fn a_key_of_version_0_1_0_is_used_and_deleted_in_its_own_stack_alone() {
+    let (client, control) = gateway().await;
+    control.add("rollcall-acme", &["other"]);
+    control.add("rollcall-acme", &["plan"]);
+    control.add("rollcall-globex", &["other", "plan"]);
+    let value = attach(&client, "plan", &tenant("acme")).await.expect("found");
+    assert_eq!((value, control.lock().made), (format!("{:-<20}", "rollcall-acme"), 3));
+    // Another stack's.
+    assert_eq!(attach(&client, "third", &tenant("acme")).await.map_err(|_| control.lock().made), Err(4));
+    for (name, removed) in [("acme", 1), ("globex", 1), ("acme", 0), ("globex", 0), ("initech", 0)] {
+        assert_eq!(of(&client, "plan").remove(&tenant(name)).await.expect("removed"), removed, "{name}");
+    }
+    assert_eq!(control.names(), ["rollcall-acme other", "rollcall-globex other", "rollcall-third-acme "]);
 }
 
 #[tokio::test]
 async fn a_disabled_key_is_refused() {
     let (client, control) = gateway().await;
-    let key = json!({ "id": "id0", "name": "rollcall-acme", "value": "v".repeat(20), "enabled": false });
-    control.lock().expect("one thread").keys.push(key);
-    for outcome in
-        [attach(&client, "plan", &"acme".parse().expect("a tenant")).await, fetch(&client, "id0").await]
-    {
+    control.add("rollcall-plan-acme", &["plan"]);
+    control.lock().keys[0]["enabled"] = false.into();
+    for outcome in [attach(&client, "plan", &tenant("acme")).await, fetch(&client, "id0").await] {
         assert!(outcome.expect_err("disabled").to_string().contains("enable it first"));
     }
+}
+
+/// Runs `rollcall tenant …`; returns its exit code, its output and its error.
+async fn run(arguments: &[&str], gateway: &str) -> (Option<i32>, Value, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rollcall"));
+    command
+        .arg("tenant")
+        .args(arguments)
+        .arg("--json")
+        .env_clear()
+        .env("AWS_ENDPOINT_URL_API_GATEWAY", gateway);
+    let output =
+        tokio::task::spawn_blocking(move || command.output()).await.expect("a task").expect("a process");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (
+        output.status.code(),
+        serde_json::from_str(&text(output.stdout)).unwrap_or_default(),
+        text(output.stderr),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tool_deletes_the_key_with_the_tenant() {
+    let (gateway, control) = serve().await;
+    let embedded = support::serve().await;
+    let at = ["--table", support::TABLE, "--endpoint-url", &embedded.endpoint];
+    let tool = async |arguments: &[&str]| run(&[arguments, &at[..]].concat(), &gateway).await;
+    for arguments in [
+        &["create", "acme", "--usage-plan", "plan"][..],
+        &["create", "globex", "--usage-plan", "plan"],
+        &["create", "initech", "--usage-plan", "plan"],
+        &["create", "local"],
+    ] {
+        let (code, _, error) = tool(arguments).await;
+        assert_eq!(code, Some(0), "{error}");
+    }
+    control.lock().refuses_deletions = true;
+    let (code, _, error) = tool(&["delete", "acme", "--yes"]).await;
+    assert_eq!(code, Some(1));
+    assert!(error.contains("delete API key id0") && error.contains("AccessDeniedException"), "{error}");
+    // The tenant is still there for another run.
+    assert_eq!(tool(&["show", "acme"]).await.0, Some(0));
+    control.lock().refuses_deletions = false;
+    let (code, done, error) = tool(&["delete", "acme", "--yes"]).await;
+    assert_eq!(
+        (code, done["usageKeysDeleted"].as_u64(), done.get("note")),
+        (Some(0), Some(1), None),
+        "{error}"
+    );
+    assert_eq!(tool(&["show", "acme"]).await.0, Some(1));
+    let (_, done, _) = tool(&["delete", "globex", "--yes", "--keep-usage-key"]).await;
+    assert_eq!(done["usageKeysDeleted"], 0);
+    assert!(done["note"].as_str().is_some_and(|note| note.contains("rollcall-plan-globex")), "{done}");
+    assert_eq!(control.names(), ["rollcall-plan-globex plan", "rollcall-plan-initech plan"]);
+    // Without API Gateway.
+    let (code, done, _) = tool(&["delete", "local", "--yes"]).await;
+    assert_eq!((code, done["usageKeysDeleted"].as_u64()), (Some(0), Some(0)));
+}
+
+/// A copy of a table, such as a restored one, has the same tenants. Deleting one there must not stop the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_the_table_deletes_no_key_by_itself() {
+    let (gateway, control) = serve().await;
+    let embedded = support::serve().await;
+    let at = ["--table", support::TABLE, "--endpoint-url", &embedded.endpoint];
+    let tool = async |arguments: &[&str]| run(&[arguments, &at[..]].concat(), &gateway).await;
+    for name in ["acme", "globex"] {
+        assert_eq!(tool(&["create", name, "--usage-plan", "plan"]).await.0, Some(0));
+        let key = rollcall::store::keys::tenant(&tenant(name));
+        let mut item = embedded.table.get(&key).await.expect("a table").expect("a tenant");
+        item.extend([rollcall::store::item::text("usagePlanTable", "original")]);
+        embedded.table.put(&key, item).await.expect("a table");
+    }
+    let (code, done, _) = tool(&["delete", "acme", "--yes"]).await;
+    assert_eq!((code, done["usageKeysDeleted"].as_u64()), (Some(0), Some(0)));
+    assert!(done["note"].as_str().is_some_and(|note| note.contains("original")), "{done}");
+    assert_eq!(control.names().len(), 2);
+    let (_, done, _) = tool(&["delete", "globex", "--yes", "--usage-plan", "plan"]).await;
+    assert_eq!(done["usageKeysDeleted"], 1);
+    assert_eq!(control.names(), ["rollcall-plan-acme plan"]);
 }

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod check;
 pub mod cli;
 pub mod completions;
+pub mod definition;
 pub mod error;
 pub mod feed;
 pub mod group;

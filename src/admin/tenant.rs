@@ -6,6 +6,8 @@ use time::OffsetDateTime;
 use super::error::AdminError;
 use super::progress::Progress;
 use super::sweep::sweep;
+use super::usage_key::UsageKeys;
+use crate::auth::plan::RatePlan;
 use crate::auth::tenant::{Deletion, Settings, TenantRecord};
 use crate::limits::OUTBOX_WAIT_SECONDS;
 use crate::scim::policy::Policy;
@@ -77,6 +79,21 @@ pub async fn set(
     change: impl Fn(&mut Settings),
 ) -> Result<TenantRecord, AdminError> {
     record::set(table, &Actor::operator(), id, now, change).await.map_err(AdminError::of(table))
+}
+
+/// Moves a tenant to another plan; the event `tenant.updated` goes with it.
+///
+/// # Errors
+/// [`AdminError::NoTenant`]; [`AdminError::UsageKey`] if its usage key in the plan cannot be made;
+/// [`AdminError::Table`] if a call fails.
+pub async fn set_plan(
+    table: &Table,
+    id: &TenantId,
+    plan: RatePlan,
+    usage_keys: &dyn UsageKeys,
+) -> Result<TenantRecord, AdminError> {
+    let moved = record::set_plan(table, &Actor::operator(), id, plan, usage_keys).await;
+    moved.map_err(AdminError::of(table))
 }
 
 /// Tells mirrors to take the snapshot of a tenant again, with the event `tenant.resync`.

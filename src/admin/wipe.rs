@@ -12,6 +12,7 @@ use super::error::AdminError;
 use super::output;
 use super::progress::Progress;
 use super::sweep::sweep;
+use super::usage_key::{self, PlanUsageKeys};
 use crate::auth::record::Status;
 use crate::auth::tenant::Deletion;
 use crate::clock;
@@ -25,14 +26,18 @@ use crate::store::keys::{self, TenantId};
 use crate::store::large_change::pending_change::PendingChange;
 use crate::store::retry::Attempts;
 use crate::store::transaction::{Action, Expression};
+use crate::tenants::actor::Actor;
+use crate::tenants::client::{self, ListedClient};
 
 /// What a deletion took away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wiped {
-    /// Keys that were in force until now.
+    /// Keys and clients that were in force until now.
     pub revoked: usize,
     /// Items, without those of keys and of the tenant itself.
     pub items: usize,
+    /// API keys of API Gateway.
+    pub usage_keys: usize,
 }
 
 /// Asks on a terminal for the tenant's name. Says yes only where it was typed.
@@ -40,19 +45,21 @@ pub struct Wiped {
 /// # Errors
 /// [`AdminError::Input`] if there is no terminal, or if another name was typed.
 pub fn confirm(tenant: &TenantId) -> Result<(), AdminError> {
-    let what = format!("this deletes every user, group and key of tenant {tenant}");
+    let what = format!("this deletes every user, group, key and client of tenant {tenant}");
     output::confirm(&what, "the tenant's name", tenant.as_str())
 }
 
 /// Deletes a tenant. `settle` is waited after the keys are revoked, while API Gateway may still
-/// remember them. The last of the tenant's events, `tenant.deleted`, stays its 90 days. The name can
-/// be given again after [`TENANT_NAME_GRACE_SECONDS`](crate::limits::TENANT_NAME_GRACE_SECONDS).
+/// remember them. `usage_keys` are the usage plans in which the tenant's API keys are deleted. The last of the tenant's
+/// events, `tenant.deleted`, stays its 90 days. The name can be given again after [`TENANT_NAME_GRACE_SECONDS`](crate::limits::TENANT_NAME_GRACE_SECONDS).
 ///
 /// # Errors
-/// [`AdminError::NoTenant`]; [`AdminError::Table`] if a call fails. What is left then, another run deletes.
+/// [`AdminError::NoTenant`]; [`AdminError::Table`] or [`AdminError::UsageKey`] if a call fails. What is left then,
+/// another run deletes.
 pub async fn wipe(
     table: &Table,
     tenant: &TenantId,
+    usage_keys: &[PlanUsageKeys],
     settle: Duration,
     now: OffsetDateTime,
 ) -> Result<Wiped, AdminError> {
@@ -64,7 +71,10 @@ pub async fn wipe(
     for key in keys.iter().filter(|key| key.record.status == Status::Active) {
         wiped.revoked += usize::from(super::key::revoke(table, tenant, &key.record.key_id, now).await?);
     }
-    if !keys.is_empty() && !settle.is_zero() {
+    let clients = client::list(table, tenant).await.map_err(AdminError::of(table))?;
+    wiped.revoked += revoke_clients(table, tenant, &clients, now).await?;
+    let had_any = !keys.is_empty() || !clients.is_empty();
+    if had_any && !settle.is_zero() {
         wait(settle, &progress).await;
     }
     // What is pending has nothing to be done to any more.
@@ -89,6 +99,11 @@ pub async fn wipe(
         };
         table.transact(actions).await.map_err(&failed)?;
     }
+    delete_clients(table, tenant, &clients).await.map_err(&failed)?;
+    // Before the tenant's item, which names the usage plans: a run that is stopped here can be repeated.
+    for usage_keys in usage_keys {
+        wiped.usage_keys += usage_key::remove(usage_keys, tenant).await?;
+    }
     end_incarnation(table, tenant, now).await?;
     Ok(wiped)
 }
@@ -107,6 +122,40 @@ async fn wait(settle: Duration, progress: &Progress) {
 /// How many users and groups the tenant has.
 pub(super) async fn count_resources(store: &Store) -> Result<u64, StoreError> {
     Ok(store.total(Kind::User).await? + store.total(Kind::Group).await?)
+}
+
+/// Revokes the clients that are in force. Returns how many these were.
+async fn revoke_clients(
+    table: &Table,
+    tenant: &TenantId,
+    clients: &[ListedClient],
+    now: OffsetDateTime,
+) -> Result<usize, AdminError> {
+    let mut count = 0;
+    for client in clients.iter().filter(|client| client.record.status == Status::Active) {
+        let revoked = client::revoke(table, &Actor::operator(), (tenant, &client.record.id), now).await;
+        count += usize::from(revoked.map_err(AdminError::of(table))?);
+    }
+    Ok(count)
+}
+
+/// Deletes the items of clients.
+async fn delete_clients(
+    table: &Table,
+    tenant: &TenantId,
+    clients: &[ListedClient],
+) -> Result<(), StoreError> {
+    for client in clients {
+        let id = &client.record.id;
+        let actions = || {
+            vec![
+                Action::delete(keys::oauth::client(id)),
+                Action::delete(keys::oauth::client_listing(tenant, id)),
+            ]
+        };
+        table.transact(actions).await?;
+    }
+    Ok(())
 }
 
 /// Deletes the item of a tenant that has nothing left; the event is `tenant.deleted`. A change of the settings

@@ -6,17 +6,15 @@ use http::header::ETAG;
 use http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Response};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::body::BodyFields;
 use super::problem::ProblemDetails;
 use super::request::{AppRequest, json, resource_id};
 use crate::http::request;
 use crate::limits::{APP_APPLY_TIMEOUT, MAX_ASSIGNMENTS};
-use crate::provider::changing::assignments::{AssignmentTarget, change_assignments, is_role};
+use crate::provider::changing::assignments::{AssignmentTarget, change_assignments, is_role, missing_team};
 use crate::scim::resource::etag;
 use crate::scim::resource_type::Kind;
-use crate::store::Store;
 use crate::store::keys::parse_id;
 use crate::store::record::Role;
 
@@ -31,9 +29,11 @@ pub async fn replace(app: &AppRequest<'_>, tenant: &str, id: &str) -> Result<Res
     let mut body = BodyFields::read(app.request)?;
     let wanted = body.take("assignments");
     body.finish()?;
-    let roles = read_roles(wanted)?;
+    let roles = read_roles("assignments", wanted)?;
     let provider = app.provider(&tenant)?;
-    check_teams(&provider.store, &roles, group).await?;
+    if let Some(missing) = missing_team(&provider.store, &roles, Some(group)).await? {
+        return Err(ProblemDetails::invalid(format!("The tenant has no group {missing}.")));
+    }
     let preconditions = request::preconditions(app.request);
     let target = AssignmentTarget {
         group,
@@ -51,15 +51,19 @@ pub async fn replace(app: &AppRequest<'_>, tenant: &str, id: &str) -> Result<Res
     Ok(response)
 }
 
-fn role_json(role: &Role) -> Value {
+pub(super) fn role_json(role: &Role) -> Value {
     json!({ "team": role.team.to_string(), "role": role.role })
 }
 
-fn read_roles(wanted: Option<Value>) -> Result<BTreeSet<Role>, ProblemDetails> {
-    let form = || ProblemDetails::invalid("assignments must be a list of objects with team and role.");
+/// Reads roles in teams. `name` is the member of the body that has them.
+///
+/// # Errors
+/// 400 for anything else.
+pub(super) fn read_roles(name: &str, wanted: Option<Value>) -> Result<BTreeSet<Role>, ProblemDetails> {
+    let form = || ProblemDetails::invalid(format!("{name} must be a list of objects with team and role."));
     let Some(Value::Array(wanted)) = wanted else { return Err(form()) };
     if wanted.len() > MAX_ASSIGNMENTS {
-        return Err(ProblemDetails::invalid(format!("A group has at most {MAX_ASSIGNMENTS} assignments.")));
+        return Err(ProblemDetails::invalid(format!("{name} can have at most {MAX_ASSIGNMENTS} elements.")));
     }
     let mut roles = BTreeSet::new();
     for one in &wanted {
@@ -78,15 +82,4 @@ fn read_roles(wanted: Option<Value>) -> Result<BTreeSet<Role>, ProblemDetails> {
         roles.insert(Role { team, role: role.to_owned() });
     }
     Ok(roles)
-}
-
-/// Makes sure that the teams exist. The group itself is looked for later.
-async fn check_teams(store: &Store, roles: &BTreeSet<Role>, group: Uuid) -> Result<(), ProblemDetails> {
-    let teams: BTreeSet<Uuid> = roles.iter().map(|role| role.team).filter(|team| *team != group).collect();
-    let teams: Vec<Uuid> = teams.into_iter().collect();
-    let found = store.fetch_many(Kind::Group, &teams).await?;
-    match teams.iter().find(|team| !found.iter().any(|group| group.id == **team)) {
-        None => Ok(()),
-        Some(missing) => Err(ProblemDetails::invalid(format!("The tenant has no group {missing}."))),
-    }
 }

@@ -8,7 +8,7 @@ use time::format_description::well_known::Rfc3339;
 use super::problem::ProblemDetails;
 use crate::http::request;
 use crate::limits::MAX_BODY_BYTES;
-use crate::scim::values::shorten_text;
+use crate::scim::refusal::shorten_text;
 
 /// The members of a body that were not read yet.
 #[derive(Debug, Default)]
@@ -54,6 +54,17 @@ impl BodyFields {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
             Some(_) => Err(ProblemDetails::invalid(format!("{name} must be a text."))),
+        }
+    }
+
+    /// Takes a text that can be removed. `None` if it is absent, `Some(None)` if it is null.
+    ///
+    /// # Errors
+    /// 400 for a value of another type.
+    pub fn removable_text(&mut self, name: &str) -> Result<Option<Option<String>>, ProblemDetails> {
+        match self.is_null(name) {
+            true => Ok(self.0.remove(name).map(|_| None)),
+            false => Ok(self.text(name)?.map(Some)),
         }
     }
 

@@ -4,6 +4,7 @@ use http::Method;
 use percent_encoding::percent_decode_str;
 
 use crate::auth::application::ApplicationScope;
+use crate::scim::resource_type::DefinedKind::{self, Entitlement, Role};
 use crate::scim::resource_type::Kind::{self, Group, User};
 
 /// What a route does.
@@ -37,8 +38,82 @@ pub enum AppOperation {
     RotateKey,
     /// The end of a bearer key.
     RevokeKey,
+    /// What is done with OAuth clients.
+    Client(ClientOperation),
+    /// What is done with roles or entitlements.
+    Definition(DefinedKind, DefinitionOperation),
     /// What is done with webhooks.
     Webhook(WebhookOperation),
+}
+
+/// What a route of OAuth clients does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientOperation {
+    /// The clients of a tenant.
+    List,
+    /// A new client.
+    Create,
+    /// A new secret.
+    Rotate,
+    /// The end of a client.
+    Revoke,
+}
+
+impl ClientOperation {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::List => "app.listClients",
+            Self::Create => "app.createClient",
+            Self::Rotate => "app.rotateClient",
+            Self::Revoke => "app.revokeClient",
+        }
+    }
+
+    const fn scope(self) -> ApplicationScope {
+        match self {
+            Self::List => ApplicationScope::Read,
+            Self::Create | Self::Rotate | Self::Revoke => ApplicationScope::Manage,
+        }
+    }
+}
+
+/// What a route of roles or entitlements does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DefinitionOperation {
+    /// The roles or entitlements, page by page.
+    List,
+    /// A new one.
+    Create,
+    /// One of them.
+    Retrieve,
+    /// Another name, description, type or other grants.
+    Update,
+    /// The end of it.
+    Delete,
+}
+
+impl DefinitionOperation {
+    const fn name(self, kind: DefinedKind) -> &'static str {
+        match (self, kind) {
+            (Self::List, Role) => "app.listRoles",
+            (Self::List, Entitlement) => "app.listEntitlements",
+            (Self::Create, Role) => "app.createRole",
+            (Self::Create, Entitlement) => "app.createEntitlement",
+            (Self::Retrieve, Role) => "app.retrieveRole",
+            (Self::Retrieve, Entitlement) => "app.retrieveEntitlement",
+            (Self::Update, Role) => "app.updateRole",
+            (Self::Update, Entitlement) => "app.updateEntitlement",
+            (Self::Delete, Role) => "app.deleteRole",
+            (Self::Delete, Entitlement) => "app.deleteEntitlement",
+        }
+    }
+
+    const fn scope(self) -> ApplicationScope {
+        match self {
+            Self::List | Self::Retrieve => ApplicationScope::Read,
+            Self::Create | Self::Update | Self::Delete => ApplicationScope::Manage,
+        }
+    }
 }
 
 /// What a route of webhooks does.
@@ -103,6 +178,8 @@ impl AppOperation {
             Self::CreateKey => "app.createKey",
             Self::RotateKey => "app.rotateKey",
             Self::RevokeKey => "app.revokeKey",
+            Self::Client(operation) => operation.name(),
+            Self::Definition(kind, operation) => operation.name(kind),
             Self::Webhook(operation) => operation.name(),
         }
     }
@@ -124,6 +201,8 @@ impl AppOperation {
             | Self::CreateKey
             | Self::RotateKey
             | Self::RevokeKey => ApplicationScope::Manage,
+            Self::Client(operation) => operation.scope(),
+            Self::Definition(_, operation) => operation.scope(),
             Self::Webhook(operation) => operation.scope(),
         }
     }
@@ -147,6 +226,40 @@ pub const APP_ROUTES: &[(Method, &str, AppOperation)] = &[
     (Method::POST, "/tenants/{}/keys", AppOperation::CreateKey),
     (Method::DELETE, "/tenants/{}/keys/{}", AppOperation::RevokeKey),
     (Method::POST, "/tenants/{}/keys/{}/rotate", AppOperation::RotateKey),
+    (Method::GET, "/tenants/{}/clients", AppOperation::Client(ClientOperation::List)),
+    (Method::POST, "/tenants/{}/clients", AppOperation::Client(ClientOperation::Create)),
+    (Method::DELETE, "/tenants/{}/clients/{}", AppOperation::Client(ClientOperation::Revoke)),
+    (Method::POST, "/tenants/{}/clients/{}/rotate", AppOperation::Client(ClientOperation::Rotate)),
+    (Method::GET, "/tenants/{}/roles", AppOperation::Definition(Role, DefinitionOperation::List)),
+    (Method::POST, "/tenants/{}/roles", AppOperation::Definition(Role, DefinitionOperation::Create)),
+    (Method::GET, "/tenants/{}/roles/{}", AppOperation::Definition(Role, DefinitionOperation::Retrieve)),
+    (Method::PATCH, "/tenants/{}/roles/{}", AppOperation::Definition(Role, DefinitionOperation::Update)),
+    (Method::DELETE, "/tenants/{}/roles/{}", AppOperation::Definition(Role, DefinitionOperation::Delete)),
+    (
+        Method::GET,
+        "/tenants/{}/entitlements",
+        AppOperation::Definition(Entitlement, DefinitionOperation::List),
+    ),
+    (
+        Method::POST,
+        "/tenants/{}/entitlements",
+        AppOperation::Definition(Entitlement, DefinitionOperation::Create),
+    ),
+    (
+        Method::GET,
+        "/tenants/{}/entitlements/{}",
+        AppOperation::Definition(Entitlement, DefinitionOperation::Retrieve),
+    ),
+    (
+        Method::PATCH,
+        "/tenants/{}/entitlements/{}",
+        AppOperation::Definition(Entitlement, DefinitionOperation::Update),
+    ),
+    (
+        Method::DELETE,
+        "/tenants/{}/entitlements/{}",
+        AppOperation::Definition(Entitlement, DefinitionOperation::Delete),
+    ),
     (Method::GET, "/webhooks", AppOperation::Webhook(WebhookOperation::List)),
     (Method::POST, "/webhooks", AppOperation::Webhook(WebhookOperation::Create)),
     (Method::GET, "/webhooks/{}", AppOperation::Webhook(WebhookOperation::Retrieve)),
@@ -228,6 +341,12 @@ mod tests {
             ("GET", "/tenants/acme/Users", to(AppOperation::Query(User), &["acme"])),
             ("GET", "/tenants/a%2Fb/Groups/1", to(AppOperation::Retrieve(Group), &["a/b", "1"])),
             ("POST", "/tenants/acme/keys/key_1/rotate", to(AppOperation::RotateKey, &["acme", "key_1"])),
+            (
+                "DELETE",
+                "/tenants/acme/roles/billing",
+                to(AppOperation::Definition(Role, DefinitionOperation::Delete), &["acme", "billing"]),
+            ),
+            ("PUT", "/tenants/acme/entitlements", methods("GET, POST, HEAD, OPTIONS")),
             ("DELETE", "/tenants", methods("GET, POST, HEAD, OPTIONS")),
             ("POST", "/tenants/acme/Users", methods("GET, HEAD, OPTIONS")),
             ("GET", "/tenants/acme/keys/key_1", methods("DELETE, OPTIONS")),

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use super::body::BodyFields;
 use super::problem::ProblemDetails;
 use super::request::{AppRequest, json, tenant_id};
+use crate::auth::plan::RatePlan;
 use crate::auth::tenant::{Deletion, Settings, TenantRecord};
 use crate::clock;
 use crate::limits::{MAX_RETENTION_DAYS, OUTBOX_WAIT_SECONDS, TENANTS_PER_PAGE};
@@ -18,9 +19,6 @@ use crate::store::keys::{self, TenantId};
 use crate::store::transaction::{Action, Expression};
 use crate::tenants::error::TenantError;
 use crate::tenants::record::{self, NewTenant};
-
-/// The plans that a tenant can have.
-const PLANS: [&str; 1] = ["default"];
 
 /// Lists tenants by name, page by page.
 ///
@@ -64,7 +62,8 @@ pub async fn create(app: &AppRequest<'_>) -> Result<Response<Body>, ProblemDetai
     record::check(&new)?;
     let now = clock::now();
     let free = free_name(app, &new.id, now).await?;
-    new.usage_key = app.managing()?.usage_keys.make(&new.id).await?;
+    let made = app.managing()?.usage_keys.make(&new.id, new.plan).await?;
+    (new.usage_key, new.usage_plan) = (made.value, made.plan);
     match record::create(app.table, &app.actor, &new, &free, now).await {
         Ok(record) => Ok(json(StatusCode::CREATED, &tenant_json(&record))),
         // The same request may have come twice at once.
@@ -89,16 +88,21 @@ fn read_new(app: &AppRequest<'_>) -> Result<NewTenant, ProblemDetails> {
             ProblemDetails::invalid(format!("policy must be one of {}.", names.join(", ")))
         })?,
     };
-    let plan = body.text("plan")?.unwrap_or_else(|| PLANS[0].to_owned());
-    if !PLANS.contains(&plan.as_str()) {
-        return Err(ProblemDetails::invalid(format!("plan must be one of {}.", PLANS.join(", "))));
-    }
+    let plan = read_plan(&mut body)?.unwrap_or_default();
     let admin = body.text("adminEmail")?;
     body.finish()?;
     let mut new = NewTenant::new(&id, policy, "");
     new.admin = admin.unwrap_or(new.admin);
-    new.request = Some(keys::hash(&json!([policy.name, plan, new.admin]).to_string()));
+    new.plan = plan;
+    new.request = Some(keys::hash(&json!([policy.name, plan.name(), new.admin]).to_string()));
     Ok(new)
+}
+
+fn read_plan(body: &mut BodyFields) -> Result<Option<RatePlan>, ProblemDetails> {
+    let Some(name) = body.text("plan")? else { return Ok(None) };
+    let names = || RatePlan::ALL.map(RatePlan::name).join(", ");
+    let plan = RatePlan::named(&name);
+    plan.map(Some).ok_or_else(|| ProblemDetails::invalid(format!("plan must be one of {}.", names())))
 }
 
 /// The answer if there is a tenant of this name: 200 if the same request has made it.
@@ -140,10 +144,11 @@ async fn free_name(
 /// Changes the settings of a tenant. A member that is absent stays as it is.
 ///
 /// # Errors
-/// 400, 404.
+/// 400, 404; 503 if the usage key of another plan could not be made.
 pub async fn update(app: &AppRequest<'_>, name: &str) -> Result<Response<Body>, ProblemDetails> {
     let id = tenant_id(name)?;
     let mut body = BodyFields::read(app.request)?;
+    let plan = read_plan(&mut body)?;
     let days = body.number("retentionDays", 0..=u64::from(MAX_RETENTION_DAYS))?;
     let protected = body.flag("rootTeamProtected")?;
     let is_unlimited = body.is_null("breakerPercent");
@@ -159,7 +164,11 @@ pub async fn update(app: &AppRequest<'_>, name: &str) -> Result<Response<Body>, 
         let lifted = lifted.map(|time| u64::try_from(time.unix_timestamp()).unwrap_or(0));
         settings.breaker_lifted_until = lifted.unwrap_or(settings.breaker_lifted_until);
     };
-    let record = record::set(app.table, &app.actor, &id, clock::now(), change).await?;
+    let mut record = record::set(app.table, &app.actor, &id, clock::now(), change).await?;
+    if let Some(plan) = plan {
+        let usage_keys = app.managing()?.usage_keys.as_ref();
+        record = record::set_plan(app.table, &app.actor, &id, plan, usage_keys).await?;
+    }
     Ok(json(StatusCode::OK, &tenant_json(&record)))
 }
 
@@ -173,7 +182,7 @@ fn tenant_json(record: &TenantRecord) -> Value {
         "incarnation": record.incarnation(),
         "version": record.version,
         "policy": record.policy.name,
-        "plan": PLANS[0],
+        "plan": record.plan.name(),
         "created": clock::text(record.created),
         "rootTeam": record.root_team.map(|id| id.to_string()),
         "settings": {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::plan::RatePlan;
 use super::record::moment;
 use crate::clock;
 use crate::limits::{DEFAULT_RETENTION_DAYS, TENANT_NAME_GRACE_SECONDS, USAGE_KEY_CHARS};
@@ -26,6 +27,14 @@ pub struct TenantRecord {
     pub policy: &'static Policy,
     /// The value of its API key in the usage plan, by which API Gateway counts its requests.
     pub usage_key: String,
+    /// The usage plan in which that key was made for this tenant. `None` if it was not made for it.
+    pub usage_plan: Option<UsagePlanRef>,
+    /// From when on API Gateway accepts that key, in seconds since 1970. Until then the other one counts.
+    pub usable_from: u64,
+    /// Its rate.
+    pub plan: RatePlan,
+    /// Its key in the plan that it had before.
+    pub other_key: Option<UsageKey>,
     /// When it was made.
     pub created: OffsetDateTime,
     /// The team whose administrators administer the tenant.
@@ -36,6 +45,27 @@ pub struct TenantRecord {
     pub request: Option<String>,
     /// Counts its changes.
     pub version: u64,
+}
+
+/// A usage plan, and the table whose tenants have their keys in it. A copy of that table has the same items, but must not
+/// delete these keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsagePlanRef {
+    /// The id of the usage plan.
+    pub id: String,
+    /// The name of the table.
+    pub table: String,
+}
+
+/// A usage key of a tenant.
+#[derive(Clone, PartialEq, Eq)]
+pub struct UsageKey {
+    /// Its value.
+    pub value: String,
+    /// The usage plan in which it was made for this tenant. `None` if it was not made for it.
+    pub usage_plan: Option<UsagePlanRef>,
+    /// From when on API Gateway accepts it, in seconds since 1970.
+    pub usable_from: u64,
 }
 
 /// That a tenant was deleted: the item `TENANT#t`/`DELETED`. It stays until the name is given again.
@@ -125,6 +155,33 @@ impl TenantRecord {
         }
     }
 
+    /// The value by which API Gateway counts a request now.
+    pub fn usage_key_at(&self, now: u64) -> &str {
+        match &self.other_key {
+            Some(other) if now < self.usable_from => &other.value,
+            _ => &self.usage_key,
+        }
+    }
+
+    /// The tenant with another plan, whose usage key this is. Its own key waits for the way back.
+    #[must_use]
+    pub fn with_plan(&self, plan: RatePlan, key: UsageKey) -> Self {
+        let own = UsageKey {
+            value: self.usage_key.clone(),
+            usage_plan: self.usage_plan.clone(),
+            usable_from: self.usable_from,
+        };
+        Self {
+            plan,
+            usage_key: key.value,
+            usage_plan: key.usage_plan,
+            usable_from: key.usable_from,
+            other_key: Some(own),
+            version: self.version + 1,
+            ..self.clone()
+        }
+    }
+
     /// Tells the tenant from an earlier or later one of the same name.
     pub fn incarnation(&self) -> String {
         keys::incarnation(&self.id, &clock::text(self.created))
@@ -151,6 +208,21 @@ impl TenantRecord {
             number("ver", self.version),
         ]);
         item.extend(self.root_team.map(|id| text("rootTeam", &id.to_string())));
+        if let Some(plan) = &self.usage_plan {
+            item.extend([text("usagePlan", &plan.id), text("usagePlanTable", &plan.table)]);
+        }
+        if self.usable_from > 0 {
+            item.extend([number("usageKeyFrom", self.usable_from)]);
+        }
+        if self.plan != RatePlan::default() {
+            item.extend([text("plan", self.plan.name())]);
+        }
+        if let Some(other) = &self.other_key {
+            item.extend([text("otherKey", &other.value), number("otherKeyFrom", other.usable_from)]);
+            if let Some(plan) = &other.usage_plan {
+                item.extend([text("otherPlan", &plan.id), text("otherPlanTable", &plan.table)]);
+            }
+        }
         item.extend(self.request.as_deref().map(|request| text("request", request)));
         Ok(item)
     }
@@ -168,6 +240,17 @@ impl TenantRecord {
             usage_key: is_usage_key(usage_key)
                 .then(|| usage_key.to_owned())
                 .ok_or_else(|| broken("usage key"))?,
+            usage_plan: usage_plan_of(item, "usagePlan", "usagePlanTable"),
+            usable_from: get_number(item, "usageKeyFrom").unwrap_or(0),
+            plan: match get_text(item, "plan") {
+                Some(name) => RatePlan::named(name).ok_or_else(|| broken("plan"))?,
+                None => RatePlan::default(),
+            },
+            other_key: get_text(item, "otherKey").map(|value| UsageKey {
+                value: value.to_owned(),
+                usage_plan: usage_plan_of(item, "otherPlan", "otherPlanTable"),
+                usable_from: get_number(item, "otherKeyFrom").unwrap_or(0),
+            }),
             created: moment(must_text(item, "created")?).ok_or_else(|| broken("creation time"))?,
             root_team: match get_text(item, "rootTeam") {
                 Some(id) => Some(parse_id(id).ok_or_else(|| broken("root team"))?),
@@ -179,6 +262,11 @@ impl TenantRecord {
             version: get_number(item, "ver").unwrap_or(1),
         })
     }
+}
+
+fn usage_plan_of(item: &Item, id: &str, table: &str) -> Option<UsagePlanRef> {
+    let found = get_text(item, id).zip(get_text(item, table));
+    found.map(|(id, table)| UsagePlanRef { id: id.to_owned(), table: table.to_owned() })
 }
 
 /// Without the usage key, which is worth a request when it is known.
@@ -205,6 +293,10 @@ mod tests {
             id: "acme".parse().expect("a tenant"),
             policy: &STANDARD,
             usage_key: "u".repeat(20),
+            usage_plan: Some(UsagePlanRef { id: "a1b2c3".to_owned(), table: "rollcall".to_owned() }),
+            usable_from: 0,
+            plan: RatePlan::Default,
+            other_key: None,
             created: datetime!(2026-01-02 03:04:05 UTC),
             root_team: parse_id("01890a5d-ac96-774b-bcce-b302099a8057"),
             settings: Settings::default(),
@@ -218,6 +310,25 @@ mod tests {
         let item = record().to_item().expect("an item");
         assert_eq!(TenantRecord::from_item(&item).expect("whole"), record());
         assert!(!format!("{:?}", record()).contains(&record().usage_key));
+    }
+
+    #[test]
+    fn another_plan_counts_by_its_own_key_once_that_is_usable() {
+        let key =
+            |value: &str, usable_from| UsageKey { value: value.repeat(20), usage_plan: None, usable_from };
+        let high = record().with_plan(RatePlan::High, key("h", 1_000));
+        assert_eq!((high.usage_key_at(999), high.usage_key_at(1_000)), (&*"u".repeat(20), &*"h".repeat(20)));
+        let item = high.to_item().expect("an item");
+        assert_eq!(TenantRecord::from_item(&item).expect("whole"), high);
+        // Back before the new key is usable: the old one counts at once.
+        let back = high.with_plan(RatePlan::Default, high.other_key.clone().expect("a key"));
+        assert_eq!((back.usage_key_at(0), back.usage_key_at(2_000)), (&*"u".repeat(20), &*"u".repeat(20)));
+        // And forth again: the new key is as young as before.
+        let again = back.with_plan(RatePlan::High, back.other_key.clone().expect("a key"));
+        assert_eq!(
+            (again.usage_key_at(999), again.usage_key_at(1_000)),
+            (&*"u".repeat(20), &*"h".repeat(20))
+        );
     }
 
     #[test]

@@ -27,12 +27,18 @@ enum Command {
     Tenant(admin::cli::tenant::TenantArgs),
     /// Make, list, rotate and revoke bearer keys
     Key(admin::cli::key::KeyArgs),
+    /// Make, list, rotate and revoke OAuth clients, which get access tokens
+    Client(admin::cli::client::ClientArgs),
     /// Make, list, rotate and revoke the keys of the application behind
     Application(admin::cli::application::ApplicationArgs),
     /// Make, list, test, change and delete webhooks, or play one on this machine
     Webhook(admin::cli::webhook::WebhookArgs),
     /// List groups, and say which roles they grant
     Group(admin::group::GroupArgs),
+    /// Make, change, list and delete roles that identity providers give to users
+    Role(admin::definition::RoleArgs),
+    /// Make, change, list and delete entitlements that identity providers give to users
+    Entitlement(admin::definition::EntitlementArgs),
     /// List users, make local accounts, and bring deactivated ones back
     User(admin::cli::user::UserArgs),
     /// Show who changed what
@@ -65,9 +71,12 @@ fn run(command: Command) -> ExitCode {
         Command::Dev(args) => dev::command::run(args),
         Command::Tenant(args) => admin::cli::tenant::run(args),
         Command::Key(args) => admin::cli::key::run(args),
+        Command::Client(args) => admin::cli::client::run(args),
         Command::Application(args) => admin::cli::application::run(args),
         Command::Webhook(args) => admin::cli::webhook::run(args),
         Command::Group(args) => admin::group::run(args),
+        Command::Role(args) => admin::definition::run_role(args),
+        Command::Entitlement(args) => admin::definition::run_entitlement(args),
         Command::User(args) => admin::cli::user::run(args),
         Command::Audit(args) => admin::audit::run(args),
         Command::Export(args) => admin::transfer::command::run_export(args),

@@ -16,7 +16,6 @@ use super::embedded::Embedded;
 use super::gateway::authorization::Authorization;
 use super::gateway::front;
 use super::gateway::lambda::{Clock, Lambda};
-use super::gateway::rest_api::Gateway;
 use super::seed::{SeedOutcome, Size};
 use super::template::api::{Environment, TABLE};
 use super::template::facts::{ApiFacts, Throttle};
@@ -34,7 +33,7 @@ pub enum RateLimit {
     Template,
     /// The requests of each tenant in a minute. They may come at once. After that they are spread over a minute.
     PerMinute(u32),
-    /// Not at all, the stage's throttle included.
+    /// Not at all, the throttles of the stage and of its methods included.
     Off,
 }
 
@@ -45,11 +44,13 @@ impl RateLimit {
             Self::Template => {}
             Self::PerMinute(many) => {
                 let many = f64::from(many);
-                api.usage_plan = Some(Throttle { rate: many / 60.0, burst: many });
+                let throttle = Throttle { rate: many / 60.0, burst: many };
+                (api.usage_plan, api.high_usage_plan) = (Some(throttle), Some(throttle));
             }
             Self::Off => {
                 for api in [api, app_api] {
-                    (api.usage_plan, api.stage) = (None, None);
+                    (api.usage_plan, api.high_usage_plan, api.stage) = (None, None, None);
+                    api.methods.clear();
                 }
             }
         }
@@ -151,8 +152,9 @@ impl Session {
         let application_key = demo_key(&backend.app.authorizer, data_dir.as_ref(), APPLICATION, make).await?;
 
         let base_url = format!("http://{}{}", reachable_address(address), api.base_path());
+        let backend = Backend { function: bounded(backend.function), ..backend };
         let gateways = vec![
-            Gateway::new(api, bounded(backend.function), backend.authorizer, Clock::system()),
+            backend.gateway(api, Clock::system()),
             backend.app.gateway(app_api, Clock::system(), bounded),
         ];
         let (stop, stopped) = oneshot::channel::<()>();

@@ -23,15 +23,17 @@ use crate::app::request::Managing;
 use crate::auth::app_authorizer::AppAuthorizer;
 use crate::auth::application::ApplicationScope;
 use crate::auth::authorizer::Authorizer;
+use crate::auth::plan::RatePlan;
 use crate::auth::record::Scope;
 use crate::clock;
 use crate::deliver::registry::{Registry, RegistryError};
 use crate::deliver::sender::MessageSender;
-use crate::deliver::target::TargetRule;
 use crate::deliver::worker::Worker;
 use crate::http::function::Function;
 use crate::http::service::{HttpFunction, invoke_with_event};
 use crate::monitor::Monitor;
+use crate::oauth::function::TokenFunction;
+use crate::outbound::target::TargetRule;
 use crate::scim::policy::{Policy, VEZA};
 use crate::scim::resource_type::Kind;
 use crate::scim::schema::Schema;
@@ -57,6 +59,8 @@ pub fn connect(connection: Connection, extensions: &[(Kind, Schema)]) -> Backend
     let public_url = environment.get(crate::config::PUBLIC_URL).and_then(|url| url.as_ref().ok());
     let public_url = public_url.filter(|url| !url.is_empty()).cloned();
     let written = Arc::new(Notify::new());
+    let token = TokenFunction::new(table.fresh(), public_url.clone(), TargetRule::PublicOrLoopback);
+    let token = run_function(token, &Arc::default());
     let function = Function::with_extensions(table.fresh(), public_url, extensions);
     let function = run_function(function, &written);
     let authorizer = Arc::new(Authorizer::new(table.fresh()));
@@ -76,14 +80,8 @@ pub fn connect(connection: Connection, extensions: &[(Kind, Schema)]) -> Backend
             outcome
         }
     });
-    Backend {
-        function,
-        authorizer,
-        app,
-        worker: Some(worker),
-        written,
-        tenants: Box::new(Local { table, loader }),
-    }
+    let tenants = Box::new(Local { table, loader });
+    Backend { function, authorizer, token, app, worker: Some(worker), written, tenants }
 }
 
 /// A function in this process. Each request that may have written is told to `written`. If the function could not
@@ -142,7 +140,7 @@ impl Local {
         let found = match tenant::get(&self.table, &id).await {
             Ok(found) => found,
             Err(AdminError::NoTenant(_)) => {
-                let usage_key = usage_key::generate().map_err(|e| e.to_string())?;
+                let usage_key = usage_key::generate(RatePlan::Default).map_err(|e| e.to_string())?;
                 let policy = policy.unwrap_or(&VEZA);
                 let now = clock::now();
                 let new = tenant::NewTenant::new(&id, policy, &usage_key);

@@ -2,7 +2,6 @@
 
 use http::StatusCode;
 use lambda_http::{Body, Request, Response};
-use serde_json::Value;
 use uuid::Uuid;
 
 use super::request;
@@ -17,7 +16,7 @@ use crate::provider::{Provider, ResourceRequest};
 use crate::scim::bulk;
 use crate::scim::discovery::{self, Features};
 use crate::scim::error::{ErrorKind, ScimError};
-use crate::scim::resource_type::Kind;
+use crate::scim::resource_type::{DefinedKind, Kind};
 use crate::store::keys::parse_id;
 
 /// What this build serves beyond the operations that are always there.
@@ -63,23 +62,38 @@ pub async fn handle(
         Operation::DeleteMe => {
             delete(provider, Kind::User, provider.reading().bound_user_id()?, request).await
         }
-        Operation::ServiceProviderConfig => {
-            answer_discovery(request, Some(discovery::service_provider_config(FEATURES, &provider.base_url)))
-        }
-        Operation::ResourceTypes => {
-            answer_discovery(request, Some(discovery::resource_types(provider.model, &provider.base_url)))
-        }
-        Operation::ResourceType => {
-            answer_discovery(request, discovery::resource_type(provider.model, segment, &provider.base_url))
-        }
-        Operation::Schemas => {
-            refuse_filter(request)?;
-            Ok(response::text(StatusCode::OK, schemas.text(provider.model, &provider.base_url)))
-        }
-        Operation::Schema => {
-            answer_discovery(request, discovery::schema(provider.model, segment, &provider.base_url))
-        }
+        Operation::RetrieveDefined(kind) => retrieve_definition(provider, (kind, segment), request).await,
+        Operation::QueryDefined(kind) => query_definitions(provider, kind, request).await,
+        Operation::ServiceProviderConfig
+        | Operation::ResourceTypes
+        | Operation::ResourceType
+        | Operation::Schemas
+        | Operation::Schema => discover(provider, operation, segment, request, schemas).await,
     }
+}
+
+/// Answers a discovery endpoint: what the service does for this tenant.
+async fn discover(
+    provider: &Provider<'_>,
+    operation: Operation,
+    segment: &str,
+    request: &Request,
+    schemas: &SchemaAnswers,
+) -> Result<Response<Body>, Failure> {
+    refuse_filter(request)?;
+    let defined = provider.reading().defined_types().await?;
+    let (model, base_url) = (provider.model, &provider.base_url);
+    let body = match operation {
+        Operation::ResourceTypes => Some(discovery::resource_types(model, defined, base_url)),
+        Operation::ResourceType => discovery::resource_type(model, defined, segment, base_url),
+        Operation::Schemas => {
+            return Ok(response::text(StatusCode::OK, schemas.text(model, defined, base_url)));
+        }
+        Operation::Schema => discovery::schema(model, defined, segment, base_url),
+        _ => Some(discovery::service_provider_config(FEATURES, defined, base_url)),
+    };
+    let body = body.ok_or_else(|| ScimError::not_found("There is no such schema or resource type."))?;
+    Ok(response::json(StatusCode::OK, &body))
 }
 
 /// Reads an id in a path. A malformed id is 404, as an unknown one.
@@ -114,6 +128,30 @@ async fn query(provider: &Provider<'_>, kind: Kind, request: &Request) -> Result
     let query = request::query(request)?;
     let projection = request::projection(request, &[provider.ty(kind)])?;
     Ok(response::list(provider.reading().query(&[kind], &query, &projection).await?))
+}
+
+async fn retrieve_definition(
+    provider: &Provider<'_>,
+    (kind, id): (DefinedKind, &str),
+    request: &Request,
+) -> Result<Response<Body>, Failure> {
+    let projection = request::projection(request, &[provider.model.defined(kind)])?;
+    let preconditions = request::preconditions(request);
+    let answer = provider.reading().retrieve_definition((kind, id), &projection, &preconditions).await?;
+    Ok(match answer.body {
+        Some(_) => response::resource(StatusCode::OK, answer),
+        None => response::not_modified(&answer),
+    })
+}
+
+async fn query_definitions(
+    provider: &Provider<'_>,
+    kind: DefinedKind,
+    request: &Request,
+) -> Result<Response<Body>, Failure> {
+    let query = request::query(request)?;
+    let projection = request::projection(request, &[provider.model.defined(kind)])?;
+    Ok(response::list(provider.reading().query_definitions(kind, &query, &projection).await?))
 }
 
 async fn search(
@@ -173,13 +211,6 @@ async fn bulk(provider: &Provider<'_>, request: &Request) -> Result<Response<Bod
     let body = request::object(request, MAX_BULK_BODY_BYTES)?;
     let bulk = bulk::request::read(&body, provider.model.policy)?;
     Ok(response::json(StatusCode::OK, &provider.bulk().run(&bulk, Budget::default()).await?))
-}
-
-/// Answers a discovery endpoint.
-fn answer_discovery(request: &Request, body: Option<Value>) -> Result<Response<Body>, Failure> {
-    refuse_filter(request)?;
-    let body = body.ok_or_else(|| ScimError::not_found("There is no such schema or resource type."))?;
-    Ok(response::json(StatusCode::OK, &body))
 }
 
 /// Refuses a filter at a discovery endpoint, since a client could take the whole answer for a filtered one

@@ -3,7 +3,10 @@
 use http::Method;
 use percent_encoding::percent_decode_str;
 
+use super::caller::BASE_PATH;
 use super::log::OperationClass;
+use crate::scim::error::{ErrorKind, ScimError};
+use crate::scim::resource_type::DefinedKind::{self, Entitlement, Role};
 use crate::scim::resource_type::Kind::{self, Group, User};
 
 /// What a route does.
@@ -35,6 +38,10 @@ pub enum Operation {
     ModifyMe,
     /// RFC 7644 §3.11.
     DeleteMe,
+    /// RFC 7644 §3.4.1, of what clients only read.
+    RetrieveDefined(DefinedKind),
+    /// RFC 7644 §3.4.2, of what clients only read.
+    QueryDefined(DefinedKind),
     /// RFC 7644 §4.
     ServiceProviderConfig,
     /// RFC 7644 §4.
@@ -66,6 +73,10 @@ impl Operation {
             Self::Modify(Group) => "modify.Group",
             Self::Delete(User) => "delete.User",
             Self::Delete(Group) => "delete.Group",
+            Self::RetrieveDefined(Role) => "retrieve.Role",
+            Self::RetrieveDefined(Entitlement) => "retrieve.Entitlement",
+            Self::QueryDefined(Role) => "query.Role",
+            Self::QueryDefined(Entitlement) => "query.Entitlement",
             Self::Bulk => "bulk",
             Self::RetrieveMe => "retrieve.Me",
             Self::ReplaceMe => "replace.Me",
@@ -82,8 +93,10 @@ impl Operation {
     /// What kind of work it is, for the metrics.
     pub const fn class(self) -> OperationClass {
         match self {
-            Self::Retrieve(_) | Self::RetrieveMe => OperationClass::Read,
-            Self::Query(_) | Self::Search(_) | Self::SearchAll => OperationClass::Query,
+            Self::Retrieve(_) | Self::RetrieveMe | Self::RetrieveDefined(_) => OperationClass::Read,
+            Self::Query(_) | Self::Search(_) | Self::SearchAll | Self::QueryDefined(_) => {
+                OperationClass::Query
+            }
             Self::Create(_)
             | Self::Replace(_)
             | Self::Modify(_)
@@ -108,6 +121,8 @@ impl Operation {
             | Self::Search(_)
             | Self::SearchAll
             | Self::RetrieveMe
+            | Self::RetrieveDefined(_)
+            | Self::QueryDefined(_)
             | Self::ServiceProviderConfig
             | Self::ResourceTypes
             | Self::ResourceType
@@ -147,6 +162,10 @@ pub const ROUTES: &[(Method, &str, Operation)] = &[
     (Method::PUT, "/Me", Operation::ReplaceMe),
     (Method::PATCH, "/Me", Operation::ModifyMe),
     (Method::DELETE, "/Me", Operation::DeleteMe),
+    (Method::GET, "/Roles", Operation::QueryDefined(Role)),
+    (Method::GET, "/Roles/{}", Operation::RetrieveDefined(Role)),
+    (Method::GET, "/Entitlements", Operation::QueryDefined(Entitlement)),
+    (Method::GET, "/Entitlements/{}", Operation::RetrieveDefined(Entitlement)),
     (Method::GET, "/ServiceProviderConfig", Operation::ServiceProviderConfig),
     (Method::GET, "/ResourceTypes", Operation::ResourceTypes),
     (Method::GET, "/ResourceTypes/{}", Operation::ResourceType),
@@ -193,6 +212,43 @@ pub fn route(method: &Method, path: &str) -> Route {
     Route::Methods(methods.join(", "))
 }
 
+/// The refusal of a method at a path. Where the method is served one segment further down, the id is missing.
+pub fn refuse_method(method: &Method, path: &str, methods: &str) -> ScimError {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let is_served = |path: &str| matches!(route(method, path), Route::To(..));
+    let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+    let mut detail = String::new();
+    if is_served(&format!("{path}/x")) {
+        detail = format!("The id is missing: send {method} {path}/<id>. ");
+    } else if method == Method::POST && is_served(parent) {
+        detail = format!("To create a resource, send POST {parent}. To change one, send PUT or PATCH. ");
+    }
+    ScimError::new(
+        ErrorKind::MethodNotAllowed,
+        format!("{detail}This endpoint answers {methods}; {method} was sent."),
+    )
+}
+
+/// The refusal of a path that no route has. It names the endpoint that was meant, where the path shows it.
+pub fn refuse_path(path: &str) -> ScimError {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let first = path.strip_prefix(BASE_PATH).unwrap_or(path).split('/').nth(1).unwrap_or_default();
+    let meant = ROUTES.iter().map(|(_, route, _)| *route).find(|route| {
+        let name = route.split('/').nth(1).unwrap_or_default();
+        let singular = name.strip_suffix('s').unwrap_or(name);
+        !first.is_empty() && (first.eq_ignore_ascii_case(name) || first.eq_ignore_ascii_case(singular))
+    });
+    let hint = match meant {
+        _ if path.is_empty() => "This is the base URL: add an endpoint, such as /Users.".to_owned(),
+        _ if path.starts_with(BASE_PATH) => format!("The path holds {BASE_PATH} twice: write it once."),
+        Some(route) => {
+            format!("The endpoint that this resembles is /{}.", route.split('/').nth(1).unwrap_or_default())
+        }
+        None => "See /ResourceTypes for those that there are.".to_owned(),
+    };
+    ScimError::not_found(format!("There is no such endpoint. {hint}"))
+}
+
 /// Whether a path fits a route, and what stands for `{}`.
 fn matches(route: &str, path: &str) -> Option<String> {
     match route.strip_suffix("{}") {
@@ -228,6 +284,11 @@ mod tests {
             ("GET", "/Bulk", Route::Methods("POST, OPTIONS".to_owned())),
             ("PUT", "/Users", Route::Methods("POST, GET, HEAD, OPTIONS".to_owned())),
             ("GET", "/Users/.search", Route::Methods("POST, OPTIONS".to_owned())),
+            ("GET", "/Roles/billing:read", to(Operation::RetrieveDefined(Role), "billing:read")),
+            ("GET", "/Entitlements", to(Operation::QueryDefined(Entitlement), "")),
+            ("POST", "/Roles", Route::Methods("GET, HEAD, OPTIONS".to_owned())),
+            ("POST", "/Roles/.search", Route::Methods("GET, HEAD, OPTIONS".to_owned())),
+            ("DELETE", "/Entitlements/x", Route::Methods("GET, HEAD, OPTIONS".to_owned())),
             ("POST", "/Schemas", Route::Methods("GET, HEAD, OPTIONS".to_owned())),
             ("GET", "", Route::Nowhere),
             ("GET", "/", Route::Nowhere),
@@ -245,7 +306,7 @@ mod tests {
         #[test]
         fn a_refused_path_answers_the_methods_that_it_names(
             method in "GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|[A-Z]{1,5}",
-            path in "(/(Users|Groups|Me|Schemas|ResourceTypes|[.]search|[a-z0-9:.]{0,3}|%[0-9a-f]{2}|.)){0,3}/?",
+            path in "(/(Users|Groups|Roles|Entitlements|Me|Schemas|ResourceTypes|[.]search|[a-z0-9:.]{0,3}|%[0-9a-f]{2}|.)){0,3}/?",
         ) {
             let method: Method = method.parse().expect("a method");
             if let Route::Methods(methods) = route(&method, &path) {

@@ -12,11 +12,12 @@ use crate::scim::error::ScimError;
 use crate::scim::members::MEMBERS;
 use crate::scim::projection::Projection;
 use crate::scim::resource::{Meta, assemble, etag, location};
-use crate::scim::resource_type::Kind;
+use crate::scim::resource_type::{DefinedKind, Kind};
 use crate::scim::urn;
 use crate::store::membership::Membership;
 use crate::store::record::{Record, Role};
 use crate::store::resource::Team;
+use crate::store::role_grants::{RoleGrants, role_ids};
 
 /// Refuses to answer, or to look through, more members than fit an answer, before they are made
 /// one.
@@ -51,12 +52,14 @@ impl Answer {
 }
 
 /// What a resource shows that is not in its own item.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Relations<'a> {
     /// The groups that users are in, by id; `None` where they were not read.
     pub teams: Option<&'a BTreeMap<Uuid, Team>>,
     /// A group's members; `None` where they were not read.
     pub members: Option<&'a [Membership]>,
+    /// What the tenant's roles grant; `None` where it was not read.
+    pub grants: Option<&'a RoleGrants>,
 }
 
 impl Provider<'_> {
@@ -64,7 +67,7 @@ impl Provider<'_> {
     pub fn represent(&self, record: &Record, relations: &Relations<'_>) -> Map<String, Value> {
         let id = record.id.to_string();
         let meta = Meta {
-            kind: record.kind,
+            resource_type: record.kind.name(),
             created: record.created.clone(),
             last_modified: record.modified.clone(),
             location: location(&self.base_url, record.kind, &id),
@@ -73,7 +76,7 @@ impl Provider<'_> {
         let extra = match record.kind {
             Kind::User => {
                 let mut own = json!({ "account": record.account.as_str() });
-                let roles = effective_roles(record, relations.teams);
+                let roles = effective_roles(record, relations);
                 if !roles.is_empty() {
                     own["roles"] = roles_as_json(&roles);
                 }
@@ -135,7 +138,7 @@ impl Provider<'_> {
     ) -> String {
         let members = relations.members.unwrap_or_default();
         let (first, rest) = members.split_at(members.len().min(MEMBERS_WRITTEN_AT_ONCE));
-        let relations = Relations { members: Some(first), teams: relations.teams };
+        let relations = Relations { members: Some(first), ..*relations };
         let body = self.represent_projected(record, &relations, projection);
         if rest.is_empty() {
             return serde_json::to_string(&body).unwrap_or_default();
@@ -193,16 +196,25 @@ impl Provider<'_> {
         body
     }
 
-    /// The answer for a user: reads its groups if they or their roles are shown.
+    /// The answer for a user: reads its groups if they or their roles are shown, and what its own roles grant.
     ///
     /// # Errors
     /// Those of the table.
     pub async fn answer_user(&self, record: &Record, projection: &Projection) -> Result<Answer, Failure> {
-        let mut teams = BTreeMap::new();
-        if shows_groups(projection) && !record.groups.is_empty() {
-            teams = self.store.fetch_teams(&record.groups).await?;
-        }
-        let relations = Relations { teams: Some(&teams), ..Relations::default() };
+        let teams = async {
+            match shows_groups(projection) && !record.groups.is_empty() {
+                true => self.store.fetch_teams(&record.groups).await,
+                false => Ok(BTreeMap::new()),
+            }
+        };
+        let grants = async {
+            match shows_roles(projection) && has_roles(record) {
+                true => Ok(self.store.definitions().index().await?.grants),
+                false => Ok(RoleGrants::default()),
+            }
+        };
+        let (teams, grants) = futures_util::try_join!(teams, grants)?;
+        let relations = Relations { teams: Some(&teams), grants: Some(&grants), members: None };
         Ok(self.answer(record, Some(self.write_projected(record, &relations, projection))))
     }
 
@@ -215,14 +227,25 @@ impl Provider<'_> {
 
 /// Whether an answer shows of a user what its groups decide.
 pub(super) fn shows_groups(projection: &Projection) -> bool {
-    projection.wants("groups") || projection.names_extension(urn::ROLLCALL_USER)
+    projection.wants("groups") || shows_roles(projection)
 }
 
-/// The union of what the groups of a user grant, so that leaving one group takes no role that
+/// Whether an answer shows the effective roles of a user.
+pub(super) fn shows_roles(projection: &Projection) -> bool {
+    projection.names_extension(urn::ROLLCALL_USER)
+}
+
+/// Whether a user has a value of `roles`, which may name a role of the tenant.
+pub(crate) fn has_roles(user: &Record) -> bool {
+    user.kind == Kind::User && role_ids(&user.doc).next().is_some()
+}
+
+/// The union of what the groups and the roles of a user grant, so that leaving one takes no role that
 /// another still grants.
-fn effective_roles(user: &Record, teams: Option<&BTreeMap<Uuid, Team>>) -> BTreeSet<Role> {
-    let teams = user.groups.iter().filter_map(|id| teams?.get(id));
-    teams.flat_map(|team| team.roles.iter().cloned()).collect()
+fn effective_roles(user: &Record, relations: &Relations<'_>) -> BTreeSet<Role> {
+    let teams = user.groups.iter().filter_map(|id| relations.teams?.get(id));
+    let granted = relations.grants.map(|grants| grants.of_user(&user.doc)).unwrap_or_default();
+    teams.flat_map(|team| team.roles.iter().cloned()).chain(granted).collect()
 }
 
 fn roles_as_json(roles: &BTreeSet<Role>) -> Value {
@@ -231,5 +254,18 @@ fn roles_as_json(roles: &BTreeSet<Role>) -> Value {
 
 /// There is no such resource.
 pub fn not_found(kind: Kind) -> ScimError {
-    ScimError::not_found(format!("There is no {} with this id.", kind.name()))
+    not_found_of(kind.name())
+}
+
+/// There is no resource of this type with the id.
+pub fn not_found_of(type_name: &str) -> ScimError {
+    ScimError::not_found(format!("There is no {type_name} with this id."))
+}
+
+/// The kind with its article, in lower case.
+pub const fn this_kind(kind: DefinedKind) -> &'static str {
+    match kind {
+        DefinedKind::Role => "a role",
+        DefinedKind::Entitlement => "an entitlement",
+    }
 }

@@ -16,10 +16,10 @@ pub fn is_active(user: &Map<String, Value>) -> bool {
 
 /// What the boolean at this place counts as where a resource of this kind does not have it. `None`
 /// for every attribute that is unassigned then: it equals no value, and differs from each.
-pub fn counts_as(kind: Kind, target: &AttributeTarget<'_>) -> Option<bool> {
+pub fn counts_as(kind: Option<Kind>, target: &AttributeTarget<'_>) -> Option<bool> {
     match (target.extension, target.sub) {
         (_, Some(sub)) => counts_as_in_element(target.attribute, sub),
-        (None, None) if kind == Kind::User && is_boolean(target.attribute, "active") => Some(ACTIVE),
+        (None, None) if kind == Some(Kind::User) && is_boolean(target.attribute, "active") => Some(ACTIVE),
         (_, None) => None,
     }
 }
@@ -59,7 +59,7 @@ mod tests {
             let Some(Resolved::Attribute(target)) = model.of(Kind::User).resolve(&parsed) else {
                 unreachable!("{path}")
             };
-            assert_eq!(counts_as(Kind::User, &target), expected, "{path}");
+            assert_eq!(counts_as(Some(Kind::User), &target), expected, "{path}");
         }
         for (user, active) in [
             (json!({}), true),

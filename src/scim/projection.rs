@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::attr_path::AttrPath;
 use super::error::ScimError;
-use super::resource_type::{Kind, Resolved, ResourceType};
+use super::resource_type::{Resolved, ResourceType};
 use super::schema::{Attribute, Returned, Schema, find};
 use crate::limits::MAX_PROJECTION_NAMES;
 
@@ -15,7 +15,7 @@ use crate::limits::MAX_PROJECTION_NAMES;
 pub struct Projection {
     mode: Mode,
     /// Of every type that the answer may hold.
-    names: BTreeMap<Kind, TypeNames>,
+    names: BTreeMap<&'static str, TypeNames>,
     /// The URNs of extensions that are shown whatever the client asked for.
     always: BTreeSet<String>,
 }
@@ -89,11 +89,11 @@ impl Projection {
                 ));
             }
         };
-        let mut names: BTreeMap<Kind, TypeNames> = BTreeMap::new();
+        let mut names: BTreeMap<&'static str, TypeNames> = BTreeMap::new();
         for path in texts.iter().filter_map(|text| AttrPath::parse(text).ok()) {
             for resource_type in types {
                 if let Some(resolved) = resource_type.resolve(&path) {
-                    names.entry(resource_type.kind).or_default().add(resolved, &resource_type.schema);
+                    names.entry(resource_type.name).or_default().add(resolved, &resource_type.schema);
                 }
             }
         }
@@ -141,7 +141,7 @@ impl Projection {
     /// they are always returned (RFC 7643 §7).
     pub fn apply(&self, resource: &mut Map<String, Value>, resource_type: &ResourceType) {
         let nothing = TypeNames::default();
-        let names = self.names.get(&resource_type.kind).unwrap_or(&nothing);
+        let names = self.names.get(resource_type.name).unwrap_or(&nothing);
         resource.retain(|key, value| {
             if let Some(extension) = resource_type.extensions.iter().find(|schema| schema.id == *key) {
                 let Value::Object(object) = value else { return false };

@@ -8,8 +8,8 @@ use super::resource_type::{Kind, ResourceType};
 /// What the server knows about a resource (RFC 7643 §3.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Meta {
-    /// The resource type.
-    pub kind: Kind,
+    /// The name of the resource type.
+    pub resource_type: &'static str,
     /// When it was made, as a dateTime.
     pub created: String,
     /// When it was last changed, as a dateTime.
@@ -24,7 +24,7 @@ impl Meta {
     /// The value of `meta`.
     pub fn value(&self) -> Value {
         json!({
-            "resourceType": self.kind.name(),
+            "resourceType": self.resource_type,
             "created": self.created,
             "lastModified": self.last_modified,
             "location": self.location,
@@ -41,7 +41,12 @@ pub fn etag(version: u64) -> String {
 
 /// Where a resource is. The base URL may end in a slash.
 pub fn location(base_url: &str, kind: Kind, id: &str) -> String {
-    format!("{}{}/{id}", base_url.trim_end_matches('/'), kind.endpoint())
+    location_below(base_url, kind.endpoint(), id)
+}
+
+/// Where the resource with this id below an endpoint is. The base URL may end in a slash.
+pub fn location_below(base_url: &str, endpoint: &str, id: &str) -> String {
+    format!("{}{endpoint}/{id}", base_url.trim_end_matches('/'))
 }
 
 /// Makes the whole resource of a document. `schemas` names the core schema and the extensions that have values.
@@ -116,7 +121,7 @@ mod tests {
     fn a_resource_is_complete_and_in_order() {
         let model = Model::new(&STANDARD, &[]).expect("a model");
         let meta = Meta {
-            kind: Kind::User,
+            resource_type: Kind::User.name(),
             created: "2026-01-01T00:00:00.000Z".to_owned(),
             last_modified: "2026-01-02T00:00:00.000Z".to_owned(),
             location: location("https://x/scim/v2/", Kind::User, "1"),

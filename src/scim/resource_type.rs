@@ -1,5 +1,5 @@
 //! Resource types (RFC 7643 §6): a core schema, its extensions, and the attributes that every
-//! resource has.
+//! resource has. All of them are rows of one table, [`TYPES`].
 
 use std::sync::LazyLock;
 
@@ -46,17 +46,111 @@ impl Kind {
     }
 }
 
+/// The kinds of resource that the operator and the application define. A client only reads them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DefinedKind {
+    /// What a user is given by `roles`.
+    Role,
+    /// What a user is given by `entitlements`.
+    Entitlement,
+}
+
+impl DefinedKind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Role, Self::Entitlement];
+
+    /// The resource type's name, as in `meta.resourceType`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Role => "Role",
+            Self::Entitlement => "Entitlement",
+        }
+    }
+
+    /// The kind with this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// A row of the table of resource types.
+struct TypeRow {
+    name: &'static str,
+    /// The kind, if clients provision resources of this type. `None` if they only read them.
+    kind: Option<Kind>,
+    endpoint: &'static str,
+    description: &'static str,
+    schema: &'static str,
+    extensions: &'static [&'static str],
+}
+
+/// Every resource type. The order is that of `/ResourceTypes`.
+const TYPES: [TypeRow; 4] = [
+    TypeRow {
+        name: Kind::User.name(),
+        kind: Some(Kind::User),
+        endpoint: Kind::User.endpoint(),
+        description: "User Account",
+        schema: include_str!("schemas/user.json"),
+        extensions: &[
+            include_str!("schemas/enterprise_user.json"),
+            include_str!("schemas/rollcall_user.json"),
+        ],
+    },
+    TypeRow {
+        name: Kind::Group.name(),
+        kind: Some(Kind::Group),
+        endpoint: Kind::Group.endpoint(),
+        description: "Group",
+        schema: include_str!("schemas/group.json"),
+        extensions: &[include_str!("schemas/rollcall_group.json")],
+    },
+    TypeRow {
+        name: DefinedKind::Role.name(),
+        kind: None,
+        endpoint: "/Roles",
+        description: "Role that a user can have",
+        schema: include_str!("schemas/okta_role.json"),
+        extensions: &[include_str!("schemas/ietf_role.json")],
+    },
+    TypeRow {
+        name: DefinedKind::Entitlement.name(),
+        kind: None,
+        endpoint: "/Entitlements",
+        description: "Entitlement that a user can have",
+        schema: include_str!("schemas/okta_entitlement.json"),
+        extensions: &[include_str!("schemas/ietf_entitlement.json")],
+    },
+];
+
 /// One resource type with everything that a rule asks of it.
 #[derive(Clone, Debug)]
 pub struct ResourceType {
-    /// Which one.
-    pub kind: Kind,
+    /// Its name, as in `meta.resourceType`.
+    pub name: &'static str,
+    /// The kind, if clients provision resources of this type. `None` if they only read them.
+    pub kind: Option<Kind>,
+    /// The endpoint below the base URL.
+    pub endpoint: &'static str,
     /// For people.
     pub description: &'static str,
     /// The core schema.
     pub schema: Schema,
     /// The extensions; none is required.
     pub extensions: Vec<Schema>,
+}
+
+impl From<&TypeRow> for ResourceType {
+    fn from(row: &TypeRow) -> Self {
+        Self {
+            name: row.name,
+            kind: row.kind,
+            endpoint: row.endpoint,
+            description: row.description,
+            schema: built_in(row.schema),
+            extensions: row.extensions.iter().copied().map(built_in).collect(),
+        }
+    }
 }
 
 /// What an attribute path names.
@@ -142,8 +236,8 @@ impl ResourceType {
 pub struct Model {
     /// The policy.
     pub policy: &'static Policy,
-    users: ResourceType,
-    groups: ResourceType,
+    /// In the order of [`TYPES`]: users, groups, roles, entitlements.
+    types: [ResourceType; 4],
 }
 
 impl Model {
@@ -166,21 +260,8 @@ impl Model {
     /// # Errors
     /// `invalidValue` if a URN is defined twice.
     pub fn new(policy: &'static Policy, more: &[(Kind, Schema)]) -> Result<Self, ScimError> {
-        let mut users = ResourceType {
-            kind: Kind::User,
-            description: "User Account",
-            schema: built_in(include_str!("schemas/user.json")),
-            extensions: vec![
-                built_in(include_str!("schemas/enterprise_user.json")),
-                built_in(include_str!("schemas/rollcall_user.json")),
-            ],
-        };
-        let mut groups = ResourceType {
-            kind: Kind::Group,
-            description: "Group",
-            schema: built_in(include_str!("schemas/group.json")),
-            extensions: vec![built_in(include_str!("schemas/rollcall_group.json"))],
-        };
+        let mut types = TYPES.each_ref().map(ResourceType::from);
+        let [users, groups, ..] = &mut types;
         if let Some(name) = users.schema.attribute_mut("userName") {
             name.holds_user_names = true;
         }
@@ -198,15 +279,15 @@ impl Model {
         }
         for (kind, schema) in more {
             let owner = match kind {
-                Kind::User => &mut users,
-                Kind::Group => &mut groups,
+                Kind::User => &mut *users,
+                Kind::Group => &mut *groups,
             };
             if owner.schema_of(&schema.id).is_some() {
                 return Err(ScimError::invalid_value(format!("the schema {} is defined twice", schema.id)));
             }
             owner.extensions.push(schema.clone());
         }
-        Ok(Self { policy, users, groups })
+        Ok(Self { policy, types })
     }
 
     /// The built-in types under every policy, in the order of [`POLICIES`].
@@ -218,16 +299,27 @@ impl Model {
     }
 
     /// The resource type of a kind.
-    pub fn of(&self, kind: Kind) -> &ResourceType {
+    pub const fn of(&self, kind: Kind) -> &ResourceType {
+        let [users, groups, ..] = &self.types;
         match kind {
-            Kind::User => &self.users,
-            Kind::Group => &self.groups,
+            Kind::User => users,
+            Kind::Group => groups,
         }
     }
 
-    /// Both resource types.
-    pub fn types(&self) -> [&ResourceType; 2] {
-        [&self.users, &self.groups]
+    /// The resource type of a kind that clients only read.
+    pub const fn defined(&self, kind: DefinedKind) -> &ResourceType {
+        let [_, _, roles, entitlements] = &self.types;
+        match kind {
+            DefinedKind::Role => roles,
+            DefinedKind::Entitlement => entitlements,
+        }
+    }
+
+    /// The resource types that clients provision.
+    pub const fn types(&self) -> [&ResourceType; 2] {
+        let [users, groups, ..] = &self.types;
+        [users, groups]
     }
 }
 

@@ -9,9 +9,10 @@ use super::attr_path::AttrPath;
 use super::comparison::Comparison;
 use super::error::ScimError;
 use super::order::{instant, numbers};
-use super::resource_type::{Kind, Resolved, ResourceType};
+use super::refusal::shorten_text;
+use super::resource_type::{Resolved, ResourceType};
 use super::schema::Type;
-use super::values::{is_primary, shorten_text};
+use super::values::is_primary;
 use super::work::WorkBudget;
 
 /// What resources are sorted by (RFC 7644 §3.4.2.3).
@@ -23,7 +24,7 @@ pub struct SortBy {
     kind: Type,
     comparison: Comparison,
     /// What an absent boolean counts as, and on which kind of resource.
-    absent: Option<(Kind, bool)>,
+    absent: Option<(&'static str, bool)>,
 }
 
 /// Finds what `sortBy` names in the first of the types that defines it: a search at the root sorts
@@ -39,9 +40,9 @@ pub fn resolve(sort_by: &str, types: &[&ResourceType]) -> Result<SortBy, ScimErr
         Ok(path) => path,
         Err(error) => return refuse(&error.to_string()),
     };
-    let found = types.iter().find_map(|ty| Some((ty.kind, ty.resolve(&path)?)));
+    let found = types.iter().find_map(|ty| Some((*ty, ty.resolve(&path)?)));
     let (owner, target) = match found {
-        Some((kind, Resolved::Attribute(target))) => (kind, target),
+        Some((ty, Resolved::Attribute(target))) => (ty, target),
         Some((_, Resolved::Schema(_))) => return refuse("a schema has no order; name one of its attributes"),
         None => return refuse("no schema defines this attribute"),
     };
@@ -58,7 +59,7 @@ pub fn resolve(sort_by: &str, types: &[&ResourceType]) -> Result<SortBy, ScimErr
         sub: sub.map(|sub| sub.name.clone()),
         kind: leaf.kind,
         comparison: leaf.comparison(),
-        absent: counts_as(owner, &target).map(|counted| (owner, counted)),
+        absent: counts_as(owner.kind, &target).map(|counted| (owner.name, counted)),
     })
 }
 
@@ -75,12 +76,12 @@ impl SortBy {
     /// That of the budget, for a text that needs more than is left of it.
     pub fn key(
         &self,
-        kind: Kind,
+        type_name: &str,
         resource: &Map<String, Value>,
         work: &WorkBudget,
     ) -> Result<SortKey, ScimError> {
         let absent = match self.absent {
-            Some((owner, counted)) if owner == kind => SortKey::Boolean(counted),
+            Some((owner, counted)) if owner == type_name => SortKey::Boolean(counted),
             _ => SortKey::Missing,
         };
         let Some(element) = self.element(resource, work)? else {
@@ -225,6 +226,7 @@ mod tests {
     use super::*;
     use crate::scim::error::ErrorKind;
     use crate::scim::policy::STANDARD;
+    use crate::scim::resource_type::Kind;
     use crate::scim::resource_type::Model;
     use crate::scim::schema::Schema;
     use crate::scim::urn::ENTERPRISE_USER;
@@ -242,7 +244,7 @@ mod tests {
     fn key(sort_by: &str, resource: &Value) -> SortKey {
         let resource = resource.as_object().expect("an object");
         let by = resolve(sort_by, &model().types()).expect(sort_by);
-        by.key(Kind::User, resource, &WorkBudget::of_query()).expect("little work")
+        by.key("User", resource, &WorkBudget::of_query()).expect("little work")
     }
 
     #[test]
@@ -292,7 +294,7 @@ mod tests {
     #[test]
     fn a_group_is_not_active() {
         let by = resolve("active", &model().types()).expect("an attribute");
-        let key = by.key(Kind::Group, &Map::new(), &WorkBudget::of_query());
+        let key = by.key("Group", &Map::new(), &WorkBudget::of_query());
         assert_eq!(key, Ok(SortKey::Missing));
     }
 

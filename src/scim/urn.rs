@@ -10,6 +10,14 @@ pub const ENTERPRISE_USER: &str = "urn:ietf:params:scim:schemas:extension:enterp
 pub const ROLLCALL_USER: &str = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:User";
 /// Rollcall's own extension of a group: the roles that its members have.
 pub const ROLLCALL_GROUP: &str = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:Group";
+/// Core schema of a role, as Okta spells it.
+pub const OKTA_ROLE: &str = "urn:okta:scim:schemas:core:1.0:Role";
+/// Core schema of an entitlement, as Okta spells it.
+pub const OKTA_ENTITLEMENT: &str = "urn:okta:scim:schemas:core:1.0:Entitlement";
+/// Extension of a role: the attributes of draft-ietf-scim-roles-entitlements.
+pub const IETF_ROLE: &str = "urn:ietf:params:scim:schemas:core:2.0:Role";
+/// Extension of an entitlement: the attributes of draft-ietf-scim-roles-entitlements.
+pub const IETF_ENTITLEMENT: &str = "urn:ietf:params:scim:schemas:core:2.0:Entitlement";
 /// Schema of the service provider's configuration (RFC 7643 §5).
 pub const SERVICE_PROVIDER_CONFIG: &str = "urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig";
 /// Schema of a resource type (RFC 7643 §6).

@@ -13,12 +13,13 @@ use super::error::Refusal;
 use super::expression::Expression;
 use super::feed::change::FeedChange;
 use super::feed::outbox;
+use super::feed::subject::unique_name;
 use super::keys::{OutboxName, TenantId};
 use super::trail::Trail;
 use super::transaction::Action;
 use crate::clock;
 use crate::limits::MAX_MEMBERS_PER_CHANGE;
-use crate::scim::resource_type::Kind;
+use crate::scim::resource_type::{DefinedKind, Kind};
 
 /// The resource, key or tenant that a change is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +43,10 @@ pub enum SubjectId {
     Application(String),
     /// The id of a webhook: `wh_…`.
     Webhook(String),
+    /// The id of an OAuth client: `client_…`.
+    Client(String),
+    /// The id of a role or an entitlement, which the operator or the application chose.
+    Defined(DefinedKind, String),
 }
 
 impl SubjectId {
@@ -53,6 +58,8 @@ impl SubjectId {
             Self::Tenant(_) => "Tenant",
             Self::Application(_) => "Application",
             Self::Webhook(_) => "Webhook",
+            Self::Client(_) => "Client",
+            Self::Defined(kind, _) => kind.name(),
         }
     }
 }
@@ -61,7 +68,11 @@ impl fmt::Display for SubjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Resource(_, id) => id.fmt(f),
-            Self::Key(id) | Self::Application(id) | Self::Webhook(id) => f.write_str(id),
+            Self::Key(id)
+            | Self::Application(id)
+            | Self::Webhook(id)
+            | Self::Client(id)
+            | Self::Defined(_, id) => f.write_str(id),
             Self::Tenant(name) => name.fmt(f),
         }
     }
@@ -76,7 +87,7 @@ pub struct Event {
     pub event_type: &'static str,
     /// The resource, key or tenant that it is about.
     pub subject: Subject,
-    /// Who did it: a key id, `operator`, or `worker`.
+    /// Who did it: the id of a key or a client, `operator`, or `worker`.
     pub actor: String,
     /// The request that it was part of.
     pub request_id: String,
@@ -199,7 +210,7 @@ impl Event {
 pub fn action(tenant: &TenantId, event: &Event) -> Action {
     let name = OutboxName {
         tenant: tenant.clone(),
-        resource: event.subject.id.to_string(),
+        resource: unique_name(event.subject.id.resource_type(), &event.subject.id.to_string()),
         version: event.subject.version,
         part: event.part.map_or(0, |part| part.number),
     };

@@ -40,7 +40,7 @@ pub enum Index {
 /// Returns how the values at a path can be found by key, and the form of `value` in the key. `None` if the
 /// path is not indexed.
 pub fn entry(ty: &ResourceType, path: &str, value: &str) -> Option<(Index, Entry)> {
-    let (_, attribute) = INDEXED.iter().find(|(kind, indexed)| *kind == ty.kind && *indexed == path)?;
+    let (_, attribute) = INDEXED.iter().find(|(kind, indexed)| Some(*kind) == ty.kind && *indexed == path)?;
     let (index, leaf) = definition(ty, attribute)?;
     Some((index, Entry { attribute, value: leaf.comparison().form(value).into_owned() }))
 }
@@ -57,7 +57,7 @@ fn definition<'a>(ty: &'a ResourceType, path: &str) -> Option<(Index, &'a Attrib
 fn entries(ty: &ResourceType, doc: &Map<String, Value>, wanted: Index) -> BTreeSet<Entry> {
     let mut found = BTreeSet::new();
     for (kind, path) in INDEXED {
-        if *kind != ty.kind {
+        if Some(*kind) != ty.kind {
             continue;
         }
         let Some((index, leaf)) = definition(ty, path) else { continue };
@@ -101,7 +101,7 @@ pub fn lookups(ty: &ResourceType, doc: &Map<String, Value>) -> BTreeSet<Entry> {
 /// - The error of the work budget if it is spent.
 pub fn check(ty: &ResourceType, doc: &Map<String, Value>, work: &WorkBudget) -> Result<(), ScimError> {
     let left = work.left();
-    for (_, path) in INDEXED.iter().filter(|(kind, _)| *kind == ty.kind) {
+    for (_, path) in INDEXED.iter().filter(|(kind, _)| Some(*kind) == ty.kind) {
         let Some((index, leaf)) = definition(ty, path) else { continue };
         let mut values = BTreeSet::new();
         for text in texts(doc, path) {

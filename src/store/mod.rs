@@ -13,6 +13,7 @@
 //! | `store.large_changes()` | what is too large for one transaction | [`large_change`] |
 //! | `store.tombstones()` | deactivated accounts | [`tombstone`] |
 //! | `store.admin_guard()` | who administers the tenant | [`admin_guard`] |
+//! | `store.definitions()` | roles and entitlements | [`definition`], [`role_grants`] |
 //!
 //! # The files, from below
 //!
@@ -24,11 +25,11 @@
 //! | [`keys`], [`error`], [`item`] | keys; errors; items as attribute maps |
 //! | [`expression`], [`transaction`] | conditions, updates, and the actions of a transaction |
 //! | [`meter`], [`retry`], [`call`], [`batch`], [`reader`] | every call to DynamoDB; attempts after a conflict |
-//! | [`trail`], [`digest`], [`index`], [`record`], [`event`], [`feed`] | a user or a group as an item; its event, and the feed of all changes |
+//! | [`trail`], [`digest`], [`index`], [`record`], [`role_grants`], [`event`], [`feed`] | a user or a group as an item; its event, and the feed of all changes |
 //! | [`claim`], [`counter`], [`membership`], [`resource_actions`] | the actions that other files put into their transactions |
 //! | [`tombstone`], [`expiry`] | deactivated accounts, and their erasure |
 //! | [`large_change`] | changes that take more than one transaction |
-//! | [`members`], [`resource`], [`delete`], [`admin_guard`], [`deactivations`], [`list`], [`cursor`], [`webhook`] | reading and writing one subject each |
+//! | [`members`], [`resource`], [`delete`], [`admin_guard`], [`deactivations`], [`definition`], [`list`], [`cursor`], [`webhook`] | reading and writing one subject each |
 //! | [`worker`] | the round of every minute: large changes that are left, and erasures |
 //!
 //! # Rules
@@ -53,6 +54,7 @@ pub mod claim;
 pub mod counter;
 pub mod cursor;
 pub mod deactivations;
+pub mod definition;
 pub mod delete;
 pub mod digest;
 pub mod error;
@@ -73,6 +75,7 @@ pub mod record;
 pub mod resource;
 pub mod resource_actions;
 pub mod retry;
+pub mod role_grants;
 pub mod side;
 pub mod tombstone;
 pub mod trail;

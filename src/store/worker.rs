@@ -64,7 +64,7 @@ pub async fn round(table: &Table) -> Result<WorkerReport, StoreError> {
     }
     // Changes that are not committed come first, because they take one call.
     open.sort_by_key(|pending| (pending.state == ChangeState::Committed, pending.created));
-    // When the changes were written down that stay unfinished.
+    // When the changes in force were written down that stay unfinished.
     let mut unfinished = Vec::new();
     while !open.is_empty() {
         let turns = open.into_iter().map(|pending| async move {
@@ -80,10 +80,12 @@ pub async fn round(table: &Table) -> Result<WorkerReport, StoreError> {
                 (Ok(true), ChangeState::Aborted | ChangeState::Done) => report.cleared += 1,
                 (Ok(false), ChangeState::Committed) if Instant::now() < until => open.push(pending),
                 (Ok(false), ChangeState::Done) => report.resting += 1,
-                (Ok(false), _) => {
+                (Ok(false), ChangeState::Committed) => {
                     report.left += 1;
                     unfinished.push(pending.created);
                 }
+                // It is not in force. Its request may be running, or was stopped.
+                (Ok(false), ChangeState::Staged | ChangeState::Aborted) => report.left += 1,
                 (Err(failed), _) => {
                     report.fail(&failed);
                     unfinished.push(pending.created);

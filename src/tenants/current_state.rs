@@ -1,4 +1,4 @@
-//! The state of users and groups now, for the changes that are about them.
+//! The state of users, groups, roles and entitlements now, for the changes that are about them.
 //!
 //! A state is never older than its change. A plain read may show a state from before the change, since the
 //! items of a transaction become visible one after another. So each state is compared with the version of its
@@ -9,21 +9,49 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
 
+use super::definition::definition_json;
 use super::provider::{TenantProviders, with_own_extensions};
 use crate::auth::tenant::TenantRecord;
 use crate::limits::{READS_TOGETHER_AT_ONCE, RESOURCES_READ_TOGETHER};
-use crate::provider::answer::Relations;
+use crate::provider::answer::{Relations, has_roles};
 use crate::scim::error::ScimError;
 use crate::scim::projection::Projection;
-use crate::scim::resource_type::Kind;
+use crate::scim::resource_type::{DefinedKind, Kind};
+use crate::store::definition::Definition;
 use crate::store::error::StoreError;
 use crate::store::feed::change::FeedChange;
 use crate::store::item::{Item, key_of};
 use crate::store::keys::{self, Key, TenantId, parse_id};
 use crate::store::record::Record;
+use crate::store::role_grants::RoleGrants;
 
 /// The text for a resource that is gone.
 const GONE: &str = "null";
+
+/// A resource as the table holds it.
+enum FoundResource {
+    /// A user or a group.
+    Provisioned(Record),
+    /// A role or an entitlement, which may be deleted.
+    Defined(Definition),
+}
+
+impl FoundResource {
+    fn read(item: &Item) -> Result<Option<(Key, Self)>, StoreError> {
+        let found = match Record::from_item(item)? {
+            Some(record) => Some(Self::Provisioned(record)),
+            None => Definition::from_item(item)?.map(Self::Defined),
+        };
+        Ok(key_of(item).zip(found))
+    }
+
+    const fn version(&self) -> u64 {
+        match self {
+            Self::Provisioned(record) => record.version,
+            Self::Defined(definition) => definition.version,
+        }
+    }
+}
 
 /// What changes say of a resource.
 #[derive(Clone, Debug)]
@@ -40,7 +68,7 @@ struct WantedState {
 pub struct FoundStates(BTreeMap<Key, String>);
 
 impl FoundStates {
-    /// The state of the resource that a change is about. `None` if it is not about a user or a group.
+    /// The state of the resource that a change is about. `None` if it is about a key, a tenant or the like.
     pub fn of(&self, change: &FeedChange) -> Option<&str> {
         let (_, key) = subject(change)?;
         Some(self.0.get(&key).map_or(GONE, String::as_str))
@@ -54,11 +82,14 @@ pub struct CurrentStates<'a> {
     tenants: BTreeMap<TenantId, Option<TenantRecord>>,
 }
 
-/// The tenant and the key of the user or group that a change is about.
+/// The tenant and the key of the resource that a change is about.
 fn subject(change: &FeedChange) -> Option<(TenantId, Key)> {
-    let kind = Kind::ALL.into_iter().find(|kind| kind.name() == change.resource_type)?;
     let tenant: TenantId = change.tenant.parse().ok()?;
-    let key = keys::resource(&tenant, kind, parse_id(&change.resource_id)?);
+    let (name, id) = (&change.resource_type, &change.resource_id);
+    let key = match (Kind::ALL.into_iter().find(|kind| kind.name() == name), DefinedKind::named(name)) {
+        (Some(kind), _) => keys::resource(&tenant, kind, parse_id(id)?),
+        (None, kind) => keys::definition(&tenant, kind?, id),
+    };
     Some((tenant, key))
 }
 
@@ -100,14 +131,17 @@ impl<'a> CurrentStates<'a> {
     }
 
     /// Reads the resources, each no older than its changes.
-    async fn read(&self, wanted: &BTreeMap<Key, WantedState>) -> Result<Vec<(Key, Record)>, StoreError> {
+    async fn read(
+        &self,
+        wanted: &BTreeMap<Key, WantedState>,
+    ) -> Result<Vec<(Key, FoundResource)>, StoreError> {
         let all: Vec<Key> = wanted.keys().cloned().collect();
-        let mut records: BTreeMap<Key, Record> = BTreeMap::new();
+        let mut records: BTreeMap<Key, FoundResource> = BTreeMap::new();
         for item in self.providers.table.batch_get(&all).await? {
-            records.extend(read_record(&item)?);
+            records.extend(FoundResource::read(&item)?);
         }
         let is_doubtful = |key: &Key, wanted: &WantedState| match records.get(key) {
-            Some(record) => record.version < wanted.version,
+            Some(record) => record.version() < wanted.version,
             None => !wanted.is_deleted,
         };
         let doubtful = wanted.iter().filter(|(key, wanted)| is_doubtful(key, wanted));
@@ -121,7 +155,7 @@ impl<'a> CurrentStates<'a> {
             records.remove(key);
         }
         for item in again.into_iter().flatten().flatten() {
-            records.extend(read_record(&item)?);
+            records.extend(FoundResource::read(&item)?);
         }
         Ok(records.into_iter().collect())
     }
@@ -138,24 +172,38 @@ impl<'a> CurrentStates<'a> {
         Ok(())
     }
 
-    /// Writes the resources of one tenant as JSON: groups without their members.
+    /// Writes the resources of one tenant as JSON: groups without their members. A deleted role or entitlement is gone.
     async fn write<'r>(
         &self,
         tenant: &TenantRecord,
-        records: impl Iterator<Item = (&'r Key, &'r Record)> + Clone,
+        resources: impl Iterator<Item = (&'r Key, &'r FoundResource)>,
         found: &mut FoundStates,
     ) -> Result<(), StoreError> {
         let provider = self.providers.of(tenant).map_err(broken)?;
         let users = with_own_extensions(Projection::default());
         let groups = Projection::parse(&[], &["members"], &[provider.ty(Kind::Group)]).map_err(broken)?;
         let groups = with_own_extensions(groups);
+        let mut records = Vec::new();
+        for (key, resource) in resources {
+            match resource {
+                FoundResource::Provisioned(record) => records.push((key, record)),
+                FoundResource::Defined(definition) if definition.is_deleted => {}
+                FoundResource::Defined(definition) => {
+                    found.0.insert(key.clone(), definition_json(definition).to_string());
+                }
+            }
+        }
         let teams: BTreeSet<Uuid> =
-            records.clone().flat_map(|(_, record)| record.groups.iter().copied()).collect();
+            records.iter().flat_map(|(_, record)| record.groups.iter().copied()).collect();
         let teams = match teams.is_empty() {
             true => BTreeMap::new(),
             false => provider.store.fetch_teams(&teams).await?,
         };
-        let relations = Relations { teams: Some(&teams), ..Relations::default() };
+        let mut grants = RoleGrants::default();
+        if records.iter().any(|(_, record)| has_roles(record)) {
+            grants = provider.store.definitions().index().await?.grants;
+        }
+        let relations = Relations { teams: Some(&teams), grants: Some(&grants), members: None };
         for (key, record) in records {
             let projection = if record.kind == Kind::User { &users } else { &groups };
             found.0.insert(key.clone(), provider.write_projected(record, &relations, projection));
@@ -166,9 +214,4 @@ impl<'a> CurrentStates<'a> {
 
 fn broken(error: ScimError) -> StoreError {
     StoreError::Broken(error.detail)
-}
-
-fn read_record(item: &Item) -> Result<Option<(Key, Record)>, StoreError> {
-    let (key, record) = (key_of(item), Record::from_item(item)?);
-    Ok(key.zip(record))
 }

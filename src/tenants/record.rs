@@ -9,9 +9,11 @@ use uuid::Uuid;
 
 use super::actor::Actor;
 use super::error::TenantError;
-use crate::auth::tenant::{Settings, TenantRecord, is_usage_key};
+use super::usage::UsageKeys;
+use crate::auth::plan::RatePlan;
+use crate::auth::tenant::{Settings, TenantRecord, UsageKey, UsagePlanRef, is_usage_key};
 use crate::clock;
-use crate::limits::{SETTING_RETRIES, TENANTS_PER_PAGE, USAGE_KEY_CHARS};
+use crate::limits::{SETTING_RETRIES, TENANTS_PER_PAGE, USAGE_KEY_CHARS, USAGE_KEY_SETTLE_SECONDS};
 use crate::scim::error::ScimError;
 use crate::scim::policy::Policy;
 use crate::scim::resource_type::{Kind, Model};
@@ -43,6 +45,10 @@ pub struct NewTenant {
     pub policy: &'static Policy,
     /// The value of its API key in the usage plan.
     pub usage_key: String,
+    /// The id of the usage plan, if the key was made in it for this tenant.
+    pub usage_plan: Option<String>,
+    /// Its rate.
+    pub plan: RatePlan,
     /// The email address, and `userName`, of its break-glass administrator.
     pub admin: String,
     /// What is set for it from the start.
@@ -56,7 +62,35 @@ impl NewTenant {
     pub fn new(id: &TenantId, policy: &'static Policy, usage_key: &str) -> Self {
         let admin = format!("break-glass@{id}.invalid");
         let settings = Settings::default();
-        Self { id: id.clone(), policy, usage_key: usage_key.to_owned(), admin, settings, request: None }
+        let usage_key = usage_key.to_owned();
+        Self {
+            id: id.clone(),
+            policy,
+            usage_key,
+            usage_plan: None,
+            plan: RatePlan::default(),
+            admin,
+            settings,
+            request: None,
+        }
+    }
+
+    fn to_record(&self, table: &Table, root_team: Uuid, now: OffsetDateTime) -> TenantRecord {
+        let in_plan = |id| UsagePlanRef { id, table: table.name().to_owned() };
+        TenantRecord {
+            id: self.id.clone(),
+            policy: self.policy,
+            usage_key: self.usage_key.clone(),
+            usage_plan: self.usage_plan.clone().map(in_plan),
+            usable_from: 0,
+            plan: self.plan,
+            other_key: None,
+            created: now,
+            root_team: Some(root_team),
+            settings: self.settings.clone(),
+            request: self.request.clone(),
+            version: 1,
+        }
     }
 }
 
@@ -93,7 +127,7 @@ pub async fn create(
     name_is_free: &Action,
     now: OffsetDateTime,
 ) -> Result<TenantRecord, TenantError> {
-    let NewTenant { id, policy, usage_key, admin, settings, request } = new;
+    let NewTenant { id, policy, usage_key, admin, .. } = new;
     check(new)?;
     if !is_usage_key(usage_key) {
         let (least, most) = (USAGE_KEY_CHARS.start(), USAGE_KEY_CHARS.end());
@@ -102,16 +136,7 @@ pub async fn create(
         )));
     }
     let RootTeam { root, mut user, guard } = RootTeam::new(policy, admin, now)?;
-    let record = TenantRecord {
-        id: id.clone(),
-        policy,
-        usage_key: usage_key.clone(),
-        created: now,
-        root_team: Some(root.id),
-        settings: settings.clone(),
-        request: request.clone(),
-        version: 1,
-    };
+    let record = new.to_record(table, root.id, now);
     let item = record.to_item()?;
     let model = model(policy)?;
     let store = Store {
@@ -195,6 +220,54 @@ pub async fn set(
             let unchanged = Expression::equals("settings", was.clone()).and(before.is_unchanged());
             vec![
                 Action::update(keys::tenant(id), update).only_if(unchanged, Refusal::Changed),
+                event::action(id, &event),
+            ]
+        };
+        match table.transact(actions).await {
+            Ok(()) => return Ok(after),
+            Err(StoreError::Refused(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(StoreError::Conflict.into())
+}
+
+/// Moves a tenant to another plan; the event `tenant.updated` goes with it. Requests go on: [`crate::auth::plan`] says
+/// how. A usage key is made by `usage_keys` if the tenant never had this plan.
+///
+/// # Errors
+/// [`TenantError::NoTenant`]; [`TenantError::UsageKey`] if the key cannot be made; as every call.
+pub async fn set_plan(
+    table: &Table,
+    by: &Actor,
+    id: &TenantId,
+    plan: RatePlan,
+    usage_keys: &dyn UsageKeys,
+) -> Result<TenantRecord, TenantError> {
+    let mut attempts = Attempts::new(SETTING_RETRIES);
+    while attempts.start_next().await {
+        let before = get(table, id).await?;
+        if before.plan == plan {
+            return Ok(before);
+        }
+        let key = match &before.other_key {
+            Some(other) => other.clone(),
+            None => {
+                let made = usage_keys.make(id, plan).await?;
+                let ready = clock::epoch_seconds() + USAGE_KEY_SETTLE_SECONDS;
+                let usable_from = if made.plan.is_some() { ready } else { 0 };
+                let in_plan = |plan| UsagePlanRef { id: plan, table: table.name().to_owned() };
+                UsageKey { value: made.value, usage_plan: made.plan.map(in_plan), usable_from }
+            }
+        };
+        let after = before.with_plan(plan, key);
+        let event = by.event("tenant.updated", after.subject(after.version), clock::now());
+        let event = event.attributes(["plan"]);
+        let item = after.to_item()?;
+        let actions = || {
+            let unchanged = before.is_unchanged().and(Expression::lacks("deleting"));
+            vec![
+                Action::put(keys::tenant(id), item.clone()).only_if(unchanged, Refusal::Changed),
                 event::action(id, &event),
             ]
         };

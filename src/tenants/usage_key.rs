@@ -1,6 +1,10 @@
 //! A tenant's API key in the usage plan: one per tenant, never one per bearer key (an account holds
 //! 10,000 in a region). API Gateway counts a tenant's requests by its value, which the authorizer
 //! names as `usageIdentifierKey`; a value that no key of the plan has is answered 403.
+//!
+//! All API keys of an account and region are in one list. The id of the stack's usage plan is in the name of a key,
+//! so that two stacks never share one. Version 0.1.0 left it out ([`old_name`]): a key with such a name belongs to
+//! this stack if it is in its usage plan.
 
 use std::fmt;
 
@@ -11,10 +15,11 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::error::{TenantError, explain, one_line};
-use super::usage::{UsageKeys, generate};
+use super::usage::{MadeUsageKey, UsageKeys, generate};
+use crate::auth::plan::RatePlan;
 use crate::store::keys::TenantId;
 
-/// A usage plan of API Gateway, into which the keys of new tenants go.
+/// A usage plan of API Gateway, which holds the keys of the tenants of one stack.
 #[derive(Clone, Debug)]
 pub struct PlanUsageKeys {
     /// API Gateway's client.
@@ -23,14 +28,112 @@ pub struct PlanUsageKeys {
     pub plan: String,
 }
 
-impl UsageKeys for PlanUsageKeys {
-    fn make<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<String, TenantError>> {
-        attach(&self.client, &self.plan, tenant).boxed()
+/// The usage plans of a stack.
+#[derive(Clone, Debug)]
+pub struct StackUsageKeys {
+    /// Holds the keys of the plan `default`.
+    pub default: PlanUsageKeys,
+    /// Holds the keys of the plan `high`.
+    pub high: PlanUsageKeys,
+}
+
+impl UsageKeys for StackUsageKeys {
+    fn make<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        plan: RatePlan,
+    ) -> BoxFuture<'a, Result<MadeUsageKey, TenantError>> {
+        match plan {
+            RatePlan::Default => self.default.make(tenant, plan),
+            RatePlan::High => self.high.make(tenant, plan),
+        }
     }
 }
 
-/// The name of a tenant's API key.
-pub fn name(tenant: &TenantId) -> String {
+/// Makes keys in this usage plan, whichever plan it is.
+impl UsageKeys for PlanUsageKeys {
+    fn make<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        _: RatePlan,
+    ) -> BoxFuture<'a, Result<MadeUsageKey, TenantError>> {
+        async {
+            let value = attach(&self.client, &self.plan, tenant).await?;
+            Ok(MadeUsageKey { value, plan: Some(self.plan.clone()) })
+        }
+        .boxed()
+    }
+}
+
+impl PlanUsageKeys {
+    /// Deletes the API keys that were made for a tenant; returns how many. A key that is gone already is no error.
+    ///
+    /// A key with the name of version 0.1.0 may be in the usage plan of another stack as well. Such a key only leaves
+    /// this plan.
+    ///
+    /// # Errors
+    /// [`TenantError::UsageKey`] with what API Gateway said.
+    pub async fn remove(&self, tenant: &TenantId) -> Result<usize, TenantError> {
+        let mut removed = 0;
+        for id in
+            find_all(&self.client, &name(&self.plan, tenant)).await?.into_iter().filter_map(|key| key.id)
+        {
+            removed += usize::from(self.delete(&id).await?);
+        }
+        for id in find_all(&self.client, &old_name(tenant)).await?.into_iter().filter_map(|key| key.id) {
+            let plans = self.plans_of(&id).await?;
+            if !plans.contains(&self.plan) {
+                continue;
+            }
+            let is_shared = plans.len() > 1;
+            removed +=
+                usize::from(if is_shared { self.detach(&id).await? } else { self.delete(&id).await? });
+        }
+        Ok(removed)
+    }
+
+    /// The ids of the usage plans that an API key is in.
+    async fn plans_of(&self, id: &str) -> Result<Vec<String>, TenantError> {
+        let (mut plans, mut position) = (Vec::new(), None);
+        loop {
+            let page =
+                self.client.get_usage_plans().key_id(id).limit(PAGE).set_position(position).send().await;
+            let page = page.map_err(|e| failed(&format!("list the usage plans of API key {id}"), &e))?;
+            plans.extend(page.items.unwrap_or_default().into_iter().filter_map(|plan| plan.id));
+            position = page.position;
+            if position.is_none() {
+                return Ok(plans);
+            }
+        }
+    }
+
+    async fn delete(&self, id: &str) -> Result<bool, TenantError> {
+        match self.client.delete_api_key().api_key(id).send().await {
+            Ok(_) => Ok(true),
+            Err(error) if is_absent(&error) => Ok(false),
+            Err(error) => Err(failed(&format!("delete API key {id}"), &error)),
+        }
+    }
+
+    async fn detach(&self, id: &str) -> Result<bool, TenantError> {
+        match self.client.delete_usage_plan_key().usage_plan_id(&self.plan).key_id(id).send().await {
+            Ok(_) => Ok(true),
+            Err(error) if is_absent(&error) => Ok(false),
+            Err(error) => Err(failed(&format!("take API key {id} out of usage plan {}", self.plan), &error)),
+        }
+    }
+}
+
+/// How many API keys or usage plans API Gateway lists at once, which is its maximum.
+const PAGE: i32 = 500;
+
+/// The name of a tenant's API key in a usage plan. The id of a plan has letters and digits alone.
+pub fn name(plan: &str, tenant: &TenantId) -> String {
+    format!("rollcall-{plan}-{tenant}")
+}
+
+/// The name of a tenant's API key that version 0.1.0 made.
+fn old_name(tenant: &TenantId) -> String {
     format!("rollcall-{tenant}")
 }
 
@@ -40,15 +143,19 @@ pub fn name(tenant: &TenantId) -> String {
 /// # Errors
 /// [`TenantError::UsageKey`] with what API Gateway said.
 pub async fn attach(client: &Client, plan: &str, tenant: &TenantId) -> Result<String, TenantError> {
-    let name = name(tenant);
-    let (id, value) = match find(client, &name).await? {
+    let name = name(plan, tenant);
+    let found = match find_all(client, &name).await?.into_iter().next() {
+        Some(found) => Some(found),
+        None => find_old(client, plan, tenant).await?,
+    };
+    let (id, value) = match found {
         Some(found) => whole(found.id, found.value, found.enabled, &name)?,
         None => {
             let made = client
                 .create_api_key()
                 .name(&name)
                 .description(format!("Rollcall: the request limit of tenant {tenant}"))
-                .value(generate()?)
+                .value(generate(RatePlan::Default)?)
                 .enabled(true)
                 .send()
                 .await
@@ -60,12 +167,9 @@ pub async fn attach(client: &Client, plan: &str, tenant: &TenantId) -> Result<St
         client.create_usage_plan_key().usage_plan_id(plan).key_id(&id).key_type("API_KEY").send().await;
     match attached {
         Ok(_) => Ok(value),
-        Err(error) if error.code() == Some("ConflictException") => {
-            // In this plan already, or in another one of the same stage.
-            match client.get_usage_plan_key().usage_plan_id(plan).key_id(&id).send().await {
-                Ok(_) => Ok(value),
-                Err(_) => Err(failed(&format!("put API key {name} into usage plan {plan}"), &error)),
-            }
+        // In this plan already, or in another one of the same stage.
+        Err(error) if error.code() == Some("ConflictException") && is_in(client, plan, &id).await? => {
+            Ok(value)
         }
         Err(error) => Err(failed(&format!("put API key {name} into usage plan {plan}"), &error)),
     }
@@ -81,28 +185,49 @@ pub async fn fetch(client: &Client, id: &str) -> Result<String, TenantError> {
     whole(key.id, key.value, key.enabled, id).map(|(_, value)| value)
 }
 
-async fn find(client: &Client, name: &str) -> Result<Option<ApiKey>, TenantError> {
-    let mut position = None;
+/// The API key that version 0.1.0 made for a tenant of this name and that is in the plan.
+async fn find_old(client: &Client, plan: &str, tenant: &TenantId) -> Result<Option<ApiKey>, TenantError> {
+    for key in find_all(client, &old_name(tenant)).await? {
+        if let Some(id) = key.id()
+            && is_in(client, plan, id).await?
+        {
+            return Ok(Some(key));
+        }
+    }
+    Ok(None)
+}
+
+async fn is_in(client: &Client, plan: &str, id: &str) -> Result<bool, TenantError> {
+    match client.get_usage_plan_key().usage_plan_id(plan).key_id(id).send().await {
+        Ok(_) => Ok(true),
+        Err(error) if is_absent(&error) => Ok(false),
+        Err(error) => Err(failed(&format!("read the keys of usage plan {plan}"), &error)),
+    }
+}
+
+/// The API keys of exactly this name. Names need not be unique.
+async fn find_all(client: &Client, name: &str) -> Result<Vec<ApiKey>, TenantError> {
+    let (mut found, mut position) = (Vec::new(), None);
     loop {
         // The query selects names that begin so.
         let page = client
             .get_api_keys()
             .name_query(name)
             .include_values(true)
-            .limit(500)
+            .limit(PAGE)
             .set_position(position)
             .send()
             .await
             .map_err(|e| failed("list API keys", &e))?;
-        let found = page.items.unwrap_or_default().into_iter().find(|key| key.name() == Some(name));
+        found.extend(page.items.unwrap_or_default().into_iter().filter(|key| key.name() == Some(name)));
         position = page.position;
-        if found.is_some() || position.is_none() {
+        if position.is_none() {
             return Ok(found);
         }
     }
 }
 
-fn whole(
+pub(super) fn whole(
     id: Option<String>,
     value: Option<String>,
     enabled: bool,
@@ -119,7 +244,14 @@ fn whole(
     }
 }
 
-fn failed<E, R>(what: &str, error: &SdkError<E, R>) -> TenantError
+fn is_absent<E, R>(error: &SdkError<E, R>) -> bool
+where
+    E: ProvideErrorMetadata,
+{
+    error.code() == Some("NotFoundException")
+}
+
+pub(super) fn failed<E, R>(what: &str, error: &SdkError<E, R>) -> TenantError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     R: fmt::Debug + Send + Sync + 'static,

@@ -107,8 +107,12 @@ pub async fn watch_resources(app: Arc<App>, until: Instant) {
         let page = reply.expect(200);
         let changes = page["changes"].as_array().expect("changes");
         for change in changes.iter().filter(|change| !change["resource"].is_null()) {
-            let tag = change["resource"]["meta"]["version"].as_str().expect("a version");
-            let version: u64 = tag.trim_matches(['W', '/', '"']).parse().expect("a number");
+            let resource = &change["resource"];
+            // Roles and entitlements tell their version themselves.
+            let version = resource["version"].as_u64().unwrap_or_else(|| {
+                let tag = resource["meta"]["version"].as_str().expect("a version");
+                tag.trim_matches(['W', '/', '"']).parse().expect("a number")
+            });
             assert!(version >= change["version"].as_u64().expect("a version"), "{change}");
         }
         after = format!("&after={}", page["next"].as_str().expect("a position"));

@@ -75,7 +75,7 @@ impl ClientMirror {
         let dump: Value = serde_json::from_slice(&output.stdout).expect("JSON");
         for name in TENANTS.into_iter().chain([MOVED]) {
             let (found, expected) = (&dump["tenants"][name], &expected[name]);
-            for part in ["incarnation", "users", "groups", "members", "roles"] {
+            for part in ["incarnation", "users", "groups", "members", "roles", "defined"] {
                 let (found, expected) = (&found[part], &expected[part]);
                 assert_eq!(found, expected, "seed {seed}, {name}, {part}, {}", self.command);
             }
@@ -123,8 +123,21 @@ pub async fn state_by_api(app: &App) -> Value {
             members.insert(id.clone(), json!(ids));
             groups.insert(id, json!({ "displayName": group["displayName"], "version": version(&group) }));
         }
-        let parts =
-            BTreeMap::from([("users", users), ("groups", groups), ("members", members), ("roles", roles)]);
+        let mut defined = Map::new();
+        for (kind, list) in [("Role", "roles"), ("Entitlement", "entitlements")] {
+            let page = app.get(&format!("/tenants/{name}/{list}")).await.expect(200);
+            for one in page[list].as_array().expect("a list") {
+                let shown = json!({ "displayName": one["displayName"], "version": one["version"] });
+                defined.insert(format!("{kind} {}", one["id"].as_str().expect("an id")), shown);
+            }
+        }
+        let parts = BTreeMap::from([
+            ("users", users),
+            ("groups", groups),
+            ("members", members),
+            ("roles", roles),
+            ("defined", defined),
+        ]);
         let mut parts = json!(parts);
         parts["incarnation"] = tenant["incarnation"].clone();
         state.insert(name.to_owned(), parts);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rollcall::admin::error::AdminError;
 use rollcall::admin::tenant;
-use rollcall::scim::resource_type::Kind;
+use rollcall::scim::resource_type::{DefinedKind, Kind};
 use rollcall::store::Store;
 use rollcall::store::call::Table;
 use rollcall::store::feed::change::FeedChange;
@@ -24,6 +24,8 @@ pub struct MirroredTenant {
     incarnation: String,
     users: BTreeSet<String>,
     groups: BTreeMap<String, BTreeSet<String>>,
+    /// Roles and entitlements with their versions.
+    defined: BTreeMap<(String, String), u64>,
 }
 
 impl MirroredTenant {
@@ -40,6 +42,12 @@ impl MirroredTenant {
             }
             "group.deleted" => {
                 self.groups.remove(id);
+            }
+            "role.deleted" | "entitlement.deleted" => {
+                self.defined.remove(&(change.resource_type.clone(), id.clone()));
+            }
+            _ if DefinedKind::named(&change.resource_type).is_some() => {
+                self.defined.insert((change.resource_type.clone(), id.clone()), change.version);
             }
             _ if change.resource_type == "Group" => {
                 let members = self.groups.entry(id.clone()).or_default();
@@ -69,7 +77,12 @@ impl MirroredTenant {
         let users = store.list_page(Kind::User, None, 1_000).await.expect("the users").ids;
         let groups = store.list_page(Kind::Group, None, 1_000).await.expect("the groups").ids;
         let users = users.iter().map(Uuid::to_string).collect();
-        let mut found = Self { incarnation: before, users, groups: BTreeMap::new() };
+        let mut found = Self { incarnation: before, users, ..Self::default() };
+        for kind in DefinedKind::ALL {
+            let defined = store.definitions().list(kind).await.expect("roles and entitlements");
+            let defined = defined.into_iter();
+            found.defined.extend(defined.map(|one| ((kind.name().to_owned(), one.id), one.version)));
+        }
         for id in groups {
             // A group that changes all the time is read again.
             let group = loop {
@@ -198,7 +211,7 @@ impl Glance {
         let users = store_of(table, name).list_page(Kind::User, None, 1_000).await.expect("the users").ids;
         let after = incarnation(table, name).await?;
         let users = users.iter().map(Uuid::to_string).collect();
-        let tenant = MirroredTenant { incarnation: before.clone(), users, groups: BTreeMap::new() };
+        let tenant = MirroredTenant { incarnation: before.clone(), users, ..MirroredTenant::default() };
         let mut mirror = Mirror::empty(table, position.seq);
         mirror.tenants.insert(name.to_owned(), tenant);
         (before == after).then_some(Self { name, mirror })

@@ -69,7 +69,7 @@ impl Place {
         let id = self.name.parse().unwrap();
         for attempt in 1.. {
             let run = clock::with_seconds_ahead(dice.seconds_ahead(), async {
-                wipe(&self.table.fresh(), &id, Duration::ZERO, clock::now()).await
+                wipe(&self.table.fresh(), &id, &[], Duration::ZERO, clock::now()).await
             });
             match run.await {
                 Ok(_) | Err(AdminError::NoTenant(_)) => return,

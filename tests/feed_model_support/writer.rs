@@ -1,10 +1,14 @@
 //! Random work on a tenant: what identity providers, operators and applications do.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use rollcall::admin::group::{self, Assignment};
-use rollcall::admin::{tenant, user};
+use rollcall::admin::{definition, tenant, user};
 use rollcall::clock;
+use rollcall::provider::changing::definitions::NewDefinition;
+use rollcall::scim::resource_type::DefinedKind;
+use rollcall::store::record::Role;
 use serde_json::{Value, json};
 
 use super::place::{Place, bulk, person};
@@ -60,7 +64,7 @@ impl Step<'_> {
         let n = if is_hot { self.dice.roll(2) } else { self.dice.roll(3 * PEOPLE) };
         let group = if is_hot { 0 } else { self.dice.roll(self.groups.len()) };
         let group = self.groups[group].clone();
-        match self.dice.roll(20) {
+        match self.dice.roll(24) {
             0..=2 => drop(self.client.post("/Users", person(n)).await),
             3 => drop(self.on_person(n, "DELETE", None).await),
             4 | 5 => self.change_title(n).await,
@@ -72,6 +76,8 @@ impl Step<'_> {
             15 | 16 => self.change_in_bulk(n, &group).await,
             17 => self.assign(place, &group).await,
             18 => self.purge(place).await,
+            19 | 20 => self.define(place, &group).await,
+            21 | 22 => self.give_roles(n).await,
             _ => self.set_tenant(place).await,
         }
     }
@@ -165,6 +171,35 @@ impl Step<'_> {
         let tenant = place.name.parse().unwrap();
         let wanted = Assignment { tenant, group: group.parse().unwrap(), team, role };
         drop(group::assign(&place.table.fresh(), &wanted, self.dice.roll(3) > 0).await);
+    }
+
+    /// Makes, changes or deletes a role or an entitlement.
+    async fn define(&mut self, place: &Place, group: &str) {
+        let (table, name) = (place.table.fresh(), place.name.parse().unwrap());
+        let Ok(tenant) = tenant::get(&table, &name).await else { return };
+        let kind = [DefinedKind::Role, DefinedKind::Role, DefinedKind::Entitlement][self.dice.roll(3)];
+        let id = format!("r{}", self.dice.roll(4));
+        let role = ["member", "reader", "owner"][self.dice.roll(3)].to_owned();
+        let grants = BTreeSet::from([Role { team: group.parse().unwrap(), role }]);
+        let new = NewDefinition {
+            name: Some(format!("name {}", self.dice.roll(9))),
+            grants: (kind == DefinedKind::Role).then_some(grants),
+            ..NewDefinition::default()
+        };
+        match self.dice.roll(4) {
+            0 | 1 => drop(definition::create(&table, &tenant, (kind, &id), &new).await),
+            2 => drop(definition::update(&table, &tenant, (kind, &id), &new).await),
+            _ => drop(definition::delete(&table, &tenant, (kind, &id)).await),
+        }
+    }
+
+    /// Gives somebody some roles, also such that do not exist.
+    async fn give_roles(&mut self, n: usize) {
+        let roles: Vec<Value> = (0..5)
+            .filter(|_| self.dice.roll(2) == 0)
+            .map(|at| json!({ "value": format!("r{at}") }))
+            .collect();
+        self.patch_person(n, json!([{ "op": "replace", "path": "roles", "value": roles }])).await;
     }
 
     /// Erases a deactivated account.

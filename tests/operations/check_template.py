@@ -8,6 +8,7 @@
 - The description of each function's version names what the function takes from parameters, and nothing else.
 - The access logs have variables that can hold neither a key nor a value of an attribute.
 - Each parameter stands in a group, and in docs/deploy.md.
+- The rates of the stage are what the plans promise.
 - Links between the pages of docs/ lead to headings that exist.
 - SAM understands the template, and cfn-lint what SAM makes of it: with the defaults, with everything switched off, and with
   everything switched on.
@@ -234,6 +235,16 @@ def check_parameters():
         problems.append(f"a group names {name}, which is no parameter")
 
 
+def check_rates():
+    """The stage serves what the plans promise to ten tenants with the plan high and sixty with the plan default."""
+    rate = {name: parameters[f"{name}RateLimit"]["Default"] for name in ("Tenant", "High", "Stage", "Read")}
+    promised = round(10 * rate["High"] + 60 * rate["Tenant"])
+    if rate["Stage"] != promised or rate["Read"] != 2 * promised:
+        problems.append(
+            f"10 x HighRateLimit + 60 x TenantRateLimit is {promised}: StageRateLimit must be that, and ReadRateLimit twice that"
+        )
+
+
 def anchor(heading):
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
@@ -274,7 +285,7 @@ def check_transform():
             problems.extend(f"SAM with {chosen}: {cause.message}" for cause in error.causes)
             continue
         groups = [name for name, r in made["Resources"].items() if r["Type"] == "AWS::CodeDeploy::DeploymentGroup"]
-        if len(groups) != (6 if chosen.get("GradualDeployment") else 0):
+        if len(groups) != (7 if chosen.get("GradualDeployment") else 0):
             problems.append(f"SAM with {chosen} makes {len(groups)} deployment groups")
         text = json.dumps(made, indent=1)
         if len(text) > 1_000_000:
@@ -290,7 +301,7 @@ def check_transform():
 
 
 if __name__ == "__main__":
-    for check in (check_alarms, check_metrics, check_access_logs, check_queries, check_versions, check_parameters,
+    for check in (check_alarms, check_metrics, check_access_logs, check_queries, check_versions, check_parameters, check_rates,
                   check_links, check_transform):
         check()
     for problem in problems:

@@ -7,6 +7,7 @@ import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 KEYS = {}
+ATTACHED = set()
 
 
 class Control(BaseHTTPRequestHandler):
@@ -20,6 +21,9 @@ class Control(BaseHTTPRequestHandler):
 
     def do_GET(self):
         url = urllib.parse.urlsplit(self.path)
+        if url.path.startswith("/usageplans/"):
+            id = url.path.rsplit("/", 1)[1]
+            return self.answer(200 if id in ATTACHED else 404, {"id": id})
         name = urllib.parse.parse_qs(url.query).get("name", [""])[0]
         self.answer(200, {"item": [key for key in KEYS.values() if key["name"].startswith(name)]})
 
@@ -30,6 +34,8 @@ class Control(BaseHTTPRequestHandler):
             KEYS[body["id"]] = body
         elif body.get("keyId") not in KEYS:
             return self.answer(404, {"message": "no such key"})
+        else:
+            ATTACHED.add(body["keyId"])
         self.answer(201, body)
 
     def log_message(self, *_):

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures_util::{StreamExt, stream};
 use rollcall::http::function::Function;
 use rollcall::http::log::Line;
@@ -149,8 +151,9 @@ impl Client {
                 "requestId": "request-1",
                 "stage": "prod"
             },
-            "body": body.map(|body| body.to_string()),
-            "isBase64Encoded": false
+            // Every media type is binary in the template, so the gateway sends bodies as base64.
+            "isBase64Encoded": body.is_some(),
+            "body": body.map(|body| STANDARD.encode(body.to_string()))
         });
         if self.protected {
             event["requestContext"]["authorizer"]["rootTeamProtected"] = "true".into();

@@ -8,6 +8,7 @@ use rollcall::store::call::Table;
 use rollcall::store::feed::change::FeedChange;
 use rollcall::store::feed::reader::{ChangeQuery, FeedReader};
 use rollcall::store::feed::sequencer::{Sequencer, SequencerReport};
+use rollcall::store::feed::subject::unique_name;
 use serde_json::{Map, Value};
 
 /// Runs the sequencer until the outbox is empty, or until nothing in it may enter the feed.
@@ -42,18 +43,19 @@ pub async fn changes_of(table: &Table, tenant: &str) -> Vec<Map<String, Value>> 
 
 /// Asserts what the feed promises of its changes.
 pub fn check_feed(changes: &[FeedChange]) {
-    let mut latest: BTreeMap<(&str, &str, &str), &FeedChange> = BTreeMap::new();
-    let mut open_parts: BTreeMap<(&str, &str, &str), BTreeSet<u32>> = BTreeMap::new();
+    let mut latest: BTreeMap<(&str, &str, String), &FeedChange> = BTreeMap::new();
+    let mut open_parts: BTreeMap<(&str, &str, String), BTreeSet<u32>> = BTreeMap::new();
     for (seq, change) in (1..).zip(changes) {
         assert_eq!(change.seq, seq, "the numbers have no gap");
         assert!(!change.incarnation.is_empty(), "{change:?}");
-        let resource = (change.tenant.as_str(), change.incarnation.as_str(), change.resource_id.as_str());
+        let name = unique_name(&change.resource_type, &change.resource_id);
+        let resource = (change.tenant.as_str(), change.incarnation.as_str(), name);
         if let Some(part) = change.part.filter(|part| *part > 0) {
             assert_eq!(latest[&resource].version, change.version, "a part follows its commit: {change:?}");
             assert!(open_parts.get_mut(&resource).is_some_and(|open| open.remove(&part)), "once: {change:?}");
             continue;
         }
-        let before = latest.insert(resource, change).map_or(0, |before| before.version);
+        let before = latest.insert(resource.clone(), change).map_or(0, |before| before.version);
         assert_eq!(change.version, before + 1, "each version has one change: {change:?}");
         let open = open_parts.remove(&resource).unwrap_or_default();
         assert!(open.is_empty(), "the parts {open:?} of the version before are missing: {change:?}");

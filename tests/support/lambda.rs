@@ -1,5 +1,6 @@
-//! The real `scim` binary, and before it what Lambda is for it: a stand-in for the Runtime API.
+//! The real binaries of functions, and before each what Lambda is for it: a stand-in for the Runtime API.
 
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -35,6 +36,13 @@ pub struct Lambda {
 impl Lambda {
     /// Starts the function on this table, with the variable that lets it stream, if there is a value.
     pub async fn start(table: &str, streaming: Option<&str>) -> Self {
+        let streaming: Vec<(&str, &str)> =
+            streaming.map(|value| ("ROLLCALL_RESPONSE_STREAMING", value)).into_iter().collect();
+        Self::run(Path::new(env!("CARGO_BIN_EXE_scim")), table, &streaming).await
+    }
+
+    /// Starts the function of this program on this table, with these variables.
+    pub async fn run(program: &Path, table: &str, variables: &[(&str, &str)]) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
         let (events, next) = mpsc::unbounded_channel();
@@ -47,10 +55,11 @@ impl Lambda {
                 tokio::spawn(async move { serve(stream, &next, &post, &limit).await });
             }
         });
-        let mut function = Command::new(env!("CARGO_BIN_EXE_scim"));
+        let name = program.file_name().and_then(|name| name.to_str()).expect("a name");
+        let mut function = Command::new(program);
         function.env_clear().stdout(Stdio::null()).stderr(Stdio::null()).envs([
             ("AWS_LAMBDA_RUNTIME_API", address.as_str()),
-            ("AWS_LAMBDA_FUNCTION_NAME", "scim"),
+            ("AWS_LAMBDA_FUNCTION_NAME", name),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512"),
             ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
             ("AWS_REGION", "us-east-1"),
@@ -60,7 +69,7 @@ impl Lambda {
             ("ROLLCALL_TABLE", super::TABLE),
             ("ROLLCALL_LOG", "warn"),
         ]);
-        function.envs(streaming.map(|value| ("ROLLCALL_RESPONSE_STREAMING", value)));
+        function.envs(variables.iter().copied());
         let process = function.spawn().expect("the function");
         Self { process, events, posted, cut }
     }

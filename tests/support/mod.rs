@@ -9,6 +9,7 @@ pub mod lambda;
 pub mod pending;
 pub mod racing;
 pub mod receiver;
+pub mod restored;
 pub mod stage;
 pub mod torn;
 
@@ -81,7 +82,8 @@ async fn run_database() -> String {
     endpoint
 }
 
-async fn create_table(endpoint: String, torn: Option<Torn>) -> Embedded {
+/// Makes the table in the embedded DynamoDB that answers there: without TTL, and without a stream.
+pub async fn create_table(endpoint: String, torn: Option<Torn>) -> Embedded {
     let client = client(&endpoint);
     let key = |name: &str, key_type: KeyType| {
         KeySchemaElement::builder().attribute_name(name).key_type(key_type).build().expect("a key")

@@ -72,6 +72,11 @@ def truth(client: Rollcall) -> dict[str, Any]:
             },
             "members": members,
             "roles": {id: sorted([one["team"], one["role"]] for one in own) for id, own in roles.items() if own},
+            "defined": {
+                f"{kind} {one['id']}": {"displayName": one["displayName"], "version": one["version"]}
+                for kind, defined in (("Role", client.roles(name)), ("Entitlement", client.entitlements(name)))
+                for one in defined
+            },
         }
     return {"tenants": tenants}
 

@@ -180,6 +180,44 @@ def test_large_changes_of_a_group_arrive_in_parts(dev: Dev, database: Database, 
 
 
 @both
+def test_a_change_of_a_role_changes_what_its_users_may_do(dev: Dev, database: Database, tenant: str) -> None:
+    mirror, client = mirror_of(dev, database), dev.client
+    scim = work_in(dev, tenant, seed=7).scim
+    user = scim.create_user("payer")
+    team = scim.create_group("Team", [])
+    client.create_role(tenant, {"id": "billing", "displayName": "Billing", "grants": [{"team": team, "role": "payer"}]})
+    client.create_entitlement(tenant, {"id": "seat", "displayName": "Seat", "type": "license"})
+    assert_converges(mirror, client)
+    give = {"op": "replace", "path": "roles", "value": [{"value": "billing"}, {"value": "unknown"}]}
+    scim.send("PATCH", f"/Users/{user}", {"Operations": [give]})
+    assert_converges(mirror, client)
+    assert mirror.dump()["tenants"][tenant]["roles"][user] == [[team, "payer"]]
+
+    client.update_role(tenant, "billing", {"grants": [{"team": team, "role": "owner"}]})
+    assert_converges(mirror, client)
+    assert mirror.dump()["tenants"][tenant]["roles"][user] == [[team, "owner"]]
+    assert_converges(mirror_of(dev, Database(["--sqlite", ":memory:"], is_sqlite=True)), client)
+
+    client.delete_role(tenant, "billing")
+    client.delete_entitlement(tenant, "seat")
+    assert_converges(mirror, client)
+    shown = mirror.dump()["tenants"][tenant]
+    assert user not in shown["roles"] and shown["defined"] == {}
+
+
+def test_tables_of_an_earlier_version_are_filled_again(dev: Dev, database: Database) -> None:
+    mirror = mirror_of(dev, database)
+    assert_converges(mirror, dev.client)
+    connection = database.connect()
+    connection.execute("DROP TABLE rollcall_schema")
+    connection.execute("DROP TABLE rollcall_user_roles")
+    connection.execute("DROP VIEW rollcall_current_roles")
+    connection.execute("CREATE VIEW rollcall_current_roles AS SELECT 1 AS incarnation")
+    connection.commit()
+    assert_converges(mirror_of(dev, database), dev.client)
+
+
+@both
 def test_a_person_who_leaves_is_hidden_comes_back_and_is_erased(dev: Dev, database: Database, tenant: str) -> None:
     mirror, client = mirror_of(dev, database), dev.client
     scim = work_in(dev, tenant, seed=5).scim

@@ -7,20 +7,34 @@ import type {
   Assignments,
   Changes,
   ChangesQuery,
+  Client,
+  ClientList,
+  Entitlement,
+  EntitlementChange,
+  EntitlementPage,
   Group,
   GroupList,
   GroupQuery,
   GroupsQuery,
   Key,
   KeyList,
+  MadeClient,
   MadeKey,
   MadeWebhook,
   Member,
   MemberPage,
   MembersQuery,
+  NewClient,
+  NewEntitlement,
   NewKey,
+  NewRole,
   NewTenant,
   NewWebhook,
+  RotatedClient,
+  Role,
+  RoleChange,
+  RolePage,
+  RolesQuery,
   RotatedKey,
   RotatedWebhook,
   Rotation,
@@ -226,6 +240,56 @@ export class Rollcall {
     });
   }
 
+  // Roles and entitlements
+
+  listRoles(tenant: string, query: RolesQuery = {}, ending: Ending = {}): Promise<RolePage> {
+    return this.#get(path("tenants", tenant, "roles"), query, ending);
+  }
+
+  retrieveRole(tenant: string, id: string, ending: Ending = {}): Promise<Role> {
+    return this.#get(path("tenants", tenant, "roles", id), {}, ending);
+  }
+
+  createRole(tenant: string, role: NewRole): Promise<Role> {
+    return this.#transport.send({ method: "POST", path: path("tenants", tenant, "roles"), body: role });
+  }
+
+  /** Changes a role. What its users are granted changes at once. */
+  updateRole(tenant: string, id: string, change: RoleChange, options: IfMatch = {}): Promise<Role> {
+    return this.#change("PATCH", path("tenants", tenant, "roles", id), change, options);
+  }
+
+  /** Deletes a role. Users keep its value, which grants nothing then. */
+  async deleteRole(tenant: string, id: string, options: IfMatch = {}): Promise<void> {
+    await this.#change("DELETE", path("tenants", tenant, "roles", id), undefined, options);
+  }
+
+  listEntitlements(tenant: string, query: RolesQuery = {}, ending: Ending = {}): Promise<EntitlementPage> {
+    return this.#get(path("tenants", tenant, "entitlements"), query, ending);
+  }
+
+  retrieveEntitlement(tenant: string, id: string, ending: Ending = {}): Promise<Entitlement> {
+    return this.#get(path("tenants", tenant, "entitlements", id), {}, ending);
+  }
+
+  createEntitlement(tenant: string, entitlement: NewEntitlement): Promise<Entitlement> {
+    const at = path("tenants", tenant, "entitlements");
+    return this.#transport.send({ method: "POST", path: at, body: entitlement });
+  }
+
+  updateEntitlement(
+    tenant: string,
+    id: string,
+    change: EntitlementChange,
+    options: IfMatch = {},
+  ): Promise<Entitlement> {
+    return this.#change("PATCH", path("tenants", tenant, "entitlements", id), change, options);
+  }
+
+  async deleteEntitlement(tenant: string, id: string, options: IfMatch = {}): Promise<void> {
+    await this.#change("DELETE", path("tenants", tenant, "entitlements", id), undefined, options);
+  }
+
   // Keys of tenants
 
   async listKeys(tenant: string, ending: Ending = {}): Promise<Key[]> {
@@ -245,6 +309,28 @@ export class Rollcall {
 
   async revokeKey(tenant: string, key: string): Promise<void> {
     await this.#transport.send({ method: "DELETE", path: path("tenants", tenant, "keys", key) });
+  }
+
+  // OAuth clients of tenants
+
+  async listClients(tenant: string, ending: Ending = {}): Promise<Client[]> {
+    return (await this.#get<ClientList>(path("tenants", tenant, "clients"), {}, ending)).clients;
+  }
+
+  /** A new OAuth client. Only this answer has its secret, `clientSecret`. */
+  createClient(tenant: string, client: NewClient): Promise<MadeClient> {
+    const at = path("tenants", tenant, "clients");
+    return this.#transport.send({ method: "POST", path: at, body: client });
+  }
+
+  /** Another secret. The others work for a day, or for `overlapSeconds`; with 0 they are revoked. */
+  rotateClient(tenant: string, client: string, rotation: Rotation = {}): Promise<RotatedClient> {
+    const at = path("tenants", tenant, "clients", client, "rotate");
+    return this.#transport.send({ method: "POST", path: at, body: rotation });
+  }
+
+  async revokeClient(tenant: string, client: string): Promise<void> {
+    await this.#transport.send({ method: "DELETE", path: path("tenants", tenant, "clients", client) });
   }
 
   // Webhooks
@@ -289,6 +375,16 @@ export class Rollcall {
   /** A new secret. Until the overlap ends, messages have both signatures. */
   rotateWebhook(id: string, rotation: Rotation = {}): Promise<RotatedWebhook> {
     return this.#transport.send({ method: "POST", path: path("webhooks", id, "rotate"), body: rotation });
+  }
+
+  #change<T>(method: "PATCH" | "DELETE", at: string, body: object | undefined, options: IfMatch): Promise<T> {
+    return this.#transport.send({
+      method,
+      path: at,
+      ...(body === undefined ? {} : { body }),
+      signal: options.signal,
+      ...(options.ifMatch === undefined ? {} : { headers: { "if-match": options.ifMatch } }),
+    });
   }
 
   #get<T>(at: string, query: object, options: IfNoneMatch): Promise<T> {

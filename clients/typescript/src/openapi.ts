@@ -73,7 +73,7 @@ export interface paths {
         delete?: never;
         options?: never;
         head?: never;
-        /** Changes the settings of a tenant */
+        /** Changes settings or plan */
         patch: operations["app.updateTenant"];
         trace?: never;
     };
@@ -268,6 +268,161 @@ export interface paths {
         options?: never;
         head?: never;
         patch?: never;
+        trace?: never;
+    };
+    "/tenants/{tenant}/clients": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+            };
+            cookie?: never;
+        };
+        /** The OAuth clients of a tenant, without their secrets */
+        get: operations["app.listClients"];
+        put?: never;
+        /** Makes an OAuth client; only this answer shows its secret */
+        post: operations["app.createClient"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/tenants/{tenant}/clients/{client}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+                /** @description The id of the client: client_… */
+                client: components["parameters"]["client"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Revokes a client with its access tokens */
+        delete: operations["app.revokeClient"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/tenants/{tenant}/clients/{client}/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+                /** @description The id of the client: client_… */
+                client: components["parameters"]["client"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Gives a client a new secret; the others work until the overlap ends, and are revoked without one */
+        post: operations["app.rotateClient"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/tenants/{tenant}/roles": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+            };
+            cookie?: never;
+        };
+        /** Roles by id, with what they grant */
+        get: operations["app.listRoles"];
+        put?: never;
+        /** Makes a role */
+        post: operations["app.createRole"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/tenants/{tenant}/roles/{role}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+                /** @description The id of the role. */
+                role: components["parameters"]["role"];
+            };
+            cookie?: never;
+        };
+        /** A role */
+        get: operations["app.retrieveRole"];
+        put?: never;
+        post?: never;
+        /** Deletes a role; users keep its value, which grants nothing then */
+        delete: operations["app.deleteRole"];
+        options?: never;
+        head?: never;
+        /** Changes a role and what its users are granted */
+        patch: operations["app.updateRole"];
+        trace?: never;
+    };
+    "/tenants/{tenant}/entitlements": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+            };
+            cookie?: never;
+        };
+        /** Entitlements by id */
+        get: operations["app.listEntitlements"];
+        put?: never;
+        /** Makes an entitlement */
+        post: operations["app.createEntitlement"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/tenants/{tenant}/entitlements/{entitlement}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+                /** @description The id of the entitlement. */
+                entitlement: components["parameters"]["entitlement"];
+            };
+            cookie?: never;
+        };
+        /** An entitlement */
+        get: operations["app.retrieveEntitlement"];
+        put?: never;
+        post?: never;
+        /** Deletes an entitlement */
+        delete: operations["app.deleteEntitlement"];
+        options?: never;
+        head?: never;
+        /** Changes an entitlement */
+        patch: operations["app.updateEntitlement"];
         trace?: never;
     };
     "/webhooks": {
@@ -544,7 +699,7 @@ export interface components {
             "urn:ietf:params:scim:schemas:extension:rollcall:2.0:User"?: {
                 /** @description The kind of account: sso for one that an identity provider manages, local for one that the operator made. Suggested values: local, sso. */
                 readonly account?: string;
-                /** @description The roles that the user has through the groups that it is in: those of all of them together. */
+                /** @description The roles that the user has through its groups and its roles: those of all of them together. */
                 readonly roles?: {
                     /** @description The team that the role is in: the id of a group. */
                     readonly team?: string;
@@ -635,7 +790,7 @@ export interface components {
             tenant: string;
             /** @description Tells a tenant from an earlier one of the same name. */
             incarnation?: string;
-            /** @description User, Group, Key, Tenant, Application or Webhook. */
+            /** @description User, Group, Key, Client, Tenant, Application, Webhook, Role or Entitlement. */
             resourceType: string;
             /** @description The id of the resource. */
             resourceId: string;
@@ -647,7 +802,7 @@ export interface components {
             parts?: number;
             /** @description When, in RFC 3339. */
             time: string;
-            /** @description Who did it: the id of a key, operator, or worker. */
+            /** @description Who did it: the id of a key or a client, operator, or worker. */
             actor: string;
             /** @description The request that it was part of: lambda_request_id in the log. No caller can choose it. */
             requestId: string;
@@ -663,8 +818,8 @@ export interface components {
             removedCount?: number;
             /** @description What an operator should look at. */
             warning?: string;
-            /** @description With include=resource: the state of the user or group now, never older than the change. null if it is gone. Groups have no members here. */
-            resource?: components["schemas"]["User"] | components["schemas"]["Group"] | null;
+            /** @description With include=resource: the state of the user, group, role or entitlement now, never older than the change. null if it is gone. Groups have no members here. */
+            resource?: components["schemas"]["User"] | components["schemas"]["Group"] | components["schemas"]["Role"] | components["schemas"]["Entitlement"] | null;
         };
         Changes: {
             changes: components["schemas"]["Change"][];
@@ -699,10 +854,10 @@ export interface components {
              */
             policy?: "veza" | "standard" | "strict";
             /**
-             * @description Its rate.
+             * @description Its rate: default is 200 requests a minute, high is 30 a second.
              * @enum {string}
              */
-            plan?: "default";
+            plan?: "default" | "high";
             /** @description The address and userName of the local break-glass administrator. */
             adminEmail?: string;
         };
@@ -719,6 +874,24 @@ export interface components {
              */
             breakerLiftedUntil?: string | null;
         };
+        TenantChange: {
+            /** @description Days for which a deactivated account is kept. */
+            retentionDays?: number;
+            /** @description Whether no bearer key changes who administers the root team. */
+            rootTeamProtected?: boolean;
+            /** @description How many percent of the active users may be deactivated within an hour. */
+            breakerPercent?: number | null;
+            /**
+             * Format: date-time
+             * @description Until when that limit is lifted.
+             */
+            breakerLiftedUntil?: string | null;
+            /**
+             * @description Its rate. No request is refused while it changes.
+             * @enum {string}
+             */
+            plan?: "default" | "high";
+        };
         Tenant: {
             /** @description Its name. */
             tenant: string;
@@ -729,7 +902,7 @@ export interface components {
             /** @enum {string} */
             policy: "veza" | "standard" | "strict";
             /** @enum {string} */
-            plan: "default";
+            plan: "default" | "high";
             /** @description When it was made. */
             created: string;
             /** @description The id of the group whose administrators administer the tenant. */
@@ -837,6 +1010,148 @@ export interface components {
             /** @description When the old key ends. */
             oldKeyExpires: string;
         };
+        Federation: {
+            /** @description The claim sub of its assertions. */
+            subject: string;
+            /** @description The claim aud of its assertions. */
+            audience: string;
+            /** @description The claim iss of its assertions. */
+            issuer: string;
+            /** @description Where the issuer's keys are: https, with a public address. */
+            jwksUrl: string;
+            /** @description The directory id at Entra ID. It gives issuer and jwksUrl, and the claim tid must be it. */
+            entraDirectory: string | null;
+        };
+        NewFederation: {
+            /** @description The claim sub of its assertions. */
+            subject: string;
+            /** @description The claim aud of its assertions. */
+            audience: string;
+            /** @description The claim iss of its assertions. */
+            issuer?: string;
+            /** @description Where the issuer's keys are: https, with a public address. */
+            jwksUrl?: string;
+            /** @description The directory id at Entra ID. It gives issuer and jwksUrl, and the claim tid must be it. */
+            entraDirectory?: string;
+        };
+        NewClient: {
+            /** @description What to call it. */
+            name: string;
+            /**
+             * @description What its access tokens may do; provision if absent.
+             * @enum {string}
+             */
+            scope?: "provision" | "read";
+            /** @description How many hours an access token lives; 1 if absent. */
+            tokenHours?: number;
+            /** @description How many years a secret lives; 1 if absent. */
+            secretYears?: number;
+            /** @description For a client without secrets: what its assertions must hold. */
+            federation?: components["schemas"]["NewFederation"] | null;
+        };
+        Client: {
+            /** @description Its id: the client_id of token requests. */
+            id: string;
+            /** @description What it is called. */
+            name: string;
+            /**
+             * @description What its access tokens may do.
+             * @enum {string}
+             */
+            scope: "provision" | "read";
+            /** @enum {string} */
+            status: "active" | "revoked";
+            /** @description Counts its changes. */
+            version: number;
+            /** @description When it was made. */
+            created: string;
+            /** @description How many hours an access token lives; 1 if absent. */
+            tokenHours: number;
+            /** @description Its secrets that are in force, without their texts. */
+            secrets: {
+                /** @description Its id. */
+                id: string;
+                /** @description When it was made. */
+                created: string;
+                /** @description From when on it is refused. */
+                expires: string;
+            }[];
+            /** @description What the assertions of a federated client must hold. */
+            federation: components["schemas"]["Federation"] | null;
+            /** @description The day of its last request. */
+            lastUsed: string | null;
+        };
+        ClientList: {
+            clients: components["schemas"]["Client"][];
+        };
+        MadeClient: {
+            /** @description Its id: the client_id of token requests. */
+            id: string;
+            /** @description What it is called. */
+            name: string;
+            /**
+             * @description What its access tokens may do.
+             * @enum {string}
+             */
+            scope: "provision" | "read";
+            /** @enum {string} */
+            status: "active" | "revoked";
+            /** @description Counts its changes. */
+            version: number;
+            /** @description When it was made. */
+            created: string;
+            /** @description How many hours an access token lives; 1 if absent. */
+            tokenHours: number;
+            /** @description Its secrets that are in force, without their texts. */
+            secrets: {
+                /** @description Its id. */
+                id: string;
+                /** @description When it was made. */
+                created: string;
+                /** @description From when on it is refused. */
+                expires: string;
+            }[];
+            /** @description What the assertions of a federated client must hold. */
+            federation: components["schemas"]["Federation"] | null;
+            /** @description The secret. Only this answer shows it. A federated client has none. */
+            clientSecret?: string;
+        };
+        RotatedClient: {
+            /** @description Its id: the client_id of token requests. */
+            id: string;
+            /** @description What it is called. */
+            name: string;
+            /**
+             * @description What its access tokens may do.
+             * @enum {string}
+             */
+            scope: "provision" | "read";
+            /** @enum {string} */
+            status: "active" | "revoked";
+            /** @description Counts its changes. */
+            version: number;
+            /** @description When it was made. */
+            created: string;
+            /** @description How many hours an access token lives; 1 if absent. */
+            tokenHours: number;
+            /** @description Its secrets that are in force, without their texts. */
+            secrets: {
+                /** @description Its id. */
+                id: string;
+                /** @description When it was made. */
+                created: string;
+                /** @description From when on it is refused. */
+                expires: string;
+            }[];
+            /** @description What the assertions of a federated client must hold. */
+            federation: components["schemas"]["Federation"] | null;
+            /** @description The secret. Only this answer shows it. A federated client has none. */
+            clientSecret: string;
+            /** @description The id of the new secret. */
+            secretId: string;
+            /** @description When the other secrets end, unless they end earlier. */
+            otherSecretsExpire: string;
+        };
         Assignment: {
             /** @description The group that the role is in, by its id. */
             team: string;
@@ -862,6 +1177,84 @@ export interface components {
             /** @description The version of the group. */
             version: number;
             members: components["schemas"]["Member"][];
+            /** @description The cursor of the next page; absent on the last. */
+            next?: string;
+        };
+        NewRole: {
+            /** @description Its id, and the value that names it in a user's roles. */
+            id: string;
+            /** @description The name for people. */
+            displayName: string;
+            /** @description What it is for. */
+            description?: string | null;
+            /** @description The roles in teams that its users have. It cannot be the administration of the root team. */
+            grants?: components["schemas"]["Assignment"][];
+        };
+        RoleChange: {
+            /** @description The name for people. */
+            displayName?: string;
+            /** @description What it is for. */
+            description?: string | null;
+            /** @description The roles in teams that its users have. It cannot be the administration of the root team. */
+            grants?: components["schemas"]["Assignment"][];
+        };
+        Role: {
+            /** @description Its id, and the value that names it in a user's roles. */
+            id: string;
+            /** @description The name for people. */
+            displayName: string;
+            /** @description What it is for. */
+            description: string | null;
+            /** @description The roles in teams that its users have. It cannot be the administration of the root team. */
+            grants: components["schemas"]["Assignment"][];
+            /** @description Counts its changes. */
+            version: number;
+            /** @description When it was made. */
+            created: string;
+            /** @description When it was last changed. */
+            lastModified: string;
+        };
+        RolePage: {
+            roles: components["schemas"]["Role"][];
+            /** @description The cursor of the next page; absent on the last. */
+            next?: string;
+        };
+        NewEntitlement: {
+            /** @description Its id, and the value that names it in a user's entitlements. */
+            id: string;
+            /** @description The name for people. */
+            displayName: string;
+            /** @description What it is for. */
+            description?: string | null;
+            /** @description Its function, in a word. */
+            type?: string | null;
+        };
+        EntitlementChange: {
+            /** @description The name for people. */
+            displayName?: string;
+            /** @description What it is for. */
+            description?: string | null;
+            /** @description Its function, in a word. */
+            type?: string | null;
+        };
+        Entitlement: {
+            /** @description Its id, and the value that names it in a user's entitlements. */
+            id: string;
+            /** @description The name for people. */
+            displayName: string;
+            /** @description What it is for. */
+            description: string | null;
+            /** @description Its function, in a word. */
+            type: string | null;
+            /** @description Counts its changes. */
+            version: number;
+            /** @description When it was made. */
+            created: string;
+            /** @description When it was last changed. */
+            lastModified: string;
+        };
+        EntitlementPage: {
+            entitlements: components["schemas"]["Entitlement"][];
             /** @description The cursor of the next page; absent on the last. */
             next?: string;
         };
@@ -1041,6 +1434,12 @@ export interface components {
         id: string;
         /** @description The id of the key: key_… */
         key: string;
+        /** @description The id of the client: client_… */
+        client: string;
+        /** @description The id of the role. */
+        role: string;
+        /** @description The id of the entitlement. */
+        entitlement: string;
         /** @description The id of the webhook: wh_… */
         webhook: string;
     };
@@ -1206,7 +1605,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Settings"];
+                "application/json": components["schemas"]["TenantChange"];
             };
         };
         responses: {
@@ -1542,6 +1941,386 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RotatedKey"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.listClients": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ClientList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.createClient": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewClient"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MadeClient"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.revokeClient": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+                /** @description The id of the client: client_… */
+                client: components["parameters"]["client"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.rotateClient": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+                /** @description The id of the client: client_… */
+                client: components["parameters"]["client"];
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Rotation"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RotatedClient"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.listRoles": {
+        parameters: {
+            query?: {
+                /** @description next of the page before. */
+                cursor?: string;
+                /** @description The most entries of the answer. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RolePage"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.createRole": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewRole"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Role"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.retrieveRole": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+                /** @description The id of the role. */
+                role: components["parameters"]["role"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Role"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.deleteRole": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+                /** @description The id of the role. */
+                role: components["parameters"]["role"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.updateRole": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+                /** @description The id of the role. */
+                role: components["parameters"]["role"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RoleChange"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Role"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.listEntitlements": {
+        parameters: {
+            query?: {
+                /** @description next of the page before. */
+                cursor?: string;
+                /** @description The most entries of the answer. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EntitlementPage"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.createEntitlement": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewEntitlement"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Entitlement"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.retrieveEntitlement": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+                /** @description The id of the entitlement. */
+                entitlement: components["parameters"]["entitlement"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Entitlement"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.deleteEntitlement": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+                /** @description The id of the entitlement. */
+                entitlement: components["parameters"]["entitlement"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.updateEntitlement": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+                /** @description The id of the entitlement. */
+                entitlement: components["parameters"]["entitlement"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EntitlementChange"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Entitlement"];
                 };
             };
             default: components["responses"]["Problem"];

@@ -124,6 +124,42 @@ test("a hidden account stays in the tables, comes back, and is erased when it is
   await until([]);
 });
 
+test("a change of a role changes what its users may do", async () => {
+  const { database, storage, mirror } = open();
+  const user = await scim.user("payer");
+  const team = await scim.group("Payers", []);
+  const shows = async (expected: string[]) => {
+    await converges(async () => {
+      await mirror.catchUp();
+      return dump(storage);
+    });
+    const rows = database.prepare("SELECT role FROM rollcall_roles WHERE user_id = ?").all(user);
+    assert.deepEqual(
+      rows,
+      expected.map((role) => ({ role })),
+    );
+  };
+  const grants = (role: string) => [{ team, role }];
+  await rollcall.createRole("demo", { id: "billing", displayName: "Billing", grants: grants("payer") });
+  await rollcall.createEntitlement("demo", { id: "seat", displayName: "Seat", type: "license" });
+  await scim.patch(`/Users/${user}`, "replace", "roles", [{ value: "billing" }, { value: "unknown" }]);
+  await shows(["payer"]);
+  await rollcall.updateRole("demo", "billing", { grants: grants("owner") });
+  await shows(["owner"]);
+  await rollcall.deleteRole("demo", "billing");
+  await rollcall.deleteEntitlement("demo", "seat");
+  await shows([]);
+});
+
+test("tables of an earlier version are filled again", async () => {
+  const { database, storage, mirror } = open();
+  await mirror.catchUp();
+  database.exec("DROP TABLE rollcall_schema");
+  database.exec("DELETE FROM rollcall_users");
+  await new Mirror(rollcall, storage).catchUp();
+  assert.equal(await dump(storage), await truth(rollcall));
+});
+
 test("a lost position leads to a snapshot", async () => {
   const other = await Server.start();
   try {

@@ -168,7 +168,13 @@ export async function truth(rollcall: Rollcall): Promise<string> {
       }
       members[id] = shown.sort();
     }
-    tenants[tenant] = { incarnation, users, groups, members, roles };
+    const defined: { [id: string]: Shown } = {};
+    const show = (kind: string) => (one: { id: string; displayName: string; version: number }) => {
+      defined[`${kind} ${one.id}`] = { displayName: one.displayName, version: one.version };
+    };
+    (await rollcall.listRoles(tenant)).roles.forEach(show("Role"));
+    (await rollcall.listEntitlements(tenant)).entitlements.forEach(show("Entitlement"));
+    tenants[tenant] = { incarnation, users, groups, members, roles, defined };
   }
   return canonical({ tenants });
 }

@@ -13,15 +13,15 @@ use super::report::{Finding, Problem};
 use crate::admin::progress::Progress;
 use crate::admin::when;
 use crate::limits::{CHANGE_LOOK_PAUSE, CHANGE_LOOKS, FEED_PAGES_PER_READ, SNAPSHOT_DISTANCE};
-use crate::scim::resource_type::Kind;
+use crate::scim::resource_type::{DefinedKind, Kind};
 use crate::store::call::Table;
 use crate::store::error::StoreError;
 use crate::store::feed::outbox::{self, QueuedChange};
 use crate::store::feed::reader::FeedReader;
-use crate::store::feed::subject::state_keys;
+use crate::store::feed::subject::{id_of, state_keys};
 use crate::store::keys::{self, Key, OutboxName, TenantId, parse_id};
 
-/// The resources of a tenant by their ids, as they were read.
+/// The resources of a tenant by their names, as they were read.
 pub type Subjects = BTreeMap<String, CheckedSubject>;
 
 /// Finds the resources of a tenant that do not fit their changes.
@@ -209,7 +209,8 @@ impl<'t> ChangeCheck<'t> {
 
     /// Reads a resource at a moment when no transaction on it is under way.
     async fn read_state(&self, suspect: &Suspect) -> Result<Option<SubjectState>, StoreError> {
-        let keys = state_keys(self.table, self.tenant, &suspect.resource_type, &suspect.id).await?;
+        let id = id_of(&suspect.resource_type, &suspect.id);
+        let keys = state_keys(self.table, self.tenant, &suspect.resource_type, id).await?;
         let items = self.table.get_together(&keys).await?;
         Ok(items.iter().flatten().next().map(SubjectState::from_item))
     }
@@ -228,13 +229,18 @@ impl<'t> ChangeCheck<'t> {
     }
 
     /// The key by which a finding names a resource.
-    fn place_of(&self, resource_type: &str, id: &str) -> Key {
+    fn place_of(&self, resource_type: &str, name: &str) -> Key {
+        let id = id_of(resource_type, name);
+        if let Some(kind) = DefinedKind::named(resource_type) {
+            return keys::definition(self.tenant, kind, id);
+        }
         match (resource_type, parse_id(id)) {
             ("User", Some(id)) => keys::resource(self.tenant, Kind::User, id),
             ("Group", Some(id)) => keys::resource(self.tenant, Kind::Group, id),
             ("Application", _) => keys::application_listing(id),
             ("Webhook", _) => keys::webhook(id),
             ("Key", _) => keys::bearer_listing(self.tenant, id),
+            ("Client", _) => keys::oauth::client(id),
             _ => keys::tenant(self.tenant),
         }
     }

@@ -23,6 +23,7 @@ use crate::store::feed::outbox::{self, QueuedChange};
 use crate::store::feed::page::FeedPage;
 use crate::store::feed::sequencer::Sequencer;
 use crate::store::feed::state::FeedState;
+use crate::store::feed::subject::unique_name;
 use crate::store::item::{Item, get_text, key_of, must_text};
 use crate::store::keys::{self, Key, TenantId};
 
@@ -266,7 +267,7 @@ fn is_named(queued: &QueuedChange, change: &FeedChange) -> bool {
     let name = &queued.name;
     queued.key == name.key()
         && change.tenant == name.tenant.as_str()
-        && change.resource_id == name.resource
+        && unique_name(&change.resource_type, &change.resource_id) == name.resource
         && change.version == name.version
         && change.part.unwrap_or(0) == name.part
 }

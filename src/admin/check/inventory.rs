@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::ledger::SubjectState;
 use crate::admin::progress::Progress;
 use crate::admin::wipe::count_resources;
+use crate::auth::client::ClientRecord;
 use crate::auth::record::{KeyListing, KeyRecord};
 use crate::clock;
 use crate::limits::SCAN_SEGMENTS;
@@ -15,8 +16,10 @@ use crate::scim::resource_type::{Kind, Model};
 use crate::store::Store;
 use crate::store::admin_guard::AdminGuard;
 use crate::store::call::{ScanPage, ScanSegment};
+use crate::store::definition::{Definition, DefinitionIndex};
 use crate::store::digest::MembershipDigest;
 use crate::store::error::StoreError;
+use crate::store::feed::subject::unique_name;
 use crate::store::item::{Item, get_number, get_text, must_text};
 use crate::store::keys::{self, Key, TenantId, parse_id};
 use crate::store::large_change::pending_change::PendingChange;
@@ -73,7 +76,7 @@ pub struct Kept {
 /// What has changes in the feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckedSubject {
-    /// `User`, `Group`, `Key`, `Tenant`, `Application` or `Webhook`.
+    /// `User`, `Group`, `Key`, `Client`, `Tenant`, `Application`, `Webhook`, `Role` or `Entitlement`.
     pub resource_type: &'static str,
     /// Its state in the table.
     pub state: SubjectState,
@@ -106,11 +109,19 @@ pub struct Inventory {
     pub bearers: BTreeMap<Key, KeyRecord>,
     /// The ids of the bearer keys that are in the tenant's list.
     pub listed_keys: BTreeSet<String>,
+    /// The ids of the clients.
+    pub clients: BTreeSet<String>,
+    /// The ids of the clients that are in the tenant's list.
+    pub listed_clients: BTreeSet<String>,
+    /// Roles and entitlements, deleted ones too.
+    pub definitions: Vec<Definition>,
+    /// Their index.
+    pub definition_index: Option<DefinitionIndex>,
     /// Changes that there are chunks of.
     pub chunked: BTreeSet<Uuid>,
     /// PendingChange changes.
     pub pending: Vec<PendingChange>,
-    /// What has changes in the feed, by its id.
+    /// What has changes in the feed, by its name.
     pub subjects: BTreeMap<String, CheckedSubject>,
     /// Keys of items that no rule knows.
     pub unknown: Vec<Key>,
@@ -143,7 +154,10 @@ impl Inventory {
             whole.counted_inactive += part.counted_inactive;
             whole.guard = part.guard.or(whole.guard);
             whole.tombstones.extend(part.tombstones);
+            whole.definitions.extend(part.definitions);
+            whole.definition_index = part.definition_index.or(whole.definition_index);
             whole.bearers.extend(part.bearers);
+            whole.clients.extend(part.clients);
             whole.chunked.extend(part.chunked);
             whole.subjects.extend(part.subjects);
             whole.unknown.extend(part.unknown);
@@ -164,12 +178,16 @@ impl Inventory {
         for item in store.table.query_all(&partition, Some(keys::BEARER_LISTING)).await? {
             whole.listed_keys.insert(KeyListing::from_item(&item)?.key_id);
         }
+        let prefix = keys::oauth::CLIENT_LISTING;
+        for item in store.table.query_all(&partition, Some(prefix)).await? {
+            whole.listed_clients.extend(must_text(&item, "sk")?.strip_prefix(prefix).map(str::to_owned));
+        }
         Ok(whole)
     }
 
     fn add_subject(&mut self, resource_type: &'static str, id: &str, item: &Item) {
         let state = SubjectState::from_item(item);
-        self.subjects.insert(id.to_owned(), CheckedSubject { resource_type, state });
+        self.subjects.insert(unique_name(resource_type, id), CheckedSubject { resource_type, state });
     }
 
     fn tombstone(&mut self, store: &Store, model: &Model, item: &Item) -> Result<(), StoreError> {
@@ -195,11 +213,24 @@ impl Inventory {
         Ok(())
     }
 
+    /// A client, of whichever tenant.
+    fn client(&mut self, store: &Store, item: &Item) -> Result<(), StoreError> {
+        let record = ClientRecord::from_item(item)?;
+        if record.tenant == store.tenant {
+            self.add_subject("Client", &record.id, item);
+            self.clients.insert(record.id);
+        }
+        Ok(())
+    }
+
     fn take(&mut self, store: &Store, model: &Model, item: &Item) -> Result<(), StoreError> {
         let (pk, sk) = (must_text(item, "pk")?, must_text(item, "sk")?);
         let key = Key { pk: pk.to_owned(), sk: sk.to_owned() };
         if pk.starts_with(keys::BEARERS) {
             return self.bearer(store, item);
+        }
+        if pk.starts_with(keys::oauth::CLIENTS) {
+            return self.client(store, item);
         }
         let data = keys::data(&store.tenant);
         let path: Vec<&str> = pk.strip_prefix(&data).unwrap_or_default().split('#').collect();
@@ -237,6 +268,16 @@ impl Inventory {
             (["N"], sk) => match sk.split_once('#').and_then(|(kind, _)| kind_named(kind)) {
                 Some(kind) => {
                     *self.counted.entry(kind).or_default() += get_number::<i64>(item, "n").unwrap_or(0);
+                }
+                None => self.unknown.push(key),
+            },
+            (["R"], "INDEX") => {
+                self.definition_index = Some(DefinitionIndex::from_item(item)?);
+            }
+            (["R"], _) => match Definition::from_item(item)? {
+                Some(definition) => {
+                    self.add_subject(definition.kind.name(), &definition.id, item);
+                    self.definitions.push(definition);
                 }
                 None => self.unknown.push(key),
             },
@@ -281,10 +322,10 @@ async fn part(
 ) -> Result<Inventory, StoreError> {
     let (mut found, mut start) = (Inventory::default(), None);
     let prefix = keys::data(&store.tenant);
+    let prefixes = [prefix.as_str(), keys::BEARERS, keys::oauth::CLIENTS];
     loop {
         let segment = ScanSegment { number: segment, total: SCAN_SEGMENTS };
-        let ScanPage { found: items, next } =
-            store.table.scan_items(&[&prefix, keys::BEARERS], start, segment, None).await?;
+        let ScanPage { found: items, next } = store.table.scan_items(&prefixes, start, segment, None).await?;
         let before = found.resources.len();
         for item in &items {
             found.take(store, model, item)?;

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::admin::when;
 use crate::store::feed::change::FeedChange;
+use crate::store::feed::subject::unique_name;
 use crate::store::item::{Item, get_number, get_text};
 use crate::store::trail::Trail;
 
@@ -121,13 +122,14 @@ impl ChangeLedger {
             self.entries.clear();
             self.broken.clear();
         }
-        let entry = self.entries.get_mut(&change.resource_id);
+        let name = unique_name(&change.resource_type, &change.resource_id);
+        let entry = self.entries.get_mut(&name);
         if let Some(part) = change.part.filter(|part| *part > 0) {
             // The commit may have come before the ledger begins.
             let fits =
                 entry.is_none_or(|entry| entry.last == change.version && entry.open_parts.remove(&part));
             if !fits {
-                self.broken.push((change.resource_id.clone(), change.seq));
+                self.broken.push((name.clone(), change.seq));
             }
             return;
         }
@@ -135,7 +137,7 @@ impl ChangeLedger {
         if let Some(before) = entry {
             first = before.first;
             if before.last + 1 != change.version || !before.open_parts.is_empty() {
-                self.broken.push((change.resource_id.clone(), change.seq));
+                self.broken.push((name.clone(), change.seq));
             }
         }
         let entry = LedgerEntry {
@@ -145,7 +147,7 @@ impl ChangeLedger {
             is_deleted: change.event_type.ends_with(".deleted"),
             open_parts: (1..=change.parts.unwrap_or(0)).collect(),
         };
-        self.entries.insert(change.resource_id.clone(), entry);
+        self.entries.insert(name, entry);
     }
 
     /// The resources whose changes do not ascend by one, with the number of the change that does not fit.

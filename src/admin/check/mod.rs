@@ -5,6 +5,7 @@ pub mod command;
 pub mod feed;
 pub mod inventory;
 pub mod ledger;
+mod pending;
 mod recount;
 pub mod repair;
 pub mod report;

@@ -5,10 +5,12 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
 
 use super::inventory::Inventory;
+use super::pending;
 use super::recount;
 use super::report::{Finding, Problem};
 use crate::scim::resource_type::Kind;
 use crate::store::Store;
+use crate::store::definition::DefinitionIndex;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::item::{Item, get_text, number, text};
 use crate::store::keys::{self, Key, parse_id};
@@ -22,7 +24,7 @@ use crate::store::transaction::{Action, Expression};
 pub async fn repair(store: &Store, all: &Inventory, finding: &Finding) -> Result<bool, StoreError> {
     let repair = Repair { store, all, key: &finding.key, other: finding.other.as_ref() };
     match finding.problem {
-        Problem::ChangeLeft => return repair.abort_change().await,
+        Problem::ChangeLeft => return pending::clear(store, all, &finding.key).await,
         Problem::OrphanChunks => return repair.delete_chunks().await,
         _ => {}
     }
@@ -50,8 +52,11 @@ impl Repair<'_> {
     async fn actions(&self, problem: Problem) -> Result<Vec<Action>, StoreError> {
         let (store, key) = (self.store, self.key);
         let actions = match problem {
-            // Two holders of one value, a change that its group does not name, an unknown item.
-            Problem::ChangeGone | Problem::ChangeUnknown | Problem::Unknown => None,
+            // A person has to look.
+            Problem::Unknown => None,
+            Problem::ChangeGone => pending::forget(store, self.all, key),
+            Problem::ChangeStaged => pending::commit(store, self.all, key),
+            Problem::ChangeUnknown => pending::give_up(store, self.all, key),
             // What is wrong with the feed is not in the inventory.
             Problem::ChangeMissing
             | Problem::ChangeOrder
@@ -72,6 +77,7 @@ impl Repair<'_> {
             Problem::OrphanLookup | Problem::OrphanListEntry => self.delete_entry(),
             Problem::KeyUnlisted => self.list_key(),
             Problem::NoExpiry => Some(schedule(store, key).await?),
+            Problem::TombstoneLeft => Some(self.delete_tombstone().await?),
             Problem::MissingClaim => match self.other.filter(|key| is_tombstone(store, key)) {
                 Some(tombstone) => Some(claim_of_kept(store, tombstone, key.clone()).await?),
                 None => self.put_claim(),
@@ -79,6 +85,7 @@ impl Repair<'_> {
             Problem::MissingLookup | Problem::MissingListEntry => self.put_entry(),
             Problem::Guard => Some(recount::guard(store, self.all).await?.into_iter().collect()),
             Problem::Unguarded => Some(self.mark_guarded()),
+            Problem::DefinitionIndex => Some(vec![self.index_definitions()?]),
             Problem::Counter => Some(recount::counter(store, key).await?.into_iter().collect()),
             Problem::MemberCount => match self.resource_id(key) {
                 Some(id) => Some(recount::digest(store, id).await?),
@@ -98,11 +105,10 @@ impl Repair<'_> {
         self.all.resources.contains_key(&id).then_some(id)
     }
 
-    async fn abort_change(&self) -> Result<bool, StoreError> {
-        match self.all.pending.iter().find(|change| change.key() == *self.key) {
-            Some(change) => self.store.large_changes().abort(change).await,
-            None => Ok(false),
-        }
+    /// Writes the index of the roles and entitlements as these are.
+    fn index_definitions(&self) -> Result<Action, StoreError> {
+        let version = self.all.definition_index.as_ref().map_or(0, |index| index.version);
+        DefinitionIndex::of(version, &self.all.definitions).action(&self.store.tenant)
     }
 
     async fn delete_chunks(&self) -> Result<bool, StoreError> {
@@ -135,8 +141,12 @@ impl Repair<'_> {
     }
 
     fn list_key(&self) -> Option<Vec<Action>> {
-        let (listing, bearer) = (self.other?.clone(), self.all.bearers.get(self.key)?);
-        Some(vec![Action::put(listing, bearer.to_listing()).only_if(Expression::absent(), Refusal::Exists)])
+        let listing = self.other?.clone();
+        let entry = match self.key.pk.starts_with(keys::oauth::CLIENTS) {
+            true => Item::new(),
+            false => self.all.bearers.get(self.key)?.to_listing(),
+        };
+        Some(vec![Action::put(listing, entry).only_if(Expression::absent(), Refusal::Exists)])
     }
 
     fn put_claim(&self) -> Option<Vec<Action>> {
@@ -153,6 +163,15 @@ impl Repair<'_> {
         let mut actions = vec![Action::put(self.key.clone(), Item::new())];
         actions.extend(check_unchanged(self.all, id));
         Some(actions)
+    }
+
+    /// Deletes the tombstone of a user that exists. The worker deletes its date of erasure.
+    async fn delete_tombstone(&self) -> Result<Vec<Action>, StoreError> {
+        let Some(found) = read_tombstone(self.store, self.key).await? else { return Ok(Vec::new()) };
+        let unchanged = Expression::version_is(found.record.version);
+        let mut actions = vec![Action::delete(self.key.clone()).only_if(unchanged, Refusal::Changed)];
+        actions.extend(check_unchanged(self.all, found.record.id));
+        Ok(actions)
     }
 
     fn mark_guarded(&self) -> Vec<Action> {

@@ -31,9 +31,11 @@ pub enum Problem {
     GroupGone,
     /// A group's digest of its members.
     MemberCount,
-    /// A group that names a pending change which there is not.
+    /// A group that names a change which is over, or which there is not.
     ChangeGone,
-    /// A committed change of a group that does not name it.
+    /// A group that names a change which is not committed.
+    ChangeStaged,
+    /// A committed change of a group that does not name it, or that removes the members of a group which exists.
     ChangeUnknown,
     /// A change that was never committed, or is over, and still there.
     ChangeLeft,
@@ -45,8 +47,12 @@ pub enum Problem {
     Unguarded,
     /// A deactivated account that nothing will erase when its retention ends.
     NoExpiry,
-    /// A bearer key that is not in its tenant's list, so that it can be neither seen nor revoked.
+    /// A tombstone of a user that exists. At the end of its retention, the user would be told to be erased.
+    TombstoneLeft,
+    /// A bearer key or client that is not in its tenant's list, so that it cannot be seen.
     KeyUnlisted,
+    /// The index of roles and entitlements differs from these.
+    DefinitionIndex,
     /// An item that Rollcall does not write.
     Unknown,
     /// A version of a resource without its change, in the feed and in the outbox.
@@ -89,6 +95,7 @@ impl Problem {
                 | Self::MemberGone
                 | Self::GroupGone
                 | Self::MemberCount
+                | Self::ChangeGone
         )
     }
 
@@ -112,14 +119,17 @@ impl Problem {
             Self::MemberGone => "a membership of a resource that does not exist",
             Self::GroupGone => "a membership of a group that does not exist",
             Self::MemberCount => "the group's count of its members is wrong",
-            Self::ChangeGone => "the group names a pending change that does not exist",
-            Self::ChangeUnknown => "a committed change that its group does not name",
+            Self::ChangeGone => "the group names a change that is over or does not exist",
+            Self::ChangeStaged => "the group names a change that is not committed",
+            Self::ChangeUnknown => "a committed change that its group does not know",
             Self::ChangeLeft => "a change that is over, or was given up, and still there",
             Self::OrphanChunks => "parts of a change that does not exist",
             Self::Guard => "the guard of the root team differs from its administrators",
             Self::Unguarded => "changes of this resource do not ask the guard of the root team",
             Self::NoExpiry => "a deactivated account that would not be erased when its retention ends",
-            Self::KeyUnlisted => "a bearer key that is not in the tenant's list of keys",
+            Self::TombstoneLeft => "a deactivated account that exists as a user too",
+            Self::KeyUnlisted => "a bearer key or client that is not in the tenant's list",
+            Self::DefinitionIndex => "the index of roles and entitlements differs from these",
             Self::Unknown => "an item that Rollcall does not write",
             Self::ChangeMissing => "this resource has a version without a change in the feed or the outbox",
             Self::ChangeOrder => "the change of this number does not follow the version before",

@@ -10,6 +10,7 @@ use crate::clock;
 use crate::limits::MAX_STAGED_SECONDS;
 use crate::scim::resource_type::Kind;
 use crate::store::admin_guard::{ADMIN, AdminGuard};
+use crate::store::definition::DefinitionIndex;
 use crate::store::digest::MembershipDigest;
 use crate::store::keys::{self, Key, TenantId};
 use crate::store::large_change::pending_change::{ChangeState, PendingChange, PendingTask};
@@ -17,7 +18,7 @@ use crate::store::record::Role;
 
 /// Returns everything that violates an invariant, in order.
 pub fn find_violations(tenant: &TenantId, all: &Inventory) -> Vec<Finding> {
-    let mut rules = Rules { tenant, all, moving: Moving::of(&all.pending), found: Vec::new() };
+    let mut rules = Rules { tenant, all, moving: Moving::of(all), found: Vec::new() };
     rules.check_pending_changes();
     rules.check_memberships();
     rules.check_resources();
@@ -25,13 +26,14 @@ pub fn find_violations(tenant: &TenantId, all: &Inventory) -> Vec<Finding> {
     rules.check_lookups();
     rules.check_counters();
     rules.check_guard();
+    rules.check_definitions();
     rules.check_tombstones();
     rules.check_keys();
     rules.found.sort();
     rules.found
 }
 
-/// What the committed changes are about to set right.
+/// What the changes in force are about to set right.
 #[derive(Default)]
 struct Moving {
     /// Groups whose members change, or that are deleted.
@@ -41,9 +43,13 @@ struct Moving {
 }
 
 impl Moving {
-    fn of(pending: &[PendingChange]) -> Self {
+    fn of(all: &Inventory) -> Self {
         let mut moving = Self::default();
-        for change in pending.iter().filter(|change| change.state == ChangeState::Committed) {
+        let is_in_force = |change: &&PendingChange| {
+            change.state == ChangeState::Committed
+                || (change.state == ChangeState::Staged && is_named(all, change))
+        };
+        for change in all.pending.iter().filter(is_in_force) {
             match change.task {
                 PendingTask::ChangeMembers | PendingTask::RemoveAllMembers => {
                     moving.groups.insert(change.resource);
@@ -59,6 +65,11 @@ impl Moving {
     fn is_empty(&self) -> bool {
         self.groups.is_empty() && self.members.is_empty()
     }
+}
+
+/// Whether a group names the change as its pending one.
+fn is_named(all: &Inventory, change: &PendingChange) -> bool {
+    all.resources.get(&change.resource).is_some_and(|group| group.change == Some(change.id))
 }
 
 /// The rules, and what violates them so far. Each method checks one kind of item.
@@ -80,23 +91,28 @@ impl Rules<'_> {
         keys::resource(self.tenant, kind, id)
     }
 
-    /// A change ends in time, its group names it, and chunks belong to a change.
+    /// A change ends in time, its group names it while it is committed, and chunks belong to a change.
     fn check_pending_changes(&mut self) {
         for change in &self.all.pending {
-            let is_over = match change.state {
-                ChangeState::Staged => clock::epoch_seconds() >= change.created + MAX_STAGED_SECONDS,
-                ChangeState::Committed => false,
-                ChangeState::Aborted => true,
-                ChangeState::Done => !change.in_grace_period(),
-            };
-            if is_over {
-                self.add(Problem::ChangeLeft, change.key(), None);
-            }
-            if let (PendingTask::ChangeMembers, ChangeState::Committed) = (&change.task, change.state) {
-                let named = self.all.resources.get(&change.resource).and_then(|group| group.change);
-                if named != Some(change.id) {
-                    self.add(Problem::ChangeUnknown, change.key(), Some(self.key_of(change.resource)));
+            let is_named = is_named(self.all, change);
+            let is_old = clock::epoch_seconds() >= change.created + MAX_STAGED_SECONDS;
+            let problem = match (change.state, &change.task) {
+                (ChangeState::Staged, _) if is_named => Some(Problem::ChangeStaged),
+                (ChangeState::Staged, _) => is_old.then_some(Problem::ChangeLeft),
+                (ChangeState::Committed, PendingTask::ChangeMembers) => {
+                    (!is_named).then_some(Problem::ChangeUnknown)
                 }
+                (ChangeState::Committed, PendingTask::RemoveAllMembers) => {
+                    self.all.resources.contains_key(&change.resource).then_some(Problem::ChangeUnknown)
+                }
+                (ChangeState::Committed, PendingTask::DetachFromGroups(_)) => None,
+                (ChangeState::Aborted, _) => Some(Problem::ChangeLeft),
+                (ChangeState::Done, _) => (!change.in_grace_period()).then_some(Problem::ChangeLeft),
+            };
+            if let Some(problem) = problem {
+                let group = keys::resource(self.tenant, Kind::Group, change.resource);
+                let other = (problem != Problem::ChangeLeft).then_some(group);
+                self.add(problem, change.key(), other);
             }
         }
         let pending: BTreeSet<Uuid> = self.all.pending.iter().map(|change| change.id).collect();
@@ -104,8 +120,11 @@ impl Rules<'_> {
             let chunks = Key { pk: keys::chunks(self.tenant, *change), sk: String::new() };
             self.add(Problem::OrphanChunks, chunks, None);
         }
+        let is_open =
+            |change: &&PendingChange| matches!(change.state, ChangeState::Staged | ChangeState::Committed);
+        let open: BTreeSet<Uuid> = self.all.pending.iter().filter(is_open).map(|change| change.id).collect();
         for (id, resource) in &self.all.resources {
-            if resource.change.is_some_and(|change| !pending.contains(&change)) {
+            if resource.change.is_some_and(|change| !open.contains(&change)) {
                 self.add(Problem::ChangeGone, self.key_of(*id), None);
             }
         }
@@ -235,11 +254,23 @@ impl Rules<'_> {
         }
     }
 
+    /// The index counts the roles and entitlements, and has what the roles grant.
+    fn check_definitions(&mut self) {
+        let index = self.all.definition_index.clone().unwrap_or_default();
+        if index != DefinitionIndex::of(index.version, &self.all.definitions) {
+            self.add(Problem::DefinitionIndex, keys::definition_index(self.tenant), None);
+        }
+    }
+
     /// A tombstone is erased in time, and its name stays claimed. A claim of another resource on that
     /// name is no violation.
     fn check_tombstones(&mut self) {
         for (id, kept) in &self.all.tombstones {
             let tombstone = keys::tombstone(self.tenant, *id);
+            if self.all.resources.contains_key(id) {
+                self.add(Problem::TombstoneLeft, tombstone, Some(self.key_of(*id)));
+                continue;
+            }
             if !kept.scheduled {
                 self.add(Problem::NoExpiry, tombstone.clone(), kept.expiry.clone());
             }
@@ -249,13 +280,18 @@ impl Rules<'_> {
         }
     }
 
-    /// A bearer key is in the list of keys, and every item of the tenant has a known kind.
+    /// A bearer key is in the list of keys, a client in that of clients, and every item of the tenant has a known
+    /// kind.
     fn check_keys(&mut self) {
         for (key, bearer) in &self.all.bearers {
             if !self.all.listed_keys.contains(&bearer.key_id) {
                 let listing = keys::bearer_listing(self.tenant, &bearer.key_id);
                 self.add(Problem::KeyUnlisted, key.clone(), Some(listing));
             }
+        }
+        for id in self.all.clients.difference(&self.all.listed_clients) {
+            let listing = keys::oauth::client_listing(self.tenant, id);
+            self.add(Problem::KeyUnlisted, keys::oauth::client(id), Some(listing));
         }
         for key in &self.all.unknown {
             self.add(Problem::Unknown, key.clone(), None);

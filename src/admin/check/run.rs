@@ -3,6 +3,7 @@
 use super::changes::{Subjects, check_changes};
 use super::inventory::{CheckedSubject, Inventory};
 use super::ledger::SubjectState;
+use super::pending;
 use super::repair::repair;
 use super::report::{CheckReport, Finding};
 use super::rules::find_violations;
@@ -53,6 +54,9 @@ pub async fn check_with_progress(
     let mut report = CheckReport::default();
     let mut subjects = Subjects::new();
     for _ in 0..MAX_REPAIR_ROUNDS {
+        if mend {
+            pending::apply_committed(&store).await?;
+        }
         let (mut all, found) = confirm_findings(&store, model, progress).await?;
         report.items = all.items;
         report.resources = all.resources.len() as u64;

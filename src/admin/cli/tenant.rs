@@ -13,8 +13,9 @@ use super::runtime::finish;
 use crate::admin::error::AdminError;
 use crate::admin::output::{self, object};
 use crate::admin::tenant::{self, NewTenant};
-use crate::admin::usage_key::{self, Source};
+use crate::admin::usage_key::{self, GeneratedUsageKeys, PlanUsageKeys, Source, UsageKeys};
 use crate::admin::wipe;
+use crate::auth::plan::RatePlan;
 use crate::auth::tenant::{Settings, TenantRecord};
 use crate::clock;
 use crate::scim::policy::{POLICIES, Policy};
@@ -72,10 +73,13 @@ The policy cannot change.")]
         /// The rules that the tenant runs under
         #[arg(long, default_value = POLICIES[0].name, value_parser = policy())]
         policy: &'static Policy,
+        /// The rate of the tenant: default (200 a minute) or high (30 a second), as the stack's parameters say
+        #[arg(long, default_value = "default", value_parser = plan)]
+        plan: RatePlan,
         /// Address and userName of the local break-glass administrator that is made with it
         #[arg(long, value_name = "ADDRESS", value_parser = read_address)]
         admin_email: Option<String>,
-        /// Usage plan to put a new API key into, which holds the tenant's request limit
+        /// Usage plan to put a new API key into: the stack's output UsagePlanId, or HighUsagePlanId for the plan high
         #[arg(long, value_name = "ID", conflicts_with = "usage_key_id")]
         usage_plan: Option<String>,
         /// API key to use that is in a usage plan already
@@ -91,6 +95,7 @@ The policy cannot change.")]
         after_help = "Examples:
   rollcall tenant update acme --retention-days 90
   rollcall tenant update acme --protect-root-team true
+  rollcall tenant update acme --plan high --usage-plan d4e5f6
 
 It acts once API Gateway's authorizer cache has forgotten the tenant (60 seconds unless the deployment
 says otherwise). The retention counts for accounts that are deactivated from then on."
@@ -99,6 +104,12 @@ says otherwise). The retention counts for accounts that are deactivated from the
         /// Which one
         #[arg(add = complete::tenants())]
         tenant: TenantId,
+        /// The rate of the tenant: default or high. No request is refused while it changes
+        #[arg(long, value_parser = plan)]
+        plan: Option<RatePlan>,
+        /// Usage plan of that rate, if the tenant never had it: the stack's output UsagePlanId or HighUsagePlanId
+        #[arg(long, value_name = "ID", requires = "plan")]
+        usage_plan: Option<String>,
         /// What is set for it
         #[command(flatten)]
         settings: SettingsArgs,
@@ -136,6 +147,20 @@ unless the deployment says otherwise).")]
         #[arg(long, group = "what")]
         off: bool,
     },
+    /// Put tenants into the usage plan of a stack that was made again on their table
+    #[command(after_help = "Examples:
+  rollcall tenant usage-key --usage-plan a1b2c3
+  rollcall tenant usage-key acme --usage-plan a1b2c3
+
+API Gateway answers a tenant 403 unless its usage key is in the plan of the stack. The key keeps the value
+that the table has. It can be run again.")]
+    UsageKey {
+        /// Which one; all if none is given
+        tenant: Option<TenantId>,
+        /// The usage plan (output UsagePlanId of the stack)
+        #[arg(long, value_name = "ID")]
+        usage_plan: String,
+    },
     /// Tell mirrors to read the tenant's users and groups again
     #[command(after_help = "Example:
   rollcall tenant resync acme
@@ -153,7 +178,9 @@ change for, mirrors do not learn otherwise.")]
   rollcall tenant delete acme --yes --wait 5m
 
 The whole table is read once or twice for it. An interrupted deletion is taken up again by the same
-command. API Gateway's key of the tenant stays: the command names it.")]
+command. The tenant's API key in the usage plan is deleted too, if `rollcall tenant create --usage-plan`
+or an application made it. For a tenant of version 0.1.0, or on a restored table, name the plan with
+--usage-plan.")]
     Delete {
         /// Which one
         #[arg(add = complete::tenants())]
@@ -161,17 +188,30 @@ command. API Gateway's key of the tenant stays: the command names it.")]
         /// Do not ask for the tenant's name
         #[arg(long)]
         yes: bool,
+        /// Usage plan that holds the tenant's API key, if it is not the one that the key was made in
+        #[arg(long, value_name = "ID", conflicts_with = "keep_usage_key")]
+        usage_plan: Option<String>,
+        /// Leave the tenant's API key in API Gateway
+        #[arg(long)]
+        keep_usage_key: bool,
         /// How long API Gateway remembers a revoked key (the stack's AuthorizerTtl); waited if there are keys
         #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = read_span)]
         wait: Duration,
     },
 }
 
+fn plan(text: &str) -> Result<RatePlan, String> {
+    RatePlan::named(text)
+        .ok_or_else(|| format!("the plans are {}", RatePlan::ALL.map(RatePlan::name).join(", ")))
+}
+
 impl TenantCommand {
     /// Refuses a command that would change nothing.
     fn check(&self) -> Result<(), AdminError> {
         let missing = match self {
-            Self::Update { settings, .. } if settings.is_empty() => "--retention-days or --protect-root-team",
+            Self::Update { settings, plan: None, .. } if settings.is_empty() => {
+                "--plan, --retention-days or --protect-root-team"
+            }
             Self::Breaker { percent: None, lift: None, off: false, .. } => {
                 "one of --percent, --lift and --off"
             }
@@ -194,7 +234,7 @@ pub async fn run_tenant(options: &GlobalOptions, command: TenantCommand) -> Resu
     command.check()?;
     let (table, format) = (options.open().await?, options.format());
     match command {
-        TenantCommand::Create { tenant, policy, admin_email, usage_plan, usage_key_id, settings } => {
+        TenantCommand::Create { tenant, policy, plan, admin_email, usage_plan, usage_key_id, settings } => {
             let source = match (usage_plan, usage_key_id) {
                 (Some(plan), _) => Source::Plan(plan),
                 (None, Some(id)) => Source::ApiKey(id),
@@ -203,23 +243,37 @@ pub async fn run_tenant(options: &GlobalOptions, command: TenantCommand) -> Resu
             let make = |usage_key: &str| {
                 let mut new = NewTenant::new(&tenant, policy, usage_key);
                 new.admin = admin_email.unwrap_or(new.admin);
+                new.plan = plan;
                 settings.apply(&mut new.settings);
                 new
             };
-            create_tenant(&table, options, &tenant, &source, make).await
+            create_tenant(&table, options, (&tenant, plan), &source, make).await
         }
         TenantCommand::List => {
             let rows: Vec<_> = tenant::list(&table).await?.iter().map(tenant_row).collect();
-            Ok(output::show_rows(format, &["tenant", "policy", "created"], &rows))
+            Ok(output::show_rows(format, &["tenant", "policy", "plan", "created"], &rows))
         }
-        TenantCommand::Update { tenant, settings } => {
+        TenantCommand::Update { tenant, plan, usage_plan, settings } => {
             let change = |own: &mut Settings| settings.apply(own);
-            let record = tenant::set(&table, &tenant, clock::now(), change).await?;
+            let mut record = tenant::set(&table, &tenant, clock::now(), change).await?;
+            if let Some(plan) = plan {
+                record = set_plan(&table, options, &record, plan, usage_plan).await?;
+            }
             Ok(output::show_fields(format, &tenant_fields(&record)))
         }
         TenantCommand::Breaker { tenant, percent, lift, off } => {
             let record = set_deactivation_limit(&table, &tenant, percent, lift, off).await?;
             Ok(output::show_fields(format, &tenant_fields(&record)))
+        }
+        TenantCommand::UsageKey { tenant, usage_plan } => {
+            let tenants = match tenant {
+                Some(tenant) => vec![tenant::get(&table, &tenant).await?],
+                None => tenant::list(&table).await?,
+            };
+            let keys: Vec<_> = tenants.iter().map(|one| (one.id.clone(), one.usage_key.clone())).collect();
+            usage_key::attach_again(&options.gateway().await, &usage_plan, &keys).await?;
+            let fields = json!({ "usagePlan": usage_plan, "tenants": tenants.len() });
+            Ok(output::show_fields(format, &object(fields)))
         }
         TenantCommand::Resync { tenant } => {
             let record = tenant::resync(&table, &tenant, clock::now()).await?;
@@ -227,8 +281,16 @@ pub async fn run_tenant(options: &GlobalOptions, command: TenantCommand) -> Resu
                 json!({ "tenant": tenant.as_str(), "change": "tenant.resync", "version": record.version });
             Ok(output::show_fields(format, &object(fields)))
         }
-        TenantCommand::Delete { tenant, yes, wait } => {
-            Ok(output::show_fields(format, &delete_tenant(&table, &tenant, yes, wait).await?))
+        TenantCommand::Delete { tenant, yes, usage_plan, keep_usage_key, wait } => {
+            let record = tenant::get(&table, &tenant).await?;
+            if !yes {
+                wipe::confirm(&tenant)?;
+            }
+            let mut usage_keys = Vec::new();
+            for plan in usage_plan.into_iter().chain(own_plans(&table, &record)).filter(|_| !keep_usage_key) {
+                usage_keys.push(PlanUsageKeys { client: options.gateway().await, plan });
+            }
+            Ok(output::show_fields(format, &delete_tenant(&table, &record, usage_keys, wait).await?))
         }
         TenantCommand::Show { tenant } => {
             Ok(output::show_fields(format, &tenant_fields(&tenant::get(&table, &tenant).await?)))
@@ -236,11 +298,35 @@ pub async fn run_tenant(options: &GlobalOptions, command: TenantCommand) -> Resu
     }
 }
 
+/// Moves a tenant to another plan. Its usage key in that plan is made if it never had one.
+async fn set_plan(
+    table: &Table,
+    options: &GlobalOptions,
+    record: &TenantRecord,
+    plan: RatePlan,
+    usage_plan: Option<String>,
+) -> Result<TenantRecord, AdminError> {
+    let keys: Box<dyn UsageKeys> = match usage_plan {
+        Some(id) => Box::new(PlanUsageKeys { client: options.gateway().await, plan: id }),
+        None if record.plan == plan || record.other_key.is_some() || options.is_local() => {
+            Box::new(GeneratedUsageKeys)
+        }
+        None => {
+            return Err(AdminError::Input(format!(
+                "tenant {} never had the plan {}: name its usage plan with --usage-plan (the stack's outputs UsagePlanId and HighUsagePlanId)",
+                record.id,
+                plan.name()
+            )));
+        }
+    };
+    tenant::set_plan(table, &record.id, plan, keys.as_ref()).await
+}
+
 /// Makes a tenant, with the usage key from where the operator says; returns what to print.
 async fn create_tenant(
     table: &Table,
     options: &GlobalOptions,
-    tenant: &TenantId,
+    (tenant, plan): (&TenantId, RatePlan),
     source: &Source,
     make: impl FnOnce(&str) -> NewTenant,
 ) -> Result<String, AdminError> {
@@ -251,11 +337,14 @@ async fn create_tenant(
         Err(error) => return Err(error),
     }
     let usage_key = match source {
-        Source::Generated => usage_key::generate()?,
-        Source::Plan(plan) => usage_key::attach(&options.gateway().await, plan, tenant).await?,
+        Source::Generated => usage_key::generate(plan)?,
+        Source::Plan(id) => usage_key::attach(&options.gateway().await, id, tenant).await?,
         Source::ApiKey(id) => usage_key::fetch(&options.gateway().await, id).await?,
     };
-    let new = make(&usage_key);
+    let mut new = make(&usage_key);
+    if let Source::Plan(plan) = source {
+        new.usage_plan = Some(plan.clone());
+    }
     let record = tenant::create(table, &new, clock::now()).await?;
     let mut fields = tenant_fields(&record);
     fields.insert("breakGlassAdmin".to_owned(), json!(new.admin));
@@ -286,31 +375,46 @@ async fn set_deactivation_limit(
     tenant::set(table, tenant, now, change).await
 }
 
+/// The usage plans in which the tenant's API keys were made. None if this table is not the one from which they were made:
+/// it may be a copy, while the other table serves requests.
+fn own_plans(table: &Table, record: &TenantRecord) -> Vec<String> {
+    let other = record.other_key.as_ref().and_then(|key| key.usage_plan.as_ref());
+    let plans = record.usage_plan.iter().chain(other);
+    plans.filter(|plan| plan.table == table.name()).map(|plan| plan.id.clone()).collect()
+}
+
 /// Deletes a tenant with everything that it has; returns the fields to print.
 async fn delete_tenant(
     table: &Table,
-    tenant: &TenantId,
-    yes: bool,
+    record: &TenantRecord,
+    usage_keys: Vec<PlanUsageKeys>,
     wait: Duration,
 ) -> Result<Map<String, Value>, AdminError> {
-    tenant::get(table, tenant).await?;
-    if !yes {
-        wipe::confirm(tenant)?;
-    }
-    let wiped = wipe::wipe(table, tenant, wait.unsigned_abs(), clock::now()).await?;
-    let note = format!(
-        "the API key {} is still in API Gateway's usage plan: delete it there",
-        usage_key::name(tenant)
-    );
-    Ok(object(json!({
+    let tenant = &record.id;
+    let wiped = wipe::wipe(table, tenant, &usage_keys, wait.unsigned_abs(), clock::now()).await?;
+    let mut fields = object(json!({
         "tenant": tenant.as_str(), "status": "deleted", "keysRevoked": wiped.revoked,
-        "itemsDeleted": wiped.items, "note": note,
-    })))
+        "itemsDeleted": wiped.items, "usageKeysDeleted": wiped.usage_keys,
+    }));
+    let note = match (usage_keys.as_slice(), &record.usage_plan) {
+        ([_, ..], _) => None,
+        ([], Some(plan)) => Some(format!(
+            "the API key {} stays in API Gateway: delete it there, unless table {} still serves requests",
+            usage_key::name(&plan.id, tenant),
+            plan.table
+        )),
+        ([], None) => Some(
+            "no API key was made for this tenant, as far as the table says: if one is in API Gateway, delete it there"
+                .to_owned(),
+        ),
+    };
+    fields.extend(note.map(|note| ("note".to_owned(), json!(note))));
+    Ok(fields)
 }
 
 fn tenant_row(record: &TenantRecord) -> Map<String, Value> {
     object(json!({
-        "tenant": record.id.as_str(), "policy": record.policy.name, "created": clock::text(record.created),
+        "tenant": record.id.as_str(), "policy": record.policy.name, "plan": record.plan.name(), "created": clock::text(record.created),
     }))
 }
 

@@ -4,10 +4,10 @@ use serde_json::{Map, Value, json};
 
 use super::app_schemas::schemas;
 use crate::app::APP_BASE_PATH;
-use crate::app::router::{APP_ROUTES, AppOperation, WebhookOperation};
+use crate::app::router::{APP_ROUTES, AppOperation, ClientOperation, DefinitionOperation, WebhookOperation};
 use crate::auth::application::ApplicationScope;
-use crate::limits::MAX_WEBHOOKS;
-use crate::scim::resource_type::{Kind, Model};
+use crate::limits::{DEFINITIONS_PER_PAGE, MAX_WEBHOOKS};
+use crate::scim::resource_type::{DefinedKind, Kind, Model};
 
 /// The document of the API for applications. Resources are those of a tenant under one policy.
 pub fn app_document(model: &Model) -> Value {
@@ -35,7 +35,8 @@ pub fn app_document(model: &Model) -> Value {
         "security": [{ "application": [] }],
         "tags": [
             { "name": "Feed" }, { "name": "Tenants" }, { "name": "Resources" }, { "name": "Keys" },
-            { "name": "Webhooks" },
+            { "name": "Clients" },
+            { "name": "Roles" }, { "name": "Entitlements" }, { "name": "Webhooks" },
         ],
         "paths": paths,
         "components": {
@@ -61,6 +62,9 @@ fn template(route: &str) -> (String, Vec<Value>) {
         let name = match (segment, before) {
             ("{}", "tenants") => "tenant",
             ("{}", "keys") => "key",
+            ("{}", "clients") => "client",
+            ("{}", "roles") => "role",
+            ("{}", "entitlements") => "entitlement",
             ("{}", "webhooks") => "webhook",
             ("{}", _) => "id",
             (literal, _) => {
@@ -86,6 +90,9 @@ fn path_parameters() -> Value {
         "tenant": parameter("tenant", "The name of the tenant."),
         "id": parameter("id", "The id of the user or group."),
         "key": parameter("key", "The id of the key: key_…"),
+        "client": parameter("client", "The id of the client: client_…"),
+        "role": parameter("role", "The id of the role."),
+        "entitlement": parameter("entitlement", "The id of the entitlement."),
         "webhook": parameter("webhook", "The id of the webhook: wh_…"),
     })
 }
@@ -178,7 +185,7 @@ fn description(operation: AppOperation) -> OperationText {
             &[(201, "Tenant"), (200, "Tenant")],
         ),
         AppOperation::UpdateTenant => {
-            write("Tenants", "Changes the settings of a tenant", Some(("Settings", true)), &[(200, "Tenant")])
+            write("Tenants", "Changes settings or plan", Some(("TenantChange", true)), &[(200, "Tenant")])
         }
         AppOperation::Query(Kind::User) => get("Resources", "Users", scim_query(), &[(200, "UserList")]),
         AppOperation::Query(Kind::Group) => get("Resources", "Groups", scim_query(), &[(200, "GroupList")]),
@@ -213,8 +220,65 @@ fn description(operation: AppOperation) -> OperationText {
             &[(201, "RotatedKey")],
         ),
         AppOperation::RevokeKey => write("Keys", "Revokes a key", None, &[(204, "")]),
+        AppOperation::Client(operation) => client_description(operation),
+        AppOperation::Definition(kind, operation) => definition_description(kind, operation),
         AppOperation::Webhook(operation) => webhook_description(operation),
     }
+}
+
+fn client_description(operation: ClientOperation) -> OperationText {
+    let (summary, body, answers): (_, _, &'static [_]) = match operation {
+        ClientOperation::List => {
+            ("The OAuth clients of a tenant, without their secrets", None, &[(200, "ClientList")])
+        }
+        ClientOperation::Create => (
+            "Makes an OAuth client; only this answer shows its secret",
+            Some(("NewClient", true)),
+            &[(201, "MadeClient")],
+        ),
+        ClientOperation::Rotate => (
+            "Gives a client a new secret; the others work until the overlap ends, and are revoked without one",
+            Some(("Rotation", false)),
+            &[(201, "RotatedClient")],
+        ),
+        ClientOperation::Revoke => ("Revokes a client with its access tokens", None, &[(204, "")]),
+    };
+    OperationText { tag: "Clients", summary, query: json!([]), body, answers }
+}
+
+fn definition_description(kind: DefinedKind, operation: DefinitionOperation) -> OperationText {
+    let is_role = kind == DefinedKind::Role;
+    let pick = |role, entitlement| if is_role { role } else { entitlement };
+    let answered = |role: &'static [(u16, &'static str)], entitlement: &'static [(u16, &'static str)]| {
+        if is_role { role } else { entitlement }
+    };
+    let one = answered(&[(200, "Role")], &[(200, "Entitlement")]);
+    let (summary, body, answers) = match operation {
+        DefinitionOperation::List => (
+            pick("Roles by id, with what they grant", "Entitlements by id"),
+            None,
+            answered(&[(200, "RolePage")], &[(200, "EntitlementPage")]),
+        ),
+        DefinitionOperation::Retrieve => (pick("A role", "An entitlement"), None, one),
+        DefinitionOperation::Create => (
+            pick("Makes a role", "Makes an entitlement"),
+            Some((pick("NewRole", "NewEntitlement"), true)),
+            answered(&[(201, "Role")], &[(201, "Entitlement")]),
+        ),
+        DefinitionOperation::Update => (
+            pick("Changes a role and what its users are granted", "Changes an entitlement"),
+            Some((pick("RoleChange", "EntitlementChange"), true)),
+            one,
+        ),
+        DefinitionOperation::Delete => (
+            pick("Deletes a role; users keep its value, which grants nothing then", "Deletes an entitlement"),
+            None,
+            answered(&[(204, "")], &[(204, "")]),
+        ),
+    };
+    let is_list = operation == DefinitionOperation::List;
+    let query = if is_list { pages(DEFINITIONS_PER_PAGE) } else { json!([]) };
+    OperationText { tag: pick("Roles", "Entitlements"), summary, query, body, answers }
 }
 
 fn webhook_description(operation: WebhookOperation) -> OperationText {

@@ -3,6 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::schemas;
+use crate::auth::plan::RatePlan;
+use crate::limits::{MAX_ASSIGNMENTS, MAX_DEFINITION_DESCRIPTION_CHARS, MAX_DEFINITION_NAME_CHARS};
 use crate::scim::policy::POLICIES;
 use crate::scim::resource_type::Model;
 
@@ -13,7 +15,7 @@ pub(super) fn schemas(model: &Model) -> Value {
     for name in ["User", "UserList", "Group", "GroupList"] {
         all.insert(name.to_owned(), scim[name].clone());
     }
-    for part in [feed(), tenants(), keys(), groups(), webhooks()] {
+    for part in [feed(), tenants(), keys(), clients(), groups(), definitions(), webhooks()] {
         all.extend(part.as_object().cloned().unwrap_or_default());
     }
     all.insert("Problem".to_owned(), problem());
@@ -56,13 +58,13 @@ fn feed() -> Value {
         "type": text("What happened: user.created, group.updated, key.revoked, … tenant.resync asks for a new snapshot of the tenant. Ignore types that you do not know."),
         "tenant": text("The name of the tenant. deployment for what belongs to no tenant, such as application keys."),
         "incarnation": text("Tells a tenant from an earlier one of the same name."),
-        "resourceType": text("User, Group, Key, Tenant, Application or Webhook."),
+        "resourceType": text("User, Group, Key, Client, Tenant, Application, Webhook, Role or Entitlement."),
         "resourceId": text("The id of the resource."),
         "version": number("The version of the resource after the change."),
         "part": number("Of a large change: 0 for its commit, 1 to parts for its parts."),
         "parts": number("Of a large change: how many parts follow the commit."),
         "time": text("When, in RFC 3339."),
-        "actor": text("Who did it: the id of a key, operator, or worker."),
+        "actor": text("Who did it: the id of a key or a client, operator, or worker."),
         "requestId": text("The request that it was part of: lambda_request_id in the log. No caller can choose it."),
         "attributes": texts("The names of the changed attributes."),
         "added": texts("The ids of members that it added."),
@@ -71,8 +73,8 @@ fn feed() -> Value {
         "removedCount": number("How many members it removed, named or not."),
         "warning": text("What an operator should look at."),
         "resource": {
-            "description": "With include=resource: the state of the user or group now, never older than the change. null if it is gone. Groups have no members here.",
-            "anyOf": [reference("User"), reference("Group"), { "type": "null" }],
+            "description": "With include=resource: the state of the user, group, role or entitlement now, never older than the change. null if it is gone. Groups have no members here.",
+            "anyOf": [reference("User"), reference("Group"), reference("Role"), reference("Entitlement"), { "type": "null" }],
         },
     });
     let required = [
@@ -112,26 +114,31 @@ fn feed() -> Value {
 
 fn tenants() -> Value {
     let policies: Vec<&str> = POLICIES.iter().map(|policy| policy.name).collect();
+    let plans = RatePlan::ALL.map(RatePlan::name);
+    let plan = json!({ "type": "string", "enum": plans, "description": "Its rate. No request is refused while it changes." });
     let settings = json!({
         "retentionDays": { "type": "integer", "minimum": 0, "maximum": 3650, "description": "Days for which a deactivated account is kept." },
         "rootTeamProtected": { "type": "boolean", "description": "Whether no bearer key changes who administers the root team." },
         "breakerPercent": { "type": ["integer", "null"], "minimum": 0, "maximum": 100, "description": "How many percent of the active users may be deactivated within an hour." },
         "breakerLiftedUntil": time("Until when that limit is lifted."),
     });
+    let mut changes = settings.clone();
+    changes["plan"] = plan;
     json!({
         "NewTenant": object(&json!({
             "tenant": { "type": "string", "pattern": "^[a-z][a-z0-9-]{1,30}$", "description": "Its name." },
             "policy": { "type": "string", "enum": policies, "description": "The rules that it runs under. They cannot change." },
-            "plan": { "type": "string", "enum": ["default"], "description": "Its rate." },
+            "plan": { "type": "string", "enum": plans, "description": "Its rate: default is 200 requests a minute, high is 30 a second." },
             "adminEmail": text("The address and userName of the local break-glass administrator."),
         }), &["tenant"]),
         "Settings": object(&settings, &[]),
+        "TenantChange": object(&changes, &[]),
         "Tenant": object(&json!({
             "tenant": text("Its name."),
             "incarnation": text("Tells it from an earlier one of the same name."),
             "version": number("Counts its changes."),
             "policy": { "type": "string", "enum": policies },
-            "plan": { "type": "string", "enum": ["default"] },
+            "plan": { "type": "string", "enum": plans },
             "created": text("When it was made."),
             "rootTeam": { "type": ["string", "null"], "description": "The id of the group whose administrators administer the tenant." },
             "settings": reference("Settings"),
@@ -186,6 +193,66 @@ fn keys() -> Value {
     })
 }
 
+fn clients() -> Value {
+    let hours = json!({ "type": "integer", "minimum": 1, "maximum": 6, "description": "How many hours an access token lives; 1 if absent." });
+    let optional = |description: &str| json!({ "type": ["string", "null"], "description": description });
+    let texts = [
+        ("subject", text("The claim sub of its assertions.")),
+        ("audience", text("The claim aud of its assertions.")),
+        ("issuer", text("The claim iss of its assertions.")),
+        ("jwksUrl", text("Where the issuer's keys are: https, with a public address.")),
+    ];
+    let mut federation = Map::new();
+    federation.extend(texts.into_iter().map(|(name, schema)| (name.to_owned(), schema)));
+    let mut given = federation.clone();
+    let directory =
+        "The directory id at Entra ID. It gives issuer and jwksUrl, and the claim tid must be it.";
+    given.insert("entraDirectory".to_owned(), text(directory));
+    federation.insert("entraDirectory".to_owned(), optional(directory));
+    let secret = json!({
+        "id": text("Its id."), "created": text("When it was made."), "expires": text("From when on it is refused."),
+    });
+    let client = json!({
+        "id": text("Its id: the client_id of token requests."),
+        "name": text("What it is called."),
+        "scope": { "type": "string", "enum": ["provision", "read"], "description": "What its access tokens may do." },
+        "status": { "type": "string", "enum": ["active", "revoked"] },
+        "version": number("Counts its changes."),
+        "created": text("When it was made."),
+        "tokenHours": hours,
+        "secrets": { "type": "array", "items": object(&secret, &["id", "created", "expires"]), "description": "Its secrets that are in force, without their texts." },
+        "federation": { "anyOf": [reference("Federation"), { "type": "null" }], "description": "What the assertions of a federated client must hold." },
+    });
+    let with = |more: &[(&str, Value)], optional: &[(&str, Value)]| {
+        let mut properties = client.clone();
+        more.iter().for_each(|(name, schema)| properties[*name] = schema.clone());
+        let required: Vec<String> =
+            properties.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
+        optional.iter().for_each(|(name, schema)| properties[*name] = schema.clone());
+        object(&properties, &required.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let shown = ("clientSecret", text("The secret. Only this answer shows it. A federated client has none."));
+    json!({
+        "Federation": object(&Value::Object(federation), &["issuer", "subject", "audience", "jwksUrl", "entraDirectory"]),
+        "NewFederation": object(&Value::Object(given), &["subject", "audience"]),
+        "NewClient": object(&json!({
+            "name": text("What to call it."),
+            "scope": { "type": "string", "enum": ["provision", "read"], "description": "What its access tokens may do; provision if absent." },
+            "tokenHours": hours,
+            "secretYears": { "type": "integer", "minimum": 1, "maximum": 3, "description": "How many years a secret lives; 1 if absent." },
+            "federation": { "anyOf": [reference("NewFederation"), { "type": "null" }], "description": "For a client without secrets: what its assertions must hold." },
+        }), &["name"]),
+        "Client": with(&[("lastUsed", optional("The day of its last request."))], &[]),
+        "ClientList": object(&json!({ "clients": list("Client") }), &["clients"]),
+        "MadeClient": with(&[], std::slice::from_ref(&shown)),
+        "RotatedClient": with(&[
+            shown.clone(),
+            ("secretId", text("The id of the new secret.")),
+            ("otherSecretsExpire", text("When the other secrets end, unless they end earlier.")),
+        ], &[]),
+    })
+}
+
 fn groups() -> Value {
     let assignment = json!({
         "team": text("The group that the role is in, by its id."),
@@ -208,6 +275,36 @@ fn groups() -> Value {
             "next": text("The cursor of the next page; absent on the last."),
         }), &["version", "members"]),
     })
+}
+
+fn definitions() -> Value {
+    let name = json!({ "type": "string", "minLength": 1, "maxLength": MAX_DEFINITION_NAME_CHARS, "description": "The name for people." });
+    let description = json!({ "type": ["string", "null"], "maxLength": MAX_DEFINITION_DESCRIPTION_CHARS, "description": "What it is for." });
+    let grants = json!({ "type": "array", "items": reference("Assignment"), "maxItems": MAX_ASSIGNMENTS, "description": "The roles in teams that its users have. It cannot be the administration of the root team." });
+    let label = json!({ "type": ["string", "null"], "minLength": 1, "maxLength": MAX_DEFINITION_NAME_CHARS, "description": "Its function, in a word." });
+    let mut all = Map::new();
+    for (kind, list_name, own, schema) in
+        [("Role", "roles", "grants", &grants), ("Entitlement", "entitlements", "type", &label)]
+    {
+        let id = json!({ "type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$", "description": format!("Its id, and the value that names it in a user's {list_name}.") });
+        let change = json!({ "displayName": name, "description": description, own: schema });
+        let mut new = json!({ "id": id });
+        let mut whole = new.clone();
+        for (member, schema) in change.as_object().into_iter().flatten() {
+            new[member] = schema.clone();
+            whole[member] = schema.clone();
+        }
+        whole["version"] = number("Counts its changes.");
+        whole["created"] = text("When it was made.");
+        whole["lastModified"] = text("When it was last changed.");
+        let required = ["id", "displayName", "description", own, "version", "created", "lastModified"];
+        all.insert(format!("New{kind}"), object(&new, &["id", "displayName"]));
+        all.insert(format!("{kind}Change"), object(&change, &[]));
+        all.insert(kind.to_owned(), object(&whole, &required));
+        let page = json!({ list_name: list(kind), "next": text("The cursor of the next page; absent on the last.") });
+        all.insert(format!("{kind}Page"), object(&page, &[list_name]));
+    }
+    Value::Object(all)
 }
 
 fn webhooks() -> Value {

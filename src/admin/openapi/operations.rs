@@ -64,10 +64,15 @@ fn resource(verb: &str, kind: &str, model: &Model) -> Description {
     let (schema, tag) = match kind {
         "Group" => ("Group", "Group"),
         "Me" => ("User", "Me"),
+        "Role" => ("Role", "Role"),
+        "Entitlement" => ("Entitlement", "Entitlement"),
         _ => ("User", "User"),
     };
-    let what =
-        if kind == "Me" { "the key's own user".to_owned() } else { format!("a {}", schema.to_lowercase()) };
+    let what = match kind {
+        "Me" => "the key's own user".to_owned(),
+        "Entitlement" => "an entitlement".to_owned(),
+        _ => format!("a {}", schema.to_lowercase()),
+    };
     let mut it = Description { tag, ..Description::default() };
     add_refusals(&mut it, verb, kind);
     if verb != "delete" {

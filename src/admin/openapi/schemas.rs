@@ -4,9 +4,9 @@ use serde_json::{Map, Value, json};
 
 use crate::http::router::ROUTES;
 use crate::limits::{MAX_BULK_OPERATIONS, MAX_PATCH_OPERATIONS};
-use crate::scim::discovery;
+use crate::scim::discovery::{self, DefinedTypes};
 use crate::scim::error::ErrorKind;
-use crate::scim::resource_type::{COMMON, Model, ResourceType};
+use crate::scim::resource_type::{COMMON, DefinedKind, Model, ResourceType};
 use crate::scim::schema::{Attribute, Mutability, Returned, Schema, Type};
 use crate::scim::urn;
 
@@ -24,12 +24,16 @@ pub(super) fn schemas(model: &Model) -> Value {
         all.insert(name.to_owned(), schema);
     };
     for resource_type in model.types() {
-        let name = resource_type.kind.name();
+        let name = resource_type.name;
         put(&format!("{name}Request"), resource(resource_type, Way::Request));
         put(name, resource(resource_type, Way::Answer));
         put(&format!("{name}List"), list(&reference(name)));
     }
-    let any: Vec<Value> = model.types().iter().map(|ty| reference(ty.kind.name())).collect();
+    for kind in DefinedKind::ALL {
+        put(kind.name(), resource(model.defined(kind), Way::Answer));
+        put(&format!("{}List", kind.name()), list(&reference(kind.name())));
+    }
+    let any: Vec<Value> = model.types().iter().map(|ty| reference(ty.name)).collect();
     put("ResourceList", list(&json!({ "anyOf": any })));
     for (urn, listed) in
         [(urn::SERVICE_PROVIDER_CONFIG, false), (urn::RESOURCE_TYPE, true), (urn::SCHEMA, true)]
@@ -55,9 +59,12 @@ fn reference(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
 }
 
+/// A tenant that defines both: then all is announced.
+const ALL_DEFINED: DefinedTypes = DefinedTypes { roles: true, entitlements: true };
+
 /// The schema of one of the documents about the service itself.
 fn service(model: &Model, urn: &str) -> Option<Schema> {
-    serde_json::from_value(discovery::schema(model, urn, "")?).ok()
+    serde_json::from_value(discovery::schema(model, ALL_DEFINED, urn, "")?).ok()
 }
 
 fn schemas_property(own: &str) -> Value {

@@ -1,5 +1,6 @@
 //! `rollcall export` and `rollcall import`: the commands.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -8,10 +9,11 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Map, json};
 
+use super::definitions::{definition_lines, import_definitions};
 use super::export::export;
 use super::import::{Fate, ImportedLine, import};
 use super::move_in::move_in;
-use super::rows::{csv, json_lines};
+use super::rows::{Row, csv, json_lines};
 use crate::admin::cli::{CommandOutput, GlobalOptions, complete, finish};
 use crate::admin::error::AdminError;
 use crate::admin::output;
@@ -24,8 +26,8 @@ use crate::store::keys::TenantId;
   rollcall export acme --to acme.jsonl
   rollcall export acme | wc -l
 
-A line is a user or group as SCIM has it, users first. After them come deactivated and erased accounts,
-and the tenant. Passwords, keys and events are not in it.")]
+A line is a user or group as SCIM has it, users first. After them come roles and entitlements,
+deactivated and erased accounts, and the tenant. Passwords, keys and events are not in it.")]
 pub struct ExportArgs {
     #[command(flatten)]
     options: GlobalOptions,
@@ -123,7 +125,11 @@ async fn read_in(args: &ImportArgs) -> Result<CommandOutput, AdminError> {
         false => import(&table, &args.tenant, &rows, args.dry_run, &progress).await,
     };
     bar.end();
-    let outcomes = imported?;
+    let mut outcomes = imported?;
+    if !args.keep_ids && !is_csv {
+        let (lines, ids) = (definition_lines(&text), ids_of(&rows, &outcomes));
+        outcomes.extend(import_definitions(&table, &args.tenant, &lines, &ids, args.dry_run).await?);
+    }
     if let Some(path) = &args.report {
         let lines: String = outcomes.iter().map(|outcome| format!("{}\n", line(outcome))).collect();
         std::fs::write(path, lines).map_err(file_error(path))?;
@@ -142,6 +148,14 @@ async fn read_in(args: &ImportArgs) -> Result<CommandOutput, AdminError> {
     }
     let text = output::show_fields(args.options.format(), &fields);
     Ok(CommandOutput { findings: count(Fate::Refused) > 0, ..CommandOutput::from(text) })
+}
+
+/// The ids in the tenant, by those in the file.
+fn ids_of(rows: &[Row], outcomes: &[ImportedLine]) -> BTreeMap<String, String> {
+    let of_line: BTreeMap<usize, &String> =
+        outcomes.iter().filter_map(|outcome| Some((outcome.line, outcome.id.as_ref()?))).collect();
+    let old = |row: &Row| row.resource.as_ref().ok()?.1.get("id")?.as_str().map(str::to_owned);
+    rows.iter().filter_map(|row| Some((old(row)?, (*of_line.get(&row.line)?).clone()))).collect()
 }
 
 fn name(fate: Fate) -> &'static str {

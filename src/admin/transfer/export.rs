@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::definitions::definition_line;
 use super::rows::{DEACTIVATED_LINE, ERASED_LINE, TENANT_LINE};
 use crate::admin::actor::ACTOR;
 use crate::admin::error::AdminError;
@@ -16,7 +17,7 @@ use crate::admin::tenant;
 use crate::admin::wipe::count_resources;
 use crate::auth::tenant::TenantRecord;
 use crate::limits::RESOURCES_PER_READ;
-use crate::scim::resource_type::{Kind, Model};
+use crate::scim::resource_type::{DefinedKind, Kind, Model};
 use crate::scim::urn;
 use crate::store::Store;
 use crate::store::call::Table;
@@ -38,6 +39,9 @@ pub struct LineCounts {
     pub deactivated: u64,
     /// Erased accounts.
     pub erased: u64,
+    /// Roles and entitlements.
+    #[serde(default)]
+    pub definitions: u64,
 }
 
 /// An export that is being written.
@@ -50,8 +54,8 @@ struct ExportWriter<'a> {
 }
 
 /// Writes every user and group of a tenant as a SCIM resource in one line of JSON, with its id and `meta`. After
-/// them come the deactivated and erased accounts, and at the end the tenant itself: what an import with ids needs
-/// besides. Tells `progress` how many users and groups there were, and returns how many. Each
+/// them come roles and entitlements, the deactivated and erased accounts, and at the end the tenant itself: what an import
+/// with ids needs besides. Tells `progress` how many users and groups there were, and returns how many. Each
 /// resource is whole and of one moment; the tenant as a whole is as of the time that it takes.
 ///
 /// # Errors
@@ -74,6 +78,7 @@ pub async fn export(
     progress.begin(Some(total), "users and groups");
     let mut writer = ExportWriter { store, model, to, progress, counts: LineCounts::default() };
     writer.write_resources().await?;
+    writer.write_definitions().await?;
     writer.write_tombstones().await?;
     writer.write_line(&tenant_line(&tenant, writer.counts))?;
     Ok(writer.counts.users + writer.counts.groups)
@@ -112,6 +117,17 @@ impl ExportWriter<'_> {
                     Some(last) if has_more => after = Some(*last),
                     _ => break,
                 }
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_definitions(&mut self) -> Result<(), AdminError> {
+        let failed = AdminError::table(self.store.table.name());
+        for kind in DefinedKind::ALL {
+            for definition in self.store.definitions().list(kind).await.map_err(&failed)? {
+                self.write_line(&definition_line(&definition))?;
+                self.counts.definitions += 1;
             }
         }
         Ok(())

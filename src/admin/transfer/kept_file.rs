@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::definitions::{DefinitionLine, definition_lines};
 use super::export::LineCounts;
-use super::rows::{DEACTIVATED_LINE, ERASED_LINE, TENANT_LINE, has_schema, json_object};
+use super::rows::{DEACTIVATED_LINE, DEFINITION_LINE, ERASED_LINE, TENANT_LINE, has_schema, json_object};
 use crate::admin::error::AdminError;
 use crate::admin::when;
 use crate::auth::tenant::{Settings, TenantRecord};
@@ -79,8 +80,10 @@ pub struct KeptFile {
     pub root_team: Uuid,
     /// What is set for the tenant.
     pub settings: Settings,
-    /// All other lines.
+    /// Users, groups, and deactivated and erased accounts.
     pub lines: Vec<KeptLine>,
+    /// Roles and entitlements.
+    pub definitions: Vec<DefinitionLine>,
 }
 
 impl KeptFile {
@@ -98,6 +101,9 @@ impl KeptFile {
                 of_tenant = Some(object.clone());
                 continue;
             }
+            if object.as_ref().is_ok_and(|object| has_schema(object, DEFINITION_LINE)) {
+                continue;
+            }
             let resource = object.and_then(|object| read_line(object, model));
             if let Some(id) = resource.as_ref().ok().map(KeptResource::id)
                 && !ids.insert(id)
@@ -110,8 +116,10 @@ impl KeptFile {
             "the file is not whole: it lacks the line of the tenant, with which `rollcall export` ends";
         let of_tenant = of_tenant.ok_or_else(|| AdminError::Input(whole.to_owned()))?;
         let mut file = read_tenant(&of_tenant, tenant)?;
-        check_counts(&of_tenant, &lines)?;
         file.lines = lines;
+        file.definitions = definition_lines(text);
+        file.check_counts(&of_tenant)?;
+        file.check_grants();
         file.mark_guarded();
         Ok(file)
     }
@@ -149,6 +157,29 @@ impl KeptFile {
         guard
     }
 
+    /// Checks that the file has as many lines as an export wrote.
+    fn check_counts(&self, of_tenant: &Map<String, Value>) -> Result<(), AdminError> {
+        let wanted = of_tenant.get("lines").cloned().unwrap_or_default();
+        let wanted: LineCounts = serde_json::from_value(wanted)
+            .map_err(|error| AdminError::Input(format!("the line of the tenant cannot be read: {error}")))?;
+        let wanted = wanted.users + wanted.groups + wanted.deactivated + wanted.erased + wanted.definitions;
+        let found = (self.lines.len() + self.definitions.len()) as u64;
+        if wanted == found {
+            return Ok(());
+        }
+        Err(AdminError::Input(format!("the file is not whole: it has {found} resources, and had {wanted}")))
+    }
+
+    /// Refuses roles that grant the administration of the root team.
+    fn check_grants(&mut self) {
+        let admin = Role { team: self.root_team, role: ADMIN.to_owned() };
+        for line in &mut self.definitions {
+            if line.definition.as_ref().is_ok_and(|definition| definition.grants.contains(&admin)) {
+                line.definition = Err("no role can grant the administration of the root team".to_owned());
+            }
+        }
+    }
+
     /// Marks the users and groups that the admin guard names.
     fn mark_guarded(&mut self) {
         let guard = self.admin_guard();
@@ -177,19 +208,7 @@ fn read_tenant(line: &Map<String, Value>, tenant: &TenantRecord) -> Result<KeptF
     let settings: Settings = serde_json::from_value(settings)
         .map_err(|error| AdminError::Input(format!("the settings of the tenant cannot be read: {error}")))?;
     let root_team = text_of(line, "rootTeam").ok().and_then(|id| parse_id(&id)).ok_or_else(no_root)?;
-    Ok(KeptFile { root_team, settings, lines: Vec::new() })
-}
-
-fn check_counts(of_tenant: &Map<String, Value>, lines: &[KeptLine]) -> Result<(), AdminError> {
-    let wanted = of_tenant.get("lines").cloned().unwrap_or_default();
-    let wanted: LineCounts = serde_json::from_value(wanted)
-        .map_err(|error| AdminError::Input(format!("the line of the tenant cannot be read: {error}")))?;
-    let wanted = wanted.users + wanted.groups + wanted.deactivated + wanted.erased;
-    let found = lines.len() as u64;
-    if wanted == found {
-        return Ok(());
-    }
-    Err(AdminError::Input(format!("the file is not whole: it has {found} resources, and had {wanted}")))
+    Ok(KeptFile { root_team, settings, lines: Vec::new(), definitions: Vec::new() })
 }
 
 fn text_of(line: &Map<String, Value>, name: &str) -> Result<String, String> {
@@ -220,14 +239,14 @@ fn read_line(line: Map<String, Value>, model: &Model) -> Result<KeptResource, St
         (true, ..) => {
             let kept_until = number_of(&line, "keptUntil")?;
             let holds_name = line.get("holdsName") == Some(&Value::Bool(true));
-            let record = read_record(line, model.of(Kind::User), model)?;
+            let record = read_record(line, Kind::User, model)?;
             let tombstone = Tombstone { record, kept_until, detachment: None };
             Ok(KeptResource::Deactivated(KeptAccount { tombstone, holds_name }))
         }
-        (_, true, false) => Ok(KeptResource::User(read_record(line, model.of(Kind::User), model)?)),
+        (_, true, false) => Ok(KeptResource::User(read_record(line, Kind::User, model)?)),
         (_, false, true) => {
             let members = read_members(&line)?;
-            let record = read_record(line, model.of(Kind::Group), model)?;
+            let record = read_record(line, Kind::Group, model)?;
             Ok(KeptResource::Group(KeptGroup { record, members }))
         }
         _ => Err(format!("schemas must name {} or {}", urn::USER, urn::GROUP)),
@@ -254,7 +273,7 @@ fn read_members(line: &Map<String, Value>) -> Result<Vec<Membership>, String> {
 
 /// Reads a user or a group as the table holds it. What the line holds besides what the server writes must be a
 /// document of the type; it is kept as it is.
-fn read_record(mut line: Map<String, Value>, ty: &ResourceType, model: &Model) -> Result<Record, String> {
+fn read_record(mut line: Map<String, Value>, kind: Kind, model: &Model) -> Result<Record, String> {
     let id = id_of(&line, "id")?;
     let meta =
         line.shift_remove("meta").and_then(|meta| meta.as_object().cloned()).ok_or("the line lacks meta")?;
@@ -263,7 +282,7 @@ fn read_record(mut line: Map<String, Value>, ty: &ResourceType, model: &Model) -
     let version = version.strip_prefix("W/\"").and_then(|rest| rest.strip_suffix('"'));
     let version: Option<u64> = version.and_then(|version| version.parse().ok());
     let version = version.filter(|version| *version > 0).ok_or("meta.version must be as W/\"3\"")?;
-    let own = match ty.kind {
+    let own = match kind {
         Kind::User => line.shift_remove(urn::ROLLCALL_USER),
         Kind::Group => line.shift_remove(urn::ROLLCALL_GROUP),
     };
@@ -271,9 +290,9 @@ fn read_record(mut line: Map<String, Value>, ty: &ResourceType, model: &Model) -
     for name in ["schemas", "id", "members", "keptUntil", "holdsName"] {
         line.shift_remove(name);
     }
-    check_document(&line, ty, model)?;
-    let mut record = Record { version, modified, ..Record::new(ty.kind, id, line, &created) };
-    match ty.kind {
+    check_document(&line, model.of(kind), model)?;
+    let mut record = Record { version, modified, ..Record::new(kind, id, line, &created) };
+    match kind {
         Kind::User if own["account"] == Account::Local.as_str() => record.account = Account::Local,
         Kind::User => {}
         Kind::Group => {

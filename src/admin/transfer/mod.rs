@@ -1,6 +1,7 @@
-//! A tenant's users and groups as lines of JSON, out and in.
+//! A tenant's users, groups, roles and entitlements as lines of JSON, out and in.
 
 pub mod command;
+pub mod definitions;
 pub mod export;
 pub mod import;
 pub mod kept_file;

@@ -15,6 +15,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::{StreamExt, stream};
 use uuid::Uuid;
 
+use super::definitions::{self, DefinitionLine, move_definition_in};
 use super::import::{Fate, ImportedLine, Stopped};
 use super::kept_file::{KeptAccount, KeptFile, KeptGroup, KeptResource};
 use crate::admin::actor::ACTOR;
@@ -116,7 +117,9 @@ pub async fn move_in(
     if let MoveState::New(guard) = state {
         moved.begin(&guard).await.map_err(AdminError::table(table.name()))?;
     }
-    let outcomes = moved.write_lines(progress).await?;
+    let mut outcomes = moved.write_lines(progress).await?;
+    outcomes.extend(moved.write_definitions().await?);
+    outcomes.sort_by_key(|outcome| outcome.line);
     if outcomes.iter().all(|outcome| outcome.fate != Fate::Refused) {
         let guard = file.admin_guard().action(id);
         let ended = resync(table, &Actor::operator(), id, clock::now(), &[guard]).await;
@@ -149,7 +152,10 @@ impl MoveIn<'_> {
         let IdPage { ids: users, .. } = self.store.list_page(Kind::User, None, 2).await?;
         let IdPage { ids: groups, .. } = self.store.list_page(Kind::Group, None, 2).await?;
         let tombstones = self.store.table.count(&keys::tombstones(&self.store.tenant)).await?;
-        let is_own = users.len() < 2 && users.iter().all(|user| guard.admins.contains_key(user));
+        let defined = self.store.definitions().index().await?;
+        let is_own = defined.version == 0
+            && users.len() < 2
+            && users.iter().all(|user| guard.admins.contains_key(user));
         Ok(is_own && groups == [guard.root] && tombstones == 0)
     }
 
@@ -215,7 +221,35 @@ impl MoveIn<'_> {
             Ok(resource) => outcome(line.line, Some(resource.id()), Ok(Fate::Created)),
             Err(problem) => outcome(line.line, None, Err(problem.clone())),
         });
-        plan.collect()
+        let definitions = self.file.definitions.iter().map(|line| match &line.definition {
+            Ok(definition) => definitions::outcome(line.line, Some(&definition.id), Ok(Fate::Created)),
+            Err(problem) => definitions::outcome(line.line, None, Err(problem.clone())),
+        });
+        plan.chain(definitions).collect()
+    }
+
+    /// Writes roles and entitlements, one after another: all of them are in one index.
+    async fn write_definitions(&self) -> Result<Vec<ImportedLine>, AdminError> {
+        let failed = AdminError::table(self.store.table.name());
+        let mut outcomes = Vec::with_capacity(self.file.definitions.len());
+        for DefinitionLine { line, definition } in &self.file.definitions {
+            let definition = match definition {
+                Ok(definition) => definition,
+                Err(problem) => {
+                    outcomes.push(definitions::outcome(*line, None, Err(problem.clone())));
+                    continue;
+                }
+            };
+            let id = definition.id.as_str();
+            let fate = match move_definition_in(&self.store, definition).await.map_err(&failed)? {
+                Fate::Refused => {
+                    Err(format!("the tenant has {id} with other content: import into a new tenant"))
+                }
+                fate => Ok(fate),
+            };
+            outcomes.push(definitions::outcome(*line, Some(id), fate));
+        }
+        Ok(outcomes)
     }
 
     /// Writes all lines.

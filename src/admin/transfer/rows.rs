@@ -25,11 +25,12 @@ pub const TENANT_LINE: &str = "urn:rollcall:export:Tenant";
 pub const DEACTIVATED_LINE: &str = "urn:rollcall:export:DeactivatedUser";
 /// The schema of the line of an erased account.
 pub const ERASED_LINE: &str = "urn:rollcall:export:ErasedUser";
-/// The schemas of lines that only an import with ids reads.
-const KEPT_LINES: [&str; 3] = [TENANT_LINE, DEACTIVATED_LINE, ERASED_LINE];
+/// The schema of the line of a role or an entitlement.
+pub const DEFINITION_LINE: &str = "urn:rollcall:export:Definition";
+/// The schemas of lines that are neither users nor groups.
+const OTHER_LINES: [&str; 4] = [TENANT_LINE, DEACTIVATED_LINE, ERASED_LINE, DEFINITION_LINE];
 
-/// Reads lines of JSON. Empty lines are passed over, and so are those of an export that only an import with ids
-/// reads.
+/// Reads the users and groups in lines of JSON. Empty lines and the other lines of an export are passed over.
 pub fn json_lines(text: &str) -> Vec<Row> {
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     lines
@@ -37,12 +38,12 @@ pub fn json_lines(text: &str) -> Vec<Row> {
         .collect()
 }
 
-/// Reads a line. `None` for a line that only an import with ids reads.
+/// Reads a line. `None` for a line that is neither a user nor a group.
 fn json_line(line: &str) -> Result<Option<RowResource>, String> {
     let resource = json_object(line)?;
     let has = |urn: &str| has_schema(&resource, urn);
     match (has(urn::USER), has(urn::GROUP)) {
-        _ if KEPT_LINES.into_iter().any(has) => Ok(None),
+        _ if OTHER_LINES.into_iter().any(has) => Ok(None),
         (true, false) => Ok(Some((Kind::User, resource))),
         (false, true) => Ok(Some((Kind::Group, resource))),
         _ => Err(format!("schemas must name {} or {}", urn::USER, urn::GROUP)),

@@ -3,6 +3,7 @@ use time::macros::datetime;
 
 use super::*;
 use crate::auth::key::KeyHash;
+use crate::auth::plan::RatePlan;
 use crate::auth::tenant::Settings;
 use crate::scim::policy::VEZA;
 
@@ -28,6 +29,10 @@ fn parts() -> (BearerKey, KeyRecord, TenantRecord) {
         policy: &VEZA,
         usage_key: "u".repeat(40),
         created: NOW,
+        usage_plan: None,
+        usable_from: 0,
+        plan: RatePlan::Default,
+        other_key: None,
         root_team: None,
         settings: Settings::default(),
         request: None,

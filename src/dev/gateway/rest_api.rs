@@ -17,6 +17,8 @@ use super::refusal::{GatewayRefusal, GatewayResponses};
 use super::usage_plan::UsagePlan;
 use crate::http::log::Line;
 use crate::limits::{MAX_GATEWAY_HEAD_BYTES, USAGE_KEY_CHARS};
+use crate::log::readable::describe_request;
+use crate::tenants::usage::HIGH_PREFIX;
 
 /// A REST API: routes, what stands before them, and the function behind.
 pub struct Gateway {
@@ -25,6 +27,8 @@ pub struct Gateway {
     stage: Option<UsagePlan>,
     methods: Vec<((String, String), UsagePlan)>,
     usage_plan: Option<UsagePlan>,
+    /// The plan of generated usage keys that name it.
+    high_usage_plan: Option<UsagePlan>,
     key_source: KeySource,
     responses: GatewayResponses,
     binary_media_types: Vec<String>,
@@ -60,6 +64,7 @@ impl Gateway {
                 .map(|(method, throttle)| (method, UsagePlan::new(throttle)))
                 .collect(),
             usage_plan: facts.usage_plan.map(UsagePlan::new),
+            high_usage_plan: facts.high_usage_plan.map(UsagePlan::new),
             key_source: facts.key_source,
             responses: GatewayResponses::new(facts.gateway_responses),
             binary_media_types: facts.binary_media_types,
@@ -120,7 +125,10 @@ impl Gateway {
         }
         if refused {
             // The function logs what it answers; what it never saw is logged here, in the same form.
+            let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap_or_default();
             Line {
+                request: describe_request(&context.method, parts.uri.path(), parts.uri.query()),
+                detail: body["detail"].as_str().map(str::to_owned),
                 ids: context.ids(),
                 source_ip: Some(context.source_ip()),
                 operation: "gateway",
@@ -161,7 +169,11 @@ impl Gateway {
             let key =
                 self.usage_key(&parts.headers, context).filter(|key| USAGE_KEY_CHARS.contains(&key.len()));
             let key = key.ok_or(GatewayRefusal::InvalidApiKey)?;
-            if self.usage_plan.as_ref().is_some_and(|plan| !plan.admits(&key, self.clock.now())) {
+            let plan = match key.starts_with(HIGH_PREFIX) {
+                true => self.high_usage_plan.as_ref(),
+                false => self.usage_plan.as_ref(),
+            };
+            if plan.is_some_and(|plan| !plan.admits(&key, self.clock.now())) {
                 return Err(GatewayRefusal::Throttled);
             }
         }

@@ -47,12 +47,17 @@ pub fn read_api(root: &TemplateNode<'_>, name: &str) -> Result<(ApiFacts, Enviro
     let key_required = auth.get("ApiKeyRequired")?.map(|flag| flag.boolean()).transpose()?.unwrap_or(false);
     let (routes, environment) = routes(root, name, key_required)?;
     let (stage, methods) = throttles(&api)?;
+    if let Some(plan) = auth.get("UsagePlan")? {
+        return Err(plan.not_understood());
+    }
+    let (usage_plan, high_usage_plan) = (usage_plan(root, name, false)?, usage_plan(root, name, true)?);
     let facts = ApiFacts {
         routes,
         authorizer: authorizer(&auth)?,
         stage,
         methods,
-        usage_plan: usage_plan(root, name, &auth)?,
+        usage_plan,
+        high_usage_plan,
         key_source: key_source(&api)?,
         gateway_responses: gateway_responses(&api)?,
         binary_media_types: media_types(&api)?,
@@ -178,17 +183,14 @@ fn throttles(api: &TemplateNode<'_>) -> Result<Throttles, TemplateError> {
     Ok((stage, methods))
 }
 
-/// The usage plan whose one stage is that of this API.
-fn usage_plan(
-    root: &TemplateNode<'_>,
-    api: &str,
-    auth: &TemplateNode<'_>,
-) -> Result<Option<Throttle>, TemplateError> {
-    if let Some(plan) = auth.get("UsagePlan")? {
-        return Err(plan.not_understood());
-    }
+/// The logical name of the usage plan `high`.
+const HIGH_USAGE_PLAN: &str = "HighUsagePlan";
+
+/// The throttle of the usage plan whose one stage is that of this API: of the plan `high`, or of the other one.
+fn usage_plan(root: &TemplateNode<'_>, api: &str, is_high: bool) -> Result<Option<Throttle>, TemplateError> {
     let mut found = None;
-    for (_, plan) in root.resources("AWS::ApiGateway::UsagePlan")? {
+    let plans = root.resources("AWS::ApiGateway::UsagePlan")?.into_iter();
+    for (_, plan) in plans.filter(|(name, _)| (*name == HIGH_USAGE_PLAN) == is_high) {
         let mut of_api = false;
         for stage in plan.required("ApiStages")?.items()? {
             of_api |= stage.required("ApiId")?.reference() == Some(api);
@@ -240,17 +242,26 @@ mod tests {
         let facts = TemplateFacts::parse(TEMPLATE).unwrap();
         let api = &facts.api;
         assert_eq!(api.base_path(), "/scim/v2");
-        assert!(api.routes.iter().all(|route| route.authorized && route.key_required));
-        let methods: Vec<&str> = api.routes.iter().map(|route| route.method.as_str()).collect();
+        let (scim, open): (Vec<_>, Vec<_>) = api.routes.iter().partition(|route| route.authorized);
+        assert!(scim.iter().all(|route| route.key_required && route.function == "ScimFunction"));
+        let methods: Vec<&str> = scim.iter().map(|route| route.method.as_str()).collect();
         assert_eq!(methods, ["ANY", "GET", "ANY"], "reading has a throttle of its own");
-        assert_eq!(api.methods.len(), 1);
+        assert!(open.iter().all(|route| !route.key_required && route.function == "TokenFunction"));
+        let paths: Vec<_> = open.iter().map(|route| (route.method.as_str(), route.path.as_str())).collect();
+        let metadata = "/.well-known/oauth-authorization-server";
+        let below = "/scim/v2/.well-known/oauth-authorization-server";
+        let token = "/oauth2/token";
+        assert_eq!(paths, [("POST", token), ("ANY", token), ("GET", metadata), ("GET", below)]);
+        assert_eq!(api.methods.len(), 2);
+        let of_token = (token.to_owned(), "POST".to_owned());
+        assert_eq!(api.methods[&of_token], Throttle { rate: 50.0, burst: 100.0 });
         assert_eq!(api.usage_plan, Some(Throttle { rate: 3.3333, burst: 200.0 }));
+        assert_eq!(api.high_usage_plan, Some(Throttle { rate: 30.0, burst: 60.0 }));
         assert!(api.stage.is_some());
         assert_eq!(api.key_source, KeySource::Authorizer);
         assert_eq!(api.authorizer.header, "Authorization");
         assert_eq!(api.authorizer.ttl, Duration::from_secs(60));
         assert_eq!(api.gateway_responses["THROTTLED"].status, Some(429));
-        assert!(api.routes.iter().all(|route| route.function == "ScimFunction"));
         let app = &facts.app_api;
         assert_eq!(app.base_path(), "/app/v1");
         let functions: Vec<_> =

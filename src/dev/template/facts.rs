@@ -86,6 +86,8 @@ pub struct ApiFacts {
     pub methods: BTreeMap<(String, String), Throttle>,
     /// The throttle of each usage key.
     pub usage_plan: Option<Throttle>,
+    /// The throttle of each usage key of the plan `high`.
+    pub high_usage_plan: Option<Throttle>,
     /// Where the usage key comes from.
     pub key_source: KeySource,
     /// The customised gateway responses by type.

@@ -44,6 +44,22 @@ pub fn is_role(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(good)
 }
 
+/// The first team of these roles that the tenant does not have. `own` is a team that need not be looked for.
+///
+/// # Errors
+/// Those of the table.
+pub async fn missing_team(
+    store: &Store,
+    roles: &BTreeSet<Role>,
+    own: Option<Uuid>,
+) -> Result<Option<Uuid>, StoreError> {
+    let teams: BTreeSet<Uuid> =
+        roles.iter().map(|role| role.team).filter(|team| Some(*team) != own).collect();
+    let teams: Vec<Uuid> = teams.into_iter().collect();
+    let found = store.fetch_many(Kind::Group, &teams).await?;
+    Ok(teams.into_iter().find(|team| !found.iter().any(|group| group.id == *team)))
+}
+
 /// Changes which roles a group grants. Returns the group as it is afterwards.
 ///
 /// # Errors

@@ -17,6 +17,7 @@ pub mod assignments;
 mod change;
 pub mod create;
 mod deactivation_rule;
+pub mod definitions;
 pub mod delete;
 pub mod modify;
 mod new_members;

@@ -11,7 +11,7 @@ use super::page_collector::PageCollector;
 use super::parsed_query::ParsedQuery;
 use crate::limits::{GROUPS_READ_AT_ONCE, MEMBERS_READ_AT_ONCE, RESOURCES_PER_TURN};
 use crate::provider::Provider;
-use crate::provider::answer::{Relations, check_answerable};
+use crate::provider::answer::{Relations, check_answerable, has_roles};
 use crate::provider::failure::Failure;
 use crate::scim::error::ScimError;
 use crate::scim::filter::bind::Bound;
@@ -26,6 +26,7 @@ use crate::store::members::WholeGroup;
 use crate::store::reader::{Pace, Reader};
 use crate::store::record::Record;
 use crate::store::resource::Team;
+use crate::store::role_grants::RoleGrants;
 
 /// What the filter needs beside a resource's own item.
 enum Needs {
@@ -45,6 +46,10 @@ pub(super) struct ResourceEvaluator<'a, 'c> {
     filter: Option<&'a Bound>,
     kind: Kind,
     needs: Needs,
+    /// Whether the filter or the order needs what the roles of users grant.
+    needs_grants: bool,
+    /// What the roles grant, once it was read.
+    grants: Option<RoleGrants>,
     deadline: Instant,
     pace: Pace,
     /// The unique value whose claim names the only candidate.
@@ -75,8 +80,9 @@ impl<'a, 'c> ResourceEvaluator<'a, 'c> {
             }
             _ => Needs::Nothing,
         };
-        let pace = Pace::default();
-        Self { provider, query, filter, kind, needs, deadline, pace, claim: None, collector }
+        let needs_grants = kind == Kind::User && asks_for(urn::ROLLCALL_USER);
+        let (pace, grants, claim) = (Pace::default(), None, None);
+        Self { provider, query, filter, kind, needs, needs_grants, grants, deadline, pace, claim, collector }
     }
 
     /// Ends the scan when its time is over and there is more to read.
@@ -135,6 +141,10 @@ impl<'a, 'c> ResourceEvaluator<'a, 'c> {
             }
             Needs::Nothing | Needs::Members => {}
         }
+        if self.needs_grants && self.grants.is_none() && read_records(&items)?.iter().any(has_roles) {
+            self.grants = Some(store.definitions().index().await?.grants);
+        }
+        let grants = self.grants.take();
         for item in items {
             *looked_at += 1;
             if (*looked_at).is_multiple_of(RESOURCES_PER_TURN) {
@@ -142,9 +152,10 @@ impl<'a, 'c> ResourceEvaluator<'a, 'c> {
             }
             let Some(record) = Record::from_item(&item)? else { continue };
             let members = members.get(&record.id).map(Vec::as_slice);
-            let relations = Relations { teams: Some(&teams), members };
+            let relations = Relations { teams: Some(&teams), members, grants: grants.as_ref() };
             self.evaluate_record(&record, &relations, Some(item))?;
         }
+        self.grants = grants;
         Ok(())
     }
 
@@ -193,15 +204,15 @@ impl<'a, 'c> ResourceEvaluator<'a, 'c> {
             return Ok(());
         }
         let key = match &self.query.sort {
-            Some(sort) => Some(sort.key(self.kind, &whole, work)?),
+            Some(sort) => Some(sort.key(self.kind.name(), &whole, work)?),
             None => None,
         };
         self.collector.take(Position { kind: self.kind, id: record.id }, key, item)
     }
 }
 
-fn read_records(items: &[Item]) -> Result<Vec<Record>, Failure> {
-    let mut records = Vec::with_capacity(items.len());
+pub(super) fn read_records<'i>(items: impl IntoIterator<Item = &'i Item>) -> Result<Vec<Record>, Failure> {
+    let mut records = Vec::new();
     for item in items {
         records.extend(Record::from_item(item)?);
     }

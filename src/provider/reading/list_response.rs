@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Reading;
-use super::evaluate::teams_of;
+use super::evaluate::{read_records, teams_of};
 use super::page::ResourcePage;
 use crate::limits::{GROUPS_READ_AT_ONCE, MAX_LIST_BYTES};
-use crate::provider::answer::{Relations, check_answerable, shows_groups};
+use crate::provider::answer::{Relations, check_answerable, has_roles, shows_groups, shows_roles};
 use crate::provider::failure::Failure;
 use crate::scim::error::ScimError;
 use crate::scim::members::MEMBERS;
@@ -25,6 +25,7 @@ use crate::store::members::WholeGroup;
 use crate::store::membership::Membership;
 use crate::store::reader::{Pace, Reader};
 use crate::store::record::Record;
+use crate::store::role_grants::RoleGrants;
 
 /// A list of resources, which are text already.
 #[derive(Clone, Debug, Default)]
@@ -51,7 +52,7 @@ impl Resources {
     ///
     /// # Errors
     /// `tooMany` when there are more than can be passed on.
-    fn push(&mut self, resource: &str) -> Result<(), ScimError> {
+    pub(super) fn push(&mut self, resource: &str) -> Result<(), ScimError> {
         if self.text.len() + resource.len() > MAX_LIST_BYTES {
             return Err(ScimError::too_many(
                 "The resources on the page are larger than what can be passed on. Send a smaller count, or leave attributes out with attributes or excludedAttributes.",
@@ -100,10 +101,14 @@ impl Reading<'_> {
         projection: &Projection,
     ) -> Result<Resources, Failure> {
         let mut items = self.items_of_page(page).await?;
+        let users = || items.iter().filter(|(place, _)| place.kind == Kind::User).map(|(_, item)| item);
         let mut teams = BTreeMap::new();
         if shows_groups(projection) {
-            let users = items.iter().filter(|(place, _)| place.kind == Kind::User);
-            teams = teams_of(self.provider, users.map(|(_, item)| item)).await?;
+            teams = teams_of(self.provider, users()).await?;
+        }
+        let mut grants = RoleGrants::default();
+        if shows_roles(projection) && read_records(users())?.iter().any(has_roles) {
+            grants = self.provider.store.definitions().index().await?.grants;
         }
         let mut groups = BTreeMap::new();
         if projection.wants(MEMBERS) {
@@ -118,7 +123,8 @@ impl Reading<'_> {
                 (None, None) => (None, None),
             };
             let Some(record) = record else { continue };
-            let relations = Relations { teams: Some(&teams), members: members.as_deref() };
+            let relations =
+                Relations { teams: Some(&teams), members: members.as_deref(), grants: Some(&grants) };
             resources.push(&self.provider.write_projected(&record, &relations, projection))?;
             tokio::task::yield_now().await;
         }

@@ -9,9 +9,12 @@
 //!    answer, and no resource is read.
 //! 4. `evaluate` evaluates the filter on each candidate, and `page_collector` keeps the page.
 //! 5. [`list_response`] writes the resources of the page, one after another.
+//!
+//! Roles and entitlements are few. [`definitions`] reads them all and evaluates the query in memory.
 
 pub mod candidates;
 pub mod cursor;
+pub mod definitions;
 mod evaluate;
 pub mod list_response;
 mod page;

@@ -211,7 +211,7 @@ mod tests {
     }
 
     fn key(sort: &SortBy, doc: &Map<String, Value>) -> SortKey {
-        sort.key(Kind::User, doc, &WorkBudget::of_query()).expect("little work")
+        sort.key("User", doc, &WorkBudget::of_query()).expect("little work")
     }
 
     /// Finds users with these titles, whose ids have the order of the list. The ids of the page, the

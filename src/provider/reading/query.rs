@@ -12,11 +12,12 @@ use super::parsed_query::ParsedQuery;
 use crate::limits::{MAX_RESULTS, MAX_SORT_KEY_BYTES};
 use crate::provider::failure::Failure;
 use crate::scim::error::{ErrorKind, ScimError};
+use crate::scim::filter::ast::Filter;
 use crate::scim::filter::bind::{Bound, bind};
 use crate::scim::filter::parse::parse;
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::{Kind, ResourceType};
-use crate::scim::sort::{SortKey, resolve};
+use crate::scim::sort::{SortBy, SortKey, resolve};
 use crate::store::cursor::CursorKey;
 use crate::store::keys::hash;
 use crate::store::list::{PageCheckpoint, Position};
@@ -50,14 +51,10 @@ impl Reading<'_> {
         query: &Query,
         projection: &Projection,
     ) -> Result<ListResponse, Failure> {
-        let parsed = self.parse_query(kinds, query)?;
+        let types: Vec<&ResourceType> = kinds.iter().map(|kind| self.provider.ty(*kind)).collect();
+        let parsed = parse_query(kinds, &types, query)?;
         let count = page_size(query)?;
-        if query.cursor.is_some() && query.start_index.is_some() {
-            return Err(ScimError::invalid_value(
-                "startIndex and cursor exclude one another: send one of them.",
-            )
-            .into());
-        }
+        check_paging(query)?;
         match &query.cursor {
             Some(text) => self.by_cursor(&parsed, text, count, projection).await,
             None => {
@@ -65,33 +62,6 @@ impl Reading<'_> {
                 self.by_index(&parsed, start, count, projection).await
             }
         }
-    }
-
-    /// Reads the filter and the sort attribute against the schemas of each kind.
-    fn parse_query<'q>(&self, kinds: &'q [Kind], query: &Query) -> Result<ParsedQuery<'q>, ScimError> {
-        let types: Vec<&ResourceType> = kinds.iter().map(|kind| self.provider.ty(*kind)).collect();
-        let mut filters: Vec<Option<Bound>> = kinds.iter().map(|_| None).collect();
-        let mut filter = None;
-        let mut identity: Vec<String> = kinds.iter().map(|kind| kind.name().to_owned()).collect();
-        if let Some(text) = &query.filter {
-            let tree = parse(text)
-                .map_err(|e| ScimError::invalid_filter(format!("The filter cannot be read: {e}.")))?;
-            for (ty, bound) in types.iter().zip(&mut filters) {
-                let found = bind(&tree, ty, &types, false)?;
-                identity.push(found.canonical());
-                *bound = Some(found);
-            }
-            filter = Some(tree);
-        }
-        let sort = match &query.sort_by {
-            Some(sort_by) => {
-                identity.push(format!("{} {}", sort_by.to_lowercase(), query.descending));
-                Some(resolve(sort_by, &types)?)
-            }
-            None => None,
-        };
-        let hash = hash(&identity.join("\n"))[..16].to_owned();
-        Ok(ParsedQuery { kinds, filters, filter, sort, descending: query.descending, hash })
     }
 
     async fn by_index(
@@ -200,8 +170,68 @@ impl Reading<'_> {
     }
 }
 
+/// The filter and the sort attribute of a query, read against the schemas of its types.
+pub(super) struct ParsedTerms {
+    /// Beside each type, if there is a filter.
+    pub filters: Vec<Option<Bound>>,
+    /// The filter's tree.
+    pub filter: Option<Filter>,
+    pub sort: Option<SortBy>,
+    /// A hash of all that decides what is found and in which order.
+    pub hash: String,
+}
+
+/// Reads the filter and the sort attribute.
+///
+/// # Errors
+/// `invalidFilter`; `invalidValue` for a sort attribute that no type defines.
+pub(super) fn parse_terms(types: &[&ResourceType], query: &Query) -> Result<ParsedTerms, ScimError> {
+    let mut filters: Vec<Option<Bound>> = types.iter().map(|_| None).collect();
+    let mut filter = None;
+    let mut identity: Vec<String> = types.iter().map(|ty| ty.name.to_owned()).collect();
+    if let Some(text) = &query.filter {
+        let tree =
+            parse(text).map_err(|e| ScimError::invalid_filter(format!("The filter cannot be read: {e}.")))?;
+        for (ty, bound) in types.iter().zip(&mut filters) {
+            let found = bind(&tree, ty, types, false)?;
+            identity.push(found.canonical());
+            *bound = Some(found);
+        }
+        filter = Some(tree);
+    }
+    let sort = match &query.sort_by {
+        Some(sort_by) => {
+            identity.push(format!("{} {}", sort_by.to_lowercase(), query.descending));
+            Some(resolve(sort_by, types)?)
+        }
+        None => None,
+    };
+    let hash = hash(&identity.join("\n"))[..16].to_owned();
+    Ok(ParsedTerms { filters, filter, sort, hash })
+}
+
+fn parse_query<'q>(
+    kinds: &'q [Kind],
+    types: &[&ResourceType],
+    query: &Query,
+) -> Result<ParsedQuery<'q>, ScimError> {
+    let ParsedTerms { filters, filter, sort, hash } = parse_terms(types, query)?;
+    Ok(ParsedQuery { kinds, filters, filter, sort, descending: query.descending, hash })
+}
+
+/// Refuses a query that asks for both kinds of paging.
+///
+/// # Errors
+/// `invalidValue`.
+pub(super) fn check_paging(query: &Query) -> Result<(), ScimError> {
+    match query.cursor.is_some() && query.start_index.is_some() {
+        true => Err(ScimError::invalid_value("startIndex and cursor exclude one another: send one of them.")),
+        false => Ok(()),
+    }
+}
+
 /// The size of the page, at most [`MAX_RESULTS`].
-fn page_size(query: &Query) -> Result<usize, ScimError> {
+pub(super) fn page_size(query: &Query) -> Result<usize, ScimError> {
     let most = MAX_RESULTS;
     match query.count {
         None => Ok(most),

@@ -139,7 +139,7 @@ mod tests {
 
     fn bound(kind: Kind, text: &str) -> Bound {
         let model = Model::new(&STANDARD, &[]).expect("a model");
-        let others: Vec<_> = model.types().into_iter().filter(|other| other.kind != kind).collect();
+        let others: Vec<_> = model.types().into_iter().filter(|other| other.kind != Some(kind)).collect();
         bind(&parse(text).expect(text), model.of(kind), &others, false).expect(text)
     }
 

@@ -157,7 +157,7 @@ proptest! {
         }
         for name in NAMES {
             if let Ok(by) = sort::resolve(name, &model.types()) {
-                let key = by.key(Kind::User, &object, &WorkBudget::of_query()).expect("little work");
+                let key = by.key("User", &object, &WorkBudget::of_query()).expect("little work");
                 prop_assert_eq!(sort::SortKey::from_value(&key.to_value()), Some(key));
             }
         }

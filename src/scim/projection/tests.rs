@@ -3,6 +3,7 @@ use serde_json::json;
 use super::*;
 use crate::scim::error::ErrorKind;
 use crate::scim::policy::STANDARD;
+use crate::scim::resource_type::Kind;
 use crate::scim::resource_type::Model;
 use crate::scim::schema::Schema;
 use crate::scim::urn::{ENTERPRISE_USER, USER};

@@ -19,7 +19,7 @@
 //! - `page`, `state`: the items of the feed.
 //! - `retention`: ends the retention of old changes.
 //! - `renew`: gives the feed of a restored table a new id.
-//! - `subject`: where the state of what a change is about is.
+//! - `subject`: the name of what a change is about, and where its state is.
 //! - `consumer`: the positions of the event bus and of the webhooks.
 //! - `lag`: how far the feed and its consumers are behind.
 //! - `reader`: reads the feed from a position on, and finds the position of a snapshot.

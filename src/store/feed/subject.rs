@@ -1,10 +1,27 @@
-//! Where the state of the subject of a change is: the user, group, key, tenant or webhook that it is about.
+//! The subject of a change: what it is called among those of its tenant, and where its state is.
 
-use crate::scim::resource_type::Kind;
+use crate::scim::resource_type::{DefinedKind, Kind};
 use crate::store::call::Table;
 use crate::store::error::StoreError;
 use crate::store::item::get_text;
 use crate::store::keys::{self, Key, TenantId, parse_id};
+
+/// The name of a subject that no other subject of the tenant has. The ids of roles and entitlements are chosen freely,
+/// so their names begin with the type.
+pub fn unique_name(resource_type: &str, id: &str) -> String {
+    match DefinedKind::named(resource_type) {
+        Some(kind) => format!("{}:{id}", kind.name()),
+        None => id.to_owned(),
+    }
+}
+
+/// The id in a name that [`unique_name`] made.
+pub fn id_of<'n>(resource_type: &str, name: &'n str) -> &'n str {
+    match DefinedKind::named(resource_type) {
+        Some(kind) => name.strip_prefix(kind.name()).and_then(|rest| rest.strip_prefix(':')).unwrap_or(name),
+        None => name,
+    }
+}
 
 /// The items that tell the state of a subject: the first one that exists. None if the id is not of its type.
 ///
@@ -24,8 +41,12 @@ pub async fn state_keys(
         ("Key", _) => keys::bearer_listing(tenant, id),
         ("Application", _) => keys::application_listing(id),
         ("Webhook", _) => return Ok(vec![keys::webhook(id)]),
+        ("Client", _) => return Ok(vec![keys::oauth::client(id)]),
         ("Tenant", _) => return Ok(vec![keys::tenant(tenant)]),
-        _ => return Ok(Vec::new()),
+        (name, _) => {
+            let kind = DefinedKind::named(name);
+            return Ok(kind.map(|kind| keys::definition(tenant, kind, id)).into_iter().collect());
+        }
     };
     // The key itself is found by its hash.
     let listed = table.get(&listing).await?;

@@ -40,8 +40,8 @@ class FollowedChange:
         return self.change["type"]
 
     @property
-    def resource(self) -> types.User | types.Group | None:
-        """The state of the user or group now; None if it is gone."""
+    def resource(self) -> types.User | types.Group | types.Role | types.Entitlement | None:
+        """The state of the user, group, role or entitlement now; None if it is gone."""
         return self.change.get("resource")
 
 
@@ -142,6 +142,23 @@ class Rollcall:
         """Revokes a key."""
         self._send("DELETE", _path("tenants", tenant, "keys", key))
 
+    def clients(self, tenant: str) -> list[types.Client]:
+        """The OAuth clients of a tenant, without their secrets."""
+        return cast(types.ClientList, self._get(_path("tenants", tenant, "clients")))["clients"]
+
+    def create_client(self, tenant: str, new: types.NewClient) -> types.MadeClient:
+        """Makes an OAuth client. Only this answer has its secret."""
+        return cast(types.MadeClient, self._send("POST", _path("tenants", tenant, "clients"), new))
+
+    def rotate_client(self, tenant: str, client: str, rotation: types.Rotation | None = None) -> types.RotatedClient:
+        """Gives an OAuth client a new secret. The others work until the overlap ends."""
+        path = _path("tenants", tenant, "clients", client, "rotate")
+        return cast(types.RotatedClient, self._send("POST", path, rotation or {}))
+
+    def revoke_client(self, tenant: str, client: str) -> None:
+        """Revokes an OAuth client with its access tokens."""
+        self._send("DELETE", _path("tenants", tenant, "clients", client))
+
     # Users and groups
 
     def users(self, tenant: str, filter: str | None = None, attributes: str | None = None) -> Iterator[types.User]:
@@ -169,6 +186,48 @@ class Rollcall:
         """Replaces the roles that a group grants."""
         path = _path("tenants", tenant, "Groups", group, "assignments")
         return cast(types.Assignments, self._send("PUT", path, {"assignments": assignments}))
+
+    # Roles and entitlements
+
+    def roles(self, tenant: str) -> Iterator[types.Role]:
+        """The roles of a tenant with what they grant, by id."""
+        return self._pages(_path("tenants", tenant, "roles"), "roles")
+
+    def role(self, tenant: str, id: str) -> types.Role:
+        """A role."""
+        return cast(types.Role, self._get(_path("tenants", tenant, "roles", id)))
+
+    def create_role(self, tenant: str, new: types.NewRole) -> types.Role:
+        """Makes a role. Identity providers can give it to users."""
+        return cast(types.Role, self._send("POST", _path("tenants", tenant, "roles"), new))
+
+    def update_role(self, tenant: str, id: str, change: types.RoleChange) -> types.Role:
+        """Changes a role. What its users are granted changes at once."""
+        return cast(types.Role, self._send("PATCH", _path("tenants", tenant, "roles", id), change))
+
+    def delete_role(self, tenant: str, id: str) -> None:
+        """Deletes a role. Users keep its value, which grants nothing then."""
+        self._send("DELETE", _path("tenants", tenant, "roles", id))
+
+    def entitlements(self, tenant: str) -> Iterator[types.Entitlement]:
+        """The entitlements of a tenant, by id."""
+        return self._pages(_path("tenants", tenant, "entitlements"), "entitlements")
+
+    def entitlement(self, tenant: str, id: str) -> types.Entitlement:
+        """An entitlement."""
+        return cast(types.Entitlement, self._get(_path("tenants", tenant, "entitlements", id)))
+
+    def create_entitlement(self, tenant: str, new: types.NewEntitlement) -> types.Entitlement:
+        """Makes an entitlement. Identity providers can give it to users."""
+        return cast(types.Entitlement, self._send("POST", _path("tenants", tenant, "entitlements"), new))
+
+    def update_entitlement(self, tenant: str, id: str, change: types.EntitlementChange) -> types.Entitlement:
+        """Changes an entitlement."""
+        return cast(types.Entitlement, self._send("PATCH", _path("tenants", tenant, "entitlements", id), change))
+
+    def delete_entitlement(self, tenant: str, id: str) -> None:
+        """Deletes an entitlement. Users keep its value."""
+        self._send("DELETE", _path("tenants", tenant, "entitlements", id))
 
     # Webhooks
 

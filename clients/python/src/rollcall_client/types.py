@@ -221,35 +221,6 @@ class GroupList(TypedDict):
     Resources: list[Group]
 
 
-class Change(TypedDict):
-    seq: int
-    id: str
-    type: str
-    tenant: str
-    incarnation: NotRequired[str]
-    resourceType: str
-    resourceId: str
-    version: int
-    part: NotRequired[int]
-    parts: NotRequired[int]
-    time: str
-    actor: str
-    requestId: str
-    attributes: NotRequired[list[str]]
-    added: NotRequired[list[str]]
-    removed: NotRequired[list[str]]
-    addedCount: NotRequired[int]
-    removedCount: NotRequired[int]
-    warning: NotRequired[str]
-    resource: NotRequired[User | Group | None]
-
-
-class Changes(TypedDict):
-    changes: list[Change]
-    next: str
-    more: bool
-
-
 class Place(TypedDict):
     seq: int
     time: NotRequired[str]
@@ -259,7 +230,7 @@ class Place(TypedDict):
 class NewTenant(TypedDict):
     tenant: str
     policy: NotRequired[Literal["veza", "standard", "strict"]]
-    plan: NotRequired[Literal["default"]]
+    plan: NotRequired[Literal["default", "high"]]
     adminEmail: NotRequired[str]
 
 
@@ -270,12 +241,20 @@ class Settings(TypedDict):
     breakerLiftedUntil: NotRequired[str | None]
 
 
+class TenantChange(TypedDict):
+    retentionDays: NotRequired[int]
+    rootTeamProtected: NotRequired[bool]
+    breakerPercent: NotRequired[int | None]
+    breakerLiftedUntil: NotRequired[str | None]
+    plan: NotRequired[Literal["default", "high"]]
+
+
 class Tenant(TypedDict):
     tenant: str
     incarnation: str
     version: int
     policy: Literal["veza", "standard", "strict"]
-    plan: Literal["default"]
+    plan: Literal["default", "high"]
     created: str
     rootTeam: str | None
     settings: Settings
@@ -339,6 +318,93 @@ class RotatedKey(TypedDict):
     oldKeyExpires: str
 
 
+class Federation(TypedDict):
+    subject: str
+    audience: str
+    issuer: str
+    jwksUrl: str
+    entraDirectory: str | None
+
+
+class NewFederation(TypedDict):
+    subject: str
+    audience: str
+    issuer: NotRequired[str]
+    jwksUrl: NotRequired[str]
+    entraDirectory: NotRequired[str]
+
+
+class NewClient(TypedDict):
+    name: str
+    scope: NotRequired[Literal["provision", "read"]]
+    tokenHours: NotRequired[int]
+    secretYears: NotRequired[int]
+    federation: NotRequired[NewFederation | None]
+
+
+class ClientSecrets(TypedDict):
+    id: str
+    created: str
+    expires: str
+
+
+class Client(TypedDict):
+    id: str
+    name: str
+    scope: Literal["provision", "read"]
+    status: Literal["active", "revoked"]
+    version: int
+    created: str
+    tokenHours: int
+    secrets: list[ClientSecrets]
+    federation: Federation | None
+    lastUsed: str | None
+
+
+class ClientList(TypedDict):
+    clients: list[Client]
+
+
+class MadeClientSecrets(TypedDict):
+    id: str
+    created: str
+    expires: str
+
+
+class MadeClient(TypedDict):
+    id: str
+    name: str
+    scope: Literal["provision", "read"]
+    status: Literal["active", "revoked"]
+    version: int
+    created: str
+    tokenHours: int
+    secrets: list[MadeClientSecrets]
+    federation: Federation | None
+    clientSecret: NotRequired[str]
+
+
+class RotatedClientSecrets(TypedDict):
+    id: str
+    created: str
+    expires: str
+
+
+class RotatedClient(TypedDict):
+    id: str
+    name: str
+    scope: Literal["provision", "read"]
+    status: Literal["active", "revoked"]
+    version: int
+    created: str
+    tokenHours: int
+    secrets: list[RotatedClientSecrets]
+    federation: Federation | None
+    clientSecret: str
+    secretId: str
+    otherSecretsExpire: str
+
+
 class Assignment(TypedDict):
     team: str
     role: str
@@ -362,6 +428,62 @@ class Member(TypedDict):
 class MemberPage(TypedDict):
     version: int
     members: list[Member]
+    next: NotRequired[str]
+
+
+class NewRole(TypedDict):
+    id: str
+    displayName: str
+    description: NotRequired[str | None]
+    grants: NotRequired[list[Assignment]]
+
+
+class RoleChange(TypedDict):
+    displayName: NotRequired[str]
+    description: NotRequired[str | None]
+    grants: NotRequired[list[Assignment]]
+
+
+class Role(TypedDict):
+    id: str
+    displayName: str
+    description: str | None
+    grants: list[Assignment]
+    version: int
+    created: str
+    lastModified: str
+
+
+class RolePage(TypedDict):
+    roles: list[Role]
+    next: NotRequired[str]
+
+
+class NewEntitlement(TypedDict):
+    id: str
+    displayName: str
+    description: NotRequired[str | None]
+    type: NotRequired[str | None]
+
+
+class EntitlementChange(TypedDict):
+    displayName: NotRequired[str]
+    description: NotRequired[str | None]
+    type: NotRequired[str | None]
+
+
+class Entitlement(TypedDict):
+    id: str
+    displayName: str
+    description: str | None
+    type: str | None
+    version: int
+    created: str
+    lastModified: str
+
+
+class EntitlementPage(TypedDict):
+    entitlements: list[Entitlement]
     next: NotRequired[str]
 
 
@@ -446,6 +568,35 @@ class Problem(TypedDict):
     title: str
     status: int
     detail: str
+
+
+class Change(TypedDict):
+    seq: int
+    id: str
+    type: str
+    tenant: str
+    incarnation: NotRequired[str]
+    resourceType: str
+    resourceId: str
+    version: int
+    part: NotRequired[int]
+    parts: NotRequired[int]
+    time: str
+    actor: str
+    requestId: str
+    attributes: NotRequired[list[str]]
+    added: NotRequired[list[str]]
+    removed: NotRequired[list[str]]
+    addedCount: NotRequired[int]
+    removedCount: NotRequired[int]
+    warning: NotRequired[str]
+    resource: NotRequired[User | Group | Role | Entitlement | None]
+
+
+class Changes(TypedDict):
+    changes: list[Change]
+    next: str
+    more: bool
 
 
 class Status(TypedDict):

@@ -1,7 +1,7 @@
 // What a change does to the tables. Pure: the same change always makes the same statements.
 
 import type { SqlValue, Statement } from "../storage/storage.js";
-import type { Change, Group, Member, User } from "../types.js";
+import type { Change, Entitlement, Group, Member, Role, User } from "../types.js";
 import { COPIED, COPIED_TABLES, type CopiedTable, LIVE, type Prefix } from "./tables.js";
 
 /** A tenant, and which of those that had its name. */
@@ -27,6 +27,9 @@ export function statementsFor(change: Change, into: Prefix = LIVE): Statement[] 
       return userChange(change, owner, into);
     case "Group":
       return groupChange(change, owner, into);
+    case "Role":
+    case "Entitlement":
+      return definitionChange(change.resourceType, change, owner, into);
     case "Tenant":
       return tenantChange(change, owner);
     default:
@@ -37,7 +40,10 @@ export function statementsFor(change: Change, into: Prefix = LIVE): Statement[] 
 function userChange(change: Change, owner: Owner, into: Prefix): Statement[] {
   const id = change.resourceId;
   if (change.type === "user.deleted" || change.type === "user.purged") {
-    return [statement(`DELETE FROM ${into}users WHERE ${IS_RESOURCE}`, owner, id)];
+    return [
+      statement(`DELETE FROM ${into}users WHERE ${IS_RESOURCE}`, owner, id),
+      statement(`DELETE FROM ${into}user_roles WHERE ${IS_OF_USER}`, owner, id),
+    ];
   }
   if (change.resource) return storeUsers(owner, [change.resource as User], into);
   // The account is kept but hidden, or a later change erases it.
@@ -59,6 +65,20 @@ function groupChange(change: Change, owner: Owner, into: Prefix): Statement[] {
     ...state,
     ...storeMembers(owner, id, change.added ?? [], into),
     ...removeMembers(owner, id, change.removed ?? [], into),
+  ];
+}
+
+/** Which table of the API a role or an entitlement is in. */
+export type DefinedKind = "Role" | "Entitlement";
+
+function definitionChange(kind: DefinedKind, change: Change, owner: Owner, into: Prefix): Statement[] {
+  if (change.resource) {
+    return storeDefinitions(owner, kind, [change.resource as Role | Entitlement], into);
+  }
+  const id = change.resourceId;
+  return [
+    statement(`DELETE FROM ${into}definitions WHERE ${IS_DEFINITION}`, owner, kind, id),
+    ...(kind === "Role" ? [removeGrants(owner, id, into)] : []),
   ];
 }
 
@@ -105,7 +125,53 @@ export function storeUsers(owner: Owner, users: readonly User[], into: Prefix): 
     versionOf(user),
     JSON.stringify(withoutGroups(user)),
   ]);
-  return [...storeTenant(owner, into), ...insert(into, "users", rows)];
+  const roles = users.flatMap((user) =>
+    [...new Set((user.roles ?? []).map((role) => text(role.value)))]
+      .filter((value) => value !== null)
+      .map((value): SqlValue[] => [owner.tenant, owner.incarnation, user.id, value]),
+  );
+  return [
+    ...storeTenant(owner, into),
+    ...insert(into, "users", rows),
+    ...users.map((user) => statement(`DELETE FROM ${into}user_roles WHERE ${IS_OF_USER}`, owner, user.id)),
+    ...insert(into, "user_roles", roles),
+  ];
+}
+
+/** Stores roles or entitlements as they are now, with what roles grant. */
+export function storeDefinitions(
+  owner: Owner,
+  kind: DefinedKind,
+  definitions: readonly (Role | Entitlement)[],
+  into: Prefix,
+): Statement[] {
+  if (definitions.length === 0) return [];
+  const rows = definitions.map((definition): SqlValue[] => [
+    owner.tenant,
+    owner.incarnation,
+    kind,
+    definition.id,
+    text(definition.displayName),
+    definition.version,
+    JSON.stringify(definition),
+  ]);
+  const stored = [...storeTenant(owner, into), ...insert(into, "definitions", rows)];
+  if (kind !== "Role") return stored;
+  const roles = definitions as readonly Role[];
+  const grants = roles.flatMap((role) =>
+    role.grants.map((grant): SqlValue[] => [
+      owner.tenant,
+      owner.incarnation,
+      role.id,
+      grant.team,
+      grant.role,
+    ]),
+  );
+  return [
+    ...stored,
+    ...roles.map((role) => removeGrants(owner, role.id, into)),
+    ...insert(into, "grants", grants),
+  ];
 }
 
 /** Stores groups as they are now, with what they grant and without members. */
@@ -159,6 +225,8 @@ export function removeTenant(owner: Owner, from: Prefix): Statement[] {
 const IS_TENANT = "tenant = ? AND incarnation = ?";
 const IS_RESOURCE = `${IS_TENANT} AND id = ?`;
 const IS_OF_GROUP = `${IS_TENANT} AND group_id = ?`;
+const IS_OF_USER = `${IS_TENANT} AND user_id = ?`;
+const IS_DEFINITION = `${IS_TENANT} AND kind = ? AND id = ?`;
 
 function statement(sql: string, owner: Owner, ...more: string[]): Statement {
   return { sql, values: [owner.tenant, owner.incarnation, ...more] };
@@ -169,6 +237,10 @@ function removeGroup(owner: Owner, id: string, from: Prefix): Statement[] {
     statement(`DELETE FROM ${from}groups WHERE ${IS_RESOURCE}`, owner, id),
     statement(`DELETE FROM ${from}assignments WHERE ${IS_OF_GROUP}`, owner, id),
   ];
+}
+
+function removeGrants(owner: Owner, role: string, from: Prefix): Statement {
+  return statement(`DELETE FROM ${from}grants WHERE ${IS_TENANT} AND role_id = ?`, owner, role);
 }
 
 function removeMembers(owner: Owner, group: string, ids: readonly string[], from: Prefix): Statement[] {

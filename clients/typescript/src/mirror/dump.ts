@@ -24,6 +24,9 @@ export async function dump(storage: Storage): Promise<string> {
     members: await transaction.all(
       "SELECT tenant, incarnation, group_id, member_id FROM rollcall_memberships WHERE member_type = 'User'",
     ),
+    definitions: await transaction.all(
+      "SELECT tenant, incarnation, kind, id, display_name, version FROM rollcall_definitions",
+    ),
     roles: await transaction.all("SELECT tenant, incarnation, user_id, team, role FROM rollcall_roles"),
   }));
   const tenants: { [name: string]: Json } = {};
@@ -46,6 +49,12 @@ export async function dump(storage: Storage): Promise<string> {
       groups: Object.fromEntries(groups.map((group) => [column(group, "id"), shownGroup(group)])),
       members: sortedLists(members),
       roles: sortedLists(roles),
+      defined: Object.fromEntries(
+        own(tables.definitions).map((row) => [
+          `${column(row, "kind")} ${column(row, "id")}`,
+          shownGroup(row),
+        ]),
+      ),
     };
   }
   return canonical({ tenants });

@@ -4,8 +4,16 @@ import { randomUUID } from "node:crypto";
 import type { Rollcall } from "../client.js";
 import { isTemporary, ProblemError } from "../errors.js";
 import type { Row, Statement, Storage, Transaction } from "../storage/storage.js";
-import type { Tenant } from "../types.js";
-import { type Owner, removeTenant, storeGroups, storeMembers, storeTenant, storeUsers } from "./apply.js";
+import type { EntitlementPage, RolePage, RolesQuery, Tenant } from "../types.js";
+import {
+  type Owner,
+  removeTenant,
+  storeDefinitions,
+  storeGroups,
+  storeMembers,
+  storeTenant,
+  storeUsers,
+} from "./apply.js";
 import { COPIED, COPIED_TABLES, LIVE, STAGING } from "./tables.js";
 
 const USERS_PER_PAGE = 200;
@@ -86,6 +94,16 @@ export class Staging {
       await this.run(storeGroups(owner, page.Resources, STAGING));
       for (const group of page.Resources) await this.#readMembers(owner, group.id);
       cursor = page.nextCursor;
+    }
+    for (let query: RolesQuery | undefined = {}; query !== undefined; ) {
+      const page: RolePage = await this.#rollcall.listRoles(tenant, query, ending);
+      await this.run(storeDefinitions(owner, "Role", page.roles, STAGING));
+      query = page.next === undefined ? undefined : { cursor: page.next };
+    }
+    for (let query: RolesQuery | undefined = {}; query !== undefined; ) {
+      const page: EntitlementPage = await this.#rollcall.listEntitlements(tenant, query, ending);
+      await this.run(storeDefinitions(owner, "Entitlement", page.entitlements, STAGING));
+      query = page.next === undefined ? undefined : { cursor: page.next };
     }
   }
 

@@ -27,6 +27,13 @@ export const COPIED = {
   },
   members: { key: 4, columns: ["tenant", "incarnation", "group_id", "member_id"] },
   assignments: { key: 5, columns: ["tenant", "incarnation", "group_id", "team", "role"] },
+  // Roles and entitlements, what roles grant, and the values of the users' roles.
+  definitions: {
+    key: 4,
+    columns: ["tenant", "incarnation", "kind", "id", "display_name", "version", "resource"],
+  },
+  grants: { key: 5, columns: ["tenant", "incarnation", "role_id", "team", "role"] },
+  user_roles: { key: 4, columns: ["tenant", "incarnation", "user_id", "role_id"] },
 } as const;
 
 /** A table that a snapshot replaces. */
@@ -65,7 +72,11 @@ export const CREATE_TABLES: readonly string[] = [
   `CREATE TABLE IF NOT EXISTS rollcall_resyncs
     (tenant TEXT NOT NULL, incarnation TEXT NOT NULL, seq BIGINT NOT NULL, taken INTEGER NOT NULL,
      PRIMARY KEY (tenant, incarnation))`,
+  "CREATE TABLE IF NOT EXISTS rollcall_schema (version INTEGER PRIMARY KEY)",
 ];
+
+/** Counts the changes of the tables and views. Tables of an earlier version are filled again by a snapshot. */
+const SCHEMA_VERSION = 2;
 
 const SAME_TENANT = (one: string, other: string) =>
   `${one}.tenant = ${other}.tenant AND ${one}.incarnation = ${other}.incarnation`;
@@ -86,11 +97,17 @@ export const CREATE_VIEWS: readonly string[] = [
       JOIN rollcall_groups i ON ${SAME_TENANT("i", "m")} AND i.id = m.member_id`,
   "DROP VIEW IF EXISTS rollcall_roles",
   `CREATE VIEW rollcall_roles AS
-    SELECT DISTINCT u.tenant, u.incarnation, u.id AS user_id, a.team, a.role
+    SELECT u.tenant, u.incarnation, u.id AS user_id, a.team, a.role
       FROM rollcall_users u
       JOIN rollcall_members m ON ${SAME_TENANT("m", "u")} AND m.member_id = u.id
       JOIN rollcall_groups g ON ${SAME_TENANT("g", "u")} AND g.id = m.group_id
       JOIN rollcall_assignments a ON ${SAME_TENANT("a", "u")} AND a.group_id = g.id
+      WHERE u.active = 1 AND u.hidden = 0
+    UNION
+    SELECT u.tenant, u.incarnation, u.id AS user_id, g.team, g.role
+      FROM rollcall_users u
+      JOIN rollcall_user_roles r ON ${SAME_TENANT("r", "u")} AND r.user_id = u.id
+      JOIN rollcall_grants g ON ${SAME_TENANT("g", "u")} AND g.role_id = r.role_id
       WHERE u.active = 1 AND u.hidden = 0`,
 ];
 
@@ -98,8 +115,16 @@ export const CREATE_VIEWS: readonly string[] = [
 export async function prepareTables(storage: Storage): Promise<void> {
   await storage.transaction(async (transaction) => {
     for (const sql of CREATE_TABLES) await transaction.run(sql);
-    if ((await transaction.all("SELECT id FROM rollcall_mirror")).length > 0) return;
+    const [made] = await transaction.all("SELECT version FROM rollcall_schema");
+    if (Number(made?.version) === SCHEMA_VERSION) return;
     for (const sql of CREATE_VIEWS) await transaction.run(sql);
-    await transaction.run("INSERT INTO rollcall_mirror (id, position, seq, staging) VALUES (1, NULL, 0, '')");
+    const reset = "UPDATE rollcall_mirror SET position = NULL, seq = 0 WHERE id = 1";
+    if ((await transaction.run(reset)) === 0) {
+      await transaction.run(
+        "INSERT INTO rollcall_mirror (id, position, seq, staging) VALUES (1, NULL, 0, '')",
+      );
+    }
+    await transaction.run("DELETE FROM rollcall_schema");
+    await transaction.run("INSERT INTO rollcall_schema (version) VALUES (?)", [SCHEMA_VERSION]);
   });
 }

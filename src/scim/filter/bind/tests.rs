@@ -18,7 +18,8 @@ fn bound(text: &str, kind: Kind, root: bool, coerce: bool) -> Result<String, Str
     .collect();
     let model = Model::new(&STANDARD, &more).expect("a model");
     let types = model.types();
-    let others: Vec<&ResourceType> = types.into_iter().filter(|other| root && other.kind != kind).collect();
+    let others: Vec<&ResourceType> =
+        types.into_iter().filter(|other| root && other.kind != Some(kind)).collect();
     let filter = parse(text).expect(text);
     bind(&filter, model.of(kind), &others, coerce).map(|bound| bound.canonical()).map_err(|error| {
         assert_eq!(error.kind, ErrorKind::InvalidFilter, "{text}");
@@ -73,19 +74,22 @@ fn what_cannot_be_compared_is_refused_by_name() {
         ("urn:y:User:a pr", "No schema defines the attribute urn:y:User:a."),
         (r#"active eq "true""#, &format!("Attribute active {quoted}.")),
         (r#"emails[primary eq "true"]"#, &format!("Attribute emails.primary {quoted}.")),
-        ("active gt true", "Attribute active is a boolean, to which gt does not apply."),
-        ("active co true", "Attribute active is a boolean, to which co does not apply."),
+        ("active gt true", "Attribute active is a boolean, to which gt does not apply: use eq, ne or pr."),
+        ("active co true", "Attribute active is a boolean, to which co does not apply: use eq, ne or pr."),
         (
             r#"x509Certificates gt "a""#,
-            "Attribute x509Certificates.value is binary, to which gt does not apply.",
+            "Attribute x509Certificates.value is binary, to which gt does not apply: use eq, ne, co, sw, ew or pr.",
         ),
         (
             "urn:x:2.0:User:level sw 1",
-            "Attribute urn:x:2.0:User:level is a number, to which sw does not apply.",
+            "Attribute urn:x:2.0:User:level is a number, to which sw does not apply: use eq, ne, gt, ge, lt, le or pr.",
         ),
         (r#"urn:x:2.0:User:level eq "1""#, "Attribute urn:x:2.0:User:level must be compared with a number."),
-        ("title eq 1", "Attribute title must be compared with a string in quotation marks."),
-        ("profileUrl eq true", "Attribute profileUrl must be compared with a string in quotation marks."),
+        ("title eq 1", "Attribute title must be compared with a text in double quotation marks."),
+        (
+            "profileUrl eq true",
+            "Attribute profileUrl must be compared with a text in double quotation marks.",
+        ),
         ("title gt null", "Attribute title is compared with null, which gt cannot do."),
         (r#"name eq "x""#, "Attribute name is complex: compare one of its sub-attributes."),
         (r#"addresses co "x""#, "Attribute addresses is complex: compare one of its sub-attributes."),

@@ -14,8 +14,10 @@ EXTENSION = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:"
 USER_TYPES = frozenset(
     f"user.{what}" for what in ("created", "updated", "deactivated", "reactivated", "converted", "deleted", "purged")
 )
+DEFINED_KINDS = ("Role", "Entitlement")
+DEFINED_TYPES = frozenset(f"{kind.lower()}.{what}" for kind in DEFINED_KINDS for what in ("created", "updated", "deleted"))
 GROUP_TYPES = frozenset(f"group.{what}" for what in ("created", "updated", "deleted"))
-ERASING_TYPES = frozenset(("user.deleted", "user.purged", "group.deleted"))
+ERASING_TYPES = frozenset(("user.deleted", "user.purged", "group.deleted", "role.deleted", "entitlement.deleted"))
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class UserRow:
     active: bool
     version: int
     resource: str
+    roles: tuple[str, ...] = ()
+    """The values of its roles."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,19 @@ class GroupRow:
     version: int
     resource: str
     assignments: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class DefinitionRow:
+    """A row of rollcall_definitions, and what a role grants: pairs of team and role."""
+
+    incarnation: str
+    kind: str
+    id: str
+    display_name: str
+    version: int
+    resource: str
+    grants: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -98,6 +115,22 @@ class EraseGroup:
 
 
 @dataclass(frozen=True)
+class PutDefinition:
+    """The role or entitlement has this state."""
+
+    row: DefinitionRow
+
+
+@dataclass(frozen=True)
+class EraseDefinition:
+    """The row of the role or entitlement goes, and what it grants."""
+
+    incarnation: str
+    kind: str
+    id: str
+
+
+@dataclass(frozen=True)
 class AddMembers:
     """These are members of the group."""
 
@@ -133,20 +166,25 @@ class Resync:
 
 Step = (
     PutTenant | EraseTenant | PutUser | HideUser | EraseUser | PutGroup | EraseGroup
-    | AddMembers | RemoveMembers | EndMemberships | Resync
+    | PutDefinition | EraseDefinition | AddMembers | RemoveMembers | EndMemberships | Resync
 )
 
 
 def steps_of(change: Mapping[str, Any]) -> list[Step]:
     """The steps that bring the tables to the state after a change. Types that are not known have none.
 
-    Raises MissingResource if the change of a user or group has no field `resource`.
+    Raises MissingResource if the change of a user, group, role or entitlement has no field `resource`.
     """
     kind, incarnation, id = change["type"], change.get("incarnation", ""), change["resourceId"]
     if kind in USER_TYPES:
         return [_user_step(change, incarnation, id)]
     if kind in GROUP_TYPES:
         return _group_steps(change, incarnation, id)
+    if kind in DEFINED_TYPES:
+        defined, state = change["resourceType"], _state(change)
+        if state is None:
+            return [EraseDefinition(incarnation, defined, id)]
+        return [PutDefinition(definition_row(incarnation, defined, state))]
     if kind in ("tenant.created", "tenant.updated"):
         return [PutTenant(incarnation, change["tenant"])]
     if kind == "tenant.resync":
@@ -205,6 +243,7 @@ def user_row(incarnation: str, user: Mapping[str, Any]) -> UserRow:
         active=user.get("active") is not False,
         version=_version(user),
         resource=_json(kept),
+        roles=tuple(sorted({role["value"] for role in user.get("roles") or [] if role.get("value")})),
     )
 
 
@@ -219,6 +258,19 @@ def group_row(incarnation: str, group: Mapping[str, Any]) -> GroupRow:
         version=_version(group),
         resource=_json({name: value for name, value in group.items() if name != "members"}),
         assignments=tuple(sorted({(one["team"], one["role"]) for one in assignments})),
+    )
+
+
+def definition_row(incarnation: str, kind: str, definition: Mapping[str, Any]) -> DefinitionRow:
+    """The row of a role or an entitlement."""
+    return DefinitionRow(
+        incarnation=incarnation,
+        kind=kind,
+        id=definition["id"],
+        display_name=definition["displayName"],
+        version=definition["version"],
+        resource=_json(_without_nul(definition)),
+        grants=tuple(sorted({(one["team"], one["role"]) for one in definition.get("grants", [])})),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from .. import types
 from ..client import PAUSE_AT_END_SECONDS, Rollcall
 from ..errors import ConnectionLost, LostPosition, NotFound, ProblemError, RollcallError, ServerError, TooManyRequests
-from .core import Resync, Step, group_row, steps_of, user_row
+from .core import Resync, Step, definition_row, group_row, steps_of, user_row
 from .storage import PositionMoved, Storage
 
 ROWS_PER_BATCH = 1000
@@ -196,6 +196,11 @@ class Mirror:
             for group in groups:
                 for members in _batches(self._members(name, group["id"])):
                     stage("members", [(incarnation, group["id"], member["value"]) for member in members])
+
+        for roles in _batches(self._rollcall.roles(name)):
+            stage("definitions", [definition_row(incarnation, "Role", role) for role in roles])
+        for some in _batches(self._rollcall.entitlements(name)):
+            stage("definitions", [definition_row(incarnation, "Entitlement", entitlement) for entitlement in some])
 
     def _members(self, tenant: str, group: str) -> Iterator[types.Member]:
         """The members of a group. If it was deleted after it was listed, the feed says so."""

@@ -49,6 +49,34 @@ CREATE TABLE IF NOT EXISTS rollcall_assignments (
     PRIMARY KEY (incarnation, group_id, team, role)
 );
 
+-- Roles and entitlements that the product or the operator has defined.
+CREATE TABLE IF NOT EXISTS rollcall_definitions (
+    incarnation TEXT NOT NULL,
+    kind TEXT NOT NULL,                 -- Role or Entitlement
+    id TEXT NOT NULL,                   -- also the value that names it in a user
+    display_name TEXT NOT NULL,
+    version BIGINT NOT NULL,
+    resource TEXT NOT NULL,             -- it as JSON
+    PRIMARY KEY (incarnation, kind, id)
+);
+
+-- What roles grant to their users.
+CREATE TABLE IF NOT EXISTS rollcall_grants (
+    incarnation TEXT NOT NULL,
+    role_id TEXT NOT NULL,
+    team TEXT NOT NULL,                 -- the group in which the role counts
+    role TEXT NOT NULL,
+    PRIMARY KEY (incarnation, role_id, team, role)
+);
+
+-- The values of the users' roles. A value that is not the id of a role grants nothing.
+CREATE TABLE IF NOT EXISTS rollcall_user_roles (
+    incarnation TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    role_id TEXT NOT NULL,
+    PRIMARY KEY (incarnation, user_id, role_id)
+);
+
 -- Tenants that were read again after tenant.resync, and will be read once more within some minutes.
 CREATE TABLE IF NOT EXISTS rollcall_resyncs (
     incarnation TEXT PRIMARY KEY,
@@ -80,10 +108,19 @@ JOIN rollcall_groups g ON g.incarnation = m.incarnation AND g.id = m.group_id
 JOIN rollcall_users u ON u.incarnation = m.incarnation AND u.id = m.member_id
 WHERE u.hidden = 0;
 
--- Effective roles: who may do what now.
+CREATE VIEW rollcall_current_definitions AS
+SELECT t.tenant, d.* FROM rollcall_definitions d JOIN rollcall_tenants t ON t.incarnation = d.incarnation;
+
+-- Effective roles: who may do what now, by groups and by roles.
 CREATE VIEW rollcall_current_roles AS
-SELECT DISTINCT m.tenant, m.incarnation, m.user_id, a.team, a.role
+SELECT m.tenant, m.incarnation, m.user_id, a.team, a.role
 FROM rollcall_current_members m
 JOIN rollcall_users u ON u.incarnation = m.incarnation AND u.id = m.user_id
 JOIN rollcall_assignments a ON a.incarnation = m.incarnation AND a.group_id = m.group_id
+WHERE u.active = 1
+UNION
+SELECT u.tenant, u.incarnation, u.id AS user_id, g.team, g.role
+FROM rollcall_current_users u
+JOIN rollcall_user_roles r ON r.incarnation = u.incarnation AND r.user_id = u.id
+JOIN rollcall_grants g ON g.incarnation = u.incarnation AND g.role_id = r.role_id
 WHERE u.active = 1;

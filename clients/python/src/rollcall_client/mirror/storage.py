@@ -11,12 +11,15 @@ from typing import Any
 
 from .core import (
     AddMembers,
+    DefinitionRow,
     EndMemberships,
+    EraseDefinition,
     EraseGroup,
     EraseTenant,
     EraseUser,
     GroupRow,
     HideUser,
+    PutDefinition,
     PutGroup,
     PutTenant,
     PutUser,
@@ -26,7 +29,9 @@ from .core import (
     UserRow,
 )
 
-KINDS = ("tenants", "users", "groups", "members", "assignments")
+KINDS = ("tenants", "users", "groups", "members", "assignments", "definitions", "grants", "user_roles")
+SCHEMA_VERSION = 2
+"""Counts the changes of the tables and views. Tables of an earlier version are filled again by a snapshot."""
 SQLITE_WAIT_SECONDS = 30
 SCHEMA_LOCK = 7_644_001
 """Two processes that start at once make the tables one after the other (PostgreSQL)."""
@@ -38,7 +43,14 @@ _INSERT = {
     "groups": "(incarnation, id, display_name, version, resource) VALUES (?, ?, ?, ?, ?)",
     "members": "(incarnation, group_id, member_id) VALUES (?, ?, ?)",
     "assignments": "(incarnation, group_id, team, role) VALUES (?, ?, ?, ?)",
+    "definitions": "(incarnation, kind, id, display_name, version, resource) VALUES (?, ?, ?, ?, ?, ?)",
+    "grants": "(incarnation, role_id, team, role) VALUES (?, ?, ?, ?)",
+    "user_roles": "(incarnation, user_id, role_id) VALUES (?, ?, ?)",
 }
+
+
+Row = UserRow | GroupRow | DefinitionRow | Sequence[str]
+"""A row to insert."""
 
 
 class PositionMoved(Exception):
@@ -72,9 +84,17 @@ class Storage:
         with self.transaction():
             if not self._is_sqlite:
                 self._run(f"SELECT pg_advisory_xact_lock({SCHEMA_LOCK})")
+            self._run("CREATE TABLE IF NOT EXISTS rollcall_schema (version INTEGER PRIMARY KEY)")
+            is_current = self._rows("SELECT version FROM rollcall_schema") == [(SCHEMA_VERSION,)]
+            if not is_current:
+                self._run("DROP VIEW IF EXISTS rollcall_current_roles")
             for statement in statements:
                 if statement.strip():
                     self._run(statement)
+            if not is_current:
+                self._run("UPDATE rollcall_position SET position = '', seq = 0")
+                self._run("DELETE FROM rollcall_schema")
+                self._run("INSERT INTO rollcall_schema (version) VALUES (?)", (SCHEMA_VERSION,))
 
     @contextmanager
     def transaction(self, *, writes: bool = True) -> Iterator[None]:
@@ -117,14 +137,14 @@ class Storage:
         for kind in KINDS:
             self._run(f"DROP TABLE IF EXISTS rollcall_staging_{kind}")
 
-    def stage(self, kind: str, rows: Iterable[UserRow | GroupRow | Sequence[str]]) -> None:
-        """Adds rows to the staging tables. A group brings its assignments."""
+    def stage(self, kind: str, rows: Iterable[Row]) -> None:
+        """Adds rows to the staging tables. A group brings its assignments, a role its grants, a user its roles."""
         rows = list(rows)
         with self.transaction(writes=False):
             self._insert(f"rollcall_staging_{kind}", kind, [_values(row) for row in rows])
-            if kind == "groups":
-                assignments = [values for row in rows if isinstance(row, GroupRow) for values in _assignments(row)]
-                self._insert("rollcall_staging_assignments", "assignments", assignments)
+            for part in ("assignments", "grants", "user_roles"):
+                values = [values for row in rows for own, values in _parts(row) if own == part]
+                self._insert(f"rollcall_staging_{part}", part, values)
 
     def unstage(self, incarnation: str) -> None:
         """Removes a tenant from the staging tables."""
@@ -178,17 +198,21 @@ class Storage:
                 for kind in (*KINDS, "resyncs"):
                     self._delete(kind, incarnation)
             case PutUser(row):
-                self._delete("users", row.incarnation, id=row.id)
-                self._insert("rollcall_users", "users", [_values(row)])
+                self._erase_user(row.incarnation, row.id)
+                self._put("users", row)
             case HideUser(incarnation, id):
                 hide = "UPDATE rollcall_users SET active = 0, hidden = 1 WHERE incarnation = ? AND id = ?"
                 self._run(hide, (incarnation, id))
             case EraseUser(incarnation, id):
-                self._delete("users", incarnation, id=id)
+                self._erase_user(incarnation, id)
             case PutGroup(row):
                 self._erase_group(row.incarnation, row.id)
-                self._insert("rollcall_groups", "groups", [_values(row)])
-                self._insert("rollcall_assignments", "assignments", _assignments(row))
+                self._put("groups", row)
+            case PutDefinition(row):
+                self._erase_definition(row.incarnation, row.kind, row.id)
+                self._put("definitions", row)
+            case EraseDefinition(incarnation, kind, id):
+                self._erase_definition(incarnation, kind, id)
             case EraseGroup(incarnation, id):
                 self._erase_group(incarnation, id)
             case AddMembers(incarnation, group, members):
@@ -202,6 +226,20 @@ class Storage:
             case Resync():
                 raise AssertionError("the mirror takes snapshots itself")
 
+    def _put(self, kind: str, row: Row) -> None:
+        self._insert(f"rollcall_{kind}", kind, [_values(row)])
+        for part, values in _parts(row):
+            self._insert(f"rollcall_{part}", part, [values])
+
+    def _erase_user(self, incarnation: str, id: str) -> None:
+        self._delete("users", incarnation, id=id)
+        self._delete("user_roles", incarnation, user_id=id)
+
+    def _erase_definition(self, incarnation: str, kind: str, id: str) -> None:
+        self._delete("definitions", incarnation, kind=kind, id=id)
+        if kind == "Role":
+            self._delete("grants", incarnation, role_id=id)
+
     def _erase_group(self, incarnation: str, id: str) -> None:
         self._delete("groups", incarnation, id=id)
         self._delete("assignments", incarnation, group_id=id)
@@ -209,7 +247,7 @@ class Storage:
     # What the mirror shows
 
     def dump(self) -> dict[str, Any]:
-        """What the views show: tenants, users, groups, members and roles, as values that can be compared."""
+        """What the views show of each tenant, as values that can be compared."""
         with self.transaction(writes=False):
             return self._read_all()
 
@@ -217,7 +255,7 @@ class Storage:
         tenants: dict[str, Any] = {}
         names = self._rows("SELECT incarnation, tenant FROM rollcall_tenants")
         for incarnation, _ in names:
-            empty: dict[str, Any] = {"users": {}, "groups": {}, "members": {}, "roles": {}}
+            empty: dict[str, Any] = {"users": {}, "groups": {}, "members": {}, "roles": {}, "defined": {}}
             tenants[incarnation] = {"incarnation": incarnation, **empty}
         for incarnation, id, name, active, version in self._current("users", "id, user_name, active, version"):
             tenants[incarnation]["users"][id] = {"userName": name, "active": active == 1, "version": version}
@@ -228,6 +266,8 @@ class Storage:
             tenants[incarnation]["members"][group].append(user)
         for incarnation, user, team, role in sorted(self._current("roles", "user_id, team, role")):
             tenants[incarnation]["roles"].setdefault(user, []).append([team, role])
+        for incarnation, kind, id, name, version in self._current("definitions", "kind, id, display_name, version"):
+            tenants[incarnation]["defined"][f"{kind} {id}"] = {"displayName": name, "version": version}
         return {"tenants": {name: tenants[incarnation] for incarnation, name in names}}
 
     def _current(self, kind: str, columns: str) -> list[Any]:
@@ -260,25 +300,34 @@ class Storage:
             finally:
                 cursor.close()
 
-    def _delete(self, kind: str, incarnation: str, **where: str) -> None:
+    def _delete(self, table: str, incarnation: str, /, **where: str) -> None:
         condition = "".join(f" AND {column} = ?" for column in where)
-        self._run(f"DELETE FROM rollcall_{kind} WHERE incarnation = ?{condition}", (incarnation, *where.values()))
+        self._run(f"DELETE FROM rollcall_{table} WHERE incarnation = ?{condition}", (incarnation, *where.values()))
 
     def _sql(self, sql: str) -> str:
         """The statement with the placeholders of the driver."""
         return sql if self._is_sqlite else sql.replace("?", "%s")
 
 
-def _values(row: UserRow | GroupRow | Sequence[str]) -> Sequence[Any]:
+def _values(row: Row) -> Sequence[Any]:
     match row:
         case UserRow():
             active = int(row.active)
             return (row.incarnation, row.id, row.user_name, row.display_name, row.email, active, row.version, row.resource)
         case GroupRow():
             return (row.incarnation, row.id, row.display_name, row.version, row.resource)
+        case DefinitionRow():
+            return (row.incarnation, row.kind, row.id, row.display_name, row.version, row.resource)
         case _:
             return row
 
 
-def _assignments(row: GroupRow) -> list[Sequence[str]]:
-    return [(row.incarnation, row.id, team, role) for team, role in row.assignments]
+def _parts(row: Row) -> Iterator[tuple[str, Sequence[str]]]:
+    """The rows of other tables that belong to a row, with the kinds of these tables."""
+    match row:
+        case UserRow():
+            yield from (("user_roles", (row.incarnation, row.id, role)) for role in row.roles)
+        case GroupRow():
+            yield from (("assignments", (row.incarnation, row.id, team, role)) for team, role in row.assignments)
+        case DefinitionRow(kind="Role"):
+            yield from (("grants", (row.incarnation, row.id, team, role)) for team, role in row.grants)
