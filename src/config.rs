@@ -4,10 +4,12 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, ConfigLoader};
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider};
+use aws_types::SdkConfig;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use crate::limits::{AUTHORIZER_ATTEMPT, AUTHORIZER_ATTEMPTS, AUTHORIZER_BACKOFF, AUTHORIZER_CALL};
 use crate::scim::extension;
@@ -24,6 +26,8 @@ pub const LOG: &str = "ROLLCALL_LOG";
 pub const LAMBDA_LOG: &str = "AWS_LAMBDA_LOG_LEVEL";
 /// The name of the stack, which is a dimension of all metrics. Without it no metric is written.
 pub const STACK: &str = "ROLLCALL_STACK";
+/// Whether the line of each request carries metrics. Without it, it does.
+pub const REQUEST_METRICS: &str = "ROLLCALL_REQUEST_METRICS";
 /// The name of the function, as Lambda sets it.
 pub const FUNCTION_NAME: &str = "AWS_LAMBDA_FUNCTION_NAME";
 
@@ -47,6 +51,21 @@ pub const HIGH_USAGE_PLAN: &str = "ROLLCALL_HIGH_USAGE_PLAN";
 
 /// The name of the event bus. Without it, there is no bus.
 pub const EVENT_BUS: &str = "ROLLCALL_EVENT_BUS";
+
+/// The ARN of the function that the probe tries, with a version or an alias.
+pub const PROBED_FUNCTION: &str = "ROLLCALL_PROBED_FUNCTION";
+
+/// Where Lambda answers.
+pub const LAMBDA_URL: &str = "ROLLCALL_LAMBDA_URL";
+
+/// Where CodeDeploy answers.
+pub const CODEDEPLOY_URL: &str = "ROLLCALL_CODEDEPLOY_URL";
+
+/// The region, as Lambda sets it.
+pub const REGION: &str = "AWS_REGION";
+
+/// The table's service, as it is called in variables.
+const DYNAMODB: &str = "DYNAMODB";
 
 /// The levels that [`LOG`] may name.
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
@@ -109,13 +128,15 @@ impl Config {
             Some(level) => level_named(&level)
                 .ok_or(ConfigError { variable: LOG, problem: "must be error, warn, info, debug or trace" })?,
         };
-        let response_streaming = match get(RESPONSE_STREAMING).as_deref() {
-            None | Some("false") => false,
-            Some("true") => true,
-            Some(_) => {
-                return Err(ConfigError { variable: RESPONSE_STREAMING, problem: "must be true or false" });
-            }
+        let flag = |variable, default| match get(variable).as_deref() {
+            None => Ok(default),
+            Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(ConfigError { variable, problem: "must be true or false" }),
         };
+        let response_streaming = flag(RESPONSE_STREAMING, false)?;
+        // The log reads it by itself, since it begins before.
+        flag(REQUEST_METRICS, true)?;
         let (extensions, event_bus) = (get(EXTENSIONS), get(EVENT_BUS));
         Ok(Self { table, public_url, extensions, log, response_streaming, event_bus })
     }
@@ -168,46 +189,102 @@ pub fn extensions(folder: &Path) -> Result<Vec<(Kind, Schema)>, String> {
     read.collect()
 }
 
-/// How this service speaks to AWS: three attempts, and none that hangs. What a command line may
-/// add is added to the loader.
-pub fn aws() -> ConfigLoader {
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(1))
-        .operation_attempt_timeout(Duration::from_secs(4))
-        .operation_timeout(Duration::from_secs(12))
-        .build();
-    aws_config::defaults(BehaviorVersion::latest())
-        .retry_config(RetryConfig::standard().with_max_attempts(3))
-        .timeout_config(timeouts)
+/// How often a call to AWS is tried, and how long it may take.
+#[derive(Clone, Debug)]
+pub struct CallSettings {
+    /// The attempts.
+    pub retries: RetryConfig,
+    /// The limits of time.
+    pub timeouts: TimeoutConfig,
 }
 
-/// How the authorizers speak to AWS. They have five seconds (`AuthorizerTimeout`), so an attempt has one: a connection
-/// that hangs is followed by others.
-pub fn aws_of_authorizer() -> ConfigLoader {
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(AUTHORIZER_ATTEMPT)
-        .operation_attempt_timeout(AUTHORIZER_ATTEMPT)
-        .operation_timeout(AUTHORIZER_CALL)
-        .build();
-    let retries = RetryConfig::standard()
-        .with_max_attempts(AUTHORIZER_ATTEMPTS)
-        .with_initial_backoff(AUTHORIZER_BACKOFF);
-    aws().retry_config(retries).timeout_config(timeouts)
+impl CallSettings {
+    /// Three attempts, and none that hangs.
+    pub fn of_function() -> Self {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(1))
+            .operation_attempt_timeout(Duration::from_secs(4))
+            .operation_timeout(Duration::from_secs(12))
+            .build();
+        Self { retries: RetryConfig::standard().with_max_attempts(3), timeouts }
+    }
+
+    /// Those of the authorizers. They have five seconds (`AuthorizerTimeout`), so an attempt has one: a connection that
+    /// hangs is followed by others.
+    pub fn of_authorizer() -> Self {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(AUTHORIZER_ATTEMPT)
+            .operation_attempt_timeout(AUTHORIZER_ATTEMPT)
+            .operation_timeout(AUTHORIZER_CALL)
+            .build();
+        let retries = RetryConfig::standard()
+            .with_max_attempts(AUTHORIZER_ATTEMPTS)
+            .with_initial_backoff(AUTHORIZER_BACKOFF);
+        Self { retries, timeouts }
+    }
+
+    /// How a function speaks to a service of AWS, from the variables that Lambda sets. `aws-config`, which the operator's
+    /// tool uses, would also look for files and for other sources of credentials. Lambda has none of them.
+    ///
+    /// `AWS_ENDPOINT_URL_<SERVICE>` and `AWS_ENDPOINT_URL` count as for all SDKs, and so do the variables for FIPS and
+    /// dual-stack endpoints.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if there is no region or no credentials.
+    pub fn in_lambda(self, service: &str) -> Result<SdkConfig, ConfigError> {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let is_true = |name| variable(name).map(|value| value.eq_ignore_ascii_case("true"));
+        let endpoint =
+            variable(&format!("AWS_ENDPOINT_URL_{service}")).or_else(|| variable("AWS_ENDPOINT_URL"));
+        let mut config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(required(REGION)?))
+            .credentials_provider(SharedCredentialsProvider::new(credentials()?))
+            .retry_config(self.retries)
+            .timeout_config(self.timeouts);
+        config.set_endpoint_url(endpoint);
+        config.set_use_fips(is_true("AWS_USE_FIPS_ENDPOINT"));
+        config.set_use_dual_stack(is_true("AWS_USE_DUALSTACK_ENDPOINT"));
+        Ok(config.build())
+    }
 }
 
-/// The client of the table, from the environment that Lambda sets. To be made once.
-pub async fn client() -> Client {
-    Client::new(&aws().load().await)
+/// The credentials of the function's role, which Lambda puts into the environment. They are good for as long as the
+/// process is.
+///
+/// # Errors
+/// [`ConfigError`], which names the missing variable.
+pub fn credentials() -> Result<Credentials, ConfigError> {
+    let token = std::env::var("AWS_SESSION_TOKEN").ok().filter(|token| !token.is_empty());
+    let (id, secret) = (required("AWS_ACCESS_KEY_ID")?, required("AWS_SECRET_ACCESS_KEY")?);
+    Ok(Credentials::new(id, secret, token, None, "environment"))
+}
+
+/// The client of the table in a function. To be made once.
+///
+/// # Errors
+/// [`ConfigError`] if there is no region or no credentials.
+pub fn client() -> Result<Client, ConfigError> {
+    Ok(Client::new(&CallSettings::of_function().in_lambda(DYNAMODB)?))
+}
+
+/// The client of the table in an authorizer. To be made once.
+///
+/// # Errors
+/// [`ConfigError`] if there is no region or no credentials.
+pub fn client_of_authorizer() -> Result<Client, ConfigError> {
+    Ok(Client::new(&CallSettings::of_authorizer().in_lambda(DYNAMODB)?))
 }
 
 /// What a function logs: this service from the level on that [`LOG`] or [`LAMBDA_LOG`] names, and everything else from
 /// `warn` on, because the SDK's own lines can quote requests.
-pub fn log_filter() -> String {
+pub fn log_filter() -> Targets {
     let variable = |name| std::env::var(name).ok().map(|value: String| value.trim().to_owned());
     let own = variable(LOG).and_then(|name| level_named(&name));
     let level = own.unwrap_or_else(|| variable(LAMBDA_LOG).as_deref().map_or("info", lambda_level));
-    let others = if level == "error" { "error" } else { "warn" };
-    format!("{others},rollcall={level}")
+    let others = if level == "error" { LevelFilter::ERROR } else { LevelFilter::WARN };
+    let own: LevelFilter = level.parse().unwrap_or(LevelFilter::INFO);
+    Targets::new().with_default(others).with_target("rollcall", own)
 }
 
 #[cfg(test)]
@@ -256,6 +333,7 @@ mod tests {
             (&[(TABLE, "t"), (PUBLIC_URL, "https://")], PUBLIC_URL),
             (&[(TABLE, "t"), (PUBLIC_URL, "https://x/?a=b")], PUBLIC_URL),
             (&[(TABLE, "t"), (RESPONSE_STREAMING, "yes")], RESPONSE_STREAMING),
+            (&[(TABLE, "t"), (REQUEST_METRICS, "off")], REQUEST_METRICS),
         ] {
             let error = read(variables).expect_err("not good");
             assert!(error.starts_with(name), "{error}");

@@ -22,7 +22,7 @@ const LAYERS: [&[&str]; 10] = [
     &["store"],
     &["deliver"],
     &["auth", "provider"],
-    &["tenants", "monitor"],
+    &["tenants", "monitor", "probe"],
     &["http", "app", "oauth"],
     &["admin", "dev"],
 ];

@@ -7,7 +7,6 @@ mod support;
 use std::time::Instant;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::{Credentials, Region};
 use aws_sdk_dynamodb::types::AttributeValue;
 use rollcall::admin::error::AdminError;
 use rollcall::admin::key::{NewKey, create, list, revoke};
@@ -267,11 +266,10 @@ async fn a_connection_that_hangs_is_followed_by_another_before_the_function_ends
     tenant::create(&embedded.table, &new, now()).await.expect("a tenant");
     let (key, _) = key(&embedded.table, new_key("acme")).await;
     let endpoint = hang_first_connection(&embedded.endpoint).await;
-    let config = rollcall::config::aws_of_authorizer()
-        .region(Region::from_static("us-east-1"))
-        .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-        .endpoint_url(endpoint);
-    let table = Table::new(Client::new(&config.load().await), support::TABLE);
+    let settings = rollcall::config::CallSettings::of_authorizer();
+    let config = support::client(&endpoint).config().to_builder();
+    let config = config.retry_config(settings.retries).timeout_config(settings.timeouts);
+    let table = Table::new(Client::from_conf(config.build()), support::TABLE);
     let began = Instant::now();
     let answer = answer(&table, &format!("Bearer {}", key.reveal())).await;
     assert_eq!(answer["policyDocument"]["Statement"][0]["Effect"], "Allow");

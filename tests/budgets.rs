@@ -26,6 +26,17 @@ fn cost(what: &str, usage: Usage, rounds: u32, read: f64, write: f64) {
     assert_eq!(found, (rounds, read, write), "{what}: rounds, read units, write units");
 }
 
+/// What one run of the probe costs. `tests/operations/costs.py` has these numbers.
+#[tokio::test]
+async fn the_probe() {
+    let client = Client::new(support::embedded().await, "veza").await.of("rollcall-probe");
+    let nobody = client.get("/Users?filter=userName eq \"nobody@probe.invalid\"").await.expect(200);
+    cost("GET", nobody.line.usage, 1, 1.0, 0.0);
+    let members: Vec<_> = (0..46).map(|_| json!({ "value": uuid::Uuid::now_v7().to_string() })).collect();
+    let refused = client.post("/Groups", json!({ "displayName": "Probe", "members": members })).await;
+    cost("POST", refused.expect(400).line.usage, 8, 93.0, 8.0);
+}
+
 #[tokio::test]
 async fn users() {
     let client = Client::new(support::embedded().await, "standard").await;

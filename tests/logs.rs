@@ -15,7 +15,7 @@ use rollcall::app::function::AppFunction;
 use rollcall::dev::gateway::lambda::{Fault, Lambda};
 use rollcall::limits::EXPIRING_KEYS_HOUR;
 use rollcall::log::metrics::Metric;
-use rollcall::log::{self, LogFormat};
+use rollcall::log::{self, LogFormat, RequestMetrics};
 use rollcall::monitor::{Monitor, expiring_keys};
 use rollcall::scim::resource_type::Kind;
 use rollcall::store::call::Table;
@@ -187,6 +187,21 @@ fn a_panic_is_one_line_without_its_text() {
 }
 
 #[test]
+fn without_metrics_of_requests_refusals_are_still_counted() {
+    let variables = [("ROLLCALL_STACK", STACK), ("ROLLCALL_REQUEST_METRICS", "false")];
+    let dev = Dev::start_in(&[], &variables);
+    let root = dev.get("/Groups?attributes=members");
+    let admin = root.body["Resources"][0]["members"][0]["value"].as_str().unwrap().to_owned();
+    assert_eq!(dev.send("DELETE", &format!("/Users/{admin}"), &[], b"").status, 400);
+    let (_, log) = dev.end();
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let requests: Vec<Value> = lines.filter(|line| line["message"] == "request").collect();
+    let [list, delete] = &requests[..] else { panic!("{log}") };
+    assert!(list.get("_aws").is_none() && list.get("Stack").is_none(), "{list}");
+    assert_eq!(metrics_of(delete), [("AdminRuleRefusals".to_owned(), of_stack(&[]), 1.0)]);
+}
+
+#[test]
 fn each_request_has_one_line_with_its_metrics() {
     let dev = Dev::start_in(&["--rate-limit", "off"], &[("ROLLCALL_STACK", STACK)]);
     let created = dev.send("POST", "/Users", &[], user("ann").to_string().as_bytes());
@@ -274,7 +289,7 @@ async fn a_refusal_of_the_deactivation_limit_is_counted_once_in_bulk_too() {
     let reply =
         limited.post("/Bulk", json!({ "schemas": schemas, "Operations": operations })).await.expect(200);
     assert_eq!(reply.body["Operations"][0]["status"], "400", "{}", reply.body);
-    let emitted = metrics_of(&reply.line.json(Some(STACK)));
+    let emitted = metrics_of(&reply.line.json(Some(STACK), RequestMetrics::All));
     assert!(emitted.contains(&("DeactivationLimitRefusals".to_owned(), of_stack(&[]), 2.0)), "{emitted:?}");
 }
 

@@ -1,6 +1,5 @@
 //! The Lambda authorizer of the application's side.
 
-use aws_sdk_dynamodb::Client;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use rollcall::auth::app_authorizer::AppAuthorizer;
 use rollcall::config::{self, Config};
@@ -15,8 +14,7 @@ async fn main() -> Result<(), Error> {
     log::start_function();
     let config = Config::from_env()?;
     let usage_key = config::required(config::APP_USAGE_KEY)?;
-    let client = Client::new(&config::aws_of_authorizer().load().await);
-    let table = Table::new(client, &config.table);
+    let table = Table::new(config::client_of_authorizer()?, &config.table);
     table.connect(&keys::application("")).await;
     let authorizer = &AppAuthorizer::new(table, usage_key);
     run(service_fn(|event: LambdaEvent<Value>| {

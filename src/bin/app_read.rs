@@ -15,7 +15,7 @@ use rollcall::store::keys;
 async fn main() -> Result<(), Error> {
     log::start_function();
     let config = Config::from_env()?;
-    let table = Table::new(config::client().await, &config.table);
+    let table = Table::new(config::client()?, &config.table);
     table.connect(&keys::connection_probe()).await;
     let extensions = config.extensions.map(|folder| config::extensions(Path::new(&folder))).transpose()?;
     let managing = None;

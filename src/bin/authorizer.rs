@@ -1,6 +1,5 @@
 //! The Lambda authorizer of the API.
 
-use aws_sdk_dynamodb::Client;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use rollcall::auth::authorizer::Authorizer;
 use rollcall::config::{self, Config};
@@ -14,8 +13,7 @@ use serde_json::Value;
 async fn main() -> Result<(), Error> {
     log::start_function();
     let config = Config::from_env()?;
-    let client = Client::new(&config::aws_of_authorizer().load().await);
-    let table = Table::new(client, &config.table);
+    let table = Table::new(config::client_of_authorizer()?, &config.table);
     table.connect(&keys::bearer("")).await;
     let authorizer = &Authorizer::new(table);
     run(service_fn(|event: LambdaEvent<Value>| {

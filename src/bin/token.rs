@@ -15,7 +15,7 @@ use rollcall::store::keys;
 async fn main() -> Result<(), Error> {
     log::start_function();
     let config = Config::from_env()?;
-    let table = Table::new(config::client().await, &config.table);
+    let table = Table::new(config::client()?, &config.table);
     table.connect(&keys::oauth::client("")).await;
     let function = TokenFunction::new(table, config.public_url, TargetRule::Public)?;
     lambda_runtime::run(LambdaService::new(Arc::new(function))).await

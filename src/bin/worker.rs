@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use rollcall::config::{self, Config};
+use rollcall::config::{self, CallSettings, Config};
 use rollcall::deliver::bus::EventBus;
 use rollcall::deliver::sender::MessageSender;
 use rollcall::deliver::worker::Worker;
@@ -21,9 +21,9 @@ use serde_json::Value;
 async fn main() -> Result<(), Error> {
     log::start_function();
     let config = Config::from_env()?;
-    let aws = config::aws().load().await;
-    let table = &Table::new(aws_sdk_dynamodb::Client::new(&aws), &config.table);
+    let table = &Table::new(config::client()?, &config.table);
     table.connect(&keys::connection_probe()).await;
+    let aws = CallSettings::of_function().in_lambda("EVENTBRIDGE")?;
     let bus = config.event_bus.map(|name| EventBus::new(aws_sdk_eventbridge::Client::new(&aws), name));
     let sender = MessageSender::new(TargetRule::Public)?;
     let monitor = &Monitor::new(bus.is_some());

@@ -2,7 +2,10 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::layer;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config;
 use crate::log::{self, LogFormat, lines};
@@ -15,13 +18,14 @@ const FILTER: &str = "warn,rollcall=info,rollcall::auth=warn,dynoxide=error";
 /// Starts logging. `ROLLCALL_LOG` sets what is logged, as for the functions; a second start does nothing.
 pub fn start(json: bool) {
     log::init(if json { LogFormat::Json } else { LogFormat::Text });
-    let filter = std::env::var(config::LOG).unwrap_or_else(|_| FILTER.to_owned());
+    let chosen = std::env::var(config::LOG).ok().and_then(|text| text.parse::<Targets>().ok());
+    let filter = chosen.or_else(|| FILTER.parse().ok()).unwrap_or_default();
     if json {
-        lines::start(std::io::stderr, &filter);
+        lines::start(std::io::stderr, filter);
         return;
     }
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_writer(std::io::stderr);
+    let layer = layer().with_writer(std::io::stderr).with_target(false);
+    let subscriber = tracing_subscriber::registry().with(layer.with_ansi(std::io::stderr().is_terminal()));
     // Someone else's subscriber, as in tests, stays.
-    drop(builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init());
+    drop(subscriber.with(filter).try_init());
 }

@@ -27,7 +27,7 @@ use crate::scim::work::WorkBudget;
 use crate::store::Store;
 use crate::store::call::Table;
 use crate::store::cursor::CursorKeys;
-use crate::store::keys;
+use crate::store::keys::{self, TenantId};
 
 /// Everything that outlives a request.
 #[derive(Debug)]
@@ -161,9 +161,7 @@ impl Function {
         };
         // Boxed: the operations' states are large, and every caller would carry them on its stack.
         let handled = Box::pin(handle(&provider, operation, &segment, request, &self.schemas));
-        let place = keys::bearer_use(&caller.tenant, &caller.key_id);
-        let noted = self.used.note(&self.table, &caller.key_id, &place);
-        let (handled, ()) = futures_util::future::join(handled, noted).await;
+        let (handled, ()) = futures_util::future::join(handled, self.note_use(&caller)).await;
         let outcome = match handled {
             Ok(response) => response.into(),
             Err(mut failure) => {
@@ -173,6 +171,15 @@ impl Function {
         };
         line.notes = provider.work.notes.take();
         outcome
+    }
+
+    /// Notes the day on which the key was used.
+    async fn note_use(&self, caller: &Caller) {
+        // The probe has no key, and leaves nothing in the table.
+        if caller.tenant != TenantId::probe() {
+            let place = keys::bearer_use(&caller.tenant, &caller.key_id);
+            self.used.note(&self.table, &caller.key_id, &place).await;
+        }
     }
 
     /// Answers a raw event with a raw proxy response, as Lambda does.

@@ -12,8 +12,9 @@ use crate::clock;
 use crate::log::ids::RequestIds;
 use crate::log::metrics::{LineMetrics, Metric};
 use crate::log::readable::{describe_request, on_one_line};
-use crate::log::{self, LogFormat};
+use crate::log::{self, LogFormat, RequestMetrics};
 use crate::scim::notes::Note;
+use crate::store::keys::TenantId;
 use crate::store::meter::{RuleRefusals, Usage};
 
 /// What kind of work an operation is: a dimension of the metrics.
@@ -110,8 +111,8 @@ impl Line {
         line
     }
 
-    /// The line as JSON. It carries metrics if the name of the `stack` is known.
-    pub fn json(&self, stack: Option<&str>) -> Value {
+    /// The line as JSON. It carries these metrics if the name of the `stack` is known.
+    pub fn json(&self, stack: Option<&str>, metrics: RequestMetrics) -> Value {
         let level = if self.status >= 500 { "ERROR" } else { "INFO" };
         let mut line = json!({ "timestamp": clock::timestamp(), "level": level, "message": "request" });
         self.ids.add_to(&mut line);
@@ -141,13 +142,15 @@ impl Line {
         if !self.notes.is_empty() {
             line["notes"] = self.notes.iter().map(ToString::to_string).collect();
         }
-        if let Some(stack) = stack {
-            self.metrics(stack).add_to(&mut line);
+        // The probe's requests are not those of a client.
+        let is_probe = self.tenant.as_deref() == Some(TenantId::probe().as_str());
+        if let Some(stack) = stack.filter(|_| !is_probe) {
+            self.metrics(stack, metrics).add_to(&mut line);
         }
         line
     }
 
-    fn metrics(&self, stack: &str) -> LineMetrics {
+    fn metrics(&self, stack: &str, wanted: RequestMetrics) -> LineMetrics {
         let class = ("Class", self.class.name());
         let status = match self.status {
             ..300 => "2xx",
@@ -160,9 +163,12 @@ impl Line {
             (Metric::ReadUnits, self.usage.read_units),
             (Metric::WriteUnits, self.usage.write_units),
         ];
-        LineMetrics::new(stack)
-            .add(&[class, ("Status", status)], &[(Metric::Requests, 1.0)])
-            .add(&[class], &work)
+        let mut metrics = LineMetrics::new(stack);
+        if wanted == RequestMetrics::All {
+            metrics =
+                metrics.add(&[class, ("Status", status)], &[(Metric::Requests, 1.0)]).add(&[class], &work);
+        }
+        metrics
             .add_unless_zero(Metric::AdminRuleRefusals, self.refusals.admin_rule)
             .add_unless_zero(Metric::DeactivationLimitRefusals, self.refusals.deactivation_limit)
     }
@@ -171,7 +177,9 @@ impl Line {
     pub fn write(&self) {
         match log::format() {
             Some(LogFormat::Text) => drop(writeln!(std::io::stderr().lock(), "{}", self.text())),
-            Some(LogFormat::Lambda | LogFormat::Json) => log::write(&self.json(log::stack())),
+            Some(LogFormat::Lambda | LogFormat::Json) => {
+                log::write(&self.json(log::stack(), log::request_metrics()))
+            }
             None => {}
         }
     }
@@ -237,7 +245,7 @@ mod tests {
         let text = line.text();
         let expected = " POST /scim/v2/Users?x=jane@example.com 400 invalidValue: Attribute displayName is missing.\\nX [password was left out: no password is stored] [refused by veza.required: displayName must have a value] 0 calls in 0 rounds, 0 read and 0 write units, 3.1 ms, tenant demo, request ";
         assert_eq!(text.get(8..), Some(expected), "{text}");
-        let json = line.json(None);
+        let json = line.json(None, RequestMetrics::All);
         assert_eq!(json["notes"], json!(["ignored:password", "refused:veza.required:displayName"]));
         let json = json.to_string();
         assert!(

@@ -1,4 +1,4 @@
-//! The limits of running it: the calls of the authorizers, the metrics of the worker.
+//! The limits of running it: the calls of the authorizers, the metrics of the worker, the probe.
 
 use std::time::Duration;
 
@@ -33,3 +33,19 @@ pub const EXPIRING_KEYS_MINUTES: u8 = 3;
 
 /// How many tenants' keys the worker reads at once.
 pub const TENANTS_COUNTED_AT_ONCE: usize = 16;
+
+/// How long the probe waits for one answer. The scim function is stopped after 29 seconds at most.
+pub const PROBE_CALL: Duration = Duration::from_secs(32);
+
+/// How long all requests of the probe together take at most. Then it still has time to report, before it is stopped
+/// itself (100 seconds).
+pub const PROBE_TIME: Duration = Duration::from_secs(75);
+
+/// How often the probe makes a call that Lambda or CodeDeploy refused for a moment.
+pub const PROBE_ATTEMPTS: u32 = 4;
+
+/// The pause of the probe before its second attempt. Each further one is twice as long.
+pub const PROBE_BACKOFF: Duration = Duration::from_millis(500);
+
+/// The largest answer that the probe reads, which is the most that Lambda answers.
+pub const MAX_PROBE_ANSWER_BYTES: usize = 6 * 1024 * 1024;

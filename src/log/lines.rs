@@ -5,21 +5,23 @@ use std::fmt;
 use serde_json::{Value, json};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::ids::RequestIds;
 use crate::clock;
 
 /// Starts to write what `filter` lets pass. Does nothing if someone else logs already, as in a test.
-pub fn start<W>(writer: W, filter: &str)
+pub fn start<W>(writer: W, filter: Targets)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let builder = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_writer(writer);
-    drop(builder.event_format(JsonLines).try_init());
+    let layer = tracing_subscriber::fmt::layer().event_format(JsonLines).with_writer(writer);
+    drop(tracing_subscriber::registry().with(layer).with(filter).try_init());
 }
 
 /// One line for each event: `timestamp`, `level`, the fields of the event, and the ids of the request.
@@ -77,8 +79,6 @@ impl Visit for LineFields<'_> {
 mod tests {
     use std::io;
     use std::sync::{Arc, Mutex};
-
-    use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;
 

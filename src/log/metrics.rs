@@ -112,8 +112,11 @@ impl LineMetrics {
         if value == 0 { self } else { self.add(&[], &[(metric, f64::from(value))]) }
     }
 
-    /// Adds the metrics to a line.
+    /// Adds the metrics to a line, if there are any.
     pub fn add_to(self, line: &mut Value) {
+        if self.directives.is_empty() {
+            return;
+        }
         let milliseconds = i64::try_from(clock::now().unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
         line["_aws"] = json!({ "Timestamp": milliseconds, "CloudWatchMetrics": self.directives });
         for (name, value) in self.members {

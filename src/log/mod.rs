@@ -16,13 +16,13 @@ mod output;
 pub mod panics;
 pub mod readable;
 
-pub use self::output::{LogFormat, format, function, stack, write};
+pub use self::output::{LogFormat, RequestMetrics, format, function, request_metrics, stack, write};
 use crate::config;
 
 /// Starts the log of a deployed function.
 pub fn start_function() {
     init(LogFormat::Lambda);
-    lines::start(std::io::stdout, &config::log_filter());
+    lines::start(std::io::stdout, config::log_filter());
 }
 
 /// Chooses how lines are written, and has panics logged. The first choice holds. Without one no line is written.

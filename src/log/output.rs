@@ -18,10 +18,20 @@ pub enum LogFormat {
     Text,
 }
 
+/// Which metrics the lines of requests carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestMetrics {
+    /// Those of each request, and those of refusals.
+    All,
+    /// Those of refusals alone: changes that a rule of the tenant refused.
+    Refusals,
+}
+
 /// What the environment says about the log.
 struct LogSettings {
     format: LogFormat,
     stack: Option<String>,
+    request_metrics: RequestMetrics,
     function: String,
 }
 
@@ -31,7 +41,11 @@ static SETTINGS: OnceLock<LogSettings> = OnceLock::new();
 pub(super) fn init(format: LogFormat) {
     let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.trim().is_empty());
     let function = variable(config::FUNCTION_NAME).unwrap_or_else(|| "rollcall".to_owned());
-    let _ = SETTINGS.set(LogSettings { format, stack: variable(config::STACK), function });
+    let request_metrics = match variable(config::REQUEST_METRICS).as_deref().map(str::trim) {
+        Some("false") => RequestMetrics::Refusals,
+        _ => RequestMetrics::All,
+    };
+    let _ = SETTINGS.set(LogSettings { format, stack: variable(config::STACK), request_metrics, function });
 }
 
 /// How lines are written, if they are.
@@ -42,6 +56,11 @@ pub fn format() -> Option<LogFormat> {
 /// The name of the stack, if the lines carry metrics.
 pub fn stack() -> Option<&'static str> {
     SETTINGS.get()?.stack.as_deref()
+}
+
+/// Which metrics the lines of requests carry, if they carry metrics.
+pub fn request_metrics() -> RequestMetrics {
+    SETTINGS.get().map_or(RequestMetrics::All, |settings| settings.request_metrics)
 }
 
 /// The name of the function, as Lambda knows it.

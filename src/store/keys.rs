@@ -64,6 +64,11 @@ impl TenantId {
     pub fn deployment() -> Self {
         Self("deployment".to_owned())
     }
+
+    /// The name under which the probe tries a function. No tenant can be given it, so the probe finds no resource.
+    pub fn probe() -> Self {
+        Self("rollcall-probe".to_owned())
+    }
 }
 
 /// A resource id in its one canonical form: a lower-case hyphenated UUID. Any other text is no id.

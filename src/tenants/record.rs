@@ -105,7 +105,7 @@ pub fn is_address(text: &str) -> bool {
 /// # Errors
 /// [`TenantError::Input`]: the name is reserved, or the administrator's address is not an email address.
 pub fn check(new: &NewTenant) -> Result<(), TenantError> {
-    if new.id == TenantId::deployment() {
+    if [TenantId::deployment(), TenantId::probe()].contains(&new.id) {
         return Err(TenantError::Input(format!("the name {} is reserved: choose another", new.id)));
     }
     RootTeam::new(new.policy, &new.admin, OffsetDateTime::UNIX_EPOCH).map(drop)

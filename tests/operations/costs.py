@@ -27,6 +27,8 @@ RUNS = MONTH_HOURS * 60  # of the worker
 # expiries, 9 for the metrics. Counted from the calls of `rollcall dev`.
 RUN_READS = 45
 RUN_SECONDS = 0.3
+# A run of the probe: the units of its two requests (tests/budgets.rs), and the log of both functions.
+PROBE_READS, PROBE_WRITES, PROBE_LOG, PROBE_SECONDS, PROBE_GB = 94, 8, 4_500, 0.2, 0.125
 # Each of the functions has the key of the table decrypted every five minutes while it is busy.
 KEY_CALLS = MONTH_HOURS * 12
 # Bytes of log: Lambda's own lines and the metrics of a run; of a request all lines of function, authorizer and gateway.
@@ -81,7 +83,7 @@ def alarm_metrics():
     """How many metrics the alarms watch, at most. A query watches none while its metric has no value."""
     count = 0
     for resource in TEMPLATE["Resources"].values():
-        if resource["Type"] == "AWS::CloudWatch::Alarm":
+        if resource["Type"] == "AWS::CloudWatch::Alarm" and resource.get("Condition") != "HasProbeAlarm":
             properties = resource["Properties"]
             queries = properties.get("Metrics", [])
             count += sum("MetricStat" in query for query in queries) if queries else 1
@@ -95,6 +97,12 @@ def memory(parameter):
 def logs(size):
     gb = size / 1e9
     return price("log_gb", gb) + price("log_kept_gb", gb * RETENTION_MONTHS)
+
+
+def probe():
+    calls = price("lambda_call", 3 * RUNS) + price("lambda_gb_second", RUNS * PROBE_SECONDS * PROBE_GB)
+    calls += price("lambda_gb_second", 2 * RUNS * REQUEST_SECONDS * memory("ScimMemorySize"))
+    return calls + price("read_unit", RUNS * PROBE_READS) + price("write_unit", RUNS * PROBE_WRITES) + logs(RUNS * PROBE_LOG)
 
 
 def idle():
@@ -112,6 +120,8 @@ def idle():
         ("metric of the bus", "`BusLagSeconds`", price("metric"), "`MakeEventBus` (on)"),
         ("metrics of webhooks", "`WebhookLagSeconds`, `DisabledWebhooks`, if there is a webhook", price("metric", 2), "a webhook"),
         ("alarms", f"{alarm_metrics()} metrics", price("alarm_metric", alarm_metrics()), "`AlarmTopic`"),
+        ("probe", f"{RUNS:,} runs of two requests, {PROBE_READS} read and {PROBE_WRITES} write units each", probe(), "`Probe`"),
+        ("alarm of the probe", "1 metric", price("alarm_metric"), "`Probe` and `AlarmTopic`"),
         ("dashboard", "nothing, if it is one of the account's first three", price("dashboard"), "`MakeDashboard`"),
         ("customer key", "and its calls", price("key"), "`KmsKeyArn`"),
         ("firewall", "a web ACL and a rule", price("firewall"), "`AddressRateLimit`"),
@@ -233,7 +243,8 @@ goes to the feed and the bus.
     first += price("read_unit", loading[0][0] + loading[1][0] + CHANGE_READS)
     first += price("write_unit", loading[0][1] + loading[1][1] + CHANGE_WRITES) + logs(2 * REQUEST_LOG + RUN_LOG)
     out += f"""
-- **Metrics of requests** are the largest part for a small company. A series costs 0.30 USD a month, by the hours in which it
+- **Metrics of requests** are the largest part for a small company. `RequestMetrics=false` switches them off: the column is 0
+  then, and no alarm is lost. A series costs 0.30 USD a month, by the hours in which it
   has a value. There is one for each class and status class (`Requests`), and three for each class (`Latency`, `ReadUnits`,
   `WriteUnits`). Assumed are {TRAFFIC['hourly'][1]} series: three classes, and four pairs of class and status. They do not grow with
   tenants or people: a tenant is no dimension. All classes and statuses together would be 49 series, 14.70 USD.

@@ -8,6 +8,7 @@
 #
 # functions.cdx.json   scim, authorizer, app_read, app_authorizer, worker (the default features)
 # app_manage.cdx.json  app_manage (with usage-keys)
+# pre_traffic.cdx.json pre_traffic (with pre-traffic)
 # tool.cdx.json        the operator's tool (with cli)
 #
 # The linker leaves out of each function what it does not use, so a function has at most what its file lists.
@@ -36,4 +37,5 @@ PY
 
 write functions aarch64-unknown-linux-gnu
 write app_manage aarch64-unknown-linux-gnu --features usage-keys
+write pre_traffic aarch64-unknown-linux-gnu --features pre-traffic
 write tool "$(rustc -vV | sed -n 's/^host: //p')" --features cli

@@ -96,6 +96,8 @@ for function in "${!binaries[@]}"; do
 done
 awk '
     /^  [A-Za-z]+:$/ { resource = $1; sub(":", "", resource) }
+    # They try the others on AWS. No route leads to them.
+    resource ~ /^(PreTrafficFunction|ProbeFunction)$/ || /^ +Hooks:/ { next }
     /^ +CodeUri: \.$/ { sub(/\.$/, resource) }
     /^ +ROLLCALL_TABLE:/ {
         indent = $0; sub(/ROLLCALL_TABLE:.*/, "", indent)

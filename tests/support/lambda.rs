@@ -34,7 +34,7 @@ pub struct Lambda {
 }
 
 impl Lambda {
-    /// Starts the function on this table, with the variable that lets it stream, if there is a value.
+    /// Starts the `scim` function on this table, with the variable that lets it stream, if there is a value.
     pub async fn start(table: &str, streaming: Option<&str>) -> Self {
         let streaming: Vec<(&str, &str)> =
             streaming.map(|value| ("ROLLCALL_RESPONSE_STREAMING", value)).into_iter().collect();
@@ -43,6 +43,12 @@ impl Lambda {
 
     /// Starts the function of this program on this table, with these variables.
     pub async fn run(program: &Path, table: &str, variables: &[(&str, &str)]) -> Self {
+        let of_table = [("AWS_ENDPOINT_URL_DYNAMODB", table), ("ROLLCALL_TABLE", super::TABLE)];
+        Self::spawn(program, &[&of_table, variables].concat()).await
+    }
+
+    /// Starts the function of this program with these variables besides those of Lambda.
+    pub async fn spawn(program: &Path, variables: &[(&str, &str)]) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
         let (events, next) = mpsc::unbounded_channel();
@@ -65,8 +71,6 @@ impl Lambda {
             ("AWS_REGION", "us-east-1"),
             ("AWS_ACCESS_KEY_ID", "test"),
             ("AWS_SECRET_ACCESS_KEY", "test"),
-            ("AWS_ENDPOINT_URL_DYNAMODB", table),
-            ("ROLLCALL_TABLE", super::TABLE),
             ("ROLLCALL_LOG", "warn"),
         ]);
         function.envs(variables.iter().copied());

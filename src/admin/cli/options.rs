@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use aws_config::SdkConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_dynamodb::config::{Credentials, Region};
 use aws_sdk_dynamodb::{Client, config};
 use clap::Args;
@@ -12,6 +12,7 @@ use crate::admin::error::AdminError;
 use crate::admin::local_client::WithoutTokens;
 use crate::admin::output::{self, Format};
 use crate::admin::running_dev::{self, FoundDevs, RunningDev};
+use crate::config::CallSettings;
 use crate::store::call::Table;
 
 /// The variables of the AWS CLI that name another place than a `rollcall dev` on this machine.
@@ -107,7 +108,9 @@ impl GlobalOptions {
     }
 
     async fn aws(&self) -> SdkConfig {
-        let mut loader = crate::config::aws();
+        let CallSettings { retries, timeouts } = CallSettings::of_function();
+        let loader = aws_config::defaults(BehaviorVersion::latest());
+        let mut loader = loader.retry_config(retries).timeout_config(timeouts);
         if let Some(region) = &self.region {
             loader = loader.region(Region::new(region.clone()));
         }
