@@ -43,7 +43,7 @@ impl Service {
         }
         let client = support::client(&embedded.endpoint);
         let (table, app_url) = (support::TABLE.to_owned(), "http://app.example.com/app/v1".to_owned());
-        let backend = connect(Connection { client, table, environment, app_url }, &[]);
+        let backend = connect(Connection { client, loader: None, table, environment, app_url }, &[]);
         let gateway = Gateway::new(api, backend.function, backend.authorizer, Clock::system());
         Self { gateway, table: embedded.table }
     }

@@ -369,7 +369,9 @@ async fn an_export_has_them_and_an_import_makes_them() {
     app.send("POST", "/tenants/acme/entitlements", Some(body)).await.expect(201);
     let id = "acme".parse().unwrap();
     let mut file = Vec::new();
-    export(&app.table, &id, &mut file, &|_| ()).await.expect("an export");
+    export(&app.table, &id, &mut file, &rollcall::admin::progress::Progress::hidden())
+        .await
+        .expect("an export");
     let lines = definition_lines(&String::from_utf8(file).unwrap());
     assert_eq!(lines.len(), 2);
 

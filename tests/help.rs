@@ -52,9 +52,14 @@ fn wrong_usage_is_one_line_and_two() {
         &["key", "create", "acme", "--name", "x", "--expires", "yesterday"],
         &["application", "create", "portal"],
         &["application", "create", "portal", "--scope", "provision"],
-        &["group", "assign", "acme", "no-id", "--role", "admin"],
+        &["group", "assign", "acme", "--role", "admin"],
+        &["tenant", "list", "--endpoint-url", "127.0.0.1:8000"],
+        &["tenant", "create", "acme", "--admin-email", "nobody"],
+        &["tenant", "update", "acme"],
+        &["user", "create", "acme", "--email", "nobody", "--given-name", "A", "--family-name", "B"],
+        &["audit", "acme", "--type", "nosuch"],
+        &["webhook", "update", "wh_1"],
         &["group", "assign", "acme", "01890a5d-ac96-774b-bcce-b302099a8057", "--role", "Big Boss"],
-        &["user", "restore", "acme", "no-id"],
         &["import", "acme"],
         &["export", "acme", "--output", "yaml"],
     ] {
@@ -88,4 +93,65 @@ fn what_is_missing_is_said_in_one_line() {
         );
         assert!(err.contains(expected), "{arguments:?}: {err}");
     }
+}
+
+/// The commands that have no subcommands, with their help pages.
+fn pages() -> Vec<(String, String)> {
+    let mut open: Vec<Vec<String>> = vec![Vec::new()];
+    let mut pages = Vec::new();
+    while let Some(path) = open.pop() {
+        let mut arguments: Vec<&str> = path.iter().map(String::as_str).collect();
+        arguments.push("--help");
+        let (_, out, _) = rollcall(&arguments);
+        let commands = below(&out);
+        if commands.is_empty() {
+            pages.push((path.join(" "), out));
+        }
+        open.extend(commands.into_iter().map(|name| [path.clone(), vec![name]].concat()));
+    }
+    pages
+}
+
+#[test]
+fn the_page_of_the_tool_has_every_command_and_no_other_option() {
+    let page = |name: &str| {
+        std::fs::read_to_string(format!("{}/docs/{name}", env!("CARGO_MANIFEST_DIR"))).expect("a page")
+    };
+    let (tool, webhooks) = (page("tool.md"), page("webhooks.md"));
+    let pages = pages();
+    let mut wrong = Vec::new();
+    for (command, _) in &pages {
+        let named = format!("rollcall {command}");
+        let is_webhook = command.starts_with("webhook ");
+        let found = [' ', '`'].iter().any(|end| {
+            let text = format!("{named}{end}");
+            tool.contains(&text) || (is_webhook && webhooks.contains(&text))
+        });
+        if !found {
+            wrong.push(format!("{named} is on no page"));
+        }
+    }
+    let mut shown = 0;
+    for line in tool.split('`').skip(1).step_by(2).filter(|code| code.starts_with("rollcall ")) {
+        let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+        let is_of = |command: &str| {
+            let parts: Vec<&str> = command.split(' ').collect();
+            words.starts_with(&parts)
+        };
+        let Some((_, help)) = pages.iter().find(|(command, _)| is_of(command)) else {
+            if words.len() > 1 {
+                wrong.push(format!("{line}: there is no such command"));
+            }
+            continue;
+        };
+        shown += 1;
+        for option in words.iter().filter(|word| word.starts_with("--")) {
+            let name = option.split('=').next().unwrap_or_default();
+            if !help.split(|c: char| c.is_whitespace() || c == ',').any(|word| word == name) {
+                wrong.push(format!("{line}: there is no {name}"));
+            }
+        }
+    }
+    assert!(shown > 30, "the page is not read: {shown}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

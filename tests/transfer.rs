@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rollcall::admin::group::{Assignment, assign};
+use rollcall::admin::progress::Progress;
 use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::admin::transfer::export::export;
 use rollcall::admin::transfer::import::{Fate, ImportedLine, import};
@@ -45,7 +46,7 @@ async fn two(policy: &'static str) -> (Client, Client) {
 
 async fn exported(client: &Client) -> String {
     let mut out = Vec::new();
-    export(&client.table, &id(&client.tenant), &mut out, &|_| ()).await.expect("an export");
+    export(&client.table, &id(&client.tenant), &mut out, &Progress::hidden()).await.expect("an export");
     String::from_utf8(out).unwrap()
 }
 

@@ -16,10 +16,10 @@ use std::process::ExitCode;
 use client::{Client, TENANT};
 use operation::{Operation, Site};
 use rollcall::dev::embedded::Embedded;
+use rollcall::dev::seed::target::SeedTarget;
 use rollcall::dev::seed::{Size, seed};
 use rollcall::dev::template::read::{TEMPLATE, TemplateFacts};
 use rollcall::scim::policy::STANDARD;
-use rollcall::scim::resource_type::Model;
 use rollcall::store::call::Table;
 use rollcall::store::meter::Usage;
 
@@ -102,11 +102,12 @@ async fn site(users: usize, members: usize) -> Site {
     let facts = TemplateFacts::parse(TEMPLATE).expect("the template").table;
     embedded.ensure_table("rollcall", &facts).await.expect("a table");
     let table = Table::new(embedded.client.clone(), "rollcall");
+    let loader = embedded.loader("rollcall");
     // Its server ends with its handle.
     std::mem::forget(embedded);
-    let model = Model::new(&STANDARD, &[]).expect("a model");
     let tenant = TENANT.parse().expect("a tenant");
-    seed(&table, &tenant, &model, Size { users, members }, |_| {}).await.expect("a seed");
+    let target = SeedTarget { table: &table, loader: Some(&loader) };
+    seed(&target, &tenant, &STANDARD, Size { users, members }, |_| {}).await.expect("a seed");
     Site::new(Client::new(table, STANDARD.name).await, users, members)
 }
 

@@ -7,7 +7,9 @@ use std::time::Duration as Pause;
 use clap::Args;
 use time::{Duration, OffsetDateTime};
 
-use super::cli::{CommandOutput, GlobalOptions, finish};
+use super::cli::parse::event_type;
+use super::cli::resolve::{self, Resolver};
+use super::cli::{CommandOutput, GlobalOptions, complete, finish};
 use super::error::AdminError;
 use super::output::Format;
 use super::when;
@@ -21,6 +23,8 @@ use crate::store::keys::TenantId;
 
 /// How long `--follow` waits between two looks.
 const PAUSE: Pause = Pause::from_secs(1);
+/// The actors that are not keys.
+const ACTORS: [&str; 2] = ["operator", "worker"];
 /// The columns of the table: heading, width.
 const COLUMNS: [(&str, usize); 6] =
     [("TIME", 24), ("TYPE", 18), ("RESOURCE", 36), ("ACTOR", 17), ("ATTRIBUTES", 0), ("MEMBERS", 0)];
@@ -39,18 +43,19 @@ pub struct AuditArgs {
     #[command(flatten)]
     options: GlobalOptions,
     /// Whose changes
+    #[arg(add = complete::tenants())]
     tenant: TenantId,
     /// From when on: 15m, 12h, 30d before now, a date (00:00 UTC) or an RFC 3339 time
     #[arg(long, value_name = "TIME", default_value = "1d", value_parser = since)]
     since: OffsetDateTime,
-    /// Only what this key, or `operator`, did
-    #[arg(long, value_name = "ID")]
+    /// Only what this key, by its id or name, or `operator`, did
+    #[arg(long, value_name = "ID|NAME")]
     actor: Option<String>,
-    /// Only what happened to this user, group or key
-    #[arg(long, value_name = "ID")]
+    /// Only what happened to this user, group or key: its id, a userName or a displayName
+    #[arg(long, value_name = "ID|NAME")]
     resource: Option<String>,
     /// Only changes of this type, such as user.created
-    #[arg(long = "type", value_name = "TYPE")]
+    #[arg(long = "type", value_name = "TYPE", value_parser = event_type(), hide_possible_values = true)]
     event_type: Option<String>,
     /// Only the newest N
     #[arg(long, value_name = "N")]
@@ -78,7 +83,30 @@ struct Wanted<'a> {
     event_type: Option<String>,
 }
 
-impl Wanted<'_> {
+impl<'a> Wanted<'a> {
+    /// What the arguments ask for, with ids for names.
+    async fn of(table: &Table, args: &'a AuditArgs) -> Result<Self, AdminError> {
+        let tenant = &args.tenant;
+        let resolver = Resolver::of(table, tenant).await?;
+        let actor = match args.actor.as_deref() {
+            Some(actor) if !ACTORS.contains(&actor) && !resolve::is_key_id(actor) => {
+                Some(resolve::key_id(table, tenant, actor).await?)
+            }
+            actor => actor.map(str::to_owned),
+        };
+        let resource = match args.resource.as_deref() {
+            Some(resource) => Some(resolver.subject(resource).await?),
+            None => None,
+        };
+        Ok(Self {
+            tenant,
+            since: clock::text(args.since),
+            actor,
+            resource,
+            event_type: args.event_type.clone(),
+        })
+    }
+
     fn includes(&self, change: &FeedChange) -> bool {
         let is = |text: &str, wanted: &Option<String>| wanted.as_deref().is_none_or(|wanted| text == wanted);
         change.time >= self.since
@@ -149,19 +177,12 @@ fn print(lines: &[String]) -> bool {
 
 /// From the arguments to the exit code.
 pub fn run(args: AuditArgs) -> ExitCode {
-    finish(audit(args))
+    finish(&args.options, audit(&args))
 }
 
-async fn audit(args: AuditArgs) -> Result<CommandOutput, AdminError> {
+async fn audit(args: &AuditArgs) -> Result<CommandOutput, AdminError> {
     let (table, format) = (args.options.open().await?, args.options.format());
-    super::tenant::get(&table, &args.tenant).await?;
-    let wanted = Wanted {
-        tenant: &args.tenant,
-        since: clock::text(args.since),
-        actor: args.actor,
-        resource: args.resource,
-        event_type: args.event_type,
-    };
+    let wanted = Wanted::of(&table, args).await?;
     let failed = AdminError::table(table.name());
     if format == Format::Table && !print(&[heading()]) {
         return Ok(CommandOutput::default());

@@ -1,28 +1,46 @@
 //! `rollcall completions`: what a shell needs to complete this tool's commands.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap_complete::Shell;
+use clap_complete::env::Shells;
+
+use super::cli::runtime::write_out;
+
+/// The variable with which the script of a shell asks the tool what to offer.
+pub const VARIABLE: &str = "COMPLETE";
 
 /// `rollcall completions`.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "Examples:
+  source <(rollcall completions bash)
   rollcall completions bash > ~/.local/share/bash-completion/completions/rollcall
   rollcall completions zsh > ~/.zfunc/_rollcall
-  rollcall completions fish > ~/.config/fish/completions/rollcall.fish")]
+  rollcall completions fish > ~/.config/fish/completions/rollcall.fish
+
+The script asks the tool what to offer: commands and options, and the tenants, keys, groups and webhooks of
+the table that ROLLCALL_TABLE, --table or a running `rollcall dev` names.")]
 pub struct CompletionsArgs {
     /// Which shell
     #[arg(value_name = "SHELL")]
     shell: Shell,
 }
 
-/// Prints the script for a command line, and says how that went.
-pub fn run(args: &CompletionsArgs, mut command: clap::Command) -> ExitCode {
+/// Prints the script, and says how that went.
+pub fn run(args: &CompletionsArgs) -> ExitCode {
+    let shell = args.shell.to_string();
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut command, "rollcall", &mut script);
-    match std::io::stdout().write_all(&script) {
+    let written = match Shells::builtins().completer(&shell) {
+        Some(completer) => {
+            completer.write_registration(VARIABLE, "rollcall", "rollcall", "rollcall", &mut script)
+        }
+        None => Err(std::io::Error::other(format!("{shell} is not supported"))),
+    };
+    match written.and_then(|()| write_out(&script)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
+        Err(error) => {
+            crate::admin::output::note(&format!("error: {error}"));
+            ExitCode::FAILURE
+        }
     }
 }

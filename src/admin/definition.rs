@@ -198,7 +198,7 @@ pub fn run_role(args: RoleArgs) -> ExitCode {
         RoleCommand::Show(which) => DefinitionCommand::Show(which),
         RoleCommand::Delete(which) => DefinitionCommand::Delete(which),
     };
-    finish(run(args.options, DefinedKind::Role, command))
+    finish(&args.options, run(&args.options, DefinedKind::Role, command))
 }
 
 /// `rollcall entitlement …`, from the arguments to the exit code.
@@ -220,7 +220,7 @@ pub fn run_entitlement(args: EntitlementArgs) -> ExitCode {
         EntitlementCommand::Show(which) => DefinitionCommand::Show(which),
         EntitlementCommand::Delete(which) => DefinitionCommand::Delete(which),
     };
-    finish(run(args.options, DefinedKind::Entitlement, command))
+    finish(&args.options, run(&args.options, DefinedKind::Entitlement, command))
 }
 
 /// An empty text removes what is there.
@@ -229,7 +229,7 @@ fn removable(text: Option<String>) -> Option<Option<String>> {
 }
 
 async fn run(
-    options: GlobalOptions,
+    options: &GlobalOptions,
     kind: DefinedKind,
     command: DefinitionCommand,
 ) -> Result<String, AdminError> {

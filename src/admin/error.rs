@@ -28,6 +28,10 @@ pub enum AdminError {
     NoUser(TenantId, Uuid),
     /// Something given cannot be used.
     Input(String),
+    /// The command line does not say what to do: exit code 2.
+    Usage(String),
+    /// The reader of the standard output has gone, such as `| head`. The command ends, and did not fail.
+    ReaderGone,
     /// The usage plan or its API key cannot be used.
     UsageKey(String),
     /// The table: its name and what happened.
@@ -39,6 +43,15 @@ impl AdminError {
     pub fn table(name: &str) -> impl Fn(StoreError) -> Self + use<> {
         let name = name.to_owned();
         move |error| Self::Table(name.clone(), error)
+    }
+
+    /// An output that cannot be written. `what` is its name.
+    pub fn output(what: &str) -> impl Fn(std::io::Error) -> Self + use<> {
+        let what = what.to_owned();
+        move |error| match error.kind() {
+            std::io::ErrorKind::BrokenPipe => Self::ReaderGone,
+            _ => Self::Input(format!("{what} cannot be written: {error}")),
+        }
     }
 
     /// A refused or failed change of a tenant or a key.
@@ -58,6 +71,31 @@ impl AdminError {
             TenantError::Table(error) => Self::Table(name.clone(), error),
         }
     }
+}
+
+impl AdminError {
+    /// The whole text of the error, with what the SDK says.
+    pub fn in_full(&self) -> String {
+        match self {
+            Self::Table(_, StoreError::Broken(source) | StoreError::Unavailable(source)) => {
+                format!("{self}\n{}", without_request(source))
+            }
+            _ => self.to_string(),
+        }
+    }
+}
+
+/// What the SDK says, without the parts that may repeat the request: a request holds names and attributes.
+fn without_request(source: &str) -> &str {
+    let ends = [
+        " to request `",
+        " (DispatchFailure(",
+        " (TimeoutError(",
+        " (ConstructionFailure(",
+        " (ResponseError(",
+    ];
+    let end = ends.iter().filter_map(|mark| source.find(mark)).min();
+    source[..end.unwrap_or(source.len())].trim_end()
 }
 
 fn ended(key: &str) -> String {
@@ -103,9 +141,10 @@ impl fmt::Display for AdminError {
                 write!(f, "there is no application key {id}: see `rollcall application list`")
             }
             Self::NoUser(tenant, user) => {
-                write!(f, "tenant {tenant} has no user {user}: --user takes the SCIM id of a user")
+                write!(f, "tenant {tenant} has no user {user}: see `rollcall user list {tenant}`")
             }
-            Self::Input(problem) | Self::UsageKey(problem) => f.write_str(problem),
+            Self::Input(problem) | Self::Usage(problem) | Self::UsageKey(problem) => f.write_str(problem),
+            Self::ReaderGone => f.write_str("nothing reads the output any more"),
             Self::Table(name, StoreError::Broken(source) | StoreError::Unavailable(source)) => {
                 match explain(source) {
                     Some(advice) => write!(f, "table {name}: {advice}"),
@@ -114,5 +153,19 @@ impl fmt::Display for AdminError {
             }
             Self::Table(name, error) => write!(f, "table {name}: {error}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_text_repeats_no_request() {
+        let secret = r#"failed to apply endpoint `a:1` to request `Request { body: {"S":"ada@x"} }`: scheme"#;
+        let source = format!("dispatch failure: other: {secret} (DispatchFailure(Request {{ ada@x }}))");
+        let error = AdminError::Table("t".to_owned(), StoreError::Broken(source));
+        assert!(error.in_full().contains("failed to apply endpoint `a:1`"));
+        assert!(!error.in_full().contains("ada@x"));
     }
 }

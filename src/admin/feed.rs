@@ -44,10 +44,10 @@ the steps of a restore.")]
 
 /// From the arguments to the exit code.
 pub fn run(args: FeedArgs) -> ExitCode {
-    finish(command(args.options, args.command))
+    finish(&args.options, command(&args.options, args.command))
 }
 
-async fn command(options: GlobalOptions, command: FeedCommand) -> Result<String, AdminError> {
+async fn command(options: &GlobalOptions, command: FeedCommand) -> Result<String, AdminError> {
     let (table, format) = (options.open().await?, options.format());
     let FeedCommand::Renew { yes } = command;
     if !yes {

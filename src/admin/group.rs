@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::actor::ACTOR;
-use super::cli::{GlobalOptions, finish};
+use super::cli::resolve::Resolver;
+use super::cli::{GlobalOptions, complete, finish};
 use super::error::AdminError;
 use super::output;
 use crate::auth::tenant::TenantRecord;
@@ -39,44 +40,71 @@ pub enum GroupCommand {
     #[command(after_help = "Example:\n  rollcall group list acme")]
     List {
         /// Whose
+        #[arg(add = complete::tenants())]
         tenant: TenantId,
     },
     /// Let the members of a group have a role in a team
     #[command(after_help = "Examples:
-  rollcall group assign acme 01890a5d-ac96-774b-bcce-b302099a8057 --role reviewer
+  rollcall group assign acme Reviewers --role reviewer
   rollcall group assign acme 01890a5d-ac96-774b-bcce-b302099a8057 --team 01890a5e-0c1f-7d10-9f30-5b4f2f6f2c11 --role member
-  rollcall group assign acme 01890a5d-ac96-774b-bcce-b302099a8057 --team root --role admin
+  rollcall group assign acme Managers --team root --role admin
 
 A team is a group; without --team it is the group itself. A new group grants the role member in itself.
 Who has the role admin in the root team administers the tenant.")]
-    Assign(Assignment),
+    Assign(AssignmentArgs),
     /// Take a role from the members of a group
     #[command(after_help = "Example:
-  rollcall group unassign acme 01890a5d-ac96-774b-bcce-b302099a8057 --role reviewer
+  rollcall group unassign acme Reviewers --role reviewer
 
 Who is in another group that grants the role keeps it. The last active administrator of the root team
 cannot be taken away.")]
-    Unassign(Assignment),
+    Unassign(AssignmentArgs),
 }
 
-/// A role and who has it.
+/// A role and who has it, as the command line names them.
 #[derive(Args, Clone, Debug)]
-pub struct Assignment {
+pub struct AssignmentArgs {
     /// Whose
-    pub tenant: TenantId,
-    /// The group whose members have the role, by its id
-    #[arg(value_parser = group_id)]
-    pub group: Uuid,
-    /// The team that the role is in: a group's id, or root
-    #[arg(long, value_name = "TEAM")]
-    pub team: Option<String>,
+    #[arg(add = complete::tenants())]
+    tenant: TenantId,
+    /// The group whose members have the role: its id or displayName
+    #[arg(value_name = "ID|NAME", add = complete::groups())]
+    group: String,
+    /// The team that the role is in: a group's id or displayName, or root
+    #[arg(long, value_name = "TEAM", add = complete::groups())]
+    team: Option<String>,
     /// The role: lower-case letters, digits, - and _
     #[arg(long, value_parser = role)]
-    pub role: String,
+    role: String,
 }
 
-fn group_id(text: &str) -> Result<Uuid, String> {
-    parse_id(text).ok_or_else(|| "a group's id is a lower-case UUID with hyphens".to_owned())
+impl AssignmentArgs {
+    /// Finds the groups by their names.
+    async fn resolve(self, table: &Table) -> Result<Assignment, AdminError> {
+        let resolver = Resolver::of(table, &self.tenant).await?;
+        let team = match self.team.as_deref() {
+            None | Some(ROOT) => self.team,
+            Some(name) => Some(resolver.group(name).await?.to_string()),
+        };
+        let group = resolver.group(&self.group).await?;
+        Ok(Assignment { tenant: self.tenant, group, team, role: self.role })
+    }
+}
+
+/// What the root team is called on the command line, whatever its `displayName` is.
+const ROOT: &str = "root";
+
+/// A role and who has it.
+#[derive(Clone, Debug)]
+pub struct Assignment {
+    /// Whose.
+    pub tenant: TenantId,
+    /// The group whose members have the role.
+    pub group: Uuid,
+    /// The team that the role is in: the id of a group, or `root`. `None`: the group itself.
+    pub team: Option<String>,
+    /// The role.
+    pub role: String,
 }
 
 fn role(text: &str) -> Result<String, String> {
@@ -86,10 +114,10 @@ fn role(text: &str) -> Result<String, String> {
 
 /// From the arguments to the exit code.
 pub fn run(args: GroupArgs) -> ExitCode {
-    finish(command(args.options, args.command))
+    finish(&args.options, command(&args.options, args.command))
 }
 
-async fn command(options: GlobalOptions, command: GroupCommand) -> Result<String, AdminError> {
+async fn command(options: &GlobalOptions, command: GroupCommand) -> Result<String, AdminError> {
     let (table, format) = (options.open().await?, options.format());
     match command {
         GroupCommand::List { tenant } => {
@@ -97,9 +125,11 @@ async fn command(options: GlobalOptions, command: GroupCommand) -> Result<String
             Ok(output::show_rows(format, &["id", "displayName", "members", "grants"], &rows))
         }
         GroupCommand::Assign(assignment) => {
+            let assignment = assignment.resolve(&table).await?;
             Ok(output::show_fields(format, &row(&assign(&table, &assignment, true).await?)))
         }
         GroupCommand::Unassign(assignment) => {
+            let assignment = assignment.resolve(&table).await?;
             Ok(output::show_fields(format, &row(&assign(&table, &assignment, false).await?)))
         }
     }
@@ -188,7 +218,7 @@ async fn team(store: &Store, tenant: &TenantRecord, wanted: &Assignment) -> Resu
     let no_team = |team: &str| AdminError::Input(format!("tenant {} has no team {team}", tenant.id));
     let team = match wanted.team.as_deref() {
         None => return Ok(wanted.group),
-        Some("root") => return tenant.root_team.ok_or_else(|| no_team("root")),
+        Some(ROOT) => return tenant.root_team.ok_or_else(|| no_team("root")),
         Some(id) => parse_id(id).ok_or_else(|| no_team(id))?,
     };
     let found = store.fetch(Kind::Group, team).await.map_err(AdminError::table(store.table.name()))?;

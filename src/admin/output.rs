@@ -2,7 +2,6 @@
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value};
 
 use super::error::AdminError;
@@ -36,6 +35,12 @@ pub fn confirm(what: &str, name: &str, expected: &str) -> Result<(), AdminError>
         return Ok(());
     }
     Err(AdminError::Input(format!("that is not {name}: nothing was done")))
+}
+
+/// Says something on stderr that is not part of the output.
+pub fn note(text: &str) {
+    // A terminal that has gone is no reason to stop.
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// One thing: a line per field, or an object.
@@ -96,32 +101,6 @@ fn cell(value: &Value) -> String {
 
 fn pretty(value: &Value) -> String {
     format!("{value:#}\n")
-}
-
-/// Says on a terminal how far a long command is: one line, written over again and again.
-pub fn progress(text: &str) {
-    let mut err = std::io::stderr();
-    if err.is_terminal() {
-        // A terminal that has gone is no reason to stop.
-        let _ = write!(err, "\r\x1b[K{text}").and_then(|()| err.flush());
-    }
-}
-
-/// Leaves that line.
-pub fn end_progress() {
-    if std::io::stderr().is_terminal() {
-        eprintln!();
-    }
-}
-
-/// Shows on a terminal how far a long command is: count, rate and the time that is left, from the first second.
-/// `unit` is what is counted.
-pub fn progress_bar(total: usize, unit: &str) -> ProgressBar {
-    let template = format!("{{pos}} of {{len}} {unit}, {{per_sec}}, {{eta}} left {{wide_bar}}");
-    let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = ProgressBar::new(total as u64).with_style(style);
-    bar.enable_steady_tick(std::time::Duration::from_millis(200));
-    bar
 }
 
 /// The fields of a JSON object, to be printed.

@@ -4,6 +4,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use time::OffsetDateTime;
 
 use super::error::AdminError;
+use super::progress::Progress;
 use super::sweep::sweep;
 use super::usage_key::UsageKeys;
 use crate::auth::plan::RatePlan;
@@ -54,7 +55,7 @@ async fn free_name(table: &Table, id: &TenantId, now: OffsetDateTime) -> Result<
     if !outbox::is_empty(table, id).await.map_err(&failed)? {
         return Err(AdminError::NameRests(id.clone(), OUTBOX_WAIT_SECONDS));
     }
-    sweep(table, id).await.map_err(&failed)?;
+    sweep(table, id, &Progress::hidden()).await.map_err(&failed)?;
     let same = Expression::new("deleted = :at").value(":at", AttributeValue::N(deletion.at.to_string()));
     Ok(Action::delete(key).only_if(same, Refusal::Exists))
 }

@@ -1,166 +1,31 @@
-//! `rollcall user`: local accounts, and accounts that are deactivated and kept.
+//! Local accounts, and accounts that are deactivated and kept.
 
-use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::actor::ACTOR;
-use super::cli::{GlobalOptions, finish};
 use super::error::AdminError;
-use super::{output, tenant};
+use super::tenant;
 use crate::auth::tenant::TenantRecord;
 use crate::clock;
-use crate::limits::APPLY_TIMEOUT;
+use crate::limits::{APPLY_TIMEOUT, RESOURCES_PER_READ};
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::resource_type::{Kind, Model, ResourceType};
 use crate::scim::work::WorkBudget;
-use crate::scim::{document_rules, urn, username, validate};
+use crate::scim::{document_rules, username, validate};
 use crate::store::Store;
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::index;
-use crate::store::keys::{self, TenantId, parse_id};
+use crate::store::keys::{self, TenantId};
 use crate::store::large_change::detach::DoneDetachment;
+use crate::store::list::IdPage;
 use crate::store::record::{Account, Record};
 use crate::store::resource::ResourceCreation;
 use crate::store::tombstone::Tombstone;
-
-/// `rollcall user`.
-#[derive(Args, Clone, Debug)]
-pub struct UserArgs {
-    #[command(flatten)]
-    options: GlobalOptions,
-    #[command(subcommand)]
-    command: UserCommand,
-}
-
-/// Commands on users.
-#[derive(Subcommand, Clone, Debug)]
-pub enum UserCommand {
-    /// Make a local account, which no identity provider manages
-    #[command(after_help = "Example:
-  rollcall user create acme --email ada@acme.example --given-name Ada --family-name Lovelace
-
-It becomes the identity provider's with the first update that comes from there.")]
-    Create {
-        /// Whose
-        tenant: TenantId,
-        /// The address, and the userName
-        #[arg(long, value_name = "ADDRESS")]
-        email: String,
-        /// The first name
-        #[arg(long)]
-        given_name: String,
-        /// The last name
-        #[arg(long)]
-        family_name: String,
-        /// What to call the account; else first and last name
-        #[arg(long)]
-        display_name: Option<String>,
-    },
-    /// List the accounts that are deactivated and kept
-    #[command(after_help = "Example:\n  rollcall user list-deactivated acme")]
-    ListDeactivated {
-        /// Whose
-        tenant: TenantId,
-    },
-    /// Bring a deactivated account back, active and under its old id, without its groups
-    #[command(after_help = "Examples:
-  rollcall user restore acme 01890a5d-ac96-774b-bcce-b302099a8057
-  rollcall user restore acme 01890a5d-ac96-774b-bcce-b302099a8057 --user-name ada.l@acme.example
-
-Another userName is needed where another user has the old one by now; under the policy veza the
-primary email changes with it.")]
-    Restore {
-        /// Whose
-        tenant: TenantId,
-        /// The account's id, as `rollcall user list-deactivated` shows it
-        #[arg(value_parser = user_id)]
-        id: Uuid,
-        /// The userName that it has from now on
-        #[arg(long)]
-        user_name: Option<String>,
-    },
-    /// Erase a deactivated account at once, without waiting for the end of its retention
-    #[command(after_help = "Example:
-  rollcall user purge acme 01890a5d-ac96-774b-bcce-b302099a8057 --yes
-
-What the account held is gone: it cannot be restored, and its userName is free. Its id stays, and the
-event user.purged. docs/operations.md says where else personal data can be, and for how long.")]
-    Purge {
-        /// Whose
-        tenant: TenantId,
-        /// The account's id, as `rollcall user list-deactivated` shows it
-        #[arg(value_parser = user_id)]
-        id: Uuid,
-        /// Do not ask
-        #[arg(long)]
-        yes: bool,
-    },
-}
-
-fn user_id(text: &str) -> Result<Uuid, String> {
-    parse_id(text).ok_or_else(|| "a user's id is a lower-case UUID with hyphens".to_owned())
-}
-
-/// From the arguments to the exit code.
-pub fn run(args: UserArgs) -> ExitCode {
-    finish(command(args.options, args.command))
-}
-
-async fn command(options: GlobalOptions, command: UserCommand) -> Result<String, AdminError> {
-    let (table, format) = (options.open().await?, options.format());
-    match command {
-        UserCommand::Create { tenant, email, given_name, family_name, display_name } => {
-            let display_name = display_name.unwrap_or_else(|| format!("{given_name} {family_name}"));
-            let body = json!({
-                "schemas": [urn::USER],
-                "userName": email,
-                "name": { "givenName": given_name, "familyName": family_name },
-                "displayName": display_name,
-                "active": true,
-                "emails": [{ "value": email, "type": "work", "primary": true }],
-            });
-            Ok(output::show_fields(format, &row(&create(&table, &tenant, &body).await?)))
-        }
-        UserCommand::ListDeactivated { tenant } => {
-            let rows: Vec<_> = list_deactivated(&table, &tenant)
-                .await?
-                .iter()
-                .map(|(record, until)| {
-                    let mut fields = row(record);
-                    fields.insert("keptUntil".to_owned(), json!(until));
-                    fields
-                })
-                .collect();
-            Ok(output::show_rows(format, &["id", "userName", "keptUntil"], &rows))
-        }
-        UserCommand::Purge { tenant, id, yes } => {
-            if !yes {
-                let what = format!("this erases the account {id} of tenant {tenant} for good");
-                output::confirm(&what, "its id", &id.to_string())?;
-            }
-            purge(&table, &tenant, id).await?;
-            let fields = json!({ "id": id.to_string(), "status": "purged" });
-            Ok(output::show_fields(format, &fields.as_object().cloned().unwrap_or_default()))
-        }
-        UserCommand::Restore { tenant, id, user_name } => {
-            Ok(output::show_fields(format, &row(&restore(&table, &tenant, id, user_name.as_deref()).await?)))
-        }
-    }
-}
-
-fn row(record: &Record) -> Map<String, Value> {
-    let mut fields = Map::new();
-    fields.insert("id".to_owned(), json!(record.id.to_string()));
-    fields.insert("userName".to_owned(), record.doc.get("userName").cloned().unwrap_or_default());
-    fields.insert("account".to_owned(), json!(record.account.as_str()));
-    fields
-}
 
 /// A tenant with what its users are made with.
 struct TenantContext {
@@ -240,6 +105,40 @@ async fn expired_holder(
     let Some(holder) = store.fetch_claim(&entry).await?.filter(|holder| holder.gone) else { return Ok(None) };
     let kept = store.tombstones().fetch_kept(holder.id).await?;
     Ok(kept.is_none().then_some(holder.id))
+}
+
+/// The first `limit` users, in the order of their ids.
+///
+/// # Errors
+/// [`AdminError::NoTenant`]; [`AdminError::Table`] if a call fails.
+pub async fn list(table: &Table, id: &TenantId, limit: usize) -> Result<Vec<Record>, AdminError> {
+    let failed = AdminError::table(table.name());
+    let store = TenantContext::of(table, id).await?.store;
+    let (mut users, mut after) = (Vec::new(), None);
+    while users.len() < limit {
+        let some = RESOURCES_PER_READ.min(limit - users.len());
+        let IdPage { ids, has_more } = store.list_page(Kind::User, after, some).await.map_err(&failed)?;
+        users.extend(store.fetch_many(Kind::User, &ids).await.map_err(&failed)?);
+        match ids.last() {
+            Some(last) if has_more => after = Some(*last),
+            _ => break,
+        }
+    }
+    Ok(users)
+}
+
+/// A user, and the groups that it is a direct member of.
+///
+/// # Errors
+/// [`AdminError::NoTenant`], [`AdminError::NoUser`]; [`AdminError::Table`] if a call fails.
+pub async fn find(table: &Table, id: &TenantId, user: Uuid) -> Result<(Record, Vec<Record>), AdminError> {
+    let failed = AdminError::table(table.name());
+    let store = TenantContext::of(table, id).await?.store;
+    let found = store.fetch(Kind::User, user).await.map_err(&failed)?;
+    let found = found.ok_or_else(|| AdminError::NoUser(id.clone(), user))?;
+    let groups: Vec<Uuid> = found.groups.iter().copied().collect();
+    let groups = store.fetch_many(Kind::Group, &groups).await.map_err(&failed)?;
+    Ok((found, groups))
 }
 
 /// The accounts that are deactivated and can come back, with the time until when.

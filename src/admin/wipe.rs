@@ -1,6 +1,8 @@
 //! `rollcall tenant delete`: everything that a tenant has, in an order that can be taken up again
 //! after an interruption. The keys go first, so that nothing writes; the tenant's own items last.
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::types::AttributeValue;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -8,12 +10,14 @@ use uuid::Uuid;
 use super::actor::ACTOR;
 use super::error::AdminError;
 use super::output;
+use super::progress::Progress;
 use super::sweep::sweep;
 use super::usage_key::{self, PlanUsageKeys};
 use crate::auth::record::Status;
 use crate::auth::tenant::Deletion;
 use crate::clock;
 use crate::limits::CHANGE_RETRIES;
+use crate::scim::resource_type::Kind;
 use crate::store::Store;
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
@@ -56,12 +60,13 @@ pub async fn wipe(
     table: &Table,
     tenant: &TenantId,
     usage_keys: &[PlanUsageKeys],
-    settle: std::time::Duration,
+    settle: Duration,
     now: OffsetDateTime,
 ) -> Result<Wiped, AdminError> {
     let failed = AdminError::table(table.name());
     mark(table, tenant, now).await?;
     let mut wiped = Wiped::default();
+    let progress = Progress::shown();
     let keys = super::key::list(table, tenant).await?;
     for key in keys.iter().filter(|key| key.record.status == Status::Active) {
         wiped.revoked += usize::from(super::key::revoke(table, tenant, &key.record.key_id, now).await?);
@@ -70,8 +75,7 @@ pub async fn wipe(
     wiped.revoked += revoke_clients(table, tenant, &clients, now).await?;
     let had_any = !keys.is_empty() || !clients.is_empty();
     if had_any && !settle.is_zero() {
-        output::progress(&format!("keys revoked; waiting {} s until they are forgotten", settle.as_secs()));
-        tokio::time::sleep(settle).await;
+        wait(settle, &progress).await;
     }
     // What is pending has nothing to be done to any more.
     let pending = Store {
@@ -80,9 +84,12 @@ pub async fn wipe(
         actor: ACTOR.to_owned(),
         request_id: String::new(),
     };
-    let pending = pending.large_changes().list().await.map_err(&failed)?;
-    table.batch_delete(pending.iter().map(PendingChange::key)).await.map_err(&failed)?;
-    wiped.items = sweep(table, tenant).await.map_err(&failed)?;
+    let changes = pending.large_changes().list().await.map_err(&failed)?;
+    table.batch_delete(changes.iter().map(PendingChange::key)).await.map_err(&failed)?;
+    let total = count_resources(&pending).await.map_err(&failed)?;
+    progress.begin(Some(total), "users and groups deleted");
+    wiped.items = sweep(table, tenant, &progress).await.map_err(&failed)?;
+    progress.end();
     for entry in &super::key::listing(table, tenant).await? {
         let actions = || {
             vec![
@@ -98,8 +105,23 @@ pub async fn wipe(
         wiped.usage_keys += usage_key::remove(usage_keys, tenant).await?;
     }
     end_incarnation(table, tenant, now).await?;
-    output::end_progress();
     Ok(wiped)
+}
+
+/// Waits until API Gateway has forgotten the keys.
+async fn wait(settle: Duration, progress: &Progress) {
+    let seconds = settle.as_secs();
+    progress.begin(Some(seconds), "seconds until API Gateway has forgotten the revoked keys");
+    for _ in 0..seconds {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        progress.advance(1);
+    }
+    tokio::time::sleep(settle - Duration::from_secs(seconds)).await;
+}
+
+/// How many users and groups the tenant has.
+pub(super) async fn count_resources(store: &Store) -> Result<u64, StoreError> {
+    Ok(store.total(Kind::User).await? + store.total(Kind::Group).await?)
 }
 
 /// Revokes the clients that are in force. Returns how many these were.

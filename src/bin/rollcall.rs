@@ -4,7 +4,12 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::CompleteEnv;
 use rollcall::{admin, dev};
+
+/// `rollcall dev` gives the memory back that large requests took.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The operator's tool of Rollcall, a SCIM 2.0 service provider.
 #[derive(Parser)]
@@ -18,7 +23,7 @@ struct Cli {
 enum Command {
     /// Serve SCIM on this machine, with no AWS account
     Dev(dev::command::DevArgs),
-    /// Make and show tenants
+    /// Make, show, change and delete tenants
     Tenant(admin::cli::tenant::TenantArgs),
     /// Make, list, rotate and revoke bearer keys
     Key(admin::cli::key::KeyArgs),
@@ -26,7 +31,7 @@ enum Command {
     Client(admin::cli::client::ClientArgs),
     /// Make, list, rotate and revoke the keys of the application behind
     Application(admin::cli::application::ApplicationArgs),
-    /// Make, list, test and delete webhooks, or play one on this machine
+    /// Make, list, test, change and delete webhooks, or play one on this machine
     Webhook(admin::cli::webhook::WebhookArgs),
     /// List groups, and say which roles they grant
     Group(admin::group::GroupArgs),
@@ -34,8 +39,8 @@ enum Command {
     Role(admin::definition::RoleArgs),
     /// Make, change, list and delete entitlements that identity providers give to users
     Entitlement(admin::definition::EntitlementArgs),
-    /// Make local accounts, and bring deactivated ones back
-    User(admin::user::UserArgs),
+    /// List users, make local accounts, and bring deactivated ones back
+    User(admin::cli::user::UserArgs),
     /// Show who changed what
     Audit(admin::audit::AuditArgs),
     /// Write a tenant's users and groups out, as lines of JSON
@@ -53,6 +58,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // A shell that asks what to offer is answered here.
+    CompleteEnv::with_factory(Cli::command).var(admin::completions::VARIABLE).complete();
     match Cli::try_parse() {
         Ok(cli) => run(cli.command),
         Err(error) => usage(&error),
@@ -70,18 +77,18 @@ fn run(command: Command) -> ExitCode {
         Command::Group(args) => admin::group::run(args),
         Command::Role(args) => admin::definition::run_role(args),
         Command::Entitlement(args) => admin::definition::run_entitlement(args),
-        Command::User(args) => admin::user::run(args),
+        Command::User(args) => admin::cli::user::run(args),
         Command::Audit(args) => admin::audit::run(args),
         Command::Export(args) => admin::transfer::command::run_export(args),
         Command::Import(args) => admin::transfer::command::run_import(args),
         Command::Check(args) => admin::check::command::run(args),
         Command::Feed(args) => admin::feed::run(args),
-        Command::Completions(args) => admin::completions::run(&args, Cli::command()),
+        Command::Completions(args) => admin::completions::run(&args),
         Command::Openapi(args) => admin::openapi::command::run(&args),
     }
 }
 
-/// Help is shown whole; a mistake is one line and exit status 2.
+/// Help is shown whole; a mistake is one line, with what is similar, and exit status 2.
 fn usage(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp
@@ -89,8 +96,10 @@ fn usage(error: &clap::Error) -> ExitCode {
         | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
         _ => {
             let text = error.render().to_string();
-            let first: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
-            eprintln!("{} (see --help)", first.join(" "));
+            let mut line: Vec<&str> =
+                text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+            line.extend(text.lines().map(str::trim).filter(|line| line.starts_with("tip:")));
+            admin::output::note(&format!("{} (see --help)", line.join(" ")));
             ExitCode::from(2)
         }
     }

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use super::gateway::lambda::{Clock, Lambda};
 use super::gateway::rest_api::Gateway;
+use super::seed::target::BulkLoader;
 use super::seed::{SeedOutcome, Size};
 use super::template::api::Environment;
 use super::template::facts::ApiFacts;
@@ -17,6 +18,8 @@ use crate::scim::policy::Policy;
 pub struct Connection {
     /// A client of the embedded DynamoDB.
     pub client: Client,
+    /// Fills the table below the wire, if it is in this process.
+    pub loader: Option<BulkLoader>,
     /// The table.
     pub table: String,
     /// The function's environment as the template has it.
@@ -70,8 +73,9 @@ const APP_READ_FUNCTION: &str = "AppReadFunction";
 
 impl AppBackend {
     /// The API for applications, with these functions behind it.
-    pub fn gateway(self, facts: ApiFacts, clock: Clock) -> Gateway {
+    pub fn gateway(self, facts: ApiFacts, clock: Clock, bounded: impl Fn(Lambda) -> Lambda) -> Gateway {
         let Self { read, manage, authorizer } = self;
+        let (read, manage) = (bounded(read), bounded(manage));
         let function = |name: &str| if name == APP_READ_FUNCTION { read.clone() } else { manage.clone() };
         Gateway::with_functions(facts, function, authorizer, clock)
     }

@@ -12,13 +12,14 @@ use super::logging;
 use super::seed::Size;
 use super::session::{RateLimit, Session, SessionOptions};
 use super::wiring;
+use crate::admin::cli::parse::policy;
+use crate::admin::cli::runtime::WRONG_USAGE;
+use crate::admin::output;
+use crate::admin::running_dev::{DevFile, RunningDev};
 use crate::config;
-use crate::scim::policy::{POLICIES, Policy, VEZA};
+use crate::scim::policy::{Policy, VEZA};
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::schema::Schema;
-
-/// The exit status where something asked for cannot be done.
-const REFUSED: u8 = 2;
 
 /// Serve SCIM on this machine: the deployed code, an embedded DynamoDB, a demo tenant and a key.
 #[derive(clap::Args, Clone, Debug)]
@@ -39,8 +40,8 @@ pub struct DevArgs {
     /// Keep everything in memory (the default)
     #[arg(long)]
     pub in_memory: bool,
-    /// Policy of the tenant: veza (the default), standard or strict
-    #[arg(long, value_parser = policy)]
+    /// Policy of the tenant; the default is veza
+    #[arg(long, value_parser = policy())]
     pub policy: Option<&'static Policy>,
     /// Requests a minute for each tenant, off, or template: the limits of a deployment
     #[arg(long, value_name = "template|N|off", default_value = "off", value_parser = rate_limit)]
@@ -75,11 +76,6 @@ fn host(text: &str) -> Result<IpAddr, String> {
     text.parse().map_err(|_| "is not an IP address".to_owned())
 }
 
-fn policy(text: &str) -> Result<&'static Policy, String> {
-    let names = || POLICIES.iter().map(|policy| policy.name).collect::<Vec<_>>().join(", ");
-    Policy::named(text).ok_or_else(|| format!("is none of {}", names()))
-}
-
 fn rate_limit(text: &str) -> Result<RateLimit, String> {
     match text {
         "off" => Ok(RateLimit::Off),
@@ -102,9 +98,17 @@ fn tenant(text: &str) -> Result<String, String> {
     }
 }
 
-/// Runs until Ctrl-C or SIGTERM. What cannot be done is one line on stderr and exit status 2.
+/// Runs until Ctrl-C or SIGTERM. What cannot be done is one line on stderr and exit status 1, or 2 if the command line
+/// cannot be used.
 pub fn run(args: DevArgs) -> ExitCode {
     logging::start(args.json);
+    let seed = match (Size { users: args.seed_users, members: args.seed_members }.check()) {
+        Ok(seed) => seed,
+        Err(error) => {
+            print_refusal(&error);
+            return ExitCode::from(WRONG_USAGE);
+        }
+    };
     let extensions = match args.extensions.as_deref().map(extensions).transpose() {
         Ok(extensions) => extensions.unwrap_or_default(),
         Err(error) => return print_refusal(&error),
@@ -114,7 +118,7 @@ pub fn run(args: DevArgs) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return print_refusal(&error.to_string()),
     };
-    let ended = runtime.block_on(serve(args, connect));
+    let ended = runtime.block_on(serve(args, seed, connect));
     runtime.shutdown_timeout(Duration::from_secs(1));
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -133,11 +137,11 @@ fn extensions(folder: &Path) -> Result<Vec<(Kind, Schema)>, String> {
 }
 
 fn print_refusal(error: &str) -> ExitCode {
-    eprintln!("error: {}", error.replace('\n', " "));
-    ExitCode::from(REFUSED)
+    output::note(&format!("error: {}", error.replace('\n', " ")));
+    ExitCode::FAILURE
 }
 
-async fn serve(args: DevArgs, connect: impl FnOnce(Connection) -> Backend) -> Result<(), String> {
+async fn serve(args: DevArgs, seed: Size, connect: impl FnOnce(Connection) -> Backend) -> Result<(), String> {
     // From here on a signal means an orderly end, even one that comes while this starts.
     let mut end = std::pin::pin!(signals()?);
     let options = SessionOptions {
@@ -147,13 +151,14 @@ async fn serve(args: DevArgs, connect: impl FnOnce(Connection) -> Backend) -> Re
         policy: args.policy,
         rate_limit: args.rate_limit,
         forward_to: args.forward_to,
-        seed: Size { users: args.seed_users, members: args.seed_members }.check()?,
+        seed,
     };
     let data_dir = args.data_dir.as_deref().map(DataDir::open).transpose()?;
     let session = tokio::select! {
         session = Session::start(options, data_dir, connect) => session?,
         () = &mut end => return Ok(()),
     };
+    let dev_file = announce(&session);
     let line = if args.json { format!("{}\n", session.json()) } else { session.text() };
     let mut stdout = std::io::stdout();
     // A reader that has gone does not end the session.
@@ -161,8 +166,21 @@ async fn serve(args: DevArgs, connect: impl FnOnce(Connection) -> Backend) -> Re
         tracing::warn!(%error, "stdout");
     }
     end.await;
+    drop(dev_file);
     session.stop().await;
     Ok(())
+}
+
+/// Lets the tool find the table as long as the result is kept. `None` if there is no place for the file.
+fn announce(session: &Session) -> Option<DevFile> {
+    let dev = RunningDev {
+        pid: std::process::id(),
+        table: session.table.to_owned(),
+        endpoint: session.dynamodb_endpoint.clone(),
+        tenant: session.tenant.clone(),
+    };
+    let file = DevFile::write(&dev);
+    file.inspect_err(|error| tracing::debug!(%error, "the tool does not find this process by itself")).ok()
 }
 
 /// Resolves at Ctrl-C or SIGTERM.
@@ -206,7 +224,6 @@ mod tests {
         ] {
             assert_eq!(tenant(text).is_ok(), good, "{text}");
         }
-        assert!(policy("strict").is_ok() && policy("Strict").is_err());
         assert!(host("localhost").is_ok() && host("::1").is_ok() && host("example.com").is_err());
     }
 }

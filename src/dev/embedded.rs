@@ -15,7 +15,9 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::seed::target::BulkLoader;
 use super::template::facts::{AttributeType, TableFacts};
+use crate::admin::local_client::WithoutTokens;
 use crate::limits::{EXPIRY_INTERVAL, TABLE_STOP_TIMEOUT};
 
 /// A running embedded DynamoDB.
@@ -27,6 +29,7 @@ pub struct Embedded {
     stop: oneshot::Sender<()>,
     server: JoinHandle<Result<(), String>>,
     sweeper: JoinHandle<()>,
+    database: Database,
 }
 
 impl Embedded {
@@ -50,7 +53,13 @@ impl Embedded {
             stopped.await.unwrap_or_default();
         }));
         let client = client(&endpoint);
-        Ok(Self { endpoint, client, stop, server, sweeper: tokio::spawn(sweep(database)) })
+        let sweeper = tokio::spawn(sweep(database.clone()));
+        Ok(Self { endpoint, client, stop, server, sweeper, database })
+    }
+
+    /// What fills the table of this name below the wire.
+    pub fn loader(&self, table: &str) -> BulkLoader {
+        BulkLoader::new(self.database.clone(), table)
     }
 
     /// Creates the table as the template declares it. A table that exists must be the same. The table has no
@@ -113,7 +122,7 @@ impl Embedded {
     /// Stops serving; running requests may end within a bound.
     pub async fn stop(self) {
         self.sweeper.abort();
-        drop(self.stop);
+        drop((self.stop, self.database));
         if tokio::time::timeout(TABLE_STOP_TIMEOUT, self.server).await.is_err() {
             tracing::debug!("the embedded DynamoDB still had requests");
         }
@@ -138,6 +147,7 @@ fn client(endpoint: &str) -> Client {
         .behavior_version(BehaviorVersion::latest())
         .region(Region::from_static("us-east-1"))
         .credentials_provider(Credentials::new("local", "local", None, None, "rollcall dev"))
+        .interceptor(WithoutTokens)
         .endpoint_url(endpoint);
     Client::from_conf(config.build())
 }

@@ -17,10 +17,10 @@ use super::gateway::authorization::Authorization;
 use super::gateway::front;
 use super::gateway::lambda::{Clock, Lambda};
 use super::seed::{SeedOutcome, Size};
-use super::template::api::TABLE;
+use super::template::api::{Environment, TABLE};
 use super::template::facts::{ApiFacts, Throttle};
 use super::template::read::{TEMPLATE, TemplateFacts};
-use crate::limits::{DEV_STREAM_INTERVAL, WORKER_INTERVAL};
+use crate::limits::{CALLS_AT_ONCE_PER_PROCESSOR, DEV_STREAM_INTERVAL, MAX_TURN_WAIT, WORKER_INTERVAL};
 use crate::scim::policy::Policy;
 
 /// The name under which an application key is saved. No tenant has it.
@@ -131,8 +131,7 @@ impl Session {
         let embedded = Embedded::start(file.as_deref(), options.dynamodb_port).await?;
         embedded.ensure_table(TABLE, &table).await?;
         let app_url = format!("http://{}{}", reachable_address(address), app_api.base_path());
-        let (client, table) = (embedded.client.clone(), TABLE.to_owned());
-        let backend = connect(Connection { client, table, environment, app_url: app_url.clone() });
+        let backend = connect(connection(&embedded, environment, app_url.clone()));
         let policy = backend.tenants.ensure(&options.tenant, options.policy).await?;
         if options.seed != Size::default()
             && let seed = backend.tenants.seed(&options.tenant, policy, options.seed)
@@ -153,8 +152,11 @@ impl Session {
         let application_key = demo_key(&backend.app.authorizer, data_dir.as_ref(), APPLICATION, make).await?;
 
         let base_url = format!("http://{}{}", reachable_address(address), api.base_path());
-        let gateways =
-            vec![backend.gateway(api, Clock::system()), backend.app.gateway(app_api, Clock::system())];
+        let backend = Backend { function: bounded(backend.function), ..backend };
+        let gateways = vec![
+            backend.gateway(api, Clock::system()),
+            backend.app.gateway(app_api, Clock::system(), bounded),
+        ];
         let (stop, stopped) = oneshot::channel::<()>();
         let front = tokio::spawn(front::serve(listener, gateways, async {
             // A sender that is gone means the end as well.
@@ -206,8 +208,11 @@ impl Session {
         let webhook = webhook.unwrap_or_default();
         format!(
             "SCIM      {base_url}\nKey       {key}\nTenant    {tenant} (policy {})\n\
+             \u{20}         It holds the break-glass account and the root team from the start: lists and totals show both.\n\
              App       {app_url}\nApp key   {application_key}\n\
-             DynamoDB  {dynamodb_endpoint} (table {table})\n{webhook}\n\
+             DynamoDB  {dynamodb_endpoint} (table {table})\n\
+             Tool      rollcall tenant list --table {table} --endpoint-url {dynamodb_endpoint}\n\
+             \u{20}         On this machine `rollcall tenant list` is enough.\n{webhook}\n\
              export BASE={base_url} KEY={key} APP={app_url} APP_KEY={application_key}\n\
              curl -H 'Authorization: Bearer {key}' {base_url}/Users\n\
              curl -H 'Authorization: Bearer {application_key}' {app_url}/changes\n",
@@ -226,6 +231,12 @@ impl Session {
         }
         self.embedded.stop().await;
     }
+}
+
+/// What the code of the deployment is built from.
+fn connection(embedded: &Embedded, environment: Environment, app_url: String) -> Connection {
+    let (client, loader) = (embedded.client.clone(), Some(embedded.loader(TABLE)));
+    Connection { client, loader, table: TABLE.to_owned(), environment, app_url }
 }
 
 /// A key that the authorizer takes: the one that was saved under `name`, or another, which `make` makes. A key
@@ -257,6 +268,12 @@ async fn is_good(authorizer: &Lambda, key: &str) -> Result<bool, String> {
         Err(super::gateway::lambda::Fault::Error(text)) if text == "Unauthorized" => Ok(false),
         Err(fault) => Err(format!("the authorizer failed: {fault:?}")),
     }
+}
+
+/// A function of which not more calls run at once than the machine can take.
+fn bounded(function: Lambda) -> Lambda {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    function.at_most(processors * CALLS_AT_ONCE_PER_PROCESSOR, MAX_TURN_WAIT)
 }
 
 /// The address that a client on this machine can use.

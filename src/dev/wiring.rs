@@ -1,6 +1,7 @@
 //! The one place where local development meets the deployed code.
 
 use std::fmt::Display;
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -10,9 +11,12 @@ use tokio::sync::Notify;
 
 use super::backend::{AppBackend, Backend, Connection, Tenants};
 use super::gateway::lambda::Lambda;
+use super::seed::target::{BulkLoader, SeedTarget};
 use super::seed::{self, SeedOutcome, Size};
 use crate::admin::error::AdminError;
 use crate::admin::key::NewKey;
+use crate::admin::output;
+use crate::admin::progress::Progress;
 use crate::admin::{key, tenant, usage_key};
 use crate::app::function::AppFunction;
 use crate::app::request::Managing;
@@ -31,7 +35,7 @@ use crate::monitor::Monitor;
 use crate::oauth::function::TokenFunction;
 use crate::outbound::target::TargetRule;
 use crate::scim::policy::{Policy, VEZA};
-use crate::scim::resource_type::{Kind, Model};
+use crate::scim::resource_type::Kind;
 use crate::scim::schema::Schema;
 use crate::store::call::Table;
 use crate::store::keys::TenantId;
@@ -50,7 +54,7 @@ const TOLD_EVERY: usize = 10_000;
 /// The function, with further extension schemas, the authorizer, the worker and the tenants on
 /// this connection.
 pub fn connect(connection: Connection, extensions: &[(Kind, Schema)]) -> Backend {
-    let Connection { client, table, environment, app_url } = connection;
+    let Connection { client, loader, table, environment, app_url } = connection;
     let table = Table::new(client, &table);
     let public_url = environment.get(crate::config::PUBLIC_URL).and_then(|url| url.as_ref().ok());
     let public_url = public_url.filter(|url| !url.is_empty()).cloned();
@@ -76,7 +80,7 @@ pub fn connect(connection: Connection, extensions: &[(Kind, Schema)]) -> Backend
             outcome
         }
     });
-    let tenants = Box::new(Local { table });
+    let tenants = Box::new(Local { table, loader });
     Backend { function, authorizer, token, app, worker: Some(worker), written, tenants }
 }
 
@@ -127,6 +131,7 @@ fn connect_app(table: &Table, extensions: &[(Kind, Schema)], written: &Arc<Notif
 /// The tenants of the local table.
 struct Local {
     table: Table,
+    loader: Option<BulkLoader>,
 }
 
 impl Local {
@@ -174,15 +179,19 @@ impl Local {
 
     async fn fill(&self, id: &str, policy: &'static Policy, size: Size) -> Result<SeedOutcome, String> {
         let id: TenantId = id.parse().map_err(|e| format!("--tenant: {e}"))?;
-        let model = Model::new(policy, &[]).map_err(|e| e.detail)?;
+        let is_terminal = std::io::stderr().is_terminal();
+        let bar = Progress::shown();
+        bar.begin(Some(size.users as u64), "users seeded");
         let told = AtomicUsize::new(0);
         let progress = |written: usize| {
+            bar.set(written as u64);
             let step = written / TOLD_EVERY;
-            if step > told.fetch_max(step, Ordering::Relaxed) {
-                eprintln!("seeded {written} of {} users", size.users);
+            if step > told.fetch_max(step, Ordering::Relaxed) && !is_terminal {
+                output::note(&format!("seeded {written} of {} users", size.users));
             }
         };
-        seed::seed(&self.table, &id, &model, size, progress).await
+        let target = SeedTarget { table: &self.table, loader: self.loader.as_ref() };
+        seed::seed(&target, &id, policy, size, progress).await
     }
 
     async fn forward_to(&self, url: &str) -> Result<String, String> {

@@ -178,7 +178,7 @@ impl Event {
     }
 
     /// The change as the feed tells it, without its number.
-    pub(super) fn to_change(&self, tenant: &TenantId) -> FeedChange {
+    pub fn to_change(&self, tenant: &TenantId) -> FeedChange {
         let texts = |ids: &[Uuid], most: usize| ids.iter().take(most).map(Uuid::to_string).collect();
         let room = MAX_MEMBERS_PER_CHANGE.saturating_sub(self.added.len());
         FeedChange {

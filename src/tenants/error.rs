@@ -44,52 +44,143 @@ impl From<getrandom::Error> for TenantError {
     }
 }
 
+/// Texts in the errors of AWS and of its SDK, and what an operator can do about each. The first one that is found
+/// counts.
+const ADVICE: &[(&[&str], &str)] = &[
+    (
+        &["ResourceNotFoundException"],
+        "it does not exist in this account and region; deploy the template, or name another with --table, --region or --profile",
+    ),
+    (
+        &[
+            "The provided key element does not match the schema",
+            "Query condition missed key schema",
+            "ValidationError",
+        ],
+        "it has another shape; Rollcall needs a table with the string keys pk and sk, as its template makes it",
+    ),
+    (
+        &["AccessDenied", "not authorized to perform"],
+        "these credentials may not do that; use an operator's role",
+    ),
+    (
+        &[
+            "UnrecognizedClient",
+            "InvalidSignature",
+            "ExpiredToken",
+            "InvalidClientTokenId",
+            "InvalidAccessKeyId",
+        ],
+        "AWS does not accept these credentials; sign in again, or choose others with --profile",
+    ),
+    (
+        &["Missing Region", "A region must be set", "MissingRegion"],
+        "no AWS region is set; pass --region or set AWS_REGION",
+    ),
+    (
+        &["failed to apply endpoint", "MissingScheme", "endpoint must contain scheme"],
+        "the endpoint is no URL; give it with its scheme, as http://127.0.0.1:8000, in --endpoint-url, AWS_ENDPOINT_URL_DYNAMODB or the profile",
+    ),
+    (
+        &["was not defined", "could not find profile"],
+        "no AWS credentials were found; the profile, or the source_profile that it names, is not in the AWS configuration: choose another with --profile",
+    ),
+    (
+        &["external process"],
+        "the credential_process of the profile gave no credentials; run its command by hand, or choose another with --profile",
+    ),
+    (
+        &["IMDS is disabled or the caller has insufficient permissions", "TokenError { kind: Forbidden }"],
+        "the metadata service of this machine refused to give credentials (403); attach a role to the machine, or set AWS_PROFILE or pass --profile",
+    ),
+    (
+        &["sso/cache", "SsoTokenProvider", "SSO token", "sso session"],
+        "the sign-in of the profile has ended or has not been made; run `aws sso login`, or choose another with --profile",
+    ),
+    (
+        &["HTTP credential provider"],
+        "the service that gives this container its credentials refused; check the role of the task or pod, or pass --profile",
+    ),
+    (
+        &["credentials provider was not properly configured"],
+        "the AWS configuration has no whole credentials for the profile; complete it, or choose another with --profile",
+    ),
+    (
+        &["no providers in chain provided credentials", "CredentialsNotLoaded"],
+        "no AWS credentials were found; sign in, set AWS_PROFILE or pass --profile, or for a local table --endpoint-url",
+    ),
+    (
+        &["an error occurred while loading credentials"],
+        "no AWS credentials could be loaded; sign in again, or choose others with --profile (--verbose tells more)",
+    ),
+    (
+        &["TimeoutError"],
+        "no answer in time; check the network, --region and --endpoint-url, and how credentials are loaded (--profile)",
+    ),
+    (
+        &["no answer: no message"],
+        "what answers is not DynamoDB; check --endpoint-url, and whether a proxy is between",
+    ),
+    (
+        &["ConnectorError", "ConnectTimeout", "dispatch failure"],
+        "DynamoDB cannot be reached; check the network, --region and --endpoint-url",
+    ),
+];
+
 /// What an operator can do about an AWS error, recognised by its code or by the SDK's words.
 pub fn explain(source: &str) -> Option<&'static str> {
-    let rows: &[(&[&str], &str)] = &[
-        (
-            &["ResourceNotFoundException"],
-            "it does not exist in this account and region; deploy the template, or name another with --table, --region or --profile",
-        ),
-        (
-            &[
-                "The provided key element does not match the schema",
-                "Query condition missed key schema",
-                "ValidationError",
-            ],
-            "it has another shape; Rollcall needs a table with the string keys pk and sk, as its template makes it",
-        ),
-        (
-            &["AccessDenied", "not authorized to perform"],
-            "these credentials may not do that; use an operator's role",
-        ),
-        (
-            &[
-                "UnrecognizedClient",
-                "InvalidSignature",
-                "ExpiredToken",
-                "InvalidClientTokenId",
-                "InvalidAccessKeyId",
-            ],
-            "AWS does not accept these credentials; sign in again, or choose others with --profile",
-        ),
-        (
-            &["Missing Region", "A region must be set", "MissingRegion"],
-            "no AWS region is set; pass --region or set AWS_REGION",
-        ),
-        (
-            &["no providers in chain provided credentials", "CredentialsNotLoaded", "could not find profile"],
-            "no AWS credentials were found; sign in, set AWS_PROFILE or pass --profile, or for a local table --endpoint-url",
-        ),
-        (
-            &["ConnectorError", "ConnectTimeout", "dispatch failure"],
-            "DynamoDB cannot be reached; check the network, --region and --endpoint-url",
-        ),
-    ];
-    rows.iter().find(|(marks, _)| marks.iter().any(|mark| source.contains(mark))).map(|(_, advice)| *advice)
+    ADVICE.iter().find(|(marks, _)| marks.iter().any(|mark| source.contains(mark))).map(|(_, advice)| *advice)
 }
 
 /// The first line, and not too much of it.
 pub fn one_line(source: &str) -> String {
     source.lines().next().unwrap_or_default().chars().take(300).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Texts of the SDK, shortened.
+    #[test]
+    fn credentials_are_not_blamed_on_the_network() {
+        let dispatch =
+            |text: &str| format!("dispatch failure: other: {text} (DispatchFailure(ConnectorError {{ }}))");
+        let loading = |text: &str| dispatch(&format!("an error occurred while loading credentials: {text}"));
+        for (source, part) in [
+            (
+                loading("Error retrieving credentials: external process exited with code 1"),
+                "credential_process",
+            ),
+            (
+                loading("Error retrieving credentials from external process, could not parse"),
+                "credential_process",
+            ),
+            (
+                loading(
+                    "failed to load IMDS session token: service error: request forbidden: IMDS is disabled or the caller has insufficient permissions.",
+                ),
+                "metadata service",
+            ),
+            (loading("failed to read `/home/a/.aws/sso/cache/e8be.json`: No such file"), "aws sso login"),
+            (loading("Non-success status from HTTP credential provider: StatusCode(403)"), "container"),
+            (loading("No such file or directory (os error 2)"), "no AWS credentials could be loaded"),
+            (
+                dispatch("the credentials provider was not properly configured: profile missing"),
+                "complete it",
+            ),
+            (dispatch("failed to apply endpoint `127.0.0.1:99`: endpoint must contain scheme"), "scheme"),
+            (dispatch("profile `nowhere` was not defined (CredentialsNotLoaded)"), "source_profile"),
+            (
+                dispatch("no credentials found in chain (CredentialsNotLoaded)"),
+                "no AWS credentials were found",
+            ),
+            ("operation timeout (TimeoutError(MaybeTimeoutError))".to_owned(), "no answer in time"),
+            ("no answer: no message".to_owned(), "is not DynamoDB"),
+            (dispatch("io error: client error (Connect): dns error"), "check the network"),
+        ] {
+            let advice = explain(&source).unwrap_or_default();
+            assert!(advice.contains(part), "{source}: {advice}");
+        }
+    }
 }

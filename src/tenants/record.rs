@@ -94,6 +94,12 @@ impl NewTenant {
     }
 }
 
+/// Whether a text has the form of an email address.
+pub fn is_address(text: &str) -> bool {
+    let (name, domain) = text.rsplit_once('@').unwrap_or_default();
+    !name.is_empty() && !domain.is_empty() && text.len() <= 254 && !text.contains(char::is_whitespace)
+}
+
 /// Checks what a new tenant is to have, apart from its usage key.
 ///
 /// # Errors
@@ -321,10 +327,6 @@ struct RootTeam {
 
 impl RootTeam {
     fn new(policy: &'static Policy, admin: &str, now: OffsetDateTime) -> Result<Self, TenantError> {
-        let is_address = |text: &str| {
-            let (name, domain) = text.rsplit_once('@').unwrap_or_default();
-            !name.is_empty() && !domain.is_empty() && text.len() <= 254 && !text.contains(char::is_whitespace)
-        };
         if !is_address(admin) {
             return Err(TenantError::Input(format!(
                 "{admin} is no email address: give one as name@example.com"

@@ -169,7 +169,7 @@ fn gateway(endpoint: &str, scope: Option<ApplicationScope>, adapt: impl FnOnce(&
     adapt(&mut app_api);
     let client = support::client(endpoint);
     let (table, app_url) = (support::TABLE.to_owned(), "http://app.example.com/app/v1".to_owned());
-    let backend = connect(Connection { client, table, environment, app_url }, &[]);
+    let backend = connect(Connection { client, loader: None, table, environment, app_url }, &[]);
     let AppBackend { read, manage, authorizer } = backend.app;
     let authorizer = match scope {
         None => authorizer,
@@ -185,7 +185,7 @@ fn gateway(endpoint: &str, scope: Option<ApplicationScope>, adapt: impl FnOnce(&
             }))
         }),
     };
-    AppBackend { read, manage, authorizer }.gateway(app_api, Clock::system())
+    AppBackend { read, manage, authorizer }.gateway(app_api, Clock::system(), |function| function)
 }
 
 /// Asserts that the OpenAPI document describes an answer: its status, and its body by the schema.

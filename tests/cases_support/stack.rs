@@ -86,7 +86,7 @@ impl Stack {
         let scim = client_with_role(&embedded.endpoint, "ScimRole").await;
         let client = client_with_role(&embedded.endpoint, "AuthorizerRole").await;
         let (table, app_url) = (support::TABLE.to_owned(), "http://app.example.com/app/v1".to_owned());
-        let backend = connect(Connection { client, table, environment, app_url }, &[]);
+        let backend = connect(Connection { client, loader: None, table, environment, app_url }, &[]);
         let notes = Arc::new(NotesByRequest::default());
         let function = Function::new(Table::new(scim, support::TABLE), None).expect("a function");
         let function = Arc::new(NotingFunction { function, notes: notes.clone() });

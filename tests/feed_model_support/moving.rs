@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use rollcall::admin::progress::Progress;
 use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::admin::transfer::export::export;
 use rollcall::admin::transfer::import::Fate;
@@ -15,7 +16,7 @@ use super::{Dice, MOVED, TEAR};
 /// A tenant as a file.
 pub async fn export_tenant(table: &Table, name: &str) -> String {
     let mut file = Vec::new();
-    export(&table.fresh(), &name.parse().unwrap(), &mut file, &|_| ()).await.expect("an export");
+    export(&table.fresh(), &name.parse().unwrap(), &mut file, &Progress::hidden()).await.expect("an export");
     String::from_utf8(file).unwrap()
 }
 

@@ -113,8 +113,13 @@ impl Service {
         api.methods.clear();
         adapt(&mut api);
         let (client, name) = (support::client(endpoint), support::TABLE.to_owned());
-        let connection =
-            Connection { client, table: name, environment, app_url: "http://app/app/v1".to_owned() };
+        let connection = Connection {
+            client,
+            loader: None,
+            table: name,
+            environment,
+            app_url: "http://app/app/v1".to_owned(),
+        };
         let backend: Backend = connect(connection, &[]);
         Self { gateway: backend.gateway(api, Clock::system()), table, endpoint: endpoint.to_owned() }
     }

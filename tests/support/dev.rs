@@ -33,6 +33,8 @@ impl Dev {
         let mut child = Command::new(TOOL)
             .args(["dev", "--json", "--port", "0"])
             .args(args)
+            // The tool of a developer does not find it.
+            .env("XDG_RUNTIME_DIR", env!("CARGO_TARGET_TMPDIR"))
             .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

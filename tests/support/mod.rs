@@ -180,9 +180,10 @@ pub async fn seed(
     size: rollcall::dev::seed::Size,
 ) -> Result<rollcall::dev::seed::SeedOutcome, String> {
     let policy = rollcall::scim::policy::Policy::named(client.policy).expect("a policy");
-    let model = rollcall::scim::resource_type::Model::new(policy, &[]).expect("a model");
     let tenant = client.tenant.parse().expect("a tenant");
-    rollcall::dev::seed::seed(&client.table.fresh(), &tenant, &model, size, |_| {}).await
+    let table = client.table.fresh();
+    let target = rollcall::dev::seed::target::SeedTarget::over_the_wire(&table);
+    rollcall::dev::seed::seed(&target, &tenant, policy, size, |_| {}).await
 }
 
 /// How many seconds there are from a time until this hour, in UTC, begins.

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use super::inventory::CheckedSubject;
 use super::ledger::{ChangeLedger, Mismatch, SubjectState, WaitingChanges};
 use super::report::{Finding, Problem};
+use crate::admin::progress::Progress;
 use crate::admin::when;
 use crate::limits::{CHANGE_LOOK_PAUSE, CHANGE_LOOKS, FEED_PAGES_PER_READ, SNAPSHOT_DISTANCE};
 use crate::scim::resource_type::{DefinedKind, Kind};
@@ -32,14 +33,16 @@ pub async fn check_changes(
     tenant: &TenantId,
     incarnation: &str,
     subjects: &Subjects,
+    progress: &Progress,
 ) -> Result<Vec<Finding>, StoreError> {
-    let mut check = ChangeCheck::open(table, tenant, incarnation).await?;
+    let mut check = ChangeCheck::open(table, tenant, incarnation, progress).await?;
     let mut waiting = check.read_waiting().await?;
     let end = match check.reader.end().await {
         // The last page cannot be read: the feed does not reach its end.
         Err(StoreError::Broken(_)) => u64::MAX,
         end => end?.next,
     };
+    progress.begin((end < u64::MAX).then(|| end.saturating_sub(check.next)), "changes read");
     check.read_feed().await?;
     let mut suspects = check.suspects(subjects, &waiting);
     for look in 1..=CHANGE_LOOKS {
@@ -85,6 +88,7 @@ struct ChangeCheck<'t> {
     table: &'t Table,
     tenant: &'t TenantId,
     reader: FeedReader<'t>,
+    progress: &'t Progress,
     ledger: ChangeLedger,
     /// The number of the next change to read.
     next: u64,
@@ -93,7 +97,12 @@ struct ChangeCheck<'t> {
 }
 
 impl<'t> ChangeCheck<'t> {
-    async fn open(table: &'t Table, tenant: &'t TenantId, incarnation: &str) -> Result<Self, StoreError> {
+    async fn open(
+        table: &'t Table,
+        tenant: &'t TenantId,
+        incarnation: &str,
+        progress: &'t Progress,
+    ) -> Result<Self, StoreError> {
         let reader = FeedReader::open(table).await?;
         let floor = reader.state.floor;
         let made = when::moment(&reader.state.created);
@@ -105,7 +114,7 @@ impl<'t> ChangeCheck<'t> {
             since = since.max(with_margin(written));
         }
         let ledger = ChangeLedger::new(tenant.as_str(), incarnation, since);
-        Ok(Self { table, tenant, reader, ledger, next: floor, unreadable: Vec::new() })
+        Ok(Self { table, tenant, reader, progress, ledger, next: floor, unreadable: Vec::new() })
     }
 
     /// Reads on to the end of the feed.
@@ -132,6 +141,7 @@ impl<'t> ChangeCheck<'t> {
             if self.next == before {
                 return Ok(());
             }
+            self.progress.advance(self.next - before);
         }
     }
 

@@ -5,12 +5,13 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::feed::check_feed;
+use super::feed::check_feed_with_progress;
 use super::report::{CheckReport, FeedReport, Finding};
-use super::run::check;
-use crate::admin::cli::{CommandOutput, GlobalOptions, finish};
+use super::run::check_with_progress;
+use crate::admin::cli::{CommandOutput, GlobalOptions, complete, finish};
 use crate::admin::error::AdminError;
 use crate::admin::output::{self, Format, object};
+use crate::admin::progress::Progress;
 use crate::scim::resource_type::Model;
 use crate::store::error::StoreError;
 use crate::store::keys::TenantId;
@@ -32,7 +33,7 @@ pub struct CheckArgs {
     #[command(flatten)]
     options: GlobalOptions,
     /// Which tenant
-    #[arg(required_unless_present = "feed", conflicts_with = "feed")]
+    #[arg(required_unless_present = "feed", conflicts_with = "feed", add = complete::tenants())]
     tenant: Option<TenantId>,
     /// Check the change feed of the whole deployment instead
     #[arg(long)]
@@ -44,14 +45,15 @@ pub struct CheckArgs {
 
 /// From the arguments to the exit code.
 pub fn run(args: CheckArgs) -> ExitCode {
-    finish(command(args))
+    finish(&args.options, command(&args))
 }
 
-async fn command(args: CheckArgs) -> Result<CommandOutput, AdminError> {
+async fn command(args: &CheckArgs) -> Result<CommandOutput, AdminError> {
     let (table, format) = (args.options.open().await?, args.options.format());
     let failed = AdminError::table(table.name());
+    let progress = Progress::shown();
     let Some(tenant) = &args.tenant else {
-        let report = check_feed(&table, args.repair).await.map_err(&failed)?;
+        let report = check_feed_with_progress(&table, args.repair, &progress).await.map_err(&failed)?;
         let text = feed_text(format, &report);
         return Ok(CommandOutput { findings: !report.findings.is_empty(), ..CommandOutput::from(text) });
     };
@@ -60,7 +62,8 @@ async fn command(args: CheckArgs) -> Result<CommandOutput, AdminError> {
     let model = models.iter().find(|model| model.policy == record.policy).ok_or_else(|| {
         AdminError::Input(format!("the policy {} is not known to this version", record.policy.name))
     })?;
-    let report = check(&table, tenant, model, args.repair).await.map_err(&failed)?;
+    let report = check_with_progress(&table, tenant, model, args.repair, &progress).await.map_err(&failed)?;
+    progress.end();
     Ok(CommandOutput { findings: !report.findings.is_empty(), ..CommandOutput::from(text(format, &report)) })
 }
 

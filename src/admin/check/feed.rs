@@ -11,6 +11,7 @@ use super::changes::{Subjects, check_changes};
 use super::inventory::CheckedSubject;
 use super::ledger::SubjectState;
 use super::report::{FeedReport, Finding, Problem};
+use crate::admin::progress::Progress;
 use crate::admin::when;
 use crate::clock;
 use crate::limits::{APPLY_TIMEOUT, FEED_BUCKET, FEED_PAGES_PER_READ, MAX_OUTBOX_SECONDS};
@@ -35,12 +36,24 @@ const BUS: &str = "bus";
 /// # Errors
 /// Those of the table.
 pub async fn check_feed(table: &Table, mend: bool) -> Result<FeedReport, StoreError> {
+    check_feed_with_progress(table, mend, &Progress::hidden()).await
+}
+
+/// The same as [`check_feed`], and tells how far it is.
+///
+/// # Errors
+/// Those of the table.
+pub async fn check_feed_with_progress(
+    table: &Table,
+    mend: bool,
+    progress: &Progress,
+) -> Result<FeedReport, StoreError> {
     let mut report = FeedReport::default();
     if mend {
         report.moved = Sequencer::new(table).run(Instant::now() + APPLY_TIMEOUT).await?.moved;
     }
     let state = FeedState::fetch(table).await?;
-    let mut check = FeedCheck { table, state, report, waiting: BTreeMap::new(), next: 0 };
+    let mut check = FeedCheck { table, state, report, progress, waiting: BTreeMap::new(), next: 0 };
     check.read_outbox().await?;
     let consumers = ConsumerState::list(table).await?;
     check.read_pages().await?;
@@ -53,7 +66,9 @@ pub async fn check_feed(table: &Table, mend: bool) -> Result<FeedReport, StoreEr
     if !report.findings.iter().any(|finding| is_of_pages(finding.problem)) {
         let deployment = TenantId::deployment();
         let subjects = read_subjects(table).await?;
-        report.findings.extend(check_changes(table, &deployment, deployment.as_str(), &subjects).await?);
+        report
+            .findings
+            .extend(check_changes(table, &deployment, deployment.as_str(), &subjects, progress).await?);
     }
     report.findings.sort();
     report.findings.dedup();
@@ -82,6 +97,7 @@ async fn read_subjects(table: &Table) -> Result<Subjects, StoreError> {
 struct FeedCheck<'t> {
     table: &'t Table,
     state: FeedState,
+    progress: &'t Progress,
     report: FeedReport,
     /// The keys of the changes in the outbox, by their ids.
     waiting: BTreeMap<String, Key>,
@@ -120,6 +136,10 @@ impl FeedCheck<'_> {
     /// Reads all pages from the oldest change that can be read.
     async fn read_pages(&mut self) -> Result<(), StoreError> {
         self.next = self.state.floor;
+        // A page at the end that cannot be read is found below.
+        let end = self.state.find_end(self.table).await.ok();
+        let total = end.map(|end| end.next.saturating_sub(self.next));
+        self.progress.begin(total, "changes read");
         let mut bucket = self.state.floor / FEED_BUCKET;
         let last = self.state.near_end / FEED_BUCKET;
         loop {
@@ -128,9 +148,11 @@ impl FeedCheck<'_> {
             let mut range = Range { after, limit: Some(FEED_PAGES_PER_READ), ..Range::default() };
             loop {
                 let page = self.table.query(&keys::feed_bucket(bucket * FEED_BUCKET), &range).await?;
+                let before = self.next;
                 for item in &page.items {
                     self.read_page(item).await?;
                 }
+                self.progress.advance(self.next.saturating_sub(before));
                 range.after = page.next;
                 if range.after.is_none() {
                     break;

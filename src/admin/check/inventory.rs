@@ -6,6 +6,8 @@ use futures_util::future::try_join_all;
 use uuid::Uuid;
 
 use super::ledger::SubjectState;
+use crate::admin::progress::Progress;
+use crate::admin::wipe::count_resources;
 use crate::auth::client::ClientRecord;
 use crate::auth::record::{KeyListing, KeyRecord};
 use crate::clock;
@@ -132,8 +134,9 @@ impl Inventory {
     ///
     /// # Errors
     /// [`StoreError`] if a call fails.
-    pub async fn read(store: &Store, model: &Model) -> Result<Self, StoreError> {
-        let parts = (0..SCAN_SEGMENTS).map(|segment| part(store, model, segment));
+    pub async fn read(store: &Store, model: &Model, progress: &Progress) -> Result<Self, StoreError> {
+        progress.begin(Some(count_resources(store).await?), "users and groups read");
+        let parts = (0..SCAN_SEGMENTS).map(|segment| part(store, model, segment, progress));
         let mut whole = Self {
             tenant: Some(store.tenant.clone()),
             pending: store.large_changes().list().await?,
@@ -311,16 +314,23 @@ impl Inventory {
     }
 }
 
-async fn part(store: &Store, model: &Model, segment: i32) -> Result<Inventory, StoreError> {
+async fn part(
+    store: &Store,
+    model: &Model,
+    segment: i32,
+    progress: &Progress,
+) -> Result<Inventory, StoreError> {
     let (mut found, mut start) = (Inventory::default(), None);
     let prefix = keys::data(&store.tenant);
     let prefixes = [prefix.as_str(), keys::BEARERS, keys::oauth::CLIENTS];
     loop {
         let segment = ScanSegment { number: segment, total: SCAN_SEGMENTS };
         let ScanPage { found: items, next } = store.table.scan_items(&prefixes, start, segment, None).await?;
+        let before = found.resources.len();
         for item in &items {
             found.take(store, model, item)?;
         }
+        progress.advance((found.resources.len() - before) as u64);
         match next {
             Some(next) => start = Some(next),
             None => return Ok(found),

@@ -7,6 +7,7 @@ use super::pending;
 use super::repair::repair;
 use super::report::{CheckReport, Finding};
 use super::rules::find_violations;
+use crate::admin::progress::Progress;
 use crate::auth::tenant::TenantRecord;
 use crate::clock;
 use crate::limits::MAX_REPAIR_ROUNDS;
@@ -30,6 +31,20 @@ pub async fn check(
     model: &Model,
     mend: bool,
 ) -> Result<CheckReport, StoreError> {
+    check_with_progress(table, tenant, model, mend, &Progress::hidden()).await
+}
+
+/// The same as [`check`], and tells how far it is.
+///
+/// # Errors
+/// [`StoreError`] if a call fails.
+pub async fn check_with_progress(
+    table: &Table,
+    tenant: &TenantId,
+    model: &Model,
+    mend: bool,
+    progress: &Progress,
+) -> Result<CheckReport, StoreError> {
     let store = Store {
         table: table.clone(),
         tenant: tenant.clone(),
@@ -42,7 +57,7 @@ pub async fn check(
         if mend {
             pending::apply_committed(&store).await?;
         }
-        let (mut all, found) = confirm_findings(&store, model).await?;
+        let (mut all, found) = confirm_findings(&store, model, progress).await?;
         report.items = all.items;
         report.resources = all.resources.len() as u64;
         report.memberships = all.memberships.len() as u64;
@@ -62,7 +77,7 @@ pub async fn check(
             break;
         }
     }
-    check_feed_of_tenant(&store, subjects, mend, &mut report).await?;
+    check_feed_of_tenant(&store, subjects, mend, &mut report, progress).await?;
     Ok(report)
 }
 
@@ -73,12 +88,13 @@ async fn check_feed_of_tenant(
     mut subjects: Subjects,
     mend: bool,
     report: &mut CheckReport,
+    progress: &Progress,
 ) -> Result<(), StoreError> {
     let Some(item) = store.table.get(&keys::tenant(&store.tenant)).await? else { return Ok(()) };
     let incarnation = TenantRecord::from_item(&item)?.incarnation();
     let state = SubjectState::from_item(&item);
     subjects.insert(store.tenant.to_string(), CheckedSubject { resource_type: "Tenant", state });
-    let found = check_changes(&store.table, &store.tenant, &incarnation, &subjects).await?;
+    let found = check_changes(&store.table, &store.tenant, &incarnation, &subjects, progress).await?;
     let (settled, other): (Vec<_>, Vec<_>) =
         found.into_iter().partition(|finding| mend && finding.problem.is_settled_by_resync());
     report.findings.extend(other);
@@ -98,13 +114,17 @@ async fn check_feed_of_tenant(
 }
 
 /// What two walks agree on.
-async fn confirm_findings(store: &Store, model: &Model) -> Result<(Inventory, Vec<Finding>), StoreError> {
-    let all = Inventory::read(store, model).await?;
+async fn confirm_findings(
+    store: &Store,
+    model: &Model,
+    progress: &Progress,
+) -> Result<(Inventory, Vec<Finding>), StoreError> {
+    let all = Inventory::read(store, model, progress).await?;
     let suspected = find_violations(&store.tenant, &all);
     if suspected.is_empty() {
         return Ok((all, suspected));
     }
-    let again = Inventory::read(store, model).await?;
+    let again = Inventory::read(store, model, progress).await?;
     let mut found = find_violations(&store.tenant, &again);
     found.retain(|finding| suspected.contains(finding));
     Ok((again, found))

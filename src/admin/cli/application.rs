@@ -7,8 +7,9 @@ use serde_json::{Map, Value, json};
 use time::{Duration, OffsetDateTime};
 
 use super::options::GlobalOptions;
-use super::parse::{read_expiry, read_span};
+use super::parse::{application_scope, read_expiry, read_span};
 use super::runtime::finish;
+use super::{complete, resolve};
 use crate::admin::error::AdminError;
 use crate::admin::output::{self, object};
 use crate::auth::application::{ApplicationRecord, ApplicationScope};
@@ -40,7 +41,7 @@ keys and change role assignments. Only the product's own backend may have it.")]
         /// What to call it
         name: String,
         /// read or manage
-        #[arg(long, value_parser = scope)]
+        #[arg(long, value_parser = application_scope())]
         scope: ApplicationScope,
         /// From when on it is refused: a date (00:00 UTC), an RFC 3339 time, or 12h, 30d, 52w from now
         #[arg(long, value_name = "DATE", value_parser = read_expiry)]
@@ -56,7 +57,8 @@ keys and change role assignments. Only the product's own backend may have it.")]
 
 Both keys work until the overlap ends: give the new one to the application within it.")]
     Rotate {
-        /// Which one, as `rollcall application list` shows it
+        /// Which one: the id or the name that `rollcall application list` shows
+        #[arg(value_name = "ID|NAME", add = complete::applications())]
         id: String,
         /// How long the old key goes on working: 30m, 24h, 7d
         #[arg(long, value_name = "SPAN", default_value = "24h", value_parser = read_span)]
@@ -69,18 +71,15 @@ Both keys work until the overlap ends: give the new one to the application withi
 A revoked key is refused as soon as API Gateway's authorizer cache has forgotten it (60 seconds
 unless the deployment says otherwise).")]
     Revoke {
-        /// Which one, as `rollcall application list` shows it
+        /// Which one: the id or the name that `rollcall application list` shows
+        #[arg(value_name = "ID|NAME", add = complete::applications())]
         id: String,
     },
 }
 
-fn scope(text: &str) -> Result<ApplicationScope, String> {
-    ApplicationScope::named(text).ok_or_else(|| "the scopes are read, manage".to_owned())
-}
-
 /// `rollcall application …`, from the arguments to the exit code.
 pub fn run(args: ApplicationArgs) -> ExitCode {
-    finish(run_application(&args.options, args.command))
+    finish(&args.options, run_application(&args.options, args.command))
 }
 
 /// Runs a command on application keys; returns what to print.
@@ -115,6 +114,7 @@ pub async fn run_application(
             Ok(output::show_rows(format, &columns, &rows))
         }
         ApplicationCommand::Rotate { id, overlap } => {
+            let id = resolve::application_id(&table, &id).await?;
             let rotated = application::rotate(&table, &by, &id, overlap, now).await;
             let (key, record, until) = rotated.map_err(failed)?;
             let mut fields = application_fields(&record, now);
@@ -125,6 +125,7 @@ pub async fn run_application(
             Ok(output::show_fields(format, &fields))
         }
         ApplicationCommand::Revoke { id } => {
+            let id = resolve::application_id(&table, &id).await?;
             let was_active = application::revoke(&table, &by, &id, now).await.map_err(failed)?;
             let fields = object(json!({
                 "applicationId": id, "status": Status::Revoked.name(),

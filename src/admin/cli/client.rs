@@ -164,7 +164,7 @@ fn scope(text: &str) -> Result<Scope, String> {
 /// `rollcall client …`, from the arguments to the exit code.
 pub fn run(args: ClientArgs) -> ExitCode {
     let (options, command) = args.into_parts();
-    finish(async move { run_client(&options, command).await })
+    finish(&options, run_client(&options, command))
 }
 
 /// Runs a command on OAuth clients; returns what to print.

@@ -1,13 +1,17 @@
 //! The command line: the options of every command, how a command runs, and the commands on tenants, on
-//! bearer keys, on clients and on application keys. The other commands are in the files of `admin` that they call.
+//! bearer keys, on clients, on application keys, on webhooks and on users. The other commands are in the files of `admin`
+//! that they call.
 
 pub mod application;
 pub mod client;
+pub(super) mod complete;
 pub mod key;
 pub mod options;
-mod parse;
-pub(super) mod runtime;
+pub(crate) mod parse;
+pub(super) mod resolve;
+pub(crate) mod runtime;
 pub mod tenant;
+pub mod user;
 pub mod webhook;
 
 pub use options::GlobalOptions;

@@ -1,23 +1,32 @@
 //! The options that every command has, and the clients that they lead to.
 
+use std::sync::OnceLock;
+
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_dynamodb::config::{Credentials, Region};
 use aws_sdk_dynamodb::{Client, config};
 use clap::Args;
 
+use super::parse::read_endpoint;
 use crate::admin::error::AdminError;
-use crate::admin::output::Format;
+use crate::admin::local_client::WithoutTokens;
+use crate::admin::output::{self, Format};
+use crate::admin::running_dev::{self, FoundDevs, RunningDev};
 use crate::config::CallSettings;
 use crate::store::call::Table;
+
+/// The variables of the AWS CLI that name another place than a `rollcall dev` on this machine.
+const AWS_PLACES: [&str; 4] =
+    ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_ACCESS_KEY_ID"];
 
 /// Options of every command: which deployment, and how to print.
 #[derive(Args, Clone, Debug, Default)]
 pub struct GlobalOptions {
-    /// The table of the deployment
+    /// The table of the deployment; without it, that of the `rollcall dev` on this machine
     #[arg(long, global = true, env = "ROLLCALL_TABLE", value_name = "NAME")]
     pub table: Option<String>,
     /// Where DynamoDB answers, for a local table
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, env = "ROLLCALL_ENDPOINT_URL", value_name = "URL", value_parser = read_endpoint)]
     pub endpoint_url: Option<String>,
     /// AWS region, else as the AWS CLI finds it
     #[arg(long, global = true)]
@@ -31,12 +40,71 @@ pub struct GlobalOptions {
     /// Short for --output json
     #[arg(long, global = true, conflicts_with = "output")]
     pub json: bool,
+    /// Say on stderr which table is used, what the calls cost, and the whole text of an error
+    #[arg(long, short, global = true)]
+    pub verbose: bool,
+    /// Where the table is, once it was found.
+    #[arg(skip)]
+    place: OnceLock<TablePlace>,
+    /// The table, once it was opened.
+    #[arg(skip)]
+    opened: OnceLock<Table>,
+}
+
+/// A table, and where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct TablePlace {
+    name: String,
+    /// `None`: AWS.
+    endpoint: Option<String>,
+    /// The `rollcall dev` that it belongs to, if that was found by its file.
+    dev: Option<RunningDev>,
 }
 
 impl GlobalOptions {
     /// How to print.
     pub fn format(&self) -> Format {
         if self.json { Format::Json } else { self.output }
+    }
+
+    /// Finds the table: the options and variables come first, then a `rollcall dev` on this machine.
+    fn find_table(&self) -> Result<&TablePlace, AdminError> {
+        if let Some(place) = self.place.get() {
+            return Ok(place);
+        }
+        let place = match self.table.as_deref().filter(|name| !name.is_empty()) {
+            Some(name) => TablePlace { name: name.to_owned(), endpoint: self.check_endpoint()?, dev: None },
+            None => choose_dev(self.other_place().as_deref(), &running_dev::find())?,
+        };
+        Ok(self.place.get_or_init(|| place))
+    }
+
+    /// The endpoint that an option or a variable names.
+    fn endpoint(&self) -> Option<String> {
+        let named = self.endpoint_url.clone().filter(|url| !url.is_empty());
+        named.or_else(|| AWS_PLACES[..2].iter().find_map(|name| variable(name)))
+    }
+
+    /// The endpoint that an option or a variable names, which must be a URL.
+    fn check_endpoint(&self) -> Result<Option<String>, AdminError> {
+        let endpoint = self.endpoint();
+        if let Some(Err(problem)) = endpoint.as_deref().map(read_endpoint) {
+            return Err(AdminError::Input(format!("the endpoint of DynamoDB cannot be used: {problem}")));
+        }
+        Ok(endpoint)
+    }
+
+    /// The option or variable that names another place than a `rollcall dev` on this machine.
+    fn other_place(&self) -> Option<String> {
+        let options = [
+            ("--endpoint-url", &self.endpoint_url),
+            ("--region", &self.region),
+            ("--profile", &self.profile),
+        ];
+        let is_set = |value: &Option<String>| value.as_deref().is_some_and(|value| !value.is_empty());
+        let option = options.into_iter().find(|(_, value)| is_set(value)).map(|(name, _)| name);
+        let variable = || AWS_PLACES.into_iter().find(|name| variable(name).is_some());
+        option.or_else(variable).map(str::to_owned)
     }
 
     async fn aws(&self) -> SdkConfig {
@@ -61,28 +129,100 @@ impl GlobalOptions {
 
     /// Whether the table is on this machine.
     pub(super) fn is_local(&self) -> bool {
-        let host = self.endpoint_url.as_deref().and_then(|url| url.split("://").nth(1)).unwrap_or_default();
+        let found = self.place.get().map_or_else(|| self.endpoint(), |place| place.endpoint.clone());
+        let host = found.as_deref().and_then(|url| url.split("://").nth(1)).unwrap_or_default();
         let host = host.split('/').next().unwrap_or_default();
         let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
         self.profile.is_none() && ["localhost", "127.0.0.1", "[::1]"].contains(&host)
+    }
+
+    /// The options that only the environment sets.
+    pub(super) fn from_environment() -> Self {
+        let (table, endpoint_url) = (variable("ROLLCALL_TABLE"), variable("ROLLCALL_ENDPOINT_URL"));
+        Self { table, endpoint_url, ..Self::default() }
+    }
+
+    /// The deployment's table. Says on stderr which one, if a `rollcall dev` was found or if `--verbose` asks for
+    /// it.
+    ///
+    /// # Errors
+    /// [`AdminError::Input`] when nothing says which.
+    pub async fn open(&self) -> Result<Table, AdminError> {
+        let TablePlace { name, endpoint, dev } = self.find_table()?;
+        if let Some(dev) = dev {
+            output::note(&format!("table {name} of rollcall dev (process {}, {})", dev.pid, dev.endpoint));
+        } else if self.verbose {
+            let endpoint = endpoint.as_deref().unwrap_or("AWS");
+            let aws = self.aws().await;
+            let region = aws.region().map_or("none", |region| region.as_ref());
+            let profile =
+                self.profile.as_deref().map_or_else(String::new, |name| format!(", profile {name}"));
+            output::note(&format!("table {name} at {endpoint}, region {region}{profile}"));
+        }
+        let table = self.connect().await?;
+        Ok(self.opened.get_or_init(|| table).clone())
     }
 
     /// The deployment's table.
     ///
     /// # Errors
     /// [`AdminError::Input`] when nothing says which.
-    pub async fn open(&self) -> Result<Table, AdminError> {
-        let missing = "which table? pass --table or set ROLLCALL_TABLE (the stack's output names it)";
-        let name = self.table.as_deref().filter(|name| !name.is_empty());
-        let name = name.ok_or_else(|| AdminError::Input(missing.to_owned()))?;
-        let mut aws = config::Builder::from(&self.aws().await);
-        aws.set_endpoint_url(self.endpoint_url.clone());
-        Ok(Table::new(Client::from_conf(aws.build()), name))
+    pub(super) async fn connect(&self) -> Result<Table, AdminError> {
+        let place = self.find_table()?;
+        let mut config = config::Builder::from(&self.aws().await);
+        if let Some(endpoint) = &place.endpoint {
+            config.set_endpoint_url(Some(endpoint.clone()));
+        }
+        if self.is_local() {
+            config = config.interceptor(WithoutTokens);
+        }
+        Ok(Table::new(Client::from_conf(config.build()), &place.name))
+    }
+
+    /// The table, if the command has opened it.
+    pub(super) fn opened(&self) -> Option<&Table> {
+        self.opened.get()
     }
 
     /// API Gateway's client, with the same region and profile.
     pub(super) async fn gateway(&self) -> aws_sdk_apigateway::Client {
         aws_sdk_apigateway::Client::new(&self.aws().await)
+    }
+}
+
+/// A variable that is set to some text.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The table of the one `rollcall dev` that runs, unless `other`, an option or variable, names another place.
+fn choose_dev(other: Option<&str>, found: &FoundDevs) -> Result<TablePlace, AdminError> {
+    let missing = "which table? pass --table or set ROLLCALL_TABLE (the stack's output names it)";
+    let options = |dev: &RunningDev| format!("--table {} --endpoint-url {}", dev.table, dev.endpoint);
+    match (found.running.as_slice(), other) {
+        ([], _) => Err(AdminError::Input(match found.ended.first() {
+            Some(dev) => format!("{missing}; the rollcall dev that had the process id {} has ended", dev.pid),
+            None => missing.to_owned(),
+        })),
+        ([dev, ..], Some(other)) => Err(AdminError::Input(format!(
+            "{missing}; {other} is set, so the rollcall dev on this machine is not used: for that, pass {}",
+            options(dev)
+        ))),
+        ([dev], None) => {
+            let (name, endpoint) = (dev.table.clone(), Some(dev.endpoint.clone()));
+            Ok(TablePlace { name, endpoint, dev: Some(dev.clone()) })
+        }
+        (several, None) => {
+            let each = several
+                .iter()
+                .map(|dev| format!("{} (process {}, tenant {})", options(dev), dev.pid, dev.tenant));
+            let each: Vec<_> = each.collect();
+            Err(AdminError::Input(format!(
+                "which table? {} rollcall dev run on this machine: pass {}",
+                several.len(),
+                each.join(", or ")
+            )))
+        }
     }
 }
 
@@ -103,5 +243,38 @@ mod tests {
         }
         let profile = GlobalOptions { profile: Some("prod".to_owned()), ..at("http://127.0.0.1:8000") };
         assert!(!profile.is_local());
+    }
+
+    #[test]
+    fn the_one_dev_that_runs_is_used_unless_another_place_is_named() {
+        let dev = |pid: u32| RunningDev {
+            pid,
+            table: "rollcall".to_owned(),
+            endpoint: format!("http://127.0.0.1:{pid}"),
+            tenant: "demo".to_owned(),
+        };
+        let found = |running: &[u32], ended: &[u32]| FoundDevs {
+            running: running.iter().copied().map(dev).collect(),
+            ended: ended.iter().copied().map(dev).collect(),
+        };
+        let chosen = choose_dev(None, &found(&[7], &[5])).expect("a table");
+        assert_eq!((chosen.name.as_str(), chosen.dev), ("rollcall", Some(dev(7))));
+        for (other, found, parts) in [
+            (None, found(&[], &[]), vec!["--table", "ROLLCALL_TABLE"]),
+            (None, found(&[], &[5]), vec!["ROLLCALL_TABLE", "process id 5 has ended"]),
+            (
+                None,
+                found(&[6, 7], &[]),
+                vec!["http://127.0.0.1:6 (process 6", "http://127.0.0.1:7 (process 7"],
+            ),
+            (
+                Some("AWS_PROFILE"),
+                found(&[7], &[]),
+                vec!["AWS_PROFILE is set", "--endpoint-url http://127.0.0.1:7"],
+            ),
+        ] {
+            let error = choose_dev(other, &found).expect_err("no table").to_string();
+            assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+        }
     }
 }

@@ -6,8 +6,9 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 use time::{Duration, OffsetDateTime};
 
+use super::complete;
 use super::options::GlobalOptions;
-use super::parse::read_span;
+use super::parse::{policy, read_address, read_span};
 use super::runtime::finish;
 use crate::admin::error::AdminError;
 use crate::admin::output::{self, object};
@@ -32,6 +33,7 @@ pub struct TenantArgs {
 
 /// What may be set for a tenant.
 #[derive(Args, Clone, Debug, Default)]
+#[group(id = "settings", multiple = true)]
 pub struct SettingsArgs {
     /// Days for which a deactivated account is kept and can come back
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(0..=3650))]
@@ -68,14 +70,14 @@ The policy cannot change.")]
     Create {
         /// 2 to 31 characters: a lower-case letter, then letters, digits or hyphens
         tenant: TenantId,
-        /// The rules that the tenant runs under: veza, standard or strict
-        #[arg(long, default_value = POLICIES[0].name, value_parser = policy)]
+        /// The rules that the tenant runs under
+        #[arg(long, default_value = POLICIES[0].name, value_parser = policy())]
         policy: &'static Policy,
         /// The rate of the tenant: default (200 a minute) or high (30 a second), as the stack's parameters say
         #[arg(long, default_value = "default", value_parser = plan)]
         plan: RatePlan,
         /// Address and userName of the local break-glass administrator that is made with it
-        #[arg(long, value_name = "ADDRESS")]
+        #[arg(long, value_name = "ADDRESS", value_parser = read_address)]
         admin_email: Option<String>,
         /// Usage plan to put a new API key into: the stack's output UsagePlanId, or HighUsagePlanId for the plan high
         #[arg(long, value_name = "ID", conflicts_with = "usage_key_id")]
@@ -88,15 +90,19 @@ The policy cannot change.")]
         settings: SettingsArgs,
     },
     /// Change what is set for a tenant
-    #[command(after_help = "Examples:
-  rollcall tenant set acme --retention-days 90
-  rollcall tenant set acme --protect-root-team true
-  rollcall tenant set acme --plan high --usage-plan d4e5f6
+    #[command(
+        visible_alias = "set",
+        after_help = "Examples:
+  rollcall tenant update acme --retention-days 90
+  rollcall tenant update acme --protect-root-team true
+  rollcall tenant update acme --plan high --usage-plan d4e5f6
 
 It acts once API Gateway's authorizer cache has forgotten the tenant (60 seconds unless the deployment
-says otherwise). The retention counts for accounts that are deactivated from then on.")]
-    Set {
+says otherwise). The retention counts for accounts that are deactivated from then on."
+    )]
+    Update {
         /// Which one
+        #[arg(add = complete::tenants())]
         tenant: TenantId,
         /// The rate of the tenant: default or high. No request is refused while it changes
         #[arg(long, value_parser = plan)]
@@ -115,6 +121,7 @@ says otherwise). The retention counts for accounts that are deactivated from the
     #[command(after_help = "Example:\n  rollcall tenant show acme")]
     Show {
         /// Which one
+        #[arg(add = complete::tenants())]
         tenant: TenantId,
     },
     /// Limit how many users may be deactivated within an hour, or lift the limit for a time
@@ -128,6 +135,7 @@ hour answers 400. It acts once API Gateway's authorizer cache has forgotten the 
 unless the deployment says otherwise).")]
     Breaker {
         /// Which one
+        #[arg(add = complete::tenants())]
         tenant: TenantId,
         /// The limit, in percent of the active users
         #[arg(long, value_parser = clap::value_parser!(u8).range(0..=100), group = "what")]
@@ -161,6 +169,7 @@ The change feed gets the change tenant.resync. Send it after a repair by hand: w
 change for, mirrors do not learn otherwise.")]
     Resync {
         /// Which one
+        #[arg(add = complete::tenants())]
         tenant: TenantId,
     },
     /// Delete a tenant with everything that it has, for good
@@ -174,6 +183,7 @@ or an application made it. For a tenant of version 0.1.0, or on a restored table
 --usage-plan.")]
     Delete {
         /// Which one
+        #[arg(add = complete::tenants())]
         tenant: TenantId,
         /// Do not ask for the tenant's name
         #[arg(long)]
@@ -195,16 +205,25 @@ fn plan(text: &str) -> Result<RatePlan, String> {
         .ok_or_else(|| format!("the plans are {}", RatePlan::ALL.map(RatePlan::name).join(", ")))
 }
 
-fn policy(text: &str) -> Result<&'static Policy, String> {
-    Policy::named(text).ok_or_else(|| {
-        let names: Vec<_> = POLICIES.iter().map(|policy| policy.name).collect();
-        format!("the policies are {}", names.join(", "))
-    })
+impl TenantCommand {
+    /// Refuses a command that would change nothing.
+    fn check(&self) -> Result<(), AdminError> {
+        let missing = match self {
+            Self::Update { settings, plan: None, .. } if settings.is_empty() => {
+                "--plan, --retention-days or --protect-root-team"
+            }
+            Self::Breaker { percent: None, lift: None, off: false, .. } => {
+                "one of --percent, --lift and --off"
+            }
+            _ => return Ok(()),
+        };
+        Err(AdminError::Usage(format!("give {missing}")))
+    }
 }
 
 /// `rollcall tenant …`, from the arguments to the exit code.
 pub fn run(args: TenantArgs) -> ExitCode {
-    finish(run_tenant(&args.options, args.command))
+    finish(&args.options, run_tenant(&args.options, args.command))
 }
 
 /// Runs a command on tenants; returns what to print.
@@ -212,6 +231,7 @@ pub fn run(args: TenantArgs) -> ExitCode {
 /// # Errors
 /// [`AdminError`], one line to print.
 pub async fn run_tenant(options: &GlobalOptions, command: TenantCommand) -> Result<String, AdminError> {
+    command.check()?;
     let (table, format) = (options.open().await?, options.format());
     match command {
         TenantCommand::Create { tenant, policy, plan, admin_email, usage_plan, usage_key_id, settings } => {
@@ -233,11 +253,7 @@ pub async fn run_tenant(options: &GlobalOptions, command: TenantCommand) -> Resu
             let rows: Vec<_> = tenant::list(&table).await?.iter().map(tenant_row).collect();
             Ok(output::show_rows(format, &["tenant", "policy", "plan", "created"], &rows))
         }
-        TenantCommand::Set { tenant, plan, usage_plan, settings } => {
-            if settings.is_empty() && plan.is_none() {
-                let advice = "give --plan, --retention-days or --protect-root-team";
-                return Err(AdminError::Input(advice.to_owned()));
-            }
+        TenantCommand::Update { tenant, plan, usage_plan, settings } => {
             let change = |own: &mut Settings| settings.apply(own);
             let mut record = tenant::set(&table, &tenant, clock::now(), change).await?;
             if let Some(plan) = plan {
@@ -349,9 +365,6 @@ async fn set_deactivation_limit(
 ) -> Result<TenantRecord, AdminError> {
     let now = clock::now();
     let lifted = lift.map(|span| now.saturating_add(span).unix_timestamp().unsigned_abs());
-    if percent.is_none() && lifted.is_none() && !off {
-        return Err(AdminError::Input("give one of --percent, --lift and --off".to_owned()));
-    }
     let change = |settings: &mut Settings| {
         if off {
             settings.breaker_percent = None;

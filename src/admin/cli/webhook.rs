@@ -1,14 +1,16 @@
-//! `rollcall webhook`: makes, lists, tests, rotates, enables and deletes webhooks, and plays one.
+//! `rollcall webhook`: makes, lists, tests, rotates, changes and deletes webhooks, and plays one.
 
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Map, Value, json};
 use time::Duration;
 use uuid::Uuid;
 
+use super::complete;
 use super::options::GlobalOptions;
 use super::parse::read_span;
+use super::resolve::webhook_id;
 use super::runtime::finish;
 use crate::admin::actor::ACTOR;
 use crate::admin::error::AdminError;
@@ -49,7 +51,8 @@ pub enum WebhookCommand {
     /// Send a message without changes, from this machine
     #[command(after_help = "Example:\n  rollcall webhook test wh_0193…")]
     Test {
-        /// Which one, as `rollcall webhook list` shows it
+        /// Which one: the id or the URL that `rollcall webhook list` shows
+        #[arg(value_name = "ID|URL", add = complete::webhooks())]
         id: String,
     },
     /// Give a webhook a new secret
@@ -58,22 +61,48 @@ pub enum WebhookCommand {
 
 Until the overlap ends, each message has the signatures of both secrets.")]
     Rotate {
-        /// Which one, as `rollcall webhook list` shows it
+        /// Which one: the id or the URL that `rollcall webhook list` shows
+        #[arg(value_name = "ID|URL", add = complete::webhooks())]
         id: String,
         /// How long the old secret signs too: 30m, 24h, 7d
         #[arg(long, value_name = "SPAN", default_value = "24h", value_parser = read_span)]
         overlap: Duration,
     },
+    /// Change where a webhook leads to, what it sends, or whether it sends
+    #[command(
+        group = ArgGroup::new("change").required(true).multiple(true),
+        after_help = "Examples:
+  rollcall webhook update wh_0193… --url https://app.example.com/hooks/new
+  rollcall webhook update wh_0193… --include-resource true --enabled false
+
+The secret and the position stay. A webhook that is enabled again goes on where it stopped."
+    )]
+    Update {
+        /// Which one: the id or the URL that `rollcall webhook list` shows
+        #[arg(value_name = "ID|URL", add = complete::webhooks())]
+        id: String,
+        /// Where messages go: an https URL with a public address
+        #[arg(long, group = "change")]
+        url: Option<String>,
+        /// Send the state of the changed resource with each change
+        #[arg(long, value_name = "true|false", group = "change")]
+        include_resource: Option<bool>,
+        /// Send messages
+        #[arg(long, value_name = "true|false", group = "change")]
+        enabled: Option<bool>,
+    },
     /// Enable a webhook that was disabled, and try again at once
     #[command(after_help = "Example:\n  rollcall webhook enable wh_0193…")]
     Enable {
-        /// Which one, as `rollcall webhook list` shows it
+        /// Which one: the id or the URL that `rollcall webhook list` shows
+        #[arg(value_name = "ID|URL", add = complete::webhooks())]
         id: String,
     },
     /// Delete a webhook with its secrets
     #[command(after_help = "Example:\n  rollcall webhook delete wh_0193…")]
     Delete {
-        /// Which one, as `rollcall webhook list` shows it
+        /// Which one: the id or the URL that `rollcall webhook list` shows
+        #[arg(value_name = "ID|URL", add = complete::webhooks())]
         id: String,
     },
     /// Print the changes from now on, and forward them to a URL as a webhook would, until Ctrl-C
@@ -91,7 +120,7 @@ secret that is printed at the start.")]
 
 /// `rollcall webhook …`, from the arguments to the exit code.
 pub fn run(args: WebhookArgs) -> ExitCode {
-    finish(run_webhook(&args.options, args.command))
+    finish(&args.options, run_webhook(&args.options, args.command))
 }
 
 /// Runs a command on webhooks; returns what to print.
@@ -114,19 +143,28 @@ pub async fn run_webhook(options: &GlobalOptions, command: WebhookCommand) -> Re
             return Ok(output::show_rows(format, &columns, &rows));
         }
         WebhookCommand::Test { id } => {
+            let id = webhook_id(&table, &id).await?;
             let webhook = registry.fetch(&id).await.map_err(failed)?;
             test(&table, &webhook, rule).await?
         }
         WebhookCommand::Rotate { id, overlap } => {
+            let id = webhook_id(&table, &id).await?;
             let overlap = overlap.whole_seconds().unsigned_abs();
             let (webhook, secret) = registry.rotate(&id, overlap).await.map_err(failed)?;
             with_secret(&webhook, &secret.reveal())
         }
+        WebhookCommand::Update { id, url, include_resource, enabled } => {
+            let id = webhook_id(&table, &id).await?;
+            let update = WebhookUpdate { url, include_resource, enabled };
+            webhook_fields(&registry.update(&id, update).await.map_err(failed)?)
+        }
         WebhookCommand::Enable { id } => {
+            let id = webhook_id(&table, &id).await?;
             let update = WebhookUpdate { enabled: Some(true), ..WebhookUpdate::default() };
             webhook_fields(&registry.update(&id, update).await.map_err(failed)?)
         }
         WebhookCommand::Delete { id } => {
+            let id = webhook_id(&table, &id).await?;
             registry.delete(&id).await.map_err(failed)?;
             object(json!({ "id": id, "status": "deleted" }))
         }

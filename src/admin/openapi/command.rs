@@ -1,6 +1,5 @@
 //! The command `rollcall openapi`.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,6 +7,8 @@ use serde_json::Value;
 
 use super::app::app_document;
 use super::document::document;
+use crate::admin::cli::parse::policy;
+use crate::admin::cli::runtime::write_out;
 use crate::scim::policy::{POLICIES, Policy};
 use crate::scim::resource_type::Model;
 
@@ -17,8 +18,8 @@ use crate::scim::resource_type::Model;
   rollcall openapi --policy standard --output openapi.json
   rollcall openapi --app --output app-openapi.json")]
 pub struct OpenApiArgs {
-    /// The rules of the tenant that the document is for: veza, standard or strict
-    #[arg(long, default_value = POLICIES[0].name, value_parser = policy)]
+    /// The rules of the tenant that the document is for
+    #[arg(long, default_value = POLICIES[0].name, value_parser = policy())]
     policy: &'static Policy,
     /// Print the document of the application's side
     #[arg(long)]
@@ -26,11 +27,6 @@ pub struct OpenApiArgs {
     /// File to write to, instead of the standard output
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-}
-
-fn policy(text: &str) -> Result<&'static Policy, String> {
-    let names = || POLICIES.iter().map(|policy| policy.name).collect::<Vec<_>>().join(", ");
-    Policy::named(text).ok_or_else(|| format!("the policies are {}", names()))
 }
 
 /// The document as text, as it is written.
@@ -60,12 +56,12 @@ pub fn run(args: &OpenApiArgs) -> ExitCode {
     let text = if args.app { app_text(args.policy) } else { text(args.policy) };
     let written = text.and_then(|text| match &args.output {
         Some(file) => std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display())),
-        None => std::io::stdout().write_all(text.as_bytes()).map_err(|error| error.to_string()),
+        None => write_out(text.as_bytes()).map_err(|error| error.to_string()),
     });
     match written {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            crate::admin::output::note(&format!("error: {error}"));
             ExitCode::FAILURE
         }
     }

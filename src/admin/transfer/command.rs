@@ -14,9 +14,10 @@ use super::export::export;
 use super::import::{Fate, ImportedLine, import};
 use super::move_in::move_in;
 use super::rows::{Row, csv, json_lines};
-use crate::admin::cli::{CommandOutput, GlobalOptions, finish};
+use crate::admin::cli::{CommandOutput, GlobalOptions, complete, finish};
 use crate::admin::error::AdminError;
 use crate::admin::output;
+use crate::admin::progress::Progress;
 use crate::store::keys::TenantId;
 
 /// `rollcall export`.
@@ -31,6 +32,7 @@ pub struct ExportArgs {
     #[command(flatten)]
     options: GlobalOptions,
     /// Which tenant
+    #[arg(add = complete::tenants())]
     tenant: TenantId,
     /// File to write to, instead of the standard output
     #[arg(long, value_name = "FILE")]
@@ -56,6 +58,7 @@ pub struct ImportArgs {
     #[command(flatten)]
     options: GlobalOptions,
     /// Which tenant
+    #[arg(add = complete::tenants())]
     tenant: TenantId,
     /// The file
     file: PathBuf,
@@ -72,23 +75,23 @@ pub struct ImportArgs {
 
 /// From the arguments to the exit code.
 pub fn run_export(args: ExportArgs) -> ExitCode {
-    finish(write_out(args))
+    finish(&args.options, write_out(&args))
 }
 
 /// From the arguments to the exit code.
 pub fn run_import(args: ImportArgs) -> ExitCode {
-    finish(read_in(args))
+    finish(&args.options, read_in(&args))
 }
 
-async fn write_out(args: ExportArgs) -> Result<String, AdminError> {
+async fn write_out(args: &ExportArgs) -> Result<String, AdminError> {
     let table = args.options.open().await?;
-    let progress = |count| output::progress(&format!("{count} users and groups"));
+    let progress = Progress::shown();
     match &args.to {
         Some(path) => {
             let mut file = BufWriter::new(File::create(path).map_err(file_error(path))?);
             let count = export(&table, &args.tenant, &mut file, &progress).await?;
             file.flush().map_err(file_error(path))?;
-            output::end_progress();
+            progress.end();
             let mut fields = Map::new();
             fields.insert("tenant".to_owned(), json!(args.tenant.as_str()));
             fields.insert("exported".to_owned(), json!(count));
@@ -96,14 +99,15 @@ async fn write_out(args: ExportArgs) -> Result<String, AdminError> {
         }
         None => {
             let mut out = BufWriter::new(std::io::stdout());
-            export(&table, &args.tenant, &mut out, &|_| ()).await?;
-            out.flush().map_err(|error| AdminError::Input(error.to_string()))?;
+            export(&table, &args.tenant, &mut out, &progress).await?;
+            progress.end();
+            out.flush().map_err(AdminError::output("the export"))?;
             Ok(String::new())
         }
     }
 }
 
-async fn read_in(args: ImportArgs) -> Result<CommandOutput, AdminError> {
+async fn read_in(args: &ImportArgs) -> Result<CommandOutput, AdminError> {
     let table = args.options.open().await?;
     let text = std::fs::read_to_string(&args.file).map_err(file_error(&args.file))?;
     let is_csv = args.file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
@@ -113,13 +117,14 @@ async fn read_in(args: ImportArgs) -> Result<CommandOutput, AdminError> {
         (false, false) => json_lines(&text),
     };
     let total = if args.keep_ids { text.lines().count().saturating_sub(1) } else { rows.len() };
-    let bar = output::progress_bar(total, "lines");
-    let progress = |count: usize| bar.set_position(count as u64);
+    let bar = Progress::shown();
+    bar.begin(Some(total as u64), "lines");
+    let progress = |count: usize| bar.set(count as u64);
     let imported = match args.keep_ids {
         true => move_in(&table, &args.tenant, &text, args.dry_run, &progress).await,
         false => import(&table, &args.tenant, &rows, args.dry_run, &progress).await,
     };
-    bar.finish_and_clear();
+    bar.end();
     let mut outcomes = imported?;
     if !args.keep_ids && !is_csv {
         let (lines, ids) = (definition_lines(&text), ids_of(&rows, &outcomes));

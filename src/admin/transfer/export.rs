@@ -12,7 +12,9 @@ use super::definitions::definition_line;
 use super::rows::{DEACTIVATED_LINE, ERASED_LINE, TENANT_LINE};
 use crate::admin::actor::ACTOR;
 use crate::admin::error::AdminError;
+use crate::admin::progress::Progress;
 use crate::admin::tenant;
+use crate::admin::wipe::count_resources;
 use crate::auth::tenant::TenantRecord;
 use crate::limits::RESOURCES_PER_READ;
 use crate::scim::resource_type::{DefinedKind, Kind, Model};
@@ -47,13 +49,13 @@ struct ExportWriter<'a> {
     store: Store,
     model: Model,
     to: &'a mut (dyn Write + Send),
-    progress: &'a (dyn Fn(u64) + Sync),
+    progress: &'a Progress,
     counts: LineCounts,
 }
 
 /// Writes every user and group of a tenant as a SCIM resource in one line of JSON, with its id and `meta`. After
-/// them come roles and entitlements, the deactivated and erased accounts, and at the end the tenant itself: what an import with ids needs
-/// besides. Tells `progress` from time to time how many users and groups there were, and returns how many. Each
+/// them come roles and entitlements, the deactivated and erased accounts, and at the end the tenant itself: what an import
+/// with ids needs besides. Tells `progress` how many users and groups there were, and returns how many. Each
 /// resource is whole and of one moment; the tenant as a whole is as of the time that it takes.
 ///
 /// # Errors
@@ -62,7 +64,7 @@ pub async fn export(
     table: &Table,
     id: &TenantId,
     to: &mut (dyn Write + Send),
-    progress: &(dyn Fn(u64) + Sync),
+    progress: &Progress,
 ) -> Result<u64, AdminError> {
     let tenant = tenant::get(table, id).await?;
     let store = Store {
@@ -72,6 +74,8 @@ pub async fn export(
         request_id: Uuid::now_v7().to_string(),
     };
     let model = tenant::model(tenant.policy)?;
+    let total = count_resources(&store).await.map_err(AdminError::table(table.name()))?;
+    progress.begin(Some(total), "users and groups");
     let mut writer = ExportWriter { store, model, to, progress, counts: LineCounts::default() };
     writer.write_resources().await?;
     writer.write_definitions().await?;
@@ -82,8 +86,7 @@ pub async fn export(
 
 impl ExportWriter<'_> {
     fn write_line(&mut self, line: &Value) -> Result<(), AdminError> {
-        let written = writeln!(self.to, "{line}");
-        written.map_err(|error| AdminError::Input(format!("the export cannot be written: {error}")))
+        writeln!(self.to, "{line}").map_err(AdminError::output("the export"))
     }
 
     async fn write_resources(&mut self) -> Result<(), AdminError> {
@@ -109,7 +112,7 @@ impl ExportWriter<'_> {
                         Kind::Group => self.counts.groups += 1,
                     }
                 }
-                (self.progress)(self.counts.users + self.counts.groups);
+                self.progress.set(self.counts.users + self.counts.groups);
                 match ids.last() {
                     Some(last) if has_more => after = Some(*last),
                     _ => break,

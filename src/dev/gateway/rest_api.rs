@@ -192,10 +192,10 @@ impl Gateway {
         let event = context.event(parts, body, target, binary);
         let answer = function.invoke(event).await.map_err(|fault| {
             tracing::error!(?fault, request_id = context.request_id, "the function gave no answer");
-            if fault == Fault::TimedOut {
-                GatewayRefusal::IntegrationTimeout
-            } else {
-                GatewayRefusal::FunctionFault
+            match fault {
+                Fault::TimedOut => GatewayRefusal::IntegrationTimeout,
+                Fault::Busy => GatewayRefusal::Throttled,
+                Fault::Error(_) | Fault::Crashed => GatewayRefusal::FunctionFault,
             }
         })?;
         answer::read(&answer, self.is_binary(parts.headers.get(header::ACCEPT))).map_err(|problem| {

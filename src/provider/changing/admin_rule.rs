@@ -126,7 +126,7 @@ impl Changing<'_> {
         }
         self.provider.store.table.note_admin_rule_refusal();
         Err(ScimError::mutability(format!(
-            "{why}, and the tenant keeps identity providers away from that: nothing was changed. Let the operator do it, or lift the protection with: rollcall tenant set {} --protect-root-team false",
+            "{why}, and the tenant keeps identity providers away from that: nothing was changed. Let the operator do it, or lift the protection with: rollcall tenant update {} --protect-root-team false",
             self.provider.store.tenant
         ))
         .by(Rule::RootTeam, ""))

@@ -83,17 +83,22 @@ impl FeedPage {
         Ok(changes)
     }
 
-    /// The action that adds the page to the feed. It is refused as [`Refusal::Exists`] if there is a page
-    /// that begins with the same number.
-    pub(super) fn put(&self) -> Action {
+    /// The attributes of the item.
+    pub fn attributes(&self) -> Item {
         let kept = (FEED_RETENTION_DAYS + FEED_DELETION_MARGIN_DAYS) * SECONDS_PER_DAY;
-        let item = Item::from([
+        Item::from([
             number("last", self.last),
             number("written", self.written),
             number("ttl", self.written + kept),
             ("changes".to_owned(), AttributeValue::B(Blob::new(self.packed.clone()))),
-        ]);
-        Action::put(keys::feed_page(self.first), item).only_if(Expression::absent(), Refusal::Exists)
+        ])
+    }
+
+    /// The action that adds the page to the feed. It is refused as [`Refusal::Exists`] if there is a page
+    /// that begins with the same number.
+    pub(super) fn put(&self) -> Action {
+        Action::put(keys::feed_page(self.first), self.attributes())
+            .only_if(Expression::absent(), Refusal::Exists)
     }
 }
 

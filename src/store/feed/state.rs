@@ -111,7 +111,7 @@ impl FeedState {
     }
 
     /// The action that notes where the search for the end may begin.
-    pub(super) fn move_near_end(next: u64) -> Action {
+    pub fn move_near_end(next: u64) -> Action {
         let update = Expression::update().set("nearEnd", AttributeValue::N(next.to_string()));
         Action::update(keys::feed_state(), update).only_if(Expression::exists(), Refusal::Gone)
     }

@@ -1,0 +1,249 @@
+//! Names or ids: an argument that says which user, group, key or webhook is meant takes either.
+
+use uuid::Uuid;
+
+use crate::admin::actor::ACTOR;
+use crate::admin::error::AdminError;
+use crate::admin::{key, tenant, user};
+use crate::auth::tenant::TenantRecord;
+use crate::scim::resource_type::{Kind, Model};
+use crate::store::Store;
+use crate::store::call::Table;
+use crate::store::index;
+use crate::store::keys::{TenantId, parse_id};
+use crate::store::webhook::Webhook;
+use crate::tenants::application;
+
+/// What an argument means that is no id: a resource of a tenant by its name.
+pub(in crate::admin) struct Resolver<'t> {
+    table: &'t Table,
+    tenant: TenantRecord,
+    model: Model,
+}
+
+/// The id in a text, in capital letters too.
+fn read_id(text: &str) -> Option<Uuid> {
+    parse_id(&text.to_ascii_lowercase())
+}
+
+/// Whether a text has the form of the id of a key or a webhook: `key_4fK2mQ9sXb1Z`.
+pub(in crate::admin) fn is_key_id(text: &str) -> bool {
+    let is_id = |(prefix, rest): (&str, &str)| {
+        let is_prefix = !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_lowercase());
+        is_prefix && rest.len() >= 12 && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    };
+    text.split_once('_').is_some_and(is_id)
+}
+
+impl<'t> Resolver<'t> {
+    /// For the resources of a tenant.
+    ///
+    /// # Errors
+    /// [`AdminError::NoTenant`]; [`AdminError::Table`] if a call fails.
+    pub async fn of(table: &'t Table, tenant: &TenantId) -> Result<Self, AdminError> {
+        let tenant = tenant::get(table, tenant).await?;
+        let model = tenant::model(tenant.policy)?;
+        Ok(Self { table, tenant, model })
+    }
+
+    async fn find(&self, kind: Kind, path: &str, name: &str) -> Result<Vec<Uuid>, AdminError> {
+        let store = Store {
+            table: self.table.clone(),
+            tenant: self.tenant.id.clone(),
+            actor: ACTOR.to_owned(),
+            request_id: String::new(),
+        };
+        let Some((index, entry)) = index::entry(self.model.of(kind), path, name) else {
+            return Ok(Vec::new());
+        };
+        store.find(kind, index, &entry).await.map_err(AdminError::table(self.table.name()))
+    }
+
+    /// The user with this id or `userName`.
+    ///
+    /// # Errors
+    /// [`AdminError::Input`] if no user has this name.
+    pub async fn user(&self, text: &str) -> Result<Uuid, AdminError> {
+        if let Some(id) = read_id(text) {
+            return Ok(id);
+        }
+        let id = &self.tenant.id;
+        self.find(Kind::User, "userName", text).await?.first().copied().ok_or_else(|| {
+            AdminError::Input(format!(
+                "tenant {id} has no user {text}: give an id or a userName, as `rollcall user list {id}` shows them"
+            ))
+        })
+    }
+
+    /// The group with this id or `displayName`.
+    ///
+    /// # Errors
+    /// [`AdminError::Input`] if no group, or more than one, has this name.
+    pub async fn group(&self, text: &str) -> Result<Uuid, AdminError> {
+        if let Some(id) = read_id(text) {
+            return Ok(id);
+        }
+        let id = &self.tenant.id;
+        match self.find(Kind::Group, "displayName", text).await?.as_slice() {
+            [one] => Ok(*one),
+            [] => Err(AdminError::Input(format!(
+                "tenant {id} has no group {text}: give an id or a displayName, as `rollcall group list {id}` shows them"
+            ))),
+            several => Err(AdminError::Input(several_have("groups", text, several))),
+        }
+    }
+
+    /// The deactivated account with this id or `userName`.
+    ///
+    /// # Errors
+    /// [`AdminError::Input`] if no account, or more than one, has this name.
+    pub async fn deactivated(&self, text: &str) -> Result<Uuid, AdminError> {
+        if let Some(id) = read_id(text) {
+            return Ok(id);
+        }
+        let id = &self.tenant.id;
+        let ty = self.model.of(Kind::User);
+        let form = |name: &str| index::entry(ty, "userName", name).map(|(_, entry)| entry.value);
+        let wanted = form(text);
+        let kept = user::list_deactivated(self.table, id).await?;
+        let has_name = |record: &crate::store::record::Record| {
+            record.doc.get("userName").and_then(|name| name.as_str()).and_then(form) == wanted
+        };
+        let found: Vec<Uuid> =
+            kept.iter().filter(|(record, _)| has_name(record)).map(|(record, _)| record.id).collect();
+        match found.as_slice() {
+            [one] => Ok(*one),
+            [] => Err(AdminError::Input(format!(
+                "tenant {id} keeps no deactivated account {text}: see `rollcall user list-deactivated {id}`"
+            ))),
+            several => Err(AdminError::Input(several_have("deactivated accounts", text, several))),
+        }
+    }
+
+    /// The id of what changes are about: an id as it is, or the user or group with this name.
+    ///
+    /// # Errors
+    /// [`AdminError::Input`] if nothing has this name.
+    pub async fn subject(&self, text: &str) -> Result<String, AdminError> {
+        if let Some(id) = read_id(text) {
+            return Ok(id.to_string());
+        }
+        if is_key_id(text) || text == self.tenant.id.as_str() {
+            return Ok(text.to_owned());
+        }
+        if let Some(user) = self.find(Kind::User, "userName", text).await?.first() {
+            return Ok(user.to_string());
+        }
+        match self.find(Kind::Group, "displayName", text).await?.as_slice() {
+            [one] => Ok(one.to_string()),
+            [] => Err(AdminError::Input(format!(
+                "tenant {} has no user and no group {text} now: give the id",
+                self.tenant.id
+            ))),
+            several => Err(AdminError::Input(several_have("groups", text, several))),
+        }
+    }
+}
+
+/// The id of the bearer key of a tenant with this id or name.
+///
+/// # Errors
+/// [`AdminError::NoKey`]; [`AdminError::Input`] if several keys have this name.
+pub(in crate::admin) async fn key_id(
+    table: &Table,
+    tenant: &TenantId,
+    text: &str,
+) -> Result<String, AdminError> {
+    if is_key_id(text) {
+        return Ok(text.to_owned());
+    }
+    let listed = key::list(table, tenant).await?;
+    let named = listed.iter().map(|listed| &listed.record).filter(|record| record.name == text);
+    let keys: Vec<_> =
+        named.map(|record| (record.key_id.clone(), record.status.name() == "active")).collect();
+    choose(&keys, text, || AdminError::NoKey(tenant.clone(), text.to_owned()))
+}
+
+/// The id of the application key with this id or name.
+///
+/// # Errors
+/// [`AdminError::NoApplication`]; [`AdminError::Input`] if several keys have this name.
+pub(in crate::admin) async fn application_id(table: &Table, text: &str) -> Result<String, AdminError> {
+    if is_key_id(text) {
+        return Ok(text.to_owned());
+    }
+    let listed = application::list(table).await.map_err(AdminError::of(table))?;
+    let named = listed.iter().map(|listed| &listed.record).filter(|record| record.name == text);
+    let keys: Vec<_> = named.map(|record| (record.id.clone(), record.status.name() == "active")).collect();
+    choose(&keys, text, || AdminError::NoApplication(text.to_owned()))
+}
+
+/// The one key in force among those of a name; the only one, if none is in force.
+fn choose(keys: &[(String, bool)], name: &str, none: impl Fn() -> AdminError) -> Result<String, AdminError> {
+    let active: Vec<&String> = keys.iter().filter(|(_, active)| *active).map(|(id, _)| id).collect();
+    match (active.as_slice(), keys) {
+        ([one], _) => Ok((*one).clone()),
+        ([], [(one, _)]) => Ok(one.clone()),
+        ([], []) => Err(none()),
+        ([], _) => Err(AdminError::Input(several_have("keys", name, keys.iter().map(|(id, _)| id)))),
+        (several, _) => Err(AdminError::Input(several_have("keys", name, several))),
+    }
+}
+
+/// The id of the webhook with this id or URL.
+///
+/// # Errors
+/// [`AdminError::Input`] if several webhooks have this URL.
+pub(super) async fn webhook_id(table: &Table, text: &str) -> Result<String, AdminError> {
+    if !text.contains("://") {
+        return Ok(text.to_owned());
+    }
+    let webhooks = Webhook::list(table).await.map_err(AdminError::table(table.name()))?;
+    let ids: Vec<String> =
+        webhooks.into_iter().filter(|webhook| webhook.url == text).map(|webhook| webhook.id).collect();
+    match ids.as_slice() {
+        [one] => Ok(one.clone()),
+        [] => Err(AdminError::Input(format!(
+            "there is no webhook with the URL {text}: see `rollcall webhook list`"
+        ))),
+        several => Err(AdminError::Input(several_have("webhooks", text, several))),
+    }
+}
+
+fn several_have(what: &str, name: &str, ids: impl IntoIterator<Item = impl ToString>) -> String {
+    let ids: Vec<String> = ids.into_iter().map(|id| id.to_string()).collect();
+    format!("{} {what} are called {name}: give one of their ids: {}", ids.len(), ids.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_told_from_a_name() {
+        for (text, is_id) in [
+            ("key_4fK2mQ9sXb1Z", true),
+            ("app_4fK2mQ9sXb1Z", true),
+            ("wh_019ac3d0a0b07f0f8a3d6b3b5c1d2e3f", true),
+            ("key_", false),
+            ("Okta", false),
+            ("my_key", false),
+            ("_4fK2mQ9sXb1Z", false),
+        ] {
+            assert_eq!(is_key_id(text), is_id, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_key_in_force_is_meant() {
+        let key = |id: &str, active: bool| (id.to_owned(), active);
+        let none = || AdminError::NoApplication("x".to_owned());
+        let chosen = |keys: &[(String, bool)]| choose(keys, "x", none).map_err(|error| error.to_string());
+        assert_eq!(chosen(&[key("a", false), key("b", true)]).as_deref(), Ok("b"));
+        assert_eq!(chosen(&[key("a", false)]).as_deref(), Ok("a"));
+        assert!(chosen(&[]).is_err_and(|error| error.contains("no application key x")));
+        for several in [[key("a", true), key("b", true)], [key("a", false), key("b", false)]] {
+            assert!(chosen(&several).is_err_and(|error| error.contains("a, b")));
+        }
+    }
+}

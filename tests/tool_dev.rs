@@ -1,0 +1,159 @@
+//! The tool beside a `rollcall dev` of the same machine: it finds the table by itself.
+#![cfg(feature = "cli")]
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use support::dev::{Dev, TOOL, folder};
+
+/// Runs the tool as a user whose runtime directory this is: exit code, stdout, stderr.
+fn run(runtime: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(TOOL);
+    command.args(arguments).env_clear().env("HOME", "/nonexistent").env("XDG_RUNTIME_DIR", runtime);
+    command.env("AWS_EC2_METADATA_DISABLED", "true").envs(variables.iter().copied());
+    let output = command.output().expect("a process");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+fn start(runtime: &Path) -> Dev {
+    Dev::start_in(&[], &[("XDG_RUNTIME_DIR", runtime.to_str().unwrap())])
+}
+
+#[test]
+fn it_uses_the_one_dev_that_runs() {
+    let runtime = folder();
+    let dev = start(&runtime);
+    let endpoint = dev.shown["dynamodb_endpoint"].as_str().unwrap().to_owned();
+    let (code, out, err) = run(&runtime, &[], &["tenant", "list", "--json"]);
+    let tenants: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((code, &tenants[0]["tenant"]), (Some(0), &Value::from("demo")));
+    assert!(err.starts_with("table rollcall of rollcall dev") && err.contains(&endpoint), "{err}");
+
+    // What is named wins.
+    let (code, _, err) = run(&runtime, &[("ROLLCALL_TABLE", "other")], &["tenant", "list"]);
+    assert_eq!(code, Some(1), "{err}");
+    assert!(err.contains("table other: "), "{err}");
+    let (code, _, err) = run(&runtime, &[("AWS_PROFILE", "prod")], &["tenant", "list"]);
+    assert!(code == Some(1) && err.contains("AWS_PROFILE is set") && err.contains(&endpoint), "{err}");
+    let variables = [("ROLLCALL_TABLE", "rollcall"), ("ROLLCALL_ENDPOINT_URL", endpoint.as_str())];
+    let (code, out, err) = run(&runtime, &variables, &["tenant", "list"]);
+    assert_eq!((code, out.lines().count(), err.as_str()), (Some(0), 2, ""));
+    let (code, _, err) = run(&runtime, &variables, &["tenant", "list", "--verbose"]);
+    assert!(code == Some(0) && err.contains("2 calls to DynamoDB"), "{err}");
+
+    // Two of them: nothing is guessed.
+    let second = start(&runtime);
+    let (code, _, err) = run(&runtime, &[], &["tenant", "list"]);
+    let other = second.shown["dynamodb_endpoint"].as_str().unwrap();
+    assert!(code == Some(1) && err.contains(&endpoint) && err.contains(other), "{err}");
+    assert_eq!(second.end().0, Some(0));
+    assert_eq!(run(&runtime, &[], &["tenant", "list"]).0, Some(0));
+
+    dev.kill();
+    let (code, _, err) = run(&runtime, &[], &["tenant", "list"]);
+    assert!(code == Some(1) && err.contains("has ended") && err.lines().count() == 1, "{err}");
+    let third = start(&runtime);
+    assert_eq!(std::fs::read_dir(runtime.join("rollcall")).unwrap().count(), 1);
+    third.end();
+    assert_eq!(std::fs::read_dir(runtime.join("rollcall")).unwrap().count(), 0);
+    std::fs::remove_dir_all(runtime).unwrap();
+}
+
+#[test]
+fn names_do_where_ids_are_asked() {
+    let runtime = folder();
+    let dev = start(&runtime);
+    let done = |arguments: &[&str]| -> Value {
+        let (code, out, err) = run(&runtime, &[], &[arguments, &["--json"]].concat());
+        assert_eq!(code, Some(0), "{arguments:?}: {err}");
+        serde_json::from_str(&out).expect("JSON")
+    };
+    let refused = |arguments: &[&str], part: &str| {
+        let (code, _, err) = run(&runtime, &[], arguments);
+        assert!(code == Some(1) && err.contains(part), "{arguments:?}: {code:?} {err}");
+    };
+    let name = ["--given-name", "Ada", "--family-name", "L"];
+    let made = done(&[&["user", "create", "demo", "--email", "ada@x.example"], &name[..]].concat());
+    assert_eq!(done(&["user", "list", "demo"]).as_array().unwrap().len(), 2);
+    assert_eq!(done(&["user", "list", "demo", "--limit", "1"]).as_array().unwrap().len(), 1);
+    let shown = done(&["user", "show", "demo", "ADA@x.example"]);
+    assert_eq!((&shown["id"], &shown["version"], &shown["active"]), (&made["id"], &1.into(), &true.into()));
+    let root = done(&["user", "show", "demo", "break-glass@demo.invalid"]);
+    assert_eq!(root["groups"][0]["displayName"], "Root");
+    refused(&["user", "show", "demo", "nobody"], "rollcall user list demo");
+
+    let key = done(&["key", "create", "demo", "--name", "Okta", "--user", "ada@x.example"]);
+    assert_eq!(key["user"], made["id"]);
+    assert_eq!(done(&["key", "rotate", "demo", "Okta"])["replaces"], key["keyId"]);
+    refused(&["key", "revoke", "demo", "Okta"], key["keyId"].as_str().unwrap());
+    refused(&["key", "revoke", "demo", "Entra"], "rollcall key list demo");
+    done(&["application", "create", "portal", "--scope", "read"]);
+    assert_eq!(done(&["application", "revoke", "portal"])["status"], "revoked");
+
+    assert_eq!(
+        done(&["group", "assign", "demo", "root", "--team", "Root", "--role", "x"])["displayName"],
+        "Root"
+    );
+    refused(&["group", "assign", "demo", "Rot", "--role", "x"], "rollcall group list demo");
+    let (_, out, _) = run(&runtime, &[], &["audit", "demo", "--resource", "ada@x.example", "--json"]);
+    let change: Value = serde_json::from_str(out.lines().next().unwrap_or_default()).unwrap_or_default();
+    assert_eq!((&change["type"], &change["resourceId"]), (&Value::from("user.created"), &made["id"]));
+
+    let url = "http://127.0.0.1:9/hook";
+    done(&["webhook", "create", url]);
+    let updated = done(&["webhook", "update", url, "--enabled", "false", "--include-resource", "true"]);
+    assert_eq!((&updated["status"], &updated["includeResource"]), (&"disabled".into(), &true.into()));
+    let moved = done(&["webhook", "update", url, "--url", "http://127.0.0.1:9/other"]);
+    assert_eq!(moved["url"], "http://127.0.0.1:9/other");
+    refused(&["webhook", "delete", url], "no webhook with the URL");
+
+    assert_eq!(dev.send("DELETE", &format!("/Users/{}", made["id"].as_str().unwrap()), &[], b"").status, 204);
+    assert_eq!(done(&["user", "restore", "demo", "ada@x.example"])["id"], made["id"]);
+    std::fs::remove_dir_all(runtime).unwrap();
+}
+
+#[test]
+fn a_reader_that_stops_is_not_an_error() {
+    let runtime = folder();
+    let dev = start(&runtime);
+    for arguments in [&["tenant", "list"][..], &["export", "demo"], &["audit", "demo"], &["--help"]] {
+        let mut command = Command::new(TOOL);
+        command.args(arguments).env_clear().env("HOME", "/nonexistent").env("XDG_RUNTIME_DIR", &runtime);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a process");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("its end");
+        let err = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {err}");
+        assert!(!err.contains("error") && !err.contains("panic"), "{arguments:?}: {err}");
+    }
+    drop(dev);
+    std::fs::remove_dir_all(runtime).unwrap();
+}
+
+#[test]
+fn a_shell_is_offered_what_the_table_holds() {
+    let runtime = folder();
+    let dev = start(&runtime);
+    let offered = |words: &[&str]| {
+        let index = (words.len() - 1).to_string();
+        let variables = [("COMPLETE", "bash"), ("_CLAP_COMPLETE_INDEX", &*index), ("_CLAP_IFS", "\n")];
+        let (code, out, err) = run(&runtime, &variables, &[&["--"], words].concat());
+        assert_eq!((code, err.as_str()), (Some(0), ""), "{words:?}");
+        out.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(offered(&["rollcall", "tenant", "show", "d"]), ["demo"]);
+    assert_eq!(offered(&["rollcall", "tenant", "create", "x", "--policy", "st"]), ["standard", "strict"]);
+    assert_eq!(offered(&["rollcall", "key", "create", "x", "--scope", "re"]), ["read"]);
+    let keys = offered(&["rollcall", "key", "revoke", "demo", "key_"]);
+    assert!(keys.len() == 1 && keys[0].starts_with("key_"), "{keys:?}");
+    drop(dev);
+    assert_eq!(offered(&["rollcall", "tenant", "show", "d"]), [] as [&str; 0]);
+    let (code, script, _) = run(&runtime, &[], &["completions", "zsh"]);
+    assert!(code == Some(0) && script.contains("COMPLETE"), "{script}");
+    std::fs::remove_dir_all(runtime).unwrap();
+}
