@@ -39,7 +39,7 @@ BUILT := $(abspath $(or $(ROLLCALL_BIN),$(TARGET_DIR)/debug/rollcall))
 DEVELOPMENT := aws-config|axum|clap|dynoxide-rs|libsqlite3-sys|rusqlite|yaml_serde|aws-sdk-apigateway
 
 .DEFAULT_GOAL := help
-.PHONY: help run install dist image docs test test-long restore-drill failure-drill upgrade-test check testers schemathesis client-python client-typescript client-mirrors example example-test docs-test beside built-rollcall conformance build lint-template costs sbom sam-test invoke deploy openapi bench fuzz clean
+.PHONY: help run install dist image docs test test-long restore-drill failure-drill upgrade-test check testers schemathesis client-python client-typescript client-mirrors example example-test docs-test beside built-rollcall conformance build lint-template costs sbom sam-test invoke deploy openapi errors bench fuzz clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +77,8 @@ check: $(TOOLS_DIR)/bin/cargo-machete $(TOOLS_DIR)/bin/cargo-deny ## Check forma
 	$(CARGO) fmt --check
 	$(PYTHON) events/generate.py --check
 	tree=$$($(CARGO) tree --edges normal --prefix none --no-default-features --features aws); \
+	    ! grep -E '^($(DEVELOPMENT)|aws-sdk-eventbridge) ' <<<"$$tree"
+	tree=$$($(CARGO) tree --edges normal --prefix none --no-default-features --features oauth); \
 	    ! grep -E '^($(DEVELOPMENT)|aws-sdk-eventbridge) ' <<<"$$tree"
 	tree=$$($(CARGO) tree --edges normal --prefix none --no-default-features --features deliver); \
 	    ! grep -E '^($(DEVELOPMENT)) ' <<<"$$tree"
@@ -215,6 +217,9 @@ openapi: ## Write docs/openapi.json and docs/app-openapi.json anew, and the type
 	$(CARGO) run --quiet --features cli --bin rollcall -- openapi --app --output docs/app-openapi.json
 	test ! -e $(CLIENT_PYTHON_VENV)/installed || $(CLIENT_PYTHON_VENV)/bin/python clients/python/generate.py
 	test ! -d $(CLIENT_TYPESCRIPT)/node_modules || npm run --silent --prefix $(CLIENT_TYPESCRIPT) generate
+
+errors: ## Write docs/errors.md anew, from tests/mistakes.json and the texts of notes and hints
+	WRITE=1 $(CARGO) test --quiet --features cli --test cases page
 
 bench: ## Measure as ratios of one run: the core beside other crates, operations as tenants grow (GROWTH="--users 1000000")
 	$(CARGO) run --release --manifest-path benches/peers/Cargo.toml

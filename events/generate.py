@@ -21,6 +21,7 @@ OTHER_USER = "019aaf5c-8b41-7a10-8e63-7a2c3b4d5e6f"
 GROUP = "019aaf5c-8b42-7f21-af74-8b3d4c5e6f70"
 # Of the right form, its checksum included, and in no table.
 UNKNOWN_KEY = "rc_demo_0000000000000000000000000000000000000000000_0FuBcJ"
+UNKNOWN_SECRET = "rcs_0000000000000000000000000000000000000000000_2XKv3w"
 UNKNOWN_APPLICATION_KEY = "rca_0000000000000000000000000000000000000000000_0rNU6R"
 HOST = "a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com"
 SCIM, JSON = "application/scim+json", "application/json"
@@ -87,6 +88,8 @@ APP_SIDE = {
     "authorizer": {"keyId": "app_events", "scope": "manage"},
     "usage": {"apiKey": "usage-key-of-the-applications", "apiKeyId": "w2d7n5q8"},
 }
+# The token endpoint has no authorizer and no usage key, and its paths are no part of a greedy one.
+TOKEN_SIDE = {"base": "", "type": JSON}
 
 
 def proxy(method, path, query=(), body=None, content_type="", scope=None, authorized=True, side=SCIM_SIDE):
@@ -94,8 +97,9 @@ def proxy(method, path, query=(), body=None, content_type="", scope=None, author
     index = len(EVENTS) + 1
     content_type = content_type or side["type"]
     full = side["base"] + path
-    resource = side["base"] + ("/{proxy+}" if path.strip("/") else "")
-    parameters = {"proxy": path.strip("/")} if path.strip("/") else None
+    greedy = path.strip("/") and side is not TOKEN_SIDE
+    resource = side["base"] + ("/{proxy+}" if greedy else path)
+    parameters = {"proxy": path.strip("/")} if greedy else None
     headers = {"Accept": side["type"], "Accept-Encoding": "gzip, deflate"}
     if authorized:
         headers["Authorization"] = "Bearer " + side["key"]
@@ -259,6 +263,11 @@ write("roles-list", "GET", "/Roles")
 write("entitlements-list", "GET", "/Entitlements")
 write("app-manage-role-create", "POST", f"/tenants/{TENANT}/roles", body={"id": "billing", "displayName": "Billing"}, side=APP_SIDE)
 EVENTS["app-authorizer-unknown-key"] = token("Bearer " + UNKNOWN_APPLICATION_KEY, "/app/v1/tenants")
+
+# The token endpoint: a client that there is not, and what a client looks for first
+write("token-unknown-client", "POST", "/oauth2/token", side=TOKEN_SIDE, authorized=False, content_type="application/x-www-form-urlencoded",
+      body="grant_type=client_credentials&client_id=client_000000000000&client_secret=" + UNKNOWN_SECRET)
+write("token-metadata", "GET", "/.well-known/oauth-authorization-server", side=TOKEN_SIDE, authorized=False)
 
 # The worker: every minute, and after a write to the outbox (the stream has the keys of items only)
 EVENTS["worker-minute"] = {

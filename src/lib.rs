@@ -1,8 +1,8 @@
 //! Rollcall: a SCIM 2.0 service provider on AWS Lambda and DynamoDB.
 //!
-//! Each layer imports only from the layers below it: `dev`, `admin`, `app`, `http`, `tenants`,
-//! `monitor` and `probe`, `provider` and `auth`, `deliver`, `store`, `log`, `config` and `clock`, `scim`, `limits`. `scim` is pure and builds
-//! without any feature.
+//! Each layer imports only from the layers below it: `dev`, `admin`, `app`, `oauth`, `http`, `tenants`, `monitor`,
+//! `probe`, `provider` and `auth`, `deliver`, `store`, `log` and `outbound`, `config` and `clock`, `scim`, `limits`.
+//! `scim` is pure and builds without any feature.
 //! `tests/architecture.rs` checks this.
 
 #[cfg(feature = "cli")]
@@ -26,6 +26,10 @@ pub mod limits;
 pub mod log;
 #[cfg(feature = "aws")]
 pub mod monitor;
+#[cfg(feature = "oauth")]
+pub mod oauth;
+#[cfg(feature = "aws")]
+pub mod outbound;
 #[cfg(feature = "pre-traffic")]
 pub mod probe;
 #[cfg(feature = "aws")]

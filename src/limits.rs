@@ -1,22 +1,27 @@
 //! Every limit of Rollcall, with its unit and its reason. Error texts take their numbers from here.
 //!
 //! The limits stand by layer, the lowest layer first. Those of the application's side are in `limits/app.rs`,
-//! of the change feed in `limits/feed.rs`, of deliveries in `limits/delivery.rs`, of running it in
-//! `limits/operating.rs`, of the operator's tool in `limits/admin.rs`.
+//! of the change feed in `limits/feed.rs`, of deliveries in `limits/delivery.rs`, of clients and access tokens in
+//! `limits/oauth.rs`, of running it in `limits/operating.rs`, of the operator's tool in `limits/admin.rs`, of what
+//! answers and log lines tell in `limits/answers.rs`.
 
 mod admin;
+mod answers;
 mod app;
 mod delivery;
 mod feed;
+mod oauth;
 mod operating;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 pub use self::admin::*;
+pub use answers::*;
 pub use app::*;
 pub use delivery::*;
 pub use feed::*;
+pub use oauth::*;
 pub use operating::*;
 
 // Requests, answers and documents (`scim`).
@@ -280,15 +285,6 @@ pub const DELETION_RETRIES: RetryLimit = RetryLimit::without_pauses(50);
 /// How long a request applies a committed large change. The worker does the rest. The answer must come
 /// within the 29 seconds of API Gateway.
 pub const MAX_APPLYING_IN_REQUEST: Duration = Duration::from_secs(8);
-
-/// The most administrators that a refusal names.
-pub const MAX_ADMINS_NAMED: usize = 3;
-
-/// The most unknown members that a refusal names.
-pub const MAX_MEMBERS_NAMED: usize = 100;
-
-/// The most characters of a malformed id that a refusal repeats.
-pub const MAX_CHARACTERS_OF_ID_SHOWN: usize = 64;
 
 /// The most members in one answer: more exceed the 6 MB of a Lambda answer even when compressed.
 pub const MAX_MEMBERS_IN_ANSWER: u64 = 200_000;

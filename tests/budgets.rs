@@ -3,8 +3,15 @@
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
+mod oauth_support;
 mod support;
 
+use oauth_support::{Issuer, Service, Signer, assertion_request, client, federated, secret_request};
+use rollcall::auth::authorizer::authorize;
+use rollcall::auth::client::Federation;
+use rollcall::auth::record::Scope;
+use rollcall::oauth::function::TokenFunction;
+use rollcall::outbound::target::TargetRule;
 use rollcall::scim::resource_type::Kind;
 use rollcall::store::item::text;
 use rollcall::store::keys;
@@ -180,6 +187,41 @@ async fn groups() {
     let rename = json!([{ "op": "replace", "path": "displayName", "value": "Renamed" }]);
     let renamed = client.patch(&without, rename).await.expect(200);
     cost("rename", renamed.line.usage, 2, 1.0, 8.0);
+}
+
+#[tokio::test]
+async fn tokens() {
+    let service = Service::start().await;
+    let (record, secret) = client(&service.table, "acme", Scope::Provision).await;
+    let function = TokenFunction::new(service.table.fresh(), None, TargetRule::PublicOrLoopback).unwrap();
+    let (_, line) = function.answer_with_line(secret_request(&record.id, &secret)).await;
+    assert_eq!(line.status, 200);
+    cost("a token for a secret", line.usage, 2, 1.0, 2.0);
+    let (_, line) = function.answer_with_line(secret_request(&record.id, "rcs_x")).await;
+    cost("a wrong secret", line.usage, 1, 1.0, 0.0);
+    let token = service.ask_with_secret(&record.id, &secret).await.token();
+    let table = service.table.fresh();
+    authorize(&table, &format!("Bearer {token}"), time::OffsetDateTime::now_utc()).await.unwrap();
+    cost("the check of a token", table.usage(), 2, 3.0, 0.0);
+    let signer = Signer::ec("key");
+    let issuer = Issuer::start(&[&signer]).await;
+    let federation = Federation {
+        issuer: "issuer".to_owned(),
+        subject: "subject".to_owned(),
+        audience: "audience".to_owned(),
+        jwks_url: issuer.jwks_url,
+        directory: None,
+    };
+    let record = federated(&service.table, "acme", federation).await;
+    let mut claims = json!({
+        "iss": "issuer", "sub": "subject", "aud": "audience", "exp": rollcall::clock::epoch_seconds() + 600,
+    });
+    let (_, line) = function.answer_with_line(assertion_request(&record.id, &signer.jwt(&claims))).await;
+    cost("a token for an assertion", line.usage, 2, 1.0, 2.0);
+    claims["jti"] = json!("1");
+    let (_, line) = function.answer_with_line(assertion_request(&record.id, &signer.jwt(&claims))).await;
+    assert_eq!(line.status, 200);
+    cost("a token for an assertion with an id", line.usage, 2, 1.0, 4.0);
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::auth::application::ApplicationScope;
 use rollcall::auth::record::Scope;
 use rollcall::deliver::registry::Registry;
-use rollcall::deliver::target::TargetRule;
+use rollcall::outbound::target::TargetRule;
 use rollcall::scim::policy::VEZA;
 use rollcall::scim::resource_type::Kind;
 use rollcall::store::feed::sequencer::Sequencer;

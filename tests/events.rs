@@ -16,12 +16,14 @@ use rollcall::auth::app_authorizer::AppAuthorizer;
 use rollcall::auth::authorizer::Authorizer;
 use rollcall::deliver::message::NoResources;
 use rollcall::deliver::sender::MessageSender;
-use rollcall::deliver::target::TargetRule;
 use rollcall::deliver::worker::Worker;
 use rollcall::dev::template::read::{TEMPLATE, TemplateFacts};
 use rollcall::http::caller::BASE_PATH;
 use rollcall::http::function::Function;
 use rollcall::http::router::{ROUTES, Route, route};
+use rollcall::http::service::invoke_with_event;
+use rollcall::oauth::function::TokenFunction;
+use rollcall::outbound::target::TargetRule;
 use rollcall::scim::policy::VEZA;
 use rollcall::scim::resource_type::{Kind, Model};
 use rollcall::store::Store;
@@ -102,6 +104,8 @@ const APP_EXPECTED: &[(&str, u16)] = &[
 ];
 /// The event of its authorizer, which does not know the key.
 const APP_DENIED: &str = "app-authorizer-unknown-key";
+/// What each event of the token endpoint gives.
+const TOKEN_EXPECTED: &[(&str, u16)] = &[("token-unknown-client", 401), ("token-metadata", 200)];
 /// The events of the worker.
 const WORKER: &[&str] = &["worker-minute", "worker-stream"];
 
@@ -206,6 +210,23 @@ async fn every_event_of_the_applications_side_gives_its_status() {
 }
 
 #[tokio::test]
+async fn every_event_of_the_token_endpoint_gives_its_status() {
+    let table = table().await;
+    for (name, status) in TOKEN_EXPECTED {
+        let function = TokenFunction::new(table.fresh(), None, TargetRule::Public).expect("a function");
+        let answer: Value = invoke_with_event(Arc::new(function), event(name)).await.expect("an answer");
+        assert_eq!(answer["statusCode"], *status, "{name}: {answer}");
+        assert_eq!(answer["multiValueHeaders"]["content-type"], json!(["application/json"]), "{name}");
+        let body = body(&answer);
+        let root = "https://a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com/prod";
+        match status {
+            200 => assert_eq!(body["token_endpoint"], format!("{root}/oauth2/token"), "{name}"),
+            _ => assert_eq!(body["error"], "invalid_client", "{name}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_worker_moves_changes_into_the_feed_on_each_of_its_events() {
     for name in WORKER {
         let table = table().await;
@@ -223,7 +244,7 @@ fn every_event_is_in_a_table() {
         .expect("the folder")
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".json").map(str::to_owned))
         .collect();
-    let names = EXPECTED.iter().chain(APP_EXPECTED).map(|(name, _)| *name);
+    let names = EXPECTED.iter().chain(APP_EXPECTED).chain(TOKEN_EXPECTED).map(|(name, _)| *name);
     let names = names.chain(DENIED.iter().chain(WORKER).copied()).chain([APP_DENIED]);
     assert_eq!(files, names.map(str::to_owned).collect());
 }
@@ -267,13 +288,16 @@ async fn no_answer_is_stored_or_taken_for_another_type() {
     }
 }
 
-/// The template sends everything below the router's base path, and nothing else, to the function, always
-/// behind the authorizer and the usage plan.
+/// The template sends everything below the router's base path, and nothing else, to the function that serves SCIM,
+/// always behind the authorizer and the usage plan. What has neither goes to the function of the token endpoint.
 #[test]
 fn the_templates_routes_are_the_routers() {
     let api = TemplateFacts::parse(TEMPLATE).expect("the template").api;
     assert_eq!(api.base_path(), BASE_PATH);
-    let routes: BTreeMap<&str, _> = api.routes.iter().map(|route| (route.path.as_str(), route)).collect();
+    let (scim, others): (Vec<_>, Vec<_>) =
+        api.routes.iter().partition(|route| route.function == "ScimFunction");
+    assert!(others.iter().all(|route| route.function == "TokenFunction" && !route.authorized));
+    let routes: BTreeMap<&str, _> = scim.iter().map(|route| (route.path.as_str(), *route)).collect();
     let greedy = format!("{BASE_PATH}/{{proxy+}}");
     assert_eq!(routes.keys().copied().collect::<Vec<_>>(), [BASE_PATH, greedy.as_str()]);
     for (path, route) in routes {

@@ -252,6 +252,31 @@ fn each_request_has_one_line_with_its_metrics() {
     }
 }
 
+#[test]
+fn a_line_notes_what_became_of_a_request_and_holds_no_value() {
+    let dev = Dev::start_in(&["--rate-limit", "off"], &[]);
+    let mut body = user("ann");
+    body["password"] = "hunter2".into();
+    body["favoriteColor"] = "mauve".into();
+    body["mauve@example.com"] = "mauve".into();
+    assert_eq!(dev.send("POST", "/Users", &[], body.to_string().as_bytes()).status, 201);
+    dev.get("/Users?filter=userName%20eq%20%22ann@example.com%22");
+    body["userName"] = "mauve".into();
+    assert_eq!(dev.send("POST", "/Users", &[], body.to_string().as_bytes()).status, 400);
+    let (_, log) = dev.end();
+    let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let notes: Vec<&Value> =
+        lines.iter().filter(|line| line["message"] == "request").map(|line| &line["notes"]).collect();
+    let left_out = ["ignored:password", "ignored:favoriteColor", "ignored:?"];
+    let refused = ["refused:veza.user_name_is_primary_email:userName"];
+    assert_eq!(*notes[0], json!(left_out));
+    assert_eq!(*notes[1], json!(["lookup:userName"]));
+    assert_eq!(*notes[2], json!([&left_out[..], &refused[..]].concat()));
+    for value in ["ann", "example.com", "hunter2", "mauve", "/scim/v2/Users"] {
+        assert!(!log.contains(value), "{value} is in the log: {log}");
+    }
+}
+
 #[tokio::test]
 async fn a_refusal_of_the_deactivation_limit_is_counted_once_in_bulk_too() {
     let client = Client::new(support::embedded().await, "standard").await;
@@ -339,7 +364,7 @@ async fn the_worker_measures_the_feed_the_bus_and_webhooks() {
     let bus = ConsumerState::new(BUS, reader.at(reader.end().await.unwrap().next - 1));
     table.transact(|| vec![bus.create()]).await.unwrap();
 
-    let rule = rollcall::deliver::target::TargetRule::PublicOrLoopback;
+    let rule = rollcall::outbound::target::TargetRule::PublicOrLoopback;
     let registry =
         rollcall::deliver::registry::Registry { table, actor: "operator", request_id: "test", rule };
     let (first, _) = registry.create("http://127.0.0.1:9/a", false).await.unwrap();

@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 mod app_support;
+mod oauth_support;
 mod roles_support;
 mod support;
 
@@ -11,22 +12,25 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use app_support::App;
+use oauth_support::{Issuer, Service, Signer, answer, assertion_request, client, federated, secret_request};
 use roles_support::{Request, assert_fits, is_allowed, is_like, requests, role};
 use rollcall::admin::key::{self, NewKey};
 use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::auth::app_authorizer::authorize_application;
 use rollcall::auth::application::ApplicationScope;
 use rollcall::auth::authorizer::authorize;
+use rollcall::auth::client::Federation;
 use rollcall::auth::record::Scope;
 use rollcall::clock;
 use rollcall::deliver::bus::EventBus;
 use rollcall::deliver::registry::Registry;
 use rollcall::deliver::sender::MessageSender;
-use rollcall::deliver::target::TargetRule;
 use rollcall::deliver::worker::Worker;
 use rollcall::limits::{EXPIRING_KEYS_HOUR, FEED_RETENTION_DAYS, WEBHOOK_FAILURE_SECONDS};
 use rollcall::log::metrics::Metric;
 use rollcall::monitor::Monitor;
+use rollcall::oauth::function::TokenFunction;
+use rollcall::outbound::target::TargetRule;
 use rollcall::scim::policy::VEZA;
 use rollcall::store::call::Table;
 use rollcall::store::item::{get_number, number};
@@ -199,10 +203,6 @@ async fn the_worker_has_what_it_needs_and_no_more() {
     let (_proxy, table, seen) = watched(&embedded.endpoint).await;
     run_worker(&table, &honest.table, &receiver).await;
     support::assert_consistent(&honest).await;
-    let put_events = receiver.received().iter().any(|message| {
-        message.headers.get("x-amz-target").is_some_and(|target| target == "AWSEvents.PutEvents")
-    });
-    assert!(put_events, "no call needs the statement Bus");
     let disabled = rollcall::store::webhook::Webhook::fetch(&honest.table, &webhook).await.unwrap().unwrap();
     assert!(disabled.disabled.is_some());
     assert_fits("WorkerRole", &seen.lock().unwrap());
@@ -223,6 +223,10 @@ async fn run_worker(table: &Table, honest: &Table, receiver: &Receiver) {
         oldest.extend([number("written", clock::epoch_seconds() - (FEED_RETENTION_DAYS + 1) * 86_400)]);
         honest.put(&keys::feed_page(1), oldest).await.unwrap();
     }
+    let put_events = receiver.received().iter().any(|message| {
+        message.headers.get("x-amz-target").is_some_and(|target| target == "AWSEvents.PutEvents")
+    });
+    assert!(put_events, "no call needs the statement Bus");
     furnish_with_keys(honest).await;
     let monitor = Monitor::new(true);
     let now = OffsetDateTime::now_utc();
@@ -238,6 +242,7 @@ async fn furnish_with_keys(table: &Table) {
     tenant::create(table, &NewTenant::new(&tenant, &VEZA, &"u".repeat(40)), now).await.unwrap();
     let new = NewKey { tenant, name: "Okta".to_owned(), scope: Scope::Provision, expires: None, user: None };
     key::create(table, new, now).await.unwrap();
+    client(table, "keyed", Scope::Read).await;
     app_support::application_key(table, ApplicationScope::Read).await;
 }
 
@@ -271,7 +276,56 @@ async fn the_authorizer_has_what_it_needs_and_no_more() {
     let (_proxy, table, seen) = watched(&embedded.endpoint).await;
     table.connect(&keys::bearer("")).await;
     authorize(&table, &format!("Bearer {}", key.reveal()), now).await.unwrap();
+    let service = Service::over(&embedded.endpoint, embedded.table.fresh(), |_| {});
+    let (record, secret) = client(&embedded.table, "acme", Scope::Read).await;
+    let token = service.ask_with_secret(&record.id, &secret).await.token();
+    authorize(&table, &format!("Bearer {token}"), now).await.unwrap();
     assert_fits("AuthorizerRole", &seen.lock().unwrap());
+}
+
+#[tokio::test]
+async fn the_function_that_gives_tokens_has_what_it_needs_and_no_more() {
+    let service = Service::start().await;
+    let signer = Signer::ec("key");
+    let issuer = Issuer::start(&[&signer]).await;
+    let (by_secret, secret) = client(&service.table, "acme", Scope::Read).await;
+    let federation = Federation {
+        issuer: "https://issuer.example".to_owned(),
+        subject: "subject".to_owned(),
+        audience: "audience".to_owned(),
+        jwks_url: issuer.jwks_url,
+        directory: None,
+    };
+    let by_assertion = federated(&service.table, "acme", federation).await;
+    let (_proxy, table, seen) = watched(&service.endpoint).await;
+    table.connect(&keys::oauth::client("")).await;
+    let function = TokenFunction::new(table, None, TargetRule::PublicOrLoopback).unwrap();
+    let claims = json!({
+        "iss": "https://issuer.example", "sub": "subject", "aud": "audience", "jti": "1",
+        "exp": clock::epoch_seconds() + 600,
+    });
+    answer(&function, assertion_request(&by_assertion.id, &signer.jwt(&claims))).await.token();
+    answer(&function, secret_request(&by_secret.id, &secret)).await.token();
+    assert_fits("TokenRole", &seen.lock().unwrap());
+    let role = role("TokenRole");
+    for (action, key, allowed) in [
+        ("PutItem", "O#00", true),
+        ("GetItem", "O#00", false),
+        ("DeleteItem", "O#00", false),
+        ("GetItem", "C#client_1", true),
+        ("PutItem", "C#client_1", false),
+        ("UpdateItem", "C#client_1", false),
+        ("DeleteItem", "J#00", false),
+        ("PutItem", "K#00", false),
+        ("GetItem", "K#00", false),
+        ("PutItem", "A#00", false),
+        ("GetItem", "TENANT#acme", false),
+        ("PutItem", "TENANT#acme", false),
+        ("GetItem", "T#acme#U#1", false),
+        ("PutItem", "OUTBOX#0", false),
+    ] {
+        assert_eq!(is_allowed(&role, &Request::new(action, &[key])), allowed, "{action} {key}");
+    }
 }
 
 /// A tenant with users, a group with a pending change, and a key; the ids of the root team and of the group.
@@ -282,6 +336,7 @@ async fn furnish(app: &App) -> (String, String) {
     let group = scim.group("Team", &ids[..3]).await;
     support::pending::commit(&scim, &group, &ids[3..], &ids[..1]).await;
     app.send("POST", "/tenants/acme/keys", Some(json!({ "name": "Okta" }))).await.expect(201);
+    app.send("POST", "/tenants/acme/clients", Some(json!({ "name": "Entra" }))).await.expect(201);
     let leaver = scim.user("leaver").await;
     scim.delete(&format!("/Users/{leaver}")).await.expect(204);
     (root, group)
@@ -307,6 +362,7 @@ async fn the_function_that_applications_read_with_has_what_it_needs_and_no_more(
         "/tenants",
         "/tenants/acme",
         "/tenants/acme/keys",
+        "/tenants/acme/clients",
         "/tenants/acme/Groups?attributes=members",
         "/tenants/acme/roles",
     ] {
@@ -343,6 +399,11 @@ async fn the_function_that_applications_manage_with_has_what_it_needs_and_no_mor
     let body = json!({ "name": "portal", "user": user });
     let key = app.send("POST", "/tenants/acme/keys", Some(body)).await.expect(201);
     let path = format!("/tenants/acme/keys/{}", key["id"].as_str().unwrap());
+    app.send("POST", &format!("{path}/rotate"), None).await.expect(201);
+    app.send("DELETE", &path, None).await.expect(204);
+    let client =
+        app.send("POST", "/tenants/acme/clients", Some(json!({ "name": "Entra" }))).await.expect(201);
+    let path = format!("/tenants/acme/clients/{}", client["id"].as_str().unwrap());
     app.send("POST", &format!("{path}/rotate"), None).await.expect(201);
     app.send("DELETE", &path, None).await.expect(204);
     let role =
@@ -396,6 +457,8 @@ fn applications_reach_what_they_may_and_nothing_else() {
         (&read, "UpdateItem", "T#acme#U#1", false),
         (&read, "DeleteItem", "OUTBOX#0", false),
         (&read, "GetItem", "A#00", false),
+        (&read, "GetItem", "O#00", false),
+        (&read, "PutItem", "C#client_1", false),
         (&read, "GetItem", "HOOKSECRET#wh_1", false),
         (&read, "PutItem", "WEBHOOKS", false),
         (&read, "PutItem", "HOOKTESTS", false),
@@ -407,6 +470,9 @@ fn applications_reach_what_they_may_and_nothing_else() {
         (&manage, "DeleteItem", "OUTBOX#0", false),
         (&manage, "UpdateItem", "OUTBOX#0", false),
         (&manage, "PutItem", "A#00", false),
+        (&manage, "PutItem", "C#client_1", true),
+        (&manage, "DeleteItem", "C#client_1", false),
+        (&manage, "PutItem", "O#00", false),
         (&manage, "PutItem", "APPS", false),
         (&manage, "PutItem", "FEED#000000000000", false),
         (&manage, "PutItem", "HOOKSECRET#wh_1", true),
@@ -444,6 +510,10 @@ fn what_the_operator_writes_is_out_of_reach_and_changes_stay() {
             ("BatchWriteItem", &["T#acme#P"], true),
             ("GetItem", &["K#00"], false),
             ("PutItem", &["K#00"], false),
+            ("PutItem", &["C#client_1"], false),
+            ("GetItem", &["C#client_1"], false),
+            ("PutItem", &["O#00"], false),
+            ("GetItem", &["O#00"], false),
             ("GetItem", &["TENANT#acme"], is_worker),
             ("PutItem", &["TENANT#acme"], false),
             ("Query", &["TENANTS"], is_worker),
@@ -463,7 +533,13 @@ fn what_the_operator_writes_is_out_of_reach_and_changes_stay() {
         }
     }
     let authorizer = role("AuthorizerRole");
-    for (action, key) in [("PutItem", "K#00"), ("GetItem", "T#acme#U#1"), ("Query", "K#00")] {
+    for (action, key) in [
+        ("PutItem", "K#00"),
+        ("PutItem", "O#00"),
+        ("PutItem", "C#client_1"),
+        ("GetItem", "T#acme#U#1"),
+        ("Query", "K#00"),
+    ] {
         assert!(!is_allowed(&authorizer, &Request::new(action, &[key])), "{action} {key}");
     }
     for (pattern, text, like) in [

@@ -96,14 +96,13 @@ impl Release {
     }
 
     async fn send(&mut self, client: &Client, method: &str, path: &str, body: Option<Value>) -> Answer {
-        self.send_with(client, method, path, body, &[]).await
+        self.send_with(client, (method, path), body, &[]).await
     }
 
     async fn send_with(
         &mut self,
         client: &Client,
-        method: &str,
-        path: &str,
+        (method, path): (&str, &str),
         body: Option<Value>,
         headers: &[(&str, &str)],
     ) -> Answer {
@@ -218,19 +217,19 @@ impl Scene {
             let client = self.client.clone();
             let change = patch("add", "title", format!("t{number}").into());
             let known = [("If-Match", tag.as_str())];
-            self.next().send_with(&client, "PATCH", &path, change.clone(), &known).await.expect(200);
+            self.next().send_with(&client, ("PATCH", &path), change.clone(), &known).await.expect(200);
             // The tag is that of an earlier version now, for both.
-            self.next().send_with(&client, "PATCH", &path, change, &known).await.expect(412);
+            self.next().send_with(&client, ("PATCH", &path), change, &known).await.expect(412);
             let mut renamed = user(&format!("u{number}"));
             renamed["displayName"] = format!("Renamed {number}").into();
             self.send("PUT", &path, Some(renamed)).await.expect(200);
         }
-        for number in 0..3 {
-            let path = format!("/Users/{}", ids[number]);
+        for (number, id) in ids.iter().enumerate().take(3) {
+            let path = format!("/Users/{id}");
             self.send("DELETE", &path, None).await.expect(204);
             self.send("GET", &path, None).await.expect(404);
             let back = self.send("POST", "/Users", Some(user(&format!("u{number}")))).await.expect(201).id();
-            assert_eq!(back, ids[number], "the account comes back under its id");
+            assert_eq!(back, *id, "the account comes back under its id");
         }
         ids
     }

@@ -13,12 +13,13 @@ use rollcall::admin::wipe::wipe;
 use rollcall::auth::application::ApplicationScope;
 use rollcall::auth::record::{Scope, Status};
 use rollcall::deliver::registry::Registry;
-use rollcall::deliver::target::TargetRule;
+use rollcall::outbound::target::TargetRule;
 use rollcall::scim::policy::VEZA;
 use rollcall::store::call::{ScanPage, ScanSegment, Table};
 use rollcall::store::keys::{self, TenantId};
 use rollcall::tenants::actor::Actor;
 use rollcall::tenants::application::{self, NewApplication};
+use rollcall::tenants::client::{self as oauth_client, NewClient, NewProof};
 use serde_json::{Map, Value, json};
 use support::client::{self, Client};
 use support::feed::changes_of as events;
@@ -66,6 +67,7 @@ async fn a_busy_tenant(table: &Table) -> Client {
     let old = key(table, "acme").await;
     rotate(table, (&id("acme"), &old), Duration::hours(1), now()).await.expect("a successor");
     revoke(table, &id("acme"), &old, now()).await.expect("an end");
+    changed_client(table).await;
     tenant::set(table, &id("acme"), now(), |settings| settings.breaker_percent = Some(50)).await.unwrap();
     tenant::resync(table, &id("acme"), now()).await.unwrap();
     let client = Client::new(table.clone(), "veza").await;
@@ -94,6 +96,26 @@ async fn a_busy_tenant(table: &Table) -> Client {
     let strict = Client::new(table.clone(), "strict").await;
     strict.delete(&format!("/Users/{leaver}")).await.expect(204);
     client
+}
+
+/// Makes and rotates two clients, and revokes one.
+async fn changed_client(table: &Table) {
+    for is_revoked in [true, false] {
+        let by = Actor::operator();
+        let new = NewClient {
+            tenant: id("acme"),
+            name: "entra".to_owned(),
+            scope: Scope::Provision,
+            token_hours: 1,
+            proof: NewProof::Secret(1),
+        };
+        let (_, made) = oauth_client::create(table, &by, new, now()).await.expect("a client");
+        let which = (&id("acme"), made.id.as_str());
+        oauth_client::rotate(table, &by, which, Duration::hours(1), now()).await.expect("a secret");
+        if is_revoked {
+            oauth_client::revoke(table, &by, which, now()).await.expect("an end");
+        }
+    }
 }
 
 /// Makes, rotates and revokes an application key.
@@ -167,6 +189,14 @@ async fn a_deleted_tenant_leaves_nothing_and_takes_nothing_of_others() {
     for name in ["ab", "ab-c", "abc"] {
         made(&table, name).await;
         key(&table, name).await;
+        let new = NewClient {
+            tenant: id(name),
+            name: "entra".to_owned(),
+            scope: Scope::Read,
+            token_hours: 1,
+            proof: NewProof::Secret(1),
+        };
+        oauth_client::create(&table, &Actor::operator(), new, now()).await.expect("a client");
         let client = Client::new(table.clone(), "veza").await.of(name);
         let member = client.user("one").await;
         client.group("Team", &[member]).await;
@@ -188,6 +218,8 @@ async fn a_deleted_tenant_leaves_nothing_and_takes_nothing_of_others() {
     assert_eq!(told.last().expect("changes")["type"], "tenant.deleted", "{told:?}");
     let ScanPage { found: bearers, .. } = table.scan_page("K#", None, ScanSegment::WHOLE).await.unwrap();
     assert_eq!(bearers.len(), 2, "keys of the others");
+    let ScanPage { found: clients, .. } = table.scan_page("C#", None, ScanSegment::WHOLE).await.unwrap();
+    assert_eq!(clients.len(), 2, "clients of the others");
     assert!(tenant::get(&table, &id("ab")).await.is_err());
     let tenants = tenant::list(&table).await.unwrap();
     assert_eq!(tenants.iter().map(|tenant| tenant.id.as_str()).collect::<Vec<_>>(), ["ab-c", "abc"]);

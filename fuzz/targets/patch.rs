@@ -30,7 +30,7 @@ static RESOURCES: LazyLock<[Map<String, Value>; 2]> = LazyLock::new(|| {
 fn patched(body: &Map<String, Value>, model: &Model, kind: Kind) -> Result<Map<String, Value>, ScimError> {
     let (resource_type, policy) = (model.of(kind), model.policy);
     let whole = &RESOURCES[usize::from(kind == Kind::Group)];
-    let steps = parse(body, resource_type, policy)?;
+    let steps = parse(body, resource_type, policy, &WorkBudget::of_body())?;
     let of_members = |step: &PatchStep| kind == Kind::Group && step.attribute() == Some(MEMBERS);
     let (member_steps, steps): (Vec<PatchStep>, Vec<PatchStep>) = steps.into_iter().partition(of_members);
     let work = WorkBudget::of_body();

@@ -20,6 +20,8 @@ pub enum AdminError {
     NameRests(TenantId, u64),
     /// The tenant has no key of this id.
     NoKey(TenantId, String),
+    /// The tenant has no client of this id.
+    NoClient(TenantId, String),
     /// There is no application key of this id.
     NoApplication(String),
     /// The tenant has no such user.
@@ -47,6 +49,7 @@ impl AdminError {
             TenantError::NoTenant(tenant) => Self::NoTenant(tenant),
             TenantError::NameRests(tenant, seconds) => Self::NameRests(tenant, seconds),
             TenantError::NoKey(tenant, key) => Self::NoKey(tenant, key),
+            TenantError::NoClient(tenant, id) => Self::NoClient(tenant, id),
             TenantError::NoApplication(id) => Self::NoApplication(id),
             TenantError::NoUser(tenant, user) => Self::NoUser(tenant, user),
             TenantError::KeyEnded(key) => Self::Input(ended(&key)),
@@ -58,6 +61,9 @@ impl AdminError {
 }
 
 fn ended(key: &str) -> String {
+    if key.starts_with("client_") {
+        return format!("client {key} is revoked: make a new one with `rollcall client create`");
+    }
     let command = if key.starts_with("app_") { "application" } else { "key" };
     format!(
         "key {key} is revoked or expired, so nothing is left to hand over: make a new one with `rollcall {command} create`"
@@ -89,6 +95,9 @@ impl fmt::Display for AdminError {
             ),
             Self::NoKey(tenant, key) => {
                 write!(f, "tenant {tenant} has no key {key}: see `rollcall key list {tenant}`")
+            }
+            Self::NoClient(tenant, id) => {
+                write!(f, "tenant {tenant} has no client {id}: see `rollcall client list {tenant}`")
             }
             Self::NoApplication(id) => {
                 write!(f, "there is no application key {id}: see `rollcall application list`")

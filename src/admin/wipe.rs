@@ -22,11 +22,13 @@ use crate::store::keys::{self, TenantId};
 use crate::store::large_change::pending_change::PendingChange;
 use crate::store::retry::Attempts;
 use crate::store::transaction::{Action, Expression};
+use crate::tenants::actor::Actor;
+use crate::tenants::client::{self, ListedClient};
 
 /// What a deletion took away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wiped {
-    /// Keys that were in force until now.
+    /// Keys and clients that were in force until now.
     pub revoked: usize,
     /// Items, without those of keys and of the tenant itself.
     pub items: usize,
@@ -39,7 +41,7 @@ pub struct Wiped {
 /// # Errors
 /// [`AdminError::Input`] if there is no terminal, or if another name was typed.
 pub fn confirm(tenant: &TenantId) -> Result<(), AdminError> {
-    let what = format!("this deletes every user, group and key of tenant {tenant}");
+    let what = format!("this deletes every user, group, key and client of tenant {tenant}");
     output::confirm(&what, "the tenant's name", tenant.as_str())
 }
 
@@ -64,7 +66,10 @@ pub async fn wipe(
     for key in keys.iter().filter(|key| key.record.status == Status::Active) {
         wiped.revoked += usize::from(super::key::revoke(table, tenant, &key.record.key_id, now).await?);
     }
-    if !keys.is_empty() && !settle.is_zero() {
+    let clients = client::list(table, tenant).await.map_err(AdminError::of(table))?;
+    wiped.revoked += revoke_clients(table, tenant, &clients, now).await?;
+    let had_any = !keys.is_empty() || !clients.is_empty();
+    if had_any && !settle.is_zero() {
         output::progress(&format!("keys revoked; waiting {} s until they are forgotten", settle.as_secs()));
         tokio::time::sleep(settle).await;
     }
@@ -87,6 +92,7 @@ pub async fn wipe(
         };
         table.transact(actions).await.map_err(&failed)?;
     }
+    delete_clients(table, tenant, &clients).await.map_err(&failed)?;
     // Before the tenant's item, which names the usage plans: a run that is stopped here can be repeated.
     for usage_keys in usage_keys {
         wiped.usage_keys += usage_key::remove(usage_keys, tenant).await?;
@@ -94,6 +100,40 @@ pub async fn wipe(
     end_incarnation(table, tenant, now).await?;
     output::end_progress();
     Ok(wiped)
+}
+
+/// Revokes the clients that are in force. Returns how many these were.
+async fn revoke_clients(
+    table: &Table,
+    tenant: &TenantId,
+    clients: &[ListedClient],
+    now: OffsetDateTime,
+) -> Result<usize, AdminError> {
+    let mut count = 0;
+    for client in clients.iter().filter(|client| client.record.status == Status::Active) {
+        let revoked = client::revoke(table, &Actor::operator(), (tenant, &client.record.id), now).await;
+        count += usize::from(revoked.map_err(AdminError::of(table))?);
+    }
+    Ok(count)
+}
+
+/// Deletes the items of clients.
+async fn delete_clients(
+    table: &Table,
+    tenant: &TenantId,
+    clients: &[ListedClient],
+) -> Result<(), StoreError> {
+    for client in clients {
+        let id = &client.record.id;
+        let actions = || {
+            vec![
+                Action::delete(keys::oauth::client(id)),
+                Action::delete(keys::oauth::client_listing(tenant, id)),
+            ]
+        };
+        table.transact(actions).await?;
+    }
+    Ok(())
 }
 
 /// Deletes the item of a tenant that has nothing left; the event is `tenant.deleted`. A change of the settings

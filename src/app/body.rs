@@ -8,7 +8,7 @@ use time::format_description::well_known::Rfc3339;
 use super::problem::ProblemDetails;
 use crate::http::request;
 use crate::limits::MAX_BODY_BYTES;
-use crate::scim::values::shorten_text;
+use crate::scim::refusal::shorten_text;
 
 /// The members of a body that were not read yet.
 #[derive(Debug, Default)]

@@ -68,6 +68,7 @@ impl AppFunction {
             Err(problem) => {
                 line.scim_type = problem.kind;
                 line.source.clone_from(&problem.source);
+                line.detail = Some(problem.detail.clone());
                 problem.response()
             }
         };

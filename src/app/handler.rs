@@ -4,8 +4,10 @@ use lambda_http::{Body, Response};
 
 use super::problem::ProblemDetails;
 use super::request::AppRequest;
-use super::router::{AppOperation, DefinitionOperation, WebhookOperation};
-use super::{assignments, changes, definitions, keys, members, resources, status, tenants, webhooks};
+use super::router::{AppOperation, ClientOperation, DefinitionOperation, WebhookOperation};
+use super::{
+    assignments, changes, clients, definitions, keys, members, resources, status, tenants, webhooks,
+};
 use crate::scim::resource_type::DefinedKind;
 
 /// Does an operation. `segments` are the tenant and the ids in the path, or the id of a webhook.
@@ -34,10 +36,24 @@ pub async fn handle(
         AppOperation::CreateKey => keys::create(app, tenant).await,
         AppOperation::RotateKey => keys::rotate(app, tenant, id).await,
         AppOperation::RevokeKey => keys::revoke(app, tenant, id).await,
+        AppOperation::Client(operation) => handle_client(app, operation, (tenant, id)).await,
         AppOperation::Definition(kind, operation) => {
             handle_definition(app, (kind, operation), tenant, id).await
         }
         AppOperation::Webhook(operation) => handle_webhook(app, operation, segment(0)).await,
+    }
+}
+
+async fn handle_client(
+    app: &AppRequest<'_>,
+    operation: ClientOperation,
+    (tenant, id): (&str, &str),
+) -> Result<Response<Body>, ProblemDetails> {
+    match operation {
+        ClientOperation::List => clients::list(app, tenant).await,
+        ClientOperation::Create => clients::create(app, tenant).await,
+        ClientOperation::Rotate => clients::rotate(app, tenant, id).await,
+        ClientOperation::Revoke => clients::revoke(app, tenant, id).await,
     }
 }
 

@@ -11,7 +11,7 @@
 //! | [`problem`] | refusals as `application/problem+json` (RFC 9457) |
 //! | [`request`], [`caller`], `body` | reading a request; what every operation needs |
 //! | `changes`, `status` | the change feed |
-//! | `tenants`, `keys`, `assignments` | tenants and what is set in them |
+//! | `tenants`, `keys`, `clients`, `assignments` | tenants and what is set in them |
 //! | `definitions` | roles and entitlements |
 //! | `webhooks` | where changes are sent to |
 //! | `resources`, `members` | users, groups and members, with the operations of `provider` |
@@ -20,6 +20,7 @@ mod assignments;
 mod body;
 pub mod caller;
 mod changes;
+mod clients;
 mod definitions;
 pub mod function;
 pub mod handler;

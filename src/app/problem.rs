@@ -93,7 +93,7 @@ fn title(kind: &str, reason: &str) -> String {
         "lostPosition" => "The position is not in the feed",
         "tenantExists" => "The tenant exists with other content",
         "nameRests" => "The name cannot be given yet",
-        "keyEnded" => "The key is revoked or expired",
+        "keyEnded" => "The key or client is revoked or expired",
         "usageKey" => "The usage key could not be made",
         "invalidValue" => "A value cannot be used",
         "tooMany" => "The answer would be too large",
@@ -110,7 +110,7 @@ impl From<ScimError> for ProblemDetails {
         let (status, scim_type) = error.kind.wire();
         // What SCIM's clients are told of other types of bodies does not hold here.
         let detail = match error.kind {
-            ErrorKind::UnsupportedMediaType => "The body must be application/json.".to_owned(),
+            ErrorKind::UnsupportedMediaType => error.detail.replace("application/scim+json or ", ""),
             _ => error.detail,
         };
         Self { kind: scim_type, ..Self::new(status, detail) }
@@ -164,8 +164,16 @@ impl From<TenantError> for ProblemDetails {
             TenantError::NoKey(..) | TenantError::NoApplication(_) => {
                 Self::new(404, "The tenant has no key of this id. GET …/keys lists those that there are.")
             }
+            TenantError::NoClient(..) => Self::new(
+                404,
+                "The tenant has no client of this id. GET …/clients lists those that there are.",
+            ),
             TenantError::NoUser(..) => {
                 Self::invalid("The tenant has no user of this id: user takes the SCIM id of a user.")
+            }
+            TenantError::KeyEnded(id) if id.starts_with("client_") => {
+                let detail = "The client is revoked. Make a new one with POST …/clients.";
+                Self::typed(409, "keyEnded", detail)
             }
             TenantError::KeyEnded(_) => Self::typed(
                 409,

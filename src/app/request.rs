@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::problem::ProblemDetails;
 use crate::auth::tenant::TenantRecord;
-use crate::deliver::target::TargetRule;
 use crate::http::request::parameter;
+use crate::outbound::target::TargetRule;
 use crate::provider::Provider;
 use crate::provider::answer::not_found;
 use crate::scim::resource_type::{Kind, Model};

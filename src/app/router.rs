@@ -38,10 +38,43 @@ pub enum AppOperation {
     RotateKey,
     /// The end of a bearer key.
     RevokeKey,
+    /// What is done with OAuth clients.
+    Client(ClientOperation),
     /// What is done with roles or entitlements.
     Definition(DefinedKind, DefinitionOperation),
     /// What is done with webhooks.
     Webhook(WebhookOperation),
+}
+
+/// What a route of OAuth clients does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientOperation {
+    /// The clients of a tenant.
+    List,
+    /// A new client.
+    Create,
+    /// A new secret.
+    Rotate,
+    /// The end of a client.
+    Revoke,
+}
+
+impl ClientOperation {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::List => "app.listClients",
+            Self::Create => "app.createClient",
+            Self::Rotate => "app.rotateClient",
+            Self::Revoke => "app.revokeClient",
+        }
+    }
+
+    const fn scope(self) -> ApplicationScope {
+        match self {
+            Self::List => ApplicationScope::Read,
+            Self::Create | Self::Rotate | Self::Revoke => ApplicationScope::Manage,
+        }
+    }
 }
 
 /// What a route of roles or entitlements does.
@@ -145,6 +178,7 @@ impl AppOperation {
             Self::CreateKey => "app.createKey",
             Self::RotateKey => "app.rotateKey",
             Self::RevokeKey => "app.revokeKey",
+            Self::Client(operation) => operation.name(),
             Self::Definition(kind, operation) => operation.name(kind),
             Self::Webhook(operation) => operation.name(),
         }
@@ -167,6 +201,7 @@ impl AppOperation {
             | Self::CreateKey
             | Self::RotateKey
             | Self::RevokeKey => ApplicationScope::Manage,
+            Self::Client(operation) => operation.scope(),
             Self::Definition(_, operation) => operation.scope(),
             Self::Webhook(operation) => operation.scope(),
         }
@@ -191,6 +226,10 @@ pub const APP_ROUTES: &[(Method, &str, AppOperation)] = &[
     (Method::POST, "/tenants/{}/keys", AppOperation::CreateKey),
     (Method::DELETE, "/tenants/{}/keys/{}", AppOperation::RevokeKey),
     (Method::POST, "/tenants/{}/keys/{}/rotate", AppOperation::RotateKey),
+    (Method::GET, "/tenants/{}/clients", AppOperation::Client(ClientOperation::List)),
+    (Method::POST, "/tenants/{}/clients", AppOperation::Client(ClientOperation::Create)),
+    (Method::DELETE, "/tenants/{}/clients/{}", AppOperation::Client(ClientOperation::Revoke)),
+    (Method::POST, "/tenants/{}/clients/{}/rotate", AppOperation::Client(ClientOperation::Rotate)),
     (Method::GET, "/tenants/{}/roles", AppOperation::Definition(Role, DefinitionOperation::List)),
     (Method::POST, "/tenants/{}/roles", AppOperation::Definition(Role, DefinitionOperation::Create)),
     (Method::GET, "/tenants/{}/roles/{}", AppOperation::Definition(Role, DefinitionOperation::Retrieve)),

@@ -1,4 +1,4 @@
-//! The Lambda authorizer: may this key pass, and as whom.
+//! The Lambda authorizer: may this key or access token pass, and as whom.
 //!
 //! API Gateway asks once for a key and caches the answer for all paths. So an answer covers the whole stage. A
 //! refusal is a Deny: API Gateway caches it and answers 401 (RFC 6750 §3.1). API Gateway caches no error, and
@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::access_token::{AccessToken, TokenRecord};
+use super::client::ClientRecord;
 use super::key::BearerKey;
 use super::record::{KeyRecord, Scope, Status};
 use super::tenant::TenantRecord;
@@ -30,9 +32,9 @@ pub struct Authorizer {
 pub struct GrantedAccess {
     /// Whose data.
     pub tenant: TenantId,
-    /// The key, by its public name.
+    /// The key, or the client of the token, by its public name.
     pub key_id: String,
-    /// What the key may do.
+    /// What the key or the token may do.
     pub scope: Scope,
     /// The name of the tenant's policy.
     pub policy: &'static str,
@@ -51,16 +53,18 @@ pub struct GrantedAccess {
 /// Why a request may not pass. The client learns none of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// No `Bearer` credentials, or none that have the form of a key.
+    /// No `Bearer` credentials, or none that have the form of a key or a token.
     Malformed,
-    /// No such key.
+    /// No such key or token.
     Unknown,
-    /// The key belongs to another tenant than its text says.
+    /// The key or token belongs to another tenant than its text says.
     OtherTenant,
-    /// The key was revoked.
+    /// The key, the client of the token, or its secret was revoked.
     Revoked,
-    /// The key has expired.
+    /// The key or token has expired.
     Expired,
+    /// The client of the token is gone.
+    NoClient,
     /// The tenant is gone.
     NoTenant,
 }
@@ -83,6 +87,7 @@ impl Reason {
             Self::OtherTenant => "other_tenant",
             Self::Revoked => "revoked",
             Self::Expired => "expired",
+            Self::NoClient => "no_client",
             Self::NoTenant => "no_tenant",
         }
     }
@@ -112,17 +117,53 @@ pub fn decide(
     let Some(tenant) = tenant.filter(|tenant| tenant.id == record.tenant) else {
         return deny(Reason::NoTenant);
     };
-    Decision::Allow(GrantedAccess {
+    Decision::Allow(GrantedAccess { user: record.user, ..grant(tenant, &record.key_id, record.scope, now) })
+}
+
+/// Decides on a well-formed access token. `record` is the item of its hash, `client` the item of the client that the
+/// record names, and `tenant` the item of the tenant that the token's text names.
+pub fn decide_token(
+    token: &AccessToken,
+    record: Option<&TokenRecord>,
+    client: Option<&ClientRecord>,
+    tenant: Option<&TenantRecord>,
+    now: OffsetDateTime,
+) -> Decision {
+    let Some(record) = record.filter(|record| record.hash == token.sha256()) else {
+        return Decision::Deny(Reason::Unknown, None);
+    };
+    let deny = |reason| Decision::Deny(reason, Some((record.tenant.clone(), record.client.clone())));
+    if record.tenant != *token.tenant() {
+        return deny(Reason::OtherTenant);
+    }
+    if record.expires <= now {
+        return deny(Reason::Expired);
+    }
+    let is_own = |client: &&ClientRecord| client.id == record.client && client.tenant == record.tenant;
+    let Some(client) = client.filter(is_own) else {
+        return deny(Reason::NoClient);
+    };
+    if client.status == Status::Revoked || !client.allows_token_of(record.secret.as_deref()) {
+        return deny(Reason::Revoked);
+    }
+    let Some(tenant) = tenant.filter(|tenant| tenant.id == record.tenant) else {
+        return deny(Reason::NoTenant);
+    };
+    Decision::Allow(grant(tenant, &record.client, record.scope, now))
+}
+
+fn grant(tenant: &TenantRecord, key_id: &str, scope: Scope, now: OffsetDateTime) -> GrantedAccess {
+    GrantedAccess {
         tenant: tenant.id.clone(),
-        key_id: record.key_id.clone(),
-        scope: record.scope,
+        key_id: key_id.to_owned(),
+        scope,
         policy: tenant.policy.name,
         retention_days: tenant.settings.retention_days,
         breaker: tenant.settings.limit(),
         root_team_protected: tenant.settings.root_team_protected,
         usage_key: tenant.usage_key_at(now.unix_timestamp().unsigned_abs()).to_owned(),
-        user: record.user,
-    })
+        user: None,
+    }
 }
 
 /// The text of the key in an `Authorization` header: `"Bearer" 1*SP key`, the scheme in any case (RFC 6750
@@ -132,26 +173,59 @@ pub(super) fn bearer_text(header: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("Bearer").then(|| rest.trim_start_matches(' '))
 }
 
-fn bearer(header: &str) -> Option<BearerKey> {
-    BearerKey::parse(bearer_text(header)?).ok()
+/// What an `Authorization` header holds.
+enum BearerCredential {
+    Key(BearerKey),
+    Token(AccessToken),
 }
 
-/// Decides on an `Authorization` header. A malformed key costs no call. A well-formed key costs two reads, side
-/// by side.
+fn bearer(header: &str) -> Option<BearerCredential> {
+    let text = bearer_text(header)?;
+    let key = BearerKey::parse(text).map(BearerCredential::Key);
+    key.or_else(|_| AccessToken::parse(text).map(BearerCredential::Token)).ok()
+}
+
+/// Decides on an `Authorization` header. Text that is neither a key nor a token costs no call. A key costs two
+/// reads, side by side. A token costs one more, after them: that of its client.
 ///
 /// # Errors
 /// [`StoreError`] if a read fails, or if an item cannot be understood.
 pub async fn authorize(table: &Table, header: &str, now: OffsetDateTime) -> Result<Decision, StoreError> {
-    let Some(key) = bearer(header) else {
-        return Ok(Decision::Deny(Reason::Malformed, None));
-    };
+    match bearer(header) {
+        None => Ok(Decision::Deny(Reason::Malformed, None)),
+        Some(BearerCredential::Key(key)) => authorize_key(table, &key, now).await,
+        Some(BearerCredential::Token(token)) => authorize_token(table, &token, now).await,
+    }
+}
+
+async fn authorize_key(table: &Table, key: &BearerKey, now: OffsetDateTime) -> Result<Decision, StoreError> {
     let hash = key.sha256();
     let (record, tenant) = (keys::bearer(hash.as_str()), keys::tenant(key.tenant()));
     let (record, tenant) = tokio::try_join!(table.get(&record), table.get(&tenant))?;
     let record = record.as_ref().map(KeyRecord::from_item).transpose()?;
     // Without a key of that hash the tenant is no matter, not even when it cannot be read.
     let tenant = tenant.as_ref().filter(|_| record.is_some()).map(TenantRecord::from_item).transpose()?;
-    Ok(decide(&key, record.as_ref(), tenant.as_ref(), now))
+    Ok(decide(key, record.as_ref(), tenant.as_ref(), now))
+}
+
+async fn authorize_token(
+    table: &Table,
+    token: &AccessToken,
+    now: OffsetDateTime,
+) -> Result<Decision, StoreError> {
+    let place = keys::oauth::access_token(token.sha256().as_str());
+    let tenant = keys::tenant(token.tenant());
+    let (record, tenant) = tokio::try_join!(table.get(&place), table.get(&tenant))?;
+    let record = record.as_ref().map(TokenRecord::from_item).transpose()?;
+    let tenant = tenant.as_ref().filter(|_| record.is_some()).map(TenantRecord::from_item).transpose()?;
+    // Not for a token that is refused without its client.
+    let named = record.as_ref().filter(|record| record.expires > now && record.tenant == *token.tenant());
+    let client = match named {
+        Some(record) => table.get(&keys::oauth::client(&record.client)).await?,
+        None => None,
+    };
+    let client = client.as_ref().map(ClientRecord::from_item).transpose()?;
+    Ok(decide_token(token, record.as_ref(), client.as_ref(), tenant.as_ref(), now))
 }
 
 /// Every method and path of the stage that a method's ARN is in.

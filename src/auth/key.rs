@@ -56,7 +56,7 @@ impl KeyHash {
     }
 
     /// The hash of a key's text.
-    fn of(text: &str) -> Self {
+    pub(super) fn of(text: &str) -> Self {
         let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble & 15)]);
         let digest = Sha256::digest(text.as_bytes());
         Self(digest.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect())
@@ -160,13 +160,13 @@ impl ApplicationKey {
 }
 
 /// Makes the text of a key that begins with `head`: a new secret and the checksum behind it.
-fn generate_text(head: &str) -> Result<String, getrandom::Error> {
+pub(super) fn generate_text(head: &str) -> Result<String, getrandom::Error> {
     let body = format!("{head}_{}", random_base62(SECRET)?);
     Ok(format!("{body}_{}", checksum(&body)))
 }
 
 /// Checks the secret and the checksum in the text of a key. Returns what stands before them.
-fn check_text(text: &str) -> Result<&str, Malformed> {
+pub(super) fn check_text(text: &str) -> Result<&str, Malformed> {
     let (body, sum) = text.rsplit_once('_').ok_or(Malformed)?;
     let (head, secret) = body.rsplit_once('_').ok_or(Malformed)?;
     let good = secret.len() == SECRET

@@ -22,6 +22,8 @@ enum Command {
     Tenant(admin::cli::tenant::TenantArgs),
     /// Make, list, rotate and revoke bearer keys
     Key(admin::cli::key::KeyArgs),
+    /// Make, list, rotate and revoke OAuth clients, which get access tokens
+    Client(admin::cli::client::ClientArgs),
     /// Make, list, rotate and revoke the keys of the application behind
     Application(admin::cli::application::ApplicationArgs),
     /// Make, list, test and delete webhooks, or play one on this machine
@@ -62,6 +64,7 @@ fn run(command: Command) -> ExitCode {
         Command::Dev(args) => dev::command::run(args),
         Command::Tenant(args) => admin::cli::tenant::run(args),
         Command::Key(args) => admin::cli::key::run(args),
+        Command::Client(args) => admin::cli::client::run(args),
         Command::Application(args) => admin::cli::application::run(args),
         Command::Webhook(args) => admin::cli::webhook::run(args),
         Command::Group(args) => admin::group::run(args),

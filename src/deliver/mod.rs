@@ -6,8 +6,8 @@
 //! ```
 //!
 //! - `bus`: the event bus.
-//! - `webhook`: delivers to one webhook. `message` is what it sends, `signature` signs it, `sender` sends it,
-//!   and `target` and `address` say where to.
+//! - `webhook`: delivers to one webhook. `message` is what it sends, `signature` signs it, and `sender` sends it by
+//!   `outbound`.
 //! - `registry`: makes, changes and deletes webhooks.
 //! - `worker`: what the worker function does.
 //!
@@ -21,7 +21,6 @@
 //!   the same id.
 //! - Each consumer has its own position and its own claim. One that fails or is slow delays no other.
 
-pub mod address;
 #[cfg(feature = "deliver")]
 pub mod bus;
 pub mod message;
@@ -29,7 +28,6 @@ pub mod registry;
 #[cfg(feature = "deliver")]
 pub mod sender;
 pub mod signature;
-pub mod target;
 #[cfg(feature = "deliver")]
 pub mod webhook;
 #[cfg(feature = "deliver")]

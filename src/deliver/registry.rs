@@ -5,9 +5,10 @@ use std::fmt;
 use uuid::Uuid;
 
 use super::signature::WebhookSecret;
-use super::target::{TargetRule, TargetUrl};
+
 use crate::clock;
 use crate::limits::MAX_WEBHOOKS;
+use crate::outbound::target::{TargetRule, TargetUrl};
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::event::{self, Event, Subject, SubjectId};

@@ -31,6 +31,8 @@ pub struct Backend {
     pub function: Lambda,
     /// The authorizer: a TOKEN event in, its answer out.
     pub authorizer: Lambda,
+    /// The function of the token endpoint.
+    pub token: Lambda,
     /// The application's side.
     pub app: AppBackend,
     /// What runs every minute on an event without content, and after writes on one of the stream.
@@ -39,6 +41,18 @@ pub struct Backend {
     pub written: Arc<Notify>,
     /// Tenants and keys.
     pub tenants: Box<dyn Tenants>,
+}
+
+/// The logical name of the function of the token endpoint.
+const TOKEN_FUNCTION: &str = "TokenFunction";
+
+impl Backend {
+    /// The API for identity providers, with these functions behind it.
+    pub fn gateway(&self, facts: ApiFacts, clock: Clock) -> Gateway {
+        let function =
+            |name: &str| if name == TOKEN_FUNCTION { self.token.clone() } else { self.function.clone() };
+        Gateway::with_functions(facts, function, self.authorizer.clone(), clock)
+    }
 }
 
 /// The code of the application's side.

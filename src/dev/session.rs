@@ -16,7 +16,6 @@ use super::embedded::Embedded;
 use super::gateway::authorization::Authorization;
 use super::gateway::front;
 use super::gateway::lambda::{Clock, Lambda};
-use super::gateway::rest_api::Gateway;
 use super::seed::{SeedOutcome, Size};
 use super::template::api::TABLE;
 use super::template::facts::{ApiFacts, Throttle};
@@ -34,7 +33,7 @@ pub enum RateLimit {
     Template,
     /// The requests of each tenant in a minute. They may come at once. After that they are spread over a minute.
     PerMinute(u32),
-    /// Not at all, the stage's throttle included.
+    /// Not at all, the throttles of the stage and of its methods included.
     Off,
 }
 
@@ -51,6 +50,7 @@ impl RateLimit {
             Self::Off => {
                 for api in [api, app_api] {
                     (api.usage_plan, api.high_usage_plan, api.stage) = (None, None, None);
+                    api.methods.clear();
                 }
             }
         }
@@ -153,10 +153,8 @@ impl Session {
         let application_key = demo_key(&backend.app.authorizer, data_dir.as_ref(), APPLICATION, make).await?;
 
         let base_url = format!("http://{}{}", reachable_address(address), api.base_path());
-        let gateways = vec![
-            Gateway::new(api, backend.function, backend.authorizer, Clock::system()),
-            backend.app.gateway(app_api, Clock::system()),
-        ];
+        let gateways =
+            vec![backend.gateway(api, Clock::system()), backend.app.gateway(app_api, Clock::system())];
         let (stop, stopped) = oneshot::channel::<()>();
         let front = tokio::spawn(front::serve(listener, gateways, async {
             // A sender that is gone means the end as well.

@@ -24,11 +24,12 @@ use crate::auth::record::Scope;
 use crate::clock;
 use crate::deliver::registry::{Registry, RegistryError};
 use crate::deliver::sender::MessageSender;
-use crate::deliver::target::TargetRule;
 use crate::deliver::worker::Worker;
 use crate::http::function::Function;
 use crate::http::service::{HttpFunction, invoke_with_event};
 use crate::monitor::Monitor;
+use crate::oauth::function::TokenFunction;
+use crate::outbound::target::TargetRule;
 use crate::scim::policy::{Policy, VEZA};
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::schema::Schema;
@@ -54,6 +55,8 @@ pub fn connect(connection: Connection, extensions: &[(Kind, Schema)]) -> Backend
     let public_url = environment.get(crate::config::PUBLIC_URL).and_then(|url| url.as_ref().ok());
     let public_url = public_url.filter(|url| !url.is_empty()).cloned();
     let written = Arc::new(Notify::new());
+    let token = TokenFunction::new(table.fresh(), public_url.clone(), TargetRule::PublicOrLoopback);
+    let token = run_function(token, &Arc::default());
     let function = Function::with_extensions(table.fresh(), public_url, extensions);
     let function = run_function(function, &written);
     let authorizer = Arc::new(Authorizer::new(table.fresh()));
@@ -73,7 +76,8 @@ pub fn connect(connection: Connection, extensions: &[(Kind, Schema)]) -> Backend
             outcome
         }
     });
-    Backend { function, authorizer, app, worker: Some(worker), written, tenants: Box::new(Local { table }) }
+    let tenants = Box::new(Local { table });
+    Backend { function, authorizer, token, app, worker: Some(worker), written, tenants }
 }
 
 /// A function in this process. Each request that may have written is told to `written`. If the function could not

@@ -13,7 +13,7 @@ use super::caller::{Caller, RequestLocation};
 use super::handler::handle;
 use super::log::Line;
 use super::response::{self, Transfer};
-use super::router::{Route, route};
+use super::router::{Route, refuse_method, refuse_path, route};
 use super::schemas::SchemaAnswers;
 use super::service::{HttpFunction, invoke_with_event};
 use crate::auth::key_use::KeyUses;
@@ -45,18 +45,20 @@ struct RequestOutcome {
     response: Response<Body>,
     source: Option<String>,
     scim_type: Option<&'static str>,
+    detail: Option<String>,
 }
 
 impl From<Response<Body>> for RequestOutcome {
     fn from(response: Response<Body>) -> Self {
-        Self { response, source: None, scim_type: None }
+        Self { response, source: None, scim_type: None, detail: None }
     }
 }
 
 impl From<Failure> for RequestOutcome {
     fn from(failure: Failure) -> Self {
         let scim_type = failure.error.kind.wire().1;
-        Self { response: response::error(&failure.error), source: failure.source, scim_type }
+        let response = response::error(&failure.error);
+        Self { response, source: failure.source, scim_type, detail: Some(failure.error.detail) }
     }
 }
 
@@ -108,6 +110,7 @@ impl Function {
         line.status = outcome.response.status().as_u16();
         line.scim_type = outcome.scim_type;
         line.source = outcome.source;
+        line.detail = outcome.detail;
         line.duration_ms = began.elapsed().as_secs_f64() * 1000.0;
         line.usage = table.usage();
         line.refusals = table.refusals();
@@ -124,16 +127,7 @@ impl Function {
         let place = RequestLocation::read(request, self.public_url.as_deref());
         let (operation, segment) = match route(request.method(), &place.path) {
             Route::To(operation, segment) => (operation, segment),
-            Route::Methods(methods) if request.method() == Method::OPTIONS => {
-                return response::options(&methods).into();
-            }
-            Route::Methods(methods) => return response::method_not_allowed(&methods).into(),
-            Route::Nowhere => {
-                return ScimError::not_found(
-                    "There is no such endpoint. See /ResourceTypes for those that there are.",
-                )
-                .into();
-            }
+            elsewhere => return answer_elsewhere(request.method(), &place.path, elsewhere),
         };
         line.operation = operation.name();
         line.class = operation.class();
@@ -168,10 +162,15 @@ impl Function {
         // Boxed: the operations' states are large, and every caller would carry them on its stack.
         let handled = Box::pin(handle(&provider, operation, &segment, request, &self.schemas));
         let (handled, ()) = futures_util::future::join(handled, self.note_use(&caller)).await;
-        match handled {
+        let outcome = match handled {
             Ok(response) => response.into(),
-            Err(failure) => failure.into(),
-        }
+            Err(mut failure) => {
+                failure.explain(caller.policy, &provider.work.notes);
+                failure.into()
+            }
+        };
+        line.notes = provider.work.notes.take();
+        outcome
     }
 
     /// Notes the day on which the key was used.
@@ -189,6 +188,19 @@ impl Function {
     /// An error if the event is not a REST proxy event.
     pub async fn invoke(self: Arc<Self>, event: Value) -> Result<Value, Error> {
         invoke_with_event(self, event).await
+    }
+}
+
+/// Answers a request that no operation answers.
+fn answer_elsewhere(method: &Method, path: &str, route: Route) -> RequestOutcome {
+    match route {
+        Route::Methods(methods) if method == Method::OPTIONS => response::options(&methods).into(),
+        Route::Methods(methods) => {
+            let error = refuse_method(method, path, &methods);
+            let response = response::method_not_allowed(&error, &methods);
+            RequestOutcome { response, ..error.into() }
+        }
+        Route::Nowhere | Route::To(..) => refuse_path(path).into(),
     }
 }
 

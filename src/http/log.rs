@@ -11,7 +11,9 @@ use super::request::parameter;
 use crate::clock;
 use crate::log::ids::RequestIds;
 use crate::log::metrics::{LineMetrics, Metric};
+use crate::log::readable::{describe_request, on_one_line};
 use crate::log::{self, LogFormat, RequestMetrics};
+use crate::scim::notes::Note;
 use crate::store::keys::TenantId;
 use crate::store::meter::{RuleRefusals, Usage};
 
@@ -31,6 +33,8 @@ pub enum OperationClass {
     Discovery,
     /// The application's side.
     App,
+    /// The token endpoint and its metadata.
+    Token,
 }
 
 impl OperationClass {
@@ -43,6 +47,7 @@ impl OperationClass {
             Self::Bulk => "bulk",
             Self::Discovery => "discovery",
             Self::App => "app",
+            Self::Token => "token",
         }
     }
 }
@@ -70,6 +75,12 @@ pub struct Line {
     pub scim_type: Option<&'static str>,
     /// What the table said, where it failed.
     pub source: Option<String>,
+    /// What the core made of the request.
+    pub notes: Vec<Note>,
+    /// Method, path and query, for the line for people only: a query holds attribute values.
+    pub request: String,
+    /// The `detail` of an error, for the line for people only.
+    pub detail: Option<String>,
     /// From the event's arrival to the answer.
     pub duration_ms: f64,
     /// The cost.
@@ -92,6 +103,11 @@ impl Line {
         let invocation = request.lambda_context_ref().map(|context| context.request_id.clone());
         line.ids.lambda = invocation.unwrap_or_default();
         line.trace_id = parameter(request, "id").filter(|id| is_trace_id(id));
+        if log::format() == Some(LogFormat::Text) {
+            let query = request.query_string_parameters_ref().map(|all| all.to_query_string());
+            let path = request.raw_http_path();
+            line.request = describe_request(request.method().as_str(), path, query.as_deref());
+        }
         line
     }
 
@@ -122,6 +138,9 @@ impl Line {
             if let Some(text) = text {
                 line[name] = text.as_str().into();
             }
+        }
+        if !self.notes.is_empty() {
+            line["notes"] = self.notes.iter().map(ToString::to_string).collect();
         }
         // The probe's requests are not those of a client.
         let is_probe = self.tenant.as_deref() == Some(TenantId::probe().as_str());
@@ -165,23 +184,34 @@ impl Line {
         }
     }
 
-    /// The line for people.
+    /// The line for people: what was asked, how it was answered and why, and what it cost.
     fn text(&self) -> String {
-        let kind = self.scim_type.map(|t| format!(" {t}")).unwrap_or_default();
-        let source = self.source.as_ref().map(|source| format!(" ({source})")).unwrap_or_default();
-        format!(
-            "{} {} {}{kind} {} {:.1} ms, {} calls in {} rounds, {} read and {} write units {}{source}",
-            self.source_ip.as_deref().unwrap_or("-"),
-            self.tenant.as_deref().unwrap_or("-"),
-            self.status,
-            self.operation,
-            self.duration_ms,
+        let time = clock::timestamp();
+        let time = time.get(11..19).unwrap_or(&time);
+        let mut line = format!("{time} {} {}", self.request, self.status);
+        if let Some(scim_type) = self.scim_type {
+            line.push_str(&format!(" {scim_type}"));
+        }
+        if let Some(detail) = &self.detail {
+            line.push_str(&format!(": {}", on_one_line(detail)));
+        }
+        for note in &self.notes {
+            line.push_str(&format!(" [{}]", note.words()));
+        }
+        if let Some(source) = &self.source {
+            line.push_str(&format!(" ({})", on_one_line(source)));
+        }
+        line.push_str(&format!(
+            " {} calls in {} rounds, {} read and {} write units, {:.1} ms",
             self.usage.calls,
             self.usage.rounds,
             self.usage.read_units,
             self.usage.write_units,
-            self.ids.request,
-        )
+            self.duration_ms,
+        ));
+        let tenant = self.tenant.as_deref().unwrap_or("-");
+        line.push_str(&format!(", tenant {tenant}, request {}", self.ids.request));
+        line
     }
 }
 
@@ -189,4 +219,38 @@ impl Line {
 fn is_trace_id(text: &str) -> bool {
     let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
     (1..=64).contains(&text.len()) && text.bytes().all(good)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scim::note_texts::{NoteKind, Rule};
+    use crate::scim::policy::VEZA;
+
+    #[test]
+    fn people_read_the_request_and_why_it_was_refused_and_machines_read_codes() {
+        let line = Line {
+            request: "POST /scim/v2/Users?x=jane@example.com".to_owned(),
+            status: 400,
+            scim_type: Some("invalidValue"),
+            detail: Some("Attribute displayName is missing.\nX".to_owned()),
+            notes: vec![
+                Note::new(NoteKind::Password, "password"),
+                Note::refused(Rule::RequiredOfUser, &VEZA, "displayName"),
+            ],
+            tenant: Some("demo".to_owned()),
+            duration_ms: 3.1,
+            ..Line::default()
+        };
+        let text = line.text();
+        let expected = " POST /scim/v2/Users?x=jane@example.com 400 invalidValue: Attribute displayName is missing.\\nX [password was left out: no password is stored] [refused by veza.required: displayName must have a value] 0 calls in 0 rounds, 0 read and 0 write units, 3.1 ms, tenant demo, request ";
+        assert_eq!(text.get(8..), Some(expected), "{text}");
+        let json = line.json(None, RequestMetrics::All);
+        assert_eq!(json["notes"], json!(["ignored:password", "refused:veza.required:displayName"]));
+        let json = json.to_string();
+        assert!(
+            !json.contains("/scim/v2") && !json.contains("jane") && !json.contains("is missing"),
+            "{json}"
+        );
+    }
 }

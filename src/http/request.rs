@@ -9,13 +9,14 @@ use crate::limits::MAX_JSON_VALUES;
 use crate::provider::precondition::{EntityTags, Preconditions};
 use crate::provider::reading::query::Query;
 use crate::scim::error::{ErrorKind, ScimError};
+use crate::scim::faults::Faults;
 use crate::scim::json::{self, JsonError};
 use crate::scim::policy::Policy;
 use crate::scim::projection::Projection;
+use crate::scim::refusal::{name_json_type, refuse_member, refuse_repeated_name, shorten_text};
 use crate::scim::resource_type::ResourceType;
 use crate::scim::urn;
 use crate::scim::validate::{check_schema_urns, schemas_in};
-use crate::scim::values::{refuse_repeated_name, shorten_text};
 
 /// The members of the body of a `.search` (RFC 7644 §3.4.3, RFC 9865 §2).
 const SEARCH_MEMBERS: [&str; 8] =
@@ -38,11 +39,14 @@ pub fn object(request: &Request, limit: usize) -> Result<Map<String, Value>, Sci
     media_type(request.headers())?;
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     if body.iter().all(u8::is_ascii_whitespace) {
-        return Err(ScimError::invalid_syntax("The body is empty; a JSON object was expected."));
+        return Err(ScimError::invalid_syntax("The body must be a JSON object; it is empty."));
     }
     match json::read(body) {
         Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err(ScimError::invalid_syntax("The body must be a JSON object.")),
+        Ok(other) => {
+            let sent = name_json_type(&other);
+            Err(ScimError::invalid_syntax(format!("The body must be a JSON object; {sent} was sent.")))
+        }
         Err(JsonError::Repeated(name)) => Err(ScimError::invalid_syntax(format!(
             "The body names the member {} twice in one object.",
             shorten_text(&name)
@@ -73,7 +77,10 @@ fn media_type(headers: &HeaderMap) -> Result<(), ScimError> {
     }
     Err(ScimError::new(
         ErrorKind::UnsupportedMediaType,
-        "The body must be application/scim+json or application/json.",
+        format!(
+            "The header Content-Type must be application/scim+json or application/json; {} was sent.",
+            shorten_text(&essence)
+        ),
     ))
 }
 
@@ -130,40 +137,45 @@ pub fn search(
         let found = body.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value).filter(|value| !value.is_null())
     };
+    let invalid = |name: &str, what: &str| refuse_member(ErrorKind::InvalidValue, name, what, member(name));
     let text = |name: &str| match member(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(_) => Err(ScimError::invalid_value(format!("{name} must be a string."))),
+        Some(_) => Err(invalid(name, "a text")),
     };
     let names = |name: &str| match member(name) {
         None => Ok(Vec::new()),
         Some(Value::String(text)) => Ok(vec![text.as_str()]),
-        Some(Value::Array(values)) => values
-            .iter()
-            .map(|value| value.as_str())
-            .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| ScimError::invalid_value(format!("{name} must be an array of strings."))),
-        Some(_) => Err(ScimError::invalid_value(format!("{name} must be an array of strings."))),
+        Some(Value::Array(values)) => match values.iter().map(Value::as_str).collect::<Option<Vec<_>>>() {
+            Some(names) => Ok(names),
+            None => Err(invalid(name, "an array of texts")),
+        },
+        Some(_) => Err(invalid(name, "an array of texts")),
     };
-    let cursor = text("cursor")?;
+    let mut faults = Faults::default();
+    let cursor = faults.keep(text("cursor"))?.flatten();
     let number = |name: &str| match member(name) {
         None => Ok(None),
-        Some(Value::Number(n)) => match whole(n) {
+        Some(value) => match value.as_number().and_then(whole) {
             Some(n) => Ok(Some(n)),
-            None => Err(not_a_number(name, cursor.is_some())),
+            None => Err(not_a_number(name, cursor.is_some(), name_json_type(value))),
         },
-        Some(_) => Err(not_a_number(name, cursor.is_some())),
     };
     let query = Query {
-        filter: text("filter")?,
-        sort_by: text("sortBy")?.filter(|text| !text.trim().is_empty()),
-        descending: is_descending(text("sortOrder")?.as_deref())?,
-        start_index: number("startIndex")?,
-        count: number("count")?,
+        filter: faults.keep(text("filter"))?.flatten(),
+        sort_by: faults.keep(text("sortBy"))?.flatten().filter(|text| !text.trim().is_empty()),
+        descending: faults
+            .keep(text("sortOrder").and_then(|order| is_descending(order.as_deref())))?
+            .unwrap_or_default(),
+        start_index: faults.keep(number("startIndex"))?.flatten(),
+        count: faults.keep(number("count"))?.flatten(),
         cursor: cursor.clone(),
     };
-    let projection = Projection::parse(&names("attributes")?, &names("excludedAttributes")?, types)?;
-    Ok((query, projection))
+    let attributes = faults.keep(names("attributes"))?.unwrap_or_default();
+    let excluded = faults.keep(names("excludedAttributes"))?.unwrap_or_default();
+    let projection = faults.keep(Projection::parse(&attributes, &excluded, types))?;
+    faults.finish()?;
+    Ok((query, projection.unwrap_or_default()))
 }
 
 fn is_descending(order: Option<&str>) -> Result<bool, ScimError> {
@@ -171,7 +183,10 @@ fn is_descending(order: Option<&str>) -> Result<bool, ScimError> {
         None | Some("") => Ok(false),
         Some(order) if order.eq_ignore_ascii_case("ascending") => Ok(false),
         Some(order) if order.eq_ignore_ascii_case("descending") => Ok(true),
-        Some(_) => Err(ScimError::invalid_value("sortOrder must be ascending or descending.")),
+        Some(order) => Err(ScimError::invalid_value(format!(
+            "sortOrder must be ascending or descending; {} was sent.",
+            shorten_text(order)
+        ))),
     }
 }
 
@@ -180,7 +195,8 @@ fn integer(name: &str, text: &str, cursor: bool) -> Result<i64, ScimError> {
     let text = text.trim();
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(not_a_number(name, cursor));
+        let sent = if text.is_empty() { "an empty text".to_owned() } else { shorten_text(text) };
+        return Err(not_a_number(name, cursor, &sent));
     }
     Ok(text.parse().unwrap_or(if text.starts_with('-') { i64::MIN } else { i64::MAX }))
 }
@@ -196,12 +212,12 @@ fn whole(number: &Number) -> Option<i64> {
     Some(number as i64)
 }
 
-fn not_a_number(name: &str, cursor: bool) -> ScimError {
+fn not_a_number(name: &str, cursor: bool, sent: &str) -> ScimError {
     let kind = match (name, cursor) {
         ("count", true) => ErrorKind::InvalidCount,
         _ => ErrorKind::InvalidValue,
     };
-    ScimError::new(kind, format!("{name} must be a whole number."))
+    ScimError::new(kind, format!("{name} must be a whole number; {sent} was sent."))
 }
 
 /// Reads the headers `If-Match` and `If-None-Match` (RFC 9110 §13.1).

@@ -165,9 +165,8 @@ pub fn error(error: &ScimError) -> Response<Body> {
 }
 
 /// The 405 response. `Allow` lists the methods of the path.
-pub fn method_not_allowed(methods: &str) -> Response<Body> {
-    let mut response =
-        error(&ScimError::new(ErrorKind::MethodNotAllowed, format!("This endpoint answers {methods}.")));
+pub fn method_not_allowed(refused: &ScimError, methods: &str) -> Response<Body> {
+    let mut response = error(refused);
     set(&mut response, ALLOW, methods);
     response
 }

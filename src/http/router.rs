@@ -3,7 +3,9 @@
 use http::Method;
 use percent_encoding::percent_decode_str;
 
+use super::caller::BASE_PATH;
 use super::log::OperationClass;
+use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::resource_type::DefinedKind::{self, Entitlement, Role};
 use crate::scim::resource_type::Kind::{self, Group, User};
 
@@ -208,6 +210,43 @@ pub fn route(method: &Method, path: &str) -> Route {
     }
     methods.push("OPTIONS");
     Route::Methods(methods.join(", "))
+}
+
+/// The refusal of a method at a path. Where the method is served one segment further down, the id is missing.
+pub fn refuse_method(method: &Method, path: &str, methods: &str) -> ScimError {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let is_served = |path: &str| matches!(route(method, path), Route::To(..));
+    let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+    let mut detail = String::new();
+    if is_served(&format!("{path}/x")) {
+        detail = format!("The id is missing: send {method} {path}/<id>. ");
+    } else if method == Method::POST && is_served(parent) {
+        detail = format!("To create a resource, send POST {parent}. To change one, send PUT or PATCH. ");
+    }
+    ScimError::new(
+        ErrorKind::MethodNotAllowed,
+        format!("{detail}This endpoint answers {methods}; {method} was sent."),
+    )
+}
+
+/// The refusal of a path that no route has. It names the endpoint that was meant, where the path shows it.
+pub fn refuse_path(path: &str) -> ScimError {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let first = path.strip_prefix(BASE_PATH).unwrap_or(path).split('/').nth(1).unwrap_or_default();
+    let meant = ROUTES.iter().map(|(_, route, _)| *route).find(|route| {
+        let name = route.split('/').nth(1).unwrap_or_default();
+        let singular = name.strip_suffix('s').unwrap_or(name);
+        !first.is_empty() && (first.eq_ignore_ascii_case(name) || first.eq_ignore_ascii_case(singular))
+    });
+    let hint = match meant {
+        _ if path.is_empty() => "This is the base URL: add an endpoint, such as /Users.".to_owned(),
+        _ if path.starts_with(BASE_PATH) => format!("The path holds {BASE_PATH} twice: write it once."),
+        Some(route) => {
+            format!("The endpoint that this resembles is /{}.", route.split('/').nth(1).unwrap_or_default())
+        }
+        None => "See /ResourceTypes for those that there are.".to_owned(),
+    };
+    ScimError::not_found(format!("There is no such endpoint. {hint}"))
 }
 
 /// Whether a path fits a route, and what stands for `{}`.

@@ -54,6 +54,3 @@ pub const WEBHOOK_OVERLAP_SECONDS: u64 = 86_400;
 
 /// The longest error of a delivery that is kept.
 pub const MAX_DELIVERY_ERROR_CHARS: usize = 300;
-
-/// The longest URL of a webhook, in bytes.
-pub const MAX_WEBHOOK_URL_BYTES: usize = 2_048;

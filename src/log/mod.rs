@@ -4,14 +4,17 @@
 //! - `http/log.rs` writes the line of a request.
 //! - `panics` writes the line of a panic.
 //! - `metrics` adds CloudWatch metrics to a line.
+//! - `readable` writes what a client sent on the one line for people, in `rollcall dev`.
 //!
-//! No line holds a key, a body, an attribute value or a filter.
+//! No line holds a key, a body, an attribute value or a filter. The lines for people are an exception: they hold the
+//! query and the `detail` of a request. Deployed functions do not write them.
 
 pub mod ids;
 pub mod lines;
 pub mod metrics;
 mod output;
 pub mod panics;
+pub mod readable;
 
 pub use self::output::{LogFormat, RequestMetrics, format, function, request_metrics, stack, write};
 use crate::config;

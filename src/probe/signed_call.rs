@@ -21,8 +21,8 @@ use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::clock;
 use crate::config::{self, ConfigError};
-use crate::deliver::sender::{system_roots, tls_connector};
 use crate::limits::{MAX_PROBE_ANSWER_BYTES, PROBE_ATTEMPTS, PROBE_BACKOFF, PROBE_CALL};
+use crate::outbound::client::{system_roots, tls_connector};
 
 /// The header of a body that is JSON.
 pub const CONTENT_TYPE_JSON: (&str, &str) = ("content-type", "application/json");

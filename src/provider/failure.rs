@@ -2,6 +2,9 @@
 
 use crate::limits::{MAX_CHARACTERS_OF_ID_SHOWN, MAX_MEMBERS_NAMED};
 use crate::scim::error::{ErrorKind, ScimError};
+use crate::scim::note_texts::Rule;
+use crate::scim::notes::Notes;
+use crate::scim::policy::Policy;
 use crate::store::error::{Refusal, StoreError};
 
 /// A failed operation: the error for the client, and its cause for the log.
@@ -11,6 +14,16 @@ pub struct Failure {
     pub error: ScimError,
     /// For the log: what the table said.
     pub source: Option<String>,
+}
+
+impl Failure {
+    /// Notes which rules refused, and adds to the error what to change at the identity provider.
+    pub fn explain(&mut self, policy: &Policy, notes: &Notes) {
+        for note in self.error.notes(policy) {
+            notes.push(note);
+        }
+        self.error = self.error.with_hints(policy);
+    }
 }
 
 impl From<ScimError> for Failure {
@@ -52,9 +65,11 @@ fn explain_refusals(refusals: &[Refusal]) -> ScimError {
 
 /// A unique value belongs to another resource (RFC 7644 §3.12).
 pub fn taken(attribute: &str) -> ScimError {
+    let rule = if attribute == "userName" { Rule::UserName } else { Rule::GroupName };
     ScimError::uniqueness(format!(
         "Another resource has this {attribute}, compared without regard to case. Choose another value."
     ))
+    .by(rule, attribute)
 }
 
 /// Members that do not exist in the tenant: the first hundred by their ids, and how many more.
@@ -73,6 +88,7 @@ pub fn no_such_members(ids: &[impl AsRef<str>]) -> ScimError {
         "members names resources that do not exist here: {}{more}. Provision them first.",
         named.join(", ")
     ))
+    .by(Rule::Members, "members")
 }
 
 /// Whether every reason for which the table refused a write may be gone when the operation starts over.

@@ -71,9 +71,15 @@ pub fn service_provider_config(features: Features, defined: DefinedTypes, base_u
         "authenticationSchemes": [{
             "type": "oauthbearertoken",
             "name": "OAuth Bearer Token",
-            "description": "A key of the tenant, sent as: Authorization: Bearer <key>",
+            "description": "A key of the tenant, or an access token of one of its clients, sent as: Authorization: Bearer <key or token>",
             "specUri": "https://www.rfc-editor.org/info/rfc6750",
             "primary": true,
+        }, {
+            "type": "oauth2",
+            "name": "OAuth 2.0 Client Credentials",
+            "description": "A client of the tenant gets access tokens at POST /oauth2/token, beside /scim/v2, with a secret or an assertion",
+            "specUri": "https://www.rfc-editor.org/info/rfc6749",
+            "primary": false,
         }],
         "meta": {
             "resourceType": "ServiceProviderConfig",

@@ -5,10 +5,12 @@ use serde_json::{Map, Value};
 use super::attribute_holder::attribute_holder;
 use super::equality::is_equal;
 use super::error::ScimError;
+use super::faults::Faults;
+use super::note_texts::Rule;
 use super::policy::Policy;
-use super::resource_type::ResourceType;
+use super::resource_type::{Kind, ResourceType};
 use super::schema::{Attribute, Mutability};
-use super::username::canonical;
+use super::username::{self, canonical};
 use super::values::{is_blank, is_primary};
 use super::work::WorkBudget;
 use crate::limits::MAX_DOCUMENT_BYTES;
@@ -47,27 +49,69 @@ pub fn activate_by_default(document: &mut Map<String, Value>) {
 /// (RFC 7643 §2.2). A blank text is no value.
 ///
 /// # Errors
-/// `invalidValue` that names the first path without one.
+/// `invalidValue` that names each path without one.
 pub fn check_required(document: &Map<String, Value>, resource_type: &ResourceType) -> Result<(), ScimError> {
+    let mut faults = Faults::default();
+    gather_missing(document, resource_type, &mut faults)?;
+    faults.finish()
+}
+
+/// The same, beside other faults. An attribute that has a fault already is not called missing.
+///
+/// # Errors
+/// None of its own.
+pub fn gather_missing(
+    document: &Map<String, Value>,
+    resource_type: &ResourceType,
+    faults: &mut Faults,
+) -> Result<(), ScimError> {
+    let of_user = resource_type.kind == Kind::User;
+    let rule = if of_user { Rule::RequiredOfUser } else { Rule::Required };
     for attribute in &resource_type.schema.attributes {
-        check_required_attribute(attribute, &attribute.name, document.get(&attribute.name))?;
+        let missing = find_missing(attribute, &attribute.name, document.get(&attribute.name));
+        add_missing(missing, &attribute.name, rule, faults)?;
     }
     for extension in &resource_type.extensions {
         let Some(object) = document.get(&extension.id) else { continue };
         for attribute in &extension.attributes {
             let path = format!("{}:{}", extension.id, attribute.name);
-            check_required_attribute(attribute, &path, object.get(&attribute.name))?;
+            let missing = find_missing(attribute, &path, object.get(&attribute.name));
+            add_missing(missing, &path, Rule::Required, faults)?;
         }
     }
     Ok(())
 }
 
-fn check_required_attribute(
-    attribute: &Attribute,
-    path: &str,
-    value: Option<&Value>,
+fn add_missing(missing: Vec<String>, root: &str, rule: Rule, faults: &mut Faults) -> Result<(), ScimError> {
+    if faults.is_unread(root) {
+        return Ok(());
+    }
+    for path in missing {
+        let missing = ScimError::invalid_value(format!("Attribute {path} is missing.")).by(rule, &path);
+        faults.keep_of(root, Err::<(), _>(missing))?;
+    }
+    Ok(())
+}
+
+/// The rules on a whole user that a client has sent: required attributes, emails, the characters of the name. An
+/// attribute that has a fault already is left out.
+///
+/// # Errors
+/// None of its own.
+pub fn gather_faults_of_user(
+    user: &Map<String, Value>,
+    policy: &Policy,
+    faults: &mut Faults,
 ) -> Result<(), ScimError> {
-    let missing = |path: &str| Err(ScimError::invalid_value(format!("Attribute {path} is required.")));
+    if !faults.is_unread("emails") && !faults.is_unread("userName") {
+        faults.keep(check_username_and_email(user, policy))?;
+    }
+    faults.keep(username::check_change(None, user))?;
+    Ok(())
+}
+
+/// The paths that must have a value, and have none.
+fn find_missing(attribute: &Attribute, path: &str, value: Option<&Value>) -> Vec<String> {
     let values = match value {
         Some(Value::Array(elements)) if attribute.multi_valued => elements.as_slice(),
         Some(Value::Null) | None => &[],
@@ -76,19 +120,19 @@ fn check_required_attribute(
     let writable: Vec<_> =
         attribute.sub_attributes.iter().filter(|sub| sub.required && !sub.is_read_only()).collect();
     if attribute.required && !attribute.is_read_only() && !values.iter().any(is_assigned) {
-        return match writable.first() {
-            Some(sub) => missing(&format!("{path}.{}", sub.name)),
-            None => missing(path),
+        let subs: Vec<&str> = match attribute.sub_attribute("value") {
+            Some(value) if writable.is_empty() && !values.is_empty() => vec![&value.name],
+            _ => writable.iter().map(|sub| sub.name.as_str()).collect(),
+        };
+        return match subs.is_empty() {
+            true => vec![path.to_owned()],
+            false => subs.iter().map(|sub| format!("{path}.{sub}")).collect(),
         };
     }
-    for value in values {
-        for sub in &writable {
-            if !value.get(&sub.name).is_some_and(is_assigned) {
-                return missing(&format!("{path}.{}", sub.name));
-            }
-        }
-    }
-    Ok(())
+    let is_missing =
+        |sub: &Attribute| !values.iter().all(|value| value.get(&sub.name).is_some_and(is_assigned));
+    let missing = writable.into_iter().filter(|sub| is_missing(sub));
+    missing.map(|sub| format!("{path}.{}", sub.name)).collect()
 }
 
 /// Whether a value says anything: an object with a `value` does by that alone.
@@ -113,13 +157,16 @@ fn is_assigned(value: &Value) -> bool {
 pub fn check_username_and_email(document: &Map<String, Value>, policy: &Policy) -> Result<(), ScimError> {
     let primary = primary_email(document);
     if policy.primary_email_required && primary.is_none() {
-        return Err(ScimError::invalid_value("Email must be marked as primary"));
+        return Err(
+            ScimError::invalid_value("Email must be marked as primary").by(Rule::PrimaryEmail, "emails")
+        );
     }
     if policy.user_name_is_primary_email {
         let user_name = document.get("userName").and_then(Value::as_str).map(canonical);
         let email = primary.and_then(|email| email.get("value")).and_then(Value::as_str).map(canonical);
         if user_name != email {
-            return Err(ScimError::invalid_value("userName must match the email marked as primary"));
+            let detail = "userName must match the email marked as primary";
+            return Err(ScimError::invalid_value(detail).by(Rule::UserNameIsEmail, "userName"));
         }
     }
     Ok(())
@@ -194,20 +241,24 @@ mod tests {
             ("title", json!("t"), None),
             ("userName", json!(null), Some("userName")),
             ("userName", json!(" "), Some("userName")),
-            ("name", json!(null), Some("name.familyName")),
+            ("name", json!(null), Some("name.familyName name.givenName")),
             ("name", json!({ "familyName": "X" }), Some("name.givenName")),
             ("name", json!({ "familyName": "X", "givenName": "" }), Some("name.givenName")),
             ("displayName", json!("\t"), Some("displayName")),
             ("emails", json!([]), Some("emails")),
-            ("emails", json!([{ "value": "", "primary": true }]), Some("emails")),
-            ("emails", json!([{ "type": "work", "primary": true }]), Some("emails")),
+            ("emails", json!([{ "value": "", "primary": true }]), Some("emails.value")),
+            ("emails", json!([{ "type": "work", "primary": true }]), Some("emails.value")),
             ("emails", json!([{ "display": "a" }]), None),
         ] {
             let mut document = map(whole.clone());
             document.insert(path.to_owned(), value.clone());
             let model = Model::new(&VEZA, &[]).expect("a model");
             let found = check_required(&document, model.of(Kind::User)).map_err(|e| e.detail);
-            let expected = missing.map_or(Ok(()), |path| Err(format!("Attribute {path} is required.")));
+            let sentences = |paths: &str| {
+                let named = paths.split(' ').map(|path| format!("Attribute {path} is missing."));
+                Err(named.collect::<Vec<_>>().join(" "))
+            };
+            let expected = missing.map_or(Ok(()), sentences);
             assert_eq!(found, expected, "{path} {value}");
         }
         let model = Model::new(&STANDARD, &[]).expect("a model");

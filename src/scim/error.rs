@@ -4,7 +4,11 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use super::note_texts::Rule;
+use super::notes::Note;
+use super::policy::Policy;
 use super::urn;
+use crate::limits::{MAX_FAULTS_GATHERED, MAX_FAULTS_NAMED};
 
 /// Why a request was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,12 +102,84 @@ pub struct ScimError {
     pub kind: ErrorKind,
     /// For the client: names attributes and expectations, never another tenant's data.
     pub detail: String,
+    /// What is wrong, if a rule refused it, or if it is more than one thing.
+    faults: Vec<NamedFault>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct NamedFault {
+    sentence: String,
+    /// The rule that refused it, and the attribute.
+    rule: Option<(Rule, String)>,
 }
 
 impl ScimError {
     /// A refusal of this kind with this sentence.
     pub fn new(kind: ErrorKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into() }
+        Self { kind, detail: detail.into(), faults: Vec::new() }
+    }
+
+    /// The same refusal, with the rule that refused this attribute.
+    #[must_use]
+    pub fn by(mut self, rule: Rule, attribute: &str) -> Self {
+        let rule = Some((rule, attribute.to_owned()));
+        self.faults = vec![NamedFault { sentence: self.detail.clone(), rule }];
+        self
+    }
+
+    /// The rule that refused first, if one did.
+    pub fn rule(&self) -> Option<Rule> {
+        self.faults.first().and_then(|fault| fault.rule.as_ref()).map(|(rule, _)| *rule)
+    }
+
+    /// Adds the faults of another refusal. The kind stays. `detail` names the first [`MAX_FAULTS_NAMED`] faults, and
+    /// says how many more there are.
+    pub fn join(&mut self, other: Self) {
+        let own = std::mem::take(&mut self.faults);
+        let own =
+            if own.is_empty() { vec![NamedFault { sentence: self.detail.clone(), rule: None }] } else { own };
+        self.faults = own;
+        let more = if other.faults.is_empty() {
+            vec![NamedFault { sentence: other.detail, rule: None }]
+        } else {
+            other.faults
+        };
+        for fault in more {
+            if self.faults.len() < MAX_FAULTS_GATHERED && !self.faults.contains(&fault) {
+                self.faults.push(fault);
+            }
+        }
+        let named = self.faults.iter().take(MAX_FAULTS_NAMED).map(|fault| as_sentence(&fault.sentence));
+        self.detail = named.collect::<Vec<_>>().join(" ");
+        match self.faults.len().saturating_sub(MAX_FAULTS_NAMED) {
+            0 => {}
+            1 => self.detail.push_str(" There is 1 more fault."),
+            more => self.detail.push_str(&format!(" There are {more} more faults.")),
+        }
+    }
+
+    /// The same refusal, with what to change at the identity provider. Each hint comes once.
+    #[must_use]
+    pub fn with_hints(&self, policy: &Policy) -> Self {
+        let mut hints: Vec<String> = Vec::new();
+        for (rule, attribute) in self.faults.iter().take(MAX_FAULTS_NAMED).filter_map(|f| f.rule.as_ref()) {
+            let hint = rule.hint(policy, attribute);
+            if !hint.is_empty() && !hints.contains(&hint) {
+                hints.push(hint);
+            }
+        }
+        let mut explained = self.clone();
+        if !hints.is_empty() {
+            explained.detail = format!("{} {}", as_sentence(&self.detail), hints.join(" "));
+        }
+        explained
+    }
+
+    /// The notes of the rules that refused.
+    pub fn notes<'e>(&'e self, policy: &'e Policy) -> impl Iterator<Item = Note> + 'e {
+        let rules = self.faults.iter().filter_map(|fault| fault.rule.as_ref());
+        rules.map(|(rule, attribute)| Note::refused(*rule, policy, attribute))
     }
 
     /// The error body (RFC 7644 §3.12): `status` is a string.
@@ -126,6 +202,11 @@ impl fmt::Display for ScimError {
 }
 
 impl std::error::Error for ScimError {}
+
+/// A text that further sentences can follow.
+fn as_sentence(text: &str) -> String {
+    if text.ends_with(['.', '!', '?', ')']) { text.to_owned() } else { format!("{text}.") }
+}
 
 macro_rules! constructors {
     ($($name:ident => $kind:ident),* $(,)?) => {

@@ -5,6 +5,8 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use super::error::ScimError;
+use super::faults::Faults;
+use super::note_texts::Rule;
 use super::policy::Policy;
 use super::resource_type::{Kind, ResourceType};
 use super::values::{ValueReader, is_blank};
@@ -70,12 +72,12 @@ pub fn parse(
     };
     let mut seen = HashSet::with_capacity(elements.len());
     let mut members = Vec::with_capacity(elements.len());
+    let mut faults = Faults::default();
     for element in &elements {
-        let member = member(element)?;
-        if seen.insert(member.id.clone()) {
-            members.push(member);
-        }
+        let member = faults.keep(member(element))?;
+        members.extend(member.filter(|member| seen.insert(member.id.clone())));
     }
+    faults.finish()?;
     Ok(members)
 }
 
@@ -103,7 +105,8 @@ fn member(element: &Value) -> Result<Member, ScimError> {
         None => reference.map_or("", |(_, id)| id),
     };
     if is_blank(id) {
-        return Err(ScimError::invalid_value("Attribute members.value is required: the id of the member."));
+        let detail = "Attribute members.value is missing: the id of the member.";
+        return Err(ScimError::invalid_value(detail).by(Rule::Required, "members.value"));
     }
     let display = text("display");
     if display.is_some_and(|display| display.chars().nth(MAX_MEMBER_DISPLAY_CHARS).is_some()) {

@@ -9,9 +9,10 @@ use super::attr_path::AttrPath;
 use super::comparison::Comparison;
 use super::error::ScimError;
 use super::order::{instant, numbers};
+use super::refusal::shorten_text;
 use super::resource_type::{Resolved, ResourceType};
 use super::schema::Type;
-use super::values::{is_primary, shorten_text};
+use super::values::is_primary;
 use super::work::WorkBudget;
 
 /// What resources are sorted by (RFC 7644 §3.4.2.3).

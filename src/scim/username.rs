@@ -11,6 +11,7 @@ use icu_properties::{CodePointMapData, CodePointSetData};
 use serde_json::{Map, Value};
 
 use super::error::ScimError;
+use super::note_texts::Rule;
 
 /// The form in which user names compare: full-width and half-width characters as the ordinary ones
 /// (RFC 8265 §3.3.1), lower case, NFC. Doing it twice changes nothing.
@@ -52,7 +53,8 @@ pub fn check_change(
         Some((character, why)) => Err(ScimError::invalid_value(format!(
             "Attribute userName holds the character U+{:04X}, {why}. Leave it out, or send the name in ordinary characters.",
             u32::from(character)
-        ))),
+        ))
+        .by(Rule::UserNameCharacters, "userName")),
     }
 }
 

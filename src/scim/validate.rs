@@ -8,12 +8,15 @@ use serde_json::{Map, Value};
 use super::attr_path::AttrPath;
 use super::attribute_holder::attribute_holder;
 use super::document_rules::check_size;
-use super::error::ScimError;
+use super::error::{ErrorKind, ScimError};
+use super::faults::Faults;
+use super::note_texts::{NoteKind, Rule};
 use super::policy::Policy;
+use super::refusal::{expected, refuse_member, refuse_repeated_name, shorten_text, unknown_attribute};
 use super::resource_type::{Kind, Resolved, ResourceType};
 use super::schema::{Attribute, Schema};
 use super::urn;
-use super::values::{ValueReader, is_unassigned, refuse_repeated_name, shorten_text};
+use super::values::{ValueReader, is_unassigned};
 use super::work::WorkBudget;
 
 /// Reads the body of a POST or PUT as a canonical document (RFC 7644 §3.3, §3.5.1). Names have the schemas'
@@ -34,6 +37,7 @@ use super::work::WorkBudget;
 /// ```
 ///
 /// # Errors
+/// One error names all faults of the body ([`Faults`]):
 /// - `invalidSyntax` for `schemas`, for a name that is given twice and, under `strict`, for an unknown name
 /// - `invalidValue` for a value that does not fit its attribute
 /// - 413 for more work than the budget allows
@@ -43,13 +47,32 @@ pub fn read(
     policy: &Policy,
     work: &WorkBudget,
 ) -> Result<Map<String, Value>, ScimError> {
-    check_schemas(schemas_in(body)?, resource_type, policy)?;
-    let mut document = Document { resource_type, policy, work, seen: HashSet::new(), map: Map::new() };
+    let mut faults = Faults::default();
+    let document = read_and_gather(body, resource_type, policy, work, &mut faults)?;
+    faults.finish()?;
+    Ok(document)
+}
+
+/// The same, for a caller that applies further rules: what is wrong is gathered. The document holds what could be read.
+///
+/// # Errors
+/// 413 for more work than the budget allows.
+pub fn read_and_gather(
+    body: &Map<String, Value>,
+    resource_type: &ResourceType,
+    policy: &Policy,
+    work: &WorkBudget,
+    faults: &mut Faults,
+) -> Result<Map<String, Value>, ScimError> {
+    let schemas = schemas_in(body).and_then(|schemas| check_schemas(schemas, resource_type, policy, work));
+    faults.keep(schemas)?;
+    let mut document =
+        Document { resource_type, policy, work, faults, seen: HashSet::new(), map: Map::new() };
     for (key, value) in body {
         document.put(key, value)?;
     }
     let map = document.map;
-    check_size(&map)?;
+    faults.keep(check_size(&map))?;
     Ok(map)
 }
 
@@ -58,6 +81,7 @@ struct Document<'a> {
     resource_type: &'a ResourceType,
     policy: &'a Policy,
     work: &'a WorkBudget,
+    faults: &'a mut Faults,
     /// Canonical paths that the body has named.
     seen: HashSet<String>,
     map: Map<String, Value>,
@@ -65,7 +89,7 @@ struct Document<'a> {
 
 impl<'a> Document<'a> {
     fn put(&mut self, key: &str, value: &Value) -> Result<(), ScimError> {
-        if key.eq_ignore_ascii_case("schemas") || is_password(key, self.resource_type) {
+        if key.eq_ignore_ascii_case("schemas") || self.is_password(key, value) {
             return Ok(());
         }
         let resource_type = self.resource_type;
@@ -74,31 +98,40 @@ impl<'a> Document<'a> {
                 self.attribute(target.extension, target.attribute, value)
             }
             Some(Resolved::Schema(schema)) => self.schema(schema, value),
-            _ => self.refuse_unknown(key),
+            _ => self.leave_out_unknown(key),
         }
+    }
+
+    /// Whether a key names the password, which is left out.
+    fn is_password(&self, key: &str, value: &Value) -> bool {
+        let is_password = is_password(key, self.resource_type);
+        if is_password && !value.is_null() {
+            self.work.notes.add(NoteKind::Password, "password");
+        }
+        is_password
     }
 
     /// All attributes of one schema, as an object under its URN (RFC 7643 §3.3).
     fn schema(&mut self, schema: &'a Schema, value: &Value) -> Result<(), ScimError> {
         if !self.seen.insert(schema.id.clone()) {
-            return Err(refuse_repeated_name(&schema.id));
+            return self.add_fault(&schema.id, refuse_repeated_name(&schema.id));
         }
         let attributes = match value {
             Value::Null => return Ok(()),
             Value::Object(attributes) => attributes,
-            _ => return Err(ScimError::invalid_value(format!("{} must be an object.", schema.id))),
+            sent => return self.add_fault(&schema.id, expected(&schema.id, "an object", sent)),
         };
         let core = schema.id == self.resource_type.schema.id;
         for (key, value) in attributes {
             // Some clients repeat `schemas` inside the object of an extension.
-            if key.eq_ignore_ascii_case("schemas") || (core && is_password(key, self.resource_type)) {
+            if key.eq_ignore_ascii_case("schemas") || (core && self.is_password(key, value)) {
                 continue;
             }
             match schema.attribute(key) {
                 Some(attribute) => {
                     self.attribute((!core).then_some(schema.id.as_str()), attribute, value)?;
                 }
-                None => self.refuse_unknown(&format!("{}:{key}", schema.id))?,
+                None => self.leave_out_unknown(&format!("{}:{key}", schema.id))?,
             }
         }
         Ok(())
@@ -115,26 +148,35 @@ impl<'a> Document<'a> {
             None => attribute.name.clone(),
         };
         if self.seen.contains(&path) {
-            return Err(refuse_repeated_name(&path));
+            return self.add_fault(&path, refuse_repeated_name(&path));
         }
-        if !attribute.is_read_only()
-            && let Some(value) =
-                ValueReader::of_body(self.policy, self.work).value(attribute, &path, value)?
-        {
-            attribute_holder(&mut self.map, extension).insert(attribute.name.clone(), value);
+        if attribute.is_read_only() {
+            // Clients send back what they have read.
+            let is_usual = ["id", "meta", "groups"].contains(&path.as_str());
+            if !is_usual && !is_unassigned(value) {
+                self.work.notes.add(NoteKind::ReadOnly, &path);
+            }
+        } else {
+            let read = ValueReader::of_body(self.policy, self.work).value(attribute, &path, value);
+            if let Some(value) = self.faults.keep_of(&path, read)?.flatten() {
+                attribute_holder(&mut self.map, extension).insert(attribute.name.clone(), value);
+            }
         }
         self.seen.insert(path);
         Ok(())
     }
 
-    fn refuse_unknown(&self, key: &str) -> Result<(), ScimError> {
-        if self.policy.tolerant { Ok(()) } else { Err(unknown_attribute(key)) }
+    fn add_fault(&mut self, path: &str, fault: ScimError) -> Result<(), ScimError> {
+        self.faults.keep_of(path, Err::<(), _>(fault)).map(|_| ())
     }
-}
 
-/// The refusal of a key that no schema defines.
-pub fn unknown_attribute(key: &str) -> ScimError {
-    ScimError::invalid_syntax(format!("No schema defines the attribute {}.", shorten_text(key)))
+    fn leave_out_unknown(&mut self, key: &str) -> Result<(), ScimError> {
+        if !self.policy.tolerant {
+            return self.add_fault(key, unknown_attribute(key));
+        }
+        self.work.notes.add(NoteKind::Unknown, key);
+        Ok(())
+    }
 }
 
 /// Whether a key names a user's password, which is known but never kept (RFC 7643 §4.1.1).
@@ -203,21 +245,28 @@ fn check_schemas(
     schemas: Option<&Value>,
     resource_type: &ResourceType,
     policy: &Policy,
+    work: &WorkBudget,
 ) -> Result<(), ScimError> {
     let own = &resource_type.schema.id;
     let Some(urns) = listed_urns(schemas, own, policy)? else { return Ok(()) };
     if !urns.iter().any(|urn| names_core(urn, resource_type, policy)) {
-        return Err(ScimError::invalid_syntax(format!("schemas must contain {own}.")));
+        let detail = format!("schemas must contain {own}.");
+        return Err(ScimError::invalid_syntax(detail).by(Rule::Schemas, "schemas"));
     }
-    if !policy.tolerant
-        && let Some(unknown) = urns.iter().find(|urn| resource_type.schema_of(urn).is_none())
-    {
-        return Err(ScimError::invalid_syntax(format!(
-            "schemas holds the unknown URN {}.",
-            shorten_text(unknown)
-        )));
+    let is_unknown =
+        |urn: &&str| resource_type.schema_of(urn).is_none() && !names_core(urn, resource_type, policy);
+    match urns.into_iter().find(is_unknown) {
+        Some(unknown) if !policy.tolerant => {
+            let unknown = shorten_text(unknown);
+            let detail = format!("schemas holds the unknown URN {unknown}.");
+            Err(ScimError::invalid_syntax(detail).by(Rule::Schemas, "schemas"))
+        }
+        Some(_) => {
+            work.notes.add(NoteKind::Unknown, "schemas");
+            Ok(())
+        }
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Checks the `schemas` of a message, in which the URN given must stand.
@@ -240,17 +289,20 @@ fn listed_urns<'v>(
     own: &str,
     policy: &Policy,
 ) -> Result<Option<Vec<&'v str>>, ScimError> {
-    let refusal = |what: &str| Err(ScimError::invalid_syntax(format!("schemas must {what}.")));
+    let refusal = || Err(refuse_member(ErrorKind::InvalidSyntax, "schemas", "an array of texts", schemas));
     match schemas.filter(|value| !is_unassigned(value)) {
         None if policy.tolerant => Ok(None),
-        None => refusal(&format!("be given, with {own} in it")),
+        None => {
+            let detail = format!("schemas is missing. It must contain {own}.");
+            Err(ScimError::invalid_syntax(detail).by(Rule::Schemas, "schemas"))
+        }
         Some(Value::Array(elements)) => {
             match elements.iter().map(Value::as_str).collect::<Option<Vec<_>>>() {
                 Some(urns) => Ok(Some(urns)),
-                None => refusal("be an array of strings"),
+                None => refusal(),
             }
         }
-        Some(_) => refusal("be an array of strings"),
+        Some(_) => refusal(),
     }
 }
 
@@ -259,7 +311,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::scim::error::ErrorKind::{self, InvalidSyntax, InvalidValue};
+    use crate::scim::error::ErrorKind::{InvalidSyntax, InvalidValue};
     use crate::scim::policy::{STANDARD, STRICT};
     use crate::scim::resource_type::Model;
     use crate::scim::urn::{ENTERPRISE_USER, USER};

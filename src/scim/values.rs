@@ -7,15 +7,17 @@ use serde_json::{Map, Value};
 use super::comparison::Comparison;
 use super::equality::deduplicate;
 use super::error::ScimError;
+use super::faults::Faults;
 use super::fold::fold;
 use super::lexical;
+use super::note_texts::{NoteKind, Rule};
 use super::policy::Policy;
+use super::refusal::{
+    ANOTHER_TEXT, check_count, describe_array, description, expected, refuse_read_only, refuse_repeated_name,
+    refuse_value, shorten_text, text_within_limit, unknown_attribute,
+};
 use super::schema::{Attribute, Type, find};
 use super::work::WorkBudget;
-use crate::limits::{MAX_ELEMENTS, MAX_NAME_CHARS, MAX_TEXT_BYTES};
-
-/// The attributes that [`MAX_NAME_CHARS`] holds for.
-const NAMES: &[&str] = &["userName", "displayName", "externalId"];
 
 /// Reads values under one policy.
 #[derive(Clone, Copy, Debug)]
@@ -60,10 +62,13 @@ impl<'a> ValueReader<'a> {
             Value::Array(elements) => elements.as_slice(),
             // A text on its own is a value only where it can be nothing else: a reference.
             Value::String(_) if attribute.kind == Type::Complex && !names_resource(attribute) => {
-                return Err(expected(path, "an array"));
+                return Err(expected(path, describe_array(attribute), value));
             }
-            one if self.policy.tolerant => std::slice::from_ref(one),
-            _ => return Err(expected(path, "an array")),
+            one if self.policy.tolerant => {
+                self.work.notes.add(NoteKind::Coerced, path);
+                std::slice::from_ref(one)
+            }
+            _ => return Err(expected(path, describe_array(attribute), value).by(Rule::ExactType, path)),
         };
         let elements = self.elements(attribute, path, elements)?;
         Ok((!elements.is_empty()).then_some(Value::Array(elements)))
@@ -85,10 +90,21 @@ impl<'a> ValueReader<'a> {
             one => std::slice::from_ref(one),
         };
         check_count(path, values.len())?;
-        let mut elements = Vec::with_capacity(values.len());
+        self.read_each(attribute, path, values)
+    }
+
+    /// Reads all elements, and names the faults of all.
+    fn read_each(
+        &self,
+        attribute: &Attribute,
+        path: &str,
+        values: &[Value],
+    ) -> Result<Vec<Value>, ScimError> {
+        let (mut elements, mut faults) = (Vec::with_capacity(values.len()), Faults::default());
         for value in values {
-            elements.extend(self.element(attribute, path, value)?);
+            elements.extend(faults.keep(self.element(attribute, path, value))?.flatten());
         }
+        faults.finish()?;
         Ok(elements)
     }
 
@@ -97,15 +113,12 @@ impl<'a> ValueReader<'a> {
     fn elements(&self, attribute: &Attribute, path: &str, values: &[Value]) -> Result<Vec<Value>, ScimError> {
         // Elements that stand twice count twice: what is read first is what takes memory.
         check_count(path, values.len())?;
-        let mut elements = Vec::with_capacity(values.len());
-        for value in values {
-            elements.extend(self.element(attribute, path, value)?);
-        }
+        let mut elements = self.read_each(attribute, path, values)?;
         deduplicate(attribute, &mut elements, self.work)?;
         if elements.iter().filter(|element| is_primary(element)).count() > 1 {
-            return Err(ScimError::invalid_value(format!(
-                "Attribute {path} has more than one value marked primary; mark one at most."
-            )));
+            let detail =
+                format!("Attribute {path} has more than one value marked primary; mark one at most.");
+            return Err(ScimError::invalid_value(detail).by(Rule::Type, path));
         }
         Ok(elements)
     }
@@ -143,13 +156,22 @@ impl<'a> ValueReader<'a> {
             return Ok(Some(value));
         }
         if !names_resource(attribute) {
-            let value = self.find_wrapped_value(attribute, value).unwrap_or(value);
-            return Ok(Some(value).filter(|value| !is_unassigned(value)));
+            let wrapped = self.find_wrapped_value(attribute, value);
+            if wrapped.is_some() {
+                self.work.notes.add(NoteKind::Coerced, path);
+            }
+            return Ok(Some(wrapped.unwrap_or(value)).filter(|value| !is_unassigned(value)));
         }
         let one = match value {
             Value::Array(elements) => match elements.as_slice() {
-                [one] => one,
-                _ => return Err(expected(path, "one value")),
+                [one] => {
+                    self.work.notes.add(NoteKind::Coerced, path);
+                    one
+                }
+                several => {
+                    let sent = format!("an array of {} was sent", several.len());
+                    return Err(refuse_value(path, "one value", &sent));
+                }
             },
             one => one,
         };
@@ -195,6 +217,7 @@ impl<'a> ValueReader<'a> {
                     && (attribute.multi_valued || names_resource(attribute))
                     && attribute.sub_attribute("value").is_some() =>
             {
+                self.work.notes.add(NoteKind::Coerced, path);
                 let whole = Map::from_iter([("value".to_owned(), value.clone())]);
                 Ok(Some(Value::Object(self.object(attribute, path, &whole)?)))
             }
@@ -204,8 +227,15 @@ impl<'a> ValueReader<'a> {
             {
                 match member_value(object) {
                     None | Some(Value::Null) => Ok(None),
-                    Some(value) => self.read_simple(attribute, path, value).map(Some),
+                    Some(value) => {
+                        self.work.notes.add(NoteKind::Coerced, path);
+                        self.read_simple(attribute, path, value).map(Some)
+                    }
                 }
+            }
+            value if attribute.kind == Type::Complex => {
+                let what = if attribute.multi_valued { describe_array(attribute) } else { "an object" };
+                Err(expected(path, what, value).by(self.type_rule(attribute, value), path))
             }
             value => self.read_simple(attribute, path, value).map(Some),
         }
@@ -217,32 +247,60 @@ impl<'a> ValueReader<'a> {
         path: &str,
         object: &Map<String, Value>,
     ) -> Result<Map<String, Value>, ScimError> {
-        let mut read = Map::new();
-        let mut seen = HashSet::new();
+        let (mut read, mut faults, mut seen) = (Map::new(), Faults::default(), HashSet::new());
         for (key, value) in object {
             let Some(sub) = find(&attribute.sub_attributes, key) else {
+                let path = format!("{path}.{}", shorten_text(key));
                 if self.policy.tolerant {
-                    continue;
-                }
-                return Err(ScimError::invalid_syntax(format!(
-                    "No schema defines the attribute {path}.{key}."
-                )));
-            };
-            let path = format!("{path}.{}", sub.name);
-            if !seen.insert(sub.name.as_str()) {
-                return Err(refuse_repeated_name(&path));
-            }
-            if sub.is_read_only() {
-                if self.refuse_read_only && !is_unassigned(value) {
-                    return Err(ScimError::mutability(format!("Attribute {path} is read-only.")));
+                    self.work.notes.add(NoteKind::Unknown, &path);
+                } else {
+                    faults.keep(Err::<(), _>(unknown_attribute(&path)))?;
                 }
                 continue;
-            }
-            if let Some(value) = self.value(sub, &path, value)? {
+            };
+            let path = format!("{path}.{}", sub.name);
+            let value = match seen.insert(sub.name.as_str()) {
+                true => self.sub_attribute(sub, &path, value),
+                false => Err(refuse_repeated_name(&path)),
+            };
+            if let Some(value) = faults.keep(value)?.flatten() {
                 read.insert(sub.name.clone(), value);
             }
         }
+        faults.finish()?;
         Ok(read)
+    }
+
+    fn sub_attribute(&self, sub: &Attribute, path: &str, value: &Value) -> Result<Option<Value>, ScimError> {
+        if !sub.is_read_only() {
+            return self.value(sub, path, value);
+        }
+        if self.refuse_read_only && !is_unassigned(value) {
+            return Err(refuse_read_only(path));
+        }
+        Ok(None)
+    }
+
+    /// The rule that a value of a wrong type breaks: another policy might read it.
+    fn type_rule(&self, attribute: &Attribute, value: &Value) -> Rule {
+        let readable = match value {
+            Value::String(text) => match attribute.kind {
+                Type::Boolean => boolean(text).is_some(),
+                Type::Complex => {
+                    (attribute.multi_valued || names_resource(attribute))
+                        && attribute.sub_attribute("value").is_some()
+                }
+                _ => false,
+            },
+            Value::Array(values) => !attribute.multi_valued && values.len() == 1,
+            Value::Object(object) => attribute.multi_valued && member_value(object).is_some(),
+            _ => false,
+        };
+        match (readable && !self.policy.tolerant, attribute.kind) {
+            (false, _) => Rule::Type,
+            (true, Type::Boolean) => Rule::ExactBoolean,
+            (true, _) => Rule::ExactType,
+        }
     }
 
     fn read_simple(&self, attribute: &Attribute, path: &str, value: &Value) -> Result<Value, ScimError> {
@@ -250,7 +308,11 @@ impl<'a> ValueReader<'a> {
             (Type::Boolean, Value::Bool(_)) | (Type::Decimal, Value::Number(_)) => Ok(value.clone()),
             (Type::Boolean, Value::String(text)) if self.policy.tolerant => {
                 // Microsoft Entra ID: "True" and "False".
-                boolean(text).map(Value::Bool).ok_or_else(|| expected(path, "true or false"))
+                let read = boolean(text).map(Value::Bool);
+                if read.is_some() {
+                    self.work.notes.add(NoteKind::Coerced, path);
+                }
+                read.ok_or_else(|| refuse_value(path, description(Type::Boolean), ANOTHER_TEXT))
             }
             (Type::Integer, Value::Number(number)) if !number.is_f64() => Ok(value.clone()),
             (Type::String | Type::Reference | Type::DateTime | Type::Binary, Value::String(text)) => {
@@ -258,18 +320,23 @@ impl<'a> ValueReader<'a> {
                 self.text(attribute, path, text)?;
                 Ok(value.clone())
             }
-            (kind, _) => Err(expected(path, description(kind))),
+            (kind, value) => {
+                Err(expected(path, description(kind), value).by(self.type_rule(attribute, value), path))
+            }
         }
     }
 
     fn text(&self, attribute: &Attribute, path: &str, text: &str) -> Result<(), ScimError> {
         match attribute.kind {
             Type::DateTime if !lexical::is_date_time(text) => {
-                Err(expected(path, description(Type::DateTime)))
+                Err(refuse_value(path, description(Type::DateTime), ANOTHER_TEXT))
             }
-            Type::Binary if !lexical::is_base64(text) => Err(expected(path, description(Type::Binary))),
+            Type::Binary if !lexical::is_base64(text) => {
+                Err(refuse_value(path, description(Type::Binary), ANOTHER_TEXT))
+            }
             _ if !self.policy.tolerant && !is_canonical(attribute, text, self.work)? => {
-                Err(expected(path, &format!("one of {}", attribute.canonical_values.join(", "))))
+                let what = format!("one of {}", attribute.canonical_values.join(", "));
+                Err(refuse_value(path, &what, ANOTHER_TEXT).by(Rule::CanonicalValue, path))
             }
             _ => Ok(()),
         }
@@ -323,59 +390,6 @@ pub fn is_primary(element: &Value) -> bool {
 /// Whether a text is empty or spaces only.
 pub fn is_blank(text: &str) -> bool {
     text.trim().is_empty()
-}
-
-/// A client's text, short enough for a sentence.
-pub fn shorten_text(text: &str) -> String {
-    const LIMIT: usize = 200;
-    match text.char_indices().nth(LIMIT) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.to_owned(),
-    }
-}
-
-/// The refusal of an attribute that stands twice in one object: names differ in more than case
-/// (RFC 7643 §2.1).
-pub fn refuse_repeated_name(path: &str) -> ScimError {
-    ScimError::invalid_syntax(format!("Attribute {path} is given more than once."))
-}
-
-fn expected(path: &str, what: &str) -> ScimError {
-    ScimError::invalid_value(format!("Attribute {path} must be {what}."))
-}
-
-const fn description(kind: Type) -> &'static str {
-    match kind {
-        Type::String => "a string",
-        Type::Boolean => "true or false",
-        Type::Decimal => "a number",
-        Type::Integer => "a whole number",
-        Type::DateTime => "a date and time such as 2011-05-13T04:42:34Z",
-        Type::Reference => "a string that holds a URI",
-        Type::Binary => "a string in base64",
-        Type::Complex => "an object",
-    }
-}
-
-/// Refuses more elements than a document may hold. A group's members are not in its document.
-///
-/// # Errors
-/// `invalidValue`.
-pub fn check_count(path: &str, count: usize) -> Result<(), ScimError> {
-    if count > MAX_ELEMENTS && path != "members" {
-        return Err(expected(path, &format!("an array of at most {MAX_ELEMENTS} values")));
-    }
-    Ok(())
-}
-
-fn text_within_limit(attribute: &Attribute, path: &str, text: &str) -> Result<(), ScimError> {
-    if NAMES.contains(&attribute.name.as_str()) && text.chars().count() > MAX_NAME_CHARS {
-        return Err(expected(path, &format!("at most {MAX_NAME_CHARS} characters long")));
-    }
-    if text.len() > MAX_TEXT_BYTES {
-        return Err(expected(path, &format!("at most {MAX_TEXT_BYTES} bytes long")));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde_json::{Map, Value};
 
 use super::error::{ErrorKind, ScimError};
+use super::notes::Notes;
 use crate::limits::MAX_STEPS_PER_REQUEST;
 
 /// How many bytes of a text are looked at in one step.
@@ -69,11 +70,13 @@ pub fn scan_steps(elements: &[Value]) -> u64 {
     elements.iter().map(|element| 1 + element_steps(element)).sum()
 }
 
-/// The steps that are left to one request.
+/// The steps that are left to one request, and the notes that its work leaves.
 #[derive(Debug)]
 pub struct WorkBudget {
     left: AtomicU64,
     refusal: ErrorKind,
+    /// What the core tells of the request.
+    pub notes: Notes,
 }
 
 impl WorkBudget {
@@ -89,7 +92,7 @@ impl WorkBudget {
 
     /// A budget of this many steps, whose end is answered by this kind of error.
     pub const fn new(steps: u64, refusal: ErrorKind) -> Self {
-        Self { left: AtomicU64::new(steps), refusal }
+        Self { left: AtomicU64::new(steps), refusal, notes: Notes::new() }
     }
 
     /// Takes steps from the budget, before they are taken.

@@ -43,6 +43,8 @@ pub enum SubjectId {
     Application(String),
     /// The id of a webhook: `wh_…`.
     Webhook(String),
+    /// The id of an OAuth client: `client_…`.
+    Client(String),
     /// The id of a role or an entitlement, which the operator or the application chose.
     Defined(DefinedKind, String),
 }
@@ -56,6 +58,7 @@ impl SubjectId {
             Self::Tenant(_) => "Tenant",
             Self::Application(_) => "Application",
             Self::Webhook(_) => "Webhook",
+            Self::Client(_) => "Client",
             Self::Defined(kind, _) => kind.name(),
         }
     }
@@ -65,9 +68,11 @@ impl fmt::Display for SubjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Resource(_, id) => id.fmt(f),
-            Self::Key(id) | Self::Application(id) | Self::Webhook(id) | Self::Defined(_, id) => {
-                f.write_str(id)
-            }
+            Self::Key(id)
+            | Self::Application(id)
+            | Self::Webhook(id)
+            | Self::Client(id)
+            | Self::Defined(_, id) => f.write_str(id),
             Self::Tenant(name) => name.fmt(f),
         }
     }
@@ -82,7 +87,7 @@ pub struct Event {
     pub event_type: &'static str,
     /// The resource, key or tenant that it is about.
     pub subject: Subject,
-    /// Who did it: a key id, `operator`, or `worker`.
+    /// Who did it: the id of a key or a client, `operator`, or `worker`.
     pub actor: String,
     /// The request that it was part of.
     pub request_id: String,

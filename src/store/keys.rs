@@ -1,7 +1,9 @@
-//! Every key of the table. Only this file makes keys.
+//! Every key of the table. Only this file and its folder make keys.
 //!
 //! Tenants and ids are parsed before a key is built from them. Other values are only hashes in keys: keys
 //! are limited to 2,048 and 1,024 bytes, and they appear in the logs of AWS.
+
+pub mod oauth;
 
 use std::fmt;
 use std::str::FromStr;
@@ -101,8 +103,8 @@ pub fn tenant(tenant: &TenantId) -> Key {
     Key::new(tenant_partition(tenant), "TENANT")
 }
 
-/// The partition of what only the operator's tool writes of a tenant: its settings, the list of its
-/// keys, and when it was deleted.
+/// The partition of what only the operator's tool writes of a tenant: its settings, the lists of its
+/// keys and clients, and when it was deleted.
 pub fn tenant_partition(tenant: &TenantId) -> String {
     format!("TENANT#{tenant}")
 }

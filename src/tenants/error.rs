@@ -16,11 +16,13 @@ pub enum TenantError {
     NameRests(TenantId, u64),
     /// The tenant has no key of this id.
     NoKey(TenantId, String),
+    /// The tenant has no client of this id.
+    NoClient(TenantId, String),
     /// There is no application key of this id.
     NoApplication(String),
     /// The tenant has no such user.
     NoUser(TenantId, Uuid),
-    /// The key of this id is revoked or expired, so it can have no successor.
+    /// The key or client of this id is revoked or expired, so it can have no successor.
     KeyEnded(String),
     /// Something given cannot be used.
     Input(String),

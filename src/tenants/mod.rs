@@ -1,4 +1,4 @@
-//! Tenants, their keys and the application keys: making, changing and listing them. The operator's tool
+//! Tenants, their keys and clients, and the application keys: making, changing and listing them. The operator's tool
 //! and the application's side both do it with this code.
 //!
 //! `provider` reads and changes the users and groups of any tenant. With it, `current_state` reads the resources of
@@ -6,6 +6,7 @@
 
 pub mod actor;
 pub mod application;
+pub mod client;
 pub mod current_state;
 pub mod definition;
 pub mod error;

@@ -79,6 +79,10 @@ pub struct Response {
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
     pub body: Option<Value>,
+    /// The codes in the log line, in any order. Without it they are not compared.
+    pub notes: Option<Vec<String>>,
+    /// A text that `detail` must hold: what to change at the identity provider.
+    pub hint: Option<String>,
 }
 
 fn all_policies() -> Vec<String> {

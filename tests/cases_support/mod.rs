@@ -3,5 +3,6 @@
 
 pub mod case;
 pub mod expected;
+mod mistakes;
 pub mod names;
 pub mod stack;

@@ -2,18 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use lambda_http::{Body, Response};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rollcall::admin::key::{NewKey, create};
 use rollcall::admin::tenant;
 use rollcall::auth::record::Scope;
 use rollcall::auth::tenant::TenantRecord;
 use rollcall::dev::backend::Connection;
-use rollcall::dev::gateway::lambda::Clock;
+use rollcall::dev::gateway::lambda::{Clock, Lambda};
 use rollcall::dev::gateway::rest_api::Gateway;
 use rollcall::dev::template::read::{TEMPLATE, TemplateFacts};
 use rollcall::dev::wiring::connect;
+use rollcall::http::function::Function;
+use rollcall::http::response::Transfer;
+use rollcall::http::service::{HttpFunction, invoke_with_event};
 use rollcall::scim::policy::Policy;
 use rollcall::store::call::{ScanPage, ScanSegment, Table};
 use rollcall::store::keys;
@@ -21,7 +26,7 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::case::{Case, Request, Setup, Step};
+use super::case::{self, Case, Request, Setup, Step};
 use super::expected::compare;
 use super::names::Names;
 use crate::roles_support::client_with_role;
@@ -34,6 +39,25 @@ const BASE_PATH: &str = "/scim/v2";
 pub struct Stack {
     gateway: Gateway,
     table: Table,
+    notes: Arc<NotesByRequest>,
+}
+
+/// The codes of the notes of each request, by the id of the request.
+type NotesByRequest = Mutex<BTreeMap<String, Vec<String>>>;
+
+/// The function, with what its log lines note.
+struct NotingFunction {
+    function: Function,
+    notes: Arc<NotesByRequest>,
+}
+
+impl HttpFunction for NotingFunction {
+    async fn answer(&self, request: lambda_http::Request, transfer: Transfer) -> Response<Body> {
+        let (response, line) = self.function.answer_with_line(request, transfer).await;
+        let codes = line.notes.iter().map(ToString::to_string).collect();
+        self.notes.lock().expect("a lock").insert(line.ids.request, codes);
+        response
+    }
 }
 
 /// An answer of the stack.
@@ -59,15 +83,16 @@ impl Stack {
             TemplateFacts::parse(TEMPLATE).expect("the template");
         (api.usage_plan, api.high_usage_plan, api.stage) = (None, None, None);
         // Each function calls the table with the rights that its role has, and no others.
-        let connection = |client| {
-            let (table, app_url) = (support::TABLE.to_owned(), "http://app.example.com/app/v1".to_owned());
-            Connection { client, table, environment: environment.clone(), app_url }
-        };
-        let function = connect(connection(client_with_role(&embedded.endpoint, "ScimRole").await), &[]);
-        let authorizer =
-            connect(connection(client_with_role(&embedded.endpoint, "AuthorizerRole").await), &[]);
-        let gateway = Gateway::new(api, function.function, authorizer.authorizer, Clock::system());
-        Self { gateway, table: embedded.table }
+        let scim = client_with_role(&embedded.endpoint, "ScimRole").await;
+        let client = client_with_role(&embedded.endpoint, "AuthorizerRole").await;
+        let (table, app_url) = (support::TABLE.to_owned(), "http://app.example.com/app/v1".to_owned());
+        let backend = connect(Connection { client, table, environment, app_url }, &[]);
+        let notes = Arc::new(NotesByRequest::default());
+        let function = Function::new(Table::new(scim, support::TABLE), None).expect("a function");
+        let function = Arc::new(NotingFunction { function, notes: notes.clone() });
+        let function = Lambda::new(move |event| invoke_with_event(function.clone(), event));
+        let gateway = Gateway::new(api, function, backend.authorizer, Clock::system());
+        Self { gateway, table: embedded.table, notes }
     }
 
     /// Plays a case with a tenant of its own. An error says which step differs and how.
@@ -173,12 +198,31 @@ impl Play<'_> {
             }
         }
         self.compare_body(expected.body.as_ref(), &answer, &mut differences)?;
+        self.compare_notes(expected, &answer, &mut differences);
         if differences.is_empty() {
             return Ok(());
         }
         let whole = String::from_utf8_lossy(&answer.body);
         let whole: String = whole.chars().take(2000).collect();
         Err(format!("  {}\n  answered {} {whole}", differences.join("\n  "), answer.status))
+    }
+
+    /// Compares the codes in the log line, and what `detail` tells the administrator.
+    fn compare_notes(&self, expected: &case::Response, answer: &Answer, differences: &mut Vec<String>) {
+        if let Some(hint) = &expected.hint {
+            let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+            if !body["detail"].as_str().is_some_and(|detail| detail.contains(hint)) {
+                differences.push(format!("detail: expected {hint:?} in {}", body["detail"]));
+            }
+        }
+        let Some(mut notes) = expected.notes.clone() else { return };
+        let id = answer.headers.get("x-amzn-requestid").and_then(|id| id.to_str().ok()).unwrap_or_default();
+        let mut found = self.stack.notes.lock().expect("a lock").remove(id).unwrap_or_default();
+        notes.sort();
+        found.sort();
+        if notes != found {
+            differences.push(format!("notes: expected {notes:?}, found {found:?}"));
+        }
     }
 
     fn compare_body(
@@ -270,7 +314,7 @@ impl Play<'_> {
 }
 
 /// A user that every policy takes.
-fn user(name: &str) -> Map<String, Value> {
+pub fn user(name: &str) -> Map<String, Value> {
     let user_name = format!("{name}.{{unique}}@example.com");
     let body = json!({
         "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],

@@ -274,6 +274,9 @@ class Play:
                 differences += compare(expected["body"], json.loads(body), "body", self.names)
             except ValueError as error:
                 differences.append(f"body: no JSON: {error}")
+        hint = expected.get("hint")
+        if hint and hint not in json.loads(body or b"{}").get("detail", ""):
+            differences.append(f"detail: expected {hint!r} in it")
         if differences:
             text = body.decode(errors="replace")[:2000]
             raise AssertionError("\n".join(f"  {line}" for line in [*differences, f"answered {status} {text}"]))

@@ -211,7 +211,7 @@ impl Glance {
         let users = store_of(table, name).list_page(Kind::User, None, 1_000).await.expect("the users").ids;
         let after = incarnation(table, name).await?;
         let users = users.iter().map(Uuid::to_string).collect();
-        let tenant = MirroredTenant { incarnation: before.clone(), users, groups: BTreeMap::new() };
+        let tenant = MirroredTenant { incarnation: before.clone(), users, ..MirroredTenant::default() };
         let mut mirror = Mirror::empty(table, position.seq);
         mirror.tenants.insert(name.to_owned(), tenant);
         (before == after).then_some(Self { name, mirror })

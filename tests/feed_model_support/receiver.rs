@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use rollcall::deliver::registry::Registry;
-use rollcall::deliver::target::TargetRule;
+use rollcall::outbound::target::TargetRule;
 use rollcall::store::call::Table;
 use rollcall::store::feed::change::FeedChange;
 

@@ -288,7 +288,7 @@ def check_transform():
             problems.extend(f"SAM with {chosen}: {cause.message}" for cause in error.causes)
             continue
         groups = [name for name, r in made["Resources"].items() if r["Type"] == "AWS::CodeDeploy::DeploymentGroup"]
-        if len(groups) != (6 if chosen.get("GradualDeployment") else 0):
+        if len(groups) != (7 if chosen.get("GradualDeployment") else 0):
             problems.append(f"SAM with {chosen} makes {len(groups)} deployment groups")
         text = json.dumps(made, indent=1)
         if len(text) > 1_000_000:

@@ -247,7 +247,7 @@ goes to the feed and the bus.
   then, and no alarm is lost. A series costs 0.30 USD a month, by the hours in which it
   has a value. There is one for each class and status class (`Requests`), and three for each class (`Latency`, `ReadUnits`,
   `WriteUnits`). Assumed are {TRAFFIC['hourly'][1]} series: three classes, and four pairs of class and status. They do not grow with
-  tenants or people: a tenant is no dimension. All classes and statuses together would be 42 series, 12.60 USD.
+  tenants or people: a tenant is no dimension. All classes and statuses together would be 49 series, 14.70 USD.
 - A first import costs {usd(first * 1_000_000)} USD for a million people: a look-up and a POST each.
 - The application's side costs as much for each request. A product that follows the feed with a request a second sends 2.6
   million a month: {usd(price('api_request', 2.628e6) + price('lambda_call', 2.628e6) + logs(2.628e6 * REQUEST_LOG))} USD. Every ten seconds, it is a tenth. A webhook costs no request.

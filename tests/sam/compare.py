@@ -1,5 +1,6 @@
 """compare.py DEV SAM: plays STEPS against two servers and compares the answers, step by step. The environment has
-the keys (KEY, APP_KEY) and the name of the tenant (TENANT).
+the keys (KEY, APP_KEY) and the name of the tenant (TENANT). It plays the token endpoint with a client that the
+application's side has made.
 
 Answers are the same when status, content type, Location, ETag and body are, once ids, times and base URLs have
 been replaced by names. Both run on one table, so each has names of its own ({tag}). What the gateways
@@ -96,6 +97,7 @@ APP_STEPS = [
     ("create key", "POST", "/tenants/{tag}/keys", {"name": "Okta"}, 201, {"keep": "key"}),
     ("rotate key", "POST", "/tenants/{tag}/keys/{key}/rotate", {"overlapSeconds": 60}, 201, {}),
     ("revoke key", "DELETE", "/tenants/{tag}/keys/{key}", None, 204, {}),
+    ("create client", "POST", HERE + "/clients", {"name": "Entra {tag}"}, 201, {"keep": "client"}),
     ("user", "GET", HERE + "/Users/{person}", None, 200, {}),
     ("filter", "GET", HERE + "/Users" + filtered(f'userName eq "{MAIL}"'), None, 200, {}),
     ("group", "GET", HERE + "/Groups/{team}", None, 200, {}),
@@ -109,6 +111,18 @@ APP_STEPS = [
     ("no such tenant", "GET", "/tenants/nobody/Users", None, 404, {}),
     ("unknown path", "GET", "/devices", None, 404, {}),
     ("method", "PUT", "/tenants", NEW_TENANT, 405, {}),
+]
+# And for the token endpoint.
+FORM = {"authorization": None, "content-type": "application/x-www-form-urlencoded"}
+GRANT = "grant_type=client_credentials"
+TOKEN_STEPS = [
+    ("secret", "POST", "/oauth2/token", GRANT + "&client_id={client}&client_secret={clientSecret}", 200, {"headers": FORM}),
+    ("wrong secret", "POST", "/oauth2/token", GRANT + "&client_id={client}&client_secret=x", 401, {"headers": FORM}),
+    ("repeated", "POST", "/oauth2/token", GRANT + "&" + GRANT, 400, {"headers": FORM}),
+    ("another grant", "POST", "/oauth2/token", "grant_type=password", 400, {"headers": FORM}),
+    ("method", "GET", "/oauth2/token", None, 405, {"headers": FORM}),
+    ("metadata", "GET", "/.well-known/oauth-authorization-server", None, 200, {"headers": FORM}),
+    ("metadata below", "GET", "/scim/v2/.well-known/oauth-authorization-server", None, 200, {"headers": FORM}),
 ]
 
 
@@ -142,10 +156,11 @@ class Side:
 
     def named(self, text):
         """`text` without what the server makes up."""
-        text = re.sub(r"https?://[^/\"]+(/prod)?/(scim/v2|app/v1)", "{base}", text or "")
+        text = re.sub(r"https?://[^/\"]+(/prod)?(/(scim/v2|app/v1))?", "{base}", text or "")
         for name, value in self.ids.items():
             text = text.replace(value, "{%s}" % name)
-        text = re.sub(r"rc_[a-z0-9-]+_[0-9A-Za-z]{43}_[0-9A-Za-z]{6}", "{secret}", text)
+        text = re.sub(r"rct?_[a-z0-9-]+_[0-9A-Za-z]{43}_[0-9A-Za-z]{6}", "{secret}", text)
+        text = re.sub(r"secret_[0-9A-Za-z]+", "{secret id}", text)
         text = re.sub(r"key_[0-9A-Za-z]+", "{key id}", text)
         text = re.sub(re.escape(self.tag), "{tag}", text, flags=re.IGNORECASE)
         text = re.sub(r'"(incarnation|rootTeam|next)":"[^"]+"', r'"\1":"{made}"', text)
@@ -154,7 +169,9 @@ class Side:
     def play(self, method, path, body, sent, keep):
         status, headers, text = self.send(method, path, body, sent)
         if keep and status < 300:
-            self.ids[keep] = json.loads(text).get("id", "none")
+            made = json.loads(text)
+            self.ids[keep] = made.get("id", "none")
+            self.ids.update({name: made[name] for name in ("clientSecret",) if name in made})
         answer = {"status": status, "location": self.named(headers.get("location")), "etag": self.named(headers.get("etag"))}
         if text:
             answer["content-type"] = headers.get("content-type")
@@ -196,7 +213,9 @@ def main():
     different = compare(dev, sam, STEPS, KEY, SCIM, SCIM)
     dev.base, sam.base = DEV + "/app/v1", SAM + "/app/v1"
     different += compare(dev, sam, APP_STEPS, APP_KEY, JSON, PROBLEM)
-    print(f"\n{len(STEPS) + len(APP_STEPS)} requests, {different} answered differently")
+    dev.base, sam.base = DEV, SAM
+    different += compare(dev, sam, TOKEN_STEPS, KEY, JSON, JSON)
+    print(f"\n{len(STEPS) + len(APP_STEPS) + len(TOKEN_STEPS)} requests, {different} answered differently")
     sys.exit(1 if different else 0)
 
 

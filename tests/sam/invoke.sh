@@ -5,7 +5,7 @@
 #
 # The table is that of a `rollcall dev` started here, or the one that ROLLCALL_TABLE and
 # AWS_ENDPOINT_URL_DYNAMODB name. The name of an event begins with the function that it goes to (authorizer,
-# app-authorizer, app-read, app-manage, worker). All others go to scim.
+# app-authorizer, app-read, app-manage, token, worker). All others go to scim.
 # LAMBDA_PORT  where `cargo lambda watch` listens (default 9000)
 set -euo pipefail
 event=$(realpath "${1:?usage: tests/sam/invoke.sh events/<event>.json}")
@@ -32,6 +32,7 @@ authorizer-*) function=authorizer ;;
 app-authorizer-*) function=app_authorizer ;;
 app-read-*) function=app_read ;;
 app-manage-*) function=app_manage ;;
+token-*) function=token ;;
 worker*) function=worker ;;
 *) function=scim ;;
 esac

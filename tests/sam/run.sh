@@ -75,7 +75,7 @@ docker images public.ecr.aws/lambda/provided
 
 say "Functions"
 declare -A binaries=(
-    [ScimFunction]=scim [AuthorizerFunction]=authorizer [WorkerFunction]=worker
+    [ScimFunction]=scim [AuthorizerFunction]=authorizer [WorkerFunction]=worker [TokenFunction]=token
     [AppReadFunction]=app_read [AppManageFunction]=app_manage [AppAuthorizerFunction]=app_authorizer
 )
 # --skip-target-check: without it cargo-lambda may call rustup to fetch a target.

@@ -138,7 +138,7 @@ fn main() {
             what: "read a PATCH of three operations",
             own: Box::new(|| {
                 let body = serde_json::from_str(black_box(PATCH)).expect("JSON");
-                drop(black_box(request::parse(&body, users, &STANDARD).expect("steps")));
+                drop(black_box(request::parse(&body, users, &STANDARD, &WorkBudget::of_body()).expect("steps")));
             }),
             rivals: [
                 None,
@@ -152,7 +152,7 @@ fn main() {
             own: Box::new(|| {
                 let body = serde_json::from_str(black_box(PATCH)).expect("JSON");
                 let mut after = object.clone();
-                let steps = request::parse(&body, users, &STANDARD).expect("steps");
+                let steps = request::parse(&body, users, &STANDARD, &WorkBudget::of_body()).expect("steps");
                 apply(&mut after, &steps, users, &STANDARD, &WorkBudget::of_body()).expect("a change");
                 drop(black_box(after));
             }),

@@ -48,6 +48,15 @@ def test_a_key_is_made_rotated_and_revoked(client: Rollcall, dev: Dev, tenant: s
     assert status == {made["id"]: "active", successor["id"]: "revoked"}
 
 
+def test_a_client_is_made_rotated_and_revoked(client: Rollcall, tenant: str) -> None:
+    made = client.create_client(tenant, {"name": "Entra", "tokenHours": 2})
+    assert made["clientSecret"].startswith("rcs_") and made["tokenHours"] == 2
+    rotated = client.rotate_client(tenant, made["id"], {"overlapSeconds": 0})
+    assert [secret["id"] for secret in rotated["secrets"]] == [rotated["secretId"]]
+    client.revoke_client(tenant, made["id"])
+    assert {one["id"]: one["status"] for one in client.clients(tenant)} == {made["id"]: "revoked"}
+
+
 def test_users_groups_members_and_assignments_are_read(client: Rollcall, dev: Dev, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rollcall_client.client.USERS_PER_PAGE", 3)
     monkeypatch.setattr("rollcall_client.client.MEMBERS_PER_PAGE", 3)

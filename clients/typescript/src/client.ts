@@ -7,6 +7,8 @@ import type {
   Assignments,
   Changes,
   ChangesQuery,
+  Client,
+  ClientList,
   Entitlement,
   EntitlementChange,
   EntitlementPage,
@@ -16,16 +18,19 @@ import type {
   GroupsQuery,
   Key,
   KeyList,
+  MadeClient,
   MadeKey,
   MadeWebhook,
   Member,
   MemberPage,
   MembersQuery,
+  NewClient,
   NewEntitlement,
   NewKey,
   NewRole,
   NewTenant,
   NewWebhook,
+  RotatedClient,
   Role,
   RoleChange,
   RolePage,
@@ -304,6 +309,28 @@ export class Rollcall {
 
   async revokeKey(tenant: string, key: string): Promise<void> {
     await this.#transport.send({ method: "DELETE", path: path("tenants", tenant, "keys", key) });
+  }
+
+  // OAuth clients of tenants
+
+  async listClients(tenant: string, ending: Ending = {}): Promise<Client[]> {
+    return (await this.#get<ClientList>(path("tenants", tenant, "clients"), {}, ending)).clients;
+  }
+
+  /** A new OAuth client. Only this answer has its secret, `clientSecret`. */
+  createClient(tenant: string, client: NewClient): Promise<MadeClient> {
+    const at = path("tenants", tenant, "clients");
+    return this.#transport.send({ method: "POST", path: at, body: client });
+  }
+
+  /** Another secret. The others work for a day, or for `overlapSeconds`; with 0 they are revoked. */
+  rotateClient(tenant: string, client: string, rotation: Rotation = {}): Promise<RotatedClient> {
+    const at = path("tenants", tenant, "clients", client, "rotate");
+    return this.#transport.send({ method: "POST", path: at, body: rotation });
+  }
+
+  async revokeClient(tenant: string, client: string): Promise<void> {
+    await this.#transport.send({ method: "DELETE", path: path("tenants", tenant, "clients", client) });
   }
 
   // Webhooks

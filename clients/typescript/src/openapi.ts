@@ -270,6 +270,71 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/tenants/{tenant}/clients": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+            };
+            cookie?: never;
+        };
+        /** The OAuth clients of a tenant, without their secrets */
+        get: operations["app.listClients"];
+        put?: never;
+        /** Makes an OAuth client; only this answer shows its secret */
+        post: operations["app.createClient"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/tenants/{tenant}/clients/{client}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+                /** @description The id of the client: client_… */
+                client: components["parameters"]["client"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Revokes a client with its access tokens */
+        delete: operations["app.revokeClient"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/tenants/{tenant}/clients/{client}/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+                /** @description The id of the client: client_… */
+                client: components["parameters"]["client"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Gives a client a new secret; the others work until the overlap ends, and are revoked without one */
+        post: operations["app.rotateClient"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/tenants/{tenant}/roles": {
         parameters: {
             query?: never;
@@ -725,7 +790,7 @@ export interface components {
             tenant: string;
             /** @description Tells a tenant from an earlier one of the same name. */
             incarnation?: string;
-            /** @description User, Group, Key, Tenant, Application, Webhook, Role or Entitlement. */
+            /** @description User, Group, Key, Client, Tenant, Application, Webhook, Role or Entitlement. */
             resourceType: string;
             /** @description The id of the resource. */
             resourceId: string;
@@ -737,7 +802,7 @@ export interface components {
             parts?: number;
             /** @description When, in RFC 3339. */
             time: string;
-            /** @description Who did it: the id of a key, operator, or worker. */
+            /** @description Who did it: the id of a key or a client, operator, or worker. */
             actor: string;
             /** @description The request that it was part of: lambda_request_id in the log. No caller can choose it. */
             requestId: string;
@@ -944,6 +1009,148 @@ export interface components {
             replaces: string;
             /** @description When the old key ends. */
             oldKeyExpires: string;
+        };
+        Federation: {
+            /** @description The claim sub of its assertions. */
+            subject: string;
+            /** @description The claim aud of its assertions. */
+            audience: string;
+            /** @description The claim iss of its assertions. */
+            issuer: string;
+            /** @description Where the issuer's keys are: https, with a public address. */
+            jwksUrl: string;
+            /** @description The directory id at Entra ID. It gives issuer and jwksUrl, and the claim tid must be it. */
+            entraDirectory: string | null;
+        };
+        NewFederation: {
+            /** @description The claim sub of its assertions. */
+            subject: string;
+            /** @description The claim aud of its assertions. */
+            audience: string;
+            /** @description The claim iss of its assertions. */
+            issuer?: string;
+            /** @description Where the issuer's keys are: https, with a public address. */
+            jwksUrl?: string;
+            /** @description The directory id at Entra ID. It gives issuer and jwksUrl, and the claim tid must be it. */
+            entraDirectory?: string;
+        };
+        NewClient: {
+            /** @description What to call it. */
+            name: string;
+            /**
+             * @description What its access tokens may do; provision if absent.
+             * @enum {string}
+             */
+            scope?: "provision" | "read";
+            /** @description How many hours an access token lives; 1 if absent. */
+            tokenHours?: number;
+            /** @description How many years a secret lives; 1 if absent. */
+            secretYears?: number;
+            /** @description For a client without secrets: what its assertions must hold. */
+            federation?: components["schemas"]["NewFederation"] | null;
+        };
+        Client: {
+            /** @description Its id: the client_id of token requests. */
+            id: string;
+            /** @description What it is called. */
+            name: string;
+            /**
+             * @description What its access tokens may do.
+             * @enum {string}
+             */
+            scope: "provision" | "read";
+            /** @enum {string} */
+            status: "active" | "revoked";
+            /** @description Counts its changes. */
+            version: number;
+            /** @description When it was made. */
+            created: string;
+            /** @description How many hours an access token lives; 1 if absent. */
+            tokenHours: number;
+            /** @description Its secrets that are in force, without their texts. */
+            secrets: {
+                /** @description Its id. */
+                id: string;
+                /** @description When it was made. */
+                created: string;
+                /** @description From when on it is refused. */
+                expires: string;
+            }[];
+            /** @description What the assertions of a federated client must hold. */
+            federation: components["schemas"]["Federation"] | null;
+            /** @description The day of its last request. */
+            lastUsed: string | null;
+        };
+        ClientList: {
+            clients: components["schemas"]["Client"][];
+        };
+        MadeClient: {
+            /** @description Its id: the client_id of token requests. */
+            id: string;
+            /** @description What it is called. */
+            name: string;
+            /**
+             * @description What its access tokens may do.
+             * @enum {string}
+             */
+            scope: "provision" | "read";
+            /** @enum {string} */
+            status: "active" | "revoked";
+            /** @description Counts its changes. */
+            version: number;
+            /** @description When it was made. */
+            created: string;
+            /** @description How many hours an access token lives; 1 if absent. */
+            tokenHours: number;
+            /** @description Its secrets that are in force, without their texts. */
+            secrets: {
+                /** @description Its id. */
+                id: string;
+                /** @description When it was made. */
+                created: string;
+                /** @description From when on it is refused. */
+                expires: string;
+            }[];
+            /** @description What the assertions of a federated client must hold. */
+            federation: components["schemas"]["Federation"] | null;
+            /** @description The secret. Only this answer shows it. A federated client has none. */
+            clientSecret?: string;
+        };
+        RotatedClient: {
+            /** @description Its id: the client_id of token requests. */
+            id: string;
+            /** @description What it is called. */
+            name: string;
+            /**
+             * @description What its access tokens may do.
+             * @enum {string}
+             */
+            scope: "provision" | "read";
+            /** @enum {string} */
+            status: "active" | "revoked";
+            /** @description Counts its changes. */
+            version: number;
+            /** @description When it was made. */
+            created: string;
+            /** @description How many hours an access token lives; 1 if absent. */
+            tokenHours: number;
+            /** @description Its secrets that are in force, without their texts. */
+            secrets: {
+                /** @description Its id. */
+                id: string;
+                /** @description When it was made. */
+                created: string;
+                /** @description From when on it is refused. */
+                expires: string;
+            }[];
+            /** @description What the assertions of a federated client must hold. */
+            federation: components["schemas"]["Federation"] | null;
+            /** @description The secret. Only this answer shows it. A federated client has none. */
+            clientSecret: string;
+            /** @description The id of the new secret. */
+            secretId: string;
+            /** @description When the other secrets end, unless they end earlier. */
+            otherSecretsExpire: string;
         };
         Assignment: {
             /** @description The group that the role is in, by its id. */
@@ -1227,6 +1434,8 @@ export interface components {
         id: string;
         /** @description The id of the key: key_… */
         key: string;
+        /** @description The id of the client: client_… */
+        client: string;
         /** @description The id of the role. */
         role: string;
         /** @description The id of the entitlement. */
@@ -1732,6 +1941,112 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RotatedKey"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.listClients": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ClientList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.createClient": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewClient"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MadeClient"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.revokeClient": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+                /** @description The id of the client: client_… */
+                client: components["parameters"]["client"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    "app.rotateClient": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the tenant. */
+                tenant: components["parameters"]["tenant"];
+                /** @description The id of the client: client_… */
+                client: components["parameters"]["client"];
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Rotation"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RotatedClient"];
                 };
             };
             default: components["responses"]["Problem"];

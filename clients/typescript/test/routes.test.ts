@@ -99,6 +99,19 @@ test("the roles that a group grants are replaced", async () => {
   await assert.rejects(old, { name: "ProblemError", status: 412 });
 });
 
+test("clients are made, rotated, listed and revoked", async () => {
+  const made = await rollcall.createClient("demo", { name: "Entra" });
+  assert.match(made.clientSecret ?? "", /^rcs_/);
+  const rotated = await rollcall.rotateClient("demo", made.id, { overlapSeconds: 0 });
+  assert.deepEqual(
+    rotated.secrets.map((secret) => secret.id),
+    [rotated.secretId],
+  );
+  await rollcall.revokeClient("demo", made.id);
+  const clients = await rollcall.listClients("demo");
+  assert.equal(clients.find((client) => client.id === made.id)?.status, "revoked");
+});
+
 test("keys are made, rotated, listed and revoked", async () => {
   const made = await rollcall.createKey("demo", { name: "Okta" });
   assert.match(made.key, /^rc_demo_/);

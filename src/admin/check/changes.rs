@@ -230,6 +230,7 @@ impl<'t> ChangeCheck<'t> {
             ("Application", _) => keys::application_listing(id),
             ("Webhook", _) => keys::webhook(id),
             ("Key", _) => keys::bearer_listing(self.tenant, id),
+            ("Client", _) => keys::oauth::client(id),
             _ => keys::tenant(self.tenant),
         }
     }

@@ -6,6 +6,7 @@ use futures_util::future::try_join_all;
 use uuid::Uuid;
 
 use super::ledger::SubjectState;
+use crate::auth::client::ClientRecord;
 use crate::auth::record::{KeyListing, KeyRecord};
 use crate::clock;
 use crate::limits::SCAN_SEGMENTS;
@@ -73,7 +74,7 @@ pub struct Kept {
 /// What has changes in the feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckedSubject {
-    /// `User`, `Group`, `Key`, `Tenant`, `Application`, `Webhook`, `Role` or `Entitlement`.
+    /// `User`, `Group`, `Key`, `Client`, `Tenant`, `Application`, `Webhook`, `Role` or `Entitlement`.
     pub resource_type: &'static str,
     /// Its state in the table.
     pub state: SubjectState,
@@ -106,6 +107,10 @@ pub struct Inventory {
     pub bearers: BTreeMap<Key, KeyRecord>,
     /// The ids of the bearer keys that are in the tenant's list.
     pub listed_keys: BTreeSet<String>,
+    /// The ids of the clients.
+    pub clients: BTreeSet<String>,
+    /// The ids of the clients that are in the tenant's list.
+    pub listed_clients: BTreeSet<String>,
     /// Roles and entitlements, deleted ones too.
     pub definitions: Vec<Definition>,
     /// Their index.
@@ -149,6 +154,7 @@ impl Inventory {
             whole.definitions.extend(part.definitions);
             whole.definition_index = part.definition_index.or(whole.definition_index);
             whole.bearers.extend(part.bearers);
+            whole.clients.extend(part.clients);
             whole.chunked.extend(part.chunked);
             whole.subjects.extend(part.subjects);
             whole.unknown.extend(part.unknown);
@@ -168,6 +174,10 @@ impl Inventory {
         let partition = keys::tenant_partition(&store.tenant);
         for item in store.table.query_all(&partition, Some(keys::BEARER_LISTING)).await? {
             whole.listed_keys.insert(KeyListing::from_item(&item)?.key_id);
+        }
+        let prefix = keys::oauth::CLIENT_LISTING;
+        for item in store.table.query_all(&partition, Some(prefix)).await? {
+            whole.listed_clients.extend(must_text(&item, "sk")?.strip_prefix(prefix).map(str::to_owned));
         }
         Ok(whole)
     }
@@ -200,11 +210,24 @@ impl Inventory {
         Ok(())
     }
 
+    /// A client, of whichever tenant.
+    fn client(&mut self, store: &Store, item: &Item) -> Result<(), StoreError> {
+        let record = ClientRecord::from_item(item)?;
+        if record.tenant == store.tenant {
+            self.add_subject("Client", &record.id, item);
+            self.clients.insert(record.id);
+        }
+        Ok(())
+    }
+
     fn take(&mut self, store: &Store, model: &Model, item: &Item) -> Result<(), StoreError> {
         let (pk, sk) = (must_text(item, "pk")?, must_text(item, "sk")?);
         let key = Key { pk: pk.to_owned(), sk: sk.to_owned() };
         if pk.starts_with(keys::BEARERS) {
             return self.bearer(store, item);
+        }
+        if pk.starts_with(keys::oauth::CLIENTS) {
+            return self.client(store, item);
         }
         let data = keys::data(&store.tenant);
         let path: Vec<&str> = pk.strip_prefix(&data).unwrap_or_default().split('#').collect();
@@ -291,10 +314,10 @@ impl Inventory {
 async fn part(store: &Store, model: &Model, segment: i32) -> Result<Inventory, StoreError> {
     let (mut found, mut start) = (Inventory::default(), None);
     let prefix = keys::data(&store.tenant);
+    let prefixes = [prefix.as_str(), keys::BEARERS, keys::oauth::CLIENTS];
     loop {
         let segment = ScanSegment { number: segment, total: SCAN_SEGMENTS };
-        let ScanPage { found: items, next } =
-            store.table.scan_items(&[&prefix, keys::BEARERS], start, segment, None).await?;
+        let ScanPage { found: items, next } = store.table.scan_items(&prefixes, start, segment, None).await?;
         for item in &items {
             found.take(store, model, item)?;
         }

@@ -141,8 +141,12 @@ impl Repair<'_> {
     }
 
     fn list_key(&self) -> Option<Vec<Action>> {
-        let (listing, bearer) = (self.other?.clone(), self.all.bearers.get(self.key)?);
-        Some(vec![Action::put(listing, bearer.to_listing()).only_if(Expression::absent(), Refusal::Exists)])
+        let listing = self.other?.clone();
+        let entry = match self.key.pk.starts_with(keys::oauth::CLIENTS) {
+            true => Item::new(),
+            false => self.all.bearers.get(self.key)?.to_listing(),
+        };
+        Some(vec![Action::put(listing, entry).only_if(Expression::absent(), Refusal::Exists)])
     }
 
     fn put_claim(&self) -> Option<Vec<Action>> {

@@ -49,7 +49,7 @@ pub enum Problem {
     NoExpiry,
     /// A tombstone of a user that exists. At the end of its retention, the user would be told to be erased.
     TombstoneLeft,
-    /// A bearer key that is not in its tenant's list, so that it can be neither seen nor revoked.
+    /// A bearer key or client that is not in its tenant's list, so that it cannot be seen.
     KeyUnlisted,
     /// The index of roles and entitlements differs from these.
     DefinitionIndex,
@@ -128,7 +128,7 @@ impl Problem {
             Self::Unguarded => "changes of this resource do not ask the guard of the root team",
             Self::NoExpiry => "a deactivated account that would not be erased when its retention ends",
             Self::TombstoneLeft => "a deactivated account that exists as a user too",
-            Self::KeyUnlisted => "a bearer key that is not in the tenant's list of keys",
+            Self::KeyUnlisted => "a bearer key or client that is not in the tenant's list",
             Self::DefinitionIndex => "the index of roles and entitlements differs from these",
             Self::Unknown => "an item that Rollcall does not write",
             Self::ChangeMissing => "this resource has a version without a change in the feed or the outbox",

@@ -280,13 +280,18 @@ impl Rules<'_> {
         }
     }
 
-    /// A bearer key is in the list of keys, and every item of the tenant has a known kind.
+    /// A bearer key is in the list of keys, a client in that of clients, and every item of the tenant has a known
+    /// kind.
     fn check_keys(&mut self) {
         for (key, bearer) in &self.all.bearers {
             if !self.all.listed_keys.contains(&bearer.key_id) {
                 let listing = keys::bearer_listing(self.tenant, &bearer.key_id);
                 self.add(Problem::KeyUnlisted, key.clone(), Some(listing));
             }
+        }
+        for id in self.all.clients.difference(&self.all.listed_clients) {
+            let listing = keys::oauth::client_listing(self.tenant, id);
+            self.add(Problem::KeyUnlisted, keys::oauth::client(id), Some(listing));
         }
         for key in &self.all.unknown {
             self.add(Problem::Unknown, key.clone(), None);

@@ -1,7 +1,8 @@
 //! The command line: the options of every command, how a command runs, and the commands on tenants, on
-//! bearer keys and on application keys. The other commands are in the files of `admin` that they call.
+//! bearer keys, on clients and on application keys. The other commands are in the files of `admin` that they call.
 
 pub mod application;
+pub mod client;
 pub mod key;
 pub mod options;
 mod parse;

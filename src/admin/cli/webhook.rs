@@ -17,8 +17,8 @@ use crate::admin::output::{self, object};
 use crate::deliver::message::NoResources;
 use crate::deliver::registry::{ListedWebhook, Registry, RegistryError, WebhookUpdate};
 use crate::deliver::sender::MessageSender;
-use crate::deliver::target::TargetRule;
 use crate::deliver::webhook::WebhookDelivery;
+use crate::outbound::target::TargetRule;
 use crate::store::call::Table;
 use crate::store::webhook::Webhook;
 

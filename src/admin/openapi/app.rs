@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::app_schemas::schemas;
 use crate::app::APP_BASE_PATH;
-use crate::app::router::{APP_ROUTES, AppOperation, DefinitionOperation, WebhookOperation};
+use crate::app::router::{APP_ROUTES, AppOperation, ClientOperation, DefinitionOperation, WebhookOperation};
 use crate::auth::application::ApplicationScope;
 use crate::limits::{DEFINITIONS_PER_PAGE, MAX_WEBHOOKS};
 use crate::scim::resource_type::{DefinedKind, Kind, Model};
@@ -35,6 +35,7 @@ pub fn app_document(model: &Model) -> Value {
         "security": [{ "application": [] }],
         "tags": [
             { "name": "Feed" }, { "name": "Tenants" }, { "name": "Resources" }, { "name": "Keys" },
+            { "name": "Clients" },
             { "name": "Roles" }, { "name": "Entitlements" }, { "name": "Webhooks" },
         ],
         "paths": paths,
@@ -61,6 +62,7 @@ fn template(route: &str) -> (String, Vec<Value>) {
         let name = match (segment, before) {
             ("{}", "tenants") => "tenant",
             ("{}", "keys") => "key",
+            ("{}", "clients") => "client",
             ("{}", "roles") => "role",
             ("{}", "entitlements") => "entitlement",
             ("{}", "webhooks") => "webhook",
@@ -88,6 +90,7 @@ fn path_parameters() -> Value {
         "tenant": parameter("tenant", "The name of the tenant."),
         "id": parameter("id", "The id of the user or group."),
         "key": parameter("key", "The id of the key: key_…"),
+        "client": parameter("client", "The id of the client: client_…"),
         "role": parameter("role", "The id of the role."),
         "entitlement": parameter("entitlement", "The id of the entitlement."),
         "webhook": parameter("webhook", "The id of the webhook: wh_…"),
@@ -217,9 +220,30 @@ fn description(operation: AppOperation) -> OperationText {
             &[(201, "RotatedKey")],
         ),
         AppOperation::RevokeKey => write("Keys", "Revokes a key", None, &[(204, "")]),
+        AppOperation::Client(operation) => client_description(operation),
         AppOperation::Definition(kind, operation) => definition_description(kind, operation),
         AppOperation::Webhook(operation) => webhook_description(operation),
     }
+}
+
+fn client_description(operation: ClientOperation) -> OperationText {
+    let (summary, body, answers): (_, _, &'static [_]) = match operation {
+        ClientOperation::List => {
+            ("The OAuth clients of a tenant, without their secrets", None, &[(200, "ClientList")])
+        }
+        ClientOperation::Create => (
+            "Makes an OAuth client; only this answer shows its secret",
+            Some(("NewClient", true)),
+            &[(201, "MadeClient")],
+        ),
+        ClientOperation::Rotate => (
+            "Gives a client a new secret; the others work until the overlap ends, and are revoked without one",
+            Some(("Rotation", false)),
+            &[(201, "RotatedClient")],
+        ),
+        ClientOperation::Revoke => ("Revokes a client with its access tokens", None, &[(204, "")]),
+    };
+    OperationText { tag: "Clients", summary, query: json!([]), body, answers }
 }
 
 fn definition_description(kind: DefinedKind, operation: DefinitionOperation) -> OperationText {

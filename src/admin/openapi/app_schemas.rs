@@ -15,7 +15,7 @@ pub(super) fn schemas(model: &Model) -> Value {
     for name in ["User", "UserList", "Group", "GroupList"] {
         all.insert(name.to_owned(), scim[name].clone());
     }
-    for part in [feed(), tenants(), keys(), groups(), definitions(), webhooks()] {
+    for part in [feed(), tenants(), keys(), clients(), groups(), definitions(), webhooks()] {
         all.extend(part.as_object().cloned().unwrap_or_default());
     }
     all.insert("Problem".to_owned(), problem());
@@ -58,13 +58,13 @@ fn feed() -> Value {
         "type": text("What happened: user.created, group.updated, key.revoked, … tenant.resync asks for a new snapshot of the tenant. Ignore types that you do not know."),
         "tenant": text("The name of the tenant. deployment for what belongs to no tenant, such as application keys."),
         "incarnation": text("Tells a tenant from an earlier one of the same name."),
-        "resourceType": text("User, Group, Key, Tenant, Application, Webhook, Role or Entitlement."),
+        "resourceType": text("User, Group, Key, Client, Tenant, Application, Webhook, Role or Entitlement."),
         "resourceId": text("The id of the resource."),
         "version": number("The version of the resource after the change."),
         "part": number("Of a large change: 0 for its commit, 1 to parts for its parts."),
         "parts": number("Of a large change: how many parts follow the commit."),
         "time": text("When, in RFC 3339."),
-        "actor": text("Who did it: the id of a key, operator, or worker."),
+        "actor": text("Who did it: the id of a key or a client, operator, or worker."),
         "requestId": text("The request that it was part of: lambda_request_id in the log. No caller can choose it."),
         "attributes": texts("The names of the changed attributes."),
         "added": texts("The ids of members that it added."),
@@ -190,6 +190,66 @@ fn keys() -> Value {
             ("replaces", text("The id of the old key.")),
             ("oldKeyExpires", text("When the old key ends.")),
         ]),
+    })
+}
+
+fn clients() -> Value {
+    let hours = json!({ "type": "integer", "minimum": 1, "maximum": 6, "description": "How many hours an access token lives; 1 if absent." });
+    let optional = |description: &str| json!({ "type": ["string", "null"], "description": description });
+    let texts = [
+        ("subject", text("The claim sub of its assertions.")),
+        ("audience", text("The claim aud of its assertions.")),
+        ("issuer", text("The claim iss of its assertions.")),
+        ("jwksUrl", text("Where the issuer's keys are: https, with a public address.")),
+    ];
+    let mut federation = Map::new();
+    federation.extend(texts.into_iter().map(|(name, schema)| (name.to_owned(), schema)));
+    let mut given = federation.clone();
+    let directory =
+        "The directory id at Entra ID. It gives issuer and jwksUrl, and the claim tid must be it.";
+    given.insert("entraDirectory".to_owned(), text(directory));
+    federation.insert("entraDirectory".to_owned(), optional(directory));
+    let secret = json!({
+        "id": text("Its id."), "created": text("When it was made."), "expires": text("From when on it is refused."),
+    });
+    let client = json!({
+        "id": text("Its id: the client_id of token requests."),
+        "name": text("What it is called."),
+        "scope": { "type": "string", "enum": ["provision", "read"], "description": "What its access tokens may do." },
+        "status": { "type": "string", "enum": ["active", "revoked"] },
+        "version": number("Counts its changes."),
+        "created": text("When it was made."),
+        "tokenHours": hours,
+        "secrets": { "type": "array", "items": object(&secret, &["id", "created", "expires"]), "description": "Its secrets that are in force, without their texts." },
+        "federation": { "anyOf": [reference("Federation"), { "type": "null" }], "description": "What the assertions of a federated client must hold." },
+    });
+    let with = |more: &[(&str, Value)], optional: &[(&str, Value)]| {
+        let mut properties = client.clone();
+        more.iter().for_each(|(name, schema)| properties[*name] = schema.clone());
+        let required: Vec<String> =
+            properties.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
+        optional.iter().for_each(|(name, schema)| properties[*name] = schema.clone());
+        object(&properties, &required.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let shown = ("clientSecret", text("The secret. Only this answer shows it. A federated client has none."));
+    json!({
+        "Federation": object(&Value::Object(federation), &["issuer", "subject", "audience", "jwksUrl", "entraDirectory"]),
+        "NewFederation": object(&Value::Object(given), &["subject", "audience"]),
+        "NewClient": object(&json!({
+            "name": text("What to call it."),
+            "scope": { "type": "string", "enum": ["provision", "read"], "description": "What its access tokens may do; provision if absent." },
+            "tokenHours": hours,
+            "secretYears": { "type": "integer", "minimum": 1, "maximum": 3, "description": "How many years a secret lives; 1 if absent." },
+            "federation": { "anyOf": [reference("NewFederation"), { "type": "null" }], "description": "For a client without secrets: what its assertions must hold." },
+        }), &["name"]),
+        "Client": with(&[("lastUsed", optional("The day of its last request."))], &[]),
+        "ClientList": object(&json!({ "clients": list("Client") }), &["clients"]),
+        "MadeClient": with(&[], std::slice::from_ref(&shown)),
+        "RotatedClient": with(&[
+            shown.clone(),
+            ("secretId", text("The id of the new secret.")),
+            ("otherSecretsExpire", text("When the other secrets end, unless they end earlier.")),
+        ], &[]),
     })
 }
 

@@ -41,17 +41,29 @@ pub fn document(model: &Model) -> Value {
             "url": format!("https://{{host}}{BASE_PATH}"),
             "variables": { "host": { "default": "scim.example.com", "description": "Host, with the stage where there is one." } },
         }],
-        "security": [{ "bearer": [] }],
+        "security": [{ "bearer": [] }, { "client": ["scim"] }],
         "tags": [
             { "name": "User" }, { "name": "Group" }, { "name": "Me" }, { "name": "Search" },
             { "name": "Bulk" }, { "name": "Discovery" },
         ],
         "paths": paths,
         "components": {
-            "securitySchemes": { "bearer": {
-                "type": "http", "scheme": "bearer",
-                "description": "A key of the tenant. One with the scope `read` may only read and search.",
-            } },
+            "securitySchemes": {
+                "bearer": {
+                    "type": "http", "scheme": "bearer",
+                    "description": "A key of the tenant, or an access token of one of its clients. One with the scope `read` may only read and search.",
+                },
+                // The URL is relative to that of the server.
+                "client": {
+                    "type": "oauth2",
+                    "description": "Access tokens of a client of the tenant. The client authenticates with its secret (in the body or by Basic) or with an assertion (RFC 7523). Refusals are those of RFC 6749 §5.2. docs/oauth.md describes it.",
+                    "flows": { "clientCredentials": { "tokenUrl": "../oauth2/token", "scopes": {
+                        "scim": "Everything that the client may do.",
+                        "scim.read": "Reading and searching.",
+                        "scim.readwrite": "Everything, for a client with the scope `provision`.",
+                    } } },
+                },
+            },
             "parameters": parameters(),
             "responses": responses(),
             "schemas": schemas(model),

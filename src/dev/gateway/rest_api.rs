@@ -17,6 +17,7 @@ use super::refusal::{GatewayRefusal, GatewayResponses};
 use super::usage_plan::UsagePlan;
 use crate::http::log::Line;
 use crate::limits::{MAX_GATEWAY_HEAD_BYTES, USAGE_KEY_CHARS};
+use crate::log::readable::describe_request;
 use crate::tenants::usage::HIGH_PREFIX;
 
 /// A REST API: routes, what stands before them, and the function behind.
@@ -124,7 +125,10 @@ impl Gateway {
         }
         if refused {
             // The function logs what it answers; what it never saw is logged here, in the same form.
+            let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap_or_default();
             Line {
+                request: describe_request(&context.method, parts.uri.path(), parts.uri.query()),
+                detail: body["detail"].as_str().map(str::to_owned),
                 ids: context.ids(),
                 source_ip: Some(context.source_ip()),
                 operation: "gateway",

@@ -110,7 +110,16 @@ fn stubs(connection: Connection) -> Backend {
     let function =
         Lambda::new(|_: Value| async { Ok::<_, String>(json!({ "statusCode": 200, "body": "{}" })) });
     let app = AppBackend { read: function.clone(), manage: function.clone(), authorizer: authorizer.clone() };
-    Backend { function, authorizer, app, worker: None, written: Arc::default(), tenants: Box::new(items) }
+    let token = function.clone();
+    Backend {
+        function,
+        authorizer,
+        token,
+        app,
+        worker: None,
+        written: Arc::default(),
+        tenants: Box::new(items),
+    }
 }
 
 fn options() -> SessionOptions {

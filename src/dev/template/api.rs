@@ -242,10 +242,19 @@ mod tests {
         let facts = TemplateFacts::parse(TEMPLATE).unwrap();
         let api = &facts.api;
         assert_eq!(api.base_path(), "/scim/v2");
-        assert!(api.routes.iter().all(|route| route.authorized && route.key_required));
-        let methods: Vec<&str> = api.routes.iter().map(|route| route.method.as_str()).collect();
+        let (scim, open): (Vec<_>, Vec<_>) = api.routes.iter().partition(|route| route.authorized);
+        assert!(scim.iter().all(|route| route.key_required && route.function == "ScimFunction"));
+        let methods: Vec<&str> = scim.iter().map(|route| route.method.as_str()).collect();
         assert_eq!(methods, ["ANY", "GET", "ANY"], "reading has a throttle of its own");
-        assert_eq!(api.methods.len(), 1);
+        assert!(open.iter().all(|route| !route.key_required && route.function == "TokenFunction"));
+        let paths: Vec<_> = open.iter().map(|route| (route.method.as_str(), route.path.as_str())).collect();
+        let metadata = "/.well-known/oauth-authorization-server";
+        let below = "/scim/v2/.well-known/oauth-authorization-server";
+        let token = "/oauth2/token";
+        assert_eq!(paths, [("POST", token), ("ANY", token), ("GET", metadata), ("GET", below)]);
+        assert_eq!(api.methods.len(), 2);
+        let of_token = (token.to_owned(), "POST".to_owned());
+        assert_eq!(api.methods[&of_token], Throttle { rate: 50.0, burst: 100.0 });
         assert_eq!(api.usage_plan, Some(Throttle { rate: 3.3333, burst: 200.0 }));
         assert_eq!(api.high_usage_plan, Some(Throttle { rate: 30.0, burst: 60.0 }));
         assert!(api.stage.is_some());
@@ -253,7 +262,6 @@ mod tests {
         assert_eq!(api.authorizer.header, "Authorization");
         assert_eq!(api.authorizer.ttl, Duration::from_secs(60));
         assert_eq!(api.gateway_responses["THROTTLED"].status, Some(429));
-        assert!(api.routes.iter().all(|route| route.function == "ScimFunction"));
         let app = &facts.app_api;
         assert_eq!(app.base_path(), "/app/v1");
         let functions: Vec<_> =

@@ -10,8 +10,8 @@ use crate::scim::bulk::plan::Plan;
 use crate::scim::bulk::references::{Referent, resolve};
 use crate::scim::bulk::request::{BulkAction, BulkRequest, BulkTarget, TargetId};
 use crate::scim::error::{ErrorKind, ScimError};
+use crate::scim::refusal::shorten_text;
 use crate::scim::resource_type::Model;
-use crate::scim::values::shorten_text;
 
 /// An operation that was done.
 #[derive(Clone, Debug)]

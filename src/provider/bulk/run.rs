@@ -144,6 +144,7 @@ impl Bulk<'_> {
 
     /// The answer (RFC 7644 §3.7.3): a body only where an operation failed.
     fn answer_run(&self, run: &BulkRun<'_>) -> Value {
+        let policy = self.provider.model.policy;
         let operations = run.request.operations.iter().zip(&run.outcomes);
         let shown = operations.filter_map(|(operation, outcome)| {
             let outcome = outcome.as_ref()?;
@@ -169,12 +170,15 @@ impl Bulk<'_> {
                     shown.insert("status".to_owned(), done.status.to_string().into());
                 }
                 Err(failure) => {
+                    for note in failure.error.notes(policy) {
+                        self.provider.work.notes.push(note);
+                    }
                     let (status, _) = failure.error.kind.wire();
                     if status >= 500 {
                         self.log_failure(failure);
                     }
                     shown.insert("status".to_owned(), status.to_string().into());
-                    shown.insert("response".to_owned(), failure.error.body());
+                    shown.insert("response".to_owned(), failure.error.with_hints(policy).body());
                 }
             }
             Some(Value::Object(shown))

@@ -9,6 +9,7 @@ use super::Changing;
 use crate::limits::{MAX_ADMINS, MAX_ADMINS_NAMED};
 use crate::provider::failure::Failure;
 use crate::scim::error::ScimError;
+use crate::scim::note_texts::Rule;
 use crate::scim::resource_type::Kind;
 use crate::store::Store;
 use crate::store::admin_guard::AdminGuard;
@@ -127,7 +128,8 @@ impl Changing<'_> {
         Err(ScimError::mutability(format!(
             "{why}, and the tenant keeps identity providers away from that: nothing was changed. Let the operator do it, or lift the protection with: rollcall tenant set {} --protect-root-team false",
             self.provider.store.tenant
-        )))
+        ))
+        .by(Rule::RootTeam, ""))
     }
 
     /// What the guard must become where a group is deleted.
@@ -144,6 +146,7 @@ impl Changing<'_> {
             return Err(ScimError::mutability(
                 "This is the root team, whose administrators administer the tenant: it cannot be deleted. It can be renamed.",
             )
+            .by(Rule::RootTeam, "")
             .into());
         }
         if guard.granting.contains(&group.id) {
@@ -201,6 +204,7 @@ pub async fn guard_write(store: &Store, before: &AdminGuard, after: &AdminGuard)
             "This would leave the root team without an active administrator; {}{more} would be the last to go. Make another active user an administrator first.",
             named.join(", ")
         ))
+        .by(Rule::LastAdmin, "")
         .into());
     }
     Ok(after.action(&store.tenant))

@@ -18,6 +18,7 @@ use crate::provider::failure::{Failure, may_succeed_on_retry, too_many_conflicts
 use crate::scim::absent::is_active;
 use crate::scim::error::ScimError;
 use crate::scim::members::{MEMBERS, Member};
+use crate::scim::note_texts::NoteKind;
 use crate::scim::patch::members::MemberChange;
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::Kind;
@@ -203,13 +204,19 @@ impl Changing<'_> {
         until: Instant,
     ) -> Result<Option<Record>, Failure> {
         if change.is_empty() {
+            self.provider.work.notes.add(NoteKind::Unchanged, "");
             return Ok(Some(change.after));
         }
         change.after.version += 1;
         change.after.modified = clock::timestamp();
         let written = self.commit_change(&mut change, until).await?;
         match written {
-            Ok(()) => Ok(Some(change.after)),
+            Ok(()) => {
+                if change.converts {
+                    self.provider.work.notes.add(NoteKind::Converted, "");
+                }
+                Ok(Some(change.after))
+            }
             Err(StoreError::Refused(refusals)) if may_succeed_on_retry(&refusals) => {
                 for refusal in refusals {
                     // Someone who is deleted and has not left the group yet is brought to do so.

@@ -11,13 +11,14 @@ use crate::clock;
 use crate::limits::{CREATION_RETRIES, MAX_APPLYING_IN_REQUEST, MAX_MEMBER_CHANGES_PER_TX};
 use crate::provider::answer::{Answer, Relations};
 use crate::provider::failure::{Failure, may_succeed_on_retry, too_many_conflicts};
-use crate::scim::document_rules::{activate_by_default, check_required, check_username_and_email};
+use crate::scim::document_rules::{activate_by_default, gather_faults_of_user, gather_missing};
 use crate::scim::error::ScimError;
-use crate::scim::members::{self, Member};
+use crate::scim::faults::Faults;
+use crate::scim::members::{self, MEMBERS, Member};
+use crate::scim::note_texts::{NoteKind, Rule};
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::Kind;
-use crate::scim::username;
-use crate::scim::validate::{groups_in_body, groups_named, read};
+use crate::scim::validate::{groups_in_body, groups_named, read_and_gather};
 use crate::store::digest::MembershipDigest;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::index;
@@ -50,23 +51,31 @@ impl Changing<'_> {
         projection: &Projection,
     ) -> Result<Answer, Failure> {
         let (ty, policy) = (self.provider.ty(kind), self.provider.model.policy);
-        let mut doc = read(body, ty, policy, &self.provider.work)?;
-        check_required(&doc, ty)?;
-        index::check(ty, &doc, &self.provider.work)?;
+        let work = &self.provider.work;
+        let mut faults = Faults::default();
+        let mut doc = read_and_gather(body, ty, policy, work, &mut faults)?;
         let mut wanted = Vec::new();
-        match kind {
-            Kind::User => {
-                check_username_and_email(&doc, policy)?;
-                username::check_change(None, &doc)?;
-                activate_by_default(&mut doc);
-                self.refuse_groups(body, None)?;
-            }
-            Kind::Group => wanted = members::take(&mut doc, ty, policy, &self.provider.work)?,
+        if kind == Kind::Group {
+            let taken = members::take(&mut doc, ty, policy, work);
+            wanted = faults.keep_of(MEMBERS, taken)?.unwrap_or_default();
+        }
+        gather_missing(&doc, ty, &mut faults)?;
+        if kind == Kind::User {
+            gather_faults_of_user(&doc, policy, &mut faults)?;
+            faults.keep(self.refuse_groups(body, None))?;
+        }
+        faults.keep(index::check(ty, &doc, work))?;
+        faults.finish()?;
+        if kind == Kind::User {
+            activate_by_default(&mut doc);
         }
         let record = Record::new(kind, Uuid::now_v7(), doc, &clock::timestamp());
         let (record, members) = match self.store_new(record, &wanted).await? {
             Created::New(record, members) => (record, members),
-            Created::Back(record) => (record, Vec::new()),
+            Created::Back(record) => {
+                work.notes.add(NoteKind::Reactivated, kind.name());
+                (record, Vec::new())
+            }
         };
         let relations = Relations { members: Some(&members), ..Relations::default() };
         let body = self.provider.write_projected(&record, &relations, projection);
@@ -229,9 +238,8 @@ impl Changing<'_> {
         if unchanged {
             return Ok(());
         }
-        Err(ScimError::mutability(
-            "Attribute groups cannot be set on a user: change the members of the groups instead.",
-        ))
+        let detail = "Attribute groups cannot be set on a user: change the members of the groups instead.";
+        Err(ScimError::mutability(detail).by(Rule::GroupsOfUser, "groups"))
     }
 }
 

@@ -7,6 +7,7 @@ use super::Changing;
 use crate::clock;
 use crate::provider::failure::Failure;
 use crate::scim::error::{ErrorKind, ScimError};
+use crate::scim::note_texts::Rule;
 use crate::store::record::Record;
 use crate::store::transaction::Action;
 
@@ -40,7 +41,8 @@ impl Changing<'_> {
                 limit.percent,
                 self.provider.store.tenant
             );
-            return Err(ScimError::new(ErrorKind::Limited, detail).into());
+            let refused = ScimError::new(ErrorKind::Limited, detail);
+            return Err(refused.by(Rule::DeactivationLimit, "active").into());
         }
         Ok(Some(counts.count_one(&self.provider.store.tenant, now)))
     }

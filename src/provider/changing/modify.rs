@@ -33,12 +33,13 @@ impl Changing<'_> {
     ) -> Result<Answer, Failure> {
         let (kind, id) = (request.kind, request.id);
         let (ty, policy) = (self.provider.ty(kind), self.provider.model.policy);
-        let steps = parse(body, ty, policy)?;
+        let work = &self.provider.work;
+        let steps = parse(body, ty, policy, work)?;
         let of_members = |step: &PatchStep| kind == Kind::Group && step.attribute() == Some(MEMBERS);
         let (member_steps, steps): (Vec<PatchStep>, Vec<PatchStep>) = steps.into_iter().partition(of_members);
         let mut members = None;
         if !member_steps.is_empty() {
-            members = Some(MemberChange::read(&member_steps, ty, policy, &self.provider.work)?);
+            members = Some(MemberChange::read(&member_steps, ty, policy, work)?);
         }
         let teams = self.teams_named(kind, id, &steps).await?;
         let names_groups = kind == Kind::User && steps.iter().any(|step| step.attribute() == Some("groups"));
@@ -53,10 +54,10 @@ impl Changing<'_> {
                 let groups: Value = record.groups.iter().map(|id| json!({ "value": id })).collect();
                 after.insert("groups".to_owned(), groups);
             }
-            apply(&mut after, &steps, ty, policy, &self.provider.work)?;
+            apply(&mut after, &steps, ty, policy, work)?;
             check_group_attributes(whole, &after, ty, policy)?;
             if kind == Kind::User {
-                sync_username_and_email(whole, &mut after, policy)?;
+                sync_username_and_email(whole, &mut after, policy, &work.notes)?;
             }
             let doc = document(&after, ty);
             if doc != record.doc {

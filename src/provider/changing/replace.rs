@@ -6,12 +6,13 @@ use super::Changing;
 use crate::provider::ResourceRequest;
 use crate::provider::answer::Answer;
 use crate::provider::failure::Failure;
-use crate::scim::document_rules::{check_required, check_username_and_email, keep_immutable};
-use crate::scim::members;
+use crate::scim::document_rules::{check_username_and_email, gather_missing, keep_immutable};
+use crate::scim::faults::Faults;
+use crate::scim::members::{self, MEMBERS};
 use crate::scim::patch::group_attributes::keep_group_attributes;
 use crate::scim::patch::members::MemberChange;
 use crate::scim::resource_type::Kind;
-use crate::scim::validate::read;
+use crate::scim::validate::read_and_gather;
 
 impl Changing<'_> {
     /// Replaces a resource. A PUT that leaves `active` out keeps its value: clients that replace
@@ -26,17 +27,21 @@ impl Changing<'_> {
     ) -> Result<Answer, Failure> {
         let kind = request.kind;
         let (ty, policy) = (self.provider.ty(kind), self.provider.model.policy);
-        let mut replacement = read(body, ty, policy, &self.provider.work)?;
+        let work = &self.provider.work;
+        let mut faults = Faults::default();
+        let mut replacement = read_and_gather(body, ty, policy, work, &mut faults)?;
         let mut members = None;
         if kind == Kind::Group {
-            let wanted = members::take(&mut replacement, ty, policy, &self.provider.work)?;
-            keep_group_attributes(&mut replacement, ty, policy);
+            let wanted = members::take(&mut replacement, ty, policy, work);
+            let wanted = faults.keep_of(MEMBERS, wanted)?.unwrap_or_default();
+            keep_group_attributes(&mut replacement, ty, policy, &work.notes);
             members = Some(MemberChange::replace(wanted, ty, policy));
         }
-        check_required(&replacement, ty)?;
-        if kind == Kind::User {
-            check_username_and_email(&replacement, policy)?;
+        gather_missing(&replacement, ty, &mut faults)?;
+        if kind == Kind::User && !faults.is_unread("emails") && !faults.is_unread("userName") {
+            faults.keep(check_username_and_email(&replacement, policy))?;
         }
+        faults.finish()?;
         self.change_stored(request, members, |record, _| {
             let mut doc = replacement.clone();
             if kind == Kind::User {
@@ -45,7 +50,7 @@ impl Changing<'_> {
                     doc.insert("active".to_owned(), active.clone());
                 }
             }
-            keep_immutable(&record.doc, &mut doc, ty, &self.provider.work)?;
+            keep_immutable(&record.doc, &mut doc, ty, work)?;
             Ok(doc)
         })
         .await

@@ -12,6 +12,7 @@ use crate::scim::attr_path::AttrPath;
 use crate::scim::filter::ast::{CompareOp, Filter};
 use crate::scim::filter::bind::Bound;
 use crate::scim::members::MEMBERS;
+use crate::scim::note_texts::NoteKind;
 use crate::scim::resource_type::Kind;
 use crate::store::index::{self, Entry, Index};
 use crate::store::keys::parse_id;
@@ -60,7 +61,12 @@ impl Reading<'_> {
                 best = Some((lookup, equality, entry));
             }
         }
-        let Some((lookup, equality, entry)) = best else { return Ok(CandidateIds::All) };
+        let notes = &self.provider.work.notes;
+        let Some((lookup, equality, entry)) = best else {
+            notes.add(NoteKind::Scanned, kind.name());
+            return Ok(CandidateIds::All);
+        };
+        notes.add(NoteKind::LookedUp, &equality.path);
         let mut ids: Vec<Uuid> = match (lookup, entry) {
             (Lookup::Claim | Lookup::Values, Some((index, entry))) => {
                 let found = self.provider.store.find(kind, index, &entry).await?;

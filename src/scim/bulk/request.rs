@@ -8,10 +8,11 @@ use super::references::{BulkDataForm, BulkSubject, PREFIX};
 use crate::limits::MAX_BULK_OPERATIONS;
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::policy::Policy;
+use crate::scim::refusal::{refuse_member, refuse_repeated_name, shorten_text};
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::urn;
 use crate::scim::validate::{check_schema_urns, schemas_in};
-use crate::scim::values::{is_blank, refuse_repeated_name, shorten_text};
+use crate::scim::values::is_blank;
 
 /// The request: what is to be done, and how many failures are borne.
 #[derive(Clone, Debug, PartialEq)]
@@ -112,12 +113,16 @@ pub fn read(body: &Map<String, Value>, policy: &Policy) -> Result<BulkRequest, S
     let fail_on_errors = match member(body, "failOnErrors")? {
         None => None,
         Some(value) => Some(count(value).filter(|limit| *limit > 0).ok_or_else(|| {
-            ScimError::invalid_syntax("failOnErrors must be a whole number of at least 1.")
+            let what = "a whole number of at least 1";
+            refuse_member(ErrorKind::InvalidSyntax, "failOnErrors", what, Some(value))
         })?),
     };
     let elements = match member(body, "Operations")? {
         Some(Value::Array(elements)) if !elements.is_empty() => elements,
-        _ => return Err(ScimError::invalid_syntax("Operations must be an array of at least one operation.")),
+        sent => {
+            let what = "an array of at least one operation";
+            return Err(refuse_member(ErrorKind::InvalidSyntax, "Operations", what, sent));
+        }
     };
     if elements.len() > MAX_BULK_OPERATIONS {
         return Err(ScimError::new(
@@ -187,15 +192,17 @@ fn action(
     place: Option<BulkPath>,
 ) -> Result<BulkAction, ScimError> {
     for name in ["method", "path", "bulkId", "version"] {
-        if !matches!(member(object, name)?, None | Some(Value::String(_))) {
-            return Err(ScimError::invalid_syntax(format!("{name} must be a string.")));
+        let sent = member(object, name)?;
+        if !matches!(sent, None | Some(Value::String(_))) {
+            return Err(refuse_member(ErrorKind::InvalidSyntax, name, "a text", sent));
         }
     }
     let method = method.ok_or_else(|| ScimError::invalid_value("An operation needs a method."))?;
     if !matches!(method, "POST" | "PUT" | "PATCH" | "DELETE") {
-        return Err(ScimError::invalid_value(
-            "The method of an operation must be POST, PUT, PATCH or DELETE.",
-        ));
+        return Err(ScimError::invalid_value(format!(
+            "The method of an operation must be POST, PUT, PATCH or DELETE; {} was sent.",
+            shorten_text(method)
+        )));
     }
     let place =
         place.ok_or_else(|| ScimError::invalid_value("An operation needs a path, such as /Users."))?;
@@ -211,6 +218,15 @@ fn action(
             Some(Value::String(id)) if !is_blank(id) => Ok(BulkAction::Create(kind, data(object)?)),
             _ => Err(ScimError::invalid_value("An operation that creates a resource needs a bulkId.")),
         },
+        ("PUT" | "PATCH" | "DELETE", BulkPath::Endpoint(kind)) => {
+            let path = kind.endpoint();
+            Err(ScimError::new(
+                ErrorKind::MethodNotAllowed,
+                format!(
+                    "The id is missing: send {method} {path}/<id>. In a Bulk request this path answers POST."
+                ),
+            ))
+        }
         (_, BulkPath::Endpoint(_)) => wrong("POST"),
         ("PUT", BulkPath::Resource(target)) => Ok(BulkAction::Replace(target, data(object)?)),
         ("PATCH", BulkPath::Resource(target)) => Ok(BulkAction::Modify(target, data(object)?)),
@@ -223,7 +239,7 @@ fn data(object: &Map<String, Value>) -> Result<Map<String, Value>, ScimError> {
     match member(object, "data")? {
         Some(Value::Object(data)) => Ok(data.clone()),
         None => Err(ScimError::invalid_value("An operation that writes a resource needs data.")),
-        Some(_) => Err(ScimError::invalid_syntax("data must be an object.")),
+        sent => Err(refuse_member(ErrorKind::InvalidSyntax, "data", "an object", sent)),
     }
 }
 

@@ -8,9 +8,9 @@ use super::operand::Operand;
 use super::place::{Found, NamedAttribute, ValueLocation, strip_urn};
 use crate::scim::attr_path::AttrPath;
 use crate::scim::error::ScimError;
+use crate::scim::refusal::shorten_text;
 use crate::scim::resource_type::{AttributeTarget, ResourceType};
 use crate::scim::schema::Attribute;
-use crate::scim::values::shorten_text;
 
 /// A filter that is ready to be put to resources of one type.
 #[derive(Clone, Debug, PartialEq)]

@@ -30,7 +30,7 @@ fn word(text: &str) -> Result<(Value, usize), ParseError> {
         literal if literal.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => {
             Value::Number(number(literal).ok_or_else(|| wrong("expected a number as JSON writes it"))?)
         }
-        _ => return Err(wrong("expected a quoted string, a number, true, false or null")),
+        _ => return Err(wrong("expected a text in double quotation marks, a number, true, false or null")),
     };
     Ok((value, length))
 }
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn where_a_text_stops_being_a_literal() {
         const NUMBER: &str = "expected a number as JSON writes it";
-        const VALUE: &str = "expected a quoted string, a number, true, false or null";
+        const VALUE: &str = "expected a text in double quotation marks, a number, true, false or null";
         const STRING: &str = "expected a string as JSON writes it";
         for (text, at, expected) in [
             ("", 0, VALUE),

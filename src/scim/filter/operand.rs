@@ -41,18 +41,18 @@ impl Operand {
     ) -> Result<Self, String> {
         use CompareOp::{Co, Eq, Ew, Ge, Gt, Le, Lt, Ne, Sw};
         let partial = matches!(op, Co | Sw | Ew);
-        let description = match attribute.kind {
+        let (description, operators) = match attribute.kind {
             Type::Complex => return Err("is complex: compare one of its sub-attributes".to_owned()),
-            Type::Boolean if !matches!(op, Eq | Ne) => "a boolean",
-            Type::Integer | Type::Decimal if partial => "a number",
-            Type::Binary if matches!(op, Gt | Ge | Lt | Le) => "binary",
+            Type::Boolean if !matches!(op, Eq | Ne) => ("a boolean", "eq, ne or pr"),
+            Type::Integer | Type::Decimal if partial => ("a number", "eq, ne, gt, ge, lt, le or pr"),
+            Type::Binary if matches!(op, Gt | Ge | Lt | Le) => ("binary", "eq, ne, co, sw, ew or pr"),
             _ if value.is_null() => return Err(format!("is compared with null, which {op} cannot do")),
             _ => {
                 return Self::of_type(attribute, partial, value, coerce)
                     .map_err(|expected| format!("must be compared with {expected}"));
             }
         };
-        Err(format!("is {description}, to which {op} does not apply"))
+        Err(format!("is {description}, to which {op} does not apply: use {operators}"))
     }
 
     fn of_type(
@@ -76,7 +76,7 @@ impl Operand {
                 let comparison = attribute.comparison();
                 Ok(Self::Text { form: comparison.form(text).into_owned(), comparison })
             }
-            _ => Err("a string in quotation marks"),
+            _ => Err("a text in double quotation marks"),
         }
     }
 

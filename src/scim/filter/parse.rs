@@ -31,7 +31,7 @@ use crate::scim::attr_path::{AttrPath, ParseError, path_length};
 /// assert_eq!(filter.to_string(), r#"userName sw "b" and emails[type eq "work" and value pr]"#);
 ///
 /// let error = parse("userName eq").unwrap_err();
-/// assert_eq!(error.to_string(), "expected a space at offset 11");
+/// assert_eq!(error.to_string(), "expected a space and a value at offset 11");
 /// # Ok::<(), rollcall::scim::attr_path::ParseError>(())
 /// ```
 ///
@@ -224,16 +224,18 @@ impl<'a> Parser<'a> {
             return Err(self.expected(&TOO_MANY_TERMS));
         }
         if !self.space() {
-            return Err(self.expected("expected an operator"));
+            return Err(self.expected(AN_OPERATOR));
         }
         let word = self.word();
         if word.eq_ignore_ascii_case("pr") {
             self.at += word.len();
             return Ok(Filter::Present(path));
         }
-        let Some(op) = CompareOp::named(word) else { return Err(self.expected("expected an operator")) };
+        let Some(op) = CompareOp::named(word) else { return Err(self.expected(AN_OPERATOR)) };
         self.at += word.len();
-        self.need_space()?;
+        if !self.space() {
+            return Err(self.expected("expected a space and a value"));
+        }
         let (value, length) = literal::read(self.rest())
             .map_err(|error| ParseError { at: self.at + error.at, expected: error.expected })?;
         self.at += length;
@@ -275,6 +277,8 @@ impl<'a> Parser<'a> {
         ParseError { at: self.at, expected }
     }
 }
+
+const AN_OPERATOR: &str = "expected an operator (eq, ne, co, sw, ew, gt, ge, lt, le, pr)";
 
 static TOO_LONG: LazyLock<String> = LazyLock::new(|| format!("expected at most {MAX_FILTER_BYTES} bytes"));
 static TOO_DEEP: LazyLock<String> =
@@ -323,10 +327,10 @@ mod tests {
     #[test]
     fn where_a_text_stops_being_a_filter() {
         const NAME: &str = "expected an attribute name";
-        const OPERATOR: &str = "expected an operator";
+        const OPERATOR: &str = super::AN_OPERATOR;
         const SPACE: &str = "expected a space";
         const REST: &str = "expected and, or, or the end of the filter";
-        const VALUE: &str = "expected a quoted string, a number, true, false or null";
+        const VALUE: &str = "expected a text in double quotation marks, a number, true, false or null";
         for (text, at, expected) in [
             ("", 0, NAME),
             ("()", 1, NAME),
@@ -347,9 +351,9 @@ mod tests {
             ("a pr and ", 9, NAME),
             ("(a pr)and (b pr)", 6, SPACE),
             ("not a pr", 4, "expected a parenthesis after not"),
-            ("a eq", 4, SPACE),
+            ("a eq", 4, "expected a space and a value"),
             ("a eq ", 5, VALUE),
-            ("a eq\"x\"", 4, SPACE),
+            ("a eq\"x\"", 4, "expected a space and a value"),
             ("a eq \"x\"and b pr", 8, SPACE),
             ("a eq \"\\a\"", 7, "expected an escape as JSON writes it"),
             ("é pr", 0, NAME),

@@ -1,6 +1,6 @@
 //! The steps of a PATCH onto a resource (RFC 7644 §3.5.2.1–3).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -10,6 +10,7 @@ use super::mutability::{Constant, groups, read_only, remove_extension, schemas};
 use super::request::PatchStep;
 use crate::scim::attribute_holder::attribute_holder;
 use crate::scim::error::ScimError;
+use crate::scim::faults::Faults;
 use crate::scim::policy::Policy;
 use crate::scim::resource_type::{Kind, ResourceType};
 use crate::scim::schema::{Attribute, Mutability};
@@ -34,10 +35,11 @@ const STEPS_PER_OPERATION: u64 = 16;
 ///     { "op": "Replace", "path": "active", "value": "False" },
 ///     { "op": "add", "path": "emails", "value": [{ "value": "a@example.com" }] },
 /// ] });
+/// let work = WorkBudget::of_body();
 /// let mut user = json!({ "id": "1", "userName": "a", "active": true });
 ///
-/// let steps = patch::request::parse(body.as_object().unwrap(), users, &STANDARD)?;
-/// patch::apply::apply(user.as_object_mut().unwrap(), &steps, users, &STANDARD, &WorkBudget::of_body())?;
+/// let steps = patch::request::parse(body.as_object().unwrap(), users, &STANDARD, &work)?;
+/// patch::apply::apply(user.as_object_mut().unwrap(), &steps, users, &STANDARD, &work)?;
 ///
 /// let emails = json!([{ "value": "a@example.com" }]);
 /// assert_eq!(user, json!({ "id": "1", "userName": "a", "active": false, "emails": emails }));
@@ -45,6 +47,7 @@ const STEPS_PER_OPERATION: u64 = 16;
 /// ```
 ///
 /// # Errors
+/// One error names the faults of all steps:
 /// - `mutability` for an attribute that must not change
 /// - `invalidValue` for a value that does not fit the attribute
 /// - `noTarget` for a filter that selects nothing, if it must select something
@@ -56,8 +59,19 @@ pub fn apply(
     policy: &Policy,
     work: &WorkBudget,
 ) -> Result<(), ScimError> {
-    let mut run = PatchRun { resource_type, policy, work, scans: BTreeMap::new() };
-    steps.iter().try_for_each(|step| run.step(resource, step))
+    let mut run = PatchRun { resource_type, policy, work, scans: BTreeMap::new(), failed: BTreeSet::new() };
+    let mut faults = Faults::default();
+    for step in steps {
+        let path = (step.extension.clone(), step.attribute.clone());
+        // A step that failed left its attribute half-way.
+        if run.failed.contains(&path) {
+            continue;
+        }
+        if faults.keep(run.step(resource, step))?.is_none() {
+            run.failed.insert(path);
+        }
+    }
+    faults.finish()
 }
 
 /// What holds for all steps.
@@ -67,6 +81,8 @@ struct PatchRun<'a> {
     work: &'a WorkBudget,
     /// For every multi-valued attribute that was met, by its path.
     scans: BTreeMap<String, Scan>,
+    /// The attributes, with the URNs of their extensions, on which a step failed.
+    failed: BTreeSet<(Option<String>, String)>,
 }
 
 impl PatchRun<'_> {
@@ -120,7 +136,7 @@ impl PatchRun<'_> {
             // The whole value is kept, and compared at the end.
             self.work.spend(8 * value_steps(before))?;
         }
-        let constant = Constant::of(attribute, before.as_ref(), step, self.policy);
+        let constant = Constant::of(attribute, before.as_ref(), step, (self.resource_type, self.policy));
         let after = if attribute.multi_valued {
             let scan = self.scans.entry(change.path()).or_default();
             elements::change(change, before, scan)?

@@ -64,7 +64,7 @@ fn patched(user: &Value, operations: Vec<Value>, work: &WorkBudget) -> Result<()
     let mut user = user.as_object().cloned().expect("an object");
     let before = work.left();
     let began = std::time::Instant::now();
-    let done = parse(body.as_object().expect("an object"), users, &STANDARD)
+    let done = parse(body.as_object().expect("an object"), users, &STANDARD, &WorkBudget::of_body())
         .and_then(|steps| apply(&mut user, &steps, users, &STANDARD, work))
         .map_err(|error: ScimError| error.kind);
     if is_measured() {
@@ -253,7 +253,8 @@ fn members_that_filters_look_for() {
         let operations =
             repeat(count, |n| json!({ "op": "remove", "path": format!("members[display eq \"{n}\"]") }));
         let body = json!({ "schemas": [PATCH_OP], "Operations": operations });
-        let steps = parse(body.as_object().expect("an object"), groups, &STANDARD).expect("steps");
+        let steps = parse(body.as_object().expect("an object"), groups, &STANDARD, &WorkBudget::of_body())
+            .expect("steps");
         let work = WorkBudget::new(MAX_STEPS_PER_REQUEST / scale() as u64, ErrorKind::PayloadTooLarge);
         let began = std::time::Instant::now();
         let net = MemberChange::read(&steps, groups, &STANDARD, &work)

@@ -11,8 +11,10 @@ use crate::scim::document_rules::too_large;
 use crate::scim::equality::{ElementMatcher, absorb, deduplicate};
 use crate::scim::error::ScimError;
 use crate::scim::filter::ast::Filter;
+use crate::scim::note_texts::Rule;
+use crate::scim::refusal::check_count;
 use crate::scim::schema::{Attribute, Type};
-use crate::scim::values::{check_count, is_primary, is_unassigned, lists_nothing};
+use crate::scim::values::{is_primary, is_unassigned, lists_nothing};
 
 /// The elements after the step. `None` is no element. `scan` estimates what it takes to compare all
 /// elements with something, before and, then, after it.
@@ -247,7 +249,8 @@ impl AttributeChange<'_> {
     }
 
     fn no_target(&self) -> ScimError {
-        ScimError::no_target(format!("The path {} selects nothing.", self.step))
+        let path = self.step.to_string();
+        ScimError::no_target(format!("The path {path} selects nothing.")).by(Rule::Target, &path)
     }
 }
 

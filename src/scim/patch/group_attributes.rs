@@ -3,6 +3,8 @@
 use serde_json::{Map, Value};
 
 use crate::scim::error::ScimError;
+use crate::scim::note_texts::{NoteKind, Rule};
+use crate::scim::notes::Notes;
 use crate::scim::policy::Policy;
 use crate::scim::resource_type::{Kind, ResourceType};
 
@@ -22,10 +24,10 @@ pub fn check_group_attributes(
     let mut names = before.keys().chain(after.keys()).filter(|name| !allowed.contains(&name.as_str()));
     match names.find(|name| before.get(*name) != after.get(*name)) {
         None => Ok(()),
-        Some(name) => Err(ScimError::mutability(format!(
-            "Of a group only {} can be changed, not {name}.",
-            allowed.join(", ")
-        ))),
+        Some(name) => {
+            let detail = format!("Of a group only {} can be changed, not {name}.", allowed.join(", "));
+            Err(ScimError::mutability(detail).by(Rule::GroupAttributes, name))
+        }
     }
 }
 
@@ -34,9 +36,16 @@ pub fn keep_group_attributes(
     document: &mut Map<String, Value>,
     resource_type: &ResourceType,
     policy: &Policy,
+    notes: &Notes,
 ) {
     if let Some(allowed) = policy.group_attributes.filter(|_| resource_type.kind == Some(Kind::Group)) {
-        document.retain(|key, _| allowed.contains(&key.as_str()));
+        document.retain(|key, _| {
+            let is_kept = allowed.contains(&key.as_str());
+            if !is_kept {
+                notes.add(NoteKind::Unknown, key);
+            }
+            is_kept
+        });
     }
 }
 
@@ -74,7 +83,7 @@ mod tests {
             let model = Model::new(&VEZA, &[(Kind::Group, schema)]).expect("a model");
             let groups = model.of(Kind::Group);
             let body = map(&json!({ "Operations": [{ "op": "replace", "path": path, "value": value }] }));
-            let steps = parse(&body, groups, &VEZA).expect("steps");
+            let steps = parse(&body, groups, &VEZA, &WorkBudget::of_body()).expect("steps");
             let check = |policy| {
                 let mut after = current.clone();
                 apply(&mut after, &steps, groups, policy, &WorkBudget::of_body())?;
@@ -86,7 +95,8 @@ mod tests {
         }
         let model = Model::new(&VEZA, &[]).expect("a model");
         let mut document = map(&json!({ "displayName": "G", "urn:x:t": {} }));
-        keep_group_attributes(&mut document, model.of(Kind::Group), &VEZA);
+        let notes = Notes::new();
+        keep_group_attributes(&mut document, model.of(Kind::Group), &VEZA, &notes);
         assert_eq!(document, map(&json!({ "displayName": "G" })));
     }
 }

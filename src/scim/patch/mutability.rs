@@ -4,11 +4,13 @@ use serde_json::{Map, Value};
 
 use super::request::{PatchOp, PatchStep};
 use crate::scim::equality::{identity, is_equal};
-use crate::scim::error::ScimError;
+use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::members::parts;
+use crate::scim::note_texts::Rule;
 use crate::scim::order::instant;
 use crate::scim::policy::Policy;
-use crate::scim::resource_type::ResourceType;
+use crate::scim::refusal::{refuse_member, refuse_read_only};
+use crate::scim::resource_type::{Kind, ResourceType};
 use crate::scim::schema::{Attribute, Mutability};
 use crate::scim::validate::{groups_named, names_core};
 use crate::scim::values::is_unassigned;
@@ -20,6 +22,8 @@ const STEPS_PER_GROUP: u64 = 8;
 /// What a step must leave: required values, and immutable ones as they are.
 pub(super) struct Constant<'a> {
     attribute: &'a Attribute,
+    /// What asks for a value.
+    rule: Rule,
     was_there: bool,
     /// Whether the rules on the final state say better what is wrong with no value at all.
     left_to_rules: bool,
@@ -32,12 +36,19 @@ pub(super) struct Constant<'a> {
 
 impl<'a> Constant<'a> {
     /// What is fixed of a value, for the step that is about to change it.
-    pub fn of(attribute: &'a Attribute, before: Option<&Value>, step: &PatchStep, policy: &Policy) -> Self {
+    pub fn of(
+        attribute: &'a Attribute,
+        before: Option<&Value>,
+        step: &PatchStep,
+        (resource_type, policy): (&ResourceType, &Policy),
+    ) -> Self {
         let is_immutable = |attribute: &Attribute| attribute.mutability == Mutability::Immutable;
         let value_of = |sub: &'a Attribute| Some((sub, before?.get(&sub.name)?.clone()));
         let subs = attribute.sub_attributes.iter().filter(|sub| sub.required || is_immutable(sub));
+        let of_user = resource_type.kind == Kind::User && step.extension.is_none();
         Self {
             attribute,
+            rule: if of_user { Rule::RequiredOfUser } else { Rule::Required },
             was_there: before.is_some(),
             // Who removes the primary email, the only one or not, offends a rule on values.
             left_to_rules: policy.primary_email_required
@@ -61,7 +72,8 @@ impl<'a> Constant<'a> {
         work: &WorkBudget,
     ) -> Result<Option<Value>, ScimError> {
         let required = |what: String| {
-            Err(ScimError::mutability(format!("Attribute {what} is required and cannot be removed.")))
+            let detail = format!("Attribute {what} is required and cannot be removed.");
+            Err(ScimError::mutability(detail).by(self.rule, &what))
         };
         let immutable = || {
             Err(ScimError::mutability(format!(
@@ -137,7 +149,8 @@ pub(super) fn schemas(
         Some(one) => std::slice::from_ref(one),
     };
     let Some(urns) = listed.iter().map(Value::as_str).collect::<Option<Vec<_>>>() else {
-        return Err(ScimError::invalid_syntax("schemas must be an array of strings."));
+        let sent = step.value.as_ref();
+        return Err(refuse_member(ErrorKind::InvalidSyntax, "schemas", "an array of texts", sent));
     };
     let core = &resource_type.schema.id;
     let names_core = urns.iter().any(|urn| names_core(urn, resource_type, policy));
@@ -192,7 +205,7 @@ pub(super) fn read_only(
         }),
         _ => says_nothing_new(sub.unwrap_or(attribute), current.unwrap_or(&Value::Null), value, work)?,
     };
-    if same { Ok(()) } else { Err(ScimError::mutability(format!("Attribute {step} is read-only."))) }
+    if same { Ok(()) } else { Err(refuse_read_only(&step.to_string())) }
 }
 
 /// Whether a member of `meta` is or was so: an earlier version, an earlier time of change.
@@ -313,5 +326,6 @@ pub(super) fn groups(
     if same {
         return Ok(());
     }
-    Err(ScimError::mutability("A user's groups are changed through the groups' members."))
+    let detail = "A user's groups are changed through the groups' members.";
+    Err(ScimError::mutability(detail).by(Rule::ReadOnly, "groups"))
 }

@@ -9,14 +9,17 @@ use super::path::{PatchPath, write_selection};
 use super::select::{Selector, canonical};
 use crate::limits::MAX_PATCH_OPERATIONS;
 use crate::scim::attr_path::write_attribute;
-use crate::scim::error::ScimError;
+use crate::scim::error::{ErrorKind, ScimError};
+use crate::scim::faults::Faults;
 use crate::scim::filter::ast::Filter;
+use crate::scim::note_texts::{NoteKind, Rule};
 use crate::scim::policy::Policy;
+use crate::scim::refusal::{expected, refuse_member, refuse_repeated_name, shorten_text, unknown_attribute};
 use crate::scim::resource_type::{Kind, Resolved, ResourceType};
 use crate::scim::schema::{Attribute, Schema};
 use crate::scim::urn;
-use crate::scim::validate::{check_schema_urns, is_password, schemas_in, unknown_attribute};
-use crate::scim::values::{refuse_repeated_name, shorten_text};
+use crate::scim::validate::{check_schema_urns, is_password, schemas_in};
+use crate::scim::work::WorkBudget;
 
 /// What a step does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +71,7 @@ impl fmt::Display for PatchStep {
 /// its value. Letter case of names and of `op` does not count. Every step names an attribute of the schemas.
 ///
 /// # Errors
+/// One error names the faults of all operations:
 /// - `invalidSyntax` for a malformed message
 /// - `invalidPath` for a path that is malformed, or that no schema defines
 /// - `noTarget` for a `remove` without a path
@@ -77,11 +81,19 @@ pub fn parse(
     body: &Map<String, Value>,
     resource_type: &ResourceType,
     policy: &Policy,
+    work: &WorkBudget,
 ) -> Result<Vec<PatchStep>, ScimError> {
-    check_schema_urns(schemas_in(body)?, urn::PATCH_OP, policy)?;
+    let mut faults = Faults::default();
+    let schemas = schemas_in(body).and_then(|schemas| check_schema_urns(schemas, urn::PATCH_OP, policy));
+    faults.keep(schemas)?;
     let operations = match member(body, "Operations")? {
         Some(Value::Array(operations)) if !operations.is_empty() => operations,
-        _ => return Err(ScimError::invalid_syntax("Operations must be an array of at least one operation.")),
+        sent => {
+            let what = "an array of at least one operation";
+            let refused = refuse_member(ErrorKind::InvalidSyntax, "Operations", what, sent);
+            faults.keep(Err::<(), _>(refused))?;
+            &Vec::new()
+        }
     };
     if operations.len() > MAX_PATCH_OPERATIONS {
         return Err(ScimError::invalid_syntax(format!(
@@ -89,19 +101,27 @@ pub fn parse(
             operations.len()
         )));
     }
-    let mut request = Request { resource_type, policy, steps: Vec::with_capacity(operations.len()) };
+    let mut request =
+        Request { resource_type, policy, work, faults, steps: Vec::with_capacity(operations.len()) };
     for operation in operations {
-        match operation {
-            Value::Object(operation) => request.operation(operation)?,
-            _ => return Err(ScimError::invalid_syntax("Every element of Operations must be an object.")),
-        }
+        let read = match operation {
+            Value::Object(operation) => request.operation(operation),
+            sent => {
+                let name = "Every element of Operations";
+                Err(refuse_member(ErrorKind::InvalidSyntax, name, "an object", Some(sent)))
+            }
+        };
+        request.faults.keep(read)?;
     }
+    request.faults.finish()?;
     Ok(request.steps)
 }
 
 struct Request<'a> {
     resource_type: &'a ResourceType,
     policy: &'a Policy,
+    work: &'a WorkBudget,
+    faults: Faults,
     steps: Vec<PatchStep>,
 }
 
@@ -110,14 +130,16 @@ impl<'a> Request<'a> {
         let op = op(member(operation, "op")?)?;
         let value = member(operation, "value")?;
         if op != PatchOp::Remove && value.is_none() {
-            return Err(ScimError::invalid_value("An operation that adds or replaces needs a value."));
+            return Err(ScimError::invalid_value(
+                "An operation that adds or replaces needs a value; nothing was sent.",
+            ));
         }
         match member(operation, "path")? {
             Some(Value::String(path)) if !(path.trim().is_empty() && self.policy.tolerant) => {
                 self.at_path(op, path.trim(), value)
             }
             None | Some(Value::Null | Value::String(_)) => self.without_path(op, value),
-            Some(_) => Err(ScimError::invalid_path("path must be a string.")),
+            sent => Err(refuse_member(ErrorKind::InvalidPath, "path", "a text", sent)),
         }
     }
 
@@ -144,10 +166,11 @@ impl<'a> Request<'a> {
                 self.check_once(from)
             }
             Some(PatchTarget::Attribute(step)) => self.push(PatchStep { op, value: value.cloned(), ..*step }),
-            None => Err(ScimError::invalid_path(format!(
-                "No schema defines what the path {} names.",
-                shorten_text(path)
-            ))),
+            None => {
+                let path = shorten_text(path);
+                let detail = format!("No schema defines what the path {path} names.");
+                Err(ScimError::invalid_path(detail).by(Rule::PatchPath, &path))
+            }
         }
     }
 
@@ -155,14 +178,16 @@ impl<'a> Request<'a> {
     /// without an attribute, `emails[type eq "work"].value` (Microsoft Entra ID sends them all).
     fn without_path(&mut self, op: PatchOp, value: Option<&Value>) -> Result<(), ScimError> {
         if op == PatchOp::Remove {
-            return Err(ScimError::no_target("An operation that removes needs a path."));
+            return Err(ScimError::no_target("An operation that removes needs a path; nothing was sent."));
         }
         let Some(Value::Object(values)) = value else {
-            return Err(ScimError::invalid_value("Without a path, value must be an object of attributes."));
+            let what = "an object of attributes";
+            return Err(refuse_member(ErrorKind::InvalidValue, "Without a path, value", what, value));
         };
         let from = self.steps.len();
         for (key, value) in values {
-            self.key(op, key, value)?;
+            let read = self.key(op, key, value);
+            self.faults.keep(read)?;
         }
         self.check_once(from)
     }
@@ -193,7 +218,10 @@ impl<'a> Request<'a> {
             Some(PatchTarget::Attribute(step)) => {
                 self.push(PatchStep { op, value: Some(value.clone()), ..*step })
             }
-            None if self.policy.tolerant => Ok(()),
+            None if self.policy.tolerant => {
+                self.work.notes.add(NoteKind::Unknown, key);
+                Ok(())
+            }
             None => Err(unknown_attribute(key)),
         }
     }
@@ -224,12 +252,13 @@ impl<'a> Request<'a> {
                 // Some clients repeat `schemas` inside the object of an extension.
                 let own = values.iter().filter(|(key, _)| core || !key.eq_ignore_ascii_case("schemas"));
                 for (key, value) in own {
-                    self.key(op, &format!("{}:{key}", schema.id), value)?;
+                    let read = self.key(op, &format!("{}:{key}", schema.id), value);
+                    self.faults.keep(read)?;
                 }
                 Ok(())
             }
             (_, None | Some(Value::Null)) => Ok(()),
-            _ => Err(ScimError::invalid_value(format!("{} must be an object.", schema.id))),
+            (_, Some(sent)) => Err(expected(&schema.id, "an object", sent)),
         }
     }
 
@@ -279,7 +308,16 @@ fn op(value: Option<&Value>) -> Result<PatchOp, ScimError> {
         .into_iter()
         .find(|(name, _)| name.eq_ignore_ascii_case(text))
         .map(|(_, op)| op)
-        .ok_or_else(|| ScimError::invalid_syntax("op must be add, remove or replace."))
+        .ok_or_else(|| {
+            let what = "add, remove or replace";
+            match value {
+                Some(Value::String(text)) if !text.trim().is_empty() => {
+                    let sent = shorten_text(text);
+                    ScimError::invalid_syntax(format!("op must be {what}; {sent} was sent."))
+                }
+                sent => refuse_member(ErrorKind::InvalidSyntax, "op", what, sent),
+            }
+        })
 }
 
 /// Whether a path is about a user's password.
@@ -294,7 +332,8 @@ fn password(op: PatchOp, value: Option<&Value>) -> Result<(), ScimError> {
     match value {
         Some(Value::Null) if op != PatchOp::Remove => Ok(()),
         _ => {
-            Err(ScimError::mutability("Passwords are not accepted: accounts sign in through their provider."))
+            let detail = "Passwords are not accepted: accounts sign in through their provider.";
+            Err(ScimError::mutability(detail).by(Rule::Password, "password"))
         }
     }
 }

@@ -9,9 +9,9 @@ use crate::scim::filter::ast::{CompareOp, Filter};
 use crate::scim::filter::bind::{self, Bound};
 use crate::scim::filter::strip_urns;
 use crate::scim::policy::Policy;
+use crate::scim::refusal::shorten_text;
 use crate::scim::resource_type::{AttributeTarget, ResourceType};
 use crate::scim::schema::Attribute;
-use crate::scim::values::shorten_text;
 use crate::scim::work::WorkBudget;
 
 /// A filter on the elements of one attribute.
@@ -236,7 +236,7 @@ mod tests {
                     "Operations": [{ "op": "remove", "path": format!("urn:x:2.0:User:assurance[{filter}]") }]
                 });
                 let message = message.as_object().expect("an object");
-                let steps = parse(message, users, policy).expect(filter);
+                let steps = parse(message, users, policy, &WorkBudget::of_body()).expect(filter);
                 let document = json!({ "urn:x:2.0:User": { "assurance": ["low", "mid", "high"] } });
                 let mut document = document.as_object().cloned().expect("an object");
                 let work = WorkBudget::of_body();
@@ -273,7 +273,7 @@ mod tests {
                     let message = json!({
                         "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations
                     });
-                    let steps = message.as_object().map(|message| parse(message, resource_type, policy));
+                    let steps = message.as_object().map(|message| parse(message, resource_type, policy, &WorkBudget::of_body()));
                     let Some(Ok(steps)) = steps else { continue };
                     let current = [("a".to_owned(), Member::of_id("a"))].into();
                     let work = WorkBudget::of_body();

@@ -5,6 +5,8 @@ use serde_json::{Map, Value};
 use crate::limits::MAX_NAME_CHARS;
 use crate::scim::document_rules::primary_email;
 use crate::scim::error::ScimError;
+use crate::scim::note_texts::{NoteKind, Rule};
+use crate::scim::notes::Notes;
 use crate::scim::policy::Policy;
 use crate::scim::username::canonical;
 use crate::scim::values::is_primary;
@@ -20,6 +22,7 @@ pub fn sync_username_and_email(
     before: &Map<String, Value>,
     after: &mut Map<String, Value>,
     policy: &Policy,
+    notes: &Notes,
 ) -> Result<(), ScimError> {
     if !policy.user_name_is_primary_email {
         return Ok(());
@@ -36,15 +39,15 @@ pub fn sync_username_and_email(
         _ => return Ok(()),
     };
     if !is_email(&address) {
-        return Err(ScimError::invalid_value(
-            "userName must match the email marked as primary, so it must be an email address.",
-        ));
+        let detail = "userName must match the email marked as primary, so it must be an email address.";
+        return Err(ScimError::invalid_value(detail).by(Rule::UserNameIsEmail, "userName"));
     }
     if address.chars().count() > MAX_NAME_CHARS {
         return Err(ScimError::invalid_value(format!(
             "Attribute userName must be at most {MAX_NAME_CHARS} characters long."
         )));
     }
+    notes.add(NoteKind::Followed, if moved.1 { "userName" } else { "emails.value" });
     if moved.1 {
         after.insert("userName".to_owned(), address.into());
     } else if let Some(Value::Array(emails)) = after.get_mut("emails")
@@ -113,11 +116,11 @@ mod tests {
             (user("a", &[("c@x", true)]), user("b", &[("c@x", true)]), Ok(user("b", &[("c@x", true)]))),
         ] {
             let mut found = map(&after);
-            let result =
-                sync_username_and_email(&map(&before), &mut found, &VEZA).map(|()| Value::Object(found));
+            let result = sync_username_and_email(&map(&before), &mut found, &VEZA, &Notes::new())
+                .map(|()| Value::Object(found));
             assert_eq!(result.map_err(|e| e.kind), expected, "{before} {after}");
             let mut found = map(&after);
-            assert_eq!(sync_username_and_email(&map(&before), &mut found, &STANDARD), Ok(()));
+            assert_eq!(sync_username_and_email(&map(&before), &mut found, &STANDARD, &Notes::new()), Ok(()));
             assert_eq!(Value::Object(found), after);
         }
     }
@@ -155,9 +158,9 @@ mod tests {
             let users = model.of(Kind::User);
             let mut after = map(&before);
             let body = map(&json!({ "Operations": operations }));
-            let result = parse(&body, users, &VEZA)
+            let result = parse(&body, users, &VEZA, &WorkBudget::of_body())
                 .and_then(|steps| apply(&mut after, &steps, users, &VEZA, &WorkBudget::of_body()))
-                .and_then(|()| sync_username_and_email(&map(&before), &mut after, &VEZA))
+                .and_then(|()| sync_username_and_email(&map(&before), &mut after, &VEZA, &Notes::new()))
                 .and_then(|()| check_required(&after, users))
                 .and_then(|()| check_username_and_email(&after, &VEZA));
             let shown =

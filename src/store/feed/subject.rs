@@ -41,7 +41,7 @@ pub async fn state_keys(
         ("Key", _) => keys::bearer_listing(tenant, id),
         ("Application", _) => keys::application_listing(id),
         ("Webhook", _) => return Ok(vec![keys::webhook(id)]),
-
+        ("Client", _) => return Ok(vec![keys::oauth::client(id)]),
         ("Tenant", _) => return Ok(vec![keys::tenant(tenant)]),
         (name, _) => {
             let kind = DefinedKind::named(name);

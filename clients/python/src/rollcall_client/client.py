@@ -142,6 +142,23 @@ class Rollcall:
         """Revokes a key."""
         self._send("DELETE", _path("tenants", tenant, "keys", key))
 
+    def clients(self, tenant: str) -> list[types.Client]:
+        """The OAuth clients of a tenant, without their secrets."""
+        return cast(types.ClientList, self._get(_path("tenants", tenant, "clients")))["clients"]
+
+    def create_client(self, tenant: str, new: types.NewClient) -> types.MadeClient:
+        """Makes an OAuth client. Only this answer has its secret."""
+        return cast(types.MadeClient, self._send("POST", _path("tenants", tenant, "clients"), new))
+
+    def rotate_client(self, tenant: str, client: str, rotation: types.Rotation | None = None) -> types.RotatedClient:
+        """Gives an OAuth client a new secret. The others work until the overlap ends."""
+        path = _path("tenants", tenant, "clients", client, "rotate")
+        return cast(types.RotatedClient, self._send("POST", path, rotation or {}))
+
+    def revoke_client(self, tenant: str, client: str) -> None:
+        """Revokes an OAuth client with its access tokens."""
+        self._send("DELETE", _path("tenants", tenant, "clients", client))
+
     # Users and groups
 
     def users(self, tenant: str, filter: str | None = None, attributes: str | None = None) -> Iterator[types.User]:

@@ -318,6 +318,93 @@ class RotatedKey(TypedDict):
     oldKeyExpires: str
 
 
+class Federation(TypedDict):
+    subject: str
+    audience: str
+    issuer: str
+    jwksUrl: str
+    entraDirectory: str | None
+
+
+class NewFederation(TypedDict):
+    subject: str
+    audience: str
+    issuer: NotRequired[str]
+    jwksUrl: NotRequired[str]
+    entraDirectory: NotRequired[str]
+
+
+class NewClient(TypedDict):
+    name: str
+    scope: NotRequired[Literal["provision", "read"]]
+    tokenHours: NotRequired[int]
+    secretYears: NotRequired[int]
+    federation: NotRequired[NewFederation | None]
+
+
+class ClientSecrets(TypedDict):
+    id: str
+    created: str
+    expires: str
+
+
+class Client(TypedDict):
+    id: str
+    name: str
+    scope: Literal["provision", "read"]
+    status: Literal["active", "revoked"]
+    version: int
+    created: str
+    tokenHours: int
+    secrets: list[ClientSecrets]
+    federation: Federation | None
+    lastUsed: str | None
+
+
+class ClientList(TypedDict):
+    clients: list[Client]
+
+
+class MadeClientSecrets(TypedDict):
+    id: str
+    created: str
+    expires: str
+
+
+class MadeClient(TypedDict):
+    id: str
+    name: str
+    scope: Literal["provision", "read"]
+    status: Literal["active", "revoked"]
+    version: int
+    created: str
+    tokenHours: int
+    secrets: list[MadeClientSecrets]
+    federation: Federation | None
+    clientSecret: NotRequired[str]
+
+
+class RotatedClientSecrets(TypedDict):
+    id: str
+    created: str
+    expires: str
+
+
+class RotatedClient(TypedDict):
+    id: str
+    name: str
+    scope: Literal["provision", "read"]
+    status: Literal["active", "revoked"]
+    version: int
+    created: str
+    tokenHours: int
+    secrets: list[RotatedClientSecrets]
+    federation: Federation | None
+    clientSecret: str
+    secretId: str
+    otherSecretsExpire: str
+
+
 class Assignment(TypedDict):
     team: str
     role: str

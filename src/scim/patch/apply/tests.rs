@@ -28,7 +28,8 @@ pub fn patched_in(
     let (users, policy) = (model.of(Kind::User), model.policy);
     let body = json!({ "schemas": [PATCH_OP], "Operations": operations });
     let mut found = resource.as_object().cloned().expect("an object");
-    let steps = parse(body.as_object().expect("an object"), users, policy).map_err(|e| e.kind)?;
+    let steps = parse(body.as_object().expect("an object"), users, policy, &WorkBudget::of_body())
+        .map_err(|e| e.kind)?;
     apply(&mut found, &steps, users, policy, &WorkBudget::of_body()).map_err(|e| e.kind)?;
     let value = found.shift_remove(key).unwrap_or(Value::Null);
     let mut others = resource.as_object().cloned().expect("an object");

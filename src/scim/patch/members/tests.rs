@@ -15,7 +15,8 @@ fn net(policy: &'static Policy, operations: &Value) -> Outcome {
     let body =
         json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations });
     let run = || {
-        let steps = request::parse(body.as_object().expect("an object"), groups, policy)?;
+        let steps =
+            request::parse(body.as_object().expect("an object"), groups, policy, &WorkBudget::of_body())?;
         let change = MemberChange::read(&steps, groups, policy, &WorkBudget::of_body())?;
         let touched = change.members_to_read();
         let mut current = BTreeMap::from([

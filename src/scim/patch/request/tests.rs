@@ -9,7 +9,8 @@ use crate::scim::urn::{ENTERPRISE_USER, PATCH_OP, USER};
 fn read(policy: &'static Policy, body: &Value) -> Result<Vec<String>, ErrorKind> {
     let model = Model::new(policy, &[]).expect("a model");
     let body = body.as_object().expect("an object");
-    let steps = parse(body, model.of(Kind::User), policy).map_err(|error| error.kind)?;
+    let steps =
+        parse(body, model.of(Kind::User), policy, &WorkBudget::of_body()).map_err(|error| error.kind)?;
     Ok(steps.iter().map(|step| format!("{:?} {step}", step.op)).collect())
 }
 

@@ -1,11 +1,11 @@
-//! The URLs that messages may be sent to.
+//! The URLs that requests may be sent to.
 
 use std::net::SocketAddr;
 
 use http::Uri;
 
 use super::address::is_public;
-use crate::limits::MAX_WEBHOOK_URL_BYTES;
+use crate::limits::MAX_OUTBOUND_URL_BYTES;
 
 /// Why a host is refused.
 pub const NOT_PUBLIC: &str = "the host has an address that is not public";
@@ -19,7 +19,7 @@ pub enum TargetRule {
     PublicOrLoopback,
 }
 
-/// A URL that messages can be sent to.
+/// A URL that requests can be sent to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetUrl {
     /// The whole URL.
@@ -33,27 +33,27 @@ pub struct TargetUrl {
 }
 
 impl TargetUrl {
-    /// Reads a URL. A host that is a name is resolved only when a message is sent.
+    /// Reads a URL. A host that is a name is resolved only when a request is sent.
     ///
     /// # Errors
     /// A sentence that says what is wrong with it.
     pub fn parse(text: &str, rule: TargetRule) -> Result<Self, &'static str> {
-        if text.len() > MAX_WEBHOOK_URL_BYTES {
-            return Err("the URL of a webhook has at most 2,048 bytes");
+        if text.len() > MAX_OUTBOUND_URL_BYTES {
+            return Err("the URL has at most 2,048 bytes");
         }
         let uri: Uri = text.parse().map_err(|_| "this is not a URL")?;
         let is_tls = match (uri.scheme_str(), rule) {
             (Some("https"), _) => true,
             (Some("http"), TargetRule::PublicOrLoopback) => false,
-            _ => return Err("the URL of a webhook begins with https://"),
+            _ => return Err("the URL must begin with https://"),
         };
         let authority = uri.authority().ok_or("the URL names no host")?;
         if authority.as_str().contains('@') {
-            return Err("the URL of a webhook holds no user name and no password");
+            return Err("the URL must hold no user name and no password");
         }
         let host = authority.host().trim_matches(['[', ']']).to_owned();
         if host.is_empty() || text.contains('#') {
-            return Err("the URL of a webhook names a host and has no fragment");
+            return Err("the URL must name a host and have no fragment");
         }
         let port = authority.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
         let target = Self { host, port, is_tls, uri };

@@ -1,5 +1,5 @@
-//! Which addresses a webhook may lead to: only public ones. Others would let a receiver's URL reach machines
-//! inside the network that the worker is in.
+//! Which addresses a request may go to: only public ones. Others would let a configured URL reach machines inside
+//! the network that the function is in.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

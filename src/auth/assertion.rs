@@ -1,0 +1,209 @@
+//! Checks the assertion of a federated client (RFC 7523 §2.2 and §3).
+//!
+//! The signature is checked before the claims. So only who holds a key of the issuer is told which claim differs.
+
+use jsonwebtoken::{Validation, decode, decode_header};
+use serde::Deserialize;
+use serde_json::Number;
+
+use super::client::Federation;
+use super::jwks::{ALGORITHMS, IssuerKeys, NoKey};
+use crate::limits::{
+    ISSUER_CLOCK_TOLERANCE_SECONDS, MAX_ASSERTION_BYTES, MAX_ASSERTION_ID_BYTES, MAX_ASSERTION_SECONDS,
+};
+
+/// An assertion that holds what it must.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckedAssertion {
+    /// Its id, if it has one.
+    pub id: Option<String>,
+    /// Until when it could be used again, in seconds since 1970.
+    pub usable_until: i64,
+}
+
+/// Why an assertion is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AssertionRefusal {
+    /// It is not a signed JWT.
+    Form,
+    /// Its algorithm is not taken, or its header has critical members.
+    Algorithm,
+    /// It names no key, or one that the issuer does not have.
+    UnknownKey,
+    /// The keys of the issuer cannot be read just now.
+    IssuerDown,
+    /// Its signature is wrong.
+    Signature,
+    /// Its claims are not those of an assertion.
+    Claims,
+    /// Another `iss`.
+    Issuer,
+    /// Another `sub`.
+    Subject,
+    /// Another `aud`, or several.
+    Audience,
+    /// Another `tid`.
+    Directory,
+    /// It has expired.
+    Expired,
+    /// It is from the future.
+    NotYet,
+    /// It lives for too long.
+    TooLong,
+    /// It was used before.
+    Replayed,
+}
+
+impl AssertionRefusal {
+    /// What the client is told. RFC 6749 §5.2 allows only ASCII without quotes and backslashes.
+    pub const fn description(self) -> &'static str {
+        match self {
+            Self::Form => "The assertion is not a signed JWT of at most 8192 bytes.",
+            Self::Algorithm => {
+                "The assertion must be signed with RS256, PS256 or ES256, without critical header members."
+            }
+            Self::UnknownKey => {
+                "The header of the assertion names no key (kid) that the issuer has for this algorithm."
+            }
+            Self::IssuerDown => {
+                "The keys of the issuer cannot be read just now. Send the request again later."
+            }
+            Self::Signature => "The signature of the assertion is wrong.",
+            Self::Claims => "The claims of the assertion cannot be read: iss, sub, aud and exp are required.",
+            Self::Issuer => "The claim iss of the assertion is not the issuer of this client.",
+            Self::Subject => "The claim sub of the assertion is not the subject of this client.",
+            Self::Audience => "The claim aud of the assertion is not exactly the audience of this client.",
+            Self::Directory => "The claim tid of the assertion is not the directory of this client.",
+            Self::Expired => "The assertion has expired.",
+            Self::NotYet => "The assertion is from the future (iat, nbf): check the clock of the issuer.",
+            Self::TooLong => "The assertion lives for more than 24 hours.",
+            Self::Replayed => "The assertion was used before: each request needs one with another jti.",
+        }
+    }
+
+    /// The word in the log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Form => "form",
+            Self::Algorithm => "algorithm",
+            Self::UnknownKey => "unknown_key",
+            Self::IssuerDown => "issuer_down",
+            Self::Signature => "signature",
+            Self::Claims => "claims",
+            Self::Issuer => "issuer",
+            Self::Subject => "subject",
+            Self::Audience => "audience",
+            Self::Directory => "directory",
+            Self::Expired => "expired",
+            Self::NotYet => "not_yet",
+            Self::TooLong => "too_long",
+            Self::Replayed => "replayed",
+        }
+    }
+}
+
+/// The claims that are looked at.
+#[derive(Deserialize)]
+struct AssertionClaims {
+    iss: String,
+    sub: String,
+    aud: AudienceClaim,
+    exp: Number,
+    nbf: Option<Number>,
+    iat: Option<Number>,
+    jti: Option<String>,
+    tid: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum AudienceClaim {
+    One(String),
+    Many(Vec<String>),
+}
+
+/// Checks an assertion against what the client was made with, at `now` in seconds since 1970.
+///
+/// # Errors
+/// [`AssertionRefusal`].
+pub async fn check_assertion(
+    keys: &IssuerKeys,
+    federation: &Federation,
+    text: &str,
+    now: i64,
+) -> Result<CheckedAssertion, AssertionRefusal> {
+    if text.len() > MAX_ASSERTION_BYTES || text.split('.').count() != 3 {
+        return Err(AssertionRefusal::Form);
+    }
+    // An algorithm that the library does not know, such as none, is refused here.
+    let header = decode_header(text).map_err(|_| AssertionRefusal::Algorithm)?;
+    if header.crit.is_some() || !ALGORITHMS.iter().any(|(taken, _)| *taken == header.alg) {
+        return Err(AssertionRefusal::Algorithm);
+    }
+    let kid = header.kid.ok_or(AssertionRefusal::UnknownKey)?;
+    let key = keys.find(&federation.jwks_url, &kid, header.alg).await.map_err(|why| match why {
+        NoKey::Unknown => AssertionRefusal::UnknownKey,
+        NoKey::IssuerDown => AssertionRefusal::IssuerDown,
+    })?;
+    // The claims are checked below, with this service's clock and exact comparisons.
+    let mut signature = Validation::new(header.alg);
+    (signature.validate_exp, signature.validate_aud) = (false, false);
+    signature.required_spec_claims.clear();
+    let decoded = decode::<AssertionClaims>(text, &key, &signature).map_err(|failed| {
+        use jsonwebtoken::errors::ErrorKind::{Base64, Json, Utf8};
+        match failed.kind() {
+            Json(_) | Utf8(_) | Base64(_) => AssertionRefusal::Claims,
+            _ => AssertionRefusal::Signature,
+        }
+    })?;
+    check_claims(decoded.claims, federation, now)
+}
+
+fn check_claims(
+    claims: AssertionClaims,
+    federation: &Federation,
+    now: i64,
+) -> Result<CheckedAssertion, AssertionRefusal> {
+    if claims.iss != federation.issuer {
+        return Err(AssertionRefusal::Issuer);
+    }
+    if claims.sub != federation.subject {
+        return Err(AssertionRefusal::Subject);
+    }
+    let is_audience = match &claims.aud {
+        AudienceClaim::One(one) => *one == federation.audience,
+        AudienceClaim::Many(many) => matches!(many.as_slice(), [one] if *one == federation.audience),
+    };
+    if !is_audience {
+        return Err(AssertionRefusal::Audience);
+    }
+    if federation.directory.is_some() && claims.tid != federation.directory {
+        return Err(AssertionRefusal::Directory);
+    }
+    let read = |number: &Number| seconds(number).ok_or(AssertionRefusal::Claims);
+    let exp = read(&claims.exp)?;
+    let usable_until = exp + ISSUER_CLOCK_TOLERANCE_SECONDS;
+    if usable_until <= now {
+        return Err(AssertionRefusal::Expired);
+    }
+    if exp > now + MAX_ASSERTION_SECONDS + ISSUER_CLOCK_TOLERANCE_SECONDS {
+        return Err(AssertionRefusal::TooLong);
+    }
+    for time in [&claims.nbf, &claims.iat].into_iter().flatten() {
+        if read(time)? > now + ISSUER_CLOCK_TOLERANCE_SECONDS {
+            return Err(AssertionRefusal::NotYet);
+        }
+    }
+    if claims.jti.as_ref().is_some_and(|id| id.len() > MAX_ASSERTION_ID_BYTES) {
+        return Err(AssertionRefusal::Claims);
+    }
+    Ok(CheckedAssertion { id: claims.jti, usable_until })
+}
+
+/// A time in seconds since 1970 (RFC 7519 §2, NumericDate). `None` beyond the year 9999.
+fn seconds(number: &Number) -> Option<i64> {
+    let last = 253_402_300_799_i64;
+    #[allow(clippy::cast_possible_truncation)]
+    let whole = number.as_i64().or_else(|| number.as_f64().map(|seconds| seconds as i64))?;
+    (0..=last).contains(&whole).then_some(whole)
+}
