@@ -1,6 +1,6 @@
 //! Rollcall: a SCIM 2.0 service provider on AWS Lambda and DynamoDB.
 //!
-//! Each layer imports only from the layers below it: `dev`, `admin`, `app`, `oauth`, `http`, `tenants`, `monitor`,
+//! Each layer imports only from the layers below it: `dev`, `admin`, `app`, `oauth`, `http`, `tenants`, `monitor` and
 //! `probe`, `provider` and `auth`, `deliver`, `store`, `log` and `outbound`, `config` and `clock`, `scim`, `limits`.
 //! `scim` is pure and builds without any feature.
 //! `tests/architecture.rs` checks this.

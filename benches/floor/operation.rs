@@ -82,9 +82,9 @@ impl Site {
     /// Fills a tenant.
     pub async fn new(endpoint: &str) -> Self {
         let recorder = Recorder::before(endpoint).await;
-        let client = Client::new(Table::new(connect(endpoint).await, TABLE), "standard").await;
-        let recording = Client::new(Table::new(connect(&recorder.endpoint).await, TABLE), "standard").await;
-        let mut site = Self { client, bare: connect(endpoint).await, recorder, recording, named: 0 };
+        let client = Client::new(Table::new(connect(endpoint), TABLE), "standard").await;
+        let recording = Client::new(Table::new(connect(&recorder.endpoint), TABLE), "standard").await;
+        let mut site = Self { client, bare: connect(endpoint), recorder, recording, named: 0 };
         for _ in 0..USERS {
             let name = site.name();
             site.client.user(&name).await;
@@ -151,14 +151,14 @@ impl Site {
 }
 
 /// A client as the function has it.
-async fn connect(endpoint: &str) -> aws_sdk_dynamodb::Client {
+fn connect(endpoint: &str) -> aws_sdk_dynamodb::Client {
     let CallSettings { retries, timeouts } = CallSettings::of_function();
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())
-        .retry_config(retries)
-        .timeout_config(timeouts)
         .endpoint_url(endpoint)
         .region(Region::from_static("eu-west-1"))
-        .credentials_provider(Credentials::new("local", "local", None, None, "bench"));
+        .credentials_provider(Credentials::new("local", "local", None, None, "bench"))
+        .retry_config(retries)
+        .timeout_config(timeouts);
     aws_sdk_dynamodb::Client::from_conf(config.build())
 }

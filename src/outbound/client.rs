@@ -31,26 +31,6 @@ pub struct OutboundClient {
     tls: TlsConnector,
 }
 
-/// The certificates that this system trusts.
-pub fn system_roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    roots
-}
-
-/// What opens TLS connections to servers that these certificates vouch for.
-///
-/// # Errors
-/// If TLS cannot be set up.
-pub fn tls_connector(roots: RootCertStore) -> Result<TlsConnector, String> {
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|failed| failed.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
-}
-
 impl OutboundClient {
     /// A client that trusts the certificates that this system trusts.
     ///
@@ -190,4 +170,24 @@ async fn read_body(answer: Response<Incoming>, most: usize) -> Result<Response<B
         }
     }
     Ok(Response::from_parts(parts, read.freeze()))
+}
+
+/// The certificates that this system trusts.
+pub fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
+
+/// What opens TLS connections to servers that these certificates vouch for.
+///
+/// # Errors
+/// If TLS cannot be set up.
+pub fn tls_connector(roots: RootCertStore) -> Result<TlsConnector, String> {
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|failed| failed.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
 }

@@ -65,7 +65,7 @@ pub fn gather_missing(
     resource_type: &ResourceType,
     faults: &mut Faults,
 ) -> Result<(), ScimError> {
-    let of_user = resource_type.kind == Kind::User;
+    let of_user = resource_type.kind == Some(Kind::User);
     let rule = if of_user { Rule::RequiredOfUser } else { Rule::Required };
     for attribute in &resource_type.schema.attributes {
         let missing = find_missing(attribute, &attribute.name, document.get(&attribute.name));

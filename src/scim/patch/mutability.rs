@@ -45,7 +45,7 @@ impl<'a> Constant<'a> {
         let is_immutable = |attribute: &Attribute| attribute.mutability == Mutability::Immutable;
         let value_of = |sub: &'a Attribute| Some((sub, before?.get(&sub.name)?.clone()));
         let subs = attribute.sub_attributes.iter().filter(|sub| sub.required || is_immutable(sub));
-        let of_user = resource_type.kind == Kind::User && step.extension.is_none();
+        let of_user = resource_type.kind == Some(Kind::User) && step.extension.is_none();
         Self {
             attribute,
             rule: if of_user { Rule::RequiredOfUser } else { Rule::Required },
