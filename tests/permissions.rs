@@ -16,25 +16,32 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use roles_support::{is_like, is_of_table, statements, template, texts};
+use rollcall::auth::plan::RatePlan;
 use rollcall::tenants::usage::UsageKeys;
-use rollcall::tenants::usage_key::PlanUsageKeys;
+use rollcall::tenants::usage_key::{PlanUsageKeys, StackUsageKeys};
 use serde_json::json;
 use yaml_serde::Value as Yaml;
 
-/// The roles that tests/roles.rs plays, and whether their functions write.
-const ROLES: [(&str, bool); 6] = [
+/// The roles that tests/roles.rs and tests/pre_traffic.rs play, and whether their functions write to the table.
+const ROLES: [(&str, bool); 9] = [
     ("ScimRole", true),
     ("AuthorizerRole", false),
+    ("TokenRole", true),
     ("AppReadRole", true),
     ("AppManageRole", true),
     ("AppAuthorizerRole", false),
     ("WorkerRole", true),
+    ("PreTrafficRole", false),
+    ("ProbeRole", false),
 ];
 
 /// Statements whose calls a test observes.
-const OBSERVED: [(&str, &str, &str); 2] = [
+const OBSERVED: [(&str, &str, &str); 5] = [
     ("WorkerRole", "Bus", "tests/roles.rs: the worker sends PutEvents to a receiver"),
     ("AppManageRole", "UsageKeys", "below: the function makes a usage key"),
+    ("PreTrafficRole", "NewVersion", "tests/pre_traffic.rs: the hook invokes the version"),
+    ("PreTrafficRole", "Deployment", "tests/pre_traffic.rs: the hook tells CodeDeploy the outcome"),
+    ("ProbeRole", "ScimFunction", "tests/pre_traffic.rs: the probe invokes the function"),
 ];
 
 /// Statements that no code of Rollcall needs, but AWS in its name.
@@ -108,11 +115,12 @@ fn every_statement_is_about_the_table_or_observed_or_has_a_reason() {
     assert!(unused.is_empty(), "no role has {unused:?}");
 }
 
-/// The calls to API Gateway's control plane, and how many keys are in the plan.
+/// The calls to API Gateway's control plane, and the plans with a key.
 #[derive(Clone, Default)]
 struct Control {
     calls: Arc<Mutex<Vec<(String, String)>>>,
-    attached: Arc<Mutex<usize>>,
+    /// The plans that have a key.
+    attached: Arc<Mutex<BTreeSet<String>>>,
 }
 
 async fn answer(State(control): State<Control>, request: Request) -> Response {
@@ -122,17 +130,15 @@ async fn answer(State(control): State<Control>, request: Request) -> Response {
     match (method.as_str(), path.as_str()) {
         ("GET", "/apikeys") => json!({ "item": [] }).to_string().into_response(),
         ("POST", "/apikeys") => (StatusCode::CREATED, key.to_string()).into_response(),
-        ("POST", "/usageplans/plan/keys") => {
-            let mut attached = control.attached.lock().unwrap();
-            *attached += 1;
-            if *attached == 1 {
+        ("POST", "/usageplans/plan/keys" | "/usageplans/high/keys") => {
+            if control.attached.lock().unwrap().insert(path) {
                 return (StatusCode::CREATED, key.to_string()).into_response();
             }
             let mut headers = HeaderMap::new();
             headers.insert("x-amzn-errortype", "ConflictException".parse().unwrap());
             (StatusCode::CONFLICT, headers, json!({ "message": "there" }).to_string()).into_response()
         }
-        ("GET", "/usageplans/plan/keys/id0") => key.to_string().into_response(),
+        ("GET", "/usageplans/plan/keys/id0" | "/usageplans/high/keys/id0") => key.to_string().into_response(),
         _ => StatusCode::NOT_FOUND.into_response(),
     }
 }
@@ -154,10 +160,11 @@ async fn control_plane() -> (Client, Control) {
 #[tokio::test]
 async fn the_function_that_makes_usage_keys_has_what_it_needs_and_no_more() {
     let (client, control) = control_plane().await;
-    let keys = PlanUsageKeys { client, plan: "plan".to_owned() };
+    let keys = |plan: &str| PlanUsageKeys { client: client.clone(), plan: plan.to_owned() };
+    let keys = StackUsageKeys { default: keys("plan"), high: keys("high") };
     // The second time the key is in the plan already.
-    for _ in 0..2 {
-        keys.make(&"acme".parse().unwrap()).await.unwrap_or_else(|_| panic!("a usage key"));
+    for plan in [RatePlan::Default, RatePlan::High, RatePlan::Default, RatePlan::High] {
+        keys.make(&"acme".parse().unwrap(), plan).await.unwrap_or_else(|_| panic!("a usage key"));
     }
     let calls = control.calls.lock().unwrap().clone();
     let template = template();
@@ -167,7 +174,7 @@ async fn the_function_that_makes_usage_keys_has_what_it_needs_and_no_more() {
     let resource = |resource: &Yaml| {
         let Yaml::Tagged(text) = resource else { panic!("{resource:?} is no !Sub") };
         let (_, path) = text.value.as_str().unwrap().rsplit_once("::").unwrap();
-        path.replace("${UsagePlan}", "plan")
+        path.replace("${UsagePlan}", "plan").replace("${HighUsagePlan}", "high")
     };
     let resources: Vec<String> = statement["Resource"].as_sequence().unwrap().iter().map(resource).collect();
     for (method, path) in &calls {

@@ -162,14 +162,17 @@ fn feed_query() -> Value {
     ])
 }
 
+/// The text of an operation that reads.
+fn get(
+    tag: &'static str,
+    summary: &'static str,
+    query: Value,
+    answers: &'static [(u16, &'static str)],
+) -> OperationText {
+    OperationText { tag, summary, query, body: None, answers }
+}
+
 fn description(operation: AppOperation) -> OperationText {
-    let get = |tag, summary, query, schema: &'static [(u16, &'static str)]| OperationText {
-        tag,
-        summary,
-        query,
-        body: None,
-        answers: schema,
-    };
     let write = |tag, summary, body, answers| OperationText { tag, summary, query: json!([]), body, answers };
     match operation {
         AppOperation::ListChanges => {
