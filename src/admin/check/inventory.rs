@@ -223,6 +223,22 @@ impl Inventory {
         Ok(())
     }
 
+    /// A role, an entitlement, or the index of them.
+    fn definition(&mut self, key: Key, sk: &str, item: &Item) -> Result<(), StoreError> {
+        if sk == "INDEX" {
+            self.definition_index = Some(DefinitionIndex::from_item(item)?);
+            return Ok(());
+        }
+        match Definition::from_item(item)? {
+            Some(definition) => {
+                self.add_subject(definition.kind.name(), &definition.id, item);
+                self.definitions.push(definition);
+            }
+            None => self.unknown.push(key),
+        }
+        Ok(())
+    }
+
     fn take(&mut self, store: &Store, model: &Model, item: &Item) -> Result<(), StoreError> {
         let (pk, sk) = (must_text(item, "pk")?, must_text(item, "sk")?);
         let key = Key { pk: pk.to_owned(), sk: sk.to_owned() };
@@ -271,16 +287,7 @@ impl Inventory {
                 }
                 None => self.unknown.push(key),
             },
-            (["R"], "INDEX") => {
-                self.definition_index = Some(DefinitionIndex::from_item(item)?);
-            }
-            (["R"], _) => match Definition::from_item(item)? {
-                Some(definition) => {
-                    self.add_subject(definition.kind.name(), &definition.id, item);
-                    self.definitions.push(definition);
-                }
-                None => self.unknown.push(key),
-            },
+            (["R"], sk) => self.definition(key, sk, item)?,
             (["D"], _) => self.tombstone(store, model, item)?,
             (["C", change], _) => self.chunked.extend(parse_id(change)),
             // Page marks, events, keys, the count of deactivations, the secret of cursors.

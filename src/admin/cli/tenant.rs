@@ -266,13 +266,8 @@ pub async fn run_tenant(options: &GlobalOptions, command: TenantCommand) -> Resu
             Ok(output::show_fields(format, &tenant_fields(&record)))
         }
         TenantCommand::UsageKey { tenant, usage_plan } => {
-            let tenants = match tenant {
-                Some(tenant) => vec![tenant::get(&table, &tenant).await?],
-                None => tenant::list(&table).await?,
-            };
-            let keys: Vec<_> = tenants.iter().map(|one| (one.id.clone(), one.usage_key.clone())).collect();
-            usage_key::attach_again(&options.gateway().await, &usage_plan, &keys).await?;
-            let fields = json!({ "usagePlan": usage_plan, "tenants": tenants.len() });
+            let count = attach_again(&table, options, tenant, &usage_plan).await?;
+            let fields = json!({ "usagePlan": usage_plan, "tenants": count });
             Ok(output::show_fields(format, &object(fields)))
         }
         TenantCommand::Resync { tenant } => {
@@ -296,6 +291,22 @@ pub async fn run_tenant(options: &GlobalOptions, command: TenantCommand) -> Resu
             Ok(output::show_fields(format, &tenant_fields(&tenant::get(&table, &tenant).await?)))
         }
     }
+}
+
+/// Puts the usage key of a tenant, or those of all tenants, into a usage plan. Returns how many.
+async fn attach_again(
+    table: &Table,
+    options: &GlobalOptions,
+    tenant: Option<TenantId>,
+    usage_plan: &str,
+) -> Result<usize, AdminError> {
+    let tenants = match tenant {
+        Some(tenant) => vec![tenant::get(table, &tenant).await?],
+        None => tenant::list(table).await?,
+    };
+    let keys: Vec<_> = tenants.iter().map(|one| (one.id.clone(), one.usage_key.clone())).collect();
+    usage_key::attach_again(&options.gateway().await, usage_plan, &keys).await?;
+    Ok(keys.len())
 }
 
 /// Moves a tenant to another plan. Its usage key in that plan is made if it never had one.
