@@ -281,16 +281,23 @@ pub async fn run_tenant(options: &GlobalOptions, command: TenantCommand) -> Resu
             if !yes {
                 wipe::confirm(&tenant)?;
             }
-            let mut usage_keys = Vec::new();
-            for plan in usage_plan.into_iter().chain(own_plans(&table, &record)).filter(|_| !keep_usage_key) {
-                usage_keys.push(PlanUsageKeys { client: options.gateway().await, plan });
-            }
+            let plans = usage_plan.into_iter().chain(own_plans(&table, &record));
+            let usage_keys = in_plans(options, plans.filter(|_| !keep_usage_key)).await;
             Ok(output::show_fields(format, &delete_tenant(&table, &record, usage_keys, wait).await?))
         }
         TenantCommand::Show { tenant } => {
             Ok(output::show_fields(format, &tenant_fields(&tenant::get(&table, &tenant).await?)))
         }
     }
+}
+
+/// The keys of these usage plans.
+async fn in_plans(options: &GlobalOptions, plans: impl Iterator<Item = String>) -> Vec<PlanUsageKeys> {
+    let mut all = Vec::new();
+    for plan in plans {
+        all.push(PlanUsageKeys { client: options.gateway().await, plan });
+    }
+    all
 }
 
 /// Puts the usage key of a tenant, or those of all tenants, into a usage plan. Returns how many.
