@@ -39,7 +39,7 @@ BUILT := $(abspath $(or $(ROLLCALL_BIN),$(TARGET_DIR)/debug/rollcall))
 DEVELOPMENT := aws-config|axum|clap|dynoxide-rs|libmimalloc-sys|libsqlite3-sys|mimalloc|rusqlite|yaml_serde|aws-sdk-apigateway
 
 .DEFAULT_GOAL := help
-.PHONY: help run install dist image docs test test-long restore-drill failure-drill upgrade-test check testers schemathesis client-python client-typescript client-mirrors example example-test docs-test beside built-rollcall conformance build lint-template costs sbom sam-test invoke deploy openapi errors bench fuzz clean
+.PHONY: help run install dist image docs test test-long restore-drill failure-drill upgrade-test check testers schemathesis client-python client-typescript client-mirrors example example-test docs-test beside rust-tests built-rollcall conformance build lint-template costs sbom sam-test invoke deploy openapi errors bench fuzz clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,12 +66,16 @@ docs: $(TOOLS_DIR)/bin/mdbook $(TOOLS_DIR)/bin/mdbook-mermaid ## Build target/bo
 
 test: ## Run every check that needs no docker and no AWS account; install what they need
 	$(MAKE) --no-print-directory check
-	$(CARGO) test --features cli
+	$(CARGO) test --features cli --no-run
 	$(MAKE) --no-print-directory --jobs 2 --output-sync=target beside ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
 	$(MAKE) --no-print-directory client-mirrors
 
-# Two of these run at once: they mostly wait for installations, for each other's answers and for time to pass.
-beside: client-python schemathesis client-typescript example-test testers lint-template docs-test
+# The Rust tests run beside the others, which go one after another: both mostly wait for installations, for each other's
+# answers and for time to pass.
+beside: rust-tests client-python schemathesis client-typescript example-test testers lint-template docs-test
+
+rust-tests:
+	$(CARGO) test --features cli
 
 check: $(TOOLS_DIR)/bin/cargo-machete $(TOOLS_DIR)/bin/cargo-deny ## Check format, lints, documentation, events, dependencies and their licences
 	$(CARGO) fmt --check

@@ -337,7 +337,7 @@ async fn the_checker_mends_the_index_and_a_deletion_takes_everything() {
     let model = tenant::model(&STANDARD).expect("a model");
     let report = check(&app.table, &id, &model, false).await.expect("a check");
     assert!(report.findings.is_empty(), "{:?}", report.findings);
-    let index = keys::definition_index(&id);
+    let index = keys::definition::definition_index(&id);
     let wrong = DefinitionIndex { version: 7, roles: 3, ..DefinitionIndex::default() };
     let item = wrong.action(&id).expect("an action");
     app.table
@@ -355,7 +355,7 @@ async fn the_checker_mends_the_index_and_a_deletion_takes_everything() {
     assert_eq!(DefinitionIndex::from_item(&mended).expect("an index").roles, 1);
 
     wipe::wipe(&app.table, &id, &[], std::time::Duration::ZERO, clock::now()).await.expect("a deletion");
-    let left = app.table.query_all(&keys::definitions(&id), None).await.expect("a query");
+    let left = app.table.query_all(&keys::definition::definitions(&id), None).await.expect("a query");
     assert!(left.is_empty(), "{left:?}");
 }
 
@@ -404,7 +404,8 @@ async fn concurrent_changes_all_count_and_the_number_is_limited() {
     };
     let made =
         futures_util::future::join_all((0..8).map(make)).await.into_iter().filter(|made| *made).count();
-    let index = app.table.get(&keys::definition_index(&tenant.id)).await.unwrap().expect("an index");
+    let index =
+        app.table.get(&keys::definition::definition_index(&tenant.id)).await.unwrap().expect("an index");
     assert_eq!(DefinitionIndex::from_item(&index).expect("an index").roles, made as u64);
     assert!(made > 0);
     let full = DefinitionIndex { version: made as u64, roles: MAX_DEFINITIONS, ..DefinitionIndex::default() };

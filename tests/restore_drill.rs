@@ -10,7 +10,7 @@ mod drill_support;
 mod support;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use drill_support::Tool;
 use drill_support::identity_provider::Directory;
@@ -134,6 +134,12 @@ async fn scene() -> Scene {
     let tool = tool(&endpoint);
     tool.run(&format!("key revoke acme {}", stolen[1])).good();
     tool.run(&format!("user purge acme {erased} --yes")).good();
+    // `rollcall dev` looks once a second for changes that it did not make.
+    let until = Instant::now() + Duration::from_secs(30);
+    while !tool.run("audit acme --json").good().contains("user.purged") {
+        assert!(Instant::now() < until, "the feed has no user.purged");
+        std::thread::sleep(Duration::from_millis(200));
+    }
     mirror.converge(&old);
     clients.catch_up(&old, TENANT);
     proved("the mirror has followed the feed beyond the backup");

@@ -6,6 +6,7 @@ mod support;
 
 use std::collections::BTreeSet;
 
+use rollcall::admin::definition;
 use rollcall::admin::key::{NewKey, create, list, revoke, rotate};
 use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::admin::user;
@@ -14,7 +15,9 @@ use rollcall::auth::application::ApplicationScope;
 use rollcall::auth::record::{Scope, Status};
 use rollcall::deliver::registry::Registry;
 use rollcall::outbound::target::TargetRule;
+use rollcall::provider::changing::definitions::NewDefinition;
 use rollcall::scim::policy::VEZA;
+use rollcall::scim::resource_type::DefinedKind;
 use rollcall::store::call::{ScanPage, ScanSegment, Table};
 use rollcall::store::keys::{self, TenantId};
 use rollcall::tenants::actor::Actor;
@@ -68,6 +71,7 @@ async fn a_busy_tenant(table: &Table) -> Client {
     rotate(table, (&id("acme"), &old), Duration::hours(1), now()).await.expect("a successor");
     revoke(table, &id("acme"), &old, now()).await.expect("an end");
     changed_client(table).await;
+    changed_definitions(table).await;
     tenant::set(table, &id("acme"), now(), |settings| settings.breaker_percent = Some(50)).await.unwrap();
     tenant::resync(table, &id("acme"), now()).await.unwrap();
     let client = Client::new(table.clone(), "veza").await;
@@ -115,6 +119,18 @@ async fn changed_client(table: &Table) {
         if is_revoked {
             oauth_client::revoke(table, &by, which, now()).await.expect("an end");
         }
+    }
+}
+
+/// Makes, changes and deletes a role and an entitlement.
+async fn changed_definitions(table: &Table) {
+    let tenant = tenant::get(table, &id("acme")).await.expect("a tenant");
+    let named = |name: &str| NewDefinition { name: Some(name.to_owned()), ..NewDefinition::default() };
+    for kind in [DefinedKind::Role, DefinedKind::Entitlement] {
+        let which = (kind, "billing");
+        definition::create(table, &tenant, which, &named("Billing")).await.expect("a definition");
+        definition::update(table, &tenant, which, &named("Invoices")).await.expect("a change");
+        definition::delete(table, &tenant, which).await.expect("an end");
     }
 }
 

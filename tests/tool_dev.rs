@@ -6,6 +6,7 @@ mod support;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::dev::{Dev, TOOL, folder};
@@ -100,7 +101,14 @@ fn names_do_where_ids_are_asked() {
         "Root"
     );
     refused(&["group", "assign", "demo", "Rot", "--role", "x"], "rollcall group list demo");
-    let (_, out, _) = run(&runtime, &[], &["audit", "demo", "--resource", "ada@x.example", "--json"]);
+    // `rollcall dev` looks once a second for changes that it did not make.
+    let until = Instant::now() + Duration::from_secs(30);
+    let out = loop {
+        let (_, out, _) = run(&runtime, &[], &["audit", "demo", "--resource", "ada@x.example", "--json"]);
+        if !out.is_empty() || Instant::now() > until {
+            break out;
+        }
+    };
     let change: Value = serde_json::from_str(out.lines().next().unwrap_or_default()).unwrap_or_default();
     assert_eq!((&change["type"], &change["resourceId"]), (&Value::from("user.created"), &made["id"]));
 

@@ -25,6 +25,7 @@ use serde_json::{Map, Value, json};
 use support::client::{Client, user};
 use support::feed::sequence;
 use support::{assert_consistent, check, embedded};
+use uuid::Uuid;
 
 /// When the deactivated account of the table is erased, in the file.
 const KEPT_UNTIL: &str = "1827215189";
@@ -188,7 +189,12 @@ async fn a_table_of_the_release_before_is_served_as_it_is() {
     }
     let header = format!("Bearer {}", text("applicationKey"));
     assert!(authorize_application(&table, &header, clock::now()).await.unwrap().is_ok());
-    let page = client.get(&format!("/Users?count=10&cursor={}", text("cursor"))).await.expect(200);
+    // The cursor is as old as the file, so it is asked for at that time.
+    let late: Uuid = text("late").parse().unwrap();
+    let (made, _) = late.get_timestamp().expect("a UUIDv7").to_unix();
+    let age = i64::try_from(clock::epoch_seconds() - made).unwrap();
+    let path = format!("/Users?count=10&cursor={}", text("cursor"));
+    let page = clock::with_seconds_ahead(-age, client.get(&path)).await.expect(200);
     assert_eq!(page.body["Resources"].as_array().unwrap().len(), 10);
     let reader = FeedReader::open(&table).await.unwrap();
     let position = FeedPosition::parse(&text("position")).expect("a position");

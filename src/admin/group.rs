@@ -7,13 +7,14 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::actor::ACTOR;
 use super::cli::resolve::Resolver;
 use super::cli::{GlobalOptions, complete, finish};
 use super::error::AdminError;
+pub use super::group_list::list;
+use super::group_list::store;
 use super::output;
 use crate::auth::tenant::TenantRecord;
-use crate::limits::{APPLY_TIMEOUT, GROUPS_PER_READ};
+use crate::limits::APPLY_TIMEOUT;
 use crate::provider::changing::assignments::{AssignmentTarget, change_assignments, is_role};
 use crate::provider::precondition::Preconditions;
 use crate::scim::error::ErrorKind;
@@ -21,7 +22,6 @@ use crate::scim::resource_type::Kind;
 use crate::store::Store;
 use crate::store::call::Table;
 use crate::store::keys::{TenantId, parse_id};
-use crate::store::list::IdPage;
 use crate::store::record::{Record, Role};
 
 /// `rollcall group`.
@@ -149,35 +149,6 @@ fn row(group: &Record) -> Map<String, Value> {
     fields.insert("members".to_owned(), json!(group.digest.count));
     fields.insert("grants".to_owned(), json!(grants.join(", ")));
     fields
-}
-
-fn store(table: &Table, tenant: &TenantId) -> Store {
-    Store {
-        table: table.clone(),
-        tenant: tenant.clone(),
-        actor: ACTOR.to_owned(),
-        request_id: Uuid::now_v7().to_string(),
-    }
-}
-
-/// The groups of a tenant, in the order of their ids.
-///
-/// # Errors
-/// [`AdminError::NoTenant`]; [`AdminError::Table`] if a call fails.
-pub async fn list(table: &Table, tenant: &TenantId) -> Result<Vec<Record>, AdminError> {
-    let failed = AdminError::table(table.name());
-    super::tenant::get(table, tenant).await?;
-    let store = store(table, tenant);
-    let (mut groups, mut after) = (Vec::new(), None);
-    loop {
-        let IdPage { ids, has_more } =
-            store.list_page(Kind::Group, after, GROUPS_PER_READ).await.map_err(&failed)?;
-        groups.extend(store.fetch_many(Kind::Group, &ids).await.map_err(&failed)?);
-        match ids.last() {
-            Some(last) if has_more => after = Some(*last),
-            _ => return Ok(groups),
-        }
-    }
 }
 
 /// Assigns a role to a group's members, or takes it away; the group as it is afterwards.

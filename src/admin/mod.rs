@@ -9,6 +9,7 @@ pub mod definition;
 pub mod error;
 pub mod feed;
 pub mod group;
+mod group_list;
 pub mod key;
 pub mod listen;
 pub mod local_client;

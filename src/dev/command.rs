@@ -102,7 +102,8 @@ fn tenant(text: &str) -> Result<String, String> {
 /// cannot be used.
 pub fn run(args: DevArgs) -> ExitCode {
     logging::start(args.json);
-    let seed = match (Size { users: args.seed_users, members: args.seed_members }.check()) {
+    let seed = Size { users: args.seed_users, members: args.seed_members }.check();
+    let seed = match seed.and_then(|seed| check_folder(args.extensions.as_deref()).map(|()| seed)) {
         Ok(seed) => seed,
         Err(error) => {
             print_refusal(&error);
@@ -126,11 +127,16 @@ pub fn run(args: DevArgs) -> ExitCode {
     }
 }
 
-/// Reads the extension schemas in the folder. A folder that was named must exist.
-fn extensions(folder: &Path) -> Result<Vec<(Kind, Schema)>, String> {
-    if !folder.is_dir() {
-        return Err(format!("--extensions {}: is not a folder", folder.display()));
+/// A folder that was named must exist.
+fn check_folder(folder: Option<&Path>) -> Result<(), String> {
+    match folder.filter(|folder| !folder.is_dir()) {
+        Some(folder) => Err(format!("--extensions {}: is not a folder", folder.display())),
+        None => Ok(()),
     }
+}
+
+/// Reads the extension schemas in the folder.
+fn extensions(folder: &Path) -> Result<Vec<(Kind, Schema)>, String> {
     let extensions = config::extensions(folder)?;
     Model::new(&VEZA, &extensions).map_err(|error| error.detail)?;
     Ok(extensions)

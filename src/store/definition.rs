@@ -73,7 +73,7 @@ impl Definition {
         let sk = must_text(item, "sk")?;
         let found = DefinedKind::ALL
             .into_iter()
-            .find_map(|kind| Some((kind, sk.strip_prefix(&keys::definition_prefix(kind))?)));
+            .find_map(|kind| Some((kind, sk.strip_prefix(&keys::definition::definition_prefix(kind))?)));
         let Some((kind, id)) = found else { return Ok(None) };
         let grants = match get_text(item, "grants") {
             Some(grants) => serde_json::from_str(grants).map_err(|_| broken("grants"))?,
@@ -93,7 +93,7 @@ impl Definition {
 
     /// Its key.
     pub fn key(&self, tenant: &TenantId) -> Key {
-        keys::definition(tenant, self.kind, &self.id)
+        keys::definition::definition(tenant, self.kind, &self.id)
     }
 
     /// The item's attributes without the key.
@@ -192,7 +192,7 @@ impl DefinitionIndex {
             ("grants".to_owned(), AttributeValue::B(Blob::new(self.grants.pack()?))),
         ]);
         let unchanged = Expression::version_is_or_absent(self.version);
-        Ok(Action::put(keys::definition_index(tenant), item).only_if(unchanged, Refusal::Changed))
+        Ok(Action::put(keys::definition::definition_index(tenant), item).only_if(unchanged, Refusal::Changed))
     }
 }
 
@@ -237,7 +237,7 @@ impl Definitions<'_> {
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn index(self) -> Result<DefinitionIndex, StoreError> {
-        let item = self.store.table.get(&keys::definition_index(&self.store.tenant)).await?;
+        let item = self.store.table.get(&keys::definition::definition_index(&self.store.tenant)).await?;
         item.as_ref().map_or_else(|| Ok(DefinitionIndex::default()), DefinitionIndex::from_item)
     }
 
@@ -246,7 +246,7 @@ impl Definitions<'_> {
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn fetch_any(self, kind: DefinedKind, id: &str) -> Result<Option<Definition>, StoreError> {
-        match self.store.table.get(&keys::definition(&self.store.tenant, kind, id)).await? {
+        match self.store.table.get(&keys::definition::definition(&self.store.tenant, kind, id)).await? {
             Some(item) => Definition::from_item(&item),
             None => Ok(None),
         }
@@ -271,14 +271,14 @@ impl Definitions<'_> {
         after: Option<&str>,
         limit: Option<i32>,
     ) -> Result<DefinitionPage, StoreError> {
-        let prefix = keys::definition_prefix(kind);
+        let prefix = keys::definition::definition_prefix(kind);
         let range = Range {
-            after: after.map(|id| keys::definition(&self.store.tenant, kind, id).sk),
+            after: after.map(|id| keys::definition::definition(&self.store.tenant, kind, id).sk),
             prefix: Some(prefix.clone()),
             limit,
             ..Range::default()
         };
-        let page = self.store.table.query(&keys::definitions(&self.store.tenant), &range).await?;
+        let page = self.store.table.query(&keys::definition::definitions(&self.store.tenant), &range).await?;
         let mut definitions = Vec::with_capacity(page.items.len());
         for item in &page.items {
             definitions.extend(Definition::from_item(item)?.filter(|definition| !definition.is_deleted));
@@ -387,7 +387,7 @@ mod tests {
                 assert_eq!(Definition::from_item(&item).expect("whole"), Some(written));
             }
         }
-        let index = with_key(&keys::definition_index(&tenant()));
+        let index = with_key(&keys::definition::definition_index(&tenant()));
         assert_eq!(Definition::from_item(&index).expect("another item"), None);
     }
 

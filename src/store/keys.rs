@@ -3,6 +3,7 @@
 //! Tenants and ids are parsed before a key is built from them. Other values are only hashes in keys: keys
 //! are limited to 2,048 and 1,024 bytes, and they appear in the logs of AWS.
 
+pub mod definition;
 pub mod oauth;
 
 use std::fmt;
@@ -15,7 +16,7 @@ use uuid::Uuid;
 
 use super::side::Side;
 use crate::limits::{EXPIRY_SHARDS, FEED_BUCKET, OUTBOX_SHARDS, PENDING_CHANGE_SHARDS};
-use crate::scim::resource_type::{DefinedKind, Kind};
+use crate::scim::resource_type::Kind;
 
 /// A tenant's name: `[a-z][a-z0-9-]{1,30}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -255,26 +256,6 @@ pub fn admin_guard(tenant: &TenantId) -> Key {
 /// How many users were deactivated within the last hour.
 pub fn deactivations(tenant: &TenantId) -> Key {
     Key::new(format!("T#{tenant}#B"), "BREAKER")
-}
-
-/// The partition of a tenant's roles and entitlements.
-pub fn definitions(tenant: &TenantId) -> String {
-    format!("T#{tenant}#R")
-}
-
-/// The prefix of the sort keys of a kind, in [`definitions`].
-pub fn definition_prefix(kind: DefinedKind) -> String {
-    format!("{}#", kind.name())
-}
-
-/// A role or an entitlement.
-pub fn definition(tenant: &TenantId, kind: DefinedKind, id: &str) -> Key {
-    Key::new(definitions(tenant), definition_prefix(kind) + id)
-}
-
-/// How many roles and entitlements a tenant has, and what its roles grant.
-pub fn definition_index(tenant: &TenantId) -> Key {
-    Key::new(definitions(tenant), "INDEX")
 }
 
 /// A page checkpoint, by the bearer key, the query and the `startIndex` of the page.

@@ -88,7 +88,7 @@ fn subject(change: &FeedChange) -> Option<(TenantId, Key)> {
     let (name, id) = (&change.resource_type, &change.resource_id);
     let key = match (Kind::ALL.into_iter().find(|kind| kind.name() == name), DefinedKind::named(name)) {
         (Some(kind), _) => keys::resource(&tenant, kind, parse_id(id)?),
-        (None, kind) => keys::definition(&tenant, kind?, id),
+        (None, kind) => keys::definition::definition(&tenant, kind?, id),
     };
     Some((tenant, key))
 }

@@ -232,7 +232,7 @@ impl<'t> ChangeCheck<'t> {
     fn place_of(&self, resource_type: &str, name: &str) -> Key {
         let id = id_of(resource_type, name);
         if let Some(kind) = DefinedKind::named(resource_type) {
-            return keys::definition(self.tenant, kind, id);
+            return keys::definition::definition(self.tenant, kind, id);
         }
         match (resource_type, parse_id(id)) {
             ("User", Some(id)) => keys::resource(self.tenant, Kind::User, id),

@@ -258,7 +258,7 @@ impl Rules<'_> {
     fn check_definitions(&mut self) {
         let index = self.all.definition_index.clone().unwrap_or_default();
         if index != DefinitionIndex::of(index.version, &self.all.definitions) {
-            self.add(Problem::DefinitionIndex, keys::definition_index(self.tenant), None);
+            self.add(Problem::DefinitionIndex, keys::definition::definition_index(self.tenant), None);
         }
     }
 

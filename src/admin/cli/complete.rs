@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap_complete::{ArgValueCompleter, CompletionCandidate};
 
 use super::options::GlobalOptions;
-use crate::admin::{group, key, tenant};
+use crate::admin::{group_list, key, tenant};
 use crate::store::call::Table;
 use crate::store::keys::TenantId;
 use crate::store::webhook::Webhook;
@@ -137,7 +137,7 @@ async fn list(named: Named, table: &Table, tenant: Option<TenantId>) -> Option<V
             Some(webhooks.map(|webhook| (webhook.id, webhook.url)).collect())
         }
         Named::Group => {
-            let groups = group::list(table, &tenant?).await.ok()?.into_iter();
+            let groups = group_list::list(table, &tenant?).await.ok()?.into_iter();
             let name = |doc: &serde_json::Map<String, serde_json::Value>| {
                 doc.get("displayName").and_then(|name| name.as_str()).unwrap_or_default().to_owned()
             };

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use uuid::Uuid;
 
 use super::items::Seeding;
-use super::user_id;
+use super::names::user_id;
 use crate::clock;
 use crate::limits::{MAX_ACTIONS_PER_TX, MAX_MEMBER_CHANGES_PER_TX};
 use crate::store::event::{ChangePart, Event};

@@ -5,8 +5,7 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
-use super::changes::Changes;
-use super::{GROUP_NAME, group_id, user, user_id};
+use super::names::{GROUP_NAME, group_id, user, user_id};
 use crate::limits::{COUNTER_SHARDS, MAX_MEMBER_CHANGES_PER_TX};
 use crate::scim::document_rules::{check_required, check_username_and_email};
 use crate::scim::resource_type::{Kind, Model};
@@ -38,11 +37,6 @@ pub(super) struct Seeding {
 }
 
 impl Seeding {
-    /// The changes that go with the items.
-    pub fn changes(&self) -> Changes<'_> {
-        Changes(self)
-    }
-
     /// How many parts the creation of the group has: none if one transaction takes all members.
     pub fn parts(&self) -> u32 {
         if self.members <= MAX_MEMBER_CHANGES_PER_TX {

@@ -4,20 +4,23 @@
 //! - `target`: where the items are written to: the embedded table itself, or any table over the wire.
 //! - `items`: the items of users and of the group.
 //! - `changes`: the changes of the feed.
+//! - `names`: ids, names and bodies of what is seeded.
 
 mod changes;
 mod items;
+mod names;
 pub mod target;
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use serde_json::{Value, json};
-use uuid::{Builder, Uuid};
+use uuid::Uuid;
 
-use self::changes::CHANGES_PER_PAGE;
+use self::changes::{CHANGES_PER_PAGE, Changes};
 use self::items::Seeding;
+use self::names::FIRST_MILLIS;
+pub use self::names::{GROUP_NAME, group_id, user, user_id, user_name};
 use self::target::SeedTarget;
 use crate::clock;
 use crate::limits::APPLY_TIMEOUT;
@@ -35,11 +38,6 @@ use crate::store::record::Record;
 use crate::tenants::error::TenantError;
 use crate::tenants::record;
 
-/// The name of the group.
-pub const GROUP_NAME: &str = "Seeded group";
-/// Ids are UUIDv7 of this moment and the milliseconds after it (2020-01-01T00:00:00Z), so that the
-/// seeded users stand before all others in the list and are recognised.
-const FIRST_MILLIS: u64 = 1_577_836_800_000;
 /// The users whose items are written together: those of ten pages of the feed.
 const LOT: usize = 10 * CHANGES_PER_PAGE;
 /// The lots that are made while one is written.
@@ -79,42 +77,6 @@ pub enum SeedOutcome {
     Seeded,
     /// The tenant has users of a seed already: nothing was written.
     Present,
-}
-
-/// The id of a seeded user, counted from 1; 0 is the group's.
-fn id(number: usize) -> Uuid {
-    let mut random = [0; 10];
-    random[2..].copy_from_slice(&(number as u64).to_be_bytes());
-    Builder::from_unix_timestamp_millis(FIRST_MILLIS + number as u64, &random).into_uuid()
-}
-
-/// The id of a seeded user, counted from 1.
-pub fn user_id(number: usize) -> Uuid {
-    id(number)
-}
-
-/// The id of the seeded group.
-pub fn group_id() -> Uuid {
-    id(0)
-}
-
-/// The `userName` of a seeded user, counted from 1.
-pub fn user_name(number: usize) -> String {
-    format!("seed-{number:07}@example.com")
-}
-
-/// The body that would create a seeded user, complete under every policy.
-pub fn user(number: usize) -> Value {
-    let email = user_name(number);
-    json!({
-        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
-        "userName": email,
-        "externalId": format!("seed-{number:07}"),
-        "name": { "givenName": "Seed", "familyName": format!("User {number:07}") },
-        "displayName": format!("Seed User {number:07}"),
-        "active": true,
-        "emails": [{ "value": email, "type": "work", "primary": true }]
-    })
 }
 
 /// Fills a tenant with users and a group, unless it has them already. `progress` is called with the number of
@@ -185,7 +147,7 @@ async fn write(
         let made = tokio::task::spawn_blocking(move || {
             let many = lot.clone().count();
             let first = next + *lot.start() as u64 - 1;
-            let pages = seeding.changes().of_users(first, lot.clone())?;
+            let pages = Changes(&seeding).of_users(first, lot.clone())?;
             Ok::<_, String>((many, seeding.items_of_users(lot)?, pages))
         });
         async { made.await.map_err(|error| error.to_string())? }
@@ -200,7 +162,7 @@ async fn write(
         progress(written);
     }
     let end = next + users as u64;
-    let (of_group, end) = seeding.changes().of_group(end)?;
+    let (of_group, end) = Changes(&seeding).of_group(end)?;
     pages.extend(of_group);
     target.put(pages).await?;
     target.table.transact(|| seeding.last(next, end)).await.map_err(&failed)
@@ -253,5 +215,5 @@ fn number(found: &Uuid) -> Option<usize> {
     let millis = found.get_timestamp()?.to_unix();
     let millis = millis.0 * 1_000 + u64::from(millis.1 / 1_000_000);
     let number = usize::try_from(millis.checked_sub(FIRST_MILLIS)?).ok()?;
-    (number > 0 && id(number) == *found).then_some(number)
+    (number > 0 && user_id(number) == *found).then_some(number)
 }

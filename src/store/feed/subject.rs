@@ -45,7 +45,7 @@ pub async fn state_keys(
         ("Tenant", _) => return Ok(vec![keys::tenant(tenant)]),
         (name, _) => {
             let kind = DefinedKind::named(name);
-            return Ok(kind.map(|kind| keys::definition(tenant, kind, id)).into_iter().collect());
+            return Ok(kind.map(|kind| keys::definition::definition(tenant, kind, id)).into_iter().collect());
         }
     };
     // The key itself is found by its hash.
