@@ -3,7 +3,7 @@
 //! names as `usageIdentifierKey`; a value that no key of the plan has is answered 403.
 //!
 //! All API keys of an account and region are in one list. The id of the stack's usage plan is in the name of a key,
-//! so that two stacks never share one. Version 0.1.0 left it out ([`old_name`]): a key with such a name belongs to
+//! so that two stacks never share one. Version 0.1.0 left it out (`old_name`): a key with such a name belongs to
 //! this stack if it is in its usage plan.
 
 use std::fmt;
