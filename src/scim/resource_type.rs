@@ -1,5 +1,5 @@
 //! Resource types (RFC 7643 §6): a core schema, its extensions, and the attributes that every
-//! resource has. All of them are rows of one table, [`TYPES`].
+//! resource has. All of them are rows of one table, `TYPES`.
 
 use std::sync::LazyLock;
 
