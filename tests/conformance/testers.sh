@@ -34,6 +34,8 @@ fi
 
 # start POLICY: a service in memory; sets base_url and key.
 start() {
+    # What an earlier service said is not read again.
+    rm -f "$work/dev.json"
     "$bin" dev --json --in-memory --port 0 --policy "$1" >"$work/dev.json" 2>"$work/dev.log" &
     pid=$!
     local end=$((SECONDS + 30))
