@@ -16,6 +16,7 @@ import pytest
 from rollcall_client import Rollcall
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.ui import WebDriverWait
 
 EXAMPLE = Path(__file__).resolve().parents[1]
@@ -103,6 +104,8 @@ def log_in(browser: webdriver.Chrome, url: str, name: str) -> None:
     field.clear()
     field.send_keys(name)
     field.submit()
+    # Another page that is opened before the answer is there would end the request.
+    WebDriverWait(browser, SECONDS).until(staleness_of(field))
 
 
 def wait_for(browser: webdriver.Chrome, check: Callable[[], Any], what: str) -> Any:
@@ -119,8 +122,13 @@ def page(browser: webdriver.Chrome) -> str:
 
 def make_key(browser: webdriver.Chrome, running: Running) -> str:
     """Makes a key on the settings page, and returns it as the page shows it."""
-    browser.get(running.url + "settings")
-    field = browser.find_element(By.NAME, "name")
+
+    def field_of_page() -> Any:
+        browser.get(running.url + "settings")
+        return browser.find_element(By.NAME, "name")
+
+    # The mirror may be some seconds behind, and then the page says that it is not ready.
+    field = wait_for(browser, field_of_page, "the settings page")
     field.send_keys("Okta")
     field.submit()
     return str(wait_for(browser, lambda: browser.find_element(By.ID, "key").text, "the key is shown"))
