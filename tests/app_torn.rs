@@ -8,6 +8,7 @@ mod support;
 use std::time::Duration;
 
 use app_support::App;
+use rollcall::limits::CHANGES_PER_LOOK;
 use rollcall::scim::resource_type::Kind;
 use serde_json::{Value, json};
 use support::client::{Client, user};
@@ -91,4 +92,44 @@ async fn a_deleted_resource_that_is_still_visible_is_null() {
     let change = newest(&app, &torn).await;
     assert_eq!((&change["type"], &change["resource"]), (&json!("user.deactivated"), &Value::Null));
     writing.await.unwrap().expect(204);
+}
+
+/// A resource on which a transaction is under way all the time does not stop the feed: the changes before it are
+/// answered, and then 503 says that the request is to be sent again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resource_in_a_transaction_holds_up_only_what_follows() {
+    let (app, scim, torn, id) = scene().await;
+    // More than the states of one look.
+    for number in 0..2 * CHANGES_PER_LOOK {
+        scim.user(&format!("early{number}")).await;
+    }
+    torn.hold("#U#");
+    let (writer, path) = (scim.clone(), format!("/Users/{id}"));
+    let change = json!([{ "op": "replace", "path": "displayName", "value": "New" }]);
+    let writing = tokio::spawn(async move { Box::pin(writer.patch(&path, change)).await });
+    torn.held().await;
+    app.sequence().await;
+    let all = app.get("/changes?limit=500").await.expect(200);
+    let wanted = all["changes"].as_array().unwrap().len();
+
+    let (mut seen, mut after) = (0, String::new());
+    let refused = loop {
+        let reply = app.get(&format!("/changes?include=resource&limit=500{after}")).await;
+        if reply.status != 200 {
+            break reply;
+        }
+        let page = reply.expect(200);
+        let some = page["changes"].as_array().unwrap().len();
+        assert!(some > 0 && page["more"] == true, "it makes progress, and says that there is more");
+        seen += some;
+        after = format!("&after={}", page["next"].as_str().unwrap());
+    };
+    assert_eq!(refused.expect(503)["status"], 503);
+    assert!(seen > 0 && wanted - seen <= CHANGES_PER_LOOK, "{seen} of {wanted}");
+
+    torn.release();
+    let page = app.get(&format!("/changes?include=resource&limit=500{after}")).await.expect(200);
+    assert_eq!(seen + page["changes"].as_array().unwrap().len(), wanted);
+    assert_eq!(page["changes"].as_array().unwrap().last().unwrap()["resource"]["displayName"], "New");
+    writing.await.unwrap().expect(200);
 }
