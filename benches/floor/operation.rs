@@ -8,6 +8,7 @@ use lambda_http::{Context, LambdaEvent, Service};
 use rollcall::config::CallSettings;
 use rollcall::http::service::LambdaService;
 use rollcall::store::call::Table;
+use rollcall::store::keys::hash;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -134,7 +135,12 @@ impl Site {
                 Operation::Create => (self.name(), Uuid::now_v7().to_string()),
                 _ => self.someone(operation).await,
             };
-            calls.extend(again(&self.bare, &sent, &[(name.clone(), other), (id.clone(), other_id)]));
+            // Keys hold hashes of the values that a user is found by.
+            let values = |name: &str| [format!("{name}@example.com"), format!("ext-{name}")];
+            let hashes = values(&name).into_iter().zip(values(&other));
+            let mut renamed: Vec<_> = hashes.map(|(from, to)| (hash(&from), hash(&to))).collect();
+            renamed.extend([(name.clone(), other), (id.clone(), other_id)]);
+            calls.extend(again(&self.bare, &sent, &renamed));
         }
         calls
     }
