@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
-use lambda_http::request::LambdaRequest;
+use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyRequest;
 use lambda_http::{Context, LambdaEvent, Service};
 use rollcall::config::CallSettings;
 use rollcall::http::service::LambdaService;
@@ -112,7 +112,7 @@ impl Site {
 
     /// Answers an event as Lambda's runtime does: from text to text.
     pub async fn answer(&self, event: &str) {
-        let event: LambdaRequest = serde_json::from_str(event).expect("an event");
+        let event: ApiGatewayProxyRequest = serde_json::from_str(event).expect("an event");
         let context = Context::default();
         let response =
             LambdaService::new(Arc::clone(&self.client.function)).call(LambdaEvent::new(event, context));
