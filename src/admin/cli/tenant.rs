@@ -8,7 +8,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::complete;
 use super::options::GlobalOptions;
-use super::parse::{policy, read_address, read_span};
+use super::parse::{plan, policy, read_address, read_span};
 use super::runtime::finish;
 use crate::admin::error::AdminError;
 use crate::admin::output::{self, object};
@@ -74,7 +74,7 @@ The policy cannot change.")]
         #[arg(long, default_value = POLICIES[0].name, value_parser = policy())]
         policy: &'static Policy,
         /// The rate of the tenant: default (200 a minute) or high (30 a second), as the stack's parameters say
-        #[arg(long, default_value = "default", value_parser = plan)]
+        #[arg(long, default_value = "default", value_parser = plan())]
         plan: RatePlan,
         /// Address and userName of the local break-glass administrator that is made with it
         #[arg(long, value_name = "ADDRESS", value_parser = read_address)]
@@ -105,7 +105,7 @@ says otherwise). The retention counts for accounts that are deactivated from the
         #[arg(add = complete::tenants())]
         tenant: TenantId,
         /// The rate of the tenant: default or high. No request is refused while it changes
-        #[arg(long, value_parser = plan)]
+        #[arg(long, value_parser = plan())]
         plan: Option<RatePlan>,
         /// Usage plan of that rate, if the tenant never had it: the stack's output UsagePlanId or HighUsagePlanId
         #[arg(long, value_name = "ID", requires = "plan")]
@@ -156,6 +156,7 @@ API Gateway answers a tenant 403 unless its usage key is in the plan of the stac
 that the table has. It can be run again.")]
     UsageKey {
         /// Which one; all if none is given
+        #[arg(add = complete::tenants())]
         tenant: Option<TenantId>,
         /// The usage plan (output UsagePlanId of the stack)
         #[arg(long, value_name = "ID")]
@@ -198,11 +199,6 @@ or an application made it. For a tenant of version 0.1.0, or on a restored table
         #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = read_span)]
         wait: Duration,
     },
-}
-
-fn plan(text: &str) -> Result<RatePlan, String> {
-    RatePlan::named(text)
-        .ok_or_else(|| format!("the plans are {}", RatePlan::ALL.map(RatePlan::name).join(", ")))
 }
 
 impl TenantCommand {
