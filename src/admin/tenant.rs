@@ -96,6 +96,20 @@ pub async fn set_plan(
     moved.map_err(AdminError::of(table))
 }
 
+/// Notes in which usage plan the API key of a tenant is now; the event `tenant.updated` goes with it.
+///
+/// # Errors
+/// [`AdminError::NoTenant`]; [`AdminError::Table`] if a call fails.
+pub async fn note_usage_plan(
+    table: &Table,
+    id: &TenantId,
+    key: (RatePlan, &str),
+    usage_plan: &str,
+) -> Result<TenantRecord, AdminError> {
+    let noted = record::note_usage_plan(table, &Actor::operator(), id, key, usage_plan).await;
+    noted.map_err(AdminError::of(table))
+}
+
 /// Tells mirrors to take the snapshot of a tenant again, with the event `tenant.resync`.
 ///
 /// # Errors
