@@ -231,3 +231,32 @@ fn a_shell_is_offered_what_the_table_holds() {
     assert!(code == Some(0) && script.contains("COMPLETE"), "{script}");
     std::fs::remove_dir_all(runtime).unwrap();
 }
+
+#[test]
+fn a_machine_without_certificates_serves_and_says_what_tls_needs() {
+    let runtime = folder();
+    let empty = runtime.join("empty.pem");
+    std::fs::write(&empty, "").unwrap();
+    for file in ["/nonexistent", empty.to_str().unwrap()] {
+        let variables = [("SSL_CERT_FILE", file), ("SSL_CERT_DIR", "/nonexistent")];
+        let places = [("XDG_RUNTIME_DIR", runtime.to_str().unwrap())];
+        let dev = Dev::start_in(&[], &[&variables[..], &places].concat());
+        assert_eq!(dev.get("/Users").status, 200);
+        let (code, out, err) = run(&runtime, &variables, &["tenant", "list"]);
+        assert!(code == Some(0) && out.contains("demo"), "{err}");
+        let (status, log) = dev.end();
+        assert!(status == Some(0) && !log.contains("panic"), "{log}");
+
+        let keys = [("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b"), ("AWS_REGION", "eu-west-1")];
+        let aws = [&variables[..], &keys].concat();
+        for arguments in [
+            &["tenant", "list", "--table", "t"][..],
+            &["tenant", "list", "--table", "t", "--endpoint-url", "https://127.0.0.1:9"],
+        ] {
+            let (code, _, err) = run(&runtime, &aws, arguments);
+            assert!(code == Some(1) && err.contains("install the package ca-certificates"), "{err}");
+            assert!(!err.contains("panic"), "{err}");
+        }
+    }
+    std::fs::remove_dir_all(runtime).unwrap();
+}
