@@ -394,3 +394,23 @@ async fn the_table_names_the_plans_of_the_stack_that_was_made_again() {
     }
     assert_eq!(control.names(), ["rollcall-new-globex plan", "rollcall-other-initech "]);
 }
+
+/// A deletion that is under way, or was interrupted, is not a tenant that exists.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_whose_tenant_is_being_deleted_is_told() {
+    let (gateway, control) = serve().await;
+    let embedded = support::serve().await;
+    let at = ["--table", support::TABLE, "--endpoint-url", &embedded.endpoint];
+    let tool = async |arguments: &[&str]| run(&[arguments, &at[..]].concat(), &gateway).await;
+    assert_eq!(tool(&["create", "acme", "--usage-plan", "plan"]).await.0, Some(0));
+    let error = tool(&["create", "acme"]).await.2;
+    assert!(error.contains("exists already"), "{error}");
+    control.lock().refuses_deletions = true;
+    assert_eq!(tool(&["delete", "acme", "--yes"]).await.0, Some(1));
+    let error = tool(&["create", "acme"]).await.2;
+    assert!(error.contains("is being deleted") && error.contains("rollcall tenant delete acme"), "{error}");
+    control.lock().refuses_deletions = false;
+    assert_eq!(tool(&["delete", "acme", "--yes"]).await.0, Some(0));
+    let error = tool(&["create", "acme"]).await.2;
+    assert!(error.contains("was deleted not long ago"), "{error}");
+}

@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
-use crate::store::error::StoreError;
 use crate::outbound::NO_CA_CERTIFICATES;
+use crate::store::error::StoreError;
 use crate::store::keys::TenantId;
 
 /// A refused or failed change of a tenant or a key.
@@ -48,10 +48,7 @@ impl From<getrandom::Error> for TenantError {
 /// Texts in the errors of AWS and of its SDK, and what an operator can do about each. The first one that is found
 /// counts.
 const ADVICE: &[(&[&str], &str)] = &[
-    (
-        &["scheme is not http"],
-        NO_CA_CERTIFICATES,
-    ),
+    (&["scheme is not http"], NO_CA_CERTIFICATES),
     (
         &["invalid peer certificate"],
         "this machine does not trust the server's certificate; if a proxy reads TLS, add its CA to those of the system, or name a file of certificates in SSL_CERT_FILE",
@@ -187,7 +184,10 @@ mod tests {
             ("operation timeout (TimeoutError(MaybeTimeoutError))".to_owned(), "no answer in time"),
             ("no answer: no message".to_owned(), "is not DynamoDB"),
             (dispatch("io error: client error (Connect): dns error"), "check the network"),
-            (dispatch("io error: client error (Connect): invalid URL, scheme is not http"), "ca-certificates"),
+            (
+                dispatch("io error: client error (Connect): invalid URL, scheme is not http"),
+                "ca-certificates",
+            ),
             (loading("dispatch failure: invalid URL, scheme is not http"), "ca-certificates"),
             (dispatch("client error (Connect): invalid peer certificate: UnknownIssuer"), "does not trust"),
         ] {

@@ -190,8 +190,7 @@ pub(super) async fn client_id(table: &Table, tenant: &TenantId, text: &str) -> R
     }
     let listed = client::list(table, tenant).await.map_err(AdminError::of(table))?;
     let named = listed.iter().map(|listed| &listed.record).filter(|record| record.name == text);
-    let clients: Vec<_> =
-        named.map(|record| (record.id.clone(), record.status.name() == "active")).collect();
+    let clients: Vec<_> = named.map(|record| (record.id.clone(), record.status.name() == "active")).collect();
     choose("clients", &clients, text, || AdminError::NoClient(tenant.clone(), text.to_owned()))
 }
 
@@ -277,7 +276,8 @@ mod tests {
     fn the_key_in_force_is_meant() {
         let key = |id: &str, active: bool| (id.to_owned(), active);
         let none = || AdminError::NoApplication("x".to_owned());
-        let chosen = |keys: &[(String, bool)]| choose("keys", keys, "x", none).map_err(|error| error.to_string());
+        let chosen =
+            |keys: &[(String, bool)]| choose("keys", keys, "x", none).map_err(|error| error.to_string());
         assert_eq!(chosen(&[key("a", false), key("b", true)]).as_deref(), Ok("b"));
         assert_eq!(chosen(&[key("a", false)]).as_deref(), Ok("a"));
         assert!(chosen(&[]).is_err_and(|error| error.contains("no application key x")));

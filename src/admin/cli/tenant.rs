@@ -371,7 +371,7 @@ async fn create_tenant(
 ) -> Result<String, AdminError> {
     // Nothing is made in API Gateway for a tenant that there is already.
     match tenant::get(table, tenant).await {
-        Ok(_) => return Err(AdminError::Exists(tenant.clone())),
+        Ok(_) => return Err(tenant::explain_taken(table, tenant, clock::now()).await),
         Err(AdminError::NoTenant(_)) => {}
         Err(error) => return Err(error),
     }

@@ -85,7 +85,11 @@ pub(super) const REFUSALS: &[(u16, &str, &str)] = &[
     (500, "Internal", "A fault of the server."),
     (501, "NotImplemented", "The key is bound to no user, for whom /Me could stand."),
     (502, "BadGateway", "A fault of the server."),
-    (503, "Unavailable", "The table did not answer in time, or what was read kept changing; sending the request again is safe."),
+    (
+        503,
+        "Unavailable",
+        "The table did not answer in time, or what was read kept changing; sending the request again is safe.",
+    ),
     (504, "GatewayTimeout", "The server did not answer in time."),
 ];
 
