@@ -164,7 +164,8 @@ impl Function {
         let (handled, ()) = futures_util::future::join(handled, self.note_use(&caller)).await;
         let outcome = match handled {
             Ok(response) => response.into(),
-            Err(mut failure) => {
+            Err(failure) => {
+                let mut failure = if operation.reads() { failure.of_read() } else { failure };
                 failure.explain(caller.policy, &provider.work.notes);
                 failure.into()
             }
