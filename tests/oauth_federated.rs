@@ -69,9 +69,10 @@ fn function(service: &Service) -> TokenFunction {
     TokenFunction::new(service.table.fresh(), None, TargetRule::PublicOrLoopback).unwrap()
 }
 
-/// The claims that Entra ID sends.
+/// The claims that Entra ID sends. Each assertion is a new one (`uti`).
 fn claims() -> Value {
     json!({
+        "uti": uuid::Uuid::now_v7().to_string(),
         "iss": Federation::entra_urls(DIRECTORY).0, "sub": "9f1e2d3c-0000-4000-8000-00000000beef",
         "aud": "api://rollcall", "tid": DIRECTORY, "oid": "9f1e2d3c-0000-4000-8000-00000000beef",
         "appid": "0000000a-0000-4000-8000-000000000001", "idp": Federation::entra_urls(DIRECTORY).0,
@@ -347,18 +348,18 @@ async fn keys_rotate_and_outlive_an_outage() {
     }
     assert_eq!(scene.issuer.fetches(), 3);
     let stale = JWKS_REFRESH_SECONDS + 200;
-    let lasting = with("exp", json!(now() + 9_000));
+    let lasting = || with("exp", json!(now() + 9_000));
     for signer in [&old, &new] {
-        scene.ask_later(stale, &signer.jwt(&lasting)).await.token();
+        scene.ask_later(stale, &signer.jwt(&lasting())).await.token();
     }
     assert_eq!(scene.issuer.fetches(), 4);
     // A key that the issuer has withdrawn is forgotten.
     scene.issuer.set_down(false);
     scene.issuer.publish(&[&new, &last]);
     let after = stale + JWKS_PAUSE_SECONDS + 1;
-    scene.ask_later(after, &new.jwt(&lasting)).await.token();
-    scene.ask_later(after, &last.jwt(&lasting)).await.token();
-    scene.ask_later(after, &old.jwt(&lasting)).await.refused("withdrawn", 401, "invalid_client");
+    scene.ask_later(after, &new.jwt(&lasting())).await.token();
+    scene.ask_later(after, &last.jwt(&lasting())).await.token();
+    scene.ask_later(after, &old.jwt(&lasting())).await.refused("withdrawn", 401, "invalid_client");
 }
 
 #[tokio::test]
