@@ -119,9 +119,8 @@ impl Session {
         data_dir: Option<DataDir>,
         connect: impl FnOnce(Connection) -> Backend,
     ) -> Result<Self, String> {
-        let TemplateFacts { table, mut api, mut app_api, mut oauth_api, environment } =
-            TemplateFacts::parse(TEMPLATE).map_err(|error| error.to_string())?;
-        options.rate_limit.apply(&mut api, [&mut app_api, &mut oauth_api]);
+        let TemplateFacts { table, api, app_api, oauth_api, environment } =
+            read_template(options.rate_limit)?;
         // The port first: a second session fails before it has touched anything.
         let no_listener = |error| format!("cannot listen on {}: {error}", options.listen);
         let listener = TcpListener::bind(options.listen).await.map_err(no_listener)?;
@@ -232,6 +231,13 @@ impl Session {
         }
         self.embedded.stop().await;
     }
+}
+
+/// What the template declares, with these limits. An error is one line.
+fn read_template(rate_limit: RateLimit) -> Result<TemplateFacts, String> {
+    let mut facts = TemplateFacts::parse(TEMPLATE).map_err(|error| error.to_string())?;
+    rate_limit.apply(&mut facts.api, [&mut facts.app_api, &mut facts.oauth_api]);
+    Ok(facts)
 }
 
 /// What the code of the deployment is built from.

@@ -54,29 +54,34 @@ pub fn document(model: &Model) -> Value {
         ],
         "paths": paths,
         "components": {
-            "securitySchemes": {
-                "bearer": {
-                    "type": "http", "scheme": "bearer",
-                    "description": "A key of the tenant, or an access token of one of its clients. One with the scope `read` may only read and search.",
-                },
-                (oauth::CLIENT_SECRET): {
-                    "type": "http", "scheme": "basic",
-                    "description": "The id and the secret of a client, both form-encoded before (RFC 6749 §2.3.1). For the token endpoint alone.",
-                },
-                // The URL is relative to that of the server, as with a domain of the stack.
-                "client": {
-                    "type": "oauth2",
-                    "description": "Access tokens of a client of the tenant. The client authenticates with its secret (in the body or by Basic) or with an assertion (RFC 7523). The output TokenUrl of the stack has the URL. docs/oauth.md describes it.",
-                    "flows": { "clientCredentials": { "tokenUrl": "../oauth2/token", "scopes": {
-                        "scim": "Everything that the client may do.",
-                        "scim.read": "Reading and searching.",
-                        "scim.readwrite": "Everything, for a client with the scope `provision`.",
-                    } } },
-                },
-            },
+            "securitySchemes": security_schemes(),
             "parameters": parameters(),
             "responses": responses(),
             "schemas": schemas,
+        },
+    })
+}
+
+/// Keys, access tokens, and the secret of a client.
+fn security_schemes() -> Value {
+    json!({
+        "bearer": {
+            "type": "http", "scheme": "bearer",
+            "description": "A key of the tenant, or an access token of one of its clients. One with the scope `read` may only read and search.",
+        },
+        (oauth::CLIENT_SECRET): {
+            "type": "http", "scheme": "basic",
+            "description": "The id and the secret of a client, both form-encoded before (RFC 6749 §2.3.1). For the token endpoint alone.",
+        },
+        // The URL is relative to that of the server, as with a domain of the stack.
+        "client": {
+            "type": "oauth2",
+            "description": "Access tokens of a client of the tenant. The client authenticates with its secret (in the body or by Basic) or with an assertion (RFC 7523). The output TokenUrl of the stack has the URL. docs/oauth.md describes it.",
+            "flows": { "clientCredentials": { "tokenUrl": "../oauth2/token", "scopes": {
+                "scim": "Everything that the client may do.",
+                "scim.read": "Reading and searching.",
+                "scim.readwrite": "Everything, for a client with the scope `provision`.",
+            } } },
         },
     })
 }
