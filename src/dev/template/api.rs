@@ -49,7 +49,7 @@ pub fn read_api(root: &TemplateNode<'_>, name: &str) -> Result<(ApiFacts, Enviro
         Some(auth) => read_auth(&auth)?,
         None => (None, false),
     };
-    let of_routes = Defaults { authorized: authorizer.is_some(), key_required };
+    let of_routes = RouteDefaults { authorized: authorizer.is_some(), key_required };
     let (routes, environment) = routes(root, name, of_routes)?;
     let (stage, methods) = throttles(&api)?;
     let (usage_plan, high_usage_plan) = (usage_plan(root, name, false)?, usage_plan(root, name, true)?);
@@ -70,7 +70,7 @@ pub fn read_api(root: &TemplateNode<'_>, name: &str) -> Result<(ApiFacts, Enviro
 
 /// What stands before a route that says nothing of it.
 #[derive(Clone, Copy)]
-struct Defaults {
+struct RouteDefaults {
     authorized: bool,
     key_required: bool,
 }
@@ -99,7 +99,7 @@ fn mapping(root: &TemplateNode<'_>, api: &str) -> Result<String, TemplateError> 
 fn routes(
     root: &TemplateNode<'_>,
     api: &str,
-    defaults: Defaults,
+    defaults: RouteDefaults,
 ) -> Result<(Vec<RouteFacts>, Environment), TemplateError> {
     let (mut routes, mut first) = (Vec::new(), None);
     for (name, function) in root.resources("AWS::Serverless::Function")? {
@@ -125,7 +125,11 @@ fn routes(
     Ok((routes, environment))
 }
 
-fn route(event: &TemplateNode<'_>, function: &str, defaults: Defaults) -> Result<RouteFacts, TemplateError> {
+fn route(
+    event: &TemplateNode<'_>,
+    function: &str,
+    defaults: RouteDefaults,
+) -> Result<RouteFacts, TemplateError> {
     let mut route = RouteFacts {
         method: event.required("Method")?.text()?.to_ascii_uppercase(),
         path: event.required("Path")?.text()?,
