@@ -217,7 +217,8 @@ async fn tokens() {
         "iss": "issuer", "sub": "subject", "aud": "audience", "exp": rollcall::clock::epoch_seconds() + 600,
     });
     let (_, line) = function.answer_with_line(assertion_request(&record.id, &signer.jwt(&claims))).await;
-    cost("a token for an assertion", line.usage, 2, 1.0, 2.0);
+    assert_eq!(line.status, 200);
+    cost("a token for an assertion", line.usage, 2, 1.0, 4.0);
     claims["jti"] = json!("1");
     let (_, line) = function.answer_with_line(assertion_request(&record.id, &signer.jwt(&claims))).await;
     assert_eq!(line.status, 200);
