@@ -175,9 +175,14 @@ mod tests {
             ("strasse@x", "straße@x", false),
             ("ﬁn@x", "fin@x", true),
         ] {
-            let user = doc(json!({ "userName": name, "externalId": address, "emails": [{ "value": address }] }));
+            let user =
+                doc(json!({ "userName": name, "externalId": address, "emails": [{ "value": address }] }));
             let (all, required) = (lookups(ty, &user), required_lookups(ty, &user));
-            assert_eq!(required.iter().any(|entry| entry.attribute == EMAIL), is_required, "{name} {address}");
+            assert_eq!(
+                required.iter().any(|entry| entry.attribute == EMAIL),
+                is_required,
+                "{name} {address}"
+            );
             assert!(required.iter().any(|entry| entry.attribute == "externalId"));
             // A filter asks for the claim by the form that it has for the look-up.
             let claims: Vec<Entry> = all.difference(&required).filter_map(claim_beside).collect();

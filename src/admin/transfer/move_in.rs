@@ -319,7 +319,8 @@ impl MoveIn<'_> {
     async fn write_record(&self, record: &Record) -> Result<Fate, Stopped> {
         let (tenant, ty) = (&self.store.tenant, self.model.of(record.kind));
         let form = self.store.table.email_lookups;
-        let created = self.store.table.transact(|| create_resource(tenant, record, ty, &is_free(), form)).await;
+        let created =
+            self.store.table.transact(|| create_resource(tenant, record, ty, &is_free(), form)).await;
         match created {
             Ok(()) => return Ok(Fate::Created),
             Err(StoreError::Refused(_)) => {}

@@ -86,14 +86,17 @@ impl Reading<'_> {
         let store = &self.provider.store;
         let (mut ids, holder, claim) = match (index, index::claim_beside(&entry)) {
             (Index::Lookup, Some(claim)) => {
-                let FoundByEither { by_lookup, by_claim } = store.find_by_either(kind, &entry, &claim).await?;
+                let FoundByEither { by_lookup, by_claim } =
+                    store.find_by_either(kind, &entry, &claim).await?;
                 (by_lookup, by_claim, claim)
             }
             (Index::Lookup, None) => (store.find(kind, index, &entry).await?, None, entry),
             (Index::Claim, _) => (Vec::new(), store.find(kind, index, &entry).await?.pop(), entry),
         };
         match holder {
-            Some(holder) if ids.iter().all(|id| *id == holder) => return Ok(CandidateIds::Holder(holder, claim)),
+            Some(holder) if ids.iter().all(|id| *id == holder) => {
+                return Ok(CandidateIds::Holder(holder, claim));
+            }
             holder => ids.extend(holder),
         }
         ids.sort_unstable();
