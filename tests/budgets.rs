@@ -1,11 +1,12 @@
 //! What each operation may cost: sequential rounds and capacity units, which DynamoDB counts
 //! exactly. The table of budgets is in docs/architecture/costs.md.
 #![cfg(feature = "cli")]
-#![allow(clippy::expect_used, clippy::unwrap_used)]
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 mod oauth_support;
 mod support;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use oauth_support::{Issuer, Service, Signer, assertion_request, client, federated, secret_request};
 use rollcall::auth::authorizer::authorize;
 use rollcall::auth::client::Federation;
@@ -14,6 +15,7 @@ use rollcall::config::EmailLookups;
 use rollcall::oauth::function::TokenFunction;
 use rollcall::outbound::target::TargetRule;
 use rollcall::scim::resource_type::Kind;
+use rollcall::store::feed::outbox;
 use rollcall::store::item::text;
 use rollcall::store::keys;
 use rollcall::store::meter::Usage;
@@ -226,6 +228,36 @@ async fn groups() {
     let rename = json!([{ "op": "replace", "path": "displayName", "value": "Renamed" }]);
     let renamed = client.patch(&without, rename).await.expect(200);
     cost("rename", renamed.line.usage, 2, 1.0, 8.0);
+}
+
+/// An item takes two write units for each KB that it begins. A usual change takes less than half of the first.
+#[tokio::test]
+async fn a_usual_change_in_the_outbox_takes_less_than_512_bytes() {
+    let client = Client::new(support::embedded().await, "standard").await;
+    let id = client.user("ann").await;
+    let title = json!([{ "op": "replace", "path": "title", "value": "Engineer" }]);
+    client.patch(&format!("/Users/{id}"), title).await.expect(200);
+    let group = client.group("Team", &[]).await;
+    let add = json!([{ "op": "add", "path": "members", "value": [{ "value": id }] }]);
+    client.patch(&format!("/Groups/{group}"), add).await.expect(200);
+    let items = outbox::list(&client.table, None).await.unwrap();
+    let mut sizes = Vec::new();
+    for item in &items {
+        let size = |value: &AttributeValue| match value {
+            AttributeValue::B(bytes) => bytes.as_ref().len(),
+            AttributeValue::S(text) => text.len(),
+            AttributeValue::N(digits) => digits.len() / 2 + 2,
+            other => panic!("the size of {other:?}"),
+        };
+        sizes.push(item.iter().map(|(name, value)| name.len() + size(value)).sum::<usize>());
+    }
+    println!("bytes of changes in the outbox: {sizes:?}");
+    assert_eq!(sizes.len(), 4);
+    assert!(sizes.iter().all(|size| *size < 512), "{sizes:?}");
+    support::feed::sequence(&client.table).await;
+    let page = client.table.query_all("FEED#0", None).await.unwrap();
+    let packed: usize = page.iter().map(|page| page["changes"].as_b().unwrap().as_ref().len()).sum();
+    println!("bytes of the page: {packed}");
 }
 
 #[tokio::test]
