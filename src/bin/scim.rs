@@ -19,7 +19,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 async fn main() -> Result<(), Error> {
     log::start_function();
     let config = Config::from_env()?;
-    let table = Table::new(config::client()?, &config.table);
+    let mut table = Table::new(config::client()?, &config.table);
+    table.email_lookups = config.email_lookups;
     table.connect(&keys::connection_probe()).await;
     let extensions = config.extensions.map(|folder| config::extensions(Path::new(&folder))).transpose()?;
     let function = Function::with_extensions(table, config.public_url, &extensions.unwrap_or_default())?;

@@ -28,6 +28,7 @@ use crate::store::Store;
 use crate::store::call::Table;
 use crate::store::cursor::CursorKeys;
 use crate::store::keys::{self, TenantId};
+use crate::store::list::RecentCheckpoints;
 
 /// Everything that outlives a request.
 #[derive(Debug)]
@@ -37,6 +38,7 @@ pub struct Function {
     public_url: Option<String>,
     used: KeyUses,
     cursor_keys: CursorKeys,
+    recent_checkpoints: RecentCheckpoints,
     schemas: SchemaAnswers,
 }
 
@@ -92,6 +94,7 @@ impl Function {
             public_url,
             used: KeyUses::default(),
             cursor_keys: CursorKeys::default(),
+            recent_checkpoints: RecentCheckpoints::default(),
             schemas: SchemaAnswers::default(),
         })
     }
@@ -157,6 +160,7 @@ impl Function {
             breaker: caller.breaker,
             root_team_protected: caller.root_team_protected,
             cursor_keys: self.cursor_keys.clone(),
+            recent_checkpoints: self.recent_checkpoints.clone(),
             work: if operation.reads() { WorkBudget::of_query() } else { WorkBudget::of_body() },
         };
         // Boxed: the operations' states are large, and every caller would carry them on its stack.
