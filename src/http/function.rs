@@ -28,6 +28,7 @@ use crate::store::Store;
 use crate::store::call::Table;
 use crate::store::cursor::CursorKeys;
 use crate::store::keys::{self, TenantId};
+use crate::store::known_groups::KnownGroups;
 
 /// Everything that outlives a request.
 #[derive(Debug)]
@@ -37,6 +38,7 @@ pub struct Function {
     public_url: Option<String>,
     used: KeyUses,
     cursor_keys: CursorKeys,
+    known_groups: KnownGroups,
     schemas: SchemaAnswers,
 }
 
@@ -92,6 +94,7 @@ impl Function {
             public_url,
             used: KeyUses::default(),
             cursor_keys: CursorKeys::default(),
+            known_groups: KnownGroups::default(),
             schemas: SchemaAnswers::default(),
         })
     }
@@ -157,6 +160,7 @@ impl Function {
             breaker: caller.breaker,
             root_team_protected: caller.root_team_protected,
             cursor_keys: self.cursor_keys.clone(),
+            known_groups: self.known_groups.clone(),
             work: if operation.reads() { WorkBudget::of_query() } else { WorkBudget::of_body() },
         };
         // Boxed: the operations' states are large, and every caller would carry them on its stack.

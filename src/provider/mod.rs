@@ -33,6 +33,7 @@ use crate::scim::work::WorkBudget;
 use crate::store::Store;
 use crate::store::cursor::CursorKeys;
 use crate::store::deactivations::DeactivationLimit;
+use crate::store::known_groups::KnownGroups;
 
 /// Everything that an operation works with: whose resources, under which rules, where they stand.
 #[derive(Debug)]
@@ -58,6 +59,8 @@ pub struct Provider<'a> {
     pub work: WorkBudget,
     /// The keys that sign cursors, as far as this process knows them.
     pub cursor_keys: CursorKeys,
+    /// The groups that this process changed last.
+    pub known_groups: KnownGroups,
 }
 
 /// A request for one stored resource: which one, under which conditions, and what the answer shows.

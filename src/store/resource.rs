@@ -182,11 +182,22 @@ impl Store {
     ///   `before`.
     /// - [`StoreError::Refused`] with [`Refusal::Taken`] if the new unique value belongs to another
     ///   resource.
-    /// - [`StoreError::Refused`] with [`Refusal::Member`] if a member does not exist.
+    /// - [`StoreError::Refused`] with [`Refusal::Membership`] if a member to add is one already, or a member
+    ///   to remove is none.
+    /// - [`StoreError::Refused`] with [`Refusal::Member`] if a member does not exist, or a member to add is in
+    ///   too many groups.
     /// - [`StoreError::TransactionTooLarge`].
     /// - The others of [`Table::transact`](super::call::Table::transact).
     pub async fn update(&self, update: &ResourceUpdate<'_>) -> Result<(), StoreError> {
         self.table.transact(|| update.actions(self)).await
+    }
+
+    /// As [`Store::update`], but does not try again after a conflict or while the table throttles.
+    ///
+    /// # Errors
+    /// As [`Store::update`].
+    pub async fn try_update(&self, update: &ResourceUpdate<'_>) -> Result<(), StoreError> {
+        self.table.transact_once(update.actions(self)).await
     }
 }
 
@@ -227,6 +238,8 @@ impl ResourceCreation<'_> {
 pub struct ResourceUpdate<'a> {
     /// The resource as it was read. It has no pending change.
     pub before: &'a Record,
+    /// Whether `before` was not read for this request. Then it is what this process wrote before.
+    pub is_recalled: bool,
     /// The resource as the change leaves it. A pending change that it names is staged already, and is
     /// committed with the update.
     pub after: &'a Record,
@@ -273,7 +286,9 @@ impl ResourceUpdate<'_> {
                 update = change_groups(update, side, after.id);
             }
         }
-        Action::update(after.key(&store.tenant), update).only_if(self.before.is_unchanged(), Refusal::Changed)
+        let unchanged =
+            if self.is_recalled { self.before.is_as_written() } else { self.before.is_unchanged() };
+        Action::update(after.key(&store.tenant), update).only_if(unchanged, Refusal::Changed)
     }
 
     /// Changes the claim and the look-ups. An active user may take the name of a deactivated account.
