@@ -29,7 +29,7 @@ fn put(sk: &str, value: &str) -> Action {
 }
 
 fn slow(seed: u64, answering: Answering) -> Tearing {
-    Tearing { seed, longest: Duration::from_millis(400), answering }
+    Tearing { longest: Duration::from_millis(400), answering, ..Tearing::short(seed) }
 }
 
 /// Tears a transaction that sets items to a value; does not wait for its answer.

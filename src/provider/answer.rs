@@ -1,4 +1,5 @@
-//! Writes a resource as an answer: the stored document, and what the server adds to it.
+//! A resource on its way out: the stored document, and what the server adds to it. [`writing`](super::writing) makes
+//! the text of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,17 +8,21 @@ use uuid::Uuid;
 
 use super::Provider;
 use super::failure::Failure;
-use crate::limits::{MAX_MEMBERS_IN_ANSWER, MEMBERS_WRITTEN_AT_ONCE};
+use crate::limits::MAX_MEMBERS_IN_ANSWER;
 use crate::scim::error::ScimError;
 use crate::scim::members::MEMBERS;
 use crate::scim::projection::Projection;
 use crate::scim::resource::{Meta, assemble, etag, location};
 use crate::scim::resource_type::{DefinedKind, Kind};
 use crate::scim::urn;
+use crate::store::document::Document;
 use crate::store::membership::Membership;
 use crate::store::record::{Record, Role};
 use crate::store::resource::Team;
 use crate::store::role_grants::{RoleGrants, role_ids};
+
+/// The attribute of a user that names roles of the tenant.
+const ROLES: &str = "roles";
 
 /// Refuses to answer, or to look through, more members than fit an answer, before they are made
 /// one.
@@ -65,45 +70,44 @@ pub struct Relations<'a> {
 impl Provider<'_> {
     /// The whole resource, before projection.
     pub fn represent(&self, record: &Record, relations: &Relations<'_>) -> Map<String, Value> {
+        self.represent_document(record, record.doc.clone(), relations)
+    }
+
+    /// The whole resource that has this document, before projection.
+    pub fn represent_document<D: Document>(
+        &self,
+        record: &Record<D>,
+        document: Map<String, Value>,
+        relations: &Relations<'_>,
+    ) -> Map<String, Value> {
+        let related = match record.kind {
+            Kind::User => ("groups", self.represent_groups(record, relations.teams)),
+            Kind::Group => (MEMBERS, self.represent_members(relations.members.unwrap_or_default())),
+        };
+        let own = represent_own_extension(record, relations);
+        let extra = [Some(related), own].into_iter().flatten();
+        let extra = extra.map(|(name, value)| (name.to_owned(), value)).collect();
         let id = record.id.to_string();
-        let meta = Meta {
+        assemble(document, self.ty(record.kind), &id, &self.meta(record), extra)
+    }
+
+    /// The attribute `meta` of a resource.
+    pub(super) fn meta<D>(&self, record: &Record<D>) -> Meta {
+        Meta {
             resource_type: record.kind.name(),
             created: record.created.clone(),
             last_modified: record.modified.clone(),
-            location: location(&self.base_url, record.kind, &id),
+            location: location(&self.base_url, record.kind, &record.id.to_string()),
             version: record.version,
-        };
-        let extra = match record.kind {
-            Kind::User => {
-                let mut own = json!({ "account": record.account.as_str() });
-                let roles = effective_roles(record, relations);
-                if !roles.is_empty() {
-                    own["roles"] = roles_as_json(&roles);
-                }
-                vec![
-                    ("groups".to_owned(), self.represent_groups(record, relations.teams)),
-                    (urn::ROLLCALL_USER.to_owned(), own),
-                ]
-            }
-            Kind::Group => {
-                let mut extra = vec![(
-                    "members".to_owned(),
-                    self.represent_members(relations.members.unwrap_or_default()),
-                )];
-                let roles = record.assignments();
-                if !roles.is_empty() {
-                    extra.push((
-                        urn::ROLLCALL_GROUP.to_owned(),
-                        json!({ "assignments": roles_as_json(&roles) }),
-                    ));
-                }
-                extra
-            }
-        };
-        assemble(&record.doc, self.ty(record.kind), &id, &meta, extra)
+        }
     }
 
-    fn represent_groups(&self, record: &Record, teams: Option<&BTreeMap<Uuid, Team>>) -> Value {
+    /// The attribute `groups` of a user.
+    pub(super) fn represent_groups<D>(
+        &self,
+        record: &Record<D>,
+        teams: Option<&BTreeMap<Uuid, Team>>,
+    ) -> Value {
         let Some(teams) = teams else { return Value::Null };
         // A group that is not among the teams is gone: its deletion has not reached the user yet.
         let shown = record.groups.iter().filter_map(|id| {
@@ -118,7 +122,8 @@ impl Provider<'_> {
         shown.collect()
     }
 
-    fn represent_members(&self, members: &[Membership]) -> Value {
+    /// The attribute `members` of a group.
+    pub(super) fn represent_members(&self, members: &[Membership]) -> Value {
         let shown = members.iter().map(|membership| {
             let mut element = membership.member().element();
             let id = membership.id.to_string();
@@ -128,79 +133,15 @@ impl Provider<'_> {
         shown.collect()
     }
 
-    /// The body of an answer for one resource, projected, as JSON. Members are written out some at a time:
-    /// as text they take a fourth of the memory.
-    pub fn write_projected(
-        &self,
-        record: &Record,
-        relations: &Relations<'_>,
-        projection: &Projection,
-    ) -> String {
-        let members = relations.members.unwrap_or_default();
-        let (first, rest) = members.split_at(members.len().min(MEMBERS_WRITTEN_AT_ONCE));
-        let relations = Relations { members: Some(first), ..*relations };
-        let body = self.represent_projected(record, &relations, projection);
-        if rest.is_empty() {
-            return serde_json::to_string(&body).unwrap_or_default();
-        }
-        let mut text = String::new();
-        for (key, value) in &body {
-            text.push(if text.is_empty() { '{' } else { ',' });
-            text.push_str(&Value::from(key.as_str()).to_string());
-            text.push(':');
-            let value = value.to_string();
-            match value.strip_suffix(']') {
-                Some(open) if key == MEMBERS => {
-                    text.push_str(open);
-                    for some in rest.chunks(MEMBERS_WRITTEN_AT_ONCE) {
-                        self.write_members(some, record.kind, projection, &mut text);
-                    }
-                    text.push(']');
-                }
-                _ => text.push_str(&value),
-            }
-        }
-        text.push('}');
-        text
-    }
-
-    /// More members, after others.
-    fn write_members(&self, members: &[Membership], kind: Kind, projection: &Projection, text: &mut String) {
-        let mut body = Map::from_iter([(MEMBERS.to_owned(), self.represent_members(members))]);
-        projection.apply(&mut body, self.ty(kind));
-        for member in body.get(MEMBERS).and_then(Value::as_array).into_iter().flatten() {
-            text.push(',');
-            text.push_str(&member.to_string());
-        }
-    }
-
-    fn represent_projected(
-        &self,
-        record: &Record,
-        relations: &Relations<'_>,
-        projection: &Projection,
-    ) -> Map<String, Value> {
-        let mut body = self.represent(record, relations);
-        projection.apply(&mut body, self.ty(record.kind));
-        // Clients that check what they are sent know the extensions in /ResourceTypes alone; the
-        // server's own comes only to those who ask for it.
-        let own = match record.kind {
-            Kind::User => urn::ROLLCALL_USER,
-            Kind::Group => urn::ROLLCALL_GROUP,
-        };
-        if !body.contains_key(own)
-            && let Some(Value::Array(schemas)) = body.get_mut("schemas")
-        {
-            schemas.retain(|schema| schema != own);
-        }
-        body
-    }
-
     /// The answer for a user: reads its groups if they or their roles are shown, and what its own roles grant.
     ///
     /// # Errors
     /// Those of the table.
-    pub async fn answer_user(&self, record: &Record, projection: &Projection) -> Result<Answer, Failure> {
+    pub async fn answer_user<D: Document + Sync>(
+        &self,
+        record: &Record<D>,
+        projection: &Projection,
+    ) -> Result<Answer, Failure> {
         let teams = async {
             match shows_groups(projection) && !record.groups.is_empty() {
                 true => self.store.fetch_teams(&record.groups).await,
@@ -219,7 +160,7 @@ impl Provider<'_> {
     }
 
     /// The answer for a record with this body.
-    pub fn answer(&self, record: &Record, body: Option<String>) -> Answer {
+    pub fn answer<D>(&self, record: &Record<D>, body: Option<String>) -> Answer {
         let location = location(&self.base_url, record.kind, &record.id.to_string());
         Answer { location, version: record.version, body }
     }
@@ -236,16 +177,38 @@ pub(super) fn shows_roles(projection: &Projection) -> bool {
 }
 
 /// Whether a user has a value of `roles`, which may name a role of the tenant.
-pub(crate) fn has_roles(user: &Record) -> bool {
-    user.kind == Kind::User && role_ids(&user.doc).next().is_some()
+pub(crate) fn has_roles<D: Document>(user: &Record<D>) -> bool {
+    user.kind == Kind::User && role_ids(user.doc.value(ROLES).as_deref()).next().is_some()
 }
 
 /// The union of what the groups and the roles of a user grant, so that leaving one takes no role that
 /// another still grants.
-fn effective_roles(user: &Record, relations: &Relations<'_>) -> BTreeSet<Role> {
+fn effective_roles<D: Document>(user: &Record<D>, relations: &Relations<'_>) -> BTreeSet<Role> {
     let teams = user.groups.iter().filter_map(|id| relations.teams?.get(id));
-    let granted = relations.grants.map(|grants| grants.of_user(&user.doc)).unwrap_or_default();
+    let granted = relations.grants.map(|grants| grants.of_roles(user.doc.value(ROLES).as_deref())).unwrap_or_default();
     teams.flat_map(|team| team.roles.iter().cloned()).chain(granted).collect()
+}
+
+/// The server's own extension of a resource; `None` if it has no value.
+pub(super) fn represent_own_extension<D: Document>(
+    record: &Record<D>,
+    relations: &Relations<'_>,
+) -> Option<(&'static str, Value)> {
+    match record.kind {
+        Kind::User => {
+            let mut own = json!({ "account": record.account.as_str() });
+            let roles = effective_roles(record, relations);
+            if !roles.is_empty() {
+                own["roles"] = roles_as_json(&roles);
+            }
+            Some((urn::ROLLCALL_USER, own))
+        }
+        Kind::Group => {
+            let roles = record.assignments();
+            (!roles.is_empty())
+                .then(|| (urn::ROLLCALL_GROUP, json!({ "assignments": roles_as_json(&roles) })))
+        }
+    }
 }
 
 fn roles_as_json(roles: &BTreeSet<Role>) -> Value {

@@ -21,6 +21,7 @@ pub mod changing;
 pub mod failure;
 pub mod precondition;
 pub mod reading;
+mod writing;
 
 use std::time::Duration;
 

@@ -6,6 +6,7 @@ use super::attribute_holder::attribute_holder;
 use super::equality::is_equal;
 use super::error::ScimError;
 use super::faults::Faults;
+use super::json::written_length;
 use super::note_texts::Rule;
 use super::policy::Policy;
 use super::resource_type::{Kind, ResourceType};
@@ -24,7 +25,7 @@ pub fn check_size(document: &Map<String, Value>) -> Result<(), ScimError> {
         document
             .iter()
             .filter(|(key, _)| *key != "members")
-            .map(|(key, value)| (key, key.len() + value.to_string().len() + 4))
+            .map(|(key, value)| (key, key.len() + written_length(value) + 4))
     };
     if sizes().map(|(_, size)| size).sum::<usize>() <= MAX_DOCUMENT_BYTES {
         return Ok(());

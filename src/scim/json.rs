@@ -47,6 +47,32 @@ pub fn read(text: &[u8]) -> Result<Value, JsonError> {
     })
 }
 
+/// How many bytes a value takes as compact JSON, without writing it.
+pub fn written_length(value: &Value) -> usize {
+    fn text_length(text: &str) -> usize {
+        let extra = |byte: u8| match byte {
+            b'"' | b'\\' | 0x08 | b'\t' | b'\n' | 0x0c | b'\r' => 1,
+            ..0x20 => 5,
+            _ => 0,
+        };
+        2 + text.len() + text.bytes().map(extra).sum::<usize>()
+    }
+    match value {
+        Value::Null | Value::Bool(true) => 4,
+        Value::Bool(false) => 5,
+        Value::Number(number) => number.to_string().len(),
+        Value::String(text) => text_length(text),
+        // The brackets, and a comma after each element but the last one.
+        Value::Array(elements) => {
+            1 + elements.len().max(1) + elements.iter().map(written_length).sum::<usize>()
+        }
+        Value::Object(object) => {
+            let members = object.iter().map(|(name, value)| text_length(name) + 1 + written_length(value));
+            1 + object.len().max(1) + members.sum::<usize>()
+        }
+    }
+}
+
 /// Builds a value, and remembers the first name that stands twice.
 #[derive(Clone, Copy)]
 struct JsonReader<'r> {
@@ -140,6 +166,21 @@ mod tests {
             let expected: Value = serde_json::from_str(text).expect(text);
             let found = read(text.as_bytes()).expect(text);
             assert_eq!(found.to_string(), expected.to_string());
+        }
+    }
+
+    #[test]
+    fn a_value_is_as_long_as_it_is_written() {
+        for text in [
+            "null",
+            "true",
+            "false",
+            "[]",
+            "{}",
+            r#"[1, -2.5e300, [[]], [{}], {"a": [], "b\n\"\\": {"": "\u0001\u0008\t\f\r\u007f é/"}}]"#,
+        ] {
+            let value: Value = serde_json::from_str(text).expect(text);
+            assert_eq!(written_length(&value), value.to_string().len(), "{text}");
         }
     }
 

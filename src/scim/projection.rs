@@ -28,6 +28,17 @@ enum Mode {
     Except,
 }
 
+/// What an answer shows of an attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// All of it.
+    Whole,
+    /// Nothing.
+    Nothing,
+    /// What [`Projection::keep`] leaves.
+    Parts,
+}
+
 /// What the list names of one type, in the spelling of the type's schemas.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct TypeNames {
@@ -140,30 +151,58 @@ impl Projection {
     /// Removes the attributes that the answer must not hold from a whole resource. `id` and `schemas` stay, since
     /// they are always returned (RFC 7643 §7).
     pub fn apply(&self, resource: &mut Map<String, Value>, resource_type: &ResourceType) {
+        resource.retain(|key, value| self.keep(key, value, resource_type));
+    }
+
+    /// What an answer shows of the attribute or extension of this name, before its value is looked at.
+    pub fn shows(&self, key: &str, resource_type: &ResourceType) -> Shown {
+        let names = self.names.get(resource_type.name);
+        if let Some(extension) = resource_type.extensions.iter().find(|schema| schema.id == key) {
+            let is_named = names.is_some_and(|names| names.extensions.contains_key(key));
+            let is_plain = self.mode != Mode::Only && !is_named;
+            let is_whole =
+                self.always.contains(key) || is_plain && extension.attributes.iter().all(is_shown_by_default);
+            return if is_whole { Shown::Whole } else { Shown::Parts };
+        }
+        let Some(attribute) = resource_type.core_attribute(key) else {
+            return if self.shows_unknown() { Shown::Whole } else { Shown::Nothing };
+        };
+        let is_named = names.is_some_and(|names| {
+            names.core.attributes.contains_key(&attribute.name)
+                || names.core.whole && resource_type.schema.attribute(key).is_some()
+        });
+        match (self.mode, attribute.returned) {
+            (Mode::Only, Returned::Default) if !is_named => Shown::Nothing,
+            (Mode::Default | Mode::Except, _) if !is_named && is_shown_by_default(attribute) => Shown::Whole,
+            _ => Shown::Parts,
+        }
+    }
+
+    /// Removes the parts of an attribute or extension that the answer must not hold. Returns whether something is left
+    /// to show.
+    pub fn keep(&self, key: &str, value: &mut Value, resource_type: &ResourceType) -> bool {
         let nothing = TypeNames::default();
         let names = self.names.get(resource_type.name).unwrap_or(&nothing);
-        resource.retain(|key, value| {
-            if let Some(extension) = resource_type.extensions.iter().find(|schema| schema.id == *key) {
-                let Value::Object(object) = value else { return false };
-                if self.always.contains(key) {
-                    return true;
-                }
-                let named = names.extensions.get(key);
-                let is_whole = named.is_some_and(|named| named.whole);
-                object.retain(|key, value| {
-                    let Some(attribute) = find(&extension.attributes, key) else {
-                        return self.shows_unknown();
-                    };
-                    let named = named.and_then(|named| named.attributes.get(&attribute.name));
-                    self.keep_attribute(attribute, is_whole, named, value)
-                });
-                return !object.is_empty();
+        if let Some(extension) = resource_type.extensions.iter().find(|schema| schema.id == key) {
+            let Value::Object(object) = value else { return false };
+            if self.always.contains(key) {
+                return true;
             }
-            let Some(attribute) = resource_type.core_attribute(key) else { return self.shows_unknown() };
-            // A schema's URN does not cover the common attributes, which belong to none (RFC 7643 §3.1).
-            let is_whole = names.core.whole && resource_type.schema.attribute(key).is_some();
-            self.keep_attribute(attribute, is_whole, names.core.attributes.get(&attribute.name), value)
-        });
+            let named = names.extensions.get(key);
+            let is_whole = named.is_some_and(|named| named.whole);
+            object.retain(|key, value| {
+                let Some(attribute) = find(&extension.attributes, key) else {
+                    return self.shows_unknown();
+                };
+                let named = named.and_then(|named| named.attributes.get(&attribute.name));
+                self.keep_attribute(attribute, is_whole, named, value)
+            });
+            return !object.is_empty();
+        }
+        let Some(attribute) = resource_type.core_attribute(key) else { return self.shows_unknown() };
+        // A schema's URN does not cover the common attributes, which belong to none (RFC 7643 §3.1).
+        let is_whole = names.core.whole && resource_type.schema.attribute(key).is_some();
+        self.keep_attribute(attribute, is_whole, names.core.attributes.get(&attribute.name), value)
     }
 
     /// What no schema describes is the server's own: shown unless names are picked.
@@ -233,6 +272,12 @@ impl Projection {
             (Returned::Default, Mode::Except) => !named(),
         }
     }
+}
+
+/// Whether an attribute and all of its sub-attributes are in an answer that nothing was asked for.
+fn is_shown_by_default(attribute: &Attribute) -> bool {
+    matches!(attribute.returned, Returned::Default | Returned::Always)
+        && attribute.sub_attributes.iter().all(is_shown_by_default)
 }
 
 /// The names in the lists of a parameter.

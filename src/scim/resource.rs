@@ -39,6 +39,11 @@ pub fn etag(version: u64) -> String {
     format!("W/\"{version}\"")
 }
 
+/// What the location of every resource of a kind begins with. Its id follows. The base URL may end in a slash.
+pub fn location_prefix(base_url: &str, kind: Kind) -> String {
+    location_below(base_url, kind.endpoint(), "")
+}
+
 /// Where a resource is. The base URL may end in a slash.
 pub fn location(base_url: &str, kind: Kind, id: &str) -> String {
     location_below(base_url, kind.endpoint(), id)
@@ -53,13 +58,13 @@ pub fn location_below(base_url: &str, endpoint: &str, id: &str) -> String {
 /// `extra` are the attributes that are not in the document: `members`, `groups`, the server's own extension.
 /// Empty ones are left out. An object is merged with the document's object of that name.
 pub fn assemble(
-    document: &Map<String, Value>,
+    document: Map<String, Value>,
     resource_type: &ResourceType,
     id: &str,
     meta: &Meta,
     extra: Vec<(String, Value)>,
 ) -> Map<String, Value> {
-    let mut values = document.clone();
+    let mut values = document;
     for (key, value) in extra {
         match (values.get_mut(&key), value) {
             (Some(Value::Object(present)), Value::Object(more)) => present.extend(more),
@@ -131,7 +136,7 @@ mod tests {
         let document = document.as_object().expect("an object");
         let extra =
             vec![("groups".to_owned(), json!([])), (ROLLCALL_USER.to_owned(), json!({ "account": "sso" }))];
-        let resource = assemble(document, model.of(Kind::User), "1", &meta, extra);
+        let resource = assemble(document.clone(), model.of(Kind::User), "1", &meta, extra);
         assert_eq!(super::document(&resource, model.of(Kind::User)), *document);
         let expected = json!({
             "schemas": [USER, ENTERPRISE_USER, ROLLCALL_USER],

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use super::attr_path::AttrPath;
 use super::error::ScimError;
 use super::policy::{POLICIES, Policy};
-use super::schema::{Attribute, Mutability, Returned, Schema, Type, Uniqueness, find};
+use super::schema::{Attribute, Mutability, Returned, Schema, Type, Uniqueness, find, set_paths};
 
 /// The kinds of resource that a client provisions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -181,17 +181,7 @@ impl<'a> AttributeTarget<'a> {
 
     /// The canonical spelling of the path, URN-qualified inside an extension.
     pub fn path(&self) -> String {
-        let mut path = String::new();
-        if let Some(urn) = self.extension {
-            path.push_str(urn);
-            path.push(':');
-        }
-        path.push_str(&self.attribute.name);
-        if let Some(sub) = self.sub {
-            path.push('.');
-            path.push_str(&sub.name);
-        }
-        path
+        self.leaf().path.clone()
     }
 }
 
@@ -287,6 +277,10 @@ impl Model {
             }
             owner.extensions.push(schema.clone());
         }
+        for resource_type in &mut types {
+            resource_type.schema.set_paths(false);
+            resource_type.extensions.iter_mut().for_each(|extension| extension.set_paths(true));
+        }
         Ok(Self { policy, types })
     }
 
@@ -349,6 +343,7 @@ pub static COMMON: LazyLock<Vec<Attribute>> = LazyLock::new(|| {
         reference_types: Vec::new(),
         sub_attributes: Vec::new(),
         holds_user_names: false,
+        path: String::new(),
     };
     let read_only = |name, kind| attribute(name, kind, Mutability::ReadOnly, Returned::Default, true);
     let mut schemas = attribute("schemas", Type::Reference, Mutability::ReadWrite, Returned::Always, true);
@@ -364,7 +359,9 @@ pub static COMMON: LazyLock<Vec<Attribute>> = LazyLock::new(|| {
         read_only("version", Type::String),
     ];
     let external_id = attribute("externalId", Type::String, Mutability::ReadWrite, Returned::Default, true);
-    vec![schemas, id, external_id, meta]
+    let mut common = vec![schemas, id, external_id, meta];
+    set_paths(&mut common, "");
+    common
 });
 
 #[cfg(test)]

@@ -107,6 +107,10 @@ pub struct Attribute {
     /// Whether its texts compare as user names do (RFC 7644 §5). No schema's JSON can say so.
     #[serde(skip)]
     pub holds_user_names: bool,
+    /// Its path within its resource type: `emails.value`, or `urn:…:User:manager.value` in an extension.
+    /// [`Schema::set_paths`] sets it.
+    #[serde(skip)]
+    pub path: String,
 }
 
 const fn read_write() -> Mutability {
@@ -175,6 +179,12 @@ impl Schema {
         find(&self.attributes, name)
     }
 
+    /// Tells the attributes and sub-attributes their paths. Those in an extension begin with its URN.
+    pub fn set_paths(&mut self, is_extension: bool) {
+        let prefix = if is_extension { format!("{}:", self.id) } else { String::new() };
+        set_paths(&mut self.attributes, &prefix);
+    }
+
     /// The attribute or sub-attribute at a dotted path, to be changed.
     pub fn attribute_mut(&mut self, path: &str) -> Option<&mut Attribute> {
         let mut attributes = &mut self.attributes;
@@ -187,6 +197,15 @@ impl Schema {
             attributes = &mut attribute.sub_attributes;
         }
         None
+    }
+}
+
+/// Tells attributes and their sub-attributes their paths, which begin with `prefix`.
+pub fn set_paths(attributes: &mut [Attribute], prefix: &str) {
+    for attribute in attributes {
+        attribute.path = format!("{prefix}{}", attribute.name);
+        let prefix = format!("{}.", attribute.path);
+        set_paths(&mut attribute.sub_attributes, &prefix);
     }
 }
 

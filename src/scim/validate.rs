@@ -82,8 +82,8 @@ struct Document<'a> {
     policy: &'a Policy,
     work: &'a WorkBudget,
     faults: &'a mut Faults,
-    /// Canonical paths that the body has named.
-    seen: HashSet<String>,
+    /// The paths of attributes, and the URNs of schemas, that the body has named.
+    seen: HashSet<&'a str>,
     map: Map<String, Value>,
 }
 
@@ -93,11 +93,17 @@ impl<'a> Document<'a> {
             return Ok(());
         }
         let resource_type = self.resource_type;
+        // Most names are plain, and most others are the URN of an extension.
+        if let Some(attribute) = resource_type.core_attribute(key) {
+            return self.attribute(None, attribute, value);
+        }
+        if let Some(schema) = resource_type.schema_of(key) {
+            return self.schema(schema, value);
+        }
         match AttrPath::parse(key).ok().and_then(|path| resource_type.resolve(&path)) {
             Some(Resolved::Attribute(target)) if target.sub.is_none() => {
                 self.attribute(target.extension, target.attribute, value)
             }
-            Some(Resolved::Schema(schema)) => self.schema(schema, value),
             _ => self.leave_out_unknown(key),
         }
     }
@@ -113,7 +119,7 @@ impl<'a> Document<'a> {
 
     /// All attributes of one schema, as an object under its URN (RFC 7643 §3.3).
     fn schema(&mut self, schema: &'a Schema, value: &Value) -> Result<(), ScimError> {
-        if !self.seen.insert(schema.id.clone()) {
+        if !self.seen.insert(&schema.id) {
             return self.add_fault(&schema.id, refuse_repeated_name(&schema.id));
         }
         let attributes = match value {
@@ -140,29 +146,25 @@ impl<'a> Document<'a> {
     fn attribute(
         &mut self,
         extension: Option<&str>,
-        attribute: &Attribute,
+        attribute: &'a Attribute,
         value: &Value,
     ) -> Result<(), ScimError> {
-        let path = match extension {
-            Some(urn) => format!("{urn}:{}", attribute.name),
-            None => attribute.name.clone(),
-        };
-        if self.seen.contains(&path) {
-            return self.add_fault(&path, refuse_repeated_name(&path));
+        let path = attribute.path.as_str();
+        if !self.seen.insert(path) {
+            return self.add_fault(path, refuse_repeated_name(path));
         }
         if attribute.is_read_only() {
             // Clients send back what they have read.
-            let is_usual = ["id", "meta", "groups"].contains(&path.as_str());
+            let is_usual = ["id", "meta", "groups"].contains(&path);
             if !is_usual && !is_unassigned(value) {
-                self.work.notes.add(NoteKind::ReadOnly, &path);
+                self.work.notes.add(NoteKind::ReadOnly, path);
             }
         } else {
-            let read = ValueReader::of_body(self.policy, self.work).value(attribute, &path, value);
-            if let Some(value) = self.faults.keep_of(&path, read)?.flatten() {
+            let read = ValueReader::of_body(self.policy, self.work).value(attribute, path, value);
+            if let Some(value) = self.faults.keep_of(path, read)?.flatten() {
                 attribute_holder(&mut self.map, extension).insert(attribute.name.clone(), value);
             }
         }
-        self.seen.insert(path);
         Ok(())
     }
 
@@ -179,11 +181,17 @@ impl<'a> Document<'a> {
     }
 }
 
+/// What the attribute is called that is never kept.
+const PASSWORD: &str = "password";
+
 /// Whether a key names a user's password, which is known but never kept (RFC 7643 §4.1.1).
 pub fn is_password(key: &str, resource_type: &ResourceType) -> bool {
+    // No other path can name it.
+    let ends_alike = key.len().checked_sub(PASSWORD.len()).and_then(|at| key.get(at..));
     resource_type.kind == Some(Kind::User)
+        && ends_alike.is_some_and(|end| end.eq_ignore_ascii_case(PASSWORD))
         && AttrPath::parse(key).is_ok_and(|path| {
-            path.attribute.eq_ignore_ascii_case("password")
+            path.attribute.eq_ignore_ascii_case(PASSWORD)
                 && path.urn.as_ref().is_none_or(|urn| urn.eq_ignore_ascii_case(&resource_type.schema.id))
         })
 }

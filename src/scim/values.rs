@@ -1,6 +1,6 @@
 //! Values as clients send them, read against an attribute's definition (RFC 7643 §2).
 
-use std::collections::HashSet;
+use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
@@ -247,7 +247,8 @@ impl<'a> ValueReader<'a> {
         path: &str,
         object: &Map<String, Value>,
     ) -> Result<Map<String, Value>, ScimError> {
-        let (mut read, mut faults, mut seen) = (Map::new(), Faults::default(), HashSet::new());
+        let (mut read, mut faults) = (Map::with_capacity(object.len()), Faults::default());
+        let mut seen: Vec<&str> = Vec::with_capacity(attribute.sub_attributes.len());
         for (key, value) in object {
             let Some(sub) = find(&attribute.sub_attributes, key) else {
                 let path = format!("{path}.{}", shorten_text(key));
@@ -258,10 +259,17 @@ impl<'a> ValueReader<'a> {
                 }
                 continue;
             };
-            let path = format!("{path}.{}", sub.name);
-            let value = match seen.insert(sub.name.as_str()) {
-                true => self.sub_attribute(sub, &path, value),
-                false => Err(refuse_repeated_name(&path)),
+            // The path differs from the attribute's own where a PATCH selects elements.
+            let sub_path = if path == attribute.path {
+                Cow::Borrowed(sub.path.as_str())
+            } else {
+                Cow::Owned(format!("{path}.{}", sub.name))
+            };
+            let value = if seen.contains(&sub.name.as_str()) {
+                Err(refuse_repeated_name(&sub_path))
+            } else {
+                seen.push(&sub.name);
+                self.sub_attribute(sub, &sub_path, value)
             };
             if let Some(value) = faults.keep(value)?.flatten() {
                 read.insert(sub.name.clone(), value);

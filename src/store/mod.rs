@@ -57,6 +57,7 @@ pub mod deactivations;
 pub mod definition;
 pub mod delete;
 pub mod digest;
+pub mod document;
 pub mod error;
 pub mod event;
 pub mod expiry;

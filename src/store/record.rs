@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::digest::MembershipDigest;
+use super::document::RawDocument;
 use super::error::StoreError;
 use super::expression::Expression;
 use super::item::{Item, get_ids, get_number, get_text, must_text, number, text};
@@ -37,15 +38,16 @@ impl Account {
     }
 }
 
-/// A stored user or group. A group's members are items of their own.
+/// A stored user or group. A group's members are items of their own. `D` is its document: parsed, or a
+/// [`RawDocument`] where it is only written into an answer.
 #[derive(Clone, Debug)]
-pub struct Record {
+pub struct Record<D = Map<String, Value>> {
     /// User or group.
     pub kind: Kind,
     /// The id, unique across kinds.
     pub id: Uuid,
     /// What the client wrote, with canonical names. It has no read-only attributes and no members.
-    pub doc: Map<String, Value>,
+    pub doc: D,
     /// The version, which is the ETag. Each change raises it by one.
     pub version: u64,
     /// When it was created, as a timestamp of RFC 3339.
@@ -134,6 +136,22 @@ impl Record {
     /// # Errors
     /// [`StoreError::Broken`] when the item is not what [`Record::attributes`] writes.
     pub fn from_item(item: &Item) -> Result<Option<Self>, StoreError> {
+        Self::read(item)
+    }
+}
+
+impl<'i> Record<RawDocument<'i>> {
+    /// Reads an item, but parses only the names in its document. `None` for an item that is not a user or group.
+    ///
+    /// # Errors
+    /// [`StoreError::Broken`] when the item is not what [`Record::attributes`] writes.
+    pub fn raw_from_item(item: &'i Item) -> Result<Option<Self>, StoreError> {
+        Self::read(item)
+    }
+}
+
+impl<'i, D: Deserialize<'i>> Record<D> {
+    fn read(item: &'i Item) -> Result<Option<Self>, StoreError> {
         let Some(kind) = kind_of(item) else { return Ok(None) };
         let broken = |what: &str| StoreError::Broken(format!("an item's {what} cannot be read"));
         let pk = must_text(item, "pk")?;
@@ -163,7 +181,19 @@ impl Record {
             },
         }))
     }
+}
 
+impl<D> Record<D> {
+    /// The roles that its members have: those assigned, or that of a member in this team itself.
+    pub fn assignments(&self) -> BTreeSet<Role> {
+        match &self.roles {
+            Some(roles) => roles.clone(),
+            None => BTreeSet::from([Role { team: self.id, role: MEMBER.to_owned() }]),
+        }
+    }
+}
+
+impl Record {
     /// Its key.
     pub fn key(&self, tenant: &TenantId) -> Key {
         keys::resource(tenant, self.kind, self.id)
@@ -215,14 +245,6 @@ impl Record {
         let all = self.attributes().into_iter();
         let update = all.fold(Expression::update(), |update, (name, value)| update.set(&name, value));
         self.trail.follow(update, self.parts)
-    }
-
-    /// The roles that its members have: those assigned, or that of a member in this team itself.
-    pub fn assignments(&self) -> BTreeSet<Role> {
-        match &self.roles {
-            Some(roles) => roles.clone(),
-            None => BTreeSet::from([Role { team: self.id, role: MEMBER.to_owned() }]),
-        }
     }
 
     /// Whether it is an active user. A user without the attribute `active` is active.

@@ -89,10 +89,18 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn fetch(&self, kind: Kind, id: Uuid) -> Result<Option<Record>, StoreError> {
-        match self.table.get(&keys::resource(&self.tenant, kind, id)).await? {
+        match self.fetch_item(kind, id).await? {
             Some(item) => Record::from_item(&item),
             None => Ok(None),
         }
+    }
+
+    /// Reads the item of a user or a group. `None` if it does not exist.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
+    pub async fn fetch_item(&self, kind: Kind, id: Uuid) -> Result<Option<Item>, StoreError> {
+        self.table.get(&keys::resource(&self.tenant, kind, id)).await
     }
 
     /// Reads the items of users or groups, at most 100, at a moment when no transaction on them is under

@@ -16,7 +16,7 @@ use super::{Dice, TENANTS};
 
 /// How far a snapshot lies back here: longer than any tear and the difference of two clocks together. Pages note
 /// whole seconds.
-const DISTANCE: Duration = Duration::from_secs(7);
+const DISTANCE: Duration = Duration::from_secs(8);
 
 /// What a mirror keeps of a tenant: who there is, and who is a member of what, without foreign keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -12,7 +12,7 @@ pub mod writer;
 use std::time::Duration;
 
 /// The longest tear of a transaction.
-pub const TEAR: Duration = Duration::from_millis(1_000);
+pub const TEAR: Duration = Duration::from_millis(2_000);
 /// The tenants.
 pub const TENANTS: [&str; 3] = ["acme", "acme-2", "zeta"];
 /// A tenant that is imported with its ids.

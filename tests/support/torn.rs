@@ -55,6 +55,15 @@ pub enum Answering {
     AtCommit,
 }
 
+/// How long tears are, between nothing and the longest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TearLengths {
+    /// Every length is as probable as any other.
+    Even,
+    /// Most are short and a few are very long: a microsecond to two is as probable as a second to two.
+    MostlyShort,
+}
+
 /// How transactions are torn.
 #[derive(Clone, Copy, Debug)]
 pub struct Tearing {
@@ -63,6 +72,8 @@ pub struct Tearing {
     /// From the commit of a transaction until its last item is visible, at most. Every item becomes
     /// visible at a random time within a random part of it. Zero: one right after the other.
     pub longest: Duration,
+    /// How long the tears are.
+    pub lengths: TearLengths,
     /// When a transaction is answered.
     pub answering: Answering,
 }
@@ -70,7 +81,12 @@ pub struct Tearing {
 impl Tearing {
     /// Tears of up to some milliseconds, answered as AWS does.
     pub fn short(seed: u64) -> Self {
-        Self { seed, longest: Duration::from_millis(12), answering: Answering::AfterAll }
+        Self {
+            seed,
+            longest: Duration::from_millis(12),
+            lengths: TearLengths::Even,
+            answering: Answering::AfterAll,
+        }
     }
 }
 
@@ -468,7 +484,7 @@ impl Inner {
         let layer = self.clone();
         let mut own = Connection::new(&self.upstream).await?;
         let showing = tokio::spawn(async move {
-            layer.show(&request.head, actions, tearing.longest, &mut own).await.expect("the table answers");
+            layer.show(&request.head, actions, tearing, &mut own).await.expect("the table answers");
             layer.finish(token, true);
         });
         if tearing.answering == Answering::AfterAll {
@@ -493,15 +509,14 @@ impl Inner {
         &self,
         head: &str,
         actions: Vec<(ItemKey, bool)>,
-        longest: Duration,
+        tearing: Tearing,
         connection: &mut Connection,
     ) -> std::io::Result<()> {
         let written: Vec<ItemKey> =
             actions.iter().filter(|(_, is_write)| *is_write).map(|(key, _)| key.clone()).collect();
         let found = self.fetch(head, &written, connection).await?;
         let start = Instant::now();
-        let micros = usize::try_from(longest.as_micros()).unwrap_or(usize::MAX);
-        let part = self.below(micros + 1);
+        let part = self.length_of_tear(tearing);
         let mut shown: Vec<(usize, usize, (ItemKey, bool))> = actions
             .into_iter()
             .map(|action| (self.below(part + 1), self.below(usize::MAX), action))
@@ -527,6 +542,18 @@ impl Inner {
             self.free(&[key]);
         }
         Ok(())
+    }
+
+    /// The length of the next tear, in microseconds.
+    fn length_of_tear(&self, tearing: Tearing) -> usize {
+        let longest = usize::try_from(tearing.longest.as_micros()).unwrap_or(usize::MAX);
+        match tearing.lengths {
+            TearLengths::Even => self.below(longest + 1),
+            TearLengths::MostlyShort => {
+                let exponent = self.below(1_001) as f64 / 1_000.0;
+                (longest as f64).powf(exponent) as usize
+            }
+        }
     }
 
     async fn read_together(

@@ -170,7 +170,7 @@ impl Reading<'_> {
             location: location_below(&self.provider.base_url, ty.endpoint, &definition.id),
             version: definition.version,
         };
-        assemble(&document, ty, &definition.id, &meta, vec![(extension.to_owned(), draft)])
+        assemble(document, ty, &definition.id, &meta, vec![(extension.to_owned(), draft)])
     }
 }
 

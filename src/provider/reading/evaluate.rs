@@ -153,7 +153,7 @@ impl<'a, 'c> ResourceEvaluator<'a, 'c> {
             let Some(record) = Record::from_item(&item)? else { continue };
             let members = members.get(&record.id).map(Vec::as_slice);
             let relations = Relations { teams: Some(&teams), members, grants: grants.as_ref() };
-            self.evaluate_record(&record, &relations, Some(item))?;
+            self.evaluate_record(record, &relations, Some(item))?;
         }
         self.grants = grants;
         Ok(())
@@ -181,7 +181,7 @@ impl<'a, 'c> ResourceEvaluator<'a, 'c> {
         for WholeGroup { record, members } in self.provider.store.members().fetch_groups(ids, None).await? {
             check_answerable(members.len() as u64)?;
             self.evaluate_record(
-                &record,
+                record,
                 &Relations { members: Some(&members), ..Relations::default() },
                 None,
             )?;
@@ -192,12 +192,13 @@ impl<'a, 'c> ResourceEvaluator<'a, 'c> {
 
     fn evaluate_record(
         &mut self,
-        record: &Record,
+        mut record: Record,
         relations: &Relations<'_>,
         item: Option<Item>,
     ) -> Result<(), ScimError> {
         let work = &self.provider.work;
-        let whole = self.provider.represent(record, relations);
+        let document = std::mem::take(&mut record.doc);
+        let whole = self.provider.represent_document(&record, document, relations);
         if let Some(filter) = self.filter
             && !filter.matches(&whole, work)?
         {

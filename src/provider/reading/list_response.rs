@@ -116,16 +116,18 @@ impl Reading<'_> {
         }
         let mut resources = Resources::default();
         for place in &page.ids {
+            let relations = |members| Relations { teams: Some(&teams), members, grants: Some(&grants) };
             // The group is answered in the version that its members are of.
-            let (record, members) = match (groups.remove(&place.id), items.remove(place)) {
-                (Some((record, members)), _) => (Some(record), Some(members)),
-                (None, Some(item)) => (Record::from_item(&item)?, None),
-                (None, None) => (None, None),
+            let text = if let Some((record, members)) = groups.remove(&place.id) {
+                self.provider.write_projected(&record, &relations(Some(&members)), projection)
+            } else if let Some(item) = items.remove(place)
+                && let Some(record) = Record::raw_from_item(&item)?
+            {
+                self.provider.write_projected(&record, &relations(None), projection)
+            } else {
+                continue;
             };
-            let Some(record) = record else { continue };
-            let relations =
-                Relations { teams: Some(&teams), members: members.as_deref(), grants: Some(&grants) };
-            resources.push(&self.provider.write_projected(&record, &relations, projection))?;
+            resources.push(&text)?;
             tokio::task::yield_now().await;
         }
         Ok(resources)

@@ -9,6 +9,7 @@ use crate::provider::failure::Failure;
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::resource_type::Kind;
 use crate::store::members::WholeGroup;
+use crate::store::record::Record;
 
 impl Reading<'_> {
     /// Reads one resource. No body when the client has this version already (304).
@@ -28,7 +29,8 @@ impl Reading<'_> {
                 .then(|| self.provider.write_projected(&record, &relations, projection));
             return Ok(self.provider.answer(&record, body));
         }
-        let record = self.provider.store.fetch(kind, id).await?.ok_or_else(|| not_found(kind))?;
+        let item = self.provider.store.fetch_item(kind, id).await?.ok_or_else(|| not_found(kind))?;
+        let record = Record::raw_from_item(&item)?.ok_or_else(|| not_found(kind))?;
         if preconditions.not_modified(record.version) {
             return Ok(self.provider.answer(&record, None));
         }
