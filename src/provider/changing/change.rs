@@ -70,7 +70,7 @@ impl Changing<'_> {
             unread = self.change_unread(request, (members, assumed), turn, &compute).await?;
         }
         let after = match unread {
-            UnreadChange::Written(after) => after,
+            UnreadChange::Written(after) => *after,
             UnreadChange::Refused(seen) => {
                 self.change_read(request, members, (&mut turn, seen), &compute).await?
             }

@@ -23,7 +23,7 @@ use crate::store::resource::ResourceUpdate;
 /// What became of a change that was written without a read.
 pub(super) enum UnreadChange {
     /// The group is as the change leaves it.
-    Written(Record),
+    Written(Box<Record>),
     /// Nothing was written. What is known of the members, if nothing contradicts it.
     Refused(Option<SeenMembers>),
 }
@@ -89,6 +89,6 @@ impl Changing<'_> {
             Err(unknown) => self.unless_lost(change.after, unknown).await?,
         };
         turn.note(&after, change.before.version);
-        Ok(UnreadChange::Written(after))
+        Ok(UnreadChange::Written(Box::new(after)))
     }
 }
