@@ -49,7 +49,7 @@ const BUDGETS: &[Cost] = &[
     Cost::new("rename a user", 3, 1.0, 12.0),
     Cost::new("add one member", 2, 3.0, 8.0),
     Cost::new("is this user in this group", 2, 3.0, 0.0),
-    Cost::new("remove one member", 2, 2.0, 8.0),
+    Cost::new("remove one member", 1, 0.0, 8.0),
     Cost::new("GET a group without members", 1, 1.0, 0.0),
     Cost::new("DELETE a user in no group", 2, 2.0, 14.0),
     Cost::new("DELETE a user in one group", 2, 2.0, 18.0),

@@ -28,6 +28,7 @@ use crate::store::Store;
 use crate::store::call::Table;
 use crate::store::cursor::CursorKeys;
 use crate::store::keys::{self, TenantId};
+use crate::store::known_groups::KnownGroups;
 use crate::store::list::RecentCheckpoints;
 
 /// Everything that outlives a request.
@@ -39,6 +40,7 @@ pub struct Function {
     used: KeyUses,
     cursor_keys: CursorKeys,
     recent_checkpoints: RecentCheckpoints,
+    known_groups: KnownGroups,
     schemas: SchemaAnswers,
 }
 
@@ -95,6 +97,7 @@ impl Function {
             used: KeyUses::default(),
             cursor_keys: CursorKeys::default(),
             recent_checkpoints: RecentCheckpoints::default(),
+            known_groups: KnownGroups::default(),
             schemas: SchemaAnswers::default(),
         })
     }
@@ -161,6 +164,7 @@ impl Function {
             root_team_protected: caller.root_team_protected,
             cursor_keys: self.cursor_keys.clone(),
             recent_checkpoints: self.recent_checkpoints.clone(),
+            known_groups: self.known_groups.clone(),
             work: if operation.reads() { WorkBudget::of_query() } else { WorkBudget::of_body() },
         };
         // Boxed: the operations' states are large, and every caller would carry them on its stack.

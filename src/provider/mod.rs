@@ -34,6 +34,7 @@ use crate::scim::work::WorkBudget;
 use crate::store::Store;
 use crate::store::cursor::CursorKeys;
 use crate::store::deactivations::DeactivationLimit;
+use crate::store::known_groups::KnownGroups;
 use crate::store::list::RecentCheckpoints;
 
 /// Everything that an operation works with: whose resources, under which rules, where they stand.
@@ -62,6 +63,8 @@ pub struct Provider<'a> {
     pub cursor_keys: CursorKeys,
     /// The page checkpoints that this process wrote last.
     pub recent_checkpoints: RecentCheckpoints,
+    /// The groups that this process changed last.
+    pub known_groups: KnownGroups,
 }
 
 /// A request for one stored resource: which one, under which conditions, and what the answer shows.

@@ -190,7 +190,10 @@ impl Store {
     ///   `before`.
     /// - [`StoreError::Refused`] with [`Refusal::Taken`] if the new unique value belongs to another
     ///   resource.
-    /// - [`StoreError::Refused`] with [`Refusal::Member`] if a member does not exist.
+    /// - [`StoreError::Refused`] with [`Refusal::Membership`] if a member to add is one already, or a member
+    ///   to remove is none.
+    /// - [`StoreError::Refused`] with [`Refusal::Member`] if a member does not exist, or a member to add is in
+    ///   too many groups.
     /// - [`StoreError::TransactionTooLarge`].
     /// - The others of [`Table::transact`](super::call::Table::transact).
     pub async fn update(&self, update: &ResourceUpdate<'_>) -> Result<(), StoreError> {
@@ -199,6 +202,14 @@ impl Store {
             self.table.transact(|| update.put_lookups_first(self, &no_longer_claimed)).await?;
         }
         self.table.transact(|| update.actions(self)).await
+    }
+
+    /// As [`Store::update`], but does not try again after a conflict or while the table throttles.
+    ///
+    /// # Errors
+    /// As [`Store::update`].
+    pub async fn try_update(&self, update: &ResourceUpdate<'_>) -> Result<(), StoreError> {
+        self.table.transact_once(update.actions(self)).await
     }
 }
 
@@ -240,6 +251,8 @@ impl ResourceCreation<'_> {
 pub struct ResourceUpdate<'a> {
     /// The resource as it was read. It has no pending change.
     pub before: &'a Record,
+    /// Whether `before` was not read for this request. Then it is what this process wrote before.
+    pub is_recalled: bool,
     /// The resource as the change leaves it. A pending change that it names is staged already, and is
     /// committed with the update.
     pub after: &'a Record,
@@ -286,7 +299,9 @@ impl ResourceUpdate<'_> {
                 update = change_groups(update, side, after.id);
             }
         }
-        Action::update(after.key(&store.tenant), update).only_if(self.before.is_unchanged(), Refusal::Changed)
+        let unchanged =
+            if self.is_recalled { self.before.is_as_written() } else { self.before.is_unchanged() };
+        Action::update(after.key(&store.tenant), update).only_if(unchanged, Refusal::Changed)
     }
 
     /// The values that the resource keeps, and that its claim found until now. They need a look-up from now on.

@@ -13,6 +13,7 @@ use crate::store::Store;
 use crate::store::call::Table;
 use crate::store::cursor::CursorKeys;
 use crate::store::keys::TenantId;
+use crate::store::known_groups::KnownGroups;
 use crate::store::list::RecentCheckpoints;
 
 /// What the providers of all tenants have in common.
@@ -49,6 +50,8 @@ impl<'a> TenantProviders<'a> {
             root_team_protected: tenant.settings.root_team_protected,
             cursor_keys: self.cursor_keys.clone(),
             recent_checkpoints: RecentCheckpoints::default(),
+            // Applications change no groups.
+            known_groups: KnownGroups::default(),
             work: WorkBudget::of_query(),
         })
     }
