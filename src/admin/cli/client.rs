@@ -17,9 +17,11 @@ use crate::auth::client::{ClientProof, ClientRecord, Federation};
 use crate::auth::record::{Scope, Status};
 use crate::clock;
 use crate::outbound::target::TargetRule;
+use crate::store::call::Table;
 use crate::store::keys::TenantId;
 use crate::tenants::actor::Actor;
 use crate::tenants::client::{self, NewClient, NewProof};
+use crate::tenants::error::TenantError;
 
 /// `rollcall client`.
 #[derive(Args, Clone, Debug)]
@@ -223,22 +225,32 @@ pub async fn run_client(options: &GlobalOptions, command: ClientCommand) -> Resu
         }
         ClientCommand::Revoke { tenant, client, secret } => {
             let client = resolve::client_id(&table, &tenant, &client).await?;
-            let which = (&tenant, client.as_str());
-            let was_active = match &secret {
-                Some(secret) => client::revoke_secret(&table, &by, which, secret, now).await,
-                None => client::revoke(&table, &by, which, now).await,
-            };
-            object(json!({
-                "tenant": tenant.as_str(), "clientId": client, "secretId": secret, "status": Status::Revoked.name(),
-                "note": match (was_active.map_err(failed)?, secret.is_some()) {
-                    (true, _) => "its tokens are refused once the authorizer's cache has forgotten them",
-                    (false, false) => "it was revoked already",
-                    (false, true) => "the client has no secret of this id: it was revoked, or has ended",
-                },
-            }))
+            revoke(&table, (&tenant, &client), secret.as_deref(), now).await.map_err(failed)?
         }
     };
     Ok(output::show_fields(format, &fields))
+}
+
+/// Revokes a client or one of its secrets; returns the fields to print.
+async fn revoke(
+    table: &Table,
+    (tenant, id): (&TenantId, &str),
+    secret: Option<&str>,
+    now: OffsetDateTime,
+) -> Result<Map<String, Value>, TenantError> {
+    let by = Actor::operator();
+    let was_active = match secret {
+        Some(secret) => client::revoke_secret(table, &by, (tenant, id), secret, now).await?,
+        None => client::revoke(table, &by, (tenant, id), now).await?,
+    };
+    Ok(object(json!({
+        "tenant": tenant.as_str(), "clientId": id, "secretId": secret, "status": Status::Revoked.name(),
+        "note": match (was_active, secret.is_some()) {
+            (true, _) => "its tokens are refused once the authorizer's cache has forgotten them",
+            (false, false) => "it was revoked already",
+            (false, true) => "the client has no secret of this id: it was revoked, or has ended",
+        },
+    })))
 }
 
 fn client_fields(record: &ClientRecord, now: OffsetDateTime) -> Map<String, Value> {

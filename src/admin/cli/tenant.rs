@@ -266,18 +266,14 @@ pub async fn run_tenant(options: &GlobalOptions, command: TenantCommand) -> Resu
             Ok(output::show_fields(format, &tenant_fields(&record)))
         }
         TenantCommand::UsageKey { tenant, plan, usage_plan } => {
-            let tenants = match tenant {
-                Some(tenant) => vec![has_plan(tenant::get(&table, &tenant).await?, plan)?],
-                None => tenant::list(&table).await?,
-            };
+            let tenants = with_plan(&table, tenant, plan).await?;
             let count = attach_again(&table, options, &tenants, (plan, &usage_plan)).await?;
             let fields = json!({ "plan": plan.name(), "usagePlan": usage_plan, "tenants": count });
             Ok(output::show_fields(format, &object(fields)))
         }
         TenantCommand::Resync { tenant } => {
-            let record = tenant::resync(&table, &tenant, clock::now()).await?;
-            let fields =
-                json!({ "tenant": tenant.as_str(), "change": "tenant.resync", "version": record.version });
+            let version = tenant::resync(&table, &tenant, clock::now()).await?.version;
+            let fields = json!({ "tenant": tenant.as_str(), "change": "tenant.resync", "version": version });
             Ok(output::show_fields(format, &object(fields)))
         }
         TenantCommand::Delete { tenant, yes, usage_plan, keep_usage_key, wait } => {
@@ -321,10 +317,16 @@ async fn attach_again(
     Ok(keys.len())
 }
 
-/// The tenant, if it has a usage key in a plan.
-fn has_plan(tenant: TenantRecord, plan: RatePlan) -> Result<TenantRecord, AdminError> {
+/// The tenant of this name, which must have a usage key in a plan; all tenants if none is named.
+async fn with_plan(
+    table: &Table,
+    tenant: Option<TenantId>,
+    plan: RatePlan,
+) -> Result<Vec<TenantRecord>, AdminError> {
+    let Some(tenant) = tenant else { return tenant::list(table).await };
+    let tenant = tenant::get(table, &tenant).await?;
     if tenant.key_in(plan).is_some() {
-        return Ok(tenant);
+        return Ok(vec![tenant]);
     }
     let (id, plan, own) = (&tenant.id, plan.name(), tenant.plan.name());
     Err(AdminError::Input(format!(
