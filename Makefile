@@ -36,7 +36,7 @@ EXAMPLE_VENV := .venv-example
 # The program that the clients and the example are tested against. It is built unless ROLLCALL_BIN names one.
 BUILT := $(abspath $(or $(ROLLCALL_BIN),$(TARGET_DIR)/debug/rollcall))
 # What only development uses: none of it may be in a deployed function.
-DEVELOPMENT := aws-config|axum|clap|dynoxide-rs|libmimalloc-sys|libsqlite3-sys|mimalloc|rusqlite|yaml_serde|aws-sdk-apigateway
+DEVELOPMENT := aws-config|axum|clap|dynoxide-rs|libsqlite3-sys|rusqlite|yaml_serde|aws-sdk-apigateway
 
 .DEFAULT_GOAL := help
 .PHONY: help run install dist image docs test test-long restore-drill failure-drill upgrade-test check testers schemathesis client-python client-typescript client-mirrors example example-test docs-test beside rust-tests built-rollcall conformance build lint-template costs sbom sam-test invoke deploy openapi errors bench fuzz clean
@@ -225,9 +225,10 @@ openapi: ## Write docs/openapi.json and docs/app-openapi.json anew, and the type
 errors: ## Write docs/errors.md anew, from tests/mistakes.json and the texts of notes and hints
 	WRITE=1 $(CARGO) test --quiet --features cli --test cases page
 
-bench: ## Measure as ratios of one run: the core beside other crates, operations as tenants grow (GROWTH="--users 1000000")
+bench: ## Measure as ratios of one run: the core beside other crates, operations as tenants grow (GROWTH="--users 1000000"), many clients on one group
 	$(CARGO) run --release --manifest-path benches/peers/Cargo.toml
 	$(CARGO) bench --features cli --bench growth -- $(GROWTH)
+	$(CARGO) bench --features cli --bench contention
 
 test-long: ## Play the long versions of tests: large tenants, more races and walks, crashes (CRASH_RUNS=500 CRASH_MEMBERS=5000)
 	SCALE_USERS=100000 SCALE_MEMBERS=100000 RACE_ROUNDS=200 WALK_SEEDS=12 TORN_SEEDS=8 $(CARGO) test --features cli \

@@ -243,11 +243,27 @@ pub const ERASURES_PER_PAGE: i32 = 100;
 pub const RENEWAL_RETRIES: RetryLimit =
     RetryLimit { attempts: 10, attempts_before_pause: 1, first_pause_ms: 20 };
 
+/// How many page checkpoints a process keeps in memory, some 200 bytes each. If there are more, it forgets all.
+pub const MAX_PAGE_CHECKPOINTS_KEPT: usize = 1_000;
+
 /// How long a client may wait between two pages of a list by `startIndex`, in seconds.
 pub const PAGE_CHECKPOINT_LIFE_SECONDS: u64 = 3_600;
 
 /// How many tenants' cursor keys a process keeps in memory: some 1 MB.
 pub const MAX_CURSOR_KEYS_KEPT: usize = 10_000;
+
+/// How many groups a process knows: with [`MAX_KNOWN_GROUP_BYTES`] each, and as JSON values, some 4 MB.
+pub const MAX_KNOWN_GROUPS: usize = 256;
+
+/// The largest document of a group that a process knows. Usual groups have a name and an `externalId`.
+pub const MAX_KNOWN_GROUP_BYTES: usize = 4 * 1024;
+
+/// The most roles that are assigned to a group that a process knows.
+pub const MAX_KNOWN_GROUP_ROLES: usize = 20;
+
+/// How long a request waits while others of its process change the same group. A change takes some
+/// milliseconds, but up to 8 seconds where a large change is applied first.
+pub const MAX_WAIT_FOR_TURN: Duration = Duration::from_secs(2);
 
 /// How many seconds are counted together for the deactivation limit. A part of an hour.
 pub const DEACTIVATION_SPAN_SECONDS: u64 = 300;
@@ -269,6 +285,16 @@ pub const COUNTER_SHARDS: u64 = 8;
 /// the second one meets a conflict seldom.
 pub const CHANGE_RETRIES: RetryLimit =
     RetryLimit { attempts: 12, attempts_before_pause: 2, first_pause_ms: 40 };
+
+/// As [`CHANGE_RETRIES`], for a group. Many clients may add members to one group at once, and each attempt is
+/// one transaction, also if it meets another one. The pauses take some four seconds together. The first one is
+/// longer than a transaction takes, so that 16 writers do not meet again.
+pub const GROUP_CHANGE_RETRIES: RetryLimit =
+    RetryLimit { attempts: 20, attempts_before_pause: 1, first_pause_ms: 40 };
+
+/// The most members in a change that is written without reading them. If one of them is not as assumed, the
+/// whole transaction was in vain, and each costs four write units.
+pub const MAX_MEMBERS_UNREAD: usize = 10;
 
 /// A changed group with more members is answered without a body, unless the client asks for members: to
 /// read them would cost more than the change.

@@ -133,6 +133,10 @@ fn add_member(id: &str) -> Value {
     json!([{ "op": "add", "path": "members", "value": [{ "value": id }] }])
 }
 
+fn remove_member(id: &str) -> Value {
+    json!([{ "op": "remove", "path": format!("members[value eq \"{id}\"]") }])
+}
+
 impl Site {
     /// A tenant that is seeded.
     pub fn new(client: Client, users: usize, members: usize) -> Self {
@@ -169,15 +173,17 @@ impl Site {
             Operation::NextPage => self.read_page_after_page().await,
             Operation::NextByCursor => self.read_page_by_cursor().await,
             Operation::GetGroup => self.get(&group).await.0,
-            Operation::AddMember => self.patch(&group, add_member(&self.made)).await,
+            Operation::AddMember => {
+                // The function changed the group before, as usual. It has forgotten it with the last deletion.
+                self.patch(&group, add_member(&self.made)).await;
+                self.patch(&group, remove_member(&self.made)).await;
+                self.patch(&group, add_member(&self.made)).await
+            }
             Operation::IsMember => {
                 let filter = format!("id eq \"{}\" and members eq \"{}\"", group_id(), self.made);
                 self.get(&format!("/Groups?filter={filter}&excludedAttributes=members")).await.0
             }
-            Operation::RemoveMember => {
-                let path = format!("members[value eq \"{}\"]", self.made);
-                self.patch(&group, json!([{ "op": "remove", "path": path }])).await
-            }
+            Operation::RemoveMember => self.patch(&group, remove_member(&self.made)).await,
             Operation::DeleteMember => self.delete_member(&group).await,
             Operation::Delete => self.send("DELETE", &made, None, 204).await.0,
             // A read of the last page writes no checkpoint, so each read has to search.

@@ -28,6 +28,8 @@ use crate::store::Store;
 use crate::store::call::Table;
 use crate::store::cursor::CursorKeys;
 use crate::store::keys::{self, TenantId};
+use crate::store::known_groups::KnownGroups;
+use crate::store::list::RecentCheckpoints;
 
 /// Everything that outlives a request.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ pub struct Function {
     public_url: Option<String>,
     used: KeyUses,
     cursor_keys: CursorKeys,
+    recent_checkpoints: RecentCheckpoints,
+    known_groups: KnownGroups,
     schemas: SchemaAnswers,
 }
 
@@ -92,6 +96,8 @@ impl Function {
             public_url,
             used: KeyUses::default(),
             cursor_keys: CursorKeys::default(),
+            recent_checkpoints: RecentCheckpoints::default(),
+            known_groups: KnownGroups::default(),
             schemas: SchemaAnswers::default(),
         })
     }
@@ -157,6 +163,8 @@ impl Function {
             breaker: caller.breaker,
             root_team_protected: caller.root_team_protected,
             cursor_keys: self.cursor_keys.clone(),
+            recent_checkpoints: self.recent_checkpoints.clone(),
+            known_groups: self.known_groups.clone(),
             work: if operation.reads() { WorkBudget::of_query() } else { WorkBudget::of_body() },
         };
         // Boxed: the operations' states are large, and every caller would carry them on its stack.

@@ -67,7 +67,7 @@ fn explain_refusals(refusals: &[Refusal]) -> ScimError {
         match refusal {
             Refusal::Taken(attribute) => return taken(attribute),
             Refusal::Member(id) => return no_such_members(&[id.to_string()]),
-            Refusal::Changed | Refusal::Exists | Refusal::Gone => {}
+            Refusal::Changed | Refusal::Membership | Refusal::Exists | Refusal::Gone => {}
         }
     }
     too_many_conflicts()
@@ -103,7 +103,9 @@ pub fn no_such_members(ids: &[impl AsRef<str>]) -> ScimError {
 
 /// Whether every reason for which the table refused a write may be gone when the operation starts over.
 pub(super) fn may_succeed_on_retry(refusals: &[Refusal]) -> bool {
-    refusals.iter().all(|refusal| matches!(refusal, Refusal::Changed | Refusal::Member(_)))
+    let may_change =
+        |refusal: &Refusal| matches!(refusal, Refusal::Changed | Refusal::Membership | Refusal::Member(_));
+    refusals.iter().all(may_change)
 }
 
 /// Changes kept coming in between.

@@ -34,6 +34,8 @@ use crate::scim::work::WorkBudget;
 use crate::store::Store;
 use crate::store::cursor::CursorKeys;
 use crate::store::deactivations::DeactivationLimit;
+use crate::store::known_groups::KnownGroups;
+use crate::store::list::RecentCheckpoints;
 
 /// Everything that an operation works with: whose resources, under which rules, where they stand.
 #[derive(Debug)]
@@ -59,6 +61,10 @@ pub struct Provider<'a> {
     pub work: WorkBudget,
     /// The keys that sign cursors, as far as this process knows them.
     pub cursor_keys: CursorKeys,
+    /// The page checkpoints that this process wrote last.
+    pub recent_checkpoints: RecentCheckpoints,
+    /// The groups that this process changed last.
+    pub known_groups: KnownGroups,
 }
 
 /// A request for one stored resource: which one, under which conditions, and what the answer shows.

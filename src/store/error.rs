@@ -15,8 +15,10 @@ pub enum Refusal {
     Taken(&'static str),
     /// The resource is no longer in the version that was read, or is gone.
     Changed,
-    /// The member with this id does not exist.
+    /// The member with this id does not exist, or is in as many groups as it may be.
     Member(Uuid),
+    /// The membership exists and should not, or does not exist and should.
+    Membership,
     /// Something with this key exists already.
     Exists,
     /// The item does not exist any more.
@@ -28,7 +30,7 @@ impl Refusal {
     pub const fn member(&self) -> Option<Uuid> {
         match self {
             Self::Member(id) => Some(*id),
-            Self::Taken(_) | Self::Changed | Self::Exists | Self::Gone => None,
+            Self::Taken(_) | Self::Changed | Self::Membership | Self::Exists | Self::Gone => None,
         }
     }
 }

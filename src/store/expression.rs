@@ -100,6 +100,14 @@ impl Expression {
             .value(&format!(":in_{attribute}"), AttributeValue::S(element.to_owned()))
     }
 
+    /// The set in the attribute has fewer elements than this. An item without the attribute fulfils it.
+    pub fn set_is_smaller(attribute: &str, bound: usize) -> Self {
+        let size = Self::new(format!("size(#{attribute}) < :below_{attribute}"))
+            .name(&format!("#{attribute}"), attribute)
+            .value(&format!(":below_{attribute}"), AttributeValue::N(bound.to_string()));
+        Self::lacks(attribute).or(size)
+    }
+
     /// The item is in this version.
     pub fn version_is(version: u64) -> Self {
         Self::equals("ver", AttributeValue::N(version.to_string()))

@@ -13,6 +13,7 @@ use super::record::Record;
 use super::side::Side;
 use super::trail::{Departure, PartName};
 use super::transaction::Action;
+use crate::limits::MAX_GROUPS_PER_MEMBER;
 use crate::scim::members::Member;
 use crate::scim::resource_type::Kind;
 
@@ -68,22 +69,24 @@ pub fn put_membership(tenant: &TenantId, group: Uuid, member: &Membership, since
     let mut item = Item::from([text("type", member.kind.name()), text("since", since)]);
     item.extend(member.display.as_deref().map(|display| text("display", display)));
     Action::put(keys::membership(tenant, group, member.id), item)
-        .only_if(Expression::absent(), Refusal::Changed)
+        .only_if(Expression::absent(), Refusal::Membership)
 }
 
 /// The two actions that make a resource a member: the membership, and the group in the member's item.
-/// They are refused as [`Refusal::Changed`] where it is a member already, and as [`Refusal::Member`]
-/// where the resource does not exist.
+/// They are refused as [`Refusal::Membership`] where it is a member already, and as [`Refusal::Member`]
+/// where the resource does not exist or is in [`MAX_GROUPS_PER_MEMBER`] groups.
 pub fn add_member(tenant: &TenantId, group: Uuid, member: &Membership, since: &str) -> [Action; 2] {
-    [put_membership(tenant, group, member, since), update_member(tenant, group, member, Side::Add, None)]
+    let has_room = Expression::exists().and(Expression::set_is_smaller("groups", MAX_GROUPS_PER_MEMBER));
+    let groups = update_member(tenant, group, member, Side::Add, None);
+    [put_membership(tenant, group, member, since), groups.only_if(has_room, Refusal::Member(member.id))]
 }
 
-/// The two actions that end a membership. They are refused as [`Refusal::Changed`] where there is no
+/// The two actions that end a membership. They are refused as [`Refusal::Membership`] where there is no
 /// membership, and as [`Refusal::Member`] where the resource does not exist.
 pub(super) fn remove_member(tenant: &TenantId, group: Uuid, member: &Membership) -> [Action; 2] {
     let membership = Action::delete(keys::membership(tenant, group, member.id));
     [
-        membership.only_if(Expression::exists(), Refusal::Changed),
+        membership.only_if(Expression::exists(), Refusal::Membership),
         update_member(tenant, group, member, Side::Remove, None),
     ]
 }
@@ -107,8 +110,8 @@ pub(super) fn update_member(
 
 /// The actions that give members to a group which is moved in from another deployment. The group keeps its
 /// version, because it had these members in that version there. `group` is as it was read; it has no pending
-/// change. They are refused as [`Refusal::Changed`] if the group has changed or has one of the members, and as
-/// [`Refusal::Member`] where a member does not exist.
+/// change. They are refused as [`Refusal::Changed`] if the group has changed, as [`Refusal::Membership`] if it
+/// has one of the members, and as [`Refusal::Member`] where a member does not exist or is in too many groups.
 pub fn move_members_in(tenant: &TenantId, group: &Record, members: &[Membership]) -> Vec<Action> {
     let digest = group.digest.with(members.iter().map(|member| member.id));
     let mut update = Expression::update();

@@ -29,7 +29,7 @@
 //! | [`claim`], [`counter`], [`membership`], [`resource_actions`] | the actions that other files put into their transactions |
 //! | [`tombstone`], [`expiry`] | deactivated accounts, and their erasure |
 //! | [`large_change`] | changes that take more than one transaction |
-//! | [`members`], [`resource`], [`delete`], [`admin_guard`], [`deactivations`], [`definition`], [`list`], [`cursor`], [`webhook`] | reading and writing one subject each |
+//! | [`members`], [`resource`], [`delete`], [`admin_guard`], [`deactivations`], [`definition`], [`list`], [`cursor`], [`known_groups`], [`webhook`] | reading and writing one subject each |
 //! | [`worker`] | the round of every minute: large changes that are left, and erasures |
 //!
 //! # Rules
@@ -66,6 +66,7 @@ pub mod feed;
 pub mod index;
 pub mod item;
 pub mod keys;
+pub mod known_groups;
 pub mod large_change;
 pub mod list;
 pub mod members;

@@ -15,6 +15,7 @@ use super::item::{Item, get_ids, get_number, get_text, must_text, number, text};
 use super::keys::{Key, TenantId, parse_id};
 use super::trail::Trail;
 use super::{index, keys};
+use crate::config::EmailLookups;
 use crate::scim::absent;
 use crate::scim::resource_type::{Kind, ResourceType};
 
@@ -229,6 +230,17 @@ impl Record {
         if self.guarded { unchanged } else { unchanged.and(Expression::lacks("guarded")) }
     }
 
+    /// Condition: the group is still as this process wrote it, however long ago. Some changes by the operator's
+    /// tool keep the version: they change the digest. A tenant that was deleted and created again may have the
+    /// version of a group once more: then the time of its last change differs.
+    pub(super) fn is_as_written(&self) -> Expression {
+        let written = AttributeValue::S(self.modified.clone());
+        let same = self.is_unchanged().and(Expression::equals("modified", written));
+        let same = same.and(Expression::lacks("change"));
+        let digest = self.digest.attributes().into_iter();
+        digest.fold(same, |same, (name, value)| same.and(Expression::equals(&name, value)))
+    }
+
     /// The update that writes every attribute of the record. The event of the change follows its trail.
     pub(super) fn to_update(&self) -> Expression {
         let all = self.attributes().into_iter();
@@ -246,9 +258,22 @@ impl Record {
         index::claim(ty, &self.doc)
     }
 
-    /// The values that it is looked up by.
+    /// The values that it may be looked up by. The look-up of an address that is its `userName` too may be absent.
     pub fn lookups(&self, ty: &ResourceType) -> BTreeSet<index::Entry> {
         index::lookups(ty, &self.doc)
+    }
+
+    /// The values that it must have a look-up of.
+    pub fn required_lookups(&self, ty: &ResourceType) -> BTreeSet<index::Entry> {
+        index::required_lookups(ty, &self.doc)
+    }
+
+    /// The values of which look-ups are written for a new resource.
+    pub(super) fn written_lookups(&self, ty: &ResourceType, form: EmailLookups) -> BTreeSet<index::Entry> {
+        match form {
+            EmailLookups::All => self.lookups(ty),
+            EmailLookups::Unclaimed => self.required_lookups(ty),
+        }
     }
 }
 

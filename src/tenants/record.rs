@@ -164,8 +164,9 @@ pub async fn create(
             event::action(id, &of_user),
             event::action(id, &of_root),
         ];
+        let form = table.email_lookups;
         for resource in [&user, &root] {
-            actions.extend(create_resource(id, resource, model.of(resource.kind), &is_free()));
+            actions.extend(create_resource(id, resource, model.of(resource.kind), &is_free(), form));
         }
         let member = Membership { id: user.id, kind: Kind::User, display: None };
         actions.push(put_membership(id, root.id, &member, &root.created));

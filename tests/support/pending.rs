@@ -39,6 +39,7 @@ pub async fn commit(client: &Client, group: &str, add: &[String], remove: &[Stri
     let event = store.event("group.updated", &after).of_commit(pending.parts);
     let update = ResourceUpdate {
         before: &before,
+        is_recalled: false,
         after: &after,
         members: MemberChanges::default(),
         ty: &of_kind(Kind::Group),

@@ -105,6 +105,7 @@ pub async fn change_assignments(
         let event = store.event("group.updated", &after).attributes(["assignments"]);
         let update = ResourceUpdate {
             before: &before,
+            is_recalled: false,
             after: &after,
             members: MemberChanges::default(),
             ty: target.ty,

@@ -1,88 +1,55 @@
 //! The loop in which a stored resource is changed: read, compute, write on condition, answer.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use serde_json::{Map, Value};
 
 use super::Changing;
-use super::new_members::group_view;
+use super::computed_change::{ComputedChange, are_all_conditioned};
+use super::new_members::SeenMembers;
 use super::staged_change::still_changing;
-use crate::clock;
+use super::unread_change::UnreadChange;
 use crate::limits::{
-    CHANGE_RETRIES, MAX_APPLYING_IN_REQUEST, MAX_MEMBER_CHANGES_PER_TX, MAX_MEMBERS_IN_CHANGE_ANSWER,
+    CHANGE_RETRIES, GROUP_CHANGE_RETRIES, MAX_APPLYING_IN_REQUEST, MAX_MEMBER_CHANGES_PER_TX,
+    MAX_MEMBERS_IN_CHANGE_ANSWER,
 };
 use crate::provider::ResourceRequest;
 use crate::provider::answer::{Answer, Relations, not_found};
 use crate::provider::failure::{Failure, may_succeed_on_retry, too_many_conflicts};
-use crate::scim::absent::is_active;
 use crate::scim::error::ScimError;
-use crate::scim::members::{MEMBERS, Member};
+use crate::scim::members::MEMBERS;
 use crate::scim::note_texts::NoteKind;
 use crate::scim::patch::members::MemberChange;
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::Kind;
-use crate::scim::username;
-use crate::scim::work::document_steps;
-use crate::store::error::StoreError;
-use crate::store::event::Event;
-use crate::store::index;
-use crate::store::keys::parse_id;
+use crate::store::error::{Refusal, StoreError};
+use crate::store::known_groups::GroupTurn;
 use crate::store::large_change::detach::DoneDetachment;
 use crate::store::members::WholeGroup;
 use crate::store::members::view::GroupView;
-use crate::store::membership::{MemberChanges, Membership};
-use crate::store::record::{Account, Record};
+use crate::store::membership::MemberChanges;
+use crate::store::record::Record;
 use crate::store::resource::ResourceUpdate;
 use crate::store::retry::Attempts;
 use crate::store::transaction::Action;
 
-/// How often a change goes through the whole document: it is read, copied, changed, compared, checked and
-/// written.
-const PASSES: u64 = 10;
-
-const BREAK_GLASS_CONVERTED: &str =
-    "an administrator's local account is managed by the identity provider from now on";
-
-/// The members that a change adds to a group and removes from it. No member is in both.
-#[derive(Default)]
-struct MembershipDelta {
-    add: Vec<Membership>,
-    remove: Vec<Membership>,
-}
-
-impl MembershipDelta {
-    fn len(&self) -> usize {
-        self.add.len() + self.remove.len()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    fn as_changes(&self) -> MemberChanges<'_> {
-        MemberChanges { add: &self.add, remove: &self.remove }
-    }
-}
-
-/// What a change makes of a resource.
-struct ComputedChange {
-    before: Record,
-    after: Record,
-    members: MembershipDelta,
-    /// Whether the identity provider takes over a local account.
-    converts: bool,
-}
-
-impl ComputedChange {
-    fn is_empty(&self) -> bool {
-        self.after.doc == self.before.doc && self.members.is_empty() && !self.converts
-    }
+/// What became of one attempt to write a change.
+enum Written {
+    /// The resource is as the change leaves it.
+    Done(Record),
+    /// There was nothing to change.
+    Unchanged(Record),
+    /// The resource or a member is not as it was read.
+    Outdated(Vec<Refusal>),
+    /// Another transaction on the group was under way, or the table throttled.
+    Busy(StoreError),
 }
 
 impl Changing<'_> {
     /// Reads a resource, computes its new document, writes it on the condition that the resource is still
-    /// as read, and starts over if it is not. A change of nothing writes nothing.
+    /// as read, and starts over if it is not. A change of nothing writes nothing. A change of a few members
+    /// is first written without a read (`unread_change`): `assumed` is what it assumes of the members. `None`
+    /// for any other change.
     ///
     /// # Errors
     /// Those of `compute`. 404, 412. 409 for a unique value that is taken, and for a resource that changes
@@ -91,24 +58,74 @@ impl Changing<'_> {
         &self,
         request: &ResourceRequest<'_>,
         members: Option<MemberChange<'_>>,
+        assumed: Option<SeenMembers>,
         compute: impl Fn(&Record, &Map<String, Value>) -> Result<Map<String, Value>, ScimError>,
     ) -> Result<Answer, Failure> {
+        let members = members.as_ref();
+        let mut turn = None;
+        let mut unread = UnreadChange::Refused(None);
+        if let (Some(members), Some(assumed)) = (members, assumed) {
+            let known = &self.provider.known_groups;
+            let turn = turn.insert(known.turn(&self.provider.store.tenant, request.id).await);
+            unread = self.change_unread(request, (members, assumed), turn, &compute).await?;
+        }
+        let after = match unread {
+            UnreadChange::Written(after) => *after,
+            UnreadChange::Refused(seen) => {
+                self.change_read(request, members, (&mut turn, seen), &compute).await?
+            }
+        };
+        // The next request need not wait until this one is answered.
+        drop(turn);
+        Ok(self.answer_change(&after, request.projection).await)
+    }
+
+    /// The loop of a change. `seen` is what is known of the members before the first attempt.
+    async fn change_read(
+        &self,
+        request: &ResourceRequest<'_>,
+        members: Option<&MemberChange<'_>>,
+        (turn, mut seen): (&mut Option<GroupTurn>, Option<SeenMembers>),
+        compute: &impl Fn(&Record, &Map<String, Value>) -> Result<Map<String, Value>, ScimError>,
+    ) -> Result<Record, Failure> {
         let until = Instant::now() + MAX_APPLYING_IN_REQUEST;
-        let mut attempts = Attempts::new(CHANGE_RETRIES);
+        let limit = if request.kind == Kind::Group { GROUP_CHANGE_RETRIES } else { CHANGE_RETRIES };
+        let mut attempts = Attempts::new(limit);
+        let mut busy = None;
         while attempts.start_next().await {
-            let view = self.read_view(request, members.as_ref()).await?;
+            let view = self.read_view(request, members, seen.take()).await?;
             if !self.finish_pending(&view.record, until).await? {
                 continue;
             }
-            let change = self.compute_change(view, members.as_ref(), &compute).await?;
-            if let Some(after) = self.write_change(change, until).await? {
-                return Ok(self.answer_change(&after, request.projection).await);
+            let now_seen = SeenMembers::of(&view);
+            let change = self.compute_change(view, members, compute).await?;
+            let before = change.before.version;
+            let is_conditioned = are_all_conditioned(members, &change.members);
+            busy = None;
+            match self.write_change(change, until).await? {
+                Written::Done(after) => {
+                    self.note_written(turn.as_mut(), &after, before);
+                    return Ok(after);
+                }
+                Written::Unchanged(after) => {
+                    turn.iter_mut().for_each(GroupTurn::miss);
+                    return Ok(after);
+                }
+                Written::Outdated(refusals) => {
+                    let is_of_group = refusals.iter().all(|refusal| *refusal == Refusal::Changed);
+                    seen = (is_of_group && is_conditioned).then_some(now_seen);
+                }
+                Written::Busy(failed) => {
+                    busy = Some(failed);
+                    seen = is_conditioned.then_some(now_seen);
+                }
             }
         }
-        Err(too_many_conflicts().into())
+        Err(busy.map_or_else(|| too_many_conflicts().into(), Failure::from))
     }
 
-    /// Reads what a change must know of a resource, and checks the preconditions.
+    /// Reads what a change must know of a resource, and checks the preconditions. Where it is known what the
+    /// members are, only the group is read.
     ///
     /// # Errors
     /// 404, 412.
@@ -116,12 +133,13 @@ impl Changing<'_> {
         &self,
         request: &ResourceRequest<'_>,
         members: Option<&MemberChange<'_>>,
+        seen: Option<SeenMembers>,
     ) -> Result<GroupView, Failure> {
-        let view = match request.kind {
-            Kind::Group => self.view_group(request.id, members).await?,
-            Kind::User => {
-                let record = self.provider.store.fetch(request.kind, request.id).await?;
-                record.map(|record| group_view(record, Vec::new()))
+        let view = match (request.kind, seen) {
+            (Kind::Group, None) => self.view_group(request.id, members).await?,
+            (kind, seen) => {
+                let record = self.provider.store.fetch(kind, request.id).await?;
+                record.map(|record| seen.unwrap_or_default().into_view(record))
             }
         };
         let view = view.ok_or_else(|| not_found(request.kind))?;
@@ -142,100 +160,54 @@ impl Changing<'_> {
         Ok(false)
     }
 
-    /// Computes the new document and the members that come and go.
-    async fn compute_change(
-        &self,
-        view: GroupView,
-        members: Option<&MemberChange<'_>>,
-        compute: impl Fn(&Record, &Map<String, Value>) -> Result<Map<String, Value>, ScimError>,
-    ) -> Result<ComputedChange, Failure> {
-        let provider = self.provider;
-        let before = view.record.clone();
-        provider.work.spend(PASSES * document_steps(&before.doc))?;
-        let mut after = before.clone();
-        after.doc = compute(&before, &provider.represent(&before, &Relations::default()))?;
-        if before.kind == Kind::User {
-            username::check_change(Some(&before.doc), &after.doc)?;
-        }
-        index::check(provider.ty(before.kind), &after.doc, &provider.work)?;
-        let members = match members {
-            Some(members) => self.compute_members(view, members).await?,
-            None => MembershipDelta::default(),
-        };
-        let ids = |members: &[Membership]| members.iter().map(|member| member.id).collect::<Vec<_>>();
-        after.digest = before.digest.with(ids(&members.add)).without(ids(&members.remove));
-        let converts = before.kind == Kind::User
-            && before.account == Account::Local
-            && provider.model.policy.converts_local_accounts;
-        if converts {
-            after.account = Account::Sso;
-        }
-        Ok(ComputedChange { before, after, members, converts })
-    }
-
-    /// Computes the members that come and go.
+    /// Writes a change.
     ///
     /// # Errors
-    /// One `invalidValue` that names all members that do not exist.
-    async fn compute_members(
-        &self,
-        view: GroupView,
-        members: &MemberChange<'_>,
-    ) -> Result<MembershipDelta, Failure> {
-        let current: BTreeMap<String, Member> =
-            view.present.values().map(|m| (m.id.to_string(), m.member())).collect();
-        let net = members.net(&current, &self.provider.work)?;
-        // A group that makes administrators must know at once who is a user.
-        let staged = net.len() > MAX_MEMBER_CHANGES_PER_TX && !view.record.guarded;
-        let add = match staged {
-            true => self.assume_new_members(net.add, view.candidates).await?,
-            false => self.resolve_new_members(net.add, view.candidates).await?,
-        };
-        let remove = net.remove.iter();
-        let remove =
-            remove.filter_map(|id| parse_id(id).and_then(|id| view.present.get(&id).cloned())).collect();
-        Ok(MembershipDelta { add, remove })
-    }
-
-    /// Writes a change. `None` if the resource was changed since it was read.
-    async fn write_change(
-        &self,
-        mut change: ComputedChange,
-        until: Instant,
-    ) -> Result<Option<Record>, Failure> {
+    /// Those of the tenant's rules and of the table, if another attempt cannot succeed.
+    async fn write_change(&self, mut change: ComputedChange, until: Instant) -> Result<Written, Failure> {
         if change.is_empty() {
             self.provider.work.notes.add(NoteKind::Unchanged, "");
-            return Ok(Some(change.after));
+            return Ok(Written::Unchanged(change.after));
         }
-        change.after.version += 1;
-        change.after.modified = clock::timestamp();
+        change.raise_version();
         let written = self.commit_change(&mut change, until).await?;
         match written {
             Ok(()) => {
                 if change.converts {
                     self.provider.work.notes.add(NoteKind::Converted, "");
                 }
-                Ok(Some(change.after))
+                Ok(Written::Done(change.after))
             }
             Err(StoreError::Refused(refusals)) if may_succeed_on_retry(&refusals) => {
-                for refusal in refusals {
+                for refusal in &refusals {
                     // Someone who is deleted and has not left the group yet is brought to do so.
                     if let Some(id) = refusal.member() {
                         let changes = self.provider.store.large_changes();
                         changes.detach_from_groups(id, DoneDetachment::KeepForReaders, until).await?;
                     }
                 }
-                Ok(None)
+                Ok(Written::Outdated(refusals))
             }
-            // Only the table knows whether the write took effect.
-            Err(unknown) if unknown.may_have_taken_effect() => {
-                match self.provider.store.took_effect(&change.after).await {
-                    Ok(true) => Ok(Some(change.after)),
-                    Ok(false) | Err(_) => Err(unknown.into()),
-                }
+            Err(busy @ (StoreError::Conflict | StoreError::Throttled))
+                if change.after.kind == Kind::Group =>
+            {
+                Ok(Written::Busy(busy))
             }
-            Err(failed) => Err(failed.into()),
+            Err(failed) => Ok(Written::Done(self.unless_lost(change.after, failed).await?)),
         }
+    }
+
+    /// Finds out whether a write took effect that the table did not answer.
+    ///
+    /// # Errors
+    /// `failed`, if the write has no effect.
+    pub(super) async fn unless_lost(&self, after: Record, failed: StoreError) -> Result<Record, Failure> {
+        // Only the table knows whether the write took effect.
+        if failed.may_have_taken_effect() && matches!(self.provider.store.took_effect(&after).await, Ok(true))
+        {
+            return Ok(after);
+        }
+        Err(failed.into())
     }
 
     /// Writes a change in one transaction, or stages its members and commits them. The inner result is that
@@ -253,13 +225,19 @@ impl Changing<'_> {
         if members.len() <= MAX_MEMBER_CHANGES_PER_TX {
             let update = ResourceUpdate {
                 before,
+                is_recalled: false,
                 after,
                 members: members.as_changes(),
                 ty,
                 event: &event,
                 extra_actions,
             };
-            let updated = store.update(&update).await;
+            // What meets another change of a group is refused for its version afterwards. So the group is read
+            // again.
+            let updated = match before.kind {
+                Kind::Group => store.try_update(&update).await,
+                Kind::User => store.update(&update).await,
+            };
             // Few, but so large that they fit no transaction together.
             let apart = members.len() > 1 && matches!(updated, Err(StoreError::TransactionTooLarge));
             if !apart {
@@ -269,7 +247,8 @@ impl Changing<'_> {
         let staged = self.stage(after, &mut members.add, &members.remove).await?;
         let event = event.of_commit(staged.parts);
         let members = MemberChanges::default();
-        let update = ResourceUpdate { before, after, members, ty, event: &event, extra_actions };
+        let update =
+            ResourceUpdate { before, is_recalled: false, after, members, ty, event: &event, extra_actions };
         let committed = store.update(&update).await;
         Ok(self.finish_commit(staged, committed, until).await)
     }
@@ -279,7 +258,7 @@ impl Changing<'_> {
     ///
     /// # Errors
     /// The refusals of these rules, and those of the table.
-    async fn extra_actions(&self, change: &ComputedChange) -> Result<Vec<Action>, Failure> {
+    pub(super) async fn extra_actions(&self, change: &ComputedChange) -> Result<Vec<Action>, Failure> {
         let ComputedChange { before, after, members, .. } = change;
         self.refuse_protected_user(before, Some(after)).await?;
         let guard = match before.kind {
@@ -288,35 +267,6 @@ impl Changing<'_> {
         };
         let count = self.count_deactivation(before, Some(after)).await?;
         Ok(guard.into_iter().chain(count).collect())
-    }
-
-    fn change_event(&self, change: &ComputedChange) -> Event {
-        let ComputedChange { before, after, members, converts } = change;
-        let (was_active, active) = (is_active(&before.doc), is_active(&after.doc));
-        let event_type = match before.kind {
-            Kind::Group => "group.updated",
-            Kind::User if *converts => "user.converted",
-            Kind::User if was_active && !active => "user.deactivated",
-            Kind::User if active && !was_active => "user.reactivated",
-            Kind::User => "user.updated",
-        };
-        let mut names: Vec<String> = Vec::new();
-        for name in before.doc.keys().chain(after.doc.keys()) {
-            if before.doc.get(name) != after.doc.get(name) && !names.contains(name) {
-                names.push(name.clone());
-            }
-        }
-        if !members.is_empty() {
-            names.push(MEMBERS.to_owned());
-        }
-        let ids = |members: &[Membership]| members.iter().map(|m| m.id).collect();
-        let event = self.provider.store.event(event_type, after);
-        let mut event = event.attributes(names).members(ids(&members.add), ids(&members.remove));
-        // The account that is kept for the day on which the identity provider does not answer.
-        if *converts && before.guarded {
-            event.warning = Some(BREAK_GLASS_CONVERTED);
-        }
-        event
     }
 
     /// Answers a change that was made. If what the answer shows cannot be read, it has no body.

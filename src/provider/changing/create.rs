@@ -71,7 +71,10 @@ impl Changing<'_> {
         }
         let record = Record::new(kind, Uuid::now_v7(), doc, &clock::timestamp());
         let (record, members) = match self.store_new(record, &wanted).await? {
-            Created::New(record, members) => (record, members),
+            Created::New(record, members) => {
+                self.note_written(None, &record, 0);
+                (record, members)
+            }
             Created::Back(record) => {
                 work.notes.add(NoteKind::Reactivated, kind.name());
                 (record, Vec::new())

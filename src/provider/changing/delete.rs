@@ -62,6 +62,10 @@ impl Changing<'_> {
             let Some(doomed) = self.fit_members(doomed, too_large).await? else { continue };
             match self.commit_deletion(&doomed).await? {
                 Ok(left) => {
+                    // The groups that it has left are in their next version.
+                    for group in doomed.record.groups.iter().chain([&id]) {
+                        self.provider.known_groups.forget(&self.provider.store.tenant, *group);
+                    }
                     for change in left {
                         self.apply_until(&change, until).await;
                     }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::Changing;
+use super::new_members::SeenMembers;
 use crate::provider::ResourceRequest;
 use crate::provider::answer::{Answer, Relations, not_found};
 use crate::provider::failure::Failure;
@@ -36,7 +37,9 @@ impl Changing<'_> {
         let PatchSteps { members, others: steps } = PatchSteps::read(body, ty, policy, work)?;
         let teams = self.teams_named(kind, id, &steps).await?;
         let names_groups = kind == Kind::User && steps.iter().any(|step| step.attribute() == Some("groups"));
-        self.change_stored(request, members, |record, whole| {
+        let alone = members.as_ref().filter(|_| steps.is_empty());
+        let assumed = alone.and_then(|members| SeenMembers::assumed(id, members));
+        self.change_stored(request, members, assumed, |record, whole| {
             let mut after = match &teams {
                 Some(_) => self
                     .provider

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::Changing;
-use crate::limits::{MAX_GROUPS_PER_MEMBER, MAX_MEMBER_CHANGES_PER_TX};
+use crate::limits::{MAX_GROUPS_PER_MEMBER, MAX_MEMBER_CHANGES_PER_TX, MAX_MEMBERS_UNREAD};
 use crate::provider::failure::{Failure, no_such_members};
 use crate::scim::error::ScimError;
 use crate::scim::members::Member;
@@ -104,8 +104,47 @@ fn assumed_kind(member: &Member) -> Option<(Uuid, Kind)> {
     Some((parse_id(&member.id)?, member.taken_for()))
 }
 
-/// Makes the view of a resource whose members were read. No would-be member was looked for.
-pub(super) fn group_view(record: Record, members: Vec<Membership>) -> GroupView {
+/// What is known of the members that a change is about.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SeenMembers {
+    present: BTreeMap<Uuid, Membership>,
+    candidates: Candidates,
+}
+
+impl SeenMembers {
+    /// What was read of them with the group.
+    pub fn of(view: &GroupView) -> Self {
+        Self { present: view.present.clone(), candidates: view.candidates.clone() }
+    }
+
+    /// What a change of a few members assumes before anything is read: those to add exist and are not members,
+    /// and those to remove are. Each is what the client calls it, or a user. `None` for a change that does not
+    /// name its members by id, for more than [`MAX_MEMBERS_UNREAD`], and where the group is its own member.
+    pub fn assumed(group: Uuid, change: &MemberChange<'_>) -> Option<Self> {
+        let net = change.net_by_ids().filter(|net| (1..=MAX_MEMBERS_UNREAD).contains(&net.len()))?;
+        let mut seen =
+            Self { candidates: Candidates { searched: true, ..Candidates::default() }, ..Self::default() };
+        for member in &net.add {
+            let (id, kind) = assumed_kind(member)?;
+            seen.candidates.found.insert(id, ResourceSummary { id, kind, group_count: 0 });
+        }
+        for id in &net.remove {
+            let id = parse_id(id)?;
+            seen.present.insert(id, Membership { id, kind: Kind::User, display: None });
+        }
+        let is_named = |id: &Uuid| seen.present.contains_key(id) || seen.candidates.found.contains_key(id);
+        let is_told = seen.present.len() + seen.candidates.found.len() == net.len() && !is_named(&group);
+        is_told.then_some(seen)
+    }
+
+    /// The view of a group of which this is known.
+    pub fn into_view(self, record: Record) -> GroupView {
+        GroupView { record, present: self.present, candidates: self.candidates }
+    }
+}
+
+/// Makes the view of a group whose members were read. No would-be member was looked for.
+fn group_view(record: Record, members: Vec<Membership>) -> GroupView {
     let present = members.into_iter().map(|member| (member.id, member)).collect();
     GroupView { record, present, candidates: Candidates::default() }
 }

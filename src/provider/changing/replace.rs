@@ -42,7 +42,7 @@ impl Changing<'_> {
             faults.keep(check_username_and_email(&replacement, policy))?;
         }
         faults.finish()?;
-        self.change_stored(request, members, |record, _| {
+        self.change_stored(request, members, None, |record, _| {
             let mut doc = replacement.clone();
             if kind == Kind::User {
                 self.refuse_groups(body, Some(record))?;

@@ -140,6 +140,27 @@ impl<'a> MemberChange<'a> {
         lists.flatten().map(|member| (member.id.as_str(), member.taken_for())).collect()
     }
 
+    /// The net change if those that the steps add are not members, and those that they remove are. `None`
+    /// if the steps alone do not tell it: they use a filter, replace all members, or add and remove the same
+    /// member.
+    pub fn net_by_ids(&self) -> Option<Net> {
+        let (mut add, mut remove) = (BTreeMap::new(), BTreeSet::new());
+        for step in &self.steps {
+            match step {
+                MemberStep::Add(members) => {
+                    for member in members {
+                        add.entry(member.id.as_str()).or_insert(member);
+                    }
+                }
+                MemberStep::Remove(ids) => remove.extend(ids.iter().cloned()),
+                MemberStep::Replace(_) | MemberStep::Select(_) => return None,
+            }
+        }
+        let is_disjoint = !add.keys().any(|id| remove.contains(*id));
+        is_disjoint
+            .then(|| Net { add: add.into_values().cloned().collect(), remove: remove.into_iter().collect() })
+    }
+
     /// Replays the steps over the members that are touched, of whom `current` holds, by id, those
     /// that are members now. A set knows no duplicates: adding a member again changes nothing,
     /// another `display` included, nor does removing one who is not there.

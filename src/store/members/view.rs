@@ -28,7 +28,7 @@ pub struct GroupView {
 }
 
 /// What is known of resources that are to become members.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Candidates {
     /// The resources that were found, by id.
     pub found: BTreeMap<Uuid, ResourceSummary>,
