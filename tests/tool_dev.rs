@@ -96,6 +96,49 @@ fn names_do_where_ids_are_asked() {
     done(&["application", "create", "portal", "--scope", "read"]);
     assert_eq!(done(&["application", "revoke", "portal"])["status"], "revoked");
 
+    assert_eq!(
+        done(&["group", "assign", "demo", "root", "--team", "Root", "--role", "x"])["displayName"],
+        "Root"
+    );
+    refused(&["group", "assign", "demo", "Rot", "--role", "x"], "rollcall group list demo");
+    // `rollcall dev` looks once a second for changes that it did not make.
+    let until = Instant::now() + Duration::from_secs(30);
+    let out = loop {
+        let (_, out, _) = run(&runtime, &[], &["audit", "demo", "--resource", "ada@x.example", "--json"]);
+        if !out.is_empty() || Instant::now() > until {
+            break out;
+        }
+    };
+    let change: Value = serde_json::from_str(out.lines().next().unwrap_or_default()).unwrap_or_default();
+    assert_eq!((&change["type"], &change["resourceId"]), (&Value::from("user.created"), &made["id"]));
+
+    let url = "http://127.0.0.1:9/hook";
+    done(&["webhook", "create", url]);
+    let updated = done(&["webhook", "update", url, "--enabled", "false", "--include-resource", "true"]);
+    assert_eq!((&updated["status"], &updated["includeResource"]), (&"disabled".into(), &true.into()));
+    let moved = done(&["webhook", "update", url, "--url", "http://127.0.0.1:9/other"]);
+    assert_eq!(moved["url"], "http://127.0.0.1:9/other");
+    refused(&["webhook", "delete", url], "no webhook with the URL");
+
+    assert_eq!(dev.send("DELETE", &format!("/Users/{}", made["id"].as_str().unwrap()), &[], b"").status, 204);
+    assert_eq!(done(&["user", "restore", "demo", "ada@x.example"])["id"], made["id"]);
+    std::fs::remove_dir_all(runtime).unwrap();
+}
+
+#[test]
+fn names_do_for_clients_roles_and_entitlements() {
+    let runtime = folder();
+    let dev = start(&runtime);
+    let done = |arguments: &[&str]| -> Value {
+        let (code, out, err) = run(&runtime, &[], &[arguments, &["--json"]].concat());
+        assert_eq!(code, Some(0), "{arguments:?}: {err}");
+        serde_json::from_str(&out).expect("JSON")
+    };
+    let refused = |arguments: &[&str], part: &str| {
+        let (code, _, err) = run(&runtime, &[], arguments);
+        assert!(code == Some(1) && err.contains(part), "{arguments:?}: {code:?} {err}");
+    };
+    let root = done(&["user", "show", "demo", "break-glass@demo.invalid"]);
     let client = done(&["client", "create", "demo", "--name", "entra"]);
     assert_eq!(done(&["client", "show", "demo", "entra"])["clientId"], client["clientId"]);
     assert_eq!(done(&["client", "rotate", "demo", "entra"])["clientId"], client["clientId"]);
@@ -125,33 +168,7 @@ fn names_do_where_ids_are_asked() {
     refused(&["entitlement", "show", "demo", "Seat"], "give one of their ids: seat-1, seat-2");
     done(&["entitlement", "delete", "demo", "seat-2"]);
     assert_eq!(done(&["entitlement", "show", "demo", "Seat"])["id"], "seat-1");
-
-    assert_eq!(
-        done(&["group", "assign", "demo", "root", "--team", "Root", "--role", "x"])["displayName"],
-        "Root"
-    );
-    refused(&["group", "assign", "demo", "Rot", "--role", "x"], "rollcall group list demo");
-    // `rollcall dev` looks once a second for changes that it did not make.
-    let until = Instant::now() + Duration::from_secs(30);
-    let out = loop {
-        let (_, out, _) = run(&runtime, &[], &["audit", "demo", "--resource", "ada@x.example", "--json"]);
-        if !out.is_empty() || Instant::now() > until {
-            break out;
-        }
-    };
-    let change: Value = serde_json::from_str(out.lines().next().unwrap_or_default()).unwrap_or_default();
-    assert_eq!((&change["type"], &change["resourceId"]), (&Value::from("user.created"), &made["id"]));
-
-    let url = "http://127.0.0.1:9/hook";
-    done(&["webhook", "create", url]);
-    let updated = done(&["webhook", "update", url, "--enabled", "false", "--include-resource", "true"]);
-    assert_eq!((&updated["status"], &updated["includeResource"]), (&"disabled".into(), &true.into()));
-    let moved = done(&["webhook", "update", url, "--url", "http://127.0.0.1:9/other"]);
-    assert_eq!(moved["url"], "http://127.0.0.1:9/other");
-    refused(&["webhook", "delete", url], "no webhook with the URL");
-
-    assert_eq!(dev.send("DELETE", &format!("/Users/{}", made["id"].as_str().unwrap()), &[], b"").status, 204);
-    assert_eq!(done(&["user", "restore", "demo", "ada@x.example"])["id"], made["id"]);
+    drop(dev);
     std::fs::remove_dir_all(runtime).unwrap();
 }
 

@@ -5,12 +5,12 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
-use uuid::Uuid;
 
-use super::actor::ACTOR;
 use super::cli::resolve::{Resolver, definition_id};
 use super::cli::{GlobalOptions, complete, finish};
+use super::definition_list::list;
 use super::error::AdminError;
+use super::group_list::store;
 use super::output;
 use crate::auth::tenant::TenantRecord;
 use crate::provider::changing::assignments::is_role;
@@ -355,29 +355,6 @@ async fn read_grants(text: &str, table: &Table, tenant: &TenantRecord) -> Result
         roles.insert(Role { team, role: role.to_owned() });
     }
     Ok(roles)
-}
-
-fn store(table: &Table, tenant: &TenantId) -> Store {
-    Store {
-        table: table.clone(),
-        tenant: tenant.clone(),
-        actor: ACTOR.to_owned(),
-        request_id: Uuid::now_v7().to_string(),
-    }
-}
-
-/// The roles or entitlements of a tenant, in the order of their ids.
-///
-/// # Errors
-/// [`AdminError::NoTenant`]; [`AdminError::Table`] if a call fails.
-pub async fn list(
-    table: &Table,
-    tenant: &TenantId,
-    kind: DefinedKind,
-) -> Result<Vec<Definition>, AdminError> {
-    super::tenant::get(table, tenant).await?;
-    let listed = store(table, tenant).definitions().list(kind).await;
-    listed.map_err(AdminError::table(table.name()))
 }
 
 /// The id that is meant by an id or a name.

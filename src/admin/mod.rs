@@ -6,6 +6,7 @@ pub mod check;
 pub mod cli;
 pub mod completions;
 pub mod definition;
+pub mod definition_list;
 pub mod error;
 pub mod feed;
 pub mod group;

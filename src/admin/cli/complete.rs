@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap_complete::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate};
 
 use super::options::GlobalOptions;
-use crate::admin::{definition, group_list, key, tenant};
+use crate::admin::{definition_list, group_list, key, tenant};
 use crate::scim::resource_type::DefinedKind;
 use crate::store::call::Table;
 use crate::store::keys::TenantId;
@@ -163,7 +163,7 @@ async fn list(named: Named, table: &Table, tenant: Option<TenantId>) -> Option<V
             Some(listed.map(|listed| (listed.record.id, listed.record.name)).collect())
         }
         Named::Defined(kind) => {
-            let listed = definition::list(table, &tenant?, kind).await.ok()?.into_iter();
+            let listed = definition_list::list(table, &tenant?, kind).await.ok()?.into_iter();
             Some(listed.map(|definition| (definition.id, definition.text.name)).collect())
         }
         Named::Application => {
