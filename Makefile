@@ -36,7 +36,7 @@ EXAMPLE_VENV := .venv-example
 # The program that the clients and the example are tested against. It is built unless ROLLCALL_BIN names one.
 BUILT := $(abspath $(or $(ROLLCALL_BIN),$(TARGET_DIR)/debug/rollcall))
 # What only development uses: none of it may be in a deployed function.
-DEVELOPMENT := aws-config|axum|clap|dynoxide-rs|libmimalloc-sys|libsqlite3-sys|mimalloc|rusqlite|yaml_serde|aws-sdk-apigateway
+DEVELOPMENT := aws-config|axum|clap|dynoxide-rs|libsqlite3-sys|rusqlite|yaml_serde|aws-sdk-apigateway
 
 .DEFAULT_GOAL := help
 .PHONY: help run install dist image docs test test-long restore-drill failure-drill upgrade-test check testers schemathesis client-python client-typescript client-mirrors example example-test docs-test beside rust-tests built-rollcall conformance build lint-template costs sbom sam-test invoke deploy openapi errors bench fuzz clean

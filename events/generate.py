@@ -88,8 +88,11 @@ APP_SIDE = {
     "authorizer": {"keyId": "app_events", "scope": "manage"},
     "usage": {"apiKey": "usage-key-of-the-applications", "apiKeyId": "w2d7n5q8"},
 }
-# The token endpoint has no authorizer and no usage key, and its paths are no part of a greedy one.
-TOKEN_SIDE = {"base": "", "type": JSON}
+# The token endpoint has an API of its own, without authorizer and usage key. Its metadata is in the SCIM API, of which a
+# variable of the stage has the URL of the endpoint.
+TOKEN_HOST = "f6g7h8i9j0.execute-api.eu-west-1.amazonaws.com"
+TOKEN_SIDE = {"base": "", "type": JSON, "host": TOKEN_HOST, "stage": "oauth2"}
+METADATA_SIDE = {"base": "", "type": JSON, "variables": {"tokenUrl": f"https://{TOKEN_HOST}/oauth2/token"}}
 
 
 def proxy(method, path, query=(), body=None, content_type="", scope=None, authorized=True, side=SCIM_SIDE):
@@ -97,7 +100,8 @@ def proxy(method, path, query=(), body=None, content_type="", scope=None, author
     index = len(EVENTS) + 1
     content_type = content_type or side["type"]
     full = side["base"] + path
-    greedy = path.strip("/") and side is not TOKEN_SIDE
+    greedy = path.strip("/") and side["base"]
+    host, stage = side.get("host", HOST), side.get("stage", "prod")
     resource = side["base"] + ("/{proxy+}" if greedy else path)
     parameters = {"proxy": path.strip("/")} if greedy else None
     headers = {"Accept": side["type"], "Accept-Encoding": "gzip, deflate"}
@@ -107,7 +111,7 @@ def proxy(method, path, query=(), body=None, content_type="", scope=None, author
         headers["Content-Type"] = content_type
     trace = f"Root=1-6923a9c0-{index:024x}"
     headers |= {
-        "Host": HOST,
+        "Host": host,
         "User-Agent": "rollcall-events/1",
         "X-Amzn-Trace-Id": trace,
         "X-Forwarded-For": "198.51.100.7",
@@ -145,17 +149,17 @@ def proxy(method, path, query=(), body=None, content_type="", scope=None, author
         "httpMethod": method,
         "extendedRequestId": f"T{index:014d}=",
         "requestTime": "24/Nov/2025:00:40:00 +0000",
-        "path": "/prod" + full,
+        "path": f"/{stage}{full}",
         "accountId": "123456789012",
         "protocol": "HTTP/1.1",
-        "stage": "prod",
-        "domainPrefix": HOST.split(".")[0],
+        "stage": stage,
+        "domainPrefix": host.split(".")[0],
         "requestTimeEpoch": 1763944800000,
         "requestId": f"6d1c2b3a-0000-4000-8000-{index:012x}",
         "identity": identity,
-        "domainName": HOST,
+        "domainName": host,
         "deploymentId": "d9f1k2",
-        "apiId": HOST.split(".")[0],
+        "apiId": host.split(".")[0],
     }
     return {
         "resource": resource,
@@ -167,7 +171,7 @@ def proxy(method, path, query=(), body=None, content_type="", scope=None, author
         "queryStringParameters": {name: values[-1] for name, values in many.items()} or None,
         "multiValueQueryStringParameters": many or None,
         "pathParameters": parameters,
-        "stageVariables": None,
+        "stageVariables": side.get("variables"),
         "requestContext": context,
         "body": body if body is None or isinstance(body, str) else json.dumps(body, ensure_ascii=False),
         "isBase64Encoded": False,
@@ -265,9 +269,9 @@ write("app-manage-role-create", "POST", f"/tenants/{TENANT}/roles", body={"id": 
 EVENTS["app-authorizer-unknown-key"] = token("Bearer " + UNKNOWN_APPLICATION_KEY, "/app/v1/tenants")
 
 # The token endpoint: a client that there is not, and what a client looks for first
-write("token-unknown-client", "POST", "/oauth2/token", side=TOKEN_SIDE, authorized=False, content_type="application/x-www-form-urlencoded",
+write("token-unknown-client", "POST", "/token", side=TOKEN_SIDE, authorized=False, content_type="application/x-www-form-urlencoded",
       body="grant_type=client_credentials&client_id=client_000000000000&client_secret=" + UNKNOWN_SECRET)
-write("token-metadata", "GET", "/.well-known/oauth-authorization-server", side=TOKEN_SIDE, authorized=False)
+write("token-metadata", "GET", "/.well-known/oauth-authorization-server", side=METADATA_SIDE, authorized=False)
 
 # The worker: every minute, and after a write to the outbox (the stream has the keys of items only)
 EVENTS["worker-minute"] = {

@@ -37,6 +37,9 @@ pub const EXTENSIONS: &str = "ROLLCALL_EXTENSIONS";
 /// Whether answers are streamed (docs/streaming.md).
 pub const RESPONSE_STREAMING: &str = "ROLLCALL_RESPONSE_STREAMING";
 
+/// Which look-ups of email addresses are written: `all` or `unclaimed` ([`EmailLookups`]).
+pub const EMAIL_LOOKUPS: &str = "ROLLCALL_EMAIL_LOOKUPS";
+
 /// The value of the usage key by which the application's side is counted.
 pub const APP_USAGE_KEY: &str = "ROLLCALL_APP_USAGE_KEY";
 
@@ -70,6 +73,27 @@ const DYNAMODB: &str = "DYNAMODB";
 /// The levels that [`LOG`] may name.
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
+/// Which look-ups of email addresses are written. A filter finds people under both, so a table may hold users of both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EmailLookups {
+    /// All of them. Releases up to 0.1.0 find only users that are written like this.
+    #[default]
+    All,
+    /// All but that of the address which is the `userName` too. The claim on the `userName` finds that user.
+    Unclaimed,
+}
+
+impl EmailLookups {
+    /// Reads `all` or `unclaimed`.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "all" => Some(Self::All),
+            "unclaimed" => Some(Self::Unclaimed),
+            _ => None,
+        }
+    }
+}
+
 /// A function's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -85,6 +109,8 @@ pub struct Config {
     pub response_streaming: bool,
     /// The name of the event bus, if there is one.
     pub event_bus: Option<String>,
+    /// Which look-ups of email addresses are written.
+    pub email_lookups: EmailLookups,
 }
 
 /// A variable that is missing or cannot be used.
@@ -138,7 +164,12 @@ impl Config {
         // The log reads it by itself, since it begins before.
         flag(REQUEST_METRICS, true)?;
         let (extensions, event_bus) = (get(EXTENSIONS), get(EVENT_BUS));
-        Ok(Self { table, public_url, extensions, log, response_streaming, event_bus })
+        let email_lookups = match get(EMAIL_LOOKUPS) {
+            None => EmailLookups::default(),
+            Some(name) => EmailLookups::named(&name)
+                .ok_or(ConfigError { variable: EMAIL_LOOKUPS, problem: "must be all or unclaimed" })?,
+        };
+        Ok(Self { table, public_url, extensions, log, response_streaming, event_bus, email_lookups })
     }
 }
 
@@ -308,13 +339,16 @@ mod tests {
                 extensions: None,
                 log: "info",
                 response_streaming: false,
-                event_bus: None
+                event_bus: None,
+                email_lookups: EmailLookups::All,
             }
         );
         for (value, streams) in [("true", true), ("false", false), ("", false)] {
             let config = read(&[(TABLE, "t"), (RESPONSE_STREAMING, value)]).expect("good");
             assert_eq!(config.response_streaming, streams, "{value:?}");
         }
+        let config = read(&[(TABLE, "t"), (EMAIL_LOOKUPS, "unclaimed")]).expect("good");
+        assert_eq!(config.email_lookups, EmailLookups::Unclaimed);
         let config = read(&[(TABLE, "t"), (PUBLIC_URL, "https://id.example.com/scim/v2/"), (LOG, "DEBUG")])
             .expect("good");
         assert_eq!(config.public_url.as_deref(), Some("https://id.example.com/scim/v2"));
@@ -334,6 +368,7 @@ mod tests {
             (&[(TABLE, "t"), (PUBLIC_URL, "https://x/?a=b")], PUBLIC_URL),
             (&[(TABLE, "t"), (RESPONSE_STREAMING, "yes")], RESPONSE_STREAMING),
             (&[(TABLE, "t"), (REQUEST_METRICS, "off")], REQUEST_METRICS),
+            (&[(TABLE, "t"), (EMAIL_LOOKUPS, "none")], EMAIL_LOOKUPS),
         ] {
             let error = read(variables).expect_err("not good");
             assert!(error.starts_with(name), "{error}");

@@ -243,6 +243,9 @@ pub const ERASURES_PER_PAGE: i32 = 100;
 pub const RENEWAL_RETRIES: RetryLimit =
     RetryLimit { attempts: 10, attempts_before_pause: 1, first_pause_ms: 20 };
 
+/// How many page checkpoints a process keeps in memory, some 200 bytes each. If there are more, it forgets all.
+pub const MAX_PAGE_CHECKPOINTS_KEPT: usize = 1_000;
+
 /// How long a client may wait between two pages of a list by `startIndex`, in seconds.
 pub const PAGE_CHECKPOINT_LIFE_SECONDS: u64 = 3_600;
 

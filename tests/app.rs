@@ -495,6 +495,10 @@ impl UsageKeys for Refusing {
     fn make<'a>(&'a self, _: &'a TenantId, _: RatePlan) -> BoxFuture<'a, Result<MadeUsageKey, TenantError>> {
         async { Err(TenantError::UsageKey("LimitExceededException".to_owned())) }.boxed()
     }
+
+    fn usage_plan(&self, _: RatePlan) -> Option<&str> {
+        None
+    }
 }
 
 #[tokio::test]

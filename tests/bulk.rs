@@ -345,6 +345,7 @@ async fn the_time_is_bounded() {
         work: rollcall::scim::work::WorkBudget::of_body(),
         bound_user: None,
         cursor_keys: rollcall::store::cursor::CursorKeys::default(),
+        recent_checkpoints: rollcall::store::list::RecentCheckpoints::default(),
         known_groups: rollcall::store::known_groups::KnownGroups::default(),
     };
     let operations =

@@ -39,7 +39,8 @@ impl Service {
             TemplateFacts::parse(TEMPLATE).expect("the template");
         (api.usage_plan, api.high_usage_plan, api.stage) = (None, None, None);
         if let Some(seconds) = remembers {
-            api.authorizer.ttl = std::time::Duration::from_secs(seconds.into());
+            api.authorizer.as_mut().expect("an authorizer").ttl =
+                std::time::Duration::from_secs(seconds.into());
         }
         let client = support::client(&embedded.endpoint);
         let (table, app_url) = (support::TABLE.to_owned(), "http://app.example.com/app/v1".to_owned());

@@ -218,9 +218,16 @@ async fn every_event_of_the_token_endpoint_gives_its_status() {
         assert_eq!(answer["statusCode"], *status, "{name}: {answer}");
         assert_eq!(answer["multiValueHeaders"]["content-type"], json!(["application/json"]), "{name}");
         let body = body(&answer);
-        let root = "https://a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com/prod";
+        let url = "https://f6g7h8i9j0.execute-api.eu-west-1.amazonaws.com/oauth2/token";
+        let issuer = "https://a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com/prod";
         match status {
-            200 => assert_eq!(body["token_endpoint"], format!("{root}/oauth2/token"), "{name}"),
+            200 => {
+                assert_eq!(
+                    (&body["token_endpoint"], &body["issuer"]),
+                    (&json!(url), &json!(issuer)),
+                    "{name}"
+                );
+            }
             _ => assert_eq!(body["error"], "invalid_client", "{name}"),
         }
     }

@@ -4,7 +4,7 @@
 //! mirror of it equals the tables of the tenants.
 //!
 //! `make test-long` sets FEED_SEEDS and FEED_SECONDS, and FEED_CHANGES and FEED_KILLS, how many changes and deaths a play
-//! must have at least. FEED_WRITERS is how many clients write to each tenant, and FEED_FIRST is the first seed.
+//! must have at least. FEED_TENANTS is how many tenants there are, FEED_WRITERS how many clients write to each, and FEED_FIRST the first seed.
 //! FEED_MIRRORS lets the clients play along.
 #![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
@@ -25,7 +25,7 @@ use feed_model_support::moving::{export_tenant, import_tenant};
 use feed_model_support::place::Place;
 use feed_model_support::receiver::start_hooked_mirror;
 use feed_model_support::writer::Writer;
-use feed_model_support::{Dice, TEAR, TENANTS, setting};
+use feed_model_support::{Dice, TEAR, setting, tenants};
 use rollcall::deliver::message::NoResources;
 use rollcall::deliver::sender::MessageSender;
 use rollcall::deliver::worker::Worker;
@@ -133,10 +133,10 @@ async fn play(seed: u64, seconds: u64) {
     };
     let hooked = start_hooked_mirror(&table, play.dice.split()).await;
     let mut places = Vec::new();
-    for name in TENANTS {
+    for name in tenants() {
         places.push(Place::make(&table, name).await);
     }
-    play.file = export_tenant(&table, TENANTS[0]).await;
+    play.file = export_tenant(&table, tenants()[0]).await;
     let app = Arc::new(App::over(&embedded.endpoint, table.fresh(), |_| {}).await);
     let clients = Arc::new(ClientMirror::all(&app, &embedded.endpoint).await);
     let answering = if seed.is_multiple_of(2) { Answering::AfterAll } else { Answering::AtCommit };

@@ -20,6 +20,8 @@ use support::lambda::Lambda;
 const USERS: usize = 210;
 /// The function has 512 MB on AWS; this is what a request may take of it, in KB.
 const MOST: f64 = 200.0 * 1024.0;
+/// What a GET of a group of 100,000 members may take, in KB.
+const MOST_OF_GROUP: f64 = 100.0 * 1024.0;
 
 /// Makes the users of a tenant as large as they can be: many small values take more memory than one text.
 async fn grow(client: &Client) {
@@ -86,15 +88,17 @@ async fn a_query_over_large_users_takes_less_than_200_mb() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_of_100_000_members_takes_less_than_200_mb() {
+async fn a_group_of_100_000_members_takes_less_than_100_mb() {
     let embedded = support::serve().await;
     let client = Client::new(embedded.table, "standard").await;
     let group = client.group("Everyone", &[]).await;
     // With 200,000, the most that are answered, the list took 189 MB.
     support::fill(&client, &group, 0, 100_000).await;
-    for path in [format!("/Groups/{group}"), "/Groups?filter=members.type eq \"User\"".to_owned()] {
+    // A debug build took 58 MB for the group, and 105 MB for the filter, which looks at each member as a JSON value.
+    let filter = "/Groups?filter=members.type eq \"User\"".to_owned();
+    for (path, most) in [(format!("/Groups/{group}"), MOST_OF_GROUP), (filter, MOST)] {
         let (status, peak) = peak(&embedded.endpoint, &client, "GET", &path, None).await;
         assert_eq!(status, 200, "{path}");
-        assert!(peak < MOST, "{path}: {:.0} MB", peak / 1024.0);
+        assert!(peak < most, "{path}: {:.0} MB", peak / 1024.0);
     }
 }

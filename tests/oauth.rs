@@ -5,15 +5,21 @@
 mod oauth_support;
 mod support;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use oauth_support::{FORM, Service, answer, basic, client, form, more_requests, token_request};
+use http::{HeaderName, HeaderValue};
+use lambda_http::{Body, RequestExt as _};
+use oauth_support::{FORM, Reply, Service, answer, basic, client, form, more_requests, token_request};
 use rollcall::auth::access_token::{AccessToken, TokenRecord};
 use rollcall::auth::authorizer::{Decision, Reason, authorize};
 use rollcall::auth::client::{ClientProof, ClientRecord};
 use rollcall::auth::record::Scope;
 use rollcall::dev::template::facts::Throttle;
+use rollcall::dev::template::gateway_response::Piece;
+use rollcall::dev::template::read::{TEMPLATE, TemplateFacts};
+use rollcall::limits::MAX_TOKEN_BODY_BYTES;
 use rollcall::oauth::function::TokenFunction;
 use rollcall::outbound::target::TargetRule;
 use rollcall::store::feed::reader::{ChangeQuery, FeedReader};
@@ -231,9 +237,11 @@ async fn hostile_headers_and_bodies_get_no_token() {
         assert_eq!(refused.headers["allow"], "POST, OPTIONS");
     }
     assert_eq!(service.send(("OPTIONS", "/oauth2/token"), &[], "").await.status, 204);
-    // Paths beside it are the gateway's, whose errors have the form of SCIM.
-    let beside = service.send(("POST", "/oauth2/other"), &[FORM], &good).await;
-    assert_eq!((beside.status, &beside.body["status"]), (404, &json!("404")));
+    let large = format!("{good}&x={}", "x".repeat(MAX_TOKEN_BODY_BYTES));
+    let refused = service.send(path, &[FORM], &large).await;
+    refused.refused("a large body", 413, request);
+    let description = refused.body["error_description"].as_str().unwrap();
+    assert!(description.contains(&format!(" {MAX_TOKEN_BODY_BYTES} bytes")), "{description}");
 }
 
 #[tokio::test]
@@ -431,19 +439,81 @@ async fn the_metadata_names_the_endpoint_by_the_requests_host() {
     assert_eq!(types, ["oauthbearertoken", "oauth2"]);
 }
 
-/// The limit of the token endpoint is its own. What the gateway answers has the form of SCIM.
+/// The limit of the token endpoint is its own.
 #[tokio::test]
 async fn the_endpoint_has_a_throttle_of_its_own() {
     let service = Service::start().await;
     let (record, secret) = client(&service.table, "acme", Scope::Read).await;
     let limited = Service::over(&service.endpoint, service.table.fresh(), |api| {
-        let method = ("/oauth2/token".to_owned(), "POST".to_owned());
-        api.methods.insert(method, Throttle { rate: 0.001, burst: 2.0 });
+        api.stage = Some(Throttle { rate: 0.001, burst: 2.0 });
     });
     let token = limited.ask_with_secret(&record.id, &secret).await.token();
     limited.ask_with_secret(&record.id, "x").await.refused("wrong", 401, "invalid_client");
     let throttled = limited.ask_with_secret(&record.id, &secret).await;
-    assert_eq!((throttled.status, &throttled.body["status"]), (429, &json!("429")));
+    throttled.refused("throttled", 429, "temporarily_unavailable");
     assert_eq!(throttled.headers["retry-after"], "1");
     assert_eq!(limited.status_with(&token).await, 200);
+}
+
+/// What the gateway answers by itself has the form of RFC 6749 §5.2 too.
+#[tokio::test]
+async fn the_gateway_refuses_in_the_form_of_the_endpoint() {
+    let service = Service::start().await;
+    let basic = ("authorization", "Basic YTpi");
+    for (path, headers) in [
+        ("/oauth2", &[][..]),
+        ("/oauth2/", &[]),
+        ("/oauth2/authorize", &[]),
+        ("/oauth2/token/x", &[]),
+        ("/oauth2/token/x", &[basic]),
+    ] {
+        service.send(("POST", path), headers, "").await.refused(path, 404, "invalid_request");
+    }
+    let large = "x".repeat(11_000);
+    let found = service.send(("POST", "/oauth2/token"), &[FORM, ("x-large", &large)], "").await;
+    found.refused("a large head", 413, "invalid_request");
+    let responses = TemplateFacts::parse(TEMPLATE).expect("the template").oauth_api.gateway_responses;
+    for (kind, response) in &responses {
+        let headers = response.headers.iter().map(|(name, value)| {
+            (name.parse::<HeaderName>().expect(kind), literal(value).parse::<HeaderValue>().expect(kind))
+        });
+        let body = serde_json::from_str(literal(&response.bodies["application/json"])).expect(kind);
+        let status = response.status.expect(kind);
+        let reply = Reply { status, headers: headers.collect(), body };
+        reply.has_the_form_of_a_refusal(kind);
+        assert_eq!(reply.headers["x-content-type-options"], "nosniff", "{kind}");
+        assert_eq!(reply.headers.contains_key("retry-after"), status == 429, "{kind}");
+    }
+    let too_large = literal(&responses["REQUEST_TOO_LARGE"].bodies["application/json"]);
+    assert!(too_large.contains(&format!(" {MAX_TOKEN_BODY_BYTES} bytes")), "{too_large}");
+}
+
+/// The text of a gateway response, which shows nothing of the request.
+#[track_caller]
+fn literal(pieces: &[Piece]) -> &str {
+    match pieces {
+        [Piece::Literal(text)] => text,
+        pieces => unreachable!("not a literal: {pieces:?}"),
+    }
+}
+
+/// The metadata names the URL that is in the variable of the stage. At `execute-api` it is that of another API.
+#[tokio::test]
+async fn the_metadata_names_the_endpoint_by_the_variable_of_the_stage() {
+    let function = TokenFunction::new(support::embedded().await, None, TargetRule::Public).unwrap();
+    let url = "https://x1.execute-api.eu-west-1.amazonaws.com/oauth2/token";
+    for path in ["/.well-known/oauth-authorization-server", "/scim/v2/.well-known/oauth-authorization-server"]
+    {
+        let request = http::Request::get(path).header("host", "scim.example.com");
+        let request = request.body(Body::Empty).unwrap().with_raw_http_path(path);
+        let request = request.with_stage_variables(HashMap::from([("tokenUrl".to_owned(), url.to_owned())]));
+        let found = answer(&function, request).await;
+        assert_eq!(found.body["token_endpoint"], url);
+        assert_eq!(found.body["issuer"], "https://scim.example.com");
+    }
+    // At execute-api the path of the token endpoint is without its stage.
+    let request = http::Request::post("/token").header(FORM.0, FORM.1);
+    let request = request.body(Body::Text("grant_type=password".to_owned())).unwrap();
+    let found = answer(&function, request.with_raw_http_path("/token")).await;
+    found.refused("another grant", 400, "unsupported_grant_type");
 }

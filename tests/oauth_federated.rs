@@ -69,9 +69,10 @@ fn function(service: &Service) -> TokenFunction {
     TokenFunction::new(service.table.fresh(), None, TargetRule::PublicOrLoopback).unwrap()
 }
 
-/// The claims that Entra ID sends.
+/// The claims that Entra ID sends. Each assertion is a new one (`uti`).
 fn claims() -> Value {
     json!({
+        "uti": uuid::Uuid::now_v7().to_string(),
         "iss": Federation::entra_urls(DIRECTORY).0, "sub": "9f1e2d3c-0000-4000-8000-00000000beef",
         "aud": "api://rollcall", "tid": DIRECTORY, "oid": "9f1e2d3c-0000-4000-8000-00000000beef",
         "appid": "0000000a-0000-4000-8000-000000000001", "idp": Federation::entra_urls(DIRECTORY).0,
@@ -113,10 +114,18 @@ async fn assertions_of_the_issuer_give_tokens() {
         assert_eq!(scene.service.status_with(&token).await, 200);
     }
     assert_eq!(scene.issuer.fetches(), 1);
-    // An assertion without an id can be sent again, as Entra ID may do. One with an id cannot.
-    let plain = rsa.jwt(&claims());
-    scene.ask(&plain).await.token();
-    scene.ask(&plain).await.token();
+    // An assertion can be used once. Without an id, what is signed tells it from others. An empty id is none.
+    for claims in [with("about", json!("no id")), with("jti", json!(""))] {
+        let plain = ec.jwt(&claims);
+        scene.ask(&plain).await.token();
+        scene.ask(&plain).await.refused("a replay without an id", 401, "invalid_client");
+        // A signature of ES256 is another one each time.
+        let resigned = ec.jwt(&claims);
+        assert_ne!(resigned, plain);
+        scene.ask(&resigned).await.refused("the same claims, signed again", 401, "invalid_client");
+        scene.ask_later(4_000, &plain).await.refused("when it is over", 401, "invalid_client");
+    }
+    scene.ask(&ec.jwt(&with("about", json!("another one")))).await.token();
     let once = rsa.jwt(&with("jti", json!("1")));
     scene.ask(&once).await.token();
     scene.ask(&once).await.refused("a replay", 401, "invalid_client");
@@ -339,18 +348,18 @@ async fn keys_rotate_and_outlive_an_outage() {
     }
     assert_eq!(scene.issuer.fetches(), 3);
     let stale = JWKS_REFRESH_SECONDS + 200;
-    let lasting = with("exp", json!(now() + 9_000));
+    let lasting = || with("exp", json!(now() + 9_000));
     for signer in [&old, &new] {
-        scene.ask_later(stale, &signer.jwt(&lasting)).await.token();
+        scene.ask_later(stale, &signer.jwt(&lasting())).await.token();
     }
     assert_eq!(scene.issuer.fetches(), 4);
     // A key that the issuer has withdrawn is forgotten.
     scene.issuer.set_down(false);
     scene.issuer.publish(&[&new, &last]);
     let after = stale + JWKS_PAUSE_SECONDS + 1;
-    scene.ask_later(after, &new.jwt(&lasting)).await.token();
-    scene.ask_later(after, &last.jwt(&lasting)).await.token();
-    scene.ask_later(after, &old.jwt(&lasting)).await.refused("withdrawn", 401, "invalid_client");
+    scene.ask_later(after, &new.jwt(&lasting())).await.token();
+    scene.ask_later(after, &last.jwt(&lasting())).await.token();
+    scene.ask_later(after, &old.jwt(&lasting())).await.refused("withdrawn", 401, "invalid_client");
 }
 
 #[tokio::test]

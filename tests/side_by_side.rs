@@ -17,6 +17,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rollcall::admin::check::feed::check_feed as check_feed_of_table;
+use rollcall::config::EMAIL_LOOKUPS;
 use rollcall::store::call::Table;
 use serde_json::{Value, json};
 use support::client::{Client, user};
@@ -78,7 +79,8 @@ impl Answer {
 }
 
 impl Release {
-    async fn start(folder: &Path, embedded: &Embedded, bus: &Receiver) -> Self {
+    /// `email_lookups` are those that the scim function writes.
+    async fn start(folder: &Path, email_lookups: &str, embedded: &Embedded, bus: &Receiver) -> Self {
         let proxy = Proxy::before(&embedded.endpoint).await;
         let bus = bus.url.trim_end_matches("/hook");
         let of_worker = [
@@ -88,7 +90,7 @@ impl Release {
         ];
         Self {
             folder: folder.to_owned(),
-            scim: Lambda::run(&folder.join("scim"), &proxy.endpoint, &[]).await,
+            scim: Lambda::run(&folder.join("scim"), &proxy.endpoint, &[(EMAIL_LOOKUPS, email_lookups)]).await,
             authorizer: Lambda::run(&folder.join("authorizer"), &embedded.endpoint, &[]).await,
             worker: Lambda::run(&folder.join("worker"), &embedded.endpoint, &of_worker).await,
             proxy,
@@ -224,6 +226,22 @@ impl Scene {
             renamed["displayName"] = format!("Renamed {number}").into();
             self.send("PUT", &path, Some(renamed)).await.expect(200);
         }
+        // Each release finds by email whom the other made and renamed. The email follows the name.
+        for (number, id) in ids.iter().enumerate().skip(12).take(8) {
+            let names = [format!("u{number}@example.com"), format!("other{number}@example.com")];
+            for (now, next) in [(&names[0], &names[1]), (&names[1], &names[0])] {
+                for _ in 0..2 {
+                    let filter = format!("/Users?filter=emails eq \"{now}\"");
+                    let found = self.send("GET", &filter, None).await.expect(200);
+                    assert_eq!(found.body["Resources"][0]["id"], id.as_str(), "{now}");
+                }
+                if number % 4 < 2 {
+                    self.next();
+                }
+                let rename = patch("replace", "userName", next.as_str().into());
+                self.send("PATCH", &format!("/Users/{id}"), rename).await.expect(200);
+            }
+        }
         for (number, id) in ids.iter().enumerate().take(3) {
             let path = format!("/Users/{id}");
             self.send("DELETE", &path, None).await.expect(204);
@@ -336,7 +354,12 @@ async fn both_releases_serve_one_table() {
     bus.always(|_| Reaction::json(&json!({ "FailedEntryCount": 0, "Entries": [] })));
     // The old release makes the tenant.
     tool(&old, &embedded.endpoint, "tenant create acme").await;
-    let releases = [Release::start(&old, &embedded, &bus).await, Release::start(&new, &embedded, &bus).await];
+    // A release that follows one which finds people in both forms may write either.
+    let form = if old == new { "unclaimed" } else { "all" };
+    let releases = [
+        Release::start(&old, "all", &embedded, &bus).await,
+        Release::start(&new, form, &embedded, &bus).await,
+    ];
     let honest = Table::new(support::client(&embedded.endpoint), support::TABLE);
     let client = Client::new(honest, "veza").await;
     let mut scene = Scene { releases, client: client.clone(), turn: 0 };

@@ -96,6 +96,36 @@ fn names_do_where_ids_are_asked() {
     done(&["application", "create", "portal", "--scope", "read"]);
     assert_eq!(done(&["application", "revoke", "portal"])["status"], "revoked");
 
+    let client = done(&["client", "create", "demo", "--name", "entra"]);
+    assert_eq!(done(&["client", "show", "demo", "entra"])["clientId"], client["clientId"]);
+    assert_eq!(done(&["client", "rotate", "demo", "entra"])["clientId"], client["clientId"]);
+    assert_eq!(done(&["client", "revoke", "demo", "entra"])["clientId"], client["clientId"]);
+    refused(&["client", "revoke", "demo", "okta"], "rollcall client list demo");
+    for _ in 0..2 {
+        done(&["client", "create", "demo", "--name", "twin"]);
+    }
+    refused(&["client", "show", "demo", "twin"], "2 clients are called twin: give one of their ids: client_");
+
+    let role = ["role", "create", "demo", "billing", "--name", "Bills", "--grants", "Root:x,root:y"];
+    let billing = done(&role);
+    let root = root["groups"][0]["id"].as_str().unwrap();
+    assert_eq!(billing["grants"], format!("{root}:x, {root}:y"));
+    refused(&["role", "update", "demo", "Bills", "--grants", "Nobodies:x"], "rollcall group list demo");
+    refused(&["role", "update", "demo", "Bills", "--grants", "Root"], "Root is no grant");
+    assert_eq!(done(&["role", "update", "demo", "Bills", "--description", "d"])["id"], "billing");
+    // An id is meant before a name.
+    done(&["role", "create", "demo", "Bills", "--name", "Others"]);
+    assert_eq!(done(&["role", "show", "demo", "Bills"])["name"], "Others");
+    assert_eq!(done(&["role", "delete", "demo", "Others"])["id"], "Bills");
+    assert_eq!(done(&["role", "delete", "demo", "Bills"])["id"], "billing");
+    refused(&["role", "delete", "demo", "Bills"], "rollcall role list demo");
+    for id in ["seat-1", "seat-2"] {
+        done(&["entitlement", "create", "demo", id, "--name", "Seat"]);
+    }
+    refused(&["entitlement", "show", "demo", "Seat"], "give one of their ids: seat-1, seat-2");
+    done(&["entitlement", "delete", "demo", "seat-2"]);
+    assert_eq!(done(&["entitlement", "show", "demo", "Seat"])["id"], "seat-1");
+
     assert_eq!(
         done(&["group", "assign", "demo", "root", "--team", "Root", "--role", "x"])["displayName"],
         "Root"
@@ -157,11 +187,76 @@ fn a_shell_is_offered_what_the_table_holds() {
     assert_eq!(offered(&["rollcall", "tenant", "show", "d"]), ["demo"]);
     assert_eq!(offered(&["rollcall", "tenant", "create", "x", "--policy", "st"]), ["standard", "strict"]);
     assert_eq!(offered(&["rollcall", "key", "create", "x", "--scope", "re"]), ["read"]);
+    assert_eq!(offered(&["rollcall", "tenant", "create", "x", "--plan", "h"]), ["high"]);
+    assert_eq!(offered(&["rollcall", "client", "create", "x", "--scope", "p"]), ["provision"]);
+    assert_eq!(offered(&["rollcall", "dev", "--rate-limit", ""]), ["off", "template"]);
+    for (arguments, prefix) in [
+        (&["client", "create", "demo", "--name", "entra"][..], "client_"),
+        (&["role", "create", "demo", "billing", "--name", "Bills"], "billing"),
+        (&["entitlement", "create", "demo", "seat", "--name", "Seats"], "seat"),
+        (&["application", "create", "portal", "--scope", "read"], "app_"),
+        (&["webhook", "create", "http://127.0.0.1:9/hook"], "wh_"),
+    ] {
+        let (code, _, err) = run(&runtime, &[], arguments);
+        assert_eq!(code, Some(0), "{err}");
+        let verb = if arguments[2] == "demo" { &["demo"][..] } else { &[] };
+        let words = |verb_name: &'static str, begun: &'static str| {
+            [&["rollcall", arguments[0], verb_name], verb, &[begun]].concat()
+        };
+        let verbs: &[&'static str] = match arguments[0] {
+            "client" => &["show", "rotate", "revoke"],
+            "role" | "entitlement" => &["show", "update", "delete"],
+            "application" => &["rotate", "revoke"],
+            _ => &["test", "rotate", "update", "enable", "delete"],
+        };
+        for verb_name in verbs {
+            let found = offered(&words(verb_name, prefix));
+            // A new `rollcall dev` has an application key of its own.
+            assert!(
+                !found.is_empty() && found.iter().all(|id| id.starts_with(prefix)),
+                "{arguments:?}: {found:?}"
+            );
+        }
+    }
+    assert_eq!(offered(&["rollcall", "role", "show", "demo", "Bi"]), ["Bills"]);
+    for command in ["client", "role", "entitlement", "key", "user", "group"] {
+        assert_eq!(offered(&["rollcall", command, "list", "d"]), ["demo"]);
+    }
+    assert_eq!(offered(&["rollcall", "tenant", "usage-key", "d"]), ["demo"]);
     let keys = offered(&["rollcall", "key", "revoke", "demo", "key_"]);
     assert!(keys.len() == 1 && keys[0].starts_with("key_"), "{keys:?}");
     drop(dev);
     assert_eq!(offered(&["rollcall", "tenant", "show", "d"]), [] as [&str; 0]);
     let (code, script, _) = run(&runtime, &[], &["completions", "zsh"]);
     assert!(code == Some(0) && script.contains("COMPLETE"), "{script}");
+    std::fs::remove_dir_all(runtime).unwrap();
+}
+
+#[test]
+fn a_machine_without_certificates_serves_and_says_what_tls_needs() {
+    let runtime = folder();
+    let empty = runtime.join("empty.pem");
+    std::fs::write(&empty, "").unwrap();
+    for file in ["/nonexistent", empty.to_str().unwrap()] {
+        let variables = [("SSL_CERT_FILE", file), ("SSL_CERT_DIR", "/nonexistent")];
+        let places = [("XDG_RUNTIME_DIR", runtime.to_str().unwrap())];
+        let dev = Dev::start_in(&[], &[&variables[..], &places].concat());
+        assert_eq!(dev.get("/Users").status, 200);
+        let (code, out, err) = run(&runtime, &variables, &["tenant", "list"]);
+        assert!(code == Some(0) && out.contains("demo"), "{err}");
+        let (status, log) = dev.end();
+        assert!(status == Some(0) && !log.contains("panic"), "{log}");
+
+        let keys = [("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b"), ("AWS_REGION", "eu-west-1")];
+        let aws = [&variables[..], &keys].concat();
+        for arguments in [
+            &["tenant", "list", "--table", "t"][..],
+            &["tenant", "list", "--table", "t", "--endpoint-url", "https://127.0.0.1:9"],
+        ] {
+            let (code, _, err) = run(&runtime, &aws, arguments);
+            assert!(code == Some(1) && err.contains("install the package ca-certificates"), "{err}");
+            assert!(!err.contains("panic"), "{err}");
+        }
+    }
     std::fs::remove_dir_all(runtime).unwrap();
 }

@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rollcall::store::call::Table;
 use serde_json::{Value, json};
 use support::client::{Client, Reply, user};
+use support::faults::{Call, Fate, Proxy};
 use support::serve_torn;
 use support::torn::{Tearing, Torn};
 use tokio::task::{JoinHandle, JoinSet};
@@ -90,7 +92,8 @@ fn look_at_group(readers: &mut Readers, client: &Client, look: String, shown: Ar
         let (look, shown, last) = (look.clone(), shown.clone(), last.clone());
         async move {
             let reply = client.get(&look).await;
-            if reply.status == 409 {
+            if reply.status == 503 {
+                assert!(reply.headers.contains_key("retry-after"), "{look}: {:?}", reply.headers);
                 return;
             }
             let reply = reply.expect(200);
@@ -202,7 +205,10 @@ async fn a_name_that_is_taken_is_found() {
     making.await.unwrap().expect(201);
 
     torn.hold("#U#");
-    let rename = json!([{ "op": "replace", "path": "userName", "value": "zoe@example.com" }]);
+    let rename = json!([
+        { "op": "replace", "path": "userName", "value": "zoe@example.com" },
+        { "op": "replace", "path": "emails[type eq \"work\"].value", "value": "zoe@example.com" }
+    ]);
     let renaming = send(&client, "PATCH", &format!("/Users/{}", ids[0]), operations(rename));
     torn.held().await;
     let releasing = release_soon(&torn);
@@ -210,6 +216,50 @@ async fn a_name_that_is_taken_is_found() {
     assert_eq!(found("userName eq \"u0@example.com\"").await.len(), 0);
     releasing.await.unwrap();
     renaming.await.unwrap().expect(200);
+}
+
+/// A person whose `userName` changes is found by the email that stays, whichever item becomes visible last: the look-up,
+/// the claims or the user.
+#[tokio::test]
+async fn a_person_whose_name_changes_is_found_by_email() {
+    let (torn, client, ids) = scene("standard", 4).await;
+    for (at, last) in ["#X#", "#Q#", "#U#", "OUTBOX#"].into_iter().enumerate() {
+        torn.hold(last);
+        let name = format!("renamed{at}@example.com");
+        let rename = json!([{ "op": "replace", "path": "userName", "value": name }]);
+        let renaming = send(&client, "PATCH", &format!("/Users/{}", ids[at]), operations(rename));
+        torn.held().await;
+        let filter = format!("/Users?filter=emails eq \"u{at}@example.com\"");
+        let found = client.get(&filter).await.expect(200).body;
+        assert_eq!(found["Resources"][0]["id"], ids[at].as_str(), "{last}");
+        torn.release();
+        renaming.await.unwrap().expect(200);
+        assert_eq!(client.get(&filter).await.expect(200).body["totalResults"], 1, "{last}");
+    }
+    support::assert_consistent(&client).await;
+}
+
+/// A person is found by email though the look-ups are read before the `userName` changes and the claim after it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_person_whose_name_changes_between_two_reads_is_found_by_email() {
+    let embedded = support::serve().await;
+    let writer = Client::new(embedded.table.clone(), "standard").await;
+    let id = writer.user("ann").await;
+    let proxy = Proxy::before(&embedded.endpoint).await;
+    let reader = Client::new(Table::new(support::client(&proxy.endpoint), support::TABLE), "standard").await;
+    proxy.decide(|call: &Call| {
+        if call.operation == "GetItem" && call.body["Key"]["pk"]["S"].as_str().unwrap().contains("#Q#") {
+            std::thread::sleep(Duration::from_millis(600));
+        }
+        Fate::Pass
+    });
+    let reading = send(&reader, "GET", "/Users?filter=emails eq \"ann@example.com\"", None);
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    let rename = json!([{ "op": "replace", "path": "userName", "value": "bob@example.com" }]);
+    writer.patch(&format!("/Users/{id}"), rename).await.expect(200);
+    assert!(!reading.is_finished());
+    let found = reading.await.unwrap().expect(200).body;
+    assert_eq!(found["Resources"][0]["id"], id.as_str());
 }
 
 /// An account that was deactivated comes back under its id, though its tombstone is not visible yet.
@@ -286,5 +336,37 @@ async fn a_change_waits_for_one_that_looks_staged() {
     adding.await.unwrap().expect(200);
     assert_eq!(members_of(&client.get(&path).await.expect(200).body).len(), 60);
     support::work(&client).await;
+    support::assert_consistent(&client).await;
+}
+
+/// A reader of a group whose items are in transactions at every attempt is told to ask again. Nothing is wrong with the
+/// request, so the answer is not 409.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_meets_transactions_at_every_attempt_is_503() {
+    let (torn, client, ids) = scene("standard", 40).await;
+    let group = client.group("Team", &ids[..1]).await;
+    let path = format!("/Groups/{group}");
+    let search = json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"], "attributes": ["members"] });
+    let reads = [
+        ("GET", path.clone(), None),
+        ("GET", "/Groups?attributes=members".to_owned(), None),
+        ("GET", "/Groups?attributes=members&filter=displayName eq \"Team\"".to_owned(), None),
+        ("GET", "/Groups?filter=members.display sw \"u\"".to_owned(), None),
+        ("POST", "/Groups/.search".to_owned(), Some(search.clone())),
+        ("POST", "/.search".to_owned(), Some(search)),
+    ];
+    torn.hold("#G#|GROUP");
+    let add = json!([{ "op": "add", "path": "members", "value": values(&ids[1..]) }]);
+    let adding = send(&client, "PATCH", &path, operations(add));
+    torn.held().await;
+    let sent = reads.iter().map(|(method, path, body)| send(&client, method, path, body.clone()));
+    for (at, read) in sent.collect::<Vec<_>>().into_iter().enumerate() {
+        let reply = read.await.unwrap();
+        assert_eq!(reply.status, 503, "{:?}: {}", reads[at], reply.body);
+        assert!(reply.headers.contains_key("retry-after"), "{:?}: {:?}", reads[at], reply.headers);
+    }
+    torn.release();
+    adding.await.unwrap().expect(200);
+    assert_eq!(members_of(&client.get(&path).await.expect(200).body).len(), 40);
     support::assert_consistent(&client).await;
 }

@@ -17,10 +17,12 @@ use rollcall::admin::key;
 use rollcall::auth::app_authorizer::authorize_application;
 use rollcall::auth::authorizer::{Decision, authorize};
 use rollcall::clock;
-use rollcall::store::call::Table;
+use rollcall::config::EmailLookups;
+use rollcall::scim::resource_type::{Kind, Model};
+use rollcall::store::call::{ScanSegment, Table};
 use rollcall::store::feed::reader::{ChangeQuery, FeedPosition, FeedReader};
 use rollcall::store::item::Item;
-use rollcall::store::keys::Key;
+use rollcall::store::keys::{self, Key};
 use serde_json::{Map, Value, json};
 use support::client::{Client, user};
 use support::feed::sequence;
@@ -216,4 +218,167 @@ async fn a_table_of_the_release_before_is_served_as_it_is() {
     sequence(&table).await;
     assert_eq!(check_feed(&table, false).await.unwrap().findings, []);
     assert_consistent(&client).await;
+}
+
+/// The ids that filters by an email find. All forms of the filter find the same.
+async fn by_email(client: &Client, address: &str) -> BTreeSet<String> {
+    let mut answers = BTreeSet::new();
+    for filter in [
+        format!("emails eq \"{address}\""),
+        format!("emails.value eq \"{}\"", address.to_uppercase()),
+        format!("emails[value eq \"{address}\"]"),
+        format!("emails[type eq \"work\" and value eq \"{address}\"]"),
+    ] {
+        let search =
+            json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"], "filter": filter });
+        let found = client.post("/Users/.search", search).await.expect(200);
+        let found = found.body["Resources"].as_array().cloned().unwrap_or_default();
+        answers.insert(found.iter().map(|user| user["id"].as_str().unwrap().to_owned()).collect());
+    }
+    assert_eq!(answers.len(), 1, "{address}: {answers:?}");
+    answers.pop_first().unwrap()
+}
+
+/// A client whose function writes these look-ups of email addresses.
+async fn writing(table: &Table, form: EmailLookups, policy: &'static str) -> Client {
+    let mut table = table.fresh();
+    table.email_lookups = form;
+    Client::new(table, policy).await
+}
+
+/// How many look-ups of email addresses the tenant has.
+async fn email_lookups(client: &Client) -> usize {
+    let prefix = format!("T#{}#X#User#emails.value#", client.tenant);
+    let (mut found, mut start) = (0, None);
+    loop {
+        let page = client.table.scan_page(&prefix, start, ScanSegment::WHOLE).await.unwrap();
+        found += page.found.len();
+        start = page.next;
+        if start.is_none() {
+            return found;
+        }
+    }
+}
+
+/// Functions that write all look-ups of email addresses and functions that leave some out serve one table. A filter by
+/// email finds each person, whoever wrote and whoever changed it. Nothing is left of a deleted user.
+#[tokio::test]
+async fn a_person_is_found_by_email_in_both_forms() {
+    let table = embedded().await;
+    let all = writing(&table, EmailLookups::All, "standard").await;
+    let unclaimed = writing(&table, EmailLookups::Unclaimed, "standard").await;
+    let clients = [&all, &unclaimed];
+    let replace = |path: &str, value: &str| json!([{ "op": "replace", "path": path, "value": value }]);
+    let address = |name: &str| format!("{name}@example.com");
+    for (round, [creator, changer]) in [[0, 0], [0, 1], [1, 0], [1, 1]].into_iter().enumerate() {
+        let (creator, changer) = (clients[creator], clients[changer]);
+        let (before, after) = (format!("ann{round}"), format!("bob{round}"));
+        let id = creator.user(&before).await;
+        let path = format!("/Users/{id}");
+        let only = BTreeSet::from([id.clone()]);
+        let expect = async |addresses: [&str; 2], step: &str| {
+            for client in clients {
+                let found = [
+                    by_email(client, &address(addresses[0])).await,
+                    by_email(client, &address(addresses[1])).await,
+                ];
+                assert_eq!(found, [only.clone(), BTreeSet::new()], "{round}: {step}");
+            }
+            assert_consistent(creator).await;
+        };
+        expect([&before, &after], "created").await;
+        changer.patch(&path, replace("userName", &address(&after))).await.expect(200);
+        expect([&before, &after], "another name, the email stays").await;
+        changer.patch(&path, replace("emails[type eq \"work\"].value", &address(&after))).await.expect(200);
+        expect([&after, &before], "the email follows").await;
+        creator.patch(&path, replace("emails[type eq \"work\"].value", &address(&before))).await.expect(200);
+        expect([&before, &after], "another email, the name stays").await;
+        changer.patch(&path, replace("userName", &address(&before))).await.expect(200);
+        expect([&before, &after], "the name follows").await;
+        let emails = json!([
+            { "value": address(&before), "type": "work" },
+            { "value": address(&after), "type": "work" }
+        ]);
+        let both = json!([{ "op": "replace", "path": "emails", "value": emails }]);
+        changer.patch(&path, both).await.expect(200);
+        // Somebody else has the name that is one of these emails.
+        let other = creator.user(&after).await;
+        assert_eq!(by_email(changer, &address(&after)).await, BTreeSet::from([id.clone(), other.clone()]));
+        assert_eq!(by_email(changer, &address(&before)).await, only);
+        for id in [id, other] {
+            changer.delete(&format!("/Users/{id}")).await.expect(204);
+        }
+        assert_eq!(by_email(creator, &address(&before)).await, BTreeSet::new());
+        assert_eq!(email_lookups(creator).await, 0, "{round}");
+        assert_consistent(creator).await;
+    }
+}
+
+/// A deactivated account is not found, one that comes back is, and whoever takes its name instead is found in its place.
+#[tokio::test]
+async fn a_deactivated_account_is_not_found_by_its_email() {
+    for forms in [
+        [EmailLookups::All, EmailLookups::Unclaimed],
+        [EmailLookups::Unclaimed, EmailLookups::All],
+        [EmailLookups::Unclaimed, EmailLookups::Unclaimed],
+    ] {
+        let table = embedded().await;
+        let first = writing(&table, forms[0], "veza").await;
+        let second = writing(&table, forms[1], "veza").await;
+        let (ann, address) = (first.user("ann").await, "ann@example.com");
+        let only = |id: &String| BTreeSet::from([id.clone()]);
+        second.delete(&format!("/Users/{ann}")).await.expect(204);
+        assert_eq!((by_email(&first, address).await, email_lookups(&first).await), (BTreeSet::new(), 0));
+        assert_eq!(second.user("ann").await, ann, "it comes back");
+        assert_eq!(by_email(&first, address).await, only(&ann));
+        first.delete(&format!("/Users/{ann}")).await.expect(204);
+        let bob = first.user("bob").await;
+        let rename = json!([{ "op": "replace", "path": "userName", "value": address }]);
+        second.patch(&format!("/Users/{bob}"), rename).await.expect(200);
+        assert_eq!(by_email(&first, address).await, only(&bob));
+        assert_eq!(by_email(&first, "bob@example.com").await, BTreeSet::new());
+        purge(&first, &ann).await;
+        assert_eq!(by_email(&first, address).await, only(&bob));
+        assert_consistent(&first).await;
+        second.delete(&format!("/Users/{bob}")).await.expect(204);
+        purge(&first, &bob).await;
+        assert_eq!(email_lookups(&first).await, 0);
+        assert_consistent(&first).await;
+    }
+}
+
+/// Erases a deactivated account.
+async fn purge(client: &Client, id: &str) {
+    let store = client.store();
+    let kept = store.tombstones().fetch(id.parse().unwrap()).await.unwrap().expect("an account");
+    let event = store.event_of_version("user.purged", &kept.record, kept.record.version + 1);
+    let models = Model::all(&[]).expect("the models");
+    let model = models.iter().find(|model| model.policy.name == client.policy).expect("a policy");
+    store.tombstones().purge(&kept, model.of(Kind::User), &event).await.unwrap();
+}
+
+/// The checker finds a look-up that is missing, and none where the claim finds the user. The repair writes it.
+#[tokio::test]
+async fn the_checker_knows_which_look_ups_a_user_needs() {
+    let client = writing(&embedded().await, EmailLookups::Unclaimed, "standard").await;
+    let mut other = user("other");
+    other["emails"][0]["value"] = json!("other@mail.example.com");
+    let (ann, other) = (client.user("ann").await, client.post("/Users", other).await.expect(201).id());
+    assert_consistent(&client).await;
+    let tenant = client.tenant.parse().unwrap();
+    let lookup = |address: &str, id: &str| {
+        keys::lookup(&tenant, Kind::User, "emails.value", address, id.parse().unwrap())
+    };
+    client.table.batch_delete([lookup("other@mail.example.com", &other)]).await.unwrap();
+    // This one may be there, that one may not.
+    for key in [lookup("ann@example.com", &ann), lookup("ann@mail.example.com", &ann)] {
+        client.table.put(&key, Item::new()).await.unwrap();
+    }
+    let report = check(&client, false).await;
+    let found: Vec<Problem> = report.findings.iter().map(|finding| finding.problem).collect();
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found.contains(&Problem::MissingLookup) && found.contains(&Problem::OrphanLookup), "{found:?}");
+    check(&client, true).await;
+    assert_consistent(&client).await;
+    assert_eq!(by_email(&client, "other@mail.example.com").await, BTreeSet::from([other]));
 }

@@ -14,13 +14,13 @@ use aws_sdk_apigateway::config::{BehaviorVersion, Config, Credentials, Region};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, patch, post};
 use rollcall::admin::usage_key::{PlanUsageKeys, attach, fetch};
 use rollcall::store::keys::TenantId;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// API keys, and which is in which usage plan. There are the plans `plan` and `other`.
+/// API keys, and which is in which usage plan.
 #[derive(Default)]
 struct Control {
     keys: Vec<Value>,
@@ -72,8 +72,12 @@ fn absent() -> Response {
     refused(StatusCode::NOT_FOUND, "NotFoundException")
 }
 
+/// The usage plans that there are: those of two stacks, and those of a stack that was made again.
+const PLANS: [&str; 4] = ["plan", "other", "new", "new-high"];
+
 #[derive(Deserialize)]
 struct Name {
+    #[serde(default)]
     name: String,
 }
 
@@ -99,7 +103,7 @@ async fn put(State(control): State<Shared>, Path(plan): Path<String>, body: Stri
     control.calls.push("attach");
     let key: Value = serde_json::from_str(&body).expect("JSON");
     let id = key["keyId"].as_str().expect("an id").to_owned();
-    if plan != "plan" && plan != "other" {
+    if !PLANS.contains(&plan.as_str()) {
         return absent();
     }
     match control.attached.insert((plan, id)) {
@@ -125,6 +129,17 @@ async fn detach(State(control): State<Shared>, Path(place): Path<(String, String
 async fn one(State(control): State<Shared>, Path(id): Path<String>) -> Response {
     match control.lock().keys.iter().find(|key| key["id"] == *id) {
         Some(key) => key.to_string().into_response(),
+        None => absent(),
+    }
+}
+
+async fn rename(State(control): State<Shared>, Path(id): Path<String>, body: String) -> Response {
+    let body: Value = serde_json::from_str(&body).expect("JSON");
+    match control.lock().keys.iter_mut().find(|key| key["id"] == *id) {
+        Some(key) => {
+            key["name"] = body["patchOperations"][0]["value"].clone();
+            key.to_string().into_response()
+        }
         None => absent(),
     }
 }
@@ -157,7 +172,7 @@ async fn serve() -> (String, Shared) {
     let control = Shared::default();
     let routes = axum::Router::new()
         .route("/apikeys", get(list).post(make))
-        .route("/apikeys/{id}", get(one).merge(delete(remove)))
+        .route("/apikeys/{id}", get(one).merge(delete(remove)).merge(patch(rename)))
         .route("/usageplans", get(plans))
         .route("/usageplans/{plan}/keys", post(put))
         .route("/usageplans/{plan}/keys/{id}", get(is_in).merge(delete(detach)))
@@ -324,4 +339,78 @@ async fn a_copy_of_the_table_deletes_no_key_by_itself() {
     let (_, done, _) = tool(&["delete", "globex", "--yes", "--usage-plan", "plan"]).await;
     assert_eq!(done["usageKeysDeleted"], 1);
     assert_eq!(control.names(), ["rollcall-plan-acme plan"]);
+}
+
+/// The usage plans go with a stack. The table must name those of the stack that was made again.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_table_names_the_plans_of_the_stack_that_was_made_again() {
+    let (gateway, control) = serve().await;
+    let embedded = support::serve().await;
+    let at = ["--table", support::TABLE, "--endpoint-url", &embedded.endpoint];
+    let tool = async |line: &str| {
+        let arguments: Vec<&str> = line.split(' ').chain(at).collect();
+        run(&arguments, &gateway).await
+    };
+    let done = async |line: &str| {
+        let (code, done, error) = tool(line).await;
+        assert_eq!(code, Some(0), "{line}: {error}");
+        done
+    };
+    for name in ["acme", "globex", "initech"] {
+        done(&format!("create {name} --usage-plan plan")).await;
+    }
+    for name in ["acme", "initech"] {
+        done(&format!("update {name} --plan high --usage-plan other")).await;
+    }
+    // The stack is deleted with its plans, and one key with it.
+    control.lock().attached.clear();
+    control.lock().keys.retain(|key| key["name"] != "rollcall-plan-acme");
+    for _ in 0..2 {
+        assert_eq!(done("usage-key --usage-plan new").await["tenants"], 3);
+        assert_eq!(done("usage-key acme --plan high --usage-plan new-high").await["tenants"], 1);
+    }
+    let (code, _, error) = tool("usage-key globex --plan high --usage-plan new-high").await;
+    assert!(code == Some(1) && error.contains("never had the plan high"), "{error}");
+    let mut names = control.names();
+    names.sort();
+    let of_acme = ["rollcall-new-acme new", "rollcall-new-high-acme new-high"];
+    assert_eq!(names[..3], [of_acme[0], "rollcall-new-globex new", of_acme[1]]);
+    assert_eq!(names[3..], ["rollcall-new-initech new", "rollcall-other-initech "]);
+
+    // One way back and forth needs no plan; another key is still in the old one, or the plan is named again.
+    done("update acme --plan default").await;
+    done("update acme --plan high").await;
+    assert_eq!(done("update initech --plan default").await["plan"], "default");
+    done("update initech --plan high --usage-plan new-high").await;
+    assert!(control.names().contains(&"rollcall-new-high-initech new-high".to_owned()));
+    done("update globex --plan default --usage-plan new").await;
+
+    // A plan of the original, which still serves requests.
+    let id = control.lock().keys.iter().find(|key| key["name"] == "rollcall-new-globex").cloned();
+    let id = id.expect("a key")["id"].as_str().expect("an id").to_owned();
+    control.lock().attached.insert(("plan".to_owned(), id));
+    for (name, keys) in [("acme", 2), ("globex", 1), ("initech", 2)] {
+        assert_eq!(done(&format!("delete {name} --yes")).await["usageKeysDeleted"], keys, "{name}");
+    }
+    assert_eq!(control.names(), ["rollcall-new-globex plan", "rollcall-other-initech "]);
+}
+
+/// A deletion that is under way, or was interrupted, is not a tenant that exists.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_whose_tenant_is_being_deleted_is_told() {
+    let (gateway, control) = serve().await;
+    let embedded = support::serve().await;
+    let at = ["--table", support::TABLE, "--endpoint-url", &embedded.endpoint];
+    let tool = async |arguments: &[&str]| run(&[arguments, &at[..]].concat(), &gateway).await;
+    assert_eq!(tool(&["create", "acme", "--usage-plan", "plan"]).await.0, Some(0));
+    let error = tool(&["create", "acme"]).await.2;
+    assert!(error.contains("exists already"), "{error}");
+    control.lock().refuses_deletions = true;
+    assert_eq!(tool(&["delete", "acme", "--yes"]).await.0, Some(1));
+    let error = tool(&["create", "acme"]).await.2;
+    assert!(error.contains("is being deleted") && error.contains("rollcall tenant delete acme"), "{error}");
+    control.lock().refuses_deletions = false;
+    assert_eq!(tool(&["delete", "acme", "--yes"]).await.0, Some(0));
+    let error = tool(&["create", "acme"]).await.2;
+    assert!(error.contains("was deleted not long ago"), "{error}");
 }

@@ -31,6 +31,7 @@ async fn find(client: &Client, query: &Query, max_scan_time: Duration) -> Result
         breaker: None,
         root_team_protected: false,
         cursor_keys: rollcall::store::cursor::CursorKeys::default(),
+        recent_checkpoints: rollcall::store::list::RecentCheckpoints::default(),
         known_groups: rollcall::store::known_groups::KnownGroups::default(),
         work: rollcall::scim::work::WorkBudget::of_query(),
     };

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::batch_get_item::builders::BatchGetItemFluentBuilder;
 use aws_sdk_dynamodb::operation::get_item::builders::GetItemFluentBuilder;
+use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::transact_get_items::builders::TransactGetItemsFluentBuilder;
 use aws_sdk_dynamodb::operation::transact_write_items::builders::TransactWriteItemsFluentBuilder;
@@ -27,6 +28,8 @@ pub enum BareCall {
     Query(QueryFluentBuilder),
     /// `TransactGetItems`.
     Together(TransactGetItemsFluentBuilder),
+    /// `PutItem`.
+    Put(PutItemFluentBuilder),
     /// `TransactWriteItems`, with a token of its own.
     Write(TransactWriteItemsFluentBuilder),
 }
@@ -78,6 +81,16 @@ impl BareCall {
                 let transaction = client.transact_write_items().set_transact_items(Some(writes));
                 Self::Write(transaction.set_return_consumed_capacity(capacity))
             }
+            "PutItem" => Self::Put(
+                client
+                    .put_item()
+                    .set_table_name(text(&body["TableName"]))
+                    .set_item(item(&body["Item"]))
+                    .set_condition_expression(text(&body["ConditionExpression"]))
+                    .set_expression_attribute_names(names(&body))
+                    .set_expression_attribute_values(item(&body["ExpressionAttributeValues"]))
+                    .set_return_consumed_capacity(capacity),
+            ),
             other => unreachable!("nothing makes {other} here"),
         }
     }
@@ -89,6 +102,7 @@ impl BareCall {
             Self::Batch(call) => drop(call.send().await.expect("items")),
             Self::Query(call) => drop(call.send().await.expect("a page")),
             Self::Together(call) => drop(call.send().await.expect("items")),
+            Self::Put(call) => drop(call.send().await.expect("a put")),
             Self::Write(call) => drop(call.send().await.expect("a transaction")),
         }
     }

@@ -25,6 +25,10 @@ use operation::{Operation, Site};
 use rollcall::dev::embedded::Embedded;
 use rollcall::dev::template::read::{TEMPLATE, TemplateFacts};
 
+/// The allocator of the function. The bare calls have it too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How often the function and the bare calls take turns.
 const PAIRS: usize = 30;
 /// What the table is called.

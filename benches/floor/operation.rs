@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
-use lambda_http::request::LambdaRequest;
+use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyRequest;
 use lambda_http::{Context, LambdaEvent, Service};
 use rollcall::config::CallSettings;
 use rollcall::http::service::LambdaService;
 use rollcall::store::call::Table;
+use rollcall::store::keys::hash;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -111,7 +112,7 @@ impl Site {
 
     /// Answers an event as Lambda's runtime does: from text to text.
     pub async fn answer(&self, event: &str) {
-        let event: LambdaRequest = serde_json::from_str(event).expect("an event");
+        let event: ApiGatewayProxyRequest = serde_json::from_str(event).expect("an event");
         let context = Context::default();
         let response =
             LambdaService::new(Arc::clone(&self.client.function)).call(LambdaEvent::new(event, context));
@@ -134,7 +135,12 @@ impl Site {
                 Operation::Create => (self.name(), Uuid::now_v7().to_string()),
                 _ => self.someone(operation).await,
             };
-            calls.extend(again(&self.bare, &sent, &[(name.clone(), other), (id.clone(), other_id)]));
+            // Keys hold hashes of the values that a user is found by.
+            let values = |name: &str| [format!("{name}@example.com"), format!("ext-{name}")];
+            let hashes = values(&name).into_iter().zip(values(&other));
+            let mut renamed: Vec<_> = hashes.map(|(from, to)| (hash(&from), hash(&to))).collect();
+            renamed.extend([(name.clone(), other), (id.clone(), other_id)]);
+            calls.extend(again(&self.bare, &sent, &renamed));
         }
         calls
     }

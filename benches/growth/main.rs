@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use client::{Client, TENANT};
 use operation::{Operation, Site};
+use rollcall::config::EmailLookups;
 use rollcall::dev::embedded::Embedded;
 use rollcall::dev::seed::target::SeedTarget;
 use rollcall::dev::seed::{Size, seed};
@@ -101,7 +102,8 @@ async fn site(users: usize, members: usize) -> Site {
     let embedded = Embedded::start(None, 0).await.expect("a table");
     let facts = TemplateFacts::parse(TEMPLATE).expect("the template").table;
     embedded.ensure_table("rollcall", &facts).await.expect("a table");
-    let table = Table::new(embedded.client.clone(), "rollcall");
+    let mut table = Table::new(embedded.client.clone(), "rollcall");
+    table.email_lookups = EmailLookups::Unclaimed;
     let loader = embedded.loader("rollcall");
     // Its server ends with its handle.
     std::mem::forget(embedded);

@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::actor::ACTOR;
-use super::cli::{GlobalOptions, finish};
+use super::cli::resolve::{Resolver, definition_id};
+use super::cli::{GlobalOptions, complete, finish};
 use super::error::AdminError;
 use super::output;
 use crate::auth::tenant::TenantRecord;
@@ -21,7 +22,7 @@ use crate::scim::resource_type::DefinedKind;
 use crate::store::Store;
 use crate::store::call::Table;
 use crate::store::definition::Definition;
-use crate::store::keys::{TenantId, parse_id};
+use crate::store::keys::TenantId;
 use crate::store::record::Role;
 
 /// `rollcall role`.
@@ -39,13 +40,13 @@ pub enum RoleCommand {
     /// Make a role that identity providers can give to users
     #[command(after_help = "Examples:
   rollcall role create acme billing --name Billing
-  rollcall role create acme reviewer --name Reviewer --grants 01890a5d-ac96-774b-bcce-b302099a8057:reviewer
+  rollcall role create acme reviewer --name Reviewer --grants Reviewers:reviewer,root:member
 
 A user has the role if a value of roles in the user is its id. The identity provider reads the roles at /Roles.")]
     Create {
         /// Which one
         #[command(flatten)]
-        which: WhichDefinition,
+        which: NewDefinitionId,
         /// The name that people read
         #[arg(long)]
         name: String,
@@ -60,7 +61,7 @@ A user has the role if a value of roles in the user is its id. The identity prov
     Update {
         /// Which one
         #[command(flatten)]
-        which: WhichDefinition,
+        which: WhichRole,
         /// The name that people read
         #[arg(long)]
         name: Option<String>,
@@ -72,14 +73,15 @@ A user has the role if a value of roles in the user is its id. The identity prov
     #[command(after_help = "Example:\n  rollcall role list acme")]
     List {
         /// Whose
+        #[arg(add = complete::tenants())]
         tenant: TenantId,
     },
     /// Show a role
     #[command(after_help = "Example:\n  rollcall role show acme billing")]
-    Show(WhichDefinition),
+    Show(WhichRole),
     /// Delete a role; users keep its value, which grants nothing then
     #[command(after_help = "Example:\n  rollcall role delete acme billing")]
-    Delete(WhichDefinition),
+    Delete(WhichRole),
 }
 
 /// `rollcall entitlement`.
@@ -103,7 +105,7 @@ reads them in the user.")]
     Create {
         /// Which one
         #[command(flatten)]
-        which: WhichDefinition,
+        which: NewDefinitionId,
         /// The name that people read
         #[arg(long)]
         name: String,
@@ -118,7 +120,7 @@ reads them in the user.")]
     Update {
         /// Which one
         #[command(flatten)]
-        which: WhichDefinition,
+        which: WhichEntitlement,
         /// The name that people read
         #[arg(long)]
         name: Option<String>,
@@ -130,23 +132,71 @@ reads them in the user.")]
     #[command(after_help = "Example:\n  rollcall entitlement list acme")]
     List {
         /// Whose
+        #[arg(add = complete::tenants())]
         tenant: TenantId,
     },
     /// Show an entitlement
     #[command(after_help = "Example:\n  rollcall entitlement show acme seat-pro")]
-    Show(WhichDefinition),
+    Show(WhichEntitlement),
     /// Delete an entitlement; users keep its value
     #[command(after_help = "Example:\n  rollcall entitlement delete acme seat-pro")]
-    Delete(WhichDefinition),
+    Delete(WhichEntitlement),
 }
 
-/// A role or an entitlement of a tenant.
+/// A role or an entitlement that is to be made for a tenant.
 #[derive(Args, Clone, Debug)]
-pub struct WhichDefinition {
+pub struct NewDefinitionId {
     /// Whose
+    #[arg(add = complete::tenants())]
     tenant: TenantId,
     /// Its id, which is also its value in users: 1 to 64 letters, digits, dots, hyphens, underscores and colons
     id: String,
+}
+
+/// A role of a tenant.
+#[derive(Args, Clone, Debug)]
+pub struct WhichRole {
+    /// Whose
+    #[arg(add = complete::tenants())]
+    tenant: TenantId,
+    /// Which one: the id or the name that `rollcall role list` shows
+    #[arg(value_name = "ID|NAME", add = complete::definitions(DefinedKind::Role))]
+    role: String,
+}
+
+/// An entitlement of a tenant.
+#[derive(Args, Clone, Debug)]
+pub struct WhichEntitlement {
+    /// Whose
+    #[arg(add = complete::tenants())]
+    tenant: TenantId,
+    /// Which one: the id or the name that `rollcall entitlement list` shows
+    #[arg(value_name = "ID|NAME", add = complete::definitions(DefinedKind::Entitlement))]
+    entitlement: String,
+}
+
+/// A role or an entitlement of a tenant, by its id or name.
+struct WhichDefinition {
+    tenant: TenantId,
+    text: String,
+}
+
+impl From<NewDefinitionId> for WhichDefinition {
+    fn from(new: NewDefinitionId) -> Self {
+        Self { tenant: new.tenant, text: new.id }
+    }
+}
+
+impl From<WhichRole> for WhichDefinition {
+    fn from(which: WhichRole) -> Self {
+        Self { tenant: which.tenant, text: which.role }
+    }
+}
+
+impl From<WhichEntitlement> for WhichDefinition {
+    fn from(which: WhichEntitlement) -> Self {
+        Self { tenant: which.tenant, text: which.entitlement }
+    }
 }
 
 /// What a role can have besides its name.
@@ -155,7 +205,8 @@ pub struct MoreOfRole {
     /// What it is for; an empty text removes it
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
-    /// What its users have: a team, a colon and a role in it, with commas between. A team is a group's id
+    /// What its users have: a team, a colon and a role in it, with commas between. A team is a group's id or
+    /// displayName, or root
     #[arg(long, value_name = "TEAM:ROLE,…")]
     grants: Option<String>,
 }
@@ -189,14 +240,14 @@ pub fn run_role(args: RoleArgs) -> ExitCode {
     };
     let command = match args.command {
         RoleCommand::Create { which, name, more } => {
-            DefinitionCommand::Create(which, new(Some(name), &more), more.grants)
+            DefinitionCommand::Create(which.into(), new(Some(name), &more), more.grants)
         }
         RoleCommand::Update { which, name, more } => {
-            DefinitionCommand::Update(which, new(name, &more), more.grants)
+            DefinitionCommand::Update(which.into(), new(name, &more), more.grants)
         }
         RoleCommand::List { tenant } => DefinitionCommand::List(tenant),
-        RoleCommand::Show(which) => DefinitionCommand::Show(which),
-        RoleCommand::Delete(which) => DefinitionCommand::Delete(which),
+        RoleCommand::Show(which) => DefinitionCommand::Show(which.into()),
+        RoleCommand::Delete(which) => DefinitionCommand::Delete(which.into()),
     };
     finish(&args.options, run(&args.options, DefinedKind::Role, command))
 }
@@ -211,14 +262,14 @@ pub fn run_entitlement(args: EntitlementArgs) -> ExitCode {
     };
     let command = match args.command {
         EntitlementCommand::Create { which, name, more } => {
-            DefinitionCommand::Create(which, new(Some(name), more), None)
+            DefinitionCommand::Create(which.into(), new(Some(name), more), None)
         }
         EntitlementCommand::Update { which, name, more } => {
-            DefinitionCommand::Update(which, new(name, more), None)
+            DefinitionCommand::Update(which.into(), new(name, more), None)
         }
         EntitlementCommand::List { tenant } => DefinitionCommand::List(tenant),
-        EntitlementCommand::Show(which) => DefinitionCommand::Show(which),
-        EntitlementCommand::Delete(which) => DefinitionCommand::Delete(which),
+        EntitlementCommand::Show(which) => DefinitionCommand::Show(which.into()),
+        EntitlementCommand::Delete(which) => DefinitionCommand::Delete(which.into()),
     };
     finish(&args.options, run(&args.options, DefinedKind::Entitlement, command))
 }
@@ -243,17 +294,19 @@ async fn run(
         DefinitionCommand::Show(which) => show(&table, &which, kind).await?,
         DefinitionCommand::Create(which, new, grants) => {
             let tenant = super::tenant::get(&table, &which.tenant).await?;
-            let new = with_grants(new, grants, &tenant)?;
-            create(&table, &tenant, (kind, &which.id), &new).await?
+            let new = with_grants(new, grants, &table, &tenant).await?;
+            create(&table, &tenant, (kind, &which.text), &new).await?
         }
         DefinitionCommand::Update(which, new, grants) => {
             let tenant = super::tenant::get(&table, &which.tenant).await?;
-            let new = with_grants(new, grants, &tenant)?;
-            update(&table, &tenant, (kind, &which.id), &new).await?
+            let new = with_grants(new, grants, &table, &tenant).await?;
+            let id = find_id(&table, &which, kind).await?;
+            update(&table, &tenant, (kind, &id), &new).await?
         }
         DefinitionCommand::Delete(which) => {
             let tenant = super::tenant::get(&table, &which.tenant).await?;
-            delete(&table, &tenant, (kind, &which.id)).await?
+            let id = find_id(&table, &which, kind).await?;
+            delete(&table, &tenant, (kind, &id)).await?
         }
     };
     let mut fields = fields(&done);
@@ -263,30 +316,42 @@ async fn run(
     Ok(output::show_fields(format, &fields))
 }
 
-fn with_grants(
+async fn with_grants(
     new: NewDefinition,
     grants: Option<String>,
+    table: &Table,
     tenant: &TenantRecord,
 ) -> Result<NewDefinition, AdminError> {
-    let grants = grants.map(|grants| read_grants(&grants, tenant)).transpose()?;
+    let grants = match grants {
+        Some(text) => Some(read_grants(&text, table, tenant).await?),
+        None => None,
+    };
     Ok(NewDefinition { grants, ..new })
 }
 
-/// Reads `team:role,…`. The team `root` is the root team, whose administration no role can grant.
-fn read_grants(text: &str, tenant: &TenantRecord) -> Result<BTreeSet<Role>, AdminError> {
-    let mut roles = BTreeSet::new();
+/// Reads `team:role,…`. The team `root` is the root team, whose administration no role can grant. Another team is the id
+/// or the `displayName` of a group.
+async fn read_grants(text: &str, table: &Table, tenant: &TenantRecord) -> Result<BTreeSet<Role>, AdminError> {
+    let (mut roles, mut resolver) = (BTreeSet::new(), None);
     for grant in text.split(',').map(str::trim).filter(|grant| !grant.is_empty()) {
         let form = || {
             AdminError::Input(format!(
-                "{grant} is no grant: give the id of a group, a colon and a role of lower-case letters, digits, - or _"
+                "{grant} is no grant: give the id or the name of a group, a colon and a role of lower-case letters, digits, - or _"
             ))
         };
         let (team, role) = grant.rsplit_once(':').ok_or_else(form)?;
-        let team = match team {
-            "root" => tenant.root_team,
-            id => parse_id(id),
+        if team.is_empty() || !is_role(role) {
+            return Err(form());
+        }
+        let team = match (team, tenant.root_team) {
+            ("root", Some(root)) => root,
+            _ => {
+                if resolver.is_none() {
+                    resolver = Some(Resolver::of(table, &tenant.id).await?);
+                }
+                resolver.as_ref().ok_or_else(form)?.group(team).await?
+            }
         };
-        let (Some(team), true) = (team, is_role(role)) else { return Err(form()) };
         roles.insert(Role { team, role: role.to_owned() });
     }
     Ok(roles)
@@ -315,11 +380,16 @@ pub async fn list(
     listed.map_err(AdminError::table(table.name()))
 }
 
+/// The id that is meant by an id or a name.
+async fn find_id(table: &Table, which: &WhichDefinition, kind: DefinedKind) -> Result<String, AdminError> {
+    definition_id(&list(table, &which.tenant, kind).await?, &which.text)
+}
+
 async fn show(table: &Table, which: &WhichDefinition, kind: DefinedKind) -> Result<Definition, AdminError> {
-    super::tenant::get(table, &which.tenant).await?;
-    let found = store(table, &which.tenant).definitions().fetch(kind, &which.id).await;
-    let found = found.map_err(AdminError::table(table.name()))?;
-    found.ok_or_else(|| unknown(kind, &which.tenant, &which.id))
+    let all = list(table, &which.tenant, kind).await?;
+    let id = definition_id(&all, &which.text)?;
+    let found = all.into_iter().find(|definition| definition.id == id);
+    found.ok_or_else(|| unknown(kind, &which.tenant, &which.text))
 }
 
 /// Makes a role or an entitlement.

@@ -14,6 +14,8 @@ use crate::tenants::error::{TenantError, explain, one_line};
 pub enum AdminError {
     /// There is a tenant of this name.
     Exists(TenantId),
+    /// A tenant of this name is being deleted.
+    BeingDeleted(TenantId),
     /// There is no tenant of this name.
     NoTenant(TenantId),
     /// A tenant of this name was deleted not long ago. The name can be given again after this many seconds.
@@ -122,6 +124,10 @@ impl fmt::Display for AdminError {
             Self::Exists(tenant) => {
                 write!(f, "tenant {tenant} exists already: see `rollcall tenant show {tenant}`")
             }
+            Self::BeingDeleted(tenant) => write!(
+                f,
+                "tenant {tenant} is being deleted: wait for that `rollcall tenant delete {tenant}`, or run it again if it was interrupted, then make the tenant again"
+            ),
             Self::NoTenant(tenant) => write!(
                 f,
                 "there is no tenant {tenant}: see `rollcall tenant list`, or make it with `rollcall tenant create {tenant}`"

@@ -15,6 +15,7 @@ pub mod listen;
 pub mod local_client;
 pub mod openapi;
 pub mod output;
+pub mod plain_http;
 pub mod progress;
 pub mod running_dev;
 pub mod sweep;

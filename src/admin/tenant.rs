@@ -18,6 +18,7 @@ use crate::store::feed::outbox;
 use crate::store::keys::{self, TenantId};
 use crate::store::transaction::{Action, Expression};
 use crate::tenants::actor::Actor;
+use crate::tenants::error::TenantError;
 use crate::tenants::record;
 
 pub use crate::tenants::record::NewTenant;
@@ -27,14 +28,34 @@ pub use crate::tenants::record::NewTenant;
 /// What came into the table for a deleted tenant of this name, after it was emptied, is removed first.
 ///
 /// # Errors
-/// - [`AdminError::Exists`]: there is a tenant of this name.
+/// - [`AdminError::Exists`]: there is a tenant of this name. [`AdminError::BeingDeleted`]: not for long.
 /// - [`AdminError::NameRests`]: a tenant of this name was deleted not long ago.
 /// - [`AdminError::UsageKey`]: API Gateway would refuse the usage key.
 /// - [`AdminError::Input`]: the administrator's address is not an email address.
 pub async fn create(table: &Table, new: &NewTenant, now: OffsetDateTime) -> Result<TenantRecord, AdminError> {
     let free = free_name(table, &new.id, now).await?;
-    let made = record::create(table, &Actor::operator(), new, &free, now).await;
-    made.map_err(AdminError::of(table))
+    match record::create(table, &Actor::operator(), new, &free, now).await {
+        Err(TenantError::Exists(id)) => Err(explain_taken(table, &id, now).await),
+        made => made.map_err(AdminError::of(table)),
+    }
+}
+
+/// Says why a name cannot be given: there is a tenant of this name, or its deletion is under way or is visible in part.
+pub async fn explain_taken(table: &Table, id: &TenantId, now: OffsetDateTime) -> AdminError {
+    let items = match table.get_resting(&[keys::tenant(id), keys::tenant_deleted(id)]).await {
+        Ok(items) => items,
+        Err(error) => return AdminError::table(table.name())(error),
+    };
+    let now = now.unix_timestamp().unsigned_abs();
+    match items.as_slice() {
+        [Some(Some(tenant)), _] if !tenant.contains_key("deleting") => AdminError::Exists(id.clone()),
+        [Some(None), Some(Some(deleted))] => {
+            let rests = Deletion::from_item(deleted, now).grace_seconds_left(now);
+            AdminError::NameRests(id.clone(), rests.max(1))
+        }
+        // One of the items is part of a transaction: of the end of a deletion, or of a creation.
+        _ => AdminError::BeingDeleted(id.clone()),
+    }
 }
 
 /// Checks that no tenant of this name was deleted so recently that a request of it may still run. Returns an
@@ -94,6 +115,20 @@ pub async fn set_plan(
 ) -> Result<TenantRecord, AdminError> {
     let moved = record::set_plan(table, &Actor::operator(), id, plan, usage_keys).await;
     moved.map_err(AdminError::of(table))
+}
+
+/// Notes in which usage plan the API key of a tenant is now; the event `tenant.updated` goes with it.
+///
+/// # Errors
+/// [`AdminError::NoTenant`]; [`AdminError::Table`] if a call fails.
+pub async fn note_usage_plan(
+    table: &Table,
+    id: &TenantId,
+    key: (RatePlan, &str),
+    usage_plan: &str,
+) -> Result<TenantRecord, AdminError> {
+    let noted = record::note_usage_plan(table, &Actor::operator(), id, key, usage_plan).await;
+    noted.map_err(AdminError::of(table))
 }
 
 /// Tells mirrors to take the snapshot of a tenant again, with the event `tenant.resync`.

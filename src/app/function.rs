@@ -121,7 +121,10 @@ impl AppFunction {
             line.tenant = tenant.parse().ok().map(|tenant: TenantId| tenant.to_string());
         }
         let (handled, ()) = futures_util::future::join(handle(&app, operation, &segments), noted).await;
-        handled
+        match request.method() {
+            &Method::GET | &Method::HEAD => handled.map_err(ProblemDetails::of_read),
+            _ => handled,
+        }
     }
 
     /// Answers a raw event with a raw proxy response, by the same way as in Lambda.

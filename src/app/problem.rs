@@ -6,7 +6,7 @@ use lambda_http::{Body, Response};
 use serde_json::json;
 
 use crate::deliver::registry::RegistryError;
-use crate::provider::failure::Failure;
+use crate::provider::failure::{Failure, kept_changing};
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::store::error::StoreError;
 use crate::store::feed::reader::LostPosition;
@@ -56,6 +56,16 @@ impl ProblemDetails {
     /// 405 with the methods that there are.
     pub fn method_not_allowed(methods: String) -> Self {
         Self { allow: Some(methods.clone()), ..Self::new(405, format!("This endpoint answers {methods}.")) }
+    }
+
+    /// The refusal of a request that only reads: 503 instead of 409, since nothing is wrong with a read that other changes
+    /// got in the way of.
+    #[must_use]
+    pub fn of_read(self) -> Self {
+        match self.status {
+            409 => Self { source: self.source, ..kept_changing().into() },
+            _ => self,
+        }
     }
 
     /// The refusal as a response.

@@ -2,6 +2,8 @@
 //!
 //! The signature is checked before the claims. So only who holds a key of the issuer is told which claim differs.
 
+use std::sync::LazyLock;
+
 use jsonwebtoken::{Validation, decode, decode_header};
 use serde::Deserialize;
 use serde_json::Number;
@@ -11,12 +13,18 @@ use super::jwks::{ALGORITHMS, IssuerKeys, NoKey};
 use crate::limits::{
     ISSUER_CLOCK_TOLERANCE_SECONDS, MAX_ASSERTION_BYTES, MAX_ASSERTION_ID_BYTES, MAX_ASSERTION_SECONDS,
 };
+use crate::store::keys::hash;
+
+static NO_JWT: LazyLock<String> =
+    LazyLock::new(|| format!("The assertion is not a signed JWT of at most {MAX_ASSERTION_BYTES} bytes."));
+static TOO_LONG: LazyLock<String> =
+    LazyLock::new(|| format!("The assertion lives for more than {} hours.", MAX_ASSERTION_SECONDS / 3_600));
 
 /// An assertion that holds what it must.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckedAssertion {
-    /// Its id, if it has one.
-    pub id: Option<String>,
+    /// What tells it from others of the client: its `jti`, or a hash of what its signature covers.
+    pub id: String,
     /// Until when it could be used again, in seconds since 1970.
     pub usable_until: i64,
 }
@@ -56,9 +64,9 @@ pub enum AssertionRefusal {
 
 impl AssertionRefusal {
     /// What the client is told. RFC 6749 §5.2 allows only ASCII without quotes and backslashes.
-    pub const fn description(self) -> &'static str {
+    pub fn description(self) -> &'static str {
         match self {
-            Self::Form => "The assertion is not a signed JWT of at most 8192 bytes.",
+            Self::Form => &NO_JWT,
             Self::Algorithm => {
                 "The assertion must be signed with RS256, PS256 or ES256, without critical header members."
             }
@@ -76,8 +84,8 @@ impl AssertionRefusal {
             Self::Directory => "The claim tid of the assertion is not the directory of this client.",
             Self::Expired => "The assertion has expired.",
             Self::NotYet => "The assertion is from the future (iat, nbf): check the clock of the issuer.",
-            Self::TooLong => "The assertion lives for more than 24 hours.",
-            Self::Replayed => "The assertion was used before: each request needs one with another jti.",
+            Self::TooLong => &TOO_LONG,
+            Self::Replayed => "The assertion was used before: each request needs a new one.",
         }
     }
 
@@ -156,14 +164,23 @@ pub async fn check_assertion(
             _ => AssertionRefusal::Signature,
         }
     })?;
-    check_claims(decoded.claims, federation, now)
+    let (id, usable_until) = check_claims(decoded.claims, federation, now)?;
+    Ok(CheckedAssertion { id: id.unwrap_or_else(|| hash_signed_text(text)), usable_until })
 }
 
+/// The id of an assertion without `jti`, which RFC 7523 §3 allows: a hash of what its signature covers. A signature is no
+/// part of it, because a second valid one of ES256 can be computed from the first.
+fn hash_signed_text(text: &str) -> String {
+    let signed = text.rsplit_once('.').map_or(text, |(signed, _)| signed);
+    format!("sha256:{}", hash(signed))
+}
+
+/// Returns the `jti`, and until when the assertion could be used again.
 fn check_claims(
     claims: AssertionClaims,
     federation: &Federation,
     now: i64,
-) -> Result<CheckedAssertion, AssertionRefusal> {
+) -> Result<(Option<String>, i64), AssertionRefusal> {
     if claims.iss != federation.issuer {
         return Err(AssertionRefusal::Issuer);
     }
@@ -197,7 +214,7 @@ fn check_claims(
     if claims.jti.as_ref().is_some_and(|id| id.len() > MAX_ASSERTION_ID_BYTES) {
         return Err(AssertionRefusal::Claims);
     }
-    Ok(CheckedAssertion { id: claims.jti, usable_until })
+    Ok((claims.jti.filter(|id| !id.is_empty()), usable_until))
 }
 
 /// A time in seconds since 1970 (RFC 7519 §2, NumericDate). `None` beyond the year 9999.

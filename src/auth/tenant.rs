@@ -163,20 +163,39 @@ impl TenantRecord {
         }
     }
 
-    /// The tenant with another plan, whose usage key this is. Its own key waits for the way back.
-    #[must_use]
-    pub fn with_plan(&self, plan: RatePlan, key: UsageKey) -> Self {
-        let own = UsageKey {
+    /// Its usage key in a plan. `None` if it never had the plan.
+    pub fn key_in(&self, plan: RatePlan) -> Option<UsageKey> {
+        if self.plan != plan {
+            return self.other_key.clone();
+        }
+        Some(UsageKey {
             value: self.usage_key.clone(),
             usage_plan: self.usage_plan.clone(),
             usable_from: self.usable_from,
-        };
+        })
+    }
+
+    /// The tenant whose usage key in a plan is in this usage plan now.
+    #[must_use]
+    pub fn with_usage_plan(&self, plan: RatePlan, usage_plan: UsagePlanRef) -> Self {
+        let mut after = Self { version: self.version + 1, ..self.clone() };
+        match &mut after.other_key {
+            Some(other) if self.plan != plan => other.usage_plan = Some(usage_plan),
+            _ => after.usage_plan = Some(usage_plan),
+        }
+        after
+    }
+
+    /// The tenant with another plan, whose usage key this is. Its own key waits for the way back.
+    #[must_use]
+    pub fn with_plan(&self, plan: RatePlan, key: UsageKey) -> Self {
+        let other_key = self.key_in(self.plan);
         Self {
             plan,
             usage_key: key.value,
             usage_plan: key.usage_plan,
             usable_from: key.usable_from,
-            other_key: Some(own),
+            other_key,
             version: self.version + 1,
             ..self.clone()
         }

@@ -50,7 +50,7 @@ pub struct Backend {
 const TOKEN_FUNCTION: &str = "TokenFunction";
 
 impl Backend {
-    /// The API for identity providers, with these functions behind it.
+    /// The API for identity providers or that of the token endpoint, with these functions behind it.
     pub fn gateway(&self, facts: ApiFacts, clock: Clock) -> Gateway {
         let function =
             |name: &str| if name == TOKEN_FUNCTION { self.token.clone() } else { self.function.clone() };

@@ -12,6 +12,7 @@ use super::logging;
 use super::seed::Size;
 use super::session::{RateLimit, Session, SessionOptions};
 use super::wiring;
+use crate::admin::cli::complete::words;
 use crate::admin::cli::parse::policy;
 use crate::admin::cli::runtime::WRONG_USAGE;
 use crate::admin::output;
@@ -44,7 +45,7 @@ pub struct DevArgs {
     #[arg(long, value_parser = policy())]
     pub policy: Option<&'static Policy>,
     /// Requests a minute for each tenant, off, or template: the limits of a deployment
-    #[arg(long, value_name = "template|N|off", default_value = "off", value_parser = rate_limit)]
+    #[arg(long, value_name = "template|N|off", default_value = "off", value_parser = rate_limit, add = words(&RATE_LIMITS))]
     pub rate_limit: RateLimit,
     /// Tenant to make and to show a key of
     #[arg(long, default_value = "demo", value_parser = tenant)]
@@ -68,6 +69,9 @@ pub struct DevArgs {
     #[arg(long)]
     pub json: bool,
 }
+
+/// What a shell offers for `--rate-limit`, besides a number.
+const RATE_LIMITS: [&str; 2] = ["off", "template"];
 
 fn host(text: &str) -> Result<IpAddr, String> {
     if text == "localhost" {

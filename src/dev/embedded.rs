@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use super::seed::target::BulkLoader;
 use super::template::facts::{AttributeType, TableFacts};
 use crate::admin::local_client::WithoutTokens;
+use crate::admin::plain_http::plain_http;
 use crate::limits::{EXPIRY_INTERVAL, TABLE_STOP_TIMEOUT};
 
 /// A running embedded DynamoDB.
@@ -148,6 +149,7 @@ fn client(endpoint: &str) -> Client {
         .region(Region::from_static("us-east-1"))
         .credentials_provider(Credentials::new("local", "local", None, None, "rollcall dev"))
         .interceptor(WithoutTokens)
+        .http_client(plain_http())
         .endpoint_url(endpoint);
     Client::from_conf(config.build())
 }

@@ -38,8 +38,8 @@ pub enum RateLimit {
 }
 
 impl RateLimit {
-    /// Changes the limits of the API for identity providers and of the one for applications.
-    fn apply(self, api: &mut ApiFacts, app_api: &mut ApiFacts) {
+    /// Changes the limits of the API for identity providers, and of the other APIs.
+    fn apply(self, api: &mut ApiFacts, others: [&mut ApiFacts; 2]) {
         match self {
             Self::Template => {}
             Self::PerMinute(many) => {
@@ -48,7 +48,7 @@ impl RateLimit {
                 (api.usage_plan, api.high_usage_plan) = (Some(throttle), Some(throttle));
             }
             Self::Off => {
-                for api in [api, app_api] {
+                for api in others.into_iter().chain([api]) {
                     (api.usage_plan, api.high_usage_plan, api.stage) = (None, None, None);
                     api.methods.clear();
                 }
@@ -119,9 +119,8 @@ impl Session {
         data_dir: Option<DataDir>,
         connect: impl FnOnce(Connection) -> Backend,
     ) -> Result<Self, String> {
-        let TemplateFacts { table, mut api, mut app_api, environment } =
-            TemplateFacts::parse(TEMPLATE).map_err(|error| error.to_string())?;
-        options.rate_limit.apply(&mut api, &mut app_api);
+        let TemplateFacts { table, api, app_api, oauth_api, environment } =
+            read_template(options.rate_limit)?;
         // The port first: a second session fails before it has touched anything.
         let no_listener = |error| format!("cannot listen on {}: {error}", options.listen);
         let listener = TcpListener::bind(options.listen).await.map_err(no_listener)?;
@@ -155,6 +154,7 @@ impl Session {
         let backend = Backend { function: bounded(backend.function), ..backend };
         let gateways = vec![
             backend.gateway(api, Clock::system()),
+            backend.gateway(oauth_api, Clock::system()),
             backend.app.gateway(app_api, Clock::system(), bounded),
         ];
         let (stop, stopped) = oneshot::channel::<()>();
@@ -231,6 +231,13 @@ impl Session {
         }
         self.embedded.stop().await;
     }
+}
+
+/// What the template declares, with these limits. An error is one line.
+fn read_template(rate_limit: RateLimit) -> Result<TemplateFacts, String> {
+    let mut facts = TemplateFacts::parse(TEMPLATE).map_err(|error| error.to_string())?;
+    rate_limit.apply(&mut facts.api, [&mut facts.app_api, &mut facts.oauth_api]);
+    Ok(facts)
 }
 
 /// What the code of the deployment is built from.

@@ -26,6 +26,7 @@ use crate::auth::authorizer::Authorizer;
 use crate::auth::plan::RatePlan;
 use crate::auth::record::Scope;
 use crate::clock;
+use crate::config::{EMAIL_LOOKUPS, EmailLookups};
 use crate::deliver::registry::{Registry, RegistryError};
 use crate::deliver::sender::MessageSender;
 use crate::deliver::worker::Worker;
@@ -56,12 +57,15 @@ const TOLD_EVERY: usize = 10_000;
 pub fn connect(connection: Connection, extensions: &[(Kind, Schema)]) -> Backend {
     let Connection { client, loader, table, environment, app_url } = connection;
     let table = Table::new(client, &table);
+    let mut scim_table = table.fresh();
+    let email_lookups = environment.get(EMAIL_LOOKUPS).and_then(|form| form.as_ref().ok());
+    scim_table.email_lookups = email_lookups.and_then(|form| EmailLookups::named(form)).unwrap_or_default();
     let public_url = environment.get(crate::config::PUBLIC_URL).and_then(|url| url.as_ref().ok());
     let public_url = public_url.filter(|url| !url.is_empty()).cloned();
     let written = Arc::new(Notify::new());
     let token = TokenFunction::new(table.fresh(), public_url.clone(), TargetRule::PublicOrLoopback);
     let token = run_function(token, &Arc::default());
-    let function = Function::with_extensions(table.fresh(), public_url, extensions);
+    let function = Function::with_extensions(scim_table, public_url, extensions);
     let function = run_function(function, &written);
     let authorizer = Arc::new(Authorizer::new(table.fresh()));
     let authorizer = Lambda::new(move |event| {

@@ -29,6 +29,7 @@ use crate::store::call::Table;
 use crate::store::cursor::CursorKeys;
 use crate::store::keys::{self, TenantId};
 use crate::store::known_groups::KnownGroups;
+use crate::store::list::RecentCheckpoints;
 
 /// Everything that outlives a request.
 #[derive(Debug)]
@@ -38,6 +39,7 @@ pub struct Function {
     public_url: Option<String>,
     used: KeyUses,
     cursor_keys: CursorKeys,
+    recent_checkpoints: RecentCheckpoints,
     known_groups: KnownGroups,
     schemas: SchemaAnswers,
 }
@@ -94,6 +96,7 @@ impl Function {
             public_url,
             used: KeyUses::default(),
             cursor_keys: CursorKeys::default(),
+            recent_checkpoints: RecentCheckpoints::default(),
             known_groups: KnownGroups::default(),
             schemas: SchemaAnswers::default(),
         })
@@ -160,6 +163,7 @@ impl Function {
             breaker: caller.breaker,
             root_team_protected: caller.root_team_protected,
             cursor_keys: self.cursor_keys.clone(),
+            recent_checkpoints: self.recent_checkpoints.clone(),
             known_groups: self.known_groups.clone(),
             work: if operation.reads() { WorkBudget::of_query() } else { WorkBudget::of_body() },
         };
@@ -168,7 +172,8 @@ impl Function {
         let (handled, ()) = futures_util::future::join(handled, self.note_use(&caller)).await;
         let outcome = match handled {
             Ok(response) => response.into(),
-            Err(mut failure) => {
+            Err(failure) => {
+                let mut failure = if operation.reads() { failure.of_read() } else { failure };
                 failure.explain(caller.policy, &provider.work.notes);
                 failure.into()
             }

@@ -5,14 +5,16 @@ use std::io::Write as _;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, LOCATION, VARY, WWW_AUTHENTICATE,
-    X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, LOCATION, RETRY_AFTER, VARY,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Response};
 use serde_json::Value;
 
-use crate::limits::{MAX_BUFFERED_ANSWER_MB, MAX_STREAMED_ANSWER_MB, MIN_GZIP_BYTES, RESPONSE_HEAD_BYTES};
+use crate::limits::{
+    MAX_BUFFERED_ANSWER_MB, MAX_STREAMED_ANSWER_MB, MIN_GZIP_BYTES, RESPONSE_HEAD_BYTES, RETRY_AFTER_SECONDS,
+};
 use crate::provider::answer::Answer;
 use crate::provider::reading::list_response::ListResponse;
 use crate::scim::error::{ErrorKind, ScimError};
@@ -98,8 +100,13 @@ pub fn fit_into_transfer(
 }
 
 /// Adds the headers that forbid caches to store an answer and clients to guess its type. An answer holds
-/// personal data (RFC 7644 §7, RFC 9111 §5.2.2.5).
+/// personal data (RFC 7644 §7, RFC 9111 §5.2.2.5). A 503 gets the time after which to ask again, unless it has one
+/// (RFC 9110 §10.2.3).
 pub fn protect(response: &mut Response<Body>) {
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+        let wait = HeaderValue::from(RETRY_AFTER_SECONDS);
+        response.headers_mut().entry(RETRY_AFTER).or_insert(wait);
+    }
     set(response, CACHE_CONTROL, "no-store");
     set(response, X_CONTENT_TYPE_OPTIONS, "nosniff");
 }

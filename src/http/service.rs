@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use http::HeaderValue;
+use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyRequest;
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, Body, Error, LambdaEvent, Request, Response, Service, StreamAdapter};
 use serde_json::Value;
@@ -24,7 +25,7 @@ pub trait HttpFunction: Send + Sync + 'static {
 /// # Errors
 /// An event that is no REST proxy event.
 pub async fn invoke_with_event<F: HttpFunction>(function: Arc<F>, event: Value) -> Result<Value, Error> {
-    let event: LambdaRequest = serde_json::from_value(event)?;
+    let event: ApiGatewayProxyRequest = serde_json::from_value(event)?;
     let mut context = lambda_http::Context::default();
     context.request_id = Uuid::now_v7().to_string();
     let response = LambdaService::new(function).call(LambdaEvent::new(event, context));
@@ -59,8 +60,8 @@ impl<F: HttpFunction> Service<Request> for RequestService<F> {
     }
 }
 
-/// The function as a service of Lambda events. lambda_http makes a URL out of the host and the
-/// scheme in the event and panics where it cannot; this layer takes such texts out first.
+/// The function as a service of REST proxy events, which are parsed as such at once. lambda_http makes a URL out of
+/// the host and the scheme in the event and panics where it cannot; this layer takes such texts out first.
 #[derive(Clone)]
 pub struct LambdaService<A>(A);
 
@@ -78,7 +79,9 @@ impl<F: HttpFunction> LambdaService<StreamAdapter<'static, RequestService<F>, Bo
     }
 }
 
-impl<A: Service<LambdaEvent<LambdaRequest>>> Service<LambdaEvent<LambdaRequest>> for LambdaService<A> {
+impl<A: Service<LambdaEvent<LambdaRequest>>> Service<LambdaEvent<ApiGatewayProxyRequest>>
+    for LambdaService<A>
+{
     type Response = A::Response;
     type Error = A::Error;
     type Future = A::Future;
@@ -87,25 +90,24 @@ impl<A: Service<LambdaEvent<LambdaRequest>>> Service<LambdaEvent<LambdaRequest>>
         self.0.poll_ready(cx)
     }
 
-    fn call(&mut self, mut event: LambdaEvent<LambdaRequest>) -> Self::Future {
-        if let LambdaRequest::ApiGatewayV1(request) = &mut event.payload {
-            let authority = |value: &HeaderValue| {
-                value.to_str().is_ok_and(|text| text.parse::<http::uri::Authority>().is_ok())
-            };
-            let scheme = |value: &HeaderValue| matches!(value.as_bytes(), b"http" | b"https");
-            for headers in [&mut request.headers, &mut request.multi_value_headers] {
-                if headers.get("host").is_some_and(|value| !authority(value)) {
-                    headers.remove("host");
-                }
-                if headers.get("x-forwarded-proto").is_some_and(|value| !scheme(value)) {
-                    headers.remove("x-forwarded-proto");
-                }
+    fn call(&mut self, event: LambdaEvent<ApiGatewayProxyRequest>) -> Self::Future {
+        let LambdaEvent { payload: mut request, context } = event;
+        let authority = |value: &HeaderValue| {
+            value.to_str().is_ok_and(|text| text.parse::<http::uri::Authority>().is_ok())
+        };
+        let scheme = |value: &HeaderValue| matches!(value.as_bytes(), b"http" | b"https");
+        for headers in [&mut request.headers, &mut request.multi_value_headers] {
+            if headers.get("host").is_some_and(|value| !authority(value)) {
+                headers.remove("host");
             }
-            let domain = request.request_context.domain_name.as_deref();
-            if domain.is_some_and(|domain| domain.parse::<http::uri::Authority>().is_err()) {
-                request.request_context.domain_name = None;
+            if headers.get("x-forwarded-proto").is_some_and(|value| !scheme(value)) {
+                headers.remove("x-forwarded-proto");
             }
         }
-        self.0.call(event)
+        let domain = request.request_context.domain_name.as_deref();
+        if domain.is_some_and(|domain| domain.parse::<http::uri::Authority>().is_err()) {
+            request.request_context.domain_name = None;
+        }
+        self.0.call(LambdaEvent::new(LambdaRequest::ApiGatewayV1(request), context))
     }
 }

@@ -44,9 +44,10 @@ pub const MAX_DISCARDED_BYTES: usize = 64 * 1024 * 1024;
 /// How long API Gateway waits for a function: a quota of API Gateway.
 pub const INTEGRATION_TIMEOUT: Duration = Duration::from_secs(29);
 
-/// How many calls of a function the local gateway runs at once for each processor. More would not be faster, and each
-/// may take 100 MB: a group of 100,000 members does.
-pub const CALLS_AT_ONCE_PER_PROCESSOR: usize = 2;
+/// How many calls of a function the local gateway runs at once for each processor. More would not be faster: each takes
+/// longer, and one that takes longer than [`INTEGRATION_TIMEOUT`] is answered 504. Each may take 100 MB: a group of
+/// 100,000 members does.
+pub const CALLS_AT_ONCE_PER_PROCESSOR: usize = 1;
 
 /// How long a request waits in the local gateway until it may call the function. Then it is answered 429.
 pub const MAX_TURN_WAIT: Duration = Duration::from_secs(20);

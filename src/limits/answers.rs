@@ -1,5 +1,8 @@
 //! Limits on what answers and log lines tell.
 
+/// The time after which a client is to send a request again that was answered 503, in seconds.
+pub const RETRY_AFTER_SECONDS: u64 = 2;
+
 /// The most administrators that a refusal names.
 pub const MAX_ADMINS_NAMED: usize = 3;
 

@@ -1,6 +1,7 @@
 //! The parameters of a token request: `application/x-www-form-urlencoded` (RFC 6749 §3.2 and appendix B).
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use http::header::CONTENT_TYPE;
 use lambda_http::Request;
@@ -8,6 +9,12 @@ use percent_encoding::percent_decode_str;
 
 use super::error::{TokenError, TokenErrorKind};
 use crate::limits::{MAX_TOKEN_BODY_BYTES, MAX_TOKEN_PARAMETERS};
+
+static TOO_LARGE: LazyLock<String> =
+    LazyLock::new(|| format!("The body has more than {MAX_TOKEN_BODY_BYTES} bytes."));
+static TOO_MANY: LazyLock<String> =
+    LazyLock::new(|| format!("The request has more than {MAX_TOKEN_PARAMETERS} parameters."));
+const UNREADABLE: &str = "The body cannot be decoded as application/x-www-form-urlencoded in UTF-8.";
 
 /// The parameters by their names. One without a value counts as absent (RFC 6749 §3.2).
 pub(super) struct TokenForm(BTreeMap<String, String>);
@@ -20,8 +27,7 @@ impl TokenForm {
     pub fn read(request: &Request) -> Result<Self, TokenError> {
         let body: &[u8] = request.body().as_ref();
         if body.len() > MAX_TOKEN_BODY_BYTES {
-            let description = "The body has more than 16384 bytes.";
-            return Err(TokenError::new(TokenErrorKind::TooLarge, description));
+            return Err(TokenError::new(TokenErrorKind::TooLarge, &TOO_LARGE));
         }
         let media_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let media_type = media_type.and_then(|text| text.split(';').next()).unwrap_or_default().trim();
@@ -30,8 +36,7 @@ impl TokenForm {
             return Err(TokenError::invalid_request(description));
         }
         let text = std::str::from_utf8(body).ok();
-        let unreadable = "The body cannot be decoded as application/x-www-form-urlencoded in UTF-8.";
-        Self::parse(text.ok_or(TokenError::invalid_request(unreadable))?)
+        Self::parse(text.ok_or(TokenError::invalid_request(UNREADABLE))?)
     }
 
     fn parse(text: &str) -> Result<Self, TokenError> {
@@ -39,14 +44,13 @@ impl TokenForm {
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (Some(name), Some(value)) = (decode(name), decode(value)) else {
-                let description = "The body cannot be decoded as application/x-www-form-urlencoded in UTF-8.";
-                return Err(TokenError::invalid_request(description));
+                return Err(TokenError::invalid_request(UNREADABLE));
             };
             if parameters.insert(name, value).is_some() {
                 return Err(TokenError::invalid_request("A parameter is repeated."));
             }
             if parameters.len() > MAX_TOKEN_PARAMETERS {
-                return Err(TokenError::invalid_request("The request has more than 32 parameters."));
+                return Err(TokenError::invalid_request(&TOO_MANY));
             }
         }
         Ok(Self(parameters))
@@ -84,7 +88,7 @@ mod tests {
         assert_eq!(form.get("scope"), Some("a b+"));
         assert_eq!((form.get("empty"), form.get("flag"), form.get("none")), (None, None, None));
         assert_eq!(form.get("x["), Some("1"));
-        let many = (0..33).map(|at| format!("p{at}=1")).collect::<Vec<_>>().join("&");
+        let many = (0..=MAX_TOKEN_PARAMETERS).map(|at| format!("p{at}=1")).collect::<Vec<_>>().join("&");
         for bad in ["a=1&a=1", "a=1&a=", "a&%61=2", "a=%", "a=%2", "a=%zz", "a=%ff", "%ff=1", &many] {
             assert!(TokenForm::parse(bad).is_err(), "{bad}");
         }

@@ -8,7 +8,7 @@ use lambda_http::{Body, Request, RequestExt as _, Response};
 
 use super::error::{TokenError, TokenErrorKind, answer};
 use super::grant::grant;
-use super::metadata::{METADATA_PATH, TOKEN_PATH, document};
+use super::metadata::{METADATA_PATH, TOKEN_RESOURCE, document};
 use crate::auth::jwks::IssuerKeys;
 use crate::http::log::{Line, OperationClass};
 use crate::http::response::{self, Transfer};
@@ -64,7 +64,7 @@ impl TokenFunction {
         line: &mut Line,
     ) -> Result<Response<Body>, TokenError> {
         let path = request.raw_http_path().trim_end_matches('/');
-        let (is_token, method) = (path.ends_with(TOKEN_PATH), request.method());
+        let (is_token, method) = (path.ends_with(TOKEN_RESOURCE), request.method());
         let methods = if is_token { "POST, OPTIONS" } else { "GET, HEAD, OPTIONS" };
         if !is_token && !path.ends_with(METADATA_PATH) {
             let description = "There is no such endpoint. The token endpoint is /oauth2/token.";

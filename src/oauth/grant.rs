@@ -22,6 +22,8 @@ use crate::store::item::{Item, number};
 use crate::store::keys::oauth;
 use crate::store::transaction::{Action, Expression};
 
+/// The name of the claim on the id of an assertion.
+const USED_ASSERTION: &str = "assertion";
 /// Everything that the client may do.
 const ALL: &str = "scim";
 /// Reading only.
@@ -157,24 +159,23 @@ async fn write(
     record: &TokenRecord,
     assertion: Option<&CheckedAssertion>,
 ) -> Result<(), TokenError> {
-    let used = assertion.and_then(|assertion| Some((assertion.id.as_deref()?, assertion.usable_until)));
     let actions = || {
         let place = oauth::access_token(record.hash.as_str());
         let token = Action::put(place, record.to_item()).only_if(Expression::absent(), Refusal::Exists);
-        let used = used.map(|(id, until)| {
-            let item = Item::from([number("ttl", until)]);
+        let used = assertion.map(|CheckedAssertion { id, usable_until }| {
+            let item = Item::from([number("ttl", *usable_until)]);
             let over = Expression::new("#ttl <= :now")
                 .name("#ttl", "ttl")
                 .value(":now", AttributeValue::N(clock::epoch_seconds().to_string()));
             let is_new = Expression::absent().or(over);
             Action::put(oauth::used_assertion(&record.client, id), item)
-                .only_if(is_new, Refusal::Taken("jti"))
+                .only_if(is_new, Refusal::Taken(USED_ASSERTION))
         });
         [Some(token), used].into_iter().flatten().collect()
     };
     match table.transact(actions).await {
         Ok(()) => Ok(()),
-        Err(StoreError::Refused(why)) if why.contains(&Refusal::Taken("jti")) => {
+        Err(StoreError::Refused(why)) if why.contains(&Refusal::Taken(USED_ASSERTION)) => {
             Err(AssertionRefusal::Replayed.into())
         }
         Err(error) => Err(error.into()),

@@ -1,24 +1,32 @@
 //! `/.well-known/oauth-authorization-server`: what the token endpoint can do (RFC 8414 §2).
 
-use lambda_http::Request;
+use lambda_http::{Request, RequestExt as _};
 use serde_json::{Value, json};
 
 use super::grant::SCOPES;
 use crate::auth::jwks::ALGORITHMS;
 use crate::http::caller::{BASE_PATH, RequestLocation};
 
-/// The path of the token endpoint, below the root of the API.
-pub(super) const TOKEN_PATH: &str = "/oauth2/token";
-/// The path of the metadata, below the root of the API and below the SCIM base URL.
-pub(super) const METADATA_PATH: &str = "/.well-known/oauth-authorization-server";
+/// The path of the token endpoint in its API, which stands at `/oauth2`.
+pub(super) const TOKEN_RESOURCE: &str = "/token";
+/// The path of the token endpoint beside the SCIM base URL.
+pub const TOKEN_PATH: &str = "/oauth2/token";
+/// The variable of the stage that has the URL of the token endpoint.
+const TOKEN_URL: &str = "tokenUrl";
+/// The path of the metadata, below the root of the SCIM API and below its base URL.
+pub const METADATA_PATH: &str = "/.well-known/oauth-authorization-server";
 
-/// The document. The issuer is the root of the API: the SCIM base URL without `/scim/v2`.
+/// The document. The issuer is the root of the SCIM API: its base URL without `/scim/v2`. The token endpoint has an API of
+/// its own. Its URL is a variable of the stage. Without one, as in local development, it is beside the base URL.
 pub(super) fn document(request: &Request, public_url: Option<&str>) -> Value {
     let issuer = root(request, public_url);
+    let variables = request.stage_variables_ref();
+    let token_url = variables.and_then(|variables| variables.first(TOKEN_URL));
+    let token_url = token_url.map_or_else(|| format!("{issuer}{TOKEN_PATH}"), str::to_owned);
     let algorithms: Vec<&str> = ALGORITHMS.iter().map(|(_, name)| *name).collect();
     json!({
         "issuer": issuer,
-        "token_endpoint": format!("{issuer}{TOKEN_PATH}"),
+        "token_endpoint": token_url,
         "scopes_supported": SCOPES,
         "response_types_supported": [],
         "grant_types_supported": ["client_credentials"],

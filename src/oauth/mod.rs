@@ -6,7 +6,7 @@
 //! | `form` | the parameters of a token request |
 //! | `credentials` | who the client says it is, and how it proves it |
 //! | `grant` | the check of the proof, the scope, and the access token |
-//! | `metadata` | what the endpoint can do, for clients |
+//! | [`metadata`] | what the endpoint can do, for clients |
 //! | [`error`] | refusals (RFC 6749 §5.2) |
 //!
 //! The function writes access tokens and the ids of used assertions. It can write neither keys nor clients.
@@ -16,4 +16,4 @@ pub mod error;
 mod form;
 pub mod function;
 mod grant;
-mod metadata;
+pub mod metadata;

@@ -6,7 +6,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, HOST, USER_AGENT};
@@ -17,18 +16,16 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::RootCertStore;
 
 use super::target::{NOT_PUBLIC, TargetRule, TargetUrl};
+use super::tls::{TlsClient, system_roots};
 
 /// Sends requests.
 #[derive(Clone)]
 pub struct OutboundClient {
     rule: TargetRule,
-    tls: TlsConnector,
+    tls: TlsClient,
 }
 
 impl OutboundClient {
@@ -45,7 +42,7 @@ impl OutboundClient {
     /// # Errors
     /// If TLS cannot be set up.
     pub fn with_roots(rule: TargetRule, roots: RootCertStore) -> Result<Self, String> {
-        Ok(Self { rule, tls: tls_connector(roots)? })
+        Ok(Self { rule, tls: TlsClient::new(roots)? })
     }
 
     /// Which URLs it sends to.
@@ -96,8 +93,7 @@ impl OutboundClient {
         if !target.is_tls {
             return exchange_on(stream, request, most).await;
         }
-        let name = ServerName::try_from(target.host.clone()).map_err(|_| "the host has no valid name")?;
-        let stream = self.tls.connect(name, stream).await.map_err(|failed| format!("TLS: {failed}"))?;
+        let stream = self.tls.connect(target.host.clone(), stream).await?;
         exchange_on(stream, request, most).await
     }
 
@@ -170,24 +166,4 @@ async fn read_body(answer: Response<Incoming>, most: usize) -> Result<Response<B
         }
     }
     Ok(Response::from_parts(parts, read.freeze()))
-}
-
-/// The certificates that this system trusts.
-pub fn system_roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    roots
-}
-
-/// What opens TLS connections to servers that these certificates vouch for.
-///
-/// # Errors
-/// If TLS cannot be set up.
-pub fn tls_connector(roots: RootCertStore) -> Result<TlsConnector, String> {
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|failed| failed.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
 }

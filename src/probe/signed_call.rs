@@ -16,13 +16,11 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::clock;
 use crate::config::{self, ConfigError};
 use crate::limits::{MAX_PROBE_ANSWER_BYTES, PROBE_ATTEMPTS, PROBE_BACKOFF, PROBE_CALL};
-use crate::outbound::client::{system_roots, tls_connector};
+use crate::outbound::tls::{TlsClient, system_roots};
 
 /// The header of a body that is JSON.
 pub const CONTENT_TYPE_JSON: (&str, &str) = ("content-type", "application/json");
@@ -34,7 +32,7 @@ pub const CONTENT_TYPE_AWS_JSON: (&str, &str) = ("content-type", "application/x-
 pub struct AwsCaller {
     region: String,
     credentials: Credentials,
-    tls: TlsConnector,
+    tls: TlsClient,
 }
 
 /// A call.
@@ -82,7 +80,7 @@ impl AwsCaller {
         let missing = |missing: ConfigError| missing.to_string();
         let region = config::required(config::REGION).map_err(missing)?;
         let credentials = config::credentials().map_err(missing)?;
-        Ok(Self { region, credentials, tls: tls_connector(system_roots())? })
+        Ok(Self { region, credentials, tls: TlsClient::new(system_roots())? })
     }
 
     /// Makes a call. Makes it again if it was refused for a moment only.
@@ -120,8 +118,7 @@ impl AwsCaller {
         if !is_tls {
             return exchange(stream, request).await;
         }
-        let name = ServerName::try_from(host).map_err(|_| "the URL's host has no valid name")?;
-        let stream = self.tls.connect(name, stream).await.map_err(|failed| format!("TLS: {failed}"))?;
+        let stream = self.tls.connect(host, stream).await?;
         exchange(stream, request).await
     }
 

@@ -185,7 +185,8 @@ pub(crate) fn has_roles<D: Document>(user: &Record<D>) -> bool {
 /// another still grants.
 fn effective_roles<D: Document>(user: &Record<D>, relations: &Relations<'_>) -> BTreeSet<Role> {
     let teams = user.groups.iter().filter_map(|id| relations.teams?.get(id));
-    let granted = relations.grants.map(|grants| grants.of_roles(user.doc.value(ROLES).as_deref())).unwrap_or_default();
+    let granted =
+        relations.grants.map(|grants| grants.of_roles(user.doc.value(ROLES).as_deref())).unwrap_or_default();
     teams.flat_map(|team| team.roles.iter().cloned()).chain(granted).collect()
 }
 

@@ -17,6 +17,16 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// The failure of an operation that only reads. Nothing is wrong with a read that other changes got in the way of, so
+    /// the client is told to send it again: 503 instead of 409.
+    #[must_use]
+    pub fn of_read(self) -> Self {
+        match self.error.kind {
+            ErrorKind::Conflict => Self { error: kept_changing(), ..self },
+            _ => self,
+        }
+    }
+
     /// Notes which rules refused, and adds to the error what to change at the identity provider.
     pub fn explain(&mut self, policy: &Policy, notes: &Notes) {
         for note in self.error.notes(policy) {
@@ -103,6 +113,14 @@ pub fn too_many_conflicts() -> ScimError {
     ScimError::new(
         ErrorKind::Conflict,
         "Other changes of the same resource kept coming in between; nothing was changed. Send the request again.",
+    )
+}
+
+/// Changes kept coming in between while something was read.
+pub fn kept_changing() -> ScimError {
+    ScimError::new(
+        ErrorKind::Unavailable,
+        "What was asked for kept changing while it was read. Send the same request again.",
     )
 }
 

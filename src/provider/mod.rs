@@ -35,6 +35,7 @@ use crate::store::Store;
 use crate::store::cursor::CursorKeys;
 use crate::store::deactivations::DeactivationLimit;
 use crate::store::known_groups::KnownGroups;
+use crate::store::list::RecentCheckpoints;
 
 /// Everything that an operation works with: whose resources, under which rules, where they stand.
 #[derive(Debug)]
@@ -60,6 +61,8 @@ pub struct Provider<'a> {
     pub work: WorkBudget,
     /// The keys that sign cursors, as far as this process knows them.
     pub cursor_keys: CursorKeys,
+    /// The page checkpoints that this process wrote last.
+    pub recent_checkpoints: RecentCheckpoints,
     /// The groups that this process changed last.
     pub known_groups: KnownGroups,
 }

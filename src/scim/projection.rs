@@ -160,9 +160,12 @@ impl Projection {
         if let Some(extension) = resource_type.extensions.iter().find(|schema| schema.id == key) {
             let is_named = names.is_some_and(|names| names.extensions.contains_key(key));
             let is_plain = self.mode != Mode::Only && !is_named;
-            let is_whole =
-                self.always.contains(key) || is_plain && extension.attributes.iter().all(is_shown_by_default);
+            let is_whole = self.always.contains(key) || is_plain && extension.is_shown_by_default;
             return if is_whole { Shown::Whole } else { Shown::Parts };
+        }
+        // The common attributes are shown by default, too.
+        if self.mode == Mode::Default && resource_type.schema.is_shown_by_default {
+            return Shown::Whole;
         }
         let Some(attribute) = resource_type.core_attribute(key) else {
             return if self.shows_unknown() { Shown::Whole } else { Shown::Nothing };
@@ -173,7 +176,7 @@ impl Projection {
         });
         match (self.mode, attribute.returned) {
             (Mode::Only, Returned::Default) if !is_named => Shown::Nothing,
-            (Mode::Default | Mode::Except, _) if !is_named && is_shown_by_default(attribute) => Shown::Whole,
+            (Mode::Default | Mode::Except, _) if !is_named && attribute.is_shown_by_default() => Shown::Whole,
             _ => Shown::Parts,
         }
     }
@@ -272,12 +275,6 @@ impl Projection {
             (Returned::Default, Mode::Except) => !named(),
         }
     }
-}
-
-/// Whether an attribute and all of its sub-attributes are in an answer that nothing was asked for.
-fn is_shown_by_default(attribute: &Attribute) -> bool {
-    matches!(attribute.returned, Returned::Default | Returned::Always)
-        && attribute.sub_attributes.iter().all(is_shown_by_default)
 }
 
 /// The names in the lists of a parameter.

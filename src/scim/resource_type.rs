@@ -278,8 +278,8 @@ impl Model {
             owner.extensions.push(schema.clone());
         }
         for resource_type in &mut types {
-            resource_type.schema.set_paths(false);
-            resource_type.extensions.iter_mut().for_each(|extension| extension.set_paths(true));
+            resource_type.schema.complete(false);
+            resource_type.extensions.iter_mut().for_each(|extension| extension.complete(true));
         }
         Ok(Self { policy, types })
     }

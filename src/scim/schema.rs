@@ -108,7 +108,7 @@ pub struct Attribute {
     #[serde(skip)]
     pub holds_user_names: bool,
     /// Its path within its resource type: `emails.value`, or `urn:…:User:manager.value` in an extension.
-    /// [`Schema::set_paths`] sets it.
+    /// [`Schema::complete`] sets it.
     #[serde(skip)]
     pub path: String,
 }
@@ -153,6 +153,12 @@ impl Attribute {
         self.multi_valued && self.kind != Type::Complex
     }
 
+    /// Whether an answer that nothing was asked for shows all of it.
+    pub fn is_shown_by_default(&self) -> bool {
+        matches!(self.returned, Returned::Default | Returned::Always)
+            && self.sub_attributes.iter().all(Self::is_shown_by_default)
+    }
+
     /// Whether only the server writes it.
     pub fn is_read_only(&self) -> bool {
         self.mutability == Mutability::ReadOnly
@@ -171,6 +177,9 @@ pub struct Schema {
     pub description: String,
     /// The attributes.
     pub attributes: Vec<Attribute>,
+    /// Whether an answer that nothing was asked for shows all of it. [`Schema::complete`] finds it out.
+    #[serde(skip)]
+    pub is_shown_by_default: bool,
 }
 
 impl Schema {
@@ -179,10 +188,12 @@ impl Schema {
         find(&self.attributes, name)
     }
 
-    /// Tells the attributes and sub-attributes their paths. Those in an extension begin with its URN.
-    pub fn set_paths(&mut self, is_extension: bool) {
+    /// Sets what no schema's JSON says: the paths of attributes and sub-attributes, which begin with the URN in an
+    /// extension, and whether all of the schema is shown by default.
+    pub fn complete(&mut self, is_extension: bool) {
         let prefix = if is_extension { format!("{}:", self.id) } else { String::new() };
         set_paths(&mut self.attributes, &prefix);
+        self.is_shown_by_default = self.attributes.iter().all(Attribute::is_shown_by_default);
     }
 
     /// The attribute or sub-attribute at a dotted path, to be changed.

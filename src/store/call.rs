@@ -16,6 +16,7 @@ use super::keys::Key;
 use super::meter::{Direction, Meter, RuleRefusals, Usage};
 use super::retry::Attempts;
 use super::transaction::Action;
+use crate::config::EmailLookups;
 use crate::limits::{CONNECT_AT_START, MAX_ACTIONS_PER_TX, TRANSACTION_RETRIES};
 
 /// The table as one request sees it.
@@ -24,6 +25,8 @@ pub struct Table {
     pub(super) client: Client,
     pub(super) name: Arc<str>,
     pub(super) meter: Arc<Meter>,
+    /// Which look-ups of email addresses are written.
+    pub email_lookups: EmailLookups,
 }
 
 /// Which items of a partition a query reads.
@@ -94,7 +97,7 @@ pub enum ReadTogether {
 impl Table {
     /// The table by its name, with a meter of its own.
     pub fn new(client: Client, name: &str) -> Self {
-        Self { client, name: name.into(), meter: Arc::default() }
+        Self { client, name: name.into(), meter: Arc::default(), email_lookups: EmailLookups::default() }
     }
 
     /// The same table with a new meter, for another request.

@@ -4,6 +4,7 @@
 //! deactivated account keeps its claim, marked as `gone`, so that it can come back under its name.
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use futures_util::future::try_join;
 use uuid::Uuid;
 
 use super::Store;
@@ -110,6 +111,15 @@ fn key_of_lookup(tenant: &TenantId, record: &Record, entry: &Entry) -> Key {
     keys::lookup(tenant, record.kind, entry.attribute, &entry.value, record.id)
 }
 
+/// Who may have a value that look-ups or a claim find.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundByEither {
+    /// The resources that have a look-up.
+    pub by_lookup: Vec<Uuid>,
+    /// The resource that holds the claim.
+    pub by_claim: Option<Uuid>,
+}
+
 impl Store {
     /// Reads which resource holds a unique value. `None` if the value is free.
     ///
@@ -136,5 +146,28 @@ impl Store {
                 Ok(items.iter().filter_map(|i| get_text(i, "sk")).filter_map(parse_id).collect())
             }
         }
+    }
+
+    /// Reads the ids of the resources that may have a value which a look-up or a claim finds. Both are read side by side.
+    ///
+    /// A resource whose unique value changes gets the look-up before it loses the claim. So the look-ups are read again
+    /// if neither finds a resource: the first read may have been earlier than that of the claim.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
+    pub async fn find_by_either(
+        &self,
+        kind: Kind,
+        lookup: &Entry,
+        claim: &Entry,
+    ) -> Result<FoundByEither, StoreError> {
+        let lookups = self.find(kind, Index::Lookup, lookup);
+        let (by_lookup, holder) = try_join(lookups, self.find(kind, Index::Claim, claim)).await?;
+        let by_claim = holder.first().copied();
+        if by_lookup.is_empty() && by_claim.is_none() {
+            let by_lookup = self.find(kind, Index::Lookup, lookup).await?;
+            return Ok(FoundByEither { by_lookup, by_claim });
+        }
+        Ok(FoundByEither { by_lookup, by_claim })
     }
 }

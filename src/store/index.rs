@@ -10,11 +10,14 @@ use crate::scim::resource_type::{Kind, ResourceType};
 use crate::scim::schema::{Attribute, Uniqueness};
 use crate::scim::work::WorkBudget;
 
+const USER_NAME: &str = "userName";
+const EMAIL: &str = "emails.value";
+
 /// The attributes that may be found by key. A unique one has a claim instead.
 const INDEXED: &[(Kind, &str)] = &[
-    (Kind::User, "userName"),
+    (Kind::User, USER_NAME),
     (Kind::User, "externalId"),
-    (Kind::User, "emails.value"),
+    (Kind::User, EMAIL),
     (Kind::Group, "displayName"),
     (Kind::Group, "externalId"),
 ];
@@ -89,9 +92,24 @@ pub fn claim(ty: &ResourceType, doc: &Map<String, Value>) -> Option<Entry> {
     entries(ty, doc, Index::Claim).pop_first()
 }
 
-/// The values that a document is looked up by.
+/// The values that a document may be looked up by.
 pub fn lookups(ty: &ResourceType, doc: &Map<String, Value>) -> BTreeSet<Entry> {
     entries(ty, doc, Index::Lookup)
+}
+
+/// The values that a document must have a look-up of: all but the address that its claim finds too.
+pub fn required_lookups(ty: &ResourceType, doc: &Map<String, Value>) -> BTreeSet<Entry> {
+    let mut required = lookups(ty, doc);
+    if let Some(claim) = claim(ty, doc).filter(|claim| claim.attribute == USER_NAME) {
+        required.remove(&Entry { attribute: EMAIL, value: claim.value });
+    }
+    required
+}
+
+/// The claim that may find a user instead of this look-up: an address whose comparable form is that of the user's
+/// `userName` needs no look-up. `None` for another look-up.
+pub fn claim_beside(lookup: &Entry) -> Option<Entry> {
+    (lookup.attribute == EMAIL).then(|| Entry { attribute: USER_NAME, value: lookup.value.clone() })
 }
 
 /// Checks that a document has no more indexed values than are written. A filter must not miss one.
@@ -140,6 +158,37 @@ mod tests {
         let found: Vec<String> =
             lookups(ty, &user).into_iter().map(|e| format!("{} {}", e.attribute, e.value)).collect();
         assert_eq!(found, ["emails.value a@x.com", "externalId X"]);
+    }
+
+    #[test]
+    fn an_address_needs_no_look_up_if_the_claim_has_the_same_form() {
+        let model = Model::new(&STANDARD, &[]).expect("a model");
+        let ty = model.of(Kind::User);
+        for (name, address, is_required) in [
+            ("Ann@X", "ann@x", false),
+            ("ann", "ann@x", true),
+            ("É@x", "e\u{301}@x", false),
+            ("Ａnn@x", "ann@x", false),
+            // The claim keeps the letter, the look-up has it folded.
+            ("straße@x", "straße@x", true),
+            ("straße@x", "strasse@x", true),
+            ("strasse@x", "straße@x", false),
+            ("ﬁn@x", "fin@x", true),
+        ] {
+            let user =
+                doc(json!({ "userName": name, "externalId": address, "emails": [{ "value": address }] }));
+            let (all, required) = (lookups(ty, &user), required_lookups(ty, &user));
+            assert_eq!(
+                required.iter().any(|entry| entry.attribute == EMAIL),
+                is_required,
+                "{name} {address}"
+            );
+            assert!(required.iter().any(|entry| entry.attribute == "externalId"));
+            // A filter asks for the claim by the form that it has for the look-up.
+            let claims: Vec<Entry> = all.difference(&required).filter_map(claim_beside).collect();
+            let own = claim(ty, &user);
+            assert!(claims.iter().all(|claim| Some(claim) == own.as_ref()), "{name} {address}");
+        }
     }
 
     #[test]

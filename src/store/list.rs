@@ -1,14 +1,17 @@
 //! Lists: the entries in the order of ids, and the checkpoints at which pages continue.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use uuid::Uuid;
 
 use super::Store;
 use super::call::Range;
 use super::error::StoreError;
 use super::item::{Item, get_number, get_text, number, text};
-use super::keys::{self, parse_id};
+use super::keys::{self, Key, parse_id};
 use crate::clock;
-use crate::limits::PAGE_CHECKPOINT_LIFE_SECONDS;
+use crate::limits::{MAX_PAGE_CHECKPOINTS_KEPT, PAGE_CHECKPOINT_LIFE_SECONDS};
 use crate::scim::resource_type::Kind;
 
 /// A position in the order of a tenant's resources: users, then groups, each by id.
@@ -48,6 +51,25 @@ pub struct PageCheckpoint {
     pub after: Option<Position>,
     /// How many resources the first page found.
     pub total: u64,
+}
+
+/// The page checkpoints that this process wrote last. A page begins to read where one of them says, beside reading the
+/// checkpoint in the table, which decides.
+#[derive(Clone, Debug, Default)]
+pub struct RecentCheckpoints(Arc<Mutex<HashMap<Key, PageCheckpoint>>>);
+
+impl RecentCheckpoints {
+    fn get(&self, key: &Key) -> Option<PageCheckpoint> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied()
+    }
+
+    fn insert(&self, key: Key, checkpoint: PageCheckpoint) {
+        let mut checkpoints = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if checkpoints.len() >= MAX_PAGE_CHECKPOINTS_KEPT {
+            checkpoints.clear();
+        }
+        checkpoints.insert(key, checkpoint);
+    }
 }
 
 /// Some ids of a list.
@@ -134,12 +156,24 @@ impl Store {
         Ok(get_number(&item, "total").map(|total| PageCheckpoint { after, total }))
     }
 
-    /// Writes the checkpoint of the page that starts at an index.
+    /// The checkpoint that this process wrote last for an index of the same key and query. Another process may have
+    /// written another one since.
+    pub fn recent_page_checkpoint(
+        &self,
+        recent: &RecentCheckpoints,
+        query: &str,
+        start_index: u64,
+    ) -> Option<PageCheckpoint> {
+        recent.get(&keys::page_mark(&self.tenant, &self.actor, query, start_index))
+    }
+
+    /// Writes the checkpoint of the page that starts at an index, and keeps it among the recent ones.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn save_page_checkpoint(
         &self,
+        recent: &RecentCheckpoints,
         query: &str,
         start_index: u64,
         checkpoint: PageCheckpoint,
@@ -150,6 +184,8 @@ impl Store {
             number("ttl", clock::epoch_seconds() + PAGE_CHECKPOINT_LIFE_SECONDS),
         ]);
         item.extend(checkpoint.after.map(|after| text("after", &after.text())));
-        self.table.put(&key, item).await
+        self.table.put(&key, item).await?;
+        recent.insert(key, checkpoint);
+        Ok(())
     }
 }

@@ -15,6 +15,7 @@ use super::item::{Item, get_ids, get_number, get_text, must_text, number, text};
 use super::keys::{Key, TenantId, parse_id};
 use super::trail::Trail;
 use super::{index, keys};
+use crate::config::EmailLookups;
 use crate::scim::absent;
 use crate::scim::resource_type::{Kind, ResourceType};
 
@@ -257,9 +258,22 @@ impl Record {
         index::claim(ty, &self.doc)
     }
 
-    /// The values that it is looked up by.
+    /// The values that it may be looked up by. The look-up of an address that is its `userName` too may be absent.
     pub fn lookups(&self, ty: &ResourceType) -> BTreeSet<index::Entry> {
         index::lookups(ty, &self.doc)
+    }
+
+    /// The values that it must have a look-up of.
+    pub fn required_lookups(&self, ty: &ResourceType) -> BTreeSet<index::Entry> {
+        index::required_lookups(ty, &self.doc)
+    }
+
+    /// The values of which look-ups are written for a new resource.
+    pub(super) fn written_lookups(&self, ty: &ResourceType, form: EmailLookups) -> BTreeSet<index::Entry> {
+        match form {
+            EmailLookups::All => self.lookups(ty),
+            EmailLookups::Unclaimed => self.required_lookups(ty),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use super::event::{self, Event, Subject, SubjectId};
 use super::expression::Expression;
 use super::index::Entry;
 use super::item::Item;
-use super::keys::{self, TenantId};
+use super::keys;
 use super::large_change::pending_change::commit_staged;
 use super::membership::{MemberChanges, Membership, add_member, change_groups, remove_member};
 use super::reader::{Pace, Reader};
@@ -173,7 +173,7 @@ impl Store {
     /// - [`StoreError::TransactionTooLarge`].
     /// - The others of [`Table::transact`](super::call::Table::transact).
     pub async fn create(&self, creation: &ResourceCreation<'_>) -> Result<(), StoreError> {
-        self.table.transact(|| creation.actions(&self.tenant)).await
+        self.table.transact(|| creation.actions(self)).await
     }
 
     /// The action that writes a resource as `after` is, if it is as `before` was read. The event of the change
@@ -197,6 +197,10 @@ impl Store {
     /// - [`StoreError::TransactionTooLarge`].
     /// - The others of [`Table::transact`](super::call::Table::transact).
     pub async fn update(&self, update: &ResourceUpdate<'_>) -> Result<(), StoreError> {
+        let no_longer_claimed = update.lookups_instead_of_claim();
+        if !no_longer_claimed.is_empty() {
+            self.table.transact(|| update.put_lookups_first(self, &no_longer_claimed)).await?;
+        }
         self.table.transact(|| update.actions(self)).await
     }
 
@@ -228,10 +232,11 @@ pub struct ResourceCreation<'a> {
 }
 
 impl ResourceCreation<'_> {
-    fn actions(&self, tenant: &TenantId) -> Vec<Action> {
-        let record = self.record;
+    fn actions(&self, store: &Store) -> Vec<Action> {
+        let (tenant, record) = (&store.tenant, self.record);
         let claim_is_free = self.takes_over.map_or_else(is_free, is_free_or_gone_of);
-        let mut actions = create_resource(tenant, record, self.ty, &claim_is_free);
+        let form = store.table.email_lookups;
+        let mut actions = create_resource(tenant, record, self.ty, &claim_is_free, form);
         actions.push(event::action(tenant, self.event));
         actions.extend(commit_staged(tenant, None, record));
         for member in self.members {
@@ -299,6 +304,23 @@ impl ResourceUpdate<'_> {
         Action::update(after.key(&store.tenant), update).only_if(unchanged, Refusal::Changed)
     }
 
+    /// The values that the resource keeps, and that its claim found until now. They need a look-up from now on.
+    fn lookups_instead_of_claim(&self) -> Vec<Entry> {
+        let (before, after, ty) = (self.before, self.after, self.ty);
+        let needed = before.required_lookups(ty);
+        let kept = before.lookups(ty);
+        after.required_lookups(ty).into_iter().filter(|e| kept.contains(e) && !needed.contains(e)).collect()
+    }
+
+    /// Writes look-ups while the claim is there. So a filter that reads the look-ups after it has found no claim does
+    /// not miss the resource. The resource may keep them if the update itself is refused.
+    fn put_lookups_first(&self, store: &Store, lookups: &[Entry]) -> Vec<Action> {
+        let (tenant, before) = (&store.tenant, self.before);
+        let check = Action::check(before.key(tenant), before.is_unchanged(), Refusal::Changed);
+        let puts = lookups.iter().map(|entry| put_lookup(tenant, before, entry));
+        std::iter::once(check).chain(puts).collect()
+    }
+
     /// Changes the claim and the look-ups. An active user may take the name of a deactivated account.
     fn index_actions(&self, store: &Store) -> Vec<Action> {
         let (tenant, before, after, ty) = (&store.tenant, self.before, self.after, self.ty);
@@ -310,8 +332,9 @@ impl ResourceUpdate<'_> {
             actions.extend(new.map(take));
         }
         let (old, new) = (before.lookups(ty), after.lookups(ty));
+        let written = after.written_lookups(ty, store.table.email_lookups);
         actions.extend(old.difference(&new).map(|entry| delete_lookup(tenant, before, entry)));
-        actions.extend(new.difference(&old).map(|entry| put_lookup(tenant, after, entry)));
+        actions.extend(written.difference(&old).map(|entry| put_lookup(tenant, after, entry)));
         actions
     }
 }

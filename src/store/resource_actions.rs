@@ -9,6 +9,7 @@ use super::keys::{self, TenantId};
 use super::record::Record;
 use super::trail::parts_attribute;
 use super::transaction::Action;
+use crate::config::EmailLookups;
 use crate::scim::resource_type::ResourceType;
 
 /// The actions that create a resource, without its members and its event: those of [`put_resource`],
@@ -18,20 +19,22 @@ pub fn create_resource(
     record: &Record,
     ty: &ResourceType,
     claim_is_free: &Expression,
+    form: EmailLookups,
 ) -> Vec<Action> {
-    let mut actions = put_resource(tenant, record, ty, claim_is_free);
+    let mut actions = put_resource(tenant, record, ty, claim_is_free, form);
     actions.push(count_resource(tenant, record.kind, 1));
     actions.extend(count_inactive(tenant, None, Some(record)));
     actions
 }
 
 /// The actions that write a new resource: its item, its entry in the list, its claim on condition of
-/// `claim_is_free`, and its look-ups.
+/// `claim_is_free`, and its look-ups in this form.
 pub fn put_resource(
     tenant: &TenantId,
     record: &Record,
     ty: &ResourceType,
     claim_is_free: &Expression,
+    form: EmailLookups,
 ) -> Vec<Action> {
     let mut item = record.attributes();
     item.extend(parts_attribute(record.parts));
@@ -44,6 +47,7 @@ pub fn put_resource(
     ];
     let claim = record.claim(ty);
     actions.extend(claim.map(|entry| take_claim(tenant, &entry, record.id, claim_is_free.clone())));
-    actions.extend(record.lookups(ty).iter().map(|entry| put_lookup(tenant, record, entry)));
+    let lookups = record.written_lookups(ty, form);
+    actions.extend(lookups.iter().map(|entry| put_lookup(tenant, record, entry)));
     actions
 }

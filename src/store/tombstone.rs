@@ -163,9 +163,8 @@ impl Tombstones<'_> {
                         actions.extend(old.map(|entry| release_claim(&self.store.tenant, &entry, record.id)));
                     }
                 }
-                actions.extend(
-                    record.lookups(ty).iter().map(|entry| put_lookup(&self.store.tenant, record, entry)),
-                );
+                let lookups = record.written_lookups(ty, self.store.table.email_lookups);
+                actions.extend(lookups.iter().map(|entry| put_lookup(&self.store.tenant, record, entry)));
                 actions
             })
             .await

@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use crate::outbound::NO_CA_CERTIFICATES;
 use crate::store::error::StoreError;
 use crate::store::keys::TenantId;
 
@@ -47,6 +48,11 @@ impl From<getrandom::Error> for TenantError {
 /// Texts in the errors of AWS and of its SDK, and what an operator can do about each. The first one that is found
 /// counts.
 const ADVICE: &[(&[&str], &str)] = &[
+    (&["scheme is not http"], NO_CA_CERTIFICATES),
+    (
+        &["invalid peer certificate"],
+        "this machine does not trust the server's certificate; if a proxy reads TLS, add its CA to those of the system, or name a file of certificates in SSL_CERT_FILE",
+    ),
     (
         &["ResourceNotFoundException"],
         "it does not exist in this account and region; deploy the template, or name another with --table, --region or --profile",
@@ -178,6 +184,12 @@ mod tests {
             ("operation timeout (TimeoutError(MaybeTimeoutError))".to_owned(), "no answer in time"),
             ("no answer: no message".to_owned(), "is not DynamoDB"),
             (dispatch("io error: client error (Connect): dns error"), "check the network"),
+            (
+                dispatch("io error: client error (Connect): invalid URL, scheme is not http"),
+                "ca-certificates",
+            ),
+            (loading("dispatch failure: invalid URL, scheme is not http"), "ca-certificates"),
+            (dispatch("client error (Connect): invalid peer certificate: UnknownIssuer"), "does not trust"),
         ] {
             let advice = explain(&source).unwrap_or_default();
             assert!(advice.contains(part), "{source}: {advice}");

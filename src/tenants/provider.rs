@@ -14,6 +14,7 @@ use crate::store::call::Table;
 use crate::store::cursor::CursorKeys;
 use crate::store::keys::TenantId;
 use crate::store::known_groups::KnownGroups;
+use crate::store::list::RecentCheckpoints;
 
 /// What the providers of all tenants have in common.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +49,7 @@ impl<'a> TenantProviders<'a> {
             breaker: tenant.settings.limit(),
             root_team_protected: tenant.settings.root_team_protected,
             cursor_keys: self.cursor_keys.clone(),
+            recent_checkpoints: RecentCheckpoints::default(),
             // Applications change no groups.
             known_groups: KnownGroups::default(),
             work: WorkBudget::of_query(),

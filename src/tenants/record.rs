@@ -164,8 +164,9 @@ pub async fn create(
             event::action(id, &of_user),
             event::action(id, &of_root),
         ];
+        let form = table.email_lookups;
         for resource in [&user, &root] {
-            actions.extend(create_resource(id, resource, model.of(resource.kind), &is_free()));
+            actions.extend(create_resource(id, resource, model.of(resource.kind), &is_free(), form));
         }
         let member = Membership { id: user.id, kind: Kind::User, display: None };
         actions.push(put_membership(id, root.id, &member, &root.created));
@@ -250,8 +251,13 @@ pub async fn set_plan(
         if before.plan == plan {
             return Ok(before);
         }
-        let key = match &before.other_key {
-            Some(other) => other.clone(),
+        // A key whose usage plan went with an earlier stack counts nothing in this one.
+        let is_usable = |key: &UsageKey| match (usage_keys.usage_plan(plan), &key.usage_plan) {
+            (Some(here), Some(its)) => here == its.id,
+            _ => true,
+        };
+        let key = match before.other_key.clone().filter(is_usable) {
+            Some(other) => other,
             None => {
                 let made = usage_keys.make(id, plan).await?;
                 let ready = clock::epoch_seconds() + USAGE_KEY_SETTLE_SECONDS;
@@ -261,23 +267,65 @@ pub async fn set_plan(
             }
         };
         let after = before.with_plan(plan, key);
-        let event = by.event("tenant.updated", after.subject(after.version), clock::now());
-        let event = event.attributes(["plan"]);
-        let item = after.to_item()?;
-        let actions = || {
-            let unchanged = before.is_unchanged().and(Expression::lacks("deleting"));
-            vec![
-                Action::put(keys::tenant(id), item.clone()).only_if(unchanged, Refusal::Changed),
-                event::action(id, &event),
-            ]
-        };
-        match table.transact(actions).await {
-            Ok(()) => return Ok(after),
-            Err(StoreError::Refused(_)) => {}
-            Err(error) => return Err(error.into()),
+        if replace(table, by, (&before, &after), "plan").await? {
+            return Ok(after);
         }
     }
     Err(StoreError::Conflict.into())
+}
+
+/// Notes in which usage plan the tenant's API key of a plan is now; the event `tenant.updated` goes with it. Nothing is
+/// written if the table says so already, or if that key is no longer the one with this value.
+///
+/// # Errors
+/// [`TenantError::NoTenant`]; as every call.
+pub async fn note_usage_plan(
+    table: &Table,
+    by: &Actor,
+    id: &TenantId,
+    (plan, value): (RatePlan, &str),
+    usage_plan: &str,
+) -> Result<TenantRecord, TenantError> {
+    let usage_plan = UsagePlanRef { id: usage_plan.to_owned(), table: table.name().to_owned() };
+    let mut attempts = Attempts::new(SETTING_RETRIES);
+    while attempts.start_next().await {
+        let before = get(table, id).await?;
+        let key = before.key_in(plan).filter(|key| key.value == value);
+        if key.is_none_or(|key| key.usage_plan.as_ref() == Some(&usage_plan)) {
+            return Ok(before);
+        }
+        let after = before.with_usage_plan(plan, usage_plan.clone());
+        if replace(table, by, (&before, &after), "usageKey").await? {
+            return Ok(after);
+        }
+    }
+    Err(StoreError::Conflict.into())
+}
+
+/// Writes a tenant if it is as it was before, and not being deleted; the event `tenant.updated` goes with it. Returns
+/// whether it was so.
+async fn replace(
+    table: &Table,
+    by: &Actor,
+    (before, after): (&TenantRecord, &TenantRecord),
+    attribute: &str,
+) -> Result<bool, TenantError> {
+    let id = &after.id;
+    let event = by.event("tenant.updated", after.subject(after.version), clock::now());
+    let event = event.attributes([attribute]);
+    let item = after.to_item()?;
+    let actions = || {
+        let unchanged = before.is_unchanged().and(Expression::lacks("deleting"));
+        vec![
+            Action::put(keys::tenant(id), item.clone()).only_if(unchanged, Refusal::Changed),
+            event::action(id, &event),
+        ]
+    };
+    match table.transact(actions).await {
+        Ok(()) => Ok(true),
+        Err(StoreError::Refused(_)) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Tells mirrors to take the snapshot of a tenant again: the event `tenant.resync`, with the next version of the

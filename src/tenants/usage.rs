@@ -28,6 +28,9 @@ pub trait UsageKeys: Send + Sync {
         tenant: &'a TenantId,
         plan: RatePlan,
     ) -> BoxFuture<'a, Result<MadeUsageKey, TenantError>>;
+
+    /// The id of the usage plan of API Gateway that stands for a plan. `None` if there is none, or it is not known.
+    fn usage_plan(&self, plan: RatePlan) -> Option<&str>;
 }
 
 /// Usage keys that no API Gateway knows: for a local table.
@@ -41,6 +44,10 @@ impl UsageKeys for GeneratedUsageKeys {
         plan: RatePlan,
     ) -> BoxFuture<'a, Result<MadeUsageKey, TenantError>> {
         async move { Ok(MadeUsageKey { value: generate(plan)?, plan: None }) }.boxed()
+    }
+
+    fn usage_plan(&self, _: RatePlan) -> Option<&str> {
+        None
     }
 }
 

@@ -48,6 +48,13 @@ impl UsageKeys for StackUsageKeys {
             RatePlan::High => self.high.make(tenant, plan),
         }
     }
+
+    fn usage_plan(&self, plan: RatePlan) -> Option<&str> {
+        match plan {
+            RatePlan::Default => self.default.usage_plan(plan),
+            RatePlan::High => self.high.usage_plan(plan),
+        }
+    }
 }
 
 /// Makes keys in this usage plan, whichever plan it is.
@@ -63,31 +70,36 @@ impl UsageKeys for PlanUsageKeys {
         }
         .boxed()
     }
+
+    fn usage_plan(&self, _: RatePlan) -> Option<&str> {
+        Some(&self.plan)
+    }
 }
 
 impl PlanUsageKeys {
     /// Deletes the API keys that were made for a tenant; returns how many. A key that is gone already is no error.
     ///
-    /// A key with the name of version 0.1.0 may be in the usage plan of another stack as well. Such a key only leaves
-    /// this plan.
+    /// A key may be in the usage plan of another stack as well: one with the name of version 0.1.0, or one of a table that
+    /// was restored while its original still serves requests. Such a key only leaves this plan.
     ///
     /// # Errors
     /// [`TenantError::UsageKey`] with what API Gateway said.
     pub async fn remove(&self, tenant: &TenantId) -> Result<usize, TenantError> {
         let mut removed = 0;
-        for id in
-            find_all(&self.client, &name(&self.plan, tenant)).await?.into_iter().filter_map(|key| key.id)
-        {
-            removed += usize::from(self.delete(&id).await?);
-        }
-        for id in find_all(&self.client, &old_name(tenant)).await?.into_iter().filter_map(|key| key.id) {
-            let plans = self.plans_of(&id).await?;
-            if !plans.contains(&self.plan) {
-                continue;
+        let (own_name, old_name) = (name(&self.plan, tenant), old_name(tenant));
+        for wanted in [&own_name, &old_name] {
+            for id in find_all(&self.client, wanted).await?.into_iter().filter_map(|key| key.id) {
+                let plans = self.plans_of(&id).await?;
+                let is_here = plans.contains(&self.plan);
+                let is_elsewhere = plans.iter().any(|plan| *plan != self.plan);
+                removed += usize::from(match (is_here, is_elsewhere) {
+                    (true, true) => self.detach(&id).await?,
+                    (true, false) => self.delete(&id).await?,
+                    // An attempt to make it stopped before the plan had it.
+                    (false, false) if *wanted == own_name => self.delete(&id).await?,
+                    (false, _) => false,
+                });
             }
-            let is_shared = plans.len() > 1;
-            removed +=
-                usize::from(if is_shared { self.detach(&id).await? } else { self.delete(&id).await? });
         }
         Ok(removed)
     }

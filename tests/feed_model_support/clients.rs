@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 use tokio::process::Command;
 
-use super::{Dice, MOVED, TENANTS};
+use super::{Dice, MOVED, tenants};
 use crate::app_support::App;
 
 /// The command of a client, and its database.
@@ -73,7 +73,7 @@ impl ClientMirror {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "seed {seed}, {}: {said}", self.command);
         let dump: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-        for name in TENANTS.into_iter().chain([MOVED]) {
+        for name in tenants().iter().copied().chain([MOVED]) {
             let (found, expected) = (&dump["tenants"][name], &expected[name]);
             for part in ["incarnation", "users", "groups", "members", "roles", "defined"] {
                 let (found, expected) = (&found[part], &expected[part]);
@@ -87,7 +87,7 @@ impl ClientMirror {
 /// What the server says of each tenant, in the form in which the clients print their mirrors.
 pub async fn state_by_api(app: &App) -> Value {
     let mut state = Map::new();
-    for name in TENANTS.into_iter().chain([MOVED]) {
+    for name in tenants().iter().copied().chain([MOVED]) {
         let tenant = app.get(&format!("/tenants/{name}")).await.expect(200);
         let (mut users, mut roles) = (Map::new(), Map::new());
         for user in list(app, name, "Users").await {

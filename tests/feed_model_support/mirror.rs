@@ -12,7 +12,7 @@ use rollcall::store::feed::change::FeedChange;
 use rollcall::store::feed::reader::{ChangeQuery, FeedReader};
 use uuid::Uuid;
 
-use super::{Dice, TENANTS};
+use super::{Dice, tenants};
 
 /// How far a snapshot lies back here: longer than any tear and the difference of two clocks together. Pages note
 /// whole seconds.
@@ -138,7 +138,7 @@ impl Mirror {
         let reader = FeedReader::open(table).await.expect("a feed");
         let position = reader.snapshot(DISTANCE).await.expect("a position");
         let mut mirror = Self::empty(table, position.seq);
-        for name in dice.shuffle(TENANTS) {
+        for name in dice.shuffle_tenants() {
             let read = MirroredTenant::read(table, name).await;
             mirror.tenants.extend(read.map(|tenant| (name.to_owned(), tenant)));
         }
@@ -148,7 +148,7 @@ impl Mirror {
     /// Takes the state of all tenants, with nothing beside it.
     pub async fn of_tables(table: &Table) -> Self {
         let mut mirror = Self::empty(table, 0);
-        for name in TENANTS {
+        for name in tenants().iter().copied() {
             let read = MirroredTenant::read(table, name).await.expect("a tenant");
             mirror.tenants.insert(name.to_owned(), read);
         }
@@ -189,7 +189,7 @@ impl Mirror {
 
     /// What the product sees of all tenants.
     pub fn visible(&self) -> BTreeMap<&str, MirroredTenant> {
-        let tenants = self.tenants.iter().filter(|(name, _)| TENANTS.contains(&name.as_str()));
+        let tenants = self.tenants.iter().filter(|(name, _)| tenants().contains(&name.as_str()));
         tenants.map(|(name, tenant)| (name.as_str(), tenant.visible())).collect()
     }
 }
@@ -204,7 +204,7 @@ pub struct Glance {
 impl Glance {
     /// Takes the snapshot. `None` if there is no such tenant, or if it was deleted meanwhile.
     pub async fn take(table: &Table, dice: &mut Dice) -> Option<Self> {
-        let name = dice.shuffle(TENANTS)[0];
+        let name = dice.shuffle_tenants()[0];
         let reader = FeedReader::open(table).await.expect("a feed");
         let position = reader.snapshot(DISTANCE).await.expect("a position");
         let before = incarnation(table, name).await?;

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 /// The longest tear of a transaction.
 pub const TEAR: Duration = Duration::from_millis(2_000);
-/// The tenants.
-pub const TENANTS: [&str; 3] = ["acme", "acme-2", "zeta"];
+/// The names that tenants may have. The first tenant is exported, and the last one is made again and again.
+const TENANTS: [&str; 8] = ["acme", "acme-2", "zeta", "beta", "gamma", "delta", "kappa", "omega"];
 /// A tenant that is imported with its ids.
 pub const MOVED: &str = "moved";
 /// How many people each tenant begins with.
@@ -44,8 +44,10 @@ impl Dice {
         Self(self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) | 1)
     }
 
-    pub fn shuffle<const N: usize>(&mut self, mut all: [&'static str; N]) -> [&'static str; N] {
-        all.rotate_left(self.roll(N));
+    /// The tenants, beginning with any of them.
+    pub fn shuffle_tenants(&mut self) -> Vec<&'static str> {
+        let mut all = tenants().to_vec();
+        all.rotate_left(self.roll(tenants().len()));
         all
     }
 
@@ -53,6 +55,12 @@ impl Dice {
     pub fn seconds_ahead(&mut self) -> i64 {
         [-2, -1, 0, 0, 1, 2, 3][self.roll(7)]
     }
+}
+
+/// The tenants: FEED_TENANTS, or three.
+pub fn tenants() -> &'static [&'static str] {
+    let count = usize::try_from(setting("FEED_TENANTS", 3)).unwrap();
+    &TENANTS[..count]
 }
 
 /// A setting of the environment.

@@ -45,6 +45,7 @@ pub const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencod
 /// A deployment with two tenants.
 pub struct Service {
     gateway: Gateway,
+    oauth: Gateway,
     pub table: Table,
     pub endpoint: String,
 }
@@ -72,16 +73,24 @@ impl Reply {
     pub fn refused(&self, what: &str, status: u16, error: &str) {
         assert_eq!(self.status, status, "{what}: {}", self.body);
         assert_eq!(self.body["error"], error, "{what}: {}", self.body);
-        self.is_of_the_token_endpoint();
-        let description = self.body["error_description"].as_str().expect("a description");
-        let is_allowed = |c: char| matches!(c, ' '..='!' | '#'..='[' | ']'..='~');
-        assert!(!description.is_empty() && description.chars().all(is_allowed), "{what}: {description}");
-        assert_eq!(self.body.as_object().expect("an object").len(), 2, "{what}");
+        self.has_the_form_of_a_refusal(what);
         // API Gateway renames the header, and so does the local gateway.
         let challenge = self.headers.get("x-amzn-remapped-www-authenticate");
         let challenge = challenge.or_else(|| self.headers.get("www-authenticate"));
         let challenge = challenge.and_then(|value| value.to_str().ok()).map(str::to_owned);
         assert_eq!(challenge, (status == 401).then(|| "Basic realm=\"token\"".to_owned()), "{what}");
+    }
+
+    /// Asserts headers and body of RFC 6749 §5.2.
+    #[track_caller]
+    pub fn has_the_form_of_a_refusal(&self, what: &str) {
+        self.is_of_the_token_endpoint();
+        let is_allowed = |c: char| matches!(c, ' '..='!' | '#'..='[' | ']'..='~');
+        for member in ["error", "error_description"] {
+            let text = self.body[member].as_str().unwrap_or_default();
+            assert!(!text.is_empty() && text.chars().all(is_allowed), "{what}: {}", self.body);
+        }
+        assert_eq!(self.body.as_object().expect("an object").len(), 2, "{what}");
     }
 
     #[track_caller]
@@ -104,14 +113,16 @@ impl Service {
         Self::over(&embedded.endpoint, embedded.table, |_| {})
     }
 
-    /// The functions over the table at `endpoint`. Nothing is limited, and the authorizer is asked each time.
+    /// The functions over the table at `endpoint`. Nothing is limited, and the authorizer is asked each time. `adapt` may
+    /// change the API of the token endpoint.
     pub fn over(endpoint: &str, table: Table, adapt: impl FnOnce(&mut ApiFacts)) -> Self {
-        let TemplateFacts { mut api, environment, .. } =
+        let TemplateFacts { mut api, mut oauth_api, environment, .. } =
             TemplateFacts::parse(TEMPLATE).expect("the template");
         (api.usage_plan, api.high_usage_plan, api.stage) = (None, None, None);
-        api.authorizer.ttl = Duration::ZERO;
+        api.authorizer.as_mut().expect("an authorizer").ttl = Duration::ZERO;
         api.methods.clear();
-        adapt(&mut api);
+        oauth_api.stage = None;
+        adapt(&mut oauth_api);
         let (client, name) = (support::client(endpoint), support::TABLE.to_owned());
         let connection = Connection {
             client,
@@ -121,7 +132,9 @@ impl Service {
             app_url: "http://app/app/v1".to_owned(),
         };
         let backend: Backend = connect(connection, &[]);
-        Self { gateway: backend.gateway(api, Clock::system()), table, endpoint: endpoint.to_owned() }
+        let (gateway, oauth) =
+            (backend.gateway(api, Clock::system()), backend.gateway(oauth_api, Clock::system()));
+        Self { gateway, oauth, table, endpoint: endpoint.to_owned() }
     }
 
     /// Sends a request as it is.
@@ -134,7 +147,8 @@ impl Service {
         let (parts, ()) = request.body(()).expect("a request").into_parts();
         let nobody: SocketAddr = ([127, 0, 0, 1], 1).into();
         let body = Ok(Bytes::from(body.to_owned()));
-        let (parts, body) = self.gateway.answer(&parts, body, nobody, nobody).await.into_parts();
+        let gateway = if self.oauth.serves(path) { &self.oauth } else { &self.gateway };
+        let (parts, body) = gateway.answer(&parts, body, nobody, nobody).await.into_parts();
         let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
         Reply { status: parts.status.as_u16(), headers: parts.headers, body }
     }

@@ -96,9 +96,11 @@ for function in "${!binaries[@]}"; do
 done
 awk '
     /^  [A-Za-z]+:$/ { resource = $1; sub(":", "", resource) }
-    # They try the others on AWS. No route leads to them.
+    # They try the other functions on AWS. No route leads to them.
     resource ~ /^(PreTrafficFunction|ProbeFunction)$/ || /^ +Hooks:/ { next }
     /^ +CodeUri: \.$/ { sub(/\.$/, resource) }
+    # start-api serves paths without their stage, which is oauth2 here.
+    /RestApiId: !Ref OAuthApi, Path: \/token,/ { sub(/\/token,/, "/oauth2/token,") }
     /^ +ROLLCALL_TABLE:/ {
         indent = $0; sub(/ROLLCALL_TABLE:.*/, "", indent)
         print indent "AWS_ENDPOINT_URL_DYNAMODB: local"

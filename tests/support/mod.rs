@@ -22,6 +22,7 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
 };
+use rollcall::config::EmailLookups;
 use rollcall::scim::resource_type::Kind;
 use rollcall::store::call::Table;
 use rollcall::store::digest::MembershipDigest;
@@ -103,7 +104,10 @@ pub async fn create_table(endpoint: String, torn: Option<Torn>) -> Embedded {
         .send()
         .await
         .expect("a table");
-    Embedded { table: Table::new(client, TABLE), endpoint, torn }
+    let mut table = Table::new(client, TABLE);
+    // The form that takes the fewest units.
+    table.email_lookups = EmailLookups::Unclaimed;
+    Embedded { table, endpoint, torn }
 }
 
 /// A client of what answers there.

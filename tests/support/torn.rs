@@ -216,7 +216,7 @@ impl Torn {
     }
 
     /// Keeps the items of committed transactions hidden whose partition key contains this text, until
-    /// [`Torn::release`]. The other items become visible before them.
+    /// [`Torn::release`]. After `|`, the text may name the whole sort key. The other items become visible before them.
     pub fn hold(&self, partition: &str) {
         *self.inner.held.lock().expect("a lock") = Some(partition.to_owned());
     }
@@ -349,8 +349,12 @@ impl Inner {
         usize::try_from(mixed >> 33).unwrap_or(0) % bound.max(1)
     }
 
-    fn is_held(&self, [_, pk, _]: &ItemKey) -> bool {
-        self.held.lock().expect("a lock").as_ref().is_some_and(|part| pk.contains(part))
+    fn is_held(&self, [_, pk, sk]: &ItemKey) -> bool {
+        let is_part = |part: &String| match part.split_once('|') {
+            Some((partition, sort)) => pk.contains(partition) && sk == sort,
+            None => pk.contains(part),
+        };
+        self.held.lock().expect("a lock").as_ref().is_some_and(is_part)
     }
 
     /// Takes all of these items for a writer, after single writes of them are over.

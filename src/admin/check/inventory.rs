@@ -49,6 +49,8 @@ pub struct Resource {
     pub claim: Option<Key>,
     /// The look-ups that it must have.
     pub lookups: BTreeSet<Key>,
+    /// The look-ups that it may have: those, and that of an address which is its `userName` too.
+    pub possible_lookups: BTreeSet<Key>,
 }
 
 /// A claim.
@@ -313,7 +315,8 @@ impl Inventory {
             guarded: record.guarded,
             roles: if record.kind == Kind::Group { record.assignments() } else { BTreeSet::new() },
             claim: record.claim(ty).map(|e| keys::claim(&store.tenant, e.attribute, &e.value)),
-            lookups: record.lookups(ty).iter().map(lookup).collect(),
+            lookups: record.required_lookups(ty).iter().map(lookup).collect(),
+            possible_lookups: record.lookups(ty).iter().map(lookup).collect(),
         };
         self.add_subject(record.kind.name(), &record.id.to_string(), item);
         self.resources.insert(record.id, resource);

@@ -212,7 +212,7 @@ impl Rules<'_> {
     fn check_lookups(&mut self) {
         for (key, id) in &self.all.lookups {
             let resource = id.and_then(|id| self.all.resources.get(&id));
-            if !resource.is_some_and(|resource| resource.lookups.contains(key)) {
+            if !resource.is_some_and(|resource| resource.possible_lookups.contains(key)) {
                 self.add(Problem::OrphanLookup, key.clone(), id.map(|id| self.key_of(id)));
             }
         }

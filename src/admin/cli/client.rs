@@ -6,8 +6,10 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 use time::{Duration, OffsetDateTime};
 
+use super::complete;
 use super::options::GlobalOptions;
-use super::parse::read_span;
+use super::parse::{read_span, scope};
+use super::resolve;
 use super::runtime::finish;
 use crate::admin::error::AdminError;
 use crate::admin::output::{self, object};
@@ -15,9 +17,11 @@ use crate::auth::client::{ClientProof, ClientRecord, Federation};
 use crate::auth::record::{Scope, Status};
 use crate::clock;
 use crate::outbound::target::TargetRule;
+use crate::store::call::Table;
 use crate::store::keys::TenantId;
 use crate::tenants::actor::Actor;
 use crate::tenants::client::{self, NewClient, NewProof};
+use crate::tenants::error::TenantError;
 
 /// `rollcall client`.
 #[derive(Args, Clone, Debug)]
@@ -52,27 +56,32 @@ sends an assertion that its issuer has signed.")]
     #[command(after_help = "Example:\n  rollcall client list acme")]
     List {
         /// Whose
+        #[arg(add = complete::tenants())]
         tenant: TenantId,
     },
     /// Show a client with its secrets (never their texts), or with what its assertions must hold
     #[command(after_help = "Example:\n  rollcall client show acme client_4fK2mQ9sXb1Z")]
     Show {
         /// Whose
+        #[arg(add = complete::tenants())]
         tenant: TenantId,
-        /// Which one, as `rollcall client list` shows it
+        /// Which one: the id or the name that `rollcall client list` shows
+        #[arg(value_name = "ID|NAME", add = complete::clients())]
         client: String,
     },
     /// Make a new secret and let the others expire
     #[command(after_help = "Examples:
   rollcall client rotate acme client_4fK2mQ9sXb1Z
-  rollcall client rotate acme client_4fK2mQ9sXb1Z --overlap 0s
+  rollcall client rotate acme entra --overlap 0s
 
 All secrets work until the overlap ends: give the new one to the identity provider within it. Without an
 overlap (0s) the others are revoked, and their access tokens with them.")]
     Rotate {
         /// Whose
+        #[arg(add = complete::tenants())]
         tenant: TenantId,
-        /// Which one, as `rollcall client list` shows it
+        /// Which one: the id or the name that `rollcall client list` shows
+        #[arg(value_name = "ID|NAME", add = complete::clients())]
         client: String,
         /// How long the other secrets go on working: 30m, 24h, 7d
         #[arg(long, value_name = "SPAN", default_value = "24h", value_parser = read_span)]
@@ -87,8 +96,10 @@ Its access tokens are refused as soon as API Gateway's authorizer cache has forg
 unless the deployment says otherwise).")]
     Revoke {
         /// Whose
+        #[arg(add = complete::tenants())]
         tenant: TenantId,
-        /// Which one, as `rollcall client list` shows it
+        /// Which one: the id or the name that `rollcall client list` shows
+        #[arg(value_name = "ID|NAME", add = complete::clients())]
         client: String,
         /// Only this secret, as `rollcall client show` shows it
         #[arg(long, value_name = "ID")]
@@ -100,12 +111,13 @@ unless the deployment says otherwise).")]
 #[derive(Args, Clone, Debug)]
 pub struct NewClientArgs {
     /// Whose data its access tokens open
+    #[arg(add = complete::tenants())]
     tenant: TenantId,
     /// What to call it
     #[arg(long)]
     name: String,
-    /// What its access tokens may do: provision (everything) or read
-    #[arg(long, default_value = "provision", value_parser = scope)]
+    /// What its access tokens may do: provision is everything
+    #[arg(long, default_value = "provision", value_parser = scope())]
     scope: Scope,
     /// How many hours an access token lives, 1 to 6
     #[arg(long, value_name = "HOURS", default_value_t = 1)]
@@ -157,10 +169,6 @@ impl NewClientArgs {
     }
 }
 
-fn scope(text: &str) -> Result<Scope, String> {
-    Scope::named(text).ok_or_else(|| "the scopes are provision, read".to_owned())
-}
-
 /// `rollcall client …`, from the arguments to the exit code.
 pub fn run(args: ClientArgs) -> ExitCode {
     let (options, command) = args.into_parts();
@@ -201,9 +209,11 @@ pub async fn run_client(options: &GlobalOptions, command: ClientCommand) -> Resu
             return Ok(output::show_rows(format, &columns, &rows.collect::<Vec<_>>()));
         }
         ClientCommand::Show { tenant, client } => {
+            let client = resolve::client_id(&table, &tenant, &client).await?;
             shown_fields(&client::get(&table, &tenant, &client).await.map_err(failed)?, now)
         }
         ClientCommand::Rotate { tenant, client, overlap } => {
+            let client = resolve::client_id(&table, &tenant, &client).await?;
             let rotated = client::rotate(&table, &by, (&tenant, &client), overlap, now).await;
             let rotated = rotated.map_err(failed)?;
             let mut fields = client_fields(&rotated.record, now);
@@ -214,22 +224,33 @@ pub async fn run_client(options: &GlobalOptions, command: ClientCommand) -> Resu
             fields
         }
         ClientCommand::Revoke { tenant, client, secret } => {
-            let which = (&tenant, client.as_str());
-            let was_active = match &secret {
-                Some(secret) => client::revoke_secret(&table, &by, which, secret, now).await,
-                None => client::revoke(&table, &by, which, now).await,
-            };
-            object(json!({
-                "tenant": tenant.as_str(), "clientId": client, "secretId": secret, "status": Status::Revoked.name(),
-                "note": match (was_active.map_err(failed)?, secret.is_some()) {
-                    (true, _) => "its tokens are refused once the authorizer's cache has forgotten them",
-                    (false, false) => "it was revoked already",
-                    (false, true) => "the client has no secret of this id: it was revoked, or has ended",
-                },
-            }))
+            let client = resolve::client_id(&table, &tenant, &client).await?;
+            revoke(&table, (&tenant, &client), secret.as_deref(), now).await.map_err(failed)?
         }
     };
     Ok(output::show_fields(format, &fields))
+}
+
+/// Revokes a client or one of its secrets; returns the fields to print.
+async fn revoke(
+    table: &Table,
+    (tenant, id): (&TenantId, &str),
+    secret: Option<&str>,
+    now: OffsetDateTime,
+) -> Result<Map<String, Value>, TenantError> {
+    let by = Actor::operator();
+    let was_active = match secret {
+        Some(secret) => client::revoke_secret(table, &by, (tenant, id), secret, now).await?,
+        None => client::revoke(table, &by, (tenant, id), now).await?,
+    };
+    Ok(object(json!({
+        "tenant": tenant.as_str(), "clientId": id, "secretId": secret, "status": Status::Revoked.name(),
+        "note": match (was_active, secret.is_some()) {
+            (true, _) => "its tokens are refused once the authorizer's cache has forgotten them",
+            (false, false) => "it was revoked already",
+            (false, true) => "the client has no secret of this id: it was revoked, or has ended",
+        },
+    })))
 }
 
 fn client_fields(record: &ClientRecord, now: OffsetDateTime) -> Map<String, Value> {

@@ -4,14 +4,15 @@
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
-use clap_complete::{ArgValueCompleter, CompletionCandidate};
+use clap_complete::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate};
 
 use super::options::GlobalOptions;
-use crate::admin::{group_list, key, tenant};
+use crate::admin::{definition, group_list, key, tenant};
+use crate::scim::resource_type::DefinedKind;
 use crate::store::call::Table;
 use crate::store::keys::TenantId;
 use crate::store::webhook::Webhook;
-use crate::tenants::application;
+use crate::tenants::{application, client};
 
 /// How long a shell waits for what it offers.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -25,6 +26,8 @@ const COMMAND_WORDS: usize = 3;
 enum Named {
     Tenant,
     Key,
+    Client,
+    Defined(DefinedKind),
     Application,
     Webhook,
     Group,
@@ -41,6 +44,21 @@ pub(in crate::admin) fn tenants() -> ArgValueCompleter {
 /// Offers the bearer keys of the tenant on the command line.
 pub(super) fn keys() -> ArgValueCompleter {
     completer(Named::Key)
+}
+
+/// Offers the OAuth clients of the tenant on the command line.
+pub(super) fn clients() -> ArgValueCompleter {
+    completer(Named::Client)
+}
+
+/// Offers the roles or the entitlements of the tenant on the command line.
+pub(in crate::admin) fn definitions(kind: DefinedKind) -> ArgValueCompleter {
+    completer(Named::Defined(kind))
+}
+
+/// Offers these words.
+pub(crate) fn words(words: &'static [&'static str]) -> ArgValueCandidates {
+    ArgValueCandidates::new(move || words.iter().map(CompletionCandidate::new).collect())
 }
 
 /// Offers the application keys.
@@ -62,9 +80,21 @@ fn completer(named: Named) -> ArgValueCompleter {
     ArgValueCompleter::new(move |current: &OsStr| {
         let begun = current.to_string_lossy();
         let offers = offers(named).unwrap_or_default().into_iter();
-        let offers = offers.filter(|(value, _)| value.starts_with(&*begun));
+        let offers = offers.filter_map(|offer| complete(named, &begun, offer));
         offers.map(|(value, help)| CompletionCandidate::new(value).help(Some(help.into()))).collect()
     })
+}
+
+/// What completes a text that was begun: the id, or the name if the command takes one and no shell must quote it.
+fn complete(named: Named, begun: &str, (id, name): Offer) -> Option<Offer> {
+    let is_plain = |c: char| c.is_alphanumeric() || "._-@:/".contains(c);
+    if id.starts_with(begun) {
+        Some((id, name))
+    } else if !matches!(named, Named::Tenant) && name.starts_with(begun) && name.chars().all(is_plain) {
+        Some((name, id))
+    } else {
+        None
+    }
 }
 
 /// Reads what there is. `None` if the table is not known or does not answer.
@@ -127,6 +157,14 @@ async fn list(named: Named, table: &Table, tenant: Option<TenantId>) -> Option<V
         Named::Key => {
             let listed = key::list(table, &tenant?).await.ok()?.into_iter();
             Some(listed.map(|listed| (listed.record.key_id, listed.record.name)).collect())
+        }
+        Named::Client => {
+            let listed = client::list(table, &tenant?).await.ok()?.into_iter();
+            Some(listed.map(|listed| (listed.record.id, listed.record.name)).collect())
+        }
+        Named::Defined(kind) => {
+            let listed = definition::list(table, &tenant?, kind).await.ok()?.into_iter();
+            Some(listed.map(|definition| (definition.id, definition.text.name)).collect())
         }
         Named::Application => {
             let listed = application::list(table).await.ok()?.into_iter();

@@ -4,7 +4,7 @@
 
 pub mod application;
 pub mod client;
-pub(super) mod complete;
+pub(crate) mod complete;
 pub mod key;
 pub mod options;
 pub(crate) mod parse;

@@ -11,8 +11,10 @@ use super::parse::read_endpoint;
 use crate::admin::error::AdminError;
 use crate::admin::local_client::WithoutTokens;
 use crate::admin::output::{self, Format};
+use crate::admin::plain_http::plain_http;
 use crate::admin::running_dev::{self, FoundDevs, RunningDev};
 use crate::config::CallSettings;
+use crate::outbound::tls::system_roots;
 use crate::store::call::Table;
 
 /// The variables of the AWS CLI that name another place than a `rollcall dev` on this machine.
@@ -123,6 +125,10 @@ impl GlobalOptions {
             if self.region.is_none() {
                 loader = loader.region(Region::from_static("us-east-1"));
             }
+        }
+        // Without certificates, the SDK's own client does not start, not even for an http URL.
+        if self.is_local() || system_roots().is_empty() {
+            loader = loader.http_client(plain_http());
         }
         loader.load().await
     }

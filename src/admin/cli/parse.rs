@@ -8,6 +8,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::admin::when;
 use crate::auth::application::ApplicationScope;
+use crate::auth::plan::RatePlan;
 use crate::auth::record::Scope;
 use crate::clock;
 use crate::scim::policy::{POLICIES, Policy};
@@ -35,7 +36,12 @@ pub(crate) fn policy() -> impl TypedValueParser<Value = &'static Policy> {
     named(POLICIES.iter().map(|policy| policy.name), Policy::named)
 }
 
-/// Reads the scope of a bearer key.
+/// Reads the name of a plan.
+pub(super) fn plan() -> impl TypedValueParser<Value = RatePlan> {
+    named(RatePlan::ALL.map(RatePlan::name), RatePlan::named)
+}
+
+/// Reads the scope of a bearer key or a client.
 pub(super) fn scope() -> impl TypedValueParser<Value = Scope> {
     named([Scope::Provision, Scope::Read].map(Scope::name), Scope::named)
 }

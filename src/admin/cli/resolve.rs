@@ -1,4 +1,5 @@
-//! Names or ids: an argument that says which user, group, key or webhook is meant takes either.
+//! Names or ids: an argument that says which user, group, key, client, role, entitlement or webhook is meant takes
+//! either.
 
 use uuid::Uuid;
 
@@ -9,10 +10,11 @@ use crate::auth::tenant::TenantRecord;
 use crate::scim::resource_type::{Kind, Model};
 use crate::store::Store;
 use crate::store::call::Table;
+use crate::store::definition::Definition;
 use crate::store::index;
 use crate::store::keys::{TenantId, parse_id};
 use crate::store::webhook::Webhook;
-use crate::tenants::application;
+use crate::tenants::{application, client};
 
 /// What an argument means that is no id: a resource of a tenant by its name.
 pub(in crate::admin) struct Resolver<'t> {
@@ -161,7 +163,7 @@ pub(in crate::admin) async fn key_id(
     let named = listed.iter().map(|listed| &listed.record).filter(|record| record.name == text);
     let keys: Vec<_> =
         named.map(|record| (record.key_id.clone(), record.status.name() == "active")).collect();
-    choose(&keys, text, || AdminError::NoKey(tenant.clone(), text.to_owned()))
+    choose("keys", &keys, text, || AdminError::NoKey(tenant.clone(), text.to_owned()))
 }
 
 /// The id of the application key with this id or name.
@@ -175,18 +177,54 @@ pub(in crate::admin) async fn application_id(table: &Table, text: &str) -> Resul
     let listed = application::list(table).await.map_err(AdminError::of(table))?;
     let named = listed.iter().map(|listed| &listed.record).filter(|record| record.name == text);
     let keys: Vec<_> = named.map(|record| (record.id.clone(), record.status.name() == "active")).collect();
-    choose(&keys, text, || AdminError::NoApplication(text.to_owned()))
+    choose("keys", &keys, text, || AdminError::NoApplication(text.to_owned()))
 }
 
-/// The one key in force among those of a name; the only one, if none is in force.
-fn choose(keys: &[(String, bool)], name: &str, none: impl Fn() -> AdminError) -> Result<String, AdminError> {
+/// The id of the client of a tenant with this id or name.
+///
+/// # Errors
+/// [`AdminError::NoClient`]; [`AdminError::Input`] if several clients have this name.
+pub(super) async fn client_id(table: &Table, tenant: &TenantId, text: &str) -> Result<String, AdminError> {
+    if is_key_id(text) {
+        return Ok(text.to_owned());
+    }
+    let listed = client::list(table, tenant).await.map_err(AdminError::of(table))?;
+    let named = listed.iter().map(|listed| &listed.record).filter(|record| record.name == text);
+    let clients: Vec<_> = named.map(|record| (record.id.clone(), record.status.name() == "active")).collect();
+    choose("clients", &clients, text, || AdminError::NoClient(tenant.clone(), text.to_owned()))
+}
+
+/// The id of the role or entitlement with this id or name, among those of a tenant. A text that is neither stays as it is.
+///
+/// # Errors
+/// [`AdminError::Input`] if several have this name.
+pub(in crate::admin) fn definition_id(all: &[Definition], text: &str) -> Result<String, AdminError> {
+    let named: Vec<&Definition> = all.iter().filter(|definition| definition.text.name == text).collect();
+    match named.as_slice() {
+        _ if all.iter().any(|definition| definition.id == text) => Ok(text.to_owned()),
+        [] => Ok(text.to_owned()),
+        [one] => Ok(one.id.clone()),
+        [first, ..] => {
+            let what = format!("{}s", first.kind.name().to_lowercase());
+            Err(AdminError::Input(several_have(&what, text, named.iter().map(|definition| &definition.id))))
+        }
+    }
+}
+
+/// The one key or client in force among those of a name; the only one, if none is in force.
+fn choose(
+    what: &str,
+    keys: &[(String, bool)],
+    name: &str,
+    none: impl Fn() -> AdminError,
+) -> Result<String, AdminError> {
     let active: Vec<&String> = keys.iter().filter(|(_, active)| *active).map(|(id, _)| id).collect();
     match (active.as_slice(), keys) {
         ([one], _) => Ok((*one).clone()),
         ([], [(one, _)]) => Ok(one.clone()),
         ([], []) => Err(none()),
-        ([], _) => Err(AdminError::Input(several_have("keys", name, keys.iter().map(|(id, _)| id)))),
-        (several, _) => Err(AdminError::Input(several_have("keys", name, several))),
+        ([], _) => Err(AdminError::Input(several_have(what, name, keys.iter().map(|(id, _)| id)))),
+        (several, _) => Err(AdminError::Input(several_have(what, name, several))),
     }
 }
 
@@ -238,7 +276,8 @@ mod tests {
     fn the_key_in_force_is_meant() {
         let key = |id: &str, active: bool| (id.to_owned(), active);
         let none = || AdminError::NoApplication("x".to_owned());
-        let chosen = |keys: &[(String, bool)]| choose(keys, "x", none).map_err(|error| error.to_string());
+        let chosen =
+            |keys: &[(String, bool)]| choose("keys", keys, "x", none).map_err(|error| error.to_string());
         assert_eq!(chosen(&[key("a", false), key("b", true)]).as_deref(), Ok("b"));
         assert_eq!(chosen(&[key("a", false)]).as_deref(), Ok("a"));
         assert!(chosen(&[]).is_err_and(|error| error.contains("no application key x")));

@@ -8,7 +8,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::complete;
 use super::options::GlobalOptions;
-use super::parse::{policy, read_address, read_span};
+use super::parse::{plan, policy, read_address, read_span};
 use super::runtime::finish;
 use crate::admin::error::AdminError;
 use crate::admin::output::{self, object};
@@ -74,7 +74,7 @@ The policy cannot change.")]
         #[arg(long, default_value = POLICIES[0].name, value_parser = policy())]
         policy: &'static Policy,
         /// The rate of the tenant: default (200 a minute) or high (30 a second), as the stack's parameters say
-        #[arg(long, default_value = "default", value_parser = plan)]
+        #[arg(long, default_value = "default", value_parser = plan())]
         plan: RatePlan,
         /// Address and userName of the local break-glass administrator that is made with it
         #[arg(long, value_name = "ADDRESS", value_parser = read_address)]
@@ -105,7 +105,7 @@ says otherwise). The retention counts for accounts that are deactivated from the
         #[arg(add = complete::tenants())]
         tenant: TenantId,
         /// The rate of the tenant: default or high. No request is refused while it changes
-        #[arg(long, value_parser = plan)]
+        #[arg(long, value_parser = plan())]
         plan: Option<RatePlan>,
         /// Usage plan of that rate, if the tenant never had it: the stack's output UsagePlanId or HighUsagePlanId
         #[arg(long, value_name = "ID", requires = "plan")]
@@ -150,14 +150,19 @@ unless the deployment says otherwise).")]
     /// Put tenants into the usage plan of a stack that was made again on their table
     #[command(after_help = "Examples:
   rollcall tenant usage-key --usage-plan a1b2c3
+  rollcall tenant usage-key --plan high --usage-plan d4e5f6
   rollcall tenant usage-key acme --usage-plan a1b2c3
 
 API Gateway answers a tenant 403 unless its usage key is in the plan of the stack. The key keeps the value
-that the table has. It can be run again.")]
+that the table has, and the table notes the usage plan. Run it once for each plan. It can be run again.")]
     UsageKey {
         /// Which one; all if none is given
+        #[arg(add = complete::tenants())]
         tenant: Option<TenantId>,
-        /// The usage plan (output UsagePlanId of the stack)
+        /// Only the keys of this rate; tenants that never had it are left out
+        #[arg(long, default_value = "default", value_parser = plan())]
+        plan: RatePlan,
+        /// The usage plan of that rate: the stack's output UsagePlanId, or HighUsagePlanId for the plan high
         #[arg(long, value_name = "ID")]
         usage_plan: String,
     },
@@ -198,11 +203,6 @@ or an application made it. For a tenant of version 0.1.0, or on a restored table
         #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = read_span)]
         wait: Duration,
     },
-}
-
-fn plan(text: &str) -> Result<RatePlan, String> {
-    RatePlan::named(text)
-        .ok_or_else(|| format!("the plans are {}", RatePlan::ALL.map(RatePlan::name).join(", ")))
 }
 
 impl TenantCommand {
@@ -265,15 +265,15 @@ pub async fn run_tenant(options: &GlobalOptions, command: TenantCommand) -> Resu
             let record = set_deactivation_limit(&table, &tenant, percent, lift, off).await?;
             Ok(output::show_fields(format, &tenant_fields(&record)))
         }
-        TenantCommand::UsageKey { tenant, usage_plan } => {
-            let count = attach_again(&table, options, tenant, &usage_plan).await?;
-            let fields = json!({ "usagePlan": usage_plan, "tenants": count });
+        TenantCommand::UsageKey { tenant, plan, usage_plan } => {
+            let tenants = with_plan(&table, tenant, plan).await?;
+            let count = attach_again(&table, options, &tenants, (plan, &usage_plan)).await?;
+            let fields = json!({ "plan": plan.name(), "usagePlan": usage_plan, "tenants": count });
             Ok(output::show_fields(format, &object(fields)))
         }
         TenantCommand::Resync { tenant } => {
-            let record = tenant::resync(&table, &tenant, clock::now()).await?;
-            let fields =
-                json!({ "tenant": tenant.as_str(), "change": "tenant.resync", "version": record.version });
+            let version = tenant::resync(&table, &tenant, clock::now()).await?.version;
+            let fields = json!({ "tenant": tenant.as_str(), "change": "tenant.resync", "version": version });
             Ok(output::show_fields(format, &object(fields)))
         }
         TenantCommand::Delete { tenant, yes, usage_plan, keep_usage_key, wait } => {
@@ -300,20 +300,38 @@ async fn in_plans(options: &GlobalOptions, plans: impl Iterator<Item = String>) 
     all
 }
 
-/// Puts the usage key of a tenant, or those of all tenants, into a usage plan. Returns how many.
+/// Puts the usage keys that these tenants have in a plan into a usage plan, and notes that in the table. Returns how many
+/// there are.
 async fn attach_again(
     table: &Table,
     options: &GlobalOptions,
-    tenant: Option<TenantId>,
-    usage_plan: &str,
+    tenants: &[TenantRecord],
+    (plan, usage_plan): (RatePlan, &str),
 ) -> Result<usize, AdminError> {
-    let tenants = match tenant {
-        Some(tenant) => vec![tenant::get(table, &tenant).await?],
-        None => tenant::list(table).await?,
-    };
-    let keys: Vec<_> = tenants.iter().map(|one| (one.id.clone(), one.usage_key.clone())).collect();
+    let key = |tenant: &TenantRecord| Some((tenant.id.clone(), tenant.key_in(plan)?.value));
+    let keys: Vec<_> = tenants.iter().filter_map(key).collect();
     usage_key::attach_again(&options.gateway().await, usage_plan, &keys).await?;
+    for (tenant, value) in &keys {
+        tenant::note_usage_plan(table, tenant, (plan, value), usage_plan).await?;
+    }
     Ok(keys.len())
+}
+
+/// The tenant of this name, which must have a usage key in a plan; all tenants if none is named.
+async fn with_plan(
+    table: &Table,
+    tenant: Option<TenantId>,
+    plan: RatePlan,
+) -> Result<Vec<TenantRecord>, AdminError> {
+    let Some(tenant) = tenant else { return tenant::list(table).await };
+    let tenant = tenant::get(table, &tenant).await?;
+    if tenant.key_in(plan).is_some() {
+        return Ok(vec![tenant]);
+    }
+    let (id, plan, own) = (&tenant.id, plan.name(), tenant.plan.name());
+    Err(AdminError::Input(format!(
+        "tenant {id} never had the plan {plan}, so it has no usage key there: give --plan {own} with the usage plan of that rate"
+    )))
 }
 
 /// Moves a tenant to another plan. Its usage key in that plan is made if it never had one.
@@ -325,6 +343,11 @@ async fn set_plan(
     usage_plan: Option<String>,
 ) -> Result<TenantRecord, AdminError> {
     let keys: Box<dyn UsageKeys> = match usage_plan {
+        // The rate stays, but its usage plan may be another one.
+        Some(id) if record.plan == plan => {
+            attach_again(table, options, std::slice::from_ref(record), (plan, &id)).await?;
+            return tenant::get(table, &record.id).await;
+        }
         Some(id) => Box::new(PlanUsageKeys { client: options.gateway().await, plan: id }),
         None if record.plan == plan || record.other_key.is_some() || options.is_local() => {
             Box::new(GeneratedUsageKeys)
@@ -350,7 +373,7 @@ async fn create_tenant(
 ) -> Result<String, AdminError> {
     // Nothing is made in API Gateway for a tenant that there is already.
     match tenant::get(table, tenant).await {
-        Ok(_) => return Err(AdminError::Exists(tenant.clone())),
+        Ok(_) => return Err(tenant::explain_taken(table, tenant, clock::now()).await),
         Err(AdminError::NoTenant(_)) => {}
         Err(error) => return Err(error),
     }

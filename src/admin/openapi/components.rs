@@ -85,7 +85,11 @@ pub(super) const REFUSALS: &[(u16, &str, &str)] = &[
     (500, "Internal", "A fault of the server."),
     (501, "NotImplemented", "The key is bound to no user, for whom /Me could stand."),
     (502, "BadGateway", "A fault of the server."),
-    (503, "Unavailable", "The table did not answer in time; sending the request again is safe."),
+    (
+        503,
+        "Unavailable",
+        "The table did not answer in time, or what was read kept changing; sending the request again is safe.",
+    ),
     (504, "GatewayTimeout", "The server did not answer in time."),
 ];
 
@@ -100,12 +104,14 @@ pub(super) fn responses() -> Value {
         let header = match status {
             401 => Some(("WWW-Authenticate", "The scheme to authenticate with (RFC 6750 §3).")),
             405 => Some(("Allow", "The methods that the path answers.")),
-            429 => Some(("Retry-After", "Seconds to wait before the next request.")),
+            429 | 503 => Some(("Retry-After", "Seconds to wait before the next request.")),
             _ => None,
         };
         if let Some((name, text)) = header {
+            // API Gateway may answer 503 by itself.
+            let is_required = *status != 503;
             response["headers"] =
-                json!({ name: { "description": text, "required": true, "schema": { "type": "string" } } });
+                json!({ name: { "description": text, "required": is_required, "schema": { "type": "string" } } });
         }
         ((*name).to_owned(), response)
     });

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::components::{parameters, responses};
+use super::oauth;
 use super::operations::operation;
 use super::schemas::schemas;
 use crate::http::caller::BASE_PATH;
@@ -21,6 +22,11 @@ pub fn document(model: &Model) -> Value {
             None => json!({}),
         });
         item[method.as_str().to_ascii_lowercase()] = operation(*action, model);
+    }
+    paths.extend(oauth::paths().map(|(path, item)| (path.to_owned(), item)));
+    let mut schemas = schemas(model);
+    if let Some(all) = schemas.as_object_mut() {
+        all.extend(oauth::schemas());
     }
     json!({
         "openapi": "3.1.0",
@@ -44,29 +50,38 @@ pub fn document(model: &Model) -> Value {
         "security": [{ "bearer": [] }, { "client": ["scim"] }],
         "tags": [
             { "name": "User" }, { "name": "Group" }, { "name": "Me" }, { "name": "Search" },
-            { "name": "Bulk" }, { "name": "Discovery" },
+            { "name": "Bulk" }, { "name": "Discovery" }, { "name": "Token" },
         ],
         "paths": paths,
         "components": {
-            "securitySchemes": {
-                "bearer": {
-                    "type": "http", "scheme": "bearer",
-                    "description": "A key of the tenant, or an access token of one of its clients. One with the scope `read` may only read and search.",
-                },
-                // The URL is relative to that of the server.
-                "client": {
-                    "type": "oauth2",
-                    "description": "Access tokens of a client of the tenant. The client authenticates with its secret (in the body or by Basic) or with an assertion (RFC 7523). Refusals are those of RFC 6749 §5.2. docs/oauth.md describes it.",
-                    "flows": { "clientCredentials": { "tokenUrl": "../oauth2/token", "scopes": {
-                        "scim": "Everything that the client may do.",
-                        "scim.read": "Reading and searching.",
-                        "scim.readwrite": "Everything, for a client with the scope `provision`.",
-                    } } },
-                },
-            },
+            "securitySchemes": security_schemes(),
             "parameters": parameters(),
             "responses": responses(),
-            "schemas": schemas(model),
+            "schemas": schemas,
+        },
+    })
+}
+
+/// Keys, access tokens, and the secret of a client.
+fn security_schemes() -> Value {
+    json!({
+        "bearer": {
+            "type": "http", "scheme": "bearer",
+            "description": "A key of the tenant, or an access token of one of its clients. One with the scope `read` may only read and search.",
+        },
+        (oauth::CLIENT_SECRET): {
+            "type": "http", "scheme": "basic",
+            "description": "The id and the secret of a client, both form-encoded before (RFC 6749 §2.3.1). For the token endpoint alone.",
+        },
+        // The URL is relative to that of the server, as with a domain of the stack.
+        "client": {
+            "type": "oauth2",
+            "description": "Access tokens of a client of the tenant. The client authenticates with its secret (in the body or by Basic) or with an assertion (RFC 7523). The output TokenUrl of the stack has the URL. docs/oauth.md describes it.",
+            "flows": { "clientCredentials": { "tokenUrl": "../oauth2/token", "scopes": {
+                "scim": "Everything that the client may do.",
+                "scim.read": "Reading and searching.",
+                "scim.readwrite": "Everything, for a client with the scope `provision`.",
+            } } },
         },
     })
 }
@@ -87,6 +102,7 @@ fn template(route: &str, operation: Operation) -> (String, Option<&'static str>)
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::oauth::metadata::{METADATA_PATH, TOKEN_PATH};
     use crate::scim::policy::{POLICIES, STANDARD};
 
     /// Every `$ref` in a value leads somewhere.
@@ -115,6 +131,10 @@ pub(super) mod tests {
                 assert_eq!(described["operationId"], operation.name());
                 assert!(described["summary"].is_string(), "{} is not described", operation.name());
             }
+            let token = &document["paths"][TOKEN_PATH]["post"];
+            let answers: Vec<&String> = token["responses"].as_object().expect("answers").keys().collect();
+            assert_eq!(answers, ["200", "400", "401", "403", "405", "413", "429", "500", "503", "504"]);
+            assert!(document["paths"][METADATA_PATH]["get"]["summary"].is_string());
         }
     }
 

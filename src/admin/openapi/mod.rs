@@ -6,5 +6,6 @@ mod app_schemas;
 pub mod command;
 mod components;
 mod document;
+mod oauth;
 mod operations;
 mod schemas;

@@ -34,6 +34,7 @@ use crate::store::index::{self, Entry, Index};
 use crate::store::item::key_of;
 use crate::store::keys::{self, Key, TenantId, parse_id};
 use crate::store::known_groups::KnownGroups;
+use crate::store::list::RecentCheckpoints;
 use crate::store::record::{MEMBER, Record};
 
 /// What became of a line.
@@ -139,6 +140,7 @@ fn provider<'a>(table: &Table, tenant: &TenantRecord, model: &'a Model) -> Provi
         breaker: None,
         root_team_protected: false,
         cursor_keys: CursorKeys::default(),
+        recent_checkpoints: RecentCheckpoints::default(),
         known_groups: KnownGroups::default(),
         // The operator's own file: it may take what it needs.
         work: WorkBudget::new(u64::MAX, ErrorKind::PayloadTooLarge),

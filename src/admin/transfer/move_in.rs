@@ -318,7 +318,9 @@ impl MoveIn<'_> {
     /// Writes a user, or a group without members, if the tenant does not have it.
     async fn write_record(&self, record: &Record) -> Result<Fate, Stopped> {
         let (tenant, ty) = (&self.store.tenant, self.model.of(record.kind));
-        let created = self.store.table.transact(|| create_resource(tenant, record, ty, &is_free())).await;
+        let form = self.store.table.email_lookups;
+        let created =
+            self.store.table.transact(|| create_resource(tenant, record, ty, &is_free(), form)).await;
         match created {
             Ok(()) => return Ok(Fate::Created),
             Err(StoreError::Refused(_)) => {}

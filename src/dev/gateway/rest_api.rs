@@ -23,7 +23,8 @@ use crate::tenants::usage::HIGH_PREFIX;
 /// A REST API: routes, what stands before them, and the function behind.
 pub struct Gateway {
     routes: Vec<RouteFacts>,
-    authorizer: GatewayAuthorizer,
+    /// If a route needs one.
+    authorizer: Option<GatewayAuthorizer>,
     stage: Option<UsagePlan>,
     methods: Vec<((String, String), UsagePlan)>,
     usage_plan: Option<UsagePlan>,
@@ -34,6 +35,8 @@ pub struct Gateway {
     binary_media_types: Vec<String>,
     /// By the logical name.
     functions: BTreeMap<String, Lambda>,
+    /// The path of the API below its domain. Routes are below it.
+    mapping: String,
     base_path: String,
     clock: Clock,
 }
@@ -54,9 +57,12 @@ impl Gateway {
         let named = facts.routes.iter().map(|route| (route.function.clone(), function(&route.function)));
         Self {
             functions: named.collect(),
-            base_path: facts.base_path().to_owned(),
+            base_path: facts.base_path(),
+            mapping: facts.mapping,
             routes: facts.routes,
-            authorizer: GatewayAuthorizer::new(facts.authorizer, authorizer, clock.clone()),
+            authorizer: facts
+                .authorizer
+                .map(|facts| GatewayAuthorizer::new(facts, authorizer, clock.clone())),
             stage: facts.stage.map(UsagePlan::new),
             methods: facts
                 .methods
@@ -128,7 +134,7 @@ impl Gateway {
             let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap_or_default();
             Line {
                 request: describe_request(&context.method, parts.uri.path(), parts.uri.query()),
-                detail: body["detail"].as_str().map(str::to_owned),
+                detail: body["detail"].as_str().or(body["error_description"].as_str()).map(str::to_owned),
                 ids: context.ids(),
                 source_ip: Some(context.source_ip()),
                 operation: "gateway",
@@ -156,9 +162,10 @@ impl Gateway {
             return Err(GatewayRefusal::Throttled);
         }
         if route.authorized {
-            let token = parts.headers.get(self.authorizer.header()).map(text);
+            let authorizer = self.authorizer.as_ref().ok_or(GatewayRefusal::AuthorizerConfigurationError)?;
+            let token = parts.headers.get(authorizer.header()).map(text);
             let arn = context.method_arn();
-            let authorization = self.authorizer.authorize(token.as_deref(), &arn).await?;
+            let authorization = authorizer.authorize(token.as_deref(), &arn).await?;
             let allows = authorization.policy.allows(&arn);
             context.authorization = Some(authorization);
             if !allows {
@@ -207,6 +214,7 @@ impl Gateway {
     /// The route for this method and path, and what its `{proxy+}` stands for. Exact paths come first, and the
     /// method itself before `ANY`; a slash at the end counts for nothing.
     fn route(&self, method: &str, path: &str) -> Option<(&RouteFacts, Option<String>)> {
+        let path = path.strip_prefix(self.mapping.as_str())?;
         let path = path.strip_suffix('/').unwrap_or(path);
         let own = self.routes.iter().filter(|route| route.method == method);
         let served: Vec<&RouteFacts> =

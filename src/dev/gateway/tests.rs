@@ -264,7 +264,7 @@ async fn answers_of_the_authorizer_are_kept_for_the_time_that_the_template_says(
     kept.get("/scim/v2/Users", KEY).await;
     assert_eq!(calls(&kept), 3);
 
-    let unkept = local(|facts| facts.authorizer.ttl = Duration::ZERO).await;
+    let unkept = local(|facts| facts.authorizer.as_mut().unwrap().ttl = Duration::ZERO).await;
     unkept.get("/scim/v2/Users", KEY).await;
     unkept.get("/scim/v2/Users", KEY).await;
     assert_eq!(calls(&unkept), 2);

@@ -84,7 +84,8 @@ impl Seeding {
                 named = Trail { named: BTreeSet::from([name]), ..Trail::default() }.attributes();
             }
         }
-        let mut actions = put_resource(&self.store.tenant, &record, ty, &is_free());
+        let mut actions =
+            put_resource(&self.store.tenant, &record, ty, &is_free(), self.store.table.email_lookups);
         if is_member {
             let member = Membership { id: record.id, kind: Kind::User, display: None };
             actions.push(put_membership(&self.store.tenant, group_id(), &member, &self.now));
@@ -128,7 +129,13 @@ impl Seeding {
         if self.members > 0 {
             actions.push(count_on_shard(tenant, 0, Kind::Group, 1));
             let ty = self.model.of(Kind::Group);
-            actions.extend(put_resource(tenant, &self.group(), ty, &is_free()));
+            actions.extend(put_resource(
+                tenant,
+                &self.group(),
+                ty,
+                &is_free(),
+                self.store.table.email_lookups,
+            ));
         }
         if keys::feed_bucket(first) != keys::feed_bucket(end) {
             actions.push(FeedState::move_near_end(end));

@@ -19,11 +19,13 @@ const REFUSED: &[&str] = &["DefinitionBody", "DefinitionUri", "Cors", "Models", 
 pub type Environment = BTreeMap<String, Result<String, TemplateError>>;
 
 /// The logical names of the APIs.
-const APIS: [&str; 2] = [SCIM_API, APP_API];
+const APIS: [&str; 3] = [SCIM_API, APP_API, OAUTH_API];
 /// The logical name of the API for identity providers.
 pub const SCIM_API: &str = "ScimApi";
 /// The logical name of the API for applications.
 pub const APP_API: &str = "AppApi";
+/// The logical name of the API of the token endpoint.
+pub const OAUTH_API: &str = "OAuthApi";
 
 /// Reads the `AWS::Serverless::Api` of this logical name, what stands before it and the environment of the
 /// first function behind it.
@@ -43,17 +45,18 @@ pub fn read_api(root: &TemplateNode<'_>, name: &str) -> Result<(ApiFacts, Enviro
             return Err(node.error("is not understood"));
         }
     }
-    let auth = api.required("Auth")?;
-    let key_required = auth.get("ApiKeyRequired")?.map(|flag| flag.boolean()).transpose()?.unwrap_or(false);
-    let (routes, environment) = routes(root, name, key_required)?;
+    let (authorizer, key_required) = match api.get("Auth")? {
+        Some(auth) => read_auth(&auth)?,
+        None => (None, false),
+    };
+    let of_routes = RouteDefaults { authorized: authorizer.is_some(), key_required };
+    let (routes, environment) = routes(root, name, of_routes)?;
     let (stage, methods) = throttles(&api)?;
-    if let Some(plan) = auth.get("UsagePlan")? {
-        return Err(plan.not_understood());
-    }
     let (usage_plan, high_usage_plan) = (usage_plan(root, name, false)?, usage_plan(root, name, true)?);
     let facts = ApiFacts {
         routes,
-        authorizer: authorizer(&auth)?,
+        mapping: mapping(root, name)?,
+        authorizer,
         stage,
         methods,
         usage_plan,
@@ -65,11 +68,38 @@ pub fn read_api(root: &TemplateNode<'_>, name: &str) -> Result<(ApiFacts, Enviro
     Ok((facts, environment))
 }
 
+/// What stands before a route that says nothing of it.
+#[derive(Clone, Copy)]
+struct RouteDefaults {
+    authorized: bool,
+    key_required: bool,
+}
+
+/// The authorizer, and whether the routes need a usage key.
+fn read_auth(auth: &TemplateNode<'_>) -> Result<(Option<AuthorizerFacts>, bool), TemplateError> {
+    if let Some(plan) = auth.get("UsagePlan")? {
+        return Err(plan.not_understood());
+    }
+    let key_required = auth.get("ApiKeyRequired")?.map(|flag| flag.boolean()).transpose()?.unwrap_or(false);
+    Ok((Some(authorizer(auth)?), key_required))
+}
+
+/// The path of the API below its domain. An API without a mapping has the root.
+fn mapping(root: &TemplateNode<'_>, api: &str) -> Result<String, TemplateError> {
+    for (_, mapping) in root.resources("AWS::ApiGateway::BasePathMapping")? {
+        if mapping.required("RestApiId")?.reference() == Some(api) {
+            let base_path = mapping.get("BasePath")?.map(|path| path.text()).transpose()?;
+            return Ok(base_path.map(|path| format!("/{path}")).unwrap_or_default());
+        }
+    }
+    Ok(String::new())
+}
+
 /// The routes are the `Api` events for this API, of any function.
 fn routes(
     root: &TemplateNode<'_>,
     api: &str,
-    key_required: bool,
+    defaults: RouteDefaults,
 ) -> Result<(Vec<RouteFacts>, Environment), TemplateError> {
     let (mut routes, mut first) = (Vec::new(), None);
     for (name, function) in root.resources("AWS::Serverless::Function")? {
@@ -81,7 +111,7 @@ fn routes(
             let of = properties.required("RestApiId")?;
             match of.reference() {
                 Some(reference) if reference == api => {
-                    routes.push(route(&properties, name, key_required)?);
+                    routes.push(route(&properties, name, defaults)?);
                     first.get_or_insert_with(|| function.clone());
                 }
                 Some(other) if APIS.contains(&other) => {}
@@ -95,13 +125,17 @@ fn routes(
     Ok((routes, environment))
 }
 
-fn route(event: &TemplateNode<'_>, function: &str, key_required: bool) -> Result<RouteFacts, TemplateError> {
+fn route(
+    event: &TemplateNode<'_>,
+    function: &str,
+    defaults: RouteDefaults,
+) -> Result<RouteFacts, TemplateError> {
     let mut route = RouteFacts {
         method: event.required("Method")?.text()?.to_ascii_uppercase(),
         path: event.required("Path")?.text()?,
         function: function.to_owned(),
-        authorized: true,
-        key_required,
+        authorized: defaults.authorized,
+        key_required: defaults.key_required,
     };
     if let Some(auth) = event.get("Auth")? {
         if let Some(flag) = auth.get("ApiKeyRequired")? {
@@ -250,17 +284,15 @@ mod tests {
         let paths: Vec<_> = open.iter().map(|route| (route.method.as_str(), route.path.as_str())).collect();
         let metadata = "/.well-known/oauth-authorization-server";
         let below = "/scim/v2/.well-known/oauth-authorization-server";
-        let token = "/oauth2/token";
-        assert_eq!(paths, [("POST", token), ("ANY", token), ("GET", metadata), ("GET", below)]);
-        assert_eq!(api.methods.len(), 2);
-        let of_token = (token.to_owned(), "POST".to_owned());
-        assert_eq!(api.methods[&of_token], Throttle { rate: 50.0, burst: 100.0 });
+        assert_eq!(paths, [("ANY", metadata), ("ANY", below)]);
+        assert_eq!(api.methods.len(), 1);
         assert_eq!(api.usage_plan, Some(Throttle { rate: 3.3333, burst: 200.0 }));
         assert_eq!(api.high_usage_plan, Some(Throttle { rate: 30.0, burst: 60.0 }));
         assert!(api.stage.is_some());
         assert_eq!(api.key_source, KeySource::Authorizer);
-        assert_eq!(api.authorizer.header, "Authorization");
-        assert_eq!(api.authorizer.ttl, Duration::from_secs(60));
+        let authorizer = api.authorizer.as_ref().unwrap();
+        assert_eq!(authorizer.header, "Authorization");
+        assert_eq!(authorizer.ttl, Duration::from_secs(60));
         assert_eq!(api.gateway_responses["THROTTLED"].status, Some(429));
         let app = &facts.app_api;
         assert_eq!(app.base_path(), "/app/v1");
@@ -271,6 +303,19 @@ mod tests {
         assert_eq!(functions, expected);
         assert_eq!(app.usage_plan, Some(Throttle { rate: 50.0, burst: 200.0 }));
         assert_eq!(app.gateway_responses["THROTTLED"].status, Some(429));
+        let oauth = &facts.oauth_api;
+        assert_eq!(oauth.base_path(), "/oauth2");
+        let route = RouteFacts {
+            method: "ANY".to_owned(),
+            path: "/token".to_owned(),
+            function: "TokenFunction".to_owned(),
+            authorized: false,
+            key_required: false,
+        };
+        assert_eq!(oauth.routes, [route]);
+        assert_eq!(oauth.stage, Some(Throttle { rate: 50.0, burst: 100.0 }));
+        assert!(oauth.authorizer.is_none() && oauth.methods.is_empty() && oauth.usage_plan.is_none());
+        assert_eq!(oauth.gateway_responses["THROTTLED"].status, Some(429));
         assert_eq!(facts.environment["ROLLCALL_TABLE"], Ok(TABLE.to_owned()));
         assert_eq!(facts.environment["ROLLCALL_PUBLIC_URL"], Ok(String::new()));
     }

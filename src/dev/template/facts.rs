@@ -56,7 +56,7 @@ pub struct RouteFacts {
     pub path: String,
     /// The logical name of the function behind it.
     pub function: String,
-    /// Whether the authorizer stands before it.
+    /// Whether the authorizer of the API stands before it.
     pub authorized: bool,
     /// Whether the usage plan stands before it.
     pub key_required: bool,
@@ -78,8 +78,10 @@ pub struct AuthorizerFacts {
 pub struct ApiFacts {
     /// The routes, in the template's order.
     pub routes: Vec<RouteFacts>,
-    /// The authorizer.
-    pub authorizer: AuthorizerFacts,
+    /// The path of the API below its domain: empty, or `/` and the base path of its mapping.
+    pub mapping: String,
+    /// The authorizer, if the API has one.
+    pub authorizer: Option<AuthorizerFacts>,
     /// The throttle of every method that has none of its own.
     pub stage: Option<Throttle>,
     /// The throttles of single methods, by their path and method.
@@ -97,9 +99,10 @@ pub struct ApiFacts {
 }
 
 impl ApiFacts {
-    /// The path under which the greedy route serves, such as `/scim/v2`.
-    pub fn base_path(&self) -> &str {
+    /// The path below the domain under which the API serves, such as `/scim/v2`: that of its mapping and that of the
+    /// greedy route.
+    pub fn base_path(&self) -> String {
         let greedy = self.routes.iter().find_map(|route| route.path.strip_suffix("/{proxy+}"));
-        greedy.unwrap_or_default()
+        format!("{}{}", self.mapping, greedy.unwrap_or_default())
     }
 }

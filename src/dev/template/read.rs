@@ -1,6 +1,6 @@
 //! Reading a template as the facts that the local ends are built from.
 
-use super::api::{APP_API, Environment, SCIM_API, read_api};
+use super::api::{APP_API, Environment, OAUTH_API, SCIM_API, read_api};
 use super::facts::{ApiFacts, TableFacts};
 use super::node::{Template, TemplateError};
 use super::table::read_table;
@@ -16,6 +16,8 @@ pub struct TemplateFacts {
     pub api: ApiFacts,
     /// The REST API for applications.
     pub app_api: ApiFacts,
+    /// The REST API of the token endpoint.
+    pub oauth_api: ApiFacts,
     /// The function's environment. A variable whose value exists only in AWS keeps an error instead.
     pub environment: Environment,
 }
@@ -27,6 +29,7 @@ impl TemplateFacts {
         let root = template.root();
         let (api, environment) = read_api(&root, SCIM_API)?;
         let (app_api, _) = read_api(&root, APP_API)?;
-        Ok(Self { table: read_table(&root)?, api, app_api, environment })
+        let (oauth_api, _) = read_api(&root, OAUTH_API)?;
+        Ok(Self { table: read_table(&root)?, api, app_api, oauth_api, environment })
     }
 }

@@ -11,11 +11,10 @@ use crate::provider::ResourceRequest;
 use crate::provider::answer::{Answer, Relations, not_found};
 use crate::provider::failure::Failure;
 use crate::scim::document_rules::{check_required, check_size, check_username_and_email};
-use crate::scim::members::MEMBERS;
 use crate::scim::patch::apply::apply;
 use crate::scim::patch::group_attributes::check_group_attributes;
-use crate::scim::patch::members::MemberChange;
-use crate::scim::patch::request::{PatchStep, parse};
+use crate::scim::patch::request::PatchStep;
+use crate::scim::patch::steps::PatchSteps;
 use crate::scim::patch::sync_username_and_email::sync_username_and_email;
 use crate::scim::resource::document;
 use crate::scim::resource_type::Kind;
@@ -35,13 +34,7 @@ impl Changing<'_> {
         let (kind, id) = (request.kind, request.id);
         let (ty, policy) = (self.provider.ty(kind), self.provider.model.policy);
         let work = &self.provider.work;
-        let steps = parse(body, ty, policy, work)?;
-        let of_members = |step: &PatchStep| kind == Kind::Group && step.attribute() == Some(MEMBERS);
-        let (member_steps, steps): (Vec<PatchStep>, Vec<PatchStep>) = steps.into_iter().partition(of_members);
-        let mut members = None;
-        if !member_steps.is_empty() {
-            members = Some(MemberChange::read(&member_steps, ty, policy, work)?);
-        }
+        let PatchSteps { members, others: steps } = PatchSteps::read(body, ty, policy, work)?;
         let teams = self.teams_named(kind, id, &steps).await?;
         let names_groups = kind == Kind::User && steps.iter().any(|step| step.attribute() == Some("groups"));
         let alone = members.as_ref().filter(|_| steps.is_empty());

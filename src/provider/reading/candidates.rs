@@ -14,6 +14,7 @@ use crate::scim::filter::bind::Bound;
 use crate::scim::members::MEMBERS;
 use crate::scim::note_texts::NoteKind;
 use crate::scim::resource_type::Kind;
+use crate::store::claim::FoundByEither;
 use crate::store::index::{self, Entry, Index};
 use crate::store::keys::parse_id;
 use crate::store::large_change::pending_change::PendingTask;
@@ -69,16 +70,35 @@ impl Reading<'_> {
         notes.add(NoteKind::LookedUp, &equality.path);
         let mut ids: Vec<Uuid> = match (lookup, entry) {
             (Lookup::Claim | Lookup::Values, Some((index, entry))) => {
-                let found = self.provider.store.find(kind, index, &entry).await?;
-                if let (Index::Claim, [holder]) = (index, found.as_slice()) {
-                    return Ok(CandidateIds::Holder(*holder, entry));
-                }
-                found
+                return self.find_by_value(kind, index, entry).await;
             }
             (Lookup::GroupsOf, _) => self.groups_of(&equality.value).await?,
             (Lookup::MembersOf, _) => self.users_in(&equality.value).await?,
             (_, _) => parse_id(&equality.value).into_iter().collect(),
         };
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(CandidateIds::Ids(ids))
+    }
+
+    /// The candidates for an indexed value. An email address may be found by a look-up or by the claim on a `userName`.
+    async fn find_by_value(&self, kind: Kind, index: Index, entry: Entry) -> Result<CandidateIds, Failure> {
+        let store = &self.provider.store;
+        let (mut ids, holder, claim) = match (index, index::claim_beside(&entry)) {
+            (Index::Lookup, Some(claim)) => {
+                let FoundByEither { by_lookup, by_claim } =
+                    store.find_by_either(kind, &entry, &claim).await?;
+                (by_lookup, by_claim, claim)
+            }
+            (Index::Lookup, None) => (store.find(kind, index, &entry).await?, None, entry),
+            (Index::Claim, _) => (Vec::new(), store.find(kind, index, &entry).await?.pop(), entry),
+        };
+        match holder {
+            Some(holder) if ids.iter().all(|id| *id == holder) => {
+                return Ok(CandidateIds::Holder(holder, claim));
+            }
+            holder => ids.extend(holder),
+        }
         ids.sort_unstable();
         ids.dedup();
         Ok(CandidateIds::Ids(ids))

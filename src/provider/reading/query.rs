@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::Reading;
 use super::cursor::{Cursor, Seal, expired_cursor};
 use super::list_response::ListResponse;
-use super::page::PageRequest;
+use super::page::{PageRequest, ResourcePage};
 use super::parsed_query::ParsedQuery;
 use crate::limits::{MAX_RESULTS, MAX_SORT_KEY_BYTES};
 use crate::provider::failure::Failure;
@@ -71,17 +71,8 @@ impl Reading<'_> {
         count: usize,
         projection: &Projection,
     ) -> Result<ListResponse, Failure> {
-        let mark = match start {
-            1 => None,
-            _ => self.provider.store.fetch_page_checkpoint(&query.hash, start).await?,
-        };
-        let request = match mark {
-            Some(mark) => {
-                PageRequest { after: mark.after, sort_key: None, skip: 0, total: Some(mark.total), count }
-            }
-            None => PageRequest { after: None, sort_key: None, skip: start - 1, total: None, count },
-        };
-        let mut found = self.find_page(query, request).await?;
+        let mut found = self.find_page_at(query, start, count).await?;
+        let recent = &self.provider.recent_checkpoints;
         let (total, next) = (found.total, start + found.len() as u64);
         let resources = match found.last {
             // Where the next page of this walk begins; only a page that has a next leaves a mark.
@@ -89,7 +80,7 @@ impl Reading<'_> {
                 let mark = PageCheckpoint { after: Some(after), total };
                 let (resources, marked) = join(
                     self.write_page(&mut found, projection),
-                    self.provider.store.save_page_checkpoint(&query.hash, next, mark),
+                    self.provider.store.save_page_checkpoint(recent, &query.hash, next, mark),
                 )
                 .await;
                 // Without its mark the next page costs more, no more than that.
@@ -101,6 +92,38 @@ impl Reading<'_> {
             _ => self.write_page(&mut found, projection).await?,
         };
         Ok(ListResponse { total, start_index: Some(start), next_cursor: None, resources })
+    }
+
+    /// Finds the page that starts at an index. If this process wrote a checkpoint for it, a list is read from there while
+    /// the checkpoint in the table is read. If the two differ, the list is read again.
+    async fn find_page_at(
+        &self,
+        query: &ParsedQuery<'_>,
+        start: u64,
+        count: usize,
+    ) -> Result<ResourcePage, Failure> {
+        let store = &self.provider.store;
+        let request = |mark: Option<PageCheckpoint>| match mark {
+            Some(PageCheckpoint { after, total }) => {
+                PageRequest { after, sort_key: None, skip: 0, total: Some(total), count }
+            }
+            None => PageRequest { after: None, sort_key: None, skip: start - 1, total: None, count },
+        };
+        if start == 1 {
+            return self.find_page(query, request(None)).await;
+        }
+        let is_list = query.filter.is_none() && query.sort.is_none();
+        let recent = &self.provider.recent_checkpoints;
+        let recent = store.recent_page_checkpoint(recent, &query.hash, start).filter(|_| is_list);
+        let mark = store.fetch_page_checkpoint(&query.hash, start);
+        let Some(recent) = recent else {
+            return self.find_page(query, request(mark.await?)).await;
+        };
+        let (mark, found) = join(mark, self.find_page(query, request(Some(recent)))).await;
+        match mark? {
+            Some(mark) if mark == recent => found,
+            mark => self.find_page(query, request(mark)).await,
+        }
     }
 
     async fn by_cursor(

@@ -74,6 +74,78 @@ pub fn apply(
     faults.finish()
 }
 
+/// Checks the values of steps without a resource, and adds their faults. What depends on the resource is not checked:
+/// whether a filter selects something, and whether an attribute may change. The check ends with the budget.
+pub(super) fn check_values(
+    steps: &[PatchStep],
+    resource_type: &ResourceType,
+    policy: &Policy,
+    work: &WorkBudget,
+    faults: &mut Faults,
+) {
+    for step in steps {
+        if faults.keep(check_value(step, resource_type, policy, work)).is_err() {
+            return;
+        }
+    }
+}
+
+fn check_value(
+    step: &PatchStep,
+    resource_type: &ResourceType,
+    policy: &Policy,
+    work: &WorkBudget,
+) -> Result<(), ScimError> {
+    work.spend(STEPS_PER_OPERATION)?;
+    if step.attribute.is_empty() {
+        return Ok(());
+    }
+    let (attribute, sub) = find(step, resource_type)?;
+    match (resource_type.kind, step.attribute()) {
+        (_, Some("schemas")) => return schemas(step, resource_type, policy),
+        (Some(Kind::User), Some("groups")) => return Ok(()),
+        _ if attribute.is_read_only() || sub.is_some_and(Attribute::is_read_only) => return Ok(()),
+        _ => {}
+    }
+    let change = attribute_change(step, (attribute, sub), policy, work);
+    work.spend(change.value_steps)?;
+    if attribute.multi_valued { elements::check_value(&change) } else { change.change_single(None).map(drop) }
+}
+
+/// The attribute and the sub-attribute that a step names.
+fn find<'a>(
+    step: &PatchStep,
+    resource_type: &'a ResourceType,
+) -> Result<(&'a Attribute, Option<&'a Attribute>), ScimError> {
+    let unknown = || ScimError::invalid_path(format!("No schema defines what the path {step} names."));
+    let attribute = match &step.extension {
+        Some(urn) => resource_type.schema_of(urn).and_then(|schema| schema.attribute(&step.attribute)),
+        None => resource_type.core_attribute(&step.attribute),
+    };
+    let attribute = attribute.ok_or_else(unknown)?;
+    let sub = match &step.sub {
+        Some(name) => Some(attribute.sub_attribute(name).ok_or_else(unknown)?),
+        None => None,
+    };
+    Ok((attribute, sub))
+}
+
+fn attribute_change<'a>(
+    step: &'a PatchStep,
+    (attribute, sub): (&'a Attribute, Option<&'a Attribute>),
+    policy: &'a Policy,
+    work: &'a WorkBudget,
+) -> AttributeChange<'a> {
+    AttributeChange {
+        step,
+        attribute,
+        sub,
+        reader: ValueReader::of_patch(policy, work),
+        work,
+        value_steps: step.value.as_ref().map_or(0, value_steps),
+    }
+}
+
 /// What holds for all steps.
 struct PatchRun<'a> {
     resource_type: &'a ResourceType,
@@ -91,18 +163,7 @@ impl PatchRun<'_> {
         if step.attribute.is_empty() {
             return remove_extension(resource, step, self.resource_type);
         }
-        let unknown = || ScimError::invalid_path(format!("No schema defines what the path {step} names."));
-        let attribute = match &step.extension {
-            Some(urn) => {
-                self.resource_type.schema_of(urn).and_then(|schema| schema.attribute(&step.attribute))
-            }
-            None => self.resource_type.core_attribute(&step.attribute),
-        };
-        let attribute = attribute.ok_or_else(unknown)?;
-        let sub = match &step.sub {
-            Some(name) => Some(attribute.sub_attribute(name).ok_or_else(unknown)?),
-            None => None,
-        };
+        let (attribute, sub) = find(step, self.resource_type)?;
         match (self.resource_type.kind, step.attribute()) {
             (_, Some("schemas")) => return schemas(step, self.resource_type, self.policy),
             (Some(Kind::User), Some("groups")) => return groups(resource, step, self.work),
@@ -111,15 +172,7 @@ impl PatchRun<'_> {
         if attribute.is_read_only() || sub.is_some_and(Attribute::is_read_only) {
             return read_only(resource, step, (attribute, sub), self.work);
         }
-        let change = AttributeChange {
-            step,
-            attribute,
-            sub,
-            reader: ValueReader::of_patch(self.policy, self.work),
-            work: self.work,
-            value_steps: step.value.as_ref().map_or(0, value_steps),
-        };
-        self.write(resource, &change)
+        self.write(resource, &attribute_change(step, (attribute, sub), self.policy, self.work))
     }
 
     fn write(

@@ -46,6 +46,27 @@ pub(super) fn change(
     Ok((!elements.is_empty()).then_some(Value::Array(elements)))
 }
 
+/// Checks the value of a step without the elements that there are.
+///
+/// # Errors
+/// `invalidValue`, and that of the budget.
+pub(super) fn check_value(change: &AttributeChange<'_>) -> Result<(), ScimError> {
+    let (step, path) = (change.step, change.path());
+    if step.op == PatchOp::Remove {
+        return change.read_listed().map(drop);
+    }
+    if step.filter.is_none() && change.sub.is_none() {
+        let whole = change.whole_value();
+        let value = if step.op == PatchOp::Add { Some(&whole) } else { step.value.as_ref() };
+        return change.read_elements(value, &path).map(drop);
+    }
+    if step.value.as_ref().is_none_or(is_unassigned) {
+        return Ok(());
+    }
+    let value = if step.filter.is_some() { change.element_value() } else { change.whole_value() };
+    change.reader.element(change.attribute, &path, &value).map(drop)
+}
+
 /// The places of the elements that a step wrote, ascending.
 struct Written(Vec<usize>);
 

@@ -11,6 +11,7 @@ use super::member_filter::{by_id, ids, is_list_of_ids, is_same};
 use super::request::{PatchOp, PatchStep};
 use super::select::{Selector, equal_terms};
 use crate::scim::error::ScimError;
+use crate::scim::faults::Faults;
 use crate::scim::filter::ast::Filter;
 use crate::scim::members::{MEMBERS, Member, parse};
 use crate::scim::policy::Policy;
@@ -85,7 +86,7 @@ impl<'a> MemberChange<'a> {
     /// Reads the steps on `members` among those of a PATCH; others are passed over.
     ///
     /// # Errors
-    /// `invalidValue` for members without an id, `mutability` for changes within a member, 413 for
+    /// One error names the faults of all steps: `invalidValue` for members without an id, `mutability` for changes within a member, 413 for
     /// more work than the budget holds.
     pub fn read(
         steps: &[PatchStep],
@@ -94,7 +95,11 @@ impl<'a> MemberChange<'a> {
         work: &WorkBudget,
     ) -> Result<Self, ScimError> {
         let own = steps.iter().filter(|step| step.attribute() == Some(MEMBERS));
-        let steps = own.map(|step| MemberStep::read(step, groups, policy, work)).collect::<Result<_, _>>()?;
+        let (mut steps, mut faults) = (Vec::new(), Faults::default());
+        for step in own {
+            steps.extend(faults.keep(MemberStep::read(step, groups, policy, work))?);
+        }
+        faults.finish()?;
         Ok(Self { groups, policy, steps })
     }
 

@@ -13,4 +13,5 @@ mod mutability;
 pub mod path;
 pub mod request;
 pub mod select;
+pub mod steps;
 pub mod sync_username_and_email;

@@ -83,6 +83,21 @@ pub fn parse(
     policy: &Policy,
     work: &WorkBudget,
 ) -> Result<Vec<PatchStep>, ScimError> {
+    let (steps, faults) = read_operations(body, resource_type, policy, work)?;
+    faults.finish()?;
+    Ok(steps)
+}
+
+/// The same, with the steps that have no fault beside the faults of the others.
+///
+/// # Errors
+/// What ends the reading: too many operations, a member of the message that stands twice, 413.
+pub(super) fn read_operations(
+    body: &Map<String, Value>,
+    resource_type: &ResourceType,
+    policy: &Policy,
+    work: &WorkBudget,
+) -> Result<(Vec<PatchStep>, Faults), ScimError> {
     let mut faults = Faults::default();
     let schemas = schemas_in(body).and_then(|schemas| check_schema_urns(schemas, urn::PATCH_OP, policy));
     faults.keep(schemas)?;
@@ -113,8 +128,7 @@ pub fn parse(
         };
         request.faults.keep(read)?;
     }
-    request.faults.finish()?;
-    Ok(request.steps)
+    Ok((request.steps, request.faults))
 }
 
 struct Request<'a> {
