@@ -287,10 +287,10 @@ pub const CHANGE_RETRIES: RetryLimit =
     RetryLimit { attempts: 12, attempts_before_pause: 2, first_pause_ms: 40 };
 
 /// As [`CHANGE_RETRIES`], for a group. Many clients may add members to one group at once, and each attempt is
-/// one transaction, also if it meets another one. The pauses take some four seconds together. The first one is
+/// one transaction, also if it meets another one. The pauses take some seven seconds together. The first one is
 /// longer than a transaction takes, so that 16 writers do not meet again.
 pub const GROUP_CHANGE_RETRIES: RetryLimit =
-    RetryLimit { attempts: 20, attempts_before_pause: 1, first_pause_ms: 40 };
+    RetryLimit { attempts: 30, attempts_before_pause: 1, first_pause_ms: 40 };
 
 /// The most members in a change that is written without reading them. If one of them is not as assumed, the
 /// whole transaction was in vain, and each costs four write units.
