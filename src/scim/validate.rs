@@ -67,7 +67,7 @@ pub fn read_and_gather(
     let schemas = schemas_in(body).and_then(|schemas| check_schemas(schemas, resource_type, policy, work));
     faults.keep(schemas)?;
     let mut document =
-        Document { resource_type, policy, work, faults, seen: HashSet::new(), map: Map::new() };
+        DocumentReader { resource_type, policy, work, faults, seen: HashSet::new(), map: Map::new() };
     for (key, value) in body {
         document.put(key, value)?;
     }
@@ -77,7 +77,7 @@ pub fn read_and_gather(
 }
 
 /// The document while it is read.
-struct Document<'a> {
+struct DocumentReader<'a> {
     resource_type: &'a ResourceType,
     policy: &'a Policy,
     work: &'a WorkBudget,
@@ -87,7 +87,7 @@ struct Document<'a> {
     map: Map<String, Value>,
 }
 
-impl<'a> Document<'a> {
+impl<'a> DocumentReader<'a> {
     fn put(&mut self, key: &str, value: &Value) -> Result<(), ScimError> {
         if key.eq_ignore_ascii_case("schemas") || self.is_password(key, value) {
             return Ok(());

@@ -58,10 +58,12 @@ impl ClientMirror {
     pub async fn follow(&self, until: Instant, mut dice: Dice, killed: Arc<AtomicUsize>) {
         let seconds = until.saturating_duration_since(Instant::now()).as_secs();
         let rest = dice.roll(1 + usize::try_from(seconds / 2).unwrap());
+        // A start takes most of a second of the processor, so in a long play they live longer.
+        let longest = 4_000.max(usize::try_from(seconds).unwrap() * 100);
         tokio::time::sleep(Duration::from_secs(rest as u64)).await;
         while Instant::now() < until {
             let mut process = self.command(&[]).stdout(Stdio::null()).spawn().expect("a client");
-            tokio::time::sleep(Duration::from_millis(300 + dice.roll(4_000) as u64)).await;
+            tokio::time::sleep(Duration::from_millis(300 + dice.roll(longest) as u64)).await;
             process.kill().await.expect("it runs until it is killed");
             killed.fetch_add(1, Ordering::Relaxed);
         }
