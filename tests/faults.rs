@@ -410,6 +410,53 @@ async fn members_that_fit_no_transaction_together_are_written_apart() {
     assert_consistent(&honest).await;
 }
 
+/// A few members fit no transaction together, and one of them leaves at any moment of the change: it leaves once.
+#[tokio::test]
+async fn a_member_that_leaves_beside_a_change_that_is_written_apart_is_counted_once() {
+    let (proxy, client, honest) = scene("standard").await;
+    let ids = honest.users(0..6).await;
+    let values = |ids: &[String]| ids.iter().map(|id| json!({ "value": id })).collect::<Value>();
+    let mut at = 0;
+    loop {
+        let body = json!({ "displayName": format!("Team {at}"), "members": values(&ids) });
+        let group = honest.post("/Groups", body).await.expect(201).id();
+        let mut count = 0;
+        proxy.decide(move |call| {
+            count += 1;
+            let memberships = |item: &&Value| item.to_string().contains("M#");
+            let items = call.body["TransactItems"].as_array();
+            match items.map_or(0, |items| items.iter().filter(memberships).count()) {
+                _ if count == at + 1 => Fate::Held,
+                0 | 1 => Fate::Pass,
+                _ => Fate::TooLarge,
+            }
+        });
+        let path = format!("/Groups/{group}");
+        let remove = |ids: &[String]| json!([{ "op": "remove", "path": "members", "value": values(ids) }]);
+        let change = client.patch(&path, remove(&ids[..4]));
+        let mut change = std::pin::pin!(change);
+        let reply = tokio::select! {
+            // The change has no such call: all its moments were tried.
+            reply = &mut change => {
+                made(&reply);
+                break;
+            }
+            () = proxy.held() => {
+                made(&honest.patch(&path, remove(&ids[..1])).await);
+                proxy.release();
+                change.await
+            }
+        };
+        made(&reply);
+        support::work(&honest).await;
+        let members = honest.get(&path).await.expect(200).body["members"].clone();
+        assert_eq!(members.as_array().map(Vec::len), Some(2), "before call {at}");
+        assert_consistent(&honest).await;
+        at += 1;
+    }
+    assert!(at > 4, "{at} moments");
+}
+
 #[tokio::test]
 async fn single_writes_that_meet_a_transaction_are_sent_again() {
     let (proxy, client, honest) = scene("standard").await;

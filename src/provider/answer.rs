@@ -74,7 +74,7 @@ impl Provider<'_> {
     }
 
     /// The whole resource that has this document, before projection.
-    pub fn represent_document<D: Document>(
+    pub fn represent_document<D>(
         &self,
         record: &Record<D>,
         document: Map<String, Value>,
@@ -84,7 +84,7 @@ impl Provider<'_> {
             Kind::User => ("groups", self.represent_groups(record, relations.teams)),
             Kind::Group => (MEMBERS, self.represent_members(relations.members.unwrap_or_default())),
         };
-        let own = represent_own_extension(record, relations);
+        let own = represent_own_extension(record, &document, relations);
         let extra = [Some(related), own].into_iter().flatten();
         let extra = extra.map(|(name, value)| (name.to_owned(), value)).collect();
         let id = record.id.to_string();
@@ -183,22 +183,27 @@ pub(crate) fn has_roles<D: Document>(user: &Record<D>) -> bool {
 
 /// The union of what the groups and the roles of a user grant, so that leaving one takes no role that
 /// another still grants.
-fn effective_roles<D: Document>(user: &Record<D>, relations: &Relations<'_>) -> BTreeSet<Role> {
+fn effective_roles<D>(
+    user: &Record<D>,
+    document: &impl Document,
+    relations: &Relations<'_>,
+) -> BTreeSet<Role> {
     let teams = user.groups.iter().filter_map(|id| relations.teams?.get(id));
     let granted =
-        relations.grants.map(|grants| grants.of_roles(user.doc.value(ROLES).as_deref())).unwrap_or_default();
+        relations.grants.map(|grants| grants.of_roles(document.value(ROLES).as_deref())).unwrap_or_default();
     teams.flat_map(|team| team.roles.iter().cloned()).chain(granted).collect()
 }
 
-/// The server's own extension of a resource; `None` if it has no value.
-pub(super) fn represent_own_extension<D: Document>(
+/// The server's own extension of a resource with this document; `None` if it has no value.
+pub(super) fn represent_own_extension<D>(
     record: &Record<D>,
+    document: &impl Document,
     relations: &Relations<'_>,
 ) -> Option<(&'static str, Value)> {
     match record.kind {
         Kind::User => {
             let mut own = json!({ "account": record.account.as_str() });
-            let roles = effective_roles(record, relations);
+            let roles = effective_roles(record, document, relations);
             if !roles.is_empty() {
                 own["roles"] = roles_as_json(&roles);
             }

@@ -80,7 +80,7 @@ impl Provider<'_> {
         if !projection.names_extension(urn) {
             return None;
         }
-        let (name, mut value) = represent_own_extension(record, relations)?;
+        let (name, mut value) = represent_own_extension(record, &record.doc, relations)?;
         projection.keep(name, &mut value, self.ty(record.kind)).then_some((name, value))
     }
 

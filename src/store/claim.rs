@@ -4,7 +4,6 @@
 //! deactivated account keeps its claim, marked as `gone`, so that it can come back under its name.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use futures_util::future::try_join;
 use uuid::Uuid;
 
 use super::Store;
@@ -148,10 +147,10 @@ impl Store {
         }
     }
 
-    /// Reads the ids of the resources that may have a value which a look-up or a claim finds. Both are read side by side.
+    /// Reads the ids of the resources that may have a value which a look-up or a claim finds.
     ///
-    /// A resource whose unique value changes gets the look-up before it loses the claim. So the look-ups are read again
-    /// if neither finds a resource: the first read may have been earlier than that of the claim.
+    /// A resource whose unique value changes gets the look-up before it loses the claim. So the claim is read first:
+    /// whoever has lost it by then has the look-up.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
@@ -161,13 +160,8 @@ impl Store {
         lookup: &Entry,
         claim: &Entry,
     ) -> Result<FoundByEither, StoreError> {
-        let lookups = self.find(kind, Index::Lookup, lookup);
-        let (by_lookup, holder) = try_join(lookups, self.find(kind, Index::Claim, claim)).await?;
-        let by_claim = holder.first().copied();
-        if by_lookup.is_empty() && by_claim.is_none() {
-            let by_lookup = self.find(kind, Index::Lookup, lookup).await?;
-            return Ok(FoundByEither { by_lookup, by_claim });
-        }
+        let by_claim = self.find(kind, Index::Claim, claim).await?.pop();
+        let by_lookup = self.find(kind, Index::Lookup, lookup).await?;
         Ok(FoundByEither { by_lookup, by_claim })
     }
 }

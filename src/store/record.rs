@@ -241,6 +241,15 @@ impl Record {
         digest.fold(same, |same, (name, value)| same.and(Expression::equals(&name, value)))
     }
 
+    /// The update that writes what a change of members changes of a group. What the group is called and grants stays as
+    /// it is in the table. The event of the change follows its trail.
+    pub(super) fn to_update_of_members(&self) -> Expression {
+        let changed = [number("ver", self.version), text("modified", &self.modified)];
+        let all = changed.into_iter().chain(self.digest.attributes());
+        let update = all.fold(Expression::update(), |update, (name, value)| update.set(&name, value));
+        self.trail.follow(update, self.parts)
+    }
+
     /// The update that writes every attribute of the record. The event of the change follows its trail.
     pub(super) fn to_update(&self) -> Expression {
         let all = self.attributes().into_iter();

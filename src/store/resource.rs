@@ -80,7 +80,8 @@ impl Store {
         let items = self.table.get_together(&[after.key(&self.tenant)]).await?;
         let now = items.first().and_then(Option::as_ref).map(Record::from_item).transpose()?.flatten();
         Ok(now.is_some_and(|now| {
-            now.version == after.version && now.modified == after.modified && now.doc == after.doc
+            let is_same = now.version == after.version && now.modified == after.modified;
+            is_same && now.doc == after.doc && now.digest == after.digest
         }))
     }
 
@@ -293,7 +294,7 @@ impl ResourceUpdate<'_> {
     /// leaves itself does so here.
     fn own_action(&self, store: &Store) -> Action {
         let after = self.after;
-        let mut update = after.to_update();
+        let mut update = if self.is_recalled { after.to_update_of_members() } else { after.to_update() };
         for (members, side) in [(self.members.add, Side::Add), (self.members.remove, Side::Remove)] {
             if members.iter().any(|member| member.id == after.id) {
                 update = change_groups(update, side, after.id);

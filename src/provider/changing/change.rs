@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::Changing;
 use super::computed_change::{ComputedChange, are_all_conditioned};
-use super::new_members::SeenMembers;
+use super::new_members::{ReadOrder, SeenMembers};
 use super::staged_change::still_changing;
 use super::unread_change::UnreadChange;
 use crate::limits::{
@@ -34,7 +34,7 @@ use crate::store::retry::Attempts;
 use crate::store::transaction::Action;
 
 /// What became of one attempt to write a change.
-enum Written {
+enum WriteAttempt {
     /// The resource is as the change leaves it.
     Done(Record),
     /// There was nothing to change.
@@ -43,6 +43,8 @@ enum Written {
     Outdated(Vec<Refusal>),
     /// Another transaction on the group was under way, or the table throttled.
     Busy(StoreError),
+    /// The change of a few members does not fit a transaction. It can be staged if the group was read before them.
+    TooLarge,
 }
 
 impl Changing<'_> {
@@ -92,9 +94,16 @@ impl Changing<'_> {
         let limit = if request.kind == Kind::Group { GROUP_CHANGE_RETRIES } else { CHANGE_RETRIES };
         let mut attempts = Attempts::new(limit);
         let mut busy = None;
+        let mut order = ReadOrder::Together;
         while attempts.start_next().await {
-            let view = self.read_view(request, members, seen.take()).await?;
+            let seen_before = seen.take();
+            let is_recalled = seen_before.is_some();
+            let view = self.read_view(request, members, seen_before, order).await?;
             if !self.finish_pending(&view.record, until).await? {
+                continue;
+            }
+            // The admin guard asks what each member is.
+            if is_recalled && view.record.guarded {
                 continue;
             }
             let now_seen = SeenMembers::of(&view);
@@ -102,23 +111,24 @@ impl Changing<'_> {
             let before = change.before.version;
             let is_conditioned = are_all_conditioned(members, &change.members);
             busy = None;
-            match self.write_change(change, until).await? {
-                Written::Done(after) => {
+            match self.write_change(change, order, until).await? {
+                WriteAttempt::Done(after) => {
                     self.note_written(turn.as_mut(), &after, before);
                     return Ok(after);
                 }
-                Written::Unchanged(after) => {
+                WriteAttempt::Unchanged(after) => {
                     turn.iter_mut().for_each(GroupTurn::miss);
                     return Ok(after);
                 }
-                Written::Outdated(refusals) => {
+                WriteAttempt::Outdated(refusals) => {
                     let is_of_group = refusals.iter().all(|refusal| *refusal == Refusal::Changed);
                     seen = (is_of_group && is_conditioned).then_some(now_seen);
                 }
-                Written::Busy(failed) => {
+                WriteAttempt::Busy(failed) => {
                     busy = Some(failed);
                     seen = is_conditioned.then_some(now_seen);
                 }
+                WriteAttempt::TooLarge => order = ReadOrder::GroupFirst,
             }
         }
         Err(busy.map_or_else(|| too_many_conflicts().into(), Failure::from))
@@ -134,9 +144,12 @@ impl Changing<'_> {
         request: &ResourceRequest<'_>,
         members: Option<&MemberChange<'_>>,
         seen: Option<SeenMembers>,
+        order: ReadOrder,
     ) -> Result<GroupView, Failure> {
+        // What is staged has no conditions on its members, so they must be read anew.
+        let seen = seen.filter(|_| order == ReadOrder::Together);
         let view = match (request.kind, seen) {
-            (Kind::Group, None) => self.view_group(request.id, members).await?,
+            (Kind::Group, None) => self.view_group(request.id, members, order).await?,
             (kind, seen) => {
                 let record = self.provider.store.fetch(kind, request.id).await?;
                 record.map(|record| seen.unwrap_or_default().into_view(record))
@@ -164,19 +177,24 @@ impl Changing<'_> {
     ///
     /// # Errors
     /// Those of the tenant's rules and of the table, if another attempt cannot succeed.
-    async fn write_change(&self, mut change: ComputedChange, until: Instant) -> Result<Written, Failure> {
+    async fn write_change(
+        &self,
+        mut change: ComputedChange,
+        order: ReadOrder,
+        until: Instant,
+    ) -> Result<WriteAttempt, Failure> {
         if change.is_empty() {
             self.provider.work.notes.add(NoteKind::Unchanged, "");
-            return Ok(Written::Unchanged(change.after));
+            return Ok(WriteAttempt::Unchanged(change.after));
         }
         change.raise_version();
-        let written = self.commit_change(&mut change, until).await?;
+        let written = self.commit_change(&mut change, order, until).await?;
         match written {
             Ok(()) => {
                 if change.converts {
                     self.provider.work.notes.add(NoteKind::Converted, "");
                 }
-                Ok(Written::Done(change.after))
+                Ok(WriteAttempt::Done(change.after))
             }
             Err(StoreError::Refused(refusals)) if may_succeed_on_retry(&refusals) => {
                 for refusal in &refusals {
@@ -186,14 +204,19 @@ impl Changing<'_> {
                         changes.detach_from_groups(id, DoneDetachment::KeepForReaders, until).await?;
                     }
                 }
-                Ok(Written::Outdated(refusals))
+                Ok(WriteAttempt::Outdated(refusals))
             }
             Err(busy @ (StoreError::Conflict | StoreError::Throttled))
                 if change.after.kind == Kind::Group =>
             {
-                Ok(Written::Busy(busy))
+                Ok(WriteAttempt::Busy(busy))
             }
-            Err(failed) => Ok(Written::Done(self.unless_lost(change.after, failed).await?)),
+            Err(StoreError::TransactionTooLarge)
+                if order == ReadOrder::Together && change.members.len() > 1 =>
+            {
+                Ok(WriteAttempt::TooLarge)
+            }
+            Err(failed) => Ok(WriteAttempt::Done(self.unless_lost(change.after, failed).await?)),
         }
     }
 
@@ -215,6 +238,7 @@ impl Changing<'_> {
     async fn commit_change(
         &self,
         change: &mut ComputedChange,
+        order: ReadOrder,
         until: Instant,
     ) -> Result<Result<(), StoreError>, Failure> {
         let event = self.change_event(change);
@@ -240,7 +264,7 @@ impl Changing<'_> {
             };
             // Few, but so large that they fit no transaction together.
             let apart = members.len() > 1 && matches!(updated, Err(StoreError::TransactionTooLarge));
-            if !apart {
+            if !apart || order == ReadOrder::Together {
                 return Ok(updated);
             }
         }

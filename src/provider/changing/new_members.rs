@@ -20,6 +20,16 @@ use crate::store::record::{Record, ResourceSummary};
 /// key costs one unit.
 const MEMBERS_A_UNIT: u64 = 33;
 
+/// In which order a change of a few members reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReadOrder {
+    /// The group and the members in one round. The transaction has a condition on each member.
+    Together,
+    /// The group before the members. So a change that is staged, and has no such conditions, is refused for the
+    /// version of the group if a member came or went after the reads.
+    GroupFirst,
+}
+
 impl Changing<'_> {
     /// Reads a group with what a change of its members must know. A change of a few members needs one
     /// round. A change of many reads the group first. Then it reads all members, or each named member,
@@ -28,11 +38,12 @@ impl Changing<'_> {
         &self,
         id: Uuid,
         change: Option<&MemberChange<'_>>,
+        order: ReadOrder,
     ) -> Result<Option<GroupView>, Failure> {
         let touched = change.map_or(MembersToRead::Ids(Default::default()), MemberChange::members_to_read);
         let MembersToRead::Ids(ids) = touched else { return self.whole_group(id).await };
         let ids: Vec<Uuid> = ids.iter().filter_map(|id| parse_id(id)).collect();
-        if ids.len() <= MAX_MEMBER_CHANGES_PER_TX {
+        if ids.len() <= MAX_MEMBER_CHANGES_PER_TX && order == ReadOrder::Together {
             let newcomers = change.map(MemberChange::newcomers).unwrap_or_default();
             let newcomers: Vec<(Uuid, Kind)> =
                 newcomers.into_iter().filter_map(|(id, kind)| Some((parse_id(id)?, kind))).collect();
@@ -45,7 +56,9 @@ impl Changing<'_> {
         if record.digest.count / MEMBERS_A_UNIT < ids.len() as u64 {
             return self.whole_group(id).await;
         }
-        Ok(self.provider.store.members().view_group(id, &ids, &[]).await?)
+        let view = self.provider.store.members().view_group(id, &ids, &[]).await?;
+        // The group as it was before its members were read.
+        Ok(view.map(|view| GroupView { record, ..view }))
     }
 
     async fn whole_group(&self, id: Uuid) -> Result<Option<GroupView>, Failure> {
