@@ -1,4 +1,4 @@
-//! A resource on its way out: the stored document, and what the server adds to it. [`writing`](super::writing) makes
+//! A resource on its way out: the stored document, and what the server adds to it. `writing` makes
 //! the text of it.
 
 use std::collections::{BTreeMap, BTreeSet};

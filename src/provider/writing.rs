@@ -26,8 +26,21 @@ impl Provider<'_> {
         relations: &Relations<'_>,
         projection: &Projection,
     ) -> String {
+        let mut text = String::with_capacity(1_024);
+        self.append_projected(&mut text, record, relations, projection);
+        text
+    }
+
+    /// The same, at the end of a text.
+    pub(super) fn append_projected<D: Document>(
+        &self,
+        text: &mut String,
+        record: &Record<D>,
+        relations: &Relations<'_>,
+        projection: &Projection,
+    ) {
         let resource_type = self.ty(record.kind);
-        let mut writer = ResourceWriter { text: String::with_capacity(1_024), projection, resource_type };
+        let mut writer = ResourceWriter { text, projection, resource_type };
         let shown: Vec<(&str, AttributeText<'_>)> =
             record.doc.attributes().filter(|(_, value)| !value.is_unassigned()).collect();
         let extension = |name: &str| resource_type.extensions.iter().find(|schema| schema.id == name);
@@ -35,7 +48,7 @@ impl Provider<'_> {
         let own = own.as_ref().map(|(name, value)| (*name, AttributeText::Parsed(value)));
 
         writer.text.push_str("{\"schemas\":[");
-        push_json(&mut writer.text, &resource_type.schema.id);
+        push_json(writer.text, &resource_type.schema.id);
         let extensions: Vec<(&str, AttributeText<'_>)> = resource_type
             .extensions
             .iter()
@@ -43,10 +56,10 @@ impl Provider<'_> {
             .collect();
         for (urn, _) in &extensions {
             writer.text.push(',');
-            push_json(&mut writer.text, urn);
+            push_json(writer.text, urn);
         }
         writer.text.push_str("],\"id\":");
-        push_json(&mut writer.text, &record.id.to_string());
+        push_json(writer.text, &record.id.to_string());
 
         let core = || shown.iter().filter(|(name, _)| extension(name).is_none());
         let external_id = core().filter(|(name, _)| *name == EXTERNAL_ID);
@@ -62,7 +75,6 @@ impl Provider<'_> {
         }
         writer.value("meta", &self.meta(record).value());
         writer.text.push('}');
-        writer.text
     }
 
     /// The server's own extension, as far as it is shown. Clients that check what they are sent know the extensions in
@@ -97,7 +109,7 @@ impl Provider<'_> {
                 for (at, membership) in members.iter().enumerate() {
                     writer.text.push(if at == 0 { '[' } else { ',' });
                     let prefix = prefixes.iter().find(|(kind, _)| *kind == membership.kind);
-                    push_member(&mut writer.text, membership, prefix.map_or("", |(_, prefix)| prefix));
+                    push_member(writer.text, membership, prefix.map_or("", |(_, prefix)| prefix));
                 }
                 writer.text.push(']');
             }
@@ -128,7 +140,7 @@ impl Provider<'_> {
 
 /// Writes the attributes of one resource, as far as they are shown.
 struct ResourceWriter<'w> {
-    text: String,
+    text: &'w mut String,
     projection: &'w Projection,
     resource_type: &'w ResourceType,
 }
@@ -137,7 +149,7 @@ impl ResourceWriter<'_> {
     /// The name of an attribute that is not the first.
     fn name(&mut self, name: &str) {
         self.text.push(',');
-        push_json(&mut self.text, name);
+        push_json(self.text, name);
         self.text.push(':');
     }
 
@@ -146,13 +158,13 @@ impl ResourceWriter<'_> {
             Shown::Nothing => {}
             Shown::Whole => {
                 self.name(name);
-                value.write(&mut self.text);
+                value.write(self.text);
             }
             Shown::Parts => {
                 let mut value = value.to_value();
                 if self.projection.keep(name, &mut value, self.resource_type) {
                     self.name(name);
-                    AttributeText::Parsed(&value).write(&mut self.text);
+                    AttributeText::Parsed(&value).write(self.text);
                 }
             }
         }

@@ -83,7 +83,7 @@ impl Reading<'_> {
         let mut last = None;
         for mut one in found.into_iter().skip(skip).take(count) {
             projection.apply(&mut one.resource, ty);
-            resources.push(&Value::Object(one.resource).to_string())?;
+            resources.push(|out| out.push_str(&Value::Object(one.resource).to_string()))?;
             last = Some(one.id);
         }
         let has_more = skip.saturating_add(count) < total;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::Reading;
 use super::evaluate::{read_records, teams_of};
 use super::page::ResourcePage;
-use crate::limits::{GROUPS_READ_AT_ONCE, MAX_LIST_BYTES};
+use crate::limits::{GROUPS_READ_AT_ONCE, MAX_DOCUMENT_BYTES, MAX_LIST_BYTES};
 use crate::provider::answer::{Relations, check_answerable, has_roles, shows_groups, shows_roles};
 use crate::provider::failure::Failure;
 use crate::scim::error::ScimError;
@@ -18,7 +18,7 @@ use crate::scim::projection::Projection;
 use crate::scim::resource_type::Kind;
 use crate::scim::urn;
 use crate::store::digest::MembershipDigest;
-use crate::store::item::{Item, key_of};
+use crate::store::item::{Item, get_text, key_of};
 use crate::store::keys::{self, Key};
 use crate::store::list::Position;
 use crate::store::members::WholeGroup;
@@ -26,6 +26,9 @@ use crate::store::membership::Membership;
 use crate::store::reader::{Pace, Reader};
 use crate::store::record::Record;
 use crate::store::role_grants::RoleGrants;
+
+/// About how many bytes the server adds to a document in an answer: the id, `meta` and `schemas`.
+const DERIVED_BYTES: usize = 500;
 
 /// A list of resources, which are text already.
 #[derive(Clone, Debug, Default)]
@@ -48,21 +51,30 @@ pub struct Resources {
 }
 
 impl Resources {
-    /// One more resource.
+    /// No resources, and room for texts of this many bytes, so that the list need not be copied while it grows.
+    fn with_capacity(bytes: usize) -> Self {
+        // The resource that exceeds the limit fits, too.
+        Self {
+            text: String::with_capacity(bytes.min(MAX_LIST_BYTES + MAX_DOCUMENT_BYTES + DERIVED_BYTES)),
+            count: 0,
+        }
+    }
+
+    /// One more resource, which `write` writes at the end of a text.
     ///
     /// # Errors
     /// `tooMany` when there are more than can be passed on.
-    pub(super) fn push(&mut self, resource: &str) -> Result<(), ScimError> {
-        if self.text.len() + resource.len() > MAX_LIST_BYTES {
+    pub(super) fn push(&mut self, write: impl FnOnce(&mut String)) -> Result<(), ScimError> {
+        if self.count > 0 {
+            self.text.push(',');
+        }
+        write(&mut self.text);
+        self.count += 1;
+        if self.text.len() > MAX_LIST_BYTES {
             return Err(ScimError::too_many(
                 "The resources on the page are larger than what can be passed on. Send a smaller count, or leave attributes out with attributes or excludedAttributes.",
             ));
         }
-        if self.count > 0 {
-            self.text.push(',');
-        }
-        self.text.push_str(resource);
-        self.count += 1;
         Ok(())
     }
 }
@@ -114,20 +126,21 @@ impl Reading<'_> {
         if projection.wants(MEMBERS) {
             groups = self.groups_of_page(&mut items).await?;
         }
-        let mut resources = Resources::default();
+        let lengths =
+            items.values().filter_map(|item| get_text(item, "doc")).map(|text| text.len() + DERIVED_BYTES);
+        let mut resources = Resources::with_capacity(lengths.sum());
         for place in &page.ids {
             let relations = |members| Relations { teams: Some(&teams), members, grants: Some(&grants) };
             // The group is answered in the version that its members are of.
-            let text = if let Some((record, members)) = groups.remove(&place.id) {
-                self.provider.write_projected(&record, &relations(Some(&members)), projection)
+            if let Some((record, members)) = groups.remove(&place.id) {
+                let relations = relations(Some(&members));
+                resources.push(|out| self.provider.append_projected(out, &record, &relations, projection))?;
             } else if let Some(item) = items.remove(place)
                 && let Some(record) = Record::raw_from_item(&item)?
             {
-                self.provider.write_projected(&record, &relations(None), projection)
-            } else {
-                continue;
-            };
-            resources.push(&text)?;
+                let relations = relations(None);
+                resources.push(|out| self.provider.append_projected(out, &record, &relations, projection))?;
+            }
             tokio::task::yield_now().await;
         }
         Ok(resources)
@@ -185,7 +198,7 @@ mod tests {
     fn a_list_is_one_json_object() {
         let mut resources = Resources::default();
         for id in ["a", "b"] {
-            resources.push(&json!({ "id": id }).to_string()).expect("small");
+            resources.push(|out| out.push_str(&json!({ "id": id }).to_string())).expect("small");
         }
         let list =
             ListResponse { total: 7, start_index: Some(3), next_cursor: Some("c\"".to_owned()), resources };
@@ -208,7 +221,7 @@ mod tests {
     fn a_list_that_no_transfer_passes_on_is_refused() {
         let mut resources = Resources::default();
         let large = json!({ "title": "x".repeat(MAX_LIST_BYTES / 2) }).to_string();
-        assert!(resources.push(&large).is_ok());
-        assert!(resources.push(&large).is_err());
+        assert!(resources.push(|out| out.push_str(&large)).is_ok());
+        assert!(resources.push(|out| out.push_str(&large)).is_err());
     }
 }
