@@ -225,10 +225,11 @@ openapi: ## Write docs/openapi.json and docs/app-openapi.json anew, and the type
 errors: ## Write docs/errors.md anew, from tests/mistakes.json and the texts of notes and hints
 	WRITE=1 $(CARGO) test --quiet --features cli --test cases page
 
-bench: ## Measure as ratios of one run: the core beside other crates, operations as tenants grow (GROWTH="--users 1000000"), many clients on one group
+bench: ## Measure as ratios of one run: the core beside other crates, operations as tenants grow (GROWTH="--users 1000000"), many clients on one group, the function over bare calls
 	$(CARGO) run --release --manifest-path benches/peers/Cargo.toml
 	$(CARGO) bench --features cli --bench growth -- $(GROWTH)
 	$(CARGO) bench --features cli --bench contention
+	$(CARGO) bench --features cli --bench floor
 
 test-long: ## Play the long versions of tests: large tenants, more races and walks, crashes (CRASH_RUNS=500 CRASH_MEMBERS=5000)
 	SCALE_USERS=100000 SCALE_MEMBERS=100000 RACE_ROUNDS=200 WALK_SEEDS=12 TORN_SEEDS=8 $(CARGO) test --features cli \

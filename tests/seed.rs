@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rollcall::admin::check::feed::check_feed;
 use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::clock;
+use rollcall::config::EmailLookups;
 use rollcall::dev::embedded::Embedded;
 use rollcall::dev::seed::target::SeedTarget;
 use rollcall::dev::seed::{GROUP_NAME, SeedOutcome, Size, group_id, seed, user, user_id, user_name};
@@ -171,7 +172,9 @@ async fn renamed_items(client: &Client, names: &BTreeMap<String, String>) -> Vec
 async fn seed_below_the_wire(embedded: &Embedded) -> Client {
     let facts = TemplateFacts::parse(TEMPLATE).unwrap().table;
     embedded.ensure_table("rollcall", &facts).await.unwrap();
-    let table = Table::new(embedded.client.clone(), "rollcall");
+    let mut table = Table::new(embedded.client.clone(), "rollcall");
+    // As the tables of tests are.
+    table.email_lookups = EmailLookups::Unclaimed;
     let seeded = make_tenant(&table).await;
     let loader = embedded.loader("rollcall");
     let target = SeedTarget { table: &table, loader: Some(&loader) };
