@@ -114,18 +114,14 @@ async fn assertions_of_the_issuer_give_tokens() {
         assert_eq!(scene.service.status_with(&token).await, 200);
     }
     assert_eq!(scene.issuer.fetches(), 1);
-    // An assertion can be used once. Without an id, what is signed tells it from others. An empty id is none.
+    // Without an id, an assertion can be used until it ends. An empty id is none.
     for claims in [with("about", json!("no id")), with("jti", json!(""))] {
         let plain = ec.jwt(&claims);
         scene.ask(&plain).await.token();
-        scene.ask(&plain).await.refused("a replay without an id", 401, "invalid_client");
-        // A signature of ES256 is another one each time.
-        let resigned = ec.jwt(&claims);
-        assert_ne!(resigned, plain);
-        scene.ask(&resigned).await.refused("the same claims, signed again", 401, "invalid_client");
+        scene.ask(&plain).await.token();
         scene.ask_later(4_000, &plain).await.refused("when it is over", 401, "invalid_client");
     }
-    scene.ask(&ec.jwt(&with("about", json!("another one")))).await.token();
+    // One with an id can be used once.
     let once = rsa.jwt(&with("jti", json!("1")));
     scene.ask(&once).await.token();
     scene.ask(&once).await.refused("a replay", 401, "invalid_client");

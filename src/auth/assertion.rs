@@ -13,7 +13,6 @@ use super::jwks::{ALGORITHMS, IssuerKeys, NoKey};
 use crate::limits::{
     ISSUER_CLOCK_TOLERANCE_SECONDS, MAX_ASSERTION_BYTES, MAX_ASSERTION_ID_BYTES, MAX_ASSERTION_SECONDS,
 };
-use crate::store::keys::hash;
 
 static NO_JWT: LazyLock<String> =
     LazyLock::new(|| format!("The assertion is not a signed JWT of at most {MAX_ASSERTION_BYTES} bytes."));
@@ -23,8 +22,9 @@ static TOO_LONG: LazyLock<String> =
 /// An assertion that holds what it must.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckedAssertion {
-    /// What tells it from others of the client: its `jti`, or a hash of what its signature covers.
-    pub id: String,
+    /// Its `jti`, which tells it from others of the client. Without one it can be used again until it ends, as RFC 7523
+    /// §3 allows: Entra ID sends none, and may send one assertion several times.
+    pub id: Option<String>,
     /// Until when it could be used again, in seconds since 1970.
     pub usable_until: i64,
 }
@@ -165,14 +165,7 @@ pub async fn check_assertion(
         }
     })?;
     let (id, usable_until) = check_claims(decoded.claims, federation, now)?;
-    Ok(CheckedAssertion { id: id.unwrap_or_else(|| hash_signed_text(text)), usable_until })
-}
-
-/// The id of an assertion without `jti`, which RFC 7523 §3 allows: a hash of what its signature covers. A signature is no
-/// part of it, because a second valid one of ES256 can be computed from the first.
-fn hash_signed_text(text: &str) -> String {
-    let signed = text.rsplit_once('.').map_or(text, |(signed, _)| signed);
-    format!("sha256:{}", hash(signed))
+    Ok(CheckedAssertion { id, usable_until })
 }
 
 /// Returns the `jti`, and until when the assertion could be used again.

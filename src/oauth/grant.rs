@@ -153,7 +153,7 @@ impl GrantedScope {
     }
 }
 
-/// Writes the token. With an assertion, its id is written in the same transaction, on condition that it is not there.
+/// Writes the token. The id of an assertion is written in the same transaction, on condition that it is not there.
 async fn write(
     table: &Table,
     record: &TokenRecord,
@@ -162,14 +162,15 @@ async fn write(
     let actions = || {
         let place = oauth::access_token(record.hash.as_str());
         let token = Action::put(place, record.to_item()).only_if(Expression::absent(), Refusal::Exists);
-        let used = assertion.map(|CheckedAssertion { id, usable_until }| {
+        let used = assertion.and_then(|CheckedAssertion { id, usable_until }| {
+            let id = id.as_deref()?;
             let item = Item::from([number("ttl", *usable_until)]);
             let over = Expression::new("#ttl <= :now")
                 .name("#ttl", "ttl")
                 .value(":now", AttributeValue::N(clock::epoch_seconds().to_string()));
             let is_new = Expression::absent().or(over);
-            Action::put(oauth::used_assertion(&record.client, id), item)
-                .only_if(is_new, Refusal::Taken(USED_ASSERTION))
+            let place = oauth::used_assertion(&record.client, id);
+            Some(Action::put(place, item).only_if(is_new, Refusal::Taken(USED_ASSERTION)))
         });
         [Some(token), used].into_iter().flatten().collect()
     };
