@@ -11,6 +11,7 @@ use rollcall::store::feed::sequencer::Sequencer;
 use serde_json::json;
 
 use super::Dice;
+use super::ending::Ending;
 use super::mirror::{Glance, Mirror};
 use crate::app_support::App;
 
@@ -53,11 +54,11 @@ impl Victim {
 pub async fn kill_again(
     victim: Victim,
     table: Table,
-    until: Instant,
+    ending: Ending,
     mut dice: Dice,
     killed: Arc<AtomicUsize>,
 ) {
-    while Instant::now() < until {
+    while !ending.is_over() {
         let run = victim.clone().run(table.fresh());
         let task = tokio::spawn(clock::with_seconds_ahead(dice.seconds_ahead(), run));
         tokio::time::sleep(Duration::from_millis(10 + dice.roll(400) as u64)).await;
@@ -67,9 +68,9 @@ pub async fn kill_again(
 }
 
 /// Starts mirrors one after another beside the work. Each follows the feed for a while, and then rests.
-pub async fn start_mirrors(table: Table, until: Instant, mut dice: Dice) -> Vec<Mirror> {
+pub async fn start_mirrors(table: Table, ending: Ending, mut dice: Dice) -> Vec<Mirror> {
     let mut mirrors = Vec::new();
-    while Instant::now() < until {
+    while !ending.is_over() {
         let seconds = dice.seconds_ahead();
         let mirror = clock::with_seconds_ahead(seconds, async {
             let mut mirror = Mirror::start(&table, &mut dice).await;
@@ -84,9 +85,9 @@ pub async fn start_mirrors(table: Table, until: Instant, mut dice: Dice) -> Vec<
 }
 
 /// Takes glances one after another beside the work.
-pub async fn take_glances(table: Table, until: Instant, mut dice: Dice) -> Vec<Glance> {
+pub async fn take_glances(table: Table, ending: Ending, mut dice: Dice) -> Vec<Glance> {
     let mut glances = Vec::new();
-    while Instant::now() < until {
+    while !ending.is_over() {
         let seconds = dice.seconds_ahead();
         glances.extend(clock::with_seconds_ahead(seconds, Glance::take(&table, &mut dice)).await);
         tokio::time::sleep(Duration::from_millis(dice.roll(100) as u64)).await;
@@ -95,9 +96,9 @@ pub async fn take_glances(table: Table, until: Instant, mut dice: Dice) -> Vec<G
 }
 
 /// Reads the feed as applications do, from its end on, and asserts that no resource is older than its change.
-pub async fn watch_resources(app: Arc<App>, until: Instant) {
+pub async fn watch_resources(app: Arc<App>, ending: Ending) {
     let mut after = String::new();
-    while Instant::now() < until {
+    while !ending.is_over() {
         let path = format!("/changes?include=resource&limit=50{after}");
         let reply = app.get(&path).await;
         // A resource that is changed all the time cannot be read as of one moment.

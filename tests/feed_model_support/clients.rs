@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use tokio::process::Command;
 
+use super::ending::Ending;
 use super::{Dice, MOVED, tenants};
 use crate::app_support::App;
 
@@ -55,13 +56,13 @@ impl ClientMirror {
     }
 
     /// Lets the mirror follow the feed. It starts somewhere in the work, and is killed again and again.
-    pub async fn follow(&self, until: Instant, mut dice: Dice, killed: Arc<AtomicUsize>) {
-        let seconds = until.saturating_duration_since(Instant::now()).as_secs();
+    pub async fn follow(&self, ending: Ending, mut dice: Dice, killed: Arc<AtomicUsize>) {
+        let seconds = ending.shortest_rest().as_secs();
         let rest = dice.roll(1 + usize::try_from(seconds / 2).unwrap());
         // A start takes most of a second of the processor, so in a long play they live longer.
         let longest = 4_000.max(usize::try_from(seconds).unwrap() * 100);
         tokio::time::sleep(Duration::from_secs(rest as u64)).await;
-        while Instant::now() < until {
+        while !ending.is_over() {
             let mut process = self.command(&[]).stdout(Stdio::null()).spawn().expect("a client");
             tokio::time::sleep(Duration::from_millis(300 + dice.roll(longest) as u64)).await;
             process.kill().await.expect("it runs until it is killed");

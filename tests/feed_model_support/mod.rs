@@ -3,6 +3,7 @@
 
 pub mod chaos;
 pub mod clients;
+pub mod ending;
 pub mod mirror;
 pub mod moving;
 pub mod place;

@@ -1,6 +1,6 @@
 //! A tenant that moves to this deployment with its ids, beside all other work.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rollcall::admin::progress::Progress;
 use rollcall::admin::tenant::{self, NewTenant};
@@ -11,6 +11,7 @@ use rollcall::clock;
 use rollcall::scim::policy::VEZA;
 use rollcall::store::call::Table;
 
+use super::ending::Ending;
 use super::{Dice, MOVED, TEAR};
 
 /// A tenant as a file.
@@ -22,8 +23,8 @@ pub async fn export_tenant(table: &Table, name: &str) -> String {
 
 /// Imports the file with ids into a new tenant, somewhere in the work. The import dies at random steps, and is run
 /// again until it ends. A run may also fail because what the run before has written is visible in part.
-pub async fn import_tenant(table: Table, file: String, until: Instant, mut dice: Dice) {
-    let rest = until.saturating_duration_since(Instant::now()).mul_f64(dice.roll(60) as f64 / 100.0);
+pub async fn import_tenant(table: Table, file: String, ending: Ending, mut dice: Dice) {
+    let rest = ending.shortest_rest().mul_f64(dice.roll(60) as f64 / 100.0);
     tokio::time::sleep(rest).await;
     let id = MOVED.parse().unwrap();
     let new = NewTenant::new(&id, &VEZA, &"m".repeat(40));

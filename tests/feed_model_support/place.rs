@@ -1,7 +1,7 @@
 //! A tenant that several writers work on, and its end and new beginning.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rollcall::admin::error::AdminError;
 use rollcall::admin::tenant::{self, NewTenant};
@@ -13,6 +13,7 @@ use rollcall::store::call::Table;
 use serde_json::{Value, json};
 use tokio::sync::RwLock;
 
+use super::ending::Ending;
 use super::{Dice, GROUPS, PEOPLE};
 use crate::support::client::Client;
 use crate::support::feed::sequence;
@@ -81,10 +82,10 @@ impl Place {
     /// Deletes the tenant and makes it again, several times, while writers work on it. Their requests go on for a
     /// moment after the deletion, as those of a key that API Gateway still knows. They end before the name is
     /// given again.
-    pub async fn renew(self, until: Instant, mut dice: Dice) {
+    pub async fn renew(self, ending: Ending, mut dice: Dice) {
         loop {
             tokio::time::sleep(Duration::from_millis(2_000 + dice.roll(4_000) as u64)).await;
-            if Instant::now() >= until {
+            if ending.is_over() {
                 return;
             }
             self.delete(&mut dice).await;

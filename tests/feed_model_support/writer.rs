@@ -1,7 +1,7 @@
 //! Random work on a tenant: what identity providers, operators and applications do.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rollcall::admin::group::{self, Assignment};
 use rollcall::admin::{definition, tenant, user};
@@ -11,6 +11,7 @@ use rollcall::scim::resource_type::DefinedKind;
 use rollcall::store::record::Role;
 use serde_json::{Value, json};
 
+use super::ending::Ending;
 use super::place::{Place, bulk, person};
 use super::{Dice, PEOPLE};
 use crate::support::client::{Client, Reply};
@@ -19,7 +20,7 @@ use crate::support::client::{Client, Reply};
 pub struct Writer {
     pub place: Place,
     pub dice: Dice,
-    pub until: Instant,
+    pub ending: Ending,
 }
 
 impl Writer {
@@ -28,7 +29,7 @@ impl Writer {
         let seconds = self.dice.seconds_ahead();
         clock::with_seconds_ahead(seconds, async {
             let client = self.place.client().await;
-            while Instant::now() < self.until {
+            while !self.ending.is_over() {
                 let groups = self.place.groups.clone();
                 let groups = groups.read().await;
                 if groups.is_empty() {
