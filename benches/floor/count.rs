@@ -1,4 +1,4 @@
-//! Counts the instructions of an operation by callgrind. The load of the machine does not change them.
+//! Counts the instructions of an operation by callgrind. The load of the machine hardly changes them.
 //!
 //! A process prepares three turns, plays one to warm up, and then plays one or two more. Two such processes differ by the
 //! instructions of one turn.

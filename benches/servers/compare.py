@@ -89,7 +89,9 @@ class Server:
         return (int(fields[11]) + int(fields[12])) / TICKS
 
     def measure(self, operation, count):
-        """Plays one turn of an operation."""
+        """Plays one turn of an operation, on a connection of its own: a server may have closed one that waited."""
+        self.connection.close()
+        self.connection.connect()
         requests = [self.request(operation, at) for at in range(count)]
         before, began = self.processor_time(), time.perf_counter()
         try:
