@@ -4,7 +4,6 @@ use uuid::Uuid;
 
 use super::Members;
 use crate::limits::GROUP_READ_RETRIES;
-use crate::scim::resource_type::Kind;
 use crate::store::call::Range;
 use crate::store::error::StoreError;
 use crate::store::keys::{self, parse_id};
