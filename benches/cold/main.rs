@@ -107,7 +107,9 @@ async fn runs(
 }
 
 fn print(functions: &[BuiltFunction], times: &[Vec<Times>]) {
-    println!("| function | size | start to first poll | worst | ratio | start to first answer | worst | ratio | warm |");
+    println!(
+        "| function | size | start to first poll | worst | ratio | start to first answer | worst | ratio | warm |"
+    );
     println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
     let [poll, answer, _] = medians(&times[0]).map(|(median, _)| median);
     for (function, times) in functions.iter().zip(times) {
