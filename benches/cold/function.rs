@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use crate::runtime_api::RuntimeApi;
+use crate::runtime_api::{Moment, RuntimeApi};
 use crate::share::ProcessorShare;
 use crate::table::{TABLE, TlsTable};
 
@@ -45,8 +45,12 @@ pub struct BuiltFunction {
 pub struct Times {
     /// From the start of the process until it asks for an event.
     pub first_poll: Duration,
+    /// Processor time until then.
+    pub first_poll_processor: Duration,
     /// From the start of the process until it has answered one.
     pub first_answer: Duration,
+    /// Processor time until then.
+    pub first_answer_processor: Duration,
     /// The median of the time from an event to its answer, once the process is warm.
     pub warm: Duration,
 }
@@ -94,7 +98,9 @@ impl BuiltFunction {
         let mut process = command.spawn().expect("a shell");
         let mut input = process.stdin.take().expect("its input");
         tokio::time::sleep(BEFORE_START).await;
-        let started = Instant::now();
+        let process_id = process.id().expect("a process that runs");
+        api.watch(process_id);
+        let started = Moment::of_process(process_id);
         input.write_all(b"go\n").await.expect("a shell that waits");
         let seen = api.seen().await;
         process.kill().await.expect("an end");
@@ -102,8 +108,10 @@ impl BuiltFunction {
         let mut warm = seen.warm;
         warm.sort_unstable();
         Times {
-            first_poll: seen.first_poll.duration_since(started),
-            first_answer: seen.first_answer.duration_since(started),
+            first_poll: seen.first_poll.at - started.at,
+            first_poll_processor: seen.first_poll.processor - started.processor,
+            first_answer: seen.first_answer.at - started.at,
+            first_answer_processor: seen.first_answer.processor - started.processor,
             warm: warm[warm.len() / 2],
         }
     }

@@ -108,28 +108,37 @@ async fn runs(
 
 fn print(functions: &[BuiltFunction], times: &[Vec<Times>]) {
     println!(
-        "| function | size | start to first poll | worst | ratio | start to first answer | worst | ratio | warm |"
+        "| function | size | to first poll | worst | ratio | processor | ratio | to first answer | worst | ratio | processor | ratio | warm |"
     );
-    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
-    let [poll, answer, _] = medians(&times[0]).map(|(median, _)| median);
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+    let bare = PARTS.map(|part| median_and_worst(&times[0], part).0);
     for (function, times) in functions.iter().zip(times) {
-        let [(poll_here, worst_poll), (answer_here, worst_answer), (warm, _)] = medians(times);
-        println!(
-            "| `{}` | {:.1} MB | {poll_here:.1} ms | {worst_poll:.1} ms | {:.2} | {answer_here:.1} ms | {worst_answer:.1} ms | {:.2} | {warm:.2} ms |",
-            function.name,
-            function.size() as f64 / 1e6,
-            poll_here / poll,
-            answer_here / answer,
-        );
+        let size = function.size() as f64 / 1e6;
+        let mut row = format!("| `{}` | {size:.1} MB |", function.name);
+        for (at, (part, bare)) in PARTS.into_iter().zip(bare).enumerate() {
+            let (median, worst) = median_and_worst(times, part);
+            row.push_str(&match at {
+                0 | 2 => format!(" {median:.1} ms | {worst:.1} ms | {:.2} |", median / bare),
+                1 | 3 => format!(" {median:.1} ms | {:.2} |", median / bare),
+                _ => format!(" {median:.2} ms |"),
+            });
+        }
+        println!("{row}");
     }
 }
 
-/// The median and the most of the first poll, of the first answer and of a warm answer, in milliseconds.
-fn medians(times: &[Times]) -> [(f64, f64); 3] {
-    let parts: [fn(&Times) -> Duration; 3] = [|one| one.first_poll, |one| one.first_answer, |one| one.warm];
-    parts.map(|part| {
-        let mut all: Vec<f64> = times.iter().map(|one| part(one).as_secs_f64() * 1e3).collect();
-        all.sort_by(f64::total_cmp);
-        (all[all.len() / 2], all[all.len() - 1])
-    })
+/// The columns: times, and the processor time of each.
+const PARTS: [fn(&Times) -> Duration; 5] = [
+    |one| one.first_poll,
+    |one| one.first_poll_processor,
+    |one| one.first_answer,
+    |one| one.first_answer_processor,
+    |one| one.warm,
+];
+
+/// The median and the most of one part, in milliseconds.
+fn median_and_worst(times: &[Times], part: fn(&Times) -> Duration) -> (f64, f64) {
+    let mut all: Vec<f64> = times.iter().map(|one| part(one).as_secs_f64() * 1e3).collect();
+    all.sort_by(f64::total_cmp);
+    (all[all.len() / 2], all[all.len() - 1])
 }

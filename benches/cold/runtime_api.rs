@@ -18,13 +18,36 @@ const EVENTS: usize = 6;
 /// How long an event waits after the answer to the one before, so that the function has processor time again.
 const PAUSE: Duration = Duration::from_millis(120);
 
+/// What a process had taken at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// The moment.
+    pub at: Instant,
+    /// The processor time of the process until then.
+    pub processor: Duration,
+}
+
+impl Moment {
+    /// This moment in the process of this id.
+    pub fn of_process(process: u32) -> Self {
+        let at = Instant::now();
+        let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+        // The first number is the time on a processor, in nanoseconds. A thread may have ended.
+        let times = threads.filter_map(|thread| {
+            let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            text.split(' ').next()?.parse::<u64>().ok()
+        });
+        Self { at, processor: Duration::from_nanos(times.sum()) }
+    }
+}
+
 /// When one process asked and answered.
 #[derive(Debug)]
 pub struct Seen {
     /// When it asked for its first event.
-    pub first_poll: Instant,
+    pub first_poll: Moment,
     /// When it had answered its first event.
-    pub first_answer: Instant,
+    pub first_answer: Moment,
     /// How long it took for each further event.
     pub warm: Vec<Duration>,
     /// The first answer.
@@ -35,12 +58,15 @@ pub struct Seen {
 pub struct RuntimeApi {
     /// Where it answers.
     pub address: String,
+    watch: Shared,
     served: JoinHandle<()>,
     seen: oneshot::Receiver<Seen>,
 }
 
 struct Watch {
     event: String,
+    process: u32,
+    first: Vec<Moment>,
     /// When each event was handed over.
     handed: Vec<Instant>,
     /// When each answer came.
@@ -57,20 +83,28 @@ impl RuntimeApi {
         let (done, seen) = oneshot::channel();
         let watch = Watch {
             event: event.to_owned(),
+            process: 0,
+            first: Vec::new(),
             handed: Vec::new(),
             answered: Vec::new(),
             answer: String::new(),
             done: Some(done),
         };
+        let watch = Arc::new(Mutex::new(watch));
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
         let routes = Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next_event))
             .route("/2018-06-01/runtime/invocation/{id}/{outcome}", post(take_answer))
             .route("/2018-06-01/runtime/init/error", post(take_answer))
-            .with_state(Arc::new(Mutex::new(watch)));
+            .with_state(Arc::clone(&watch));
         let served = tokio::spawn(async move { axum::serve(listener, routes).await.expect("a server") });
-        Self { address, served, seen }
+        Self { address, watch, served, seen }
+    }
+
+    /// Names the process whose processor time counts.
+    pub fn watch(&self, process: u32) {
+        self.watch.lock().expect("a lock").process = process;
     }
 
     /// Waits until the process has answered all events.
@@ -82,15 +116,21 @@ impl RuntimeApi {
 }
 
 async fn next_event(State(watch): State<Shared>) -> impl IntoResponse {
-    let asked = Instant::now();
-    let before = watch.lock().expect("a lock").handed.len();
+    let before = {
+        let mut watch = watch.lock().expect("a lock");
+        if watch.handed.is_empty() {
+            let asked = Moment::of_process(watch.process);
+            watch.first.push(asked);
+        }
+        watch.handed.len()
+    };
     match before {
         0 => {}
         EVENTS => std::future::pending().await,
         _ => tokio::time::sleep(PAUSE).await,
     }
     let mut watch = watch.lock().expect("a lock");
-    watch.handed.push(if before == 0 { asked } else { Instant::now() });
+    watch.handed.push(Instant::now());
     let headers = [
         ("lambda-runtime-aws-request-id", format!("request-{before}")),
         ("lambda-runtime-deadline-ms", "4102444800000".to_owned()),
@@ -107,14 +147,16 @@ async fn take_answer(State(watch): State<Shared>, body: Bytes) -> StatusCode {
     let now = Instant::now();
     let mut watch = watch.lock().expect("a lock");
     if watch.answered.is_empty() {
+        let answered = Moment::of_process(watch.process);
+        watch.first.push(answered);
         watch.answer = String::from_utf8_lossy(&body).into_owned();
     }
     watch.answered.push(now);
     if watch.answered.len() == EVENTS {
         let warm = watch.handed.iter().zip(&watch.answered).skip(1);
         let seen = Seen {
-            first_poll: watch.handed[0],
-            first_answer: watch.answered[0],
+            first_poll: watch.first[0],
+            first_answer: watch.first[1],
             warm: warm.map(|(handed, answered)| answered.duration_since(*handed)).collect(),
             answer: std::mem::take(&mut watch.answer),
         };
