@@ -217,8 +217,8 @@ deploy: build ## Deploy to the AWS account of the environment, with questions
 	$(TOOLS) sam deploy --guided
 
 openapi: ## Write docs/openapi.json and docs/app-openapi.json anew, and the types of the clients that are installed
-	$(CARGO) run --quiet --features cli --bin rollcall -- openapi --output docs/openapi.json
-	$(CARGO) run --quiet --features cli --bin rollcall -- openapi --app --output docs/app-openapi.json
+	$(CARGO) run --quiet --features cli --bin rollcall -- openapi --to docs/openapi.json
+	$(CARGO) run --quiet --features cli --bin rollcall -- openapi --app --to docs/app-openapi.json
 	test ! -e $(CLIENT_PYTHON_VENV)/installed || $(CLIENT_PYTHON_VENV)/bin/python clients/python/generate.py
 	test ! -d $(CLIENT_TYPESCRIPT)/node_modules || npm run --silent --prefix $(CLIENT_TYPESCRIPT) generate
 

@@ -308,6 +308,10 @@ pub const CREATION_RETRIES: RetryLimit =
 /// attempt may need another split of members and groups.
 pub const DELETION_RETRIES: RetryLimit = RetryLimit::without_pauses(50);
 
+/// How long a request begins new attempts at a change that others get in the way of. An attempt at a large change
+/// takes seconds, and the answer must come within the 29 seconds of API Gateway.
+pub const MAX_TRYING_IN_REQUEST: Duration = Duration::from_secs(12);
+
 /// How long a request applies a committed large change. The worker does the rest. The answer must come
 /// within the 29 seconds of API Gateway.
 pub const MAX_APPLYING_IN_REQUEST: Duration = Duration::from_secs(8);

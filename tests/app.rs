@@ -468,6 +468,24 @@ async fn odd_requests_are_problems() {
     ] {
         app.get(path).await.problem(404, "");
     }
+    // A misspelled parameter would not act.
+    for path in [
+        "/changes?afer=x",
+        "/changes?limit=5&limit=6",
+        "/tenants/acme/Users?filtr=id%20pr",
+        "/tenants/acme?x=1",
+        "/tenants?startIndex=1",
+    ] {
+        app.get(path).await.problem(400, "invalidValue");
+    }
+    app.get("/tenants/acme/Users?attributes=id&attributes=userName&start_index=1").await.expect(200);
+    let settings = json!({ "settings": { "retentionDays": 30 } });
+    for (body, advice) in
+        [(settings, "not within settings"), (json!({ "policy": "strict" }), "cannot be changed")]
+    {
+        let detail = app.send("PATCH", "/tenants/acme", Some(body)).await.problem(400, "invalidValue");
+        assert!(detail.contains(advice), "{detail}");
+    }
     let refused = app.send("DELETE", "/tenants", None).await;
     assert_eq!(refused.headers["allow"], "GET, POST, HEAD, OPTIONS");
     refused.problem(405, "");

@@ -74,3 +74,15 @@ async fn those_who_come_at_once_are_counted_one_by_one() {
     assert_eq!(one_by_one, 6);
     assert_consistent(&client).await;
 }
+
+/// Ten percent of five users are none, but an identity provider must be able to do its daily work.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_tenant_may_deactivate_one() {
+    let client = limited(10).await;
+    let users = users(&client, 5).await;
+    client.delete(&format!("/Users/{}", users[0])).await.expect(204);
+    let refused = client.delete(&format!("/Users/{}", users[1])).await.expect(400).body;
+    let detail = refused["detail"].as_str().unwrap();
+    assert!(detail.contains("10 percent allows 1 of 5 active users"), "{detail}");
+    client.limited(0, 0).delete(&format!("/Users/{}", users[1])).await.expect(400);
+}

@@ -68,8 +68,8 @@ impl Play {
             }
         }
         let (table, file, dice) = (self.table.fresh(), self.file.clone(), self.dice.split());
-        let (ending, runtime) = (ending.clone(), Handle::current());
-        tasks.spawn_blocking(move || runtime.block_on(import_tenant(table, file, ending, dice)));
+        let (importing, runtime) = (ending.clone(), Handle::current());
+        tasks.spawn_blocking(move || runtime.block_on(import_tenant(table, file, importing, dice)));
         let last = places.into_iter().last().expect("a tenant");
         tasks.spawn(last.renew(ending.clone(), self.dice.split()));
         let worker = || self.worker.clone();

@@ -5,6 +5,8 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rollcall::scim::resource_type::Kind;
 use rollcall::store::members::WholeGroup;
@@ -43,6 +45,34 @@ async fn changes_of_one_group_all_count(stage: Stage) {
         let user = client.get(&format!("/Users/{id}")).await.expect(200);
         assert_eq!(user.body["groups"][0]["value"], group.as_str());
     }
+    support::assert_consistent(&client).await;
+}
+
+/// A change of many members is not overtaken for ever by changes of few.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_large_change_gets_its_turn() {
+    let client = Client::new(support::serve().await.table, "standard").await;
+    let ids = client.users(0..62).await;
+    let path = format!("/Groups/{}", client.group("Team", &[]).await);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let mut writers = JoinSet::new();
+    for id in ids[60..].to_vec() {
+        let (client, path, is_over) = (client.clone(), path.clone(), is_over.clone());
+        writers.spawn(async move {
+            let change = |op: &str| json!([{ "op": op, "path": "members", "value": [{ "value": id }] }]);
+            while !is_over.load(Ordering::Relaxed) {
+                client.patch(&path, change("add")).await.expect(200);
+                client.patch(&path, change("remove")).await.expect(200);
+            }
+        });
+    }
+    for op in ["add", "remove", "add"] {
+        let many: Vec<Value> = ids[..60].iter().map(|id| json!({ "value": id })).collect();
+        client.patch(&path, json!([{ "op": op, "path": "members", "value": many }])).await.expect(200);
+    }
+    is_over.store(true, Ordering::Relaxed);
+    writers.join_all().await;
+    support::work(&client).await;
     support::assert_consistent(&client).await;
 }
 

@@ -192,6 +192,54 @@ async fn a_user_of_large_groups_is_deleted() {
     assert!(!groups.body.to_string().contains(&id), "it has left them all");
 }
 
+/// A process that was started without an extension schema shows nothing of its values, and loses nothing: some of them
+/// may be values that are never returned.
+#[tokio::test]
+async fn values_of_a_schema_that_is_not_loaded_are_kept_and_hidden() {
+    const URN: &str = "urn:x:badge:1.0:User";
+    let attribute = |name: &str, returned: &str| json!({ "name": name, "type": "string", "multiValued": false, "returned": returned });
+    let attributes = [attribute("badge", "default"), attribute("secret", "never")];
+    let schema = json!({ "id": URN, "name": "Badge", "attributes": attributes });
+    let extension = rollcall::scim::extension::read(&schema.to_string()).unwrap();
+    let without = Client::new(support::serve().await.table, "standard").await;
+    let function = rollcall::http::function::Function::with_extensions(
+        without.table.clone(),
+        None,
+        std::slice::from_ref(&extension),
+    );
+    let with = Client { function: Arc::new(function.unwrap()), ..without.clone() };
+    let mut ann = user("ann");
+    ann[URN] = json!({ "badge": "7", "secret": "hunter2" });
+    let id = with.post("/Users", ann).await.expect(201).id();
+    let path = format!("/Users/{id}");
+    let rename = |name: &str| json!([{ "op": "replace", "path": "displayName", "value": name }]);
+    let mut replaced = user("ann");
+    replaced["displayName"] = json!("Replaced");
+    for reply in [
+        without.get(&path).await,
+        without.get("/Users?filter=userName eq \"ann@example.com\"").await,
+        without.get(&format!("{path}?excludedAttributes=name")).await,
+        without.patch(&path, rename("Patched")).await,
+        without.put(&path, replaced).await,
+    ] {
+        let shown = reply.expect(200).body.to_string();
+        assert!(!shown.contains("hunter2") && !shown.contains("badge"), "{shown}");
+    }
+    let shown = with.get(&path).await.expect(200).body;
+    assert_eq!((&shown["displayName"], &shown[URN]), (&json!("Replaced"), &json!({ "badge": "7" })));
+    // What is never returned cannot be read out by filters or by the order either.
+    for query in [
+        format!("filter={URN}:secret sw \"h\""),
+        format!("filter=userName pr and {URN}:secret pr"),
+        format!("sortBy={URN}:secret"),
+    ] {
+        let refused = with.get(&format!("/Users?{query}")).await.expect(400).body;
+        assert!(refused["detail"].as_str().unwrap().contains("never returned"), "{refused}");
+    }
+    let stored = with.store().fetch(Kind::User, id.parse().unwrap()).await.unwrap().unwrap();
+    assert_eq!(stored.doc[URN], json!({ "badge": "7", "secret": "hunter2" }));
+}
+
 #[tokio::test]
 async fn large_administrators_are_marked() {
     let (proxy, client, honest) = scene("standard").await;

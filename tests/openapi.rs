@@ -13,7 +13,7 @@ fn the_document_is_current() {
     assert!(
         written == current,
         "docs/openapi.json is not current; refresh it with: \
-         cargo run --features cli --bin rollcall -- openapi --output docs/openapi.json"
+         cargo run --features cli --bin rollcall -- openapi --to docs/openapi.json"
     );
 }
 
@@ -25,6 +25,6 @@ fn the_document_of_the_applications_side_is_current() {
     assert!(
         written == current,
         "docs/app-openapi.json is not current; refresh it with: \
-         cargo run --features cli --bin rollcall -- openapi --app --output docs/app-openapi.json"
+         cargo run --features cli --bin rollcall -- openapi --app --to docs/app-openapi.json"
     );
 }

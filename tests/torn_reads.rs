@@ -262,6 +262,25 @@ async fn a_person_whose_name_changes_between_two_reads_is_found_by_email() {
     assert_eq!(found["Resources"][0]["id"], id.as_str());
 }
 
+/// An address that several people have finds the one whose `userName` it is, though that account is not visible yet.
+#[tokio::test]
+async fn the_owner_of_a_shared_address_is_found() {
+    let (torn, client, _) = scene("standard", 0).await;
+    for name in ["amy", "ben"] {
+        let mut person = user(name);
+        person["emails"][0]["value"] = json!("shared@example.com");
+        client.post("/Users", person).await.expect(201);
+    }
+    torn.hold("#U#");
+    let making = send(&client, "POST", "/Users", Some(user("shared")));
+    torn.held().await;
+    let releasing = release_soon(&torn);
+    let found = client.get("/Users?filter=emails eq \"shared@example.com\"").await.expect(200).body;
+    assert_eq!(found["totalResults"], 3);
+    releasing.await.unwrap();
+    making.await.unwrap().expect(201);
+}
+
 /// An account that was deactivated comes back under its id, though its tombstone is not visible yet.
 #[tokio::test]
 async fn an_account_comes_back_whose_tombstone_is_late() {

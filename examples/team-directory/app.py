@@ -75,8 +75,7 @@ def administrators_only(view: View) -> View:
     @logged_in
     @wraps(view)
     def checked(*values: Any, **named: Any) -> Any:
-        root_team = rollcall.tenant(g.person["tenant"])["rootTeam"] or ""
-        if not database.has_role(g.person["incarnation"], g.person["id"], root_team, "admin"):
+        if not database.is_administrator(g.person["incarnation"], g.person["id"]):
             abort(403, "Only administrators of the root team see the settings.")
         return view(*values, **named)
 

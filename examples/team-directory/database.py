@@ -5,7 +5,7 @@ import sqlite3
 from contextlib import closing
 from typing import Any
 
-from rollcall_client.mirror import connect_sqlite
+from rollcall_client.mirror import connect_sqlite, user_name_key
 
 MEMBERS = """
 SELECT u.id, u.display_name, u.user_name, u.email, u.active FROM rollcall_current_users u
@@ -16,12 +16,14 @@ SELECT r.user_id, r.role, r.team, g.display_name AS team_name FROM rollcall_curr
 JOIN rollcall_current_groups g ON g.incarnation = r.incarnation AND g.id = r.team
 WHERE r.incarnation = ? ORDER BY g.display_name, r.role
 """
-ROLE = """
-SELECT role FROM rollcall_current_roles WHERE incarnation = ? AND user_id = ? AND team = ? AND role = ?
+ADMINISTRATOR = """
+SELECT r.role FROM rollcall_tenants t
+JOIN rollcall_current_roles r ON r.incarnation = t.incarnation AND r.team = t.root_team AND r.role = 'admin'
+WHERE r.incarnation = ? AND r.user_id = ?
 """
 USER_BY_NAME = """
 SELECT id, incarnation, active FROM rollcall_current_users
-WHERE tenant = ? AND lower(user_name) = lower(?) ORDER BY active DESC
+WHERE tenant = ? AND user_name_key = ? ORDER BY active DESC
 """
 USER_BY_ID = """
 SELECT id, tenant, incarnation, display_name, user_name, active FROM rollcall_current_users
@@ -49,7 +51,7 @@ def query(sql: str, *values: str) -> list[dict[str, Any]]:
 
 def position() -> str:
     """How far the mirror is: it changes when anything changes."""
-    return str(query("SELECT position FROM rollcall_position")[0]["position"])
+    return str(query("SELECT position FROM rollcall_mirror_state")[0]["position"])
 
 
 def members(incarnation: str) -> list[dict[str, Any]]:
@@ -62,7 +64,7 @@ def members(incarnation: str) -> list[dict[str, Any]]:
 
 def user_by_name(tenant: str, name: str) -> dict[str, Any] | None:
     """The person who logs in with this name."""
-    return next(iter(query(USER_BY_NAME, tenant, name)), None)
+    return next(iter(query(USER_BY_NAME, tenant, user_name_key(name))), None)
 
 
 def user_by_id(incarnation: str, id: str) -> dict[str, Any] | None:
@@ -70,6 +72,6 @@ def user_by_id(incarnation: str, id: str) -> dict[str, Any] | None:
     return next(iter(query(USER_BY_ID, incarnation, id)), None)
 
 
-def has_role(incarnation: str, id: str, team: str, role: str) -> bool:
-    """Whether a person may do what a role in a team allows."""
-    return bool(query(ROLE, incarnation, id, team, role))
+def is_administrator(incarnation: str, id: str) -> bool:
+    """Whether a person administers the tenant: has the role admin in its root team."""
+    return bool(query(ADMINISTRATOR, incarnation, id))

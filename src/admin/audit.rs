@@ -7,8 +7,8 @@ use std::time::Duration as Pause;
 use clap::Args;
 use time::{Duration, OffsetDateTime};
 
-use super::cli::parse::event_type;
-use super::cli::resolve::{self, Resolver};
+use super::cli::parse::{event_type, whole_number};
+use super::cli::resolve_change::{actor_id, subject_id};
 use super::cli::{CommandOutput, GlobalOptions, complete, finish};
 use super::error::AdminError;
 use super::output::Format;
@@ -37,28 +37,29 @@ const COLUMNS: [(&str, usize); 6] =
   rollcall audit acme --since 2026-11-01 --actor key_4fK2mQ9sXb1Z --json
   rollcall audit acme --resource 01a20b56-57f0-7122-a8e5-2ab0f14a92bb --since 90d --limit 20
   rollcall audit acme --follow
+  rollcall audit deployment
 
-Changes are kept for 90 days. With --json each change is one line.")]
+The changes of application keys and webhooks, which belong to no tenant, stand under the name deployment. Changes are kept for 90 days. With --json each change is one line.")]
 pub struct AuditArgs {
     #[command(flatten)]
     options: GlobalOptions,
-    /// Whose changes
+    /// Whose changes: a tenant, or `deployment`
     #[arg(add = complete::tenants())]
     tenant: TenantId,
     /// From when on: 15m, 12h, 30d before now, a date (00:00 UTC) or an RFC 3339 time
     #[arg(long, value_name = "TIME", default_value = "1d", value_parser = since)]
     since: OffsetDateTime,
-    /// Only what this key, by its id or name, or `operator`, did
+    /// Only what this key, client or application key, by its id or name, or `operator`, did
     #[arg(long, value_name = "ID|NAME")]
     actor: Option<String>,
-    /// Only what happened to this user, group or key: its id, a userName or a displayName
+    /// Only what happened to this user, group, role, entitlement, key, client or webhook, by its id or name
     #[arg(long, value_name = "ID|NAME")]
     resource: Option<String>,
     /// Only changes of this type, such as user.created
     #[arg(long = "type", value_name = "TYPE", value_parser = event_type(), hide_possible_values = true)]
     event_type: Option<String>,
     /// Only the newest N
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole_number::<usize>(1..=u64::MAX))]
     limit: Option<usize>,
     /// Go on and print what happens from now on, until interrupted
     #[arg(long)]
@@ -87,15 +88,15 @@ impl<'a> Wanted<'a> {
     /// What the arguments ask for, with ids for names.
     async fn of(table: &Table, args: &'a AuditArgs) -> Result<Self, AdminError> {
         let tenant = &args.tenant;
-        let resolver = Resolver::of(table, tenant).await?;
+        if *tenant != TenantId::deployment() {
+            super::tenant::get(table, tenant).await?;
+        }
         let actor = match args.actor.as_deref() {
-            Some(actor) if !ACTORS.contains(&actor) && !resolve::is_key_id(actor) => {
-                Some(resolve::key_id(table, tenant, actor).await?)
-            }
+            Some(actor) if !ACTORS.contains(&actor) => Some(actor_id(table, tenant, actor).await?),
             actor => actor.map(str::to_owned),
         };
         let resource = match args.resource.as_deref() {
-            Some(resource) => Some(resolver.subject(resource).await?),
+            Some(resource) => Some(subject_id(table, tenant, resource).await?),
             None => None,
         };
         Ok(Self {

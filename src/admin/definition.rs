@@ -335,8 +335,8 @@ async fn read_grants(text: &str, table: &Table, tenant: &TenantRecord) -> Result
     let (mut roles, mut resolver) = (BTreeSet::new(), None);
     for grant in text.split(',').map(str::trim).filter(|grant| !grant.is_empty()) {
         let form = || {
-            AdminError::Input(format!(
-                "{grant} is no grant: give the id or the name of a group, a colon and a role of lower-case letters, digits, - or _"
+            AdminError::Usage(format!(
+                "--grants: {grant} is no grant: give the id or the name of a group, a colon and a role of lower-case letters, digits, - or _"
             ))
         };
         let (team, role) = grant.rsplit_once(':').ok_or_else(form)?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
@@ -135,7 +136,8 @@ async fn command(options: &GlobalOptions, command: GroupCommand) -> Result<Strin
     }
 }
 
-fn row(group: &Record) -> Map<String, Value> {
+/// The roles that a group grants: those in itself, and those in other teams.
+fn describe_grants(group: &Record) -> String {
     let grants: Vec<String> = group
         .assignments()
         .iter()
@@ -143,19 +145,23 @@ fn row(group: &Record) -> Map<String, Value> {
             if role.team == group.id { role.role.clone() } else { format!("{} in {}", role.role, role.team) }
         })
         .collect();
+    grants.join(", ")
+}
+
+fn row(group: &Record) -> Map<String, Value> {
     let mut fields = Map::new();
     fields.insert("id".to_owned(), json!(group.id.to_string()));
     fields.insert("displayName".to_owned(), group.doc.get("displayName").cloned().unwrap_or_default());
     fields.insert("members".to_owned(), json!(group.digest.count));
-    fields.insert("grants".to_owned(), json!(grants.join(", ")));
+    fields.insert("grants".to_owned(), json!(describe_grants(group)));
     fields
 }
 
 /// Assigns a role to a group's members, or takes it away; the group as it is afterwards.
 ///
 /// # Errors
-/// [`AdminError::NoTenant`]; [`AdminError::Input`] for a group or team that does not exist, and
-/// where the root team would lose its last active administrator.
+/// [`AdminError::NoTenant`]; [`AdminError::Input`] for a group or team that does not exist, for a role to take away
+/// that the group does not grant, and where the root team would lose its last active administrator.
 pub async fn assign(table: &Table, wanted: &Assignment, given: bool) -> Result<Record, AdminError> {
     let tenant = super::tenant::get(table, &wanted.tenant).await?;
     let (store, model) = (store(table, &tenant.id), super::tenant::model(tenant.policy)?);
@@ -168,7 +174,9 @@ pub async fn assign(table: &Table, wanted: &Assignment, given: bool) -> Result<R
         preconditions: &Preconditions::default(),
         wait: APPLY_TIMEOUT,
     };
+    let was_granted = AtomicBool::new(false);
     let change = |roles: &BTreeSet<Role>| {
+        was_granted.store(roles.contains(&role), Ordering::Relaxed);
         let mut roles = roles.clone();
         if given {
             roles.insert(role.clone())
@@ -177,12 +185,24 @@ pub async fn assign(table: &Table, wanted: &Assignment, given: bool) -> Result<R
         };
         roles
     };
-    change_assignments(&store, &target, change).await.map_err(|failure| match failure.error.kind {
+    let changed = change_assignments(&store, &target, change).await;
+    let group = changed.map_err(|failure| match failure.error.kind {
         ErrorKind::NotFound => {
             AdminError::Input(format!("tenant {} has no group {}", tenant.id, wanted.group))
         }
         _ => AdminError::Input(failure.error.detail),
-    })
+    })?;
+    if !given && !was_granted.load(Ordering::Relaxed) {
+        let granted = match describe_grants(&group) {
+            grants if grants.is_empty() => "nothing".to_owned(),
+            grants => grants,
+        };
+        return Err(AdminError::Input(format!(
+            "the group does not grant {} in that team, so nothing was changed; it grants {granted}",
+            wanted.role
+        )));
+    }
+    Ok(group)
 }
 
 async fn team(store: &Store, tenant: &TenantRecord, wanted: &Assignment) -> Result<Uuid, AdminError> {

@@ -8,7 +8,7 @@ use crate::deliver::message;
 use crate::deliver::sender::{MessageSender, SignedMessage};
 use crate::deliver::signature::WebhookSecret;
 use crate::limits::MAX_WEBHOOK_CHANGES;
-use crate::outbound::target::TargetRule;
+use crate::outbound::target::{TargetRule, TargetUrl};
 use crate::store::call::Table;
 use crate::store::feed::change::FeedChange;
 use crate::store::feed::reader::{ChangeQuery, FeedPosition, FeedReader};
@@ -24,6 +24,10 @@ const NAME: &str = "listen";
 /// [`AdminError`], one line to print. A URL that does not take a message is only reported.
 pub async fn listen(table: &Table, forward_to: Option<&str>) -> Result<String, AdminError> {
     let failed = AdminError::table(table.name());
+    if let Some(url) = forward_to {
+        let problem = |problem| AdminError::Usage(format!("--forward-to: {problem}"));
+        TargetUrl::parse(url, TargetRule::PublicOrLoopback).map_err(problem)?;
+    }
     let sender = MessageSender::new(TargetRule::PublicOrLoopback).map_err(AdminError::Input)?;
     let secret = WebhookSecret::generate()?;
     let reader = FeedReader::open(table).await.map_err(&failed)?;

@@ -72,7 +72,8 @@ pub(super) fn read_roles(name: &str, wanted: Option<Value>) -> Result<BTreeSet<R
         if one.as_object().is_some_and(|one| one.len() != 2) {
             return Err(form());
         }
-        let advice = "team must be the id of a group.";
+        let advice =
+            "team must be the id of a group. The id of the root team is rootTeam in GET /tenants/{tenant}.";
         let team = parse_id(team).ok_or_else(|| ProblemDetails::invalid(advice))?;
         if !is_role(role) {
             return Err(ProblemDetails::invalid(

@@ -73,7 +73,16 @@ impl BodyFields {
     /// # Errors
     /// 400 if it is absent or of another type.
     pub fn required_text(&mut self, name: &str) -> Result<String, ProblemDetails> {
-        self.text(name)?.ok_or_else(|| ProblemDetails::invalid(format!("{name} is required.")))
+        self.text(name)?.ok_or_else(|| {
+            // A misspelled member is the usual reason.
+            let others: Vec<String> = self.0.keys().take(5).map(|other| shorten_text(other)).collect();
+            let others = if others.is_empty() {
+                String::new()
+            } else {
+                format!("; the body has {}", others.join(", "))
+            };
+            ProblemDetails::invalid(format!("{name} is required{others}."))
+        })
     }
 
     /// Takes a time in RFC 3339.

@@ -94,9 +94,11 @@ impl AppFunction {
             AppRoute::Methods(methods) if request.method() == Method::OPTIONS => {
                 return Ok(response::options(&methods));
             }
-            AppRoute::Methods(methods) => return Err(ProblemDetails::method_not_allowed(methods)),
+            AppRoute::Methods(methods) => {
+                return Err(ProblemDetails::method_not_allowed(methods, request.method(), &place.path));
+            }
             AppRoute::Nowhere => {
-                let advice = "There is no such endpoint. docs/app-openapi.json lists those that there are.";
+                let advice = "There is no such endpoint. A path below /app/v1 begins with /changes, /status, /tenants or /webhooks.";
                 return Err(ProblemDetails::new(404, advice));
             }
         };
@@ -117,6 +119,7 @@ impl AppFunction {
             actor,
             request,
         };
+        app.check_parameters(operation)?;
         if let Some(tenant) = segments.first() {
             line.tenant = tenant.parse().ok().map(|tenant: TenantId| tenant.to_string());
         }
@@ -139,7 +142,7 @@ impl AppFunction {
 /// The answer as it can be passed on: packed where the client takes that, refused where it is too large.
 fn fit(response: Response<Body>, accept: Option<&str>, transfer: Transfer) -> Response<Body> {
     let status = response.status();
-    let fitted = response::fit_into_transfer(response, accept, transfer);
+    let fitted = response::fit_into_transfer(response, accept, transfer, &Method::GET);
     if fitted.status() == status {
         return fitted;
     }

@@ -1,7 +1,7 @@
 //! Refusals as `application/problem+json` (RFC 9457).
 
 use http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use lambda_http::{Body, Response};
 use serde_json::json;
 
@@ -54,8 +54,19 @@ impl ProblemDetails {
     }
 
     /// 405 with the methods that there are.
-    pub fn method_not_allowed(methods: String) -> Self {
-        Self { allow: Some(methods.clone()), ..Self::new(405, format!("This endpoint answers {methods}.")) }
+    pub fn method_not_allowed(methods: String, sent: &Method, path: &str) -> Self {
+        let mut detail = format!("This endpoint answers {methods}; {sent} was sent.");
+        let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+        match segments.as_slice() {
+            ["tenants", name] if sent == Method::DELETE => {
+                detail.push_str(&format!(" The operator deletes a tenant: rollcall tenant delete {name}."));
+            }
+            ["tenants", _, "Users" | "Groups", ..] => {
+                detail.push_str(" Identity providers write users and groups by SCIM.");
+            }
+            _ => {}
+        }
+        Self { allow: Some(methods), ..Self::new(405, detail) }
     }
 
     /// The refusal of a request that only reads: 503 instead of 409, since nothing is wrong with a read that other changes

@@ -2,16 +2,18 @@
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
-use lambda_http::{Body, Request, Response};
+use lambda_http::{Body, Request, RequestExt as _, Response};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::problem::ProblemDetails;
+use super::router::AppOperation;
 use crate::auth::tenant::TenantRecord;
 use crate::http::request::parameter;
 use crate::outbound::target::TargetRule;
 use crate::provider::Provider;
 use crate::provider::answer::not_found;
+use crate::scim::refusal::shorten_text;
 use crate::scim::resource_type::{Kind, Model};
 use crate::store::Store;
 use crate::store::call::Table;
@@ -52,6 +54,32 @@ impl AppRequest<'_> {
     /// One query parameter, if it is not empty.
     pub fn parameter(&self, name: &str) -> Option<String> {
         parameter(self.request, name).filter(|text| !text.is_empty())
+    }
+
+    /// Refuses query parameters that the operation does not take: what is misspelled would not act.
+    ///
+    /// # Errors
+    /// 400.
+    pub fn check_parameters(&self, operation: AppOperation) -> Result<(), ProblemDetails> {
+        let known = operation.parameters();
+        let Some(sent) = self.request.query_string_parameters_ref() else { return Ok(()) };
+        // A SCIM list of names may be repeated (RFC 7644 §3.9).
+        let is_list = |name: &str| ["attributes", "excludedAttributes"].contains(&name);
+        let repeated =
+            known.iter().find(|name| !is_list(name) && sent.all(name).is_some_and(|all| all.len() > 1));
+        if let Some(repeated) = repeated {
+            let detail = format!("The query parameter {repeated} is given more than once.");
+            return Err(ProblemDetails::invalid(detail));
+        }
+        let Some((unknown, _)) = sent.iter().find(|(name, _)| !known.contains(name)) else { return Ok(()) };
+        let takes = match known {
+            [] => "takes none".to_owned(),
+            known => format!("takes {}", known.join(", ")),
+        };
+        Err(ProblemDetails::invalid(format!(
+            "There is no query parameter {}; this endpoint {takes}.",
+            shorten_text(unknown)
+        )))
     }
 
     /// What the function that manages has.

@@ -184,6 +184,30 @@ impl AppOperation {
         }
     }
 
+    /// The query parameters that it takes.
+    pub const fn parameters(self) -> &'static [&'static str] {
+        match self {
+            Self::ListChanges => &["after", "limit", "tenant", "include"],
+            Self::ListTenants
+            | Self::ListMembers
+            | Self::Definition(_, DefinitionOperation::List)
+            | Self::Webhook(WebhookOperation::List) => &["cursor", "limit"],
+            Self::Query(_) => &[
+                "filter",
+                "sortBy",
+                "sortOrder",
+                "startIndex",
+                "start_index",
+                "count",
+                "cursor",
+                "attributes",
+                "excludedAttributes",
+            ],
+            Self::Retrieve(_) => &["attributes", "excludedAttributes"],
+            _ => &[],
+        }
+    }
+
     /// The scope that a key needs for it. `manage` covers `read`.
     pub const fn scope(self) -> ApplicationScope {
         match self {

@@ -149,6 +149,15 @@ pub async fn update(app: &AppRequest<'_>, name: &str) -> Result<Response<Body>, 
     let id = tenant_id(name)?;
     let mut body = BodyFields::read(app.request)?;
     let plan = read_plan(&mut body)?;
+    if body.take("policy").is_some() {
+        return Err(ProblemDetails::invalid(
+            "The policy of a tenant cannot be changed. Make another tenant.",
+        ));
+    }
+    if body.take("settings").is_some() {
+        let advice = "Send the settings as members of the body, such as {\"retentionDays\": 30}, and not within settings.";
+        return Err(ProblemDetails::invalid(advice));
+    }
     let days = body.number("retentionDays", 0..=u64::from(MAX_RETENTION_DAYS))?;
     let protected = body.flag("rootTeamProtected")?;
     let is_unlimited = body.is_null("breakerPercent");

@@ -13,7 +13,8 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use crate::clock;
 use crate::limits::{
-    JWKS_FETCH, JWKS_PAUSE_SECONDS, JWKS_REFRESH_SECONDS, MAX_JWKS_BYTES, MAX_JWKS_KEYS, MAX_KEPT_JWKS,
+    JWKS_FAILURE_PAUSE_SECONDS, JWKS_FETCH, JWKS_PAUSE_SECONDS, JWKS_REFRESH_SECONDS, MAX_JWKS_BYTES,
+    MAX_JWKS_KEYS, MAX_KEPT_JWKS,
 };
 use crate::outbound::client::OutboundClient;
 
@@ -75,7 +76,8 @@ impl IssuerKeys {
         let now = clock::epoch_seconds();
         let is_over = |time: Option<u64>, seconds: u64| time.is_none_or(|time| time + seconds <= now);
         let is_due = kept.find(id, algorithm).is_none() || is_over(kept.read, JWKS_REFRESH_SECONDS);
-        if is_due && is_over(kept.tried, JWKS_PAUSE_SECONDS) {
+        let pause = if kept.is_down { JWKS_FAILURE_PAUSE_SECONDS } else { JWKS_PAUSE_SECONDS };
+        if is_due && is_over(kept.tried, pause) {
             kept.tried = Some(now);
             match self.read(url).await {
                 Ok(keys) => (kept.keys, kept.read, kept.is_down) = (keys, Some(now), false),

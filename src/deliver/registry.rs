@@ -8,7 +8,7 @@ use super::signature::WebhookSecret;
 
 use crate::clock;
 use crate::limits::MAX_WEBHOOKS;
-use crate::outbound::target::{TargetRule, TargetUrl};
+use crate::outbound::target::{NOT_PUBLIC, TargetRule, TargetUrl};
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::event::{self, Event, Subject, SubjectId};
@@ -243,6 +243,9 @@ impl Registry<'_> {
     fn check_url(&self, url: &str) -> Result<(), RegistryError> {
         match TargetUrl::parse(url, self.rule) {
             Ok(_) => Ok(()),
+            Err(NOT_PUBLIC) => Err(RegistryError::Input(format!(
+                "{NOT_PUBLIC}. To receive on your own machine, run rollcall webhook listen --forward-to URL"
+            ))),
             Err(problem) => Err(RegistryError::Input(problem.to_owned())),
         }
     }

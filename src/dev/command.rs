@@ -13,7 +13,7 @@ use super::seed::Size;
 use super::session::{RateLimit, Session, SessionOptions};
 use super::wiring;
 use crate::admin::cli::complete::words;
-use crate::admin::cli::parse::policy;
+use crate::admin::cli::parse::{policy, whole_number};
 use crate::admin::cli::runtime::WRONG_USAGE;
 use crate::admin::output;
 use crate::admin::running_dev::{DevFile, RunningDev};
@@ -57,11 +57,14 @@ pub struct DevArgs {
     #[arg(long, value_name = "DIR", env = crate::config::EXTENSIONS)]
     pub extensions: Option<PathBuf>,
     /// Fill the tenant with N users before it answers
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole_number::<usize>(0..=u64::MAX))]
     pub seed_users: usize,
     /// ... and with a group of the first N of them
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole_number::<usize>(0..=u64::MAX))]
     pub seed_members: usize,
+    /// For how many seconds a key works after it is revoked, 0 to 3600; the default is that of a deployment, 60
+    #[arg(long, value_name = "SECONDS", value_parser = whole_number::<u32>(0..=3_600))]
+    pub authorizer_ttl: Option<u32>,
     /// Send every change to this URL as a webhook, and print its secret
     #[arg(long, value_name = "URL")]
     pub forward_to: Option<String>,
@@ -160,6 +163,7 @@ async fn serve(args: DevArgs, seed: Size, connect: impl FnOnce(Connection) -> Ba
         tenant: args.tenant,
         policy: args.policy,
         rate_limit: args.rate_limit,
+        authorizer_ttl: args.authorizer_ttl,
         forward_to: args.forward_to,
         seed,
     };

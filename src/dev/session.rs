@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
@@ -21,6 +22,7 @@ use super::template::api::{Environment, TABLE};
 use super::template::facts::{ApiFacts, Throttle};
 use super::template::read::{TEMPLATE, TemplateFacts};
 use crate::limits::{CALLS_AT_ONCE_PER_PROCESSOR, DEV_STREAM_INTERVAL, MAX_TURN_WAIT, WORKER_INTERVAL};
+use crate::oauth::metadata::TOKEN_PATH;
 use crate::scim::policy::Policy;
 
 /// The name under which an application key is saved. No tenant has it.
@@ -70,6 +72,8 @@ pub struct SessionOptions {
     pub policy: Option<&'static Policy>,
     /// The limits.
     pub rate_limit: RateLimit,
+    /// For how many seconds the authorizer's answers are kept, if not as the template says.
+    pub authorizer_ttl: Option<u32>,
     /// Where every change is sent to, as a webhook.
     pub forward_to: Option<String>,
     /// What the tenant is filled with.
@@ -91,6 +95,8 @@ pub struct Session {
     pub base_url: String,
     /// Where applications send theirs: `http://127.0.0.1:3000/app/v1`.
     pub app_url: String,
+    /// Where clients of OAuth get access tokens: `http://127.0.0.1:3000/oauth2/token`.
+    pub token_url: String,
     /// A key of the tenant.
     pub key: String,
     /// An application key with the scope `manage`.
@@ -119,8 +125,7 @@ impl Session {
         data_dir: Option<DataDir>,
         connect: impl FnOnce(Connection) -> Backend,
     ) -> Result<Self, String> {
-        let TemplateFacts { table, api, app_api, oauth_api, environment } =
-            read_template(options.rate_limit)?;
+        let TemplateFacts { table, api, app_api, oauth_api, environment } = read_template(&options)?;
         // The port first: a second session fails before it has touched anything.
         let no_listener = |error| format!("cannot listen on {}: {error}", options.listen);
         let listener = TcpListener::bind(options.listen).await.map_err(no_listener)?;
@@ -151,6 +156,7 @@ impl Session {
         let application_key = demo_key(&backend.app.authorizer, data_dir.as_ref(), APPLICATION, make).await?;
 
         let base_url = format!("http://{}{}", reachable_address(address), api.base_path());
+        let token_url = format!("http://{}{TOKEN_PATH}", reachable_address(address));
         let backend = Backend { function: bounded(backend.function), ..backend };
         let gateways = vec![
             backend.gateway(api, Clock::system()),
@@ -168,6 +174,7 @@ impl Session {
         Ok(Self {
             base_url,
             app_url,
+            token_url,
             key,
             application_key,
             tenant: options.tenant,
@@ -188,6 +195,7 @@ impl Session {
         let mut line = json!({
             "base_url": self.base_url,
             "app_url": self.app_url,
+            "token_url": self.token_url,
             "key": self.key,
             "application_key": self.application_key,
             "tenant": self.tenant,
@@ -202,7 +210,8 @@ impl Session {
 
     /// The session for a reader.
     pub fn text(&self) -> String {
-        let Self { base_url, app_url, key, application_key, tenant, dynamodb_endpoint, table, .. } = self;
+        let Self { base_url, app_url, token_url, key, application_key, tenant, .. } = self;
+        let Self { dynamodb_endpoint, table, .. } = self;
         let webhook = self.webhook.as_ref();
         let webhook = webhook.map(|to| format!("Webhook   {} (secret {})\n", to.url, to.secret));
         let webhook = webhook.unwrap_or_default();
@@ -210,6 +219,7 @@ impl Session {
             "SCIM      {base_url}\nKey       {key}\nTenant    {tenant} (policy {})\n\
              \u{20}         It holds the break-glass account and the root team from the start: lists and totals show both.\n\
              App       {app_url}\nApp key   {application_key}\n\
+             Tokens    {token_url} (for clients: rollcall client create {tenant} --name NAME)\n\
              DynamoDB  {dynamodb_endpoint} (table {table})\n\
              Tool      rollcall tenant list --table {table} --endpoint-url {dynamodb_endpoint}\n\
              \u{20}         On this machine `rollcall tenant list` is enough.\n{webhook}\n\
@@ -234,9 +244,15 @@ impl Session {
 }
 
 /// What the template declares, with these limits. An error is one line.
-fn read_template(rate_limit: RateLimit) -> Result<TemplateFacts, String> {
+fn read_template(options: &SessionOptions) -> Result<TemplateFacts, String> {
     let mut facts = TemplateFacts::parse(TEMPLATE).map_err(|error| error.to_string())?;
-    rate_limit.apply(&mut facts.api, [&mut facts.app_api, &mut facts.oauth_api]);
+    options.rate_limit.apply(&mut facts.api, [&mut facts.app_api, &mut facts.oauth_api]);
+    if let Some(seconds) = options.authorizer_ttl {
+        let authorizers = [&mut facts.api, &mut facts.app_api].map(|api| &mut api.authorizer);
+        for authorizer in authorizers.into_iter().flatten() {
+            authorizer.ttl = Duration::from_secs(seconds.into());
+        }
+    }
     Ok(facts)
 }
 

@@ -111,7 +111,7 @@ impl Function {
         // Its type is erased, so that the compiler can check what nests it.
         let mut outcome = ids.scope(self.outcome(&request, &table, &mut line).boxed()).await;
         let accept = request.headers().get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
-        outcome.response = response::fit_into_transfer(outcome.response, accept, transfer);
+        outcome.response = response::fit_into_transfer(outcome.response, accept, transfer, request.method());
         response::protect(&mut outcome.response);
         line.status = outcome.response.status().as_u16();
         line.scim_type = outcome.scim_type;

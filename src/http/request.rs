@@ -1,7 +1,7 @@
 //! Reading a request: the body, the query parameters, the preconditions.
 
 use http::HeaderMap;
-use http::header::{CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
 use lambda_http::{Request, RequestExt};
 use serde_json::{Map, Number, Value};
 
@@ -37,6 +37,7 @@ pub fn object(request: &Request, limit: usize) -> Result<Map<String, Value>, Sci
         ));
     }
     media_type(request.headers())?;
+    content_encoding(request.headers())?;
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(ScimError::invalid_syntax("The body must be a JSON object; it is empty."));
@@ -55,17 +56,25 @@ pub fn object(request: &Request, limit: usize) -> Result<Map<String, Value>, Sci
             ErrorKind::PayloadTooLarge,
             format!("The body holds more than {MAX_JSON_VALUES} values. Split the request."),
         )),
-        // The message of the parser names a place, never the text there.
-        Err(JsonError::Malformed(e)) => Err(ScimError::invalid_syntax(format!(
-            "The body is not JSON: {} at line {}, column {}.",
-            match e.classify() {
-                serde_json::error::Category::Eof => "it ends too early",
-                _ => "it cannot be read",
-            },
-            e.line(),
-            e.column()
-        ))),
+        Err(JsonError::Malformed(error)) => Err(ScimError::invalid_syntax(describe_malformed(body, &error))),
     }
+}
+
+/// Why a body is not JSON: what is wrong and where, never the text there.
+fn describe_malformed(body: &[u8], error: &serde_json::Error) -> String {
+    if let Err(encoding) = std::str::from_utf8(body) {
+        let at = encoding.valid_up_to() + 1;
+        return format!("The body is not UTF-8: byte {at} cannot be read. Send the JSON in UTF-8.");
+    }
+    let what = match error.classify() {
+        serde_json::error::Category::Eof => "it ends too early",
+        // serde_json has no other sign of it.
+        _ if error.to_string().starts_with("recursion limit exceeded") => {
+            return "The body is nested more than 127 levels deep.".to_owned();
+        }
+        _ => "it cannot be read",
+    };
+    format!("The body is not JSON: {what} at line {}, column {}.", error.line(), error.column())
 }
 
 fn media_type(headers: &HeaderMap) -> Result<(), ScimError> {
@@ -80,6 +89,22 @@ fn media_type(headers: &HeaderMap) -> Result<(), ScimError> {
         format!(
             "The header Content-Type must be application/scim+json or application/json; {} was sent.",
             shorten_text(&essence)
+        ),
+    ))
+}
+
+/// Refuses a body that is packed: API Gateway hands it on as it is.
+fn content_encoding(headers: &HeaderMap) -> Result<(), ScimError> {
+    let Some(header) = headers.get(CONTENT_ENCODING) else { return Ok(()) };
+    let text = header.to_str().unwrap_or("?").trim();
+    if text.is_empty() || text.eq_ignore_ascii_case("identity") {
+        return Ok(());
+    }
+    Err(ScimError::new(
+        ErrorKind::UnsupportedMediaType,
+        format!(
+            "Send the body as it is, without the header Content-Encoding; {} was sent.",
+            shorten_text(text)
         ),
     ))
 }

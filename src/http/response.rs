@@ -8,7 +8,7 @@ use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, LOCATION, RETRY_AFTER, VARY,
     WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use lambda_http::{Body, Response};
 use serde_json::Value;
 
@@ -65,7 +65,8 @@ pub fn text(status: StatusCode, body: String) -> Response<Body> {
 }
 
 /// Makes a response fit into what Lambda passes on. A large body is compressed if the client accepts gzip. A
-/// group of 100,000 members is 18 MB, and 4 MB as base64 of gzip. A body that does not fit becomes an error.
+/// group of 100,000 members is 18 MB, and 4 MB as base64 of gzip. A body that does not fit becomes an error, or is left
+/// out of the answer to a change.
 ///
 /// A stream always gets a content type, also a 304. Without one lambda_runtime sends
 /// `application/octet-stream`.
@@ -73,6 +74,7 @@ pub fn fit_into_transfer(
     mut response: Response<Body>,
     accept_encoding: Option<&str>,
     transfer: Transfer,
+    method: &Method,
 ) -> Response<Body> {
     if transfer == Transfer::Streamed && !response.headers().contains_key(CONTENT_TYPE) {
         set(&mut response, CONTENT_TYPE, SCIM_JSON);
@@ -93,10 +95,24 @@ pub fn fit_into_transfer(
     if transfer.holds(response.body()) {
         return response;
     }
+    // The answer to a change of one resource. It is made: an error would deny it.
+    if ![Method::GET, Method::HEAD].contains(method) && response.headers().contains_key(ETAG) {
+        return drop_body(response);
+    }
     error(&ScimError::too_many(format!(
         "The answer is larger than the {} MB that can be passed on. Send Accept-Encoding: gzip, or ask for less: excludedAttributes=members, or a smaller count.",
         transfer.megabytes()
     )))
+}
+
+/// The answer to a change without the resource (RFC 7644 §3.5): `Location` and `ETag` say where and what it is.
+fn drop_body(mut response: Response<Body>) -> Response<Body> {
+    if response.status() == StatusCode::OK {
+        *response.status_mut() = StatusCode::NO_CONTENT;
+    }
+    *response.body_mut() = Body::Empty;
+    response.headers_mut().remove(CONTENT_TYPE);
+    response
 }
 
 /// Adds the headers that forbid caches to store an answer and clients to guess its type. An answer holds
@@ -212,17 +228,31 @@ mod tests {
             (7 * MB, None, Streamed, 200, false),
             (200 * MB, None, Streamed, 400, false),
         ] {
-            let response = fit_into_transfer(text(size), accept, transfer);
+            let response = fit_into_transfer(text(size), accept, transfer, &Method::GET);
             assert_eq!(response.status().as_u16(), status, "{size} {accept:?}");
             assert_eq!(matches!(response.body(), Body::Binary(_)), packed, "{size} {accept:?}");
             assert_eq!(response.headers().contains_key(CONTENT_ENCODING), packed);
         }
         let quotes = || Response::new(Body::Text("\"".repeat(4 * MB)));
         assert_eq!(
-            fit_into_transfer(quotes(), None, Buffered).status(),
+            fit_into_transfer(quotes(), None, Buffered, &Method::GET).status(),
             400,
             "a quote takes two bytes in JSON"
         );
-        assert_eq!(fit_into_transfer(quotes(), None, Streamed).status(), 200);
+        assert_eq!(fit_into_transfer(quotes(), None, Streamed, &Method::GET).status(), 200);
+    }
+
+    #[test]
+    fn a_change_whose_answer_is_too_large_has_succeeded() {
+        for (method, status, expected) in
+            [(Method::PUT, 200, 204), (Method::PATCH, 200, 204), (Method::POST, 201, 201)]
+        {
+            let status = StatusCode::from_u16(status).expect("a status");
+            let mut made = super::text(status, "x".repeat(7 * 1024 * 1024));
+            set(&mut made, ETAG, "W/\"2\"");
+            let answer = fit_into_transfer(made, None, Transfer::Buffered, &method);
+            assert_eq!((answer.status().as_u16(), answer.body().is_empty()), (expected, true), "{method}");
+            assert_eq!(answer.headers()[ETAG], "W/\"2\"");
+        }
     }
 }

@@ -239,6 +239,9 @@ pub fn refuse_path(path: &str) -> ScimError {
         !first.is_empty() && (first.eq_ignore_ascii_case(name) || first.eq_ignore_ascii_case(singular))
     });
     let hint = match meant {
+        _ if path.contains("//") => {
+            "The path has two slashes in a row: enter the base URL without a slash at its end.".to_owned()
+        }
         _ if path.is_empty() => "This is the base URL: add an endpoint, such as /Users.".to_owned(),
         _ if path.starts_with(BASE_PATH) => format!("The path holds {BASE_PATH} twice: write it once."),
         Some(route) => {

@@ -45,6 +45,9 @@ pub const MAX_JWKS_KEYS: usize = 100;
 /// The most issuers whose keys a process keeps. With more it forgets all, and reads them again.
 pub const MAX_KEPT_JWKS: usize = 1_000;
 
+/// The shortest time before the keys of an issuer are read again after a read that failed, in seconds. It is shorter than
+/// the time after which clients that were refused come again.
+pub const JWKS_FAILURE_PAUSE_SECONDS: u64 = 5;
 /// The shortest time between two reads of the keys of an issuer, in seconds.
 pub const JWKS_PAUSE_SECONDS: u64 = 60;
 

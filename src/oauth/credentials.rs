@@ -51,7 +51,7 @@ impl PresentedClient {
         let proof = match (secret, assertion) {
             (Some(secret), _) => PresentedProof::Secret(secret.to_owned()),
             (None, Some(assertion)) => PresentedProof::Assertion(assertion.to_owned()),
-            (None, None) => return Err(TokenError::invalid_client("no proof")),
+            (None, None) => return Err(TokenError::no_proof()),
         };
         let id = form.get("client_id").ok_or(TokenError::invalid_request("client_id is missing."))?;
         Ok(Self { id: id.to_owned(), proof })

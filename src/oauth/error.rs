@@ -1,7 +1,9 @@
 //! Refusals of the token endpoint (RFC 6749 §5.2).
 
+use std::borrow::Cow;
+
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use lambda_http::{Body, Response};
 use serde_json::{Value, json};
 
@@ -55,7 +57,7 @@ pub struct TokenError {
     /// What is wrong.
     pub kind: TokenErrorKind,
     /// For the client: ASCII without quotes and backslashes.
-    pub description: &'static str,
+    pub description: Cow<'static, str>,
     /// The methods that there are, for 405.
     pub allow: Option<&'static str>,
     /// For the log.
@@ -65,10 +67,13 @@ pub struct TokenError {
 /// What a client is told that is unknown or has no proof. It is the same for both.
 const UNKNOWN: &str = "The client is unknown, or its secret is wrong, revoked or expired. Enter client_id and client_secret as rollcall client create has shown them.";
 
+/// What a client is told that does not authenticate.
+const NO_PROOF: &str = "The request does not authenticate the client: send client_id and client_secret, or client_assertion, or the header Authorization with Basic.";
+
 impl TokenError {
     /// A refusal.
     pub const fn new(kind: TokenErrorKind, description: &'static str) -> Self {
-        Self { kind, description, allow: None, source: None }
+        Self { kind, description: Cow::Borrowed(description), allow: None, source: None }
     }
 
     /// 400 for a request that cannot be read.
@@ -82,15 +87,36 @@ impl TokenError {
     }
 
     /// 405.
-    pub fn method_not_allowed(allow: &'static str) -> Self {
-        let description = "Send the request with a method that the header Allow names.";
-        Self { allow: Some(allow), ..Self::new(TokenErrorKind::MethodNotAllowed, description) }
+    pub fn method_not_allowed(allow: &'static str, sent: &Method) -> Self {
+        // Any token may be a method (RFC 9110 §9.1).
+        let sent = if sent.as_str().bytes().all(|byte| byte.is_ascii_uppercase()) {
+            sent.as_str()
+        } else {
+            "another"
+        };
+        let description = Cow::Owned(format!("This endpoint answers {allow}; {sent} was sent."));
+        Self { allow: Some(allow), description, ..Self::new(TokenErrorKind::MethodNotAllowed, "") }
+    }
+
+    /// 400 for a parameter that is given twice (RFC 6749 §3.2).
+    pub fn repeated(name: &str) -> Self {
+        let is_plain = name.len() <= 40 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        let description = match is_plain {
+            true => Cow::Owned(format!("The parameter {name} is given more than once.")),
+            false => Cow::Borrowed("A parameter is given more than once."),
+        };
+        Self { description, ..Self::invalid_request("") }
+    }
+
+    /// 401 for a request without client authentication (RFC 6749 §5.2).
+    pub fn no_proof() -> Self {
+        Self { source: Some("no proof".to_owned()), ..Self::new(TokenErrorKind::InvalidClient, NO_PROOF) }
     }
 
     /// The refusal as a response. 401 names a scheme, as HTTP demands (RFC 9110 §15.5.2).
     pub fn response(&self) -> Response<Body> {
         let (status, error) = self.kind.wire();
-        let body = json!({ "error": error, "error_description": self.description });
+        let body = json!({ "error": error, "error_description": self.description.as_ref() });
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = answer(status, &body);
         let headers = response.headers_mut();

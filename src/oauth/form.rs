@@ -46,9 +46,10 @@ impl TokenForm {
             let (Some(name), Some(value)) = (decode(name), decode(value)) else {
                 return Err(TokenError::invalid_request(UNREADABLE));
             };
-            if parameters.insert(name, value).is_some() {
-                return Err(TokenError::invalid_request("A parameter is repeated."));
+            if parameters.contains_key(&name) {
+                return Err(TokenError::repeated(&name));
             }
+            parameters.insert(name, value);
             if parameters.len() > MAX_TOKEN_PARAMETERS {
                 return Err(TokenError::invalid_request(&TOO_MANY));
             }

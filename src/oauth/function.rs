@@ -82,7 +82,7 @@ impl TokenFunction {
                 line.operation = "oauth.metadata";
                 Ok(answer(StatusCode::OK, &document(request, self.public_url.as_deref())))
             }
-            _ => Err(TokenError::method_not_allowed(methods)),
+            _ => Err(TokenError::method_not_allowed(methods, request.method())),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The URLs that requests may be sent to.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::Uri;
 
@@ -9,6 +9,8 @@ use crate::limits::MAX_OUTBOUND_URL_BYTES;
 
 /// Why a host is refused.
 pub const NOT_PUBLIC: &str = "the host has an address that is not public";
+
+const NO_URL: &str = "write the URL as https://app.example.com/path";
 
 /// Which URLs are allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,13 +43,13 @@ impl TargetUrl {
         if text.len() > MAX_OUTBOUND_URL_BYTES {
             return Err("the URL has at most 2,048 bytes");
         }
-        let uri: Uri = text.parse().map_err(|_| "this is not a URL")?;
-        let is_tls = match (uri.scheme_str(), rule) {
-            (Some("https"), _) => true,
-            (Some("http"), TargetRule::PublicOrLoopback) => false,
-            _ => return Err("the URL must begin with https://"),
+        let uri: Uri = text.parse().map_err(|_| NO_URL)?;
+        let is_tls = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") => false,
+            _ => return Err(NO_URL),
         };
-        let authority = uri.authority().ok_or("the URL names no host")?;
+        let authority = uri.authority().ok_or(NO_URL)?;
         if authority.as_str().contains('@') {
             return Err("the URL must hold no user name and no password");
         }
@@ -55,11 +57,41 @@ impl TargetUrl {
         if host.is_empty() || text.contains('#') {
             return Err("the URL must name a host and have no fragment");
         }
-        let port = authority.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+        let port = match (authority.as_str() == authority.host(), authority.port_u16()) {
+            (true, _) => {
+                if is_tls {
+                    443
+                } else {
+                    80
+                }
+            }
+            (false, None | Some(0)) => return Err("the port of the URL must be a number from 1 to 65535"),
+            (false, Some(port)) => port,
+        };
         let target = Self { host, port, is_tls, uri };
-        match target.host.parse() {
-            Ok(address) if !target.allows(SocketAddr::new(address, port), rule) => Err(NOT_PUBLIC),
-            _ => Ok(target),
+        target.check_host(rule)?;
+        Ok(target)
+    }
+
+    /// Refuses what can be told without resolving the name of the host.
+    fn check_host(&self, rule: TargetRule) -> Result<(), &'static str> {
+        let address = self.host.parse::<IpAddr>().ok();
+        let is_here =
+            self.host.eq_ignore_ascii_case("localhost") || address.is_some_and(|ip| ip.is_loopback());
+        match (self.is_tls, rule) {
+            (false, TargetRule::Public) => return Err("the URL must begin with https://"),
+            (false, TargetRule::PublicOrLoopback) if !is_here => {
+                return Err("the URL must begin with https://; http:// may lead to this machine only");
+            }
+            _ => {}
+        }
+        match address {
+            Some(address) if !self.allows(SocketAddr::new(address, self.port), rule) => Err(NOT_PUBLIC),
+            // Resolvers read 2130706433, 0x7f.1 and 127.1 as addresses, too.
+            None if ends_in_number(&self.host) => {
+                Err("the host of the URL must be a name, or an address written as 203.0.113.7")
+            }
+            _ => Ok(()),
         }
     }
 
@@ -68,6 +100,15 @@ impl TargetUrl {
         let is_local = rule == TargetRule::PublicOrLoopback && address.ip().is_loopback();
         is_local || (self.is_tls && is_public(address.ip()))
     }
+}
+
+/// Whether the last label of a host is a number, so that the host can only be an address (WHATWG URL, "ends in a
+/// number").
+fn ends_in_number(host: &str) -> bool {
+    let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    let hex = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
+    let is_hex = hex.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    is_hex || last.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -87,6 +128,18 @@ mod tests {
             ("https://8.8.8.8/", Public, true),
             ("https://[2606:4700::1]/", Public, true),
             ("http://example.com/", Public, false),
+            ("http://example.com/", PublicOrLoopback, false),
+            ("http://localhost:8000/", PublicOrLoopback, true),
+            ("http://[::1]:8000/", PublicOrLoopback, true),
+            ("https://example.com:99999/", Public, false),
+            ("https://example.com:0/", Public, false),
+            ("https://example.com:/", Public, false),
+            ("https://[2606:4700::1]:8443/", Public, true),
+            ("https://2130706433/", Public, false),
+            ("https://0x7f.1/", Public, false),
+            ("https://127.0.0.1./", Public, false),
+            ("https://127.1/", PublicOrLoopback, false),
+            ("https://1.example.com/", Public, true),
             ("http://127.0.0.1:8000/hook", Public, false),
             ("http://127.0.0.1:8000/hook", PublicOrLoopback, true),
             ("ftp://example.com/", PublicOrLoopback, false),

@@ -143,7 +143,7 @@ impl Provider<'_> {
         projection: &Projection,
     ) -> Result<Answer, Failure> {
         let teams = async {
-            match shows_groups(projection) && !record.groups.is_empty() {
+            match record.kind == Kind::User && shows_groups(self, projection) && !record.groups.is_empty() {
                 true => self.store.fetch_teams(&record.groups).await,
                 false => Ok(BTreeMap::new()),
             }
@@ -167,8 +167,8 @@ impl Provider<'_> {
 }
 
 /// Whether an answer shows of a user what its groups decide.
-pub(super) fn shows_groups(projection: &Projection) -> bool {
-    projection.wants("groups") || shows_roles(projection)
+pub(super) fn shows_groups(provider: &Provider<'_>, projection: &Projection) -> bool {
+    projection.wants(provider.ty(Kind::User), "groups") || shows_roles(projection)
 }
 
 /// Whether an answer shows the effective roles of a user.

@@ -32,7 +32,7 @@ impl Failure {
         for note in self.error.notes(policy) {
             notes.push(note);
         }
-        self.error = self.error.with_hints(policy);
+        self.error = self.error.with_advice(policy);
     }
 }
 

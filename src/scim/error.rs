@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use super::note_texts::Rule;
-use super::notes::Note;
+use super::notes::{Note, advise};
 use super::policy::Policy;
 use super::urn;
 use crate::limits::{MAX_FAULTS_GATHERED, MAX_FAULTS_NAMED};
@@ -159,19 +159,15 @@ impl ScimError {
         }
     }
 
-    /// The same refusal, with what to change at the identity provider. Each hint comes once.
+    /// The same refusal, with what to change at the identity provider.
     #[must_use]
-    pub fn with_hints(&self, policy: &Policy) -> Self {
-        let mut hints: Vec<String> = Vec::new();
-        for (rule, attribute) in self.faults.iter().take(MAX_FAULTS_NAMED).filter_map(|f| f.rule.as_ref()) {
-            let hint = rule.hint(policy, attribute);
-            if !hint.is_empty() && !hints.contains(&hint) {
-                hints.push(hint);
-            }
-        }
+    pub fn with_advice(&self, policy: &Policy) -> Self {
+        let named = self.faults.iter().take(MAX_FAULTS_NAMED).filter_map(|fault| fault.rule.as_ref());
+        let named: Vec<(Rule, &str)> = named.map(|(rule, attribute)| (*rule, attribute.as_str())).collect();
+        let advice = advise(policy, &named, named.len() == self.faults.len());
         let mut explained = self.clone();
-        if !hints.is_empty() {
-            explained.detail = format!("{} {}", as_sentence(&self.detail), hints.join(" "));
+        if !advice.is_empty() {
+            explained.detail = format!("{} {advice}", as_sentence(&self.detail));
         }
         explained
     }

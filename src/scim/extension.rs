@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::attr_path::AttrPath;
 use super::error::ScimError;
 use super::resource_type::Kind;
-use super::schema::{Attribute, Schema, Type, Uniqueness};
+use super::schema::{Attribute, Mutability, Returned, Schema, Type, Uniqueness};
 
 /// Reads one schema in the form of `/Schemas` (RFC 7643 §7). The last part of its URN tells which
 /// resource type it extends: `User` or `Group`.
@@ -48,6 +48,9 @@ fn check(attributes: &[Attribute], prefix: &str, top: bool) -> Result<(), ScimEr
         }
         if attribute.uniqueness != Uniqueness::None {
             return wrong("must have the uniqueness none: only built-in attributes are kept unique");
+        }
+        if attribute.mutability == Mutability::WriteOnly && attribute.returned != Returned::Never {
+            return wrong("is writeOnly, so returned must be never");
         }
         match (attribute.kind, attribute.sub_attributes.is_empty()) {
             (Type::Complex, _) if !top => return wrong("must not be complex inside a complex attribute"),
@@ -94,6 +97,10 @@ mod tests {
             (
                 json!([{ "name": "a", "type": "string", "multiValued": false, "uniqueness": "server" }]),
                 "uniqueness",
+            ),
+            (
+                json!([{ "name": "a", "type": "string", "multiValued": false, "mutability": "writeOnly" }]),
+                "returned must be never",
             ),
             (json!([{ "name": "a", "type": "complex", "multiValued": false }]), "no sub-attribute"),
             (json!([{ "name": "a", "type": "text", "multiValued": false }]), "no schema"),

@@ -44,25 +44,52 @@ impl Rule {
             _ => code.to_owned(),
         }
     }
+}
 
-    /// What to change: which policy asks, where an identity provider maps it, and which policy does not ask.
-    pub fn hint(self, policy: &Policy, attribute: &str) -> String {
-        let (_, _, fix) = self.texts();
-        let mut hint = fix.replace("{mappings}", MAPPINGS);
-        if self.asked_by(policy, attribute) == Some(true) {
-            hint = format!("This is a rule of the tenant's policy {}. {hint}", policy.name);
-            // The one that differs least from what was asked for comes first.
-            let other =
-                [&STANDARD, &VEZA, &STRICT].into_iter().find(|p| self.asked_by(p, attribute) == Some(false));
-            if let Some(other) = other {
-                hint.push_str(&format!(
-                    " A tenant with the policy {0} takes it (rollcall tenant create TENANT --policy {0}).",
-                    other.name
-                ));
-            }
+/// What to change about faults: which of them the policy asks for, how an identity provider is set up, and which policy
+/// takes the request. `faults` are rules that refused attributes. `are_all` says that there are no other faults.
+pub fn advise(policy: &Policy, faults: &[(Rule, &str)], are_all: bool) -> String {
+    let mut sentences = Vec::new();
+    let is_asked = |(rule, attribute): &&(Rule, &str)| rule.asked_by(policy, attribute) == Some(true);
+    let asked: Vec<_> = faults.iter().filter(is_asked).collect();
+    match asked.as_slice() {
+        [] => {}
+        [(first, _), ..] if are_all && asked.len() == faults.len() => {
+            let is_one = asked.iter().all(|(rule, _)| rule == first);
+            let rules = if is_one { "This is a rule" } else { "These are rules" };
+            sentences.push(format!("{rules} of the tenant's policy {}.", policy.name));
         }
-        hint
+        some => {
+            let names: Vec<_> = some.iter().map(|(_, attribute)| *attribute).collect();
+            sentences.push(format!("The tenant's policy {} refuses {}.", policy.name, names.join(", ")));
+        }
     }
+    let mut named_mappings = false;
+    for (at, (rule, _)) in faults.iter().enumerate() {
+        let (_, _, fix) = rule.texts();
+        if fix.is_empty() || faults[..at].iter().any(|(earlier, _)| earlier.texts().2 == fix) {
+            continue;
+        }
+        // Where mappings are is said once.
+        let fix = if named_mappings {
+            fix.replace(" ({mappings})", "")
+        } else {
+            fix.replace("{mappings}", MAPPINGS)
+        };
+        named_mappings = named_mappings || fix.contains(MAPPINGS);
+        sentences.push(fix);
+    }
+    let takes_all = |other: &&&Policy| {
+        are_all && faults.iter().all(|(rule, attribute)| rule.asked_by(other, attribute) == Some(false))
+    };
+    // The one that differs least from what was asked for comes first.
+    if let Some(other) = [&STANDARD, &VEZA, &STRICT].iter().find(takes_all).filter(|_| !asked.is_empty()) {
+        sentences.push(format!(
+            "A tenant with the policy {0} takes it (rollcall tenant create TENANT --policy {0}).",
+            other.name
+        ));
+    }
+    sentences.join(" ")
 }
 
 /// One note: what happened, and to which attribute.
@@ -198,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hint_names_the_policy_that_asks_and_one_that_does_not() {
+    fn advice_names_the_policy_that_asks_and_one_that_does_not() {
         for (rule, policy, attribute, names) in [
             (Rule::RequiredOfUser, &VEZA, "name.givenName", Some("standard")),
             (Rule::RequiredOfUser, &VEZA, "emails.value", Some("standard")),
@@ -207,15 +234,33 @@ mod tests {
             (Rule::KnownAttribute, &STRICT, "shoe", Some("standard")),
             (Rule::GroupName, &STANDARD, "displayName", Some("strict")),
         ] {
-            let hint = rule.hint(policy, attribute);
+            let advice = advise(policy, &[(rule, attribute)], true);
             let rule = format!("This is a rule of the tenant's policy {}. ", policy.name);
-            assert!(hint.starts_with(&rule), "{hint}");
+            assert!(advice.starts_with(&rule), "{advice}");
             let other = names.map(|name| format!("rollcall tenant create TENANT --policy {name})"));
-            assert_eq!(hint.contains("A tenant with"), other.is_some(), "{hint}");
-            assert!(other.is_none_or(|other| hint.contains(&other)), "{hint}");
+            assert_eq!(advice.contains("A tenant with"), other.is_some(), "{advice}");
+            assert!(other.is_none_or(|other| advice.contains(&other)), "{advice}");
         }
         for policy in POLICIES {
-            assert!(!Rule::Type.hint(policy, "title").contains("policy"));
+            assert!(!advise(policy, &[(Rule::Type, "title")], true).contains("policy"));
         }
+    }
+
+    #[test]
+    fn advice_on_several_faults_says_each_thing_once() {
+        let missing = (Rule::RequiredOfUser, "name.givenName");
+        let all = advise(&VEZA, &[missing, (Rule::UserNameIsEmail, "userName")], true);
+        assert!(all.starts_with("These are rules of the tenant's policy veza. "), "{all}");
+        assert!(all.contains("A tenant with the policy standard takes it"), "{all}");
+        assert_eq!(all.matches(MAPPINGS).count(), 1, "{all}");
+        // No policy takes a user without userName, or a value of a wrong type.
+        for other in [(Rule::RequiredOfUser, "userName"), (Rule::Type, "title")] {
+            let some = advise(&VEZA, &[missing, other], true);
+            assert!(!some.contains("A tenant with"), "{some}");
+        }
+        let some = advise(&STRICT, &[(Rule::ExactType, "title"), (Rule::Type, "nickName")], true);
+        assert!(some.starts_with("The tenant's policy strict refuses title. Correct its mapping"), "{some}");
+        assert_eq!(some.matches("Correct its mapping").count(), 1, "{some}");
+        assert!(!advise(&VEZA, &[missing], false).contains("A tenant with"));
     }
 }

@@ -123,16 +123,16 @@ impl Projection {
         self.mode == Mode::Default
     }
 
-    /// Whether an answer would show this core attribute, or a part of it: if not, it need not be
+    /// Whether an answer would show this core attribute of a resource type, or a part of it: if not, it need not be
     /// read from the table. The attribute is one that is returned by default.
-    pub fn wants(&self, core_attribute: &str) -> bool {
+    pub fn wants(&self, resource_type: &ResourceType, core_attribute: &str) -> bool {
         let is_whole = |core: &SchemaNames| {
             core.whole || core.attributes.get(core_attribute).is_some_and(|named| named.whole)
         };
         match self.mode {
             Mode::Default => true,
             Mode::Only => self.names_attribute(core_attribute),
-            Mode::Except => !self.names.values().any(|names| is_whole(&names.core)),
+            Mode::Except => !self.names.get(resource_type.name).is_some_and(|names| is_whole(&names.core)),
         }
     }
 
@@ -168,7 +168,8 @@ impl Projection {
             return Shown::Whole;
         }
         let Some(attribute) = resource_type.core_attribute(key) else {
-            return if self.shows_unknown() { Shown::Whole } else { Shown::Nothing };
+            // It is of an extension schema that this process does not have: it may be one that is never returned.
+            return Shown::Nothing;
         };
         let is_named = names.is_some_and(|names| {
             names.core.attributes.contains_key(&attribute.name)
@@ -194,23 +195,16 @@ impl Projection {
             let named = names.extensions.get(key);
             let is_whole = named.is_some_and(|named| named.whole);
             object.retain(|key, value| {
-                let Some(attribute) = find(&extension.attributes, key) else {
-                    return self.shows_unknown();
-                };
+                let Some(attribute) = find(&extension.attributes, key) else { return false };
                 let named = named.and_then(|named| named.attributes.get(&attribute.name));
                 self.keep_attribute(attribute, is_whole, named, value)
             });
             return !object.is_empty();
         }
-        let Some(attribute) = resource_type.core_attribute(key) else { return self.shows_unknown() };
+        let Some(attribute) = resource_type.core_attribute(key) else { return false };
         // A schema's URN does not cover the common attributes, which belong to none (RFC 7643 §3.1).
         let is_whole = names.core.whole && resource_type.schema.attribute(key).is_some();
         self.keep_attribute(attribute, is_whole, names.core.attributes.get(&attribute.name), value)
-    }
-
-    /// What no schema describes is the server's own: shown unless names are picked.
-    fn shows_unknown(&self) -> bool {
-        self.mode != Mode::Only
     }
 
     /// Whether an attribute stays, and what of its value. `schema` tells whether its schema is named,
@@ -226,7 +220,8 @@ impl Projection {
         let kept = match (attribute.returned, self.mode) {
             (Returned::Never, _) => return false,
             (Returned::Always, _) => true,
-            (Returned::Request, Mode::Only) => whole || (named.is_some() && !schema),
+            // The URN of a schema does not ask for it; its own name, or that of a part, does.
+            (Returned::Request, Mode::Only) => named.is_some(),
             (Returned::Request, _) => false,
             (Returned::Default, Mode::Default) => true,
             (Returned::Default, Mode::Only) => schema || named.is_some(),
@@ -264,7 +259,7 @@ impl Projection {
         named: Option<&AttributeNames>,
         name: &str,
     ) -> bool {
-        let Some(sub) = attribute.sub_attribute(name) else { return self.shows_unknown() || every };
+        let Some(sub) = attribute.sub_attribute(name) else { return false };
         let named = || named.is_some_and(|named| named.subs.contains(&sub.name));
         match (sub.returned, self.mode) {
             (Returned::Never, _) => false,

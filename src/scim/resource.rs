@@ -115,6 +115,35 @@ pub fn document(resource: &Map<String, Value>, resource_type: &ResourceType) -> 
     document
 }
 
+/// Copies what is stored and no schema defines from the document before a change into the one after it. Such data is
+/// of an extension schema that this process was started without. No request can name it, and none may lose it.
+pub fn keep_undefined(
+    before: &Map<String, Value>,
+    after: &mut Map<String, Value>,
+    resource_type: &ResourceType,
+) {
+    for (key, value) in before {
+        let extension = resource_type.extensions.iter().find(|schema| schema.id == *key);
+        match (extension, value) {
+            (Some(extension), Value::Object(object)) => {
+                let undefined: Vec<_> =
+                    object.iter().filter(|(name, _)| extension.attribute(name).is_none()).collect();
+                if undefined.is_empty() {
+                    continue;
+                }
+                let after = after.entry(key.clone()).or_insert_with(|| Value::Object(Map::new()));
+                for (name, value) in undefined {
+                    after[name.as_str()] = value.clone();
+                }
+            }
+            (None, _) if resource_type.core_attribute(key).is_none() => {
+                after.insert(key.clone(), value.clone());
+            }
+            _ => {}
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

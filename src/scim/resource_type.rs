@@ -179,6 +179,11 @@ impl<'a> AttributeTarget<'a> {
         self.sub.unwrap_or(self.attribute)
     }
 
+    /// Whether no answer holds it.
+    pub fn is_never_returned(&self) -> bool {
+        self.attribute.returned == Returned::Never || self.leaf().returned == Returned::Never
+    }
+
     /// The canonical spelling of the path, URN-qualified inside an extension.
     pub fn path(&self) -> String {
         self.leaf().path.clone()

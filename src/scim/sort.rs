@@ -11,7 +11,7 @@ use super::error::ScimError;
 use super::order::{instant, numbers};
 use super::refusal::shorten_text;
 use super::resource_type::{Resolved, ResourceType};
-use super::schema::Type;
+use super::schema::{Returned, Type};
 use super::values::is_primary;
 use super::work::WorkBudget;
 
@@ -50,6 +50,9 @@ pub fn resolve(sort_by: &str, types: &[&ResourceType]) -> Result<SortBy, ScimErr
         (Some(sub), _) | (None, Some(sub)) => (Some(sub), sub),
         (None, None) => (None, target.attribute),
     };
+    if target.is_never_returned() || leaf.returned == Returned::Never {
+        return refuse("the attribute is never returned, so its order is not shown");
+    }
     if leaf.kind == Type::Complex {
         return refuse("a complex attribute has no order; name one of its sub-attributes");
     }

@@ -208,8 +208,12 @@ impl<'a> ValueReader<'a> {
         match value {
             Value::Null => Ok(None),
             Value::Object(object) if attribute.kind == Type::Complex => {
-                let object = self.object(attribute, path, object)?;
-                Ok((!object.is_empty()).then_some(Value::Object(object)))
+                let read = self.object(attribute, path, object)?;
+                // An element of unknown names alone must not vanish: it is refused for what it lacks.
+                let lacks_all = attribute.multi_valued
+                    && attribute.sub_attributes.iter().any(|sub| sub.required && !sub.is_read_only())
+                    && object.values().any(|value| !is_unassigned(value));
+                Ok((lacks_all || !read.is_empty()).then_some(Value::Object(read)))
             }
             // roles: ["Admin"]; members and managers as bare ids.
             Value::String(_)

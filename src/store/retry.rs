@@ -27,12 +27,20 @@ use crate::limits::{BUSY_RETRIES, RetryLimit};
 pub struct Attempts {
     limit: RetryLimit,
     started: u32,
+    /// No further attempt begins after this.
+    end: Option<Instant>,
 }
 
 impl Attempts {
     /// As many attempts, with such pauses, as `limit` says.
     pub const fn new(limit: RetryLimit) -> Self {
-        Self { limit, started: 0 }
+        Self { limit, started: 0, end: None }
+    }
+
+    /// The same, but after `time` from now no further attempt begins. So a request is refused before the client stops
+    /// waiting for its answer.
+    pub fn within(limit: RetryLimit, time: Duration) -> Self {
+        Self { end: Some(Instant::now() + time), ..Self::new(limit) }
     }
 
     /// Starts the next attempt, after a pause if one is due. Returns whether there is one; `false` means
@@ -43,6 +51,9 @@ impl Attempts {
         }
         if self.started > 0 {
             pause_after(self.limit, self.started).await;
+            if self.end.is_some_and(|end| Instant::now() > end) {
+                return false;
+            }
         }
         self.started += 1;
         true
@@ -101,6 +112,13 @@ mod tests {
             assert_eq!(attempts.started(), made);
         }
         assert_eq!(made, 3);
+        assert!(!attempts.start_next().await);
+    }
+
+    #[tokio::test]
+    async fn no_attempt_begins_when_the_time_is_over() {
+        let mut attempts = Attempts::within(RetryLimit::without_pauses(3), Duration::ZERO);
+        assert!(attempts.start_next().await, "there is always one");
         assert!(!attempts.start_next().await);
     }
 

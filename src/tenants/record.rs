@@ -376,9 +376,8 @@ struct RootTeam {
 impl RootTeam {
     fn new(policy: &'static Policy, admin: &str, now: OffsetDateTime) -> Result<Self, TenantError> {
         if !is_address(admin) {
-            return Err(TenantError::Input(format!(
-                "{admin} is no email address: give one as name@example.com"
-            )));
+            let problem = "the administrator's email must be an address such as name@example.com";
+            return Err(TenantError::Input(problem.to_owned()));
         }
         let model = model(policy)?;
         let document = |kind: Kind, body: Value| -> Result<_, TenantError> {

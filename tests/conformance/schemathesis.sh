@@ -29,7 +29,7 @@ field() { python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.a
 [ $# -gt 0 ] || set -- veza strict
 failed=0
 for policy; do
-    "$rollcall" openapi --policy "$policy" --output "$work/openapi.json"
+    "$rollcall" openapi --policy "$policy" --to "$work/openapi.json"
     [ "$policy" != veza ] || cmp docs/openapi.json "$work/openapi.json"
     "$rollcall" dev --json --in-memory --port 0 --policy "$policy" >"$work/session" 2>"$work/log" &
     server=$!

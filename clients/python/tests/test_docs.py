@@ -87,12 +87,14 @@ def test_the_readme_runs(dev: Dev, tmp_path: Path, capsys: pytest.CaptureFixture
 
 @pytest.mark.usefixtures("ended")
 def test_the_mirror_of_the_documentation_runs() -> None:
-    [mirror] = blocks(APPLICATION, "Keep a mirror")
+    mirror, look_up = blocks(APPLICATION, "Keep a mirror")
     exec(mirror, {})
-    [query] = blocks(APPLICATION, "Keep a mirror", "sql")
-    administrator = query.replace("bjensen@example.com", "break-glass@demo.invalid")
-    [(_, _, role)] = connect_sqlite("product.db").execute(administrator).fetchall()
+    log_in, administrators = blocks(APPLICATION, "Keep a mirror", "sql")
+    names: dict[str, Any] = {"log_in": log_in}
+    exec(look_up.replace("BJensen@Example.com", "Break-Glass@Demo.invalid"), names)
+    [(user, _, role)] = names["rows"]
     assert role == "admin"
+    assert connect_sqlite("product.db").execute(administrators, ("demo",)).fetchall() == [(user,)]
 
 
 def test_the_test_of_the_documentation_runs(dev: Dev, tmp_path: Path) -> None:

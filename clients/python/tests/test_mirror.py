@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import signal
 import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +29,9 @@ from mirror_support import (
     truth,
 )
 
-from rollcall_client import Rollcall, types
-
+from rollcall_client import Rollcall, RollcallError, types
+from rollcall_client.mirror import LaterTables, Mirror, user_name_key
+from rollcall_client.mirror.schema import SCHEMA_VERSION
 
 both = pytest.mark.parametrize("database", ["sqlite", "postgres"], indirect=True)
 
@@ -205,16 +208,129 @@ def test_a_change_of_a_role_changes_what_its_users_may_do(dev: Dev, database: Da
     assert user not in shown["roles"] and shown["defined"] == {}
 
 
-def test_tables_of_an_earlier_version_are_filled_again(dev: Dev, database: Database) -> None:
+@both
+@pytest.mark.parametrize("old", ["python-2.sql", "typescript-2.sql"])
+def test_tables_of_an_earlier_version_stay_until_a_snapshot_replaces_them(dev: Dev, database: Database, old: str) -> None:
+    make_tables(database, old)
+    user = dev.scim().create_user("newcomer")
+    dev.scim().create_group("Newcomers", [user])
+    mirror = mirror_of(dev, database)
+    assert database.query("SELECT user_name FROM rollcall_users") == [("gone@example.com",)]
+    with pytest.raises(RollcallError, match="earlier version"):
+        mirror.dump()
+    # In the making of the staging tables, in the reading, in the removal of the old tables, and before the commit.
+    for statement in (3, 12, 30, 45, 60, 80):
+        assert die_before_statement(dev, database, statement)
+        assert database.query("SELECT user_name FROM rollcall_users") == [("gone@example.com",)]
+    assert_converges(mirror, dev.client)
+    assert shape_of(database) == shape_of(Database(["--sqlite", ":memory:"], is_sqlite=True), dev) or not database.is_sqlite
+    assert database.query("SELECT id FROM rollcall_users WHERE id = 'u'") == []
+    [(root,)] = database.query("SELECT root_team FROM rollcall_tenants")
+    assert root == dev.client.tenant("demo")["rootTeam"]
+
+
+def make_tables(database: Database, file: str) -> None:
+    """Makes the tables of an earlier version, with a person in them."""
+    script = (Path(__file__).resolve().parents[2] / "test-data" / file).read_text()
+    connection = database.connect()
+    for statement in script.split(";\n"):
+        if statement.strip():
+            connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
+def shape_of(database: Database, new: Dev | None = None) -> list[Any]:
+    """The statements of the tables, indexes and views of an SQLite database; of a `new` mirror, without rows."""
+    if not database.is_sqlite:
+        return []
+    connection = database.connect()
+    if new is not None:
+        Mirror(new.client, connection)
+    return list(connection.execute("SELECT name, sql FROM sqlite_master WHERE name LIKE 'rollcall%' ORDER BY name"))
+
+
+def test_both_clients_have_the_same_schema() -> None:
+    typescript = Path(__file__).resolve().parents[2] / "typescript" / "src" / "mirror" / "schema.ts"
+    [text] = re.findall(r"export const SCHEMA = `(.*?)`;", typescript.read_text(), re.DOTALL)
+    [version] = re.findall(r"export const SCHEMA_VERSION = (\d+);", typescript.read_text())
+    assert text == resources.files("rollcall_client.mirror").joinpath("schema.sql").read_text()
+    assert int(version) == SCHEMA_VERSION
+
+
+@both
+def test_tables_of_a_later_version_are_left_alone(dev: Dev, database: Database) -> None:
     mirror = mirror_of(dev, database)
     assert_converges(mirror, dev.client)
     connection = database.connect()
-    connection.execute("DROP TABLE rollcall_schema")
-    connection.execute("DROP TABLE rollcall_user_roles")
-    connection.execute("DROP VIEW rollcall_current_roles")
-    connection.execute("CREATE VIEW rollcall_current_roles AS SELECT 1 AS incarnation")
+    connection.execute("UPDATE rollcall_mirror_state SET schema_version = schema_version + 1")
     connection.commit()
-    assert_converges(mirror_of(dev, database), dev.client)
+    connection.close()
+    for use in (mirror.catch_up, mirror.run, mirror.dump, lambda: mirror_of(dev, database)):
+        with pytest.raises(LaterTables, match="Install the later version"):
+            use()
+
+
+@both
+def test_the_columns_answer_who_this_is_and_who_administers(dev: Dev, database: Database, tenant: str) -> None:
+    scim = work_in(dev, tenant, seed=16).scim
+    mirror = mirror_of(dev, database)
+    assert_converges(mirror, dev.client)
+    root = dev.client.tenant(tenant)["rootTeam"]
+    made = {
+        "userName": "Mixed.Case@Example.com",
+        "externalId": "00u1",
+        "name": {"givenName": "M", "familyName": "C"},
+        "displayName": "M",
+        "emails": [{"value": "mixed.case@example.com", "primary": True}],
+    }
+    user = scim.send("POST", "/Users", made)["id"]
+    group = scim.send("POST", "/Groups", {"displayName": "Outer", "externalId": "g1", "members": [{"value": user}]})["id"]
+    inner = scim.create_group("Inner", [])
+    scim.add_members(group, [inner])
+    dev.client.replace_assignments(tenant, group, [{"team": root, "role": "admin"}])
+    later = f"t{uuid.uuid4().hex[:10]}"
+    dev.client.create_tenant({"tenant": later})
+
+    for one in (mirror, mirror_of(dev, database)):
+        assert_converges(one, dev.client)
+        in_tenant = f"FROM rollcall_current_users WHERE tenant = '{tenant}' AND"
+        assert database.query(f"SELECT id {in_tenant} user_name_key = '{user_name_key('mixed.CASE@example.com')}'") == [(user,)]
+        assert database.query(f"SELECT id, user_name {in_tenant} external_id = '00u1'") == [(user, made["userName"])]
+        assert database.query("SELECT id FROM rollcall_current_groups WHERE external_id = 'g1'") == [(group,)]
+        assert database.query("SELECT group_id, subgroup_id FROM rollcall_current_subgroups") == [(group, inner)]
+        administrators = f"""SELECT r.user_id FROM rollcall_tenants t
+            JOIN rollcall_current_roles r ON r.incarnation = t.incarnation AND r.team = t.root_team AND r.role = 'admin'
+            WHERE t.tenant = '{tenant}'"""
+        assert (user,) in database.query(administrators)
+        roots = dict(database.query("SELECT tenant, root_team FROM rollcall_tenants"))
+        assert roots == {one["tenant"]: one["rootTeam"] for one in dev.client.tenants()}
+        make_position_old(database)
+
+
+def make_position_old(database: Database) -> None:
+    """The next mirror takes a snapshot."""
+    connection = database.connect()
+    connection.execute("UPDATE rollcall_mirror_state SET position = ''")
+    connection.commit()
+    connection.close()
+
+
+def test_a_root_team_that_a_read_does_not_show_yet_comes_later(dev: Dev, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rollcall_client.mirror.mirror.RESYNC_LOOK_SECONDS", 0.0)
+    client = Editing(dev)
+    mirror = mirror_of(dev, database, client)
+    assert_converges(mirror, dev.client)
+    client.snapshot = newest(dev)
+    made = dev.client.create_tenant({"tenant": "late"})
+    client.instead = {"/tenants/late": {**made, "version": 0, "rootTeam": None}}
+    assert_converges(mirror, dev.client)
+    root = "SELECT root_team FROM rollcall_tenants WHERE tenant = 'late'"
+    assert not client.instead and database.query(root) == [(None,)]
+    client.snapshot = newest(dev)
+    mirror.catch_up()
+    assert database.query(root) == [(made["rootTeam"],)]
+    assert database.query("SELECT * FROM rollcall_resyncs") == []
 
 
 @both
@@ -277,7 +393,7 @@ def test_a_lost_position_leads_to_a_snapshot(dev: Dev, database: Database, posit
     if position == "beyond":
         position = client.status()["newest"]["position"] + "000"
     connection = database.connect()
-    connection.execute(f"UPDATE rollcall_position SET position = '{position}', seq = 99999999")
+    connection.execute(f"UPDATE rollcall_mirror_state SET position = '{position}', seq = 99999999")
     connection.execute("DELETE FROM rollcall_users")
     connection.commit()
     connection.close()

@@ -28,7 +28,7 @@ def test_a_tenant_is_made_once_listed_and_changed(client: Rollcall) -> None:
     assert client.tenant(made["tenant"])["version"] == 2
     with pytest.raises(rollcall_client.Conflict) as refused:
         client.create_tenant({**new, "policy": "strict"})
-    assert refused.value.name == "tenantExists" and "another" in refused.value.detail
+    assert refused.value.code == "tenantExists" and "another" in refused.value.detail
 
 
 def test_tenants_come_over_several_pages(client: Rollcall, tenant: str) -> None:
@@ -95,7 +95,7 @@ def test_refusals_are_errors_that_say_what_to_change(client: Rollcall, dev: Dev)
         client.tenant("nobody")
     with pytest.raises(rollcall_client.InvalidRequest) as invalid:
         list(client.users("demo", filter="userName xx 1"))
-    assert invalid.value.name == "invalidFilter" and invalid.value.detail
+    assert invalid.value.code == "invalidFilter" and invalid.value.detail
     with pytest.raises(rollcall_client.LostPosition):
         client.changes_page("0123456789abcdef-5")
     newest = client.status()["newest"]["position"]

@@ -2,6 +2,8 @@ export { type Ending, type FollowOptions, type IfMatch, type IfNoneMatch, Rollca
 export { ConnectionError, isTemporary, LostPosition, ProblemError } from "./errors.js";
 export { dump } from "./mirror/dump.js";
 export { Mirror, type MirrorOptions } from "./mirror/mirror.js";
+export { userNameKey } from "./mirror/names.js";
+export { LaterTables } from "./mirror/tables.js";
 export { type PostgresPool, PostgresStorage } from "./storage/postgres.js";
 export { type SqliteDatabase, SqliteStorage } from "./storage/sqlite.js";
 export type { Row, SqlValue, Storage, Transaction } from "./storage/storage.js";

@@ -4,17 +4,17 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import Database from "libsql";
 import type { Change } from "../src/index.js";
-import { statementsFor } from "../src/mirror/apply.js";
-import { CREATE_TABLES, CREATE_VIEWS } from "../src/mirror/tables.js";
+import { statementsFor, type Tenants } from "../src/mirror/apply.js";
+import { SCHEMA } from "../src/mirror/schema.js";
 
 function tables() {
   const database = new Database(":memory:");
-  for (const sql of [...CREATE_TABLES, ...CREATE_VIEWS]) database.exec(sql);
+  database.exec(SCHEMA);
   let seq = 0;
   return {
-    apply(change: object) {
+    apply(change: object, tenants: Tenants = new Map()) {
       const whole = { seq: ++seq, tenant: "acme", incarnation: "one", version: seq, ...change };
-      for (const { sql, values } of statementsFor(whole as unknown as Change))
+      for (const { sql, values } of statementsFor(whole as unknown as Change, tenants))
         database.prepare(sql).run(...values);
     },
     column: (sql: string) => database.prepare(sql).raw().all().flat(),
@@ -42,7 +42,7 @@ test("changes of users and groups may stand before tenant.created", () => {
   apply(group("group.created", "g", { added: ["u"], resource: { id: "g", displayName: "G" } }));
   apply(user("user.created", "u", { id: "u", userName: "u" }));
   apply(tenant("tenant.created", "one"));
-  assert.deepEqual(column("SELECT member_id FROM rollcall_memberships"), ["u"]);
+  assert.deepEqual(column("SELECT user_id FROM rollcall_current_members"), ["u"]);
   assert.deepEqual(column("SELECT incarnation FROM rollcall_tenants"), ["one"]);
 });
 
@@ -69,17 +69,18 @@ test("the parts of a large change add and remove members; its commit names none"
   apply(group("group.updated", "g", { resource, part: 2, parts: 2, added: ["c"], removed: ["b"] }));
   apply(group("group.updated", "g", { resource, part: 1, parts: 2, added: ["a"] }));
   assert.deepEqual(column("SELECT member_id FROM rollcall_members ORDER BY 1"), ["a", "c"]);
-  assert.deepEqual(column("SELECT member_id FROM rollcall_memberships"), [], "no such users yet");
+  assert.deepEqual(column("SELECT user_id FROM rollcall_current_members"), [], "no such users yet");
   apply(group("group.deleted", "g", { resource: null }));
   assert.deepEqual(column("SELECT member_id FROM rollcall_members"), []);
 });
 
 test("effective roles follow from memberships, assignments and who is active", () => {
   const { apply, column } = tables();
-  const roles = () => column("SELECT role FROM rollcall_roles ORDER BY 1");
+  const roles = () => column("SELECT role FROM rollcall_current_roles ORDER BY 1");
   const granting = (...names: string[]) => ({
     resource: { id: "g", [EXTENSION]: { assignments: names.map((role) => ({ team: "t", role })) } },
   });
+  apply(tenant("tenant.created", "one"));
   apply(user("user.created", "u", { id: "u", active: true }));
   apply(group("group.created", "g", { ...granting("admin", "member"), added: ["u"] }));
   assert.deepEqual(roles(), ["admin", "member"]);
@@ -95,17 +96,17 @@ test("effective roles follow from memberships, assignments and who is active", (
 
 test("groups within groups are memberships, and grant nothing", () => {
   const { apply, column } = tables();
+  apply(tenant("tenant.created", "one"));
   apply(user("user.created", "u", { id: "u" }));
   apply(group("group.created", "inner", { added: ["u"], resource: { id: "inner" } }));
   const extension = { [EXTENSION]: { assignments: [{ team: "t", role: "r" }] } };
   apply(group("group.created", "outer", { added: ["inner"], resource: { id: "outer", ...extension } }));
-  assert.deepEqual(column("SELECT group_id, member_type FROM rollcall_memberships ORDER BY 1"), [
-    "inner",
-    "User",
+  assert.deepEqual(column("SELECT group_id, user_id FROM rollcall_current_members"), ["inner", "u"]);
+  assert.deepEqual(column("SELECT group_id, subgroup_id FROM rollcall_current_subgroups"), [
     "outer",
-    "Group",
+    "inner",
   ]);
-  assert.deepEqual(column("SELECT role FROM rollcall_roles"), []);
+  assert.deepEqual(column("SELECT role FROM rollcall_current_roles"), []);
 });
 
 test("the stored user has no groups and roles, which changes of groups would not renew", () => {
@@ -152,17 +153,35 @@ test("unknown fields, types and kinds of resources are ignored", () => {
     ["renamed"],
     "the state is the user's all the same",
   );
-  assert.deepEqual(column("SELECT tenant FROM rollcall_tenants"), ["acme"]);
+  assert.deepEqual(column("SELECT tenant FROM rollcall_tenants"), []);
 });
 
 test("the primary address, the version and odd values become columns", () => {
   const { apply, column } = tables();
   const emails = [{ value: "a@example.com" }, { value: "b@example.com", primary: true }];
-  apply(user("user.created", "u", { id: "u", userName: "u\0", emails, meta: { version: 'W/"12"' } }));
-  assert.deepEqual(column("SELECT user_name, email, version, external_id FROM rollcall_users"), [
-    "u",
-    "b@example.com",
-    12,
-    null,
-  ]);
+  apply(user("user.created", "u", { id: "u", userName: "U\0", emails, meta: { version: 'W/"12"' } }));
+  assert.deepEqual(
+    column("SELECT user_name, user_name_key, email, version, external_id FROM rollcall_users"),
+    ["U\ufffd", "u\ufffd", "b@example.com", 12, null],
+  );
+  const [resource] = column("SELECT resource FROM rollcall_users");
+  assert.equal(JSON.parse(String(resource)).userName, "U\ufffd");
+});
+
+test("the root team comes from a read of the tenant that is as new as the change", () => {
+  const { apply, column } = tables();
+  const row = () => column("SELECT root_team FROM rollcall_tenants");
+  const read = (version: number, rootTeam: string) => new Map([["one", { version, rootTeam }]]);
+  apply({ ...tenant("tenant.created", "one"), version: 1 });
+  assert.deepEqual(row(), [null]);
+  assert.deepEqual(column("SELECT incarnation, seq, taken FROM rollcall_resyncs"), ["one", 1, 1]);
+  apply({ ...tenant("tenant.updated", "one"), version: 2 }, read(2, "root"));
+  assert.deepEqual(row(), ["root"]);
+  apply({ ...tenant("tenant.updated", "one"), version: 3 }, read(2, "old"));
+  assert.deepEqual(row(), ["root"]);
+  apply(tenant("tenant.resync", "one"));
+  apply({ ...tenant("tenant.updated", "one"), version: 4 });
+  assert.deepEqual(column("SELECT seq, taken FROM rollcall_resyncs"), [5, 0]);
+  apply(tenant("tenant.deleted", "one"));
+  assert.deepEqual(column("SELECT incarnation FROM rollcall_resyncs"), []);
 });

@@ -2,16 +2,26 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import Database from "libsql";
-import { dump, Mirror, type Rollcall, SqliteStorage } from "../src/index.js";
+import {
+  ConnectionError,
+  dump,
+  LaterTables,
+  Mirror,
+  Rollcall,
+  SqliteStorage,
+  userNameKey,
+} from "../src/index.js";
+import { SCHEMA, SCHEMA_VERSION } from "../src/mirror/schema.js";
 import { type Scim, Server, truth } from "./server.js";
 
+const TEST_DATA = fileURLToPath(new URL("../../../test-data/", import.meta.url));
 const COMMAND = fileURLToPath(new URL("../src/command.js", import.meta.url));
 
 let server: Server;
@@ -115,7 +125,7 @@ test("a hidden account stays in the tables, comes back, and is erased when it is
   await scim.patch(`/Users/${user}`, "replace", "displayName", "Another name");
   await scim.remove(`/Users/${user}`);
   await until([{ active: 0, hidden: 1, user_name: "hidden@example.com" }]);
-  const members = "SELECT member_id FROM rollcall_memberships WHERE group_id = ?";
+  const members = "SELECT user_id FROM rollcall_current_members WHERE group_id = ?";
   assert.deepEqual(database.prepare(members).all(group), []);
   await server.tool("user", "restore", "demo", user);
   await until([{ active: 1, hidden: 0, user_name: "hidden@example.com" }]);
@@ -133,7 +143,7 @@ test("a change of a role changes what its users may do", async () => {
       await mirror.catchUp();
       return dump(storage);
     });
-    const rows = database.prepare("SELECT role FROM rollcall_roles WHERE user_id = ?").all(user);
+    const rows = database.prepare("SELECT role FROM rollcall_current_roles WHERE user_id = ?").all(user);
     assert.deepEqual(
       rows,
       expected.map((role) => ({ role })),
@@ -151,13 +161,84 @@ test("a change of a role changes what its users may do", async () => {
   await shows([]);
 });
 
-test("tables of an earlier version are filled again", async () => {
+for (const old of ["python-2.sql", "typescript-2.sql"]) {
+  test(`tables of an earlier version stay until a snapshot replaces them: ${old}`, async () => {
+    const { database, storage, mirror } = open();
+    database.exec(readFileSync(`${TEST_DATA}${old}`, "utf8"));
+    const users = () => database.prepare("SELECT user_name FROM rollcall_users").raw().all().flat();
+    await assert.rejects(dump(storage), /earlier version/);
+    assert.deepEqual(users(), ["gone@example.com"]);
+    const failing = new Mirror(
+      new Rollcall({ url: "http://127.0.0.1:9/", key: "rca_x", attempts: 1 }),
+      storage,
+    );
+    await assert.rejects(failing.catchUp(), ConnectionError);
+    assert.deepEqual(users(), ["gone@example.com"]);
+    await converges(async () => {
+      await mirror.catchUp();
+      return dump(storage);
+    });
+    assert.ok(!users().includes("gone@example.com"));
+    const shape = (of: Database.Database) =>
+      of.prepare("SELECT name, sql FROM sqlite_master WHERE name LIKE 'rollcall%' ORDER BY name").all();
+    const fresh = open();
+    await assert.doesNotReject(dump(fresh.storage));
+    assert.deepEqual(shape(database), shape(fresh.database));
+    const roots = database.prepare("SELECT tenant, root_team FROM rollcall_tenants").raw().all();
+    const tenants: unknown[] = [];
+    for await (const { tenant, rootTeam } of rollcall.tenants()) tenants.push([tenant, rootTeam]);
+    assert.deepEqual(roots, tenants);
+  });
+}
+
+test("tables of a later version are left alone", async () => {
   const { database, storage, mirror } = open();
   await mirror.catchUp();
-  database.exec("DROP TABLE rollcall_schema");
-  database.exec("DELETE FROM rollcall_users");
-  await new Mirror(rollcall, storage).catchUp();
-  assert.equal(await dump(storage), await truth(rollcall));
+  database.exec("UPDATE rollcall_mirror_state SET schema_version = schema_version + 1");
+  const another = new Mirror(rollcall, storage);
+  for (const use of [() => mirror.catchUp(), () => another.follow(), () => dump(storage)]) {
+    await assert.rejects(use(), LaterTables);
+  }
+});
+
+test("the schema is that of the client for Python", () => {
+  const python = `${TEST_DATA}../python/src/rollcall_client/mirror/`;
+  assert.equal(SCHEMA, readFileSync(`${python}schema.sql`, "utf8"));
+  const [, version] = /^SCHEMA_VERSION = (\d+)$/m.exec(readFileSync(`${python}schema.py`, "utf8")) ?? [];
+  assert.equal(SCHEMA_VERSION, Number(version));
+});
+
+test("the columns answer who this is and who administers", async () => {
+  const user = await scim.user("Mixed.Case");
+  await scim.patch(`/Users/${user}`, "replace", "externalId", "00u1");
+  const outer = await scim.group("Outer", [user]);
+  await scim.patch(`/Groups/${outer}`, "replace", "externalId", "g1");
+  const inner = await scim.group("Inner of outer", []);
+  await scim.members(outer, "add", [inner]);
+  const { rootTeam } = await rollcall.retrieveTenant("demo");
+  await rollcall.replaceAssignments("demo", outer, [{ team: rootTeam ?? "", role: "admin" }]);
+  const { database, storage, mirror } = open();
+  await converges(async () => {
+    await mirror.catchUp();
+    return dump(storage);
+  });
+  const find = (sql: string, ...values: string[]) =>
+    database
+      .prepare(sql)
+      .raw()
+      .all(...values)
+      .flat();
+  const users = "SELECT id FROM rollcall_current_users WHERE tenant = 'demo' AND";
+  assert.deepEqual(find(`${users} user_name_key = ?`, userNameKey("mixed.CASE@example.com")), [user]);
+  assert.deepEqual(find(`${users} external_id = '00u1'`), [user]);
+  assert.deepEqual(find("SELECT id FROM rollcall_current_groups WHERE external_id = 'g1'"), [outer]);
+  assert.deepEqual(find("SELECT subgroup_id FROM rollcall_current_subgroups WHERE group_id = ?", outer), [
+    inner,
+  ]);
+  const administrators = `SELECT r.user_id FROM rollcall_tenants t
+    JOIN rollcall_current_roles r ON r.incarnation = t.incarnation AND r.team = t.root_team AND r.role = 'admin'`;
+  assert.ok(find(administrators).includes(user));
+  await rollcall.replaceAssignments("demo", outer, []);
 });
 
 test("a lost position leads to a snapshot", async () => {
@@ -169,7 +250,7 @@ test("a lost position leads to a snapshot", async () => {
       const { database, storage, mirror } = open();
       await mirror.catchUp();
       await scim.user(`lost-${position}`);
-      database.prepare("UPDATE rollcall_mirror SET position = ?").run(position);
+      database.prepare("UPDATE rollcall_mirror_state SET position = ?").run(position);
       await converges(async () => {
         await mirror.catchUp();
         return dump(storage);
@@ -190,11 +271,13 @@ test("a tenant that is made is filled by the feed, and one that is deleted leave
     return dump(storage);
   };
   await converges(catchUp);
-  assert.equal(JSON.parse(await dump(storage)).tenants.short !== undefined, true);
+  const { incarnation } = JSON.parse(await dump(storage)).tenants.short;
+  const roots = database.prepare("SELECT root_team FROM rollcall_tenants").raw().all().flat();
+  assert.ok(roots.length === 3 && roots.every((root) => typeof root === "string"), String(roots));
   await server.tool("tenant", "delete", "short", "--yes", "--wait", "0s");
   await converges(catchUp);
   for (const table of ["tenants", "users", "groups", "members", "assignments"]) {
-    const rows = database.prepare(`SELECT * FROM rollcall_${table} WHERE tenant = 'short'`).all();
+    const rows = database.prepare(`SELECT * FROM rollcall_${table} WHERE incarnation = ?`).all(incarnation);
     assert.deepEqual(rows, [], table);
   }
 });

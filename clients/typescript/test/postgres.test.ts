@@ -1,6 +1,7 @@
 // The mirror in PostgreSQL: the pg client over a socket to PGlite, which is PostgreSQL itself.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { PGlite } from "@electric-sql/pglite";
 import { PGLiteSocketServer } from "@electric-sql/pglite-socket";
@@ -18,7 +19,12 @@ import { Server, truth } from "./server.js";
   }
 };
 
-test("the mirror in PostgreSQL is what the API answers", async () => {
+for (const old of [null, "python-2.sql", "typescript-2.sql"]) {
+  const from = old === null ? "" : `, after tables of an earlier version: ${old}`;
+  test(`the mirror in PostgreSQL is what the API answers${from}`, () => inPostgres(old));
+}
+
+async function inPostgres(old: string | null): Promise<void> {
   const server = await Server.start();
   const database = await PGlite.create();
   const socket = new PGLiteSocketServer({ db: database, port: 0, host: "127.0.0.1" });
@@ -26,6 +32,10 @@ test("the mirror in PostgreSQL is what the API answers", async () => {
   const port = Number(socket.getServerConn().split(":").at(-1));
   const pool = new pg.Pool({ host: "127.0.0.1", port, database: "postgres", user: "postgres", max: 1 });
   try {
+    if (old !== null) {
+      const file = new URL(`../../../test-data/${old}`, import.meta.url);
+      for (const sql of readFileSync(file, "utf8").split(";\n")) await pool.query(sql);
+    }
     await mirrors(server, pool);
   } finally {
     await pool.end();
@@ -33,7 +43,7 @@ test("the mirror in PostgreSQL is what the API answers", async () => {
     await database.close();
     server.stop();
   }
-});
+}
 
 async function mirrors(server: Server, pool: pg.Pool): Promise<void> {
   const [rollcall, scim] = [server.client(), server.scim()];

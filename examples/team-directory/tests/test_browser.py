@@ -154,7 +154,7 @@ def test_a_person_arrives_changes_role_and_leaves(running: Running, open_browser
     wait_for(administrator, lambda: "reviewer in Readers" in row(administrator, user), "an assignment changes the role")
     assert "member in Readers" not in row(administrator, user)
 
-    person = open_browser("bjensen@example.com")
+    person = open_browser("BJensen@Example.COM")  # user names compare without case
     wait_for(person, lambda: "Barbara Jensen" in row(person, user), "the person is logged in")
     person.get(running.url + "settings")
     assert "Only administrators" in page(person)
@@ -166,7 +166,7 @@ def test_a_person_arrives_changes_role_and_leaves(running: Running, open_browser
     wait_for(administrator, lambda: "deactivated" in row(administrator, user), "the page shows that the person left")
     assert "reviewer" not in row(administrator, user)
     wait_for(person, lambda: "Your account was deactivated" in page(person), "the open page ends with the account")
-    log_in(person, running.url, "bjensen@example.com")
+    log_in(person, running.url, "BJensen@Example.com")
     assert "does not exist or is deactivated" in page(person)
     person.get(running.url)
     assert person.current_url.endswith("/log-in")

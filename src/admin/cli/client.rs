@@ -8,7 +8,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::complete;
 use super::options::GlobalOptions;
-use super::parse::{read_span, scope};
+use super::parse::{read_span, scope, whole_number};
 use super::resolve;
 use super::runtime::finish;
 use crate::admin::error::AdminError;
@@ -16,6 +16,7 @@ use crate::admin::output::{self, object};
 use crate::auth::client::{ClientProof, ClientRecord, Federation};
 use crate::auth::record::{Scope, Status};
 use crate::clock;
+use crate::limits::{SECRET_YEARS, TOKEN_HOURS};
 use crate::outbound::target::TargetRule;
 use crate::store::call::Table;
 use crate::store::keys::TenantId;
@@ -120,10 +121,10 @@ pub struct NewClientArgs {
     #[arg(long, default_value = "provision", value_parser = scope())]
     scope: Scope,
     /// How many hours an access token lives, 1 to 6
-    #[arg(long, value_name = "HOURS", default_value_t = 1)]
+    #[arg(long, value_name = "HOURS", default_value_t = 1, value_parser = whole_number::<u64>(TOKEN_HOURS))]
     token_hours: u64,
     /// How many years a secret lives, 1 to 3
-    #[arg(long, value_name = "YEARS", default_value_t = 1, conflicts_with = "federated")]
+    #[arg(long, value_name = "YEARS", default_value_t = 1, value_parser = whole_number::<u64>(SECRET_YEARS), conflicts_with = "federated")]
     secret_years: u64,
     /// Without a secret: another issuer's assertions say who it is (RFC 7523)
     #[arg(long, requires_all = ["subject", "audience"])]

@@ -9,6 +9,7 @@ pub mod key;
 pub mod options;
 pub(crate) mod parse;
 pub(super) mod resolve;
+pub(super) mod resolve_change;
 pub(crate) mod runtime;
 pub mod tenant;
 pub mod user;

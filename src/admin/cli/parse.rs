@@ -1,5 +1,6 @@
 //! How arguments are read that several commands have.
 
+use std::ops::RangeInclusive;
 use std::sync::LazyLock;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -57,6 +58,19 @@ pub(super) fn application_scope() -> impl TypedValueParser<Value = ApplicationSc
 /// Reads the type of a change: `user.created`, …
 pub(in crate::admin) fn event_type() -> impl TypedValueParser<Value = String> {
     PossibleValuesParser::new(EVENT_TYPES.iter().map(String::as_str))
+}
+
+/// Reads a whole number of a range.
+pub(crate) fn whole_number<T: TryFrom<u64> + Clone + Send + Sync + 'static>(
+    range: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| match *range.end() {
+            u64::MAX => format!("give a whole number from {} on", range.start()),
+            most => format!("give a whole number from {} to {most}", range.start()),
+        })
+    }
 }
 
 /// Reads a URL of DynamoDB.

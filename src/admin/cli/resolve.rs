@@ -24,7 +24,7 @@ pub(in crate::admin) struct Resolver<'t> {
 }
 
 /// The id in a text, in capital letters too.
-fn read_id(text: &str) -> Option<Uuid> {
+pub(super) fn read_id(text: &str) -> Option<Uuid> {
     parse_id(&text.to_ascii_lowercase())
 }
 
@@ -122,26 +122,17 @@ impl<'t> Resolver<'t> {
         }
     }
 
-    /// The id of what changes are about: an id as it is, or the user or group with this name.
+    /// The user with this `userName`, or the group with this `displayName`.
     ///
     /// # Errors
-    /// [`AdminError::Input`] if nothing has this name.
-    pub async fn subject(&self, text: &str) -> Result<String, AdminError> {
-        if let Some(id) = read_id(text) {
-            return Ok(id.to_string());
-        }
-        if is_key_id(text) || text == self.tenant.id.as_str() {
-            return Ok(text.to_owned());
-        }
+    /// [`AdminError::Input`] if several groups have this name.
+    pub(super) async fn user_or_group(&self, text: &str) -> Result<Option<Uuid>, AdminError> {
         if let Some(user) = self.find(Kind::User, "userName", text).await?.first() {
-            return Ok(user.to_string());
+            return Ok(Some(*user));
         }
         match self.find(Kind::Group, "displayName", text).await?.as_slice() {
-            [one] => Ok(one.to_string()),
-            [] => Err(AdminError::Input(format!(
-                "tenant {} has no user and no group {text} now: give the id",
-                self.tenant.id
-            ))),
+            [] => Ok(None),
+            [one] => Ok(Some(*one)),
             several => Err(AdminError::Input(several_have("groups", text, several))),
         }
     }
@@ -212,7 +203,7 @@ pub(in crate::admin) fn definition_id(all: &[Definition], text: &str) -> Result<
 }
 
 /// The one key or client in force among those of a name; the only one, if none is in force.
-fn choose(
+pub(super) fn choose(
     what: &str,
     keys: &[(String, bool)],
     name: &str,

@@ -8,7 +8,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::complete;
 use super::options::GlobalOptions;
-use super::parse::{plan, policy, read_address, read_span};
+use super::parse::{plan, policy, read_address, read_span, whole_number};
 use super::runtime::finish;
 use crate::admin::error::AdminError;
 use crate::admin::output::{self, object};
@@ -18,6 +18,7 @@ use crate::admin::wipe;
 use crate::auth::plan::RatePlan;
 use crate::auth::tenant::{Settings, TenantRecord};
 use crate::clock;
+use crate::limits::MAX_RETENTION_DAYS;
 use crate::scim::policy::{POLICIES, Policy};
 use crate::store::call::Table;
 use crate::store::keys::TenantId;
@@ -36,7 +37,7 @@ pub struct TenantArgs {
 #[group(id = "settings", multiple = true)]
 pub struct SettingsArgs {
     /// Days for which a deactivated account is kept and can come back
-    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(0..=3650))]
+    #[arg(long, value_name = "DAYS", allow_negative_numbers = true, value_parser = whole_number::<u32>(0..=u64::from(MAX_RETENTION_DAYS)))]
     retention_days: Option<u32>,
     /// Keep identity providers from changing who administers the root team, or the break-glass account
     #[arg(long, value_name = "true|false")]
@@ -131,14 +132,14 @@ says otherwise). The retention counts for accounts that are deactivated from the
   rollcall tenant breaker acme --off
 
 With a limit of 10 percent and 200 active users, the twenty-first deactivation or deletion within an
-hour answers 400. It acts once API Gateway's authorizer cache has forgotten the tenant (60 seconds
+hour answers 400. A tenant may always deactivate one, unless the limit is 0 percent. It acts once API Gateway's authorizer cache has forgotten the tenant (60 seconds
 unless the deployment says otherwise).")]
     Breaker {
         /// Which one
         #[arg(add = complete::tenants())]
         tenant: TenantId,
         /// The limit, in percent of the active users
-        #[arg(long, value_parser = clap::value_parser!(u8).range(0..=100), group = "what")]
+        #[arg(long, allow_negative_numbers = true, value_parser = whole_number::<u8>(0..=100), group = "what")]
         percent: Option<u8>,
         /// Let any number pass for this long from now: 30m, 2h
         #[arg(long, value_name = "SPAN", value_parser = read_span, group = "what")]

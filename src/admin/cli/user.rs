@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::complete;
 use super::options::GlobalOptions;
-use super::parse::read_address;
+use super::parse::{read_address, whole_number};
 use super::resolve::Resolver;
 use super::runtime::finish;
 use crate::admin::error::AdminError;
@@ -38,7 +38,7 @@ pub enum UserCommand {
         #[arg(add = complete::tenants())]
         tenant: TenantId,
         /// Only the first N
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", value_parser = whole_number::<usize>(1..=u64::MAX))]
         limit: Option<usize>,
     },
     /// Show a user with its groups

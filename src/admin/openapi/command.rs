@@ -26,7 +26,7 @@ pub struct OpenApiArgs {
     app: bool,
     /// File to write to, instead of the standard output
     #[arg(long, value_name = "FILE")]
-    output: Option<PathBuf>,
+    to: Option<PathBuf>,
 }
 
 /// The document as text, as it is written.
@@ -54,7 +54,7 @@ fn write(policy: &'static Policy, document: impl Fn(&Model) -> Value) -> Result<
 /// From the arguments to the exit code.
 pub fn run(args: &OpenApiArgs) -> ExitCode {
     let text = if args.app { app_text(args.policy) } else { text(args.policy) };
-    let written = text.and_then(|text| match &args.output {
+    let written = text.and_then(|text| match &args.to {
         Some(file) => std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display())),
         None => write_out(text.as_bytes()).map_err(|error| error.to_string()),
     });

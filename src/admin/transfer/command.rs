@@ -20,6 +20,9 @@ use crate::admin::output;
 use crate::admin::progress::Progress;
 use crate::store::keys::TenantId;
 
+/// How many refused lines are shown.
+const MAX_REFUSALS_SHOWN: usize = 20;
+
 /// `rollcall export`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
@@ -134,10 +137,18 @@ async fn read_in(args: &ImportArgs) -> Result<CommandOutput, AdminError> {
         let lines: String = outcomes.iter().map(|outcome| format!("{}\n", line(outcome))).collect();
         std::fs::write(path, lines).map_err(file_error(path))?;
     }
-    for outcome in outcomes.iter().filter(|outcome| outcome.fate == Fate::Refused) {
+    let mut refused = outcomes.iter().filter(|outcome| outcome.fate == Fate::Refused);
+    // A terminal that has gone is no reason to stop.
+    for outcome in refused.by_ref().take(MAX_REFUSALS_SHOWN) {
         let problem = outcome.error.as_deref().unwrap_or_default();
-        // A terminal that has gone is no reason to stop.
         let _ = writeln!(std::io::stderr(), "line {}: {problem}", outcome.line);
+    }
+    match refused.count() {
+        0 => {}
+        more => drop(writeln!(
+            std::io::stderr(),
+            "{more} more lines were refused; the option --report FILE writes what became of each line"
+        )),
     }
     let count = |fate: Fate| outcomes.iter().filter(|outcome| outcome.fate == fate).count();
     let mut fields = Map::new();

@@ -55,8 +55,8 @@ struct ExportWriter<'a> {
 
 /// Writes every user and group of a tenant as a SCIM resource in one line of JSON, with its id and `meta`. After
 /// them come roles and entitlements, the deactivated and erased accounts, and at the end the tenant itself: what an import
-/// with ids needs besides. Tells `progress` how many users and groups there were, and returns how many. Each
-/// resource is whole and of one moment; the tenant as a whole is as of the time that it takes.
+/// with ids needs besides. Tells `progress` how many users and groups there were. Returns how many users, groups, roles
+/// and entitlements there were. Each resource is whole and of one moment; the tenant as a whole is as of the time that it takes.
 ///
 /// # Errors
 /// [`AdminError::NoTenant`]; [`AdminError::Input`] when `to` cannot be written; [`AdminError::Table`] if a call fails.
@@ -81,7 +81,8 @@ pub async fn export(
     writer.write_definitions().await?;
     writer.write_tombstones().await?;
     writer.write_line(&tenant_line(&tenant, writer.counts))?;
-    Ok(writer.counts.users + writer.counts.groups)
+    let LineCounts { users, groups, definitions, .. } = writer.counts;
+    Ok(users + groups + definitions)
 }
 
 impl ExportWriter<'_> {

@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::admin::error::AdminError;
-use crate::scim::json::read;
+use crate::scim::json::{JsonError, read};
+use crate::scim::refusal::name_json_type;
 use crate::scim::resource_type::Kind;
 use crate::scim::urn;
 
@@ -55,10 +56,15 @@ fn json_line(line: &str) -> Result<Option<RowResource>, String> {
 /// # Errors
 /// What is wrong with it.
 pub fn json_object(line: &str) -> Result<Map<String, Value>, String> {
-    let value = read(line.as_bytes()).map_err(|error| format!("this is no JSON: {error}"))?;
+    let value = read(line.as_bytes()).map_err(|error| match error {
+        JsonError::Malformed(error) => {
+            format!("the line is not JSON: column {} cannot be read", error.column())
+        }
+        other => format!("the line cannot be used: {other}"),
+    })?;
     match value {
         Value::Object(object) => Ok(object),
-        _ => Err("this is no JSON object".to_owned()),
+        other => Err(format!("the line must be a JSON object; it is {}", name_json_type(&other))),
     }
 }
 

@@ -129,6 +129,7 @@ fn options() -> SessionOptions {
         tenant: "demo".to_owned(),
         policy: None,
         rate_limit: RateLimit::Template,
+        authorizer_ttl: None,
         forward_to: None,
         seed: Size::default(),
     }

@@ -178,7 +178,7 @@ impl Bulk<'_> {
                         self.log_failure(failure);
                     }
                     shown.insert("status".to_owned(), status.to_string().into());
-                    shown.insert("response".to_owned(), failure.error.with_hints(policy).body());
+                    shown.insert("response".to_owned(), failure.error.with_advice(policy).body());
                 }
             }
             Some(Value::Object(shown))

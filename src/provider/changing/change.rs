@@ -11,7 +11,7 @@ use super::staged_change::still_changing;
 use super::unread_change::UnreadChange;
 use crate::limits::{
     CHANGE_RETRIES, GROUP_CHANGE_RETRIES, MAX_APPLYING_IN_REQUEST, MAX_MEMBER_CHANGES_PER_TX,
-    MAX_MEMBERS_IN_CHANGE_ANSWER,
+    MAX_MEMBERS_IN_ANSWER, MAX_MEMBERS_IN_CHANGE_ANSWER, MAX_TRYING_IN_REQUEST,
 };
 use crate::provider::ResourceRequest;
 use crate::provider::answer::{Answer, Relations, not_found};
@@ -64,11 +64,14 @@ impl Changing<'_> {
         compute: impl Fn(&Record, &Map<String, Value>) -> Result<Map<String, Value>, ScimError>,
     ) -> Result<Answer, Failure> {
         let members = members.as_ref();
-        let mut turn = None;
+        let known = &self.provider.known_groups;
+        // Without it, a change of many members is overtaken again and again by changes of few.
+        let mut turn = match members {
+            Some(_) => Some(known.turn(&self.provider.store.tenant, request.id).await),
+            None => None,
+        };
         let mut unread = UnreadChange::Refused(None);
-        if let (Some(members), Some(assumed)) = (members, assumed) {
-            let known = &self.provider.known_groups;
-            let turn = turn.insert(known.turn(&self.provider.store.tenant, request.id).await);
+        if let (Some(members), Some(assumed), Some(turn)) = (members, assumed, turn.as_mut()) {
             unread = self.change_unread(request, (members, assumed), turn, &compute).await?;
         }
         let after = match unread {
@@ -92,7 +95,7 @@ impl Changing<'_> {
     ) -> Result<Record, Failure> {
         let until = Instant::now() + MAX_APPLYING_IN_REQUEST;
         let limit = if request.kind == Kind::Group { GROUP_CHANGE_RETRIES } else { CHANGE_RETRIES };
-        let mut attempts = Attempts::new(limit);
+        let mut attempts = Attempts::within(limit, MAX_TRYING_IN_REQUEST);
         let mut busy = None;
         let mut order = ReadOrder::Together;
         while attempts.start_next().await {
@@ -297,9 +300,12 @@ impl Changing<'_> {
     async fn answer_change(&self, after: &Record, projection: &Projection) -> Answer {
         let read = match after.kind {
             Kind::User => self.provider.answer_user(after, projection).await,
-            Kind::Group if shows_members(after, projection) => self.answer_group(after, projection).await,
+            Kind::Group if self.shows_members(after, projection) => {
+                self.answer_group(after, projection).await
+            }
             Kind::Group => {
-                let silent = projection.wants(MEMBERS) && after.digest.count > 0;
+                let silent =
+                    projection.wants(self.provider.ty(Kind::Group), MEMBERS) && after.digest.count > 0;
                 let body = || self.provider.write_projected(after, &Relations::default(), projection);
                 Ok(self.provider.answer(after, (!silent).then(body)))
             }
@@ -309,6 +315,17 @@ impl Changing<'_> {
             tracing::warn!(%source, "a change is answered without a body");
             self.provider.answer(after, None)
         })
+    }
+
+    /// Whether the answer to a change holds members: those of a group with at most
+    /// [`MAX_MEMBERS_IN_CHANGE_ANSWER`], or where the client asks for them and an answer has room for them.
+    fn shows_members(&self, after: &Record, projection: &Projection) -> bool {
+        let count = after.digest.count;
+        let most = match projection.names_attribute(MEMBERS) {
+            true => MAX_MEMBERS_IN_ANSWER,
+            false => MAX_MEMBERS_IN_CHANGE_ANSWER,
+        };
+        projection.wants(self.provider.ty(Kind::Group), MEMBERS) && (1..=most).contains(&count)
     }
 
     async fn answer_group(&self, after: &Record, projection: &Projection) -> Result<Answer, Failure> {
@@ -323,14 +340,4 @@ impl Changing<'_> {
             None => Ok(self.provider.answer(after, None)),
         }
     }
-}
-
-/// Whether the answer to a change holds members: those of a group with at most
-/// [`MAX_MEMBERS_IN_CHANGE_ANSWER`], or where the client asks for them.
-fn shows_members(after: &Record, projection: &Projection) -> bool {
-    let count = after.digest.count;
-    after.kind == Kind::Group
-        && projection.wants(MEMBERS)
-        && count > 0
-        && (count <= MAX_MEMBERS_IN_CHANGE_ANSWER || projection.names_attribute(MEMBERS))
 }

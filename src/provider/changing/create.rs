@@ -8,7 +8,9 @@ use uuid::Uuid;
 use super::Changing;
 use super::staged_change::still_changing;
 use crate::clock;
-use crate::limits::{CREATION_RETRIES, MAX_APPLYING_IN_REQUEST, MAX_MEMBER_CHANGES_PER_TX};
+use crate::limits::{
+    CREATION_RETRIES, MAX_APPLYING_IN_REQUEST, MAX_MEMBER_CHANGES_PER_TX, MAX_TRYING_IN_REQUEST,
+};
 use crate::provider::answer::{Answer, Relations};
 use crate::provider::failure::{Failure, may_succeed_on_retry, too_many_conflicts};
 use crate::scim::document_rules::{activate_by_default, gather_faults_of_user, gather_missing};
@@ -90,7 +92,7 @@ impl Changing<'_> {
     async fn store_new(&self, record: Record, wanted: &[Member]) -> Result<Created, Failure> {
         let until = Instant::now() + MAX_APPLYING_IN_REQUEST;
         let mut takes_over = None;
-        let mut attempts = Attempts::new(CREATION_RETRIES);
+        let mut attempts = Attempts::within(CREATION_RETRIES, MAX_TRYING_IN_REQUEST);
         while attempts.start_next().await {
             let members = match wanted.len() > MAX_MEMBER_CHANGES_PER_TX {
                 true => self.assume_new_members(wanted.to_vec(), Candidates::default()).await?,

@@ -33,17 +33,37 @@ impl Changing<'_> {
             try_join(self.provider.store.fetch_deactivations(), self.provider.store.count_active_users())
                 .await?;
         let used = counts.within_hour(now);
-        if (used + 1) * 100 > u64::from(limit.percent) * (active + used) {
+        let at_start = active + used;
+        let allowed = most_deactivations(limit.percent, at_start);
+        if used >= allowed {
             self.provider.store.table.note_deactivation_limit_refusal();
             let detail = format!(
-                "Within the last hour {used} of {} active users were deactivated or deleted, and the tenant's limit is {} percent: nothing was changed. If this is meant, let the operator lift the limit with: rollcall tenant breaker {} --lift 1h",
-                active + used,
-                limit.percent,
-                self.provider.store.tenant
+                "The tenant's limit of {} percent allows {allowed} of {at_start} active users to be deactivated or deleted within an hour, and {used} were: nothing was changed. If this is meant, let the operator lift the limit with: rollcall tenant breaker {} --lift 1h",
+                limit.percent, self.provider.store.tenant
             );
             let refused = ScimError::new(ErrorKind::Limited, detail);
             return Err(refused.by(Rule::DeactivationLimit, "active").into());
         }
         Ok(Some(counts.count_one(&self.provider.store.tenant, now)))
+    }
+}
+
+/// How many users may be deactivated within an hour, of those that were active at its start. A small tenant may
+/// deactivate one, unless the limit is 0 percent.
+fn most_deactivations(percent: u8, active: u64) -> u64 {
+    (u64::from(percent) * active / 100).max(u64::from(percent > 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_allows_one_at_least() {
+        for (percent, active, most) in
+            [(10, 200, 20), (10, 209, 20), (10, 5, 1), (10, 0, 1), (0, 200, 0), (100, 7, 7)]
+        {
+            assert_eq!(most_deactivations(percent, active), most, "{percent} percent of {active}");
+        }
     }
 }

@@ -16,7 +16,7 @@ use crate::scim::patch::group_attributes::check_group_attributes;
 use crate::scim::patch::request::PatchStep;
 use crate::scim::patch::steps::PatchSteps;
 use crate::scim::patch::sync_username_and_email::sync_username_and_email;
-use crate::scim::resource::document;
+use crate::scim::resource::{document, keep_undefined};
 use crate::scim::resource_type::Kind;
 use crate::scim::urn;
 use crate::store::resource::Team;
@@ -55,7 +55,8 @@ impl Changing<'_> {
             if kind == Kind::User {
                 sync_username_and_email(whole, &mut after, policy, &work.notes)?;
             }
-            let doc = document(&after, ty);
+            let mut doc = document(&after, ty);
+            keep_undefined(&record.doc, &mut doc, ty);
             if doc != record.doc {
                 check_required(&doc, ty)?;
                 if kind == Kind::User {

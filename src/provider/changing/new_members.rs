@@ -90,11 +90,11 @@ impl Changing<'_> {
     }
 
     /// Prepares the members of a change that is staged. They have the kind that the client sent, or
-    /// `User` if it sent none: [`Provider::stage`] looks for them later. Where a text is not an id, they
+    /// `User` if it sent none: [`Changing::stage`] looks for them later. Where a text is not an id, they
     /// are resolved at once, so that malformed ids are reported together with unknown members.
     ///
     /// # Errors
-    /// As [`Provider::resolve_new_members`].
+    /// As [`Changing::resolve_new_members`].
     pub(super) async fn assume_new_members(
         &self,
         wanted: Vec<Member>,

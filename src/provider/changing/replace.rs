@@ -11,6 +11,7 @@ use crate::scim::faults::Faults;
 use crate::scim::members::{self, MEMBERS};
 use crate::scim::patch::group_attributes::keep_group_attributes;
 use crate::scim::patch::members::MemberChange;
+use crate::scim::resource::keep_undefined;
 use crate::scim::resource_type::Kind;
 use crate::scim::validate::read_and_gather;
 
@@ -51,6 +52,7 @@ impl Changing<'_> {
                 }
             }
             keep_immutable(&record.doc, &mut doc, ty, work)?;
+            keep_undefined(&record.doc, &mut doc, ty);
             Ok(doc)
         })
         .await

@@ -97,7 +97,13 @@ impl Reading<'_> {
             Some(holder) if ids.iter().all(|id| *id == holder) => {
                 return Ok(CandidateIds::Holder(holder, claim));
             }
-            holder => ids.extend(holder),
+            Some(holder) => {
+                // Others have the address too. The items of a transaction become visible one by one: this read
+                // waits until the holder is visible to the reads of all candidates.
+                store.fetch_items_at_rest(kind, &[holder]).await?;
+                ids.push(holder);
+            }
+            None => {}
         }
         ids.sort_unstable();
         ids.dedup();

@@ -115,7 +115,7 @@ impl Reading<'_> {
         let mut items = self.items_of_page(page).await?;
         let users = || items.iter().filter(|(place, _)| place.kind == Kind::User).map(|(_, item)| item);
         let mut teams = BTreeMap::new();
-        if shows_groups(projection) {
+        if shows_groups(self.provider, projection) {
             teams = teams_of(self.provider, users()).await?;
         }
         let mut grants = RoleGrants::default();
@@ -123,7 +123,7 @@ impl Reading<'_> {
             grants = self.provider.store.definitions().index().await?.grants;
         }
         let mut groups = BTreeMap::new();
-        if projection.wants(MEMBERS) {
+        if projection.wants(self.provider.ty(Kind::Group), MEMBERS) {
             groups = self.groups_of_page(&mut items).await?;
         }
         let lengths =

@@ -7,6 +7,7 @@ use crate::provider::ResourceRequest;
 use crate::provider::answer::{Answer, Relations, check_answerable, not_found};
 use crate::provider::failure::Failure;
 use crate::scim::error::{ErrorKind, ScimError};
+use crate::scim::members::MEMBERS;
 use crate::scim::resource_type::Kind;
 use crate::store::members::WholeGroup;
 use crate::store::record::Record;
@@ -18,7 +19,7 @@ impl Reading<'_> {
     /// 404.
     pub async fn retrieve(&self, request: &ResourceRequest<'_>) -> Result<Answer, Failure> {
         let ResourceRequest { kind, id, projection, preconditions } = *request;
-        if kind == Kind::Group && projection.wants("members") {
+        if kind == Kind::Group && projection.wants(self.provider.ty(kind), MEMBERS) {
             let Some(WholeGroup { record, members }) = self.provider.store.members().fetch_group(id).await?
             else {
                 return Err(not_found(kind).into());

@@ -10,7 +10,7 @@ use crate::scim::attr_path::AttrPath;
 use crate::scim::error::ScimError;
 use crate::scim::refusal::shorten_text;
 use crate::scim::resource_type::{AttributeTarget, ResourceType};
-use crate::scim::schema::Attribute;
+use crate::scim::schema::{Attribute, Returned};
 
 /// A filter that is ready to be put to resources of one type.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,9 +115,10 @@ impl<'a> Binder<'a> {
         match &self.scope {
             BindingScope::Resource { resource_type, others } => {
                 if let Some(found) = Found::resolve(path, resource_type) {
-                    return make(found);
+                    return make(self.shown(found)?);
                 }
                 if let Some(found) = others.iter().find_map(|other| Found::resolve(path, other)) {
+                    let found = self.shown(found)?;
                     return Ok(FilterNode::Known(make(found)?.selects_nothing_assigned()));
                 }
             }
@@ -125,12 +126,25 @@ impl<'a> Binder<'a> {
                 let plain = strip_urn(path, attribute, urn);
                 if let Some(found) = plain.and_then(|path| NamedAttribute::of_element(attribute, urn, &path))
                 {
-                    return make(Found::Value(found));
+                    return make(self.shown(Found::Value(found))?);
                 }
             }
         }
         let path = self.full(&shorten_text(&path.to_string()));
         Err(ScimError::invalid_filter(format!("No schema defines the attribute {path}.")))
+    }
+
+    /// Refuses an attribute that is never returned: filters would read its value out letter by letter.
+    fn shown<'f>(&self, found: Found<'f>) -> Result<Found<'f>, ScimError> {
+        match &found {
+            Found::Value(named) if named.is_never_returned => Err(self.refuse_hidden(&named.place)),
+            _ => Ok(found),
+        }
+    }
+
+    fn refuse_hidden(&self, place: &ValueLocation) -> ScimError {
+        let path = self.full(&place.to_string());
+        ScimError::invalid_filter(format!("Attribute {path} is never returned, so no filter can ask for it."))
     }
 
     fn present(&self, found: Found<'_>) -> FilterNode {
@@ -178,6 +192,9 @@ impl<'a> Binder<'a> {
         if let (None, Some(default)) = (&place.sub, attribute.sub_attribute("value")) {
             attribute = default;
             place.sub = Some(default.name.clone());
+            if default.returned == Returned::Never {
+                return Err(self.refuse_hidden(&place));
+            }
         }
         match Operand::read(attribute, op, value, self.coerce) {
             Ok(operand) => Ok(FilterNode::Compare(place, op, operand)),

@@ -23,11 +23,16 @@ pub(super) fn read(text: &str) -> Result<(Value, usize), ParseError> {
 fn word(text: &str) -> Result<(Value, usize), ParseError> {
     let length = text.find([' ', '\t', '\r', '\n', ')', ']']).unwrap_or(text.len());
     let wrong = |expected| ParseError { at: 0, expected };
+    // An id begins with a digit, too: without quotation marks it is a text that lacks them.
+    let is_number = |literal: &str| {
+        literal.starts_with(|c: char| c == '-' || c.is_ascii_digit())
+            && literal.chars().all(|c| matches!(c, '0'..='9' | '-' | '+' | '.' | 'e' | 'E'))
+    };
     let value = match &text[..length] {
         "true" => Value::Bool(true),
         "false" => Value::Bool(false),
         "null" => Value::Null,
-        literal if literal.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => {
+        literal if is_number(literal) => {
             Value::Number(number(literal).ok_or_else(|| wrong("expected a number as JSON writes it"))?)
         }
         _ => return Err(wrong("expected a text in double quotation marks, a number, true, false or null")),

@@ -4,7 +4,7 @@ use super::ast::Filter;
 use crate::scim::absent::{counts_as, counts_as_in_element};
 use crate::scim::attr_path::AttrPath;
 use crate::scim::resource_type::{AttributeTarget, Resolved, ResourceType};
-use crate::scim::schema::{Attribute, Schema};
+use crate::scim::schema::{Attribute, Returned, Schema};
 
 /// Where a value stands in a resource or, within brackets, in an element. Names are the schema's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub(super) struct NamedAttribute<'a> {
     pub(super) attribute: &'a Attribute,
     pub(super) urn: &'a str,
     pub(super) place: ValueLocation,
+    /// Whether answers never hold it.
+    pub(super) is_never_returned: bool,
 }
 
 impl ValueLocation {
@@ -55,6 +57,7 @@ impl<'a> NamedAttribute<'a> {
     pub(super) fn of(target: AttributeTarget<'a>, resource_type: &'a ResourceType) -> Self {
         Self {
             attribute: target.leaf(),
+            is_never_returned: target.is_never_returned(),
             urn: target.extension.unwrap_or(&resource_type.schema.id),
             place: ValueLocation {
                 extension: target.extension.map(ToOwned::to_owned),
@@ -79,14 +82,19 @@ impl<'a> NamedAttribute<'a> {
         if attribute.is_list_of_simple_values() {
             let is_value = path.sub.is_none() && path.attribute.eq_ignore_ascii_case("value");
             let place = ValueLocation { is_element: true, ..place("value") };
-            return is_value.then_some(Self { attribute, urn, place });
+            let is_never_returned = attribute.returned == Returned::Never;
+            return is_value.then_some(Self { attribute, urn, place, is_never_returned });
         }
         let inner = attribute.sub_attribute(&path.attribute)?;
         let place = ValueLocation { absent: counts_as_in_element(attribute, inner), ..place(&inner.name) };
-        let Some(name) = &path.sub else { return Some(Self { attribute: inner, urn, place }) };
+        let is_never_returned = inner.returned == Returned::Never;
+        let Some(name) = &path.sub else {
+            return Some(Self { attribute: inner, urn, place, is_never_returned });
+        };
         let leaf = inner.sub_attribute(name)?;
         let place = ValueLocation { sub: Some(leaf.name.clone()), absent: None, ..place };
-        Some(Self { attribute: leaf, urn, place })
+        let is_never_returned = is_never_returned || leaf.returned == Returned::Never;
+        Some(Self { attribute: leaf, urn, place, is_never_returned })
     }
 }
 

@@ -111,7 +111,7 @@ fn wishes_are_known_before_anything_is_read() {
     ] {
         let found = Projection::parse(&[attributes], &[excluded], &model.types()).expect("a projection");
         assert_eq!(
-            (found.wants("members"), found.names_attribute("members")),
+            (found.wants(model.of(Kind::Group), "members"), found.names_attribute("members")),
             (wants, explicitly),
             "{attributes} {excluded}"
         );

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 
 
+_PREFIX = "urn:rollcall:problem:"
+
+
 class RollcallError(Exception):
     """The base of all errors of this package."""
 
@@ -20,17 +23,20 @@ class MissingResource(RollcallError):
 class ProblemError(RollcallError):
     """A refusal of the server (RFC 9457). `detail` says what to change."""
 
-    def __init__(self, status: int, type: str, title: str, detail: str) -> None:
+    def __init__(self, status: int, type: str, title: str, detail: str, request_id: str | None) -> None:
         super().__init__(f"{status} {title}: {detail}")
         self.status = status
         self.type = type
+        """`about:blank`, or `urn:rollcall:problem:` and a name."""
         self.title = title
         self.detail = detail
+        self.request_id = request_id
+        """The id of the request in the log of Rollcall."""
 
     @property
-    def name(self) -> str:
-        """The last part of `type`: `tenantExists`, `invalidFilter`, … or empty."""
-        return "" if self.type == "about:blank" else self.type.rsplit(":", 1)[-1]
+    def code(self) -> str | None:
+        """The name in `type`, such as `invalidFilter`; None for `about:blank`."""
+        return self.type.removeprefix(_PREFIX) if self.type.startswith(_PREFIX) else None
 
 
 class InvalidRequest(ProblemError):
@@ -50,7 +56,7 @@ class NotFound(ProblemError):
 
 
 class Conflict(ProblemError):
-    """409: `name` tells the reason."""
+    """409: `code` tells the reason."""
 
 
 class LostPosition(ProblemError):
@@ -75,7 +81,7 @@ _CLASSES: dict[int, type[ProblemError]] = {
 }
 
 
-def problem_from(status: int, reason: str, body: bytes) -> ProblemError:
+def problem_from(status: int, reason: str, body: bytes, request_id: str | None) -> ProblemError:
     """The error for an answer that is not a success."""
     try:
         read = json.loads(body)
@@ -83,5 +89,6 @@ def problem_from(status: int, reason: str, body: bytes) -> ProblemError:
         read = None
     problem = read if isinstance(read, dict) else {}
     detail = problem.get("detail") or "The answer has no details. Check that the URL ends with /app/v1."
-    error = _CLASSES.get(status, ServerError if status >= 500 else InvalidRequest)
-    return error(status, str(problem.get("type", "about:blank")), str(problem.get("title", reason)), str(detail))
+    kind = _CLASSES.get(status, ServerError if status >= 500 else InvalidRequest)
+    named = {name: str(problem.get(name, otherwise)) for name, otherwise in (("type", "about:blank"), ("title", reason))}
+    return kind(status, detail=str(detail), request_id=request_id, **named)

@@ -64,7 +64,8 @@ class Transport:
                     return response
                 pause = max(pause, _retry_after(response))
                 if not _may_repeat(method, response.status_code) or attempt == ATTEMPTS or pause > LONGEST_PAUSE_SECONDS:
-                    raise problem_from(response.status_code, response.reason_phrase, response.content)
+                    request_id = response.headers.get("x-amzn-requestid")
+                    raise problem_from(response.status_code, response.reason_phrase, response.content, request_id)
             self._sleep(pause)
         raise AssertionError("the last attempt returns or raises")
 

@@ -1,7 +1,8 @@
 // What a change does to the tables. Pure: the same change always makes the same statements.
 
 import type { SqlValue, Statement } from "../storage/storage.js";
-import type { Change, Entitlement, Group, Member, Role, User } from "../types.js";
+import type { Change, Entitlement, Group, Member, Role, Tenant, User } from "../types.js";
+import { userNameKey } from "./names.js";
 import { COPIED, COPIED_TABLES, type CopiedTable, LIVE, type Prefix } from "./tables.js";
 
 /** A tenant, and which of those that had its name. */
@@ -9,6 +10,9 @@ export interface Owner {
   tenant: string;
   incarnation: string;
 }
+
+/** Tenants by their incarnations, as reads showed them. */
+export type Tenants = ReadonlyMap<string, Pick<Tenant, "version" | "rootTeam">>;
 
 const ROWS_PER_STATEMENT = 100;
 const USER_EXTENSION = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:User";
@@ -19,8 +23,14 @@ const GROUP_EXTENSION = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:Gro
  *
  * The type matters only where `resource` does not tell what happened. So a type of a later server that says
  * something of a user or a group is applied too. All else that is unknown is ignored.
+ *
+ * `tenants` has the root teams of the tenants whose changes these are, because changes do not have them.
  */
-export function statementsFor(change: Change, into: Prefix = LIVE): Statement[] {
+export function statementsFor(
+  change: Change,
+  tenants: Tenants = new Map(),
+  into: Prefix = LIVE,
+): Statement[] {
   const owner = { tenant: change.tenant, incarnation: change.incarnation ?? "" };
   switch (change.resourceType) {
     case "User":
@@ -31,7 +41,7 @@ export function statementsFor(change: Change, into: Prefix = LIVE): Statement[] 
     case "Entitlement":
       return definitionChange(change.resourceType, change, owner, into);
     case "Tenant":
-      return tenantChange(change, owner);
+      return tenantChange(change, owner, tenants.get(owner.incarnation));
     default:
       return [];
   }
@@ -82,56 +92,71 @@ function definitionChange(kind: DefinedKind, change: Change, owner: Owner, into:
   ];
 }
 
-function tenantChange(change: Change, owner: Owner): Statement[] {
+/** Whether the mirror must read the tenant of this change. */
+export function isOfTenant(change: Change): boolean {
+  return change.type === "tenant.created" || change.type === "tenant.updated";
+}
+
+function tenantChange(change: Change, owner: Owner, read: Pick<Tenant, "version" | "rootTeam"> | undefined) {
+  if (isOfTenant(change)) {
+    if (read !== undefined && read.version >= change.version) return storeTenant(owner, read.rootTeam, LIVE);
+    // The tenant is deleted, or not visible to reads yet. Then it is read again when it certainly is.
+    return [
+      {
+        sql: `INSERT INTO rollcall_tenants (incarnation, tenant) VALUES (?, ?) ON CONFLICT (incarnation) DO NOTHING`,
+        values: [owner.incarnation, owner.tenant],
+      },
+      noteResync(owner, change.seq, 1),
+    ];
+  }
   switch (change.type) {
-    case "tenant.created":
-      return storeTenant(owner, LIVE);
     case "tenant.deleted":
       return [
         ...removeTenant(owner, LIVE),
         statement(`DELETE FROM rollcall_resyncs WHERE ${IS_TENANT}`, owner),
       ];
     case "tenant.resync":
-      return [
-        {
-          sql: `INSERT INTO rollcall_resyncs (tenant, incarnation, seq, taken) VALUES (?, ?, ?, 0)
-            ON CONFLICT (tenant, incarnation) DO UPDATE SET seq = excluded.seq, taken = 0`,
-          values: [owner.tenant, owner.incarnation, change.seq],
-        },
-      ];
+      return [noteResync(owner, change.seq, 0)];
     default:
       return [];
   }
 }
 
-/** Stores a tenant. A change of a user can stand in the feed before `tenant.created`, so each store does this. */
-export function storeTenant(owner: Owner, into: Prefix): Statement[] {
-  return insert(into, "tenants", [[owner.tenant, owner.incarnation]]);
+function noteResync(owner: Owner, seq: number, taken: 0 | 1): Statement {
+  return {
+    sql: `INSERT INTO rollcall_resyncs (incarnation, tenant, seq, taken) VALUES (?, ?, ?, ?)
+      ON CONFLICT (incarnation) DO UPDATE SET seq = excluded.seq, taken = ${taken === 0 ? "0" : "rollcall_resyncs.taken"}`,
+    values: [owner.incarnation, owner.tenant, seq, taken],
+  };
+}
+
+/** Stores a tenant. */
+export function storeTenant(owner: Owner, rootTeam: string | null, into: Prefix): Statement[] {
+  return insert(into, "tenants", [[owner.incarnation, owner.tenant, rootTeam]]);
 }
 
 /** Stores users as they are now. */
 export function storeUsers(owner: Owner, users: readonly User[], into: Prefix): Statement[] {
   if (users.length === 0) return [];
   const rows = users.map((user): SqlValue[] => [
-    owner.tenant,
     owner.incarnation,
     user.id,
-    text(user.userName),
+    text(user.userName) ?? "",
+    userNameKey(text(user.userName) ?? ""),
+    text(user.externalId),
     text(user.displayName),
     text(emailOf(user)),
-    text(user.externalId),
     user.active === false ? 0 : 1,
     0,
     versionOf(user),
-    JSON.stringify(withoutGroups(user)),
+    json(withoutGroups(user)),
   ]);
   const roles = users.flatMap((user) =>
     [...new Set((user.roles ?? []).map((role) => text(role.value)))]
       .filter((value) => value !== null)
-      .map((value): SqlValue[] => [owner.tenant, owner.incarnation, user.id, value]),
+      .map((value): SqlValue[] => [owner.incarnation, user.id, value]),
   );
   return [
-    ...storeTenant(owner, into),
     ...insert(into, "users", rows),
     ...users.map((user) => statement(`DELETE FROM ${into}user_roles WHERE ${IS_OF_USER}`, owner, user.id)),
     ...insert(into, "user_roles", roles),
@@ -147,25 +172,18 @@ export function storeDefinitions(
 ): Statement[] {
   if (definitions.length === 0) return [];
   const rows = definitions.map((definition): SqlValue[] => [
-    owner.tenant,
     owner.incarnation,
     kind,
     definition.id,
-    text(definition.displayName),
+    text(definition.displayName) ?? "",
     definition.version,
-    JSON.stringify(definition),
+    json(definition),
   ]);
-  const stored = [...storeTenant(owner, into), ...insert(into, "definitions", rows)];
+  const stored = insert(into, "definitions", rows);
   if (kind !== "Role") return stored;
   const roles = definitions as readonly Role[];
   const grants = roles.flatMap((role) =>
-    role.grants.map((grant): SqlValue[] => [
-      owner.tenant,
-      owner.incarnation,
-      role.id,
-      grant.team,
-      grant.role,
-    ]),
+    role.grants.map((grant): SqlValue[] => [owner.incarnation, role.id, grant.team, grant.role]),
   );
   return [
     ...stored,
@@ -178,17 +196,15 @@ export function storeDefinitions(
 export function storeGroups(owner: Owner, groups: readonly Group[], into: Prefix): Statement[] {
   if (groups.length === 0) return [];
   const rows = groups.map((group): SqlValue[] => [
-    owner.tenant,
     owner.incarnation,
     group.id,
-    text(group.displayName),
     text(group.externalId),
+    text(group.displayName) ?? "",
     versionOf(group),
-    JSON.stringify(group),
+    json(withoutMembers(group)),
   ]);
   const assignments = groups.flatMap((group) =>
     (group[GROUP_EXTENSION]?.assignments ?? []).map((assignment): SqlValue[] => [
-      owner.tenant,
       owner.incarnation,
       group.id,
       text(assignment.team) ?? "",
@@ -196,7 +212,6 @@ export function storeGroups(owner: Owner, groups: readonly Group[], into: Prefix
     ]),
   );
   return [
-    ...storeTenant(owner, into),
     ...insert(into, "groups", rows),
     ...groups.map((group) =>
       statement(`DELETE FROM ${into}assignments WHERE ${IS_OF_GROUP}`, owner, group.id),
@@ -213,8 +228,11 @@ export function storeMembers(
   into: Prefix,
 ): Statement[] {
   const ids = members.map((member) => (typeof member === "string" ? member : member.value));
-  const rows = ids.map((id): SqlValue[] => [owner.tenant, owner.incarnation, group, id]);
-  return rows.length === 0 ? [] : [...storeTenant(owner, into), ...insert(into, "members", rows)];
+  return insert(
+    into,
+    "members",
+    ids.map((id) => [owner.incarnation, group, id]),
+  );
 }
 
 /** Removes all of a tenant's incarnation. */
@@ -222,14 +240,14 @@ export function removeTenant(owner: Owner, from: Prefix): Statement[] {
   return COPIED_TABLES.map((table) => statement(`DELETE FROM ${from}${table} WHERE ${IS_TENANT}`, owner));
 }
 
-const IS_TENANT = "tenant = ? AND incarnation = ?";
+const IS_TENANT = "incarnation = ?";
 const IS_RESOURCE = `${IS_TENANT} AND id = ?`;
 const IS_OF_GROUP = `${IS_TENANT} AND group_id = ?`;
 const IS_OF_USER = `${IS_TENANT} AND user_id = ?`;
 const IS_DEFINITION = `${IS_TENANT} AND kind = ? AND id = ?`;
 
 function statement(sql: string, owner: Owner, ...more: string[]): Statement {
-  return { sql, values: [owner.tenant, owner.incarnation, ...more] };
+  return { sql, values: [owner.incarnation, ...more] };
 }
 
 function removeGroup(owner: Owner, id: string, from: Prefix): Statement[] {
@@ -282,9 +300,18 @@ function withoutGroups(user: User): object {
   return { ...kept, [USER_EXTENSION]: rest };
 }
 
-/** PostgreSQL keeps no NUL in texts. */
+function withoutMembers(group: Group): object {
+  const { members: _, ...kept } = group;
+  return kept;
+}
+
+/** The text with U+FFFD for each U+0000, which PostgreSQL cannot store. */
 function text(value: string | null | undefined): string | null {
-  return typeof value === "string" ? value.replaceAll("\0", "") : null;
+  return typeof value === "string" ? value.replaceAll("\0", "\ufffd") : null;
+}
+
+function json(value: object): string {
+  return JSON.stringify(value, (_, one) => (typeof one === "string" ? text(one) : one));
 }
 
 /** The primary address, else the first one. */

@@ -1,7 +1,8 @@
 // The mirror as one JSON text, to compare it with another one.
 
 import type { Row, Storage } from "../storage/storage.js";
-import { prepareTables } from "./tables.js";
+import { SCHEMA_VERSION } from "./schema.js";
+import { prepareTables, readState } from "./tables.js";
 
 type Json = null | string | number | boolean | Json[] | { [name: string]: Json };
 
@@ -11,32 +12,28 @@ type Json = null | string | number | boolean | Json[] | { [name: string]: Json }
  */
 export async function dump(storage: Storage): Promise<string> {
   await prepareTables(storage);
-  const tables = await storage.transaction(async (transaction) => ({
-    tenants: await transaction.all(
-      "SELECT tenant, incarnation FROM rollcall_tenants ORDER BY tenant, incarnation",
-    ),
-    users: await transaction.all(
-      "SELECT tenant, incarnation, id, user_name, active, version FROM rollcall_users WHERE hidden = 0",
-    ),
-    groups: await transaction.all(
-      "SELECT tenant, incarnation, id, display_name, version FROM rollcall_groups",
-    ),
-    members: await transaction.all(
-      "SELECT tenant, incarnation, group_id, member_id FROM rollcall_memberships WHERE member_type = 'User'",
-    ),
-    definitions: await transaction.all(
-      "SELECT tenant, incarnation, kind, id, display_name, version FROM rollcall_definitions",
-    ),
-    roles: await transaction.all("SELECT tenant, incarnation, user_id, team, role FROM rollcall_roles"),
-  }));
+  const tables = await storage.transaction(async (transaction) => {
+    if ((await readState(transaction)).schemaVersion < SCHEMA_VERSION) {
+      throw new Error("The tables are those of an earlier version. Let the mirror catch up once.");
+    }
+    const current = (kind: string, columns: string) =>
+      transaction.all(`SELECT incarnation, ${columns} FROM rollcall_current_${kind}`);
+    return {
+      tenants: await transaction.all("SELECT incarnation, tenant FROM rollcall_tenants"),
+      users: await current("users", "id, user_name, active, version"),
+      groups: await current("groups", "id, display_name, version"),
+      members: await current("members", "group_id, user_id"),
+      definitions: await current("definitions", "kind, id, display_name, version"),
+      roles: await current("roles", "user_id, team, role"),
+    };
+  });
   const tenants: { [name: string]: Json } = {};
   for (const tenant of tables.tenants) {
-    const own = (rows: Row[]) =>
-      rows.filter((row) => row.tenant === tenant.tenant && row.incarnation === tenant.incarnation);
+    const own = (rows: Row[]) => rows.filter((row) => row.incarnation === tenant.incarnation);
     const groups = own(tables.groups);
     const members: { [id: string]: Json[] } = {};
     for (const group of groups) members[column(group, "id")] = [];
-    for (const row of own(tables.members)) members[column(row, "group_id")]?.push(column(row, "member_id"));
+    for (const row of own(tables.members)) members[column(row, "group_id")]?.push(column(row, "user_id"));
     const roles: { [id: string]: Json[] } = {};
     for (const row of own(tables.roles)) {
       const user = column(row, "user_id");
@@ -62,22 +59,18 @@ export async function dump(storage: Storage): Promise<string> {
 
 function shownUser(user: Row): Json {
   return {
-    userName: optional(user, "user_name"),
+    userName: column(user, "user_name"),
     active: Number(user.active) === 1,
     version: Number(user.version),
   };
 }
 
 function shownGroup(group: Row): Json {
-  return { displayName: optional(group, "display_name"), version: Number(group.version) };
+  return { displayName: column(group, "display_name"), version: Number(group.version) };
 }
 
 function column(row: Row, name: string): string {
   return String(row[name]);
-}
-
-function optional(row: Row, name: string): string | null {
-  return row[name] === null ? null : column(row, name);
 }
 
 function sortedLists(lists: { [id: string]: Json[] }): Json {

@@ -4,10 +4,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Rollcall } from "../client.js";
 import { isTemporary, LostPosition } from "../errors.js";
 import type { Storage, Transaction } from "../storage/storage.js";
-import type { Change, Changes } from "../types.js";
-import { type Owner, statementsFor } from "./apply.js";
+import type { Change, Changes, Tenant } from "../types.js";
+import { isOfTenant, type Owner, statementsFor, type Tenants } from "./apply.js";
+import { SCHEMA_VERSION } from "./schema.js";
 import { runAll, SnapshotTaken, Staging, unlessGone } from "./snapshot.js";
-import { prepareTables, STAGING } from "./tables.js";
+import { makeTablesAnew, needsSnapshot, prepareTables, readState, STAGING, type State } from "./tables.js";
 
 const CHANGES_PER_PAGE = 500;
 /** After so many lost positions in a row, something else is wrong. */
@@ -19,13 +20,6 @@ export interface MirrorOptions {
   pollMs?: number;
   /** Hears of failures after which `follow` goes on. */
   onError?: (error: unknown) => void;
-}
-
-/** How far the mirror is. */
-interface Progress {
-  position: string;
-  /** The number of the last change that was applied; 0 after a snapshot. */
-  seq: number;
 }
 
 /** Another process has moved the position. */
@@ -65,7 +59,7 @@ export class Mirror {
     this.#isPrepared = true;
     for (let snapshots = 0; ; ) {
       try {
-        if ((await this.#progress()) === null) await this.#snapshot(signal);
+        if (needsSnapshot(await this.#state())) await this.#snapshot(signal);
         await this.#applyFeed(signal);
         await this.#resync(signal);
         return;
@@ -77,42 +71,52 @@ export class Mirror {
     }
   }
 
-  async #progress(): Promise<Progress | null> {
-    const sql = "SELECT position, seq FROM rollcall_mirror WHERE id = 1";
-    const [row] = await this.#storage.transaction((transaction) => transaction.all(sql));
-    const position = row?.position;
-    return typeof position === "string" ? { position, seq: Number(row?.seq) } : null;
+  #state(): Promise<State> {
+    return this.#storage.transaction(readState);
   }
 
   async #snapshot(signal?: AbortSignal): Promise<void> {
-    const before = await this.#progress();
+    const before = await this.#state();
     const staging = await Staging.begin(this.#rollcall, this.#storage, signal);
     const { snapshot } = await this.#rollcall.status({ signal });
     await staging.readAll();
     await this.#storage.transaction(async (transaction) => {
-      await move(transaction, before, { position: snapshot, seq: 0 });
+      await move(transaction, before, snapshot, 0);
+      if (before.schemaVersion < SCHEMA_VERSION) await makeTablesAnew(transaction);
       await staging.replaceAll(transaction);
     });
   }
 
   async #applyFeed(signal?: AbortSignal): Promise<void> {
     for (;;) {
-      const progress = await this.#progress();
-      if (progress === null) throw new PositionMoved();
-      const query = { after: progress.position, limit: CHANGES_PER_PAGE, include: "resource" } as const;
+      const state = await this.#state();
+      if (needsSnapshot(state)) throw new PositionMoved();
+      const query = { after: state.position, limit: CHANGES_PER_PAGE, include: "resource" } as const;
       const page = await this.#rollcall.listChanges(query, { signal });
-      if (page.next !== progress.position) await this.#applyPage(progress, page);
+      if (page.next !== state.position) await this.#applyPage(state, page, signal);
       if (!page.more) return;
     }
   }
 
-  async #applyPage(progress: Progress, page: Changes): Promise<void> {
-    const unseen = page.changes.filter((change) => change.seq > progress.seq);
-    const seq = unseen.at(-1)?.seq ?? progress.seq;
+  async #applyPage(state: State, page: Changes, signal?: AbortSignal): Promise<void> {
+    const unseen = page.changes.filter((change) => change.seq > state.seq);
+    const seq = unseen.at(-1)?.seq ?? state.seq;
+    const tenants = await this.#readTenants(unseen.filter(isOfTenant), signal);
     await this.#storage.transaction(async (transaction) => {
-      await move(transaction, progress, { position: page.next, seq });
-      for (const change of unseen) await runAll(transaction, statementsFor(change));
+      await move(transaction, state, page.next, seq);
+      for (const change of unseen) await runAll(transaction, statementsFor(change, tenants));
     });
+  }
+
+  /** The tenants of these changes, for what changes do not have. */
+  async #readTenants(changes: readonly Change[], signal?: AbortSignal): Promise<Tenants> {
+    const names = new Map(changes.map((change) => [change.incarnation ?? "", change.tenant]));
+    const tenants = new Map<string, Tenant>();
+    for (const [incarnation, name] of names) {
+      const tenant = await unlessGone(this.#rollcall.retrieveTenant(name, { signal }));
+      if (tenant?.incarnation === incarnation) tenants.set(incarnation, tenant);
+    }
+    return tenants;
   }
 
   /**
@@ -132,22 +136,19 @@ export class Mirror {
   }
 
   async #replaceTenant(owner: Owner, snapshot: string, isLast: boolean, signal?: AbortSignal): Promise<void> {
-    const progress = await this.#progress();
-    if (progress === null) throw new PositionMoved();
+    const state = await this.#state();
+    if (needsSnapshot(state)) throw new PositionMoved();
     const tenant = await unlessGone(this.#rollcall.retrieveTenant(owner.tenant, { signal }));
     // The tenant was deleted: the feed will tell.
     if (tenant?.incarnation !== owner.incarnation) return;
     const staging = await Staging.begin(this.#rollcall, this.#storage, signal);
     if (!(await staging.readTenant(tenant))) return;
-    await this.#replay(staging, owner, snapshot, progress.seq, signal);
+    await this.#replay(staging, owner, snapshot, state.seq, signal);
     await this.#storage.transaction(async (transaction) => {
-      await move(transaction, progress, progress);
+      await move(transaction, state, state.position, state.seq);
       await staging.replaceTenant(transaction, owner);
       const done = isLast ? "DELETE FROM rollcall_resyncs" : "UPDATE rollcall_resyncs SET taken = 1";
-      await transaction.run(`${done} WHERE tenant = ? AND incarnation = ?`, [
-        owner.tenant,
-        owner.incarnation,
-      ]);
+      await transaction.run(`${done} WHERE incarnation = ?`, [owner.incarnation]);
     });
   }
 
@@ -162,7 +163,7 @@ export class Mirror {
     const options = { after, tenant: owner.tenant, include: "resource", once: true, signal } as const;
     for await (const page of this.#rollcall.changes(options)) {
       const applied = page.changes.filter((change) => change.seq <= last && isOf(change, owner));
-      await staging.run(applied.flatMap((change) => statementsFor(change, STAGING)));
+      await staging.run(applied.flatMap((change) => statementsFor(change, undefined, STAGING)));
       if (page.changes.some((change) => change.seq > last)) return;
     }
   }
@@ -173,9 +174,9 @@ function isOf(change: Change, owner: Owner): boolean {
 }
 
 /** Moves the position in the transaction of the data. */
-async function move(transaction: Transaction, from: Progress | null, to: Progress): Promise<void> {
-  const was = from === null ? "position IS NULL" : "position = ?";
-  const sql = `UPDATE rollcall_mirror SET position = ?, seq = ? WHERE id = 1 AND ${was}`;
-  const values = [to.position, to.seq, ...(from === null ? [] : [from.position])];
+async function move(transaction: Transaction, before: State, position: string, seq: number): Promise<void> {
+  const sql = `UPDATE rollcall_mirror_state SET position = ?, seq = ?, schema_version = ?
+    WHERE position = ? AND schema_version = ?`;
+  const values = [position, seq, SCHEMA_VERSION, before.position, before.schemaVersion];
   if ((await transaction.run(sql, values)) === 0) throw new PositionMoved();
 }

@@ -14,7 +14,7 @@ import {
   storeTenant,
   storeUsers,
 } from "./apply.js";
-import { COPIED, COPIED_TABLES, LIVE, STAGING } from "./tables.js";
+import { COPIED, COPIED_TABLES, CREATE_STAGING, DROP_STAGING, LIVE, STAGING } from "./tables.js";
 
 const USERS_PER_PAGE = 200;
 const MOST_READINGS = 3;
@@ -42,12 +42,12 @@ export class Staging {
     this.#signal = signal;
   }
 
-  /** Empties the staging tables and takes them. */
+  /** Makes empty staging tables and takes them. */
   static async begin(rollcall: Rollcall, storage: Storage, signal?: AbortSignal): Promise<Staging> {
     const staging = new Staging(rollcall, storage, signal);
     await storage.transaction(async (transaction) => {
-      await transaction.run("UPDATE rollcall_mirror SET staging = ? WHERE id = 1", [staging.#token]);
-      for (const table of COPIED_TABLES) await transaction.run(`DELETE FROM ${STAGING}${table}`);
+      await transaction.run("UPDATE rollcall_mirror_state SET staging = ?", [staging.#token]);
+      for (const sql of CREATE_STAGING) await transaction.run(sql);
     });
     return staging;
   }
@@ -62,7 +62,7 @@ export class Staging {
   async readTenant(tenant: Tenant): Promise<boolean> {
     for (let attempt = 1; ; attempt++) {
       try {
-        await this.#readResources({ tenant: tenant.tenant, incarnation: tenant.incarnation });
+        await this.#readResources(tenant);
         return this.#isThere(tenant);
       } catch (error) {
         if (!(error instanceof ProblemError) || isTemporary(error)) throw error;
@@ -78,10 +78,10 @@ export class Staging {
     return now?.incarnation === incarnation;
   }
 
-  async #readResources(owner: Owner): Promise<void> {
-    const { tenant } = owner;
+  async #readResources({ tenant, incarnation, rootTeam }: Tenant): Promise<void> {
+    const owner = { tenant, incarnation };
     const ending = { signal: this.#signal };
-    await this.run(storeTenant(owner, STAGING));
+    await this.run(storeTenant(owner, rootTeam, STAGING));
     const pageOf = { count: USERS_PER_PAGE };
     for (let cursor: string | undefined = ""; cursor !== undefined; ) {
       const page = await this.#rollcall.queryUsers(tenant, { ...pageOf, cursor }, ending);
@@ -130,7 +130,7 @@ export class Staging {
 
   /** @throws SnapshotTaken if another process has emptied the staging tables since. */
   async check(transaction: Transaction): Promise<void> {
-    const sql = "UPDATE rollcall_mirror SET staging = staging WHERE id = 1 AND staging = ?";
+    const sql = "UPDATE rollcall_mirror_state SET staging = staging WHERE staging = ?";
     if ((await transaction.run(sql, [this.#token])) === 0) {
       throw new SnapshotTaken(
         "Another mirror takes a snapshot into the same tables. Run one mirror for a database.",
@@ -147,20 +147,20 @@ export class Staging {
       await transaction.run(
         `INSERT INTO ${LIVE}${table} (${columns}) SELECT ${columns} FROM ${STAGING}${table}`,
       );
-      await transaction.run(`DELETE FROM ${STAGING}${table}`);
     }
+    for (const sql of DROP_STAGING) await transaction.run(sql);
     await transaction.run("DELETE FROM rollcall_resyncs");
   }
 
   /** Replaces one tenant by the snapshot, within a transaction. Hidden accounts stay, since no snapshot has them. */
   async replaceTenant(transaction: Transaction, owner: Owner): Promise<void> {
     await this.check(transaction);
-    const which = "tenant = ? AND incarnation = ?";
-    const values = [owner.tenant, owner.incarnation];
+    const which = "incarnation = ?";
+    const values = [owner.incarnation];
     const hidden: Row[] = await transaction.all(
       `SELECT id FROM rollcall_users u WHERE ${which} AND hidden = 1
         AND NOT EXISTS (SELECT 1 FROM rollcall_staging_users s
-          WHERE s.tenant = u.tenant AND s.incarnation = u.incarnation AND s.id = u.id)`,
+          WHERE s.incarnation = u.incarnation AND s.id = u.id)`,
       values,
     );
     for (const { id } of hidden) {
@@ -176,7 +176,7 @@ export class Staging {
       const from = `SELECT ${columns} FROM ${STAGING}${table} WHERE ${which}`;
       await transaction.run(`INSERT INTO ${LIVE}${table} (${columns}) ${from}`, values);
     }
-    await runAll(transaction, removeTenant(owner, STAGING));
+    for (const sql of DROP_STAGING) await transaction.run(sql);
   }
 }
 

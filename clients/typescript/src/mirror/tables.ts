@@ -1,45 +1,22 @@
-// The tables of the mirror. The SQL is the same for SQLite and PostgreSQL.
+// The tables of the mirror, and how they are made. The SQL is the same for SQLite and PostgreSQL.
 
-import type { Storage } from "../storage/storage.js";
+import type { Storage, Transaction } from "../storage/storage.js";
+import { SCHEMA, SCHEMA_VERSION } from "./schema.js";
 
-/** The tables that a snapshot replaces, with their columns. The first `key` columns are the primary key. */
-export const COPIED = {
-  tenants: { key: 2, columns: ["tenant", "incarnation"] },
-  users: {
-    key: 3,
-    columns: [
-      "tenant",
-      "incarnation",
-      "id",
-      "user_name",
-      "display_name",
-      "email",
-      "external_id",
-      "active",
-      "hidden",
-      "version",
-      "resource",
-    ],
-  },
-  groups: {
-    key: 3,
-    columns: ["tenant", "incarnation", "id", "display_name", "external_id", "version", "resource"],
-  },
-  members: { key: 4, columns: ["tenant", "incarnation", "group_id", "member_id"] },
-  assignments: { key: 5, columns: ["tenant", "incarnation", "group_id", "team", "role"] },
-  // Roles and entitlements, what roles grant, and the values of the users' roles.
-  definitions: {
-    key: 4,
-    columns: ["tenant", "incarnation", "kind", "id", "display_name", "version", "resource"],
-  },
-  grants: { key: 5, columns: ["tenant", "incarnation", "role_id", "team", "role"] },
-  user_roles: { key: 4, columns: ["tenant", "incarnation", "user_id", "role_id"] },
-} as const;
+/** The tables that a snapshot replaces. */
+export const COPIED_TABLES = [
+  "tenants",
+  "users",
+  "groups",
+  "members",
+  "assignments",
+  "definitions",
+  "grants",
+  "user_roles",
+] as const;
 
 /** A table that a snapshot replaces. */
-export type CopiedTable = keyof typeof COPIED;
-
-export const COPIED_TABLES = Object.keys(COPIED) as CopiedTable[];
+export type CopiedTable = (typeof COPIED_TABLES)[number];
 
 /** What the names of tables begin with. Snapshots are collected in the staging tables. */
 export type Prefix = "rollcall_" | "rollcall_staging_";
@@ -47,84 +24,105 @@ export type Prefix = "rollcall_" | "rollcall_staging_";
 export const LIVE: Prefix = "rollcall_";
 export const STAGING: Prefix = "rollcall_staging_";
 
-const OPTIONAL = new Set(["user_name", "display_name", "email", "external_id"]);
+const STATEMENTS = SCHEMA.replace(/--.*/g, "")
+  .split(";")
+  .map((statement) => statement.trim())
+  .filter((statement) => statement !== "");
+const [STATE = "", ...TABLES_AND_VIEWS] = STATEMENTS;
 
-function typeOf(column: string): string {
-  if (column === "active" || column === "hidden") return "INTEGER NOT NULL";
-  if (column === "version") return "BIGINT NOT NULL";
-  return OPTIONAL.has(column) ? "TEXT" : "TEXT NOT NULL";
+function createTable(table: CopiedTable): string {
+  const begin = `CREATE TABLE rollcall_${table} `;
+  return STATEMENTS.find((statement) => statement.startsWith(begin)) ?? "";
 }
 
-function createTable(prefix: Prefix, table: CopiedTable): string {
-  const { key, columns } = COPIED[table];
-  const typed = columns.map((column) => `${column} ${typeOf(column)}`);
-  const primary = `PRIMARY KEY (${columns.slice(0, key).join(", ")})`;
-  return `CREATE TABLE IF NOT EXISTS ${prefix}${table} (${[...typed, primary].join(", ")})`;
+/** The columns of a table. The first `key` ones are the primary key. */
+function readColumns(table: CopiedTable): { key: number; columns: readonly string[] } {
+  const sql = createTable(table);
+  const columns = [...sql.matchAll(/^ +(\w+) (?:TEXT|INTEGER|BIGINT)/gm)].map(([, name = ""]) => name);
+  const key = /PRIMARY KEY \((.*)\)/.exec(sql)?.[1]?.split(", ").length ?? 1;
+  return { key, columns };
 }
 
-/** Makes what does not exist yet. */
-export const CREATE_TABLES: readonly string[] = [
-  ...COPIED_TABLES.map((table) => createTable(LIVE, table)),
-  ...COPIED_TABLES.map((table) => createTable(STAGING, table)),
-  "CREATE INDEX IF NOT EXISTS rollcall_members_by_member ON rollcall_members (member_id)",
-  `CREATE TABLE IF NOT EXISTS rollcall_mirror
-    (id INTEGER PRIMARY KEY, position TEXT, seq BIGINT NOT NULL, staging TEXT NOT NULL)`,
-  `CREATE TABLE IF NOT EXISTS rollcall_resyncs
-    (tenant TEXT NOT NULL, incarnation TEXT NOT NULL, seq BIGINT NOT NULL, taken INTEGER NOT NULL,
-     PRIMARY KEY (tenant, incarnation))`,
-  "CREATE TABLE IF NOT EXISTS rollcall_schema (version INTEGER PRIMARY KEY)",
+export const COPIED = Object.fromEntries(COPIED_TABLES.map((table) => [table, readColumns(table)])) as Record<
+  CopiedTable,
+  ReturnType<typeof readColumns>
+>;
+
+/** Makes empty staging tables. */
+export const CREATE_STAGING: readonly string[] = COPIED_TABLES.flatMap((table) => [
+  `DROP TABLE IF EXISTS ${STAGING}${table}`,
+  createTable(table).replace(LIVE, STAGING),
+]);
+
+export const DROP_STAGING: readonly string[] = COPIED_TABLES.map(
+  (table) => `DROP TABLE IF EXISTS ${STAGING}${table}`,
+);
+
+const NAMES = TABLES_AND_VIEWS.filter((sql) => !sql.startsWith("CREATE INDEX")).map((sql) =>
+  sql.split(/\s+/, 3).slice(1).join(" IF EXISTS "),
+);
+const OLD_VIEWS = ["VIEW IF EXISTS rollcall_memberships", "VIEW IF EXISTS rollcall_roles"];
+const OLD_TABLES = ["mirror", "position", "schema"].map((name) => `TABLE IF EXISTS rollcall_${name}`);
+
+/**
+ * Removes all tables and views but the state, also those of earlier versions of both clients, and makes them.
+ * A view is removed before what it reads.
+ */
+const MAKE_ANEW: readonly string[] = [
+  ...[...OLD_VIEWS, ...NAMES.reverse(), ...OLD_TABLES].map((name) => `DROP ${name}`),
+  ...TABLES_AND_VIEWS,
 ];
 
-/** Counts the changes of the tables and views. Tables of an earlier version are filled again by a snapshot. */
-const SCHEMA_VERSION = 2;
+/** A later version of this package has made the tables of the mirror. */
+export class LaterTables extends Error {
+  override name = "LaterTables";
+}
 
-const SAME_TENANT = (one: string, other: string) =>
-  `${one}.tenant = ${other}.tenant AND ${one}.incarnation = ${other}.incarnation`;
+/** How far the mirror is. */
+export interface State {
+  /** Empty before the first snapshot. */
+  position: string;
+  /** The number of the last change that was applied; 0 after a snapshot. */
+  seq: number;
+  /** The version of the tables. */
+  schemaVersion: number;
+}
 
-/** Makes the views. A membership is shown only if its user and its group exist. */
-export const CREATE_VIEWS: readonly string[] = [
-  "DROP VIEW IF EXISTS rollcall_memberships",
-  `CREATE VIEW rollcall_memberships AS
-    SELECT m.tenant, m.incarnation, m.group_id, m.member_id, 'User' AS member_type
-      FROM rollcall_members m
-      JOIN rollcall_groups g ON ${SAME_TENANT("g", "m")} AND g.id = m.group_id
-      JOIN rollcall_users u ON ${SAME_TENANT("u", "m")} AND u.id = m.member_id
-      WHERE u.hidden = 0
-    UNION ALL
-    SELECT m.tenant, m.incarnation, m.group_id, m.member_id, 'Group' AS member_type
-      FROM rollcall_members m
-      JOIN rollcall_groups g ON ${SAME_TENANT("g", "m")} AND g.id = m.group_id
-      JOIN rollcall_groups i ON ${SAME_TENANT("i", "m")} AND i.id = m.member_id`,
-  "DROP VIEW IF EXISTS rollcall_roles",
-  `CREATE VIEW rollcall_roles AS
-    SELECT u.tenant, u.incarnation, u.id AS user_id, a.team, a.role
-      FROM rollcall_users u
-      JOIN rollcall_members m ON ${SAME_TENANT("m", "u")} AND m.member_id = u.id
-      JOIN rollcall_groups g ON ${SAME_TENANT("g", "u")} AND g.id = m.group_id
-      JOIN rollcall_assignments a ON ${SAME_TENANT("a", "u")} AND a.group_id = g.id
-      WHERE u.active = 1 AND u.hidden = 0
-    UNION
-    SELECT u.tenant, u.incarnation, u.id AS user_id, g.team, g.role
-      FROM rollcall_users u
-      JOIN rollcall_user_roles r ON ${SAME_TENANT("r", "u")} AND r.user_id = u.id
-      JOIN rollcall_grants g ON ${SAME_TENANT("g", "u")} AND g.role_id = r.role_id
-      WHERE u.active = 1 AND u.hidden = 0`,
-];
+/** Whether the tables must be filled before changes can be applied to them. */
+export function needsSnapshot(state: State): boolean {
+  return state.position === "" || state.schemaVersion < SCHEMA_VERSION;
+}
 
-/** Makes the tables and views if they are absent. */
+/** @throws LaterTables if this version cannot write the tables. */
+export async function readState(transaction: Transaction): Promise<State> {
+  const [row] = await transaction.all("SELECT position, seq, schema_version FROM rollcall_mirror_state");
+  const schemaVersion = Number(row?.schema_version);
+  if (schemaVersion > SCHEMA_VERSION) {
+    throw new LaterTables(
+      `The tables of the mirror have the version ${schemaVersion}, and this package writes the version ${SCHEMA_VERSION}. Install the later version of rollcall-client that made them.`,
+    );
+  }
+  return { position: String(row?.position), seq: Number(row?.seq), schemaVersion };
+}
+
+/** Removes all tables but the state, and makes them, within a transaction. */
+export async function makeTablesAnew(transaction: Transaction): Promise<void> {
+  for (const sql of MAKE_ANEW) await transaction.run(sql);
+}
+
+/** Makes the tables in a new database. Those of an earlier version stay until a snapshot replaces them. */
 export async function prepareTables(storage: Storage): Promise<void> {
   await storage.transaction(async (transaction) => {
-    for (const sql of CREATE_TABLES) await transaction.run(sql);
-    const [made] = await transaction.all("SELECT version FROM rollcall_schema");
-    if (Number(made?.version) === SCHEMA_VERSION) return;
-    for (const sql of CREATE_VIEWS) await transaction.run(sql);
-    const reset = "UPDATE rollcall_mirror SET position = NULL, seq = 0 WHERE id = 1";
-    if ((await transaction.run(reset)) === 0) {
-      await transaction.run(
-        "INSERT INTO rollcall_mirror (id, position, seq, staging) VALUES (1, NULL, 0, '')",
-      );
-    }
-    await transaction.run("DELETE FROM rollcall_schema");
-    await transaction.run("INSERT INTO rollcall_schema (version) VALUES (?)", [SCHEMA_VERSION]);
+    await transaction.run(STATE);
+    await transaction.run(
+      `INSERT INTO rollcall_mirror_state (id, schema_version, position, seq, staging) VALUES (1, 0, '', 0, '')
+        ON CONFLICT DO NOTHING`,
+    );
+    if ((await readState(transaction)).schemaVersion !== 0) return;
+    // The version 2 had its number in a table of its own.
+    await transaction.run("CREATE TABLE IF NOT EXISTS rollcall_schema (version INTEGER PRIMARY KEY)");
+    if ((await transaction.all("SELECT version FROM rollcall_schema")).length > 0) return;
+    await makeTablesAnew(transaction);
+    await transaction.run("UPDATE rollcall_mirror_state SET schema_version = ?", [SCHEMA_VERSION]);
   });
 }

@@ -1,6 +1,7 @@
 """Keeps the tenants, users, groups, members and roles of a deployment in tables of the application's database."""
 
 from .mirror import Mirror
-from .storage import connect_sqlite
+from .names import user_name_key
+from .storage import LaterTables, connect_sqlite
 
-__all__ = ["Mirror", "connect_sqlite"]
+__all__ = ["LaterTables", "Mirror", "connect_sqlite", "user_name_key"]

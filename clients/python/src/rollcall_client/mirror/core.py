@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import MissingResource
+from .names import user_name_key
 
 EXTENSION = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:"
 
@@ -27,6 +28,8 @@ class UserRow:
     incarnation: str
     id: str
     user_name: str
+    user_name_key: str
+    external_id: str | None
     display_name: str | None
     email: str | None
     active: bool
@@ -42,6 +45,7 @@ class GroupRow:
 
     incarnation: str
     id: str
+    external_id: str | None
     display_name: str
     version: int
     resource: str
@@ -67,6 +71,13 @@ class PutTenant:
 
     incarnation: str
     tenant: str
+    seq: int
+    """The number of the change that says so."""
+    version: int
+    """The version of the tenant after the change."""
+    root_team: str | None = None
+    is_seen: bool = False
+    """Whether a read of the tenant showed this version or a later one. Until then the root team is not known."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +197,7 @@ def steps_of(change: Mapping[str, Any]) -> list[Step]:
             return [EraseDefinition(incarnation, defined, id)]
         return [PutDefinition(definition_row(incarnation, defined, state))]
     if kind in ("tenant.created", "tenant.updated"):
-        return [PutTenant(incarnation, change["tenant"])]
+        return [PutTenant(incarnation, change["tenant"], change["seq"], change["version"])]
     if kind == "tenant.resync":
         return [Resync(incarnation, change["tenant"])]
     if kind == "tenant.deleted":
@@ -238,6 +249,8 @@ def user_row(incarnation: str, user: Mapping[str, Any]) -> UserRow:
         incarnation=incarnation,
         id=user["id"],
         user_name=user["userName"],
+        user_name_key=user_name_key(user["userName"]),
+        external_id=user.get("externalId"),
         display_name=user.get("displayName"),
         email=primary.get("value"),
         active=user.get("active") is not False,
@@ -254,6 +267,7 @@ def group_row(incarnation: str, group: Mapping[str, Any]) -> GroupRow:
     return GroupRow(
         incarnation=incarnation,
         id=group["id"],
+        external_id=group.get("externalId"),
         display_name=group["displayName"],
         version=_version(group),
         resource=_json({name: value for name, value in group.items() if name != "members"}),
@@ -267,7 +281,7 @@ def definition_row(incarnation: str, kind: str, definition: Mapping[str, Any]) -
         incarnation=incarnation,
         kind=kind,
         id=definition["id"],
-        display_name=definition["displayName"],
+        display_name=_without_nul(definition["displayName"]),
         version=definition["version"],
         resource=_json(_without_nul(definition)),
         grants=tuple(sorted({(one["team"], one["role"]) for one in definition.get("grants", [])})),

@@ -6,14 +6,15 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any, TypeVar
 
 from .. import types
 from ..client import PAUSE_AT_END_SECONDS, Rollcall
 from ..errors import ConnectionLost, LostPosition, NotFound, ProblemError, RollcallError, ServerError, TooManyRequests
-from .core import Resync, Step, definition_row, group_row, steps_of, user_row
-from .storage import PositionMoved, Storage
+from .core import PutTenant, Resync, Step, definition_row, group_row, steps_of, user_row
+from .storage import PositionMoved, State, Storage
 
 ROWS_PER_BATCH = 1000
 PAUSE_AFTER_FAILURE_SECONDS = 5.0
@@ -35,7 +36,10 @@ class Mirror:
     """
 
     def __init__(self, rollcall: Rollcall, connection: Any) -> None:
-        """`connection` is one of sqlite3 or psycopg, which nothing else uses. Makes the tables if they are absent."""
+        """`connection` is one of sqlite3 or psycopg, which nothing else uses. Makes the tables if they are absent.
+
+        Tables of an earlier version are replaced by the first snapshot. Raises LaterTables for those of a later one.
+        """
         self._rollcall = rollcall
         self._storage = Storage(connection)
         self._positions_lost = 0
@@ -61,21 +65,21 @@ class Mirror:
 
     def step(self) -> bool:
         """Takes a snapshot or applies one answer of the feed. Returns whether there is more to do at once."""
-        position, seq = self._storage.position()
+        state = self._storage.state()
         try:
-            if position == "":
-                self._take_snapshot(position)
+            if state.needs_snapshot:
+                self._take_snapshot(state)
                 return True
-            more = self._apply_page(position, seq)
+            more = self._apply_page(state)
             if not more:
-                self._repeat_resyncs(*self._storage.position())
+                self._repeat_resyncs(self._storage.state())
             return more
         except LostPosition:
             self._positions_lost += 1
             if self._positions_lost > LOST_POSITIONS_IN_A_ROW:
                 raise
             _log.warning("The position is lost. The mirror takes a snapshot.")
-            self._take_snapshot(position)
+            self._take_snapshot(state)
             return True
         except PositionMoved:
             return True
@@ -86,16 +90,17 @@ class Mirror:
 
     # The feed
 
-    def _apply_page(self, position: str, seq: int) -> bool:
-        page = self._rollcall.changes_page(position)
+    def _apply_page(self, state: State) -> bool:
+        page = self._rollcall.changes_page(state.position)
         self._positions_lost = 0
-        if page["next"] == position:
+        if page["next"] == state.position:
             return page["more"]
-        steps, resyncs = _read_steps(page["changes"], after=seq)
+        steps, resyncs = _read_steps(page["changes"], after=state.seq)
+        steps = self._with_root_teams(steps)
         repeated = self._stage_again(resyncs, self._rollcall.status()["snapshot"]) if resyncs else []
-        last = max([seq, *(change["seq"] for change in page["changes"])])
+        last = max([state.seq, *(change["seq"] for change in page["changes"])])
         with self._storage.transaction():
-            self._storage.move_position(position, page["next"], last)
+            self._storage.move_position(state, page["next"], last)
             for step in steps:
                 self._storage.apply(step)
             for resync in resyncs:
@@ -107,11 +112,30 @@ class Mirror:
             self._storage.end_staging()
         return page["more"]
 
-    def _repeat_resyncs(self, position: str, seq: int) -> None:
+    def _with_root_teams(self, steps: list[Step]) -> list[Step]:
+        """The steps with the root teams of tenants, which changes do not have.
+
+        A tenant that a read does not show may be deleted, or not be visible yet. The step is not `is_seen` then.
+        """
+        tenants = {step.incarnation: step.tenant for step in steps if isinstance(step, PutTenant)}
+        read = {incarnation: self._tenant(name, incarnation) for incarnation, name in tenants.items()}
+
+        def complete(step: Step) -> Step:
+            if not isinstance(step, PutTenant):
+                return step
+            found = read[step.incarnation]
+            if found is None or found["version"] < step.version:
+                return step
+            return replace(step, root_team=found["rootTeam"], is_seen=True)
+
+        return [complete(step) for step in steps]
+
+    def _repeat_resyncs(self, state: State) -> None:
         """Reads tenants again whose tenant.resync lies before the position of a snapshot of now.
 
         What was written just before a tenant.resync may not be visible to the snapshot that follows it at once, and no
-        change tells of it. A snapshot whose position lies after the tenant.resync has certainly seen it.
+        change tells of it. A snapshot whose position lies after the tenant.resync has certainly seen it. Tenants whose
+        root team a read did not show are noted in the same way.
         """
         noted = self._storage.resyncs()
         if not noted or time.monotonic() < self._next_look:
@@ -123,7 +147,7 @@ class Mirror:
         if due:
             repeated = self._stage_again(due, start)
             with self._storage.transaction():
-                self._storage.move_position(position, position, seq)
+                self._storage.move_position(state, state.position, state.seq)
                 for resync in due:
                     self._storage.swap_tenant(resync.incarnation)
                     self._storage.forget_resync(resync.incarnation)
@@ -135,27 +159,28 @@ class Mirror:
         """Reads the snapshots of some tenants. Returns the steps that belong on top of them.
 
         The feed is at another position than `start`, that of the snapshot, and it stays there. So the changes of these
-        tenants since `start` are applied again, up to the end of the feed.
+        tenants since `start` are applied again, up to the end of the feed. The snapshot has the tenants themselves.
         """
         self._storage.begin_staging()
         steps: list[Step] = []
         for resync in resyncs:
             self._stage_tenant(resync.tenant, only=resync.incarnation)
             changes = self._rollcall.changes(start, tenant=resync.tenant, follow=False)
-            steps += _read_steps((followed.change for followed in changes), after=0)[0]
+            again = _read_steps((followed.change for followed in changes), after=0)[0]
+            steps += [step for step in again if not isinstance(step, PutTenant)]
         return steps
 
     # Snapshots
 
-    def _take_snapshot(self, position: str) -> None:
+    def _take_snapshot(self, state: State) -> None:
         """Reads everything into staging tables, and swaps them in together with the position."""
         start = self._rollcall.status()["snapshot"]
         self._storage.begin_staging()
         for tenant in self._rollcall.tenants():
             self._stage_tenant(tenant["tenant"])
         with self._storage.transaction():
-            self._storage.move_position(position, start, 0)
-            self._storage.swap_all()
+            self._storage.move_position(state, start, 0)
+            self._storage.swap_all(state)
         self._storage.end_staging()
 
     def _stage_tenant(self, name: str, only: str | None = None) -> None:
@@ -165,30 +190,33 @@ class Mirror:
         before and after.
         """
         for attempt in range(SNAPSHOT_ATTEMPTS):
-            incarnation = self._incarnation(name)
-            if incarnation is None or only not in (None, incarnation):
+            tenant = self._tenant(name, only)
+            if tenant is None:
                 return
+            incarnation = tenant["incarnation"]
             try:
-                self._stage_rows(name, incarnation)
-                if self._incarnation(name) == incarnation:
+                self._stage_rows(tenant)
+                if self._tenant(name, incarnation) is not None:
                     return
             except NotFound:
                 pass
             except ProblemError as error:
-                if error.name not in ("expiredCursor", "invalidCursor") or attempt + 1 == SNAPSHOT_ATTEMPTS:
+                if error.code not in ("expiredCursor", "invalidCursor") or attempt + 1 == SNAPSHOT_ATTEMPTS:
                     raise
             self._storage.unstage(incarnation)
         raise RollcallError(f"The tenant {name} changed {SNAPSHOT_ATTEMPTS} times while it was read. Try again.")
 
-    def _incarnation(self, name: str) -> str | None:
+    def _tenant(self, name: str, only: str | None = None) -> types.Tenant | None:
+        """The tenant; None if it is gone, or is not the incarnation `only`."""
         try:
-            return self._rollcall.tenant(name)["incarnation"]
+            tenant = self._rollcall.tenant(name)
         except NotFound:
             return None
+        return tenant if only in (None, tenant["incarnation"]) else None
 
-    def _stage_rows(self, name: str, incarnation: str) -> None:
-        stage = self._storage.stage
-        stage("tenants", [(incarnation, name)])
+    def _stage_rows(self, tenant: types.Tenant) -> None:
+        name, incarnation, stage = tenant["tenant"], tenant["incarnation"], self._storage.stage
+        stage("tenants", [(incarnation, name, tenant["rootTeam"])])
         for users in _batches(self._rollcall.users(name)):
             stage("users", [user_row(incarnation, user) for user in users])
         for groups in _batches(self._rollcall.groups(name)):
@@ -196,7 +224,6 @@ class Mirror:
             for group in groups:
                 for members in _batches(self._members(name, group["id"])):
                     stage("members", [(incarnation, group["id"], member["value"]) for member in members])
-
         for roles in _batches(self._rollcall.roles(name)):
             stage("definitions", [definition_row(incarnation, "Role", role) for role in roles])
         for some in _batches(self._rollcall.entitlements(name)):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib import resources
+from dataclasses import dataclass
 from typing import Any
 
+from ..errors import RollcallError
 from .core import (
     AddMembers,
     DefinitionRow,
@@ -28,19 +28,17 @@ from .core import (
     Step,
     UserRow,
 )
+from .schema import DROPS, KINDS, SCHEMA_VERSION, STAGING_TABLES, STATE, TABLES_AND_VIEWS
 
-KINDS = ("tenants", "users", "groups", "members", "assignments", "definitions", "grants", "user_roles")
-SCHEMA_VERSION = 2
-"""Counts the changes of the tables and views. Tables of an earlier version are filled again by a snapshot."""
 SQLITE_WAIT_SECONDS = 30
 SCHEMA_LOCK = 7_644_001
 """Two processes that start at once make the tables one after the other (PostgreSQL)."""
 
 _INSERT = {
-    "tenants": "(incarnation, tenant) VALUES (?, ?)",
-    "users": "(incarnation, id, user_name, display_name, email, active, hidden, version, resource)"
-    " VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?)",
-    "groups": "(incarnation, id, display_name, version, resource) VALUES (?, ?, ?, ?, ?)",
+    "tenants": "(incarnation, tenant, root_team) VALUES (?, ?, ?)",
+    "users": "(incarnation, id, user_name, user_name_key, external_id, display_name, email, active, hidden, version,"
+    " resource) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)",
+    "groups": "(incarnation, id, external_id, display_name, version, resource) VALUES (?, ?, ?, ?, ?, ?)",
     "members": "(incarnation, group_id, member_id) VALUES (?, ?, ?)",
     "assignments": "(incarnation, group_id, team, role) VALUES (?, ?, ?, ?)",
     "definitions": "(incarnation, kind, id, display_name, version, resource) VALUES (?, ?, ?, ?, ?, ?)",
@@ -49,12 +47,32 @@ _INSERT = {
 }
 
 
-Row = UserRow | GroupRow | DefinitionRow | Sequence[str]
+Row = UserRow | GroupRow | DefinitionRow | Sequence[str | None]
 """A row to insert."""
+
+
+@dataclass(frozen=True)
+class State:
+    """How far the mirror is."""
+
+    position: str
+    """Empty before the first snapshot."""
+    seq: int
+    """The number of the last change."""
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def needs_snapshot(self) -> bool:
+        """Whether the tables must be filled before changes can be applied to them."""
+        return self.position == "" or self.schema_version < SCHEMA_VERSION
 
 
 class PositionMoved(Exception):
     """Another process moved the position of this mirror. Read it again."""
+
+
+class LaterTables(RollcallError):
+    """A later version of this package has made the tables of the mirror."""
 
 
 def connect_sqlite(path: str) -> sqlite3.Connection:
@@ -78,23 +96,23 @@ class Storage:
         self._make_tables()
 
     def _make_tables(self) -> None:
-        schema = resources.files(__package__).joinpath("schema.sql").read_text(encoding="utf-8")
-        view = "CREATE VIEW IF NOT EXISTS" if self._is_sqlite else "CREATE OR REPLACE VIEW"
-        statements = re.sub("--.*", "", schema).replace("CREATE VIEW", view).split(";")
+        """Makes the tables in a new database. Those of an earlier version stay until a snapshot replaces them."""
         with self.transaction():
             if not self._is_sqlite:
                 self._run(f"SELECT pg_advisory_xact_lock({SCHEMA_LOCK})")
-            self._run("CREATE TABLE IF NOT EXISTS rollcall_schema (version INTEGER PRIMARY KEY)")
-            is_current = self._rows("SELECT version FROM rollcall_schema") == [(SCHEMA_VERSION,)]
-            if not is_current:
-                self._run("DROP VIEW IF EXISTS rollcall_current_roles")
-            for statement in statements:
-                if statement.strip():
-                    self._run(statement)
-            if not is_current:
-                self._run("UPDATE rollcall_position SET position = '', seq = 0")
-                self._run("DELETE FROM rollcall_schema")
-                self._run("INSERT INTO rollcall_schema (version) VALUES (?)", (SCHEMA_VERSION,))
+            self._run(STATE)
+            new = "INSERT INTO rollcall_mirror_state (id, schema_version, position, seq, staging) VALUES (1, 0, '', 0, '')"
+            self._run(f"{new} ON CONFLICT DO NOTHING")
+            if self.state().schema_version == 0:
+                # The version 2 had its number in a table of its own.
+                self._run("CREATE TABLE IF NOT EXISTS rollcall_schema (version INTEGER PRIMARY KEY)")
+                if not self._rows("SELECT version FROM rollcall_schema"):
+                    self._make_tables_anew()
+                    self._run("UPDATE rollcall_mirror_state SET schema_version = ?", (SCHEMA_VERSION,))
+
+    def _make_tables_anew(self) -> None:
+        for statement in (*DROPS, *TABLES_AND_VIEWS):
+            self._run(statement)
 
     @contextmanager
     def transaction(self, *, writes: bool = True) -> Iterator[None]:
@@ -113,14 +131,23 @@ class Storage:
             raise
         self._run("COMMIT")
 
-    def position(self) -> tuple[str, int]:
-        """The position, empty before the first snapshot, and the number of the last change."""
-        position, seq = self._rows("SELECT position, seq FROM rollcall_position")[0]
-        return position, seq
+    def state(self) -> State:
+        """How far the mirror is. Raises LaterTables if this version cannot write the tables."""
+        state = State(*self._rows("SELECT position, seq, schema_version FROM rollcall_mirror_state")[0])
+        if state.schema_version > SCHEMA_VERSION:
+            raise LaterTables(
+                f"The tables of the mirror have the version {state.schema_version}, and this package writes the version"
+                f" {SCHEMA_VERSION}. Install the later version of rollcall-client that made them."
+            )
+        return state
 
-    def move_position(self, before: str, after: str, seq: int) -> None:
-        """Moves the position, as a part of a transaction. Raises PositionMoved if it is not `before`."""
-        moved = self._run("UPDATE rollcall_position SET position = ?, seq = ? WHERE position = ?", (after, seq, before))
+    def move_position(self, before: State, after: str, seq: int) -> None:
+        """Moves the position, as a part of a transaction. Raises PositionMoved if the state is not `before`."""
+        moved = self._run(
+            "UPDATE rollcall_mirror_state SET position = ?, seq = ?, schema_version = ?"
+            " WHERE position = ? AND schema_version = ?",
+            (after, seq, SCHEMA_VERSION, before.position, before.schema_version),
+        )
         if moved == 0:
             raise PositionMoved
 
@@ -129,8 +156,8 @@ class Storage:
     def begin_staging(self) -> None:
         """Makes empty staging tables."""
         self.end_staging()
-        for kind in KINDS:
-            self._run(f"CREATE TEMPORARY TABLE rollcall_staging_{kind} AS SELECT * FROM rollcall_{kind} WHERE 1 = 0")
+        for statement in STAGING_TABLES:
+            self._run(statement)
 
     def end_staging(self) -> None:
         """Removes the staging tables."""
@@ -151,8 +178,13 @@ class Storage:
         for kind in KINDS:
             self._run(f"DELETE FROM rollcall_staging_{kind} WHERE incarnation = ?", (incarnation,))
 
-    def swap_all(self) -> None:
-        """Replaces all rows by those of the staging tables, as a part of a transaction."""
+    def swap_all(self, before: State) -> None:
+        """Replaces all rows by those of the staging tables, as a part of a transaction.
+
+        Makes the tables anew if those of the state `before` have an earlier version.
+        """
+        if before.schema_version < SCHEMA_VERSION:
+            self._make_tables_anew()
         self._run("DELETE FROM rollcall_resyncs")
         for kind in KINDS:
             self._run(f"DELETE FROM rollcall_{kind}")
@@ -176,7 +208,7 @@ class Storage:
         """Notes that a tenant must be read once more, as a part of a transaction."""
         self.forget_resync(incarnation)
         values = (incarnation, tenant, seq)
-        self._run("INSERT INTO rollcall_resyncs (incarnation, tenant, seq) VALUES (?, ?, ?)", values)
+        self._run("INSERT INTO rollcall_resyncs (incarnation, tenant, seq, taken) VALUES (?, ?, ?, 1)", values)
 
     def forget_resync(self, incarnation: str) -> None:
         """Removes that note, as a part of a transaction."""
@@ -191,9 +223,12 @@ class Storage:
     def apply(self, step: Step) -> None:
         """Does one step, as a part of a transaction. Doing it again changes nothing."""
         match step:
-            case PutTenant(incarnation, tenant):
-                self._delete("tenants", incarnation)
-                self._insert("rollcall_tenants", "tenants", [(incarnation, tenant)])
+            case PutTenant(incarnation, tenant, seq, root_team=root_team, is_seen=is_seen):
+                if is_seen:
+                    self._delete("tenants", incarnation)
+                else:
+                    self.note_resync(incarnation, tenant, seq)
+                self._insert("rollcall_tenants", "tenants", [(incarnation, tenant, root_team)])
             case EraseTenant(incarnation):
                 for kind in (*KINDS, "resyncs"):
                     self._delete(kind, incarnation)
@@ -249,6 +284,8 @@ class Storage:
     def dump(self) -> dict[str, Any]:
         """What the views show of each tenant, as values that can be compared."""
         with self.transaction(writes=False):
+            if self.state().schema_version < SCHEMA_VERSION:
+                raise RollcallError("The tables are those of an earlier version. Let the mirror catch up once.")
             return self._read_all()
 
     def _read_all(self) -> dict[str, Any]:
@@ -313,9 +350,10 @@ def _values(row: Row) -> Sequence[Any]:
     match row:
         case UserRow():
             active = int(row.active)
-            return (row.incarnation, row.id, row.user_name, row.display_name, row.email, active, row.version, row.resource)
+            names = (row.user_name, row.user_name_key, row.external_id, row.display_name, row.email)
+            return (row.incarnation, row.id, *names, active, row.version, row.resource)
         case GroupRow():
-            return (row.incarnation, row.id, row.display_name, row.version, row.resource)
+            return (row.incarnation, row.id, row.external_id, row.display_name, row.version, row.resource)
         case DefinitionRow():
             return (row.incarnation, row.kind, row.id, row.display_name, row.version, row.resource)
         case _:
