@@ -153,9 +153,10 @@ async fn a_group_is_shown_in_one_version() {
         let (truth, shown) = (truth.lock().unwrap().clone(), std::mem::take(&mut *shown.lock().unwrap()));
         for (version, members) in &shown {
             let expected: &BTreeSet<String> = &truth[version];
-            let more: Vec<_> = members.difference(expected).collect();
-            let less: Vec<_> = expected.difference(members).collect();
-            assert!(more.is_empty() && less.is_empty(), "{version}: {more:?} more, {less:?} less");
+            let number = |id: &String| ids.iter().position(|own| own == id);
+            let more: Vec<_> = members.difference(expected).map(number).collect();
+            let less: Vec<_> = expected.difference(members).map(number).collect();
+            assert!(more.is_empty() && less.is_empty(), "seed {seed}, {version}: {more:?} more, {less:?} less");
         }
         support::work(&client).await;
         support::assert_consistent(&client).await;
