@@ -6,6 +6,7 @@ VENV ?= .venv
 VENV_CHECKOV ?= .venv-checkov
 TOOLS_DIR ?= .tools
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+SERVERS := $(TARGET_DIR)/servers
 ARGS ?=
 GROWTH ?= --plot docs/growth.svg
 EVENT ?= events/service-provider-config.json
@@ -39,7 +40,7 @@ BUILT := $(abspath $(or $(ROLLCALL_BIN),$(TARGET_DIR)/debug/rollcall))
 DEVELOPMENT := aws-config|axum|clap|dynoxide-rs|libsqlite3-sys|rusqlite|yaml_serde|aws-sdk-apigateway
 
 .DEFAULT_GOAL := help
-.PHONY: help run install dist image docs test test-long restore-drill failure-drill upgrade-test check testers schemathesis client-python client-typescript client-mirrors example example-test docs-test beside rust-tests built-rollcall conformance build lint-template costs sbom sam-test invoke deploy openapi errors bench bench-cold fuzz clean
+.PHONY: help run install dist image docs test test-long restore-drill failure-drill upgrade-test check testers schemathesis client-python client-typescript client-mirrors example example-test docs-test beside rust-tests built-rollcall conformance build lint-template costs sbom sam-test invoke deploy openapi errors bench bench-peers bench-cold fuzz clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -225,11 +226,23 @@ openapi: ## Write docs/openapi.json and docs/app-openapi.json anew, and the type
 errors: ## Write docs/errors.md anew, from tests/mistakes.json and the texts of notes and hints
 	WRITE=1 $(CARGO) test --quiet --features cli --test cases page
 
-bench: ## Measure as ratios of one run: the core beside other crates, operations as tenants grow (GROWTH="--users 1000000"), many clients on one group, the function over bare calls
+bench: ## Measure as ratios of one run: the core beside other crates, operations as tenants grow (GROWTH="--users 1000000"), many clients on one group, the function over bare calls (with instructions if valgrind is installed)
 	$(CARGO) run --release --manifest-path benches/peers/Cargo.toml
 	$(CARGO) bench --features cli --bench growth -- $(GROWTH)
 	$(CARGO) bench --features cli --bench contention
-	$(CARGO) bench --features cli --bench floor
+	$(CARGO) bench --features cli --bench floor -- --page docs/performance.md
+
+bench-peers: $(SERVERS)/installed ## Compare with other servers of SCIM in one run: scimmy-routers (npm) and scim2-server (PyPI), installed below target
+	$(CARGO) build --profile bench --features cli --bin rollcall
+	$(PYTHON) benches/servers/compare.py --rollcall $(TARGET_DIR)/release/rollcall --folder $(SERVERS) --page docs/performance.md
+
+$(SERVERS)/installed: $(addprefix benches/servers/,package.json requirements.txt scimmy.js)
+	mkdir -p $(SERVERS)
+	cp benches/servers/package.json benches/servers/scimmy.js $(SERVERS)
+	npm install --silent --no-audit --no-fund --prefix $(SERVERS)
+	$(PYTHON) -m venv $(SERVERS)/venv
+	$(SERVERS)/venv/bin/pip install --quiet --requirement benches/servers/requirements.txt
+	touch $@
 
 bench-cold: ## Measure how long a new process of each function takes to its first answer, as a ratio to a bare function (ARGS="--runs 30 --memory 256,512"; Linux, root)
 	ROLLCALL_VENV="$(abspath $(VENV))" benches/cold/run.sh $(ARGS)

@@ -15,6 +15,7 @@ use rollcall::app::router::APP_ROUTES;
 use rollcall::auth::application::ApplicationScope;
 use rollcall::auth::plan::RatePlan;
 use rollcall::deliver::registry::Registry;
+use rollcall::http::event::ProxyEvent;
 use rollcall::http::response::Transfer;
 use rollcall::limits::FEED_BUCKET;
 use rollcall::outbound::target::TargetRule;
@@ -535,7 +536,7 @@ async fn without_its_usage_key_a_tenant_is_not_made() {
             "path": "/prod/app/v1/tenants", "stage": "prod",
         },
     });
-    let request = lambda_http::request::from_str(&event.to_string()).expect("an event");
+    let ProxyEvent(request) = serde_json::from_value(event).expect("an event");
     let (response, line) = function.answer_with_line(request, Transfer::Buffered).await;
     assert_eq!((response.status().as_u16(), line.scim_type), (503, Some("usageKey")));
     assert_eq!(line.source.as_deref(), Some("LimitExceededException"));

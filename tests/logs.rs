@@ -289,7 +289,7 @@ async fn a_refusal_of_the_deactivation_limit_is_counted_once_in_bulk_too() {
     let reply =
         limited.post("/Bulk", json!({ "schemas": schemas, "Operations": operations })).await.expect(200);
     assert_eq!(reply.body["Operations"][0]["status"], "400", "{}", reply.body);
-    let emitted = metrics_of(&reply.line.json(Some(STACK), RequestMetrics::All));
+    let emitted = metrics_of(&json!(reply.line.for_machines(Some(STACK), RequestMetrics::All)));
     assert!(emitted.contains(&("DeactivationLimitRefusals".to_owned(), of_stack(&[]), 2.0)), "{emitted:?}");
 }
 
@@ -384,7 +384,7 @@ async fn the_worker_measures_the_feed_the_bus_and_webhooks() {
     assert_eq!(value(&disabled, Metric::WebhookLagSeconds), Some(0.0), "none is enabled");
     assert_eq!(value(&disabled, Metric::DisabledWebhooks), Some(2.0));
     assert_eq!(value(&disabled, Metric::ExpiringKeys), None, "it is not the time for that");
-    let line = log::metrics::line("worker", STACK, &disabled);
+    let line = json!(log::metrics::line("worker", STACK, &disabled));
     assert_eq!(metrics_of(&line).len(), 4);
     assert!(!line.to_string().contains(&first.id));
 }

@@ -1,27 +1,38 @@
-//! Prints a Markdown table: the processor time that the function takes for an operation, as a ratio to that of the
-//! same calls of DynamoDB made with the SDK alone.
+//! Prints a Markdown table: what an operation of the function costs, as a ratio to the same calls of DynamoDB made with
+//! the SDK alone. The cost is processor time and, where valgrind is installed, instructions. With `--page FILE` the table
+//! also replaces the part `floor` of that page.
 //!
-//! Three processes take part, so that only the function or the bare calls are measured:
+//! Several processes take part, so that only the function or the bare calls are measured:
 //!
 //! - this one, which starts the others and prints what they found,
 //! - `--table`, which serves the embedded table,
-//! - `--measure ENDPOINT`, which is the function, and makes the bare calls in turn with it. What it logs goes nowhere,
-//!   but it is written as in Lambda.
+//! - `--measure ENDPOINT`, which is the function, and makes the bare calls in turn with it,
+//! - `--count ENDPOINT OPERATION SIDE TURNS`, which is the function or makes the bare calls, under callgrind.
+//!
+//! What the function logs goes nowhere, but it is written as in Lambda, with metrics.
 
 mod bare;
 #[path = "../../tests/support/client.rs"]
 mod client;
+mod count;
 #[allow(dead_code)]
 #[path = "../../tests/support/faults.rs"]
 mod faults;
+mod measure;
 mod operation;
+mod page;
 mod record;
 
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::Duration;
 
-use operation::{Operation, Site};
+use count::Instructions;
+use measure::{Times, measure};
+use operation::Operation;
+use page::{Machine, write_part};
+use rollcall::config::STACK;
 use rollcall::dev::embedded::Embedded;
 use rollcall::dev::template::read::{TEMPLATE, TemplateFacts};
 
@@ -29,60 +40,124 @@ use rollcall::dev::template::read::{TEMPLATE, TemplateFacts};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How often the function and the bare calls take turns.
-const PAIRS: usize = 30;
 /// What the table is called.
 const TABLE: &str = "rollcall";
-
-/// What was found of one operation.
-struct Row {
-    operation: Operation,
-    /// Processor time of one operation of the function, in microseconds: the median of the pairs.
-    function: f64,
-    /// The same of the bare calls.
-    bare: f64,
-    /// The ratio of each pair, in order.
-    ratios: Vec<f64>,
-}
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => start(),
+        [] => println!("{}", report()),
+        ["--page", file] => {
+            let report = report();
+            println!("{report}");
+            if let Err(failed) = write_part(Path::new(file), "floor", &report) {
+                eprintln!("{failed}");
+                return ExitCode::FAILURE;
+            }
+        }
         ["--table"] => runtime.block_on(serve_table()),
-        ["--measure", endpoint] => runtime.block_on(measure(endpoint)),
+        ["--measure", endpoint] => {
+            rollcall::log::start_function();
+            let times = runtime.block_on(measure(endpoint));
+            eprintln!("{}", serde_json::to_string(&times).expect("JSON"));
+        }
+        ["--count", endpoint, operation, side, turns] => {
+            rollcall::log::start_function();
+            let operation = Operation::ALL.into_iter().find(|one| one.name() == operation);
+            let what = (operation.expect("an operation"), side.parse().expect("a side"));
+            count::play(&runtime, endpoint, what, turns.parse().expect("a number"));
+        }
         _ => {
-            eprintln!("usage: floor");
+            eprintln!("usage: floor [--page FILE]");
             return ExitCode::from(2);
         }
     }
     ExitCode::SUCCESS
 }
 
-/// Runs the two other processes, and prints the table.
-fn start() {
-    let mut table =
-        this_program(&["--table"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a process");
-    let mut endpoint = String::new();
-    let said = table.stdout.take().expect("its output");
-    BufReader::new(said).read_line(&mut endpoint).expect("an endpoint");
-    let measuring =
-        this_program(&["--measure", endpoint.trim()]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
-    let mut measuring: Child = measuring.expect("a process");
-    let mut found = String::new();
-    measuring.stderr.take().expect("its output").read_to_string(&mut found).expect("a table");
-    let status = measuring.wait().expect("its end");
-    // The end of its input ends the process.
-    drop(table.stdin.take());
-    table.wait().expect("its end");
-    assert!(status.success(), "{found}");
-    println!("{found}");
+/// Runs the other processes. Returns what they found, as Markdown.
+fn report() -> String {
+    let machine = Machine::before_measuring();
+    let times = measured();
+    let counted: Vec<Option<Instructions>> = Operation::ALL.into_iter().map(Instructions::of).collect();
+    let mut text = format!("{}\n\n", machine.description());
+    text.push_str(
+        "| operation | function | bare calls | ratio | least and most |\n| --- | --- | --- | --- | --- |\n",
+    );
+    for (operation, Times { function, bare, ratio, spread: (least, most) }) in
+        Operation::ALL.iter().zip(times)
+    {
+        let name = operation.name();
+        let _ = writeln!(
+            text,
+            "| {name} | {function:.0} µs | {bare:.0} µs | {ratio:.2} | {least:.2} to {most:.2} |"
+        );
+    }
+    if counted.iter().any(Option::is_none) {
+        text.push_str("\nInstructions were not counted: valgrind is not installed.\n");
+        return text;
+    }
+    text.push_str(
+        "\n| instructions of an operation | function | bare calls | ratio |\n| --- | --- | --- | --- |\n",
+    );
+    for (operation, Instructions { function, bare }) in
+        Operation::ALL.iter().zip(counted.into_iter().flatten())
+    {
+        let (name, ratio) = (operation.name(), function as f64 / bare as f64);
+        let _ = writeln!(text, "| {name} | {} | {} | {ratio:.2} |", thousands(function), thousands(bare));
+    }
+    text
 }
 
-fn this_program(words: &[&str]) -> Command {
+/// A number of thousands: `1,434,000`.
+fn thousands(number: u64) -> String {
+    let thousands = (number + 500) / 1_000;
+    match thousands {
+        ..1_000 => format!("{thousands},000"),
+        _ => format!("{},{:03},000", thousands / 1_000, thousands % 1_000),
+    }
+}
+
+/// Lets the function and the bare calls take turns in a process of their own.
+fn measured() -> Vec<Times> {
+    let table = TableProcess::start();
+    let mut own = own_command(&["--measure", &table.endpoint]);
+    let found = own.stdout(Stdio::null()).output().expect("a process");
+    let said = String::from_utf8_lossy(&found.stderr);
+    assert!(found.status.success(), "{said}");
+    serde_json::from_str(&said).expect("times")
+}
+
+/// A process that serves an empty table as long as this value lives.
+struct TableProcess {
+    process: Child,
+    endpoint: String,
+}
+
+impl TableProcess {
+    fn start() -> Self {
+        let mut own = own_command(&["--table"]);
+        let mut process = own.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a process");
+        let mut endpoint = String::new();
+        let said = process.stdout.take().expect("its output");
+        BufReader::new(said).read_line(&mut endpoint).expect("an endpoint");
+        Self { process, endpoint: endpoint.trim().to_owned() }
+    }
+}
+
+impl Drop for TableProcess {
+    fn drop(&mut self) {
+        // The end of its input ends the process.
+        drop(self.process.stdin.take());
+        let _ = self.process.wait();
+    }
+}
+
+/// This program with other words. Its log lines carry metrics, as in Lambda.
+fn own_command(words: &[&str]) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this program"));
-    command.args(words);
+    command.args(words).env(STACK, "rollcall");
     command
 }
 
@@ -96,61 +171,4 @@ async fn serve_table() {
         .await
         .expect("a task")
         .expect("an end");
-}
-
-/// Lets the function and the bare calls take turns at each operation. Prints the table.
-async fn measure(endpoint: &str) {
-    rollcall::log::start_function();
-    let mut site = Site::new(endpoint).await;
-    let mut rows = Vec::new();
-    for operation in Operation::ALL {
-        rows.push(measure_one(&mut site, operation).await);
-    }
-    eprintln!("| operation | function | bare calls | ratio | least and most |");
-    eprintln!("| --- | --- | --- | --- | --- |");
-    for Row { operation, function, bare, ratios } in rows {
-        let (least, most) = (ratios[0], ratios[ratios.len() - 1]);
-        let (name, ratio) = (operation.name(), median(&ratios));
-        eprintln!("| {name} | {function:.0} µs | {bare:.0} µs | {ratio:.2} | {least:.2} to {most:.2} |");
-    }
-}
-
-async fn measure_one(site: &mut Site, operation: Operation) -> Row {
-    let (mut functions, mut bares, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    // The first pair warms up.
-    for pair in 0..=PAIRS {
-        let events = site.events(operation).await;
-        let calls = site.calls(operation).await;
-        let count = events.len() as f64;
-        let began = processor_time();
-        for event in events {
-            site.answer(&event).await;
-        }
-        let function = (processor_time() - began).as_secs_f64() * 1e6 / count;
-        let began = processor_time();
-        for call in calls {
-            call.send().await;
-        }
-        let bare = (processor_time() - began).as_secs_f64() * 1e6 / count;
-        if pair > 0 {
-            functions.push(function);
-            bares.push(bare);
-            ratios.push(function / bare);
-        }
-    }
-    for all in [&mut functions, &mut bares, &mut ratios] {
-        all.sort_by(f64::total_cmp);
-    }
-    Row { operation, function: median(&functions), bare: median(&bares), ratios }
-}
-
-fn median(sorted: &[f64]) -> f64 {
-    sorted[sorted.len() / 2]
-}
-
-/// The processor time of this thread until now, as Linux counts it. Everything that is measured runs on this thread.
-fn processor_time() -> Duration {
-    let told = std::fs::read_to_string("/proc/self/schedstat").expect("Linux");
-    let nanoseconds = told.split_whitespace().next().and_then(|first| first.parse().ok());
-    Duration::from_nanos(nanoseconds.expect("nanoseconds"))
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
-use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyRequest;
 use lambda_http::{Context, LambdaEvent, Service};
 use rollcall::config::CallSettings;
+use rollcall::http::event::ProxyEvent;
 use rollcall::http::service::LambdaService;
 use rollcall::store::call::Table;
 use rollcall::store::keys::hash;
@@ -18,7 +18,7 @@ use crate::client::{Client, user};
 use crate::record::{Recorder, Sent, again};
 
 /// How often one operation is done in a turn.
-const REPEATS: usize = 20;
+pub const REPEATS: usize = 20;
 /// How many users there are at the start.
 const USERS: usize = 100;
 
@@ -112,7 +112,7 @@ impl Site {
 
     /// Answers an event as Lambda's runtime does: from text to text.
     pub async fn answer(&self, event: &str) {
-        let event: ApiGatewayProxyRequest = serde_json::from_str(event).expect("an event");
+        let event: ProxyEvent = serde_json::from_str(event).expect("an event");
         let context = Context::default();
         let response =
             LambdaService::new(Arc::clone(&self.client.function)).call(LambdaEvent::new(event, context));

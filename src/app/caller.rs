@@ -1,11 +1,11 @@
 //! Who calls: read from what the authorizer says.
 
-use lambda_http::request::RequestContext;
-use lambda_http::{Request, RequestExt};
+use lambda_http::Request;
 use serde_json::Value;
 
 use super::problem::ProblemDetails;
 use crate::auth::application::ApplicationScope;
+use crate::http::event::GatewayContext;
 
 /// What the authorizer says of the application.
 #[derive(Clone, Debug)]
@@ -28,10 +28,8 @@ impl AppCaller {
                 "The request carries no authorizer context. Send it through the API, with an application key.",
             )
         };
-        let Some(RequestContext::ApiGatewayV1(context)) = request.request_context_ref() else {
-            return Err(refused());
-        };
-        let fields = &context.authorizer.fields;
+        let fields = GatewayContext::of(request).and_then(|context| context.authorizer.as_ref());
+        let fields = fields.ok_or_else(refused)?;
         let text = |name: &str| fields.get(name).and_then(Value::as_str);
         let key_id = text("keyId").filter(|id| id.starts_with("app_")).ok_or_else(refused)?;
         let scope = text("scope").and_then(ApplicationScope::named).ok_or_else(refused)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lambda_runtime::Error;
 use rollcall::config::{self, Config};
 use rollcall::http::function::Function;
-use rollcall::http::service::LambdaService;
+use rollcall::http::service::{LambdaService, StreamingLambdaService};
 use rollcall::log;
 use rollcall::store::call::Table;
 use rollcall::store::keys;
@@ -26,7 +26,7 @@ async fn main() -> Result<(), Error> {
     let function = Function::with_extensions(table, config.public_url, &extensions.unwrap_or_default())?;
     let function = Arc::new(function);
     if config.response_streaming {
-        lambda_runtime::run(LambdaService::streaming(function)).await
+        lambda_runtime::run(StreamingLambdaService::new(function)).await
     } else {
         lambda_runtime::run(LambdaService::new(function)).await
     }

@@ -2,11 +2,12 @@
 
 use http::HeaderMap;
 use http::header::HOST;
-use lambda_http::request::RequestContext;
-use lambda_http::{Request, RequestExt};
+use http::uri::Authority;
+use lambda_http::{Request, RequestExt as _};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::event::GatewayContext;
 use crate::limits::DEFAULT_RETENTION_DAYS;
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::policy::Policy;
@@ -50,10 +51,8 @@ impl Caller {
                 "The request carries no authorizer context. Send it through the API, with a bearer key.",
             )
         };
-        let Some(RequestContext::ApiGatewayV1(context)) = request.request_context_ref() else {
-            return Err(refused());
-        };
-        let fields = &context.authorizer.fields;
+        let fields = GatewayContext::of(request).and_then(|context| context.authorizer.as_ref());
+        let fields = fields.ok_or_else(refused)?;
         let text = |name: &str| fields.get(name).and_then(Value::as_str);
         let tenant = text("tenantId").and_then(|t| t.parse().ok()).ok_or_else(refused)?;
         let key_id = text("keyId").filter(|id| !id.is_empty()).ok_or_else(refused)?;
@@ -99,7 +98,8 @@ pub struct RequestLocation {
 
 impl RequestLocation {
     /// Returns the base URL of locations: `public_url` if it is configured. Otherwise it is made of the request's
-    /// host and of API Gateway's own path, which has the stage and the base path.
+    /// host and of API Gateway's own path, which has the stage and the base path. A host or a scheme of which no URL can
+    /// be made does not count.
     pub fn read(request: &Request, public_url: Option<&str>) -> Self {
         Self::below(BASE_PATH, request, public_url)
     }
@@ -113,14 +113,15 @@ impl RequestLocation {
         if let Some(url) = public_url {
             return Self { base_url: url.trim_end_matches('/').to_owned(), path };
         }
-        let (mut whole, mut domain) = (None, None);
-        if let Some(RequestContext::ApiGatewayV1(context)) = request.request_context_ref() {
-            (whole, domain) = (context.path.as_deref(), context.domain_name.as_deref());
-        }
+        let context = GatewayContext::of(request);
+        let whole = context.and_then(|context| context.path.as_deref());
+        let domain = context.and_then(|context| context.domain_name.as_deref());
         let prefix = whole.and_then(split).or_else(|| split(raw)).map_or("", |(prefix, _)| prefix);
         let header = |name| text(request.headers(), name);
-        let host = header(HOST.as_str()).or(domain).unwrap_or("localhost");
-        let scheme = header("x-forwarded-proto").unwrap_or("https");
+        let is_host = |text: &&str| text.parse::<Authority>().is_ok();
+        let host = header(HOST.as_str()).filter(is_host).or(domain.filter(is_host)).unwrap_or("localhost");
+        let is_scheme = |text: &&str| matches!(*text, "http" | "https");
+        let scheme = header("x-forwarded-proto").filter(is_scheme).unwrap_or("https");
         Self { base_url: format!("{scheme}://{host}{prefix}{base}"), path }
     }
 }

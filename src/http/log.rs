@@ -3,13 +3,14 @@
 
 use std::io::Write as _;
 
-use lambda_http::request::RequestContext;
 use lambda_http::{Request, RequestExt as _};
-use serde_json::{Value, json};
+use serde::Serialize;
 
+use super::event::GatewayContext;
 use super::request::parameter;
 use crate::clock;
 use crate::log::ids::RequestIds;
+use crate::log::line::LogLine;
 use crate::log::metrics::{LineMetrics, Metric};
 use crate::log::readable::{describe_request, on_one_line};
 use crate::log::{self, LogFormat, RequestMetrics};
@@ -89,16 +90,37 @@ pub struct Line {
     pub refusals: RuleRefusals,
 }
 
+/// The fields of the line for machines.
+#[derive(Debug, Serialize)]
+pub struct RequestFields<'l> {
+    source_ip: Option<&'l str>,
+    tenant: Option<&'l str>,
+    key_id: Option<&'l str>,
+    operation: &'static str,
+    status: u16,
+    #[serde(rename = "scimType")]
+    scim_type: Option<&'static str>,
+    duration_ms: f64,
+    dynamodb: Usage,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<&'l str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<&'l str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
+    #[serde(flatten)]
+    metrics: Option<LineMetrics<'l>>,
+}
+
 impl Line {
     /// The line of a request that begins.
     pub fn of_request(request: &Request) -> Self {
         let mut line = Self { operation: "none", ..Self::default() };
-        if let Some(RequestContext::ApiGatewayV1(context)) = request.request_context_ref() {
+        if let Some(context) = GatewayContext::of(request) {
             let chosen = context.request_id.clone().filter(|id| is_trace_id(id));
             line.ids.request = chosen.unwrap_or_default();
-            let extended = context.other.get("extendedRequestId").and_then(Value::as_str);
-            line.ids.extended = extended.unwrap_or_default().to_owned();
-            line.source_ip = context.identity.source_ip.clone();
+            line.ids.extended = context.extended_request_id.clone().unwrap_or_default();
+            line.source_ip = context.identity.as_ref().and_then(|identity| identity.source_ip.clone());
         }
         let invocation = request.lambda_context_ref().map(|context| context.request_id.clone());
         line.ids.lambda = invocation.unwrap_or_default();
@@ -111,46 +133,33 @@ impl Line {
         line
     }
 
-    /// The line as JSON. It carries these metrics if the name of the `stack` is known.
-    pub fn json(&self, stack: Option<&str>, metrics: RequestMetrics) -> Value {
+    /// The line for machines. It carries these metrics if the name of the `stack` is known.
+    pub fn for_machines<'l>(
+        &'l self,
+        stack: Option<&'l str>,
+        metrics: RequestMetrics,
+    ) -> LogLine<'l, RequestFields<'l>> {
         let level = if self.status >= 500 { "ERROR" } else { "INFO" };
-        let mut line = json!({ "timestamp": clock::timestamp(), "level": level, "message": "request" });
-        self.ids.add_to(&mut line);
-        let duration_ms = (self.duration_ms * 1000.0).round() / 1000.0;
-        for (name, value) in [
-            ("source_ip", json!(self.source_ip)),
-            ("tenant", json!(self.tenant)),
-            ("key_id", json!(self.key_id)),
-            ("operation", json!(self.operation)),
-            ("status", json!(self.status)),
-            ("scimType", json!(self.scim_type)),
-            ("duration_ms", json!(duration_ms)),
-        ] {
-            line[name] = value;
-        }
-        line["dynamodb"] = json!({
-            "calls": self.usage.calls,
-            "rounds": self.usage.rounds,
-            "read_units": self.usage.read_units,
-            "write_units": self.usage.write_units,
-        });
-        for (name, text) in [("trace_id", &self.trace_id), ("source", &self.source)] {
-            if let Some(text) = text {
-                line[name] = text.as_str().into();
-            }
-        }
-        if !self.notes.is_empty() {
-            line["notes"] = self.notes.iter().map(ToString::to_string).collect();
-        }
         // The probe's requests are not those of a client.
         let is_probe = self.tenant.as_deref() == Some(TenantId::probe().as_str());
-        if let Some(stack) = stack.filter(|_| !is_probe) {
-            self.metrics(stack, metrics).add_to(&mut line);
-        }
-        line
+        let fields = RequestFields {
+            source_ip: self.source_ip.as_deref(),
+            tenant: self.tenant.as_deref(),
+            key_id: self.key_id.as_deref(),
+            operation: self.operation,
+            status: self.status,
+            scim_type: self.scim_type,
+            duration_ms: (self.duration_ms * 1000.0).round() / 1000.0,
+            dynamodb: self.usage,
+            trace_id: self.trace_id.as_deref(),
+            source: self.source.as_deref(),
+            notes: self.notes.iter().map(ToString::to_string).collect(),
+            metrics: stack.filter(|_| !is_probe).map(|stack| self.metrics(stack, metrics)),
+        };
+        LogLine::new(level, "request", self.ids.clone(), fields)
     }
 
-    fn metrics(&self, stack: &str, wanted: RequestMetrics) -> LineMetrics {
+    fn metrics<'l>(&self, stack: &'l str, wanted: RequestMetrics) -> LineMetrics<'l> {
         let class = ("Class", self.class.name());
         let status = match self.status {
             ..300 => "2xx",
@@ -178,7 +187,7 @@ impl Line {
         match log::format() {
             Some(LogFormat::Text) => drop(writeln!(std::io::stderr().lock(), "{}", self.text())),
             Some(LogFormat::Lambda | LogFormat::Json) => {
-                log::write(&self.json(log::stack(), log::request_metrics()))
+                log::write(&self.for_machines(log::stack(), log::request_metrics()))
             }
             None => {}
         }
@@ -223,6 +232,8 @@ fn is_trace_id(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::scim::note_texts::{NoteKind, Rule};
     use crate::scim::policy::VEZA;
@@ -245,7 +256,7 @@ mod tests {
         let text = line.text();
         let expected = " POST /scim/v2/Users?x=jane@example.com 400 invalidValue: Attribute displayName is missing.\\nX [password was left out: no password is stored] [refused by veza.required: displayName must have a value] 0 calls in 0 rounds, 0 read and 0 write units, 3.1 ms, tenant demo, request ";
         assert_eq!(text.get(8..), Some(expected), "{text}");
-        let json = line.json(None, RequestMetrics::All);
+        let json = serde_json::to_value(line.for_machines(None, RequestMetrics::All)).expect("JSON");
         assert_eq!(json["notes"], json!(["ignored:password", "refused:veza.required:displayName"]));
         let json = json.to_string();
         assert!(

@@ -1,6 +1,7 @@
 //! HTTP on this side of API Gateway: routing, reading requests, writing responses.
 
 pub mod caller;
+pub mod event;
 pub mod function;
 pub mod handler;
 pub mod log;

@@ -42,12 +42,13 @@ impl Transfer {
 
     /// Whether a body can be passed on.
     fn holds(self, body: &Body) -> bool {
-        let size = match (self, body) {
-            (Self::Buffered, Body::Text(text)) => escaped_len(text),
-            (Self::Buffered, _) => body.len().div_ceil(3) * 4,
-            (Self::Streamed, _) => body.len(),
-        };
-        size <= self.megabytes() * 1024 * 1024 - RESPONSE_HEAD_BYTES
+        let most = self.megabytes() * 1024 * 1024 - RESPONSE_HEAD_BYTES;
+        match (self, body) {
+            // A byte takes two at most, so few texts must be looked through.
+            (Self::Buffered, Body::Text(text)) => text.len() <= most / 2 || escaped_len(text) <= most,
+            (Self::Buffered, _) => body.len().div_ceil(3) * 4 <= most,
+            (Self::Streamed, _) => body.len() <= most,
+        }
     }
 }
 

@@ -5,13 +5,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
-use http::HeaderValue;
-use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyRequest;
-use lambda_http::request::LambdaRequest;
-use lambda_http::{Adapter, Body, Error, LambdaEvent, Request, Response, Service, StreamAdapter};
+use bytes::Bytes;
+use futures_util::stream::{self, Iter};
+use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyResponse;
+use lambda_http::{Body, Context, Error, LambdaEvent, Request, RequestExt as _, Response, Service};
+use lambda_runtime::{MetadataPrelude, StreamResponse};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::event::ProxyEvent;
 use super::response::Transfer;
 
 /// What answers requests that came through API Gateway.
@@ -25,89 +27,103 @@ pub trait HttpFunction: Send + Sync + 'static {
 /// # Errors
 /// An event that is no REST proxy event.
 pub async fn invoke_with_event<F: HttpFunction>(function: Arc<F>, event: Value) -> Result<Value, Error> {
-    let event: ApiGatewayProxyRequest = serde_json::from_value(event)?;
-    let mut context = lambda_http::Context::default();
+    let event: ProxyEvent = serde_json::from_value(event)?;
+    let mut context = Context::default();
     context.request_id = Uuid::now_v7().to_string();
     let response = LambdaService::new(function).call(LambdaEvent::new(event, context));
     Ok(serde_json::to_value(response.await?)?)
 }
 
-/// A function as a service of requests.
-#[derive(Debug)]
-pub struct RequestService<F> {
-    function: Arc<F>,
-    transfer: Transfer,
-}
+/// The answer to come of a function that never fails: every refusal is an answer.
+type Answering<R> = Pin<Box<dyn Future<Output = Result<R, Infallible>> + Send>>;
 
-impl<F> Clone for RequestService<F> {
-    fn clone(&self) -> Self {
-        Self { function: self.function.clone(), transfer: self.transfer }
+/// A function as a service of REST proxy events, whose answers leave in one piece.
+#[derive(Debug)]
+pub struct LambdaService<F>(Arc<F>);
+
+impl<F: HttpFunction> LambdaService<F> {
+    /// Wraps a function.
+    pub const fn new(function: Arc<F>) -> Self {
+        Self(function)
     }
 }
 
-impl<F: HttpFunction> Service<Request> for RequestService<F> {
-    type Response = Response<Body>;
+impl<F: HttpFunction> Service<LambdaEvent<ProxyEvent>> for LambdaService<F> {
+    type Response = ApiGatewayProxyResponse;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+    type Future = Answering<Self::Response>;
 
     fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request) -> Self::Future {
-        let Self { function, transfer } = self.clone();
-        Box::pin(async move { Ok(function.answer(request, transfer).await) })
+    fn call(&mut self, event: LambdaEvent<ProxyEvent>) -> Self::Future {
+        let function = Arc::clone(&self.0);
+        let request = request_of(event);
+        Box::pin(async move { Ok(in_one_piece(function.answer(request, Transfer::Buffered).await)) })
     }
 }
 
-/// The function as a service of REST proxy events, which are parsed as such at once. lambda_http makes a URL out of
-/// the host and the scheme in the event and panics where it cannot; this layer takes such texts out first.
-#[derive(Clone)]
-pub struct LambdaService<A>(A);
+/// The body of a streamed answer. It is there as a whole, so it is one chunk, or none if it is empty.
+type OneChunk = Iter<std::option::IntoIter<Result<Bytes, Infallible>>>;
 
-impl<F: HttpFunction> LambdaService<Adapter<'static, Response<Body>, RequestService<F>>> {
-    /// Wraps a function whose answers leave in one piece.
-    pub fn new(function: Arc<F>) -> Self {
-        Self(Adapter::from(RequestService { function, transfer: Transfer::Buffered }))
+/// A function as a service of REST proxy events, whose answers are streamed.
+#[derive(Debug)]
+pub struct StreamingLambdaService<F>(Arc<F>);
+
+impl<F: HttpFunction> StreamingLambdaService<F> {
+    /// Wraps a function.
+    pub const fn new(function: Arc<F>) -> Self {
+        Self(function)
     }
 }
 
-impl<F: HttpFunction> LambdaService<StreamAdapter<'static, RequestService<F>, Body>> {
-    /// Wraps a function whose answers are streamed.
-    pub fn streaming(function: Arc<F>) -> Self {
-        Self(StreamAdapter::from(RequestService { function, transfer: Transfer::Streamed }))
+impl<F: HttpFunction> Service<LambdaEvent<ProxyEvent>> for StreamingLambdaService<F> {
+    type Response = StreamResponse<OneChunk>;
+    type Error = Infallible;
+    type Future = Answering<Self::Response>;
+
+    fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, event: LambdaEvent<ProxyEvent>) -> Self::Future {
+        let function = Arc::clone(&self.0);
+        let request = request_of(event);
+        Box::pin(async move { Ok(as_stream(function.answer(request, Transfer::Streamed).await)) })
     }
 }
 
-impl<A: Service<LambdaEvent<LambdaRequest>>> Service<LambdaEvent<ApiGatewayProxyRequest>>
-    for LambdaService<A>
-{
-    type Response = A::Response;
-    type Error = A::Error;
-    type Future = A::Future;
+fn request_of(event: LambdaEvent<ProxyEvent>) -> Request {
+    let LambdaEvent { payload: ProxyEvent(request), context } = event;
+    request.with_lambda_context(context)
+}
 
-    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), A::Error>> {
-        self.0.poll_ready(cx)
-    }
+/// The proxy response. All headers are among those that may have several values: API Gateway adds the two kinds up.
+fn in_one_piece(response: Response<Body>) -> ApiGatewayProxyResponse {
+    let (parts, body) = response.into_parts();
+    let mut answer = ApiGatewayProxyResponse::default();
+    answer.status_code = parts.status.as_u16().into();
+    answer.multi_value_headers = parts.headers;
+    answer.is_base64_encoded = matches!(body, Body::Binary(_));
+    answer.body = Some(body).filter(|body| !matches!(body, Body::Empty));
+    answer
+}
 
-    fn call(&mut self, event: LambdaEvent<ApiGatewayProxyRequest>) -> Self::Future {
-        let LambdaEvent { payload: mut request, context } = event;
-        let authority = |value: &HeaderValue| {
-            value.to_str().is_ok_and(|text| text.parse::<http::uri::Authority>().is_ok())
-        };
-        let scheme = |value: &HeaderValue| matches!(value.as_bytes(), b"http" | b"https");
-        for headers in [&mut request.headers, &mut request.multi_value_headers] {
-            if headers.get("host").is_some_and(|value| !authority(value)) {
-                headers.remove("host");
-            }
-            if headers.get("x-forwarded-proto").is_some_and(|value| !scheme(value)) {
-                headers.remove("x-forwarded-proto");
-            }
-        }
-        let domain = request.request_context.domain_name.as_deref();
-        if domain.is_some_and(|domain| domain.parse::<http::uri::Authority>().is_err()) {
-            request.request_context.domain_name = None;
-        }
-        self.0.call(LambdaEvent::new(LambdaRequest::ApiGatewayV1(request), context))
+fn as_stream(response: Response<Body>) -> StreamResponse<OneChunk> {
+    let (parts, body) = response.into_parts();
+    let body = match body {
+        Body::Text(text) => Bytes::from(text),
+        Body::Binary(bytes) => Bytes::from(bytes),
+        _ => Bytes::new(),
+    };
+    let chunk = Some(body).filter(|body| !body.is_empty()).map(Ok);
+    StreamResponse {
+        metadata_prelude: MetadataPrelude {
+            headers: parts.headers,
+            status_code: parts.status,
+            cookies: Vec::new(),
+        },
+        stream: stream::iter(chunk),
     }
 }

@@ -1,6 +1,6 @@
 //! The ids by which a log line is found.
 
-use serde_json::Value;
+use serde::Serialize;
 
 tokio::task_local! {
     /// The ids of the request that this task answers.
@@ -8,13 +8,16 @@ tokio::task_local! {
 }
 
 /// The ids of a request. An empty one is unknown, and no line has it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RequestIds {
     /// API Gateway's `requestId`, which the answer carries as `x-amzn-RequestId`. A caller can choose it.
+    #[serde(rename = "request_id", skip_serializing_if = "String::is_empty")]
     pub request: String,
     /// API Gateway's `extendedRequestId`, which the answer carries as `x-amz-apigw-id`. A caller cannot choose it.
+    #[serde(rename = "extended_request_id", skip_serializing_if = "String::is_empty")]
     pub extended: String,
     /// Lambda's id of the invocation. A caller cannot choose it.
+    #[serde(rename = "lambda_request_id", skip_serializing_if = "String::is_empty")]
     pub lambda: String,
 }
 
@@ -32,17 +35,5 @@ impl RequestIds {
     /// Runs a task that answers this request: its lines carry these ids.
     pub async fn scope<F: Future>(self, task: F) -> F::Output {
         CURRENT.scope(self, task).await
-    }
-
-    /// Adds the ids to a line.
-    pub fn add_to(&self, line: &mut Value) {
-        let ids = [
-            ("request_id", &self.request),
-            ("extended_request_id", &self.extended),
-            ("lambda_request_id", &self.lambda),
-        ];
-        for (name, id) in ids.into_iter().filter(|(_, id)| !id.is_empty()) {
-            line[name] = id.as_str().into();
-        }
     }
 }

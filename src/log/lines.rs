@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::Targets;
@@ -39,39 +40,51 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let level = event.metadata().level().as_str();
-        let mut line = json!({ "timestamp": clock::timestamp(), "level": level });
-        event.record(&mut LineFields(&mut line));
-        RequestIds::current().add_to(&mut line);
-        writeln!(writer, "{line}")
+        let mut fields = LineFields::default();
+        event.record(&mut fields);
+        let line = EventLine { timestamp: clock::timestamp(), level, fields, ids: RequestIds::current() };
+        writeln!(writer, "{}", serde_json::to_string(&line).map_err(|_| fmt::Error)?)
     }
 }
 
-/// Adds the fields of an event to a line.
-struct LineFields<'l>(&'l mut Value);
+/// The line of an event, whose message is one of its fields.
+#[derive(Serialize)]
+struct EventLine {
+    timestamp: String,
+    level: &'static str,
+    #[serde(flatten)]
+    fields: LineFields,
+    #[serde(flatten)]
+    ids: RequestIds,
+}
 
-impl Visit for LineFields<'_> {
+/// The fields of an event.
+#[derive(Default, Serialize)]
+struct LineFields(Map<String, Value>);
+
+impl Visit for LineFields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.0[field.name()] = format!("{value:?}").into();
+        self.0.insert(field.name().to_owned(), format!("{value:?}").into());
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.0[field.name()] = value.into();
+        self.0.insert(field.name().to_owned(), value.into());
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.0[field.name()] = value.into();
+        self.0.insert(field.name().to_owned(), value.into());
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.0[field.name()] = value.into();
+        self.0.insert(field.name().to_owned(), value.into());
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.0[field.name()] = value.into();
+        self.0.insert(field.name().to_owned(), value.into());
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.0[field.name()] = value.into();
+        self.0.insert(field.name().to_owned(), value.into());
     }
 }
 
@@ -79,6 +92,8 @@ impl Visit for LineFields<'_> {
 mod tests {
     use std::io;
     use std::sync::{Arc, Mutex};
+
+    use serde_json::json;
 
     use super::*;
 

@@ -8,9 +8,12 @@
 //!
 //! The tenant is never a dimension: each value would be a metric that AWS charges for.
 
-use serde_json::{Map, Value, json};
+use std::iter;
+
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use super::ids::RequestIds;
+use super::line::LogLine;
 use super::output;
 use crate::clock;
 
@@ -73,35 +76,30 @@ impl Metric {
 }
 
 /// The metrics of one line.
-#[derive(Debug)]
-pub struct LineMetrics {
-    directives: Vec<Value>,
-    members: Map<String, Value>,
+#[derive(Clone, Debug)]
+pub struct LineMetrics<'m> {
+    stack: &'m str,
+    sets: Vec<MetricSet<'m>>,
 }
 
-impl LineMetrics {
+/// Metrics with the same dimensions.
+#[derive(Clone, Debug)]
+struct MetricSet<'m> {
+    /// The dimensions besides [`STACK`].
+    dimensions: Vec<(&'static str, &'m str)>,
+    metrics: Vec<(Metric, f64)>,
+}
+
+impl<'m> LineMetrics<'m> {
     /// No metrics, of this stack.
-    pub fn new(stack: &str) -> Self {
-        let members = Map::from_iter([(STACK.to_owned(), stack.into())]);
-        Self { directives: Vec::new(), members }
+    pub const fn new(stack: &'m str) -> Self {
+        Self { stack, sets: Vec::new() }
     }
 
     /// Adds metrics with the dimension [`STACK`] and these further ones.
     #[must_use]
-    pub fn add(mut self, dimensions: &[(&'static str, &str)], metrics: &[(Metric, f64)]) -> Self {
-        let names: Vec<&str> = [STACK].into_iter().chain(dimensions.iter().map(|(name, _)| *name)).collect();
-        let definitions: Vec<Value> = metrics
-            .iter()
-            .map(|(metric, _)| {
-                let (name, unit) = metric.wire();
-                json!({ "Name": name, "Unit": unit })
-            })
-            .collect();
-        let directive = json!({ "Namespace": NAMESPACE, "Dimensions": [names], "Metrics": definitions });
-        self.directives.push(directive);
-        self.members.extend(dimensions.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())));
-        self.members
-            .extend(metrics.iter().map(|(metric, value)| (metric.wire().0.to_owned(), (*value).into())));
+    pub fn add(mut self, dimensions: &[(&'static str, &'m str)], metrics: &[(Metric, f64)]) -> Self {
+        self.sets.push(MetricSet { dimensions: dimensions.to_vec(), metrics: metrics.to_vec() });
         self
     }
 
@@ -111,26 +109,81 @@ impl LineMetrics {
     pub fn add_unless_zero(self, metric: Metric, value: u32) -> Self {
         if value == 0 { self } else { self.add(&[], &[(metric, f64::from(value))]) }
     }
+}
 
-    /// Adds the metrics to a line, if there are any.
-    pub fn add_to(self, line: &mut Value) {
-        if self.directives.is_empty() {
-            return;
+/// The members that the metrics add to their line; none if there are no metrics.
+impl Serialize for LineMetrics<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut members = serializer.serialize_map(None)?;
+        if self.sets.is_empty() {
+            return members.end();
         }
-        let milliseconds = i64::try_from(clock::now().unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
-        line["_aws"] = json!({ "Timestamp": milliseconds, "CloudWatchMetrics": self.directives });
-        for (name, value) in self.members {
-            line[name] = value;
+        members.serialize_entry("_aws", &Metadata::of(&self.sets))?;
+        members.serialize_entry(STACK, self.stack)?;
+        // Sets may have a dimension in common. A line names it once.
+        let mut named: Vec<&str> = Vec::new();
+        for (name, value) in self.sets.iter().flat_map(|set| &set.dimensions) {
+            if !named.contains(name) {
+                named.push(name);
+                members.serialize_entry(name, value)?;
+            }
         }
+        for (metric, value) in self.sets.iter().flat_map(|set| &set.metrics) {
+            members.serialize_entry(metric.wire().0, value)?;
+        }
+        members.end()
     }
 }
 
-/// The line with metrics of the whole stack, as JSON.
-pub fn line(message: &str, stack: &str, metrics: &[(Metric, f64)]) -> Value {
-    let mut line = json!({ "timestamp": clock::timestamp(), "level": "INFO", "message": message });
-    RequestIds::current().add_to(&mut line);
-    LineMetrics::new(stack).add(&[], metrics).add_to(&mut line);
-    line
+/// The member by which CloudWatch knows that a line has metrics.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Metadata<'m> {
+    /// In milliseconds since 1970.
+    timestamp: i64,
+    #[serde(rename = "CloudWatchMetrics")]
+    directives: Vec<Directive<'m>>,
+}
+
+/// Says which metrics of a line have which dimensions.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Directive<'m> {
+    namespace: &'static str,
+    dimensions: [Vec<&'m str>; 1],
+    metrics: Vec<MetricDefinition>,
+}
+
+/// The name and the unit of a metric.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct MetricDefinition {
+    name: &'static str,
+    unit: &'static str,
+}
+
+impl<'m> Metadata<'m> {
+    fn of(sets: &'m [MetricSet<'m>]) -> Self {
+        let directives = sets.iter().map(|set| {
+            let names = set.dimensions.iter().map(|(name, _)| *name);
+            let definitions = set.metrics.iter().map(|(metric, _)| {
+                let (name, unit) = metric.wire();
+                MetricDefinition { name, unit }
+            });
+            Directive {
+                namespace: NAMESPACE,
+                dimensions: [iter::once(STACK).chain(names).collect()],
+                metrics: definitions.collect(),
+            }
+        });
+        let timestamp = i64::try_from(clock::now().unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
+        Self { timestamp, directives: directives.collect() }
+    }
+}
+
+/// The line with metrics of the whole stack.
+pub fn line<'m>(message: &'m str, stack: &'m str, metrics: &[(Metric, f64)]) -> LogLine<'m, LineMetrics<'m>> {
+    LogLine::new("INFO", message, RequestIds::current(), LineMetrics::new(stack).add(&[], metrics))
 }
 
 /// Writes a line with metrics of the whole stack. Writes none if there is no stack or no metric.

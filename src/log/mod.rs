@@ -1,5 +1,6 @@
 //! The log: every line is one JSON object, with a timestamp, a level and the ids of the request.
 //!
+//! - `line` has what every line has.
 //! - `lines` writes what the code logs with `tracing`.
 //! - `http/log.rs` writes the line of a request.
 //! - `panics` writes the line of a panic.
@@ -10,6 +11,7 @@
 //! query and the `detail` of a request. Deployed functions do not write them.
 
 pub mod ids;
+pub mod line;
 pub mod lines;
 pub mod metrics;
 mod output;

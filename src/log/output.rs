@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::sync::OnceLock;
 
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::config;
 
@@ -68,11 +68,13 @@ pub fn function() -> &'static str {
     SETTINGS.get().map_or("rollcall", |settings| &settings.function)
 }
 
-/// Writes a line as JSON. A log that cannot be written is no reason to fail.
-pub fn write(line: &Value) {
-    match format() {
-        None => {}
-        Some(LogFormat::Lambda) => drop(writeln!(std::io::stdout().lock(), "{line}")),
-        Some(LogFormat::Json | LogFormat::Text) => drop(writeln!(std::io::stderr().lock(), "{line}")),
+/// Writes a line as JSON, in one call of the system. A log that cannot be written is no reason to fail.
+pub fn write(line: &impl Serialize) {
+    let Some(format) = format() else { return };
+    let Ok(mut text) = serde_json::to_vec(line) else { return };
+    text.push(b'\n');
+    match format {
+        LogFormat::Lambda => drop(std::io::stdout().lock().write_all(&text)),
+        LogFormat::Json | LogFormat::Text => drop(std::io::stderr().lock().write_all(&text)),
     }
 }

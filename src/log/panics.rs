@@ -5,12 +5,12 @@
 use std::panic::PanicHookInfo;
 use std::sync::Once;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::ids::RequestIds;
+use super::line::LogLine;
 use super::metrics::{LineMetrics, Metric};
 use super::output;
-use crate::clock;
 
 /// Has panics logged from now on.
 pub fn install() {
@@ -23,13 +23,16 @@ fn write_line(info: &PanicHookInfo<'_>) {
     output::write(&line(&place, output::stack(), output::function()));
 }
 
-fn line(place: &str, stack: Option<&str>, function: &str) -> Value {
-    let (timestamp, level) = (clock::timestamp(), "ERROR");
-    let mut line = json!({ "timestamp": timestamp, "level": level, "message": "panic", "panic": place });
-    RequestIds::current().add_to(&mut line);
-    if let Some(stack) = stack {
-        let metrics = LineMetrics::new(stack);
-        metrics.add(&[("Function", function)], &[(Metric::Panics, 1.0)]).add_to(&mut line);
-    }
-    line
+/// The fields of the line.
+#[derive(Serialize)]
+struct PanicFields<'p> {
+    panic: &'p str,
+    #[serde(flatten)]
+    metrics: Option<LineMetrics<'p>>,
+}
+
+fn line<'p>(place: &'p str, stack: Option<&'p str>, function: &'p str) -> LogLine<'p, PanicFields<'p>> {
+    let of_panic = [(Metric::Panics, 1.0)];
+    let metrics = stack.map(|stack| LineMetrics::new(stack).add(&[("Function", function)], &of_panic));
+    LogLine::new("ERROR", "panic", RequestIds::current(), PanicFields { panic: place, metrics })
 }

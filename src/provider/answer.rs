@@ -92,11 +92,11 @@ impl Provider<'_> {
     }
 
     /// The attribute `meta` of a resource.
-    pub(super) fn meta<D>(&self, record: &Record<D>) -> Meta {
+    pub(super) fn meta<'r, D>(&self, record: &'r Record<D>) -> Meta<'r> {
         Meta {
             resource_type: record.kind.name(),
-            created: record.created.clone(),
-            last_modified: record.modified.clone(),
+            created: &record.created,
+            last_modified: &record.modified,
             location: location(&self.base_url, record.kind, &record.id.to_string()),
             version: record.version,
         }

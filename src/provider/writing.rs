@@ -1,14 +1,14 @@
 //! The text of a resource in an answer. What is stored is copied as it is, unless the projection takes parts of it
 //! away. So no value is made of a document that is only passed on, and no value of the members of a group.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Provider;
 use super::answer::{Relations, represent_own_extension};
 use crate::limits::MEMBERS_WRITTEN_AT_ONCE;
 use crate::scim::members::MEMBERS;
 use crate::scim::projection::{Projection, Shown};
-use crate::scim::resource::location_prefix;
+use crate::scim::resource::{Meta, location_prefix};
 use crate::scim::resource_type::{Kind, ResourceType};
 use crate::scim::schema::{Attribute, Returned, Schema};
 use crate::scim::urn;
@@ -77,7 +77,7 @@ impl Provider<'_> {
         for (urn, value) in extensions {
             writer.attribute(urn, value);
         }
-        writer.value("meta", &self.meta(record).value());
+        writer.meta(&self.meta(record));
         writer.text.push('}');
     }
 
@@ -171,6 +171,16 @@ impl ResourceWriter<'_> {
                     AttributeText::Parsed(&value).write(self.text);
                 }
             }
+        }
+    }
+
+    fn meta(&mut self, meta: &Meta<'_>) {
+        match self.projection.shows("meta", self.resource_type) {
+            Shown::Whole => {
+                self.name("meta");
+                self.text.push_str(&serde_json::to_string(meta).unwrap_or_default());
+            }
+            _ => self.attribute("meta", AttributeText::Parsed(&json!(meta))),
         }
     }
 

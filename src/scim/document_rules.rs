@@ -68,19 +68,24 @@ pub fn gather_missing(
 ) -> Result<(), ScimError> {
     let of_user = resource_type.kind == Some(Kind::User);
     let rule = if of_user { Rule::RequiredOfUser } else { Rule::Required };
-    for attribute in &resource_type.schema.attributes {
+    for attribute in resource_type.schema.attributes.iter().filter(|attribute| requires(attribute)) {
         let missing = find_missing(attribute, &attribute.name, document.get(&attribute.name));
         add_missing(missing, &attribute.name, rule, faults)?;
     }
     for extension in &resource_type.extensions {
         let Some(object) = document.get(&extension.id) else { continue };
-        for attribute in &extension.attributes {
+        for attribute in extension.attributes.iter().filter(|attribute| requires(attribute)) {
             let path = format!("{}:{}", extension.id, attribute.name);
             let missing = find_missing(attribute, &path, object.get(&attribute.name));
             add_missing(missing, &path, Rule::Required, faults)?;
         }
     }
     Ok(())
+}
+
+/// Whether an attribute or a part of it must have a value.
+fn requires(attribute: &Attribute) -> bool {
+    attribute.required || attribute.sub_attributes.iter().any(|sub| sub.required)
 }
 
 fn add_missing(missing: Vec<String>, root: &str, rule: Rule, faults: &mut Faults) -> Result<(), ScimError> {

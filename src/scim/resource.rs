@@ -1,36 +1,31 @@
 //! The resource as it is answered: the stored document and what the server adds (RFC 7643 §3).
 
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::members::MEMBERS;
 use super::resource_type::{Kind, ResourceType};
 
-/// What the server knows about a resource (RFC 7643 §3.1).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Meta {
+/// What the server knows about a resource (RFC 7643 §3.1). As JSON it is the value of `meta`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Meta<'r> {
     /// The name of the resource type.
     pub resource_type: &'static str,
     /// When it was made, as a dateTime.
-    pub created: String,
+    pub created: &'r str,
     /// When it was last changed, as a dateTime.
-    pub last_modified: String,
+    pub last_modified: &'r str,
     /// Where it is.
     pub location: String,
     /// How often it was changed.
+    #[serde(serialize_with = "serialize_etag")]
     pub version: u64,
 }
 
-impl Meta {
-    /// The value of `meta`.
-    pub fn value(&self) -> Value {
-        json!({
-            "resourceType": self.resource_type,
-            "created": self.created,
-            "lastModified": self.last_modified,
-            "location": self.location,
-            "version": etag(self.version),
-        })
-    }
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands references")]
+fn serialize_etag<S: Serializer>(version: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    etag(*version).serialize(serializer)
 }
 
 /// The entity tag of a version, weak since two answers of one version may differ in projection
@@ -51,7 +46,7 @@ pub fn location(base_url: &str, kind: Kind, id: &str) -> String {
 
 /// Where the resource with this id below an endpoint is. The base URL may end in a slash.
 pub fn location_below(base_url: &str, endpoint: &str, id: &str) -> String {
-    format!("{}{endpoint}/{id}", base_url.trim_end_matches('/'))
+    [base_url.trim_end_matches('/'), endpoint, "/", id].concat()
 }
 
 /// Makes the whole resource of a document. `schemas` names the core schema and the extensions that have values.
@@ -61,7 +56,7 @@ pub fn assemble(
     document: Map<String, Value>,
     resource_type: &ResourceType,
     id: &str,
-    meta: &Meta,
+    meta: &Meta<'_>,
     extra: Vec<(String, Value)>,
 ) -> Map<String, Value> {
     let mut values = document;
@@ -90,7 +85,7 @@ pub fn assemble(
     for urn in extensions {
         last.extend(values.shift_remove_entry(urn));
     }
-    last.push(("meta".to_owned(), meta.value()));
+    last.push(("meta".to_owned(), json!(meta)));
     if let Some(entry) = values.shift_remove_entry("externalId") {
         resource.extend([entry]);
     }
@@ -156,8 +151,8 @@ mod tests {
         let model = Model::new(&STANDARD, &[]).expect("a model");
         let meta = Meta {
             resource_type: Kind::User.name(),
-            created: "2026-01-01T00:00:00.000Z".to_owned(),
-            last_modified: "2026-01-02T00:00:00.000Z".to_owned(),
+            created: "2026-01-01T00:00:00.000Z",
+            last_modified: "2026-01-02T00:00:00.000Z",
             location: location("https://x/scim/v2/", Kind::User, "1"),
             version: 3,
         };

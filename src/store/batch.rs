@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::{
     DeleteRequest, KeysAndAttributes, PutRequest, ReturnConsumedCapacity, WriteRequest,
 };
 use futures_util::future::try_join_all;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
 use super::call::Table;
 use super::error::{self, StoreError};
@@ -106,6 +106,7 @@ impl Table {
             .request_items(&*self.name, request)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
+            .boxed()
             .await
             .map_err(error::read)?;
         self.spent(round, Direction::Read, answer.consumed_capacity());
@@ -156,6 +157,7 @@ impl Table {
                 .request_items(&*self.name, open.clone())
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .send()
+                .boxed()
                 .await;
             let answer = match answer.map_err(error::read) {
                 Ok(answer) => answer,

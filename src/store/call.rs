@@ -1,5 +1,8 @@
 //! The calls to DynamoDB, one method for each. Every call is metered, and every read is strongly
 //! consistent. Calls about many items are in `batch.rs`.
+//!
+//! Each call is boxed. The SDK's state of a call has 5 KB. Without the box, each state that waits for it would hold and
+//! copy these, too.
 
 use std::sync::Arc;
 
@@ -8,6 +11,7 @@ use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::types::{
     AttributeValue, ConsumedCapacity, Get, ReturnConsumedCapacity, Select, TransactGetItem,
 };
+use futures_util::FutureExt as _;
 use uuid::Uuid;
 
 use super::error::{self, Refusal, StoreError};
@@ -168,6 +172,7 @@ impl Table {
             .consistent_read(true)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
+            .boxed()
             .await
             .map_err(error::read)?;
         self.spent(round, Direction::Read, answer.consumed_capacity());
@@ -241,6 +246,7 @@ impl Table {
             .set_transact_items(Some(items))
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
+            .boxed()
             .await;
         match answer {
             Ok(answer) => {
@@ -298,7 +304,7 @@ impl Table {
             query = query.set_exclusive_start_key(Some(start));
         }
         let round = self.meter.begin();
-        let answer = query.send().await.map_err(error::read)?;
+        let answer = query.send().boxed().await.map_err(error::read)?;
         self.spent(round, Direction::Read, answer.consumed_capacity());
         let next = answer.last_evaluated_key().and_then(|key| get_text(key, "sk").map(str::to_owned));
         Ok((answer, next))
@@ -369,6 +375,7 @@ impl Table {
             .consistent_read(true)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
+            .boxed()
             .await
             .map_err(error::read)?;
         self.spent(round, Direction::Read, answer.consumed_capacity());
@@ -428,6 +435,7 @@ impl Table {
             .set_item(Some(item))
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
+            .boxed()
             .await
             .map_err(error::read)?;
         self.spent(round, Direction::Write, answer.consumed_capacity());
@@ -475,6 +483,7 @@ impl Table {
             .client_request_token(Uuid::now_v7().to_string())
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
+            .boxed()
             .await;
         match answer {
             Ok(answer) => {

@@ -50,7 +50,7 @@ impl AttributeText<'_> {
     pub fn write(self, out: &mut String) {
         match self {
             Self::Raw(text) => out.push_str(text),
-            Self::Parsed(value) => out.push_str(&value.to_string()),
+            Self::Parsed(value) => out.push_str(&serde_json::to_string(value).unwrap_or_default()),
         }
     }
 }

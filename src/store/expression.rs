@@ -137,9 +137,7 @@ impl Expression {
             false => text.to_owned(),
         };
         self.text = format!("{} {operator} {}", grouped(&self.text), grouped(&other.text));
-        for (name, attribute) in other.names {
-            self = self.name(&name, &attribute);
-        }
+        self.names.extend(other.names);
         for (name, value) in other.values {
             self = self.value(&name, value);
         }
@@ -157,8 +155,11 @@ impl Expression {
     /// Sets an attribute.
     #[must_use]
     pub fn set(mut self, attribute: &str, value: AttributeValue) -> Self {
-        self.set.push(format!("#{attribute} = :set_{attribute}"));
-        self.name(&format!("#{attribute}"), attribute).value(&format!(":set_{attribute}"), value)
+        let (name, placeholder) = (["#", attribute].concat(), [":set_", attribute].concat());
+        self.set.push([&*name, " = ", &*placeholder].concat());
+        self.names.insert(name, attribute.to_owned());
+        self.values.insert(placeholder, value);
+        self
     }
 
     /// Raises a number by one. The update fails if the item does not have it.

@@ -97,6 +97,12 @@ pub fn lookups(ty: &ResourceType, doc: &Map<String, Value>) -> BTreeSet<Entry> {
     entries(ty, doc, Index::Lookup)
 }
 
+/// Whether two documents have the same indexed values, so that the same claim and look-ups find them.
+pub fn finds_alike(ty: &ResourceType, before: &Map<String, Value>, after: &Map<String, Value>) -> bool {
+    let mut paths = INDEXED.iter().filter(|(kind, _)| Some(*kind) == ty.kind);
+    paths.all(|(_, path)| texts(before, path) == texts(after, path))
+}
+
 /// The values that a document must have a look-up of: all but the address that its claim finds too.
 pub fn required_lookups(ty: &ResourceType, doc: &Map<String, Value>) -> BTreeSet<Entry> {
     let mut required = lookups(ty, doc);

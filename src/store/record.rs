@@ -158,6 +158,7 @@ impl<'i, D: Deserialize<'i>> Record<D> {
         let pk = must_text(item, "pk")?;
         let id = pk.rsplit('#').next().and_then(parse_id).ok_or_else(|| broken("key"))?;
         let doc = serde_json::from_str(must_text(item, "doc")?).map_err(|_| broken("doc"))?;
+        let of_group = (kind == Kind::Group).then_some(item);
         Ok(Some(Self {
             kind,
             id,
@@ -170,13 +171,13 @@ impl<'i, D: Deserialize<'i>> Record<D> {
                 Some("local") => Account::Local,
                 _ => Account::Sso,
             },
-            digest: MembershipDigest::from_item(item),
-            change: get_text(item, "change").and_then(parse_id),
-            settled: get_number(item, "settled").unwrap_or(0),
+            digest: of_group.map(MembershipDigest::from_item).unwrap_or_default(),
+            change: of_group.and_then(|item| get_text(item, "change")).and_then(parse_id),
+            settled: of_group.and_then(|item| get_number(item, "settled")).unwrap_or(0),
             guarded: item.get("guarded").is_some_and(|guarded| guarded.as_bool() == Ok(&true)),
             trail: Trail::from_item(item),
             parts: 0,
-            roles: match get_text(item, "roles") {
+            roles: match of_group.and_then(|item| get_text(item, "roles")) {
                 Some(roles) => Some(serde_json::from_str(roles).map_err(|_| broken("roles"))?),
                 None => None,
             },

@@ -14,7 +14,7 @@ use super::counter::count_inactive;
 use super::error::{Refusal, StoreError};
 use super::event::{self, Event, Subject, SubjectId};
 use super::expression::Expression;
-use super::index::Entry;
+use super::index::{self, Entry};
 use super::item::Item;
 use super::keys;
 use super::large_change::pending_change::commit_staged;
@@ -308,6 +308,9 @@ impl ResourceUpdate<'_> {
     /// The values that the resource keeps, and that its claim found until now. They need a look-up from now on.
     fn lookups_instead_of_claim(&self) -> Vec<Entry> {
         let (before, after, ty) = (self.before, self.after, self.ty);
+        if index::finds_alike(ty, &before.doc, &after.doc) {
+            return Vec::new();
+        }
         let needed = before.required_lookups(ty);
         let kept = before.lookups(ty);
         after.required_lookups(ty).into_iter().filter(|e| kept.contains(e) && !needed.contains(e)).collect()
@@ -326,6 +329,9 @@ impl ResourceUpdate<'_> {
     fn index_actions(&self, store: &Store) -> Vec<Action> {
         let (tenant, before, after, ty) = (&store.tenant, self.before, self.after, self.ty);
         let mut actions = Vec::new();
+        if index::finds_alike(ty, &before.doc, &after.doc) {
+            return actions;
+        }
         let (old, new) = (before.claim(ty), after.claim(ty));
         if old != new {
             let take = |entry: Entry| take_claim(tenant, &entry, after.id, is_free_or_gone());

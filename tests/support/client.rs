@@ -6,6 +6,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::{StreamExt, stream};
+use rollcall::http::event::ProxyEvent;
 use rollcall::http::function::Function;
 use rollcall::http::log::Line;
 use rollcall::http::response::Transfer;
@@ -175,7 +176,7 @@ impl Client {
         headers: &[(&str, &str)],
     ) -> Reply {
         let event = self.event(method, path, body, headers);
-        let request = lambda_http::request::from_str(&event.to_string()).expect("an event");
+        let ProxyEvent(request) = serde_json::from_value(event).expect("an event");
         let (response, line) = self.function.answer_with_line(request, Transfer::Buffered).await;
         let (parts, body) = response.into_parts();
         let packed = parts.headers.get("content-encoding").is_some_and(|coding| coding == "gzip");

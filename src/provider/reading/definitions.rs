@@ -165,8 +165,8 @@ impl Reading<'_> {
         };
         let meta = Meta {
             resource_type: ty.name,
-            created: definition.created.clone(),
-            last_modified: definition.modified.clone(),
+            created: &definition.created,
+            last_modified: &definition.modified,
             location: location_below(&self.provider.base_url, ty.endpoint, &definition.id),
             version: definition.version,
         };
