@@ -40,7 +40,7 @@ BUILT := $(abspath $(or $(ROLLCALL_BIN),$(TARGET_DIR)/debug/rollcall))
 DEVELOPMENT := aws-config|axum|clap|dynoxide-rs|libsqlite3-sys|rusqlite|yaml_serde|aws-sdk-apigateway
 
 .DEFAULT_GOAL := help
-.PHONY: help run install dist image docs test test-long restore-drill failure-drill upgrade-test check testers schemathesis client-python client-typescript client-mirrors example example-test docs-test beside rust-tests built-rollcall conformance build lint-template costs sbom sam-test invoke deploy openapi errors bench bench-peers fuzz clean
+.PHONY: help run install dist image docs test test-long restore-drill failure-drill upgrade-test check testers schemathesis client-python client-typescript client-mirrors example example-test docs-test beside rust-tests built-rollcall conformance build lint-template costs sbom sam-test invoke deploy openapi errors bench bench-peers bench-cold fuzz clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -243,6 +243,9 @@ $(SERVERS)/installed: $(addprefix benches/servers/,package.json requirements.txt
 	$(PYTHON) -m venv $(SERVERS)/venv
 	$(SERVERS)/venv/bin/pip install --quiet --requirement benches/servers/requirements.txt
 	touch $@
+
+bench-cold: ## Measure how long a new process of each function takes to its first answer, as a ratio to a bare function (ARGS="--runs 30 --memory 256,512"; Linux, root)
+	ROLLCALL_VENV="$(abspath $(VENV))" benches/cold/run.sh $(ARGS)
 
 test-long: ## Play the long versions of tests: large tenants, more races and walks, crashes (CRASH_RUNS=500 CRASH_MEMBERS=5000)
 	SCALE_USERS=100000 SCALE_MEMBERS=100000 RACE_ROUNDS=200 WALK_SEEDS=12 TORN_SEEDS=8 $(CARGO) test --features cli \

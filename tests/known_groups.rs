@@ -410,8 +410,9 @@ async fn sixteen_clients_do_not_hold_each_other_up() {
     let calls = add_at_once(&vec![client.clone(); 16], &groups[0], &users).await;
     assert_eq!((calls, torn.conflicts()), (1.0, 0), "one call for each member, and no conflict");
     let calls = add_at_once(&functions, &groups[1], &users).await;
-    // On a quiet machine it is four or five: the attempts differ with the time that a transaction takes.
-    assert!(calls < 8.0, "{calls} calls for each member, {} conflicts", torn.conflicts());
+    // On a quiet machine it is four or five. It is more where transactions take longer than the pauses, as on a machine
+    // with ten times the work that it can do.
+    assert!(calls < 40.0, "{calls} calls for each member, {} conflicts", torn.conflicts());
     torn.settled().await;
     for group in &groups {
         let group = client.get(&format!("/Groups/{group}")).await.expect(200);

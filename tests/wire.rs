@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::process::Command;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use support::dev::{Dev, TOOL, folder};
+use support::dev::{Answer, Dev, TOOL, folder};
 
 fn user(name: &str) -> Vec<u8> {
     json!({
@@ -290,4 +291,46 @@ fn one_line_a_request_tells_the_cost_and_no_secret() {
     for secret in ["secretive", "hunter2", &key, &key[8..40], "nonsense"] {
         assert!(!log.contains(secret), "{secret} is in the log: {log}");
     }
+}
+
+/// How much more memory 16 readers of a group of 5,000 may take while they are answered, and may leave, in MB. One
+/// reader takes 5 MB.
+const MEMORY_OF_READERS: u64 = 48;
+
+#[test]
+fn all_who_read_a_large_group_at_once_are_answered() {
+    let dev = Dev::start(&["--seed-users", "5000", "--seed-members", "5000"]);
+    let path = format!("/Groups/{}", rollcall::dev::seed::group_id());
+    assert_eq!(dev.get(&path).body["members"].as_array().map(Vec::len), Some(5_000));
+    let before = dev.memory();
+    let (read, most) = thread::scope(|scope| {
+        let readers: Vec<_> = (0..16).map(|_| scope.spawn(|| dev.get(&path))).collect();
+        let mut most = 0;
+        while !readers.iter().all(thread::ScopedJoinHandle::is_finished) {
+            most = most.max(dev.memory().unwrap_or(0));
+            thread::sleep(Duration::from_millis(10));
+        }
+        let answers = readers.into_iter().map(|reader| reader.join().expect("a reader"));
+        (answers.filter(|answer| is_read(answer)).count(), most)
+    });
+    assert!(read > 0, "nobody read the group");
+    let Some(before) = before else { return };
+    assert!(most < before + MEMORY_OF_READERS, "{before} MB before, {most} MB at most");
+    let left = || dev.memory().unwrap_or(0);
+    let until = Instant::now() + Duration::from_secs(10);
+    while left() >= before + MEMORY_OF_READERS / 2 && Instant::now() < until {
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert!(left() < before + MEMORY_OF_READERS / 2, "{before} MB before, {} MB after", left());
+}
+
+/// Whether an answer is the whole group. If not, it says when to ask again.
+fn is_read(answer: &Answer) -> bool {
+    if answer.status == 200 {
+        assert_eq!(answer.body["members"].as_array().map(Vec::len), Some(5_000));
+        return true;
+    }
+    answer.is_error(429, None);
+    assert!(answer.headers.contains_key("retry-after"), "{answer:?}");
+    false
 }

@@ -143,13 +143,7 @@ impl Session {
         {
             eprintln!("the tenant {} has the users of a seed already: nothing was seeded", options.tenant);
         }
-        let webhook = match options.forward_to {
-            Some(url) => {
-                let secret = backend.tenants.forward(&url).await?;
-                Some(ForwardedTo { url, secret })
-            }
-            None => None,
-        };
+        let webhook = forward(&backend, options.forward_to).await?;
         let make = backend.tenants.create_key(&options.tenant);
         let key = demo_key(&backend.authorizer, data_dir.as_ref(), &options.tenant, make).await?;
         let make = backend.tenants.create_application();
@@ -244,6 +238,13 @@ impl Session {
 }
 
 /// What the template declares, with these limits. An error is one line.
+/// Makes the webhook of `--forward-to`.
+async fn forward(backend: &Backend, url: Option<String>) -> Result<Option<ForwardedTo>, String> {
+    let Some(url) = url else { return Ok(None) };
+    let secret = backend.tenants.forward(&url).await?;
+    Ok(Some(ForwardedTo { url, secret }))
+}
+
 fn read_template(options: &SessionOptions) -> Result<TemplateFacts, String> {
     let mut facts = TemplateFacts::parse(TEMPLATE).map_err(|error| error.to_string())?;
     options.rate_limit.apply(&mut facts.api, [&mut facts.app_api, &mut facts.oauth_api]);

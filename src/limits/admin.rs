@@ -49,8 +49,9 @@ pub const INTEGRATION_TIMEOUT: Duration = Duration::from_secs(29);
 /// 100,000 members does.
 pub const CALLS_AT_ONCE_PER_PROCESSOR: usize = 1;
 
-/// How long a request waits in the local gateway until it may call the function. Then it is answered 429.
-pub const MAX_TURN_WAIT: Duration = Duration::from_secs(20);
+/// How long a request waits in the local gateway until it may call the function. Then it is answered 429. A call that
+/// begins after the longest wait still has half of [`INTEGRATION_TIMEOUT`] until the client would hear nothing on AWS.
+pub const MAX_TURN_WAIT: Duration = Duration::from_secs(INTEGRATION_TIMEOUT.as_secs() / 2);
 
 /// How long a client may take to send a body to the local gateway.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);

@@ -10,6 +10,7 @@ use crate::scim::members::MEMBERS;
 use crate::scim::projection::{Projection, Shown};
 use crate::scim::resource::{Meta, location_prefix};
 use crate::scim::resource_type::{Kind, ResourceType};
+use crate::scim::schema::{Attribute, Returned, Schema};
 use crate::scim::urn;
 use crate::store::document::{AttributeText, Document};
 use crate::store::membership::Membership;
@@ -52,7 +53,10 @@ impl Provider<'_> {
         let extensions: Vec<(&str, AttributeText<'_>)> = resource_type
             .extensions
             .iter()
-            .filter_map(|schema| shown.iter().chain(&own).find(|(name, _)| *name == schema.id).copied())
+            .filter_map(|schema| {
+                let found = shown.iter().chain(&own).find(|(name, _)| *name == schema.id).copied()?;
+                may_be_returned(schema, found.1).then_some(found)
+            })
             .collect();
         for (urn, _) in &extensions {
             writer.text.push(',');
@@ -186,6 +190,17 @@ impl ResourceWriter<'_> {
             self.attribute(name, value);
         }
     }
+}
+
+/// Whether an extension has a value that an answer can hold. `schemas` must not tell of values that are never returned.
+fn may_be_returned(schema: &Schema, value: AttributeText<'_>) -> bool {
+    let is_never = |attribute: &Attribute| attribute.returned == Returned::Never;
+    if !schema.attributes.iter().any(is_never) {
+        return true;
+    }
+    let value = value.to_value();
+    let mut names = value.as_object().into_iter().flat_map(|object| object.keys());
+    names.any(|name| schema.attribute(name).is_some_and(|attribute| !is_never(attribute)))
 }
 
 fn push_member(text: &mut String, membership: &Membership, location_prefix: &str) {

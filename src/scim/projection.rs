@@ -163,8 +163,10 @@ impl Projection {
             let is_whole = self.always.contains(key) || is_plain && extension.is_shown_by_default;
             return if is_whole { Shown::Whole } else { Shown::Parts };
         }
-        // The common attributes are shown by default, too.
-        if self.mode == Mode::Default && resource_type.schema.is_shown_by_default {
+        // The common attributes are shown by default, too. The URN of an extension that this process does not have is no
+        // attribute.
+        let is_urn = key.contains(':');
+        if self.mode == Mode::Default && resource_type.schema.is_shown_by_default && !is_urn {
             return Shown::Whole;
         }
         let Some(attribute) = resource_type.core_attribute(key) else {

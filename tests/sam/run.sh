@@ -78,14 +78,7 @@ declare -A binaries=(
     [ScimFunction]=scim [AuthorizerFunction]=authorizer [WorkerFunction]=worker [TokenFunction]=token
     [AppReadFunction]=app_read [AppManageFunction]=app_manage [AppAuthorizerFunction]=app_authorizer
 )
-# --skip-target-check: without it cargo-lambda may call rustup to fetch a target.
-lambda=${ROLLCALL_LAMBDA:-}
-if [ -z "$lambda" ]; then
-    lambda=$work/lambda
-    # The features are those of all functions together, so that no dependency is built twice.
-    cargo lambda build --release --skip-target-check --features usage-keys "${binaries[@]/#/--bin=}" \
-        --lambda-dir "$lambda"
-fi
+build_functions "${binaries[@]}"
 # The folder that start-api runs: the template, with the built binaries in place of the sources, and with a
 # variable that is no part of a deployment (start-api hands over no variable that the template does not name).
 app=$work/app

@@ -36,6 +36,30 @@ wait_for() {
     done
 }
 
+# What the binary of a function may have at most, in bytes. A cold start loads it (docs/performance.md, "Cold start").
+size_limit=10000000
+
+# build_functions BINARY…: builds the functions as they are deployed, for x86_64. Sets lambda to the folder that has
+# <binary>/bootstrap of each: the one in ROLLCALL_LAMBDA, if there is one. Fails if a binary is too large.
+build_functions() {
+    local binary size large=()
+    lambda=${ROLLCALL_LAMBDA:-}
+    if [ -z "$lambda" ]; then
+        lambda=$work/lambda
+        # The features are those of all functions together, so that no dependency is built twice.
+        # --skip-target-check: without it cargo-lambda may call rustup to fetch a target.
+        cargo lambda build --release --skip-target-check --features usage-keys "${@/#/--bin=}" --lambda-dir "$lambda"
+    fi
+    for binary in "$@"; do
+        size=$(stat --format=%s "$lambda/$binary/bootstrap")
+        echo "$binary has $size bytes"
+        [ "$size" -le "$size_limit" ] || large+=("$binary")
+    done
+    [ ${#large[@]} -eq 0 ] || fail "${large[*]} may have $size_limit bytes at most: find what has grown with
+    cargo rustc --release --features usage-keys --bin ${large[0]} -- -C strip=none
+    nm --size-sort --reverse-sort --print-size --demangle target/release/${large[0]} | head -100"
+}
+
 # start_dev: builds and starts `rollcall dev`; sets dev_pid, base_url, key, application_key, tenant, endpoint and
 # table.
 start_dev() {

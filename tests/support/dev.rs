@@ -108,6 +108,13 @@ impl Dev {
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
+    /// The memory that it has, in MB. `None` on systems without /proc.
+    pub fn memory(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        resident.split_whitespace().next()?.parse::<u64>().ok().map(|kb| kb / 1024)
+    }
+
     /// Ends it as Ctrl-C does; the exit status and the log.
     pub fn end(mut self) -> (Option<i32>, String) {
         self.signal("-INT");

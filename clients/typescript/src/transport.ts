@@ -43,8 +43,8 @@ export function path(...segments: string[]): string {
 /**
  * Sends requests to one deployment.
  *
- * 429 and 503 are repeated for every method, after `Retry-After`: the request was not carried out. Lost
- * connections, 500, 502 and 504 are repeated for GET only, since the other methods may have been carried out.
+ * 429 is repeated for every method, after `Retry-After`: the request was not carried out. Lost connections, 500, 502,
+ * 503 and 504 are repeated unless the method is POST: it may have been carried out, and a second one would make a second key.
  */
 export class Transport {
   readonly #url: string;
@@ -75,7 +75,7 @@ export class Transport {
       } catch (error) {
         if (request.signal?.aborted) throw request.signal.reason;
         if (error instanceof ProblemError) throw error;
-        if (isLast || request.method !== "GET") throw this.#lost(request, attempt, error);
+        if (isLast || request.method === "POST") throw this.#lost(request, attempt, error);
         await sleep(pauseMs(attempt), undefined, signalOf(request));
       }
     }
@@ -156,8 +156,7 @@ function problem(response: Response, text: string): ProblemError {
 }
 
 function mayRepeat(method: ApiRequest["method"], status: number): boolean {
-  if (status === 429 || status === 503) return true;
-  return method === "GET" && [500, 502, 504].includes(status);
+  return status === 429 || (method !== "POST" && [500, 502, 503, 504].includes(status));
 }
 
 /** `Retry-After` in milliseconds: seconds or a date (RFC 9110 §10.2.3). */

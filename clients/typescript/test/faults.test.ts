@@ -41,19 +41,27 @@ test("writes are not repeated after a lost answer, since they may have been carr
   const keys = await server.client().listKeys("demo");
   assert.equal(keys.filter((key) => key.name === "once").length, 1);
   proxy.requests.length = 0;
-  proxy.fault = () => ({ status: 500 });
-  await assert.rejects(rollcall.createKey("demo", { name: "never" }), { status: 500 });
-  assert.equal(proxy.requests.length, 1);
+  for (const status of [500, 503]) {
+    proxy.requests.length = 0;
+    proxy.fault = () => ({ status, headers: { "retry-after": "0" } });
+    await assert.rejects(rollcall.createKey("demo", { name: "never" }), { status });
+    assert.equal(proxy.requests.length, 1);
+  }
 });
 
-test("429 and 503 are repeated after Retry-After, writes too", async () => {
+test("429 is repeated after Retry-After, also a POST, and 503 unless it is one", async () => {
+  const create = () => rollcall.createKey("demo", { name: "repeated" });
+  const update = () => rollcall.updateTenant("demo", { retentionDays: 30 });
   for (const retryAfter of ["1", new Date(Date.now() + 2000).toUTCString()]) {
-    for (const status of [429, 503]) {
+    for (const [status, send] of [
+      [429, create],
+      [503, update],
+    ] as const) {
       proxy.requests.length = 0;
       const fault = { status, headers: { "retry-after": retryAfter } };
       proxy.fault = (_, number) => (number === 0 ? fault : undefined);
       const start = Date.now();
-      await rollcall.createKey("demo", { name: "repeated" });
+      await send();
       assert.equal(proxy.requests.length, 2);
       if (retryAfter === "1") assert.ok(Date.now() - start >= 990, "it waited");
     }

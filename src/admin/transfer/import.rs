@@ -2,13 +2,14 @@
 //! every change has its event. A user is the one of the same `userName`, a group that of the same
 //! `displayName`; so an import that was interrupted is simply run again.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::file_ids::FileIds;
 use super::levels::levels;
 use super::rows::Row;
 use crate::admin::actor::ACTOR;
@@ -69,8 +70,7 @@ struct Import<'a> {
     tenant: TenantRecord,
     provider: Provider<'a>,
     dry_run: bool,
-    /// The ids of the file, and those in the tenant.
-    ids: Mutex<BTreeMap<String, String>>,
+    ids: Mutex<FileIds>,
     /// The resources that the tenant has of each name in the file.
     found: Mutex<HashMap<(Kind, String), Vec<Uuid>>>,
 }
@@ -236,7 +236,7 @@ impl Import<'_> {
         Ok(())
     }
 
-    fn ids(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+    fn ids(&self) -> MutexGuard<'_, FileIds> {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -246,14 +246,14 @@ impl Import<'_> {
 
     /// Notes which id of the tenant an id of the file is.
     fn note_id(&self, old: &str, id: Uuid) {
-        self.ids().insert(old.to_owned(), id.to_string());
+        self.ids().note(old, &id.to_string());
     }
 
     /// Whether a resource names a manager whom the tenant does not have yet.
     fn is_early(&self, body: &Map<String, Value>) -> bool {
         let manager =
             body.get(urn::ENTERPRISE_USER).and_then(|extension| extension["manager"]["value"].as_str());
-        manager.is_some_and(|id| !self.ids().contains_key(id))
+        manager.is_some_and(|id| self.ids().get(id).is_none())
     }
 
     async fn row(&self, kind: Kind, mut body: Map<String, Value>) -> Result<(Fate, Option<String>), Stopped> {
@@ -274,7 +274,8 @@ impl Import<'_> {
             let fate = self.plan_line(kind, &body, found).await?;
             if let Some(old) = old {
                 // Later lines may refer to it, since it will exist.
-                self.ids().insert(old.clone(), found.map_or(old, |id| id.to_string()));
+                let id = found.map_or_else(|| old.clone(), |id| id.to_string());
+                self.ids().note(&old, &id);
             }
             return Ok((fate, found.map(|id| id.to_string())));
         }
@@ -405,10 +406,11 @@ impl Import<'_> {
             }
         };
         let wanted = check().map_err(Failure::from)?;
-        let here: HashSet<String> = self.ids().values().cloned().collect();
-        let unknown = wanted.iter().filter(|member| !here.contains(&member.id));
-        let unknown: Vec<(Uuid, Kind)> =
-            unknown.filter_map(|member| Some((parse_id(&member.id)?, member.taken_for()))).collect();
+        let unknown: Vec<(Uuid, Kind)> = {
+            let ids = self.ids();
+            let unknown = wanted.iter().filter(|member| !ids.is_in_tenant(&member.id));
+            unknown.filter_map(|member| Some((parse_id(&member.id)?, member.taken_for()))).collect()
+        };
         let existing = self.provider.store.members().identify(&unknown).await.map_err(Failure::from)?;
         if let Some((missing, _)) = unknown.iter().find(|(id, _)| !existing.contains_key(id)) {
             return Err(Stopped::Refused(format!("there is no member {missing}")));
@@ -425,7 +427,7 @@ impl Import<'_> {
         let Some(wanted) = ours["assignments"].as_array() else { return Ok(()) };
         for role in wanted {
             let (Some(team), Some(role)) = (role["team"].as_str(), role["role"].as_str()) else { continue };
-            let known = self.ids().get(team).cloned();
+            let known = self.ids().get(team).map(str::to_owned);
             let team = known.as_deref().unwrap_or(team);
             if team == group.to_string() && role == MEMBER {
                 continue;

@@ -3,6 +3,7 @@
 pub mod command;
 pub mod definitions;
 pub mod export;
+mod file_ids;
 pub mod import;
 pub mod kept_file;
 mod levels;

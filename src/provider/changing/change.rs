@@ -120,7 +120,7 @@ impl Changing<'_> {
                     return Ok(after);
                 }
                 WriteAttempt::Unchanged(after) => {
-                    turn.iter_mut().for_each(GroupTurn::miss);
+                    self.note_read(turn.as_mut(), &after);
                     return Ok(after);
                 }
                 WriteAttempt::Outdated(refusals) => {
