@@ -152,8 +152,8 @@ async fn the_tool_makes_shows_and_ends_clients() {
     let wif = tool(&[&federated[..], &["--entra-directory", DIRECTORY]].concat()).await.unwrap();
     assert_eq!((wif.get("clientSecret"), &wif["proof"]), (None, &json!("federated")));
     for (arguments, word) in [
-        (vec!["create", "acme", "--name", "x", "--token-hours", "7"], "1 to 6 hours"),
-        (vec!["create", "acme", "--name", "x", "--secret-years", "0"], "1 to 3 years"),
+        (vec!["create", "acme", "--name", "x", "--token-hours", "7"], "from 1 to 6"),
+        (vec!["create", "acme", "--name", "x", "--secret-years", "0"], "from 1 to 3"),
         (vec!["create", "globex", "--name", "x"], "tenant globex"),
         (vec!["create", "acme", "--name", "x", "--issuer", "i"], "--federated"),
         (vec!["show", "acme", "client_1"], "rollcall client list acme"),

@@ -56,8 +56,8 @@ async fn a_large_change_gets_its_turn() {
     let path = format!("/Groups/{}", client.group("Team", &[]).await);
     let is_over = Arc::new(AtomicBool::new(false));
     let mut writers = JoinSet::new();
-    for id in ids[60..].iter().cloned() {
-        let (client, path, is_over) = (client.clone(), path.clone(), is_over.clone());
+    for id in &ids[60..] {
+        let (client, path, id, is_over) = (client.clone(), path.clone(), id.clone(), is_over.clone());
         writers.spawn(async move {
             let change = |op: &str| json!([{ "op": op, "path": "members", "value": [{ "value": id }] }]);
             while !is_over.load(Ordering::Relaxed) {

@@ -311,7 +311,7 @@ fn all_who_read_a_large_group_at_once_are_answered() {
             thread::sleep(Duration::from_millis(10));
         }
         let answers = readers.into_iter().map(|reader| reader.join().expect("a reader"));
-        (answers.filter(|answer| is_read(answer)).count(), most)
+        (answers.filter(is_read).count(), most)
     });
     assert!(read > 0, "nobody read the group");
     let Some(before) = before else { return };

@@ -66,14 +66,18 @@ pub fn parse(
     work: &WorkBudget,
 ) -> Result<Vec<Member>, ScimError> {
     let Some(attribute) = groups.core_attribute(MEMBERS) else { return Ok(Vec::new()) };
-    let elements = match ValueReader::of_body(policy, work).value(attribute, MEMBERS, value)? {
-        Some(Value::Array(elements)) => elements,
-        _ => return Ok(Vec::new()),
-    };
+    match ValueReader::of_body(policy, work).value(attribute, MEMBERS, value)? {
+        Some(Value::Array(elements)) => collect(&elements),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// The members that elements in canonical form are.
+fn collect(elements: &[Value]) -> Result<Vec<Member>, ScimError> {
     let mut seen = HashSet::with_capacity(elements.len());
     let mut members = Vec::with_capacity(elements.len());
     let mut faults = Faults::default();
-    for element in &elements {
+    for element in elements {
         let member = faults.keep(member(element))?;
         members.extend(member.filter(|member| seen.insert(member.id.clone())));
     }
@@ -84,16 +88,11 @@ pub fn parse(
 /// Takes the members out of a document that `validate::read` made; none if it has none.
 ///
 /// # Errors
-/// As [`parse`].
-pub fn take(
-    document: &mut Map<String, Value>,
-    groups: &ResourceType,
-    policy: &Policy,
-    work: &WorkBudget,
-) -> Result<Vec<Member>, ScimError> {
+/// `invalidValue` for a member without an id.
+pub fn take(document: &mut Map<String, Value>) -> Result<Vec<Member>, ScimError> {
     match document.shift_remove(MEMBERS) {
-        Some(value) => parse(&value, groups, policy, work),
-        None => Ok(Vec::new()),
+        Some(Value::Array(elements)) => collect(&elements),
+        _ => Ok(Vec::new()),
     }
 }
 

@@ -209,11 +209,10 @@ impl<'a> ValueReader<'a> {
             Value::Null => Ok(None),
             Value::Object(object) if attribute.kind == Type::Complex => {
                 let read = self.object(attribute, path, object)?;
-                // An element of unknown names alone must not vanish: it is refused for what it lacks.
-                let lacks_all = attribute.multi_valued
-                    && attribute.sub_attributes.iter().any(|sub| sub.required && !sub.is_read_only())
-                    && object.values().any(|value| !is_unassigned(value));
-                Ok((lacks_all || !read.is_empty()).then_some(Value::Object(read)))
+                // An element without what it must have does not vanish: it is refused for what it lacks.
+                let is_refused = attribute.multi_valued
+                    && attribute.sub_attributes.iter().any(|sub| sub.required && !sub.is_read_only());
+                Ok((is_refused || !read.is_empty()).then_some(Value::Object(read)))
             }
             // roles: ["Admin"]; members and managers as bare ids.
             Value::String(_)

@@ -402,7 +402,7 @@ impl Import<'_> {
                     username::check_change(before.as_ref().map(|before| &before.doc), &doc)?;
                     Ok(Vec::new())
                 }
-                Kind::Group => members::take(&mut doc, ty, policy, &self.provider.work),
+                Kind::Group => members::take(&mut doc),
             }
         };
         let wanted = check().map_err(Failure::from)?;

@@ -119,10 +119,8 @@ impl Changing<'_> {
                     self.note_written(turn.as_mut(), &after, before);
                     return Ok(after);
                 }
-                WriteAttempt::Unchanged(after) => {
-                    self.note_read(turn.as_mut(), &after);
-                    return Ok(after);
-                }
+                // What was read is not noted: the trail of the group was not followed.
+                WriteAttempt::Unchanged(after) => return Ok(after),
                 WriteAttempt::Outdated(refusals) => {
                     let is_of_group = refusals.iter().all(|refusal| *refusal == Refusal::Changed);
                     seen = (is_of_group && is_conditioned).then_some(now_seen);

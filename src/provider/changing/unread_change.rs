@@ -37,13 +37,6 @@ impl Changing<'_> {
         }
     }
 
-    /// Notes a group that a change of nothing has read.
-    pub(super) fn note_read(&self, turn: Option<&mut GroupTurn>, group: &Record) {
-        if let Some(turn) = turn {
-            turn.note(group, group.version);
-        }
-    }
-
     /// Writes a change of a few members, if this process probably knows the group. `assumed` is what the
     /// change assumes of the members.
     ///

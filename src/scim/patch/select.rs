@@ -268,7 +268,7 @@ mod tests {
                             document = read_once;
                         }
                     }
-                    let _ = take(&mut document, resource_type, policy, &WorkBudget::of_body());
+                    let _ = take(&mut document);
                     document.shift_remove(MEMBERS);
                     let message = json!({
                         "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations
