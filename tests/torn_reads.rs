@@ -251,24 +251,17 @@ async fn a_person_whose_name_changes_between_two_reads_is_found_by_email() {
     let id = writer.user("ann").await;
     let proxy = Proxy::before(&embedded.endpoint).await;
     let reader = Client::new(Table::new(support::client(&proxy.endpoint), support::TABLE), "standard").await;
-    let (is_met, is_renamed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    let (met, renamed) = (is_met.clone(), is_renamed.clone());
+    let mut is_first = true;
     proxy.decide(move |call: &Call| {
-        if call.operation == "GetItem" && call.body["Key"]["pk"]["S"].as_str().unwrap().contains("#Q#") {
-            met.store(true, Ordering::SeqCst);
-            while !renamed.load(Ordering::SeqCst) {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        }
-        Fate::Pass
+        let is_claim =
+            call.operation == "GetItem" && call.body["Key"]["pk"]["S"].as_str().unwrap().contains("#Q#");
+        if is_claim && std::mem::take(&mut is_first) { Fate::Held } else { Fate::Pass }
     });
     let reading = send(&reader, "GET", "/Users?filter=emails eq \"ann@example.com\"", None);
-    while !is_met.load(Ordering::SeqCst) {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    proxy.held().await;
     let rename = json!([{ "op": "replace", "path": "userName", "value": "bob@example.com" }]);
     writer.patch(&format!("/Users/{id}"), rename).await.expect(200);
-    is_renamed.store(true, Ordering::SeqCst);
+    proxy.release();
     let found = reading.await.unwrap().expect(200).body;
     assert_eq!(found["Resources"][0]["id"], id.as_str());
 }
