@@ -1,12 +1,16 @@
 //! Reading groups with all their members, each in one version.
 
+use std::time::Instant;
+
 use futures_util::future::{try_join, try_join_all};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
 
 use super::{Members, WholeGroup};
 use crate::clock;
-use crate::limits::{GROUP_PAGES_AT_ONCE, GROUP_READ_RETRIES, GROUP_READS_BEFORE_CHECK, SETTLE_GRACE};
+use crate::limits::{
+    GROUP_AT_REST, GROUP_PAGES_AT_ONCE, GROUP_READ_RETRIES, GROUP_READS_BEFORE_CHECK, SETTLE_GRACE,
+};
 use crate::scim::resource_type::Kind;
 use crate::store::call::Range;
 use crate::store::digest::MembershipDigest;
@@ -66,6 +70,7 @@ impl Members<'_> {
     async fn read_whole(self, id: Uuid) -> Result<Option<WholeGroup>, StoreError> {
         let mut pages = Vec::new();
         let mut attempts = Attempts::new(GROUP_READ_RETRIES);
+        let mut still = None;
         while attempts.start_next().await {
             // Most changes are over after an attempt or two.
             let before = match attempts.started() > GROUP_READS_BEFORE_CHECK {
@@ -76,9 +81,14 @@ impl Members<'_> {
             if MembershipDigest::of(group.members.iter().map(|member| member.id)) == group.record.digest {
                 return Ok(Some(group));
             }
-            // The group did not change while it was read, so its digest is wrong. The checker repairs
-            // that. Readers still get the group.
-            if before.is_some() && self.fetch_state_at_rest(id).await? == before {
+            // The group does not change any more, so its digest is wrong. The checker repairs that. Readers still get
+            // the group. Its own item may have become visible before its members: so it has to stand still for a while.
+            let Some(before) = before else { continue };
+            let (_, since) = *still.get_or_insert((before, Instant::now()));
+            if still.is_some_and(|(state, _)| state != before) {
+                still = Some((before, Instant::now()));
+            } else if since.elapsed() >= GROUP_AT_REST && self.fetch_state_at_rest(id).await? == Some(before)
+            {
                 tracing::warn!(group = %id, "the tally of a group is not that of its members: run rollcall check");
                 return Ok(Some(group));
             }
