@@ -203,8 +203,8 @@ pub const TEAMS_READ_AT_ONCE: usize = 1_600;
 /// between.
 pub const GROUP_PAGES_AT_ONCE: usize = 8;
 
-/// How long a group must stand still before a reader believes that its members do not fit its digest. A transaction's
-/// items become visible within some milliseconds.
+/// How long a group must be unchanged before a reader takes its digest for wrong. The items of a transaction become
+/// visible within some milliseconds.
 pub const GROUP_AT_REST: Duration = Duration::from_millis(500);
 
 /// After how many reads of a changing group we find out whether it is changing at all. Most changes are

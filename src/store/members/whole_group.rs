@@ -82,7 +82,7 @@ impl Members<'_> {
                 return Ok(Some(group));
             }
             // The group does not change any more, so its digest is wrong. The checker repairs that. Readers still get
-            // the group. Its own item may have become visible before its members: so it has to stand still for a while.
+            // the group. Its own item may be visible before its members, so it must be unchanged for a while.
             let Some(before) = before else { continue };
             let (_, since) = *still.get_or_insert((before, Instant::now()));
             if still.is_some_and(|(state, _)| state != before) {
