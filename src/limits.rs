@@ -203,9 +203,13 @@ pub const TEAMS_READ_AT_ONCE: usize = 1_600;
 /// between.
 pub const GROUP_PAGES_AT_ONCE: usize = 8;
 
-/// How long a group must be unchanged before a reader takes its digest for wrong. The items of a transaction become
-/// visible within some milliseconds.
+/// How long a group must be unchanged before a reader takes its digest for wrong, or a page of its members for whole. The
+/// items of a transaction become visible within some milliseconds.
 pub const GROUP_AT_REST: Duration = Duration::from_millis(500);
+
+/// A change of a group that is younger may not be visible to every read yet. The clocks of two functions differ by a few
+/// seconds at most.
+pub const RECENT_GROUP_CHANGE: Duration = Duration::from_secs(10);
 
 /// After how many reads of a changing group we find out whether it is changing at all. Most changes are
 /// over by then, and finding out costs two calls.

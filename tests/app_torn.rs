@@ -94,6 +94,35 @@ async fn a_deleted_resource_that_is_still_visible_is_null() {
     writing.await.unwrap().expect(204);
 }
 
+/// A page of members has what every change up to its version did, whether or not it has all members of the group.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_lacks_no_member_that_becomes_visible_after_the_group() {
+    for limit in [1_000, 2] {
+        let (app, scim, torn, _) = scene().await;
+        let ids = scim.users(0..4).await;
+        let group = scim.group("Team", &ids[1..]).await;
+        torn.hold(&format!("#G#{group}|M#{}", ids[0]));
+        let (writer, first) = (scim.clone(), ids[0].clone());
+        let path = format!("/Groups/{group}?excludedAttributes=members");
+        let change = json!([{ "op": "add", "path": "members", "value": [{ "value": first }] }]);
+        let writing = tokio::spawn(async move { Box::pin(writer.patch(&path, change)).await });
+        torn.held().await;
+        let releasing = tokio::spawn({
+            let torn = torn.clone();
+            async move {
+                tokio::time::sleep(Duration::from_millis(150)).await;
+                torn.release();
+            }
+        });
+        let page = app.get(&format!("/tenants/acme/Groups/{group}/members?limit={limit}")).await.expect(200);
+        let shown: Vec<&Value> =
+            page["members"].as_array().unwrap().iter().map(|member| &member["value"]).collect();
+        assert_eq!((&page["version"], shown[0]), (&json!(2), &json!(ids[0])), "limit {limit}");
+        releasing.await.unwrap();
+        writing.await.unwrap().expect(200);
+    }
+}
+
 /// A resource on which a transaction is under way all the time does not stop the feed: the changes before it are
 /// answered, and then 503 says that the request is to be sent again.
 #[tokio::test(flavor = "multi_thread")]

@@ -151,6 +151,14 @@ async fn identity_providers_list_filter_sort_and_page() {
             .is_none()
     );
     client.get("/Roles/x").await.expect(404);
+    let search = json!({
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"],
+        "filter": "displayName eq \"bob\"", "sortBy": "id", "sortOrder": "descending", "count": 1,
+        "attributes": ["displayName"],
+    });
+    let found = client.post("/Roles/.search", search).await.expect(200).body;
+    assert_eq!((ids(&found), &found["totalResults"]), (vec!["d".to_owned()], &json!(2)));
+    assert!(found["Resources"][0].get("description").is_none(), "{found}");
     assert_eq!(client.get("/Entitlements").await.expect(200).body["totalResults"], 0);
 }
 

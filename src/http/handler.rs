@@ -64,6 +64,7 @@ pub async fn handle(
         }
         Operation::RetrieveDefined(kind) => retrieve_definition(provider, (kind, segment), request).await,
         Operation::QueryDefined(kind) => query_definitions(provider, kind, request).await,
+        Operation::SearchDefined(kind) => search_definitions(provider, kind, request).await,
         Operation::ServiceProviderConfig
         | Operation::ResourceTypes
         | Operation::ResourceType
@@ -163,6 +164,17 @@ async fn search(
     let types: Vec<_> = kinds.iter().map(|kind| provider.ty(*kind)).collect();
     let (query, projection) = request::search(&body, provider.model.policy, &types)?;
     Ok(response::list(provider.reading().query(kinds, &query, &projection).await?))
+}
+
+async fn search_definitions(
+    provider: &Provider<'_>,
+    kind: DefinedKind,
+    request: &Request,
+) -> Result<Response<Body>, Failure> {
+    let body = request::object(request, MAX_BODY_BYTES)?;
+    let types = [provider.model.defined(kind)];
+    let (query, projection) = request::search(&body, provider.model.policy, &types)?;
+    Ok(response::list(provider.reading().query_definitions(kind, &query, &projection).await?))
 }
 
 /// How a body changes a stored resource.

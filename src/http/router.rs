@@ -42,6 +42,8 @@ pub enum Operation {
     RetrieveDefined(DefinedKind),
     /// RFC 7644 §3.4.2, of what clients only read.
     QueryDefined(DefinedKind),
+    /// RFC 7644 §3.4.3, of what clients only read.
+    SearchDefined(DefinedKind),
     /// RFC 7644 §4.
     ServiceProviderConfig,
     /// RFC 7644 §4.
@@ -77,6 +79,8 @@ impl Operation {
             Self::RetrieveDefined(Entitlement) => "retrieve.Entitlement",
             Self::QueryDefined(Role) => "query.Role",
             Self::QueryDefined(Entitlement) => "query.Entitlement",
+            Self::SearchDefined(Role) => "search.Role",
+            Self::SearchDefined(Entitlement) => "search.Entitlement",
             Self::Bulk => "bulk",
             Self::RetrieveMe => "retrieve.Me",
             Self::ReplaceMe => "replace.Me",
@@ -94,9 +98,11 @@ impl Operation {
     pub const fn class(self) -> OperationClass {
         match self {
             Self::Retrieve(_) | Self::RetrieveMe | Self::RetrieveDefined(_) => OperationClass::Read,
-            Self::Query(_) | Self::Search(_) | Self::SearchAll | Self::QueryDefined(_) => {
-                OperationClass::Query
-            }
+            Self::Query(_)
+            | Self::Search(_)
+            | Self::SearchAll
+            | Self::QueryDefined(_)
+            | Self::SearchDefined(_) => OperationClass::Query,
             Self::Create(_)
             | Self::Replace(_)
             | Self::Modify(_)
@@ -123,6 +129,7 @@ impl Operation {
             | Self::RetrieveMe
             | Self::RetrieveDefined(_)
             | Self::QueryDefined(_)
+            | Self::SearchDefined(_)
             | Self::ServiceProviderConfig
             | Self::ResourceTypes
             | Self::ResourceType
@@ -163,8 +170,10 @@ pub const ROUTES: &[(Method, &str, Operation)] = &[
     (Method::PATCH, "/Me", Operation::ModifyMe),
     (Method::DELETE, "/Me", Operation::DeleteMe),
     (Method::GET, "/Roles", Operation::QueryDefined(Role)),
+    (Method::POST, "/Roles/.search", Operation::SearchDefined(Role)),
     (Method::GET, "/Roles/{}", Operation::RetrieveDefined(Role)),
     (Method::GET, "/Entitlements", Operation::QueryDefined(Entitlement)),
+    (Method::POST, "/Entitlements/.search", Operation::SearchDefined(Entitlement)),
     (Method::GET, "/Entitlements/{}", Operation::RetrieveDefined(Entitlement)),
     (Method::GET, "/ServiceProviderConfig", Operation::ServiceProviderConfig),
     (Method::GET, "/ResourceTypes", Operation::ResourceTypes),
@@ -290,7 +299,8 @@ mod tests {
             ("GET", "/Roles/billing:read", to(Operation::RetrieveDefined(Role), "billing:read")),
             ("GET", "/Entitlements", to(Operation::QueryDefined(Entitlement), "")),
             ("POST", "/Roles", Route::Methods("GET, HEAD, OPTIONS".to_owned())),
-            ("POST", "/Roles/.search", Route::Methods("GET, HEAD, OPTIONS".to_owned())),
+            ("POST", "/Roles/.search", to(Operation::SearchDefined(Role), "")),
+            ("DELETE", "/Roles/.search", Route::Methods("POST, OPTIONS".to_owned())),
             ("DELETE", "/Entitlements/x", Route::Methods("GET, HEAD, OPTIONS".to_owned())),
             ("POST", "/Schemas", Route::Methods("GET, HEAD, OPTIONS".to_owned())),
             ("GET", "", Route::Nowhere),

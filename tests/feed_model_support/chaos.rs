@@ -80,6 +80,7 @@ pub async fn start_mirrors(table: Table, ending: Ending, mut dice: Dice) -> Vec<
             mirror
         });
         mirrors.push(mirror.await);
+        tokio::time::sleep(Duration::from_millis(dice.roll(4_000) as u64)).await;
     }
     mirrors
 }
@@ -90,7 +91,7 @@ pub async fn take_glances(table: Table, ending: Ending, mut dice: Dice) -> Vec<G
     while !ending.is_over() {
         let seconds = dice.seconds_ahead();
         glances.extend(clock::with_seconds_ahead(seconds, Glance::take(&table, &mut dice)).await);
-        tokio::time::sleep(Duration::from_millis(dice.roll(100) as u64)).await;
+        tokio::time::sleep(Duration::from_millis(dice.roll(400) as u64)).await;
     }
     glances
 }
@@ -118,7 +119,7 @@ pub async fn watch_resources(app: Arc<App>, ending: Ending) {
         }
         after = format!("&after={}", page["next"].as_str().expect("a position"));
         if page["more"] == false {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 }

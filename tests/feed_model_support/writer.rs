@@ -161,7 +161,8 @@ impl Step<'_> {
         ];
         let answer = self.client.post("/Bulk", bulk(&operations)).await.body;
         let location = answer["Operations"][1]["location"].as_str().unwrap_or_default();
-        if let Some((_, id)) = location.rsplit_once('/').filter(|_| self.dice.roll(2) == 0) {
+        // Few stay: every mirror that starts reads all groups.
+        if let Some((_, id)) = location.rsplit_once('/').filter(|_| self.dice.roll(12) > 0) {
             self.client.delete(&format!("/Groups/{id}")).await;
         }
     }

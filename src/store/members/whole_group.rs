@@ -96,15 +96,16 @@ impl Members<'_> {
         Err(StoreError::Conflict)
     }
 
-    /// Reads a group's version and pending change at a moment when no transaction on it is under way.
-    pub(super) async fn fetch_state_at_rest(
-        self,
-        id: Uuid,
-    ) -> Result<Option<(u64, Option<Uuid>)>, StoreError> {
+    /// Reads a group's item at a moment when no transaction on it is under way.
+    pub(super) async fn fetch_at_rest(self, id: Uuid) -> Result<Option<Record>, StoreError> {
         let key = keys::resource(&self.store.tenant, Kind::Group, id);
         let item = self.store.table.get_together(&[key]).await?.into_iter().flatten().next();
-        let record = item.as_ref().map(Record::from_item).transpose()?.flatten();
-        Ok(record.map(|record| (record.version, record.change)))
+        Ok(item.as_ref().map(Record::from_item).transpose()?.flatten())
+    }
+
+    /// The same, and of it the version and the pending change.
+    async fn fetch_state_at_rest(self, id: Uuid) -> Result<Option<(u64, Option<Uuid>)>, StoreError> {
+        Ok(self.fetch_at_rest(id).await?.map(|record| (record.version, record.change)))
     }
 
     /// Reads the group and its members as its pages show them, and combines them with its pending
