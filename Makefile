@@ -252,8 +252,8 @@ test-long: ## Play the long versions of tests: large tenants, more races and wal
 	    --test scale --test scale_changes --test races --test group_races --test paging --test pages --test changes \
 	    --test appliers --test restore_torn
 	RATE_SECONDS=600 $(CARGO) test --features cli --test rates
-	FEED_TENANTS=8 FEED_CHANGES=10000 FEED_KILLS=500 $(MAKE) --no-print-directory client-mirrors FEED_PROFILE=bench \
-	    FEED_FIRST=1 FEED_SEEDS=20 FEED_SECONDS=300
+	FEED_TENANTS=8 FEED_WRITERS=8 FEED_CHANGES=10000 FEED_KILLS=500 $(MAKE) --no-print-directory client-mirrors \
+	    FEED_PROFILE=bench FEED_FIRST=1 FEED_SEEDS=20 FEED_SECONDS=60
 	CRASH_RUNS=$(CRASH_RUNS) CRASH_MEMBERS=$(CRASH_MEMBERS) $(CARGO) test --features cli --test crash a_large_change -- --nocapture
 
 fuzz: ## Fuzz one target (TARGET=filter, attr_path, patch or route; SECONDS_EACH=60; needs cargo-fuzz)
