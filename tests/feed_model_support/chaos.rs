@@ -91,7 +91,7 @@ pub async fn take_glances(table: Table, ending: Ending, mut dice: Dice) -> Vec<G
     while !ending.is_over() {
         let seconds = dice.seconds_ahead();
         glances.extend(clock::with_seconds_ahead(seconds, Glance::take(&table, &mut dice)).await);
-        tokio::time::sleep(Duration::from_millis(dice.roll(400) as u64)).await;
+        tokio::time::sleep(Duration::from_millis(dice.roll(100) as u64)).await;
     }
     glances
 }
