@@ -5,15 +5,17 @@
 mod app_support;
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use app_support::App;
+use rollcall::clock;
 use rollcall::limits::CHANGES_PER_LOOK;
 use rollcall::scim::resource_type::Kind;
 use serde_json::{Value, json};
 use support::client::{Client, user};
+use support::pending::commit;
 use support::serve_torn;
-use support::torn::{Tearing, Torn};
+use support::torn::{Answering, Tearing, Torn};
 use tokio::task::JoinHandle;
 
 /// The application's side over a table whose transactions are torn, and a user.
@@ -34,13 +36,7 @@ async fn newest(app: &App, torn: &Torn) -> Value {
     let last = page["changes"].as_array().unwrap().last().unwrap()["seq"].as_u64().unwrap();
     let (feed, _) = page["next"].as_str().unwrap().split_once('-').unwrap();
     let path = format!("/changes?include=resource&after={feed}-{}", last - 1);
-    let releasing: JoinHandle<()> = tokio::spawn({
-        let torn = torn.clone();
-        async move {
-            tokio::time::sleep(Duration::from_millis(150)).await;
-            torn.release();
-        }
-    });
+    let releasing = release_soon(torn);
     let mut page = app.get(&path).await.expect(200);
     releasing.await.unwrap();
     page["changes"][0].take()
@@ -94,6 +90,22 @@ async fn a_deleted_resource_that_is_still_visible_is_null() {
     writing.await.unwrap().expect(204);
 }
 
+/// Shows what is held, soon.
+fn release_soon(torn: &Torn) -> JoinHandle<()> {
+    let torn = torn.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        torn.release();
+    })
+}
+
+/// The version of a page of members, and its first member.
+async fn page_of_members(app: &App, group: &str, limit: usize) -> (u64, String) {
+    let page = app.get(&format!("/tenants/acme/Groups/{group}/members?limit={limit}")).await.expect(200);
+    let first = page["members"][0]["value"].as_str().expect("a member");
+    (page["version"].as_u64().expect("a version"), first.to_owned())
+}
+
 /// A page of members has what every change up to its version did, whether or not it has all members of the group.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_lacks_no_member_that_becomes_visible_after_the_group() {
@@ -107,20 +119,28 @@ async fn a_page_lacks_no_member_that_becomes_visible_after_the_group() {
         let change = json!([{ "op": "add", "path": "members", "value": [{ "value": first }] }]);
         let writing = tokio::spawn(async move { Box::pin(writer.patch(&path, change)).await });
         torn.held().await;
-        let releasing = tokio::spawn({
-            let torn = torn.clone();
-            async move {
-                tokio::time::sleep(Duration::from_millis(150)).await;
-                torn.release();
-            }
-        });
-        let page = app.get(&format!("/tenants/acme/Groups/{group}/members?limit={limit}")).await.expect(200);
-        let shown: Vec<&Value> =
-            page["members"].as_array().unwrap().iter().map(|member| &member["value"]).collect();
-        assert_eq!((&page["version"], shown[0]), (&json!(2), &json!(ids[0])), "limit {limit}");
+        let releasing = release_soon(&torn);
+        assert_eq!(page_of_members(&app, &group, limit).await, (2, ids[0].clone()), "limit {limit}");
         releasing.await.unwrap();
         writing.await.unwrap().expect(200);
     }
+}
+
+/// The same of a large change that was made long ago, and was applied in this moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_lacks_no_member_that_becomes_visible_after_the_end_of_a_large_change() {
+    let (app, scim, torn, _) = scene().await;
+    let ids = scim.users(0..4).await;
+    let group = clock::with_seconds_ahead(-60, scim.group("Team", &ids[1..])).await;
+    let pending = commit(&scim, &group, &ids[..1], &[]).await;
+    torn.tear(Tearing { longest: Duration::ZERO, answering: Answering::AtCommit, ..Tearing::short(1) }).await;
+    torn.hold(&format!("#G#{group}|M#{}", ids[0]));
+    let until = Instant::now() + Duration::from_secs(60);
+    assert!(scim.store().large_changes().apply_until(&pending, until).await.expect("applied"));
+    torn.held().await;
+    let releasing = release_soon(&torn);
+    assert_eq!(page_of_members(&app, &group, 2).await, (2, ids[0].clone()));
+    releasing.await.unwrap();
 }
 
 /// A resource on which a transaction is under way all the time does not stop the feed: the changes before it are

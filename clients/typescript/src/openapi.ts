@@ -1174,7 +1174,7 @@ export interface components {
             display?: string;
         };
         MemberPage: {
-            /** @description The version of the group. */
+            /** @description A version of the group. The page has what every change up to it did, and perhaps some of later ones. */
             version: number;
             members: components["schemas"]["Member"][];
             /** @description The cursor of the next page; absent on the last. */

@@ -270,7 +270,7 @@ fn groups() -> Value {
             "display": text("The name that the identity provider gave the member."),
         }), &["value", "type"]),
         "MemberPage": object(&json!({
-            "version": number("The version of the group."),
+            "version": number("A version of the group. The page has what every change up to it did, and perhaps some of later ones."),
             "members": list("Member"),
             "next": text("The cursor of the next page; absent on the last."),
         }), &["version", "members"]),

@@ -32,16 +32,12 @@ fn model() -> Model {
     Model::new(&STANDARD, &[(Kind::User, schema)]).expect("a model")
 }
 
-/// Bodies that must be refused are so much smaller than a client could make them, and the budget
-/// with them. `MEASURE=1 cargo test --release … bounds -- --nocapture` plays them whole and prints
-/// what they take.
-fn scale() -> usize {
-    if is_measured() { 1 } else { 50 }
-}
+/// Whether the bodies have the size that a client could give them, and the test prints what they take:
+/// `cargo test --release … bounds -- --nocapture`.
+const IS_MEASURED: bool = !cfg!(debug_assertions);
 
-fn is_measured() -> bool {
-    std::env::var_os("MEASURE").is_some()
-}
+/// Bodies that must be refused are so much smaller than a client could make them, and the budget with them.
+const SCALE: usize = if IS_MEASURED { 1 } else { 50 };
 
 /// The steps that a PATCH takes.
 fn steps(user: &Value, operations: Vec<Value>) -> Result<u64, ErrorKind> {
@@ -52,8 +48,8 @@ fn steps(user: &Value, operations: Vec<Value>) -> Result<u64, ErrorKind> {
 
 /// Whether a PATCH of `count` operations is refused for the work that it would cause.
 fn is_refused(user: &Value, count: usize, operation: impl Fn(usize) -> Value) -> bool {
-    let work = WorkBudget::new(MAX_STEPS_PER_REQUEST / scale() as u64, ErrorKind::PayloadTooLarge);
-    let operations = repeat(count.div_ceil(scale()), operation);
+    let work = WorkBudget::new(MAX_STEPS_PER_REQUEST / SCALE as u64, ErrorKind::PayloadTooLarge);
+    let operations = repeat(count.div_ceil(SCALE), operation);
     patched(user, operations, &work) == Err(ErrorKind::PayloadTooLarge) && work.left() == 0
 }
 
@@ -67,7 +63,7 @@ fn patched(user: &Value, operations: Vec<Value>, work: &WorkBudget) -> Result<()
     let done = parse(body.as_object().expect("an object"), users, &STANDARD, &WorkBudget::of_body())
         .and_then(|steps| apply(&mut user, &steps, users, &STANDARD, work))
         .map_err(|error: ScimError| error.kind);
-    if is_measured() {
+    if IS_MEASURED {
         println!("{:>9} steps in {:>5} ms: {done:?}", before - work.left(), began.elapsed().as_millis());
     }
     done
@@ -164,14 +160,14 @@ fn bodies_of_texts_that_grow() {
     let model = model();
     let read = |count: usize| {
         let body = json!({ "schemas": [USER], "userName": "a", "roles": texts(count) });
-        let work = WorkBudget::new(MAX_STEPS_PER_REQUEST / scale() as u64, ErrorKind::PayloadTooLarge);
+        let work = WorkBudget::new(MAX_STEPS_PER_REQUEST / SCALE as u64, ErrorKind::PayloadTooLarge);
         let body = body.as_object().expect("an object");
         let refused = validate::read(body, model.of(Kind::User), &STANDARD, &work).err();
         (refused.map(|error| error.kind), work.left())
     };
     // A single element is compared with nothing.
-    assert_eq!(read(1), (None, MAX_STEPS_PER_REQUEST / scale() as u64));
-    assert_eq!(read(64_usize.div_ceil(scale())), (Some(ErrorKind::PayloadTooLarge), 0));
+    assert_eq!(read(1), (None, MAX_STEPS_PER_REQUEST / SCALE as u64));
+    assert_eq!(read(64_usize.div_ceil(SCALE)), (Some(ErrorKind::PayloadTooLarge), 0));
     let replace = |_: usize| json!({ "op": "replace", "path": "roles", "value": texts(2) });
     let user = json!({ "userName": "a" });
     assert!(steps(&user, repeat(1, replace)).is_ok_and(|steps| steps > 1_500_000));
@@ -249,17 +245,17 @@ fn members_that_filters_look_for() {
     let groups = model.of(Kind::Group);
     let current: BTreeMap<String, Member> =
         (0..10_000).map(|n| (n.to_string(), Member::of_id(n.to_string()))).collect();
-    for (count, good) in [(5, true), (1_000 / scale(), false)] {
+    for (count, good) in [(5, true), (1_000 / SCALE, false)] {
         let operations =
             repeat(count, |n| json!({ "op": "remove", "path": format!("members[display eq \"{n}\"]") }));
         let body = json!({ "schemas": [PATCH_OP], "Operations": operations });
         let steps = parse(body.as_object().expect("an object"), groups, &STANDARD, &WorkBudget::of_body())
             .expect("steps");
-        let work = WorkBudget::new(MAX_STEPS_PER_REQUEST / scale() as u64, ErrorKind::PayloadTooLarge);
+        let work = WorkBudget::new(MAX_STEPS_PER_REQUEST / SCALE as u64, ErrorKind::PayloadTooLarge);
         let began = std::time::Instant::now();
         let net = MemberChange::read(&steps, groups, &STANDARD, &work)
             .and_then(|change| change.net(&current, &work));
-        if is_measured() {
+        if IS_MEASURED {
             println!("{} steps left after {} ms", work.left(), began.elapsed().as_millis());
         }
         let expected = if good { None } else { Some(ErrorKind::PayloadTooLarge) };

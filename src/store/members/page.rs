@@ -49,7 +49,7 @@ impl Members<'_> {
             let is_whole = after.is_none() && page.next.is_none();
             let mut is_sure = is_whole && page.digest() == group.digest;
             if !is_sure {
-                if group.modified > clock::text(clock::now() - RECENT_GROUP_CHANGE) {
+                if is_recently_changed(&group) {
                     tokio::time::sleep(GROUP_AT_REST).await;
                     page = self.read_page(&group, after, limit).await?;
                 }
@@ -97,6 +97,13 @@ impl Members<'_> {
         }
         Ok(MemberPage { version: group.version, members, next })
     }
+}
+
+/// Whether a change of the group was made or, if it was a large one, was applied a moment ago.
+fn is_recently_changed(group: &Record) -> bool {
+    let recent = clock::now() - RECENT_GROUP_CHANGE;
+    group.modified > clock::text(recent)
+        || i64::try_from(group.settled).is_ok_and(|at| at > recent.unix_timestamp())
 }
 
 impl MemberPage {
