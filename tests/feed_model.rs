@@ -20,12 +20,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use app_support::App;
-use feed_model_support::chaos::{Victim, kill_again, start_mirrors, take_glances, watch_resources};
+use feed_model_support::chaos::{Victim, kill_again, start_mirrors, watch_resources};
 use feed_model_support::clients::{ClientMirror, state_by_api};
 use feed_model_support::ending::{Ending, least_changes};
-use feed_model_support::mirror::{Glance, Mirror};
+use feed_model_support::mirror::Mirror;
 use feed_model_support::moving::{export_tenant, import_tenant};
 use feed_model_support::place::Place;
+use feed_model_support::readable::Watch;
 use feed_model_support::receiver::start_hooked_mirror;
 use feed_model_support::writer::Writer;
 use feed_model_support::{Dice, TEAR, setting, tenants};
@@ -151,26 +152,29 @@ async fn play(seed: u64, seconds: u64) {
     embedded.tear(Tearing { seed, longest: TEAR, lengths: TearLengths::MostlyShort, answering }).await;
     let ending = Ending::after(&table, seconds);
     let watching = tokio::spawn(watch_resources(app.clone(), ending.clone()));
-    let glancing = tokio::spawn(take_glances(table.fresh(), ending.clone(), play.dice.split()));
+    let reading = tokio::spawn(Watch::beside(table.fresh(), ending.clone(), play.dice.split()));
     let mirrors = play.run(places, &clients, &ending).await;
-    let glances = glancing.await.expect("snapshots of users");
+    let watch = reading.await.expect("a snapshot has what the changes before it wrote");
     watching.await.expect("no resource is older than its change");
     let changes = play.settle().await;
     check_feed(&changes);
+    watch.assert_removed(&changes, seed);
     play.deliver_all(&hooked, changes.len() as u64).await;
     let hooked = std::mem::replace(&mut *hooked.lock().unwrap(), Mirror::empty(&table, 0));
-    let (count, glanced) = (mirrors.len(), glances.len());
+    let count = mirrors.len();
     let mirrors = mirrors.into_iter().chain([Mirror::empty(&table, 0), hooked]);
-    assert_mirrored(seed, &table, &changes, mirrors, glances).await;
+    assert_mirrored(seed, &table, &changes, mirrors).await;
     let expected = state_by_api(&app).await;
     for client in clients.iter() {
         client.assert_equals(&expected, seed).await;
     }
     let killed = play.killed.load(Ordering::Relaxed);
     eprintln!(
-        "seed {seed}: {} changes, {count} mirrors, {glanced} glances, {killed} processes killed",
-        changes.len()
+        "seed {seed}: {} changes, {} read before snapshots, {count} mirrors, {killed} processes killed",
+        changes.len(),
+        watch.count
     );
+    assert!(watch.count > 0, "no change was before a snapshot");
     assert!(changes.len() as u64 >= least_changes(), "too few changes to show anything");
     assert!(killed as u64 >= setting("FEED_KILLS", 20), "too few deaths to show anything");
 }
@@ -181,12 +185,8 @@ async fn assert_mirrored(
     table: &Table,
     changes: &[FeedChange],
     mirrors: impl Iterator<Item = Mirror>,
-    glances: Vec<Glance>,
 ) {
     let tables = Mirror::of_tables(table).await;
-    for glance in glances {
-        glance.assert_equals(changes, &tables, seed);
-    }
     let expected = tables.visible();
     for mut mirror in mirrors {
         while mirror.follow(500).await {}

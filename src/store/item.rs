@@ -13,7 +13,12 @@ pub type Item = HashMap<String, AttributeValue>;
 
 /// Begins an item with its key.
 pub fn with_key(key: &Key) -> Item {
-    Item::from([text("pk", &key.pk), text("sk", &key.sk)])
+    Item::from(key_attributes(key))
+}
+
+/// The two attributes of a key.
+pub fn key_attributes(key: &Key) -> [(String, AttributeValue); 2] {
+    [text("pk", &key.pk), text("sk", &key.sk)]
 }
 
 /// The key of an item; `None` if the item lacks one of its two attributes.

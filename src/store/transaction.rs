@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::{ConditionCheck, Delete, Put, TransactWriteItem, Up
 
 use super::error::Refusal;
 pub use super::expression::Expression;
-use super::item::{Item, with_key};
+use super::item::{Item, key_attributes, with_key};
 use super::keys::Key;
 
 /// What to do to one item.
@@ -85,9 +85,8 @@ impl Action {
         let some = |map: Item| (!map.is_empty()).then_some(map);
         let item = TransactWriteItem::builder();
         Ok(match kind {
-            ActionKind::Put(attributes) => {
-                let mut all = with_key(&key);
-                all.extend(attributes);
+            ActionKind::Put(mut all) => {
+                all.extend(key_attributes(&key));
                 item.put(
                     Put::builder()
                         .table_name(table)

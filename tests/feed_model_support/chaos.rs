@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::Dice;
 use super::ending::Ending;
-use super::mirror::{Glance, Mirror};
+use super::mirror::Mirror;
 use crate::app_support::App;
 
 /// What dies again and again.
@@ -61,7 +61,9 @@ pub async fn kill_again(
     while !ending.is_over() {
         let run = victim.clone().run(table.fresh());
         let task = tokio::spawn(clock::with_seconds_ahead(dice.seconds_ahead(), run));
-        tokio::time::sleep(Duration::from_millis(10 + dice.roll(400) as u64)).await;
+        // Some live longer, and then changes are in the feed at once.
+        let longest = [400, 400, 400, 3_000][dice.roll(4)];
+        tokio::time::sleep(Duration::from_millis(10 + dice.roll(longest) as u64)).await;
         task.abort();
         killed.fetch_add(1, Ordering::Relaxed);
     }
@@ -83,17 +85,6 @@ pub async fn start_mirrors(table: Table, ending: Ending, mut dice: Dice) -> Vec<
         tokio::time::sleep(Duration::from_millis(dice.roll(4_000) as u64)).await;
     }
     mirrors
-}
-
-/// Takes glances one after another beside the work.
-pub async fn take_glances(table: Table, ending: Ending, mut dice: Dice) -> Vec<Glance> {
-    let mut glances = Vec::new();
-    while !ending.is_over() {
-        let seconds = dice.seconds_ahead();
-        glances.extend(clock::with_seconds_ahead(seconds, Glance::take(&table, &mut dice)).await);
-        tokio::time::sleep(Duration::from_millis(dice.roll(100) as u64)).await;
-    }
-    glances
 }
 
 /// Reads the feed as applications do, from its end on, and asserts that no resource is older than its change.

@@ -16,7 +16,7 @@ use super::{Dice, tenants};
 
 /// How far a snapshot lies back here: longer than any tear and the difference of two clocks together. Pages note
 /// whole seconds.
-const DISTANCE: Duration = Duration::from_secs(8);
+pub const DISTANCE: Duration = Duration::from_secs(8);
 
 /// What a mirror keeps of a tenant: who there is, and who is a member of what, without foreign keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -99,7 +99,8 @@ impl MirroredTenant {
     }
 }
 
-fn store_of(table: &Table, name: &str) -> Store {
+/// A tenant's store.
+pub fn store_of(table: &Table, name: &str) -> Store {
     Store {
         table: table.fresh(),
         tenant: name.parse().unwrap(),
@@ -191,42 +192,5 @@ impl Mirror {
     pub fn visible(&self) -> BTreeMap<&str, MirroredTenant> {
         let tenants = self.tenants.iter().filter(|(name, _)| tenants().contains(&name.as_str()));
         tenants.map(|(name, tenant)| (name.as_str(), tenant.visible())).collect()
-    }
-}
-
-/// A snapshot of the users of one tenant, and of nothing else. It is taken so quickly that it lacks what becomes
-/// visible late, if its position is too new.
-pub struct Glance {
-    name: &'static str,
-    mirror: Mirror,
-}
-
-impl Glance {
-    /// Takes the snapshot. `None` if there is no such tenant, or if it was deleted meanwhile.
-    pub async fn take(table: &Table, dice: &mut Dice) -> Option<Self> {
-        let name = dice.shuffle_tenants()[0];
-        let reader = FeedReader::open(table).await.expect("a feed");
-        let position = reader.snapshot(DISTANCE).await.expect("a position");
-        let before = incarnation(table, name).await?;
-        let users = store_of(table, name).list_page(Kind::User, None, 1_000).await.expect("the users").ids;
-        let after = incarnation(table, name).await?;
-        let users = users.iter().map(Uuid::to_string).collect();
-        let tenant = MirroredTenant { incarnation: before.clone(), users, ..MirroredTenant::default() };
-        let mut mirror = Mirror::empty(table, position.seq);
-        mirror.tenants.insert(name.to_owned(), tenant);
-        (before == after).then_some(Self { name, mirror })
-    }
-
-    /// Applies the feed, and asserts that the users are those of the tables.
-    pub fn assert_equals(mut self, changes: &[FeedChange], tables: &Mirror, seed: u64) {
-        let from = usize::try_from(self.mirror.seq).expect("a place");
-        changes[from..].iter().for_each(|change| self.mirror.apply(change));
-        let users = |mirror: &Mirror| mirror.tenants.get(self.name).map(|tenant| tenant.users.clone());
-        let (found, expected) = (users(&self.mirror), users(tables));
-        assert_eq!(
-            found, expected,
-            "seed {seed}, {}, a glance that began at {}",
-            self.name, self.mirror.start
-        );
     }
 }

@@ -7,6 +7,7 @@ pub mod ending;
 pub mod mirror;
 pub mod moving;
 pub mod place;
+pub mod readable;
 pub mod receiver;
 pub mod writer;
 
