@@ -11,7 +11,10 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, SharedCrede
 use aws_types::SdkConfig;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use crate::limits::{AUTHORIZER_ATTEMPT, AUTHORIZER_ATTEMPTS, AUTHORIZER_BACKOFF, AUTHORIZER_CALL};
+use crate::limits::{
+    AUTHORIZER_ATTEMPT, AUTHORIZER_ATTEMPTS, AUTHORIZER_BACKOFF, AUTHORIZER_CALL,
+    DEFAULT_CHANGE_RETENTION_DAYS, MAX_CHANGE_RETENTION_DAYS, MIN_CHANGE_RETENTION_DAYS,
+};
 use crate::scim::extension;
 use crate::scim::resource_type::Kind;
 use crate::scim::schema::Schema;
@@ -39,6 +42,9 @@ pub const RESPONSE_STREAMING: &str = "ROLLCALL_RESPONSE_STREAMING";
 
 /// Which look-ups of email addresses are written: `all` or `unclaimed` ([`EmailLookups`]).
 pub const EMAIL_LOOKUPS: &str = "ROLLCALL_EMAIL_LOOKUPS";
+
+/// For how many days changes stay in the feed.
+pub const CHANGE_RETENTION_DAYS: &str = "ROLLCALL_CHANGE_RETENTION_DAYS";
 
 /// The value of the usage key by which the application's side is counted.
 pub const APP_USAGE_KEY: &str = "ROLLCALL_APP_USAGE_KEY";
@@ -111,6 +117,8 @@ pub struct Config {
     pub event_bus: Option<String>,
     /// Which look-ups of email addresses are written.
     pub email_lookups: EmailLookups,
+    /// For how many days changes stay in the feed.
+    pub change_retention_days: u64,
 }
 
 /// A variable that is missing or cannot be used.
@@ -169,7 +177,23 @@ impl Config {
             Some(name) => EmailLookups::named(&name)
                 .ok_or(ConfigError { variable: EMAIL_LOOKUPS, problem: "must be all or unclaimed" })?,
         };
-        Ok(Self { table, public_url, extensions, log, response_streaming, event_bus, email_lookups })
+        let change_retention_days = match get(CHANGE_RETENTION_DAYS) {
+            None => DEFAULT_CHANGE_RETENTION_DAYS,
+            Some(days) => retention_days(&days).ok_or(ConfigError {
+                variable: CHANGE_RETENTION_DAYS,
+                problem: "must be a whole number of days from 7 to 3650",
+            })?,
+        };
+        Ok(Self {
+            table,
+            public_url,
+            extensions,
+            log,
+            response_streaming,
+            event_bus,
+            email_lookups,
+            change_retention_days,
+        })
     }
 }
 
@@ -187,6 +211,11 @@ fn is_base_url(url: &str) -> bool {
     rest.is_some_and(|rest| {
         !rest.is_empty() && !rest.starts_with('/') && !rest.contains(['?', '#', ' ', '"', '\\'])
     })
+}
+
+fn retention_days(text: &str) -> Option<u64> {
+    let days = text.parse::<u64>().ok()?;
+    (MIN_CHANGE_RETENTION_DAYS..=MAX_CHANGE_RETENTION_DAYS).contains(&days).then_some(days)
 }
 
 /// What Lambda's levels are called here. It has one more, `FATAL`.
@@ -341,6 +370,7 @@ mod tests {
                 response_streaming: false,
                 event_bus: None,
                 email_lookups: EmailLookups::All,
+                change_retention_days: 90,
             }
         );
         for (value, streams) in [("true", true), ("false", false), ("", false)] {
@@ -349,6 +379,10 @@ mod tests {
         }
         let config = read(&[(TABLE, "t"), (EMAIL_LOOKUPS, "unclaimed")]).expect("good");
         assert_eq!(config.email_lookups, EmailLookups::Unclaimed);
+        for (value, days) in [("7", 7), ("365", 365), ("3650", 3_650), ("", 90)] {
+            let config = read(&[(TABLE, "t"), (CHANGE_RETENTION_DAYS, value)]).expect("good");
+            assert_eq!(config.change_retention_days, days, "{value:?}");
+        }
         let config = read(&[(TABLE, "t"), (PUBLIC_URL, "https://id.example.com/scim/v2/"), (LOG, "DEBUG")])
             .expect("good");
         assert_eq!(config.public_url.as_deref(), Some("https://id.example.com/scim/v2"));
@@ -369,6 +403,10 @@ mod tests {
             (&[(TABLE, "t"), (RESPONSE_STREAMING, "yes")], RESPONSE_STREAMING),
             (&[(TABLE, "t"), (REQUEST_METRICS, "off")], REQUEST_METRICS),
             (&[(TABLE, "t"), (EMAIL_LOOKUPS, "none")], EMAIL_LOOKUPS),
+            (&[(TABLE, "t"), (CHANGE_RETENTION_DAYS, "6")], CHANGE_RETENTION_DAYS),
+            (&[(TABLE, "t"), (CHANGE_RETENTION_DAYS, "3651")], CHANGE_RETENTION_DAYS),
+            (&[(TABLE, "t"), (CHANGE_RETENTION_DAYS, "7.5")], CHANGE_RETENTION_DAYS),
+            (&[(TABLE, "t"), (CHANGE_RETENTION_DAYS, "ninety")], CHANGE_RETENTION_DAYS),
         ] {
             let error = read(variables).expect_err("not good");
             assert!(error.starts_with(name), "{error}");

@@ -5,7 +5,9 @@
 mod app_support;
 mod support;
 
-use app_support::App;
+use std::collections::BTreeSet;
+
+use app_support::{App, assert_changes_described};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -299,6 +301,10 @@ async fn the_status_tells_how_far_each_delivery_is() {
         (Some(webhook.id.as_str()), &Value::Null)
     );
     assert!(delivery["changesBehind"].as_u64() >= Some(1), "{delivery}");
+    let document: Value = serde_json::from_str(include_str!("../docs/app-openapi.json")).unwrap();
+    let described = &document["components"]["schemas"]["Delivery"]["properties"];
+    let names = |members: &Value| members.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(names(described), names(&delivery));
 }
 
 #[tokio::test]
@@ -327,6 +333,7 @@ async fn changes_are_followed_with_the_state_of_their_resources() {
     let page = app.get(&format!("/changes?after={start}&include=resource&limit=500")).await.expect(200);
     let all = page["changes"].as_array().unwrap();
     assert_eq!(page["more"], false);
+    assert_changes_described(all);
     let of = |id: &str| all.iter().filter(move |change| change["resourceId"] == id).collect::<Vec<_>>();
     let types: Vec<&str> = of(&goes).iter().map(|change| change["type"].as_str().unwrap()).collect();
     assert_eq!(types, ["user.created", "user.deactivated"]);

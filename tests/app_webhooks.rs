@@ -8,7 +8,7 @@ mod support;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use app_support::App;
+use app_support::{App, assert_changes_described};
 use rollcall::app::function::AppFunction;
 use rollcall::app::request::Managing;
 use rollcall::deliver::message::{ChangedResource, ResourceReader as _};
@@ -105,6 +105,7 @@ async fn messages_carry_what_the_api_answers() {
     assert_eq!(messages.len(), 1);
     let sent = changes(&messages[0]);
     assert_eq!(sent, scene.changes_after(start.position.seq).await);
+    assert_changes_described(&sent);
     let person = about(&sent, &person)[0]["resource"].clone();
     assert_eq!((&person["displayName"], &person[USER]["account"]), (&json!("person"), &json!("sso")));
     let location = format!("{APP_URL}/tenants/acme/Users/{}", person["id"].as_str().unwrap());

@@ -283,6 +283,20 @@ async fn a_name_that_is_set_free_can_be_taken() {
     assert_eq!(statuses(&results), ["204", "200", "201"]);
 }
 
+/// A name that a later operation sets free is taken until then.
+#[tokio::test]
+async fn a_name_that_is_set_free_later_is_taken() {
+    let service = Service::start().await;
+    let made = service.bulk(&[user("a", "a"), user("b", "b"), user("z", "z")], None).await;
+    let path = |at: usize| format!("/Users/{}", id(&made[at]));
+    for (later, status) in [(patch(&path(0), "userName", "c"), "200"), (delete(&path(1)), "204")] {
+        let name = if status == "200" { "a" } else { "b" };
+        let operations = [patch(&path(2), "title", name), user("new", name), later];
+        assert_eq!(statuses(&service.bulk(&operations, None).await), ["200", "409", status], "{name}");
+    }
+    assert_eq!(service.total("/Users").await, 2);
+}
+
 #[tokio::test]
 async fn hundreds_complete_and_answer_in_order() {
     let service = Service::start().await;
@@ -301,11 +315,17 @@ async fn hundreds_complete_and_answer_in_order() {
 async fn the_request_as_a_whole_is_refused() {
     let service = Service::start().await;
     let body = |operations: &Value| json!({ "schemas": [BULK], "Operations": operations }).to_string();
+    let with_zero = |operations: &Value| {
+        json!({ "schemas": [BULK], "failOnErrors": 0, "Operations": operations }).to_string()
+    };
     let many: Value = (0..1001).map(|n| user(&n.to_string(), "x")).collect();
     let mut large = user("a", "a");
     large["data"]["title"] = "x".repeat(1_048_576).into();
     for (text, status, said) in [
         (body(&many), 413, "1000"),
+        // Its size is judged before what it says.
+        (with_zero(&many), 413, "1000"),
+        (with_zero(&json!([user("a", "a")])), 400, "failOnErrors"),
         (body(&json!([large])), 413, "1048576"),
         (body(&json!({})), 400, "Operations"),
         ("[]".to_owned(), 400, "object"),

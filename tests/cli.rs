@@ -80,7 +80,7 @@ async fn errors_are_one_line_that_says_what_to_do() {
         (
             &["tenant", "list", "--table", "t", "--region", "eu-west-1", "--profile", "nobody"],
             1,
-            "no AWS credentials",
+            "the profile nobody gave no credentials",
         ),
         (
             &["tenant", "show", "acme", "--table", "rollcall", "--endpoint-url", here],

@@ -89,6 +89,36 @@ async fn a_user_has_what_its_groups_and_its_roles_grant() {
     assert_eq!(kept.body["roles"][0]["value"], "billing", "the user keeps the value");
 }
 
+/// What an answer showed may be sent back, and the order is that of what answers show.
+#[tokio::test]
+async fn granted_roles_can_be_sent_back_and_sorted_by() {
+    let app = App::start().await;
+    let client = app.tenant("standard").await;
+    let team = client.group("Team", &[]).await;
+    role(&app, "a", json!([{ "team": team, "role": "author" }])).await;
+    role(&app, "z", json!([{ "team": team, "role": "zoologist" }])).await;
+    let mut expected = Vec::new();
+    // The ids are in the order of their making.
+    for roles in [json!([]), json!([{ "value": "z" }]), json!([{ "value": "a" }])] {
+        let mut body = user(&format!("user{}", expected.len()));
+        body["roles"] = roles;
+        expected.insert(0, client.post("/Users", body).await.expect(201).id());
+    }
+    let attribute = format!("{EXTENSION}:roles");
+    let path = format!("/Users/{}", expected[0]);
+    let shown = client.get(&format!("{path}?attributes={attribute}")).await.expect(200).body;
+    let roles = shown[EXTENSION]["roles"].clone();
+    assert_eq!(roles.as_array().map(Vec::len), Some(1), "{shown}");
+    let set = |value: Value| json!([{ "op": "replace", "path": attribute, "value": value }]);
+    client.patch(&path, set(roles)).await.expect(200);
+    assert_eq!(client.patch(&path, set(json!([{ "team": team, "role": "other" }]))).await.status, 400);
+    let sorted = client.get(&format!("/Users?sortBy={attribute}.role")).await.expect(200).body;
+    let ids: Vec<&str> =
+        sorted["Resources"].as_array().expect("users").iter().filter_map(|u| u["id"].as_str()).collect();
+    // The break-glass account is an admin, which comes first.
+    assert_eq!(ids[1..], expected, "by role, and those without one last");
+}
+
 #[tokio::test]
 async fn identity_providers_list_filter_sort_and_page() {
     let app = App::start().await;

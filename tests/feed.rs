@@ -8,13 +8,15 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use rollcall::admin::tenant::{self, NewTenant};
-use rollcall::limits::SNAPSHOT_DISTANCE;
+use rollcall::limits::{MIN_CHANGE_RETENTION_DAYS, SNAPSHOT_DISTANCE, WEBHOOK_FAILURE_SECONDS};
 use rollcall::scim::policy::VEZA;
 use rollcall::store::call::Table;
 use rollcall::store::feed::change::FeedChange;
 use rollcall::store::feed::reader::{ChangeQuery, FeedPosition, FeedReader, LostPosition};
-use rollcall::store::feed::retention::end_retention;
+use rollcall::store::feed::retention::{end_retention, note_days};
 use rollcall::store::feed::sequencer::Sequencer;
+use rollcall::store::item::{get_number, number};
+use rollcall::store::keys;
 use rollcall::store::worker;
 use serde_json::{Value, json};
 use support::client::{Client, user};
@@ -284,6 +286,53 @@ async fn the_retention_of_old_changes_ends() {
     sequence(&client.table).await;
     let list = reader.read(&reader.at(end), ALL).await.unwrap().unwrap();
     assert_eq!(list.changes.iter().map(|change| change.seq).collect::<Vec<_>>(), [end + 1]);
+}
+
+/// The table says for how many days changes stay. So whoever writes a page writes the same `ttl`.
+#[tokio::test]
+async fn the_deployment_sets_how_long_changes_stay() {
+    const DAY: u64 = 86_400;
+    const { assert!(MIN_CHANGE_RETENTION_DAYS * DAY >= 2 * WEBHOOK_FAILURE_SECONDS) };
+    let client = tenant_with_client("standard").await;
+    let table = &client.table;
+    let now = rollcall::clock::epoch_seconds();
+    sequence(table).await;
+    // From how many days after its writing on DynamoDB may delete the last page.
+    let days_in_table = async || {
+        let pages = table.query_all(&keys::feed_bucket(1), None).await.unwrap();
+        let [ttl, written] = ["ttl", "written"].map(|name| get_number::<u64>(pages.last().unwrap(), name));
+        (ttl.unwrap() - written.unwrap()) / DAY
+    };
+    assert_eq!(days_in_table().await, 97);
+    let first = read_feed(table).await.len() as u64;
+
+    // Fewer days: they count for the changes from before too.
+    assert_eq!(note_days(table, 30, now).await.unwrap().days, 30);
+    client.user("thirty").await;
+    sequence(table).await;
+    assert_eq!(days_in_table().await, 37);
+    assert_eq!(end_retention(table, now + 29 * DAY).await.unwrap(), 1);
+
+    // More days: not for the changes from before. In the table nothing changes if the value is the same.
+    let kept = note_days(table, 365, now).await.unwrap();
+    assert_eq!(note_days(&table.fresh(), 365, now + DAY).await.unwrap(), kept);
+    client.user("year").await;
+    sequence(table).await;
+    assert_eq!(days_in_table().await, 372);
+    let end = read_feed(table).await.len() as u64;
+    assert!(first < end);
+    assert_eq!(end_retention(table, now + 29 * DAY).await.unwrap(), 1);
+    assert_eq!(end_retention(table, now + 31 * DAY).await.unwrap(), end + 1, "in the day of the change too");
+
+    // A page of a later day stays as long as the new value says.
+    client.user("later").await;
+    sequence(table).await;
+    let mut later = table.query_all(&keys::feed_bucket(1), None).await.unwrap().pop().unwrap();
+    let key = keys::feed_page(end + 1);
+    later.extend([number("written", now + 2 * DAY)]);
+    table.put(&key, later).await.unwrap();
+    assert_eq!(end_retention(table, now + 366 * DAY).await.unwrap(), end + 1);
+    assert_eq!(end_retention(table, now + 368 * DAY).await.unwrap(), end + 2);
 }
 
 /// Several workers may end retentions at once. The slower one does not lower the number of the faster one.

@@ -163,7 +163,7 @@ async fn play(seed: u64, seconds: u64) {
     let hooked = std::mem::replace(&mut *hooked.lock().unwrap(), Mirror::empty(&table, 0));
     let count = mirrors.len();
     let mirrors = mirrors.into_iter().chain([Mirror::empty(&table, 0), hooked]);
-    assert_mirrored(seed, &table, &changes, mirrors).await;
+    assert_mirrored(seed, &table, mirrors).await;
     let expected = state_by_api(&app).await;
     for client in clients.iter() {
         client.assert_equals(&expected, seed).await;
@@ -180,12 +180,7 @@ async fn play(seed: u64, seconds: u64) {
 }
 
 /// Lets every mirror follow the feed to its end. Then each must equal the tables.
-async fn assert_mirrored(
-    seed: u64,
-    table: &Table,
-    changes: &[FeedChange],
-    mirrors: impl Iterator<Item = Mirror>,
-) {
+async fn assert_mirrored(seed: u64, table: &Table, mirrors: impl Iterator<Item = Mirror>) {
     let tables = Mirror::of_tables(table).await;
     let expected = tables.visible();
     for mut mirror in mirrors {

@@ -73,6 +73,30 @@ fn wrong_usage_is_one_line_and_two() {
 }
 
 #[test]
+fn a_wrong_value_says_what_to_give() {
+    let port = "give a whole number from 0 to 65535";
+    for (arguments, expected) in [
+        (&["dev", "--port", "abc"][..], port),
+        (&["dev", "--port", "99999"], port),
+        (&["dev", "--dynamodb-port", "99999"], port),
+        (&["dev", "--host", "example.com"], "give an IP address, such as 127.0.0.1 or 0.0.0.0, or localhost"),
+        (
+            &["dev", "--forward-to", "ftp://x"],
+            "write the URL as http://127.0.0.1:8000/hook or https://app.example.com/hook",
+        ),
+        (&["tenant", "list", "--endpoint-url", "127.0.0.1:8000"], "such as http://127.0.0.1:8000"),
+    ] {
+        let (code, out, err) = rollcall(arguments);
+        assert_eq!(
+            (code, out.as_str(), err.trim().lines().count()),
+            (Some(2), "", 1),
+            "{arguments:?}: {err}"
+        );
+        assert!(err.contains(expected), "{arguments:?}: {err}");
+    }
+}
+
+#[test]
 fn what_is_missing_is_said_in_one_line() {
     let local = ["--table", "rollcall", "--endpoint-url", "http://127.0.0.1:1"];
     let group = "01890a5d-ac96-774b-bcce-b302099a8057";

@@ -26,7 +26,7 @@ use rollcall::deliver::bus::EventBus;
 use rollcall::deliver::registry::Registry;
 use rollcall::deliver::sender::MessageSender;
 use rollcall::deliver::worker::Worker;
-use rollcall::limits::{EXPIRING_KEYS_HOUR, FEED_RETENTION_DAYS, WEBHOOK_FAILURE_SECONDS};
+use rollcall::limits::{DEFAULT_CHANGE_RETENTION_DAYS, EXPIRING_KEYS_HOUR, WEBHOOK_FAILURE_SECONDS};
 use rollcall::log::metrics::Metric;
 use rollcall::monitor::Monitor;
 use rollcall::oauth::function::TokenFunction;
@@ -220,7 +220,8 @@ async fn run_worker(table: &Table, honest: &Table, receiver: &Receiver) {
         let pages = honest.query_all(&keys::feed_bucket(1), None).await.unwrap();
         assert!(!pages.is_empty());
         let mut oldest = pages[0].clone();
-        oldest.extend([number("written", clock::epoch_seconds() - (FEED_RETENTION_DAYS + 1) * 86_400)]);
+        let ended = (DEFAULT_CHANGE_RETENTION_DAYS + 1) * 86_400;
+        oldest.extend([number("written", clock::epoch_seconds() - ended)]);
         honest.put(&keys::feed_page(1), oldest).await.unwrap();
     }
     let put_events = receiver.received().iter().any(|message| {

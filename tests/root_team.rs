@@ -203,6 +203,25 @@ async fn large_changes_keep_the_rule() {
     assert_consistent(&client).await;
 }
 
+/// In the order of the request nothing leaves the root team without an administrator.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bulk_request_hands_the_administration_over() {
+    let (client, root, admin) = tenant_of("standard").await;
+    let other = client.user("next").await;
+    let patch = |path: String, operations: Value| json!({ "method": "PATCH", "path": path, "data": { "Operations": operations } });
+    let bulk = json!({
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkRequest"],
+        "Operations": [
+            patch(format!("/Groups/{root}"), add(&[&other])),
+            patch(format!("/Users/{admin}"), active(false)),
+        ],
+    });
+    let answer = client.post("/Bulk", bulk).await.expect(200).body;
+    let statuses = [0, 1].map(|at| answer["Operations"][at]["status"].as_str().expect("a status").to_owned());
+    assert_eq!(statuses, ["200", "200"], "{answer}");
+    assert_consistent(&client).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_who_leave_at_once_do_not_both_go() {
     let (client, root, admin) = tenant_of("standard").await;

@@ -66,6 +66,76 @@ fn it_uses_the_one_dev_that_runs() {
 }
 
 #[test]
+fn a_variable_is_named_in_what_is_said_about_it() {
+    let runtime = folder();
+    let dev = start(&runtime);
+    for name in ["ROLLCALL_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"] {
+        let (code, _, err) = run(&runtime, &[(name, "http://127.0.0.1:9")], &["tenant", "list"]);
+        assert!(code == Some(1) && err.contains(&format!("{name} is set")), "{err}");
+        let expected =
+            format!("{name} is 127.0.0.1:8000: give a URL with its scheme, such as http://127.0.0.1:8000");
+        for table in [&[] as &[&str], &["--table", "rollcall"]] {
+            let arguments = [&["tenant", "list"], table].concat();
+            let (code, _, err) = run(&runtime, &[(name, "127.0.0.1:8000")], &arguments);
+            assert!(code == Some(2) && err.contains(&expected) && err.lines().count() == 1, "{err}");
+        }
+    }
+    let variables = [("ROLLCALL_TABLE", "t"), ("AWS_PROFILE", "nobody"), ("AWS_REGION", "eu-west-1")];
+    let (code, _, err) = run(&runtime, &variables, &["tenant", "list"]);
+    assert!(code == Some(1) && err.contains("table t: the profile nobody gave no credentials"), "{err}");
+    drop(dev);
+    std::fs::remove_dir_all(runtime).unwrap();
+}
+
+#[test]
+fn a_name_may_look_like_an_id() {
+    let runtime = folder();
+    let dev = start(&runtime);
+    let done = |arguments: &[&str]| -> Value {
+        let (code, out, err) = run(&runtime, &[], &[arguments, &["--json"]].concat());
+        assert_eq!(code, Some(0), "{arguments:?}: {err}");
+        serde_json::from_str(&out).expect("JSON")
+    };
+    for name in ["okta_productionkey", "key_productionkey"] {
+        let key = done(&["key", "create", "demo", "--name", name]);
+        assert_eq!(
+            done(&["key", "rotate", "demo", key["keyId"].as_str().unwrap()])["replaces"],
+            key["keyId"]
+        );
+        assert_eq!(done(&["key", "revoke", "demo", key["keyId"].as_str().unwrap()])["status"], "revoked");
+        // The successor is the one in force.
+        let revoked = done(&["key", "revoke", "demo", name]);
+        assert!(revoked["status"] == "revoked" && revoked["keyId"] != key["keyId"], "{revoked}");
+
+        let client = done(&["client", "create", "demo", "--name", &name.replace("key_", "client_")]);
+        let shown = done(&["client", "show", "demo", &name.replace("key_", "client_")]);
+        assert_eq!(shown["clientId"], client["clientId"]);
+        let application = name.replace("key_", "app_");
+        done(&["application", "create", &application, "--scope", "read"]);
+        assert_eq!(done(&["application", "revoke", &application])["status"], "revoked");
+
+        let arguments = ["audit", "demo", "--resource", client["name"].as_str().unwrap(), "--json"];
+        let until = Instant::now() + Duration::from_secs(30);
+        let out = loop {
+            let (code, out, err) = run(&runtime, &[], &arguments);
+            assert_eq!(code, Some(0), "{err}");
+            if !out.is_empty() || Instant::now() > until {
+                break out;
+            }
+        };
+        let change: Value = serde_json::from_str(out.lines().next().unwrap_or_default()).unwrap_or_default();
+        assert_eq!(change["resourceId"], client["clientId"], "{out}");
+    }
+    let (code, _, err) = run(&runtime, &[], &["key", "revoke", "demo", "key_4fK2mQ9sXb1Z"]);
+    assert!(code == Some(1) && err.contains("rollcall key list demo"), "{err}");
+    // An id of the past is looked for in the changes as it is.
+    let (code, out, err) = run(&runtime, &[], &["audit", "demo", "--actor", "key_4fK2mQ9sXb1Z", "--json"]);
+    assert_eq!((code, out.as_str()), (Some(0), ""), "{err}");
+    drop(dev);
+    std::fs::remove_dir_all(runtime).unwrap();
+}
+
+#[test]
 fn names_do_where_ids_are_asked() {
     let runtime = folder();
     let dev = start(&runtime);
@@ -193,16 +263,69 @@ fn a_reader_that_stops_is_not_an_error() {
 }
 
 #[test]
+fn changes_that_cannot_be_written_are_an_error() {
+    // Every write to this file fails, as to a full disk. Only Linux has it.
+    let Ok(full) = std::fs::OpenOptions::new().write(true).open("/dev/full") else { return };
+    let runtime = folder();
+    let dev = start(&runtime);
+    let mut command = Command::new(TOOL);
+    command.args(["audit", "demo"]).env_clear().env("HOME", "/nonexistent").env("XDG_RUNTIME_DIR", &runtime);
+    let output = command.stdout(full).output().expect("a process");
+    let err = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert!(err.contains("the changes cannot be written"), "{err}");
+    drop(dev);
+    std::fs::remove_dir_all(runtime).unwrap();
+}
+
+/// What a shell is offered for the last of these words.
+fn offered_to(runtime: &Path, words: &[&str]) -> Vec<String> {
+    let index = (words.len() - 1).to_string();
+    let variables = [("COMPLETE", "bash"), ("_CLAP_COMPLETE_INDEX", &*index), ("_CLAP_IFS", "\n")];
+    let (code, out, err) = run(runtime, &variables, &[&["--"], words].concat());
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{words:?}");
+    out.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_shell_is_offered_who_and_what_the_feed_tells_of() {
+    let runtime = folder();
+    let dev = start(&runtime);
+    for arguments in [
+        &["client", "create", "demo", "--name", "entra"][..],
+        &["webhook", "create", "http://127.0.0.1:9/hook"],
+    ] {
+        assert_eq!(run(&runtime, &[], arguments).0, Some(0));
+    }
+    let endpoint = dev.shown["dynamodb_endpoint"].as_str().unwrap().to_owned();
+    // The table is named behind a flag, and no `rollcall dev` is found.
+    let elsewhere = folder();
+    for (tenant, option, begun) in [
+        ("demo", "--actor", "key_"),
+        ("demo", "--actor", "client_"),
+        ("demo", "--actor", "app_"),
+        ("demo", "--resource", "entra"),
+        ("deployment", "--actor", "app_"),
+        ("deployment", "--resource", "wh_"),
+    ] {
+        let place = ["--follow", "--table", "rollcall", "--endpoint-url", &endpoint];
+        let words = [&["rollcall", "audit", tenant][..], &place, &[option, begun]].concat();
+        let found = offered_to(&elsewhere, &words);
+        assert!(
+            !found.is_empty() && found.iter().all(|value| value.starts_with(begun)),
+            "{words:?}: {found:?}"
+        );
+    }
+    drop(dev);
+    std::fs::remove_dir_all(runtime).unwrap();
+    std::fs::remove_dir_all(elsewhere).unwrap();
+}
+
+#[test]
 fn a_shell_is_offered_what_the_table_holds() {
     let runtime = folder();
     let dev = start(&runtime);
-    let offered = |words: &[&str]| {
-        let index = (words.len() - 1).to_string();
-        let variables = [("COMPLETE", "bash"), ("_CLAP_COMPLETE_INDEX", &*index), ("_CLAP_IFS", "\n")];
-        let (code, out, err) = run(&runtime, &variables, &[&["--"], words].concat());
-        assert_eq!((code, err.as_str()), (Some(0), ""), "{words:?}");
-        out.lines().map(str::to_owned).collect::<Vec<_>>()
-    };
+    let offered = |words: &[&str]| offered_to(&runtime, words);
     assert_eq!(offered(&["rollcall", "tenant", "show", "d"]), ["demo"]);
     assert_eq!(offered(&["rollcall", "tenant", "create", "x", "--policy", "st"]), ["standard", "strict"]);
     assert_eq!(offered(&["rollcall", "key", "create", "x", "--scope", "re"]), ["read"]);

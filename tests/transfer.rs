@@ -13,9 +13,11 @@ use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::admin::transfer::export::export;
 use rollcall::admin::transfer::import::{Fate, ImportedLine, import};
 use rollcall::admin::transfer::move_in::move_in;
-use rollcall::admin::transfer::rows::{csv, json_lines};
+use rollcall::admin::transfer::rows::json_lines;
+use rollcall::admin::transfer::user_table::user_table;
 use rollcall::admin::user;
-use rollcall::scim::policy::Policy;
+use rollcall::scim::policy::{Policy, VEZA};
+use rollcall::scim::resource_type::Kind;
 use rollcall::store::keys::TenantId;
 use serde_json::{Value, json};
 use support::client::{self, Client};
@@ -156,7 +158,9 @@ async fn a_table_with_mistakes_is_read_but_for_them() {
         bob@x.example,Bob,,Bob,bob@x.example,true\n\
         eve@x.example,Eve,E,Eve,other@x.example,false\n\
         cy@x.example,Cy,C,Cy,cy@x.example,false\n";
-    let outcomes = import(&acme.table, &id("acme"), &csv(text).unwrap(), false, &|_| ()).await.unwrap();
+    let model = tenant::model(&VEZA).unwrap();
+    let rows = user_table(text, model.of(Kind::User)).unwrap();
+    let outcomes = import(&acme.table, &id("acme"), &rows, false, &|_| ()).await.unwrap();
     let fates: Vec<_> = outcomes.iter().map(|outcome| (outcome.line, outcome.fate)).collect();
     let expected = [(2, Fate::Created), (3, Fate::Refused), (4, Fate::Refused), (5, Fate::Created)];
     assert_eq!(fates, expected);

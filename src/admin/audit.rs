@@ -14,7 +14,7 @@ use super::error::AdminError;
 use super::output::Format;
 use super::when;
 use crate::clock;
-use crate::limits::{FEED_RETENTION_DAYS, MAX_FEED_ANSWER_CHANGES};
+use crate::limits::MAX_FEED_ANSWER_CHANGES;
 use crate::store::call::Table;
 use crate::store::error::StoreError;
 use crate::store::feed::change::FeedChange;
@@ -39,7 +39,7 @@ const COLUMNS: [(&str, usize); 6] =
   rollcall audit acme --follow
   rollcall audit deployment
 
-The changes of application keys and webhooks, which belong to no tenant, stand under the name deployment. Changes are kept for 90 days. With --json each change is one line.")]
+The changes of application keys and webhooks, which belong to no tenant, stand under the name deployment. Changes are kept for 90 days, unless the parameter ChangeRetentionDays of the deployment says otherwise. With --json each change is one line.")]
 pub struct AuditArgs {
     #[command(flatten)]
     options: GlobalOptions,
@@ -50,10 +50,10 @@ pub struct AuditArgs {
     #[arg(long, value_name = "TIME", default_value = "1d", value_parser = since)]
     since: OffsetDateTime,
     /// Only what this key, client or application key, by its id or name, or `operator`, did
-    #[arg(long, value_name = "ID|NAME")]
+    #[arg(long, value_name = "ID|NAME", add = complete::actors())]
     actor: Option<String>,
     /// Only what happened to this user, group, role, entitlement, key, client or webhook, by its id or name
-    #[arg(long, value_name = "ID|NAME")]
+    #[arg(long, value_name = "ID|NAME", add = complete::subjects())]
     resource: Option<String>,
     /// Only changes of this type, such as user.created
     #[arg(long = "type", value_name = "TYPE", value_parser = event_type(), hide_possible_values = true)]
@@ -67,11 +67,8 @@ pub struct AuditArgs {
 }
 
 fn since(text: &str) -> Result<OffsetDateTime, String> {
-    let now = clock::now();
-    let since = when::parse_past(text, now)
-        .ok_or("give a span as 15m, 12h or 30d, a date as 2027-01-31, or an RFC 3339 time")?;
-    // Older ones are gone.
-    Ok(since.max(now - Duration::days(i64::try_from(FEED_RETENTION_DAYS).unwrap_or(i64::MAX) + 1)))
+    when::parse_past(text, clock::now())
+        .ok_or_else(|| "give a span as 15m, 12h or 30d, a date as 2027-01-31, or an RFC 3339 time".to_owned())
 }
 
 /// Which changes are wanted.
@@ -170,10 +167,11 @@ fn heading() -> String {
     COLUMNS.map(|(name, width)| format!("{name:width$}")).join("  ")
 }
 
-/// Prints lines; `false` once nobody reads them any more.
-fn print(lines: &[String]) -> bool {
+/// Prints lines.
+fn print(lines: &[String]) -> Result<(), AdminError> {
     let mut out = std::io::stdout().lock();
-    lines.iter().all(|line| writeln!(out, "{line}").is_ok()) && out.flush().is_ok()
+    let written = lines.iter().try_for_each(|line| writeln!(out, "{line}")).and_then(|()| out.flush());
+    written.map_err(AdminError::output("the changes"))
 }
 
 /// From the arguments to the exit code.
@@ -185,8 +183,8 @@ async fn audit(args: &AuditArgs) -> Result<CommandOutput, AdminError> {
     let (table, format) = (args.options.open().await?, args.options.format());
     let wanted = Wanted::of(&table, args).await?;
     let failed = AdminError::table(table.name());
-    if format == Format::Table && !print(&[heading()]) {
-        return Ok(CommandOutput::default());
+    if format == Format::Table {
+        print(&[heading()])?;
     }
     let mut walk = AuditWalk::start(&table, args.since).await.map_err(&failed)?;
     let mut newest = std::collections::VecDeque::new();
@@ -200,19 +198,20 @@ async fn audit(args: &AuditArgs) -> Result<CommandOutput, AdminError> {
                 newest.extend(lines);
                 newest.drain(..newest.len().saturating_sub(limit));
             }
-            None if print(&lines) => {}
-            None => return Ok(CommandOutput::default()),
+            None => print(&lines)?,
         }
         if !list.more {
             break;
         }
     }
-    let mut read_on = print(&Vec::from(newest));
-    while args.follow && read_on {
+    print(&Vec::from(newest))?;
+    if !args.follow {
+        return Ok(CommandOutput::default());
+    }
+    loop {
         tokio::time::sleep(PAUSE).await;
         let list = walk.next(wanted.tenant).await.map_err(&failed)?;
         let lines = list.changes.iter().filter(|change| wanted.includes(change));
-        read_on = print(&lines.map(|change| line(format, change)).collect::<Vec<_>>());
+        print(&lines.map(|change| line(format, change)).collect::<Vec<_>>())?;
     }
-    Ok(CommandOutput::default())
 }

@@ -2,13 +2,14 @@
 
 use std::process::ExitCode;
 
-use clap_complete::Shell;
 use clap_complete::env::Shells;
+use clap_complete::{CompleteEnv, Shell};
 
+use super::cli::complete;
 use super::cli::runtime::write_out;
 
 /// The variable with which the script of a shell asks the tool what to offer.
-pub const VARIABLE: &str = "COMPLETE";
+const VARIABLE: &str = "COMPLETE";
 
 /// `rollcall completions`.
 #[derive(clap::Args, Clone, Debug)]
@@ -24,6 +25,15 @@ pub struct CompletionsArgs {
     /// Which shell
     #[arg(value_name = "SHELL")]
     shell: Shell,
+}
+
+/// Answers a shell that asks what to offer, and ends the process. Returns if no shell asks.
+pub fn answer(command: fn() -> clap::Command) {
+    let with_options = move || {
+        complete::read_command(command());
+        command()
+    };
+    CompleteEnv::with_factory(with_options).var(VARIABLE).complete();
 }
 
 /// Prints the script, and says how that went.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::store::call::Table;
 use crate::store::error::StoreError;
 use crate::store::keys::TenantId;
-use crate::tenants::error::{TenantError, explain, one_line};
+use crate::tenants::error::{TenantError, explain, explain_profile, one_line};
 
 /// A refused or failed command.
 #[derive(Debug)]
@@ -62,7 +62,6 @@ impl AdminError {
         move |error| match error {
             TenantError::Exists(tenant) => Self::Exists(tenant),
             TenantError::NoTenant(tenant) => Self::NoTenant(tenant),
-            TenantError::NameRests(tenant, seconds) => Self::NameRests(tenant, seconds),
             TenantError::NoKey(tenant, key) => Self::NoKey(tenant, key),
             TenantError::NoClient(tenant, id) => Self::NoClient(tenant, id),
             TenantError::NoApplication(id) => Self::NoApplication(id),
@@ -76,13 +75,29 @@ impl AdminError {
 }
 
 impl AdminError {
-    /// The whole text of the error, with what the SDK says.
-    pub fn in_full(&self) -> String {
-        match self {
-            Self::Table(_, StoreError::Broken(source) | StoreError::Unavailable(source)) => {
-                format!("{self}\n{}", without_request(source))
-            }
+    /// The error in one line, for a command that names this profile of the AWS configuration, if any.
+    pub fn in_line(&self, profile: Option<&str>) -> String {
+        let advice = self.source_text().zip(profile);
+        match (self, advice.and_then(|(source, profile)| explain_profile(source, profile))) {
+            (Self::Table(name, _), Some(advice)) => format!("table {name}: {advice}"),
             _ => self.to_string(),
+        }
+    }
+
+    /// The whole text of the error, with what the SDK says.
+    pub fn in_full(&self, profile: Option<&str>) -> String {
+        let line = self.in_line(profile);
+        match self.source_text() {
+            Some(source) => format!("{line}\n{}", without_request(source)),
+            None => line,
+        }
+    }
+
+    /// What the SDK says.
+    fn source_text(&self) -> Option<&str> {
+        match self {
+            Self::Table(_, StoreError::Broken(source) | StoreError::Unavailable(source)) => Some(source),
+            _ => None,
         }
     }
 }
@@ -171,7 +186,16 @@ mod tests {
         let secret = r#"failed to apply endpoint `a:1` to request `Request { body: {"S":"ada@x"} }`: scheme"#;
         let source = format!("dispatch failure: other: {secret} (DispatchFailure(Request {{ ada@x }}))");
         let error = AdminError::Table("t".to_owned(), StoreError::Broken(source));
-        assert!(error.in_full().contains("failed to apply endpoint `a:1`"));
-        assert!(!error.in_full().contains("ada@x"));
+        assert!(error.in_full(None).contains("failed to apply endpoint `a:1`"));
+        assert!(!error.in_full(None).contains("ada@x"));
+    }
+
+    #[test]
+    fn a_profile_is_blamed_where_it_is_known() {
+        let source = "no providers in chain provided credentials".to_owned();
+        let error = AdminError::Table("t".to_owned(), StoreError::Unavailable(source));
+        assert!(error.in_line(Some("ghost")).starts_with("table t: the profile ghost gave no credentials"));
+        assert!(error.in_full(Some("ghost")).lines().count() == 2);
+        assert_eq!(error.in_line(None), error.to_string());
     }
 }

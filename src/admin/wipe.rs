@@ -51,7 +51,7 @@ pub fn confirm(tenant: &TenantId) -> Result<(), AdminError> {
 
 /// Deletes a tenant. `settle` is waited after the keys are revoked, while API Gateway may still
 /// remember them. `usage_keys` are the usage plans in which the tenant's API keys are deleted. The last of the tenant's
-/// events, `tenant.deleted`, stays its 90 days. The name can be given again after [`TENANT_NAME_GRACE_SECONDS`](crate::limits::TENANT_NAME_GRACE_SECONDS).
+/// events, `tenant.deleted`, stays as long as any change. The name can be given again after [`TENANT_NAME_GRACE_SECONDS`](crate::limits::TENANT_NAME_GRACE_SECONDS).
 ///
 /// # Errors
 /// [`AdminError::NoTenant`]; [`AdminError::Table`] or [`AdminError::UsageKey`] if a call fails. What is left then,

@@ -113,7 +113,7 @@ fn title(kind: &str, reason: &str) -> String {
     let title = match kind {
         "lostPosition" => "The position is not in the feed",
         "tenantExists" => "The tenant exists with other content",
-        "nameRests" => "The name cannot be given yet",
+        "nameRests" => "Only the operator can give the name again",
         "keyEnded" => "The key or client is revoked or expired",
         "usageKey" => "The usage key could not be made",
         "invalidValue" => "A value cannot be used",
@@ -174,14 +174,6 @@ impl From<TenantError> for ProblemDetails {
                 "There is a tenant of this name, which was made with another policy, plan or administrator. Choose another name, or read the tenant.",
             ),
             TenantError::NoTenant(_) => Self::no_tenant(),
-            TenantError::NameRests(_, seconds) => Self::typed(
-                409,
-                "nameRests",
-                format!(
-                    "A tenant of this name was deleted not long ago, and a request for it may still be under way. Send the request again in {} minutes, or choose another name.",
-                    seconds.div_ceil(60)
-                ),
-            ),
             TenantError::NoKey(..) | TenantError::NoApplication(_) => {
                 Self::new(404, "The tenant has no key of this id. GET …/keys lists those that there are.")
             }
@@ -207,7 +199,7 @@ impl From<TenantError> for ProblemDetails {
                 ..Self::typed(
                     503,
                     "usageKey",
-                    "The usage key of the tenant could not be made, so the tenant was not made. Send the request again; if it goes on, look at the log of the managing function.",
+                    "The usage key of the tenant could not be made, so nothing was changed. Send the request again; if it goes on, look at the log of the managing function.",
                 )
             },
             TenantError::Table(error) => error.into(),

@@ -9,12 +9,11 @@ use super::body::BodyFields;
 use super::problem::ProblemDetails;
 use super::request::{AppRequest, json, tenant_id};
 use crate::auth::plan::RatePlan;
-use crate::auth::tenant::{Deletion, Settings, TenantRecord};
+use crate::auth::tenant::{Settings, TenantRecord};
 use crate::clock;
-use crate::limits::{MAX_RETENTION_DAYS, OUTBOX_WAIT_SECONDS, TENANTS_PER_PAGE};
+use crate::limits::{MAX_RETENTION_DAYS, TENANTS_PER_PAGE};
 use crate::scim::policy::{POLICIES, Policy};
 use crate::store::error::Refusal;
-use crate::store::feed::outbox;
 use crate::store::keys::{self, TenantId};
 use crate::store::transaction::{Action, Expression};
 use crate::tenants::error::TenantError;
@@ -61,7 +60,7 @@ pub async fn create(app: &AppRequest<'_>) -> Result<Response<Body>, ProblemDetai
     }
     record::check(&new)?;
     let now = clock::now();
-    let free = free_name(app, &new.id, now).await?;
+    let free = free_name(app, &new.id).await?;
     let made = app.managing()?.usage_keys.make(&new.id, new.plan).await?;
     (new.usage_key, new.usage_plan) = (made.value, made.plan);
     match record::create(app.table, &app.actor, &new, &free, now).await {
@@ -120,22 +119,10 @@ async fn answer_existing(
 
 /// The action which makes sure that the name was never given. The name of a deleted tenant is given again by
 /// the operator, whose tool looks through the whole table for what was left.
-async fn free_name(
-    app: &AppRequest<'_>,
-    id: &TenantId,
-    now: OffsetDateTime,
-) -> Result<Action, ProblemDetails> {
+async fn free_name(app: &AppRequest<'_>, id: &TenantId) -> Result<Action, ProblemDetails> {
     let key = keys::tenant_deleted(id);
-    let Some(item) = app.table.get(&key).await? else {
+    if app.table.get(&key).await?.is_none() {
         return Ok(Action::check(key, Expression::absent(), Refusal::Exists));
-    };
-    let now = now.unix_timestamp().unsigned_abs();
-    let rests = Deletion::from_item(&item, now).grace_seconds_left(now);
-    if rests > 0 {
-        return Err(TenantError::NameRests(id.clone(), rests).into());
-    }
-    if !outbox::is_empty(app.table, id).await? {
-        return Err(TenantError::NameRests(id.clone(), OUTBOX_WAIT_SECONDS).into());
     }
     let detail = "A tenant of this name was deleted. Only the operator can give the name again (rollcall tenant create): choose another name.";
     Err(ProblemDetails::typed(409, "nameRests", detail))
@@ -162,6 +149,7 @@ pub async fn update(app: &AppRequest<'_>, name: &str) -> Result<Response<Body>, 
     let protected = body.flag("rootTeamProtected")?;
     let is_unlimited = body.is_null("breakerPercent");
     let percent = body.number("breakerPercent", 0..=100)?;
+    let is_in_force = body.is_null("breakerLiftedUntil");
     let lifted = body.time("breakerLiftedUntil")?;
     body.finish()?;
     let change = |settings: &mut Settings| {
@@ -171,13 +159,15 @@ pub async fn update(app: &AppRequest<'_>, name: &str) -> Result<Response<Body>, 
         let percent = percent.and_then(|percent| u8::try_from(percent).ok());
         settings.breaker_percent = if is_unlimited { None } else { percent.or(settings.breaker_percent) };
         let lifted = lifted.map(|time| u64::try_from(time.unix_timestamp()).unwrap_or(0));
-        settings.breaker_lifted_until = lifted.unwrap_or(settings.breaker_lifted_until);
+        settings.breaker_lifted_until =
+            if is_in_force { 0 } else { lifted.unwrap_or(settings.breaker_lifted_until) };
     };
-    let mut record = record::set(app.table, &app.actor, &id, clock::now(), change).await?;
+    // The plan comes first: if its usage key cannot be made, nothing is changed.
     if let Some(plan) = plan {
         let usage_keys = app.managing()?.usage_keys.as_ref();
-        record = record::set_plan(app.table, &app.actor, &id, plan, usage_keys).await?;
+        record::set_plan(app.table, &app.actor, &id, plan, usage_keys).await?;
     }
+    let record = record::set(app.table, &app.actor, &id, clock::now(), change).await?;
     Ok(json(StatusCode::OK, &tenant_json(&record)))
 }
 

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
-use clap_complete::CompleteEnv;
 use rollcall::{admin, dev};
 
 /// `rollcall dev` gives the memory back that large requests took.
@@ -59,7 +58,7 @@ enum Command {
 
 fn main() -> ExitCode {
     // A shell that asks what to offer is answered here.
-    CompleteEnv::with_factory(Cli::command).var(admin::completions::VARIABLE).complete();
+    admin::completions::answer(Cli::command);
     match Cli::try_parse() {
         Ok(cli) => run(cli.command),
         Err(error) => usage(&error),
@@ -101,6 +100,51 @@ fn usage(error: &clap::Error) -> ExitCode {
             line.extend(text.lines().map(str::trim).filter(|line| line.starts_with("tip:")));
             admin::output::note(&format!("{} (see --help)", line.join(" ")));
             ExitCode::from(2)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The examples on the help pages of a command and of those below it.
+    fn examples(command: &clap::Command) -> Vec<String> {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let help = help.replace("\\\n", " ");
+        let lines = help.lines().filter(|line| line.starts_with("  rollcall "));
+        let mut found: Vec<String> = lines.map(|line| line.trim().to_owned()).collect();
+        found.extend(command.get_subcommands().flat_map(examples));
+        found
+    }
+
+    /// The words of a line, as a shell splits it.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut is_quoted) = (Vec::new(), None::<String>, false);
+        for c in line.chars() {
+            match c {
+                '\'' => {
+                    is_quoted = !is_quoted;
+                    word.get_or_insert_default();
+                }
+                ' ' if !is_quoted => words.extend(word.take()),
+                c => word.get_or_insert_default().push(c),
+            }
+        }
+        words.extend(word);
+        words
+    }
+
+    #[test]
+    fn every_example_can_be_used() {
+        let examples = examples(&Cli::command());
+        assert!(examples.len() > 60, "{examples:?}");
+        for example in examples {
+            let words = words(&example).into_iter().take_while(|word| word != "|" && word != ">");
+            let Err(error) = Cli::command().try_get_matches_from(words) else { continue };
+            let problem = error.to_string();
+            // The date of an example passes some day.
+            assert!(problem.contains("that time has passed"), "{example}: {problem}");
         }
     }
 }

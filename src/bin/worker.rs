@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use rollcall::clock;
 use rollcall::config::{self, CallSettings, Config};
 use rollcall::deliver::bus::EventBus;
 use rollcall::deliver::sender::MessageSender;
@@ -13,6 +14,7 @@ use rollcall::log::ids::RequestIds;
 use rollcall::monitor::Monitor;
 use rollcall::outbound::target::TargetRule;
 use rollcall::store::call::Table;
+use rollcall::store::feed::retention::note_days;
 use rollcall::store::keys;
 use rollcall::tenants::message_resources::MessageResources;
 use serde_json::Value;
@@ -31,11 +33,18 @@ async fn main() -> Result<(), Error> {
     let app_url = config::required(config::APP_URL)?;
     let resources = MessageResources::new(&extensions.unwrap_or_default(), app_url)?;
     let worker = &Worker { bus, sender, resources: Arc::new(resources) };
+    let days = config.change_retention_days;
     run(service_fn(|event: LambdaEvent<Value>| {
         RequestIds::of_invocation(&event.context.request_id).scope(async move {
+            // Every minute, since a process with another value may still run while a deployment is under way.
+            let noted = if event.payload.get("Records").is_none() {
+                note_days(&table.fresh(), days, clock::epoch_seconds()).await.map(|_| ())
+            } else {
+                Ok(())
+            };
             let outcome = worker.invoke(&table.fresh(), &event.payload).await;
             monitor.measure_after(&table.fresh(), &event.payload).await;
-            outcome
+            outcome.and_then(|report| noted.map(|()| report).map_err(|failed| failed.to_string()))
         })
     }))
     .await

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::admin::cli::runtime::WRONG_USAGE;
 use crate::admin::output;
 use crate::admin::running_dev::{DevFile, RunningDev};
 use crate::config;
+use crate::outbound::target::{TargetRule, TargetUrl};
 use crate::scim::policy::{Policy, VEZA};
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::schema::Schema;
@@ -30,7 +32,7 @@ use crate::scim::schema::Schema;
   rollcall dev --in-memory --seed-users 10000 --seed-members 500")]
 pub struct DevArgs {
     /// Port to listen on; 0 takes any that is free
-    #[arg(long, default_value_t = 3000)]
+    #[arg(long, default_value_t = 3000, value_parser = whole_number::<u16>(PORTS))]
     pub port: u16,
     /// Address to listen on
     #[arg(long, default_value = "127.0.0.1", value_parser = host)]
@@ -51,7 +53,7 @@ pub struct DevArgs {
     #[arg(long, default_value = "demo", value_parser = tenant)]
     pub tenant: String,
     /// Port of the embedded DynamoDB; 0 takes any that is free
-    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    #[arg(long, value_name = "PORT", default_value_t = 0, value_parser = whole_number::<u16>(PORTS))]
     pub dynamodb_port: u16,
     /// Folder with extension schemas of your own, one JSON file each
     #[arg(long, value_name = "DIR", env = crate::config::EXTENSIONS)]
@@ -66,13 +68,15 @@ pub struct DevArgs {
     #[arg(long, value_name = "SECONDS", value_parser = whole_number::<u32>(0..=3_600))]
     pub authorizer_ttl: Option<u32>,
     /// Send every change to this URL as a webhook, and print its secret
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = forward_to)]
     pub forward_to: Option<String>,
     /// Print one line of JSON once it answers; log as JSON
     #[arg(long)]
     pub json: bool,
 }
 
+/// The ports that can be asked for.
+const PORTS: RangeInclusive<u64> = 0..=65_535;
 /// What a shell offers for `--rate-limit`, besides a number.
 const RATE_LIMITS: [&str; 2] = ["off", "template"];
 
@@ -80,7 +84,19 @@ fn host(text: &str) -> Result<IpAddr, String> {
     if text == "localhost" {
         return Ok(Ipv4Addr::LOCALHOST.into());
     }
-    text.parse().map_err(|_| "is not an IP address".to_owned())
+    text.parse().map_err(|_| "give an IP address, such as 127.0.0.1 or 0.0.0.0, or localhost".to_owned())
+}
+
+/// Reads a URL to which changes can be sent, before anything is started.
+fn forward_to(text: &str) -> Result<String, String> {
+    let is_web =
+        |uri: http::Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some();
+    if !text.parse().is_ok_and(is_web) {
+        let problem = "write the URL as http://127.0.0.1:8000/hook or https://app.example.com/hook";
+        return Err(problem.to_owned());
+    }
+    let target = TargetUrl::parse(text, TargetRule::PublicOrLoopback);
+    target.map(|_| text.to_owned()).map_err(str::to_owned)
 }
 
 fn rate_limit(text: &str) -> Result<RateLimit, String> {
@@ -239,5 +255,16 @@ mod tests {
             assert_eq!(tenant(text).is_ok(), good, "{text}");
         }
         assert!(host("localhost").is_ok() && host("::1").is_ok() && host("example.com").is_err());
+        for (text, problem) in [
+            ("http://127.0.0.1:8000/hook", ""),
+            ("https://app.example.com/hook", ""),
+            ("ftp://x", "http://127.0.0.1:8000/hook"),
+            ("app.example.com", "http://127.0.0.1:8000/hook"),
+            ("http://app.example.com/hook", "this machine only"),
+            ("https://10.0.0.1/hook", "not public"),
+        ] {
+            let found = forward_to(text).err().unwrap_or_default();
+            assert!(found.contains(problem) && found.is_empty() == problem.is_empty(), "{text}: {found}");
+        }
     }
 }

@@ -237,7 +237,6 @@ impl Session {
     }
 }
 
-/// What the template declares, with these limits. An error is one line.
 /// Makes the webhook of `--forward-to`.
 async fn forward(backend: &Backend, url: Option<String>) -> Result<Option<ForwardedTo>, String> {
     let Some(url) = url else { return Ok(None) };
@@ -245,6 +244,7 @@ async fn forward(backend: &Backend, url: Option<String>) -> Result<Option<Forwar
     Ok(Some(ForwardedTo { url, secret }))
 }
 
+/// What the template declares, with these limits. An error is one line.
 fn read_template(options: &SessionOptions) -> Result<TemplateFacts, String> {
     let mut facts = TemplateFacts::parse(TEMPLATE).map_err(|error| error.to_string())?;
     options.rate_limit.apply(&mut facts.api, [&mut facts.app_api, &mut facts.oauth_api]);

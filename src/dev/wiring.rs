@@ -27,7 +27,7 @@ use crate::auth::plan::RatePlan;
 use crate::auth::record::Scope;
 use crate::clock;
 use crate::config::{EMAIL_LOOKUPS, EmailLookups};
-use crate::deliver::registry::{Registry, RegistryError};
+use crate::deliver::registry::{Registry, RegistryError, WebhookUpdate};
 use crate::deliver::sender::MessageSender;
 use crate::deliver::worker::Worker;
 use crate::http::function::Function;
@@ -204,6 +204,9 @@ impl Local {
         let problem = |error: RegistryError| format!("--forward-to: {error}");
         for listed in registry.list().await.map_err(problem)? {
             if listed.webhook.url == url {
+                // It may be disabled, or pause after a failure.
+                let enable = WebhookUpdate { enabled: Some(true), ..WebhookUpdate::default() };
+                registry.update(&listed.webhook.id, enable).await.map_err(problem)?;
                 let now = clock::now().unix_timestamp().unsigned_abs();
                 let secrets = listed.webhook.read_secrets(&self.table, now).await;
                 return secrets

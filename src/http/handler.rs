@@ -115,7 +115,10 @@ async fn retrieve(
     id: Uuid,
     request: &Request,
 ) -> Result<Response<Body>, Failure> {
-    let projection = request::projection(request, &[provider.ty(kind)])?;
+    let projection = match request::projection(request, &[provider.ty(kind)]) {
+        Ok(projection) => projection,
+        Err(refused) => return provider.reading().unless_missing(kind, id, Err(refused.into())).await,
+    };
     let preconditions = request::preconditions(request);
     let asked = ResourceRequest { kind, id, projection: &projection, preconditions: &preconditions };
     let answer = provider.reading().retrieve(&asked).await?;
@@ -136,7 +139,13 @@ async fn retrieve_definition(
     (kind, id): (DefinedKind, &str),
     request: &Request,
 ) -> Result<Response<Body>, Failure> {
-    let projection = request::projection(request, &[provider.model.defined(kind)])?;
+    let projection = match request::projection(request, &[provider.model.defined(kind)]) {
+        Ok(projection) => projection,
+        Err(refused) => {
+            provider.reading().find_definition(kind, id).await?;
+            return Err(refused.into());
+        }
+    };
     let preconditions = request::preconditions(request);
     let answer = provider.reading().retrieve_definition((kind, id), &projection, &preconditions).await?;
     Ok(match answer.body {

@@ -2,8 +2,19 @@
 
 use std::time::Duration;
 
-/// How long a change stays in the feed, in days.
-pub const FEED_RETENTION_DAYS: u64 = 90;
+/// How long a change stays in the feed, in days, unless the parameter `ChangeRetentionDays` says otherwise.
+pub const DEFAULT_CHANGE_RETENTION_DAYS: u64 = 90;
+
+/// The fewest days. A webhook that fails is disabled after three days, and goes on where it stopped when it is enabled
+/// again. So there are four days left to enable it.
+pub const MIN_CHANGE_RETENTION_DAYS: u64 = 7;
+
+/// The most days: ten years.
+pub const MAX_CHANGE_RETENTION_DAYS: u64 = 3_650;
+
+/// How long one run looks for changes whose retention has ended. The next run goes on. After the deployment has set
+/// fewer days, there are many.
+pub const RETENTION_RUN: Duration = Duration::from_secs(5);
 
 /// How long a page of the feed stays in the table after its changes can no longer be read, in days. Then
 /// DynamoDB deletes it at a time of its own.

@@ -142,21 +142,36 @@ impl Provider<'_> {
         record: &Record<D>,
         projection: &Projection,
     ) -> Result<Answer, Failure> {
+        let (teams, grants) = match record.kind == Kind::User && shows_groups(self, projection) {
+            true => self.read_granted(record, shows_roles(projection)).await?,
+            false => Default::default(),
+        };
+        let relations = Relations { teams: Some(&teams), grants: Some(&grants), members: None };
+        Ok(self.answer(record, Some(self.write_projected(record, &relations, projection))))
+    }
+
+    /// Reads the groups of a user, and with `with_roles` what its own roles grant.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub(super) async fn read_granted<D: Document + Sync>(
+        &self,
+        user: &Record<D>,
+        with_roles: bool,
+    ) -> Result<(BTreeMap<Uuid, Team>, RoleGrants), Failure> {
         let teams = async {
-            match record.kind == Kind::User && shows_groups(self, projection) && !record.groups.is_empty() {
-                true => self.store.fetch_teams(&record.groups).await,
-                false => Ok(BTreeMap::new()),
+            match user.groups.is_empty() {
+                true => Ok(BTreeMap::new()),
+                false => self.store.fetch_teams(&user.groups).await,
             }
         };
         let grants = async {
-            match shows_roles(projection) && has_roles(record) {
+            match with_roles && has_roles(user) {
                 true => Ok(self.store.definitions().index().await?.grants),
                 false => Ok(RoleGrants::default()),
             }
         };
-        let (teams, grants) = futures_util::try_join!(teams, grants)?;
-        let relations = Relations { teams: Some(&teams), grants: Some(&grants), members: None };
-        Ok(self.answer(record, Some(self.write_projected(record, &relations, projection))))
+        Ok(futures_util::try_join!(teams, grants)?)
     }
 
     /// The answer for a record with this body.

@@ -47,6 +47,36 @@ pub fn deduplicate(
     Ok(())
 }
 
+/// Makes one of the element at `place` and another one with the same `value` and `type`. It takes the place of the other
+/// one, and what it says of the other sub-attributes stays.
+///
+/// # Errors
+/// The error of the budget.
+pub fn merge_into_equal(
+    attribute: &Attribute,
+    elements: &mut Vec<Value>,
+    place: usize,
+    work: &WorkBudget,
+) -> Result<(), ScimError> {
+    let Some(own) = elements.get(place) else { return Ok(()) };
+    let mut matcher = ElementMatcher::new(attribute, own, work);
+    let mut same = None;
+    for (other, element) in elements.iter().enumerate().filter(|(other, _)| *other != place) {
+        if matcher.matches(element)? {
+            same = Some(other);
+            break;
+        }
+    }
+    if let Some(other) = same {
+        let later = elements.get_mut(place).map(Value::take).unwrap_or_default();
+        if let Some(own) = elements.get_mut(other) {
+            absorb(own, later);
+        }
+        elements.remove(place);
+    }
+    Ok(())
+}
+
 /// Adds the other sub-attributes of `more` to `own`. Both have the same `value` and `type`.
 pub fn absorb(own: &mut Value, more: Value) {
     if let (Value::Object(own), Value::Object(more)) = (own, more)

@@ -67,9 +67,9 @@ pub fn resolve(sort_by: &str, types: &[&ResourceType]) -> Result<SortBy, ScimErr
 }
 
 impl SortBy {
-    /// Whether it sorts by this core attribute.
-    pub fn mentions(&self, core_attribute: &str) -> bool {
-        self.extension.is_none() && self.attribute == core_attribute
+    /// Whether it sorts by this core attribute, or by an attribute of the extension with this URN.
+    pub fn mentions(&self, name: &str) -> bool {
+        self.extension.as_ref().unwrap_or(&self.attribute) == name
     }
 
     /// The place of a resource, which is complete and in canonical names. Of several values the

@@ -13,8 +13,6 @@ pub enum TenantError {
     Exists(TenantId),
     /// There is no tenant of this name.
     NoTenant(TenantId),
-    /// A tenant of this name was deleted not long ago: in so many seconds the name can be given again.
-    NameRests(TenantId, u64),
     /// The tenant has no key of this id.
     NoKey(TenantId, String),
     /// The tenant has no client of this id.
@@ -44,6 +42,13 @@ impl From<getrandom::Error> for TenantError {
         Self::Input(format!("the operating system gives no randomness: {error}"))
     }
 }
+
+/// What to do if the metadata service of EC2 gave no credentials.
+const METADATA_REFUSED: &str = "the metadata service of this machine refused to give credentials (403); attach a role to the machine, or set AWS_PROFILE or pass --profile";
+/// What to do if the service that gives a container its credentials gave none.
+const CONTAINER_REFUSED: &str = "the service that gives this container its credentials refused; check the role of the task or pod, or pass --profile";
+/// What to do if there are no credentials anywhere.
+const NOTHING_FOUND: &str = "no AWS credentials were found; sign in, set AWS_PROFILE or pass --profile, or for a local table --endpoint-url";
 
 /// Texts in the errors of AWS and of its SDK, and what an operator can do about each. The first one that is found
 /// counts.
@@ -97,24 +102,18 @@ const ADVICE: &[(&[&str], &str)] = &[
     ),
     (
         &["IMDS is disabled or the caller has insufficient permissions", "TokenError { kind: Forbidden }"],
-        "the metadata service of this machine refused to give credentials (403); attach a role to the machine, or set AWS_PROFILE or pass --profile",
+        METADATA_REFUSED,
     ),
     (
         &["sso/cache", "SsoTokenProvider", "SSO token", "sso session"],
         "the sign-in of the profile has ended or has not been made; run `aws sso login`, or choose another with --profile",
     ),
-    (
-        &["HTTP credential provider"],
-        "the service that gives this container its credentials refused; check the role of the task or pod, or pass --profile",
-    ),
+    (&["HTTP credential provider"], CONTAINER_REFUSED),
     (
         &["credentials provider was not properly configured"],
         "the AWS configuration has no whole credentials for the profile; complete it, or choose another with --profile",
     ),
-    (
-        &["no providers in chain provided credentials", "CredentialsNotLoaded"],
-        "no AWS credentials were found; sign in, set AWS_PROFILE or pass --profile, or for a local table --endpoint-url",
-    ),
+    (&["no providers in chain provided credentials", "CredentialsNotLoaded"], NOTHING_FOUND),
     (
         &["an error occurred while loading credentials"],
         "no AWS credentials could be loaded; sign in again, or choose others with --profile (--verbose tells more)",
@@ -136,6 +135,23 @@ const ADVICE: &[(&[&str], &str)] = &[
 /// What an operator can do about an AWS error, recognised by its code or by the SDK's words.
 pub fn explain(source: &str) -> Option<&'static str> {
     ADVICE.iter().find(|(marks, _)| marks.iter().any(|mark| source.contains(mark))).map(|(_, advice)| *advice)
+}
+
+/// What to do about a text of the SDK if the command names a profile of the AWS configuration. `None` if the profile is
+/// not to blame.
+///
+/// The SDK asks a container's service and the metadata service only after a profile that is missing or empty, and then
+/// its error tells of the last one that it asked.
+pub fn explain_profile(source: &str, profile: &str) -> Option<String> {
+    let advice = explain(source)?;
+    let is_missing = source.contains(&format!("profile `{profile}` was not defined"));
+    let is_last = source.contains("IMDS");
+    let is_passed_over = [METADATA_REFUSED, CONTAINER_REFUSED, NOTHING_FOUND].contains(&advice);
+    (is_missing || is_last || is_passed_over).then(|| {
+        format!(
+            "the profile {profile} gave no credentials: check that the AWS configuration has it (aws configure list-profiles), or choose another with --profile"
+        )
+    })
 }
 
 /// The first line, and not too much of it.
@@ -193,6 +209,27 @@ mod tests {
         ] {
             let advice = explain(&source).unwrap_or_default();
             assert!(advice.contains(part), "{source}: {advice}");
+        }
+    }
+
+    #[test]
+    fn a_profile_without_credentials_is_named() {
+        let nothing = "no providers in chain provided credentials (CredentialsNotLoaded)";
+        let refused =
+            "failed to load IMDS session token: IMDS is disabled or the caller has insufficient permissions.";
+        let missing = "profile `ghost` was not defined: could not find source profile (CredentialsNotLoaded)";
+        let slow = "failed to load IMDS session token: dispatch failure: timeout (TimeoutError)";
+        let container = "Non-success status from HTTP credential provider";
+        for source in [nothing, refused, slow, container, missing] {
+            let advice = explain_profile(source, "ghost").unwrap_or_default();
+            assert!(advice.starts_with("the profile ghost gave no credentials"), "{source}: {advice}");
+        }
+        let other =
+            "profile `base` was not defined: could not find source profile base referenced from ghost";
+        for source in
+            [other, "external process exited with code 1", "client error (Connect): dns error", "odd"]
+        {
+            assert_eq!(explain_profile(source, "ghost"), None, "{source}");
         }
     }
 }

@@ -188,6 +188,17 @@ fn gateway(endpoint: &str, scope: Option<ApplicationScope>, adapt: impl FnOnce(&
     AppBackend { read, manage, authorizer }.gateway(app_api, Clock::system(), |function| function)
 }
 
+/// Asserts that changes are as docs/events.schema.json says.
+pub fn assert_changes_described(changes: &[Value]) {
+    let text = include_str!("../../docs/events.schema.json");
+    let schema: Value = serde_json::from_str(text).expect("JSON");
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    for change in changes {
+        let errors: Vec<String> = validator.iter_errors(change).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{change}: {errors:#?}");
+    }
+}
+
 /// Asserts that the OpenAPI document describes an answer: its status, and its body by the schema.
 fn assert_described(method: &str, path: &str, status: u16, body: &Value) {
     static DOCUMENT: OnceLock<Value> = OnceLock::new();

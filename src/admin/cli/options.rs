@@ -17,9 +17,14 @@ use crate::config::CallSettings;
 use crate::outbound::tls::system_roots;
 use crate::store::call::Table;
 
-/// The variables of the AWS CLI that name another place than a `rollcall dev` on this machine.
-const AWS_PLACES: [&str; 4] =
-    ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_ACCESS_KEY_ID"];
+/// The variables that name the endpoint of DynamoDB. The first one that is set counts.
+const ENDPOINT_VARIABLES: [&str; 3] =
+    ["ROLLCALL_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"];
+/// The other variables that name another place than a `rollcall dev` on this machine.
+const PLACE_VARIABLES: [&str; 2] = ["AWS_PROFILE", "AWS_ACCESS_KEY_ID"];
+
+/// The help of `--endpoint-url`. Clap does not read the variable: it would name the option in an error about it.
+const ENDPOINT_HELP: &str = "Where DynamoDB answers, for a local table [env: ROLLCALL_ENDPOINT_URL]";
 
 /// Options of every command: which deployment, and how to print.
 #[derive(Args, Clone, Debug, Default)]
@@ -27,8 +32,8 @@ pub struct GlobalOptions {
     /// The table of the deployment; without it, that of the `rollcall dev` on this machine
     #[arg(long, global = true, env = "ROLLCALL_TABLE", value_name = "NAME")]
     pub table: Option<String>,
-    /// Where DynamoDB answers, for a local table
-    #[arg(long, global = true, env = "ROLLCALL_ENDPOINT_URL", value_name = "URL", value_parser = read_endpoint)]
+    /// Where DynamoDB answers, for a local table.
+    #[arg(long, global = true, value_name = "URL", value_parser = read_endpoint, help = ENDPOINT_HELP)]
     pub endpoint_url: Option<String>,
     /// AWS region, else as the AWS CLI finds it
     #[arg(long, global = true)]
@@ -74,26 +79,33 @@ impl GlobalOptions {
         if let Some(place) = self.place.get() {
             return Ok(place);
         }
+        let endpoint = self.check_endpoint()?;
         let place = match self.table.as_deref().filter(|name| !name.is_empty()) {
-            Some(name) => TablePlace { name: name.to_owned(), endpoint: self.check_endpoint()?, dev: None },
+            Some(name) => TablePlace { name: name.to_owned(), endpoint, dev: None },
             None => choose_dev(self.other_place().as_deref(), &running_dev::find())?,
         };
         Ok(self.place.get_or_init(|| place))
     }
 
-    /// The endpoint that an option or a variable names.
-    fn endpoint(&self) -> Option<String> {
+    /// The option or variable that names an endpoint, and the endpoint.
+    fn endpoint(&self) -> Option<(&'static str, String)> {
         let named = self.endpoint_url.clone().filter(|url| !url.is_empty());
-        named.or_else(|| AWS_PLACES[..2].iter().find_map(|name| variable(name)))
+        let variables = || ENDPOINT_VARIABLES.into_iter().find_map(|name| Some((name, variable(name)?)));
+        named.map(|url| ("--endpoint-url", url)).or_else(variables)
     }
 
     /// The endpoint that an option or a variable names, which must be a URL.
     fn check_endpoint(&self) -> Result<Option<String>, AdminError> {
-        let endpoint = self.endpoint();
-        if let Some(Err(problem)) = endpoint.as_deref().map(read_endpoint) {
-            return Err(AdminError::Input(format!("the endpoint of DynamoDB cannot be used: {problem}")));
+        let Some((name, endpoint)) = self.endpoint() else { return Ok(None) };
+        match read_endpoint(&endpoint) {
+            Ok(endpoint) => Ok(Some(endpoint)),
+            Err(problem) => Err(AdminError::Usage(format!("{name} is {endpoint}: {problem}"))),
         }
-        Ok(endpoint)
+    }
+
+    /// The profile of the AWS configuration that an option or a variable names.
+    pub(super) fn aws_profile(&self) -> Option<String> {
+        self.profile.clone().filter(|name| !name.is_empty()).or_else(|| variable("AWS_PROFILE"))
     }
 
     /// The option or variable that names another place than a `rollcall dev` on this machine.
@@ -105,7 +117,8 @@ impl GlobalOptions {
         ];
         let is_set = |value: &Option<String>| value.as_deref().is_some_and(|value| !value.is_empty());
         let option = options.into_iter().find(|(_, value)| is_set(value)).map(|(name, _)| name);
-        let variable = || AWS_PLACES.into_iter().find(|name| variable(name).is_some());
+        let mut variables = ENDPOINT_VARIABLES.into_iter().chain(PLACE_VARIABLES);
+        let variable = || variables.find(|name| variable(name).is_some());
         option.or_else(variable).map(str::to_owned)
     }
 
@@ -135,17 +148,17 @@ impl GlobalOptions {
 
     /// Whether the table is on this machine.
     pub(super) fn is_local(&self) -> bool {
-        let found = self.place.get().map_or_else(|| self.endpoint(), |place| place.endpoint.clone());
+        let named = || self.endpoint().map(|(_, endpoint)| endpoint);
+        let found = self.place.get().map_or_else(named, |place| place.endpoint.clone());
         let host = found.as_deref().and_then(|url| url.split("://").nth(1)).unwrap_or_default();
         let host = host.split('/').next().unwrap_or_default();
         let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
         self.profile.is_none() && ["localhost", "127.0.0.1", "[::1]"].contains(&host)
     }
 
-    /// The options that only the environment sets.
+    /// The options that are set by the environment before the command line is read.
     pub(super) fn from_environment() -> Self {
-        let (table, endpoint_url) = (variable("ROLLCALL_TABLE"), variable("ROLLCALL_ENDPOINT_URL"));
-        Self { table, endpoint_url, ..Self::default() }
+        Self { table: variable("ROLLCALL_TABLE"), ..Self::default() }
     }
 
     /// The deployment's table. Says on stderr which one, if a `rollcall dev` was found or if `--verbose` asks for

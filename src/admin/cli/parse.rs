@@ -78,7 +78,7 @@ pub(crate) fn whole_number<T: TryFrom<u64> + Clone + Send + Sync + 'static>(
 /// # Errors
 /// A sentence that says how to write one.
 pub(super) fn read_endpoint(text: &str) -> Result<String, String> {
-    let problem = || "give a URL with its scheme, as http://127.0.0.1:8000".to_owned();
+    let problem = || "give a URL with its scheme, such as http://127.0.0.1:8000".to_owned();
     // A variable that is set to no text counts as not set.
     if text.is_empty() {
         return Ok(String::new());

@@ -6,13 +6,16 @@ use uuid::Uuid;
 use crate::admin::actor::ACTOR;
 use crate::admin::error::AdminError;
 use crate::admin::{key, tenant, user};
+use crate::auth::application::ApplicationRecord;
+use crate::auth::client::ClientRecord;
+use crate::auth::record::{KeyRecord, Status};
 use crate::auth::tenant::TenantRecord;
 use crate::scim::resource_type::{Kind, Model};
 use crate::store::Store;
 use crate::store::call::Table;
 use crate::store::definition::Definition;
 use crate::store::index;
-use crate::store::keys::{TenantId, parse_id};
+use crate::store::keys::{self, Key, TenantId, parse_id};
 use crate::store::webhook::Webhook;
 use crate::tenants::{application, client};
 
@@ -28,13 +31,69 @@ pub(super) fn read_id(text: &str) -> Option<Uuid> {
     parse_id(&text.to_ascii_lowercase())
 }
 
-/// Whether a text has the form of the id of a key or a webhook: `key_4fK2mQ9sXb1Z`.
-pub(in crate::admin) fn is_key_id(text: &str) -> bool {
-    let is_id = |(prefix, rest): (&str, &str)| {
-        let is_prefix = !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_lowercase());
-        is_prefix && rest.len() >= 12 && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
+/// How the id of a bearer key begins.
+const KEY_PREFIX: &str = "key_";
+/// How the id of a client begins.
+const CLIENT_PREFIX: &str = "client_";
+/// How the id of an application key begins.
+const APPLICATION_PREFIX: &str = "app_";
+/// How the ids of bearer keys, clients, application keys and webhooks begin.
+pub(super) const ID_PREFIXES: [&str; 4] = [KEY_PREFIX, CLIENT_PREFIX, APPLICATION_PREFIX, "wh_"];
+
+/// Whether a text has the form of an id that begins with `prefix`: `key_4fK2mQ9sXb1Z`. It may still be a name.
+pub(super) fn has_form_of_id(prefix: &str, text: &str) -> bool {
+    let rest = text.strip_prefix(prefix).unwrap_or_default();
+    rest.len() >= 12 && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// Whether a key or client stands in its list. It is looked up alone before all are read, so that nothing about another
+/// one hinders a revocation.
+async fn is_listed(table: &Table, place: &Key) -> Result<bool, AdminError> {
+    Ok(table.get(place).await.map_err(AdminError::table(table.name()))?.is_some())
+}
+
+/// A key or client that a text may mean.
+#[derive(Clone, Debug)]
+pub(super) struct NamedCredential {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) is_active: bool,
+}
+
+/// The bearer keys of a tenant.
+pub(super) async fn bearer_keys(
+    table: &Table,
+    tenant: &TenantId,
+) -> Result<Vec<NamedCredential>, AdminError> {
+    let listed = key::list(table, tenant).await?.into_iter().map(|listed| listed.record);
+    let named = |record: KeyRecord| NamedCredential {
+        id: record.key_id,
+        name: record.name,
+        is_active: record.status == Status::Active,
     };
-    text.split_once('_').is_some_and(is_id)
+    Ok(listed.map(named).collect())
+}
+
+/// The clients of a tenant.
+pub(super) async fn clients(table: &Table, tenant: &TenantId) -> Result<Vec<NamedCredential>, AdminError> {
+    let listed = client::list(table, tenant).await.map_err(AdminError::of(table))?;
+    let named = |record: ClientRecord| NamedCredential {
+        id: record.id,
+        name: record.name,
+        is_active: record.status == Status::Active,
+    };
+    Ok(listed.into_iter().map(|listed| named(listed.record)).collect())
+}
+
+/// The application keys.
+pub(super) async fn applications(table: &Table) -> Result<Vec<NamedCredential>, AdminError> {
+    let listed = application::list(table).await.map_err(AdminError::of(table))?;
+    let named = |record: ApplicationRecord| NamedCredential {
+        id: record.id,
+        name: record.name,
+        is_active: record.status == Status::Active,
+    };
+    Ok(listed.into_iter().map(|listed| named(listed.record)).collect())
 }
 
 impl<'t> Resolver<'t> {
@@ -147,14 +206,11 @@ pub(in crate::admin) async fn key_id(
     tenant: &TenantId,
     text: &str,
 ) -> Result<String, AdminError> {
-    if is_key_id(text) {
+    if has_form_of_id(KEY_PREFIX, text) && is_listed(table, &keys::bearer_listing(tenant, text)).await? {
         return Ok(text.to_owned());
     }
-    let listed = key::list(table, tenant).await?;
-    let named = listed.iter().map(|listed| &listed.record).filter(|record| record.name == text);
-    let keys: Vec<_> =
-        named.map(|record| (record.key_id.clone(), record.status.name() == "active")).collect();
-    choose("keys", &keys, text, || AdminError::NoKey(tenant.clone(), text.to_owned()))
+    let chosen = choose("keys", &bearer_keys(table, tenant).await?, text)?;
+    chosen.ok_or_else(|| AdminError::NoKey(tenant.clone(), text.to_owned()))
 }
 
 /// The id of the application key with this id or name.
@@ -162,13 +218,11 @@ pub(in crate::admin) async fn key_id(
 /// # Errors
 /// [`AdminError::NoApplication`]; [`AdminError::Input`] if several keys have this name.
 pub(in crate::admin) async fn application_id(table: &Table, text: &str) -> Result<String, AdminError> {
-    if is_key_id(text) {
+    if has_form_of_id(APPLICATION_PREFIX, text) && is_listed(table, &keys::application_listing(text)).await? {
         return Ok(text.to_owned());
     }
-    let listed = application::list(table).await.map_err(AdminError::of(table))?;
-    let named = listed.iter().map(|listed| &listed.record).filter(|record| record.name == text);
-    let keys: Vec<_> = named.map(|record| (record.id.clone(), record.status.name() == "active")).collect();
-    choose("keys", &keys, text, || AdminError::NoApplication(text.to_owned()))
+    let chosen = choose("keys", &applications(table).await?, text)?;
+    chosen.ok_or_else(|| AdminError::NoApplication(text.to_owned()))
 }
 
 /// The id of the client of a tenant with this id or name.
@@ -176,13 +230,12 @@ pub(in crate::admin) async fn application_id(table: &Table, text: &str) -> Resul
 /// # Errors
 /// [`AdminError::NoClient`]; [`AdminError::Input`] if several clients have this name.
 pub(super) async fn client_id(table: &Table, tenant: &TenantId, text: &str) -> Result<String, AdminError> {
-    if is_key_id(text) {
+    let place = keys::oauth::client_listing(tenant, text);
+    if has_form_of_id(CLIENT_PREFIX, text) && is_listed(table, &place).await? {
         return Ok(text.to_owned());
     }
-    let listed = client::list(table, tenant).await.map_err(AdminError::of(table))?;
-    let named = listed.iter().map(|listed| &listed.record).filter(|record| record.name == text);
-    let clients: Vec<_> = named.map(|record| (record.id.clone(), record.status.name() == "active")).collect();
-    choose("clients", &clients, text, || AdminError::NoClient(tenant.clone(), text.to_owned()))
+    let chosen = choose("clients", &clients(table, tenant).await?, text)?;
+    chosen.ok_or_else(|| AdminError::NoClient(tenant.clone(), text.to_owned()))
 }
 
 /// The id of the role or entitlement with this id or name, among those of a tenant. A text that is neither stays as it is.
@@ -202,20 +255,20 @@ pub(in crate::admin) fn definition_id(all: &[Definition], text: &str) -> Result<
     }
 }
 
-/// The one key or client in force among those of a name; the only one, if none is in force.
-pub(super) fn choose(
-    what: &str,
-    keys: &[(String, bool)],
-    name: &str,
-    none: impl Fn() -> AdminError,
-) -> Result<String, AdminError> {
-    let active: Vec<&String> = keys.iter().filter(|(_, active)| *active).map(|(id, _)| id).collect();
-    match (active.as_slice(), keys) {
-        ([one], _) => Ok((*one).clone()),
-        ([], [(one, _)]) => Ok(one.clone()),
-        ([], []) => Err(none()),
-        ([], _) => Err(AdminError::Input(several_have(what, name, keys.iter().map(|(id, _)| id)))),
-        (several, _) => Err(AdminError::Input(several_have(what, name, several))),
+/// The id of the key or client that a text means: the one with this id, else the one in force among those of this name,
+/// else the only one of this name. `None` if there is none.
+pub(super) fn choose(what: &str, all: &[NamedCredential], text: &str) -> Result<Option<String>, AdminError> {
+    if all.iter().any(|one| one.id == text) {
+        return Ok(Some(text.to_owned()));
+    }
+    let named: Vec<&NamedCredential> = all.iter().filter(|one| one.name == text).collect();
+    let active: Vec<&NamedCredential> = named.iter().copied().filter(|one| one.is_active).collect();
+    match (active.as_slice(), named.as_slice()) {
+        ([one], _) | ([], [one]) => Ok(Some(one.id.clone())),
+        ([], []) => Ok(None),
+        ([], several) | (several, _) => {
+            Err(AdminError::Input(several_have(what, text, several.iter().map(|one| &one.id))))
+        }
     }
 }
 
@@ -250,28 +303,32 @@ mod tests {
 
     #[test]
     fn an_id_is_told_from_a_name() {
-        for (text, is_id) in [
-            ("key_4fK2mQ9sXb1Z", true),
-            ("app_4fK2mQ9sXb1Z", true),
-            ("wh_019ac3d0a0b07f0f8a3d6b3b5c1d2e3f", true),
-            ("key_", false),
-            ("Okta", false),
-            ("my_key", false),
-            ("_4fK2mQ9sXb1Z", false),
+        for (prefix, text, is_id) in [
+            ("key_", "key_4fK2mQ9sXb1Z", true),
+            ("app_", "app_4fK2mQ9sXb1Z", true),
+            ("wh_", "wh_019ac3d0a0b07f0f8a3d6b3b5c1d2e3f", true),
+            ("key_", "app_4fK2mQ9sXb1Z", false),
+            ("key_", "okta_productionkey", false),
+            ("key_", "key_", false),
+            ("key_", "key_for_production", false),
+            ("key_", "4fK2mQ9sXb1Z", false),
         ] {
-            assert_eq!(is_key_id(text), is_id, "{text}");
+            assert_eq!(has_form_of_id(prefix, text), is_id, "{text}");
         }
     }
 
     #[test]
     fn the_key_in_force_is_meant() {
-        let key = |id: &str, active: bool| (id.to_owned(), active);
-        let none = || AdminError::NoApplication("x".to_owned());
-        let chosen =
-            |keys: &[(String, bool)]| choose("keys", keys, "x", none).map_err(|error| error.to_string());
-        assert_eq!(chosen(&[key("a", false), key("b", true)]).as_deref(), Ok("b"));
-        assert_eq!(chosen(&[key("a", false)]).as_deref(), Ok("a"));
-        assert!(chosen(&[]).is_err_and(|error| error.contains("no application key x")));
+        let key = |id: &str, is_active: bool| NamedCredential {
+            id: id.to_owned(),
+            name: "x".to_owned(),
+            is_active,
+        };
+        let chosen = |keys: &[NamedCredential]| choose("keys", keys, "x").map_err(|error| error.to_string());
+        assert_eq!(chosen(&[key("a", false), key("b", true)]), Ok(Some("b".to_owned())));
+        assert_eq!(chosen(&[key("a", false)]), Ok(Some("a".to_owned())));
+        assert_eq!(chosen(&[key("a", true), key("x", false)]), Ok(Some("x".to_owned())), "an id goes first");
+        assert_eq!(chosen(&[]), Ok(None));
         for several in [[key("a", true), key("b", true)], [key("a", false), key("b", false)]] {
             assert!(chosen(&several).is_err_and(|error| error.contains("a, b")));
         }

@@ -54,8 +54,8 @@ pub(in crate::admin) fn finish<T: Into<CommandOutput>>(
             fail(&format!("{error} (see --help)"));
             ExitCode::from(WRONG_USAGE)
         }
-        Err(error) if options.verbose => fail(&error.in_full()),
-        Err(error) => fail(&error.to_string()),
+        Err(error) if options.verbose => fail(&error.in_full(options.aws_profile().as_deref())),
+        Err(error) => fail(&error.in_line(options.aws_profile().as_deref())),
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) fn schemas(model: &Model) -> Value {
     for name in ["User", "UserList", "Group", "GroupList"] {
         all.insert(name.to_owned(), scim[name].clone());
     }
-    for part in [feed(), tenants(), keys(), clients(), groups(), definitions(), webhooks()] {
+    for part in [feed(), status(), tenants(), keys(), clients(), groups(), definitions(), webhooks()] {
         all.extend(part.as_object().cloned().unwrap_or_default());
     }
     all.insert("Problem".to_owned(), problem());
@@ -82,6 +82,7 @@ fn feed() -> Value {
         "id",
         "type",
         "tenant",
+        "incarnation",
         "resourceType",
         "resourceId",
         "version",
@@ -89,11 +90,6 @@ fn feed() -> Value {
         "actor",
         "requestId",
     ];
-    let place = json!({
-        "seq": number("The number of the change."),
-        "time": text("When it happened."),
-        "position": text("A position to send as after."),
-    });
     json!({
         "Change": object(&change, &required),
         "Changes": object(&json!({
@@ -101,14 +97,33 @@ fn feed() -> Value {
             "next": text("The position after these changes: send it as after."),
             "more": { "type": "boolean", "description": "Whether more changes can be read at once." },
         }), &["changes", "next", "more"]),
+    })
+}
+
+/// Where the feed stands, and how far each delivery is.
+fn status() -> Value {
+    let place = json!({
+        "seq": number("The number of the change."),
+        "time": text("When it happened."),
+        "position": text("A position to send as after."),
+    });
+    let delivery = json!({
+        "name": text("bus, or the id of a webhook."),
+        "seq": number("The number of the last change that it has taken."),
+        "changesBehind": number("How many changes of the feed it has not taken yet."),
+        "lastSuccess": time("When it last took changes."),
+        "lastError": { "type": ["string", "null"], "description": "Why the last attempt failed, or why changes were skipped." },
+    });
+    json!({
         "Status": object(&json!({
             "snapshot": text("The position from which to follow the feed after a snapshot."),
             "newest": { "anyOf": [reference("Place"), { "type": "null" }] },
             "oldest": reference("Place"),
             "lagSeconds": number("The age of the oldest change that is not in the feed yet."),
-            "deliveries": { "type": "array", "items": { "type": "object" } },
+            "deliveries": list("Delivery"),
         }), &["snapshot", "newest", "oldest", "lagSeconds", "deliveries"]),
         "Place": object(&place, &["seq", "position"]),
+        "Delivery": object(&delivery, &["name", "seq", "changesBehind", "lastSuccess", "lastError"]),
     })
 }
 

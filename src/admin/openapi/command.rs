@@ -14,9 +14,9 @@ use crate::scim::resource_type::Model;
 
 /// `rollcall openapi`.
 #[derive(clap::Args, Clone, Debug)]
-#[command(after_help = "Example:
-  rollcall openapi --policy standard --output openapi.json
-  rollcall openapi --app --output app-openapi.json")]
+#[command(after_help = "Examples:
+  rollcall openapi --policy standard --to openapi.json
+  rollcall openapi --app --to app-openapi.json")]
 pub struct OpenApiArgs {
     /// The rules of the tenant that the document is for
     #[arg(long, default_value = POLICIES[0].name, value_parser = policy())]

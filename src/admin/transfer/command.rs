@@ -13,11 +13,16 @@ use super::definitions::{definition_lines, import_definitions};
 use super::export::export;
 use super::import::{Fate, ImportedLine, import};
 use super::move_in::move_in;
-use super::rows::{Row, csv, json_lines};
+use super::rows::{Row, json_lines};
+use super::user_table::user_table;
+use super::whole_file::WholeFile;
 use crate::admin::cli::{CommandOutput, GlobalOptions, complete, finish};
 use crate::admin::error::AdminError;
 use crate::admin::output;
 use crate::admin::progress::Progress;
+use crate::admin::tenant;
+use crate::scim::policy::STANDARD;
+use crate::scim::resource_type::Kind;
 use crate::store::keys::TenantId;
 
 /// How many refused lines are shown.
@@ -51,7 +56,8 @@ pub struct ExportArgs {
   rollcall import acme acme.jsonl --keep-ids
 
 A file that ends in .csv is a table of users: its first line names the columns by their SCIM names
-(userName,name.givenName,name.familyName,displayName,emails,active). Any other is what `rollcall
+(userName,name.givenName,name.familyName,displayName,emails,active). A column that SCIM does not
+have is refused. Any other file is what `rollcall
 export` writes. A user is the one of the same userName, a group that of the same displayName; others
 are made, under new ids. An import that was interrupted is run again: what is done is unchanged then.
 With --keep-ids, a tenant moves from another deployment into an empty tenant: ids, versions, times and
@@ -91,9 +97,9 @@ async fn write_out(args: &ExportArgs) -> Result<String, AdminError> {
     let progress = Progress::shown();
     match &args.to {
         Some(path) => {
-            let mut file = BufWriter::new(File::create(path).map_err(file_error(path))?);
+            let mut file = WholeFile::create(path).map_err(file_error(path))?;
             let count = export(&table, &args.tenant, &mut file, &progress).await?;
-            file.flush().map_err(file_error(path))?;
+            file.finish().map_err(file_error(path))?;
             progress.end();
             let mut fields = Map::new();
             fields.insert("tenant".to_owned(), json!(args.tenant.as_str()));
@@ -116,9 +122,13 @@ async fn read_in(args: &ImportArgs) -> Result<CommandOutput, AdminError> {
     let is_csv = args.file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
     let rows = match (args.keep_ids, is_csv) {
         (true, _) => Vec::new(),
-        (false, true) => csv(&text)?,
+        // Every policy has the same attributes.
+        (false, true) => user_table(&text, tenant::model(&STANDARD)?.of(Kind::User))?,
         (false, false) => json_lines(&text),
     };
+    // A report that cannot be written is told before anything is imported.
+    let report = args.report.as_deref().map(|path| File::create(path).map_err(file_error(path)));
+    let mut report = report.transpose()?.map(BufWriter::new);
     let total = if args.keep_ids { text.lines().count().saturating_sub(1) } else { rows.len() };
     let bar = Progress::shown();
     bar.begin(Some(total as u64), "lines");
@@ -133,10 +143,6 @@ async fn read_in(args: &ImportArgs) -> Result<CommandOutput, AdminError> {
         let (lines, ids) = (definition_lines(&text), ids_of(&rows, &outcomes));
         outcomes.extend(import_definitions(&table, &args.tenant, &lines, &ids, args.dry_run).await?);
     }
-    if let Some(path) = &args.report {
-        let lines: String = outcomes.iter().map(|outcome| format!("{}\n", line(outcome))).collect();
-        std::fs::write(path, lines).map_err(file_error(path))?;
-    }
     let mut refused = outcomes.iter().filter(|outcome| outcome.fate == Fate::Refused);
     // A terminal that has gone is no reason to stop.
     for outcome in refused.by_ref().take(MAX_REFUSALS_SHOWN) {
@@ -150,6 +156,9 @@ async fn read_in(args: &ImportArgs) -> Result<CommandOutput, AdminError> {
             "{more} more lines were refused; the option --report FILE writes what became of each line"
         )),
     }
+    if let (Some(report), Some(path)) = (&mut report, &args.report) {
+        write_report(report, &outcomes).map_err(file_error(path))?;
+    }
     let count = |fate: Fate| outcomes.iter().filter(|outcome| outcome.fate == fate).count();
     let mut fields = Map::new();
     fields.insert("tenant".to_owned(), json!(args.tenant.as_str()));
@@ -159,6 +168,12 @@ async fn read_in(args: &ImportArgs) -> Result<CommandOutput, AdminError> {
     }
     let text = output::show_fields(args.options.format(), &fields);
     Ok(CommandOutput { findings: count(Fate::Refused) > 0, ..CommandOutput::from(text) })
+}
+
+/// Writes what became of each line.
+fn write_report(report: &mut impl Write, outcomes: &[ImportedLine]) -> std::io::Result<()> {
+    outcomes.iter().try_for_each(|outcome| writeln!(report, "{}", line(outcome)))?;
+    report.flush()
 }
 
 /// The ids in the tenant, by those in the file.

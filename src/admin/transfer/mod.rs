@@ -9,3 +9,5 @@ pub mod kept_file;
 mod levels;
 pub mod move_in;
 pub mod rows;
+pub mod user_table;
+mod whole_file;

@@ -1,8 +1,7 @@
-//! What an import reads: SCIM resources, a line each, or a table of users with SCIM names as headings.
+//! What an import reads: SCIM resources, a line each.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use crate::admin::error::AdminError;
 use crate::scim::json::{JsonError, read};
 use crate::scim::refusal::name_json_type;
 use crate::scim::resource_type::Kind;
@@ -73,74 +72,11 @@ pub fn has_schema(resource: &Map<String, Value>, urn: &str) -> bool {
     resource.get("schemas").and_then(Value::as_array).is_some_and(|all| all.iter().any(|one| one == urn))
 }
 
-/// Reads a table of users. A heading is an attribute (`userName`), a part of one
-/// (`name.givenName`), or `emails`, which is the primary address. Empty cells are left out.
-///
-/// # Errors
-/// [`AdminError::Input`] for a heading line that cannot be read.
-pub fn csv(text: &str) -> Result<Vec<Row>, AdminError> {
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
-    let headings = reader.headers().cloned();
-    let headings =
-        headings.map_err(|error| AdminError::Input(format!("the headings cannot be read: {error}")))?;
-    if !headings.iter().any(|heading| heading.eq_ignore_ascii_case("userName")) {
-        let problem = "the first line must name the columns, userName among them";
-        return Err(AdminError::Input(problem.to_owned()));
-    }
-    let rows = reader.records().enumerate().map(|(at, record)| {
-        let line = record.as_ref().ok().and_then(csv::StringRecord::position).map(csv::Position::line);
-        let line = line.and_then(|line| usize::try_from(line).ok()).unwrap_or(at + 2);
-        let resource = record.map_err(|error| format!("this line cannot be read: {error}"));
-        Row { line, resource: resource.map(|record| (Kind::User, user(&headings, &record))) }
-    });
-    Ok(rows.collect())
-}
-
-fn user(headings: &csv::StringRecord, record: &csv::StringRecord) -> Map<String, Value> {
-    let mut user = Map::new();
-    user.insert("schemas".to_owned(), json!([urn::USER]));
-    for (heading, cell) in headings.iter().zip(record).filter(|(_, cell)| !cell.is_empty()) {
-        let value = match cell.to_ascii_lowercase().as_str() {
-            "true" if heading.eq_ignore_ascii_case("active") => json!(true),
-            "false" if heading.eq_ignore_ascii_case("active") => json!(false),
-            _ => json!(cell),
-        };
-        match heading.split_once('.') {
-            Some((attribute, sub)) => {
-                let object = user.entry(attribute).or_insert_with(|| json!({}));
-                object[sub] = value;
-            }
-            None if heading.eq_ignore_ascii_case("emails") => {
-                let email = json!([{ "value": value, "type": "work", "primary": true }]);
-                user.insert("emails".to_owned(), email);
-            }
-            None => {
-                user.insert(heading.to_owned(), value);
-            }
-        }
-    }
-    user
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use serde_json::json;
 
-    #[test]
-    fn a_table_becomes_users() {
-        let rows = csv("userName, name.givenName, emails, active\na@x.y,Ada,a@x.y,FALSE\nb@x.y,,,\n\"c\n");
-        let rows = rows.expect("rows");
-        let (kind, user) = rows[0].resource.clone().expect("a user");
-        assert_eq!((rows[0].line, kind), (2, Kind::User));
-        let expected = json!({
-            "schemas": [urn::USER], "userName": "a@x.y", "name": { "givenName": "Ada" },
-            "emails": [{ "value": "a@x.y", "type": "work", "primary": true }], "active": false
-        });
-        assert_eq!(Value::Object(user), expected);
-        assert_eq!(rows[1].resource.clone().expect("a user").1["userName"], "b@x.y");
-        assert!(rows[2].resource.is_err(), "too few cells");
-        assert!(csv("name\nx").is_err());
-    }
+    use super::*;
 
     #[test]
     fn a_line_says_what_it_is() {

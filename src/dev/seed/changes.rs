@@ -10,6 +10,7 @@ use crate::clock;
 use crate::limits::{MAX_ACTIONS_PER_TX, MAX_MEMBER_CHANGES_PER_TX};
 use crate::store::event::{ChangePart, Event};
 use crate::store::feed::change::FeedChange;
+use crate::store::feed::kept::KeptDays;
 use crate::store::feed::page::FeedPage;
 use crate::store::item::{Item, with_key};
 use crate::store::keys;
@@ -19,8 +20,8 @@ use crate::store::record::Record;
 /// may change the state of the feed.
 pub(super) const CHANGES_PER_PAGE: usize = MAX_ACTIONS_PER_TX - 3;
 
-/// The changes of one seed.
-pub(super) struct Changes<'a>(pub &'a Seeding);
+/// The changes of one seed, and for how many days they stay in the feed.
+pub(super) struct Changes<'a>(pub &'a Seeding, pub KeptDays);
 
 impl Changes<'_> {
     /// The pages of the creations of these users. `first` is the number of the first change.
@@ -29,7 +30,7 @@ impl Changes<'_> {
             let record = self.0.user(number)?;
             Ok(self.change(self.created("user.created", &record)))
         });
-        pages(first, &changes.collect::<Result<Vec<_>, String>>()?)
+        pages(first, &changes.collect::<Result<Vec<_>, String>>()?, self.1)
     }
 
     /// The pages of the creation of the group, with its parts if it is a large change. `first` is the number of the
@@ -53,7 +54,7 @@ impl Changes<'_> {
                 }
             }
         }
-        Ok((pages(first, &changes)?, first + changes.len() as u64))
+        Ok((pages(first, &changes, self.1)?, first + changes.len() as u64))
     }
 
     fn created(&self, event_type: &'static str, record: &Record) -> Event {
@@ -66,13 +67,13 @@ impl Changes<'_> {
     }
 }
 
-fn pages(first: u64, changes: &[FeedChange]) -> Result<Vec<Item>, String> {
+fn pages(first: u64, changes: &[FeedChange], kept: KeptDays) -> Result<Vec<Item>, String> {
     let numbers = (first..).step_by(CHANGES_PER_PAGE);
     let pages = numbers.zip(changes.chunks(CHANGES_PER_PAGE)).map(|(first, changes)| {
         let page =
             FeedPage::new(first, changes, clock::epoch_seconds()).map_err(|error| error.to_string())?;
         let mut item = with_key(&keys::feed_page(first));
-        item.extend(page.attributes());
+        item.extend(page.attributes(kept));
         Ok(item)
     });
     pages.collect()

@@ -140,14 +140,14 @@ async fn write(
     // Earlier changes, such as that of the tenant itself, are in the feed before those of the seed.
     Sequencer::new(target.table).run(Instant::now() + APPLY_TIMEOUT).await.map_err(&failed)?;
     let state = FeedState::fetch(target.table).await.map_err(&failed)?;
-    let next = state.find_end(target.table).await.map_err(&failed)?.next;
+    let (next, kept) = (state.find_end(target.table).await.map_err(&failed)?.next, state.kept);
     let lots = (1..=users).step_by(LOT).map(|from| from..=users.min(from + LOT - 1));
     let made = stream::iter(lots).map(|lot| {
         let seeding = Arc::clone(&seeding);
         let made = tokio::task::spawn_blocking(move || {
             let many = lot.clone().count();
             let first = next + *lot.start() as u64 - 1;
-            let pages = Changes(&seeding).of_users(first, lot.clone())?;
+            let pages = Changes(&seeding, kept).of_users(first, lot.clone())?;
             Ok::<_, String>((many, seeding.items_of_users(lot)?, pages))
         });
         async { made.await.map_err(|error| error.to_string())? }
@@ -162,7 +162,7 @@ async fn write(
         progress(written);
     }
     let end = next + users as u64;
-    let (of_group, end) = Changes(&seeding).of_group(end)?;
+    let (of_group, end) = Changes(&seeding, kept).of_group(end)?;
     pages.extend(of_group);
     target.put(pages).await?;
     target.table.transact(|| seeding.last(next, end)).await.map_err(&failed)

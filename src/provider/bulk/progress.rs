@@ -71,7 +71,7 @@ pub(super) struct BulkRun<'a> {
     /// For every unit, how many others it waits for.
     waits: Vec<usize>,
     ready: BTreeSet<usize>,
-    /// Units to try again: they met a unique value that an earlier operation may have freed since.
+    /// Units to try again: what refused them may have been changed by an earlier operation since.
     pub again: BTreeSet<usize>,
 }
 
@@ -90,8 +90,8 @@ impl<'a> BulkRun<'a> {
         ready.or_else(|| idle.then(|| self.again.pop_first()).flatten())
     }
 
-    /// Whether an operation that stands before the unit could set a unique value free: side by
-    /// side, the unit may have met the value too early.
+    /// Whether an operation that stands before the unit could change what refused it: side by side, the unit may have
+    /// come too early.
     pub fn follows_changes(&self, unit: usize) -> bool {
         let first = self.plan.units[unit].operations.first().copied().unwrap_or(0);
         self.request.operations[..first].iter().any(|earlier| !earlier.creates() && earlier.action.is_ok())

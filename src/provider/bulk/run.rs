@@ -16,6 +16,7 @@ use crate::provider::failure::Failure;
 use crate::scim::bulk::plan::Plan;
 use crate::scim::bulk::request::{BulkAction, BulkRequest, BulkTarget, TargetId};
 use crate::scim::error::ErrorKind;
+use crate::scim::note_texts::Rule;
 use crate::scim::projection::Projection;
 use crate::scim::resource::location;
 use crate::scim::urn;
@@ -72,10 +73,10 @@ impl Bulk<'_> {
             let left = budget.answer.saturating_sub(began.elapsed());
             match tokio::time::timeout(left, running.next()).await {
                 Ok(Some((unit, outcomes))) => {
-                    let taken = outcomes.iter().any(|(_, outcome): &(usize, BulkOutcome)| {
-                        outcome.as_ref().is_err_and(|failure| failure.error.kind == ErrorKind::Uniqueness)
-                    });
-                    if width > 1 && taken && run.follows_changes(unit) && retried.insert(unit) {
+                    let early = outcomes
+                        .iter()
+                        .any(|(_, outcome): &(usize, BulkOutcome)| outcome.as_ref().is_err_and(may_be_early));
+                    if width > 1 && early && run.follows_changes(unit) && retried.insert(unit) {
                         run.again.insert(unit);
                     } else {
                         run.end(unit, outcomes);
@@ -196,4 +197,10 @@ impl Bulk<'_> {
             "an operation of a Bulk request failed"
         );
     }
+}
+
+/// Whether an operation may have failed only because an earlier one, beside it, was not done: one that sets a name
+/// free, or that makes another user an administrator.
+fn may_be_early(failure: &Failure) -> bool {
+    failure.error.kind == ErrorKind::Uniqueness || failure.error.rule() == Some(Rule::LastAdmin)
 }

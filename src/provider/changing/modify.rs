@@ -20,6 +20,7 @@ use crate::scim::resource::{document, keep_undefined};
 use crate::scim::resource_type::Kind;
 use crate::scim::urn;
 use crate::store::resource::Team;
+use crate::store::role_grants::RoleGrants;
 
 impl Changing<'_> {
     /// Modifies a resource.
@@ -35,15 +36,16 @@ impl Changing<'_> {
         let (ty, policy) = (self.provider.ty(kind), self.provider.model.policy);
         let work = &self.provider.work;
         let PatchSteps { members, others: steps } = PatchSteps::read(body, ty, policy, work)?;
-        let teams = self.teams_named(kind, id, &steps).await?;
+        let granted = self.read_granted(kind, id, &steps).await?;
         let names_groups = kind == Kind::User && steps.iter().any(|step| step.attribute() == Some("groups"));
         let alone = members.as_ref().filter(|_| steps.is_empty());
         let assumed = alone.and_then(|members| SeenMembers::assumed(id, members));
         self.change_stored(request, members, assumed, |record, whole| {
-            let mut after = match &teams {
-                Some(_) => self
-                    .provider
-                    .represent(record, &Relations { teams: teams.as_ref(), ..Relations::default() }),
+            let mut after = match &granted {
+                Some((teams, grants)) => {
+                    let relations = Relations { teams: Some(teams), grants: Some(grants), members: None };
+                    self.provider.represent(record, &relations)
+                }
                 None => whole.clone(),
             };
             if names_groups {
@@ -53,7 +55,7 @@ impl Changing<'_> {
             apply(&mut after, &steps, ty, policy, work)?;
             check_group_attributes(whole, &after, ty, policy)?;
             if kind == Kind::User {
-                sync_username_and_email(whole, &mut after, policy, &work.notes)?;
+                sync_username_and_email(whole, &mut after, (ty, policy), work)?;
             }
             let mut doc = document(&after, ty);
             keep_undefined(&record.doc, &mut doc, ty);
@@ -69,14 +71,14 @@ impl Changing<'_> {
         .await
     }
 
-    /// The groups of a user whose roles a step names, so that a client may send back the roles that
-    /// it has read. No other step needs them.
-    async fn teams_named(
+    /// What decides the effective roles of a user, if a step names them, so that a client may send back the roles
+    /// that it has read. No other step needs it.
+    async fn read_granted(
         &self,
         kind: Kind,
         id: Uuid,
         steps: &[PatchStep],
-    ) -> Result<Option<BTreeMap<Uuid, Team>>, Failure> {
+    ) -> Result<Option<(BTreeMap<Uuid, Team>, RoleGrants)>, Failure> {
         let is_of_roles = |step: &PatchStep| {
             step.extension.as_deref() == Some(urn::ROLLCALL_USER) && step.attribute == "roles"
         };
@@ -84,9 +86,6 @@ impl Changing<'_> {
             return Ok(None);
         }
         let record = self.provider.store.fetch(kind, id).await?.ok_or_else(|| not_found(kind))?;
-        if record.groups.is_empty() {
-            return Ok(Some(BTreeMap::new()));
-        }
-        Ok(Some(self.provider.store.fetch_teams(&record.groups).await?))
+        Ok(Some(self.provider.read_granted(&record, true).await?))
     }
 }

@@ -48,8 +48,7 @@ impl Reading<'_> {
         projection: &Projection,
         preconditions: &Preconditions,
     ) -> Result<Answer, Failure> {
-        let found = self.provider.store.definitions().fetch(kind, id).await?;
-        let found = found.ok_or_else(|| not_found_of(kind.name()))?;
+        let found = self.find_definition(kind, id).await?;
         let (ty, version) = (self.provider.model.defined(kind), found.version);
         let body = (!preconditions.not_modified(version)).then(|| {
             let mut resource = self.represent_definition(&found);
@@ -57,6 +56,15 @@ impl Reading<'_> {
             Value::Object(resource).to_string()
         });
         Ok(Answer { location: location_below(&self.provider.base_url, ty.endpoint, id), version, body })
+    }
+
+    /// Reads a definition.
+    ///
+    /// # Errors
+    /// 404.
+    pub async fn find_definition(&self, kind: DefinedKind, id: &str) -> Result<Definition, Failure> {
+        let found = self.provider.store.definitions().fetch(kind, id).await?;
+        Ok(found.ok_or_else(|| not_found_of(kind.name()))?)
     }
 
     /// Answers a query over one kind.

@@ -2,6 +2,8 @@
 //!
 //! - An operation that refers to a new resource runs after the operation that creates it.
 //! - Operations on the same resource or the same unique name keep the client's order.
+//! - A change or a deletion runs after the earlier creations of its kind: it may set a name free, which those must not
+//!   get.
 //! - All others may run side by side. The result is the same.
 
 use std::collections::{BTreeSet, HashMap};
@@ -59,6 +61,8 @@ impl Plan {
             }
         }
         let mut touched: HashMap<Touch, LastUses> = HashMap::new();
+        // The creations until now: the kind, the operation and its unit.
+        let mut created: Vec<(Kind, usize, usize)> = Vec::new();
         let mut units = Vec::with_capacity(circles.len());
         for (at, members) in circles.into_iter().enumerate() {
             let mut after = BTreeSet::new();
@@ -66,6 +70,16 @@ impl Plan {
                 after.extend(needs[*operation].iter().map(|needed| unit_of[*needed]));
                 for (touch, changes) in touches(&operations[*operation], &references[*operation]) {
                     touched.entry(touch).or_default().note_touch(at, changes, &mut after);
+                }
+                match &operations[*operation].action {
+                    Ok(BulkAction::Create(kind, _)) => created.push((*kind, *operation, at)),
+                    Ok(action) => {
+                        let earlier = created.iter().filter(|(kind, other, unit)| {
+                            Some(*kind) == action.changed_kind() && other < operation && *unit != at
+                        });
+                        after.extend(earlier.map(|(_, _, unit)| *unit));
+                    }
+                    Err(_) => {}
                 }
             }
             // What needs something of its own unit is part of a circle.
@@ -350,6 +364,17 @@ mod tests {
                 "a rename",
                 vec![patch("/Users/1", &rename("A")), user("a", "a"), patch("/Users/2", &bare("A"))],
                 "0 1<0 2<1",
+            ),
+            (
+                "a change may set a name free for later creations only",
+                vec![
+                    user("a", "A"),
+                    patch("/Users/1", &title),
+                    group("g", &[]),
+                    user("b", "B"),
+                    delete("/Users/2"),
+                ],
+                "0 1<0 2 3 4<0,3",
             ),
             (
                 "one resource",

@@ -62,6 +62,14 @@ impl BulkAction {
         };
         Some(BulkSubject { resource_type: model.of(kind), form })
     }
+
+    /// The kind of the resource that it changes or deletes. `None` for a creation.
+    pub fn changed_kind(&self) -> Option<Kind> {
+        match self {
+            Self::Create(..) => None,
+            Self::Replace(target, _) | Self::Modify(target, _) | Self::Delete(target) => Some(target.kind),
+        }
+    }
 }
 
 /// The resource that a path names.
@@ -104,11 +112,29 @@ impl BulkOperation {
     }
 }
 
+/// Refuses more operations than are taken. This comes before all that is 400, as for a body of too many bytes.
+fn check_number(body: &Map<String, Value>) -> Result<(), ScimError> {
+    let number = match member(body, "Operations") {
+        Ok(Some(Value::Array(elements))) => elements.len(),
+        _ => 0,
+    };
+    if number <= MAX_BULK_OPERATIONS {
+        return Ok(());
+    }
+    Err(ScimError::new(
+        ErrorKind::PayloadTooLarge,
+        format!(
+            "The request holds {number} operations; the limit is {MAX_BULK_OPERATIONS} (maxOperations). Split it."
+        ),
+    ))
+}
+
 /// Reads the body of a Bulk request. Names and methods come in any case.
 ///
 /// # Errors
 /// `invalidSyntax` for the message as a whole, 413 for more operations than are taken.
 pub fn read(body: &Map<String, Value>, policy: &Policy) -> Result<BulkRequest, ScimError> {
+    check_number(body)?;
     check_schema_urns(schemas_in(body)?, urn::BULK_REQUEST, policy)?;
     let fail_on_errors = match member(body, "failOnErrors")? {
         None => None,
@@ -124,15 +150,6 @@ pub fn read(body: &Map<String, Value>, policy: &Policy) -> Result<BulkRequest, S
             return Err(refuse_member(ErrorKind::InvalidSyntax, "Operations", what, sent));
         }
     };
-    if elements.len() > MAX_BULK_OPERATIONS {
-        return Err(ScimError::new(
-            ErrorKind::PayloadTooLarge,
-            format!(
-                "The request holds {} operations; the limit is {MAX_BULK_OPERATIONS} (maxOperations). Split it.",
-                elements.len()
-            ),
-        ));
-    }
     let mut operations: Vec<BulkOperation> = elements.iter().map(operation).collect();
     let mut seen = HashSet::new();
     for operation in &mut operations {

@@ -8,7 +8,7 @@ use super::request::PatchOp;
 use super::select::{Selector, equal_terms};
 use crate::limits::MAX_DOCUMENT_BYTES;
 use crate::scim::document_rules::too_large;
-use crate::scim::equality::{ElementMatcher, absorb, deduplicate};
+use crate::scim::equality::{deduplicate, merge_into_equal};
 use crate::scim::error::ScimError;
 use crate::scim::filter::ast::Filter;
 use crate::scim::note_texts::Rule;
@@ -99,6 +99,10 @@ impl AttributeChange<'_> {
             }
             (PatchOp::Add, None) => {
                 let more = self.read_elements(Some(&self.whole_value()), &path)?;
+                // A listed element that is there already keeps no mark that another one takes.
+                if more.iter().any(is_primary) {
+                    elements.iter_mut().filter(|element| is_primary(element)).for_each(unmark);
+                }
                 let join = &mut |own: &mut Map<String, Value>, more| self.join(own, more);
                 Ok(Written(add(self.attribute, elements, more, self.work, join)?))
             }
@@ -284,24 +288,7 @@ fn merge_equal_elements(
     let attribute = change.attribute;
     match *written.0 {
         [] => {}
-        [place] => {
-            let Some(own) = elements.get(place) else { return Ok(()) };
-            let mut matcher = ElementMatcher::new(attribute, own, change.work);
-            let mut same = None;
-            for (other, element) in elements.iter().enumerate().filter(|(other, _)| *other != place) {
-                if matcher.matches(element)? {
-                    same = Some(other);
-                    break;
-                }
-            }
-            if let Some(other) = same {
-                let later = elements.get_mut(place).map(Value::take).unwrap_or_default();
-                if let Some(own) = elements.get_mut(other) {
-                    absorb(own, later);
-                }
-                elements.remove(place);
-            }
-        }
+        [place] => merge_into_equal(attribute, elements, place, change.work)?,
         _ => deduplicate(attribute, elements, change.work)?,
     }
     Ok(())
@@ -317,15 +304,18 @@ fn unmark_other_primaries(elements: &mut [Value], written: &Written, path: &str)
     }
     if marked == 1 {
         for (place, element) in elements.iter_mut().enumerate() {
-            if !written.contains(place)
-                && is_primary(element)
-                && let Value::Object(object) = element
-            {
-                object.insert("primary".to_owned(), Value::Bool(false));
+            if !written.contains(place) && is_primary(element) {
+                unmark(element);
             }
         }
     }
     Ok(())
+}
+
+fn unmark(element: &mut Value) {
+    if let Value::Object(object) = element {
+        object.insert("primary".to_owned(), Value::Bool(false));
+    }
 }
 
 #[cfg(test)]

@@ -4,25 +4,28 @@ use serde_json::{Map, Value};
 
 use crate::limits::MAX_NAME_CHARS;
 use crate::scim::document_rules::primary_email;
+use crate::scim::equality::merge_into_equal;
 use crate::scim::error::ScimError;
 use crate::scim::note_texts::{NoteKind, Rule};
-use crate::scim::notes::Notes;
 use crate::scim::policy::Policy;
+use crate::scim::resource_type::ResourceType;
 use crate::scim::username::canonical;
 use crate::scim::values::is_primary;
+use crate::scim::work::WorkBudget;
 
 /// Writes a new `userName` into the primary email, or a new primary email into `userName`, if a PATCH changed only
 /// one of them. Microsoft Entra ID changes them in two operations, and sometimes only one. It does nothing if both
 /// changed, or if they were not equal before.
 /// [`check_username_and_email`](crate::scim::document_rules::check_username_and_email) refuses what is then unequal.
+/// An email that is the same as the primary one then is merged with it (RFC 7643 §2.4). `users` is the type of users.
 ///
 /// # Errors
-/// `invalidValue` if the new `userName` is not an email address, or is too long.
+/// `invalidValue` if the new `userName` is not an email address, or is too long; that of the budget.
 pub fn sync_username_and_email(
     before: &Map<String, Value>,
     after: &mut Map<String, Value>,
-    policy: &Policy,
-    notes: &Notes,
+    (users, policy): (&ResourceType, &Policy),
+    work: &WorkBudget,
 ) -> Result<(), ScimError> {
     if !policy.user_name_is_primary_email {
         return Ok(());
@@ -47,13 +50,16 @@ pub fn sync_username_and_email(
             "Attribute userName must be at most {MAX_NAME_CHARS} characters long."
         )));
     }
-    notes.add(NoteKind::Followed, if moved.1 { "userName" } else { "emails.value" });
+    work.notes.add(NoteKind::Followed, if moved.1 { "userName" } else { "emails.value" });
     if moved.1 {
         after.insert("userName".to_owned(), address.into());
     } else if let Some(Value::Array(emails)) = after.get_mut("emails")
-        && let Some(Value::Object(primary)) = emails.iter_mut().find(|email| is_primary(email))
+        && let Some(place) = emails.iter().position(is_primary)
+        && let Some(Value::Object(primary)) = emails.get_mut(place)
+        && let Some(attribute) = users.core_attribute("emails")
     {
         primary.insert("value".to_owned(), address.into());
+        merge_into_equal(attribute, emails, place, work)?;
     }
     Ok(())
 }
@@ -83,7 +89,6 @@ mod tests {
     use crate::scim::patch::request::parse;
     use crate::scim::policy::{STANDARD, VEZA};
     use crate::scim::resource_type::{Kind, Model};
-    use crate::scim::work::WorkBudget;
 
     fn map(value: &Value) -> Map<String, Value> {
         value.as_object().cloned().expect("an object")
@@ -114,14 +119,19 @@ mod tests {
             (old.clone(), user("b b@x", &[("a@x", true)]), Err(InvalidValue)),
             // Two that never were the same go their own ways.
             (user("a", &[("c@x", true)]), user("b", &[("c@x", true)]), Ok(user("b", &[("c@x", true)]))),
+            // Two that become the same are one.
+            (old.clone(), user("c@x", &[("A@x", true), ("c@x", false)]), Ok(user("c@x", &[("c@x", true)]))),
         ] {
-            let mut found = map(&after);
-            let result = sync_username_and_email(&map(&before), &mut found, &VEZA, &Notes::new())
-                .map(|()| Value::Object(found));
-            assert_eq!(result.map_err(|e| e.kind), expected, "{before} {after}");
-            let mut found = map(&after);
-            assert_eq!(sync_username_and_email(&map(&before), &mut found, &STANDARD, &Notes::new()), Ok(()));
-            assert_eq!(Value::Object(found), after);
+            let sync = |policy: &'static Policy| {
+                let mut found = map(&after);
+                let model = Model::new(policy, &[]).expect("a model");
+                let users = model.of(Kind::User);
+                let work = WorkBudget::of_body();
+                sync_username_and_email(&map(&before), &mut found, (users, policy), &work)
+                    .map(|()| Value::Object(found))
+            };
+            assert_eq!(sync(&VEZA).map_err(|e| e.kind), expected, "{before} {after}");
+            assert_eq!(sync(&STANDARD), Ok(after.clone()));
         }
     }
 
@@ -160,7 +170,10 @@ mod tests {
             let body = map(&json!({ "Operations": operations }));
             let result = parse(&body, users, &VEZA, &WorkBudget::of_body())
                 .and_then(|steps| apply(&mut after, &steps, users, &VEZA, &WorkBudget::of_body()))
-                .and_then(|()| sync_username_and_email(&map(&before), &mut after, &VEZA, &Notes::new()))
+                .and_then(|()| {
+                    let work = WorkBudget::of_body();
+                    sync_username_and_email(&map(&before), &mut after, (users, &VEZA), &work)
+                })
                 .and_then(|()| check_required(&after, users))
                 .and_then(|()| check_username_and_email(&after, &VEZA));
             let shown =

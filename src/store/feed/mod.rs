@@ -17,6 +17,7 @@
 //! - `sequencer`: moves changes from the outbox into pages.
 //! - `departures`: changes of groups that deleted members have left.
 //! - `page`, `state`: the items of the feed.
+//! - `kept`: for how many days changes stay.
 //! - `retention`: ends the retention of old changes.
 //! - `renew`: gives the feed of a restored table a new id.
 //! - `subject`: the name of what a change is about, and where its state is.
@@ -38,6 +39,7 @@
 pub mod change;
 pub mod consumer;
 mod departures;
+pub mod kept;
 pub mod lag;
 pub mod order;
 pub mod outbox;

@@ -9,14 +9,12 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 
 use super::change::FeedChange;
-use crate::limits::{FEED_DELETION_MARGIN_DAYS, FEED_RETENTION_DAYS};
+use super::kept::KeptDays;
 use crate::store::error::Refusal;
 use crate::store::error::StoreError;
 use crate::store::item::{Item, get_number, get_text, number};
 use crate::store::keys;
 use crate::store::transaction::{Action, Expression};
-
-const SECONDS_PER_DAY: u64 = 86_400;
 
 /// A page of the feed. It holds at least one change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,21 +81,20 @@ impl FeedPage {
         Ok(changes)
     }
 
-    /// The attributes of the item.
-    pub fn attributes(&self) -> Item {
-        let kept = (FEED_RETENTION_DAYS + FEED_DELETION_MARGIN_DAYS) * SECONDS_PER_DAY;
+    /// The attributes of the item. `kept` is what the state of the feed says.
+    pub fn attributes(&self, kept: KeptDays) -> Item {
         Item::from([
             number("last", self.last),
             number("written", self.written),
-            number("ttl", self.written + kept),
+            number("ttl", kept.deletion_time(self.written)),
             ("changes".to_owned(), AttributeValue::B(Blob::new(self.packed.clone()))),
         ])
     }
 
     /// The action that adds the page to the feed. It is refused as [`Refusal::Exists`] if there is a page
     /// that begins with the same number.
-    pub(super) fn put(&self) -> Action {
-        Action::put(keys::feed_page(self.first), self.attributes())
+    pub(super) fn put(&self, kept: KeptDays) -> Action {
+        Action::put(keys::feed_page(self.first), self.attributes(kept))
             .only_if(Expression::absent(), Refusal::Exists)
     }
 }
@@ -121,7 +118,7 @@ mod tests {
     fn a_page_reads_back_and_numbers_its_changes() {
         let change = |id: &str| FeedChange { id: id.to_owned(), version: 3, ..FeedChange::default() };
         let page = FeedPage::new(41, &[change("a"), change("b")], 1_000).expect("a page");
-        let put = page.put();
+        let put = page.put(KeptDays::default());
         let mut item = with_key(&put.key);
         if let ActionKind::Put(attributes) = put.kind {
             item.extend(attributes);

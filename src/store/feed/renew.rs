@@ -94,7 +94,7 @@ async fn settle_outbox(
                 let page = FeedPage::from_item(item)?;
                 if page.first > next {
                     let filler = FeedPage::without_changes(next, page.first - 1, clock::epoch_seconds())?;
-                    table.transact(|| vec![filler.put()]).await?;
+                    table.transact(|| vec![filler.put(state.kept)]).await?;
                     renewal.gaps += 1;
                 }
                 next = page.last + 1;
@@ -158,7 +158,7 @@ async fn replace_id(table: &Table, state: &FeedState, renewal: &mut FeedRenewal)
     let consumers = ConsumerState::list(table).await?;
     let known = || consumers.iter().filter(|consumer| consumer.position.feed == state.id);
     let actions = || {
-        let mut actions = vec![filler.put(), state.renew(&id, next)];
+        let mut actions = vec![filler.put(state.kept), state.renew(&id, next)];
         actions.extend(known().map(|consumer| {
             let position = consumer.position.seq.min(end);
             let update = Expression::update()

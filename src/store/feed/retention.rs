@@ -1,27 +1,49 @@
 //! The end of the retention of old changes. A change whose retention has ended cannot be read any more,
 //! whether DynamoDB has deleted its page yet or not.
 
+use std::time::Instant;
+
+use super::kept::KeptDays;
 use super::page::FeedPage;
 use super::state::FeedState;
-use crate::limits::{FEED_BUCKET, FEED_PAGES_PER_READ, FEED_RETENTION_DAYS};
+use crate::limits::{FEED_BUCKET, FEED_PAGES_PER_READ, MAX_FEED_PAGES_PER_READ, RETENTION_RUN};
 use crate::store::call::{Range, Table};
 use crate::store::error::StoreError;
 use crate::store::keys;
 
 const SECONDS_PER_DAY: u64 = 86_400;
 
+/// Notes in the table for how many days the deployment keeps changes. `now` is in seconds since 1970. Returns what
+/// holds from now on.
+///
+/// # Errors
+/// Those of the table.
+pub async fn note_days(table: &Table, days: u64, now: u64) -> Result<KeptDays, StoreError> {
+    let before = FeedState::fetch(table).await?.kept;
+    let kept = before.with_days(days, now);
+    if kept == before {
+        return Ok(kept);
+    }
+    match table.transact(|| vec![kept.note(before)]).await {
+        Ok(()) => Ok(kept),
+        // Another worker was faster. If it has other days, the next minute decides.
+        Err(StoreError::Refused(_)) => Ok(FeedState::fetch(table).await?.kept),
+        Err(failed) => Err(failed),
+    }
+}
+
 /// Raises the number of the oldest change that can be read above the changes whose retention has ended. `now`
-/// is in seconds since 1970. Returns the number.
+/// is in seconds since 1970. Returns the number. If there are too many for one run, the next one goes on.
 ///
 /// # Errors
 /// Those of the table.
 pub async fn end_retention(table: &Table, now: u64) -> Result<u64, StoreError> {
     let state = FeedState::fetch(table).await?;
-    let kept_from = now.saturating_sub(FEED_RETENTION_DAYS * SECONDS_PER_DAY);
-    let mut floor = state.floor;
+    let until = Instant::now() + RETENTION_RUN;
+    let (mut floor, mut count) = (state.floor, FEED_PAGES_PER_READ);
     loop {
         let after = Some(keys::feed_page(floor - 1).sk);
-        let range = Range { after, limit: Some(FEED_PAGES_PER_READ), ..Range::default() };
+        let range = Range { after, limit: Some(count), ..Range::default() };
         let pages = table.query(&keys::feed_bucket(floor), &range).await?;
         let before = floor;
         for item in &pages.items {
@@ -31,7 +53,7 @@ pub async fn end_retention(table: &Table, now: u64) -> Result<u64, StoreError> {
             if page.first > floor && page.written + SECONDS_PER_DAY < now {
                 floor = page.first;
             }
-            if page.first != floor || page.written >= kept_from {
+            if page.first != floor || !state.kept.has_ended(page.written, now) {
                 break;
             }
             floor = page.last + 1;
@@ -39,9 +61,10 @@ pub async fn end_retention(table: &Table, now: u64) -> Result<u64, StoreError> {
         if pages.items.is_empty() {
             floor = state.near_end.min((floor / FEED_BUCKET + 1) * FEED_BUCKET).max(floor);
         }
-        if floor == before {
+        if floor == before || Instant::now() >= until {
             break;
         }
+        count = (count * 2).min(MAX_FEED_PAGES_PER_READ);
     }
     if floor > state.floor {
         match table.transact(|| vec![FeedState::raise_floor(floor)]).await {

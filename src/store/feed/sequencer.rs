@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::change::FeedChange;
 use super::departures::{self, DepartureState};
+use super::kept::KeptDays;
 use super::order::{self, KnownNames, predecessors};
 use super::outbox::{QueuedChange, keep_departures};
 use super::page::FeedPage;
@@ -47,6 +48,8 @@ pub struct Sequencer<'t> {
     turns: Vec<Option<TenantId>>,
     /// Whether the next page leaves departures to a later one.
     postpones_departures: bool,
+    /// For how many days the changes of the next page stay.
+    kept: KeptDays,
 }
 
 /// A part of the outbox, as one turn sees it.
@@ -67,7 +70,8 @@ struct PageDraft {
 impl<'t> Sequencer<'t> {
     /// A sequencer of this table.
     pub fn new(table: &'t Table) -> Self {
-        Self { table, turns: vec![None; usize::from(OUTBOX_SHARDS)], postpones_departures: false }
+        let turns = vec![None; usize::from(OUTBOX_SHARDS)];
+        Self { table, turns, postpones_departures: false, kept: KeptDays::default() }
     }
 
     /// Moves changes until the outbox has none that may enter the feed, or the time is `until`. It waits a
@@ -86,7 +90,7 @@ impl<'t> Sequencer<'t> {
             }
             let first = match next {
                 Some(first) => first,
-                None => FeedState::fetch(self.table).await?.find_end(self.table).await?.next,
+                None => self.find_end().await?,
             };
             let Some(draft) = self.draft_page(turn.items).await? else {
                 if turn.has_more && window < MAX_OUTBOX_ITEMS_SEEN {
@@ -117,6 +121,13 @@ impl<'t> Sequencer<'t> {
                 tokio::time::sleep(SEQUENCER_PAUSE).await;
             }
         }
+    }
+
+    /// Reads the state of the feed. Returns the number of the next change.
+    async fn find_end(&mut self) -> Result<u64, StoreError> {
+        let state = FeedState::fetch(self.table).await?;
+        self.kept = state.kept;
+        Ok(state.find_end(self.table).await?.next)
     }
 
     /// Reads some items of each shard, those of the tenants whose turn it is first.
@@ -303,7 +314,7 @@ impl<'t> Sequencer<'t> {
         let PageDraft { changes, mut actions } = draft;
         if !changes.is_empty() {
             let page = FeedPage::new(first, &changes, clock::epoch_seconds())?;
-            actions.push(page.put());
+            actions.push(page.put(self.kept));
             if keys::feed_bucket(first) != keys::feed_bucket(page.last + 1) {
                 actions.push(FeedState::move_near_end(page.last + 1));
             }

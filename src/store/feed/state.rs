@@ -2,6 +2,7 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
+use super::kept::KeptDays;
 use super::page::FeedPage;
 use crate::clock;
 use crate::store::call::{Range, Table};
@@ -22,6 +23,8 @@ pub struct FeedState {
     pub near_end: u64,
     /// When the feed was made, in RFC 3339.
     pub created: String,
+    /// For how many days its changes stay.
+    pub kept: KeptDays,
 }
 
 /// Where the feed ends.
@@ -42,6 +45,7 @@ impl FeedState {
             // The pages below the floor may be gone, up to the end of the feed.
             near_end: floor.max(get_number(item, "nearEnd").unwrap_or(1)),
             created: get_text(item, "created").unwrap_or_default().to_owned(),
+            kept: KeptDays::from_item(item),
         })
     }
 

@@ -1,0 +1,189 @@
+//! A table of users, whose first line names the columns.
+
+use serde_json::{Map, Value, json};
+
+use super::rows::Row;
+use crate::admin::error::AdminError;
+use crate::scim::attr_path::AttrPath;
+use crate::scim::resource_type::{AttributeTarget, Kind, Resolved, ResourceType};
+use crate::scim::schema::Type;
+use crate::scim::urn;
+
+/// A column: its heading, and what the cells below it are.
+struct Column<'a> {
+    heading: String,
+    target: AttributeTarget<'a>,
+}
+
+/// Reads a table of users. A heading is the path of an attribute of `users`, the type of users, in any case:
+/// `userName`, `name.givenName`, `urn:…:User:department`. An attribute with a sub-attribute `value` needs no more than its
+/// own name, and `emails` is the primary address. Empty cells are left out.
+///
+/// # Errors
+/// [`AdminError::Input`] for headings that cannot be read, that no schema has, or that exclude one another.
+pub fn user_table(text: &str, users: &ResourceType) -> Result<Vec<Row>, AdminError> {
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
+    let headings = reader
+        .headers()
+        .map_err(|error| AdminError::Input(format!("the headings cannot be read: {error}")))?;
+    let columns = headings.iter().map(|heading| column(heading, users)).collect::<Result<Vec<_>, _>>();
+    let columns = columns.map_err(AdminError::Input)?;
+    check_columns(&columns).map_err(AdminError::Input)?;
+    let rows = reader.records().enumerate().map(|(at, record)| {
+        let line = record.as_ref().ok().and_then(csv::StringRecord::position).map(csv::Position::line);
+        let line = line.and_then(|line| usize::try_from(line).ok()).unwrap_or(at + 2);
+        let resource = record.map_err(|error| format!("this line cannot be read: {error}"));
+        Row { line, resource: resource.map(|record| (Kind::User, user(&columns, &record))) }
+    });
+    Ok(rows.collect())
+}
+
+fn column<'a>(heading: &str, users: &'a ResourceType) -> Result<Column<'a>, String> {
+    let path = AttrPath::parse(heading).ok();
+    let Some(Resolved::Attribute(target)) = path.and_then(|path| users.resolve(&path)) else {
+        return Err(format!(
+            "the column {heading:?} is no attribute of a user; write its name as in SCIM, such as userName"
+        ));
+    };
+    if target.leaf().kind == Type::Complex && target.leaf().sub_attribute("value").is_none() {
+        let path = target.path();
+        let example = target.leaf().sub_attributes.first().map_or("value", |sub| &sub.name);
+        return Err(format!("the column {heading} must name a part of {path}, such as {path}.{example}"));
+    }
+    Ok(Column { heading: heading.to_owned(), target })
+}
+
+/// Refuses a table without `userName`, and two columns for one value.
+fn check_columns(columns: &[Column<'_>]) -> Result<(), String> {
+    let mut is_named = false;
+    for (at, column) in columns.iter().enumerate() {
+        is_named |= column.target.path() == "userName";
+        let other = columns[..at].iter().find(|other| {
+            let is_same_attribute = other.target.attribute.path == column.target.attribute.path;
+            is_same_attribute && (other.part() == column.part() || other.is_whole() || column.is_whole())
+        });
+        if let Some(other) = other {
+            let (one, two) = (&other.heading, &column.heading);
+            return Err(format!("the columns {one} and {two} exclude one another; keep one of them"));
+        }
+    }
+    if is_named {
+        Ok(())
+    } else {
+        Err("the first line must name the columns, userName among them".to_owned())
+    }
+}
+
+impl Column<'_> {
+    /// The sub-attribute that the cells are.
+    fn part(&self) -> Option<&str> {
+        let sub = self.target.sub.map(|sub| sub.name.as_str());
+        sub.or_else(|| (self.target.attribute.kind == Type::Complex).then_some("value"))
+    }
+
+    /// Whether the column is all that the table has of its attribute: `emails` also says the type.
+    fn is_whole(&self) -> bool {
+        self.target.sub.is_none()
+    }
+
+    /// Puts a cell into a user.
+    fn put(&self, cell: &str, user: &mut Map<String, Value>) {
+        let attribute = self.target.attribute;
+        let value = match cell.to_ascii_lowercase().as_str() {
+            "true" if self.target.leaf().kind == Type::Boolean => json!(true),
+            "false" if self.target.leaf().kind == Type::Boolean => json!(false),
+            _ => json!(cell),
+        };
+        let holder = match self.target.extension {
+            Some(urn) => user.entry(urn).or_insert_with(|| json!({})).as_object_mut(),
+            None => Some(user),
+        };
+        let Some(holder) = holder else { return };
+        let Some(part) = self.part() else {
+            holder.insert(attribute.name.clone(), value);
+            return;
+        };
+        let empty = if attribute.multi_valued { json!([{}]) } else { json!({}) };
+        let object = match holder.entry(attribute.name.clone()).or_insert(empty) {
+            Value::Array(all) => all.first_mut().and_then(Value::as_object_mut),
+            one => one.as_object_mut(),
+        };
+        let Some(object) = object else { return };
+        object.insert(part.to_owned(), value);
+        if self.is_whole() && attribute.path == "emails" {
+            object.extend([("type".to_owned(), json!("work")), ("primary".to_owned(), json!(true))]);
+        }
+    }
+}
+
+fn user(columns: &[Column<'_>], record: &csv::StringRecord) -> Map<String, Value> {
+    let mut user = Map::new();
+    user.insert("schemas".to_owned(), json!([urn::USER]));
+    for (column, cell) in columns.iter().zip(record).filter(|(_, cell)| !cell.is_empty()) {
+        column.put(cell, &mut user);
+    }
+    user
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scim::policy::STANDARD;
+    use crate::scim::resource_type::Model;
+
+    fn read(text: &str) -> Result<Vec<Row>, String> {
+        let model = Model::new(&STANDARD, &[]).expect("the built-in types");
+        user_table(text, model.of(Kind::User)).map_err(|error| error.to_string())
+    }
+
+    fn first(text: &str) -> Value {
+        Value::Object(read(text).expect("rows")[0].resource.clone().expect("a user").1)
+    }
+
+    #[test]
+    fn a_table_becomes_users() {
+        let rows = read("userName, name.givenName, emails, active\na@x.y,Ada,a@x.y,FALSE\nb@x.y,,,\n\"c\n");
+        let rows = rows.expect("rows");
+        let (kind, user) = rows[0].resource.clone().expect("a user");
+        assert_eq!((rows[0].line, kind), (2, Kind::User));
+        let expected = json!({
+            "schemas": [urn::USER], "userName": "a@x.y", "name": { "givenName": "Ada" },
+            "emails": [{ "value": "a@x.y", "type": "work", "primary": true }], "active": false
+        });
+        assert_eq!(Value::Object(user), expected);
+        assert_eq!(rows[1].resource.clone().expect("a user").1["userName"], "b@x.y");
+        assert!(rows[2].resource.is_err(), "too few cells");
+    }
+
+    #[test]
+    fn a_heading_is_any_path_of_a_user() {
+        const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+        let text = format!(
+            "USERNAME,emails.value,emails.primary,phoneNumbers,{ENTERPRISE}:department,{ENTERPRISE}:manager,title\n\
+             a,a@x.y,true,+1,R&D,7,true\n"
+        );
+        let expected = json!({
+            "schemas": [urn::USER], "userName": "a", "emails": [{ "value": "a@x.y", "primary": true }],
+            "phoneNumbers": [{ "value": "+1" }], "title": "true",
+            ENTERPRISE: { "department": "R&D", "manager": { "value": "7" } }
+        });
+        assert_eq!(first(&text), expected);
+    }
+
+    #[test]
+    fn headings_that_cannot_be_read_are_refused_with_what_to_change() {
+        for (headings, problem) in [
+            ("title", "the first line must name the columns, userName among them"),
+            ("userName,nmae", "the column \"nmae\" is no attribute of a user"),
+            ("userName,", "the column \"\" is no attribute of a user"),
+            ("userName,name", "the column name must name a part of name, such as name.formatted"),
+            ("userName,name,name.givenName", "the column name must name a part of name"),
+            ("userName,emails,emails.type", "the columns emails and emails.type exclude one another"),
+            ("userName,emails.value,Emails", "the columns emails.value and Emails exclude one another"),
+            ("userName,username", "the columns userName and username exclude one another"),
+        ] {
+            let refused = read(&format!("{headings}\na,b,c\n")).expect_err(headings);
+            assert!(refused.contains(problem), "{headings}: {refused}");
+        }
+    }
+}
