@@ -540,10 +540,11 @@ def test_fields_and_types_that_are_not_known_are_ignored(dev: Dev, database: Dat
     assert_converges(mirror, dev.client)
     user = dev.scim().create_user("known")
     dev.wait_for_change(user)
-    new = {"field": {"of": "tomorrow"}, "resource": None}
+    new = {"field": {"of": "tomorrow"}}
+    state = {**dev.client.user("demo", user), **new}
     client.extra = [
-        {**new, "type": "user.renamed", "resourceType": "User", "resourceId": user},
-        {**new, "type": "robot.created", "resourceType": "Robot", "resourceId": "r1"},
+        {**new, "type": "user.renamed", "resourceType": "User", "resourceId": user, "resource": state},
+        {**new, "type": "robot.created", "resourceType": "Robot", "resourceId": "r1", "resource": None},
     ]
     mirror.catch_up()
     assert not client.extra

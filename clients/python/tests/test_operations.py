@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from rollcall_client import Rollcall
+from rollcall_client import Rollcall, types
 from rollcall_client.transport import Transport
 
 CLIENT = Path(__file__).resolve().parents[1]
@@ -22,6 +23,13 @@ OPERATIONS = {
     for path, item in DOCUMENT["paths"].items()
     for method, operation in item.items()
     if method in ("get", "put", "post", "patch", "delete")
+}
+
+BODIES = {
+    operation["operationId"].removeprefix("app."): body["content"]["application/json"]["schema"]["$ref"].split("/")[-1]
+    for item in DOCUMENT["paths"].values()
+    for operation in item.values()
+    if isinstance(operation, dict) and (body := operation.get("requestBody"))
 }
 
 METHODS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
@@ -91,6 +99,14 @@ def test_the_method_sends_the_request_of_its_operation(operation: str) -> None:
         if isinstance(answer, Iterator):
             next(answer)
     assert asked.value.args == OPERATIONS[operation]
+
+
+@pytest.mark.parametrize("operation", sorted(BODIES.keys() - {"replaceAssignments"}))
+def test_the_method_takes_the_body_of_its_operation(operation: str) -> None:
+    """A list stands for the body of replaceAssignments."""
+    hints = typing.get_type_hints(METHODS[operation][0])
+    taken = [one for hint in hints.values() for one in (hint, *typing.get_args(hint))]
+    assert getattr(types, BODIES[operation]) in taken
 
 
 def test_the_readme_names_each_method() -> None:

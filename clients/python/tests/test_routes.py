@@ -25,7 +25,8 @@ def test_a_tenant_is_made_once_listed_and_changed(client: Rollcall) -> None:
     assert client.create_tenant(new)["incarnation"] == made["incarnation"]
     assert made["tenant"] in [one["tenant"] for one in client.tenants()]
     assert client.update_tenant(made["tenant"], {"retentionDays": 7})["settings"]["retentionDays"] == 7
-    assert client.tenant(made["tenant"])["version"] == 2
+    assert client.update_tenant(made["tenant"], {"plan": "high"})["plan"] == "high"
+    assert client.tenant(made["tenant"])["version"] == 3
     with pytest.raises(rollcall_client.Conflict) as refused:
         client.create_tenant({**new, "policy": "strict"})
     assert refused.value.code == "tenantExists" and "another" in refused.value.detail

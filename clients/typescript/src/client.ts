@@ -38,9 +38,9 @@ import type {
   RotatedKey,
   RotatedWebhook,
   Rotation,
-  Settings,
   Status,
   Tenant,
+  TenantChange,
   TenantPage,
   TenantsQuery,
   User,
@@ -148,8 +148,8 @@ export class Rollcall {
     return this.#get(path("tenants", tenant), {}, ending);
   }
 
-  updateTenant(tenant: string, settings: Settings): Promise<Tenant> {
-    return this.#transport.send({ method: "PATCH", path: path("tenants", tenant), body: settings });
+  updateTenant(tenant: string, change: TenantChange): Promise<Tenant> {
+    return this.#transport.send({ method: "PATCH", path: path("tenants", tenant), body: change });
   }
 
   // Users and groups

@@ -789,7 +789,7 @@ export interface components {
             /** @description The name of the tenant. deployment for what belongs to no tenant, such as application keys. */
             tenant: string;
             /** @description Tells a tenant from an earlier one of the same name. */
-            incarnation?: string;
+            incarnation: string;
             /** @description User, Group, Key, Client, Tenant, Application, Webhook, Role or Entitlement. */
             resourceType: string;
             /** @description The id of the resource. */
@@ -835,7 +835,7 @@ export interface components {
             oldest: components["schemas"]["Place"];
             /** @description The age of the oldest change that is not in the feed yet. */
             lagSeconds: number;
-            deliveries: Record<string, never>[];
+            deliveries: components["schemas"]["Delivery"][];
         };
         Place: {
             /** @description The number of the change. */
@@ -844,6 +844,21 @@ export interface components {
             time?: string;
             /** @description A position to send as after. */
             position: string;
+        };
+        Delivery: {
+            /** @description bus, or the id of a webhook. */
+            name: string;
+            /** @description The number of the last change that it has taken. */
+            seq: number;
+            /** @description How many changes of the feed it has not taken yet. */
+            changesBehind: number;
+            /**
+             * Format: date-time
+             * @description When it last took changes.
+             */
+            lastSuccess: string | null;
+            /** @description Why the last attempt failed, or why changes were skipped. */
+            lastError: string | null;
         };
         NewTenant: {
             /** @description Its name. */

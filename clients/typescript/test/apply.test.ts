@@ -1,6 +1,7 @@
 // What changes do to the tables, in orders that a real server seldom shows.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import Database from "libsql";
 import type { Change } from "../src/index.js";
@@ -132,6 +133,50 @@ test("a user that a null state leaves in doubt is hidden until a change erases i
   apply(user("user.deleted", "u", null));
   assert.deepEqual(column("SELECT id FROM rollcall_users"), []);
 });
+
+/** What each type does with a state and without one. The client for Python has the same table. */
+interface Case {
+  type: string;
+  resourceType: string;
+  withState: string;
+  withNull: string;
+}
+
+const FILE = new URL("../../../test-data/changes.json", import.meta.url);
+const CASES = JSON.parse(readFileSync(FILE, "utf8")) as Case[];
+const TABLES: Record<string, string> = {
+  User: "users",
+  Group: "groups",
+  Role: "definitions",
+  Entitlement: "definitions",
+};
+const LEFT: Record<string, string> = {
+  "0 new": "stored",
+  "1 old": "hidden",
+  "undefined undefined": "gone",
+};
+
+for (const { type, resourceType, withState, withNull } of CASES) {
+  test(`${type} does what it does in the other client`, () => {
+    const state = (displayName: string) => ({ id: "x", displayName, version: 1, grants: [] });
+    for (const [resource, expected] of [
+      [state("new"), withState],
+      [null, withNull],
+    ] as const) {
+      const { apply, column } = tables();
+      const about = { resourceType, resourceId: "x" };
+      const members = resourceType === "Group" ? { added: ["member"] } : {};
+      const created = `${resourceType.toLowerCase()}.created`;
+      apply({ ...about, ...members, type: created, resource: state("old") });
+      apply({ ...about, type, resource });
+      const hidden = resourceType === "User" ? "hidden" : "0";
+      const [left, name] = column(`SELECT ${hidden}, display_name FROM rollcall_${TABLES[resourceType]}`);
+      assert.equal(LEFT[`${left} ${name}`], expected);
+      const kept = resourceType === "Group" && type !== "group.deleted" ? ["member"] : [];
+      assert.deepEqual(column("SELECT member_id FROM rollcall_members"), kept);
+    }
+  });
+}
 
 test("unknown fields, types and kinds of resources are ignored", () => {
   const { apply, column } = tables();

@@ -45,6 +45,7 @@ test("tenants are made, made again, read and changed", async () => {
   const changed = await rollcall.updateTenant("acme", { retentionDays: 7 });
   assert.equal(changed.settings.retentionDays, 7);
   assert.equal((await rollcall.retrieveTenant("acme")).settings.retentionDays, 7);
+  assert.equal((await rollcall.updateTenant("acme", { plan: "high" })).plan, "high");
   const page = await rollcall.listTenants({ limit: 1 });
   assert.deepEqual(
     page.tenants.map((tenant) => tenant.tenant),

@@ -121,9 +121,9 @@ class Rollcall:
         """Makes a tenant. The same content again answers the same tenant."""
         return cast(types.Tenant, self._send("POST", "/tenants", new))
 
-    def update_tenant(self, tenant: str, settings: types.Settings) -> types.Tenant:
-        """Changes settings of a tenant."""
-        return cast(types.Tenant, self._send("PATCH", _path("tenants", tenant), settings))
+    def update_tenant(self, tenant: str, change: types.TenantChange) -> types.Tenant:
+        """Changes settings or the plan of a tenant."""
+        return cast(types.Tenant, self._send("PATCH", _path("tenants", tenant), change))
 
     def keys(self, tenant: str) -> list[types.Key]:
         """The SCIM keys of a tenant, without their texts."""

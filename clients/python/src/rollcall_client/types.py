@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 if sys.version_info >= (3, 11):
     from typing import NotRequired
@@ -225,6 +225,14 @@ class Place(TypedDict):
     seq: int
     time: NotRequired[str]
     position: str
+
+
+class Delivery(TypedDict):
+    name: str
+    seq: int
+    changesBehind: int
+    lastSuccess: str | None
+    lastError: str | None
 
 
 class NewTenant(TypedDict):
@@ -575,7 +583,7 @@ class Change(TypedDict):
     id: str
     type: str
     tenant: str
-    incarnation: NotRequired[str]
+    incarnation: str
     resourceType: str
     resourceId: str
     version: int
@@ -604,4 +612,4 @@ class Status(TypedDict):
     newest: Place | None
     oldest: Place
     lagSeconds: int
-    deliveries: list[dict[str, Any]]
+    deliveries: list[Delivery]

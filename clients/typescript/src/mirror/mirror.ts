@@ -57,16 +57,19 @@ export class Mirror {
   async catchUp(signal?: AbortSignal): Promise<void> {
     if (!this.#isPrepared) await prepareTables(this.#storage);
     this.#isPrepared = true;
+    let isLost = false;
     for (let snapshots = 0; ; ) {
       try {
-        if (needsSnapshot(await this.#state())) await this.#snapshot(signal);
+        if (isLost || needsSnapshot(await this.#state())) await this.#snapshot(signal);
+        isLost = false;
         await this.#applyFeed(signal);
         await this.#resync(signal);
         return;
       } catch (error) {
+        isLost = error instanceof LostPosition;
+        // Another mirror was faster, with changes or with a snapshot. This one goes on from there.
         if (error instanceof PositionMoved) continue;
-        if (!(error instanceof LostPosition) || ++snapshots > MOST_SNAPSHOTS) throw error;
-        await this.#snapshot(signal);
+        if (!isLost || ++snapshots > MOST_SNAPSHOTS) throw error;
       }
     }
   }

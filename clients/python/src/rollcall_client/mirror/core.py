@@ -12,13 +12,8 @@ from .names import user_name_key
 
 EXTENSION = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:"
 
-USER_TYPES = frozenset(
-    f"user.{what}" for what in ("created", "updated", "deactivated", "reactivated", "converted", "deleted", "purged")
-)
-DEFINED_KINDS = ("Role", "Entitlement")
-DEFINED_TYPES = frozenset(f"{kind.lower()}.{what}" for kind in DEFINED_KINDS for what in ("created", "updated", "deleted"))
-GROUP_TYPES = frozenset(f"group.{what}" for what in ("created", "updated", "deleted"))
-ERASING_TYPES = frozenset(("user.deleted", "user.purged", "group.deleted", "role.deleted", "entitlement.deleted"))
+DELETED_TYPES = ("role.deleted", "entitlement.deleted")
+"""Changes that need no state. Those of users and groups do not look at it."""
 
 
 @dataclass(frozen=True)
@@ -182,46 +177,60 @@ Step = (
 
 
 def steps_of(change: Mapping[str, Any]) -> list[Step]:
-    """The steps that bring the tables to the state after a change. Types that are not known have none.
+    """The steps that bring the tables to the state after a change.
+
+    The type matters only where the state does not tell what happened. So a type of a later server is applied too if it
+    says something of a user, group, role or entitlement. All else that is not known has no steps.
 
     Raises MissingResource if the change of a user, group, role or entitlement has no field `resource`.
     """
-    kind, incarnation, id = change["type"], change.get("incarnation", ""), change["resourceId"]
-    if kind in USER_TYPES:
-        return [_user_step(change, incarnation, id)]
-    if kind in GROUP_TYPES:
-        return _group_steps(change, incarnation, id)
-    if kind in DEFINED_TYPES:
-        defined, state = change["resourceType"], _state(change)
-        if state is None:
-            return [EraseDefinition(incarnation, defined, id)]
-        return [PutDefinition(definition_row(incarnation, defined, state))]
-    if kind in ("tenant.created", "tenant.updated"):
-        return [PutTenant(incarnation, change["tenant"], change["seq"], change["version"])]
-    if kind == "tenant.resync":
-        return [Resync(incarnation, change["tenant"])]
-    if kind == "tenant.deleted":
-        return [EraseTenant(incarnation)]
-    return []
+    kind, incarnation, id = change["resourceType"], change.get("incarnation", ""), change["resourceId"]
+    match kind:
+        case "User":
+            return [_user_step(change, incarnation, id)]
+        case "Group":
+            return _group_steps(change, incarnation, id)
+        case "Role" | "Entitlement":
+            state = _state(change)
+            if state is None:
+                return [EraseDefinition(incarnation, kind, id)]
+            return [PutDefinition(definition_row(incarnation, kind, state))]
+        case "Tenant":
+            return _tenant_steps(change, incarnation)
+        case _:
+            return []
+
+
+def _tenant_steps(change: Mapping[str, Any], incarnation: str) -> list[Step]:
+    match change["type"]:
+        case "tenant.created" | "tenant.updated":
+            return [PutTenant(incarnation, change["tenant"], change["seq"], change["version"])]
+        case "tenant.resync":
+            return [Resync(incarnation, change["tenant"])]
+        case "tenant.deleted":
+            return [EraseTenant(incarnation)]
+        case _:
+            return []
 
 
 def _user_step(change: Mapping[str, Any], incarnation: str, id: str) -> Step:
+    if change["type"] in ("user.deleted", "user.purged"):
+        return EraseUser(incarnation, id)
     state = _state(change)
     if state is not None:
         return PutUser(user_row(incarnation, state))
-    if change["type"] == "user.deactivated":
-        return HideUser(incarnation, id)
-    return EraseUser(incarnation, id)
+    # The account is kept but hidden, or a later change erases it.
+    return HideUser(incarnation, id)
 
 
 def _group_steps(change: Mapping[str, Any], incarnation: str, id: str) -> list[Step]:
+    if change["type"] == "group.deleted":
+        return [EraseGroup(incarnation, id), EndMemberships(incarnation, id)]
     steps: list[Step] = []
     if change.get("added"):
         steps.append(AddMembers(incarnation, id, tuple(change["added"])))
     if change.get("removed"):
         steps.append(RemoveMembers(incarnation, id, tuple(change["removed"])))
-    if change["type"] == "group.deleted":
-        steps.append(EndMemberships(incarnation, id))
     state = _state(change)
     steps.append(EraseGroup(incarnation, id) if state is None else PutGroup(group_row(incarnation, state)))
     return steps
@@ -229,7 +238,7 @@ def _group_steps(change: Mapping[str, Any], incarnation: str, id: str) -> list[S
 
 def _state(change: Mapping[str, Any]) -> Mapping[str, Any] | None:
     if "resource" not in change:
-        if change["type"] in ERASING_TYPES:
+        if change["type"] in DELETED_TYPES:
             return None
         raise MissingResource(f"The change {change['seq']} has no resource. Ask for changes with include=resource.")
     state: Mapping[str, Any] | None = change["resource"]

@@ -70,18 +70,9 @@ class Mirror:
             if state.needs_snapshot:
                 self._take_snapshot(state)
                 return True
-            more = self._apply_page(state)
-            if not more:
-                self._repeat_resyncs(self._storage.state())
-            return more
-        except LostPosition:
-            self._positions_lost += 1
-            if self._positions_lost > LOST_POSITIONS_IN_A_ROW:
-                raise
-            _log.warning("The position is lost. The mirror takes a snapshot.")
-            self._take_snapshot(state)
-            return True
+            return self._follow_feed(state)
         except PositionMoved:
+            # Another mirror was faster, with changes or with a snapshot. The next step goes on from there.
             return True
 
     def dump(self) -> dict[str, Any]:
@@ -89,6 +80,22 @@ class Mirror:
         return self._storage.dump()
 
     # The feed
+
+    def _follow_feed(self, state: State) -> bool:
+        """Applies one answer of the feed; takes a snapshot if the position is lost. Returns what `step` returns."""
+        try:
+            more = self._apply_page(state)
+            if not more:
+                self._repeat_resyncs(self._storage.state())
+            return more
+        except LostPosition:
+            if self._positions_lost == LOST_POSITIONS_IN_A_ROW:
+                raise
+            _log.warning("The position is lost. The mirror takes a snapshot.")
+            self._take_snapshot(state)
+            # Counted only now: a snapshot that a lost connection ends says nothing of its position.
+            self._positions_lost += 1
+            return True
 
     def _apply_page(self, state: State) -> bool:
         page = self._rollcall.changes_page(state.position)
