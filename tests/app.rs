@@ -117,6 +117,11 @@ async fn settings_change_one_by_one() {
     assert_eq!(set["settings"]["retentionDays"], 90);
     assert_eq!(set["settings"]["breakerPercent"], Value::Null);
     assert_eq!(app.get("/tenants/acme").await.expect(200), set);
+    for lifted in [json!("2099-01-31T18:00:00.000Z"), Value::Null] {
+        let patch = json!({ "breakerLiftedUntil": lifted });
+        let set = app.send("PATCH", "/tenants/acme", Some(patch)).await.expect(200);
+        assert_eq!(set["settings"]["breakerLiftedUntil"], lifted);
+    }
     for patch in
         [json!({ "retentionDays": 3651 }), json!({ "breakerPercent": 101 }), json!({ "policy": "veza" })]
     {
@@ -528,26 +533,31 @@ impl UsageKeys for Refusing {
 }
 
 #[tokio::test]
-async fn without_its_usage_key_a_tenant_is_not_made() {
+async fn without_its_usage_key_a_tenant_is_neither_made_nor_changed() {
     let app = App::start().await;
     let refusing = Managing { usage_keys: Box::new(Refusing), target_rule: TargetRule::Public };
     let function = AppFunction::new(app.table.fresh(), &[], Some(refusing)).expect("a function");
-    let event = json!({
-        "resource": "/app/v1/{proxy+}", "path": "/app/v1/tenants", "httpMethod": "POST", "headers": {},
-        "multiValueHeaders": { "Host": ["app.example.com"] }, "queryStringParameters": null,
-        "multiValueQueryStringParameters": null, "pathParameters": { "proxy": "tenants" },
-        "stageVariables": null, "body": "{\"tenant\":\"acme\"}", "isBase64Encoded": false,
-        "requestContext": {
-            "accountId": "123456789012", "apiId": "api", "httpMethod": "POST", "requestId": "r-1",
-            "authorizer": { "keyId": "app_test", "scope": "manage" }, "identity": { "sourceIp": "192.0.2.7" },
-            "path": "/prod/app/v1/tenants", "stage": "prod",
-        },
-    });
-    let ProxyEvent(request) = serde_json::from_value(event).expect("an event");
-    let (response, line) = function.answer_with_line(request, Transfer::Buffered).await;
-    assert_eq!((response.status().as_u16(), line.scim_type), (503, Some("usageKey")));
-    assert_eq!(line.source.as_deref(), Some("LimitExceededException"));
+    let refused = async |method: &str, proxy: &str, body: Value| {
+        let event = json!({
+            "resource": "/app/v1/{proxy+}", "path": format!("/app/v1/{proxy}"), "httpMethod": method,
+            "headers": {}, "multiValueHeaders": { "Host": ["app.example.com"] }, "queryStringParameters": null,
+            "multiValueQueryStringParameters": null, "pathParameters": { "proxy": proxy },
+            "stageVariables": null, "body": body.to_string(), "isBase64Encoded": false,
+            "requestContext": {
+                "accountId": "123456789012", "apiId": "api", "httpMethod": method, "requestId": "r-1",
+                "authorizer": { "keyId": "app_test", "scope": "manage" },
+                "identity": { "sourceIp": "192.0.2.7" }, "path": format!("/prod/app/v1/{proxy}"), "stage": "prod",
+            },
+        });
+        let ProxyEvent(request) = serde_json::from_value(event).expect("an event");
+        let (response, line) = function.answer_with_line(request, Transfer::Buffered).await;
+        assert_eq!((response.status().as_u16(), line.scim_type), (503, Some("usageKey")));
+        assert_eq!(line.source.as_deref(), Some("LimitExceededException"));
+    };
+    refused("POST", "tenants", json!({ "tenant": "acme" })).await;
     app.get("/tenants/acme").await.problem(404, "");
     assert_eq!(app.get("/tenants").await.expect(200)["tenants"], json!([]));
-    app.send("POST", "/tenants", Some(json!({ "tenant": "acme" }))).await.expect(201);
+    let made = app.send("POST", "/tenants", Some(json!({ "tenant": "acme" }))).await.expect(201);
+    refused("PATCH", "tenants/acme", json!({ "plan": "high", "retentionDays": 10 })).await;
+    assert_eq!(app.get("/tenants/acme").await.expect(200), made);
 }

@@ -15,7 +15,7 @@ use rollcall::deliver::message::{ChangedResource, ResourceReader as _};
 use rollcall::deliver::registry::Registry;
 use rollcall::deliver::sender::MessageSender;
 use rollcall::deliver::worker::Worker;
-use rollcall::limits::MAX_WEBHOOK_BODY_BYTES;
+use rollcall::limits::{DEFAULT_CHANGE_RETENTION_DAYS, MAX_WEBHOOK_BODY_BYTES};
 use rollcall::outbound::target::TargetRule;
 use rollcall::store::feed::consumer::ConsumerState;
 use rollcall::store::item::number;
@@ -35,7 +35,12 @@ const USER: &str = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:User";
 fn worker() -> Worker {
     let sender = MessageSender::new(TargetRule::PublicOrLoopback).expect("TLS");
     let resources = MessageResources::new(&[], APP_URL.to_owned()).expect("the schemas");
-    Worker { bus: None, sender, resources: Arc::new(resources) }
+    Worker {
+        bus: None,
+        sender,
+        resources: Arc::new(resources),
+        retention_days: DEFAULT_CHANGE_RETENTION_DAYS,
+    }
 }
 
 /// A tenant, and a webhook that wants resources.

@@ -12,7 +12,9 @@ use rollcall::deliver::message::NoResources;
 use rollcall::deliver::registry::{Registry, WebhookUpdate};
 use rollcall::deliver::sender::{MessageSender, SignedMessage};
 use rollcall::deliver::worker::{DeliveryReport, Worker};
-use rollcall::limits::{MAX_WEBHOOK_CHANGES, PROMPT_ATTEMPT, WEBHOOK_FAILURE_SECONDS};
+use rollcall::limits::{
+    DEFAULT_CHANGE_RETENTION_DAYS, MAX_WEBHOOK_CHANGES, PROMPT_ATTEMPT, WEBHOOK_FAILURE_SECONDS,
+};
 use rollcall::outbound::target::TargetRule;
 use rollcall::store::call::Table;
 use rollcall::store::feed::consumer::{ClaimOutcome, ClaimedConsumer, ConsumerState};
@@ -31,7 +33,12 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 fn worker_with(rule: TargetRule) -> Worker {
     let sender = MessageSender::new(rule).expect("TLS");
-    Worker { bus: None, sender, resources: Arc::new(NoResources) }
+    Worker {
+        bus: None,
+        sender,
+        resources: Arc::new(NoResources),
+        retention_days: DEFAULT_CHANGE_RETENTION_DAYS,
+    }
 }
 
 fn worker() -> Worker {

@@ -22,6 +22,7 @@ use rollcall::http::caller::BASE_PATH;
 use rollcall::http::function::Function;
 use rollcall::http::router::{ROUTES, Route, route};
 use rollcall::http::service::invoke_with_event;
+use rollcall::limits::DEFAULT_CHANGE_RETENTION_DAYS;
 use rollcall::oauth::function::TokenFunction;
 use rollcall::outbound::target::TargetRule;
 use rollcall::scim::policy::VEZA;
@@ -238,7 +239,12 @@ async fn the_worker_moves_changes_into_the_feed_on_each_of_its_events() {
     for name in WORKER {
         let table = table().await;
         let sender = MessageSender::new(TargetRule::Public).expect("a sender");
-        let worker = Worker { bus: None, sender, resources: Arc::new(NoResources) };
+        let worker = Worker {
+            bus: None,
+            sender,
+            resources: Arc::new(NoResources),
+            retention_days: DEFAULT_CHANGE_RETENTION_DAYS,
+        };
         worker.invoke(&table, &event(name)).await.expect(name);
         assert_eq!(support::feed::read_feed(&table).await.len(), 3, "{name}");
     }

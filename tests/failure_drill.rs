@@ -22,6 +22,7 @@ use rollcall::deliver::bus::EventBus;
 use rollcall::deliver::sender::MessageSender;
 use rollcall::deliver::worker::Worker;
 use rollcall::http::service::invoke_with_event;
+use rollcall::limits::DEFAULT_CHANGE_RETENTION_DAYS;
 use rollcall::log::{self, LogFormat};
 use rollcall::monitor::Monitor;
 use rollcall::outbound::target::TargetRule;
@@ -105,6 +106,7 @@ impl Deployment {
             bus: Some(EventBus::new(support::bus_client(&bus.url), "events".to_owned())),
             sender: MessageSender::new(TargetRule::Public).unwrap(),
             resources: Arc::new(resources),
+            retention_days: DEFAULT_CHANGE_RETENTION_DAYS,
         };
         let bearer = format!("Bearer {}", key.reveal());
         let deployment = Self {

@@ -8,13 +8,16 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use rollcall::admin::tenant::{self, NewTenant};
-use rollcall::limits::{MIN_CHANGE_RETENTION_DAYS, SNAPSHOT_DISTANCE, WEBHOOK_FAILURE_SECONDS};
+use rollcall::limits::{
+    DEFAULT_CHANGE_RETENTION_DAYS, MIN_CHANGE_RETENTION_DAYS, SNAPSHOT_DISTANCE, WEBHOOK_FAILURE_SECONDS,
+};
 use rollcall::scim::policy::VEZA;
 use rollcall::store::call::Table;
 use rollcall::store::feed::change::FeedChange;
 use rollcall::store::feed::reader::{ChangeQuery, FeedPosition, FeedReader, LostPosition};
-use rollcall::store::feed::retention::{end_retention, note_days};
+use rollcall::store::feed::retention::end_retention;
 use rollcall::store::feed::sequencer::Sequencer;
+use rollcall::store::feed::state::FeedState;
 use rollcall::store::item::{get_number, number};
 use rollcall::store::keys;
 use rollcall::store::worker;
@@ -276,8 +279,9 @@ async fn the_retention_of_old_changes_ends() {
     }
     let end = read_feed(&client.table).await.len() as u64;
     let now = u64::try_from(OffsetDateTime::now_utc().unix_timestamp()).unwrap();
-    assert_eq!(end_retention(&client.table, now).await.unwrap(), 1);
-    assert_eq!(end_retention(&client.table, now + 91 * 86_400).await.unwrap(), end + 1);
+    let days = DEFAULT_CHANGE_RETENTION_DAYS;
+    assert_eq!(end_retention(&client.table, days, now).await.unwrap(), 1);
+    assert_eq!(end_retention(&client.table, days, now + 91 * 86_400).await.unwrap(), end + 1);
     let reader = FeedReader::open(&client.table).await.unwrap();
     assert_eq!(reader.oldest(), reader.at(end));
     assert_eq!(reader.read(&reader.at(0), ALL).await.unwrap(), Err(LostPosition::TooOld));
@@ -307,22 +311,25 @@ async fn the_deployment_sets_how_long_changes_stay() {
     let first = read_feed(table).await.len() as u64;
 
     // Fewer days: they count for the changes from before too.
-    assert_eq!(note_days(table, 30, now).await.unwrap().days, 30);
+    assert_eq!(end_retention(table, 30, now).await.unwrap(), 1);
     client.user("thirty").await;
     sequence(table).await;
     assert_eq!(days_in_table().await, 37);
-    assert_eq!(end_retention(table, now + 29 * DAY).await.unwrap(), 1);
+    assert_eq!(end_retention(table, 30, now + 29 * DAY).await.unwrap(), 1);
 
     // More days: not for the changes from before. In the table nothing changes if the value is the same.
-    let kept = note_days(table, 365, now).await.unwrap();
-    assert_eq!(note_days(&table.fresh(), 365, now + DAY).await.unwrap(), kept);
+    assert_eq!(end_retention(table, 365, now).await.unwrap(), 1);
+    let kept = FeedState::fetch(table).await.unwrap().kept;
+    assert_eq!(end_retention(table, 365, now + DAY).await.unwrap(), 1);
+    assert_eq!((FeedState::fetch(table).await.unwrap().kept, kept.days), (kept, 365));
     client.user("year").await;
     sequence(table).await;
     assert_eq!(days_in_table().await, 372);
     let end = read_feed(table).await.len() as u64;
     assert!(first < end);
-    assert_eq!(end_retention(table, now + 29 * DAY).await.unwrap(), 1);
-    assert_eq!(end_retention(table, now + 31 * DAY).await.unwrap(), end + 1, "in the day of the change too");
+    assert_eq!(end_retention(table, 365, now + 29 * DAY).await.unwrap(), 1);
+    let ended = end_retention(table, 365, now + 31 * DAY).await.unwrap();
+    assert_eq!(ended, end + 1, "in the day of the change too");
 
     // A page of a later day stays as long as the new value says.
     client.user("later").await;
@@ -331,8 +338,8 @@ async fn the_deployment_sets_how_long_changes_stay() {
     let key = keys::feed_page(end + 1);
     later.extend([number("written", now + 2 * DAY)]);
     table.put(&key, later).await.unwrap();
-    assert_eq!(end_retention(table, now + 366 * DAY).await.unwrap(), end + 1);
-    assert_eq!(end_retention(table, now + 368 * DAY).await.unwrap(), end + 2);
+    assert_eq!(end_retention(table, 365, now + 366 * DAY).await.unwrap(), end + 1);
+    assert_eq!(end_retention(table, 365, now + 368 * DAY).await.unwrap(), end + 2);
 }
 
 /// Several workers may end retentions at once. The slower one does not lower the number of the faster one.
@@ -348,11 +355,12 @@ async fn the_number_of_the_oldest_change_is_never_lowered() {
     let proxy = Proxy::before(&embedded.endpoint).await;
     proxy.decide(|call: &Call| if call.operation == "TransactWriteItems" { Fate::Held } else { Fate::Pass });
     let slow = Table::new(support::client(&proxy.endpoint), support::TABLE);
-    let slower = tokio::spawn(async move { end_retention(&slow, now).await });
+    let days = DEFAULT_CHANGE_RETENTION_DAYS;
+    let slower = tokio::spawn(async move { end_retention(&slow, days, now).await });
     proxy.held().await;
     client.user("late").await;
     sequence(&client.table).await;
-    let floor = end_retention(&client.table, now).await.unwrap();
+    let floor = end_retention(&client.table, days, now).await.unwrap();
     proxy.release();
     assert_eq!(slower.await.unwrap().unwrap(), floor);
     let reader = FeedReader::open(&client.table).await.unwrap();

@@ -33,6 +33,7 @@ use feed_model_support::{Dice, TEAR, setting, tenants};
 use rollcall::deliver::message::NoResources;
 use rollcall::deliver::sender::MessageSender;
 use rollcall::deliver::worker::Worker;
+use rollcall::limits::DEFAULT_CHANGE_RETENTION_DAYS;
 use rollcall::outbound::target::TargetRule;
 use rollcall::store::call::Table;
 use rollcall::store::feed::change::FeedChange;
@@ -135,7 +136,12 @@ async fn play(seed: u64, seconds: u64) {
     let sender = MessageSender::new(TargetRule::PublicOrLoopback).expect("a sender");
     let mut play = Play {
         table: table.clone(),
-        worker: Worker { bus: None, sender, resources: Arc::new(NoResources) },
+        worker: Worker {
+            bus: None,
+            sender,
+            resources: Arc::new(NoResources),
+            retention_days: DEFAULT_CHANGE_RETENTION_DAYS,
+        },
         dice: Dice::new(seed),
         killed: Arc::default(),
         file: String::new(),

@@ -12,7 +12,7 @@ use rollcall::admin::check::feed::check_feed;
 use rollcall::admin::feed::renew;
 use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::deliver::registry::Registry;
-use rollcall::limits::{RENEWED_FEED_STEP, SNAPSHOT_DISTANCE};
+use rollcall::limits::{DEFAULT_CHANGE_RETENTION_DAYS, RENEWED_FEED_STEP, SNAPSHOT_DISTANCE};
 use rollcall::outbound::target::TargetRule;
 use rollcall::scim::policy::VEZA;
 use rollcall::scim::resource_type::Kind;
@@ -130,7 +130,10 @@ async fn mirrors_of_a_restored_table_take_a_snapshot_and_consumers_go_on() {
         read_from(&there.table, &snapshot).await.expect("a position");
     }
     let later = rollcall::clock::epoch_seconds() + 91 * 86_400;
-    assert_eq!(end_retention(&there.table, later).await.unwrap(), renewal.next + 2);
+    assert_eq!(
+        end_retention(&there.table, DEFAULT_CHANGE_RETENTION_DAYS, later).await.unwrap(),
+        renewal.next + 2
+    );
 }
 
 #[tokio::test]

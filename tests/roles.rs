@@ -214,7 +214,8 @@ async fn run_worker(table: &Table, honest: &Table, receiver: &Receiver) {
     let sender = MessageSender::new(TargetRule::PublicOrLoopback).unwrap();
     let resources = MessageResources::new(&[], "http://app.example.com/app/v1".to_owned()).unwrap();
     let bus = Some(EventBus::new(support::bus_client(&receiver.url), "events".to_owned()));
-    let worker = Worker { bus, sender, resources: Arc::new(resources) };
+    // Other days than before, so that the worker notes them.
+    let worker = Worker { bus, sender, resources: Arc::new(resources), retention_days: 30 };
     for event in [json!({ "Records": [] }), json!({}), json!({}), json!({})] {
         worker.invoke(&table.fresh(), &event).await.unwrap();
         let pages = honest.query_all(&keys::feed_bucket(1), None).await.unwrap();

@@ -25,6 +25,13 @@ fn start(runtime: &Path) -> Dev {
     Dev::start_in(&[], &[("XDG_RUNTIME_DIR", runtime.to_str().unwrap())])
 }
 
+/// What the tool prints as JSON, once it has succeeded.
+fn done(runtime: &Path, arguments: &[&str]) -> Value {
+    let (code, out, err) = run(runtime, &[], &[arguments, &["--json"]].concat());
+    assert_eq!(code, Some(0), "{arguments:?}: {err}");
+    serde_json::from_str(&out).expect("JSON")
+}
+
 #[test]
 fn it_uses_the_one_dev_that_runs() {
     let runtime = folder();
@@ -91,11 +98,7 @@ fn a_variable_is_named_in_what_is_said_about_it() {
 fn a_name_may_look_like_an_id() {
     let runtime = folder();
     let dev = start(&runtime);
-    let done = |arguments: &[&str]| -> Value {
-        let (code, out, err) = run(&runtime, &[], &[arguments, &["--json"]].concat());
-        assert_eq!(code, Some(0), "{arguments:?}: {err}");
-        serde_json::from_str(&out).expect("JSON")
-    };
+    let done = |arguments: &[&str]| done(&runtime, arguments);
     for name in ["okta_productionkey", "key_productionkey"] {
         let key = done(&["key", "create", "demo", "--name", name]);
         assert_eq!(
@@ -139,11 +142,7 @@ fn a_name_may_look_like_an_id() {
 fn names_do_where_ids_are_asked() {
     let runtime = folder();
     let dev = start(&runtime);
-    let done = |arguments: &[&str]| -> Value {
-        let (code, out, err) = run(&runtime, &[], &[arguments, &["--json"]].concat());
-        assert_eq!(code, Some(0), "{arguments:?}: {err}");
-        serde_json::from_str(&out).expect("JSON")
-    };
+    let done = |arguments: &[&str]| done(&runtime, arguments);
     let refused = |arguments: &[&str], part: &str| {
         let (code, _, err) = run(&runtime, &[], arguments);
         assert!(code == Some(1) && err.contains(part), "{arguments:?}: {code:?} {err}");
@@ -199,11 +198,7 @@ fn names_do_where_ids_are_asked() {
 fn names_do_for_clients_roles_and_entitlements() {
     let runtime = folder();
     let dev = start(&runtime);
-    let done = |arguments: &[&str]| -> Value {
-        let (code, out, err) = run(&runtime, &[], &[arguments, &["--json"]].concat());
-        assert_eq!(code, Some(0), "{arguments:?}: {err}");
-        serde_json::from_str(&out).expect("JSON")
-    };
+    let done = |arguments: &[&str]| done(&runtime, arguments);
     let refused = |arguments: &[&str], part: &str| {
         let (code, _, err) = run(&runtime, &[], arguments);
         // 2 if the command line cannot be used.
@@ -401,4 +396,31 @@ fn a_machine_without_certificates_serves_and_says_what_tls_needs() {
         }
     }
     std::fs::remove_dir_all(runtime).unwrap();
+}
+
+/// The option asks for the changes at this URL. So a webhook that was disabled is enabled.
+#[test]
+fn a_webhook_that_dev_finds_is_enabled() {
+    let (runtime, data) = (folder(), folder());
+    let start = || {
+        let arguments = ["--data-dir", data.to_str().unwrap(), "--forward-to", "http://127.0.0.1:9/hook"];
+        Dev::start_in(&arguments, &[("XDG_RUNTIME_DIR", runtime.to_str().unwrap())])
+    };
+    let listed = || done(&runtime, &["webhook", "list"])[0].clone();
+    let dev = start();
+    let secret = dev.shown["webhook_secret"].clone();
+    let id = listed()["id"].as_str().expect("an id").to_owned();
+    done(&runtime, &["webhook", "update", &id, "--enabled", "false"]);
+    assert_eq!(listed()["status"], "disabled");
+    drop(dev);
+    let dev = start();
+    let found = listed();
+    assert_eq!(
+        (&found["id"], &found["status"], &dev.shown["webhook_secret"]),
+        (&id.into(), &"enabled".into(), &secret)
+    );
+    drop(dev);
+    for folder in [runtime, data] {
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 }

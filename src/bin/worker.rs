@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use rollcall::clock;
 use rollcall::config::{self, CallSettings, Config};
 use rollcall::deliver::bus::EventBus;
 use rollcall::deliver::sender::MessageSender;
@@ -14,7 +13,6 @@ use rollcall::log::ids::RequestIds;
 use rollcall::monitor::Monitor;
 use rollcall::outbound::target::TargetRule;
 use rollcall::store::call::Table;
-use rollcall::store::feed::retention::note_days;
 use rollcall::store::keys;
 use rollcall::tenants::message_resources::MessageResources;
 use serde_json::Value;
@@ -32,19 +30,13 @@ async fn main() -> Result<(), Error> {
     let extensions = config.extensions.map(|folder| config::extensions(Path::new(&folder))).transpose()?;
     let app_url = config::required(config::APP_URL)?;
     let resources = MessageResources::new(&extensions.unwrap_or_default(), app_url)?;
-    let worker = &Worker { bus, sender, resources: Arc::new(resources) };
-    let days = config.change_retention_days;
+    let retention_days = config.change_retention_days;
+    let worker = &Worker { bus, sender, resources: Arc::new(resources), retention_days };
     run(service_fn(|event: LambdaEvent<Value>| {
         RequestIds::of_invocation(&event.context.request_id).scope(async move {
-            // Every minute, since a process with another value may still run while a deployment is under way.
-            let noted = if event.payload.get("Records").is_none() {
-                note_days(&table.fresh(), days, clock::epoch_seconds()).await.map(|_| ())
-            } else {
-                Ok(())
-            };
             let outcome = worker.invoke(&table.fresh(), &event.payload).await;
             monitor.measure_after(&table.fresh(), &event.payload).await;
-            outcome.and_then(|report| noted.map(|()| report).map_err(|failed| failed.to_string()))
+            outcome
         })
     }))
     .await

@@ -42,6 +42,8 @@ pub struct Worker {
     pub sender: MessageSender,
     /// What reads the resources of changes.
     pub resources: Arc<dyn ResourceReader>,
+    /// For how many days changes stay in the feed.
+    pub retention_days: u64,
 }
 
 /// How a run delivers.
@@ -88,7 +90,7 @@ impl Worker {
                 Err(failed) => note(Some(failed)),
             }
             note(Sequencer::new(table).run(Instant::now() + SEQUENCER_RUN).await.err());
-            note(end_retention(table, clock::epoch_seconds()).await.err());
+            note(end_retention(table, self.retention_days, clock::epoch_seconds()).await.err());
             let second = self.deliver(table, Instant::now() + DELIVERY_TICK).await;
             delivery.delivered += second.delivered;
             delivery.failures.extend(second.failures);

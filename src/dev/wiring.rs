@@ -32,6 +32,7 @@ use crate::deliver::sender::MessageSender;
 use crate::deliver::worker::Worker;
 use crate::http::function::Function;
 use crate::http::service::{HttpFunction, invoke_with_event};
+use crate::limits::DEFAULT_CHANGE_RETENTION_DAYS;
 use crate::monitor::Monitor;
 use crate::oauth::function::TokenFunction;
 use crate::outbound::target::TargetRule;
@@ -110,7 +111,8 @@ fn run_function<F: HttpFunction>(made: Result<F, impl Display>, written: &Arc<No
 fn local_worker(extensions: &[(Kind, Schema)], app_url: String) -> Result<Worker, String> {
     let sender = MessageSender::new(TargetRule::PublicOrLoopback)?;
     let resources = MessageResources::new(extensions, app_url).map_err(|error| error.detail)?;
-    Ok(Worker { bus: None, sender, resources: Arc::new(resources) })
+    let retention_days = DEFAULT_CHANGE_RETENTION_DAYS;
+    Ok(Worker { bus: None, sender, resources: Arc::new(resources), retention_days })
 }
 
 /// The application's side on this table.

@@ -61,7 +61,7 @@ pub async fn kill_again(
     while !ending.is_over() {
         let run = victim.clone().run(table.fresh());
         let task = tokio::spawn(clock::with_seconds_ahead(dice.seconds_ahead(), run));
-        // Some live longer, and then changes are in the feed at once.
+        // Some live longer. Then changes are in the feed soon after their commit.
         let longest = [400, 400, 400, 3_000][dice.roll(4)];
         tokio::time::sleep(Duration::from_millis(10 + dice.roll(longest) as u64)).await;
         task.abort();

@@ -1,4 +1,4 @@
-//! Whatever the changes before the place of a snapshot have written can be read.
+//! What the changes before the place of a snapshot have written can be read.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -255,8 +255,8 @@ pub(in crate::admin) fn definition_id(all: &[Definition], text: &str) -> Result<
     }
 }
 
-/// The id of the key or client that a text means: the one with this id, else the one in force among those of this name,
-/// else the only one of this name. `None` if there is none.
+/// The id of the key or client that a text means. One with this id goes first. Then comes the one in force of this name,
+/// and then the only one of this name. `None` if there is none.
 pub(super) fn choose(what: &str, all: &[NamedCredential], text: &str) -> Result<Option<String>, AdminError> {
     if all.iter().any(|one| one.id == text) {
         return Ok(Some(text.to_owned()));

@@ -126,7 +126,7 @@ async fn read_in(args: &ImportArgs) -> Result<CommandOutput, AdminError> {
         (false, true) => user_table(&text, tenant::model(&STANDARD)?.of(Kind::User))?,
         (false, false) => json_lines(&text),
     };
-    // A report that cannot be written is told before anything is imported.
+    // If the report cannot be written, nothing is imported.
     let report = args.report.as_deref().map(|path| File::create(path).map_err(file_error(path)));
     let mut report = report.transpose()?.map(BufWriter::new);
     let total = if args.keep_ids { text.lines().count().saturating_sub(1) } else { rows.len() };

@@ -23,8 +23,13 @@ impl WholeFile {
         // A link stays a link: what it names is replaced.
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let temporary = is_replaceable.then(|| temporary_path(&path));
-        let file = BufWriter::new(File::create(temporary.as_ref().unwrap_or(&path))?);
-        Ok(Self { path, temporary, file })
+        let file = File::create(temporary.as_ref().unwrap_or(&path))?;
+        let whole = Self { path, temporary, file: BufWriter::new(file) };
+        // Who may read the old file may read the new one, and nobody else.
+        if let (Some(_), Ok(old)) = (&whole.temporary, whole.path.metadata()) {
+            whole.file.get_ref().set_permissions(old.permissions())?;
+        }
+        Ok(whole)
     }
 
     /// Puts the file into its place.
@@ -74,6 +79,9 @@ fn remove(temporary: &Path) {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -82,6 +90,7 @@ mod tests {
         std::fs::create_dir(&folder).expect("a folder");
         let (path, link) = (folder.join("old.jsonl"), folder.join("link.jsonl"));
         std::fs::write(&path, "old").expect("a file");
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("permissions");
         std::os::unix::fs::symlink(&path, &link).expect("a link");
         let read = || std::fs::read_to_string(&path).expect("the file");
         let mut cut = WholeFile::create(&path).expect("a file");
@@ -93,6 +102,7 @@ mod tests {
         whole.finish().expect("in its place");
         assert_eq!(read(), "new");
         assert!(link.is_symlink());
+        assert_eq!(path.metadata().expect("the file").permissions().mode() & 0o777, 0o600);
         assert_eq!(std::fs::read_dir(&folder).expect("the folder").count(), 2, "nothing is left");
         std::fs::remove_dir_all(&folder).expect("removed");
     }

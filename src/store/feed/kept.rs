@@ -113,7 +113,7 @@ mod tests {
         assert!(!more.has_ended(day(1), day(366)) && more.has_ended(day(1), day(366) + 1));
     }
 
-    /// Whatever the deployment sets, a page is never deleted while the changes of an earlier page can be read.
+    /// With any days that the deployment sets, a page is never deleted while the changes of an earlier page can be read.
     #[test]
     fn no_page_is_deleted_behind_one_that_can_be_read() {
         let choices = [7, 8, 30, 90];

@@ -13,13 +13,9 @@ use crate::store::keys;
 
 const SECONDS_PER_DAY: u64 = 86_400;
 
-/// Notes in the table for how many days the deployment keeps changes. `now` is in seconds since 1970. Returns what
+/// Notes in the table for how many days the deployment keeps changes, if that is not what holds there. Returns what
 /// holds from now on.
-///
-/// # Errors
-/// Those of the table.
-pub async fn note_days(table: &Table, days: u64, now: u64) -> Result<KeptDays, StoreError> {
-    let before = FeedState::fetch(table).await?.kept;
+async fn note_days(table: &Table, before: KeptDays, days: u64, now: u64) -> Result<KeptDays, StoreError> {
     let kept = before.with_days(days, now);
     if kept == before {
         return Ok(kept);
@@ -32,13 +28,15 @@ pub async fn note_days(table: &Table, days: u64, now: u64) -> Result<KeptDays, S
     }
 }
 
-/// Raises the number of the oldest change that can be read above the changes whose retention has ended. `now`
-/// is in seconds since 1970. Returns the number. If there are too many for one run, the next one goes on.
+/// Raises the number of the oldest change that can be read above the changes whose retention has ended. `days` is for
+/// how many days the deployment keeps changes, and `now` is in seconds since 1970. Returns the number. If there are too
+/// many for one run, the next one goes on.
 ///
 /// # Errors
 /// Those of the table.
-pub async fn end_retention(table: &Table, now: u64) -> Result<u64, StoreError> {
+pub async fn end_retention(table: &Table, days: u64, now: u64) -> Result<u64, StoreError> {
     let state = FeedState::fetch(table).await?;
+    let kept = note_days(table, state.kept, days, now).await?;
     let until = Instant::now() + RETENTION_RUN;
     let (mut floor, mut count) = (state.floor, FEED_PAGES_PER_READ);
     loop {
@@ -53,7 +51,7 @@ pub async fn end_retention(table: &Table, now: u64) -> Result<u64, StoreError> {
             if page.first > floor && page.written + SECONDS_PER_DAY < now {
                 floor = page.first;
             }
-            if page.first != floor || !state.kept.has_ended(page.written, now) {
+            if page.first != floor || !kept.has_ended(page.written, now) {
                 break;
             }
             floor = page.last + 1;
