@@ -7,6 +7,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use rollcall::admin::tenant::{self, NewTenant};
+use rollcall::admin::wipe::wipe;
 use rollcall::limits::SNAPSHOT_DISTANCE;
 use rollcall::scim::policy::VEZA;
 use rollcall::scim::resource_type::Kind;
@@ -91,4 +92,28 @@ async fn a_member_is_not_told_before_the_part_that_names_it() {
     };
     let part = seq(&|change| change.added.contains(&member));
     assert!(part < seq(&|change| change.resource_id == member && change.version == 2));
+}
+
+/// The page with the end of a tenant is written, but the outbox seems to have the end still. A change that a late
+/// request makes then must not follow the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_a_tenant_follows_its_end() {
+    let (torn, client, _) = scene(1).await;
+    let tenant = client.store().tenant;
+    let version = tenant::get(&client.table, &tenant).await.expect("the tenant").version + 1;
+    wipe(&client.table, &tenant, &[], Duration::ZERO, OffsetDateTime::now_utc()).await.expect("a deletion");
+    let end = OutboxName { resource: tenant.as_str().to_owned(), tenant, version, part: 0 }.key();
+    torn.hold(&format!("{}|{}", end.pk, end.sk));
+    let table = client.table.clone();
+    let moving = tokio::spawn(async move { sequence(&table).await });
+    torn.held().await;
+    let told = read_feed(&client.table).await;
+    assert_eq!(told.last().expect("a change").event_type, "tenant.deleted");
+    Box::pin(client.post("/Users", user("late"))).await.expect(201);
+    assert!(sequence(&client.table).await.left, "nobody can tell yet whether the tenant has ended");
+    assert_eq!(read_feed(&client.table).await, told);
+    torn.release();
+    moving.await.expect("a run");
+    assert!(!sequence(&client.table).await.left);
+    assert_eq!(read_feed(&client.table).await, told);
 }

@@ -188,9 +188,37 @@ impl Mirror {
         list.more
     }
 
-    /// What the product sees of all tenants.
-    pub fn visible(&self) -> BTreeMap<&str, MirroredTenant> {
+    /// What the product would see differently in another mirror, a line for each user, group, member, role and
+    /// entitlement.
+    pub fn differences(&self, expected: &Self) -> Vec<String> {
+        let (found, expected) = (self.lines(), expected.lines());
+        let only = |lines: &BTreeSet<String>, others: &BTreeSet<String>, word: &str| -> Vec<String> {
+            lines.difference(others).map(|line| format!("{word} {line}")).collect()
+        };
+        [only(&found, &expected, "too much:"), only(&expected, &found, "missing:")].concat()
+    }
+
+    /// What the product sees of all tenants, a line for each thing that there is.
+    fn lines(&self) -> BTreeSet<String> {
+        let mut lines = BTreeSet::new();
         let tenants = self.tenants.iter().filter(|(name, _)| tenants().contains(&name.as_str()));
-        tenants.map(|(name, tenant)| (name.as_str(), tenant.visible())).collect()
+        for (name, tenant) in tenants {
+            let tenant = tenant.visible();
+            let mut line = |text: String| lines.insert(format!("{name} {text}"));
+            line(format!("incarnation {}", tenant.incarnation));
+            for user in &tenant.users {
+                line(format!("user {user}"));
+            }
+            for (group, members) in &tenant.groups {
+                line(format!("group {group}"));
+                for member in members {
+                    line(format!("member {member} of {group}"));
+                }
+            }
+            for ((kind, id), version) in &tenant.defined {
+                line(format!("{kind} {id}, version {version}"));
+            }
+        }
+        lines
     }
 }

@@ -14,9 +14,10 @@ use serde_json::{Value, json};
 use tokio::sync::RwLock;
 
 use super::ending::Ending;
-use super::{Dice, GROUPS, PEOPLE};
+use super::{Dice, GROUPS, PEOPLE, TEAR};
 use crate::support::client::Client;
 use crate::support::feed::sequence;
+use crate::support::torn::Torn;
 
 /// A tenant.
 #[derive(Clone)]
@@ -81,8 +82,8 @@ impl Place {
 
     /// Deletes the tenant and makes it again, several times, while writers work on it. Their requests go on for a
     /// moment after the deletion, as those of a key that API Gateway still knows. They end before the name is
-    /// given again.
-    pub async fn renew(self, ending: Ending, mut dice: Dice) {
+    /// given again, and what they have written can be read then: an hour is between in truth.
+    pub async fn renew(self, torn: Torn, ending: Ending, mut dice: Dice) {
         loop {
             tokio::time::sleep(Duration::from_millis(2_000 + dice.roll(4_000) as u64)).await;
             if ending.is_over() {
@@ -91,6 +92,8 @@ impl Place {
             self.delete(&mut dice).await;
             tokio::time::sleep(Duration::from_millis(dice.roll(500) as u64)).await;
             self.groups.write().await.clear();
+            tokio::time::sleep(TEAR).await;
+            torn.settled().await;
             self.fill(TENANT_NAME_GRACE_SECONDS + 10).await;
         }
     }

@@ -45,9 +45,11 @@ pub async fn changes_of(table: &Table, tenant: &str) -> Vec<Map<String, Value>> 
 pub fn check_feed(changes: &[FeedChange]) {
     let mut latest: BTreeMap<(&str, &str, String), &FeedChange> = BTreeMap::new();
     let mut open_parts: BTreeMap<(&str, &str, String), BTreeSet<u32>> = BTreeMap::new();
+    let mut ended: BTreeSet<&str> = BTreeSet::new();
     for (seq, change) in (1..).zip(changes) {
         assert_eq!(change.seq, seq, "the numbers have no gap");
         assert!(!change.incarnation.is_empty(), "{change:?}");
+        assert!(!ended.contains(change.incarnation.as_str()), "its tenant has ended before: {change:?}");
         let name = unique_name(&change.resource_type, &change.resource_id);
         let resource = (change.tenant.as_str(), change.incarnation.as_str(), name);
         if let Some(part) = change.part.filter(|part| *part > 0) {
@@ -62,6 +64,7 @@ pub fn check_feed(changes: &[FeedChange]) {
         open_parts.insert(resource, (1..=change.parts.unwrap_or(0)).collect());
         if change.event_type == "tenant.deleted" {
             // It is the last change of this tenant. What was being applied then is gone with it.
+            ended.insert(&change.incarnation);
             open_parts.retain(|(_, incarnation, _), _| *incarnation != change.incarnation);
         }
     }

@@ -304,8 +304,12 @@ impl<'t> Sequencer<'t> {
         let Some(item) = deleted else { return Ok(Some(String::new())) };
         let version = get_number(&item, "version").unwrap_or(0);
         let end = OutboxName { tenant: id, resource: tenant.to_owned(), version, part: 0 };
-        let is_waiting = !self.read_not_moved(BTreeSet::from([end])).await?.is_empty();
-        Ok(is_waiting.then(|| get_text(&item, "incarnation").unwrap_or_default().to_owned()))
+        match self.table.get_resting(&[end.key()]).await?.into_iter().next().flatten() {
+            Some(None) => Ok(None),
+            Some(Some(_)) => Ok(Some(get_text(&item, "incarnation").unwrap_or_default().to_owned())),
+            // It moves in this moment. A page that this sequencer writes could come after it.
+            None => Err(StoreError::Conflict),
+        }
     }
 
     /// Writes a page whose first change has this number. Returns whether it was written; `false` means that
