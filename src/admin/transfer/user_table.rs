@@ -26,6 +26,10 @@ pub fn user_table(text: &str, users: &ResourceType) -> Result<Vec<Row>, AdminErr
     let headings = reader
         .headers()
         .map_err(|error| AdminError::Input(format!("the headings cannot be read: {error}")))?;
+    if headings.len() == 1 && headings[0].contains([';', '\t']) {
+        let problem = "the columns must be separated by commas, as in userName,title; the first line has no comma";
+        return Err(AdminError::Input(problem.to_owned()));
+    }
     let columns = headings.iter().map(|heading| column(heading, users)).collect::<Result<Vec<_>, _>>();
     let columns = columns.map_err(AdminError::Input)?;
     check_columns(&columns).map_err(AdminError::Input)?;
@@ -174,6 +178,8 @@ mod tests {
     fn headings_that_cannot_be_read_are_refused_with_what_to_change() {
         for (headings, problem) in [
             ("title", "the first line must name the columns, userName among them"),
+            ("userName;title", "the columns must be separated by commas"),
+            ("userName\ttitle", "the columns must be separated by commas"),
             ("userName,nmae", "the column \"nmae\" is no attribute of a user"),
             ("userName,", "the column \"\" is no attribute of a user"),
             ("userName,name", "the column name must name a part of name, such as name.formatted"),
