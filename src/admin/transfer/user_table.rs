@@ -27,7 +27,8 @@ pub fn user_table(text: &str, users: &ResourceType) -> Result<Vec<Row>, AdminErr
         .headers()
         .map_err(|error| AdminError::Input(format!("the headings cannot be read: {error}")))?;
     if headings.len() == 1 && headings[0].contains([';', '\t']) {
-        let problem = "the columns must be separated by commas, as in userName,title; the first line has no comma";
+        let problem =
+            "the columns must be separated by commas, as in userName,title; the first line has no comma";
         return Err(AdminError::Input(problem.to_owned()));
     }
     let columns = headings.iter().map(|heading| column(heading, users)).collect::<Result<Vec<_>, _>>();
