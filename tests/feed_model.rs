@@ -103,9 +103,9 @@ impl Play {
         mirrors
     }
 
-    /// Finishes what is pending, and moves every change into the feed. What the dead have sent takes effect after them,
-    /// so there may be changes that nobody can see yet. A run of the worker fails if it meets the last transactions,
-    /// and the next one does the rest.
+    /// Finishes what is pending, and moves every change into the feed. Transactions of processes that died may become
+    /// visible only now, so it waits for them. A run of the worker fails if it meets the last transactions, and the
+    /// next one does the rest.
     async fn settle(&self) -> Vec<FeedChange> {
         tokio::time::sleep(TEAR).await;
         let until = Instant::now() + Duration::from_secs(60);

@@ -81,8 +81,8 @@ impl Place {
     }
 
     /// Deletes the tenant and makes it again, several times, while writers work on it. Their requests go on for a
-    /// moment after the deletion, as those of a key that API Gateway still knows. They end before the name is
-    /// given again, and what they have written can be read then: an hour is between in truth.
+    /// moment after the deletion, as those of a key that API Gateway still knows. Before the name is given again, they
+    /// end, and what they have written becomes visible. A deployment has an hour for that.
     pub async fn renew(self, torn: Torn, ending: Ending, mut dice: Dice) {
         loop {
             tokio::time::sleep(Duration::from_millis(2_000 + dice.roll(4_000) as u64)).await;

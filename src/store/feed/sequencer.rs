@@ -181,7 +181,7 @@ impl<'t> Sequencer<'t> {
             return Ok(None);
         }
         match self.fill_in_tenants(&mut draft).await {
-            // A tenant is made or deleted in this moment.
+            // A tenant is made or deleted, or its end moves. The page waits.
             Err(StoreError::Conflict) => return Ok(None),
             filled => filled?,
         }
@@ -289,7 +289,7 @@ impl<'t> Sequencer<'t> {
     }
 
     /// Reads what tells a tenant from another one of the same name. `None` if the end of the tenant is in the
-    /// feed already.
+    /// feed already. [`StoreError::Conflict`] if the tenant is made or deleted in this moment, or if its end moves.
     async fn read_incarnation(&self, tenant: &str) -> Result<Option<String>, StoreError> {
         let Ok(id) = tenant.parse::<TenantId>() else { return Ok(Some(String::new())) };
         // As of one moment: a tenant is made and deleted in transactions.
