@@ -145,7 +145,10 @@ async fn the_tool_makes_shows_and_ends_clients() {
     assert!(!shown.to_string().contains("rcs_"));
     let secrets = shown["secrets"].as_str().unwrap();
     assert!(secrets.contains(rotated["secretId"].as_str().unwrap()) && secrets.matches("until").count() == 2);
-    tool(&["revoke", "acme", id, "--secret", rotated["secretId"].as_str().unwrap()]).await.unwrap();
+    let secret = rotated["secretId"].as_str().unwrap();
+    let mistyped = tool(&["revoke", "acme", id, "--secret", "secret_1"]).await.unwrap_err();
+    assert!(mistyped.contains("no secret of the id secret_1") && mistyped.contains(secret), "{mistyped}");
+    tool(&["revoke", "acme", id, "--secret", secret]).await.unwrap();
     let federated = ["create", "acme", "--name", "wif", "--federated", "--subject", "s", "--audience", "a"];
     let missing = tool(&federated).await.unwrap_err();
     assert!(missing.contains("--issuer") && missing.contains("--entra-directory"), "{missing}");

@@ -424,3 +424,81 @@ fn a_webhook_that_dev_finds_is_enabled() {
         std::fs::remove_dir_all(folder).unwrap();
     }
 }
+
+#[test]
+fn an_import_destroys_no_file_and_says_what_to_change() {
+    let runtime = folder();
+    let dev = start(&runtime);
+    let path = |name: &str| runtime.join(name).to_str().unwrap().to_owned();
+    let write = |name: &str, text: &[u8]| std::fs::write(runtime.join(name), text).unwrap();
+    write("people.csv", b"userName,displayName\nann@x.y,Ann\n");
+    write("old.jsonl", b"an older report\n");
+    std::os::unix::fs::symlink(path("people.csv"), path("link.csv")).unwrap();
+    for report in ["people.csv", "link.csv"] {
+        let arguments = ["import", "demo", &path("people.csv"), "--report", &path(report)];
+        let (code, _, err) = run(&runtime, &[], &arguments);
+        assert!(code == Some(1) && err.contains("would replace the file"), "{err}");
+    }
+    let arguments = ["import", "nobody", &path("people.csv"), "--report", &path("old.jsonl")];
+    assert_eq!(run(&runtime, &[], &arguments).0, Some(1));
+    assert_eq!(std::fs::read(path("old.jsonl")).unwrap(), b"an older report\n");
+    let arguments = ["import", "demo", &path("people.csv"), "--report", &path("old.jsonl")];
+    assert_eq!(run(&runtime, &[], &arguments).0, Some(3), "veza wants more of a user");
+    assert!(std::fs::read_to_string(path("old.jsonl")).unwrap().starts_with("{\"line\":2,"));
+
+    write("latin.csv", b"userName,title\na,b\nm\xfcller,c\n");
+    write("table.txt", b"userName,title\na,b\n");
+    write("open.csv", b"userName,title\na,\"b\nc,d\n");
+    for (name, problem) in [
+        ("latin.csv", "line 3 is not UTF-8"),
+        ("table.txt", "must end in .csv"),
+        ("open.csv", "line 2: a cell begins with a quote"),
+    ] {
+        let (code, _, err) = run(&runtime, &[], &["import", "demo", &path(name)]);
+        assert!(code == Some(1) && err.contains(problem), "{err}");
+    }
+    // A byte order mark is no part of the first line.
+    let user = "{\"schemas\":[\"urn:ietf:params:scim:schemas:core:2.0:User\"],\"userName\":\"a\"}";
+    write("marked.jsonl", format!("\u{feff}{user}\n").as_bytes());
+    let (code, _, err) = run(&runtime, &[], &["import", "demo", &path("marked.jsonl")]);
+    assert!(code == Some(3) && err.contains("displayName") && !err.contains("JSON"), "{err}");
+    drop(dev);
+    std::fs::remove_dir_all(runtime).unwrap();
+}
+
+#[test]
+fn an_export_that_is_interrupted_leaves_no_file() {
+    let runtime = folder();
+    let slow = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", slow.local_addr().unwrap());
+    let files = || std::fs::read_dir(&runtime).unwrap().count();
+    for signal in ["TERM", "INT"] {
+        let mut export = Command::new(TOOL);
+        export.env_clear().env("AWS_ACCESS_KEY_ID", "a").env("AWS_SECRET_ACCESS_KEY", "s");
+        export.env("AWS_REGION", "eu-west-1").stderr(Stdio::piped());
+        export.args(["export", "demo", "--table", "rollcall", "--endpoint-url", &endpoint, "--to"]);
+        let child = export.arg(runtime.join("demo.jsonl")).spawn().unwrap();
+        // The table takes the call and never answers.
+        let _waiting = slow.accept().unwrap();
+        assert_eq!(files(), 1, "it has begun");
+        assert!(
+            Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap().success()
+        );
+        let output = child.wait_with_output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && err.contains("interrupted"), "{err}");
+        assert_eq!(files(), 0, "{signal}");
+    }
+    std::fs::remove_dir_all(runtime).unwrap();
+}
+
+#[test]
+fn one_folder_for_both_kinds_of_files_is_searched_once() {
+    let runtime = folder();
+    let dev = start(&runtime);
+    let variables = [("XDG_STATE_HOME", runtime.to_str().unwrap())];
+    let (code, _, err) = run(&runtime, &variables, &["tenant", "list"]);
+    assert_eq!(code, Some(0), "{err}");
+    drop(dev);
+    std::fs::remove_dir_all(runtime).unwrap();
+}

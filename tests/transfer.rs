@@ -188,6 +188,28 @@ async fn a_second_import_of_the_same_changes_nothing_and_a_dry_run_says_what_an_
         let fates: Vec<_> = imported(&acme, &text, dry_run).await.iter().map(|line| line.fate).collect();
         assert_eq!(fates, expected, "dry run: {dry_run}");
     }
+    // Lines of one name: each after the one before it.
+    let group = |name: &str| {
+        json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": name }).to_string()
+            + "\n"
+    };
+    let again = line("dup", "") + &line("DUP", ",\"title\":\"x\",\"active\":true");
+    let again =
+        again + &line("dup", ",\"title\":\"x\"") + &line("ada", "") + &line("ada", ",\"title\":\"y\"");
+    let again = again + &group("Team") + &group("Team");
+    for dry_run in [true, false] {
+        let fates: Vec<_> = imported(&acme, &again, dry_run).await.iter().map(|line| line.fate).collect();
+        let expected = [
+            Fate::Created,
+            Fate::Updated,
+            Fate::Updated,
+            Fate::Unchanged,
+            Fate::Updated,
+            Fate::Created,
+            Fate::Unchanged,
+        ];
+        assert_eq!(fates, expected, "dry run: {dry_run}");
+    }
     support::assert_consistent(&acme).await;
 }
 

@@ -150,7 +150,16 @@ fn bad_paths_queries_and_headers_are_answered() {
         answer.is_error(405, None);
         assert!(answer.headers["allow"].contains("GET"), "{answer:?}");
     }
-    for query in ["filter=", "filter=%22", "filter=userName", "filter=nope%20eq%201", "filter=(((("] {
+    for query in [
+        "filter=",
+        "filter=%22",
+        "filter=userName",
+        "filter=nope%20eq%201",
+        "filter=((((",
+        "Filter=((((",
+        "filter=id%20pr&filter=userName%20eq%20%22a%22",
+        "filter=id%20pr&FILTER=id%20pr",
+    ] {
         dev.get(&format!("/Users?{query}")).is_error(400, Some("invalidFilter"));
     }
     for query in ["count=x", "startIndex=1.5", "sortBy=nope", "sortOrder=up&sortBy=userName"] {

@@ -43,7 +43,10 @@ fn folders() -> Vec<PathBuf> {
     let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let state = || variable("HOME").map(|home| home.join(".local/state"));
     let parents = [variable("XDG_RUNTIME_DIR"), variable("XDG_STATE_HOME").or_else(state)];
-    parents.into_iter().flatten().map(|parent| parent.join("rollcall")).collect()
+    let mut folders: Vec<_> = parents.into_iter().flatten().map(|parent| parent.join("rollcall")).collect();
+    // They may be one folder.
+    folders.dedup();
+    folders
 }
 
 impl DevFile {

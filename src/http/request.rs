@@ -109,9 +109,15 @@ fn content_encoding(headers: &HeaderMap) -> Result<(), ScimError> {
     ))
 }
 
-/// Returns a query parameter. If it is repeated, the first one counts.
+/// Returns a query parameter, in any case. If it is repeated, the first one counts.
 pub fn parameter(request: &Request, name: &str) -> Option<String> {
-    request.query_string_parameters_ref().and_then(|all| all.first(name)).map(str::to_owned)
+    values(request, name).next().map(str::to_owned)
+}
+
+/// The values of a query parameter, whose name may be in any case: a filter whose name is not known would be ignored.
+fn values<'r>(request: &'r Request, name: &str) -> impl Iterator<Item = &'r str> {
+    let all = request.query_string_parameters_ref().into_iter().flat_map(|all| all.iter());
+    all.filter(move |(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value)
 }
 
 /// Reads `attributes` and `excludedAttributes` of the query string (RFC 7644 §3.9).
@@ -119,17 +125,21 @@ pub fn parameter(request: &Request, name: &str) -> Option<String> {
 /// # Errors
 /// The errors of [`Projection::parse`].
 pub fn projection(request: &Request, types: &[&ResourceType]) -> Result<Projection, ScimError> {
-    let all = request.query_string_parameters_ref();
-    let values = |name: &str| all.and_then(|all| all.all(name)).unwrap_or_default();
+    let values = |name| values(request, name).collect::<Vec<_>>();
     Projection::parse(&values("attributes"), &values("excludedAttributes"), types)
 }
 
 /// Reads the query parameters of a GET (RFC 7644 §3.4.2).
 ///
 /// # Errors
-/// `invalidValue` if `startIndex` or `count` is not a number.
+/// - `invalidFilter` for two filters, since one of them would be ignored
+/// - `invalidValue` if `startIndex` or `count` is not a number
 pub fn query(request: &Request) -> Result<Query, ScimError> {
     let text = |name| parameter(request, name);
+    if values(request, "filter").nth(1).is_some() {
+        let detail = "The query has several parameters filter. Join the filters by and.";
+        return Err(ScimError::invalid_filter(detail));
+    }
     let cursor = text("cursor");
     let start = text("startIndex").or_else(|| text("start_index"));
     Ok(Query {

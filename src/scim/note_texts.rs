@@ -202,7 +202,7 @@ pub const RULE_TEXTS: [(Rule, &str, &str, &str); 23] = [
         Rule::Target,
         "target",
         "the path to {} selects nothing",
-        "Entra ID: a mapping such as emails[type eq \"work\"].value needs a policy that creates the element.",
+        "The policies veza and standard create what a filter of eq joined by and selects, as Entra ID expects of emails[type eq \"work\"].value; strict creates nothing.",
     ),
     (
         Rule::PatchPath,

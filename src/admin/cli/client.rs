@@ -226,10 +226,23 @@ pub async fn run_client(options: &GlobalOptions, command: ClientCommand) -> Resu
         }
         ClientCommand::Revoke { tenant, client, secret } => {
             let client = resolve::client_id(&table, &tenant, &client).await?;
+            if let Some(secret) = &secret {
+                check_secret(&client::get(&table, &tenant, &client).await.map_err(&failed)?, secret)?;
+            }
             revoke(&table, (&tenant, &client), secret.as_deref(), now).await.map_err(failed)?
         }
     };
     Ok(output::show_fields(format, &fields))
+}
+
+/// Refuses a secret that the client does not have: a mistyped id must not look like a secret that is revoked.
+fn check_secret(record: &ClientRecord, secret: &str) -> Result<(), AdminError> {
+    let ids: Vec<&str> = record.proof.secrets().iter().map(|own| own.id.as_str()).collect();
+    if ids.contains(&secret) {
+        return Ok(());
+    }
+    let has = if ids.is_empty() { "it has none".to_owned() } else { format!("it has {}", ids.join(", ")) };
+    Err(AdminError::Input(format!("the client has no secret of the id {secret}; {has}")))
 }
 
 /// Revokes a client or one of its secrets; returns the fields to print.
@@ -246,10 +259,9 @@ async fn revoke(
     };
     Ok(object(json!({
         "tenant": tenant.as_str(), "clientId": id, "secretId": secret, "status": Status::Revoked.name(),
-        "note": match (was_active, secret.is_some()) {
-            (true, _) => "its tokens are refused once the authorizer's cache has forgotten them",
-            (false, false) => "it was revoked already",
-            (false, true) => "the client has no secret of this id: it was revoked, or has ended",
+        "note": match was_active {
+            true => "its tokens are refused once the authorizer's cache has forgotten them",
+            false => "it was revoked already",
         },
     })))
 }

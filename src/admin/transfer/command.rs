@@ -1,13 +1,14 @@
 //! `rollcall export` and `rollcall import`: the commands.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::{Map, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::definitions::{definition_lines, import_definitions};
 use super::export::export;
@@ -98,7 +99,7 @@ async fn write_out(args: &ExportArgs) -> Result<String, AdminError> {
     match &args.to {
         Some(path) => {
             let mut file = WholeFile::create(path).map_err(file_error(path))?;
-            let count = export(&table, &args.tenant, &mut file, &progress).await?;
+            let count = until_interrupted(export(&table, &args.tenant, &mut file, &progress)).await?;
             file.finish().map_err(file_error(path))?;
             progress.end();
             let mut fields = Map::new();
@@ -116,9 +117,24 @@ async fn write_out(args: &ExportArgs) -> Result<String, AdminError> {
     }
 }
 
+/// Lets an export go on until the process is told to end. Then what it has written of the file is removed: it would be
+/// left as a hidden file, with data of persons.
+async fn until_interrupted<T>(export: impl Future<Output = Result<T, AdminError>>) -> Result<T, AdminError> {
+    let failed = AdminError::output("the export");
+    let mut terminated = signal(SignalKind::terminate()).map_err(&failed)?;
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(&failed)?;
+    tokio::select! {
+        exported = export => exported,
+        _ = terminated.recv() => Err(AdminError::Input(INTERRUPTED.to_owned())),
+        _ = interrupted.recv() => Err(AdminError::Input(INTERRUPTED.to_owned())),
+    }
+}
+
+const INTERRUPTED: &str = "the export was interrupted; no file was written";
+
 async fn read_in(args: &ImportArgs) -> Result<CommandOutput, AdminError> {
     let table = args.options.open().await?;
-    let text = std::fs::read_to_string(&args.file).map_err(file_error(&args.file))?;
+    let text = read_text(&args.file)?;
     let is_csv = args.file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
     let rows = match (args.keep_ids, is_csv) {
         (true, _) => Vec::new(),
@@ -127,8 +143,7 @@ async fn read_in(args: &ImportArgs) -> Result<CommandOutput, AdminError> {
         (false, false) => json_lines(&text),
     };
     // If the report cannot be written, nothing is imported.
-    let report = args.report.as_deref().map(|path| File::create(path).map_err(file_error(path)));
-    let mut report = report.transpose()?.map(BufWriter::new);
+    let report = args.report.as_deref().map(|path| begin_report(path, &args.file)).transpose()?;
     let total = if args.keep_ids { text.lines().count().saturating_sub(1) } else { rows.len() };
     let bar = Progress::shown();
     bar.begin(Some(total as u64), "lines");
@@ -156,7 +171,7 @@ async fn read_in(args: &ImportArgs) -> Result<CommandOutput, AdminError> {
             "{more} more lines were refused; the option --report FILE writes what became of each line"
         )),
     }
-    if let (Some(report), Some(path)) = (&mut report, &args.report) {
+    if let (Some(report), Some(path)) = (report, &args.report) {
         write_report(report, &outcomes).map_err(file_error(path))?;
     }
     let count = |fate: Fate| outcomes.iter().filter(|outcome| outcome.fate == fate).count();
@@ -170,10 +185,45 @@ async fn read_in(args: &ImportArgs) -> Result<CommandOutput, AdminError> {
     Ok(CommandOutput { findings: count(Fate::Refused) > 0, ..CommandOutput::from(text) })
 }
 
+/// Reads the file of an import. A byte order mark is no part of the text.
+fn read_text(path: &Path) -> Result<String, AdminError> {
+    let bytes = std::fs::read(path).map_err(file_error(path))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        AdminError::Input(format!("{}: line {line} is not UTF-8; save the file as UTF-8", path.display()))
+    })?;
+    let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
+    let is_csv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
+    let first = text.lines().map(str::trim).find(|line| !line.is_empty());
+    if !is_csv && first.is_some_and(|line| !line.starts_with('{') && line.contains(',')) {
+        return Err(AdminError::Input(format!(
+            "{}: the first line is not JSON; the name of a table of users must end in .csv",
+            path.display()
+        )));
+    }
+    Ok(text)
+}
+
+/// Begins the report, which must not replace the file that is imported.
+fn begin_report(path: &Path, imported: &Path) -> Result<WholeFile, AdminError> {
+    let is_same = match (path.metadata(), imported.metadata()) {
+        (Ok(one), Ok(other)) => one.is_file() && (one.dev(), one.ino()) == (other.dev(), other.ino()),
+        _ => false,
+    };
+    if is_same {
+        let path = path.display();
+        return Err(AdminError::Input(format!(
+            "{path}: the report would replace the file that is imported; give it another name"
+        )));
+    }
+    WholeFile::create(path).map_err(file_error(path))
+}
+
 /// Writes what became of each line.
-fn write_report(report: &mut impl Write, outcomes: &[ImportedLine]) -> std::io::Result<()> {
+fn write_report(mut report: WholeFile, outcomes: &[ImportedLine]) -> std::io::Result<()> {
     outcomes.iter().try_for_each(|outcome| writeln!(report, "{}", line(outcome)))?;
-    report.flush()
+    report.finish()
 }
 
 /// The ids in the tenant, by those in the file.

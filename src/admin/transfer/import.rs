@@ -73,6 +73,8 @@ struct Import<'a> {
     ids: Mutex<FileIds>,
     /// The resources that the tenant has of each name in the file.
     found: Mutex<HashMap<(Kind, String), Vec<Uuid>>>,
+    /// The documents that earlier lines would have written, by name: those of a dry run.
+    planned: Mutex<HashMap<(Kind, String), Map<String, Value>>>,
 }
 
 /// Imports rows, and tells `progress` after each how many there were. Rows are written side by side, each after the
@@ -91,8 +93,8 @@ pub async fn import(
     let tenant = tenant::get(table, id).await?;
     let model = tenant::model(tenant.policy)?;
     let provider = provider(table, &tenant, &model);
-    let (ids, found) = (Mutex::default(), Mutex::default());
-    let import = Import { table, provider, tenant, dry_run, ids, found };
+    let (ids, found, planned) = (Mutex::default(), Mutex::default(), Mutex::default());
+    let import = Import { table, provider, tenant, dry_run, ids, found, planned };
     import.look_up(rows).await?;
     let mut outcomes: Vec<ImportedLine> = Vec::with_capacity(rows.len());
     for row in rows {
@@ -271,7 +273,7 @@ impl Import<'_> {
         let name = self.name(kind, &body).map(|(_, entry)| (kind, entry.value));
         let found = self.find(name.as_ref(), &body)?;
         if self.dry_run {
-            let fate = self.plan_line(kind, &body, found).await?;
+            let fate = self.plan_line((kind, name), &body, found).await?;
             if let Some(old) = old {
                 // Later lines may refer to it, since it will exist.
                 let id = found.map_or_else(|| old.clone(), |id| id.to_string());
@@ -380,10 +382,10 @@ impl Import<'_> {
         Ok(found.doc == wanted)
     }
 
-    /// What would become of a line.
+    /// What would become of a line of this name.
     async fn plan_line(
         &self,
-        kind: Kind,
+        (kind, name): (Kind, Option<(Kind, String)>),
         body: &Map<String, Value>,
         found: Option<Uuid>,
     ) -> Result<Fate, Stopped> {
@@ -394,18 +396,19 @@ impl Import<'_> {
         };
         let check = || {
             let mut doc = read(body, ty, policy, &self.provider.work)?;
+            let whole = doc.clone();
             document_rules::check_required(&doc, ty)?;
             index::check(ty, &doc, &self.provider.work)?;
             match kind {
                 Kind::User => {
                     document_rules::check_username_and_email(&doc, policy)?;
                     username::check_change(before.as_ref().map(|before| &before.doc), &doc)?;
-                    Ok(Vec::new())
+                    Ok((whole, Vec::new()))
                 }
-                Kind::Group => members::take(&mut doc),
+                Kind::Group => members::take(&mut doc).map(|members| (whole, members)),
             }
         };
-        let wanted = check().map_err(Failure::from)?;
+        let (doc, wanted) = check().map_err(Failure::from)?;
         let unknown: Vec<(Uuid, Kind)> = {
             let ids = self.ids();
             let unknown = wanted.iter().filter(|member| !ids.is_in_tenant(&member.id));
@@ -415,11 +418,34 @@ impl Import<'_> {
         if let Some((missing, _)) = unknown.iter().find(|(id, _)| !existing.contains_key(id)) {
             return Err(Stopped::Refused(format!("there is no member {missing}")));
         }
-        match found {
-            None => Ok(Fate::Created),
-            Some(_) if self.is_same(before.as_ref(), body)? => Ok(Fate::Unchanged),
-            Some(_) => Ok(Fate::Updated),
+        let fate = match (self.plan(name, doc), found) {
+            (Some(is_same), _) => {
+                if is_same {
+                    Fate::Unchanged
+                } else {
+                    Fate::Updated
+                }
+            }
+            (None, None) => Fate::Created,
+            (None, Some(_)) if self.is_same(before.as_ref(), body)? => Fate::Unchanged,
+            (None, Some(_)) => Fate::Updated,
+        };
+        Ok(fate)
+    }
+
+    /// Notes the document that a line would write. Says whether an earlier line of the name would have written the same.
+    /// `None` if there is no such line.
+    fn plan(&self, name: Option<(Kind, String)>, mut doc: Map<String, Value>) -> Option<bool> {
+        let name = name?;
+        let mut planned = self.planned.lock().unwrap_or_else(PoisonError::into_inner);
+        if name.0 == Kind::User {
+            // A line without `active` keeps it.
+            let active = planned.get(&name).and_then(|before| before.get("active")).cloned();
+            doc.entry("active").or_insert(active.unwrap_or(Value::Bool(true)));
         }
+        let is_same = planned.get(&name).map(|before| *before == doc);
+        planned.insert(name, doc);
+        is_same
     }
 
     /// The roles that the operator assigned, beside that of a member in the group itself.

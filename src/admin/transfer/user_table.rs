@@ -1,10 +1,13 @@
 //! A table of users, whose first line names the columns.
 
+use std::io::Read as _;
+
 use serde_json::{Map, Value, json};
 
 use super::rows::Row;
 use crate::admin::error::AdminError;
 use crate::scim::attr_path::AttrPath;
+use crate::scim::refusal::shorten_text;
 use crate::scim::resource_type::{AttributeTarget, Kind, Resolved, ResourceType};
 use crate::scim::schema::Type;
 use crate::scim::urn;
@@ -20,9 +23,11 @@ struct Column<'a> {
 /// own name, and `emails` is the primary address. Empty cells are left out.
 ///
 /// # Errors
-/// [`AdminError::Input`] for headings that cannot be read, that no schema has, or that exclude one another.
+/// [`AdminError::Input`] for headings that cannot be read, that no schema has, or that exclude one another, and for a
+/// quote that is never closed: it hides the lines below it.
 pub fn user_table(text: &str, users: &ResourceType) -> Result<Vec<Row>, AdminError> {
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
+    let lines = (text.as_bytes()).chain(LAST_LINE);
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(lines);
     let headings = reader
         .headers()
         .map_err(|error| AdminError::Input(format!("the headings cannot be read: {error}")))?;
@@ -34,22 +39,67 @@ pub fn user_table(text: &str, users: &ResourceType) -> Result<Vec<Row>, AdminErr
     let columns = headings.iter().map(|heading| column(heading, users)).collect::<Result<Vec<_>, _>>();
     let columns = columns.map_err(AdminError::Input)?;
     check_columns(&columns).map_err(AdminError::Input)?;
-    let rows = reader.records().enumerate().map(|(at, record)| {
-        let line = record.as_ref().ok().and_then(csv::StringRecord::position).map(csv::Position::line);
-        let line = line.and_then(|line| usize::try_from(line).ok()).unwrap_or(at + 2);
-        let resource = record.map_err(|error| format!("this line cannot be read: {error}"));
-        Row { line, resource: resource.map(|record| (Kind::User, user(&columns, &record))) }
-    });
-    Ok(rows.collect())
+    let mut lines = LineNumbers { text: text.as_bytes(), at: 0, line: 1 };
+    let (mut rows, mut is_closed) = (Vec::new(), false);
+    for record in reader.records() {
+        let record =
+            record.map_err(|error| AdminError::Input(format!("the table cannot be read: {error}")))?;
+        is_closed = record.len() == 1 && record[0].as_bytes() == LAST_CELL;
+        let line = lines.line_of(record.position());
+        rows.push(Row { line, resource: user(&columns, &record).map(|user| (Kind::User, user)) });
+    }
+    let last = rows.pop().map_or(1, |row| row.line);
+    if is_closed {
+        return Ok(rows);
+    }
+    Err(AdminError::Input(format!(
+        "line {last}: a cell begins with a quote (\") that is never closed, so all below belongs to it; close the quote. Nothing was imported"
+    )))
+}
+
+/// The only cell of [`LAST_LINE`].
+const LAST_CELL: &[u8] = b"\0";
+
+/// A line that is read behind the table. If it is not the last row, a quote is still open.
+const LAST_LINE: &[u8] = b"\n\0";
+
+/// Counts the lines up to each row.
+struct LineNumbers<'t> {
+    text: &'t [u8],
+    /// Where the count stands.
+    at: usize,
+    /// The number of the line there, from 1.
+    line: usize,
+}
+
+impl LineNumbers<'_> {
+    /// The line in which the row at this position begins. The reader puts a row before the empty lines above it, and before
+    /// the second byte of a line end of two bytes.
+    fn line_of(&mut self, position: Option<&csv::Position>) -> usize {
+        let from = position.and_then(|position| usize::try_from(position.byte()).ok()).unwrap_or(self.at);
+        let is_line_end = |byte: &&u8| matches!(byte, b'\r' | b'\n');
+        let ends = self.text.iter().skip(from).take_while(is_line_end).count();
+        let to = (from + ends).clamp(self.at, self.text.len());
+        self.line += self.text[self.at..to].iter().filter(|byte| **byte == b'\n').count();
+        self.at = to;
+        self.line
+    }
 }
 
 fn column<'a>(heading: &str, users: &'a ResourceType) -> Result<Column<'a>, String> {
     let path = AttrPath::parse(heading).ok();
     let Some(Resolved::Attribute(target)) = path.and_then(|path| users.resolve(&path)) else {
         return Err(format!(
-            "the column {heading:?} is no attribute of a user; write its name as in SCIM, such as userName"
+            "the column {:?} is no attribute of a user; write its name as in SCIM, such as userName",
+            shorten_text(heading)
         ));
     };
+    // The id of the file is what other rows name their manager by.
+    let path = target.path();
+    let is_of_service = target.attribute.is_read_only() || target.leaf().is_read_only() || path == "schemas";
+    if is_of_service && path != "id" {
+        return Err(format!("the column {heading} is written by the service alone; remove it"));
+    }
     if target.leaf().kind == Type::Complex && target.leaf().sub_attribute("value").is_none() {
         let path = target.path();
         let example = target.leaf().sub_attributes.first().map_or("value", |sub| &sub.name);
@@ -121,13 +171,19 @@ impl Column<'_> {
     }
 }
 
-fn user(columns: &[Column<'_>], record: &csv::StringRecord) -> Map<String, Value> {
+/// # Errors
+/// What is wrong with the row.
+fn user(columns: &[Column<'_>], record: &csv::StringRecord) -> Result<Map<String, Value>, String> {
+    let (cells, headings) = (record.len(), columns.len());
+    if cells != headings {
+        return Err(format!("the row has {cells} cells, and the first line names {headings} columns"));
+    }
     let mut user = Map::new();
     user.insert("schemas".to_owned(), json!([urn::USER]));
     for (column, cell) in columns.iter().zip(record).filter(|(_, cell)| !cell.is_empty()) {
         column.put(cell, &mut user);
     }
-    user
+    Ok(user)
 }
 
 #[cfg(test)]
@@ -147,7 +203,9 @@ mod tests {
 
     #[test]
     fn a_table_becomes_users() {
-        let rows = read("userName, name.givenName, emails, active\na@x.y,Ada,a@x.y,FALSE\nb@x.y,,,\n\"c\n");
+        let rows = read(
+            "userName, name.givenName, emails, active\na@x.y,Ada,a@x.y,FALSE\nb@x.y,,,\nc\n\"d\n\",D,,\n",
+        );
         let rows = rows.expect("rows");
         let (kind, user) = rows[0].resource.clone().expect("a user");
         assert_eq!((rows[0].line, kind), (2, Kind::User));
@@ -157,7 +215,37 @@ mod tests {
         });
         assert_eq!(Value::Object(user), expected);
         assert_eq!(rows[1].resource.clone().expect("a user").1["userName"], "b@x.y");
-        assert!(rows[2].resource.is_err(), "too few cells");
+        let few = rows[2].resource.clone().expect_err("too few cells");
+        assert_eq!(few, "the row has 1 cells, and the first line names 4 columns");
+        assert_eq!(rows[3].resource.clone().expect("a user").1["userName"], "d", "a cell of two lines");
+        assert_eq!(rows.len(), 4);
+    }
+
+    #[test]
+    fn a_row_has_the_number_of_its_line_whatever_ends_the_lines() {
+        for end in ["\n", "\r\n"] {
+            let text = ["userName,title", "a,x", "", "b,\"one", "two\"", "c", "", "d,y"].join(end);
+            for text in [text.clone(), format!("{text}{end}"), format!("{text}{end}{end}")] {
+                let rows = read(&text).expect("rows");
+                let lines: Vec<_> = rows.iter().map(|row| row.line).collect();
+                assert_eq!(lines, [2, 4, 6, 8], "{text:?}");
+                assert!(rows[2].resource.is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_is_refused() {
+        for (text, line) in [
+            ("userName,title\na,\"b\nc,d\ne,f\n", "line 2:"),
+            ("userName,title\r\nx,y\r\na,\"b\r\n", "line 3:"),
+            ("userName,title\na,\"", "line 2:"),
+        ] {
+            let refused = read(text).expect_err(text);
+            assert!(refused.starts_with(line) && refused.contains("never closed"), "{refused}");
+        }
+        assert_eq!(read("userName,title\na,\"b\"").expect("rows").len(), 1);
+        assert_eq!(read("userName\n").expect("no rows"), []);
     }
 
     #[test]
@@ -188,6 +276,10 @@ mod tests {
             ("userName,emails,emails.type", "the columns emails and emails.type exclude one another"),
             ("userName,emails.value,Emails", "the columns emails.value and Emails exclude one another"),
             ("userName,username", "the columns userName and username exclude one another"),
+            ("userName,groups", "the column groups is written by the service alone"),
+            ("userName,meta.created", "the column meta.created is written by the service alone"),
+            ("userName,schemas", "the column schemas is written by the service alone"),
+            ("userName,\"title", "the column \"title"),
         ] {
             let refused = read(&format!("{headings}\na,b,c\n")).expect_err(headings);
             assert!(refused.contains(problem), "{headings}: {refused}");

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// A file that is being written. Until it is finished, what was there before stays.
@@ -23,9 +24,15 @@ impl WholeFile {
         // A link stays a link: what it names is replaced.
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let temporary = is_replaceable.then(|| temporary_path(&path));
-        let file = File::create(temporary.as_ref().unwrap_or(&path))?;
+        // What it holds is of persons: its owner alone may read it.
+        let file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(temporary.as_ref().unwrap_or(&path))?;
         let whole = Self { path, temporary, file: BufWriter::new(file) };
-        // Who may read the old file may read the new one, and nobody else.
+        // Who may read the old file may read the new one.
         if let (Some(_), Ok(old)) = (&whole.temporary, whole.path.metadata()) {
             whole.file.get_ref().set_permissions(old.permissions())?;
         }
@@ -102,6 +109,10 @@ mod tests {
         whole.finish().expect("in its place");
         assert_eq!(read(), "new");
         assert!(link.is_symlink());
+        let new = folder.join("new.jsonl");
+        WholeFile::create(&new).expect("a file").finish().expect("in its place");
+        assert_eq!(new.metadata().expect("the file").permissions().mode() & 0o777, 0o600);
+        std::fs::remove_file(&new).expect("removed");
         assert_eq!(path.metadata().expect("the file").permissions().mode() & 0o777, 0o600);
         assert_eq!(std::fs::read_dir(&folder).expect("the folder").count(), 2, "nothing is left");
         std::fs::remove_dir_all(&folder).expect("removed");

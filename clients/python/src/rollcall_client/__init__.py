@@ -15,6 +15,7 @@ from .errors import (
     ServerError,
     TooManyRequests,
     Unauthorized,
+    UnexpectedAnswer,
 )
 from .webhook import Webhook, WebhookVerificationError
 
@@ -33,6 +34,7 @@ __all__ = [
     "ServerError",
     "TooManyRequests",
     "Unauthorized",
+    "UnexpectedAnswer",
     "Webhook",
     "WebhookVerificationError",
     "types",

@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import sqlite3
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from .client import Rollcall
 from .errors import RollcallError
 from .mirror import Mirror, connect_sqlite
+from .mirror.storage import Storage
 
 
 def main() -> None:
@@ -39,26 +43,19 @@ def main() -> None:
 
 def run_mirror(arguments: argparse.Namespace) -> None:
     """Catches up, follows or prints, as the arguments say."""
-    with Rollcall.from_env() as rollcall:
-        mirror = Mirror(rollcall, connect(arguments))
-        if arguments.once:
-            mirror.catch_up()
-        if arguments.dump:
-            print(json.dumps(mirror.dump(), sort_keys=True, separators=(",", ":"), ensure_ascii=False))
-        elif not arguments.once:
-            mirror.run()
-
-
-def connect(arguments: argparse.Namespace) -> Any:
-    """A connection to the database that the arguments name."""
-    if arguments.sqlite:
-        return connect_sqlite(arguments.sqlite)
+    connect, database_error = driver(arguments)
     try:
-        import psycopg
-    except ImportError:
-        raise ValueError("PostgreSQL needs psycopg: pip install 'rollcall-client[postgres]'.") from None
-    return psycopg.connect(arguments.postgres)
-
-
-if __name__ == "__main__":
-    main()
+        if arguments.dump and not arguments.once:
+            print_mirror(arguments, Storage(connect()))
+            return
+        with Rollcall.from_env() as rollcall:
+            connection = connect()
+            mirror = Mirror(rollcall, connection)
+            if not arguments.once:
+                mirror.run()
+            mirror.catch_up()
+            if arguments.dump:
+                print_mirror(arguments, Storage(connection))
+    except database_error as error:
+        option = "--sqlite" if arguments.sqlite else "--postgres"
+        raise ValueError(f"The database of {option} cannot be used: {str(error).strip()}") from error

@@ -6,13 +6,13 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, cast, overload
 from urllib.parse import quote
 
 import httpx
 
 from . import types
-from .errors import RollcallError
+from .errors import UnexpectedAnswer
 from .transport import Transport
 
 USERS_PER_PAGE = 200
@@ -41,8 +41,19 @@ class FollowedChange:
 
     @property
     def resource(self) -> types.User | types.Group | types.Role | types.Entitlement | None:
-        """The state of the user, group, role or entitlement now; None if it is gone."""
+        """The state of the user, group, role or entitlement now.
+
+        None if it is gone or hidden, and None too for changes that have no state. `is_gone` tells them apart.
+        """
         return self.change.get("resource")
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the user, group, role or entitlement of this change is gone or hidden now.
+
+        False for changes of keys, clients, tenants, application keys and webhooks: they never have a state.
+        """
+        return "resource" in self.change and self.change["resource"] is None
 
 
 class Rollcall:
@@ -53,7 +64,7 @@ class Rollcall:
     """
 
     def __init__(self, url: str, key: str, transport: Transport | None = None) -> None:
-        """`url` ends with /app/v1. `key` is an application key (`rca_…`)."""
+        """`url` ends with /app/v1. `key` is an application key (`rca_…`). Raises ValueError if one cannot be right."""
         self._transport = transport or Transport(url, key)
 
     @classmethod
@@ -95,12 +106,27 @@ class Rollcall:
         return cast(types.Changes, self._get("/changes", **query))
 
     def changes(self, after: str | None = None, *, tenant: str | None = None, follow: bool = True) -> Iterator[FollowedChange]:
-        """The changes after a position, with their resources. With `follow` it waits for new ones and does not end."""
-        while True:
-            page = self.changes_page(after, tenant=tenant)
+        """The changes after a position, with their resources. With `follow` it waits for new ones and does not end.
+
+        With `tenant`, other tenants move the position too, and no change of this tenant shows it. To save such
+        positions, read `feed_pages`.
+        """
+        for page in self.feed_pages(after, tenant=tenant, follow=follow):
             start, last = after or "", len(page["changes"]) - 1
             for index, change in enumerate(page["changes"]):
                 yield FollowedChange(change, page["next"] if index == last else start)
+            after = page["next"]
+
+    def feed_pages(self, after: str | None = None, *, tenant: str | None = None, follow: bool = True) -> Iterator[types.Changes]:
+        """The answers of the feed that move the position, one after another. Save `next` of each.
+
+        With `tenant` an answer without changes may move it: other tenants have changes. With `follow` it waits for new
+        changes and does not end.
+        """
+        while True:
+            page = self.changes_page(after, tenant=tenant)
+            if page["changes"] or page["next"] != after:
+                yield page
             after = page["next"]
             if not page["more"]:
                 if not follow:
@@ -165,27 +191,41 @@ class Rollcall:
         """The users that match a SCIM filter, or all."""
         return self._resources(tenant, "Users", filter=filter, attributes=attributes)
 
-    def user(self, tenant: str, id: str) -> types.User:
-        """A user."""
-        return cast(types.User, self._get(_path("tenants", tenant, "Users", id)))
+    @overload
+    def user(self, tenant: str, id: str) -> types.User: ...
+
+    @overload
+    def user(self, tenant: str, id: str, *, if_none_match: str | None) -> types.User | None: ...
+
+    def user(self, tenant: str, id: str, *, if_none_match: str | None = None) -> types.User | None:
+        """A user; None if `if_none_match` is its `meta.version`."""
+        return cast("types.User | None", self._retrieve(_path("tenants", tenant, "Users", id), if_none_match))
 
     def groups(self, tenant: str, filter: str | None = None, attributes: str | None = None) -> Iterator[types.Group]:
         """The groups that match a SCIM filter, or all, without their members."""
         excluded = "members" if attributes is None else None
         return self._resources(tenant, "Groups", filter=filter, attributes=attributes, excludedAttributes=excluded)
 
-    def group(self, tenant: str, id: str) -> types.Group:
-        """A group with its members."""
-        return cast(types.Group, self._get(_path("tenants", tenant, "Groups", id)))
+    @overload
+    def group(self, tenant: str, id: str) -> types.Group: ...
+
+    @overload
+    def group(self, tenant: str, id: str, *, if_none_match: str | None) -> types.Group | None: ...
+
+    def group(self, tenant: str, id: str, *, if_none_match: str | None = None) -> types.Group | None:
+        """A group with its members; None if `if_none_match` is its `meta.version`."""
+        return cast("types.Group | None", self._retrieve(_path("tenants", tenant, "Groups", id), if_none_match))
 
     def members(self, tenant: str, group: str) -> Iterator[types.Member]:
         """The members of a group, by id."""
         return self._pages(_path("tenants", tenant, "Groups", group, "members"), "members", limit=MEMBERS_PER_PAGE)
 
-    def replace_assignments(self, tenant: str, group: str, assignments: list[types.Assignment]) -> types.Assignments:
-        """Replaces the roles that a group grants."""
+    def replace_assignments(
+        self, tenant: str, group: str, assignments: list[types.Assignment], *, if_match: str | None = None
+    ) -> types.Assignments:
+        """Replaces the roles that a group grants, if the group has the version `if_match`."""
         path = _path("tenants", tenant, "Groups", group, "assignments")
-        return cast(types.Assignments, self._send("PUT", path, {"assignments": assignments}))
+        return cast(types.Assignments, self._send("PUT", path, {"assignments": assignments}, if_match))
 
     # Roles and entitlements
 
@@ -201,13 +241,13 @@ class Rollcall:
         """Makes a role. Identity providers can give it to users."""
         return cast(types.Role, self._send("POST", _path("tenants", tenant, "roles"), new))
 
-    def update_role(self, tenant: str, id: str, change: types.RoleChange) -> types.Role:
-        """Changes a role. What its users are granted changes at once."""
-        return cast(types.Role, self._send("PATCH", _path("tenants", tenant, "roles", id), change))
+    def update_role(self, tenant: str, id: str, change: types.RoleChange, *, if_match: str | None = None) -> types.Role:
+        """Changes a role, if it has the version `if_match`. What its users are granted changes at once."""
+        return cast(types.Role, self._send("PATCH", _path("tenants", tenant, "roles", id), change, if_match))
 
-    def delete_role(self, tenant: str, id: str) -> None:
-        """Deletes a role. Users keep its value, which grants nothing then."""
-        self._send("DELETE", _path("tenants", tenant, "roles", id))
+    def delete_role(self, tenant: str, id: str, *, if_match: str | None = None) -> None:
+        """Deletes a role, if it has the version `if_match`. Users keep its value, which grants nothing then."""
+        self._send("DELETE", _path("tenants", tenant, "roles", id), if_match=if_match)
 
     def entitlements(self, tenant: str) -> Iterator[types.Entitlement]:
         """The entitlements of a tenant, by id."""
@@ -221,13 +261,15 @@ class Rollcall:
         """Makes an entitlement. Identity providers can give it to users."""
         return cast(types.Entitlement, self._send("POST", _path("tenants", tenant, "entitlements"), new))
 
-    def update_entitlement(self, tenant: str, id: str, change: types.EntitlementChange) -> types.Entitlement:
-        """Changes an entitlement."""
-        return cast(types.Entitlement, self._send("PATCH", _path("tenants", tenant, "entitlements", id), change))
+    def update_entitlement(
+        self, tenant: str, id: str, change: types.EntitlementChange, *, if_match: str | None = None
+    ) -> types.Entitlement:
+        """Changes an entitlement, if it has the version `if_match`."""
+        return cast(types.Entitlement, self._send("PATCH", _path("tenants", tenant, "entitlements", id), change, if_match))
 
-    def delete_entitlement(self, tenant: str, id: str) -> None:
-        """Deletes an entitlement. Users keep its value."""
-        self._send("DELETE", _path("tenants", tenant, "entitlements", id))
+    def delete_entitlement(self, tenant: str, id: str, *, if_match: str | None = None) -> None:
+        """Deletes an entitlement, if it has the version `if_match`. Users keep its value."""
+        self._send("DELETE", _path("tenants", tenant, "entitlements", id), if_match=if_match)
 
     # Webhooks
 
@@ -265,8 +307,17 @@ class Rollcall:
     def _get(self, path: str, **query: Any) -> Any:
         return _read(self._transport.send("GET", path, query=query))
 
-    def _send(self, method: str, path: str, body: Any = None) -> Any:
-        response = self._transport.send(method, path, body=body)
+    def _retrieve(self, path: str, if_none_match: str | None) -> Any:
+        """The resource; None if it has the version `if_none_match`, an ETag such as `W/"3"`."""
+        if if_none_match is None:
+            return self._get(path)
+        response = self._transport.send("GET", path, headers={"If-None-Match": if_none_match})
+        return None if response.status_code == 304 else _read(response)
+
+    def _send(self, method: str, path: str, body: Any = None, if_match: str | None = None) -> Any:
+        """What a change answers. The server refuses it with 412 if the version is not `if_match`, such as `W/"3"`."""
+        headers = {} if if_match is None else {"If-Match": if_match}
+        response = self._transport.send(method, path, body=body, headers=headers)
         return _read(response) if response.content else None
 
     def _pages(self, path: str, name: str, **query: Any) -> Iterator[Any]:
@@ -290,9 +341,12 @@ class Rollcall:
 
 def _read(response: httpx.Response) -> Any:
     try:
-        return response.json()
-    except ValueError as error:
-        raise RollcallError("The answer is not JSON. Check that the URL ends with /app/v1.") from error
+        read = response.json()
+    except ValueError:
+        read = None
+    if not isinstance(read, dict):
+        raise UnexpectedAnswer("The answer is not JSON of this API. Check that the URL ends with /app/v1.")
+    return read
 
 
 def _path(*segments: str) -> str:

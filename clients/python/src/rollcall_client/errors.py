@@ -16,6 +16,10 @@ class ConnectionLost(RollcallError):
     """The server could not be reached, or the connection broke before its answer came."""
 
 
+class UnexpectedAnswer(RollcallError):
+    """A success without the JSON of this API, from a proxy for example. A read can be sent again."""
+
+
 class MissingResource(RollcallError):
     """A change of a user or a group came without its state."""
 
@@ -23,7 +27,15 @@ class MissingResource(RollcallError):
 class ProblemError(RollcallError):
     """A refusal of the server (RFC 9457). `detail` says what to change."""
 
-    def __init__(self, status: int, type: str, title: str, detail: str, request_id: str | None) -> None:
+    def __init__(
+        self,
+        status: int,
+        type: str,
+        title: str,
+        detail: str,
+        request_id: str | None,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(f"{status} {title}: {detail}")
         self.status = status
         self.type = type
@@ -32,6 +44,8 @@ class ProblemError(RollcallError):
         self.detail = detail
         self.request_id = request_id
         """The id of the request in the log of Rollcall."""
+        self.retry_after = retry_after
+        """For how many seconds the server asks to wait (`Retry-After`); None if it does not say."""
 
     @property
     def code(self) -> str | None:
@@ -81,7 +95,9 @@ _CLASSES: dict[int, type[ProblemError]] = {
 }
 
 
-def problem_from(status: int, reason: str, body: bytes, request_id: str | None) -> ProblemError:
+def problem_from(
+    status: int, reason: str, body: bytes, request_id: str | None, retry_after: float | None = None
+) -> ProblemError:
     """The error for an answer that is not a success."""
     try:
         read = json.loads(body)
@@ -91,4 +107,4 @@ def problem_from(status: int, reason: str, body: bytes, request_id: str | None) 
     detail = problem.get("detail") or "The answer has no details. Check that the URL ends with /app/v1."
     kind = _CLASSES.get(status, ServerError if status >= 500 else InvalidRequest)
     named = {name: str(problem.get(name, otherwise)) for name, otherwise in (("type", "about:blank"), ("title", reason))}
-    return kind(status, detail=str(detail), request_id=request_id, **named)
+    return kind(status, detail=str(detail), request_id=request_id, retry_after=retry_after, **named)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
@@ -28,14 +27,14 @@ class Webhook:
         """`secret` is `whsec_…`, as it was shown once."""
         try:
             self._key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
-        except binascii.Error as error:
+        except ValueError as error:
             raise ValueError("The secret is not whsec_ and base64. Copy it again, or rotate it.") from error
         if not self._key:
             raise ValueError("The secret is empty. Copy it again, or rotate it.")
 
     def verify(self, body: bytes | str, headers: Mapping[str, str], now: float | None = None) -> dict[str, Any]:
         """Returns the message. `body` must be the bytes as they came. Raises WebhookVerificationError."""
-        raw = body.encode() if isinstance(body, str) else body
+        raw = _bytes(body) if isinstance(body, str) else body
         named = {name.lower(): value for name, value in headers.items()}
         parts = [named.get(f"webhook-{name}") for name in ("id", "timestamp", "signature")]
         id, timestamp, signatures = (part or "" for part in parts)
@@ -45,9 +44,14 @@ class Webhook:
             raise WebhookVerificationError("The header webhook-timestamp is not a number of seconds.")
         if abs((time.time() if now is None else now) - int(timestamp)) > TOLERANCE_SECONDS:
             raise WebhookVerificationError("The timestamp is more than five minutes away. Check the clock of this machine.")
-        signed = f"{id}.{timestamp}.".encode() + raw
+        signed = _bytes(f"{id}.{timestamp}.") + raw
         expected = b"v1," + base64.b64encode(hmac.digest(self._key, signed, hashlib.sha256))
-        if not any(hmac.compare_digest(expected, one.encode()) for one in signatures.split(" ")):
+        if not any(hmac.compare_digest(expected, _bytes(one)) for one in signatures.split(" ")):
             raise WebhookVerificationError("No signature fits. Check the secret, and verify the bytes of the body as they came.")
         message: dict[str, Any] = json.loads(raw)
         return message
+
+
+def _bytes(text: str) -> bytes:
+    """The text in UTF-8. Web frameworks show bytes of headers that are not text as surrogates."""
+    return text.encode("utf-8", "surrogatepass")

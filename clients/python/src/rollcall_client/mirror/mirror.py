@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -12,7 +13,16 @@ from typing import Any, TypeVar
 
 from .. import types
 from ..client import PAUSE_AT_END_SECONDS, Rollcall
-from ..errors import ConnectionLost, LostPosition, NotFound, ProblemError, RollcallError, ServerError, TooManyRequests
+from ..errors import (
+    ConnectionLost,
+    LostPosition,
+    NotFound,
+    ProblemError,
+    RollcallError,
+    ServerError,
+    TooManyRequests,
+    UnexpectedAnswer,
+)
 from .core import PutTenant, Resync, Step, definition_row, group_row, steps_of, user_row
 from .storage import PositionMoved, State, Storage
 
@@ -23,6 +33,13 @@ LOST_POSITIONS_IN_A_ROW = 3
 """A table may be restored while the snapshot is read. More often than this, something else is wrong."""
 SNAPSHOT_ATTEMPTS = 5
 """A tenant is deleted and made again, or a cursor ends, while the snapshot reads it."""
+
+class TenantKeepsChanging(RollcallError):
+    """A tenant changed so often while a snapshot read it that the snapshot was given up. A later one can succeed."""
+
+
+_PASSING = (ConnectionLost, ServerError, TooManyRequests, UnexpectedAnswer, TenantKeepsChanging)
+"""Failures after which the mirror goes on."""
 
 _log = logging.getLogger("rollcall_client.mirror")
 _Row = TypeVar("_Row")
@@ -44,6 +61,15 @@ class Mirror:
         self._storage = Storage(connection)
         self._positions_lost = 0
         self._next_look = 0.0
+        self._current_at = -math.inf
+
+    @property
+    def age_seconds(self) -> float:
+        """For how many seconds the tables may have missed changes: since this mirror last read the feed to its end.
+
+        Infinite before that. While Rollcall cannot be reached it grows, and people who have left are still in the tables.
+        """
+        return time.monotonic() - self._current_at
 
     def run(self, stop: threading.Event | None = None) -> None:
         """Follows the feed until `stop` is set. Goes on after lost connections and refusals that pass."""
@@ -53,8 +79,8 @@ class Mirror:
             try:
                 if self.step():
                     continue
-            except (ConnectionLost, ServerError, TooManyRequests) as error:
-                pause = PAUSE_AFTER_FAILURE_SECONDS
+            except _PASSING as error:
+                pause = max(PAUSE_AFTER_FAILURE_SECONDS, getattr(error, "retry_after", None) or 0.0)
                 _log.warning("The mirror tries again in %g seconds: %s", pause, error)
             stop.wait(pause)
 
@@ -83,9 +109,11 @@ class Mirror:
 
     def _follow_feed(self, state: State) -> bool:
         """Applies one answer of the feed; takes a snapshot if the position is lost. Returns what `step` returns."""
+        asked_at = time.monotonic()
         try:
             more = self._apply_page(state)
             if not more:
+                self._current_at = asked_at
                 self._repeat_resyncs(self._storage.state())
             return more
         except LostPosition:
@@ -196,7 +224,7 @@ class Mirror:
         The tenant may be deleted, and another one of its name made, while it is read. So the incarnation is compared
         before and after.
         """
-        for attempt in range(SNAPSHOT_ATTEMPTS):
+        for _ in range(SNAPSHOT_ATTEMPTS):
             tenant = self._tenant(name, only)
             if tenant is None:
                 return
@@ -208,10 +236,12 @@ class Mirror:
             except NotFound:
                 pass
             except ProblemError as error:
-                if error.code not in ("expiredCursor", "invalidCursor") or attempt + 1 == SNAPSHOT_ATTEMPTS:
+                if error.code not in ("expiredCursor", "invalidCursor"):
                     raise
             self._storage.unstage(incarnation)
-        raise RollcallError(f"The tenant {name} changed {SNAPSHOT_ATTEMPTS} times while it was read. Try again.")
+        raise TenantKeepsChanging(
+            f"The tenant {name} changed {SNAPSHOT_ATTEMPTS} times while it was read, or reading it took too long. Try again."
+        )
 
     def _tenant(self, name: str, only: str | None = None) -> types.Tenant | None:
         """The tenant; None if it is gone, or is not the incarnation `only`."""

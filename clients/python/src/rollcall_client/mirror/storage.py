@@ -89,6 +89,8 @@ class Storage:
         """Makes the tables if they are absent."""
         self._connection = connection
         self._is_sqlite = isinstance(connection, sqlite3.Connection)
+        # The schema of temporary tables. A mirror of the client for TypeScript has permanent ones of the same names.
+        self._staging = f"{'temp' if self._is_sqlite else 'pg_temp'}.rollcall_staging_"
         if self._is_sqlite:
             connection.isolation_level = None
         else:
@@ -162,21 +164,21 @@ class Storage:
     def end_staging(self) -> None:
         """Removes the staging tables."""
         for kind in KINDS:
-            self._run(f"DROP TABLE IF EXISTS rollcall_staging_{kind}")
+            self._run(f"DROP TABLE IF EXISTS {self._staging}{kind}")
 
     def stage(self, kind: str, rows: Iterable[Row]) -> None:
         """Adds rows to the staging tables. A group brings its assignments, a role its grants, a user its roles."""
         rows = list(rows)
         with self.transaction(writes=False):
-            self._insert(f"rollcall_staging_{kind}", kind, [_values(row) for row in rows])
+            self._insert(f"{self._staging}{kind}", kind, [_values(row) for row in rows])
             for part in ("assignments", "grants", "user_roles"):
                 values = [values for row in rows for own, values in _parts(row) if own == part]
-                self._insert(f"rollcall_staging_{part}", part, values)
+                self._insert(f"{self._staging}{part}", part, values)
 
     def unstage(self, incarnation: str) -> None:
         """Removes a tenant from the staging tables."""
         for kind in KINDS:
-            self._run(f"DELETE FROM rollcall_staging_{kind} WHERE incarnation = ?", (incarnation,))
+            self._run(f"DELETE FROM {self._staging}{kind} WHERE incarnation = ?", (incarnation,))
 
     def swap_all(self, before: State) -> None:
         """Replaces all rows by those of the staging tables, as a part of a transaction.
@@ -188,20 +190,20 @@ class Storage:
         self._run("DELETE FROM rollcall_resyncs")
         for kind in KINDS:
             self._run(f"DELETE FROM rollcall_{kind}")
-            self._run(f"INSERT INTO rollcall_{kind} SELECT * FROM rollcall_staging_{kind} WHERE 1 = 1 ON CONFLICT DO NOTHING")
+            self._run(f"INSERT INTO rollcall_{kind} SELECT * FROM {self._staging}{kind} WHERE 1 = 1 ON CONFLICT DO NOTHING")
 
     def swap_tenant(self, incarnation: str) -> None:
         """Replaces the rows of one tenant by those of the staging tables, as a part of a transaction.
 
         Hidden accounts stay, since no snapshot has them.
         """
-        come_back = "SELECT id FROM rollcall_staging_users WHERE incarnation = ?"
+        come_back = f"SELECT id FROM {self._staging}users WHERE incarnation = ?"
         unhide = f"DELETE FROM rollcall_users WHERE incarnation = ? AND id IN ({come_back})"
         self._run(unhide, (incarnation, incarnation))
         for kind in KINDS:
             kept = " AND hidden = 0" if kind == "users" else ""
             self._run(f"DELETE FROM rollcall_{kind} WHERE incarnation = ?{kept}", (incarnation,))
-            staged = f"SELECT * FROM rollcall_staging_{kind} WHERE incarnation = ?"
+            staged = f"SELECT * FROM {self._staging}{kind} WHERE incarnation = ?"
             self._run(f"INSERT INTO rollcall_{kind} {staged} ON CONFLICT DO NOTHING", (incarnation,))
 
     def note_resync(self, incarnation: str, tenant: str, seq: int) -> None:
@@ -312,9 +314,19 @@ class Storage:
 
     # SQL
 
+    def _cursor(self) -> Any:
+        """A cursor whose rows are tuples, whatever the connection makes of its rows."""
+        if self._is_sqlite:
+            cursor = self._connection.cursor()
+            cursor.row_factory = None
+            return cursor
+        import psycopg
+
+        return psycopg.Cursor(self._connection, row_factory=psycopg.rows.tuple_row)
+
     def _run(self, sql: str, values: Sequence[Any] = ()) -> int:
         """Runs a statement. Returns how many rows it changed."""
-        cursor = self._connection.cursor()
+        cursor = self._cursor()
         try:
             cursor.execute(self._sql(sql), tuple(values))
             return int(cursor.rowcount)
@@ -322,7 +334,7 @@ class Storage:
             cursor.close()
 
     def _rows(self, sql: str) -> list[Any]:
-        cursor = self._connection.cursor()
+        cursor = self._cursor()
         try:
             cursor.execute(self._sql(sql))
             return list(cursor.fetchall())
@@ -331,7 +343,7 @@ class Storage:
 
     def _insert(self, table: str, kind: str, rows: Sequence[Sequence[Any]]) -> None:
         if rows:
-            cursor = self._connection.cursor()
+            cursor = self._cursor()
             try:
                 cursor.executemany(self._sql(f"INSERT INTO {table} {_INSERT[kind]} ON CONFLICT DO NOTHING"), rows)
             finally:
