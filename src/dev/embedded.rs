@@ -40,12 +40,16 @@ impl Embedded {
         let database =
             match file {
                 Some(file) => Database::new(file)
-                    .map_err(|error| format!("cannot open the database {file}: {error}"))?,
+                    .map_err(|error| format!("cannot open the database {file}: {error} (delete the folder to begin anew, or name another by --data-dir)"))?,
                 None => Database::memory()
                     .map_err(|error| format!("cannot make a database in memory: {error}"))?,
             };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let no_listener = |error| format!("cannot listen on {address} for DynamoDB: {error}");
+        let no_listener = |error| {
+            format!(
+                "cannot listen on {address} for DynamoDB: {error} (--dynamodb-port chooses the port; 0 takes a free one)"
+            )
+        };
         let listener = TcpListener::bind(address).await.map_err(no_listener)?;
         let endpoint = format!("http://{}", listener.local_addr().map_err(no_listener)?);
         let (stop, stopped) = oneshot::channel::<()>();

@@ -127,7 +127,12 @@ impl Session {
     ) -> Result<Self, String> {
         let TemplateFacts { table, api, app_api, oauth_api, environment } = read_template(&options)?;
         // The port first: a second session fails before it has touched anything.
-        let no_listener = |error| format!("cannot listen on {}: {error}", options.listen);
+        let no_listener = |error| {
+            format!(
+                "cannot listen on {}: {error} (--port chooses the port; 0 takes a free one)",
+                options.listen
+            )
+        };
         let listener = TcpListener::bind(options.listen).await.map_err(no_listener)?;
         let address = listener.local_addr().map_err(no_listener)?;
 

@@ -71,7 +71,7 @@ impl Preconditions {
             Some(tags) if !tags.contains(version) => Err(ScimError::new(
                 ErrorKind::PreconditionFailed,
                 format!(
-                    "The resource is in version W/\"{version}\", which If-Match does not name. Read it again."
+                    "The resource is in version W/\"{version}\", and the request asks for another (If-Match, or version in Bulk). Read it again."
                 ),
             )),
             _ => Ok(()),

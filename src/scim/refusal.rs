@@ -48,7 +48,13 @@ pub fn expected(path: &str, what: &str, sent: &Value) -> ScimError {
 
 /// The refusal of a member of a message: what it must be, and what was sent.
 pub fn refuse_member(kind: ErrorKind, name: &str, what: &str, sent: Option<&Value>) -> ScimError {
-    let sent = sent.map_or("nothing", name_json_type);
+    let sent = match sent {
+        None => "nothing",
+        Some(Value::Array(elements)) if !elements.is_empty() && what.starts_with("an array") => {
+            "an array with other values"
+        }
+        Some(value) => name_json_type(value),
+    };
     ScimError::new(kind, format!("{name} must be {what}; {sent} was sent."))
 }
 

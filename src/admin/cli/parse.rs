@@ -112,7 +112,7 @@ pub(super) fn read_span(text: &str) -> Result<Duration, String> {
 pub(super) fn read_expiry(text: &str) -> Result<OffsetDateTime, String> {
     let now = clock::now();
     let expires = when::parse_future(text, now)
-        .ok_or("give a date as 2027-01-31, an RFC 3339 time as 2027-01-31T18:00:00Z, or 12h, 30d, 52w")?;
+        .ok_or("give a date as 2027-01-31, an RFC 3339 time as 2027-01-31T18:00:00Z, or 12h, 30d, 52w, before the year 10000")?;
     if expires <= now { Err("that time has passed".to_owned()) } else { Ok(expires) }
 }
 
