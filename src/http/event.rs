@@ -1,13 +1,16 @@
 //! The event of a REST proxy integration, read as a request. Only what the functions use of the event is read, since
 //! every request pays for the reading.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use lambda_http::{Body, Request, RequestExt as _};
 use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 /// A REST proxy event as a request. `lambda_http::RequestExt` finds its path, its query and its stage variables.
@@ -55,8 +58,8 @@ impl GatewayContext {
 struct EventFields {
     http_method: String,
     path: Option<String>,
-    headers: Option<HashMap<String, String>>,
-    multi_value_headers: Option<HashMap<String, Vec<String>>>,
+    headers: Option<EventHeaders>,
+    multi_value_headers: Option<EventHeaders>,
     query_string_parameters: Option<HashMap<String, String>>,
     multi_value_query_string_parameters: Option<HashMap<String, Vec<String>>>,
     stage_variables: Option<HashMap<String, String>>,
@@ -79,7 +82,10 @@ impl TryFrom<EventFields> for ProxyEvent {
         let mut request = Request::new(body);
         *request.method_mut() =
             Method::from_bytes(event.http_method.as_bytes()).map_err(|_| "httpMethod is not a method")?;
-        *request.headers_mut() = headers(event.multi_value_headers, event.headers)?;
+        // The event names each header twice: with all its values, and with the last one. The last one counts.
+        let EventHeaders(headers) = event.multi_value_headers.unwrap_or_default();
+        *request.headers_mut() = headers;
+        request.headers_mut().extend(event.headers.unwrap_or_default().0);
         request.extensions_mut().insert(event.request_context);
         let request = request.with_raw_http_path(event.path.unwrap_or_default());
         let request = request.with_stage_variables(event.stage_variables.unwrap_or_default());
@@ -90,25 +96,80 @@ impl TryFrom<EventFields> for ProxyEvent {
     }
 }
 
-/// The headers of an event, which names each twice: with all its values, and with the last one. The last one counts.
-fn headers(
-    all: Option<HashMap<String, Vec<String>>>,
-    last: Option<HashMap<String, String>>,
-) -> Result<HeaderMap, &'static str> {
-    let name = |text: &str| HeaderName::from_bytes(text.as_bytes()).map_err(|_| "a header has no name");
-    let value = |text: String| HeaderValue::try_from(text).map_err(|_| "a header has a malformed value");
-    let mut headers = HeaderMap::new();
-    for (text, values) in all.unwrap_or_default() {
-        let name = name(&text)?;
-        for text in values {
-            headers.append(&name, value(text)?);
-        }
+/// Headers of an event: a value, or an array of values, for each name.
+#[derive(Default)]
+struct EventHeaders(HeaderMap);
+
+impl<'de> Deserialize<'de> for EventHeaders {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(HeadersVisitor).map(Self)
     }
-    for (text, last) in last.unwrap_or_default() {
-        headers.insert(name(&text)?, value(last)?);
-    }
-    Ok(headers)
 }
+
+struct HeadersVisitor;
+
+impl<'de> Visitor<'de> for HeadersVisitor {
+    type Value = HeaderMap;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("headers by name")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<HeaderMap, A::Error> {
+        let mut headers = HeaderMap::new();
+        while let Some(EventText(name)) = members.next_key()? {
+            let name = HeaderName::from_bytes(name.as_bytes());
+            let name = name.map_err(|_| A::Error::custom("a header has no name"))?;
+            members.next_value_seed(HeaderReader { headers: &mut headers, name })?;
+        }
+        Ok(headers)
+    }
+}
+
+/// Adds what it reads to the headers, under this name.
+struct HeaderReader<'h> {
+    headers: &'h mut HeaderMap,
+    name: HeaderName,
+}
+
+impl HeaderReader<'_> {
+    fn add<E: Error>(&mut self, value: &str) -> Result<(), E> {
+        let value = HeaderValue::try_from(value).map_err(|_| E::custom("a header has a malformed value"))?;
+        self.headers.append(&self.name, value);
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for HeaderReader<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for HeaderReader<'_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("the value of a header")
+    }
+
+    fn visit_str<E: Error>(mut self, value: &str) -> Result<(), E> {
+        self.add(value)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut values: A) -> Result<(), A::Error> {
+        while let Some(EventText(value)) = values.next_element()? {
+            self.add(&value)?;
+        }
+        Ok(())
+    }
+}
+
+/// A text of the event, in its place if it has no escapes.
+#[derive(Deserialize)]
+struct EventText<'e>(#[serde(borrow)] Cow<'e, str>);
 
 #[cfg(test)]
 mod tests {

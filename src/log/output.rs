@@ -68,10 +68,16 @@ pub fn function() -> &'static str {
     SETTINGS.get().map_or("rollcall", |settings| &settings.function)
 }
 
+/// How many bytes the line of a request with its metrics has, and some more.
+const USUAL_LENGTH: usize = 2048;
+
 /// Writes a line as JSON, in one call of the system. A log that cannot be written is no reason to fail.
 pub fn write(line: &impl Serialize) {
     let Some(format) = format() else { return };
-    let Ok(mut text) = serde_json::to_vec(line) else { return };
+    let mut text = Vec::with_capacity(USUAL_LENGTH);
+    if serde_json::to_writer(&mut text, line).is_err() {
+        return;
+    }
     text.push(b'\n');
     match format {
         LogFormat::Lambda => drop(std::io::stdout().lock().write_all(&text)),

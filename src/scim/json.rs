@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
 use crate::limits::MAX_JSON_VALUES;
@@ -139,12 +140,13 @@ impl<'de> Visitor<'de> for JsonReader<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut read = Map::new();
         while let Some(name) = members.next_key::<String>()? {
-            if read.contains_key(&name) {
-                *self.repeated.borrow_mut() = Some(name);
-                return Err(A::Error::custom("a member is given twice"));
-            }
-            let value = members.next_value_seed(self)?;
-            read.insert(name, value);
+            match read.entry(name) {
+                Entry::Vacant(place) => place.insert(members.next_value_seed(self)?),
+                Entry::Occupied(first) => {
+                    *self.repeated.borrow_mut() = Some(first.key().clone());
+                    return Err(A::Error::custom("a member is given twice"));
+                }
+            };
         }
         Ok(Value::Object(read))
     }

@@ -1,7 +1,7 @@
 //! What a client may store: the body of POST and PUT becomes a canonical document
 //! (RFC 7643 §2–4, RFC 7644 §3.3, §3.5.1).
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
@@ -67,7 +67,7 @@ pub fn read_and_gather(
     let schemas = schemas_in(body).and_then(|schemas| check_schemas(schemas, resource_type, policy, work));
     faults.keep(schemas)?;
     let mut document =
-        DocumentReader { resource_type, policy, work, faults, seen: HashSet::new(), map: Map::new() };
+        DocumentReader { resource_type, policy, work, faults, seen: BTreeSet::new(), map: Map::new() };
     for (key, value) in body {
         document.put(key, value)?;
     }
@@ -83,7 +83,7 @@ struct DocumentReader<'a> {
     work: &'a WorkBudget,
     faults: &'a mut Faults,
     /// The paths of attributes, and the URNs of schemas, that the body has named.
-    seen: HashSet<&'a str>,
+    seen: BTreeSet<&'a str>,
     map: Map<String, Value>,
 }
 

@@ -473,8 +473,10 @@ impl Table {
             return Err(StoreError::Broken(format!("{} actions in one transaction", actions.len())));
         }
         let meaning: Vec<Option<Refusal>> = actions.iter().map(|action| action.meaning.clone()).collect();
-        let items: Result<Vec<_>, _> = actions.into_iter().map(|action| action.build(&self.name)).collect();
-        let items = items.map_err(|e| StoreError::Broken(e.to_string()))?;
+        let mut items = Vec::with_capacity(actions.len());
+        for action in actions {
+            items.push(action.build(&self.name).map_err(|e| StoreError::Broken(e.to_string()))?);
+        }
         let round = self.meter.begin();
         let answer = self
             .client

@@ -13,12 +13,12 @@ pub type Item = HashMap<String, AttributeValue>;
 
 /// Begins an item with its key.
 pub fn with_key(key: &Key) -> Item {
-    Item::from(key_attributes(key))
+    Item::from(key_attributes(key.clone()))
 }
 
 /// The two attributes of a key.
-pub fn key_attributes(key: &Key) -> [(String, AttributeValue); 2] {
-    [text("pk", &key.pk), text("sk", &key.sk)]
+pub fn key_attributes(key: Key) -> [(String, AttributeValue); 2] {
+    [("pk".to_owned(), AttributeValue::S(key.pk)), ("sk".to_owned(), AttributeValue::S(key.sk))]
 }
 
 /// The key of an item; `None` if the item lacks one of its two attributes.

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::{ConditionCheck, Delete, Put, TransactWriteItem, Up
 
 use super::error::Refusal;
 pub use super::expression::Expression;
-use super::item::{Item, key_attributes, with_key};
+use super::item::{Item, key_attributes};
 use super::keys::Key;
 
 /// What to do to one item.
@@ -76,61 +76,60 @@ impl Action {
     /// The error of the SDK's builder if a part is missing. That does not happen for actions made here.
     pub fn build(self, table: &str) -> Result<TransactWriteItem, aws_sdk_dynamodb::error::BuildError> {
         let Self { key, kind, condition, .. } = self;
-        let (mut text, mut names, mut values) = (None, HashMap::new(), Item::new());
-        if let Some(condition) = condition.map(Expression::render) {
-            text = Some(condition.text);
-            names.extend(condition.names);
-            values.extend(condition.values);
-        }
-        let some = |map: Item| (!map.is_empty()).then_some(map);
-        let item = TransactWriteItem::builder();
-        Ok(match kind {
+        let (text, mut names, mut values) = match condition.map(Expression::render) {
+            Some(condition) => (Some(condition.text), condition.names, condition.values),
+            None => Default::default(),
+        };
+        // The SDK's type has 1 KB: its parts are set in place, since its builder would move it each time.
+        let mut item = TransactWriteItem::builder().build();
+        match kind {
             ActionKind::Put(mut all) => {
-                all.extend(key_attributes(&key));
-                item.put(
-                    Put::builder()
-                        .table_name(table)
-                        .set_item(Some(all))
-                        .set_condition_expression(text)
-                        .set_expression_attribute_names((!names.is_empty()).then_some(names))
-                        .set_expression_attribute_values(some(values))
-                        .build()?,
-                )
+                all.extend(key_attributes(key));
+                let put = Put::builder()
+                    .table_name(table)
+                    .set_item(Some(all))
+                    .set_condition_expression(text)
+                    .set_expression_attribute_names(some(names))
+                    .set_expression_attribute_values(some(values));
+                item.put = Some(put.build()?);
             }
             ActionKind::Update(update) => {
                 let update = update.render();
                 names.extend(update.names);
                 values.extend(update.values);
-                item.update(
-                    Update::builder()
-                        .table_name(table)
-                        .set_key(Some(with_key(&key)))
-                        .update_expression(update.text)
-                        .set_condition_expression(text)
-                        .set_expression_attribute_names((!names.is_empty()).then_some(names))
-                        .set_expression_attribute_values(some(values))
-                        .build()?,
-                )
-            }
-            ActionKind::Delete => item.delete(
-                Delete::builder()
+                let update = Update::builder()
                     .table_name(table)
-                    .set_key(Some(with_key(&key)))
+                    .set_key(Some(Item::from(key_attributes(key))))
+                    .update_expression(update.text)
                     .set_condition_expression(text)
-                    .set_expression_attribute_names((!names.is_empty()).then_some(names))
-                    .set_expression_attribute_values(some(values))
-                    .build()?,
-            ),
-            ActionKind::Check => item.condition_check(
-                ConditionCheck::builder()
+                    .set_expression_attribute_names(some(names))
+                    .set_expression_attribute_values(some(values));
+                item.update = Some(update.build()?);
+            }
+            ActionKind::Delete => {
+                let delete = Delete::builder()
                     .table_name(table)
-                    .set_key(Some(with_key(&key)))
+                    .set_key(Some(Item::from(key_attributes(key))))
+                    .set_condition_expression(text)
+                    .set_expression_attribute_names(some(names))
+                    .set_expression_attribute_values(some(values));
+                item.delete = Some(delete.build()?);
+            }
+            ActionKind::Check => {
+                let check = ConditionCheck::builder()
+                    .table_name(table)
+                    .set_key(Some(Item::from(key_attributes(key))))
                     .condition_expression(text.unwrap_or_default())
-                    .set_expression_attribute_names((!names.is_empty()).then_some(names))
-                    .set_expression_attribute_values(some(values))
-                    .build()?,
-            ),
+                    .set_expression_attribute_names(some(names))
+                    .set_expression_attribute_values(some(values));
+                item.condition_check = Some(check.build()?);
+            }
         }
-        .build())
+        Ok(item)
     }
+}
+
+/// The map, unless it is empty: DynamoDB takes no empty one.
+fn some<V>(map: HashMap<String, V>) -> Option<HashMap<String, V>> {
+    (!map.is_empty()).then_some(map)
 }

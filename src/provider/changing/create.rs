@@ -89,7 +89,7 @@ impl Changing<'_> {
 
     /// Stores a new resource with the members that a client wants in it. Begins anew where a name's
     /// holder changed meanwhile, or where a member was deleted while the members were written down.
-    async fn store_new(&self, record: Record, wanted: &[Member]) -> Result<Created, Failure> {
+    async fn store_new(&self, mut record: Record, wanted: &[Member]) -> Result<Created, Failure> {
         let until = Instant::now() + MAX_APPLYING_IN_REQUEST;
         let mut takes_over = None;
         let mut attempts = Attempts::within(CREATION_RETRIES, MAX_TRYING_IN_REQUEST);
@@ -98,7 +98,6 @@ impl Changing<'_> {
                 true => self.assume_new_members(wanted.to_vec(), Candidates::default()).await?,
                 false => self.resolve_new_members(wanted.to_vec(), Candidates::default()).await?,
             };
-            let mut record = record.clone();
             record.digest = MembershipDigest::of(members.iter().map(|member| member.id));
             let refused = match self.try_to_store(record, members, takes_over, until).await? {
                 Ok(created) => return Ok(created),
@@ -115,6 +114,8 @@ impl Changing<'_> {
                 Returning::Nobody if may_succeed_on_retry(&refused.refusals) => {}
                 Returning::Nobody => return Err(StoreError::Refused(refused.refusals).into()),
             }
+            // The next attempt stages the members anew.
+            record = Record { change: None, parts: 0, ..refused.record };
         }
         Err(too_many_conflicts().into())
     }
