@@ -409,6 +409,12 @@ async fn a_name_whose_tenant_is_being_deleted_is_told() {
     assert_eq!(tool(&["delete", "acme", "--yes"]).await.0, Some(1));
     let error = tool(&["create", "acme"]).await.2;
     assert!(error.contains("is being deleted") && error.contains("rollcall tenant delete acme"), "{error}");
+    for shown in [["list"].as_slice(), &["show", "acme"]] {
+        assert!(tool(shown).await.1.to_string().contains("being deleted"), "{shown:?}");
+    }
+    let (table, acme) = (&embedded.table, &"acme".parse().expect("a tenant"));
+    let imported = rollcall::admin::transfer::import::import(table, acme, &[], true, &|_| ()).await;
+    assert!(imported.expect_err("nothing is made there").to_string().contains("is being deleted"));
     control.lock().refuses_deletions = false;
     assert_eq!(tool(&["delete", "acme", "--yes"]).await.0, Some(0));
     let error = tool(&["create", "acme"]).await.2;

@@ -293,7 +293,7 @@ async fn run(
         }
         DefinitionCommand::Show(which) => show(&table, &which, kind).await?,
         DefinitionCommand::Create(which, new, grants) => {
-            let tenant = super::tenant::get(&table, &which.tenant).await?;
+            let tenant = super::tenant::get_lasting(&table, &which.tenant).await?;
             let new = with_grants(new, grants, &table, &tenant).await?;
             create(&table, &tenant, (kind, &which.text), &new).await?
         }

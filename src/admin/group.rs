@@ -163,7 +163,7 @@ fn row(group: &Record) -> Map<String, Value> {
 /// [`AdminError::NoTenant`]; [`AdminError::Input`] for a group or team that does not exist, for a role to take away
 /// that the group does not grant, and where the root team would lose its last active administrator.
 pub async fn assign(table: &Table, wanted: &Assignment, given: bool) -> Result<Record, AdminError> {
-    let tenant = super::tenant::get(table, &wanted.tenant).await?;
+    let tenant = super::tenant::get_lasting(table, &wanted.tenant).await?;
     let (store, model) = (store(table, &tenant.id), super::tenant::model(tenant.policy)?);
     let team = team(&store, &tenant, wanted).await?;
     let role = Role { team, role: wanted.role.clone() };

@@ -147,6 +147,15 @@ pub async fn get(table: &Table, id: &TenantId) -> Result<TenantRecord, AdminErro
     record::get(table, id).await.map_err(AdminError::of(table))
 }
 
+/// The same, for a command that would make something in the tenant.
+///
+/// # Errors
+/// As [`get`]; [`AdminError::BeingDeleted`].
+pub async fn get_lasting(table: &Table, id: &TenantId) -> Result<TenantRecord, AdminError> {
+    let tenant = get(table, id).await?;
+    if tenant.is_being_deleted { Err(AdminError::BeingDeleted(id.clone())) } else { Ok(tenant) }
+}
+
 /// Every tenant, by name.
 ///
 /// # Errors

@@ -36,7 +36,7 @@ struct TenantContext {
 
 impl TenantContext {
     async fn of(table: &Table, id: &TenantId) -> Result<Self, AdminError> {
-        let tenant = tenant::get(table, id).await?;
+        let tenant = tenant::get_lasting(table, id).await?;
         let store = Store {
             table: table.clone(),
             tenant: id.clone(),

@@ -45,6 +45,8 @@ pub struct TenantRecord {
     pub request: Option<String>,
     /// Counts its changes.
     pub version: u64,
+    /// Whether its deletion has begun. If that was interrupted, it must be run again.
+    pub is_being_deleted: bool,
 }
 
 /// A usage plan, and the table whose tenants have their keys in it. A copy of that table has the same items, but must not
@@ -279,6 +281,7 @@ impl TenantRecord {
             request: get_text(item, "request").map(str::to_owned),
             // Tenants of version 0.1.0 have none.
             version: get_number(item, "ver").unwrap_or(1),
+            is_being_deleted: item.contains_key("deleting"),
         })
     }
 }
@@ -321,6 +324,7 @@ mod tests {
             settings: Settings::default(),
             request: Some("r".to_owned()),
             version: 2,
+            is_being_deleted: false,
         }
     }
 

@@ -90,6 +90,7 @@ impl NewTenant {
             settings: self.settings.clone(),
             request: self.request.clone(),
             version: 1,
+            is_being_deleted: false,
         }
     }
 }

@@ -252,7 +252,7 @@ pub async fn run_tenant(options: &GlobalOptions, command: TenantCommand) -> Resu
         }
         TenantCommand::List => {
             let rows: Vec<_> = tenant::list(&table).await?.iter().map(tenant_row).collect();
-            Ok(output::show_rows(format, &["tenant", "policy", "plan", "created"], &rows))
+            Ok(output::show_rows(format, &["tenant", "policy", "plan", "created", "status"], &rows))
         }
         TenantCommand::Update { tenant, plan, usage_plan, settings } => {
             let change = |own: &mut Settings| settings.apply(own);
@@ -457,6 +457,7 @@ async fn delete_tenant(
 fn tenant_row(record: &TenantRecord) -> Map<String, Value> {
     object(json!({
         "tenant": record.id.as_str(), "policy": record.policy.name, "plan": record.plan.name(), "created": clock::text(record.created),
+        "status": if record.is_being_deleted { "being deleted" } else { "active" },
     }))
 }
 

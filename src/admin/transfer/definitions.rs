@@ -112,7 +112,7 @@ pub async fn import_definitions(
     ids: &BTreeMap<String, String>,
     dry_run: bool,
 ) -> Result<Vec<ImportedLine>, AdminError> {
-    let tenant = tenant::get(table, id).await?;
+    let tenant = tenant::get_lasting(table, id).await?;
     let store =
         Store { table: table.clone(), tenant: id.clone(), actor: String::new(), request_id: String::new() };
     let mut outcomes = Vec::with_capacity(lines.len());

@@ -90,7 +90,7 @@ pub async fn import(
     dry_run: bool,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Vec<ImportedLine>, AdminError> {
-    let tenant = tenant::get(table, id).await?;
+    let tenant = tenant::get_lasting(table, id).await?;
     let model = tenant::model(tenant.policy)?;
     let provider = provider(table, &tenant, &model);
     let (ids, found, planned) = (Mutex::default(), Mutex::default(), Mutex::default());

@@ -100,7 +100,7 @@ pub async fn move_in(
     dry_run: bool,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Vec<ImportedLine>, AdminError> {
-    let tenant = tenant::get(table, id).await?;
+    let tenant = tenant::get_lasting(table, id).await?;
     let model = tenant::model(tenant.policy)?;
     let file = KeptFile::read(text, &tenant, &model)?;
     let store = Store {

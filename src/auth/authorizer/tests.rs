@@ -37,6 +37,7 @@ fn parts() -> (BearerKey, KeyRecord, TenantRecord) {
         settings: Settings::default(),
         request: None,
         version: 1,
+        is_being_deleted: false,
     };
     (key, record, tenant)
 }
