@@ -20,6 +20,7 @@ app.secret_key = os.environ.get("SESSION_SECRET") or secrets.token_bytes(32)
 app.config.update(SESSION_COOKIE_HTTPONLY=True, SESSION_COOKIE_SAMESITE="Lax", MAX_CONTENT_LENGTH=10_000)
 rollcall = Rollcall.from_env()
 View = Callable[..., Any]
+LONGEST_AGE_SECONDS = float(os.environ.get("LONGEST_MIRROR_AGE_SECONDS", "900"))
 
 
 # Every request
@@ -52,11 +53,18 @@ def set_headers(response: Response) -> Response:
     return response
 
 
+def check_age() -> None:
+    """Lets nobody in while the tables are old. People who have left meanwhile would still be active in them."""
+    if app.config["MIRROR"].age_seconds > LONGEST_AGE_SECONDS:
+        abort(503, "The directory could not be read for some time, so nobody can enter now. Try again later.")
+
+
 def logged_in(view: View) -> View:
     """Asks the tables at each request. So a session ends with the account."""
 
     @wraps(view)
     def checked(*values: Any, **named: Any) -> Any:
+        check_age()
         person = database.user_by_id(session.get("incarnation", ""), session.get("user", ""))
         if person is None or not person["active"]:
             if "user" in session:
@@ -91,6 +99,7 @@ def show_refusal(error: RollcallError) -> tuple[str, int]:
 @app.errorhandler(400)
 @app.errorhandler(403)
 @app.errorhandler(404)
+@app.errorhandler(503)
 def show_error(error: Any) -> tuple[str, int]:
     """An error as a page."""
     return render_template("error.html", message=error.description), error.code
@@ -112,6 +121,7 @@ def check_log_in() -> Any:
     A product asks a password or an identity provider who this is. This example believes the form, and so it listens on
     this machine only. What it shows is the question after that: may this person enter?
     """
+    check_age()
     tenant, name = request.form.get("tenant", "").strip(), request.form.get("name", "").strip()
     person = database.user_by_name(tenant, name)
     if person is None or not person["active"]:
@@ -183,7 +193,7 @@ def main() -> None:
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
     if not os.environ.get("ROLLCALL_SCIM_URL"):
         raise SystemExit("Set ROLLCALL_SCIM_URL to the URL for identity providers: base_url of `rollcall dev --json`.")
-    consumer.start(rollcall)
+    app.config["MIRROR"] = consumer.start(rollcall)
     port = int(os.environ.get("PORT", "8000"))
     server = waitress.create_server(app, host="127.0.0.1", port=port, threads=8)
     print(f"http://127.0.0.1:{server.effective_port}/", flush=True)

@@ -9,15 +9,19 @@ from rollcall_client import Rollcall
 from rollcall_client.mirror import Mirror
 
 
-def start(rollcall: Rollcall) -> None:
+def start(rollcall: Rollcall) -> Mirror:
     """Brings the tables up to date, and keeps them so in a thread."""
     mirror = Mirror(rollcall, connect())
     mirror.catch_up()
     Thread(target=follow, args=(mirror,), daemon=True).start()
+    return mirror
 
 
 def follow(mirror: Mirror) -> None:
-    """Ends the process if the mirror stops: with old tables, people who left could log in."""
+    """Ends the process if the mirror stops: with old tables, people who left could log in.
+
+    It does not stop while Rollcall cannot be reached. For this time app.py looks at the age of the tables.
+    """
     try:
         mirror.run()
     except Exception as error:

@@ -8,13 +8,10 @@ from typing import Any
 from rollcall_client.mirror import connect_sqlite, user_name_key
 
 MEMBERS = """
-SELECT u.id, u.display_name, u.user_name, u.email, u.active FROM rollcall_current_users u
-WHERE u.incarnation = ? ORDER BY u.display_name, u.id
-"""
-ROLES = """
-SELECT r.user_id, r.role, r.team, g.display_name AS team_name FROM rollcall_current_roles r
-JOIN rollcall_current_groups g ON g.incarnation = r.incarnation AND g.id = r.team
-WHERE r.incarnation = ? ORDER BY g.display_name, r.role
+SELECT u.id, u.display_name, u.user_name, u.active, r.role, g.display_name AS team_name FROM rollcall_current_users u
+LEFT JOIN rollcall_current_roles r ON r.incarnation = u.incarnation AND r.user_id = u.id
+LEFT JOIN rollcall_current_groups g ON g.incarnation = r.incarnation AND g.id = r.team
+WHERE u.incarnation = ? ORDER BY u.display_name, u.id, g.display_name, r.role
 """
 ADMINISTRATOR = """
 SELECT r.role FROM rollcall_tenants t
@@ -55,10 +52,15 @@ def position() -> str:
 
 
 def members(incarnation: str) -> list[dict[str, Any]]:
-    """The people of a tenant, each with the roles that it has now."""
-    people = {row["id"]: {**row, "roles": []} for row in query(MEMBERS, incarnation)}
-    for role in query(ROLES, incarnation):
-        people[role["user_id"]]["roles"].append(role)
+    """The people of a tenant, each with the roles that it has now.
+
+    One query reads all, since the mirror may write between two.
+    """
+    people: dict[str, dict[str, Any]] = {}
+    for row in query(MEMBERS, incarnation):
+        person = people.setdefault(row["id"], {**row, "roles": []})
+        if row["team_name"] is not None:
+            person["roles"].append(row)
     return list(people.values())
 
 

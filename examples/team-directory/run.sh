@@ -23,16 +23,25 @@ field() { "$python" -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys
 ROLLCALL_APP_URL=$(field app_url)
 ROLLCALL_APPLICATION_KEY=$(field application_key)
 ROLLCALL_SCIM_URL=$(field base_url)
+key=$(field key)
 export ROLLCALL_APP_URL ROLLCALL_APPLICATION_KEY ROLLCALL_SCIM_URL
 
 # The tables of an earlier run belong to a Rollcall that is gone.
 export DATABASE_FILE=${DATABASE_FILE:-$work/team-directory.db}
 cat <<TEXT
 Log in as the administrator: tenant demo, user name break-glass@demo.invalid
-Make a key under Settings, and let a person arrive:
-  curl -H "Authorization: Bearer \$KEY" -H 'Content-Type: application/scim+json' $ROLLCALL_SCIM_URL/Users -d '{
+Play the identity provider: paste these lines into another terminal. KEY may also be a key that you make under Settings.
+  BASE=$ROLLCALL_SCIM_URL
+  KEY=$key
+A person arrives:
+  ID=\$(curl -s -H "Authorization: Bearer \$KEY" -H 'Content-Type: application/scim+json' \$BASE/Users -d '{
     "userName": "bjensen@example.com", "name": { "givenName": "Barbara", "familyName": "Jensen" },
-    "displayName": "Barbara Jensen", "emails": [{ "value": "bjensen@example.com", "primary": true }] }'
+    "displayName": "Barbara Jensen", "emails": [{ "value": "bjensen@example.com", "primary": true }] }' |
+    tee /dev/stderr | grep -o '"id":"[^"]*' | head -n 1 | cut -c 7-)
+The person leaves:
+  curl -s -X PATCH -H "Authorization: Bearer \$KEY" -H 'Content-Type: application/scim+json' \$BASE/Users/\$ID -d '{
+    "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+    "Operations": [{ "op": "replace", "path": "active", "value": false }] }'
 The example:
 TEXT
 "$python" app.py &

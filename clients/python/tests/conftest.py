@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -128,6 +129,38 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
 @pytest.fixture
 def client(dev: Dev) -> Rollcall:
     return dev.client
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A PostgreSQL for all tests. mirror_support is imported here, since it imports this file."""
+    from mirror_support import find_postgres, run_postgres
+
+    programs = find_postgres()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed. Install it with: apt-get install postgresql")
+    # The path of a socket has at most 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="pg") as outer:
+        Path(outer).chmod(0o755)
+        folder = Path(outer) / "p"
+        folder.mkdir()
+        with run_postgres(programs, folder) as dsn:
+            yield dsn
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """SQLite, and PostgreSQL too in the tests that are marked with `both`."""
+    from mirror_support import Database
+
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return Database(["--sqlite", str(tmp_path / "mirror.db")], is_sqlite=True)
+    import psycopg
+
+    dsn, name = request.getfixturevalue("postgres"), f"m{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(f"{dsn} dbname=postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return Database(["--postgres", f"{dsn} dbname={name}"], is_sqlite=False)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

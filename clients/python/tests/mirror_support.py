@@ -17,11 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conftest import Dev, Scim
 
-from rollcall_client import Rollcall
+from rollcall_client import Rollcall, types
 from rollcall_client.mirror import Mirror, connect_sqlite
 from rollcall_client.mirror.storage import Storage
+
+both = pytest.mark.parametrize("database", ["sqlite", "postgres"], indirect=True)
+"""For tests that take the fixture `database`."""
 
 EXTENSION = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:User"
 
@@ -153,6 +157,47 @@ class Work:
             stop.set()
             thread.join()
         assert not failures, failures
+
+
+def work_in(dev: Dev, tenant: str, seed: int) -> Work:
+    client = dev.client
+    return Work(dev.scim(client.create_key(tenant, {"name": "work"})["key"]), client, tenant, seed)
+
+
+class Editing(Rollcall):
+    """A client that changes the answers of the feed, or does something before a request."""
+
+    def __init__(self, dev: Dev) -> None:
+        super().__init__(dev.line["app_url"], dev.line["application_key"])
+        self.extra: list[dict[str, Any]] = []
+        self.before: dict[str, Any] = {}
+        self.instead: dict[str, Any] = {}
+        self.snapshot: str | None = None
+
+    def status(self) -> types.Status:
+        status = super().status()
+        return {**status, "snapshot": self.snapshot or status["snapshot"]}
+
+    def changes_page(self, after: str | None = None, **options: Any) -> types.Changes:
+        page = super().changes_page(after, **options)
+        if options.get("tenant") is None and page["changes"]:
+            page["changes"] += [{**page["changes"][-1], **extra} for extra in self.extra]  # type: ignore[misc]
+            self.extra = []
+        return page
+
+    def _get(self, path: str, **query: Any) -> Any:
+        for part in [part for part in self.before if part in path]:
+            self.before.pop(part)()
+        for part in [part for part in self.instead if path.endswith(part)]:
+            return self.instead.pop(part)
+        return super()._get(path, **query)
+
+
+def newest(dev: Dev) -> str:
+    """The position at the end of the feed. It stands for that of a snapshot a minute later."""
+    place = dev.client.status()["newest"]
+    assert place
+    return place["position"]
 
 
 def mirror_process(dev: Dev, database: Database, *arguments: str) -> subprocess.Popen[bytes]:

@@ -25,7 +25,7 @@ class OwnTables:
     """What the documentation calls `database`."""
 
     def __init__(self, position: str | None) -> None:
-        self.place, self.applied, self.snapshots = position, [], 0
+        self.place, self.applied, self.snapshots, self.seq = position, [], 0, 0
 
     def position(self) -> str | None:
         return self.place
@@ -33,8 +33,14 @@ class OwnTables:
     def transaction(self) -> Any:
         return nullcontext()
 
-    def apply(self, change: FollowedChange) -> None:
-        self.applied.append(change.seq)
+    def last_seq(self) -> int:
+        return self.seq
+
+    def apply(self, change: FollowedChange | dict[str, Any]) -> None:
+        self.applied.append(change.seq if isinstance(change, FollowedChange) else change["seq"])
+
+    def save_seq(self, seq: int) -> None:
+        self.seq = seq
 
     def save_position(self, position: str) -> None:
         self.place = position
@@ -55,25 +61,34 @@ def ended(dev: Dev, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, dev.environment[name])
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Mirror, "run", Mirror.catch_up)
-    changes = Rollcall.changes
-    monkeypatch.setattr(Rollcall, "changes", lambda self, after: changes(self, after, follow=False))
+    pages = Rollcall.feed_pages
+    monkeypatch.setattr(Rollcall, "feed_pages", lambda self, after, tenant=None, **_: pages(self, after, tenant=tenant, follow=False))
 
 
 @pytest.mark.usefixtures("ended")
 def test_the_readme_runs(dev: Dev, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     readme = CLIENT / "README.md"
-    [read] = blocks(readme, "Read")
+    read, change = blocks(readme, "Read")
     exec(read, {})
+    exec(change, {})
+    assert dev.client.role("demo", "billing")["displayName"] == "Payments"
     assert "break-glass@demo.invalid" in capsys.readouterr().out
 
     [mirror] = blocks(readme, "Keep a mirror")
     exec(mirror, {})
     assert (tmp_path / "product.db").exists()
 
-    [own] = blocks(readme, "Follow changes into your own tables")
+    own, one_tenant = blocks(readme, "Follow changes into your own tables")
     tables = OwnTables(None)
     exec(own, {"database": tables})
     assert tables.applied == list(range(1, len(tables.applied) + 1)) and tables.place
+    followed, end = list(tables.applied), tables.place
+    tables.place = ""
+    exec(own, {"database": tables})
+    assert tables.applied == followed, "what comes again after a crash is ignored"
+    of_tenant = OwnTables(None)
+    exec(one_tenant, {"database": of_tenant})
+    assert 0 < len(of_tenant.applied) < len(followed) and of_tenant.place == end
     lost = OwnTables("0123456789abcdef-1")
     exec(own, {"database": lost})
     assert lost.snapshots == 1
@@ -90,9 +105,10 @@ def test_the_mirror_of_the_documentation_runs() -> None:
     mirror, look_up = blocks(APPLICATION, "Keep a mirror")
     exec(mirror, {})
     log_in, administrators = blocks(APPLICATION, "Keep a mirror", "sql")
-    names: dict[str, Any] = {"log_in": log_in}
+    names: dict[str, Any] = {}
     exec(look_up.replace("BJensen@Example.com", "Break-Glass@Demo.invalid"), names)
     [(user, _, role)] = names["rows"]
+    assert names["log_in"].strip() == log_in.strip()
     assert role == "admin"
     assert connect_sqlite("product.db").execute(administrators, ("demo",)).fetchall() == [(user,)]
 

@@ -6,7 +6,6 @@ import json
 import random
 import re
 import signal
-import tempfile
 import threading
 import time
 import uuid
@@ -19,21 +18,19 @@ import pytest
 from conftest import Dev, start_dev
 from mirror_support import (
     Database,
-    Work,
+    Editing,
     assert_converges,
+    both,
     die_before_statement,
-    find_postgres,
     mirror_of,
     mirror_process,
-    run_postgres,
     truth,
+    work_in,
 )
 
-from rollcall_client import Rollcall, RollcallError, types
+from rollcall_client import RollcallError
 from rollcall_client.mirror import LaterTables, Mirror, user_name_key
 from rollcall_client.mirror.schema import SCHEMA_VERSION
-
-both = pytest.mark.parametrize("database", ["sqlite", "postgres"], indirect=True)
 
 
 @pytest.fixture
@@ -44,73 +41,12 @@ def dev(tmp_path: Path) -> Iterator[Dev]:
     running.stop()
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    programs = find_postgres()
-    if programs is None:
-        pytest.skip("PostgreSQL is not installed. Install it with: apt-get install postgresql")
-    # The path of a socket has at most 107 bytes.
-    with tempfile.TemporaryDirectory(prefix="pg") as outer:
-        Path(outer).chmod(0o755)
-        folder = Path(outer) / "p"
-        folder.mkdir()
-        with run_postgres(programs, folder) as dsn:
-            yield dsn
-
-
-@pytest.fixture
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
-    """SQLite, and PostgreSQL too in the tests that are marked with `both`."""
-    if getattr(request, "param", "sqlite") == "sqlite":
-        return Database(["--sqlite", str(tmp_path / "mirror.db")], is_sqlite=True)
-    import psycopg
-
-    dsn, name = request.getfixturevalue("postgres"), f"m{uuid.uuid4().hex[:8]}"
-    with psycopg.connect(f"{dsn} dbname=postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    return Database(["--postgres", f"{dsn} dbname={name}"], is_sqlite=False)
-
-
 @pytest.fixture
 def tenant(dev: Dev) -> str:
     """A new tenant, where a deleted user is kept but hidden."""
     name = f"t{uuid.uuid4().hex[:10]}"
     dev.client.create_tenant({"tenant": name, "policy": "veza"})
     return name
-
-
-def work_in(dev: Dev, tenant: str, seed: int) -> Work:
-    client = dev.client
-    return Work(dev.scim(client.create_key(tenant, {"name": "work"})["key"]), client, tenant, seed)
-
-
-class Editing(Rollcall):
-    """A client that changes the answers of the feed, or does something before a request."""
-
-    def __init__(self, dev: Dev) -> None:
-        super().__init__(dev.line["app_url"], dev.line["application_key"])
-        self.extra: list[dict[str, Any]] = []
-        self.before: dict[str, Any] = {}
-        self.instead: dict[str, Any] = {}
-        self.snapshot: str | None = None
-
-    def status(self) -> types.Status:
-        status = super().status()
-        return {**status, "snapshot": self.snapshot or status["snapshot"]}
-
-    def changes_page(self, after: str | None = None, **options: Any) -> types.Changes:
-        page = super().changes_page(after, **options)
-        if options.get("tenant") is None and page["changes"]:
-            page["changes"] += [{**page["changes"][-1], **extra} for extra in self.extra]  # type: ignore[misc]
-            self.extra = []
-        return page
-
-    def _get(self, path: str, **query: Any) -> Any:
-        for part in [part for part in self.before if part in path]:
-            self.before.pop(part)()
-        for part in [part for part in self.instead if path.endswith(part)]:
-            return self.instead.pop(part)
-        return super()._get(path, **query)
 
 
 @both
@@ -224,6 +160,8 @@ def test_tables_of_an_earlier_version_stay_until_a_snapshot_replaces_them(dev: D
         assert database.query("SELECT user_name FROM rollcall_users") == [("gone@example.com",)]
     assert_converges(mirror, dev.client)
     assert shape_of(database) == shape_of(Database(["--sqlite", ":memory:"], is_sqlite=True), dev) or not database.is_sqlite
+    if not database.is_sqlite:
+        assert database.query("SELECT relname FROM pg_class WHERE relname LIKE 'rollcall_staging%' AND relpersistence = 'p'") == []
     assert database.query("SELECT id FROM rollcall_users WHERE id = 'u'") == []
     [(root,)] = database.query("SELECT root_team FROM rollcall_tenants")
     assert root == dev.client.tenant("demo")["rootTeam"]
@@ -314,23 +252,6 @@ def make_position_old(database: Database) -> None:
     connection.execute("UPDATE rollcall_mirror_state SET position = ''")
     connection.commit()
     connection.close()
-
-
-def test_a_root_team_that_a_read_does_not_show_yet_comes_later(dev: Dev, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rollcall_client.mirror.mirror.RESYNC_LOOK_SECONDS", 0.0)
-    client = Editing(dev)
-    mirror = mirror_of(dev, database, client)
-    assert_converges(mirror, dev.client)
-    client.snapshot = newest(dev)
-    made = dev.client.create_tenant({"tenant": "late"})
-    client.instead = {"/tenants/late": {**made, "version": 0, "rootTeam": None}}
-    assert_converges(mirror, dev.client)
-    root = "SELECT root_team FROM rollcall_tenants WHERE tenant = 'late'"
-    assert not client.instead and database.query(root) == [(None,)]
-    client.snapshot = newest(dev)
-    mirror.catch_up()
-    assert database.query(root) == [(made["rootTeam"],)]
-    assert database.query("SELECT * FROM rollcall_resyncs") == []
 
 
 @both
@@ -433,105 +354,6 @@ def test_a_group_may_be_deleted_between_its_listing_and_its_members(dev: Dev, da
     client.before[f"{group}/members"] = lambda: work.scim.send("DELETE", f"/Groups/{group}")
     assert_converges(mirror, dev.client)
     assert not client.before, "the group was deleted meanwhile"
-
-
-@both
-def test_a_resync_takes_the_snapshot_of_that_tenant_again(dev: Dev, database: Database, tenant: str) -> None:
-    work = work_in(dev, tenant, seed=9)
-    client = Editing(dev)
-    mirror = mirror_of(dev, database, client)
-    assert_converges(mirror, dev.client)
-    incarnation = dev.client.tenant(tenant)["incarnation"]
-    connection = database.connect()
-    for statement in ("UPDATE rollcall_users SET user_name = 'old'", "DELETE FROM rollcall_groups"):
-        connection.execute(f"{statement} WHERE incarnation = '{incarnation}'")
-    connection.commit()
-    connection.close()
-    assert mirror.dump() != truth(dev.client)
-    resync = {"type": "tenant.resync", "resourceType": "Tenant", "resourceId": tenant, "tenant": tenant}
-    client.extra = [{**resync, "incarnation": incarnation}, {**resync, "tenant": "gone", "incarnation": "gone"}]
-    client.before[f"/tenants/{tenant}/Groups"] = lambda: (work.do(), work.do(), work.do())
-    with work.going_on():
-        end = time.monotonic() + 30
-        while client.extra and time.monotonic() < end:
-            mirror.step()
-            time.sleep(0.1)
-    assert not client.extra and not client.before
-    assert_converges(mirror, dev.client)
-
-
-def test_the_operator_can_ask_for_a_resync(dev: Dev, database: Database, tenant: str) -> None:
-    work_in(dev, tenant, seed=14)
-    mirror = mirror_of(dev, database)
-    assert_converges(mirror, dev.client)
-    connection = database.connect()
-    connection.execute("UPDATE rollcall_users SET user_name = 'old'")
-    connection.execute("DELETE FROM rollcall_groups")
-    connection.commit()
-    connection.close()
-    for name in ("demo", tenant):
-        dev.operator("tenant", "resync", name)
-    assert_converges(mirror, dev.client)
-
-
-@both
-def test_a_resync_is_repeated_when_all_before_it_is_visible(
-    dev: Dev, database: Database, tenant: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("rollcall_client.mirror.mirror.RESYNC_LOOK_SECONDS", 0.0)
-    work = work_in(dev, tenant, seed=15)
-    client = Editing(dev)
-    mirror = mirror_of(dev, database, client)
-    assert_converges(mirror, dev.client)
-    work.scim.send("DELETE", f"/Users/{work.users[0]}")
-    assert_converges(mirror, dev.client)
-    users = dev.client._get(f"/tenants/{tenant}/Users", cursor="", count=200)
-    users["Resources"] = users["Resources"][:3]
-    client.instead = {f"/tenants/{tenant}/Users": users}
-    resync = {"type": "tenant.resync", "resourceType": "Tenant", "resourceId": tenant, "tenant": tenant}
-    client.extra = [{**resync, "incarnation": dev.client.tenant(tenant)["incarnation"]}]
-    client.snapshot = newest(dev)
-    dev.wait_for_change(dev.scim().create_user("another"))
-    mirror.catch_up()
-    assert not client.extra and not client.instead
-    assert len(mirror.dump()["tenants"][tenant]["users"]) == 3
-    assert len(database.query("SELECT * FROM rollcall_resyncs")) == 1
-
-    client.snapshot = newest(dev)
-    mirror.catch_up()
-    assert database.query("SELECT * FROM rollcall_resyncs") == []
-    assert_converges(mirror, dev.client)
-    assert database.query(f"SELECT hidden FROM rollcall_users WHERE id = '{work.users[0]}'") == [(1,)]
-
-
-def newest(dev: Dev) -> str:
-    """The position at the end of the feed. It stands for that of a snapshot a minute later."""
-    place = dev.client.status()["newest"]
-    assert place
-    return place["position"]
-
-
-def test_what_a_resync_could_not_see_yet_comes_from_the_feed(dev: Dev, database: Database, tenant: str) -> None:
-    """On AWS a query may not show yet what the last transactions wrote, although the feed tells of them."""
-    work = work_in(dev, tenant, seed=13)
-    client, group = Editing(dev), work.groups[0]
-    mirror = mirror_of(dev, database, client)
-    assert_converges(mirror, dev.client)
-    older = {
-        f"/tenants/{tenant}/Users": dev.client._get(f"/tenants/{tenant}/Users", cursor="", count=200),
-        f"/Groups/{group}/members": dev.client._get(f"/tenants/{tenant}/Groups/{group}/members"),
-    }
-    late = work.scim.create_user("late")
-    work.scim.remove_members(group, work.users[:2])
-    dev.wait_for_change(late)
-    assert_converges(mirror, dev.client)
-    resync = {"type": "tenant.resync", "resourceType": "Tenant", "resourceId": tenant, "tenant": tenant}
-    client.extra = [{**resync, "incarnation": dev.client.tenant(tenant)["incarnation"]}]
-    client.instead = older
-    dev.wait_for_change(dev.scim().create_user("another"))
-    mirror.catch_up()
-    assert not client.extra and not client.instead
-    assert_converges(mirror, dev.client)
 
 
 def test_fields_and_types_that_are_not_known_are_ignored(dev: Dev, database: Database, tenant: str) -> None:

@@ -47,7 +47,8 @@ class Forwarder(BaseHTTPRequestHandler):
             return
         response = httpx.request(self.command, self.server.target + self.path, content=body, headers=headers)
         if fault != FORGET:
-            self.answer(response.status_code, response.content, {"Content-Type": response.headers["Content-Type"]})
+            kept = {name: value for name, value in response.headers.items() if name == "content-type"}
+            self.answer(response.status_code, response.content, kept)
 
     def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
@@ -56,7 +57,7 @@ class Forwarder(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_GET = do_POST = do_PUT = do_PATCH = forward
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = forward
 
     def log_message(self, *_: object) -> None:
         pass
@@ -116,6 +117,49 @@ def test_a_long_pause_is_left_to_the_application(proxy: Proxy, flaky: Rollcall, 
     assert pauses == []
 
 
+def test_a_refusal_says_how_long_to_wait(proxy: Proxy, flaky: Rollcall, pauses: list[float]) -> None:
+    date = email.utils.formatdate(time.time() + 600, usegmt=True)
+    waits = {"120": 120, date: 600, "9" * 400: 86_400, "soon": None}
+    for text, expected in waits.items():
+        # 400 is never sent again, so it shows what was read of any text.
+        proxy.faults = [(400, text)]
+        with pytest.raises(rollcall_client.InvalidRequest) as refused:
+            flaky.status()
+        assert refused.value.retry_after == (expected and pytest.approx(expected, abs=5))
+    proxy.faults = [(429, "7")] * 9
+    with pytest.raises(rollcall_client.TooManyRequests) as busy:
+        flaky.status()
+    assert busy.value.retry_after == 7 and pauses == [7] * 4
+
+
+def test_a_delete_that_was_done_before_the_answer_was_lost_is_a_success(proxy: Proxy, flaky: Rollcall) -> None:
+    for fault in (FORGET, DROP):
+        flaky.create_role("demo", {"id": "short", "displayName": "Short", "grants": []})
+        proxy.faults = [fault]
+        flaky.delete_role("demo", "short")
+    for faults in ([], [(429, "0")]):
+        proxy.faults = faults
+        with pytest.raises(rollcall_client.NotFound):
+            flaky.delete_role("demo", "short")
+
+
+def test_an_answer_that_cannot_be_unpacked_is_tried_again(dev: Dev) -> None:
+    transport = Transport("http://127.0.0.1:9", "rca_x", sleep=lambda _: None)
+    answers = [httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=Chunks(b"no gzip")), httpx.Response(200, json={})]
+    transport._http = httpx.Client(transport=httpx.MockTransport(lambda _: answers.pop(0)), base_url="http://127.0.0.1:9")
+    assert transport.send("GET", "/status").json() == {} and answers == []
+
+
+class Chunks(httpx.SyncByteStream):
+    """A body that httpx unpacks when it is read."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self.body
+
+
 def test_a_post_is_not_sent_twice_unless_nothing_was_done(proxy: Proxy, flaky: Rollcall) -> None:
     for fault in (FORGET, (503, "0")):
         proxy.faults = [fault]
@@ -134,7 +178,7 @@ def test_an_answer_of_something_else_says_what_to_check() -> None:
     with Rollcall(f"http://127.0.0.1:{server.server_port}", "rca_x") as wrong:
         with pytest.raises(rollcall_client.NotFound, match="/app/v1"):
             wrong.status()
-        with pytest.raises(rollcall_client.RollcallError, match="not JSON"):
+        with pytest.raises(rollcall_client.UnexpectedAnswer, match="not JSON"):
             wrong._get("/")
     server.shutdown()
     server.server_close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Callable
 
 import pytest
 from conftest import Dev
@@ -89,6 +90,53 @@ def test_changes_come_in_order_and_the_position_leads_to_the_rest(client: Rollca
     plain = client.changes_page(limit=1, include_resource=False)
     assert plain["more"] and [change["seq"] for change in plain["changes"]] == [1]
     assert client.status()["newest"]["seq"] == len(followed)
+
+
+def test_a_quiet_tenant_shows_that_its_position_moves(client: Rollcall, dev: Dev) -> None:
+    [first] = client.feed_pages(tenant="quiet", follow=False)
+    dev.wait_for_change(dev.scim().create_user("elsewhere"))
+    [moved] = client.feed_pages(first["next"], tenant="quiet", follow=False)
+    assert first["changes"] == moved["changes"] == [] and moved["next"] != first["next"]
+    assert list(client.changes(first["next"], tenant="quiet", follow=False)) == []
+
+
+def test_a_change_of_a_key_is_not_one_of_something_gone(client: Rollcall, dev: Dev) -> None:
+    scim = dev.scim()
+    key = client.create_key("demo", {"name": "here"})["id"]
+    kept, gone = scim.create_user("kept"), scim.create_user("gone")
+    client.create_role("demo", {"id": "brief", "displayName": "Brief", "grants": []})
+    client.delete_role("demo", "brief")
+    scim.send("DELETE", f"/Users/{gone}")
+    dev.wait_for_change(scim.create_user("last"))
+    state = {one.change["resourceId"]: one.is_gone for one in client.changes(follow=False)}
+    assert (state[key], state[kept], state[gone], state["brief"]) == (False, False, True, True)
+    assert not any(one.is_gone for one in client.changes(follow=False) if one.change["resourceType"] in ("Key", "Tenant"))
+
+
+def test_a_version_that_does_not_fit_is_refused(client: Rollcall, dev: Dev) -> None:
+    user = client.user("demo", dev.scim().create_user("versioned"))
+    group = client.group("demo", dev.scim().create_group("Versioned", []))
+    for kind, read in (("user", user), ("group", group)):
+        retrieve, version = getattr(client, kind), read["meta"]["version"]
+        assert retrieve("demo", read["id"], if_none_match=version) is None
+        assert retrieve("demo", read["id"], if_none_match='W/"9"') == read
+    client.create_role("demo", {"id": "etag", "displayName": "E", "grants": []})
+    client.create_entitlement("demo", {"id": "etag", "displayName": "E"})
+    old, now = 'W/"9"', 'W/"1"'
+    calls: list[Callable[[str], object]] = [
+        lambda tag: client.update_role("demo", "etag", {"displayName": "F"}, if_match=tag),
+        lambda tag: client.update_entitlement("demo", "etag", {"displayName": "F"}, if_match=tag),
+        lambda tag: client.replace_assignments("demo", group["id"], [], if_match=tag),
+    ]
+    deletions: list[Callable[[str], object]] = [
+        lambda tag: client.delete_role("demo", "etag", if_match=tag),
+        lambda tag: client.delete_entitlement("demo", "etag", if_match=tag),
+    ]
+    for call, right in [*((call, now) for call in calls), *((call, 'W/"2"') for call in deletions)]:
+        with pytest.raises(rollcall_client.InvalidRequest, match="If-Match") as refused:
+            call(old)
+        assert refused.value.status == 412
+        call(right)
 
 
 def test_refusals_are_errors_that_say_what_to_change(client: Rollcall, dev: Dev) -> None:

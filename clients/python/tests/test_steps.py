@@ -143,6 +143,11 @@ class Alone(Rollcall):
         return {"changes": [], "next": after or "", "more": False}
 
 
+def test_an_answer_that_moves_nothing_is_not_shown() -> None:
+    assert list(Alone().feed_pages("old place", follow=False)) == []
+    assert len(list(Alone().feed_pages(None, follow=False))) == 1
+
+
 def position(connection: Any, new: str | None = None) -> str:
     """The position of the mirror; moves it to a new one, as another mirror does."""
     if new is not None:

@@ -52,6 +52,9 @@ def test_one_of_two_signatures_is_enough_while_rotating() -> None:
         (lambda: {**signed(), "Webhook-Timestamp": "9" * 5000}, "not a number"),
         (lambda: {**signed(), "Webhook-Signature": signed()["Webhook-Signature"][:-4]}, "No signature fits"),
         (lambda: {**signed(), "Webhook-Signature": "v1,é"}, "No signature fits"),
+        (lambda: {**signed(), "Webhook-Signature": "v1,\udce9"}, "No signature fits"),
+        (lambda: {**signed(), "Webhook-Id": "msg_\udce9"}, "No signature fits"),
+        (lambda: {**signed(), "body": BODY + "\udce9"}, "bytes of the body"),
         (lambda: {"Webhook-Id": "msg_1"}, "header is missing"),
     ],
 )
@@ -65,7 +68,7 @@ def test_everything_else_is_refused_as_the_other_library_does(change: Callable[[
 
 
 def test_a_secret_that_cannot_be_one_is_refused() -> None:
-    for secret in ("whsec_", "", "whsec_*not base64*"):
+    for secret in ("whsec_", "", "whsec_*not base64*", "whsec_…", f"{SECRET}\n", f"{SECRET}é"):
         with pytest.raises(ValueError, match="rotate it"):
             Webhook(secret)
 

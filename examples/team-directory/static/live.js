@@ -5,7 +5,8 @@ async function refresh() {
   try {
     const seen = encodeURIComponent(members.dataset.position);
     const response = await fetch(`${members.dataset.url}?seen=${seen}`, { redirect: "manual" });
-    if (response.type === "opaqueredirect") return location.reload(); // The session ended.
+    // The session ended, or the tables are too old. The page says which.
+    if (response.type === "opaqueredirect" || response.status === 503) return location.reload();
     if (response.status === 200) {
       members.innerHTML = await response.text();
       members.dataset.position = response.headers.get("Position");

@@ -7,7 +7,6 @@ import json
 import logging
 import sqlite3
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ def main() -> None:
     mirror = commands.add_parser(
         "mirror",
         help="keep a mirror of all tenants in a database",
-        description="Keeps a mirror. Reads ROLLCALL_APP_URL and ROLLCALL_APPLICATION_KEY.",
+        description="Keeps a mirror. Reads ROLLCALL_APP_URL and ROLLCALL_APPLICATION_KEY, but not for --dump alone.",
     )
     database = mirror.add_mutually_exclusive_group(required=True)
     database.add_argument("--sqlite", metavar="FILE", help="a database file; it is made if it is absent")
@@ -37,25 +36,52 @@ def main() -> None:
         run_mirror(arguments)
     except (RollcallError, ValueError) as error:
         sys.exit(str(error))
+    except database_errors() as error:
+        sys.exit(f"The database cannot be used: {str(error).strip()}")
     except KeyboardInterrupt:
         pass
 
 
 def run_mirror(arguments: argparse.Namespace) -> None:
     """Catches up, follows or prints, as the arguments say."""
-    connect, database_error = driver(arguments)
+    if arguments.dump and not arguments.once:
+        if arguments.sqlite and not Path(arguments.sqlite).exists():
+            raise ValueError(f"There is no file {arguments.sqlite}. Let the mirror make it: --once --dump.")
+        print_rows(Storage(connect(arguments)).dump())
+        return
+    with Rollcall.from_env() as rollcall:
+        mirror = Mirror(rollcall, connect(arguments))
+        if not arguments.once:
+            return mirror.run()
+        mirror.catch_up()
+        if arguments.dump:
+            print_rows(mirror.dump())
+
+
+def print_rows(rows: dict[str, Any]) -> None:
+    """Prints what a mirror shows, in the form of both clients."""
+    print(json.dumps(rows, sort_keys=True, separators=(",", ":"), ensure_ascii=False))
+
+
+def connect(arguments: argparse.Namespace) -> Any:
+    """A connection to the database that the arguments name."""
+    if arguments.sqlite:
+        return connect_sqlite(arguments.sqlite)
     try:
-        if arguments.dump and not arguments.once:
-            print_mirror(arguments, Storage(connect()))
-            return
-        with Rollcall.from_env() as rollcall:
-            connection = connect()
-            mirror = Mirror(rollcall, connection)
-            if not arguments.once:
-                mirror.run()
-            mirror.catch_up()
-            if arguments.dump:
-                print_mirror(arguments, Storage(connection))
-    except database_error as error:
-        option = "--sqlite" if arguments.sqlite else "--postgres"
-        raise ValueError(f"The database of {option} cannot be used: {str(error).strip()}") from error
+        import psycopg
+    except ImportError:
+        raise ValueError("PostgreSQL needs psycopg: pip install 'rollcall-client[postgres]'.") from None
+    return psycopg.connect(arguments.postgres)
+
+
+def database_errors() -> tuple[type[Exception], ...]:
+    """The errors of the drivers that are installed."""
+    try:
+        import psycopg
+    except ImportError:
+        return (sqlite3.Error,)
+    return (sqlite3.Error, psycopg.Error)
+
+
+if __name__ == "__main__":
+    main()

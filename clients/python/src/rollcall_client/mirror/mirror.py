@@ -34,6 +34,7 @@ LOST_POSITIONS_IN_A_ROW = 3
 SNAPSHOT_ATTEMPTS = 5
 """A tenant is deleted and made again, or a cursor ends, while the snapshot reads it."""
 
+
 class TenantKeepsChanging(RollcallError):
     """A tenant changed so often while a snapshot read it that the snapshot was given up. A later one can succeed."""
 
@@ -72,7 +73,7 @@ class Mirror:
         return time.monotonic() - self._current_at
 
     def run(self, stop: threading.Event | None = None) -> None:
-        """Follows the feed until `stop` is set. Goes on after lost connections and refusals that pass."""
+        """Follows the feed until `stop` is set. Goes on after failures that pass, as late as `Retry-After` says."""
         stop = stop or threading.Event()
         while not stop.is_set():
             pause = PAUSE_AT_END_SECONDS

@@ -116,6 +116,13 @@ class Storage:
         for statement in (*DROPS, *TABLES_AND_VIEWS):
             self._run(statement)
 
+    def _remove_old_staging(self) -> None:
+        """Removes permanent staging tables of an earlier version, unless another mirror uses such tables now."""
+        if self._rows("SELECT id FROM rollcall_mirror_state WHERE staging = ''"):
+            schema = "main" if self._is_sqlite else self._rows("SELECT quote_ident(current_schema())")[0][0]
+            for kind in KINDS:
+                self._run(f"DROP TABLE IF EXISTS {schema}.rollcall_staging_{kind}")
+
     @contextmanager
     def transaction(self, *, writes: bool = True) -> Iterator[None]:
         """Commits at the end, rolls back after an exception.
@@ -187,6 +194,7 @@ class Storage:
         """
         if before.schema_version < SCHEMA_VERSION:
             self._make_tables_anew()
+            self._remove_old_staging()
         self._run("DELETE FROM rollcall_resyncs")
         for kind in KINDS:
             self._run(f"DELETE FROM rollcall_{kind}")
@@ -320,9 +328,10 @@ class Storage:
             cursor = self._connection.cursor()
             cursor.row_factory = None
             return cursor
-        import psycopg
+        from psycopg import Cursor
+        from psycopg.rows import tuple_row
 
-        return psycopg.Cursor(self._connection, row_factory=psycopg.rows.tuple_row)
+        return Cursor(self._connection, row_factory=tuple_row)
 
     def _run(self, sql: str, values: Sequence[Any] = ()) -> int:
         """Runs a statement. Returns how many rows it changed."""

@@ -1,0 +1,52 @@
+"""The command says in one line what is wrong."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Dev
+from mirror_support import Database, both, mirror_of
+
+SETTINGS = {"ROLLCALL_APP_URL": "http://127.0.0.1:9/app/v1", "ROLLCALL_APPLICATION_KEY": "rca_x"}
+
+
+def run(*arguments: str, **settings: str) -> tuple[int, str, str]:
+    """The status of the command and what it prints."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ROLLCALL_")}
+    command = [sys.executable, "-m", "rollcall_client", "mirror", *arguments]
+    done = subprocess.run(command, env={**environment, **settings}, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("more", [["--once"], ["--dump"], []])
+def test_a_database_that_cannot_be_used_is_one_line(tmp_path: Path, more: list[str]) -> None:
+    (tmp_path / "text").write_text("This is no database. " * 100)
+    wrong = {
+        "--sqlite": [str(tmp_path), str(tmp_path / "text"), str(tmp_path / "absent" / "mirror.db")],
+        "--postgres": ["host=/nowhere", "no DSN", "postgresql://127.0.0.1:1/none?connect_timeout=2"],
+    }
+    for option, databases in wrong.items():
+        for database in databases:
+            status, out, error = run(option, database, *more, **SETTINGS)
+            assert (status, out) == (1, "") and "Traceback" not in error, error
+            assert "database cannot be used" in error or "There is no file" in error
+
+
+def test_wrong_settings_are_one_line() -> None:
+    for name, value in (("ROLLCALL_APP_URL", "127.0.0.1:9"), ("ROLLCALL_APPLICATION_KEY", "rca_x\n")):
+        status, out, error = run("--sqlite", ":memory:", **{**SETTINGS, name: value})
+        assert (status, out) == (1, "") and error.count("\n") == 1 and "Traceback" not in error
+
+
+@both
+def test_the_mirror_is_printed_without_rollcall(dev: Dev, database: Database, tmp_path: Path) -> None:
+    mirror_of(dev, database).catch_up()
+    status, out, error = run(*database.argument, "--dump")
+    assert (status, error) == (0, "") and '"demo"' in out
+    absent = tmp_path / "absent.db"
+    status, out, error = run("--sqlite", str(absent), "--dump")
+    assert (status, out) == (1, "") and "There is no file" in error and not absent.exists()
