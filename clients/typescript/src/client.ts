@@ -1,7 +1,8 @@
 // One method for each route of the application's side, and iterators over lists and changes.
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Options, path, Transport } from "./transport.js";
+import type { Options } from "./options.js";
+import { path, Transport } from "./transport.js";
 import type {
   Assignment,
   Assignments,
@@ -88,6 +89,7 @@ export interface FollowOptions extends Ending {
 export class Rollcall {
   readonly #transport: Transport;
 
+  /** @throws TypeError if a setting cannot be right. */
   constructor(options: Options) {
     this.#transport = new Transport(options);
   }

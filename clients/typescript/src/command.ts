@@ -27,10 +27,7 @@ async function open(file: string): Promise<SqliteDatabase> {
   for (const maker of makers) {
     const Database = await maker().catch(() => undefined);
     if (Database === undefined) continue;
-    const database = new Database(file);
-    database.exec("PRAGMA busy_timeout = 10000");
-    database.exec("PRAGMA journal_mode = WAL");
-    return database;
+    return new Database(file);
   }
   throw new WrongUsage("No SQLite is installed. Run: npm install libsql");
 }
@@ -45,6 +42,14 @@ function environment(name: string): string {
   return value;
 }
 
+function connect(url: string, key: string): Rollcall {
+  try {
+    return new Rollcall({ url, key });
+  } catch (error) {
+    throw new WrongUsage(messageOf(error));
+  }
+}
+
 async function main(): Promise<void> {
   const { values } = readArguments();
   if (values.help) {
@@ -56,7 +61,7 @@ async function main(): Promise<void> {
   const storage = new SqliteStorage(await open(values.sqlite));
   if (values.once || follows) {
     const url = environment("ROLLCALL_APP_URL");
-    const rollcall = new Rollcall({ url, key: environment("ROLLCALL_APPLICATION_KEY") });
+    const rollcall = connect(url, environment("ROLLCALL_APPLICATION_KEY"));
     const onError = (error: unknown) => console.error(`rollcall-mirror: ${messageOf(error)} Trying again.`);
     const mirror = new Mirror(rollcall, storage, { onError });
     const ending = new AbortController();

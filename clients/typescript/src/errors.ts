@@ -15,6 +15,8 @@ export class ProblemError extends Error {
     readonly detail: string,
     /** The id of the request in the log of Rollcall. */
     readonly requestId: string | null,
+    /** For how many seconds the server asks to wait (`Retry-After`); `null` if it does not say. */
+    readonly retryAfter: number | null = null,
   ) {
     super(`${status} ${title}: ${detail}`);
   }

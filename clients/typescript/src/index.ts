@@ -4,14 +4,15 @@ export { dump } from "./mirror/dump.js";
 export { Mirror, type MirrorOptions } from "./mirror/mirror.js";
 export { userNameKey } from "./mirror/names.js";
 export { LaterTables } from "./mirror/tables.js";
+export type { Options } from "./options.js";
 export { type PostgresPool, PostgresStorage } from "./storage/postgres.js";
 export { type SqliteDatabase, SqliteStorage } from "./storage/sqlite.js";
 export type { Row, SqlValue, Storage, Transaction } from "./storage/storage.js";
-export type { Options } from "./transport.js";
 export type * from "./types.js";
 export {
   type VerifyOptions,
   verifyWebhook,
   type WebhookMessage,
   WebhookVerificationError,
+  WebhookVerifier,
 } from "./verify.js";

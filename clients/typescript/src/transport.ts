@@ -2,20 +2,7 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { ConnectionError, LostPosition, ProblemError } from "./errors.js";
-
-/** Where Rollcall is, and how to reach it. */
-export interface Options {
-  /** The URL of the application's side. It ends in `/app/v1`. */
-  url: string;
-  /** An application key, `rca_…`. */
-  key: string;
-  /** How often a request is sent at most. The default is 5. */
-  attempts?: number;
-  /** How long an answer may take, in milliseconds. The default is 60,000. */
-  timeoutMs?: number;
-  /** Replaces the global `fetch`. */
-  fetch?: typeof fetch;
-}
+import { checkOptions, type Options } from "./options.js";
 
 /** One request. */
 export interface ApiRequest {
@@ -32,8 +19,10 @@ export interface ApiRequest {
 
 const FIRST_PAUSE_MS = 200;
 const LONGEST_PAUSE_MS = 10_000;
-/** After a longer `Retry-After` the caller decides. */
+/** After a longer `Retry-After` the caller decides. The error has it. */
 const LONGEST_RETRY_AFTER_MS = 60_000;
+/** A longer `Retry-After` counts as a day. */
+const MOST_RETRY_AFTER_SECONDS = 86_400;
 
 /** A path made of encoded segments. */
 export function path(...segments: string[]): string {
@@ -45,6 +34,7 @@ export function path(...segments: string[]): string {
  *
  * 429 is repeated for every method, after `Retry-After`: the request was not carried out. Lost connections, 500, 502,
  * 503 and 504 are repeated unless the method is POST: it may have been carried out, and a second one would make a second key.
+ * If a repeated DELETE answers 404, the first one has been carried out. That is a success.
  */
 export class Transport {
   readonly #url: string;
@@ -53,7 +43,9 @@ export class Transport {
   readonly #timeoutMs: number;
   readonly #fetch: typeof fetch;
 
+  /** @throws TypeError if a setting cannot be right. */
   constructor(options: Options) {
+    checkOptions(options);
     this.#url = options.url.replace(/\/+$/, "");
     this.#key = options.key;
     this.#attempts = Math.max(1, options.attempts ?? 5);
@@ -63,22 +55,35 @@ export class Transport {
 
   /** The JSON of the answer; `undefined` if it has no body. */
   async send<T>(request: ApiRequest): Promise<T> {
+    // Outside of the attempts: what cannot be sent is no failure of the network.
+    const prepared = this.#prepare(request);
+    let mayBeDone = false;
     for (let attempt = 1; ; attempt++) {
       const isLast = attempt >= this.#attempts;
+      let pause = pauseMs(attempt);
       try {
-        const answer = await this.#sendOnce(request);
+        const answer = await this.#sendOnce(prepared, request.signal);
         if (answer.ok) return answer.value as T;
-        const pause = answer.pauseMs ?? pauseMs(attempt);
+        const { status, retryAfter } = answer.error;
+        if (request.method === "DELETE" && mayBeDone && status === 404) return undefined as T;
+        pause = Math.max(pause, (retryAfter ?? 0) * 1000);
         const isLong = pause > LONGEST_RETRY_AFTER_MS;
-        if (isLast || isLong || !mayRepeat(request.method, answer.error.status)) throw answer.error;
-        await sleep(pause, undefined, signalOf(request));
+        if (isLast || isLong || !mayRepeat(request.method, status)) throw answer.error;
+        mayBeDone ||= status !== 429;
       } catch (error) {
         if (request.signal?.aborted) throw request.signal.reason;
         if (error instanceof ProblemError) throw error;
         if (isLast || request.method === "POST") throw this.#lost(request, attempt, error);
-        await sleep(pauseMs(attempt), undefined, signalOf(request));
+        mayBeDone = true;
       }
+      await this.#pause(pause, request.signal);
     }
+  }
+
+  async #pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+    await sleep(ms, undefined, signal ? { signal } : {}).catch((error: unknown) => {
+      throw signal?.aborted ? signal.reason : error;
+    });
   }
 
   #lost(request: ApiRequest, attempt: number, cause: unknown): ConnectionError {
@@ -90,48 +95,69 @@ export class Transport {
     );
   }
 
-  async #sendOnce(request: ApiRequest): Promise<Answer> {
+  #prepare(request: ApiRequest): Prepared {
     const query = new URLSearchParams();
     for (const [name, value] of Object.entries(request.query ?? {})) {
       if (value !== undefined) query.set(name, String(value));
     }
     const text = query.toString();
-    const headers: Record<string, string> = {
+    const headers = new Headers({
       accept: "application/json",
       authorization: `Bearer ${this.#key}`,
       ...request.headers,
+    });
+    const { method, body } = request;
+    if (body !== undefined) headers.set("content-type", "application/json");
+    return {
+      url: `${this.#url}${request.path}${text && `?${text}`}`,
+      init: {
+        method,
+        headers,
+        redirect: "error",
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      },
     };
-    if (request.body !== undefined) headers["content-type"] = "application/json";
+  }
+
+  async #sendOnce({ url, init }: Prepared, signal: AbortSignal | undefined): Promise<Answer> {
     const ending = new AbortController();
     const timer = setTimeout(() => {
       ending.abort(new Error(`no answer within ${this.#timeoutMs} ms`));
     }, this.#timeoutMs);
-    const end = () => ending.abort(request.signal?.reason);
-    request.signal?.addEventListener("abort", end);
-    if (request.signal?.aborted) end();
+    const end = () => ending.abort(signal?.reason);
+    signal?.addEventListener("abort", end);
+    if (signal?.aborted) end();
     try {
-      const response = await this.#fetch(`${this.#url}${request.path}${text && `?${text}`}`, {
-        method: request.method,
-        headers,
-        redirect: "error",
-        signal: ending.signal,
-        ...(request.body === undefined ? {} : { body: JSON.stringify(request.body) }),
-      });
+      const response = await this.#fetch(url, { ...init, signal: ending.signal });
       return read(response, await response.text());
     } finally {
       clearTimeout(timer);
-      request.signal?.removeEventListener("abort", end);
+      signal?.removeEventListener("abort", end);
     }
   }
 }
 
-type Answer = { ok: true; value: unknown } | { ok: false; error: ProblemError; pauseMs: number | null };
+/** A request as `fetch` takes it. */
+interface Prepared {
+  url: string;
+  init: RequestInit;
+}
+
+type Answer = { ok: true; value: unknown } | { ok: false; error: ProblemError };
 
 function read(response: Response, text: string): Answer {
   if (response.ok || response.status === 304) {
-    return { ok: true, value: text === "" ? undefined : JSON.parse(text) };
+    return { ok: true, value: text === "" ? undefined : readJson(response, text) };
   }
-  return { ok: false, error: problem(response, text), pauseMs: retryAfterMs(response.headers) };
+  return { ok: false, error: problem(response, text) };
+}
+
+function readJson(response: Response, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new Error(`a ${response.status} without JSON, which is not from Rollcall`, { cause });
+  }
 }
 
 function problem(response: Response, text: string): ProblemError {
@@ -152,6 +178,7 @@ function problem(response: Response, text: string): ProblemError {
     member("title", response.statusText || `Status ${status}`),
     member("detail", "The answer has no detail. It may come from a proxy in front of Rollcall."),
     response.headers.get("x-amzn-requestid"),
+    retryAfterSeconds(response.headers),
   );
 }
 
@@ -159,22 +186,18 @@ function mayRepeat(method: ApiRequest["method"], status: number): boolean {
   return status === 429 || (method !== "POST" && [500, 502, 503, 504].includes(status));
 }
 
-/** `Retry-After` in milliseconds: seconds or a date (RFC 9110 §10.2.3). */
-function retryAfterMs(headers: Headers): number | null {
+/** `Retry-After` in seconds: a number or a date (RFC 9110 §10.2.3). */
+function retryAfterSeconds(headers: Headers): number | null {
   const text = headers.get("retry-after");
   if (text === null) return null;
-  const ms = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now();
-  return Number.isNaN(ms) ? null : Math.max(0, ms);
+  const seconds = /^\d+$/.test(text) ? Number(text) : (Date.parse(text) - Date.now()) / 1000;
+  return Number.isNaN(seconds) ? null : Math.min(MOST_RETRY_AFTER_SECONDS, Math.max(0, seconds));
 }
 
 /** Grows with each attempt. The half of it is by chance, so that clients do not come together. */
 function pauseMs(attempt: number): number {
   const most = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (attempt - 1));
   return most / 2 + (Math.random() * most) / 2;
-}
-
-function signalOf(request: ApiRequest): { signal?: AbortSignal } {
-  return request.signal ? { signal: request.signal } : {};
 }
 
 function describe(error: unknown): string {

@@ -15,22 +15,74 @@ export interface WebhookMessage {
   data: { changes?: Change[]; next?: string };
 }
 
-/** How to verify. */
-export interface VerifyOptions {
+/** How much the clocks may differ. */
+export interface ToleranceOptions {
   /** How many seconds the clocks may differ. The default is 300. */
   toleranceSeconds?: number;
+}
+
+/** How to verify. */
+export interface VerifyOptions extends ToleranceOptions {
   /** The time now, in milliseconds. */
   now?: number;
 }
 
 type HeaderSource = Headers | Readonly<Record<string, string | string[] | undefined>>;
 
+/** Verifies the messages of one webhook. Make it when the program starts, since it checks the secret. */
+export class WebhookVerifier {
+  readonly #keys: readonly Buffer[];
+  readonly #toleranceSeconds: number;
+
+  /**
+   * @param secret `whsec_…`, or several while a secret is rotated
+   * @throws TypeError if a secret cannot be right
+   */
+  constructor(secret: string | readonly string[], { toleranceSeconds = 300 }: ToleranceOptions = {}) {
+    const secrets: readonly string[] = Array.isArray(secret) ? secret : [secret];
+    if (secrets.length === 0) throw new TypeError("The webhook has no secret. Give the text whsec_….");
+    this.#keys = secrets.map(key);
+    this.#toleranceSeconds = toleranceSeconds;
+  }
+
+  /**
+   * Verifies a message, and reads it.
+   *
+   * @param headers of the request
+   * @param body the bytes of the request as they came
+   * @param now the time in milliseconds
+   * @throws WebhookVerificationError
+   */
+  verify(headers: HeaderSource, body: string | Uint8Array, now = Date.now()): WebhookMessage {
+    const id = header(headers, "webhook-id");
+    const timestamp = header(headers, "webhook-timestamp");
+    const signatures = header(headers, "webhook-signature");
+    checkAge(timestamp, now, this.#toleranceSeconds);
+    const bytes = typeof body === "string" ? Buffer.from(body, "utf8") : body;
+    const given = signatures
+      .split(" ")
+      .filter((signature) => signature.startsWith("v1,"))
+      .map((signature) => Buffer.from(signature.slice(3), "base64"));
+    let isKnown = false;
+    for (const key of this.#keys) {
+      const expected = createHmac("sha256", key).update(`${id}.${timestamp}.`).update(bytes).digest();
+      for (const signature of given) {
+        if (signature.length === expected.length && timingSafeEqual(signature, expected)) isKnown = true;
+      }
+    }
+    if (!isKnown) {
+      throw new WebhookVerificationError(
+        "No signature fits. Verify the body as it came, with the secret of this webhook.",
+      );
+    }
+    return JSON.parse(Buffer.from(bytes).toString("utf8")) as WebhookMessage;
+  }
+}
+
 /**
- * Verifies a message, and reads it.
+ * Verifies one message as `WebhookVerifier` does.
  *
- * @param secret `whsec_…`, or several while a secret is rotated
- * @param headers of the request
- * @param body the bytes of the request as they came
+ * @throws TypeError if a secret cannot be right
  * @throws WebhookVerificationError
  */
 export function verifyWebhook(
@@ -39,44 +91,31 @@ export function verifyWebhook(
   body: string | Uint8Array,
   options: VerifyOptions = {},
 ): WebhookMessage {
-  const id = header(headers, "webhook-id");
-  const timestamp = header(headers, "webhook-timestamp");
-  const signatures = header(headers, "webhook-signature");
+  return new WebhookVerifier(secret, options).verify(headers, body, options.now);
+}
+
+function checkAge(timestamp: string, now: number, toleranceSeconds: number): void {
   if (!/^\d{1,15}$/.test(timestamp)) {
     throw new WebhookVerificationError("webhook-timestamp is not a number of seconds.");
   }
-  const age = (options.now ?? Date.now()) / 1000 - Number(timestamp);
-  if (Math.abs(age) > (options.toleranceSeconds ?? 300)) {
+  const age = now / 1000 - Number(timestamp);
+  if (Math.abs(age) > toleranceSeconds) {
     throw new WebhookVerificationError(
       `webhook-timestamp is ${Math.round(age)} seconds old. If the message is new, set the clock of this machine.`,
     );
   }
-  const bytes = typeof body === "string" ? Buffer.from(body, "utf8") : body;
-  const secrets = typeof secret === "string" ? [secret] : secret;
-  const given = signatures
-    .split(" ")
-    .filter((signature) => signature.startsWith("v1,"))
-    .map((signature) => Buffer.from(signature.slice(3), "base64"));
-  let isKnown = false;
-  for (const text of secrets) {
-    const hmac = createHmac("sha256", key(text)).update(`${id}.${timestamp}.`).update(bytes);
-    const expected = hmac.digest();
-    for (const signature of given) {
-      if (signature.length === expected.length && timingSafeEqual(signature, expected)) isKnown = true;
-    }
-  }
-  if (!isKnown) {
-    throw new WebhookVerificationError(
-      "No signature fits. Verify the body as it came, with the secret of this webhook.",
-    );
-  }
-  return JSON.parse(Buffer.from(bytes).toString("utf8")) as WebhookMessage;
 }
 
+/** The bytes of a secret. Standard Webhooks has 24 to 64 of them. */
 function key(secret: string): Buffer {
-  const bytes = Buffer.from(secret.replace(/^whsec_/, ""), "base64");
-  if (bytes.length === 0)
-    throw new TypeError("The secret of a webhook begins with whsec_ and continues in base64.");
+  const text = typeof secret === "string" ? secret.replace(/^whsec_/, "") : "";
+  const bytes = Buffer.from(text, "base64");
+  const isBase64 = /^[A-Za-z0-9+/]+={0,2}$/.test(text);
+  if (!isBase64 || bytes.length < 24 || bytes.length > 64) {
+    throw new TypeError(
+      "The secret of a webhook is whsec_ and then 24 to 64 bytes in base64, without spaces and line breaks. Copy it again, or rotate it.",
+    );
+  }
   return bytes;
 }
 

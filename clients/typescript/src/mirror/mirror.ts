@@ -2,13 +2,24 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Rollcall } from "../client.js";
-import { isTemporary, LostPosition } from "../errors.js";
-import type { Storage, Transaction } from "../storage/storage.js";
+import { isTemporary, LostPosition, ProblemError } from "../errors.js";
+import { isPassingFailure } from "../storage/failures.js";
+import type { Storage } from "../storage/storage.js";
 import type { Change, Changes, Tenant } from "../types.js";
-import { isOfTenant, type Owner, statementsFor, type Tenants } from "./apply.js";
+import { isOfTenant, statementsFor, type Tenants } from "./apply.js";
+import { clearStale, Lease, SnapshotTaken } from "./lease.js";
+import { Resyncs } from "./resync.js";
 import { SCHEMA_VERSION } from "./schema.js";
-import { runAll, SnapshotTaken, Staging, unlessGone } from "./snapshot.js";
-import { makeTablesAnew, needsSnapshot, prepareTables, readState, STAGING, type State } from "./tables.js";
+import { runAll, Staging, unlessGone } from "./snapshot.js";
+import {
+  makeTablesAnew,
+  movePosition,
+  needsSnapshot,
+  PositionMoved,
+  prepareTables,
+  readState,
+  type State,
+} from "./tables.js";
 
 const CHANGES_PER_PAGE = 500;
 /** After so many lost positions in a row, something else is wrong. */
@@ -22,54 +33,70 @@ export interface MirrorOptions {
   onError?: (error: unknown) => void;
 }
 
-/** Another process has moved the position. */
-class PositionMoved extends Error {}
-
-/** A mirror in one database. Run one at a time. */
+/** A mirror in one database. Several do no harm: while one takes a snapshot, the others wait for it. */
 export class Mirror {
   readonly #rollcall: Rollcall;
   readonly #storage: Storage;
   readonly #options: MirrorOptions;
+  readonly #resyncs: Resyncs;
   #isPrepared = false;
 
   constructor(rollcall: Rollcall, storage: Storage, options: MirrorOptions = {}) {
     this.#rollcall = rollcall;
     this.#storage = storage;
     this.#options = options;
+    this.#resyncs = new Resyncs(rollcall, storage);
   }
 
-  /** Follows the feed until `signal` ends it. Failures that may pass are told to `onError`, and tried again. */
+  /**
+   * Follows the feed until `signal` ends it. Failures of Rollcall and of the database that may pass are told to
+   * `onError`, and tried again after the pause, or after a longer `Retry-After`.
+   */
   async follow(signal?: AbortSignal): Promise<void> {
     const { pollMs = 1000, onError = () => {} } = this.#options;
     while (!signal?.aborted) {
+      let pause = pollMs;
       try {
         await this.catchUp(signal);
       } catch (error) {
         if (signal?.aborted) return;
-        if (!isTemporary(error) && !(error instanceof SnapshotTaken)) throw error;
+        if (!isTemporary(error) && !isPassingFailure(error)) throw error;
         onError(error);
+        if (error instanceof ProblemError) pause = Math.max(pollMs, (error.retryAfter ?? 0) * 1000);
       }
-      await sleep(pollMs, undefined, signal ? { signal } : {}).catch(() => {});
+      await sleep(pause, undefined, signal ? { signal } : {}).catch(() => {});
     }
   }
 
-  /** Applies everything up to the end of the feed. Takes a snapshot first if there is no position, or it is lost. */
+  /**
+   * Applies everything up to the end of the feed. Takes a snapshot first if there is no position, or it is lost. If
+   * another mirror of the same tables takes one, waits for that.
+   */
   async catchUp(signal?: AbortSignal): Promise<void> {
     if (!this.#isPrepared) await prepareTables(this.#storage);
     this.#isPrepared = true;
     let isLost = false;
+    let state = await this.#state();
     for (let snapshots = 0; ; ) {
       try {
-        if (isLost || needsSnapshot(await this.#state())) await this.#snapshot(signal);
+        if (isLost || needsSnapshot(state)) await this.#snapshot(state, signal);
         isLost = false;
-        await this.#applyFeed(signal);
-        await this.#resync(signal);
+        for (let more = true; more; ) {
+          state = await this.#state();
+          more = await this.#applyPage(state, signal);
+        }
+        if (state.staging !== "") await clearStale(this.#storage);
+        await this.#resyncs.takeDue(signal);
         return;
       } catch (error) {
         isLost = error instanceof LostPosition;
-        // Another mirror was faster, with changes or with a snapshot. This one goes on from there.
-        if (error instanceof PositionMoved) continue;
-        if (!isLost || ++snapshots > MOST_SNAPSHOTS) throw error;
+        if (isLost) {
+          // The next snapshot begins at this state, unless another mirror takes one first.
+          if (++snapshots > MOST_SNAPSHOTS) throw error;
+        } else if (error instanceof PositionMoved || error instanceof SnapshotTaken) {
+          // Another mirror was faster, with changes or with a snapshot. This one goes on from there.
+          state = await this.#state();
+        } else throw error;
       }
     }
   }
@@ -78,35 +105,46 @@ export class Mirror {
     return this.#storage.transaction(readState);
   }
 
-  async #snapshot(signal?: AbortSignal): Promise<void> {
-    const before = await this.#state();
-    const staging = await Staging.begin(this.#rollcall, this.#storage, signal);
-    const { snapshot } = await this.#rollcall.status({ signal });
-    await staging.readAll();
-    await this.#storage.transaction(async (transaction) => {
-      await move(transaction, before, snapshot, 0);
-      if (before.schemaVersion < SCHEMA_VERSION) await makeTablesAnew(transaction);
-      await staging.replaceAll(transaction);
-    });
-  }
-
-  async #applyFeed(signal?: AbortSignal): Promise<void> {
-    for (;;) {
-      const state = await this.#state();
-      if (needsSnapshot(state)) throw new PositionMoved();
-      const query = { after: state.position, limit: CHANGES_PER_PAGE, include: "resource" } as const;
-      const page = await this.#rollcall.listChanges(query, { signal });
-      if (page.next !== state.position) await this.#applyPage(state, page, signal);
-      if (!page.more) return;
+  /** @throws PositionMoved if another mirror has moved the position from `before` */
+  async #snapshot(before: State, signal?: AbortSignal): Promise<void> {
+    const lease = await Lease.take(
+      this.#storage,
+      async (transaction) => {
+        const { position, schemaVersion } = await readState(transaction);
+        return position === before.position && schemaVersion === before.schemaVersion;
+      },
+      signal,
+    );
+    if (lease === undefined) throw new PositionMoved();
+    try {
+      const staging = new Staging(this.#rollcall, lease, signal);
+      const { snapshot } = await this.#rollcall.status({ signal });
+      await staging.readAll();
+      await lease.transaction(async (transaction) => {
+        await movePosition(transaction, before, snapshot, 0);
+        if (before.schemaVersion < SCHEMA_VERSION) await makeTablesAnew(transaction);
+        await staging.replaceAll(transaction);
+      });
+    } finally {
+      await lease.release();
     }
   }
 
-  async #applyPage(state: State, page: Changes, signal?: AbortSignal): Promise<void> {
+  /** Applies one answer of the feed. Answers whether there is more to read now. */
+  async #applyPage(state: State, signal?: AbortSignal): Promise<boolean> {
+    if (needsSnapshot(state)) throw new PositionMoved();
+    const query = { after: state.position, limit: CHANGES_PER_PAGE, include: "resource" } as const;
+    const page = await this.#rollcall.listChanges(query, { signal });
+    if (page.next !== state.position) await this.#apply(state, page, signal);
+    return page.more;
+  }
+
+  async #apply(state: State, page: Changes, signal?: AbortSignal): Promise<void> {
     const unseen = page.changes.filter((change) => change.seq > state.seq);
     const seq = unseen.at(-1)?.seq ?? state.seq;
     const tenants = await this.#readTenants(unseen.filter(isOfTenant), signal);
     await this.#storage.transaction(async (transaction) => {
-      await move(transaction, state, page.next, seq);
+      await movePosition(transaction, state, page.next, seq);
       for (const change of unseen) await runAll(transaction, statementsFor(change, tenants));
     });
   }
@@ -121,65 +159,4 @@ export class Mirror {
     }
     return tenants;
   }
-
-  /**
-   * Takes the snapshots that `tenant.resync` asks for: one at once, and one when the snapshot's position has
-   * passed the change. The second one has certainly seen everything that was written before the change.
-   */
-  async #resync(signal?: AbortSignal): Promise<void> {
-    const sql = "SELECT tenant, incarnation, seq, taken FROM rollcall_resyncs";
-    const rows = await this.#storage.transaction((transaction) => transaction.all(sql));
-    for (const row of rows) {
-      const owner = { tenant: String(row.tenant), incarnation: String(row.incarnation) };
-      const { snapshot } = await this.#rollcall.status({ signal });
-      const [next] = (await this.#rollcall.listChanges({ after: snapshot, limit: 1 }, { signal })).changes;
-      const isLast = next === undefined || next.seq > Number(row.seq);
-      if (isLast || Number(row.taken) === 0) await this.#replaceTenant(owner, snapshot, isLast, signal);
-    }
-  }
-
-  async #replaceTenant(owner: Owner, snapshot: string, isLast: boolean, signal?: AbortSignal): Promise<void> {
-    const state = await this.#state();
-    if (needsSnapshot(state)) throw new PositionMoved();
-    const tenant = await unlessGone(this.#rollcall.retrieveTenant(owner.tenant, { signal }));
-    // The tenant was deleted: the feed will tell.
-    if (tenant?.incarnation !== owner.incarnation) return;
-    const staging = await Staging.begin(this.#rollcall, this.#storage, signal);
-    if (!(await staging.readTenant(tenant))) return;
-    await this.#replay(staging, owner, snapshot, state.seq, signal);
-    await this.#storage.transaction(async (transaction) => {
-      await move(transaction, state, state.position, state.seq);
-      await staging.replaceTenant(transaction, owner);
-      const done = isLast ? "DELETE FROM rollcall_resyncs" : "UPDATE rollcall_resyncs SET taken = 1";
-      await transaction.run(`${done} WHERE incarnation = ?`, [owner.incarnation]);
-    });
-  }
-
-  /** Applies to the staging tables what the mirror has applied since the snapshot's position. */
-  async #replay(
-    staging: Staging,
-    owner: Owner,
-    after: string,
-    last: number,
-    signal?: AbortSignal,
-  ): Promise<void> {
-    const options = { after, tenant: owner.tenant, include: "resource", once: true, signal } as const;
-    for await (const page of this.#rollcall.changes(options)) {
-      const applied = page.changes.filter((change) => change.seq <= last && isOf(change, owner));
-      await staging.run(applied.flatMap((change) => statementsFor(change, undefined, STAGING)));
-      if (page.changes.some((change) => change.seq > last)) return;
-    }
-  }
-}
-
-function isOf(change: Change, owner: Owner): boolean {
-  return change.incarnation === owner.incarnation && change.resourceType !== "Tenant";
-}
-
-/** Moves the position in the transaction of the data. */
-async function move(transaction: Transaction, before: State, position: string, seq: number): Promise<void> {
-  const sql = `UPDATE rollcall_mirror_state SET position = ?, seq = ?, schema_version = ?
-    WHERE position = ? AND schema_version = ?`;
-  const values = [position, seq, SCHEMA_VERSION, before.position, before.schemaVersion];
-  if ((await transaction.run(sql, values)) === 0) throw new PositionMoved();
 }

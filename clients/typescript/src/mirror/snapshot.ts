@@ -1,9 +1,8 @@
 // Reads tenants by the API into the staging tables.
 
-import { randomUUID } from "node:crypto";
 import type { Rollcall } from "../client.js";
 import { isTemporary, ProblemError } from "../errors.js";
-import type { Row, Statement, Storage, Transaction } from "../storage/storage.js";
+import type { Row, Statement, Transaction } from "../storage/storage.js";
 import type { EntitlementPage, RolePage, RolesQuery, Tenant } from "../types.js";
 import {
   type Owner,
@@ -14,42 +13,27 @@ import {
   storeTenant,
   storeUsers,
 } from "./apply.js";
-import { COPIED, COPIED_TABLES, CREATE_STAGING, DROP_STAGING, LIVE, STAGING } from "./tables.js";
+import type { Lease } from "./lease.js";
+import { COPIED, COPIED_TABLES, LIVE, STAGING } from "./tables.js";
 
 const USERS_PER_PAGE = 200;
 const MOST_READINGS = 3;
-
-/** Another process has begun a snapshot in the same tables. */
-export class SnapshotTaken extends Error {
-  override name = "SnapshotTaken";
-}
 
 /** Runs statements one after another. */
 export async function runAll(transaction: Transaction, statements: readonly Statement[]): Promise<void> {
   for (const { sql, values } of statements) await transaction.run(sql, values);
 }
 
-/** A snapshot that is being collected. Its token tells whether the staging tables are still its own. */
+/** A snapshot that is being collected, by the mirror that has the lease. */
 export class Staging {
   readonly #rollcall: Rollcall;
-  readonly #storage: Storage;
-  readonly #token = randomUUID();
+  readonly #lease: Lease;
   readonly #signal: AbortSignal | undefined;
 
-  private constructor(rollcall: Rollcall, storage: Storage, signal: AbortSignal | undefined) {
+  constructor(rollcall: Rollcall, lease: Lease, signal: AbortSignal | undefined) {
     this.#rollcall = rollcall;
-    this.#storage = storage;
+    this.#lease = lease;
     this.#signal = signal;
-  }
-
-  /** Makes empty staging tables and takes them. */
-  static async begin(rollcall: Rollcall, storage: Storage, signal?: AbortSignal): Promise<Staging> {
-    const staging = new Staging(rollcall, storage, signal);
-    await storage.transaction(async (transaction) => {
-      await transaction.run("UPDATE rollcall_mirror_state SET staging = ?", [staging.#token]);
-      for (const sql of CREATE_STAGING) await transaction.run(sql);
-    });
-    return staging;
   }
 
   /** Reads every tenant. */
@@ -122,25 +106,11 @@ export class Staging {
   /** Runs statements on the staging tables. */
   async run(statements: readonly Statement[]): Promise<void> {
     if (statements.length === 0) return;
-    await this.#storage.transaction(async (transaction) => {
-      await this.check(transaction);
-      await runAll(transaction, statements);
-    });
+    await this.#lease.transaction((transaction) => runAll(transaction, statements));
   }
 
-  /** @throws SnapshotTaken if another process has emptied the staging tables since. */
-  async check(transaction: Transaction): Promise<void> {
-    const sql = "UPDATE rollcall_mirror_state SET staging = staging WHERE staging = ?";
-    if ((await transaction.run(sql, [this.#token])) === 0) {
-      throw new SnapshotTaken(
-        "Another mirror takes a snapshot into the same tables. Run one mirror for a database.",
-      );
-    }
-  }
-
-  /** Replaces everything by the snapshot, within a transaction. */
+  /** Replaces everything by the snapshot, within a transaction of the lease. */
   async replaceAll(transaction: Transaction): Promise<void> {
-    await this.check(transaction);
     for (const table of COPIED_TABLES) {
       const columns = COPIED[table].columns.join(", ");
       await transaction.run(`DELETE FROM ${LIVE}${table}`);
@@ -148,13 +118,11 @@ export class Staging {
         `INSERT INTO ${LIVE}${table} (${columns}) SELECT ${columns} FROM ${STAGING}${table}`,
       );
     }
-    for (const sql of DROP_STAGING) await transaction.run(sql);
     await transaction.run("DELETE FROM rollcall_resyncs");
   }
 
-  /** Replaces one tenant by the snapshot, within a transaction. Hidden accounts stay, since no snapshot has them. */
+  /** Replaces one tenant, within a transaction of the lease. Hidden accounts stay, since no snapshot has them. */
   async replaceTenant(transaction: Transaction, owner: Owner): Promise<void> {
-    await this.check(transaction);
     const which = "incarnation = ?";
     const values = [owner.incarnation];
     const hidden: Row[] = await transaction.all(
@@ -176,7 +144,6 @@ export class Staging {
       const from = `SELECT ${columns} FROM ${STAGING}${table} WHERE ${which}`;
       await transaction.run(`INSERT INTO ${LIVE}${table} (${columns}) ${from}`, values);
     }
-    for (const sql of DROP_STAGING) await transaction.run(sql);
   }
 }
 

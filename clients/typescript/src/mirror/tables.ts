@@ -86,7 +86,12 @@ export interface State {
   seq: number;
   /** The version of the tables. */
   schemaVersion: number;
+  /** Which mirror fills the staging tables, and when it said so last; empty if they are absent. */
+  staging: string;
 }
+
+/** Another process has moved the position. */
+export class PositionMoved extends Error {}
 
 /** Whether the tables must be filled before changes can be applied to them. */
 export function needsSnapshot(state: State): boolean {
@@ -95,14 +100,32 @@ export function needsSnapshot(state: State): boolean {
 
 /** @throws LaterTables if this version cannot write the tables. */
 export async function readState(transaction: Transaction): Promise<State> {
-  const [row] = await transaction.all("SELECT position, seq, schema_version FROM rollcall_mirror_state");
+  const [row] = await transaction.all("SELECT * FROM rollcall_mirror_state");
   const schemaVersion = Number(row?.schema_version);
   if (schemaVersion > SCHEMA_VERSION) {
     throw new LaterTables(
       `The tables of the mirror have the version ${schemaVersion}, and this package writes the version ${SCHEMA_VERSION}. Install the later version of rollcall-client that made them.`,
     );
   }
-  return { position: String(row?.position), seq: Number(row?.seq), schemaVersion };
+  const [position, staging] = [String(row?.position), String(row?.staging)];
+  return { position, seq: Number(row?.seq), schemaVersion, staging };
+}
+
+/**
+ * Moves the position, in the transaction of the data.
+ *
+ * @throws PositionMoved if it is not `before` any more
+ */
+export async function movePosition(
+  transaction: Transaction,
+  before: State,
+  position: string,
+  seq: number,
+): Promise<void> {
+  const sql = `UPDATE rollcall_mirror_state SET position = ?, seq = ?, schema_version = ?
+    WHERE position = ? AND schema_version = ?`;
+  const values = [position, seq, SCHEMA_VERSION, before.position, before.schemaVersion];
+  if ((await transaction.run(sql, values)) === 0) throw new PositionMoved();
 }
 
 /** Removes all tables but the state, and makes them, within a transaction. */
@@ -113,6 +136,7 @@ export async function makeTablesAnew(transaction: Transaction): Promise<void> {
 /** Makes the tables in a new database. Those of an earlier version stay until a snapshot replaces them. */
 export async function prepareTables(storage: Storage): Promise<void> {
   await storage.transaction(async (transaction) => {
+    if (storage.lockForTables !== undefined) await transaction.run(storage.lockForTables);
     await transaction.run(STATE);
     await transaction.run(
       `INSERT INTO rollcall_mirror_state (id, schema_version, position, seq, staging) VALUES (1, 0, '', 0, '')

@@ -6,23 +6,39 @@ import type { Row, SqlValue, Storage, Transaction } from "./storage.js";
 export interface PostgresClient {
   query(sql: string, values?: SqlValue[]): Promise<{ rows: unknown[]; rowCount: number | null }>;
   release(error?: boolean): void;
+  on?(event: "error", listener: (error: Error) => void): unknown;
+  off?(event: "error", listener: (error: Error) => void): unknown;
 }
 
 /** A pool of pg. */
 export interface PostgresPool {
   connect(): Promise<PostgresClient>;
+  on?(event: "error", listener: (error: Error) => void): unknown;
 }
+
+/** Two processes that start at once make the tables one after the other. The client for Python takes the same lock. */
+const TABLES_LOCK = 7_644_001;
+
+/**
+ * pg tells of a lost connection twice: the query fails, and there is an event, which ends the process if nobody listens.
+ * The pool replaces such a connection itself.
+ */
+const ignoreEvent = () => {};
 
 /** Keeps the mirror in PostgreSQL. */
 export class PostgresStorage implements Storage {
+  readonly lockForTables = `SELECT pg_advisory_xact_lock(${TABLES_LOCK})`;
   readonly #pool: PostgresPool;
 
   constructor(pool: PostgresPool) {
     this.#pool = pool;
+    pool.on?.("error", ignoreEvent);
   }
 
   async transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {
     const client = await this.#pool.connect();
+    // The pool listens only while it has the connection.
+    client.on?.("error", ignoreEvent);
     let isBroken = true;
     try {
       await client.query("BEGIN");
@@ -40,6 +56,7 @@ export class PostgresStorage implements Storage {
       );
       throw error;
     } finally {
+      client.off?.("error", ignoreEvent);
       client.release(isBroken);
     }
   }

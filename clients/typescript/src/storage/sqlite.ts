@@ -1,5 +1,7 @@
 // SQLite by better-sqlite3, by libsql, or by node:sqlite of Node 22: their interfaces have these methods in common.
 
+import { setTimeout as sleep } from "node:timers/promises";
+import { isBusy } from "./failures.js";
 import type { Row, SqlValue, Storage, Transaction } from "./storage.js";
 
 /** A connection to SQLite. Give the mirror one of its own. */
@@ -14,13 +16,26 @@ interface PreparedStatement {
   all(...values: SqlValue[]): unknown[];
 }
 
-/** Keeps the mirror in SQLite. Transactions of this object run one after another. */
+/** How long SQLite itself waits for another connection. Node does nothing else meanwhile, so it is short. */
+const BUSY_MS = 50;
+/** How long a transaction waits for another connection in all. */
+const LONGEST_WAIT_MS = 10_000;
+const PAUSE_MS = 20;
+
+/**
+ * Keeps the mirror in SQLite. Transactions of this object run one after another.
+ *
+ * It sets the connection's `busy_timeout`, and the file's `journal_mode` to WAL. So your product may read while the
+ * mirror writes, and the mirror waits while your product writes.
+ */
 export class SqliteStorage implements Storage {
   readonly #database: SqliteDatabase;
   #last: Promise<unknown> = Promise.resolve();
+  #isWal = false;
 
   constructor(database: SqliteDatabase) {
     this.#database = database;
+    database.exec(`PRAGMA busy_timeout = ${BUSY_MS}`);
   }
 
   transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {
@@ -31,7 +46,7 @@ export class SqliteStorage implements Storage {
 
   async #run<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {
     const database = this.#database;
-    database.exec("BEGIN IMMEDIATE");
+    await this.#begin();
     try {
       const prepare = (sql: string) => database.prepare(sql) as PreparedStatement;
       const result = await work({
@@ -41,8 +56,28 @@ export class SqliteStorage implements Storage {
       database.exec("COMMIT");
       return result;
     } catch (error) {
-      database.exec("ROLLBACK");
+      try {
+        database.exec("ROLLBACK");
+      } catch {
+        // After some failures, such as a full disk, SQLite has done it itself.
+      }
       throw error;
+    }
+  }
+
+  async #begin(): Promise<void> {
+    const end = performance.now() + LONGEST_WAIT_MS;
+    for (;;) {
+      try {
+        // SQLite cannot switch the mode while another connection uses the file.
+        if (!this.#isWal) this.#database.exec("PRAGMA journal_mode = WAL");
+        this.#isWal = true;
+        this.#database.exec("BEGIN IMMEDIATE");
+        return;
+      } catch (error) {
+        if (!isBusy(error) || performance.now() > end) throw error;
+      }
+      await sleep(PAUSE_MS);
     }
   }
 }

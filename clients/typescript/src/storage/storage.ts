@@ -24,4 +24,9 @@ export interface Transaction {
 export interface Storage {
   /** Commits what `work` did. If it throws, nothing of it stays. */
   transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T>;
+  /**
+   * A statement after which other processes with the same statement wait until the transaction ends. It is needed if
+   * `CREATE TABLE IF NOT EXISTS` fails in one of two transactions that run it at the same time.
+   */
+  readonly lockForTables?: string;
 }
