@@ -19,7 +19,7 @@ use super::item::{Item, get_text, must_text, with_key};
 use super::keys::Key;
 use super::meter::{Direction, Meter, RuleRefusals, Usage};
 use super::retry::Attempts;
-use super::transaction::Action;
+use super::transaction::{self, Action};
 use crate::config::EmailLookups;
 use crate::limits::{CONNECT_AT_START, MAX_ACTIONS_PER_TX, TRANSACTION_RETRIES};
 
@@ -473,10 +473,7 @@ impl Table {
             return Err(StoreError::Broken(format!("{} actions in one transaction", actions.len())));
         }
         let meaning: Vec<Option<Refusal>> = actions.iter().map(|action| action.meaning.clone()).collect();
-        let mut items = Vec::with_capacity(actions.len());
-        for action in actions {
-            items.push(action.build(&self.name).map_err(|e| StoreError::Broken(e.to_string()))?);
-        }
+        let items = transaction::build(actions, &self.name).map_err(|e| StoreError::Broken(e.to_string()))?;
         let round = self.meter.begin();
         let answer = self
             .client

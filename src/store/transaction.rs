@@ -129,6 +129,21 @@ impl Action {
     }
 }
 
+/// Builds actions for the SDK, in their order. `table` is the name of the table.
+///
+/// # Errors
+/// As [`Action::build`].
+pub fn build(
+    actions: Vec<Action>,
+    table: &str,
+) -> Result<Vec<TransactWriteItem>, aws_sdk_dynamodb::error::BuildError> {
+    let mut items = Vec::with_capacity(actions.len());
+    for action in actions {
+        items.push(action.build(table)?);
+    }
+    Ok(items)
+}
+
 /// The map, unless it is empty: DynamoDB takes no empty one.
 fn some<V>(map: HashMap<String, V>) -> Option<HashMap<String, V>> {
     (!map.is_empty()).then_some(map)
