@@ -425,6 +425,11 @@ fn a_webhook_that_dev_finds_is_enabled() {
     }
 }
 
+fn user_line(name: &str) -> String {
+    serde_json::json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": name })
+        .to_string()
+}
+
 #[test]
 fn an_import_destroys_no_file_and_says_what_to_change() {
     let runtime = folder();
@@ -449,17 +454,29 @@ fn an_import_destroys_no_file_and_says_what_to_change() {
     write("latin.csv", b"userName,title\na,b\nm\xfcller,c\n");
     write("table.txt", b"userName,title\na,b\n");
     write("open.csv", b"userName,title\na,\"b\nc,d\n");
+    write("list.json", b"[{\"userName\":\"a\"},\n{}]\n");
     for (name, problem) in [
+        ("list.json", "line 1: "),
         ("latin.csv", "line 3 is not UTF-8"),
         ("table.txt", "must end in .csv"),
         ("open.csv", "line 2: a cell begins with a quote"),
     ] {
         let (code, _, err) = run(&runtime, &[], &["import", "demo", &path(name)]);
-        assert!(code == Some(1) && err.contains(problem), "{err}");
+        assert!(code != Some(0) && err.contains(problem), "{err}");
+        assert!(name != "list.json" || !err.contains(".csv"), "{err}");
     }
+    // One line that is not JSON is refused alone.
+    let good = user_line("bo");
+    write("mixed.jsonl", format!("userName,title\n{good}\n").as_bytes());
+    let (code, out, err) =
+        run(&runtime, &[], &["import", "demo", &path("mixed.jsonl"), "--dry-run", "--json"]);
+    let counts: Value = serde_json::from_str(&out).expect("JSON");
+    assert!(
+        code == Some(3) && counts["refused"] == 2 && err.contains("line 1: the line is not JSON"),
+        "{err}"
+    );
     // A byte order mark is no part of the first line.
-    let user = "{\"schemas\":[\"urn:ietf:params:scim:schemas:core:2.0:User\"],\"userName\":\"a\"}";
-    write("marked.jsonl", format!("\u{feff}{user}\n").as_bytes());
+    write("marked.jsonl", format!("\u{feff}{}\n", user_line("a")).as_bytes());
     let (code, _, err) = run(&runtime, &[], &["import", "demo", &path("marked.jsonl")]);
     assert!(code == Some(3) && err.contains("displayName") && !err.contains("JSON"), "{err}");
     drop(dev);
@@ -467,17 +484,21 @@ fn an_import_destroys_no_file_and_says_what_to_change() {
 }
 
 #[test]
-fn an_export_that_is_interrupted_leaves_no_file() {
-    let runtime = folder();
+fn an_export_or_import_that_is_interrupted_leaves_no_file() {
+    let (runtime, input) = (folder(), folder());
     let slow = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", slow.local_addr().unwrap());
+    let lines = input.join("in.jsonl");
+    std::fs::write(&lines, user_line("a")).unwrap();
     let files = || std::fs::read_dir(&runtime).unwrap().count();
-    for signal in ["TERM", "INT"] {
-        let mut export = Command::new(TOOL);
-        export.env_clear().env("AWS_ACCESS_KEY_ID", "a").env("AWS_SECRET_ACCESS_KEY", "s");
-        export.env("AWS_REGION", "eu-west-1").stderr(Stdio::piped());
-        export.args(["export", "demo", "--table", "rollcall", "--endpoint-url", &endpoint, "--to"]);
-        let child = export.arg(runtime.join("demo.jsonl")).spawn().unwrap();
+    let commands =
+        [vec!["export", "demo", "--to"], vec!["import", "demo", lines.to_str().unwrap(), "--report"]];
+    for (command, signal) in commands.iter().flat_map(|command| ["TERM", "INT"].map(|one| (command, one))) {
+        let mut tool = Command::new(TOOL);
+        tool.env_clear().env("AWS_ACCESS_KEY_ID", "a").env("AWS_SECRET_ACCESS_KEY", "s");
+        tool.env("AWS_REGION", "eu-west-1").stderr(Stdio::piped());
+        tool.args(command).arg(runtime.join("out.jsonl"));
+        let child = tool.args(["--table", "rollcall", "--endpoint-url", &endpoint]).spawn().unwrap();
         // The table takes the call and never answers.
         let _waiting = slow.accept().unwrap();
         assert_eq!(files(), 1, "it has begun");
@@ -486,10 +507,14 @@ fn an_export_that_is_interrupted_leaves_no_file() {
         );
         let output = child.wait_with_output().unwrap();
         let err = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.code() == Some(1) && err.contains("interrupted"), "{err}");
-        assert_eq!(files(), 0, "{signal}");
+        assert!(
+            output.status.code() == Some(1) && err.contains("was interrupted"),
+            "{command:?} {signal}: {err}"
+        );
+        assert_eq!(files(), 0, "{command:?} {signal}");
     }
     std::fs::remove_dir_all(runtime).unwrap();
+    std::fs::remove_dir_all(input).unwrap();
 }
 
 #[test]

@@ -210,6 +210,25 @@ async fn a_second_import_of_the_same_changes_nothing_and_a_dry_run_says_what_an_
         ];
         assert_eq!(fates, expected, "dry run: {dry_run}");
     }
+    // Someone who has left stays so where a line does not say otherwise.
+    imported(&acme, &line("eve", ",\"active\":false"), false).await;
+    let left = line("eve", ",\"title\":\"x\"") + &line("eve", ",\"title\":\"x\",\"active\":false");
+    let left = left + &line("eve", ",\"title\":\"x\",\"active\":true") + &line("eve", ",\"title\":\"x\"");
+    // Members are a set.
+    let ids = acme.users(0..2).await;
+    let team = |members: [&String; 2]| {
+        let members = members.map(|id| json!({ "value": id }));
+        json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": "Two", "members": members })
+            .to_string()
+            + "\n"
+    };
+    let left = left + &team([&ids[0], &ids[1]]) + &team([&ids[1], &ids[0]]);
+    for dry_run in [true, false] {
+        let fates: Vec<_> = imported(&acme, &left, dry_run).await.iter().map(|line| line.fate).collect();
+        let expected =
+            [Fate::Updated, Fate::Unchanged, Fate::Updated, Fate::Unchanged, Fate::Created, Fate::Unchanged];
+        assert_eq!(fates, expected, "dry run: {dry_run}");
+    }
     support::assert_consistent(&acme).await;
 }
 

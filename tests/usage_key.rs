@@ -15,7 +15,11 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post};
+use rollcall::admin::error::AdminError;
+use rollcall::admin::group::{self, Assignment};
+use rollcall::admin::transfer::import::import;
 use rollcall::admin::usage_key::{PlanUsageKeys, attach, fetch};
+use rollcall::admin::{tenant, user};
 use rollcall::store::keys::TenantId;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -413,8 +417,26 @@ async fn a_name_whose_tenant_is_being_deleted_is_told() {
         assert!(tool(shown).await.1.to_string().contains("being deleted"), "{shown:?}");
     }
     let (table, acme) = (&embedded.table, &"acme".parse().expect("a tenant"));
-    let imported = rollcall::admin::transfer::import::import(table, acme, &[], true, &|_| ()).await;
-    assert!(imported.expect_err("nothing is made there").to_string().contains("is being deleted"));
+    let refused = |error: AdminError| assert!(error.to_string().contains("is being deleted"), "{error}");
+    refused(import(table, acme, &[], true, &|_| ()).await.expect_err("nothing is made there"));
+    refused(user::create(table, acme, &json!({})).await.expect_err("nobody is made there"));
+    let root = tenant::get(table, acme).await.expect("the tenant").root_team.expect("a root team");
+    let role = |given| {
+        let (tenant, role) = (acme.clone(), "reader".to_owned());
+        let wanted = Assignment { tenant, group: root, team: None, role };
+        async move { group::assign(table, &wanted, given).await.expect_err("there is no such role") }
+    };
+    refused(role(true).await);
+    // What is there can still be looked at and removed.
+    user::list(table, acme, 10).await.expect("users");
+    let nobody = uuid::Uuid::now_v7();
+    for gone in [
+        user::find(table, acme, nobody).await.map(drop).expect_err("nobody"),
+        user::purge(table, acme, nobody).await.expect_err("nobody"),
+        role(false).await,
+    ] {
+        assert!(!gone.to_string().contains("is being deleted"), "{gone}");
+    }
     control.lock().refuses_deletions = false;
     assert_eq!(tool(&["delete", "acme", "--yes"]).await.0, Some(0));
     let error = tool(&["create", "acme"]).await.2;

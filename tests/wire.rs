@@ -162,6 +162,11 @@ fn bad_paths_queries_and_headers_are_answered() {
     ] {
         dev.get(&format!("/Users?{query}")).is_error(400, Some("invalidFilter"));
     }
+    // The usual spelling counts before others, and those in the order of their names.
+    for _ in 0..20 {
+        dev.get("/Users?Count=5&count=x").is_error(400, Some("invalidValue"));
+        assert_eq!(dev.get("/Users?Count=x&COUNT=5").status, 200);
+    }
     for query in ["count=x", "startIndex=1.5", "sortBy=nope", "sortOrder=up&sortBy=userName"] {
         dev.get(&format!("/Users?{query}")).is_error(400, Some("invalidValue"));
     }

@@ -160,10 +160,14 @@ fn row(group: &Record) -> Map<String, Value> {
 /// Assigns a role to a group's members, or takes it away; the group as it is afterwards.
 ///
 /// # Errors
-/// [`AdminError::NoTenant`]; [`AdminError::Input`] for a group or team that does not exist, for a role to take away
-/// that the group does not grant, and where the root team would lose its last active administrator.
+/// [`AdminError::NoTenant`], and [`AdminError::BeingDeleted`] for a role to give; [`AdminError::Input`] for a group or
+/// team that does not exist, for a role to take away that the group does not grant, and where the root team would lose
+/// its last active administrator.
 pub async fn assign(table: &Table, wanted: &Assignment, given: bool) -> Result<Record, AdminError> {
-    let tenant = super::tenant::get_lasting(table, &wanted.tenant).await?;
+    let tenant = match given {
+        true => super::tenant::get_lasting(table, &wanted.tenant).await?,
+        false => super::tenant::get(table, &wanted.tenant).await?,
+    };
     let (store, model) = (store(table, &tenant.id), super::tenant::model(tenant.policy)?);
     let team = team(&store, &tenant, wanted).await?;
     let role = Role { team, role: wanted.role.clone() };

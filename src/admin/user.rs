@@ -35,11 +35,10 @@ struct TenantContext {
 }
 
 impl TenantContext {
-    async fn of(table: &Table, id: &TenantId) -> Result<Self, AdminError> {
-        let tenant = tenant::get_lasting(table, id).await?;
+    fn of(table: &Table, tenant: TenantRecord) -> Result<Self, AdminError> {
         let store = Store {
             table: table.clone(),
-            tenant: id.clone(),
+            tenant: tenant.id.clone(),
             actor: ACTOR.to_owned(),
             request_id: Uuid::now_v7().to_string(),
         };
@@ -65,10 +64,10 @@ impl TenantContext {
 /// Makes a local account from a SCIM body; the event is `user.created`.
 ///
 /// # Errors
-/// [`AdminError::NoTenant`]; [`AdminError::Input`] for a body that the tenant's policy refuses and a
-/// `userName` that is taken.
+/// [`AdminError::NoTenant`], [`AdminError::BeingDeleted`]; [`AdminError::Input`] for a body that the tenant's policy
+/// refuses and a `userName` that is taken.
 pub async fn create(table: &Table, id: &TenantId, body: &Value) -> Result<Record, AdminError> {
-    let place = TenantContext::of(table, id).await?;
+    let place = TenantContext::of(table, tenant::get_lasting(table, id).await?)?;
     let ty = place.model.of(Kind::User);
     let body = body.as_object().cloned().unwrap_or_default();
     let doc = validate::read(&body, ty, place.tenant.policy, &WorkBudget::of_body());
@@ -113,7 +112,7 @@ async fn expired_holder(
 /// [`AdminError::NoTenant`]; [`AdminError::Table`] if a call fails.
 pub async fn list(table: &Table, id: &TenantId, limit: usize) -> Result<Vec<Record>, AdminError> {
     let failed = AdminError::table(table.name());
-    let store = TenantContext::of(table, id).await?.store;
+    let store = TenantContext::of(table, tenant::get(table, id).await?)?.store;
     let (mut users, mut after) = (Vec::new(), None);
     while users.len() < limit {
         let some = RESOURCES_PER_READ.min(limit - users.len());
@@ -133,7 +132,7 @@ pub async fn list(table: &Table, id: &TenantId, limit: usize) -> Result<Vec<Reco
 /// [`AdminError::NoTenant`], [`AdminError::NoUser`]; [`AdminError::Table`] if a call fails.
 pub async fn find(table: &Table, id: &TenantId, user: Uuid) -> Result<(Record, Vec<Record>), AdminError> {
     let failed = AdminError::table(table.name());
-    let store = TenantContext::of(table, id).await?.store;
+    let store = TenantContext::of(table, tenant::get(table, id).await?)?.store;
     let found = store.fetch(Kind::User, user).await.map_err(&failed)?;
     let found = found.ok_or_else(|| AdminError::NoUser(id.clone(), user))?;
     let groups: Vec<Uuid> = found.groups.iter().copied().collect();
@@ -170,7 +169,7 @@ pub async fn list_deactivated(
 /// [`AdminError::NoTenant`]; [`AdminError::Input`] for an id of no such account.
 pub async fn purge(table: &Table, id: &TenantId, user: Uuid) -> Result<(), AdminError> {
     let failed = AdminError::table(table.name());
-    let place = TenantContext::of(table, id).await?;
+    let place = TenantContext::of(table, tenant::get(table, id).await?)?;
     let kept = place.store.tombstones().fetch(user).await.map_err(&failed)?;
     let kept = kept.ok_or_else(|| no_such_account(id, user))?;
     let version = kept.record.version + 1;
@@ -201,7 +200,7 @@ pub async fn restore(
     user_name: Option<&str>,
 ) -> Result<Record, AdminError> {
     let failed = AdminError::table(table.name());
-    let place = TenantContext::of(table, id).await?;
+    let place = TenantContext::of(table, tenant::get_lasting(table, id).await?)?;
     let ty = place.model.of(Kind::User);
     let was = place.store.tombstones().fetch_kept(user).await.map_err(&failed)?;
     let kept = was.ok_or_else(|| no_such_account(id, user))?;

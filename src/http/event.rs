@@ -228,6 +228,26 @@ mod tests {
     }
 
     #[test]
+    fn headers_are_read_from_a_text_with_escapes_too() {
+        let text = r#"{ "httpMethod": "GET", "requestContext": {},
+            "headers": { "X-\u004fne": "a\"b", "x-plain": "p" },
+            "multiValueHeaders": { "x-t\u0077o": ["\u0031", "2"], "x-plain": ["o", "p"], "x-none": [] } }"#;
+        let ProxyEvent(request) = serde_json::from_str(text).expect("a request");
+        let values =
+            |name| request.headers().get_all(name).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>();
+        assert_eq!(values("x-one"), [b"a\"b"]);
+        assert_eq!(values("x-two"), [b"1", b"2"]);
+        assert_eq!(values("x-plain"), [b"p"]);
+        assert!(values("x-none").is_empty());
+        for wrong in
+            [r#"{ "x": 1 }"#, r#"{ "x": null }"#, r#"{ "x": { "y": "z" } }"#, r#"[]"#, r#"{ "x": [1] }"#]
+        {
+            let text = format!(r#"{{ "httpMethod": "GET", "requestContext": {{}}, "headers": {wrong} }}"#);
+            assert!(serde_json::from_str::<ProxyEvent>(&text).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn what_an_event_lacks_is_absent_and_what_is_malformed_is_refused() {
         let request =
             read(json!({ "httpMethod": "GET", "requestContext": {}, "headers": null, "body": null }));

@@ -109,7 +109,8 @@ fn content_encoding(headers: &HeaderMap) -> Result<(), ScimError> {
     ))
 }
 
-/// Returns a query parameter, in any case. If it is repeated, the first one counts.
+/// Returns a query parameter, whose name may be in any case. If it is repeated, the first one counts, and the usual
+/// spelling before others.
 pub fn parameter(request: &Request, name: &str) -> Option<String> {
     values(request, name).next().map(str::to_owned)
 }
@@ -117,7 +118,10 @@ pub fn parameter(request: &Request, name: &str) -> Option<String> {
 /// The values of a query parameter, whose name may be in any case: a filter whose name is not known would be ignored.
 fn values<'r>(request: &'r Request, name: &str) -> impl Iterator<Item = &'r str> {
     let all = request.query_string_parameters_ref().into_iter().flat_map(|all| all.iter());
-    all.filter(move |(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    let mut found: Vec<_> = all.filter(|(own, _)| own.eq_ignore_ascii_case(name)).collect();
+    // The event has no order of names.
+    found.sort_by_key(|(own, _)| (*own != name, *own));
+    found.into_iter().map(|(_, value)| value)
 }
 
 /// Reads `attributes` and `excludedAttributes` of the query string (RFC 7644 §3.9).

@@ -38,7 +38,9 @@ export function checkOptions({ url, key, attempts = 1, timeoutMs = 1 }: Options)
   }
   if (!(attempts >= 0)) throw new TypeError("attempts must be a number, such as 5.");
   if (!(timeoutMs > 0 && timeoutMs <= LONGEST_TIMEOUT_MS)) {
-    throw new TypeError("timeoutMs must be a number of milliseconds above 0, such as 60000.");
+    throw new TypeError(
+      `timeoutMs must be a number of milliseconds from 1 to ${LONGEST_TIMEOUT_MS}, such as 60000.`,
+    );
   }
 }
 

@@ -8,7 +8,7 @@ import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import Database from "libsql";
 import { Mirror, ProblemError, SqliteStorage } from "../src/index.js";
-import { readTime } from "../src/mirror/lease.js";
+import { readTime, SnapshotTaken } from "../src/mirror/lease.js";
 import { Deployment } from "./played.js";
 
 let folder: string;
@@ -23,8 +23,8 @@ after(() => rmSync(folder, { recursive: true }));
 /** Some mirrors of one new file, each with a connection of its own. */
 function mirrorsOf(deployment: Deployment, count: number) {
   const file = join(folder, `${files++}.db`);
-  const open = (of: Deployment) =>
-    new Mirror(of.client(), new SqliteStorage(new Database(file)), { pollMs: 20 });
+  const open = (of: Deployment, onError = (_: unknown) => {}) =>
+    new Mirror(of.client(), new SqliteStorage(new Database(file)), { pollMs: 20, onError });
   const database = new Database(file);
   database.exec("PRAGMA busy_timeout = 5000");
   const read = (sql: string) => database.prepare(sql).raw().all().flat();
@@ -89,6 +89,28 @@ test("a lease that is not renewed is taken over, and the other mirror goes on fr
   await mirror?.catchUp(AbortSignal.timeout(20_000));
   assert.equal(deployment.count("GET /tenants"), 2);
   assert.deepEqual(state(), ["snapshot", ""]);
+});
+
+test("a mirror that keeps losing its lease tells of it, and pauses", async () => {
+  const deployment = new Deployment();
+  const { open, run, state } = mirrorsOf(deployment, 0);
+  const mirror = open(deployment);
+  let left = 6;
+  deployment.answer = (request) => {
+    if (request === "GET /tenants" && left-- > 0) {
+      run("UPDATE rollcall_mirror_state SET staging = 'other ' || (strftime('%s', 'now') - 60) || '000'");
+    }
+    return undefined;
+  };
+  await assert.rejects(mirror.catchUp(), SnapshotTaken);
+  assert.equal(left, 2);
+  left = 6;
+  const [told, ending] = [[] as unknown[], new AbortController()];
+  const heard = open(deployment, (error) => told.push(error)).follow(ending.signal);
+  while (state()[0] !== "snapshot") await sleep(20);
+  ending.abort();
+  await heard;
+  assert.ok(told.length === 1 && told[0] instanceof SnapshotTaken);
 });
 
 test("the staging tables go when a snapshot fails, and when its mirror is stopped", async () => {

@@ -242,7 +242,9 @@ fn check_secret(record: &ClientRecord, secret: &str) -> Result<(), AdminError> {
         return Ok(());
     }
     let has = if ids.is_empty() { "it has none".to_owned() } else { format!("it has {}", ids.join(", ")) };
-    Err(AdminError::Input(format!("the client has no secret of the id {secret}; {has}")))
+    Err(AdminError::Input(format!(
+        "the client has no secret of the id {secret}: it was revoked before, has ended, or is mistyped; {has}"
+    )))
 }
 
 /// Revokes a client or one of its secrets; returns the fields to print.

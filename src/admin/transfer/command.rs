@@ -99,7 +99,10 @@ async fn write_out(args: &ExportArgs) -> Result<String, AdminError> {
     match &args.to {
         Some(path) => {
             let mut file = WholeFile::create(path).map_err(file_error(path))?;
-            let count = until_interrupted(export(&table, &args.tenant, &mut file, &progress)).await?;
+            let is_hidden = file.is_hidden();
+            let written = export(&table, &args.tenant, &mut file, &progress);
+            let outcome = "the export was interrupted; no file was written";
+            let count = until_interrupted(written, is_hidden, outcome).await?;
             file.finish().map_err(file_error(path))?;
             progress.end();
             let mut fields = Map::new();
@@ -117,20 +120,26 @@ async fn write_out(args: &ExportArgs) -> Result<String, AdminError> {
     }
 }
 
-/// Lets an export go on until the process is told to end. Then what it has written of the file is removed: it would be
-/// left as a hidden file, with data of persons.
-async fn until_interrupted<T>(export: impl Future<Output = Result<T, AdminError>>) -> Result<T, AdminError> {
-    let failed = AdminError::output("the export");
-    let mut terminated = signal(SignalKind::terminate()).map_err(&failed)?;
-    let mut interrupted = signal(SignalKind::interrupt()).map_err(&failed)?;
+/// Lets a command go on until a signal ends the process. Then it drops what the command holds: the caller can remove the
+/// hidden file that it was writing. Without such a file the signal itself ends the process, also while a pipe is waited
+/// for.
+async fn until_interrupted<T>(
+    command: impl Future<Output = Result<T, AdminError>>,
+    has_hidden_file: bool,
+    outcome: &str,
+) -> Result<T, AdminError> {
+    if !has_hidden_file {
+        return command.await;
+    }
+    let failed = |error| AdminError::Input(format!("cannot listen for signals: {error}"));
+    let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
     tokio::select! {
-        exported = export => exported,
-        _ = terminated.recv() => Err(AdminError::Input(INTERRUPTED.to_owned())),
-        _ = interrupted.recv() => Err(AdminError::Input(INTERRUPTED.to_owned())),
+        done = command => done,
+        _ = terminated.recv() => Err(AdminError::Input(outcome.to_owned())),
+        _ = interrupted.recv() => Err(AdminError::Input(outcome.to_owned())),
     }
 }
-
-const INTERRUPTED: &str = "the export was interrupted; no file was written";
 
 async fn read_in(args: &ImportArgs) -> Result<CommandOutput, AdminError> {
     let table = args.options.open().await?;
@@ -148,10 +157,15 @@ async fn read_in(args: &ImportArgs) -> Result<CommandOutput, AdminError> {
     let bar = Progress::shown();
     bar.begin(Some(total as u64), "lines");
     let progress = |count: usize| bar.set(count as u64);
-    let imported = match args.keep_ids {
-        true => move_in(&table, &args.tenant, &text, args.dry_run, &progress).await,
-        false => import(&table, &args.tenant, &rows, args.dry_run, &progress).await,
+    let importing = async {
+        match args.keep_ids {
+            true => move_in(&table, &args.tenant, &text, args.dry_run, &progress).await,
+            false => import(&table, &args.tenant, &rows, args.dry_run, &progress).await,
+        }
     };
+    let outcome = "the import was interrupted; run it again: what is done is unchanged then";
+    let imported =
+        until_interrupted(importing, report.as_ref().is_some_and(WholeFile::is_hidden), outcome).await;
     bar.end();
     let mut outcomes = imported?;
     if !args.keep_ids && !is_csv {
@@ -195,10 +209,10 @@ fn read_text(path: &Path) -> Result<String, AdminError> {
     })?;
     let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
     let is_csv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
-    let first = text.lines().map(str::trim).find(|line| !line.is_empty());
-    if !is_csv && first.is_some_and(|line| !line.starts_with('{') && line.contains(',')) {
+    let looks_like_json = || text.lines().any(|line| line.trim_start().starts_with(['{', '[']));
+    if !is_csv && text.contains(',') && !looks_like_json() {
         return Err(AdminError::Input(format!(
-            "{}: the first line is not JSON; the name of a table of users must end in .csv",
+            "{}: no line is JSON; the name of a table of users must end in .csv",
             path.display()
         )));
     }

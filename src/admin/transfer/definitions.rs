@@ -104,7 +104,7 @@ fn read_definition(line: &Map<String, Value>) -> Result<Definition, String> {
 /// in the tenant of the groups in the file. With `dry_run` nothing is written.
 ///
 /// # Errors
-/// [`AdminError::NoTenant`]; [`AdminError::Table`] if a call fails. What is refused is in the outcome instead.
+/// [`AdminError::NoTenant`], [`AdminError::BeingDeleted`]; [`AdminError::Table`] if a call fails. What is refused is in the outcome instead.
 pub async fn import_definitions(
     table: &Table,
     id: &TenantId,

@@ -2,7 +2,7 @@
 //! every change has its event. A user is the one of the same `userName`, a group that of the same
 //! `displayName`; so an import that was interrupted is simply run again.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -73,16 +73,19 @@ struct Import<'a> {
     ids: Mutex<FileIds>,
     /// The resources that the tenant has of each name in the file.
     found: Mutex<HashMap<(Kind, String), Vec<Uuid>>>,
-    /// The documents that earlier lines would have written, by name: those of a dry run.
-    planned: Mutex<HashMap<(Kind, String), Map<String, Value>>>,
+    /// What earlier lines would have written, by name: those of a dry run.
+    planned: Mutex<HashMap<(Kind, String), PlannedResource>>,
 }
+
+/// What a line would write: the document, and the ids of the members.
+type PlannedResource = (Map<String, Value>, BTreeSet<String>);
 
 /// Imports rows, and tells `progress` after each how many there were. Rows are written side by side, each after the
 /// earlier ones that it names. The outcomes are in the order of the file. With `dry_run` nothing is written, and
 /// members that the file makes count as there.
 ///
 /// # Errors
-/// [`AdminError::NoTenant`]; [`AdminError::Table`] if a call fails. What is refused is in the outcome instead.
+/// [`AdminError::NoTenant`], [`AdminError::BeingDeleted`]; [`AdminError::Table`] if a call fails. What is refused is in the outcome instead.
 pub async fn import(
     table: &Table,
     id: &TenantId,
@@ -396,16 +399,15 @@ impl Import<'_> {
         };
         let check = || {
             let mut doc = read(body, ty, policy, &self.provider.work)?;
-            let whole = doc.clone();
             document_rules::check_required(&doc, ty)?;
             index::check(ty, &doc, &self.provider.work)?;
             match kind {
                 Kind::User => {
                     document_rules::check_username_and_email(&doc, policy)?;
                     username::check_change(before.as_ref().map(|before| &before.doc), &doc)?;
-                    Ok((whole, Vec::new()))
+                    Ok((doc, Vec::new()))
                 }
-                Kind::Group => members::take(&mut doc).map(|members| (whole, members)),
+                Kind::Group => members::take(&mut doc).map(|members| (doc, members)),
             }
         };
         let (doc, wanted) = check().map_err(Failure::from)?;
@@ -418,7 +420,8 @@ impl Import<'_> {
         if let Some((missing, _)) = unknown.iter().find(|(id, _)| !existing.contains_key(id)) {
             return Err(Stopped::Refused(format!("there is no member {missing}")));
         }
-        let fate = match (self.plan(name, doc), found) {
+        let members = wanted.into_iter().map(|member| member.id).collect();
+        let fate = match (self.plan(name, (doc, members), before.as_ref()), found) {
             (Some(is_same), _) => {
                 if is_same {
                     Fate::Unchanged
@@ -433,18 +436,26 @@ impl Import<'_> {
         Ok(fate)
     }
 
-    /// Notes the document that a line would write. Says whether an earlier line of the name would have written the same.
-    /// `None` if there is no such line.
-    fn plan(&self, name: Option<(Kind, String)>, mut doc: Map<String, Value>) -> Option<bool> {
+    /// Notes what a line would write. Says whether an earlier line of the name would have written the same. `None` if
+    /// there is no such line. `stored` is the user who has the name.
+    fn plan(
+        &self,
+        name: Option<(Kind, String)>,
+        (mut doc, members): PlannedResource,
+        stored: Option<&Record>,
+    ) -> Option<bool> {
         let name = name?;
         let mut planned = self.planned.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = planned.get(&name);
         if name.0 == Kind::User {
             // A line without `active` keeps it.
-            let active = planned.get(&name).and_then(|before| before.get("active")).cloned();
-            doc.entry("active").or_insert(active.unwrap_or(Value::Bool(true)));
+            let kept = before.map(|(doc, _)| doc).or(stored.map(|stored| &stored.doc));
+            let kept = kept.and_then(|doc| doc.get("active")).cloned();
+            doc.entry("active").or_insert(kept.unwrap_or(Value::Bool(true)));
         }
-        let is_same = planned.get(&name).map(|before| *before == doc);
-        planned.insert(name, doc);
+        let after = (doc, members);
+        let is_same = before.map(|before| *before == after);
+        planned.insert(name, after);
         is_same
     }
 

@@ -90,7 +90,7 @@ impl KeptResource {
 /// none.
 ///
 /// # Errors
-/// - [`AdminError::NoTenant`].
+/// - [`AdminError::NoTenant`], [`AdminError::BeingDeleted`].
 /// - [`AdminError::Input`] if the file is not whole or of another policy, and if the tenant is not empty.
 /// - [`AdminError::Table`] if a call fails.
 pub async fn move_in(

@@ -23,14 +23,18 @@ struct Column<'a> {
 /// own name, and `emails` is the primary address. Empty cells are left out.
 ///
 /// # Errors
-/// [`AdminError::Input`] for headings that cannot be read, that no schema has, or that exclude one another, and for a
-/// quote that is never closed: it hides the lines below it.
+/// [`AdminError::Input`]:
+/// - for headings that cannot be read, that no schema has, or that exclude one another
+/// - for a quote that is never closed, since it hides the lines below it
 pub fn user_table(text: &str, users: &ResourceType) -> Result<Vec<Row>, AdminError> {
-    let lines = (text.as_bytes()).chain(LAST_LINE);
+    let lines = text.as_bytes().chain(LAST_LINE);
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(lines);
     let headings = reader
         .headers()
         .map_err(|error| AdminError::Input(format!("the headings cannot be read: {error}")))?;
+    if text.trim().is_empty() {
+        return Err(AdminError::Input(NO_HEADINGS.to_owned()));
+    }
     if headings.len() == 1 && headings[0].contains([';', '\t']) {
         let problem =
             "the columns must be separated by commas, as in userName,title; the first line has no comma";
@@ -40,16 +44,15 @@ pub fn user_table(text: &str, users: &ResourceType) -> Result<Vec<Row>, AdminErr
     let columns = columns.map_err(AdminError::Input)?;
     check_columns(&columns).map_err(AdminError::Input)?;
     let mut lines = LineNumbers { text: text.as_bytes(), at: 0, line: 1 };
-    let (mut rows, mut is_closed) = (Vec::new(), false);
+    let mut rows = Vec::new();
     for record in reader.records() {
         let record =
             record.map_err(|error| AdminError::Input(format!("the table cannot be read: {error}")))?;
-        is_closed = record.len() == 1 && record[0].as_bytes() == LAST_CELL;
         let line = lines.line_of(record.position());
         rows.push(Row { line, resource: user(&columns, &record).map(|user| (Kind::User, user)) });
     }
     let last = rows.pop().map_or(1, |row| row.line);
-    if is_closed {
+    if lines.at == text.len() {
         return Ok(rows);
     }
     Err(AdminError::Input(format!(
@@ -57,11 +60,10 @@ pub fn user_table(text: &str, users: &ResourceType) -> Result<Vec<Row>, AdminErr
     )))
 }
 
-/// The only cell of [`LAST_LINE`].
-const LAST_CELL: &[u8] = b"\0";
+/// A line that is read behind the table. If the last row begins before it, a quote is still open.
+const LAST_LINE: &[u8] = b"\n.";
 
-/// A line that is read behind the table. If it is not the last row, a quote is still open.
-const LAST_LINE: &[u8] = b"\n\0";
+const NO_HEADINGS: &str = "the first line must name the columns, userName among them";
 
 /// Counts the lines up to each row.
 struct LineNumbers<'t> {
@@ -94,10 +96,9 @@ fn column<'a>(heading: &str, users: &'a ResourceType) -> Result<Column<'a>, Stri
             shorten_text(heading)
         ));
     };
-    // The id of the file is what other rows name their manager by.
-    let path = target.path();
-    let is_of_service = target.attribute.is_read_only() || target.leaf().is_read_only() || path == "schemas";
-    if is_of_service && path != "id" {
+    // Rows name their manager by the id of the file. An import may make local accounts.
+    let is_carried = target.path() == "id" || target.path() == [urn::ROLLCALL_USER, ":account"].concat();
+    if !is_carried && (target.attribute.is_read_only() || target.path() == "schemas") {
         return Err(format!("the column {heading} is written by the service alone; remove it"));
     }
     if target.leaf().kind == Type::Complex && target.leaf().sub_attribute("value").is_none() {
@@ -122,11 +123,7 @@ fn check_columns(columns: &[Column<'_>]) -> Result<(), String> {
             return Err(format!("the columns {one} and {two} exclude one another; keep one of them"));
         }
     }
-    if is_named {
-        Ok(())
-    } else {
-        Err("the first line must name the columns, userName among them".to_owned())
-    }
+    if is_named { Ok(()) } else { Err(NO_HEADINGS.to_owned()) }
 }
 
 impl Column<'_> {
@@ -240,12 +237,17 @@ mod tests {
             ("userName,title\na,\"b\nc,d\ne,f\n", "line 2:"),
             ("userName,title\r\nx,y\r\na,\"b\r\n", "line 3:"),
             ("userName,title\na,\"", "line 2:"),
+            ("userName\na\n\"\n", "line 3:"),
+            ("userName\na\n\"", "line 3:"),
+            ("userName\n\n\n\"  \n\n", "line 4:"),
         ] {
             let refused = read(text).expect_err(text);
             assert!(refused.starts_with(line) && refused.contains("never closed"), "{refused}");
         }
         assert_eq!(read("userName,title\na,\"b\"").expect("rows").len(), 1);
-        assert_eq!(read("userName\n").expect("no rows"), []);
+        for empty in ["userName", "userName\n", "userName\r\n\r\n", "userName\n\n\n"] {
+            assert_eq!(read(empty).expect("no rows"), [], "{empty:?}");
+        }
     }
 
     #[test]
@@ -261,12 +263,24 @@ mod tests {
             ENTERPRISE: { "department": "R&D", "manager": { "value": "7" } }
         });
         assert_eq!(first(&text), expected);
+        // What only an import may say, and what other directories export with the manager.
+        let text = format!(
+            "userName,{0}:account,{ENTERPRISE}:manager.value,{ENTERPRISE}:manager.displayName\na,local,7,Boss\n",
+            urn::ROLLCALL_USER
+        );
+        let expected = json!({
+            "schemas": [urn::USER], "userName": "a", urn::ROLLCALL_USER: { "account": "local" },
+            ENTERPRISE: { "manager": { "value": "7", "displayName": "Boss" } }
+        });
+        assert_eq!(first(&text), expected);
     }
 
     #[test]
     fn headings_that_cannot_be_read_are_refused_with_what_to_change() {
         for (headings, problem) in [
             ("title", "the first line must name the columns, userName among them"),
+            ("", "the first line must name the columns, userName among them"),
+            ("\n\r\n", "the first line must name the columns, userName among them"),
             ("userName;title", "the columns must be separated by commas"),
             ("userName\ttitle", "the columns must be separated by commas"),
             ("userName,nmae", "the column \"nmae\" is no attribute of a user"),
@@ -281,7 +295,8 @@ mod tests {
             ("userName,schemas", "the column schemas is written by the service alone"),
             ("userName,\"title", "the column \"title"),
         ] {
-            let refused = read(&format!("{headings}\na,b,c\n")).expect_err(headings);
+            let rows = if headings.trim().is_empty() { "" } else { "\na,b,c\n" };
+            let refused = read(&format!("{headings}{rows}")).expect_err(headings);
             assert!(refused.contains(problem), "{headings}: {refused}");
         }
     }

@@ -39,6 +39,11 @@ impl WholeFile {
         Ok(whole)
     }
 
+    /// Whether it is written under a hidden name until it is finished.
+    pub const fn is_hidden(&self) -> bool {
+        self.temporary.is_some()
+    }
+
     /// Puts the file into its place.
     ///
     /// # Errors

@@ -125,7 +125,7 @@ async function isHeld(transaction: Transaction): Promise<boolean> {
 
 /** The time of the database, in milliseconds. */
 async function readClock(transaction: Transaction): Promise<number> {
-  const [row] = await transaction.all("SELECT CURRENT_TIMESTAMP AS now");
+  const [row] = await transaction.all("SELECT CAST(CURRENT_TIMESTAMP AS TEXT) AS now");
   return readTime(row?.now);
 }
 

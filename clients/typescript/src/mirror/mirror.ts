@@ -22,7 +22,7 @@ import {
 } from "./tables.js";
 
 const CHANGES_PER_PAGE = 500;
-/** After so many lost positions in a row, something else is wrong. */
+/** After so many lost positions or lost leases in a row, something else is wrong. */
 const MOST_SNAPSHOTS = 3;
 
 /** How to follow the feed. */
@@ -60,7 +60,8 @@ export class Mirror {
         await this.catchUp(signal);
       } catch (error) {
         if (signal?.aborted) return;
-        if (!isTemporary(error) && !isPassingFailure(error)) throw error;
+        const isPassing = isTemporary(error) || isPassingFailure(error) || error instanceof SnapshotTaken;
+        if (!isPassing) throw error;
         onError(error);
         if (error instanceof ProblemError) pause = Math.max(pollMs, (error.retryAfter ?? 0) * 1000);
       }
@@ -90,13 +91,13 @@ export class Mirror {
         return;
       } catch (error) {
         isLost = error instanceof LostPosition;
-        if (isLost) {
-          // The next snapshot begins at this state, unless another mirror takes one first.
-          if (++snapshots > MOST_SNAPSHOTS) throw error;
-        } else if (error instanceof PositionMoved || error instanceof SnapshotTaken) {
+        const isTaken = error instanceof SnapshotTaken;
+        if ((isLost || isTaken) && ++snapshots > MOST_SNAPSHOTS) throw error;
+        if (isTaken || error instanceof PositionMoved) {
           // Another mirror was faster, with changes or with a snapshot. This one goes on from there.
           state = await this.#state();
-        } else throw error;
+        } else if (!isLost) throw error;
+        // A snapshot after a lost position begins at this state, unless another mirror takes one first.
       }
     }
   }
