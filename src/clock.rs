@@ -2,6 +2,7 @@
 //! clock.
 
 use time::format_description::BorrowedFormatItem;
+use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{Date, OffsetDateTime, UtcOffset};
 
@@ -35,11 +36,11 @@ pub fn timestamp() -> String {
 }
 
 /// A moment in RFC 3339, UTC, with milliseconds: `2026-11-24T09:30:00.000Z`. Such texts sort as the
-/// moments follow one another. The year is from 0 to 9999.
+/// moments follow one another. The year is from 0 to 9999: [`parse`] reads no other moment.
 ///
 /// Each request writes several: the general formatter of `time` takes five times as long.
 pub fn text(time: OffsetDateTime) -> String {
-    let time = time.to_offset(UtcOffset::UTC);
+    let time = time.checked_to_offset(UtcOffset::UTC).unwrap_or(time);
     let (year, month, day) = time.to_calendar_date();
     let (hour, minute, second, millisecond) = time.to_hms_milli();
     let mut text = *b"0000-00-00T00:00:00.000Z";
@@ -55,6 +56,13 @@ pub fn text(time: OffsetDateTime) -> String {
         write_digits(&mut text[..end], number);
     }
     String::from_utf8(text.to_vec()).unwrap_or_default()
+}
+
+/// Reads a moment in RFC 3339, as UTC. `None` for another text, and for a moment that is not in the years 0 to 9999 of
+/// UTC, though it may be in those of its own offset.
+pub fn parse(text: &str) -> Option<OffsetDateTime> {
+    let time = OffsetDateTime::parse(text, &Rfc3339).ok()?.checked_to_offset(UtcOffset::UTC)?;
+    (0..=9999).contains(&time.year()).then_some(time)
 }
 
 /// Writes a number before the end of a text of zeros.
@@ -96,5 +104,31 @@ mod tests {
             let expected = moment.to_offset(UtcOffset::UTC).format(format).expect("a text");
             assert_eq!(text(moment), expected);
         }
+    }
+
+    #[test]
+    fn only_moments_in_the_years_0_to_9999_of_utc_are_read() {
+        for (written, expected) in [
+            ("2026-11-24T09:30:00Z", Some(datetime!(2026-11-24 09:30 UTC))),
+            ("2026-11-24T09:30:00.250+02:00", Some(datetime!(2026-11-24 07:30:00.25 UTC))),
+            ("0000-01-01T00:00:00Z", Some(datetime!(0000-01-01 0:00 UTC))),
+            ("9999-12-31T23:59:59Z", Some(datetime!(9999-12-31 23:59:59 UTC))),
+            ("9999-12-31T23:59:59+01:00", Some(datetime!(9999-12-31 22:59:59 UTC))),
+            ("9999-12-31T23:59:59-01:00", None),
+            ("9999-12-31T23:59:59-23:59", None),
+            ("0000-01-01T00:00:00+01:00", None),
+            ("2026-11-24", None),
+            ("", None),
+        ] {
+            let read = parse(written);
+            assert_eq!(read, expected, "{written}");
+            assert_eq!(read.map(OffsetDateTime::offset), expected.map(OffsetDateTime::offset), "{written}");
+            assert_eq!(read.and_then(|read| parse(&text(read))), expected, "{written}");
+        }
+    }
+
+    #[test]
+    fn a_moment_that_utc_cannot_name_is_written_without_a_panic() {
+        assert_eq!(text(datetime!(9999-12-31 23:59:59 -1)), "9999-12-31T23:59:59.000Z");
     }
 }

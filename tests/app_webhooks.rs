@@ -11,14 +11,15 @@ use std::time::{Duration, Instant};
 use app_support::{App, assert_changes_described};
 use rollcall::app::function::AppFunction;
 use rollcall::app::request::Managing;
+use rollcall::clock;
 use rollcall::deliver::message::{ChangedResource, ResourceReader as _};
 use rollcall::deliver::registry::Registry;
 use rollcall::deliver::sender::MessageSender;
 use rollcall::deliver::worker::Worker;
-use rollcall::limits::{DEFAULT_CHANGE_RETENTION_DAYS, MAX_WEBHOOK_BODY_BYTES};
+use rollcall::limits::{DEFAULT_CHANGE_RETENTION_DAYS, MAX_WEBHOOK_BODY_BYTES, SKIPPED_SHOWN_SECONDS};
 use rollcall::outbound::target::TargetRule;
 use rollcall::store::feed::consumer::ConsumerState;
-use rollcall::store::item::number;
+use rollcall::store::item::{number, text};
 use rollcall::store::keys;
 use rollcall::store::webhook::Webhook;
 use rollcall::tenants::message_resources::MessageResources;
@@ -69,12 +70,25 @@ impl Scene {
         assert_eq!(report.failures, Vec::<String>::new());
     }
 
-    /// Lets the pause after a failed attempt pass.
-    async fn let_time_pass(&self) {
+    /// Changes an attribute of the position's item.
+    async fn set(&self, attribute: (String, aws_sdk_dynamodb::types::AttributeValue)) {
         let key = keys::consumer(&self.webhook.id);
         let mut item = self.app.table.get(&key).await.unwrap().expect("the consumer");
-        item.extend([number("retryAt", 0)]);
+        item.extend([attribute]);
         self.app.table.put(&key, item).await.unwrap();
+    }
+
+    /// Lets the pause after a failed attempt pass.
+    async fn let_time_pass(&self) {
+        self.set(number("retryAt", 0)).await;
+    }
+
+    /// The last error of the webhook, as both routes answer it.
+    async fn last_error(&self) -> Option<String> {
+        let webhook = self.app.get(&format!("/webhooks/{}", self.webhook.id)).await.expect(200);
+        let status = self.app.get("/status").await.expect(200);
+        assert_eq!(status["deliveries"][0]["lastError"], webhook["lastError"]);
+        webhook["lastError"].as_str().map(str::to_owned)
     }
 
     /// What the API answers for the changes after a number.
@@ -184,6 +198,38 @@ async fn the_resources_of_a_message_cost_a_call_for_25_changes() {
     let usage = table.usage();
     // Three calls for resources, one for the tenant, and one for the groups of the users.
     assert_eq!((usage.rounds, usage.read_units, usage.write_units), (5, 62.0, 0.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn skipped_changes_are_told_for_a_week_or_until_the_webhook_is_changed() {
+    let scene = Scene::new().await;
+    scene.set(text("feed", "0123456789abcdef")).await;
+    scene.deliver().await;
+    assert!(scene.receiver.received().is_empty(), "the position is lost");
+    // A failure says more about now.
+    scene.scim.user("late").await;
+    scene.receiver.then([Reaction::status(500)]);
+    scene.deliver().await;
+    assert_eq!(scene.last_error().await.as_deref(), Some("status 500"));
+    // After a success the receiver still lacks what was skipped.
+    scene.let_time_pass().await;
+    scene.deliver().await;
+    assert_eq!(scene.receiver.received().len(), 2);
+    let skipped = scene.last_error().await;
+    let text = skipped.as_deref().unwrap();
+    assert!(text.starts_with("changes were skipped up to number "), "{text}");
+    assert!(text.contains("the table was restored from a backup"), "{text}");
+
+    let state = ConsumerState::fetch(&scene.app.table, &scene.webhook.id).await.unwrap().unwrap();
+    let week = i64::try_from(SKIPPED_SHOWN_SECONDS).unwrap();
+    let told_after = async |seconds| {
+        clock::with_seconds_ahead(seconds, async { state.problem().map(str::to_owned) }).await
+    };
+    assert_eq!(told_after(week - 3_600).await, skipped);
+    assert_eq!(told_after(week + 3_600).await, None);
+    let path = format!("/webhooks/{}", scene.webhook.id);
+    scene.app.send("PATCH", &path, Some(json!({}))).await.expect(200);
+    assert_eq!(scene.last_error().await, None);
 }
 
 /// Reads a webhook until its test has a result.

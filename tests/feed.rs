@@ -9,16 +9,19 @@ use std::time::{Duration, Instant};
 
 use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::limits::{
-    DEFAULT_CHANGE_RETENTION_DAYS, MIN_CHANGE_RETENTION_DAYS, SNAPSHOT_DISTANCE, WEBHOOK_FAILURE_SECONDS,
+    DEFAULT_CHANGE_RETENTION_DAYS, FEED_BUCKET, MIN_CHANGE_RETENTION_DAYS, SNAPSHOT_DISTANCE,
+    WEBHOOK_FAILURE_SECONDS,
 };
 use rollcall::scim::policy::VEZA;
 use rollcall::store::call::Table;
 use rollcall::store::feed::change::FeedChange;
+use rollcall::store::feed::kept::KeptDays;
+use rollcall::store::feed::page::FeedPage;
 use rollcall::store::feed::reader::{ChangeQuery, FeedPosition, FeedReader, LostPosition};
 use rollcall::store::feed::retention::end_retention;
 use rollcall::store::feed::sequencer::Sequencer;
 use rollcall::store::feed::state::FeedState;
-use rollcall::store::item::{get_number, number};
+use rollcall::store::item::{get_number, number, text};
 use rollcall::store::keys;
 use rollcall::store::worker;
 use serde_json::{Value, json};
@@ -268,6 +271,96 @@ async fn a_reader_goes_on_from_any_position() {
     assert_eq!(reader.find_time(0).await.unwrap(), 0);
     assert_eq!(reader.find_time(u64::MAX).await.unwrap(), all.len() as u64);
     assert_eq!(reader.snapshot(SNAPSHOT_DISTANCE).await.unwrap(), reader.at(0), "nothing is old enough");
+}
+
+/// Lets the feed begin with this number.
+async fn begin_feed_at(table: &Table, floor: u64) {
+    let state = [text("id", "0123456789abcdef"), number("floor", floor), number("nearEnd", floor)];
+    table.put(&keys::feed_state(), state.into()).await.unwrap();
+}
+
+/// Writes pages from this number on: how many changes each has, and when it was written.
+async fn write_pages(
+    table: &Table,
+    first: u64,
+    pages: impl IntoIterator<Item = (usize, u64)>,
+) -> Vec<FeedPage> {
+    begin_feed_at(table, first).await;
+    let mut next = first;
+    let mut all = Vec::new();
+    for (count, written) in pages {
+        let page = FeedPage::new(next, &vec![FeedChange::default(); count], written).unwrap();
+        table.put(&keys::feed_page(next), page.attributes(KeptDays::default())).await.unwrap();
+        next = page.last + 1;
+        all.push(page);
+    }
+    all
+}
+
+/// Asserts of many times that the search finds what a look at each of these pages finds.
+async fn assert_times_are_found(table: &Table, pages: &[FeedPage], end: u64) {
+    let reader = FeedReader::open(table).await.unwrap();
+    let around = pages.iter().flat_map(|page| [page.written, page.written + 1]);
+    let times: BTreeSet<u64> = around.chain([0, u64::MAX]).collect();
+    for time in times {
+        let later = pages.iter().find(|page| page.written >= time);
+        let expected = later.map_or(end, |page| page.first) - 1;
+        let (expected, found) = (expected.max(reader.oldest().seq), reader.find_time(time).await.unwrap());
+        assert_eq!(found, expected, "{time} in {} pages from {}", pages.len(), reader.state.floor);
+        let read = reader.read(&reader.at(found), ChangeQuery { limit: 1, ..ALL }).await.unwrap();
+        assert_eq!(read.unwrap().changes.first().map(|change| change.seq), later_seq(found, end));
+    }
+}
+
+/// The number of the change after this one, in a feed whose next change has the number `end`.
+fn later_seq(seq: u64, end: u64) -> Option<u64> {
+    (seq + 1 < end).then_some(seq + 1)
+}
+
+#[tokio::test]
+async fn a_time_is_found_as_by_a_look_at_each_page() {
+    for count in [0, 1, 2, 9, 40] {
+        let table = support::embedded().await;
+        // The largest feed reaches into a second partition. Pages are of several sizes, and some of the same second.
+        let first = FEED_BUCKET - 100;
+        let (mut random, mut time) = (count, 1_000);
+        let mut roll = |sides: u64| {
+            random = (random * 1_103_515_245 + 12_345) % (1 << 31);
+            random / 65_536 % sides
+        };
+        let pages: Vec<(usize, u64)> = (0..count)
+            .map(|_| {
+                time += roll(3) * 10;
+                (1 + usize::try_from(roll(7)).unwrap(), time)
+            })
+            .collect();
+        let pages = write_pages(&table, first, pages).await;
+        let end = pages.last().map_or(first, |page| page.last + 1);
+        assert_times_are_found(&table, &pages, end).await;
+        // The retention of the first ones has ended. Then DynamoDB has deleted them, and nobody has noted that yet.
+        let (gone, kept) = pages.split_at(pages.len() / 3);
+        begin_feed_at(&table, kept.first().map_or(first, |page| page.first)).await;
+        assert_times_are_found(&table, &pages, end).await;
+        table.batch_delete(gone.iter().map(|page| keys::feed_page(page.first))).await.unwrap();
+        begin_feed_at(&table, first).await;
+        assert_times_are_found(&table, kept, end).await;
+    }
+}
+
+#[tokio::test]
+async fn the_place_of_a_snapshot_costs_few_calls() {
+    let table = support::embedded().await;
+    let now = rollcall::clock::epoch_seconds();
+    let times = std::iter::repeat_n(now - 86_400, 60).chain(std::iter::repeat_n(now, 40));
+    write_pages(&table, 1, times.map(|time| (1, time))).await;
+    let table = table.fresh();
+    let reader = FeedReader::open(&table).await.unwrap();
+    let before = table.usage().calls;
+    // Longer than the distance of deployments, because the test may be slow.
+    let snapshot = reader.snapshot(SNAPSHOT_DISTANCE * 60).await.unwrap();
+    assert_eq!(snapshot, reader.at(60), "before the 40 pages of now");
+    let calls = table.usage().calls - before;
+    assert!(calls <= 15, "{calls} calls");
 }
 
 #[tokio::test]

@@ -363,3 +363,114 @@ async fn an_account_is_erased_although_its_name_is_taken_meanwhile() {
     assert_eq!(found["Resources"][0]["id"], bob);
     assert_consistent(&honest).await;
 }
+
+const CARS: &str = "urn:x:car:1.0:User";
+
+/// An extension with required and immutable attributes, and with parts that are so.
+fn car_extension() -> (Kind, rollcall::scim::schema::Schema) {
+    let text = |name: &str| json!({ "name": name, "type": "string", "multiValued": false });
+    let with = |name: &str, characteristic: &str, value: Value| {
+        let mut attribute = text(name);
+        attribute[characteristic] = value;
+        attribute
+    };
+    let fixed = || with("vin", "mutability", json!("immutable"));
+    let needed = || with("plate", "required", json!(true));
+    let complex = |name: &str, multi: bool, subs: Value| json!({ "name": name, "type": "complex", "multiValued": multi, "subAttributes": subs });
+    let attributes = json!([
+        with("must", "required", json!(true)),
+        with("badge", "mutability", json!("immutable")),
+        complex("cars", true, json!([needed(), fixed(), text("color")])),
+        complex("first", false, json!([needed(), fixed()])),
+    ]);
+    let schema = json!({ "id": CARS, "name": "Cars", "attributes": attributes });
+    rollcall::scim::extension::read(&schema.to_string()).unwrap()
+}
+
+/// What a custom extension announces of its attributes holds by every way to change them.
+#[tokio::test]
+async fn required_and_immutable_parts_of_an_extension_are_kept() {
+    let extension = car_extension();
+    let plain = Client::new(support::serve().await.table, "standard").await;
+    let function = rollcall::http::function::Function::with_extensions(
+        plain.table.clone(),
+        None,
+        std::slice::from_ref(&extension),
+    );
+    let client = Client { function: Arc::new(function.unwrap()), ..plain.clone() };
+    let car = json!({ "plate": "P1", "vin": "V1", "color": "red" });
+    let first = json!({ "plate": "F1", "vin": "W1" });
+    let whole = json!({ "must": "m", "badge": "7", "cars": [car], "first": first });
+    let mut ann = user("ann");
+    ann[CARS] = whole.clone();
+    let id = client.post("/Users", ann.clone()).await.expect(201).id();
+    let path = format!("/Users/{id}");
+    let shown = async || client.get(&path).await.expect(200).body[CARS].clone();
+
+    for (op, at, value) in [
+        ("replace", "cars[plate eq \"P1\"].vin", json!("V2")),
+        ("remove", "cars[plate eq \"P1\"].vin", Value::Null),
+        ("remove", "cars[plate eq \"P1\"].plate", Value::Null),
+        ("replace", "cars[plate eq \"P1\"]", json!({ "plate": "P1", "vin": "V2" })),
+        ("add", "cars[plate eq \"P1\"]", json!({ "vin": "V3" })),
+        ("replace", "cars.vin", json!("V2")),
+        ("remove", "first", Value::Null),
+        ("replace", "first", Value::Null),
+        ("replace", "first.vin", json!("W2")),
+        ("remove", "first.plate", Value::Null),
+        ("remove", "must", Value::Null),
+        ("remove", "badge", Value::Null),
+    ] {
+        let step = json!([{ "op": op, "path": format!("{CARS}:{at}"), "value": value }]);
+        let refused = client.patch(&path, step).await.expect(400).body;
+        let detail = refused["detail"].as_str().unwrap();
+        assert!(refused["scimType"] == "mutability" && detail.contains(CARS), "{op} {at} {value}: {refused}");
+    }
+    assert_eq!(shown().await, whole);
+    for put in [
+        json!({ "must": "m", "badge": "8" }),
+        json!({ "must": "m", "first": { "plate": "F1", "vin": "W2" } }),
+    ] {
+        ann[CARS] = put;
+        let refused = client.put(&path, ann.clone()).await.expect(400).body;
+        assert_eq!(refused["scimType"], "mutability", "{refused}");
+    }
+    let allowed =
+        json!([{ "op": "replace", "path": format!("{CARS}:cars[plate eq \"P1\"].color"), "value": "blue" }]);
+    client.patch(&path, allowed).await.expect(200);
+    // Without the extension a PUT takes away what may go.
+    client.put(&path, user("ann")).await.expect(200);
+    let kept = json!({ "badge": "7", "first": first, "must": "m" });
+    assert_eq!(shown().await, kept);
+    let leave = json!([{ "op": "Replace", "path": "active", "value": "False" }]);
+    client.patch(&path, leave).await.expect(200);
+}
+
+/// An attribute can become required while resources lack it.
+#[tokio::test]
+async fn who_lacks_an_attribute_that_became_required_can_still_be_deactivated() {
+    const URN: &str = "urn:x:badge:1.0:User";
+    let of = |required: bool| {
+        let badge = json!({ "name": "badge", "type": "string", "multiValued": false, "required": required });
+        let note = json!({ "name": "note", "type": "string", "multiValued": false });
+        let schema = json!({ "id": URN, "name": "Badge", "attributes": [badge, note] });
+        rollcall::scim::extension::read(&schema.to_string()).unwrap()
+    };
+    let plain = Client::new(support::serve().await.table, "standard").await;
+    let with = |required: bool| {
+        let extensions = [of(required)];
+        let function =
+            rollcall::http::function::Function::with_extensions(plain.table.clone(), None, &extensions);
+        Client { function: Arc::new(function.unwrap()), ..plain.clone() }
+    };
+    let mut ann = user("ann");
+    ann[URN] = json!({ "note": "n" });
+    let path = format!("/Users/{}", with(false).post("/Users", ann).await.expect(201).id());
+    let client = with(true);
+    let patch = async |step: Value| client.patch(&path, json!([step])).await;
+    patch(json!({ "op": "replace", "path": "active", "value": false })).await.expect(200);
+    patch(json!({ "op": "replace", "path": format!("{URN}:badge"), "value": "7" })).await.expect(200);
+    let refused = patch(json!({ "op": "remove", "path": format!("{URN}:badge") })).await.expect(400).body;
+    assert_eq!(refused["scimType"], "mutability", "{refused}");
+    client.patch(&path, json!([{ "op": "replace", "path": "userName", "value": " " }])).await.expect(400);
+}

@@ -31,6 +31,7 @@ use rollcall::{auth, clock};
 use serde_json::{Value, json};
 use support::client::{Client, user};
 use support::dev::Dev;
+use support::faults::{Call, Fate, Proxy};
 use time::{Duration, OffsetDateTime};
 
 const STACK: &str = "acme-scim";
@@ -430,4 +431,59 @@ async fn keys_that_end_soon_are_counted_once_a_day() {
     assert_eq!(expiring_keys::count(table, now).await.unwrap(), 2);
     key::create(table, &by, new("globex", None), now).await.unwrap();
     assert_eq!(expiring_keys::count(table, now).await.unwrap(), 1, "the application's");
+}
+
+/// Makes a tenant with a key that ends soon.
+async fn ending_key(table: &Table, tenant: &str) -> auth::record::KeyRecord {
+    let (tenant, now) = (tenant.parse().unwrap(), OffsetDateTime::now_utc());
+    let new =
+        rollcall::admin::tenant::NewTenant::new(&tenant, &rollcall::scim::policy::VEZA, &"u".repeat(40));
+    rollcall::admin::tenant::create(table, &new, now).await.unwrap();
+    let new = NewKey {
+        tenant,
+        name: "Okta".to_owned(),
+        scope: auth::record::Scope::Provision,
+        expires: Some(now + Duration::days(10)),
+        user: None,
+    };
+    key::create(table, &Actor::operator(), new, now).await.unwrap().1
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_read_hides_neither_other_keys_nor_other_metrics() {
+    let table = &support::embedded().await;
+    let (broken, unlisted) = (ending_key(table, "acme").await, ending_key(table, "initech").await);
+    ending_key(table, "globex").await;
+    let now = OffsetDateTime::now_utc();
+    assert_eq!(expiring_keys::count(table, now).await.unwrap(), 3);
+    let place = keys::bearer(broken.hash.as_str());
+    let mut item = table.get(&place).await.unwrap().expect("the key");
+    item.extend([text("status", "?")]);
+    table.put(&place, item).await.unwrap();
+    // Entries of lists that lead nowhere.
+    let listing = keys::bearer_listing(&unlisted.tenant, &unlisted.key_id);
+    for place in [listing, keys::application_listing("app_unreadable")] {
+        table.put(&place, [text("name", "?")].into()).await.unwrap();
+    }
+    let (monitor, seconds) = (Monitor::new(false), support::seconds_until(now, EXPIRING_KEYS_HOUR));
+    let measured = clock::with_seconds_ahead(seconds, monitor.measure(table)).await.unwrap();
+    assert_eq!(value(&measured, Metric::ExpiringKeys), Some(1.0));
+    assert!(value(&measured, Metric::FeedLagSeconds).is_some(), "{measured:?}");
+}
+
+#[tokio::test]
+async fn a_count_of_keys_that_fails_hides_no_other_metric_and_is_made_again() {
+    let embedded = support::serve().await;
+    ending_key(&embedded.table, "acme").await;
+    let proxy = Proxy::before(&embedded.endpoint).await;
+    let table = Table::new(support::client(&proxy.endpoint), support::TABLE);
+    let seconds = support::seconds_until(OffsetDateTime::now_utc(), EXPIRING_KEYS_HOUR);
+    let monitor = Monitor::new(false);
+    proxy.decide(|call: &Call| if call.operation == "BatchGetItem" { Fate::Denied } else { Fate::Pass });
+    let failed = clock::with_seconds_ahead(seconds, monitor.measure(&table)).await.unwrap();
+    assert_eq!(value(&failed, Metric::ExpiringKeys), None);
+    assert!(value(&failed, Metric::FeedLagSeconds).is_some(), "{failed:?}");
+    proxy.decide(|_: &Call| Fate::Pass);
+    let measured = clock::with_seconds_ahead(seconds, monitor.measure(&table)).await.unwrap();
+    assert_eq!(value(&measured, Metric::ExpiringKeys), Some(1.0));
 }

@@ -244,6 +244,20 @@ async fn hostile_headers_and_bodies_get_no_token() {
     assert!(description.contains(&format!(" {MAX_TOKEN_BODY_BYTES} bytes")), "{description}");
 }
 
+/// It says nothing about the client, so the client is not called unknown.
+#[tokio::test]
+async fn a_header_that_cannot_be_read_is_told_what_to_send() {
+    let service = Service::start().await;
+    for header in ["Bearer x", "Basic ???", "Basic YWJj", "Digest username=x"] {
+        let headers = [FORM, ("authorization", header)];
+        let refused = service.send(("POST", "/oauth2/token"), &headers, &form(&[GRANT])).await;
+        refused.refused(header, 401, "invalid_client");
+        let description = refused.body["error_description"].as_str().unwrap();
+        assert!(description.contains("send Basic"), "{header}: {description}");
+        assert!(!description.contains("unknown"), "{header}: {description}");
+    }
+}
+
 #[tokio::test]
 async fn revoking_ends_tokens_and_expiring_ends_new_ones() {
     let service = Service::start().await;

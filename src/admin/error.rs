@@ -62,6 +62,7 @@ impl AdminError {
         move |error| match error {
             TenantError::Exists(tenant) => Self::Exists(tenant),
             TenantError::NoTenant(tenant) => Self::NoTenant(tenant),
+            TenantError::BeingDeleted(tenant) => Self::BeingDeleted(tenant),
             TenantError::NoKey(tenant, key) => Self::NoKey(tenant, key),
             TenantError::NoClient(tenant, id) => Self::NoClient(tenant, id),
             TenantError::NoApplication(id) => Self::NoApplication(id),

@@ -152,8 +152,7 @@ pub async fn get(table: &Table, id: &TenantId) -> Result<TenantRecord, AdminErro
 /// # Errors
 /// As [`get`]; [`AdminError::BeingDeleted`].
 pub async fn get_lasting(table: &Table, id: &TenantId) -> Result<TenantRecord, AdminError> {
-    let tenant = get(table, id).await?;
-    if tenant.is_being_deleted { Err(AdminError::BeingDeleted(id.clone())) } else { Ok(tenant) }
+    record::get_lasting(table, id).await.map_err(AdminError::of(table))
 }
 
 /// Every tenant, by name.

@@ -1,8 +1,9 @@
 //! Moments and spans of time as an operator writes them.
 
-use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{Date, Duration, OffsetDateTime};
+
+use crate::clock;
 
 /// Years that RFC 3339 can write.
 const YEARS: std::ops::RangeInclusive<i32> = 0..=9999;
@@ -18,10 +19,9 @@ pub fn span(text: &str) -> Option<Duration> {
 /// A moment: a date (00:00 UTC) or an RFC 3339 time.
 pub fn moment(text: &str) -> Option<OffsetDateTime> {
     let date = || Date::parse(text, format_description!("[year]-[month]-[day]")).ok();
-    let moment = date()
-        .map(|date| date.midnight().assume_utc())
-        .or_else(|| OffsetDateTime::parse(text, &Rfc3339).ok())?;
-    YEARS.contains(&moment.year()).then_some(moment)
+    let midnight =
+        date().map(|date| date.midnight().assume_utc()).filter(|date| YEARS.contains(&date.year()));
+    midnight.or_else(|| clock::parse(text))
 }
 
 /// A moment, or a span from `now` on.
@@ -61,6 +61,8 @@ mod tests {
             ("2027-02-30", None),
             ("4294967295w", None),
             ("99999999999d", None),
+            ("9999-12-31T23:59:59-01:00", None),
+            ("0000-01-01T00:00:00+01:00", None),
         ] {
             assert_eq!(parse_future(text, now), expected, "{text:?}");
         }

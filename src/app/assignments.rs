@@ -22,9 +22,9 @@ use crate::store::record::Role;
 ///
 /// # Errors
 /// 400 for roles and teams that cannot be used, and if the root team would lose its last active
-/// administrator; 404; 409 while a large change of the group is applied; 412.
+/// administrator; 404; 409 while a large change of the group is applied, or while the tenant is being deleted; 412.
 pub async fn replace(app: &AppRequest<'_>, tenant: &str, id: &str) -> Result<Response<Body>, ProblemDetails> {
-    let tenant = app.tenant(tenant).await?;
+    let tenant = app.lasting_tenant(tenant).await?;
     let group = resource_id(Kind::Group, id)?;
     let mut body = BodyFields::read(app.request)?;
     let wanted = body.take("assignments");

@@ -3,9 +3,9 @@
 use lambda_http::{Body, Request};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::problem::ProblemDetails;
+use crate::clock;
 use crate::http::request;
 use crate::limits::MAX_BODY_BYTES;
 use crate::scim::refusal::shorten_text;
@@ -93,7 +93,7 @@ impl BodyFields {
         let problem =
             || ProblemDetails::invalid(format!("{name} must be a time such as 2027-01-31T18:00:00Z."));
         let text = self.text(name)?;
-        text.map(|text| OffsetDateTime::parse(&text, &Rfc3339).map_err(|_| problem())).transpose()
+        text.map(|text| clock::parse(&text).ok_or_else(problem)).transpose()
     }
 
     /// Takes a whole number within a range.

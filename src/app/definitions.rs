@@ -66,13 +66,13 @@ pub async fn retrieve(
 /// Makes a role or an entitlement: 201.
 ///
 /// # Errors
-/// 400, 404; 409 if there is one with this id.
+/// 400, 404; 409 if there is one with this id, or while the tenant is being deleted.
 pub async fn create(
     app: &AppRequest<'_>,
     tenant: &str,
     kind: DefinedKind,
 ) -> Result<Response<Body>, ProblemDetails> {
-    let tenant = app.tenant(tenant).await?;
+    let tenant = app.lasting_tenant(tenant).await?;
     let mut body = BodyFields::read(app.request)?;
     let id = body.required_text("id")?;
     let name = body.required_text("displayName")?;
@@ -85,13 +85,13 @@ pub async fn create(
 /// Changes a role or an entitlement. A member that is absent stays as it is.
 ///
 /// # Errors
-/// 400, 404, 412.
+/// 400, 404, 412; 409 while the tenant is being deleted.
 pub async fn update(
     app: &AppRequest<'_>,
     tenant: &str,
     (kind, id): (DefinedKind, &str),
 ) -> Result<Response<Body>, ProblemDetails> {
-    let tenant = app.tenant(tenant).await?;
+    let tenant = app.lasting_tenant(tenant).await?;
     check_id(kind, id)?;
     let new = read_new(kind, BodyFields::read(app.request)?)?;
     let (store, preconditions) = (app.store(&tenant.id), request::preconditions(app.request));

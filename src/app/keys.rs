@@ -33,7 +33,7 @@ pub async fn list(app: &AppRequest<'_>, tenant: &str) -> Result<Response<Body>, 
 /// Makes a key: 201 with its text, which is shown only here.
 ///
 /// # Errors
-/// 400, 404.
+/// 400, 404; 409 while the tenant is being deleted.
 pub async fn create(app: &AppRequest<'_>, tenant: &str) -> Result<Response<Body>, ProblemDetails> {
     let tenant = tenant_id(tenant)?;
     let mut body = BodyFields::read(app.request)?;
@@ -65,7 +65,7 @@ pub async fn create(app: &AppRequest<'_>, tenant: &str) -> Result<Response<Body>
 /// Makes the successor of a key: 201 with its text. The old key works until the overlap ends.
 ///
 /// # Errors
-/// 400, 404; 409 for a key that is revoked or expired.
+/// 400, 404; 409 for a key that is revoked or expired, and while the tenant is being deleted.
 pub async fn rotate(app: &AppRequest<'_>, tenant: &str, id: &str) -> Result<Response<Body>, ProblemDetails> {
     let tenant = tenant_id(tenant)?;
     let mut body = BodyFields::read_optional(app.request)?;

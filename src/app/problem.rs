@@ -174,6 +174,13 @@ impl From<TenantError> for ProblemDetails {
                 "There is a tenant of this name, which was made with another policy, plan or administrator. Choose another name, or read the tenant.",
             ),
             TenantError::NoTenant(_) => Self::no_tenant(),
+            TenantError::BeingDeleted(id) => Self::typed(
+                409,
+                "tenantBeingDeleted",
+                format!(
+                    "The tenant is being deleted, so nothing is made or set in it. If this stays so, its deletion was interrupted: the operator ends it with rollcall tenant delete {id}."
+                ),
+            ),
             TenantError::NoKey(..) | TenantError::NoApplication(_) => {
                 Self::new(404, "The tenant has no key of this id. GET …/keys lists those that there are.")
             }

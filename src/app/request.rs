@@ -109,6 +109,14 @@ impl AppRequest<'_> {
         Ok(record::get(self.table, &tenant_id(name)?).await?)
     }
 
+    /// The tenant of this name, for a change in it.
+    ///
+    /// # Errors
+    /// 404; 409 while it is being deleted.
+    pub async fn lasting_tenant(&self, name: &str) -> Result<TenantRecord, ProblemDetails> {
+        Ok(record::get_lasting(self.table, &tenant_id(name)?).await?)
+    }
+
     /// What reads and changes the resources of a tenant.
     ///
     /// # Errors

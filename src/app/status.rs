@@ -25,7 +25,8 @@ pub async fn status(app: &AppRequest<'_>) -> Result<Response<Body>, ProblemDetai
     )?;
     let deliveries = consumers.iter().map(|consumer| describe_delivery(consumer, end.next - 1));
     let deliveries: Vec<Value> = deliveries.collect();
-    let newest = match reader.last_page(end).await? {
+    // The table may still have a page whose retention has ended.
+    let newest = match reader.last_page(end).await?.filter(|page| page.last >= reader.state.floor) {
         Some(page) => page.changes()?.pop(),
         None => None,
     };
@@ -48,6 +49,6 @@ fn describe_delivery(consumer: &ConsumerState, last: u64) -> Value {
         "seq": consumer.position.seq,
         "changesBehind": last.saturating_sub(consumer.position.seq),
         "lastSuccess": consumer.last_success,
-        "lastError": consumer.last_error,
+        "lastError": consumer.problem(),
     })
 }

@@ -110,6 +110,7 @@ async fn answer_existing(
     new: &NewTenant,
 ) -> Result<Option<Response<Body>>, ProblemDetails> {
     match record::get(app.table, &new.id).await {
+        Ok(record) if record.is_being_deleted => Err(TenantError::BeingDeleted(record.id).into()),
         Ok(record) if record.request == new.request => Ok(Some(json(StatusCode::OK, &tenant_json(&record)))),
         Ok(record) => Err(TenantError::Exists(record.id).into()),
         Err(TenantError::NoTenant(_)) => Ok(None),
@@ -131,10 +132,13 @@ async fn free_name(app: &AppRequest<'_>, id: &TenantId) -> Result<Action, Proble
 /// Changes the settings of a tenant. A member that is absent stays as it is.
 ///
 /// # Errors
-/// 400, 404; 503 if the usage key of another plan could not be made.
+/// 400, 404; 409 while it is being deleted; 503 if the usage key of another plan could not be made.
 pub async fn update(app: &AppRequest<'_>, name: &str) -> Result<Response<Body>, ProblemDetails> {
     let id = tenant_id(name)?;
     let mut body = BodyFields::read(app.request)?;
+    if let Some(name) = ["plan", "retentionDays"].into_iter().find(|name| body.is_null(name)) {
+        return Err(ProblemDetails::invalid(format!("{name} cannot be null. Leave it out to keep it.")));
+    }
     let plan = read_plan(&mut body)?;
     if body.take("policy").is_some() {
         return Err(ProblemDetails::invalid(
@@ -178,6 +182,7 @@ fn tenant_json(record: &TenantRecord) -> Value {
     let lifted = lifted.and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok()).map(clock::text);
     json!({
         "tenant": record.id.as_str(),
+        "status": if record.is_being_deleted { "beingDeleted" } else { "active" },
         "incarnation": record.incarnation(),
         "version": record.version,
         "policy": record.policy.name,

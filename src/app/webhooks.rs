@@ -154,7 +154,7 @@ fn webhook_json(webhook: &Webhook, consumer: Option<&ConsumerState>, test: Optio
         "created": webhook.created,
         "seq": consumer.map(|consumer| consumer.position.seq),
         "lastSuccess": consumer.and_then(|consumer| consumer.last_success.as_deref()),
-        "lastError": consumer.and_then(|consumer| consumer.last_error.as_deref()),
+        "lastError": consumer.and_then(ConsumerState::problem),
         "failedAttempts": consumer.map_or(0, |consumer| consumer.attempts),
         "nextAttempt": if retry_at > 0 { moment(retry_at) } else { None },
         "test": test.map(test_json),

@@ -5,7 +5,7 @@ use std::fmt;
 use time::OffsetDateTime;
 
 use super::key::KeyHash;
-use super::record::{Status, broken, moment, optional};
+use super::record::{PLANNED_LIFE, PlannedLife, Status, broken, moment, optional};
 use crate::clock;
 use crate::store::error::StoreError;
 use crate::store::item::{Item, get_number, must_text, number, text};
@@ -58,6 +58,8 @@ pub struct ApplicationRecord {
     pub created: OffsetDateTime,
     /// From when on it is refused.
     pub expires: Option<OffsetDateTime>,
+    /// How long it was to live when it was made, if a rotation has shortened that.
+    pub planned_life: Option<PlannedLife>,
     /// Counts its changes.
     pub version: u64,
 }
@@ -74,6 +76,7 @@ impl ApplicationRecord {
             number("ver", self.version),
         ]);
         item.extend(self.expires.map(|expires| text("expires", &clock::text(expires))));
+        item.extend(self.planned_life.map(|life| (PLANNED_LIFE.to_owned(), life.value())));
         item
     }
 
@@ -91,6 +94,7 @@ impl ApplicationRecord {
             status: Status::named(must_text(item, "status")?).ok_or_else(|| broken("status"))?,
             created: moment(must_text(item, "created")?).ok_or_else(|| broken("created"))?,
             expires: optional(item, "expires", moment)?,
+            planned_life: PlannedLife::from_item(item),
             version: get_number(item, "ver").ok_or_else(|| broken("version"))?,
         })
     }
@@ -123,6 +127,7 @@ mod tests {
             status: Status::Active,
             created: datetime!(2026-01-02 03:04:05.678 UTC),
             expires: Some(datetime!(2027-01-01 0:00 UTC)),
+            planned_life: Some(PlannedLife::Seconds(31_363_200)),
             version: 3,
         };
         let mut item = with_key(&keys::application("00ff"));

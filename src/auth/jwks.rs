@@ -102,7 +102,9 @@ impl IssuerKeys {
     async fn read(&self, url: &str) -> Result<Vec<IssuerKey>, String> {
         let body = tokio::time::timeout(JWKS_FETCH, self.client.fetch(url, MAX_JWKS_BYTES)).await;
         let body = body.map_err(|_| format!("no answer within {} seconds", JWKS_FETCH.as_secs()))??;
-        read_keys(&body).ok_or_else(|| "the answer is not a set of keys (RFC 7517)".to_owned())
+        let keys = read_keys(&body).ok_or("the answer is not a set of keys (RFC 7517)")?;
+        // The keys that are known go on working.
+        if keys.is_empty() { Err("the set has no key that can be used".to_owned()) } else { Ok(keys) }
     }
 }
 

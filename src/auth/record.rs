@@ -3,8 +3,7 @@
 use std::fmt;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::key::KeyHash;
@@ -92,10 +91,58 @@ pub struct KeyRecord {
     pub created: OffsetDateTime,
     /// From when on it is refused.
     pub expires: Option<OffsetDateTime>,
+    /// How long it was to live when it was made, if a rotation has shortened that.
+    pub planned_life: Option<PlannedLife>,
     /// The user that `/Me` stands for.
     pub user: Option<Uuid>,
     /// Counts its changes.
     pub version: u64,
+}
+
+/// How long a key is to live. A rotation gives the successor the life that the key was made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlannedLife {
+    /// It does not expire.
+    Unlimited,
+    /// So many seconds.
+    Seconds(i64),
+}
+
+/// The attribute with the planned life: seconds, or 0 for a key that was not to expire.
+pub const PLANNED_LIFE: &str = "plannedLife";
+
+impl PlannedLife {
+    /// The life of a key that was made at `created`, ends at `expires`, and has this one noted.
+    pub fn of(noted: Option<Self>, created: OffsetDateTime, expires: Option<OffsetDateTime>) -> Self {
+        let own =
+            expires.map_or(Self::Unlimited, |end| Self::Seconds((end - created).whole_seconds().max(1)));
+        noted.unwrap_or(own)
+    }
+
+    /// When a key ends that is made now. `None` for one that does not end, or not before the year 10000.
+    pub fn end(self, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        match self {
+            Self::Unlimited => None,
+            Self::Seconds(seconds) => now.checked_add(Duration::seconds(seconds)),
+        }
+    }
+
+    /// The value of [`PLANNED_LIFE`].
+    pub fn value(self) -> AttributeValue {
+        let seconds = match self {
+            Self::Unlimited => 0,
+            Self::Seconds(seconds) => seconds,
+        };
+        AttributeValue::N(seconds.to_string())
+    }
+
+    /// Reads it from an item; `None` if no rotation has noted it.
+    pub(super) fn from_item(item: &Item) -> Option<Self> {
+        Some(match get_number(item, PLANNED_LIFE)? {
+            0 => Self::Unlimited,
+            seconds => Self::Seconds(seconds),
+        })
+    }
 }
 
 impl KeyRecord {
@@ -111,6 +158,7 @@ impl KeyRecord {
             number("ver", self.version),
         ]);
         item.extend(self.expires.map(|expires| text("expires", &clock::text(expires))));
+        item.extend(self.planned_life.map(|life| (PLANNED_LIFE.to_owned(), life.value())));
         item.extend(self.user.map(|user| text("user", &user.to_string())));
         item
     }
@@ -132,6 +180,7 @@ impl KeyRecord {
             created: moment(must_text(item, "created")?).ok_or_else(|| broken("created"))?,
             // A value of another type than text must not pass for none.
             expires: optional(item, "expires", moment)?,
+            planned_life: PlannedLife::from_item(item),
             user: optional(item, "user", parse_id)?,
             // Keys of version 0.1.0 have none.
             version: get_number(item, "ver").unwrap_or(1),
@@ -162,7 +211,7 @@ pub(super) fn broken(attribute: &str) -> StoreError {
 
 /// A moment as the table has it.
 pub(super) fn moment(text: &str) -> Option<OffsetDateTime> {
-    OffsetDateTime::parse(text, &Rfc3339).ok()
+    clock::parse(text)
 }
 
 /// A key in its tenant's list: the item `TENANT#t`/`KEY#<key id>`, which only the operator's tool
@@ -217,6 +266,7 @@ mod tests {
             status: Status::Active,
             created: datetime!(2026-01-02 03:04:05.678 UTC),
             expires: Some(datetime!(2027-01-01 0:00 UTC)),
+            planned_life: Some(PlannedLife::Unlimited),
             user: parse_id("01890a5d-ac96-774b-bcce-b302099a8057"),
             version: 3,
         }

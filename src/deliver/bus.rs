@@ -82,7 +82,7 @@ impl EventBus {
                     {
                         return Ok(delivered);
                     }
-                    bus.fail(&why, clock::epoch_seconds() + BUS_PAUSE_SECONDS).await?;
+                    let _ = bus.fail(&why, clock::epoch_seconds() + BUS_PAUSE_SECONDS).await?;
                     return Err(StoreError::Unavailable(format!(
                         "the event bus did not take a change: {why}"
                     )));

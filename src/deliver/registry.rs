@@ -173,7 +173,7 @@ impl Registry<'_> {
             changed.push("enabled");
         }
         // The receiver may have been repaired: the next attempt is made at once.
-        let actions = [ConsumerState::forget_failures(id)];
+        let actions = [ConsumerState::begin_anew(id)];
         if changed.is_empty() {
             self.table.transact(|| actions.to_vec()).await?;
             return Ok(webhook);
@@ -201,7 +201,11 @@ impl Registry<'_> {
     pub async fn rotate(&self, id: &str, overlap: u64) -> Result<(Webhook, WebhookSecret), RegistryError> {
         let mut webhook = self.fetch(id).await?;
         let secret = new_secret()?;
-        let mut actions = vec![webhook.write_secret(webhook.secret + 1, &secret.reveal())];
+        let mut actions = vec![
+            webhook.write_secret(webhook.secret + 1, &secret.reveal()),
+            // A process that delivers would go on with the old secret.
+            ConsumerState::begin_anew(id),
+        ];
         if webhook.secret > 1 {
             actions.push(webhook.delete_secret(webhook.secret - 1));
         }

@@ -35,21 +35,35 @@ pub struct WebhookDelivery<'d> {
 }
 
 impl WebhookDelivery<'_> {
-    /// Delivers messages to a webhook until it has all changes, an attempt fails or takes too long, or the time is
-    /// `until`.
+    /// Delivers messages to a webhook until it has all changes, an attempt fails or takes too long, somebody changes the
+    /// webhook, or the time is `until`.
     /// Returns how many changes it took. A failed attempt is noted in the position of the webhook and in the log.
     ///
     /// # Errors
     /// Those of the table.
-    pub async fn deliver(&self, webhook: &Webhook, until: Instant) -> Result<u64, StoreError> {
-        let Some(mut consumer) = ClaimedConsumer::claim(self.table, &webhook.id).await? else { return Ok(0) };
+    pub async fn deliver(&self, id: &str, until: Instant) -> Result<u64, StoreError> {
+        let Some(mut consumer) = ClaimedConsumer::claim(self.table, id).await? else { return Ok(0) };
+        // Read after the claim: a later change takes the claim away.
+        let webhook = Webhook::fetch_at_rest(self.table, id).await?;
+        let Some(webhook) = webhook.filter(|webhook| webhook.disabled.is_none()) else {
+            consumer.release().await?;
+            return Ok(0);
+        };
         let reader = FeedReader::open(self.table).await?;
         let mut delivered = 0;
         while Instant::now() < until {
             let changes = self.next_message(&mut consumer, &reader).await?;
             let Some(last) = changes.last().map(|change| change.seq) else { break };
             let began = Instant::now();
-            match self.send(webhook, &reader, &changes).await? {
+            let sent = match self.send(&webhook, &reader, &changes).await {
+                Ok(sent) => sent,
+                // Its secret may have gone with it, or with two rotations.
+                Err(_) if Webhook::fetch_at_rest(self.table, id).await?.as_ref() != Some(&webhook) => {
+                    return Ok(delivered);
+                }
+                Err(failed) => return Err(failed),
+            };
+            match sent {
                 Ok(_) => {
                     if consumer.advance(last).await? == ClaimOutcome::Lost {
                         return Ok(delivered);
@@ -67,7 +81,7 @@ impl WebhookDelivery<'_> {
                     break;
                 }
                 Err(failed) => {
-                    self.note_failure(webhook, consumer, failed).await?;
+                    self.note_failure(&webhook, consumer, failed).await?;
                     return Ok(delivered);
                 }
             }
@@ -163,7 +177,8 @@ impl WebhookDelivery<'_> {
     ) -> Result<(), StoreError> {
         let now = clock::epoch_seconds();
         let pause = pause_after(consumer.state.attempts).max(failed.retry_after.unwrap_or_default());
-        let state = consumer.fail(&failed.why, now + pause.as_secs()).await?;
+        // A failure of a webhook that somebody has changed meanwhile says nothing about what it is now.
+        let Some(state) = consumer.fail(&failed.why, now + pause.as_secs()).await? else { return Ok(()) };
         let since = state.failing_since.unwrap_or(now);
         let (id, attempts, why) = (&webhook.id, state.attempts, failed.why.as_str());
         tracing::warn!(webhook = id, attempts, why, "a webhook did not take a message");

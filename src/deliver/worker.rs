@@ -112,7 +112,8 @@ impl Worker {
     }
 
     /// Delivers to the bus and to all webhooks side by side, until all have everything or fail, or the time is
-    /// `until`. While one of them is slow, the others get what is new.
+    /// `until`. While one of them is slow, the others get what is new. The feed gets what is new for as long as any
+    /// attempt takes: no other run may be awake to move it there.
     pub async fn deliver(&self, table: &Table, until: Instant) -> DeliveryReport {
         self.run(table, DeliveryRun { until, is_prompt: false }).await
     }
@@ -150,7 +151,7 @@ impl Worker {
                         Err(failed) => report.failures.push(failed.to_string()),
                     }
                 }
-                () = tokio::time::sleep(DELIVERY_TICK), if Instant::now() < until => {
+                () = tokio::time::sleep(DELIVERY_TICK) => {
                     if names.insert(SEQUENCER.to_owned()) {
                         running.push(Box::pin(sequence(table)));
                     }
@@ -197,7 +198,7 @@ impl Worker {
                 jobs.push(self.test_job(table, webhook.clone(), test.clone()));
             }
             if webhook.disabled.is_none() && is_due(&webhook.id, false) {
-                jobs.push(self.delivery_job(table, webhook, run));
+                jobs.push(self.delivery_job(table, webhook.id, run));
             }
         }
         Ok(jobs)
@@ -207,11 +208,14 @@ impl Worker {
         WebhookDelivery { table, sender: &self.sender, resources: &*self.resources, patience }
     }
 
-    fn delivery_job<'j>(&'j self, table: &'j Table, webhook: Webhook, run: DeliveryRun) -> (String, Job<'j>) {
-        let name = webhook.id.clone();
+    fn delivery_job<'j>(&'j self, table: &'j Table, webhook: String, run: DeliveryRun) -> (String, Job<'j>) {
+        let name = webhook.clone();
         let patience = if run.is_prompt { PROMPT_ATTEMPT } else { Duration::MAX };
         let delivery = self.delivery(table, patience);
-        let job = async move { (webhook.id.clone(), delivery.deliver(&webhook, run.until).await) };
+        let job = async move {
+            let delivered = delivery.deliver(&webhook, run.until).await;
+            (webhook, delivered)
+        };
         (name, Box::pin(job))
     }
 

@@ -13,7 +13,7 @@ use super::caller::{Caller, RequestLocation};
 use super::handler::handle;
 use super::log::Line;
 use super::response::{self, Transfer};
-use super::router::{Route, refuse_method, refuse_path, route};
+use super::router::{Operation, Route, refuse_method, refuse_path, route};
 use super::schemas::SchemaAnswers;
 use super::service::{HttpFunction, invoke_with_event};
 use crate::auth::key_use::KeyUses;
@@ -21,6 +21,7 @@ use crate::limits::MAX_SCAN_TIME;
 use crate::provider::Provider;
 use crate::provider::failure::Failure;
 use crate::scim::error::{ErrorKind, ScimError};
+use crate::scim::resource::location;
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::schema::Schema;
 use crate::scim::work::WorkBudget;
@@ -170,14 +171,14 @@ impl Function {
         // Boxed: the operations' states are large, and every caller would carry them on its stack.
         let handled = Box::pin(handle(&provider, operation, &segment, request, &self.schemas));
         let (handled, ()) = futures_util::future::join(handled, self.note_use(&caller)).await;
-        let outcome = match handled {
+        let mut outcome = match handled {
             Ok(response) => response.into(),
-            Err(failure) => {
-                let mut failure = if operation.reads() { failure.of_read() } else { failure };
-                failure.explain(caller.policy, &provider.work.notes);
-                failure.into()
-            }
+            Err(failure) => refusal(failure, operation, &provider),
         };
+        if let (true, Some(user)) = (operation.is_of_me(), provider.bound_user) {
+            let location = location(&provider.base_url, Kind::User, &user.to_string());
+            response::locate(&mut outcome.response, &location);
+        }
         line.notes = provider.work.notes.take();
         outcome
     }
@@ -198,6 +199,13 @@ impl Function {
     pub async fn invoke(self: Arc<Self>, event: Value) -> Result<Value, Error> {
         invoke_with_event(self, event).await
     }
+}
+
+/// The outcome of an operation that failed.
+fn refusal(failure: Failure, operation: Operation, provider: &Provider<'_>) -> RequestOutcome {
+    let mut failure = if operation.reads() { failure.of_read() } else { failure };
+    failure.explain(provider.model.policy, &provider.work.notes);
+    failure.into()
 }
 
 /// Answers a request that no operation answers.

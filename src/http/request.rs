@@ -16,7 +16,7 @@ use crate::scim::projection::Projection;
 use crate::scim::refusal::{name_json_type, refuse_member, refuse_repeated_name, shorten_text};
 use crate::scim::resource_type::ResourceType;
 use crate::scim::urn;
-use crate::scim::validate::{check_schema_urns, schemas_in};
+use crate::scim::validate::{check_message, check_schema_urns, schemas_in};
 
 /// The members of the body of a `.search` (RFC 7644 §3.4.3, RFC 9865 §2).
 const SEARCH_MEMBERS: [&str; 8] =
@@ -167,6 +167,7 @@ pub fn search(
     types: &[&ResourceType],
 ) -> Result<(Query, Projection), ScimError> {
     check_schema_urns(schemas_in(body)?, urn::SEARCH_REQUEST, policy)?;
+    check_message(body, &[&SEARCH_MEMBERS[..], &["schemas"]].concat(), policy)?;
     for name in SEARCH_MEMBERS {
         if body.keys().filter(|key| key.eq_ignore_ascii_case(name)).count() > 1 {
             return Err(refuse_repeated_name(name));

@@ -128,6 +128,11 @@ pub fn protect(response: &mut Response<Body>) {
     set(response, X_CONTENT_TYPE_OPTIONS, "nosniff");
 }
 
+/// Says where the resource is for good that the answer is about. Every answer of `/Me` does (RFC 7644 §3.11).
+pub fn locate(response: &mut Response<Body>, location: &str) {
+    set(response, LOCATION, location);
+}
+
 /// Whether `Accept-Encoding` names gzip and does not refuse it (RFC 9110 §12.5.3).
 fn accepts_gzip(header: &str) -> bool {
     header.split(',').any(|coding| {

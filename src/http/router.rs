@@ -119,6 +119,11 @@ impl Operation {
         }
     }
 
+    /// Whether it is about the user that the key stands for.
+    pub const fn is_of_me(self) -> bool {
+        matches!(self, Self::RetrieveMe | Self::ReplaceMe | Self::ModifyMe | Self::DeleteMe)
+    }
+
     /// Whether it changes nothing, so that a key with the scope `read` may ask for it.
     pub const fn reads(self) -> bool {
         match self {

@@ -49,6 +49,9 @@ pub const WEBHOOK_FAILURE_SECONDS: u64 = 3 * 86_400;
 /// The most webhooks of a deployment. Each reads the feed for itself.
 pub const MAX_WEBHOOKS: usize = 20;
 
+/// How long the state of a consumer says that changes were skipped, in seconds: a week.
+pub const SKIPPED_SHOWN_SECONDS: u64 = 7 * 86_400;
+
 /// How long the old secret of a webhook goes on signing after a rotation, in seconds.
 pub const WEBHOOK_OVERLAP_SECONDS: u64 = 86_400;
 

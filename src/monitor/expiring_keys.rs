@@ -52,11 +52,11 @@ pub async fn count(table: &Table, now: OffsetDateTime) -> Result<usize, StoreErr
 
 async fn count_of_tenant(table: &Table, tenant: TenantId, now: OffsetDateTime) -> Result<usize, StoreError> {
     let listed = table.query_all(&keys::tenant_partition(&tenant), Some(keys::BEARER_LISTING)).await?;
-    let listing = listed.iter().map(KeyListing::from_item).collect::<Result<Vec<_>, _>>()?;
+    let listing: Vec<_> = listed.iter().map(KeyListing::from_item).filter_map(if_readable).collect();
     let places: Vec<Key> = listing.iter().map(|entry| keys::bearer(entry.hash.as_str())).collect();
     let items = table.batch_get(&places).await?;
-    let records = items.iter().map(KeyRecord::from_item).collect::<Result<Vec<_>, _>>()?;
-    let active = records.into_iter().filter(|key| key.status == Status::Active && key.tenant == tenant);
+    let records = items.iter().map(KeyRecord::from_item).filter_map(if_readable);
+    let active = records.filter(|key| key.status == Status::Active && key.tenant == tenant);
     let lives = active
         .map(|key| LifeOfKey { identity: (key.name, key.scope.name(), key.user), expires: key.expires })
         .collect::<Vec<_>>();
@@ -73,7 +73,7 @@ async fn count_clients(table: &Table, tenant: &TenantId, now: OffsetDateTime) ->
         places.push(keys::oauth::client(id));
     }
     let items = table.batch_get(&places).await?;
-    let clients = items.iter().map(ClientRecord::from_item).collect::<Result<Vec<_>, _>>()?;
+    let clients: Vec<_> = items.iter().map(ClientRecord::from_item).filter_map(if_readable).collect();
     let active = clients.iter().filter(|client| client.status == Status::Active && client.tenant == *tenant);
     let lives = active.flat_map(|client| {
         let secrets = client.proof.secrets().iter();
@@ -84,15 +84,21 @@ async fn count_clients(table: &Table, tenant: &TenantId, now: OffsetDateTime) ->
 
 async fn count_applications(table: &Table, now: OffsetDateTime) -> Result<usize, StoreError> {
     let listing = table.query_all(keys::APPLICATIONS, None).await?;
-    let hashes: Vec<&str> = listing.iter().map(|entry| must_text(entry, "hash")).collect::<Result<_, _>>()?;
-    let places: Vec<Key> = hashes.into_iter().map(keys::application).collect();
+    let hashes = listing.iter().map(|entry| must_text(entry, "hash")).filter_map(if_readable);
+    let places: Vec<Key> = hashes.map(keys::application).collect();
     let items = table.batch_get(&places).await?;
-    let records = items.iter().map(ApplicationRecord::from_item).collect::<Result<Vec<_>, _>>()?;
-    let active = records.into_iter().filter(|key| key.status == Status::Active);
+    let records = items.iter().map(ApplicationRecord::from_item).filter_map(if_readable);
+    let active = records.filter(|key| key.status == Status::Active);
     let lives = active
         .map(|key| LifeOfKey { identity: (key.name, key.scope.name()), expires: key.expires })
         .collect::<Vec<_>>();
     Ok(count_ending(&lives, now))
+}
+
+/// What was read. An item that cannot be read opens nothing. It is logged, and does not hide the others.
+fn if_readable<T>(read: Result<T, StoreError>) -> Option<T> {
+    read.inspect_err(|failed| tracing::error!(error = %failed, "a key that cannot be read was not counted"))
+        .ok()
 }
 
 /// How many of these keys end soon and have no successor among them.

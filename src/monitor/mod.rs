@@ -52,9 +52,14 @@ impl Monitor {
         let now = clock::now();
         let is_time = now.hour() == EXPIRING_KEYS_HOUR && now.minute() < EXPIRING_KEYS_MINUTES;
         if is_time && *self.counted.lock().unwrap_or_else(PoisonError::into_inner) != Some(now.date()) {
-            let keys = expiring_keys::count(table, now).await?;
-            measured.push((Metric::ExpiringKeys, keys as f64));
-            *self.counted.lock().unwrap_or_else(PoisonError::into_inner) = Some(now.date());
+            match expiring_keys::count(table, now).await {
+                Ok(keys) => {
+                    measured.push((Metric::ExpiringKeys, keys as f64));
+                    *self.counted.lock().unwrap_or_else(PoisonError::into_inner) = Some(now.date());
+                }
+                // The alarms on the other metrics must not miss them.
+                Err(failed) => tracing::error!(error = %failed, "the keys that end soon were not counted"),
+            }
         }
         Ok(measured)
     }

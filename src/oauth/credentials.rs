@@ -41,7 +41,7 @@ impl PresentedClient {
         }
         if let Some(header) = header {
             let header = header.to_str().ok().and_then(read_basic);
-            let (id, secret) = header.ok_or_else(|| TokenError::invalid_client("header"))?;
+            let (id, secret) = header.ok_or_else(TokenError::unreadable_header)?;
             if form.get("client_id").is_some_and(|other| other != id) {
                 let description = "client_id is another one than in the header Authorization.";
                 return Err(TokenError::invalid_request(description));

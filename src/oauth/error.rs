@@ -70,6 +70,9 @@ const UNKNOWN: &str = "The client is unknown, or its secret is wrong, revoked or
 /// What a client is told that does not authenticate.
 const NO_PROOF: &str = "The request does not authenticate the client: send client_id and client_secret, or client_assertion, or the header Authorization with Basic.";
 
+/// What a client is told whose header cannot be read. It says nothing about the client.
+const BAD_HEADER: &str = "The header Authorization cannot be read: send Basic and the base64 of client_id:client_secret, or send both as parameters in the body.";
+
 impl TokenError {
     /// A refusal.
     pub const fn new(kind: TokenErrorKind, description: &'static str) -> Self {
@@ -111,6 +114,11 @@ impl TokenError {
     /// 401 for a request without client authentication (RFC 6749 §5.2).
     pub fn no_proof() -> Self {
         Self { source: Some("no proof".to_owned()), ..Self::new(TokenErrorKind::InvalidClient, NO_PROOF) }
+    }
+
+    /// 401 for a header `Authorization` that is not of the form of Basic.
+    pub fn unreadable_header() -> Self {
+        Self { source: Some("header".to_owned()), ..Self::new(TokenErrorKind::InvalidClient, BAD_HEADER) }
     }
 
     /// The refusal as a response. 401 names a scheme, as HTTP demands (RFC 9110 §15.5.2).

@@ -1,8 +1,9 @@
 //! The URLs that requests may be sent to.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::Uri;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::address::is_public;
 use crate::limits::MAX_OUTBOUND_URL_BYTES;
@@ -43,6 +44,9 @@ impl TargetUrl {
         if text.len() > MAX_OUTBOUND_URL_BYTES {
             return Err("the URL has at most 2,048 bytes");
         }
+        if !text.is_ascii() {
+            return Err("the URL must be ASCII: write the host as xn--…, and percent-encode the rest");
+        }
         let uri: Uri = text.parse().map_err(|_| NO_URL)?;
         let is_tls = match uri.scheme_str() {
             Some("https") => true,
@@ -53,7 +57,12 @@ impl TargetUrl {
         if authority.as_str().contains('@') {
             return Err("the URL must hold no user name and no password");
         }
-        let host = authority.host().trim_matches(['[', ']']).to_owned();
+        let host = authority.host();
+        let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        if address.is_some_and(|address| address.parse::<Ipv6Addr>().is_err()) {
+            return Err("the host of the URL must be a name, or an address without a zone, as [2001:db8::1]");
+        }
+        let host = address.unwrap_or(host).to_owned();
         if host.is_empty() || text.contains('#') {
             return Err("the URL must name a host and have no fragment");
         }
@@ -88,7 +97,7 @@ impl TargetUrl {
         match address {
             Some(address) if !self.allows(SocketAddr::new(address, self.port), rule) => Err(NOT_PUBLIC),
             // Resolvers read 2130706433, 0x7f.1 and 127.1 as addresses, too.
-            None if ends_in_number(&self.host) => {
+            None if ends_in_number(&self.host) || ServerName::try_from(self.host.as_str()).is_err() => {
                 Err("the host of the URL must be a name, or an address written as 203.0.113.7")
             }
             _ => Ok(()),
@@ -148,6 +157,13 @@ mod tests {
             ("/hook", Public, false),
             ("example.com", Public, false),
             ("https://example.com/ a", Public, false),
+            ("https://[fe80::1%25eth0]/", Public, false),
+            ("https://[example.com]/", Public, false),
+            ("https://a..b/", Public, false),
+            ("https://-/", Public, false),
+            ("https://b\u{fc}cher.example/", Public, false),
+            ("https://xn--bcher-kva.example/", Public, true),
+            ("https://a_b.example.com./", Public, true),
         ] {
             assert_eq!(TargetUrl::parse(text, rule).is_ok(), good, "{text}");
         }

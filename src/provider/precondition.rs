@@ -57,7 +57,7 @@ impl EntityTags {
 pub struct Preconditions {
     /// The change happens only to one of these versions.
     pub if_match: Option<EntityTags>,
-    /// The answer has a body only if the version is not among these.
+    /// The answer has a body, and a change happens, only if the version is not among these.
     pub if_none_match: Option<EntityTags>,
 }
 
@@ -65,17 +65,20 @@ impl Preconditions {
     /// Checks a version that is about to be changed.
     ///
     /// # Errors
-    /// 412 when `If-Match` names other versions.
+    /// 412 when `If-Match` names other versions, or `If-None-Match` this one.
     pub fn check(&self, version: u64) -> Result<(), ScimError> {
-        match &self.if_match {
-            Some(tags) if !tags.contains(version) => Err(ScimError::new(
-                ErrorKind::PreconditionFailed,
-                format!(
-                    "The resource is in version W/\"{version}\", and the request asks for another (If-Match, or version in Bulk). Read it again."
-                ),
-            )),
-            _ => Ok(()),
+        let failed = |detail| Err(ScimError::new(ErrorKind::PreconditionFailed, detail));
+        if self.if_match.as_ref().is_some_and(|tags| !tags.contains(version)) {
+            return failed(format!(
+                "The resource is in version W/\"{version}\", and the request asks for another (If-Match, or version in Bulk). Read it again."
+            ));
         }
+        if self.not_modified(version) {
+            return failed(format!(
+                "The resource is in version W/\"{version}\", which If-None-Match excludes. Leave the header out of a change."
+            ));
+        }
+        Ok(())
     }
 
     /// Whether the client has this version already.

@@ -1,5 +1,7 @@
 //! What holds for a whole resource, whichever operation made it.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use super::attribute_holder::attribute_holder;
@@ -57,6 +59,22 @@ pub fn check_required(document: &Map<String, Value>, resource_type: &ResourceTyp
     faults.finish()
 }
 
+/// The same after a change of some attributes. What the resource lacked before does not forbid other changes: an
+/// attribute can become required later, and who leaves must still be deactivated.
+///
+/// # Errors
+/// As [`check_required`].
+pub fn check_required_after(
+    before: &Map<String, Value>,
+    after: &Map<String, Value>,
+    resource_type: &ResourceType,
+) -> Result<(), ScimError> {
+    let Err(refused) = check_required(after, resource_type) else { return Ok(()) };
+    let lacked = missing_paths(before, resource_type);
+    let is_new = missing_paths(after, resource_type).iter().any(|path| !lacked.contains(path));
+    if is_new { Err(refused) } else { Ok(()) }
+}
+
 /// The same, beside other faults. An attribute that has a fault already is not called missing.
 ///
 /// # Errors
@@ -72,15 +90,38 @@ pub fn gather_missing(
         let missing = find_missing(attribute, &attribute.name, document.get(&attribute.name));
         add_missing(missing, &attribute.name, rule, faults)?;
     }
+    for (path, missing) in missing_in_extensions(document, resource_type) {
+        add_missing(missing, &path, Rule::Required, faults)?;
+    }
+    Ok(())
+}
+
+/// Each attribute of an extension that lacks something, by its path, with the paths that it lacks.
+fn missing_in_extensions(
+    document: &Map<String, Value>,
+    resource_type: &ResourceType,
+) -> Vec<(String, Vec<String>)> {
+    let mut found = Vec::new();
     for extension in &resource_type.extensions {
         let Some(object) = document.get(&extension.id) else { continue };
         for attribute in extension.attributes.iter().filter(|attribute| requires(attribute)) {
             let path = format!("{}:{}", extension.id, attribute.name);
             let missing = find_missing(attribute, &path, object.get(&attribute.name));
-            add_missing(missing, &path, Rule::Required, faults)?;
+            if !missing.is_empty() {
+                found.push((path, missing));
+            }
         }
     }
-    Ok(())
+    found
+}
+
+/// Every path that lacks a value.
+fn missing_paths(document: &Map<String, Value>, resource_type: &ResourceType) -> BTreeSet<String> {
+    let core = resource_type.schema.attributes.iter().filter(|attribute| requires(attribute));
+    let core =
+        core.flat_map(|attribute| find_missing(attribute, &attribute.name, document.get(&attribute.name)));
+    let extended = missing_in_extensions(document, resource_type).into_iter().flat_map(|(_, paths)| paths);
+    core.chain(extended).collect()
 }
 
 /// Whether an attribute or a part of it must have a value.
@@ -183,8 +224,9 @@ pub fn primary_email(document: &Map<String, Value>) -> Option<&Value> {
     document.get("emails")?.as_array()?.iter().find(|email| is_primary(email))
 }
 
-/// An immutable attribute keeps the value that it has (RFC 7643 §2.2): a replacement must bring
-/// one that is equal by the attribute's definition, or none. The old one stays as it was written first.
+/// An immutable attribute keeps the value that it has (RFC 7643 §2.2), and so does an immutable part of a single complex
+/// value: a replacement must bring one that is equal by the attribute's definition, or none. The old one stays as it was
+/// written first. An extension or a complex value that comes back for it alone comes back with its required parts.
 ///
 /// # Errors
 /// `mutability`, and that of the budget.
@@ -194,30 +236,56 @@ pub fn keep_immutable(
     resource_type: &ResourceType,
     work: &WorkBudget,
 ) -> Result<(), ScimError> {
-    let core = resource_type.schema.attributes.iter().map(|attribute| (None, attribute));
-    let extended = resource_type
-        .extensions
-        .iter()
-        .flat_map(|schema| schema.attributes.iter().map(|attribute| (Some(schema.id.as_str()), attribute)));
-    for (extension, attribute) in core.chain(extended) {
-        if attribute.mutability != Mutability::Immutable {
-            continue;
+    keep_immutable_in(&resource_type.schema.attributes, (before, after), "", false, work)?;
+    for extension in &resource_type.extensions {
+        let Some(Value::Object(old)) = before.get(&extension.id) else { continue };
+        let was_left_out = !after.contains_key(&extension.id);
+        let prefix = format!("{}:", extension.id);
+        let holder = attribute_holder(after, Some(&extension.id));
+        keep_immutable_in(&extension.attributes, (old, holder), &prefix, was_left_out, work)?;
+        if holder.is_empty() {
+            after.shift_remove(&extension.id);
         }
-        let old = match extension {
-            Some(urn) => before.get(urn).and_then(|object| object.get(&attribute.name)),
-            None => before.get(&attribute.name),
-        };
-        let Some(old) = old else { continue };
-        let holder = attribute_holder(after, extension);
-        match holder.get(&attribute.name) {
-            Some(new) if !is_equal(attribute, old, new, work)? => {
+    }
+    Ok(())
+}
+
+/// The same for attributes of one object. `was_left_out`: the replacement does not have the object.
+fn keep_immutable_in(
+    attributes: &[Attribute],
+    (before, after): (&Map<String, Value>, &mut Map<String, Value>),
+    prefix: &str,
+    was_left_out: bool,
+    work: &WorkBudget,
+) -> Result<(), ScimError> {
+    let is_immutable = |attribute: &Attribute| attribute.mutability == Mutability::Immutable;
+    for attribute in attributes {
+        let Some(old) = before.get(&attribute.name) else { continue };
+        let path = format!("{prefix}{}", attribute.name);
+        if is_immutable(attribute) {
+            let new = after.get(&attribute.name).filter(|new| !new.is_null());
+            if let Some(new) = new
+                && !is_equal(attribute, old, new, work)?
+            {
                 return Err(ScimError::mutability(format!(
-                    "Attribute {} is immutable: it keeps the value it was given first.",
-                    attribute.name
+                    "Attribute {path} is immutable: it keeps the value it was given first."
                 )));
             }
-            _ => {
-                holder.insert(attribute.name.clone(), old.clone());
+            after.insert(attribute.name.clone(), old.clone());
+        } else if let (Value::Object(old), true) = (old, attribute.sub_attributes.iter().any(is_immutable)) {
+            let was_left_out = !after.get(&attribute.name).is_some_and(Value::is_object);
+            let part = attribute_holder(after, Some(&attribute.name));
+            let subs = &attribute.sub_attributes;
+            keep_immutable_in(subs, (old, part), &format!("{path}."), was_left_out, work)?;
+            if part.is_empty() {
+                after.shift_remove(&attribute.name);
+            }
+        }
+    }
+    if was_left_out && !after.is_empty() {
+        for attribute in attributes.iter().filter(|attribute| attribute.required) {
+            if let (false, Some(old)) = (after.contains_key(&attribute.name), before.get(&attribute.name)) {
+                after.insert(attribute.name.clone(), old.clone());
             }
         }
     }

@@ -67,18 +67,18 @@ pub fn parse(
 ) -> Result<Vec<Member>, ScimError> {
     let Some(attribute) = groups.core_attribute(MEMBERS) else { return Ok(Vec::new()) };
     match ValueReader::of_body(policy, work).value(attribute, MEMBERS, value)? {
-        Some(Value::Array(elements)) => collect(&elements),
+        Some(Value::Array(elements)) => collect(&elements, policy),
         _ => Ok(Vec::new()),
     }
 }
 
 /// The members that elements in canonical form are.
-fn collect(elements: &[Value]) -> Result<Vec<Member>, ScimError> {
+fn collect(elements: &[Value], policy: &Policy) -> Result<Vec<Member>, ScimError> {
     let mut seen = HashSet::with_capacity(elements.len());
     let mut members = Vec::with_capacity(elements.len());
     let mut faults = Faults::default();
     for element in elements {
-        let member = faults.keep(member(element))?;
+        let member = faults.keep(member(element, policy))?;
         members.extend(member.filter(|member| seen.insert(member.id.clone())));
     }
     faults.finish()?;
@@ -88,15 +88,15 @@ fn collect(elements: &[Value]) -> Result<Vec<Member>, ScimError> {
 /// Takes the members out of a document that `validate::read` made; none if it has none.
 ///
 /// # Errors
-/// `invalidValue` for a member without an id.
-pub fn take(document: &mut Map<String, Value>) -> Result<Vec<Member>, ScimError> {
+/// `invalidValue` for a member without an id, and under `strict` for one whose parts contradict one another.
+pub fn take(document: &mut Map<String, Value>, policy: &Policy) -> Result<Vec<Member>, ScimError> {
     match document.shift_remove(MEMBERS) {
-        Some(Value::Array(elements)) => collect(&elements),
+        Some(Value::Array(elements)) => collect(&elements, policy),
         _ => Ok(Vec::new()),
     }
 }
 
-fn member(element: &Value) -> Result<Member, ScimError> {
+fn member(element: &Value, policy: &Policy) -> Result<Member, ScimError> {
     let text = |name: &str| element.get(name).and_then(Value::as_str);
     let reference = text("$ref").and_then(parts);
     let id = match text("value") {
@@ -117,6 +117,14 @@ fn member(element: &Value) -> Result<Member, ScimError> {
         Some(name) => Kind::ALL.into_iter().find(|kind| kind.name().eq_ignore_ascii_case(name)),
         None => reference.and_then(|(kind, _)| kind),
     };
+    // Under tolerance `value` counts, and what the table has under it.
+    let is_another =
+        |(own, reference): (Option<Kind>, &str)| reference != id || (own.is_some() && own != kind);
+    if !policy.tolerant && reference.is_some_and(is_another) {
+        let detail =
+            "Attribute members.$ref names another resource than value and type do. Send value alone.";
+        return Err(ScimError::invalid_value(detail).by(Rule::Type, "members.$ref"));
+    }
     Ok(Member { id: id.to_owned(), kind, display: display.map(ToOwned::to_owned) })
 }
 

@@ -261,13 +261,17 @@ fn check_schemas(
         let detail = format!("schemas must contain {own}.");
         return Err(ScimError::invalid_syntax(detail).by(Rule::Schemas, "schemas"));
     }
+    let refused = |detail: String| Err(ScimError::invalid_syntax(detail).by(Rule::Schemas, "schemas"));
+    let mut seen = BTreeSet::new();
+    let repeated = urns.iter().find(|urn| !seen.insert(urn.to_ascii_lowercase()));
+    if let (false, Some(repeated)) = (policy.tolerant, repeated) {
+        return refused(format!("schemas holds the URN {} twice.", shorten_text(repeated)));
+    }
     let is_unknown =
         |urn: &&str| resource_type.schema_of(urn).is_none() && !names_core(urn, resource_type, policy);
     match urns.into_iter().find(is_unknown) {
         Some(unknown) if !policy.tolerant => {
-            let unknown = shorten_text(unknown);
-            let detail = format!("schemas holds the unknown URN {unknown}.");
-            Err(ScimError::invalid_syntax(detail).by(Rule::Schemas, "schemas"))
+            refused(format!("schemas holds the unknown URN {}.", shorten_text(unknown)))
         }
         Some(_) => {
             work.notes.add(NoteKind::Unknown, "schemas");
@@ -285,6 +289,24 @@ pub fn check_schema_urns(schemas: Option<&Value>, own: &str, policy: &Policy) ->
     match listed_urns(schemas, own, policy)? {
         Some(urns) if !urns.iter().any(|urn| urn.eq_ignore_ascii_case(own)) => {
             Err(ScimError::invalid_syntax(format!("schemas must contain {own}.")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a member of a message that no schema defines, unless the policy is tolerant. A misspelled `filter` would
+/// find everything.
+///
+/// # Errors
+/// `invalidSyntax`.
+pub fn check_message(message: &Map<String, Value>, known: &[&str], policy: &Policy) -> Result<(), ScimError> {
+    let is_known = |key: &&String| known.iter().any(|name| name.eq_ignore_ascii_case(key));
+    match message.keys().find(|key| !is_known(key)) {
+        Some(unknown) if !policy.tolerant => {
+            let unknown = shorten_text(unknown);
+            let known = known.join(", ");
+            let detail = format!("The message has the unknown member {unknown}. Its members are {known}.");
+            Err(ScimError::invalid_syntax(detail).by(Rule::KnownAttribute, &unknown))
         }
         _ => Ok(()),
     }

@@ -237,7 +237,9 @@ impl<'a> ValueReader<'a> {
                 }
             }
             value if attribute.kind == Type::Complex => {
-                let what = if attribute.multi_valued { describe_array(attribute) } else { "an object" };
+                // An array stands for all elements, and here is one.
+                let is_whole = attribute.multi_valued && !value.is_array();
+                let what = if is_whole { describe_array(attribute) } else { "an object" };
                 Err(expected(path, what, value).by(self.type_rule(attribute, value), path))
             }
             value => self.read_simple(attribute, path, value).map(Some),

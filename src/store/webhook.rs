@@ -65,6 +65,16 @@ impl Webhook {
         table.get(&keys::webhook(id)).await?.as_ref().map(Self::from_item).transpose()
     }
 
+    /// Reads a webhook at a moment when no transaction on it is under way. So it is not older than what an earlier read
+    /// has found of such a transaction.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn fetch_at_rest(table: &Table, id: &str) -> Result<Option<Self>, StoreError> {
+        let item = table.get_together(&[keys::webhook(id)]).await?.pop().flatten();
+        item.as_ref().map(Self::from_item).transpose()
+    }
+
     /// Reads all webhooks.
     ///
     /// # Errors

@@ -10,13 +10,15 @@ use super::error::TenantError;
 use super::key::{check_name, end_of_overlap};
 use crate::auth::application::{ApplicationRecord, ApplicationScope};
 use crate::auth::key::{ApplicationKey, KeyHash, random_base62};
-use crate::auth::record::Status;
+use crate::auth::record::{PLANNED_LIFE, PlannedLife, Status};
 use crate::clock;
+use crate::limits::CHANGE_RETRIES;
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::event::{self, Event, Subject, SubjectId};
 use crate::store::item::{get_text, must_text};
 use crate::store::keys::{self, Key, TenantId};
+use crate::store::retry::Attempts;
 use crate::store::transaction::{Action, Expression};
 
 /// An application key to be made.
@@ -66,6 +68,7 @@ fn make_key(
         status: Status::Active,
         created: now,
         expires: new.expires,
+        planned_life: None,
         version: 1,
     };
     Ok((key, record))
@@ -80,7 +83,8 @@ fn additions(record: &ApplicationRecord) -> [Action; 2] {
 }
 
 /// Makes a key of the same name and scope, and lets the old one expire after the overlap (or when it would
-/// have anyway), in one transaction with the events of both. Returns the new key and when the old one ends.
+/// have anyway), in one transaction with the events of both. Returns the new key and when the old one ends. The new key
+/// lives as long as the old one was made to live, also if that one has been rotated before.
 ///
 /// # Errors
 /// [`TenantError::NoApplication`]; [`TenantError::KeyEnded`] for a key that is revoked or expired.
@@ -91,14 +95,30 @@ pub async fn rotate(
     overlap: Duration,
     now: OffsetDateTime,
 ) -> Result<(ApplicationKey, ApplicationRecord, OffsetDateTime), TenantError> {
+    let mut attempts = Attempts::new(CHANGE_RETRIES);
+    while attempts.start_next().await {
+        if let Some(rotated) = try_to_rotate(table, by, id, overlap, now).await? {
+            return Ok(rotated);
+        }
+    }
+    Err(StoreError::Conflict.into())
+}
+
+/// Rotates a key once. `None`: another caller has changed the key meanwhile.
+async fn try_to_rotate(
+    table: &Table,
+    by: &Actor,
+    id: &str,
+    overlap: Duration,
+    now: OffsetDateTime,
+) -> Result<Option<(ApplicationKey, ApplicationRecord, OffsetDateTime)>, TenantError> {
     let old = read(table, id).await?;
-    let ended = || TenantError::KeyEnded(id.to_owned());
     if old.status != Status::Active || old.is_expired(now) {
-        return Err(ended());
+        return Err(TenantError::KeyEnded(id.to_owned()));
     }
     let until = end_of_overlap(old.expires, overlap, now)?;
-    let expires = old.expires.and_then(|expires| now.checked_add(expires - old.created));
-    let new = NewApplication { name: old.name.clone(), scope: old.scope, expires };
+    let life = PlannedLife::of(old.planned_life, old.created, old.expires);
+    let new = NewApplication { name: old.name.clone(), scope: old.scope, expires: life.end(now) };
     let (key, record) = make_key(new, now)?;
     let made = application_event("application.created", &record, by, now);
     let made = made.attributes(["name", "scope", "expires"]);
@@ -107,6 +127,7 @@ pub async fn rotate(
     let actions = || {
         let update = Expression::update()
             .set("expires", AttributeValue::S(clock::text(until)))
+            .set(PLANNED_LIFE, life.value())
             .set("ver", AttributeValue::N(next.version.to_string()));
         let place = keys::application(old.hash.as_str());
         let [item, listing] = additions(&record);
@@ -119,8 +140,8 @@ pub async fn rotate(
         ]
     };
     match table.transact(actions).await {
-        Ok(()) => Ok((key, record, until)),
-        Err(StoreError::Refused(why)) if why.contains(&Refusal::Changed) => Err(ended()),
+        Ok(()) => Ok(Some((key, record, until))),
+        Err(StoreError::Refused(why)) if why.contains(&Refusal::Changed) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

@@ -13,6 +13,8 @@ pub enum TenantError {
     Exists(TenantId),
     /// There is no tenant of this name.
     NoTenant(TenantId),
+    /// The tenant is being deleted, so nothing is made or set in it.
+    BeingDeleted(TenantId),
     /// The tenant has no key of this id.
     NoKey(TenantId, String),
     /// The tenant has no client of this id.

@@ -9,15 +9,16 @@ use uuid::Uuid;
 use super::actor::Actor;
 use super::error::TenantError;
 use crate::auth::key::{BearerKey, random_base62};
-use crate::auth::record::{KeyListing, KeyRecord, Scope, Status};
+use crate::auth::record::{KeyListing, KeyRecord, PLANNED_LIFE, PlannedLife, Scope, Status};
 use crate::clock;
-use crate::limits::MAX_KEY_NAME_CHARS;
+use crate::limits::{CHANGE_RETRIES, MAX_KEY_NAME_CHARS};
 use crate::scim::resource_type::Kind;
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::event::{self, Event, Subject, SubjectId};
 use crate::store::item::{Item, get_text};
 use crate::store::keys::{self, Key, TenantId};
+use crate::store::retry::Attempts;
 use crate::store::transaction::{Action, Expression};
 
 /// A key to be made.
@@ -48,8 +49,8 @@ pub struct ListedKey {
 /// transaction. Its text is returned and kept nowhere.
 ///
 /// # Errors
-/// [`TenantError::NoTenant`], [`TenantError::NoUser`]; [`TenantError::Input`] for a name that is empty
-/// or too long, or an expiry that has passed.
+/// [`TenantError::NoTenant`], [`TenantError::BeingDeleted`], [`TenantError::NoUser`]; [`TenantError::Input`] for a name
+/// that is empty or too long, or an expiry that has passed.
 pub async fn create(
     table: &Table,
     by: &Actor,
@@ -67,7 +68,7 @@ pub async fn create(
     };
     match table.transact(actions).await {
         Ok(()) => Ok((key, record)),
-        Err(error) => Err(not_made(&record, error)),
+        Err(error) => Err(not_made(table, &record, error).await),
     }
 }
 
@@ -118,6 +119,7 @@ fn make_key(new: NewKey, name: String, now: OffsetDateTime) -> Result<(BearerKey
         status: Status::Active,
         created: now,
         expires: new.expires,
+        planned_life: None,
         user: new.user,
         version: 1,
     };
@@ -143,10 +145,10 @@ fn additions(record: &KeyRecord) -> Vec<Action> {
     actions
 }
 
-fn not_made(record: &KeyRecord, error: StoreError) -> TenantError {
+async fn not_made(table: &Table, record: &KeyRecord, error: StoreError) -> TenantError {
     match (&error, record.user) {
         (StoreError::Refused(why), _) if why.contains(&Refusal::Changed) => {
-            TenantError::NoTenant(record.tenant.clone())
+            super::record::lost(table, &record.tenant).await
         }
         (StoreError::Refused(why), Some(user)) if why.contains(&Refusal::Member(user)) => {
             TenantError::NoUser(record.tenant.clone(), user)
@@ -157,10 +159,11 @@ fn not_made(record: &KeyRecord, error: StoreError) -> TenantError {
 
 /// Makes a key of the same name, scope and user, and lets the old one expire after the overlap (or
 /// when it would have anyway), in one transaction with the events of both. Returns the new key and
-/// when the old one ends.
+/// when the old one ends. The new key lives as long as the old one was made to live, also if that one has been
+/// rotated before.
 ///
 /// # Errors
-/// [`TenantError::NoKey`]; [`TenantError::KeyEnded`] for a key that is revoked or expired.
+/// [`TenantError::NoKey`], [`TenantError::BeingDeleted`]; [`TenantError::KeyEnded`] for a key that is revoked or expired.
 pub async fn rotate(
     table: &Table,
     by: &Actor,
@@ -168,18 +171,34 @@ pub async fn rotate(
     overlap: Duration,
     now: OffsetDateTime,
 ) -> Result<(BearerKey, KeyRecord, OffsetDateTime), TenantError> {
+    let mut attempts = Attempts::new(CHANGE_RETRIES);
+    while attempts.start_next().await {
+        if let Some(rotated) = try_to_rotate(table, by, (tenant, key_id), overlap, now).await? {
+            return Ok(rotated);
+        }
+    }
+    Err(StoreError::Conflict.into())
+}
+
+/// Rotates a key once. `None`: another caller has changed the key meanwhile.
+async fn try_to_rotate(
+    table: &Table,
+    by: &Actor,
+    (tenant, key_id): (&TenantId, &str),
+    overlap: Duration,
+    now: OffsetDateTime,
+) -> Result<Option<(BearerKey, KeyRecord, OffsetDateTime)>, TenantError> {
     let old = read(table, tenant, key_id).await?;
-    let ended = || TenantError::KeyEnded(key_id.to_owned());
     if old.status != Status::Active || old.expires.is_some_and(|expires| expires <= now) {
-        return Err(ended());
+        return Err(TenantError::KeyEnded(key_id.to_owned()));
     }
     let until = end_of_overlap(old.expires, overlap, now)?;
+    let life = PlannedLife::of(old.planned_life, old.created, old.expires);
     let new = NewKey {
         tenant: tenant.clone(),
         name: old.name.clone(),
         scope: old.scope,
-        // A key that lives for a time has a successor that lives as long.
-        expires: old.expires.and_then(|expires| now.checked_add(expires - old.created)),
+        expires: life.end(now),
         user: old.user,
     };
     let (key, record) = make_key(new, old.name.clone(), now)?;
@@ -187,10 +206,10 @@ pub async fn rotate(
     let next = KeyRecord { version: old.version + 1, ..old.clone() };
     let changed = key_event("key.updated", &next, by, now).attributes(["expires"]);
     let actions = || {
-        let text = |value: &str| AttributeValue::S(value.to_owned());
-        let update = Expression::new("SET expires = :until, ver = :ver")
-            .value(":until", text(&clock::text(until)))
-            .value(":ver", AttributeValue::N(next.version.to_string()));
+        let update = Expression::update()
+            .set("expires", AttributeValue::S(clock::text(until)))
+            .set(PLANNED_LIFE, life.value())
+            .set("ver", AttributeValue::N(next.version.to_string()));
         let mut actions = additions(&record);
         let place = keys::bearer(old.hash.as_str());
         actions.push(Action::update(place, update).only_if(unchanged_condition(&old), Refusal::Taken("key")));
@@ -199,9 +218,9 @@ pub async fn rotate(
         actions
     };
     match table.transact(actions).await {
-        Ok(()) => Ok((key, record, until)),
-        Err(StoreError::Refused(why)) if why.contains(&Refusal::Taken("key")) => Err(ended()),
-        Err(error) => Err(not_made(&record, error)),
+        Ok(()) => Ok(Some((key, record, until))),
+        Err(StoreError::Refused(why)) if why.contains(&Refusal::Taken("key")) => Ok(None),
+        Err(error) => Err(not_made(table, &record, error).await),
     }
 }
 

@@ -191,7 +191,7 @@ pub fn model(policy: &'static Policy) -> Result<Model, TenantError> {
 /// Changes what is set for a tenant; the event `tenant.updated` goes with it.
 ///
 /// # Errors
-/// [`TenantError::NoTenant`]; as every call.
+/// [`TenantError::NoTenant`], [`TenantError::BeingDeleted`]; as every call.
 pub async fn set(
     table: &Table,
     by: &Actor,
@@ -201,7 +201,7 @@ pub async fn set(
 ) -> Result<TenantRecord, TenantError> {
     let mut attempts = Attempts::new(SETTING_RETRIES);
     while attempts.start_next().await {
-        let before = get(table, id).await?;
+        let before = get_lasting(table, id).await?;
         let mut after = before.clone();
         change(&mut after.settings);
         if after.settings == before.settings {
@@ -220,6 +220,7 @@ pub async fn set(
                 .set("settings", to.clone())
                 .set("ver", AttributeValue::N(after.version.to_string()));
             let unchanged = Expression::equals("settings", was.clone()).and(before.is_unchanged());
+            let unchanged = unchanged.and(Expression::lacks("deleting"));
             vec![
                 Action::update(keys::tenant(id), update).only_if(unchanged, Refusal::Changed),
                 event::action(id, &event),
@@ -238,7 +239,8 @@ pub async fn set(
 /// how. A usage key is made by `usage_keys` if the tenant never had this plan.
 ///
 /// # Errors
-/// [`TenantError::NoTenant`]; [`TenantError::UsageKey`] if the key cannot be made; as every call.
+/// [`TenantError::NoTenant`], [`TenantError::BeingDeleted`]; [`TenantError::UsageKey`] if the key cannot be made; as
+/// every call.
 pub async fn set_plan(
     table: &Table,
     by: &Actor,
@@ -248,7 +250,7 @@ pub async fn set_plan(
 ) -> Result<TenantRecord, TenantError> {
     let mut attempts = Attempts::new(SETTING_RETRIES);
     while attempts.start_next().await {
-        let before = get(table, id).await?;
+        let before = get_lasting(table, id).await?;
         if before.plan == plan {
             return Ok(before);
         }
@@ -421,6 +423,24 @@ pub async fn get(table: &Table, id: &TenantId) -> Result<TenantRecord, TenantErr
     let item = table.get(&keys::tenant(id)).await?;
     let item = item.ok_or_else(|| TenantError::NoTenant(id.clone()))?;
     Ok(TenantRecord::from_item(&item)?)
+}
+
+/// The same, for a change that makes or sets something in the tenant.
+///
+/// # Errors
+/// As [`get`]; [`TenantError::BeingDeleted`].
+pub async fn get_lasting(table: &Table, id: &TenantId) -> Result<TenantRecord, TenantError> {
+    let tenant = get(table, id).await?;
+    if tenant.is_being_deleted { Err(TenantError::BeingDeleted(id.clone())) } else { Ok(tenant) }
+}
+
+/// Why something was not made in a tenant that must be there, and must last.
+pub(super) async fn lost(table: &Table, id: &TenantId) -> TenantError {
+    match get_lasting(table, id).await {
+        Err(why) => why,
+        // It was gone a moment ago, and is made again.
+        Ok(_) => StoreError::Conflict.into(),
+    }
 }
 
 /// Some tenants, by name: those after `after`, at most `limit`, and whether there are more.

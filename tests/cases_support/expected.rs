@@ -132,6 +132,13 @@ fn compare_text(text: &str, found: &Value, at: &str, names: &mut Names, differen
     }
     let Value::String(found_text) = found else { return differences.push(differs()) };
     let (pattern, captures) = pattern(text);
+    // Most texts have no forms, and to make a regular expression takes longer than the request.
+    if captures.is_empty() {
+        if text != found_text {
+            differences.push(differs());
+        }
+        return;
+    }
     let Some(groups) = Regex::new(&pattern).ok().and_then(|regex| regex.captures(found_text)) else {
         return differences.push(differs());
     };
@@ -153,7 +160,7 @@ fn pattern(text: &str) -> (String, Vec<String>) {
             let expression = match form {
                 "any" | "text" => "(.+)",
                 "id" => "([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})",
-                "time" => r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)",
+                "time" => "([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\\.[0-9]+)?Z)",
                 "version" => "(W/\"[^\"]+\")",
                 _ => return None,
             };

@@ -10,12 +10,15 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 /// What the receiver does with a request.
 #[derive(Clone, Debug)]
 pub enum Reaction {
     /// Answers with this status, these header lines and this body, after this time.
     Answer { status: u16, head: String, body: String, after: Duration },
+    /// Answers with this status as soon as the test says so ([`Receiver::release`]). One request at a time.
+    Held { status: u16 },
     /// Closes the connection without an answer.
     Vanish,
 }
@@ -86,6 +89,7 @@ pub struct Receiver {
     received: Arc<Mutex<Vec<Message>>>,
     next: Arc<Mutex<VecDeque<Reaction>>>,
     always: Arc<Mutex<Arc<React>>>,
+    gate: Arc<Notify>,
 }
 
 impl Receiver {
@@ -105,7 +109,8 @@ impl Receiver {
     /// A receiver that serves connections which the test accepts itself.
     pub fn at(url: String) -> Self {
         let always: Arc<React> = Arc::new(|_: &Message| Reaction::status(204));
-        Self { url, received: Arc::default(), next: Arc::default(), always: Arc::new(Mutex::new(always)) }
+        let always = Arc::new(Mutex::new(always));
+        Self { url, received: Arc::default(), next: Arc::default(), always, gate: Arc::default() }
     }
 
     /// Serves one request on a connection.
@@ -117,6 +122,13 @@ impl Receiver {
             always(&message)
         });
         self.received.lock().unwrap().push(message);
+        let reaction = match reaction {
+            Reaction::Held { status } => {
+                self.gate.notified().await;
+                Reaction::status(status)
+            }
+            reaction => reaction,
+        };
         let Reaction::Answer { status, head, body, after } = reaction else { return };
         tokio::time::sleep(after).await;
         let head = if head.is_empty() { String::new() } else { format!("{head}\r\n") };
@@ -134,6 +146,11 @@ impl Receiver {
     /// The reaction to all further requests.
     pub fn always(&self, react: impl Fn(&Message) -> Reaction + Send + Sync + 'static) {
         *self.always.lock().unwrap() = Arc::new(react);
+    }
+
+    /// Has the request that is held be answered.
+    pub fn release(&self) {
+        self.gate.notify_one();
     }
 
     /// What has come until now.

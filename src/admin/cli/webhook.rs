@@ -223,7 +223,7 @@ fn listed_fields(listed: &ListedWebhook) -> Map<String, Value> {
     if let Some(consumer) = &listed.consumer {
         fields.insert("position".to_owned(), json!(consumer.position.seq));
         fields.insert("lastSuccess".to_owned(), json!(consumer.last_success));
-        fields.insert("lastError".to_owned(), json!(consumer.last_error));
+        fields.insert("lastError".to_owned(), json!(consumer.problem()));
         fields.insert("failedAttempts".to_owned(), json!(consumer.attempts));
     }
     fields

@@ -150,6 +150,7 @@ fn tenants() -> Value {
         "TenantChange": object(&changes, &[]),
         "Tenant": object(&json!({
             "tenant": text("Its name."),
+            "status": { "type": "string", "enum": ["active", "beingDeleted"], "description": "Nothing is made or set in a tenant that is being deleted." },
             "incarnation": text("Tells it from an earlier one of the same name."),
             "version": number("Counts its changes."),
             "policy": { "type": "string", "enum": policies },
@@ -157,7 +158,7 @@ fn tenants() -> Value {
             "created": text("When it was made."),
             "rootTeam": { "type": ["string", "null"], "description": "The id of the group whose administrators administer the tenant." },
             "settings": reference("Settings"),
-        }), &["tenant", "incarnation", "version", "policy", "plan", "created", "rootTeam", "settings"]),
+        }), &["tenant", "status", "incarnation", "version", "policy", "plan", "created", "rootTeam", "settings"]),
         "TenantPage": object(&json!({
             "tenants": list("Tenant"), "next": text("The cursor of the next page; absent on the last."),
         }), &["tenants"]),
@@ -346,7 +347,7 @@ fn webhooks() -> Value {
         "created": text("When it was made."),
         "seq": { "type": ["integer", "null"], "description": "The number of the last change that it has taken." },
         "lastSuccess": time("When it last took changes."),
-        "lastError": { "type": ["string", "null"], "description": "Why the last attempt failed." },
+        "lastError": { "type": ["string", "null"], "description": "Why the last attempt failed, or why changes were skipped." },
         "failedAttempts": number("How many attempts have failed since the last success."),
         "nextAttempt": time("After failed attempts: when the next one is made."),
         "test": { "anyOf": [reference("WebhookTest"), { "type": "null" }], "description": "The test that was asked for last." },

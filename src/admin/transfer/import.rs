@@ -407,7 +407,7 @@ impl Import<'_> {
                     username::check_change(before.as_ref().map(|before| &before.doc), &doc)?;
                     Ok((doc, Vec::new()))
                 }
-                Kind::Group => members::take(&mut doc).map(|members| (doc, members)),
+                Kind::Group => members::take(&mut doc, policy).map(|members| (doc, members)),
             }
         };
         let (doc, wanted) = check().map_err(Failure::from)?;

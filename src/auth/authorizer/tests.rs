@@ -21,6 +21,7 @@ fn parts() -> (BearerKey, KeyRecord, TenantRecord) {
         status: Status::Active,
         created: NOW,
         expires: None,
+        planned_life: None,
         user: None,
         version: 1,
     };

@@ -58,7 +58,7 @@ impl Changing<'_> {
         let mut doc = read_and_gather(body, ty, policy, work, &mut faults)?;
         let mut wanted = Vec::new();
         if kind == Kind::Group {
-            let taken = members::take(&mut doc);
+            let taken = members::take(&mut doc, policy);
             wanted = faults.keep_of(MEMBERS, taken)?.unwrap_or_default();
         }
         gather_missing(&doc, ty, &mut faults)?;

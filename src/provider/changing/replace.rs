@@ -33,7 +33,7 @@ impl Changing<'_> {
         let mut replacement = read_and_gather(body, ty, policy, work, &mut faults)?;
         let mut members = None;
         if kind == Kind::Group {
-            let wanted = members::take(&mut replacement);
+            let wanted = members::take(&mut replacement, policy);
             let wanted = faults.keep_of(MEMBERS, wanted)?.unwrap_or_default();
             keep_group_attributes(&mut replacement, ty, policy, &work.notes);
             members = Some(MemberChange::replace(wanted, ty, policy));

@@ -130,12 +130,19 @@ fn divide_under(
     (now, later)
 }
 
-/// Calls back with every text and the key that holds it.
+/// Calls back with every text and the key that holds it. A key that is a path with a filter is a text too.
 pub fn each_text<'v>(key: &'v str, value: &'v Value, call: &mut impl FnMut(&'v str, &'v str)) {
     match value {
         Value::String(text) => call(key, text),
         Value::Array(elements) => elements.iter().for_each(|element| each_text(key, element, call)),
-        Value::Object(object) => object.iter().for_each(|(key, value)| each_text(key, value, call)),
+        Value::Object(object) => {
+            for (key, value) in object {
+                if key.contains('[') {
+                    call(key, key);
+                }
+                each_text(key, value, call);
+            }
+        }
         _ => {}
     }
 }
@@ -206,7 +213,7 @@ impl<'a> Walk<'a, '_> {
         for (_, value) in operation.iter_mut().filter(|(key, _)| is_value(key)) {
             match (&named, value) {
                 (Some(named), value) => self.named(named, value),
-                (None, Value::Object(attributes)) => self.attributes(attributes),
+                (None, Value::Object(attributes)) => self.attributes_by_path(attributes),
                 (None, _) => {}
             }
         }
@@ -262,6 +269,20 @@ impl<'a> Walk<'a, '_> {
             }
             Filter::Present(_) | Filter::ValuePath(..) => {}
         }
+    }
+
+    /// The value of an operation without a path: its keys are paths, which may have filters.
+    fn attributes_by_path(&mut self, attributes: &mut Map<String, Value>) {
+        if attributes.keys().any(|key| key.contains(PREFIX)) {
+            for (mut key, value) in std::mem::take(attributes) {
+                let named = key.clone();
+                self.path(&mut key);
+                // Two keys may become the same path. Then the second keeps its name, and is refused for it.
+                let key = if attributes.contains_key(&key) { named } else { key };
+                attributes.insert(key, value);
+            }
+        }
+        self.attributes(attributes);
     }
 
     /// Attributes by their paths.

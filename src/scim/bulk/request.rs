@@ -11,7 +11,7 @@ use crate::scim::policy::Policy;
 use crate::scim::refusal::{refuse_member, refuse_repeated_name, shorten_text};
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::urn;
-use crate::scim::validate::{check_schema_urns, schemas_in};
+use crate::scim::validate::{check_message, check_schema_urns, schemas_in};
 use crate::scim::values::is_blank;
 
 /// The request: what is to be done, and how many failures are borne.
@@ -136,6 +136,7 @@ fn check_number(body: &Map<String, Value>) -> Result<(), ScimError> {
 pub fn read(body: &Map<String, Value>, policy: &Policy) -> Result<BulkRequest, ScimError> {
     check_number(body)?;
     check_schema_urns(schemas_in(body)?, urn::BULK_REQUEST, policy)?;
+    check_message(body, &["schemas", "failOnErrors", "Operations"], policy)?;
     let fail_on_errors = match member(body, "failOnErrors")? {
         None => None,
         Some(value) => Some(count(value).filter(|limit| *limit > 0).ok_or_else(|| {
@@ -150,7 +151,8 @@ pub fn read(body: &Map<String, Value>, policy: &Policy) -> Result<BulkRequest, S
             return Err(refuse_member(ErrorKind::InvalidSyntax, "Operations", what, sent));
         }
     };
-    let mut operations: Vec<BulkOperation> = elements.iter().map(operation).collect();
+    let mut operations: Vec<BulkOperation> =
+        elements.iter().map(|element| operation(element, policy)).collect();
     let mut seen = HashSet::new();
     for operation in &mut operations {
         if let Some(id) = &operation.bulk_id
@@ -173,7 +175,10 @@ fn count(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| float().map(|number| number as u64))
 }
 
-fn operation(element: &Value) -> BulkOperation {
+/// The members of an operation (RFC 7644 §3.7).
+const OPERATION_MEMBERS: [&str; 5] = ["method", "bulkId", "version", "path", "data"];
+
+fn operation(element: &Value, policy: &Policy) -> BulkOperation {
     let Value::Object(object) = element else {
         let refusal = ScimError::invalid_syntax("Every element of Operations must be an object.");
         return BulkOperation {
@@ -195,7 +200,8 @@ fn operation(element: &Value) -> BulkOperation {
         _ => None,
     };
     BulkOperation {
-        action: action(object, method.as_deref(), place),
+        action: check_message(object, &OPERATION_MEMBERS, policy)
+            .and_then(|()| action(object, method.as_deref(), place)),
         method,
         bulk_id: text("bulkId"),
         target,
@@ -344,7 +350,7 @@ mod tests {
         let post = |path: &str| json!({ "method": "post", "path": path, "bulkId": "a", "data": {} });
         let with = |method: &str, path: &str| json!({ "method": method, "path": path, "data": {} });
         let said = |operation: &Value| {
-            let operation = super::operation(operation);
+            let operation = super::operation(operation, &STANDARD);
             match operation.action {
                 Ok(BulkAction::Create(kind, _)) => format!("create {}", kind.name()),
                 Ok(BulkAction::Replace(target, _)) => format!("replace {target:?}"),

@@ -4,16 +4,17 @@ use serde_json::{Map, Value};
 
 use super::attribute_change::{AttributeChange, Scan};
 use super::listed::add;
+use super::mutability::{cannot_be_removed, is_immutable};
 use super::request::PatchOp;
 use super::select::{Selector, equal_terms};
 use crate::limits::MAX_DOCUMENT_BYTES;
 use crate::scim::document_rules::too_large;
-use crate::scim::equality::{deduplicate, merge_into_equal};
+use crate::scim::equality::{deduplicate, is_equal, merge_into_equal};
 use crate::scim::error::ScimError;
 use crate::scim::filter::ast::Filter;
 use crate::scim::note_texts::Rule;
 use crate::scim::refusal::check_count;
-use crate::scim::schema::{Attribute, Type};
+use crate::scim::schema::{Attribute, Mutability, Type};
 use crate::scim::values::{is_primary, is_unassigned, lists_nothing};
 
 /// The elements after the step. `None` is no element. `scan` estimates what it takes to compare all
@@ -28,10 +29,12 @@ pub(super) fn change(
         _ => Vec::new(),
     };
     scan.renew(&elements);
+    let constants = constants_within(change, &elements)?;
     let written = match (&change.step.filter, &change.step.selector) {
         (Some(filter), Some(selector)) => change.change_selected((filter, selector), &mut elements)?,
         _ => change.change_all(&mut elements, scan.steps)?,
     };
+    check_constants(change, &constants, &elements, &written)?;
     scan.steps += (1 + change.value_steps) * (written.0.len() as u64 + 1);
     check_count(&change.path(), elements.len())?;
     unmark_other_primaries(&mut elements, &written, &change.path())?;
@@ -44,6 +47,60 @@ pub(super) fn change(
         });
     }
     Ok((!elements.is_empty()).then_some(Value::Array(elements)))
+}
+
+/// What a step within elements must leave of each element: its required and its immutable sub-attributes. To take a whole
+/// element away, or to send another list, is not a change within one.
+fn constants_within<'a>(
+    change: &AttributeChange<'a>,
+    elements: &[Value],
+) -> Result<Vec<Vec<(&'a Attribute, Value)>>, ScimError> {
+    let subs: Vec<&Attribute> =
+        change.attribute.sub_attributes.iter().filter(|sub| is_constant(sub)).collect();
+    let is_within =
+        change.sub.is_some() || (change.step.filter.is_some() && change.step.op != PatchOp::Remove);
+    if subs.is_empty() || !is_within {
+        return Ok(Vec::new());
+    }
+    change.work.spend((elements.len() * subs.len()) as u64)?;
+    let of = |element: &Value| {
+        subs.iter().filter_map(|sub| Some((*sub, element.get(&sub.name)?.clone()))).collect()
+    };
+    Ok(elements.iter().map(of).collect())
+}
+
+fn is_constant(sub: &Attribute) -> bool {
+    (sub.required && !sub.is_read_only()) || sub.mutability == Mutability::Immutable
+}
+
+/// Checks the elements that the step wrote.
+///
+/// # Errors
+/// `mutability` for a required sub-attribute that is gone, and for an immutable one that differs.
+fn check_constants(
+    change: &AttributeChange<'_>,
+    constants: &[Vec<(&Attribute, Value)>],
+    elements: &[Value],
+    written: &Written,
+) -> Result<(), ScimError> {
+    for place in &written.0 {
+        let (Some(constants), Some(element)) = (constants.get(*place), elements.get(*place)) else {
+            continue;
+        };
+        for (sub, before) in constants {
+            let now = element.get(&sub.name).filter(|now| !is_unassigned(now));
+            let path = format!("{}.{}", change.path(), sub.name);
+            match now {
+                None if sub.required => return Err(cannot_be_removed(&path)),
+                Some(now)
+                    if sub.mutability != Mutability::Immutable
+                        || is_equal(sub, before, now, change.work)? => {}
+                None if sub.mutability != Mutability::Immutable => {}
+                _ => return Err(is_immutable(&path)),
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Checks the value of a step without the elements that there are.

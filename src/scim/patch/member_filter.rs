@@ -9,7 +9,8 @@ use crate::scim::error::ScimError;
 use crate::scim::filter::ast::{CompareOp, Filter};
 use crate::scim::members::{Member, parts};
 
-/// Whether a client's element says nothing about a member that is not so.
+/// Whether a client's element says nothing about a member that is not so. Another `display` says nothing: a member keeps
+/// the one that it came with.
 pub(super) fn is_same(member: &Member, wanted: &Value) -> bool {
     let element = member.element();
     match wanted {
@@ -21,6 +22,7 @@ pub(super) fn is_same(member: &Member, wanted: &Value) -> bool {
                 ("type", Value::String(kind)) => {
                     member.kind.is_none_or(|own| own.name().eq_ignore_ascii_case(kind))
                 }
+                ("display", _) => true,
                 (name, value) => element.get(name).unwrap_or(&Value::Null) == value,
             }
         }),

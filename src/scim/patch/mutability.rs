@@ -71,20 +71,19 @@ impl<'a> Constant<'a> {
         step: &PatchStep,
         work: &WorkBudget,
     ) -> Result<Option<Value>, ScimError> {
-        let required = |what: String| {
-            let detail = format!("Attribute {what} is required and cannot be removed.");
-            Err(ScimError::mutability(detail).by(self.rule, &what))
-        };
-        let immutable = || {
-            Err(ScimError::mutability(format!(
-                "Attribute {step} is immutable: it keeps the value it was given first."
-            )))
-        };
+        let path = path_of(step, self.attribute);
+        let required = |what: &str| Err(cannot_be_removed(what).by(self.rule, what));
+        let immutable = || Err(is_immutable(&step.to_string()));
         if self.was_there && after.is_none() && self.attribute.required && !self.left_to_rules {
-            return required(self.attribute.name.clone());
+            return required(&path);
         }
         let Some(mut after) = after else {
-            return if self.immutable.is_some() { immutable() } else { Ok(None) };
+            let fixed = self.subs.iter().find(|(sub, _)| sub.mutability == Mutability::Immutable);
+            return match (self.immutable, fixed) {
+                (Some(_), _) => immutable(),
+                (None, Some((sub, _))) => Err(is_immutable(&format!("{path}.{}", sub.name))),
+                (None, None) => Ok(None),
+            };
         };
         if let Some(before) = self.immutable {
             return if is_equal(self.attribute, &before, &after, work)? {
@@ -95,11 +94,7 @@ impl<'a> Constant<'a> {
         }
         for (sub, before) in self.subs {
             let Some(now) = after.get_mut(&sub.name) else {
-                return if sub.required {
-                    required(format!("{}.{}", self.attribute.name, sub.name))
-                } else {
-                    immutable()
-                };
+                return if sub.required { required(&format!("{path}.{}", sub.name)) } else { immutable() };
             };
             if sub.mutability == Mutability::Immutable {
                 if !is_equal(sub, &before, now, work)? {
@@ -110,6 +105,25 @@ impl<'a> Constant<'a> {
         }
         Ok(Some(after))
     }
+}
+
+/// The path of a step's attribute, with the URN of its extension.
+fn path_of(step: &PatchStep, attribute: &Attribute) -> String {
+    match &step.extension {
+        Some(urn) => format!("{urn}:{}", attribute.name),
+        None => attribute.name.clone(),
+    }
+}
+
+/// The refusal of a step that leaves a required attribute without a value.
+pub(super) fn cannot_be_removed(path: &str) -> ScimError {
+    ScimError::mutability(format!("Attribute {path} is required and cannot be removed."))
+        .by(Rule::Required, path)
+}
+
+/// The refusal of a step that changes an immutable attribute.
+pub(super) fn is_immutable(path: &str) -> ScimError {
+    ScimError::mutability(format!("Attribute {path} is immutable: it keeps the value it was given first."))
 }
 
 /// All attributes of an extension away.

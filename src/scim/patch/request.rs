@@ -18,7 +18,7 @@ use crate::scim::refusal::{expected, refuse_member, refuse_repeated_name, shorte
 use crate::scim::resource_type::{Kind, Resolved, ResourceType};
 use crate::scim::schema::{Attribute, Schema};
 use crate::scim::urn;
-use crate::scim::validate::{check_schema_urns, is_password, schemas_in};
+use crate::scim::validate::{check_message, check_schema_urns, is_password, schemas_in};
 use crate::scim::work::WorkBudget;
 
 /// What a step does.
@@ -101,6 +101,7 @@ pub(super) fn read_operations(
     let mut faults = Faults::default();
     let schemas = schemas_in(body).and_then(|schemas| check_schema_urns(schemas, urn::PATCH_OP, policy));
     faults.keep(schemas)?;
+    faults.keep(check_message(body, &["schemas", "Operations"], policy))?;
     let operations = match member(body, "Operations")? {
         Some(Value::Array(operations)) if !operations.is_empty() => operations,
         sent => {
@@ -141,6 +142,7 @@ struct Request<'a> {
 
 impl<'a> Request<'a> {
     fn operation(&mut self, operation: &Map<String, Value>) -> Result<(), ScimError> {
+        check_message(operation, &["op", "path", "value"], self.policy)?;
         let op = op(member(operation, "op")?)?;
         let value = member(operation, "value")?;
         if op != PatchOp::Remove && value.is_none() {

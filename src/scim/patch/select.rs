@@ -268,7 +268,7 @@ mod tests {
                             document = read_once;
                         }
                     }
-                    let _ = take(&mut document);
+                    let _ = take(&mut document, policy);
                     document.shift_remove(MEMBERS);
                     let message = json!({
                         "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations

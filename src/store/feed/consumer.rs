@@ -5,6 +5,8 @@
 //! - A claim raises the token of the consumer. It succeeds if the lease of the claim before is over.
 //! - Every further write is on the condition that the token is still the own one. So a process whose lease is
 //!   over cannot move the position any more after another process has claimed the consumer.
+//! - A change of a webhook raises the token too, and ends the lease. So a process that delivers with the old URL, the old
+//!   secret or to a disabled webhook loses the consumer at its next write, which is before the next message.
 //! - The position moves only after the other side has taken the changes. A process that stops before that
 //!   leaves the position where it was, and the next one delivers the same changes again.
 
@@ -12,7 +14,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::reader::{ChangeList, ChangeQuery, FeedPosition, FeedReader, LostPosition};
 use crate::clock;
-use crate::limits::{CONSUMER_LEASE_SECONDS, MAX_DELIVERY_ERROR_CHARS};
+use crate::limits::{CONSUMER_LEASE_SECONDS, MAX_DELIVERY_ERROR_CHARS, SKIPPED_SHOWN_SECONDS};
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::expression::Expression;
@@ -30,7 +32,7 @@ pub struct ConsumerState {
     pub name: String,
     /// What it has taken: everything up to this place.
     pub position: FeedPosition,
-    /// How often it was claimed.
+    /// How often it was claimed or taken away.
     pub token: u64,
     /// Until when the last claim holds, in seconds since 1970.
     pub lease_end: u64,
@@ -42,12 +44,29 @@ pub struct ConsumerState {
     pub retry_at: u64,
     /// Since when attempts fail, in seconds since 1970.
     pub failing_since: Option<u64>,
-    /// Why the last attempt failed, or why changes were skipped.
+    /// Why the last attempt failed.
     pub last_error: Option<String>,
+    /// That changes were skipped. It stays after later successes, until somebody changes the webhook.
+    pub skipped: Option<SkippedChanges>,
     /// When the other side last took changes, in RFC 3339.
     pub last_success: Option<String>,
     /// Whether the other side answers so slowly that only the run of every minute delivers to it.
     pub is_slow: bool,
+}
+
+/// That a consumer has lost its position, and went on at the end of the feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SkippedChanges {
+    /// When, in seconds since 1970.
+    pub at: u64,
+    /// Why, and up to which number.
+    pub why: String,
+}
+
+impl SkippedChanges {
+    fn from_item(item: &Item) -> Option<Self> {
+        Some(Self { at: get_number(item, "skippedAt")?, why: get_text(item, "skipped")?.to_owned() })
+    }
 }
 
 impl ConsumerState {
@@ -63,6 +82,7 @@ impl ConsumerState {
             retry_at: 0,
             failing_since: None,
             last_error: None,
+            skipped: None,
             last_success: None,
             is_slow: false,
         }
@@ -82,6 +102,7 @@ impl ConsumerState {
             retry_at: get_number(item, "retryAt").unwrap_or(0),
             failing_since: get_number(item, "failingSince"),
             last_error: get_text(item, "lastError").map(str::to_owned),
+            skipped: SkippedChanges::from_item(item),
             last_success: get_text(item, "lastSuccess").map(str::to_owned),
             is_slow: item.contains_key("slow"),
             ..Self::new(must_text(item, "sk")?, position)
@@ -114,11 +135,27 @@ impl ConsumerState {
         table.query_all(keys::CONSUMERS, None).await?.iter().map(Self::from_item).collect()
     }
 
-    /// The action after which the next attempt is made at once, as if none had failed.
-    pub fn forget_failures(name: &str) -> Action {
-        let update =
-            Expression::update().remove("attempts").remove("retryAt").remove("failingSince").remove("slow");
+    /// The action after which the next attempt is made at once, as if none had failed. It takes the consumer away from
+    /// the process that delivers to it.
+    pub fn begin_anew(name: &str) -> Action {
+        let update = Expression::update()
+            .add("token", num(1))
+            .remove("leaseEnd")
+            .remove("attempts")
+            .remove("retryAt")
+            .remove("failingSince")
+            .remove("skipped")
+            .remove("skippedAt")
+            .remove("slow");
         Action::update(keys::consumer(name), update).only_if(Expression::exists(), Refusal::Gone)
+    }
+
+    /// What an operator should know: why the last attempt failed, or else that changes were skipped during the last
+    /// [`SKIPPED_SHOWN_SECONDS`].
+    pub fn problem(&self) -> Option<&str> {
+        let since = clock::epoch_seconds().saturating_sub(SKIPPED_SHOWN_SECONDS);
+        let skipped = self.skipped.as_ref().filter(|skipped| skipped.at >= since);
+        self.last_error.as_deref().or(skipped.map(|skipped| skipped.why.as_str()))
     }
 
     /// Whether there may be something to deliver, and whether it is time for it. `end` is the number of the
@@ -191,8 +228,8 @@ impl<'t> ClaimedConsumer<'t> {
         }
     }
 
-    /// Reads the next changes. A consumer whose position is lost goes on at the end of the feed, and its
-    /// error text says so. Then there are no changes.
+    /// Reads the next changes. A consumer whose position is lost goes on at the end of the feed, and
+    /// [`ConsumerState::skipped`] says so. Then there are no changes.
     ///
     /// # Errors
     /// Those of the table.
@@ -215,17 +252,24 @@ impl<'t> ClaimedConsumer<'t> {
             LostPosition::TooOld => "the changes after the position are no longer kept",
             LostPosition::BeyondEnd => "the position was behind the end of the feed",
         };
-        let error = format!("changes were skipped up to number {end}: {why}; take a snapshot");
+        let skipped = SkippedChanges {
+            at: clock::epoch_seconds(),
+            why: format!(
+                "changes were skipped up to number {end}: {why}; take a snapshot ({})",
+                clock::timestamp()
+            ),
+        };
         tracing::error!(consumer = self.state.name, end, why, "a consumer of the feed lost its position");
         let update = Expression::update()
             .set("feed", AttributeValue::S(reader.state.id.clone()))
             .set("position", num(end))
-            .set("lastError", AttributeValue::S(error.clone()))
+            .set("skipped", AttributeValue::S(skipped.why.clone()))
+            .set("skippedAt", num(skipped.at))
             .remove("batchEnd");
         if self.write(update, self.state.token).await? == ClaimOutcome::Held {
             self.state.position = reader.at(end);
             self.state.batch_end = None;
-            self.state.last_error = Some(error);
+            self.state.skipped = Some(skipped);
         }
         Ok(())
     }
@@ -263,7 +307,9 @@ impl<'t> ClaimedConsumer<'t> {
                 FeedPosition { feed: self.state.position.feed.clone(), seq },
             );
             let ConsumerState { token, lease_end, is_slow, .. } = self.state;
-            self.state = ConsumerState { token, lease_end, is_slow, last_success: Some(now), ..fresh };
+            let skipped = self.state.skipped.take();
+            self.state =
+                ConsumerState { token, lease_end, is_slow, skipped, last_success: Some(now), ..fresh };
         }
         Ok(outcome)
     }
@@ -285,11 +331,11 @@ impl<'t> ClaimedConsumer<'t> {
     }
 
     /// Notes a failed attempt, and gives the consumer back. The next attempt is at `retry_at`, in seconds
-    /// since 1970.
+    /// since 1970. Returns the state with the failure; `None` if the claim is lost, so that nothing is written.
     ///
     /// # Errors
     /// Those of the table.
-    pub async fn fail(mut self, error: &str, retry_at: u64) -> Result<ConsumerState, StoreError> {
+    pub async fn fail(mut self, error: &str, retry_at: u64) -> Result<Option<ConsumerState>, StoreError> {
         let error: String = error.chars().take(MAX_DELIVERY_ERROR_CHARS).collect();
         let since = self.state.failing_since.unwrap_or_else(clock::epoch_seconds);
         let attempts = self.state.attempts + 1;
@@ -298,12 +344,13 @@ impl<'t> ClaimedConsumer<'t> {
             .set("failingSince", num(since))
             .set("attempts", num(u64::from(attempts)))
             .set("retryAt", num(retry_at));
-        if self.write_with_lease(update, self.state.token, 0).await? == ClaimOutcome::Held {
-            self.state.failing_since = Some(since);
-            (self.state.attempts, self.state.retry_at) = (attempts, retry_at);
-            self.state.last_error = Some(error);
+        if self.write_with_lease(update, self.state.token, 0).await? == ClaimOutcome::Lost {
+            return Ok(None);
         }
-        Ok(self.state)
+        self.state.failing_since = Some(since);
+        (self.state.attempts, self.state.retry_at) = (attempts, retry_at);
+        self.state.last_error = Some(error);
+        Ok(Some(self.state))
     }
 
     /// Gives the consumer back, so that another process need not wait for the end of the lease.

@@ -1,8 +1,6 @@
 //! How far the feed is behind the changes, and how far a consumer is behind the feed.
 
 use futures_util::future::try_join_all;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::outbox::QueuedChange;
 use super::reader::{ChangeQuery, FeedPosition, FeedReader, LostPosition};
@@ -13,7 +11,7 @@ use crate::store::error::StoreError;
 use crate::store::keys;
 
 /// The age of the oldest change that is not in the feed yet, among the first ones of each part of the outbox;
-/// 0 if there is none.
+/// 0 if there is none. An item that cannot be read does not count: it stays in the outbox, and `rollcall check` names it.
 ///
 /// # Errors
 /// Those of the table.
@@ -23,8 +21,8 @@ pub async fn seconds_behind(table: &Table) -> Result<u64, StoreError> {
     let pages = try_join_all(shards.iter().map(|shard| table.query(shard, &range))).await?;
     let mut oldest: Option<u64> = None;
     for item in pages.iter().flat_map(|page| &page.items) {
-        let age = QueuedChange::from_item(item)?.change.and_then(|change| age_of(&change.time));
-        oldest = oldest.max(age);
+        let change = QueuedChange::from_item(item).ok().and_then(|queued| queued.change);
+        oldest = oldest.max(change.and_then(|change| age_of(&change.time)));
     }
     Ok(oldest.unwrap_or(0))
 }
@@ -51,6 +49,6 @@ pub async fn consumer_seconds_behind(
 
 /// How many seconds ago a time in RFC 3339 was.
 fn age_of(time: &str) -> Option<u64> {
-    let time = OffsetDateTime::parse(time, &Rfc3339).ok()?;
+    let time = clock::parse(time)?;
     Some(u64::try_from((clock::now() - time).whole_seconds()).unwrap_or(0))
 }

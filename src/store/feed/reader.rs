@@ -143,18 +143,28 @@ impl<'t> FeedReader<'t> {
     }
 
     /// Finds the number before the first change in a page that was written at this time or later, in seconds
-    /// since 1970.
+    /// since 1970. It is the number of a place that can be read from.
     ///
     /// # Errors
     /// Those of the table.
     pub async fn find_time(&self, time: u64) -> Result<u64, StoreError> {
         let (mut low, mut high) = (self.state.floor - 1, self.end().await?.next - 1);
+        // Most times are shortly before the end. So the search steps backwards from there, each time twice as far, until
+        // it is before the time.
+        let mut stride = Some(1);
         while low < high {
-            let middle = low + (high - low).div_ceil(2);
-            match self.page_with(middle).await? {
-                Some(page) if page.written < time => low = page.last.max(middle),
-                Some(page) => high = page.first - 1,
-                None => high = middle - 1,
+            let at = match stride {
+                Some(stride) => high.saturating_sub(stride - 1).max(low + 1),
+                None => low + (high - low).div_ceil(2),
+            };
+            stride = stride.map(|stride| stride * 2);
+            match self.page_with(at).await? {
+                Some(page) if page.written >= time => high = page.first - 1,
+                // Where there is no page, its retention has ended.
+                before => {
+                    low = before.map_or(at, |page| page.last.max(at));
+                    stride = None;
+                }
             }
         }
         Ok(low)
@@ -227,18 +237,7 @@ impl<'t> FeedReader<'t> {
     /// Those of the table.
     pub async fn snapshot(&self, distance: Duration) -> Result<FeedPosition, StoreError> {
         let visible = clock::epoch_seconds().saturating_sub(distance.as_secs());
-        let end = self.end().await?;
-        let next = end.next;
-        let Some(mut page) = self.last_page(end).await? else { return Ok(self.at(next - 1)) };
-        while page.written > visible {
-            let first = page.first;
-            if first <= self.state.floor {
-                return Ok(self.at(self.state.floor - 1));
-            }
-            let Some(before) = self.page_with(first - 1).await? else { return Ok(self.at(first - 1)) };
-            page = before;
-        }
-        Ok(self.at(page.last))
+        Ok(self.at(self.find_time(visible + 1).await?))
     }
 }
 

@@ -162,6 +162,14 @@ fn parts_of_members() {
         ),
         (
             json!([{ "op": "replace", "path": "members[value eq \"a\"].display", "value": "B" }]),
+            some(&["a"], &[], &[]),
+        ),
+        (
+            json!([{ "op": "replace", "path": "members[value eq \"a\"]", "value": { "value": "a", "display": "B" } }]),
+            some(&["a"], &[], &[]),
+        ),
+        (
+            json!([{ "op": "replace", "path": "members[value eq \"a\"]", "value": { "type": "Group", "display": "B" } }]),
             Err(Mutability),
         ),
         (json!([{ "op": "remove", "path": "members[value eq \"a\"].display" }]), Err(Mutability)),

@@ -1,0 +1,101 @@
+//! Tenants by the application's side: what is refused of their settings and keys, and what is refused while a tenant
+//! is being deleted.
+#![cfg(feature = "cli")]
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+mod app_support;
+mod support;
+
+use app_support::App;
+use rollcall::clock;
+use rollcall::store::item::text;
+use rollcall::store::keys;
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn a_time_that_is_not_in_the_years_0_to_9999_of_utc_is_refused() {
+    let app = App::start().await;
+    app.tenant("veza").await;
+    let (tenant, keys) = ("/tenants/acme", "/tenants/acme/keys");
+    for time in ["9999-12-31T23:59:59-01:00", "0000-01-01T00:00:00+01:00"] {
+        let body = json!({ "name": "Okta", "expires": time });
+        let detail = app.send("POST", keys, Some(body)).await.problem(400, "invalidValue");
+        assert!(detail.starts_with("expires must be a time such as "), "{time}: {detail}");
+        let body = json!({ "breakerLiftedUntil": time });
+        let detail = app.send("PATCH", tenant, Some(body)).await.problem(400, "invalidValue");
+        assert!(detail.starts_with("breakerLiftedUntil must be a time such as "), "{time}: {detail}");
+    }
+    assert_eq!(app.get(keys).await.expect(200)["keys"], json!([]));
+    let settings = app.get(tenant).await.expect(200)["settings"].clone();
+    assert_eq!(settings["breakerLiftedUntil"], Value::Null);
+    // The last second is one, in any offset.
+    for last in ["9999-12-31T23:59:59Z", "9999-12-31T22:59:59-01:00"] {
+        let body = json!({ "name": "Okta", "expires": last });
+        let made = app.send("POST", keys, Some(body)).await.expect(201);
+        assert_eq!(made["expires"], "9999-12-31T23:59:59.000Z");
+        let body = json!({ "breakerLiftedUntil": last });
+        let set = app.send("PATCH", tenant, Some(body)).await.expect(200);
+        assert_eq!(set["settings"]["breakerLiftedUntil"], "9999-12-31T23:59:59.000Z");
+    }
+}
+
+#[tokio::test]
+async fn a_setting_that_every_tenant_has_cannot_be_null() {
+    let app = App::start().await;
+    app.tenant("veza").await;
+    let before = app.get("/tenants/acme").await.expect(200);
+    for name in ["retentionDays", "plan"] {
+        let mut body = json!({ "rootTeamProtected": true });
+        body[name] = Value::Null;
+        let detail = app.send("PATCH", "/tenants/acme", Some(body)).await.problem(400, "invalidValue");
+        assert!(detail.starts_with(&format!("{name} cannot be null")), "{detail}");
+    }
+    assert_eq!(app.get("/tenants/acme").await.expect(200), before);
+}
+
+/// Notes that the tenant is being deleted, as its deletion does first.
+async fn begin_deletion(app: &App) {
+    let key = keys::tenant(&"acme".parse().unwrap());
+    let mut item = app.table.get(&key).await.unwrap().expect("the tenant");
+    item.extend([text("deleting", &clock::timestamp())]);
+    app.table.put(&key, item).await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_is_made_or_set_in_a_tenant_that_is_being_deleted() {
+    let app = App::start().await;
+    let new = json!({ "tenant": "acme", "policy": "veza" });
+    let made = app.send("POST", "/tenants", Some(new.clone())).await.expect(201);
+    assert_eq!(made["status"], "active");
+    assert_eq!(app.get("/tenants/acme").await.expect(200)["status"], "active");
+    let key = app.send("POST", "/tenants/acme/keys", Some(json!({ "name": "Okta" }))).await.expect(201);
+    begin_deletion(&app).await;
+    let found = app.get("/tenants/acme").await.expect(200);
+    assert_eq!((&found["status"], &found["version"]), (&json!("beingDeleted"), &made["version"]));
+    assert_eq!(app.get("/tenants").await.expect(200)["tenants"], json!([found]));
+
+    let rotation = format!("/tenants/acme/keys/{}/rotate", key["id"].as_str().unwrap());
+    let assignments = format!("/tenants/acme/Groups/{}/assignments", made["rootTeam"].as_str().unwrap());
+    for (method, path, body) in [
+        ("POST", "/tenants", new),
+        ("POST", "/tenants", json!({ "tenant": "acme", "policy": "strict" })),
+        ("PATCH", "/tenants/acme", json!({ "rootTeamProtected": true })),
+        ("PATCH", "/tenants/acme", json!({ "plan": "high" })),
+        ("PATCH", "/tenants/acme", json!({})),
+        ("POST", "/tenants/acme/keys", json!({ "name": "Entra" })),
+        ("POST", &rotation, json!({})),
+        ("POST", "/tenants/acme/clients", json!({ "name": "Entra" })),
+        ("PUT", &assignments, json!({ "assignments": [] })),
+        ("POST", "/tenants/acme/roles", json!({ "id": "billing", "displayName": "Billing" })),
+        ("PATCH", "/tenants/acme/roles/billing", json!({ "displayName": "Billing" })),
+    ] {
+        let sent = format!("{method} {path} {body}");
+        let reply = app.send(method, path, Some(body)).await;
+        assert_eq!(reply.status, 409, "{sent}: {}", reply.body);
+        let detail = reply.problem(409, "tenantBeingDeleted");
+        assert!(detail.contains("rollcall tenant delete acme"), "{sent}: {detail}");
+    }
+    assert_eq!(app.get("/tenants/acme").await.expect(200), found);
+    let listed = app.get("/tenants/acme/keys").await.expect(200);
+    assert_eq!(listed["keys"].as_array().unwrap().len(), 1);
+}
