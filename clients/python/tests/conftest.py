@@ -119,7 +119,7 @@ def start_dev(folder: Path, *arguments: str) -> Dev:
 
 
 @pytest.fixture(scope="module")
-def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
+def dev_of_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
     """One process for the tests of a file."""
     running = start_dev(tmp_path_factory.mktemp("dev"))
     yield running
@@ -127,8 +127,27 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
 
 
 @pytest.fixture
+def dev(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Dev]:
+    """The process of the file. A file that is marked with `dev_for_each_test` has little to compare in each test."""
+    if request.node.get_closest_marker("dev_for_each_test") is None:
+        yield request.getfixturevalue("dev_of_file")
+        return
+    running = start_dev(tmp_path)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
 def client(dev: Dev) -> Rollcall:
     return dev.client
+
+
+@pytest.fixture
+def tenant(dev: Dev) -> str:
+    """A new tenant, where a deleted user is kept but hidden."""
+    name = f"t{uuid.uuid4().hex[:10]}"
+    dev.client.create_tenant({"tenant": name, "policy": "veza"})
+    return name
 
 
 @pytest.fixture(scope="session")

@@ -193,6 +193,21 @@ class Editing(Rollcall):
         return super()._get(path, **query)
 
 
+class Waits(threading.Event):
+    """Notes how long the mirror waits, and ends it after some waits."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.seconds: list[float | None] = []
+        self.most = most
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.seconds.append(timeout)
+        if len(self.seconds) == self.most:
+            self.set()
+        return self.is_set()
+
+
 def newest(dev: Dev) -> str:
     """The position at the end of the feed. It stands for that of a snapshot a minute later."""
     place = dev.client.status()["newest"]

@@ -42,6 +42,23 @@ def test_wrong_settings_are_one_line() -> None:
         assert (status, out) == (1, "") and error.count("\n") == 1 and "Traceback" not in error
 
 
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://u:Jehoshaphat word@127.0.0.1/none",
+        "postgresql://u:Jehoshaphat%et@127.0.0.1/none",
+        "host=127.0.0.1 password=pass Jehoshaphat",
+        "postgresql://127.0.0.1:Jehoshaphat/none",
+        "postgresql://u:Jehoshaphat/word@127.0.0.1/none",
+        "postgresql://u:word@Jehoshaphat@127.0.0.1/none",
+    ],
+)
+def test_a_wrong_dsn_is_not_shown_since_it_may_have_a_password(dsn: str) -> None:
+    status, out, error = run("--postgres", dsn, "--once", **SETTINGS)
+    assert (status, out) == (1, "") and "Traceback" not in error
+    assert "Jehoshaphat" not in error and "database cannot be used" in error
+
+
 @both
 def test_the_mirror_is_printed_without_rollcall(dev: Dev, database: Database, tmp_path: Path) -> None:
     mirror_of(dev, database).catch_up()

@@ -9,7 +9,6 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -32,21 +31,7 @@ from rollcall_client import RollcallError
 from rollcall_client.mirror import LaterTables, Mirror, user_name_key
 from rollcall_client.mirror.schema import SCHEMA_VERSION
 
-
-@pytest.fixture
-def dev(tmp_path: Path) -> Iterator[Dev]:
-    """A process for each test, so that there is little to compare."""
-    running = start_dev(tmp_path)
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def tenant(dev: Dev) -> str:
-    """A new tenant, where a deleted user is kept but hidden."""
-    name = f"t{uuid.uuid4().hex[:10]}"
-    dev.client.create_tenant({"tenant": name, "policy": "veza"})
-    return name
+pytestmark = pytest.mark.dev_for_each_test
 
 
 @both

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import sqlite3
-import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Dev
-from mirror_support import Database, both, mirror_of
+from mirror_support import Database, Waits, both, mirror_of
 from test_steps import Alone
 
 from rollcall_client import (
@@ -24,22 +24,8 @@ from rollcall_client import (
     types,
 )
 from rollcall_client.mirror import Mirror, TenantKeepsChanging
+from rollcall_client.mirror.core import PutTenant
 from rollcall_client.mirror.storage import Storage
-
-
-class Waits(threading.Event):
-    """Notes how long the mirror waits, and ends it after some waits."""
-
-    def __init__(self, most: int) -> None:
-        super().__init__()
-        self.seconds: list[float | None] = []
-        self.most = most
-
-    def wait(self, timeout: float | None = None) -> bool:
-        self.seconds.append(timeout)
-        if len(self.seconds) == self.most:
-            self.set()
-        return self.is_set()
 
 
 class Failing(Alone):
@@ -107,6 +93,7 @@ def test_a_tenant_that_keeps_changing_is_a_failure_that_passes() -> None:
 def test_the_age_grows_while_rollcall_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "time", lambda: now)
     client = Failing()
     mirror = Mirror(client, sqlite3.connect(":memory:"))
     assert mirror.age_seconds == math.inf
@@ -120,6 +107,50 @@ def test_the_age_grows_while_rollcall_cannot_be_read(monkeypatch: pytest.MonkeyP
     assert mirror.age_seconds == 30
     mirror.step()
     assert mirror.age_seconds == 0
+
+
+@pytest.mark.parametrize(("elapsed", "set_by"), [(0, 28_800), (28_800, -90_000)])
+def test_the_age_grows_while_the_machine_sleeps_and_when_its_clock_is_set_back(
+    monkeypatch: pytest.MonkeyPatch, elapsed: float, set_by: float
+) -> None:
+    monotonic, clock = 1000.0, 1_790_000_000.0
+    monkeypatch.setattr(time, "monotonic", lambda: monotonic)
+    monkeypatch.setattr(time, "time", lambda: clock)
+    mirror = Mirror(Failing(), sqlite3.connect(":memory:"))
+    mirror.catch_up()
+    monotonic, clock = monotonic + elapsed, clock + set_by
+    assert mirror.age_seconds == 28_800
+
+
+def test_a_commit_that_fails_ends_its_transaction(tmp_path: Path) -> None:
+    """Without WAL a reader is in the way. The transaction would keep other readers out, and fail all later ones."""
+    file = str(tmp_path / "mirror.db")
+    storage = Storage(sqlite3.connect(file, timeout=0.1))
+    reader, other = sqlite3.connect(file, isolation_level=None), sqlite3.connect(file, timeout=0.1)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM rollcall_users").fetchall()
+    for _ in range(2):
+        with pytest.raises(sqlite3.OperationalError, match="database is locked"):
+            with storage.transaction():
+                storage.apply(PutTenant("one", "acme", 1, 1, is_seen=True))
+        assert other.execute("SELECT * FROM rollcall_tenants").fetchall() == []
+    reader.execute("COMMIT")
+    with storage.transaction():
+        storage.apply(PutTenant("one", "acme", 1, 1, is_seen=True))
+    assert len(other.execute("SELECT * FROM rollcall_tenants").fetchall()) == 1
+
+
+@both
+def test_the_error_of_the_database_is_shown_and_not_that_of_the_rollback(database: Database) -> None:
+    storage = Storage(database.connect())
+    with pytest.raises(Exception) as failed:
+        with storage.transaction():
+            # SQLite has ended the transaction itself, as after a full disk. PostgreSQL has lost the connection.
+            if database.is_sqlite:
+                storage._run("INSERT OR ROLLBACK INTO rollcall_mirror_state SELECT * FROM rollcall_mirror_state")
+            else:
+                storage._run("SELECT pg_terminate_backend(pg_backend_pid())")
+    assert "UNIQUE constraint" in str(failed.value) or "terminat" in str(failed.value)
 
 
 def dictionary(cursor: sqlite3.Cursor, row: Any) -> dict[str, Any]:

@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from conftest import Dev, start_dev
+from conftest import Dev
 from mirror_support import Database, Editing, assert_converges, both, mirror_of, newest, truth, work_in
 
-
-@pytest.fixture
-def dev(tmp_path: Path) -> Iterator[Dev]:
-    """A process for each test, so that there is little to compare."""
-    running = start_dev(tmp_path)
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def tenant(dev: Dev) -> str:
-    """A new tenant, where a deleted user is kept but hidden."""
-    dev.client.create_tenant({"tenant": "mirrored", "policy": "veza"})
-    return "mirrored"
+pytestmark = pytest.mark.dev_for_each_test
 
 
 def test_a_root_team_that_a_read_does_not_show_yet_comes_later(dev: Dev, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from conftest import Dev
+from played import Played
 
 import rollcall_client
 from rollcall_client import Rollcall
@@ -119,7 +120,8 @@ def test_a_long_pause_is_left_to_the_application(proxy: Proxy, flaky: Rollcall, 
 
 def test_a_refusal_says_how_long_to_wait(proxy: Proxy, flaky: Rollcall, pauses: list[float]) -> None:
     date = email.utils.formatdate(time.time() + 600, usegmt=True)
-    waits = {"120": 120, date: 600, "9" * 400: 86_400, "soon": None}
+    far = f"Thu, 01 Jan {'9' * 20} 00:00:00 GMT"
+    waits = {"120": 120, date: 600, "9" * 400: 86_400, "soon": None, far: None, "": None}
     for text, expected in waits.items():
         # 400 is never sent again, so it shows what was read of any text.
         proxy.faults = [(400, text)]
@@ -130,6 +132,16 @@ def test_a_refusal_says_how_long_to_wait(proxy: Proxy, flaky: Rollcall, pauses: 
     with pytest.raises(rollcall_client.TooManyRequests) as busy:
         flaky.status()
     assert busy.value.retry_after == 7 and pauses == [7] * 4
+
+
+def test_a_date_to_wait_for_is_compared_with_the_clock_of_the_server(pauses: list[float]) -> None:
+    """The clock of this machine is a year behind, as it were."""
+    now = time.time() + 365 * 86_400
+    dates = {"Date": email.utils.formatdate(now, usegmt=True), "Retry-After": email.utils.formatdate(now + 20, usegmt=True)}
+    deployment = Played()
+    deployment.instead["/status"] = lambda _: httpx.Response(503, headers=dates)
+    assert deployment.client(pauses).status()
+    assert pauses == [20]
 
 
 def test_a_delete_that_was_done_before_the_answer_was_lost_is_a_success(proxy: Proxy, flaky: Rollcall) -> None:
@@ -176,7 +188,7 @@ def test_an_answer_of_something_else_says_what_to_check() -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler)
     Thread(target=server.serve_forever, daemon=True).start()
     with Rollcall(f"http://127.0.0.1:{server.server_port}", "rca_x") as wrong:
-        with pytest.raises(rollcall_client.NotFound, match="/app/v1"):
+        with pytest.raises(rollcall_client.UnexpectedAnswer, match="it is a 404 of something else. .*/app/v1"):
             wrong.status()
         with pytest.raises(rollcall_client.UnexpectedAnswer, match="not JSON"):
             wrong._get("/")

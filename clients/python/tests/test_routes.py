@@ -10,7 +10,7 @@ import pytest
 from conftest import Dev
 
 import rollcall_client
-from rollcall_client import Rollcall
+from rollcall_client import Rollcall, answers
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_a_tenant_is_made_once_listed_and_changed(client: Rollcall) -> None:
 
 def test_tenants_come_over_several_pages(client: Rollcall, tenant: str) -> None:
     names = [one["tenant"] for one in client.tenants()]
-    pages = client._pages("/tenants", "tenants", limit=1)
+    pages = client._pages(answers.TENANTS, "/tenants", "tenants", limit=1)
     assert [one["tenant"] for one in pages] == names and len(names) > 1
 
 

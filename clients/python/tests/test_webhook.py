@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
@@ -23,10 +24,10 @@ OTHER = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 BODY = '{"type":"rollcall.changes","data":{"changes":[{"seq":1,"who":"Zoë"}]}}'
 
 
-def signed(secret: str = SECRET, at: float | None = None) -> dict[str, str]:
+def signed(secret: str = SECRET, at: float | None = None, body: str = BODY) -> dict[str, str]:
     """Headers as the other library makes them."""
     moment = datetime.fromtimestamp(time.time() if at is None else at, timezone.utc)
-    signature = standardwebhooks.Webhook(secret).sign("msg_1", moment, BODY)
+    signature = standardwebhooks.Webhook(secret).sign("msg_1", moment, body)
     return {"Webhook-Id": "msg_1", "Webhook-Timestamp": str(int(moment.timestamp())), "Webhook-Signature": signature}
 
 
@@ -67,8 +68,41 @@ def test_everything_else_is_refused_as_the_other_library_does(change: Callable[[
         standardwebhooks.Webhook(SECRET).verify(body, headers)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "no JSON",
+        '"a text"',
+        "[1]",
+        "null",
+        "{}",
+        '{"type":5,"data":{}}',
+        '{"type":"rollcall.changes","data":[]}',
+        '{"type":"rollcall.changes","data":{}}',
+        '{"type":"rollcall.changes","data":{"changes":[{"seq":"1"}]}}',
+        "[" * 200_000,
+    ],
+)
+def test_a_signed_message_of_another_form_is_refused(body: str) -> None:
+    with pytest.raises(WebhookVerificationError, match="The signature fits, and the message is not of Rollcall: ") as refused:
+        Webhook(SECRET).verify(body, signed(body=body))
+    assert refused.value.__context__ is None
+
+
+def test_a_message_of_a_type_that_is_not_known_may_have_any_data() -> None:
+    body = '{"type":"rollcall.tomorrow","data":{"changes":5}}'
+    assert Webhook(SECRET).verify(body, signed(body=body)) == json.loads(body)
+
+
+def test_a_clock_without_a_time_accepts_nothing() -> None:
+    with pytest.raises(WebhookVerificationError, match="five minutes"):
+        Webhook(SECRET).verify(BODY, signed(), now=math.nan)
+
+
 def test_a_secret_that_cannot_be_one_is_refused() -> None:
-    for secret in ("whsec_", "", "whsec_*not base64*", "whsec_…", f"{SECRET}\n", f"{SECRET}é"):
+    part = SECRET[:30]
+    for secret in ("whsec_", "", "whsec_*not base64*", "whsec_…", f"{SECRET}\n", f"{SECRET}é", part, f"whsec_{'A' * 100}"):
         with pytest.raises(ValueError, match="rotate it"):
             Webhook(secret)
 

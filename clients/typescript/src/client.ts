@@ -1,7 +1,11 @@
 // One method for each route of the application's side, and iterators over lists and changes.
 
 import { setTimeout as sleep } from "node:timers/promises";
+import * as answers from "./answers.js";
+import { UnexpectedAnswer } from "./errors.js";
+import type { Answer } from "./form.js";
 import type { Options } from "./options.js";
+import { DOES_NOT_GO_ON, pagesOf, withCursor } from "./pages.js";
 import { path, Transport } from "./transport.js";
 import type {
   Assignment,
@@ -9,7 +13,6 @@ import type {
   Changes,
   ChangesQuery,
   Client,
-  ClientList,
   Entitlement,
   EntitlementChange,
   EntitlementPage,
@@ -18,7 +21,6 @@ import type {
   GroupQuery,
   GroupsQuery,
   Key,
-  KeyList,
   MadeClient,
   MadeKey,
   MadeWebhook,
@@ -97,12 +99,14 @@ export class Rollcall {
   // The feed
 
   status(ending: Ending = {}): Promise<Status> {
-    return this.#get(path("status"), {}, ending);
+    return this.#get(answers.STATUS, path("status"), {}, ending);
   }
 
   /** One page of the feed. */
-  listChanges(query: ChangesQuery = {}, ending: Ending = {}): Promise<Changes> {
-    return this.#get(path("changes"), query, ending);
+  async listChanges(query: ChangesQuery = {}, ending: Ending = {}): Promise<Changes> {
+    const page = await this.#get(answers.CHANGES, path("changes"), query, ending);
+    if (page.more && page.next === query.after) throw new UnexpectedAnswer(DOES_NOT_GO_ON);
+    return page;
   }
 
   /**
@@ -128,52 +132,47 @@ export class Rollcall {
   // Tenants
 
   listTenants(query: TenantsQuery = {}, ending: Ending = {}): Promise<TenantPage> {
-    return this.#get(path("tenants"), query, ending);
+    return this.#get(answers.TENANTS, path("tenants"), query, ending);
   }
 
   /** All tenants, page by page. */
   async *tenants(ending: Ending = {}): AsyncGenerator<Tenant, void, undefined> {
-    let query: TenantsQuery = {};
-    for (;;) {
-      const page = await this.listTenants(query, ending);
-      yield* page.tenants;
-      if (page.next === undefined) return;
-      query = { cursor: page.next };
-    }
+    const fetchPage = (cursor: string | undefined) => this.listTenants(withCursor(cursor), ending);
+    for await (const page of pagesOf(fetchPage)) yield* page.tenants;
   }
 
   createTenant(tenant: NewTenant): Promise<Tenant> {
-    return this.#transport.send({ method: "POST", path: path("tenants"), body: tenant });
+    return this.#send(answers.TENANT, "POST", path("tenants"), tenant);
   }
 
   retrieveTenant(tenant: string, ending: Ending = {}): Promise<Tenant> {
-    return this.#get(path("tenants", tenant), {}, ending);
+    return this.#get(answers.TENANT, path("tenants", tenant), {}, ending);
   }
 
   updateTenant(tenant: string, change: TenantChange): Promise<Tenant> {
-    return this.#transport.send({ method: "PATCH", path: path("tenants", tenant), body: change });
+    return this.#send(answers.TENANT, "PATCH", path("tenants", tenant), change);
   }
 
   // Users and groups
 
   queryUsers(tenant: string, query: UsersQuery = {}, ending: Ending = {}): Promise<UserList> {
-    return this.#get(path("tenants", tenant, "Users"), query, ending);
+    return this.#get(answers.USERS, path("tenants", tenant, "Users"), query, ending);
   }
 
   /** All users that match, page by page. */
   users(tenant: string, query: UsersQuery = {}, ending: Ending = {}): AsyncGenerator<User, void, undefined> {
-    return byCursor((cursor) => this.queryUsers(tenant, { ...query, cursor }, ending));
+    return resourcesOf((cursor) => this.queryUsers(tenant, { ...query, cursor }, ending));
   }
 
   /** A user; `undefined` if `ifNoneMatch` is the current version. */
   retrieveUser(tenant: string, id: string, query: UserQuery, options: IfNoneMatch): Promise<User | undefined>;
   retrieveUser(tenant: string, id: string, query?: UserQuery, options?: Ending): Promise<User>;
   retrieveUser(tenant: string, id: string, query: UserQuery = {}, options: IfNoneMatch = {}): Promise<User> {
-    return this.#get(path("tenants", tenant, "Users", id), query, options);
+    return this.#get(answers.USER, path("tenants", tenant, "Users", id), query, options);
   }
 
   queryGroups(tenant: string, query: GroupsQuery = {}, ending: Ending = {}): Promise<GroupList> {
-    return this.#get(path("tenants", tenant, "Groups"), query, ending);
+    return this.#get(answers.GROUPS, path("tenants", tenant, "Groups"), query, ending);
   }
 
   /** All groups that match, page by page. Members are read faster by `members`. */
@@ -182,7 +181,7 @@ export class Rollcall {
     query: GroupsQuery = {},
     ending: Ending = {},
   ): AsyncGenerator<Group, void, undefined> {
-    return byCursor((cursor) => this.queryGroups(tenant, { ...query, cursor }, ending));
+    return resourcesOf((cursor) => this.queryGroups(tenant, { ...query, cursor }, ending));
   }
 
   /** A group; `undefined` if `ifNoneMatch` is the current version. */
@@ -199,7 +198,7 @@ export class Rollcall {
     query: GroupQuery = {},
     options: IfNoneMatch = {},
   ): Promise<Group> {
-    return this.#get(path("tenants", tenant, "Groups", id), query, options);
+    return this.#get(answers.GROUP, path("tenants", tenant, "Groups", id), query, options);
   }
 
   listMembers(
@@ -208,7 +207,7 @@ export class Rollcall {
     query: MembersQuery = {},
     ending: Ending = {},
   ): Promise<MemberPage> {
-    return this.#get(path("tenants", tenant, "Groups", group, "members"), query, ending);
+    return this.#get(answers.MEMBERS, path("tenants", tenant, "Groups", group, "members"), query, ending);
   }
 
   /** All members of a group, page by page. */
@@ -217,13 +216,9 @@ export class Rollcall {
     group: string,
     ending: Ending = {},
   ): AsyncGenerator<Member, void, undefined> {
-    let query: MembersQuery = {};
-    for (;;) {
-      const page = await this.listMembers(tenant, group, query, ending);
-      yield* page.members;
-      if (page.next === undefined) return;
-      query = { cursor: page.next };
-    }
+    const fetchPage = (cursor: string | undefined) =>
+      this.listMembers(tenant, group, withCursor(cursor), ending);
+    for await (const page of pagesOf(fetchPage)) yield* page.members;
   }
 
   /** Replaces the roles that a group grants. */
@@ -233,50 +228,50 @@ export class Rollcall {
     assignments: Assignment[],
     options: IfMatch = {},
   ): Promise<Assignments> {
-    return this.#transport.send({
-      method: "PUT",
-      path: path("tenants", tenant, "Groups", group, "assignments"),
-      body: { assignments },
-      signal: options.signal,
-      ...(options.ifMatch === undefined ? {} : { headers: { "if-match": options.ifMatch } }),
-    });
+    return this.#send(
+      answers.ASSIGNMENTS,
+      "PUT",
+      path("tenants", tenant, "Groups", group, "assignments"),
+      { assignments },
+      options,
+    );
   }
 
   // Roles and entitlements
 
   listRoles(tenant: string, query: RolesQuery = {}, ending: Ending = {}): Promise<RolePage> {
-    return this.#get(path("tenants", tenant, "roles"), query, ending);
+    return this.#get(answers.ROLES, path("tenants", tenant, "roles"), query, ending);
   }
 
   retrieveRole(tenant: string, id: string, ending: Ending = {}): Promise<Role> {
-    return this.#get(path("tenants", tenant, "roles", id), {}, ending);
+    return this.#get(answers.ROLE, path("tenants", tenant, "roles", id), {}, ending);
   }
 
   createRole(tenant: string, role: NewRole): Promise<Role> {
-    return this.#transport.send({ method: "POST", path: path("tenants", tenant, "roles"), body: role });
+    return this.#send(answers.ROLE, "POST", path("tenants", tenant, "roles"), role);
   }
 
   /** Changes a role. What its users are granted changes at once. */
   updateRole(tenant: string, id: string, change: RoleChange, options: IfMatch = {}): Promise<Role> {
-    return this.#change("PATCH", path("tenants", tenant, "roles", id), change, options);
+    return this.#send(answers.ROLE, "PATCH", path("tenants", tenant, "roles", id), change, options);
   }
 
   /** Deletes a role. Users keep its value, which grants nothing then. */
   async deleteRole(tenant: string, id: string, options: IfMatch = {}): Promise<void> {
-    await this.#change("DELETE", path("tenants", tenant, "roles", id), undefined, options);
+    await this.#delete(path("tenants", tenant, "roles", id), options);
   }
 
   listEntitlements(tenant: string, query: RolesQuery = {}, ending: Ending = {}): Promise<EntitlementPage> {
-    return this.#get(path("tenants", tenant, "entitlements"), query, ending);
+    return this.#get(answers.ENTITLEMENTS, path("tenants", tenant, "entitlements"), query, ending);
   }
 
   retrieveEntitlement(tenant: string, id: string, ending: Ending = {}): Promise<Entitlement> {
-    return this.#get(path("tenants", tenant, "entitlements", id), {}, ending);
+    return this.#get(answers.ENTITLEMENT, path("tenants", tenant, "entitlements", id), {}, ending);
   }
 
   createEntitlement(tenant: string, entitlement: NewEntitlement): Promise<Entitlement> {
     const at = path("tenants", tenant, "entitlements");
-    return this.#transport.send({ method: "POST", path: at, body: entitlement });
+    return this.#send(answers.ENTITLEMENT, "POST", at, entitlement);
   }
 
   updateEntitlement(
@@ -285,112 +280,119 @@ export class Rollcall {
     change: EntitlementChange,
     options: IfMatch = {},
   ): Promise<Entitlement> {
-    return this.#change("PATCH", path("tenants", tenant, "entitlements", id), change, options);
+    return this.#send(
+      answers.ENTITLEMENT,
+      "PATCH",
+      path("tenants", tenant, "entitlements", id),
+      change,
+      options,
+    );
   }
 
   async deleteEntitlement(tenant: string, id: string, options: IfMatch = {}): Promise<void> {
-    await this.#change("DELETE", path("tenants", tenant, "entitlements", id), undefined, options);
+    await this.#delete(path("tenants", tenant, "entitlements", id), options);
   }
 
   // Keys of tenants
 
   async listKeys(tenant: string, ending: Ending = {}): Promise<Key[]> {
-    return (await this.#get<KeyList>(path("tenants", tenant, "keys"), {}, ending)).keys;
+    return (await this.#get(answers.KEYS, path("tenants", tenant, "keys"), {}, ending)).keys;
   }
 
   /** A new key. Only this answer has its text, `key`. */
   createKey(tenant: string, key: NewKey): Promise<MadeKey> {
-    return this.#transport.send({ method: "POST", path: path("tenants", tenant, "keys"), body: key });
+    return this.#send(answers.MADE_KEY, "POST", path("tenants", tenant, "keys"), key);
   }
 
   /** The successor of a key. The old one works for a day, or for `overlapSeconds`. */
   rotateKey(tenant: string, key: string, rotation: Rotation = {}): Promise<RotatedKey> {
     const at = path("tenants", tenant, "keys", key, "rotate");
-    return this.#transport.send({ method: "POST", path: at, body: rotation });
+    return this.#send(answers.ROTATED_KEY, "POST", at, rotation);
   }
 
   async revokeKey(tenant: string, key: string): Promise<void> {
-    await this.#transport.send({ method: "DELETE", path: path("tenants", tenant, "keys", key) });
+    await this.#delete(path("tenants", tenant, "keys", key));
   }
 
   // OAuth clients of tenants
 
   async listClients(tenant: string, ending: Ending = {}): Promise<Client[]> {
-    return (await this.#get<ClientList>(path("tenants", tenant, "clients"), {}, ending)).clients;
+    return (await this.#get(answers.CLIENTS, path("tenants", tenant, "clients"), {}, ending)).clients;
   }
 
   /** A new OAuth client. Only this answer has its secret, `clientSecret`. */
   createClient(tenant: string, client: NewClient): Promise<MadeClient> {
     const at = path("tenants", tenant, "clients");
-    return this.#transport.send({ method: "POST", path: at, body: client });
+    return this.#send(answers.MADE_CLIENT, "POST", at, client);
   }
 
   /** Another secret. The others work for a day, or for `overlapSeconds`; with 0 they are revoked. */
   rotateClient(tenant: string, client: string, rotation: Rotation = {}): Promise<RotatedClient> {
     const at = path("tenants", tenant, "clients", client, "rotate");
-    return this.#transport.send({ method: "POST", path: at, body: rotation });
+    return this.#send(answers.ROTATED_CLIENT, "POST", at, rotation);
   }
 
   async revokeClient(tenant: string, client: string): Promise<void> {
-    await this.#transport.send({ method: "DELETE", path: path("tenants", tenant, "clients", client) });
+    await this.#delete(path("tenants", tenant, "clients", client));
   }
 
   // Webhooks
 
   listWebhooks(query: TenantsQuery = {}, ending: Ending = {}): Promise<WebhookPage> {
-    return this.#get(path("webhooks"), query, ending);
+    return this.#get(answers.WEBHOOKS, path("webhooks"), query, ending);
   }
 
   /** All webhooks, page by page. */
   async *webhooks(ending: Ending = {}): AsyncGenerator<Webhook, void, undefined> {
-    let query: TenantsQuery = {};
-    for (;;) {
-      const page = await this.listWebhooks(query, ending);
-      yield* page.webhooks;
-      if (page.next === undefined) return;
-      query = { cursor: page.next };
-    }
+    const fetchPage = (cursor: string | undefined) => this.listWebhooks(withCursor(cursor), ending);
+    for await (const page of pagesOf(fetchPage)) yield* page.webhooks;
   }
 
   /** A new webhook. Only this answer has its secret. */
   createWebhook(webhook: NewWebhook): Promise<MadeWebhook> {
-    return this.#transport.send({ method: "POST", path: path("webhooks"), body: webhook });
+    return this.#send(answers.MADE_WEBHOOK, "POST", path("webhooks"), webhook);
   }
 
   retrieveWebhook(id: string, ending: Ending = {}): Promise<Webhook> {
-    return this.#get(path("webhooks", id), {}, ending);
+    return this.#get(answers.WEBHOOK, path("webhooks", id), {}, ending);
   }
 
   updateWebhook(id: string, settings: WebhookSettings): Promise<Webhook> {
-    return this.#transport.send({ method: "PATCH", path: path("webhooks", id), body: settings });
+    return this.#send(answers.WEBHOOK, "PATCH", path("webhooks", id), settings);
   }
 
   async deleteWebhook(id: string): Promise<void> {
-    await this.#transport.send({ method: "DELETE", path: path("webhooks", id) });
+    await this.#delete(path("webhooks", id));
   }
 
   /** Asks for a message without changes. `test` of the webhook shows what came of it. */
   testWebhook(id: string): Promise<WebhookTest> {
-    return this.#transport.send({ method: "POST", path: path("webhooks", id, "test") });
+    return this.#send(answers.WEBHOOK_TEST, "POST", path("webhooks", id, "test"));
   }
 
   /** A new secret. Until the overlap ends, messages have both signatures. */
   rotateWebhook(id: string, rotation: Rotation = {}): Promise<RotatedWebhook> {
-    return this.#transport.send({ method: "POST", path: path("webhooks", id, "rotate"), body: rotation });
+    return this.#send(answers.ROTATED_WEBHOOK, "POST", path("webhooks", id, "rotate"), rotation);
   }
 
-  #change<T>(method: "PATCH" | "DELETE", at: string, body: object | undefined, options: IfMatch): Promise<T> {
-    return this.#transport.send({
-      method,
-      path: at,
-      ...(body === undefined ? {} : { body }),
-      signal: options.signal,
-      ...(options.ifMatch === undefined ? {} : { headers: { "if-match": options.ifMatch } }),
-    });
+  #send<T>(
+    answer: Answer<T>,
+    method: "POST" | "PUT" | "PATCH",
+    at: string,
+    body?: object,
+    { signal, ifMatch }: IfMatch = {},
+  ): Promise<T> {
+    const headers = matching(ifMatch);
+    return this.#transport.send({ answer, method, path: at, body, headers, signal });
   }
 
-  #get<T>(at: string, query: object, options: IfNoneMatch): Promise<T> {
+  #delete(at: string, { signal, ifMatch }: IfMatch = {}): Promise<void> {
+    return this.#transport.send({ method: "DELETE", path: at, headers: matching(ifMatch), signal });
+  }
+
+  #get<T>(answer: Answer<T>, at: string, query: object, options: IfNoneMatch): Promise<T> {
     return this.#transport.send({
+      answer,
       method: "GET",
       path: at,
       query: query as Record<string, string | number | undefined>,
@@ -400,14 +402,13 @@ export class Rollcall {
   }
 }
 
-/** All resources of a SCIM query, by cursors (RFC 9865). */
-async function* byCursor<T>(
+/** All resources of a SCIM query, page by page. */
+async function* resourcesOf<T>(
   fetchPage: (cursor: string) => Promise<{ Resources: T[]; nextCursor?: string }>,
 ): AsyncGenerator<T, void, undefined> {
-  let cursor: string | undefined = "";
-  while (cursor !== undefined) {
-    const page: { Resources: T[]; nextCursor?: string } = await fetchPage(cursor);
-    yield* page.Resources;
-    cursor = page.nextCursor;
-  }
+  for await (const page of pagesOf((cursor = "") => fetchPage(cursor), "")) yield* page.Resources;
+}
+
+function matching(ifMatch: string | undefined): Record<string, string> {
+  return ifMatch === undefined ? {} : { "if-match": ifMatch };
 }

@@ -38,6 +38,18 @@ export class ConnectionError extends Error {
   override name = "ConnectionError";
 }
 
+/** An answer that is not of this API, but of a proxy for example. It may hide an answer of Rollcall. */
+export class UnexpectedAnswer extends ConnectionError {
+  override name = "UnexpectedAnswer";
+
+  /** @param what what was wrong, without values of the answer: they may be secrets */
+  constructor(readonly what: string) {
+    super(
+      `The answer is not of this API: ${what}. Check that the URL ends in /app/v1, and whether a proxy answered.`,
+    );
+  }
+}
+
 /** Whether the same request may succeed later. */
 export function isTemporary(error: unknown): boolean {
   if (error instanceof ConnectionError) return true;

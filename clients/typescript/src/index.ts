@@ -1,5 +1,5 @@
 export { type Ending, type FollowOptions, type IfMatch, type IfNoneMatch, Rollcall } from "./client.js";
-export { ConnectionError, isTemporary, LostPosition, ProblemError } from "./errors.js";
+export { ConnectionError, isTemporary, LostPosition, ProblemError, UnexpectedAnswer } from "./errors.js";
 export { dump } from "./mirror/dump.js";
 export { Mirror, type MirrorOptions } from "./mirror/mirror.js";
 export { userNameKey } from "./mirror/names.js";

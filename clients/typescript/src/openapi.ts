@@ -910,6 +910,11 @@ export interface components {
         Tenant: {
             /** @description Its name. */
             tenant: string;
+            /**
+             * @description Nothing is made or set in a tenant that is being deleted.
+             * @enum {string}
+             */
+            status: "active" | "beingDeleted";
             /** @description Tells it from an earlier one of the same name. */
             incarnation: string;
             /** @description Counts its changes. */
@@ -1326,7 +1331,7 @@ export interface components {
              * @description When it last took changes.
              */
             lastSuccess: string | null;
-            /** @description Why the last attempt failed. */
+            /** @description Why the last attempt failed, or why changes were skipped. */
             lastError: string | null;
             /** @description How many attempts have failed since the last success. */
             failedAttempts: number;
@@ -1365,7 +1370,7 @@ export interface components {
              * @description When it last took changes.
              */
             lastSuccess: string | null;
-            /** @description Why the last attempt failed. */
+            /** @description Why the last attempt failed, or why changes were skipped. */
             lastError: string | null;
             /** @description How many attempts have failed since the last success. */
             failedAttempts: number;
@@ -1401,7 +1406,7 @@ export interface components {
              * @description When it last took changes.
              */
             lastSuccess: string | null;
-            /** @description Why the last attempt failed. */
+            /** @description Why the last attempt failed, or why changes were skipped. */
             lastError: string | null;
             /** @description How many attempts have failed since the last success. */
             failedAttempts: number;

@@ -1,18 +1,21 @@
 // Sends requests, repeats them where that is safe, and turns refusals into errors.
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { ConnectionError, LostPosition, ProblemError } from "./errors.js";
+import { ConnectionError, LostPosition, ProblemError, UnexpectedAnswer } from "./errors.js";
+import { type Answer, readJson } from "./form.js";
 import { checkOptions, type Options } from "./options.js";
 
 /** One request. */
-export interface ApiRequest {
+export interface ApiRequest<T> {
   method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   /** The path below the URL of the API, encoded. */
   path: string;
   /** Parameters without a value are left out. */
   query?: Readonly<Record<string, string | number | undefined>>;
-  headers?: Record<string, string>;
+  headers?: Readonly<Record<string, string>>;
   body?: unknown;
+  /** The form of the answer. Without it the status must be 204. */
+  answer?: Answer<T>;
   /** Ends the request and its repetitions. */
   signal?: AbortSignal | undefined;
 }
@@ -35,6 +38,8 @@ export function path(...segments: string[]): string {
  * 429 is repeated for every method, after `Retry-After`: the request was not carried out. Lost connections, 500, 502,
  * 503 and 504 are repeated unless the method is POST: it may have been carried out, and a second one would make a second key.
  * If a repeated DELETE answers 404, the first one has been carried out. That is a success.
+ *
+ * Answers of something else are repeated as lost connections are: they hide whether the request was carried out.
  */
 export class Transport {
   readonly #url: string;
@@ -53,8 +58,14 @@ export class Transport {
     this.#fetch = options.fetch ?? fetch;
   }
 
-  /** The JSON of the answer; `undefined` if it has no body. */
-  async send<T>(request: ApiRequest): Promise<T> {
+  /**
+   * The JSON of the answer; `undefined` after 204, and after 304.
+   *
+   * @throws ProblemError if Rollcall refuses
+   * @throws UnexpectedAnswer if something else answers
+   * @throws ConnectionError if there is no answer
+   */
+  async send<T = void>(request: ApiRequest<T>): Promise<T> {
     // Outside of the attempts: what cannot be sent is no failure of the network.
     const prepared = this.#prepare(request);
     let mayBeDone = false;
@@ -62,7 +73,7 @@ export class Transport {
       const isLast = attempt >= this.#attempts;
       let pause = pauseMs(attempt);
       try {
-        const answer = await this.#sendOnce(prepared, request.signal);
+        const answer = await this.#sendOnce(prepared, request);
         if (answer.ok) return answer.value as T;
         const { status, retryAfter } = answer.error;
         if (request.method === "DELETE" && mayBeDone && status === 404) return undefined as T;
@@ -73,7 +84,9 @@ export class Transport {
       } catch (error) {
         if (request.signal?.aborted) throw request.signal.reason;
         if (error instanceof ProblemError) throw error;
-        if (isLast || request.method === "POST") throw this.#lost(request, attempt, error);
+        if (isLast || request.method === "POST") {
+          throw error instanceof UnexpectedAnswer ? error : this.#lost(request, attempt, error);
+        }
         mayBeDone = true;
       }
       await this.#pause(pause, request.signal);
@@ -86,7 +99,7 @@ export class Transport {
     });
   }
 
-  #lost(request: ApiRequest, attempt: number, cause: unknown): ConnectionError {
+  #lost<T>(request: ApiRequest<T>, attempt: number, cause: unknown): ConnectionError {
     const times = attempt === 1 ? "once" : `${attempt} times`;
     const why = describe(cause);
     return new ConnectionError(
@@ -95,7 +108,7 @@ export class Transport {
     );
   }
 
-  #prepare(request: ApiRequest): Prepared {
+  #prepare<T>(request: ApiRequest<T>): Prepared {
     const query = new URLSearchParams();
     for (const [name, value] of Object.entries(request.query ?? {})) {
       if (value !== undefined) query.set(name, String(value));
@@ -119,7 +132,8 @@ export class Transport {
     };
   }
 
-  async #sendOnce({ url, init }: Prepared, signal: AbortSignal | undefined): Promise<Answer> {
+  async #sendOnce<T>({ url, init }: Prepared, request: ApiRequest<T>): Promise<Outcome> {
+    const { signal } = request;
     const ending = new AbortController();
     const timer = setTimeout(() => {
       ending.abort(new Error(`no answer within ${this.#timeoutMs} ms`));
@@ -129,7 +143,7 @@ export class Transport {
     if (signal?.aborted) end();
     try {
       const response = await this.#fetch(url, { ...init, signal: ending.signal });
-      return read(response, await response.text());
+      return read(response, await response.text(), request);
     } finally {
       clearTimeout(timer);
       signal?.removeEventListener("abort", end);
@@ -143,34 +157,31 @@ interface Prepared {
   init: RequestInit;
 }
 
-type Answer = { ok: true; value: unknown } | { ok: false; error: ProblemError };
+type Outcome = { ok: true; value: unknown } | { ok: false; error: ProblemError };
 
-function read(response: Response, text: string): Answer {
-  if (response.ok || response.status === 304) {
-    return { ok: true, value: text === "" ? undefined : readJson(response, text) };
-  }
-  return { ok: false, error: problem(response, text) };
-}
-
-function readJson(response: Response, text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new Error(`a ${response.status} without JSON, which is not from Rollcall`, { cause });
-  }
-}
-
-function problem(response: Response, text: string): ProblemError {
-  let body: Record<string, unknown> = {};
-  try {
-    const parsed: unknown = JSON.parse(text);
-    if (typeof parsed === "object" && parsed !== null) body = parsed as Record<string, unknown>;
-  } catch {
-    // A proxy on the way may answer something that is not JSON.
-  }
-  const member = (name: string, otherwise: string) =>
-    typeof body[name] === "string" ? (body[name] as string) : otherwise;
+/** @throws UnexpectedAnswer if it is not an answer of Rollcall */
+function read<T>(response: Response, text: string, request: ApiRequest<T>): Outcome {
   const { status } = response;
+  const isUnchanged = status === 304 && request.headers?.["if-none-match"] !== undefined;
+  if (isUnchanged) return { ok: true, value: undefined };
+  if (!response.ok) return { ok: false, error: problem(response, text) };
+  if (request.answer !== undefined) return { ok: true, value: request.answer.read(readJson(text)) };
+  if (status !== 204) throw new UnexpectedAnswer(`its status is ${status}, not 204`);
+  return { ok: true, value: undefined };
+}
+
+/** @throws UnexpectedAnswer for 404 and 410 of something else: a mirror removes what they name */
+function problem(response: Response, text: string): ProblemError {
+  const body = readObject(text);
+  const member = (name: string, otherwise: string) => {
+    const value = body[name];
+    return typeof value === "string" ? value : otherwise;
+  };
+  const { status } = response;
+  const isProblem = typeof body.type === "string" && typeof body.detail === "string";
+  if (!isProblem && [304, 404, 410].includes(status)) {
+    throw new UnexpectedAnswer(`it is a ${status} of something else`);
+  }
   const kind = status === 410 ? LostPosition : ProblemError;
   return new kind(
     status,
@@ -182,15 +193,30 @@ function problem(response: Response, text: string): ProblemError {
   );
 }
 
-function mayRepeat(method: ApiRequest["method"], status: number): boolean {
+/** The members of a JSON object; none if the text is something else. */
+function readObject(text: string): Record<string, unknown> {
+  try {
+    const parsed: unknown = JSON.parse(text);
+    return typeof parsed === "object" && parsed !== null ? (parsed as Record<string, unknown>) : {};
+  } catch {
+    return {};
+  }
+}
+
+function mayRepeat(method: ApiRequest<unknown>["method"], status: number): boolean {
   return status === 429 || (method !== "POST" && [500, 502, 503, 504].includes(status));
 }
 
-/** `Retry-After` in seconds: a number or a date (RFC 9110 §10.2.3). */
+/**
+ * `Retry-After` in seconds: a number or a date (RFC 9110 §10.2.3). A date is compared with that of the answer, because
+ * the clock of this machine may be wrong.
+ */
 function retryAfterSeconds(headers: Headers): number | null {
   const text = headers.get("retry-after");
   if (text === null) return null;
-  const seconds = /^\d+$/.test(text) ? Number(text) : (Date.parse(text) - Date.now()) / 1000;
+  const sent = Date.parse(headers.get("date") ?? "");
+  const now = Number.isNaN(sent) ? Date.now() : sent;
+  const seconds = /^\d+$/.test(text) ? Number(text) : (Date.parse(text) - now) / 1000;
   return Number.isNaN(seconds) ? null : Math.min(MOST_RETRY_AFTER_SECONDS, Math.max(0, seconds));
 }
 

@@ -1,6 +1,8 @@
 // Verifies messages of webhooks: Standard Webhooks 1.0.0.
 
 import { createHmac, timingSafeEqual } from "node:crypto";
+import { UnexpectedAnswer } from "./errors.js";
+import { Answer, readJson } from "./form.js";
 import type { Change } from "./types.js";
 
 /** A message that is not from Rollcall, is too old, or was changed. Answer 401. */
@@ -36,11 +38,12 @@ export class WebhookVerifier {
 
   /**
    * @param secret `whsec_…`, or several while a secret is rotated
-   * @throws TypeError if a secret cannot be right
+   * @throws TypeError if a secret or the tolerance cannot be right
    */
   constructor(secret: string | readonly string[], { toleranceSeconds = 300 }: ToleranceOptions = {}) {
     const secrets: readonly string[] = Array.isArray(secret) ? secret : [secret];
     if (secrets.length === 0) throw new TypeError("The webhook has no secret. Give the text whsec_….");
+    if (!(toleranceSeconds >= 0)) throw new TypeError("toleranceSeconds must be a number, such as 300.");
     this.#keys = secrets.map(key);
     this.#toleranceSeconds = toleranceSeconds;
   }
@@ -75,7 +78,21 @@ export class WebhookVerifier {
         "No signature fits. Verify the body as it came, with the secret of this webhook.",
       );
     }
-    return JSON.parse(Buffer.from(bytes).toString("utf8")) as WebhookMessage;
+    return read(Buffer.from(bytes).toString("utf8"));
+  }
+}
+
+const MESSAGE = new Answer<WebhookMessage>({ type: "a text", data: {} });
+const MESSAGE_OF_CHANGES = new Answer<WebhookMessage>({ data: { changes: [{ seq: "a whole number" }] } });
+
+/** Reads a signed message. Types that are not known may have any data. */
+function read(text: string): WebhookMessage {
+  try {
+    const message = MESSAGE.read(readJson(text));
+    return message.type === "rollcall.changes" ? MESSAGE_OF_CHANGES.read(message) : message;
+  } catch (error) {
+    const what = error instanceof UnexpectedAnswer ? error.what : "it cannot be read";
+    throw new WebhookVerificationError(`The signature fits, and the message is not of Rollcall: ${what}.`);
   }
 }
 
@@ -99,7 +116,8 @@ function checkAge(timestamp: string, now: number, toleranceSeconds: number): voi
     throw new WebhookVerificationError("webhook-timestamp is not a number of seconds.");
   }
   const age = now / 1000 - Number(timestamp);
-  if (Math.abs(age) > toleranceSeconds) {
+  // A comparison with NaN is false, and so it is refused.
+  if (!(Math.abs(age) <= toleranceSeconds)) {
     throw new WebhookVerificationError(
       `webhook-timestamp is ${Math.round(age)} seconds old. If the message is new, set the clock of this machine.`,
     );

@@ -22,12 +22,18 @@ function tables() {
   };
 }
 
-function user(type: string, id: string, resource: object | null) {
+const META = { version: 'W/"1"' };
+
+/** A change of a user. Every state has a name and a version. */
+function user(type: string, id: string, state: object | null) {
+  const resource = state && { userName: id, meta: META, ...state };
   return { type, resourceType: "User", resourceId: id, resource };
 }
 
-function group(type: string, id: string, more: object) {
-  return { type, resourceType: "Group", resourceId: id, ...more };
+/** A change of a group. Every state has a name and a version. */
+function group(type: string, id: string, more: { resource: object | null; [name: string]: unknown }) {
+  const resource = more.resource && { displayName: id, meta: META, ...more.resource };
+  return { type, resourceType: "Group", resourceId: id, ...more, resource };
 }
 
 const tenant = (type: string, incarnation: string) => ({
@@ -121,6 +127,8 @@ test("the stored user has no groups and roles, which changes of groups would not
   apply(user("user.created", "u", state));
   assert.deepEqual(JSON.parse(String(column("SELECT resource FROM rollcall_users")[0])), {
     id: "u",
+    userName: "u",
+    meta: META,
     [extension]: { account: "sso" },
   });
 });
@@ -158,7 +166,8 @@ const LEFT: Record<string, string> = {
 
 for (const { type, resourceType, withState, withNull } of CASES) {
   test(`${type} does what it does in the other client`, () => {
-    const state = (displayName: string) => ({ id: "x", displayName, version: 1, grants: [] });
+    const whole = { id: "x", userName: "x", meta: META, version: 1, grants: [] };
+    const state = (displayName: string) => ({ ...whole, displayName });
     for (const [resource, expected] of [
       [state("new"), withState],
       [null, withNull],

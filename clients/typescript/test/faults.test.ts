@@ -118,6 +118,7 @@ test("fields and types of a newer server are ignored", async () => {
       resourceId: "p",
       tenant: "demo",
       incarnation: "x",
+      version: 1,
     };
     const last = (changes.at(-1) as { seq?: number } | undefined)?.seq ?? 0;
     return { ...body, changes: [...changes, { ...planet, seq: last }], newField: "x" };

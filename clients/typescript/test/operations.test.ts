@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { Rollcall } from "../src/index.js";
+import { Rollcall, UnexpectedAnswer } from "../src/index.js";
 
 interface Operation {
   operationId: string;
@@ -30,13 +30,15 @@ for (const { path, method, operationId, requestBody } of OPERATIONS) {
       sent = `${options?.method} ${new URL(String(url)).pathname}`;
       return Promise.resolve(new Response("{}"));
     };
-    const options = { url: "http://127.0.0.1:9", key: "rca_x", fetch: fetch as typeof globalThis.fetch };
+    const settings = { url: "http://127.0.0.1:9", key: "rca_x", attempts: 1 };
+    const options = { ...settings, fetch: fetch as typeof globalThis.fetch };
     const methods = new Rollcall(options) as unknown as Record<
       string,
       (...values: unknown[]) => Promise<unknown>
     >;
     const names = path.match(/\{.*?\}/g) ?? [];
-    await methods[name]?.(...names.map(() => "x"), ...(requestBody === undefined ? [] : [{}]));
+    const answer = methods[name]?.(...names.map(() => "x"), ...(requestBody === undefined ? [] : [{}]));
+    await assert.rejects(answer as Promise<unknown>, UnexpectedAnswer, "{} is no answer of any operation");
     assert.equal(sent, `${method} ${path.replace(/\{.*?\}/g, "x")}`);
   });
 }

@@ -7,7 +7,15 @@ import { Rollcall } from "../src/index.js";
 export interface Played {
   status?: number;
   headers?: Record<string, string>;
+  /** What is sent as JSON. Without it, a refusal has the problem of Rollcall, and a success has no body. */
   body?: unknown;
+  /** The body, if it is no JSON. */
+  text?: string;
+}
+
+/** A refusal of Rollcall. */
+export function problem(status: number): Played {
+  return { status, body: { type: "about:blank", title: "No", status, detail: "It is not there." } };
 }
 
 export const TENANT = { tenant: "acme", incarnation: "i1", version: 1, rootTeam: "g1" };
@@ -34,14 +42,10 @@ export class Deployment {
     const request = `${init.method} ${pathname.replace("/app/v1", "")}`;
     this.requests.push(request);
     await sleep(this.delayOf(request), undefined, init.signal ? { signal: init.signal } : {});
-    const {
-      status = 200,
-      headers = {},
-      body,
-    } = this.answer(request, searchParams) ?? {
-      body: usual(request, searchParams),
-    };
-    return new Response(body === undefined ? null : JSON.stringify(body), { status, headers });
+    const played = this.answer(request, searchParams) ?? { body: usual(request, searchParams) };
+    const { status = 200, headers = {}, text } = played;
+    const body = "body" in played || status < 400 ? played.body : problem(status).body;
+    return new Response(text ?? (body === undefined ? null : JSON.stringify(body)), { status, headers });
   }) as typeof fetch;
 }
 

@@ -2,11 +2,13 @@
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { test } from "node:test";
 import { PGlite } from "@electric-sql/pglite";
 import { PGLiteSocketServer } from "@electric-sql/pglite-socket";
 import pg from "pg";
 import { dump, Mirror, PostgresStorage } from "../src/index.js";
+import { isPassingFailure } from "../src/storage/failures.js";
 import { Server, truth } from "./server.js";
 
 // Node 18 has no CustomEvent, which the socket of PGlite needs.
@@ -23,6 +25,35 @@ for (const old of [null, "python-2.sql", "typescript-2.sql"]) {
   const from = old === null ? "" : `, after tables of an earlier version: ${old}`;
   test(`the mirror in PostgreSQL is what the API answers${from}`, () => inPostgres(old));
 }
+
+/** A message of PostgreSQL's protocol. */
+function message(type: string, body: Buffer): Buffer {
+  const length = Buffer.alloc(4);
+  length.writeInt32BE(body.length + 4);
+  return Buffer.concat([Buffer.from(type), length, body]);
+}
+
+test("a connection may end in the moment when it is made", async () => {
+  const ends = Buffer.from("SFATAL\0C57P01\0Mterminating connection due to administrator command\0\0");
+  const answers = [message("R", Buffer.alloc(4)), message("Z", Buffer.from("I")), message("E", ends)];
+  const server = createServer((socket) => socket.once("data", () => socket.end(Buffer.concat(answers))));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  const pool = new pg.Pool({ host: "127.0.0.1", port, user: "mirror", database: "mirror" });
+  try {
+    const storage = new PostgresStorage(pool);
+    for (let time = 0; time < 3; time++) {
+      await assert.rejects(
+        storage.transaction(async () => {}),
+        isPassingFailure,
+      );
+    }
+    assert.equal(pool.totalCount, 0);
+  } finally {
+    await pool.end();
+    server.close();
+  }
+});
 
 async function inPostgres(old: string | null): Promise<void> {
   const server = await Server.start();

@@ -81,6 +81,8 @@ test("follow outlasts cut connections and a restart of PostgreSQL", options, asy
   const { mirrors, deployment, database, errors, pools, close } = await replicas(1);
   const ending = new AbortController();
   const following = mirrors[0]?.follow(ending.signal);
+  // If the test fails, the mirror ends too.
+  after(() => ending.abort());
   await sleep(500);
   const cut = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE datname = '${database}' AND pid <> pg_backend_pid()`;

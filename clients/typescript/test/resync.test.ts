@@ -24,9 +24,11 @@ async function waiting(count: number) {
 
 /** A snapshot of now begins before the change with this number. */
 function beginsBefore(deployment: Deployment, seq: number): void {
+  const about = { type: "key.created", resourceType: "Key", resourceId: "key_1", version: 1 };
+  const changes = [{ ...about, seq, tenant: TENANT.tenant, incarnation: TENANT.incarnation }];
   deployment.answer = (request, query) =>
     request === "GET /changes" && query.get("limit") === "1"
-      ? { body: { changes: [{ seq }], next: "next", more: true } }
+      ? { body: { changes, next: "next", more: true } }
       : undefined;
 }
 

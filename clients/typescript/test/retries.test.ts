@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import Database from "libsql";
-import { ConnectionError, Mirror, type ProblemError, SqliteStorage } from "../src/index.js";
+import { ConnectionError, Mirror, type ProblemError, SqliteStorage, UnexpectedAnswer } from "../src/index.js";
 import { Deployment, type Played } from "./played.js";
 
 /** Answers one after another. The last one is repeated. */
@@ -52,6 +52,17 @@ test("an error has the seconds of Retry-After", async () => {
     return true;
   });
   assert.equal(deployment.requests.length, 1, "the caller decides");
+});
+
+test("a date to wait for is compared with the clock of the server", async () => {
+  const now = Date.now() + 365 * 86_400_000;
+  const headers = {
+    date: new Date(now).toUTCString(),
+    "retry-after": new Date(now + 120_000).toUTCString(),
+  };
+  const deployment = new Deployment();
+  deployment.answer = () => ({ status: 503, headers });
+  await assert.rejects(deployment.client().status(), { retryAfter: 120 });
 });
 
 test("a mirror waits for a long Retry-After", async () => {
@@ -104,8 +115,8 @@ test("a success without JSON is not from Rollcall", async () => {
   const fetch = () => Promise.resolve(new Response("<html>Sign in</html>"));
   const rollcall = new Deployment().client(1, fetch as typeof globalThis.fetch);
   await assert.rejects(rollcall.status(), (error: Error) => {
-    assert.ok(error instanceof ConnectionError);
-    assert.match(error.message, /a 200 without JSON, which is not from Rollcall/);
+    assert.ok(error instanceof ConnectionError && error instanceof UnexpectedAnswer);
+    assert.match(error.message, /it is not JSON/);
     return true;
   });
 });

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import Database from "libsql";
 import { LostPosition, Mirror, Rollcall, SqliteStorage } from "../src/index.js";
 
-const LOST = { title: "Gone", status: 410, detail: "Take a snapshot." };
+const LOST = { type: "about:blank", title: "Gone", status: 410, detail: "Take a snapshot." };
 
 /** A deployment without tenants. `meanwhile` happens once, while a snapshot is read. */
 function alone(lost: string[]) {

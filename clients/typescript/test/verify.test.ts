@@ -6,7 +6,7 @@ import { createServer, type IncomingHttpHeaders } from "node:http";
 import type { AddressInfo } from "node:net";
 import { test } from "node:test";
 import { Webhook } from "standardwebhooks";
-import { verifyWebhook, WebhookVerificationError } from "../src/index.js";
+import { verifyWebhook, WebhookVerificationError, WebhookVerifier } from "../src/index.js";
 import { Server } from "./server.js";
 
 const secret = `whsec_${randomBytes(32).toString("base64")}`;
@@ -77,6 +77,45 @@ test("what the library refuses is refused", () => {
     assert.throws(() => new Webhook(secret).verify(text, given), `${name}, by the library`);
   }
   assert.throws(() => verifyWebhook("", headers, body), TypeError);
+});
+
+test("a signed message of another form is refused", () => {
+  for (const text of [
+    "",
+    "no JSON",
+    '"a text"',
+    "[1]",
+    "null",
+    "{}",
+    '{"type":5,"data":{}}',
+    '{"type":"rollcall.changes","data":[]}',
+    '{"type":"rollcall.changes","data":{}}',
+    '{"type":"rollcall.changes","data":{"changes":[{"seq":"1"}]}}',
+  ]) {
+    const headers = signed(secret, new Date(), text);
+    assert.throws(
+      () => verifyWebhook(secret, headers, text),
+      (error: Error) => {
+        assert.ok(error instanceof WebhookVerificationError, `${text}: ${error}`);
+        assert.match(error.message, /^The signature fits, and the message is not of Rollcall: /);
+        assert.equal(error.cause, undefined);
+        return true;
+      },
+    );
+  }
+  const other = '{"type":"rollcall.tomorrow","data":{"changes":5}}';
+  assert.deepEqual(verifyWebhook(secret, signed(secret, new Date(), other), other), JSON.parse(other));
+});
+
+test("a clock or a tolerance without a number accepts nothing", () => {
+  const headers = signed(secret);
+  assert.throws(() => verifyWebhook(secret, headers, body, { now: Number.NaN }), WebhookVerificationError);
+  for (const toleranceSeconds of [Number.NaN, -1]) {
+    assert.throws(
+      () => new WebhookVerifier(secret, { toleranceSeconds }),
+      /toleranceSeconds must be a number/,
+    );
+  }
 });
 
 /** A receiver on this machine. */

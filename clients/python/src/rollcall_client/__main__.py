@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import re
 import sqlite3
 import sys
 from pathlib import Path
@@ -71,7 +72,24 @@ def connect(arguments: argparse.Namespace) -> Any:
         import psycopg
     except ImportError:
         raise ValueError("PostgreSQL needs psycopg: pip install 'rollcall-client[postgres]'.") from None
+    if not is_dsn(arguments.postgres):
+        raise ValueError(
+            "The database cannot be used: the DSN is not a connection string. In a URL, encode special characters of a"
+            " password, such as %40 for @. Or keep the password in PGPASSWORD."
+        )
     return psycopg.connect(arguments.postgres)
+
+
+def is_dsn(text: str) -> bool:
+    """Whether the parts of a connection string are where they belong. Errors of psycopg quote the parts of others."""
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        parts = conninfo_to_dict(text)
+    except ProgrammingError:
+        return False
+    return "@" not in str(parts.get("host", "")) and re.fullmatch("[0-9,]*", str(parts.get("port", ""))) is not None
 
 
 def database_errors() -> tuple[type[Exception], ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-
 _PREFIX = "urn:rollcall:problem:"
 
 
@@ -17,11 +16,16 @@ class ConnectionLost(RollcallError):
 
 
 class UnexpectedAnswer(RollcallError):
-    """A success without the JSON of this API, from a proxy for example. A read can be sent again."""
+    """An answer that is not of this API, but of a proxy for example. A read can be sent again."""
+
+    def __init__(self, what: str) -> None:
+        """`what` says what was wrong, without values of the answer: they may be secrets."""
+        super().__init__(f"The answer is not of this API: {what}. Check that the URL ends with /app/v1, and whether a proxy answered.")
+        self.what = what
 
 
-class MissingResource(RollcallError):
-    """A change of a user or a group came without its state."""
+class MissingResource(UnexpectedAnswer):
+    """A change of a user, group, role or entitlement came without its state."""
 
 
 class ProblemError(RollcallError):
@@ -97,14 +101,20 @@ _CLASSES: dict[int, type[ProblemError]] = {
 
 def problem_from(
     status: int, reason: str, body: bytes, request_id: str | None, retry_after: float | None = None
-) -> ProblemError:
-    """The error for an answer that is not a success."""
+) -> ProblemError | UnexpectedAnswer:
+    """The error for an answer that is not a success.
+
+    404 and 410 are believed only from Rollcall: a mirror removes what they name.
+    """
     try:
         read = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         read = None
-    problem = read if isinstance(read, dict) else {}
+    members = read if isinstance(read, dict) else {}
+    problem = {name: value for name, value in members.items() if isinstance(value, str)}
+    if status in (404, 410) and not {"type", "detail"} <= problem.keys():
+        return UnexpectedAnswer(f"it is a {status} of something else")
     detail = problem.get("detail") or "The answer has no details. Check that the URL ends with /app/v1."
     kind = _CLASSES.get(status, ServerError if status >= 500 else InvalidRequest)
-    named = {name: str(problem.get(name, otherwise)) for name, otherwise in (("type", "about:blank"), ("title", reason))}
-    return kind(status, detail=str(detail), request_id=request_id, retry_after=retry_after, **named)
+    type, title = problem.get("type", "about:blank"), problem.get("title", reason)
+    return kind(status, type, title, detail, request_id, retry_after)

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from .errors import ConnectionLost, problem_from
+from .errors import ConnectionLost, NotFound, ProblemError, UnexpectedAnswer, problem_from
 
 ATTEMPTS = 5
 """How often a request is sent at most."""
@@ -55,7 +55,8 @@ class Transport:
 
         A DELETE that is sent again may find that the first one was done. Then 404 counts as a success.
 
-        Raises ProblemError for a refusal and ConnectionLost if there is no answer.
+        Raises ProblemError for a refusal, ConnectionLost if there is no answer, and UnexpectedAnswer if something else
+        answers 404 or 410.
         """
         params = {name: value for name, value in (query or {}).items() if value is not None}
         may_be_done = False
@@ -71,13 +72,13 @@ class Transport:
             else:
                 if response.is_success or response.status_code == 304:
                     return response
-                if method == "DELETE" and may_be_done and response.status_code == 404:
-                    return httpx.Response(204)
                 asked = _retry_after(response)
                 pause = max(pause, asked or 0.0)
                 if not _may_repeat(method, response.status_code) or attempt == ATTEMPTS or pause > LONGEST_PAUSE_SECONDS:
-                    request_id = response.headers.get("x-amzn-requestid")
-                    raise problem_from(response.status_code, response.reason_phrase, response.content, request_id, asked)
+                    refusal = _refusal(response, asked)
+                    if method == "DELETE" and may_be_done and isinstance(refusal, NotFound):
+                        return httpx.Response(204)
+                    raise refusal
                 may_be_done = may_be_done or response.status_code != 429
             self._sleep(pause)
         raise AssertionError("the last attempt returns or raises")
@@ -111,14 +112,30 @@ def _may_repeat(method: str, status: int) -> bool:
     return status == 429 or (method != "POST" and status in (500, 502, 503, 504))
 
 
+def _refusal(response: httpx.Response, retry_after: float | None) -> ProblemError | UnexpectedAnswer:
+    request_id = response.headers.get("x-amzn-requestid")
+    return problem_from(response.status_code, response.reason_phrase, response.content, request_id, retry_after)
+
+
 def _retry_after(response: httpx.Response) -> float | None:
-    """The seconds that `Retry-After` asks for, as a number or as a date; None if it does not say."""
+    """The seconds that `Retry-After` asks for, as a number or as a date; None if it does not say.
+
+    A date is compared with that of the answer, because the clock of this machine may be wrong.
+    """
     text = response.headers.get("Retry-After", "").strip()
     if text.isdecimal():
         return min(float(text), LONGEST_RETRY_AFTER_SECONDS)
-    try:
-        until = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+    until = _date(text)
+    if until is None:
         return None
-    until = until if until.tzinfo else until.replace(tzinfo=timezone.utc)
-    return min(max(0.0, (until - datetime.now(timezone.utc)).total_seconds()), LONGEST_RETRY_AFTER_SECONDS)
+    now = _date(response.headers.get("Date", "")) or datetime.now(timezone.utc)
+    return min(max(0.0, (until - now).total_seconds()), LONGEST_RETRY_AFTER_SECONDS)
+
+
+def _date(text: str) -> datetime | None:
+    """The date of a header; None if it is not one."""
+    try:
+        date = email.utils.parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=timezone.utc)

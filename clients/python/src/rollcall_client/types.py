@@ -259,6 +259,7 @@ class TenantChange(TypedDict):
 
 class Tenant(TypedDict):
     tenant: str
+    status: Literal["active", "beingDeleted"]
     incarnation: str
     version: int
     policy: Literal["veza", "standard", "strict"]

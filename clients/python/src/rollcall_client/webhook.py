@@ -5,15 +5,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import json
 import re
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from .errors import RollcallError
+from . import answers
+from .errors import RollcallError, UnexpectedAnswer
+from .form import read_json
 
 TOLERANCE_SECONDS = 300
+SECRET_BYTES = range(24, 65)
+"""How many bytes a secret of Standard Webhooks has. Those of Rollcall have 32."""
 
 
 class WebhookVerificationError(RollcallError):
@@ -29,8 +32,8 @@ class Webhook:
             self._key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
         except ValueError as error:
             raise ValueError("The secret is not whsec_ and base64. Copy it again, or rotate it.") from error
-        if not self._key:
-            raise ValueError("The secret is empty. Copy it again, or rotate it.")
+        if len(self._key) not in SECRET_BYTES:
+            raise ValueError("The secret does not have 24 to 64 bytes. Copy it again, or rotate it.")
 
     def verify(self, body: bytes | str, headers: Mapping[str, str], now: float | None = None) -> dict[str, Any]:
         """Returns the message. `body` must be the bytes as they came. Raises WebhookVerificationError."""
@@ -42,14 +45,26 @@ class Webhook:
             raise WebhookVerificationError("A header is missing: webhook-id, webhook-timestamp or webhook-signature.")
         if not re.fullmatch("[0-9]{1,15}", timestamp):
             raise WebhookVerificationError("The header webhook-timestamp is not a number of seconds.")
-        if abs((time.time() if now is None else now) - int(timestamp)) > TOLERANCE_SECONDS:
+        # A comparison with NaN is false, and so it is refused.
+        if not abs((time.time() if now is None else now) - int(timestamp)) <= TOLERANCE_SECONDS:
             raise WebhookVerificationError("The timestamp is more than five minutes away. Check the clock of this machine.")
         signed = _bytes(f"{id}.{timestamp}.") + raw
         expected = b"v1," + base64.b64encode(hmac.digest(self._key, signed, hashlib.sha256))
         if not any(hmac.compare_digest(expected, _bytes(one)) for one in signatures.split(" ")):
             raise WebhookVerificationError("No signature fits. Check the secret, and verify the bytes of the body as they came.")
-        message: dict[str, Any] = json.loads(raw)
-        return message
+        try:
+            return _read(raw)
+        except UnexpectedAnswer as error:
+            wrong = error.what
+        raise WebhookVerificationError(f"The signature fits, and the message is not of Rollcall: {wrong}.")
+
+
+def _read(body: bytes) -> dict[str, Any]:
+    """The message. Raises UnexpectedAnswer if it has another form. Types that are not known may have any data."""
+    message = answers.MESSAGE.read(read_json(body))
+    if message["type"] == "rollcall.changes":
+        answers.MESSAGE_OF_CHANGES.read(message)
+    return message
 
 
 def _bytes(text: str) -> bytes:

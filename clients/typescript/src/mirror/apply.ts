@@ -1,5 +1,7 @@
 // What a change does to the tables. Pure: the same change always makes the same statements.
 
+import { DEFINITION_OF_ROW, GROUP_OF_ROW, USER_OF_ROW } from "../answers.js";
+import { UnexpectedAnswer } from "../errors.js";
 import type { SqlValue, Statement } from "../storage/storage.js";
 import type { Change, Entitlement, Group, Member, Role, Tenant, User } from "../types.js";
 import { userNameKey } from "./names.js";
@@ -55,7 +57,8 @@ function userChange(change: Change, owner: Owner, into: Prefix): Statement[] {
       statement(`DELETE FROM ${into}user_roles WHERE ${IS_OF_USER}`, owner, id),
     ];
   }
-  if (change.resource) return storeUsers(owner, [change.resource as User], into);
+  const state = stateOf(change);
+  if (state !== null) return storeUsers(owner, [state as User], into);
   // The account is kept but hidden, or a later change erases it.
   return [statement(`UPDATE ${into}users SET active = 0, hidden = 1 WHERE ${IS_RESOURCE}`, owner, id)];
 }
@@ -68,11 +71,9 @@ function groupChange(change: Change, owner: Owner, into: Prefix): Statement[] {
       statement(`DELETE FROM ${into}members WHERE ${IS_OF_GROUP}`, owner, id),
     ];
   }
-  const state = change.resource
-    ? storeGroups(owner, [change.resource as Group], into)
-    : removeGroup(owner, id, into);
+  const state = stateOf(change);
   return [
-    ...state,
+    ...(state === null ? removeGroup(owner, id, into) : storeGroups(owner, [state as Group], into)),
     ...storeMembers(owner, id, change.added ?? [], into),
     ...removeMembers(owner, id, change.removed ?? [], into),
   ];
@@ -82,14 +83,25 @@ function groupChange(change: Change, owner: Owner, into: Prefix): Statement[] {
 export type DefinedKind = "Role" | "Entitlement";
 
 function definitionChange(kind: DefinedKind, change: Change, owner: Owner, into: Prefix): Statement[] {
-  if (change.resource) {
-    return storeDefinitions(owner, kind, [change.resource as Role | Entitlement], into);
-  }
+  // A deletion needs no state.
+  const isDeleted = change.type === "role.deleted" || change.type === "entitlement.deleted";
+  const state = isDeleted ? (change.resource ?? null) : stateOf(change);
+  if (state !== null) return storeDefinitions(owner, kind, [state as Role | Entitlement], into);
   const id = change.resourceId;
   return [
     statement(`DELETE FROM ${into}definitions WHERE ${IS_DEFINITION}`, owner, kind, id),
     ...(kind === "Role" ? [removeGrants(owner, id, into)] : []),
   ];
+}
+
+/**
+ * The state of the resource; `null` if it is gone or hidden.
+ *
+ * @throws UnexpectedAnswer if the change does not say. The resource is not gone then.
+ */
+function stateOf(change: Change): NonNullable<Change["resource"]> | null {
+  if (change.resource !== undefined) return change.resource;
+  throw new UnexpectedAnswer(`the change ${change.seq} has no resource, which include=resource asks for`);
 }
 
 /** Whether the mirror must read the tenant of this change. */
@@ -135,24 +147,29 @@ export function storeTenant(owner: Owner, rootTeam: string | null, into: Prefix)
   return insert(into, "tenants", [[owner.incarnation, owner.tenant, rootTeam]]);
 }
 
-/** Stores users as they are now. */
-export function storeUsers(owner: Owner, users: readonly User[], into: Prefix): Statement[] {
-  if (users.length === 0) return [];
+/**
+ * Stores users as they are now.
+ *
+ * @throws UnexpectedAnswer if one has another form
+ */
+export function storeUsers(owner: Owner, read: readonly User[], into: Prefix): Statement[] {
+  if (read.length === 0) return [];
+  const users = read.map((user) => USER_OF_ROW.read(user, "user"));
   const rows = users.map((user): SqlValue[] => [
     owner.incarnation,
     user.id,
-    text(user.userName) ?? "",
-    userNameKey(text(user.userName) ?? ""),
-    text(user.externalId),
-    text(user.displayName),
-    text(emailOf(user)),
+    text(user.userName),
+    userNameKey(text(user.userName)),
+    textOrNull(user.externalId),
+    textOrNull(user.displayName),
+    textOrNull(emailOf(user)),
     user.active === false ? 0 : 1,
     0,
-    versionOf(user),
+    versionOf(user, "user"),
     json(withoutGroups(user)),
   ]);
   const roles = users.flatMap((user) =>
-    [...new Set((user.roles ?? []).map((role) => text(role.value)))]
+    [...new Set((user.roles ?? []).map((role) => textOrNull(role.value)))]
       .filter((value) => value !== null)
       .map((value): SqlValue[] => [owner.incarnation, user.id, value]),
   );
@@ -163,19 +180,24 @@ export function storeUsers(owner: Owner, users: readonly User[], into: Prefix): 
   ];
 }
 
-/** Stores roles or entitlements as they are now, with what roles grant. */
+/**
+ * Stores roles or entitlements as they are now, with what roles grant.
+ *
+ * @throws UnexpectedAnswer if one has another form
+ */
 export function storeDefinitions(
   owner: Owner,
   kind: DefinedKind,
-  definitions: readonly (Role | Entitlement)[],
+  read: readonly (Role | Entitlement)[],
   into: Prefix,
 ): Statement[] {
-  if (definitions.length === 0) return [];
+  if (read.length === 0) return [];
+  const definitions = read.map((definition) => DEFINITION_OF_ROW.read(definition, kind.toLowerCase()));
   const rows = definitions.map((definition): SqlValue[] => [
     owner.incarnation,
     kind,
     definition.id,
-    text(definition.displayName) ?? "",
+    text(definition.displayName),
     definition.version,
     json(definition),
   ]);
@@ -183,7 +205,7 @@ export function storeDefinitions(
   if (kind !== "Role") return stored;
   const roles = definitions as readonly Role[];
   const grants = roles.flatMap((role) =>
-    role.grants.map((grant): SqlValue[] => [owner.incarnation, role.id, grant.team, grant.role]),
+    (role.grants ?? []).map((grant): SqlValue[] => [owner.incarnation, role.id, grant.team, grant.role]),
   );
   return [
     ...stored,
@@ -192,23 +214,28 @@ export function storeDefinitions(
   ];
 }
 
-/** Stores groups as they are now, with what they grant and without members. */
-export function storeGroups(owner: Owner, groups: readonly Group[], into: Prefix): Statement[] {
-  if (groups.length === 0) return [];
+/**
+ * Stores groups as they are now, with what they grant and without members.
+ *
+ * @throws UnexpectedAnswer if one has another form
+ */
+export function storeGroups(owner: Owner, read: readonly Group[], into: Prefix): Statement[] {
+  if (read.length === 0) return [];
+  const groups = read.map((group) => GROUP_OF_ROW.read(group, "group"));
   const rows = groups.map((group): SqlValue[] => [
     owner.incarnation,
     group.id,
-    text(group.externalId),
-    text(group.displayName) ?? "",
-    versionOf(group),
+    textOrNull(group.externalId),
+    text(group.displayName),
+    versionOf(group, "group"),
     json(withoutMembers(group)),
   ]);
   const assignments = groups.flatMap((group) =>
     (group[GROUP_EXTENSION]?.assignments ?? []).map((assignment): SqlValue[] => [
       owner.incarnation,
       group.id,
-      text(assignment.team) ?? "",
-      text(assignment.role) ?? "",
+      text(assignment.team ?? ""),
+      text(assignment.role ?? ""),
     ]),
   );
   return [
@@ -295,7 +322,7 @@ function insert(into: Prefix, table: CopiedTable, rows: readonly SqlValue[][]): 
 /** The user without groups and roles: a change of a group would not renew them here. The views have them. */
 function withoutGroups(user: User): object {
   const { groups: _, [USER_EXTENSION]: extension, ...kept } = user;
-  if (extension === undefined) return kept;
+  if (!extension) return kept;
   const { roles: __, ...rest } = extension;
   return { ...kept, [USER_EXTENSION]: rest };
 }
@@ -306,8 +333,12 @@ function withoutMembers(group: Group): object {
 }
 
 /** The text with U+FFFD for each U+0000, which PostgreSQL cannot store. */
-function text(value: string | null | undefined): string | null {
-  return typeof value === "string" ? value.replaceAll("\0", "\ufffd") : null;
+function text(value: string): string {
+  return value.replaceAll("\0", "\ufffd");
+}
+
+function textOrNull(value: string | null | undefined): string | null {
+  return typeof value === "string" ? text(value) : null;
 }
 
 function json(value: object): string {
@@ -320,8 +351,15 @@ function emailOf(user: User): string | undefined {
   return (emails.find((email) => email.primary === true) ?? emails[0])?.value;
 }
 
-/** The number in `meta.version`, such as 3 of `W/"3"`. */
-function versionOf(resource: User | Group): number {
-  const digits = /\d+/.exec(resource.meta?.version ?? "");
-  return digits === null ? 0 : Number(digits[0]);
+/**
+ * The number in `meta.version`, such as 3 of `W/"3"`.
+ *
+ * @throws UnexpectedAnswer if it is none
+ */
+function versionOf(resource: { meta: { version: string } }, kind: string): number {
+  const [, digits] = /^W\/"(\d{1,15})"$/.exec(resource.meta.version) ?? [];
+  if (digits === undefined) {
+    throw new UnexpectedAnswer(`${kind}.meta.version is not a version such as W/"3"`);
+  }
+  return Number(digits);
 }

@@ -2,8 +2,9 @@
 
 import type { Rollcall } from "../client.js";
 import { isTemporary, ProblemError } from "../errors.js";
+import { pagesOf, withCursor } from "../pages.js";
 import type { Row, Statement, Transaction } from "../storage/storage.js";
-import type { EntitlementPage, RolePage, RolesQuery, Tenant } from "../types.js";
+import type { MemberPage, Tenant } from "../types.js";
 import {
   type Owner,
   removeTenant,
@@ -64,42 +65,36 @@ export class Staging {
 
   async #readResources({ tenant, incarnation, rootTeam }: Tenant): Promise<void> {
     const owner = { tenant, incarnation };
-    const ending = { signal: this.#signal };
+    const [rollcall, ending] = [this.#rollcall, { signal: this.#signal }];
     await this.run(storeTenant(owner, rootTeam, STAGING));
-    const pageOf = { count: USERS_PER_PAGE };
-    for (let cursor: string | undefined = ""; cursor !== undefined; ) {
-      const page = await this.#rollcall.queryUsers(tenant, { ...pageOf, cursor }, ending);
-      await this.run(storeUsers(owner, page.Resources, STAGING));
-      cursor = page.nextCursor;
-    }
-    const withoutMembers = { ...pageOf, excludedAttributes: "members" };
-    for (let cursor: string | undefined = ""; cursor !== undefined; ) {
-      const page = await this.#rollcall.queryGroups(tenant, { ...withoutMembers, cursor }, ending);
+    const query = { count: USERS_PER_PAGE };
+    const withoutMembers = { ...query, excludedAttributes: "members" };
+    const users = (cursor = "") => rollcall.queryUsers(tenant, { ...query, cursor }, ending);
+    for await (const page of pagesOf(users, "")) await this.run(storeUsers(owner, page.Resources, STAGING));
+    const groups = (cursor = "") => rollcall.queryGroups(tenant, { ...withoutMembers, cursor }, ending);
+    for await (const page of pagesOf(groups, "")) {
       await this.run(storeGroups(owner, page.Resources, STAGING));
       for (const group of page.Resources) await this.#readMembers(owner, group.id);
-      cursor = page.nextCursor;
     }
-    for (let query: RolesQuery | undefined = {}; query !== undefined; ) {
-      const page: RolePage = await this.#rollcall.listRoles(tenant, query, ending);
+    const roles = (cursor?: string) => rollcall.listRoles(tenant, withCursor(cursor), ending);
+    for await (const page of pagesOf(roles)) {
       await this.run(storeDefinitions(owner, "Role", page.roles, STAGING));
-      query = page.next === undefined ? undefined : { cursor: page.next };
     }
-    for (let query: RolesQuery | undefined = {}; query !== undefined; ) {
-      const page: EntitlementPage = await this.#rollcall.listEntitlements(tenant, query, ending);
+    const entitlements = (cursor?: string) => rollcall.listEntitlements(tenant, withCursor(cursor), ending);
+    for await (const page of pagesOf(entitlements)) {
       await this.run(storeDefinitions(owner, "Entitlement", page.entitlements, STAGING));
-      query = page.next === undefined ? undefined : { cursor: page.next };
     }
   }
 
   async #readMembers(owner: Owner, group: string): Promise<void> {
     const ending = { signal: this.#signal };
-    for (let query = {}; ; ) {
-      const page = await unlessGone(this.#rollcall.listMembers(owner.tenant, group, query, ending));
-      // The group was deleted meanwhile. The feed tells that too.
-      if (page === undefined) return;
+    // If the group was deleted meanwhile, the feed tells that too.
+    const fetchPage = async (cursor?: string): Promise<Pick<MemberPage, "members" | "next">> => {
+      const answer = this.#rollcall.listMembers(owner.tenant, group, withCursor(cursor), ending);
+      return (await unlessGone(answer)) ?? { members: [] };
+    };
+    for await (const page of pagesOf(fetchPage)) {
       await this.run(storeMembers(owner, group, page.members, STAGING));
-      if (page.next === undefined) return;
-      query = { cursor: page.next };
     }
   }
 

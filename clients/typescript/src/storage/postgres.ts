@@ -14,6 +14,7 @@ export interface PostgresClient {
 export interface PostgresPool {
   connect(): Promise<PostgresClient>;
   on?(event: "error", listener: (error: Error) => void): unknown;
+  on?(event: "connect", listener: (client: PostgresClient) => void): unknown;
 }
 
 /** Two processes that start at once make the tables one after the other. The client for Python takes the same lock. */
@@ -33,11 +34,13 @@ export class PostgresStorage implements Storage {
   constructor(pool: PostgresPool) {
     this.#pool = pool;
     pool.on?.("error", ignoreEvent);
+    // A new connection may be lost before `transaction` has it.
+    pool.on?.("connect", (client) => client.on?.("error", ignoreEvent));
   }
 
   async transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {
     const client = await this.#pool.connect();
-    // The pool listens only while it has the connection.
+    // The pool listens only while it has the connection, which may be older than this storage.
     client.on?.("error", ignoreEvent);
     let isBroken = true;
     try {

@@ -20,6 +20,8 @@ interface PreparedStatement {
 const BUSY_MS = 50;
 /** How long a transaction waits for another connection in all. */
 const LONGEST_WAIT_MS = 10_000;
+/** How long SQLite waits at most for the reads in progress when it switches the file to WAL. New reads wait meanwhile. */
+const LONGEST_SWITCH_MS = 500;
 const PAUSE_MS = 20;
 
 /**
@@ -27,11 +29,14 @@ const PAUSE_MS = 20;
  *
  * It sets the connection's `busy_timeout`, and the file's `journal_mode` to WAL. So your product may read while the
  * mirror writes, and the mirror waits while your product writes.
+ *
+ * SQLite does not switch to WAL while another connection reads or writes. The first transaction waits for that, and
+ * throws `SQLITE_BUSY` after 10 seconds. The next one tries again.
  */
 export class SqliteStorage implements Storage {
   readonly #database: SqliteDatabase;
   #last: Promise<unknown> = Promise.resolve();
-  #isWal = false;
+  #isModeSet = false;
 
   constructor(database: SqliteDatabase) {
     this.#database = database;
@@ -67,17 +72,31 @@ export class SqliteStorage implements Storage {
 
   async #begin(): Promise<void> {
     const end = performance.now() + LONGEST_WAIT_MS;
-    for (;;) {
+    for (let switchMs = BUSY_MS; ; switchMs = Math.min(2 * switchMs, LONGEST_SWITCH_MS)) {
       try {
-        // SQLite cannot switch the mode while another connection uses the file.
-        if (!this.#isWal) this.#database.exec("PRAGMA journal_mode = WAL");
-        this.#isWal = true;
+        if (!this.#isModeSet) this.#switchToWal(switchMs);
         this.#database.exec("BEGIN IMMEDIATE");
         return;
       } catch (error) {
         if (!isBusy(error) || performance.now() > end) throw error;
       }
-      await sleep(PAUSE_MS);
+      // Node does other things at least half of the time.
+      await sleep(this.#isModeSet ? PAUSE_MS : switchMs);
+    }
+  }
+
+  /**
+   * If some connection always reads, the switch needs an attempt that is longer than the reads. SQLite lets no new reads
+   * begin meanwhile.
+   */
+  #switchToWal(waitMs: number): void {
+    this.#database.exec(`PRAGMA busy_timeout = ${waitMs}`);
+    try {
+      this.#database.exec("PRAGMA journal_mode = WAL");
+      // A file in memory, and one on some network file systems, keeps its mode. The mirror works there without WAL.
+      this.#isModeSet = true;
+    } finally {
+      this.#database.exec(`PRAGMA busy_timeout = ${BUSY_MS}`);
     }
   }
 }

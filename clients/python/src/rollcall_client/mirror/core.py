@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import MissingResource
+from .. import answers
+from ..errors import MissingResource, UnexpectedAnswer
 from .names import user_name_key
 
-EXTENSION = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:"
+EXTENSION = answers.EXTENSION
 
 DELETED_TYPES = ("role.deleted", "entitlement.deleted")
 """Changes that need no state. Those of users and groups do not look at it."""
@@ -182,7 +184,8 @@ def steps_of(change: Mapping[str, Any]) -> list[Step]:
     The type matters only where the state does not tell what happened. So a type of a later server is applied too if it
     says something of a user, group, role or entitlement. All else that is not known has no steps.
 
-    Raises MissingResource if the change of a user, group, role or entitlement has no field `resource`.
+    Raises MissingResource if the change of a user, group, role or entitlement has no field `resource`, and
+    UnexpectedAnswer if its state has another form.
     """
     kind, incarnation, id = change["resourceType"], change.get("incarnation", ""), change["resourceId"]
     match kind:
@@ -240,14 +243,17 @@ def _state(change: Mapping[str, Any]) -> Mapping[str, Any] | None:
     if "resource" not in change:
         if change["type"] in DELETED_TYPES:
             return None
-        raise MissingResource(f"The change {change['seq']} has no resource. Ask for changes with include=resource.")
+        raise MissingResource(f"the change {change['seq']} has no resource, which include=resource asks for")
     state: Mapping[str, Any] | None = change["resource"]
     return state
 
 
 def user_row(incarnation: str, user: Mapping[str, Any]) -> UserRow:
-    """The row of a SCIM user. Its JSON has no groups and no roles: a change of a group would not renew them."""
-    user = _without_nul(user)
+    """The row of a SCIM user. Its JSON has no groups and no roles: a change of a group would not renew them.
+
+    Raises UnexpectedAnswer if the user has another form.
+    """
+    user = _without_nul(answers.USER_OF_ROW.read(user, "user"))
     emails = user.get("emails") or []
     primary = next((email for email in emails if email.get("primary")), emails[0] if emails else {})
     kept = {name: value for name, value in user.items() if name != "groups"}
@@ -263,43 +269,47 @@ def user_row(incarnation: str, user: Mapping[str, Any]) -> UserRow:
         display_name=user.get("displayName"),
         email=primary.get("value"),
         active=user.get("active") is not False,
-        version=_version(user),
+        version=_version(user, "user"),
         resource=_json(kept),
         roles=tuple(sorted({role["value"] for role in user.get("roles") or [] if role.get("value")})),
     )
 
 
 def group_row(incarnation: str, group: Mapping[str, Any]) -> GroupRow:
-    """The row of a SCIM group, without its members."""
-    group = _without_nul(group)
-    assignments = group.get(EXTENSION + "Group", {}).get("assignments", [])
+    """The row of a SCIM group, without its members. Raises UnexpectedAnswer if the group has another form."""
+    group = _without_nul(answers.GROUP_OF_ROW.read(group, "group"))
+    assignments = (group.get(EXTENSION + "Group") or {}).get("assignments") or []
     return GroupRow(
         incarnation=incarnation,
         id=group["id"],
         external_id=group.get("externalId"),
         display_name=group["displayName"],
-        version=_version(group),
+        version=_version(group, "group"),
         resource=_json({name: value for name, value in group.items() if name != "members"}),
         assignments=tuple(sorted({(one["team"], one["role"]) for one in assignments})),
     )
 
 
 def definition_row(incarnation: str, kind: str, definition: Mapping[str, Any]) -> DefinitionRow:
-    """The row of a role or an entitlement."""
+    """The row of a role or an entitlement. Raises UnexpectedAnswer if it has another form."""
+    definition = _without_nul(answers.DEFINITION_OF_ROW.read(definition, kind.lower()))
     return DefinitionRow(
         incarnation=incarnation,
         kind=kind,
         id=definition["id"],
-        display_name=_without_nul(definition["displayName"]),
+        display_name=definition["displayName"],
         version=definition["version"],
-        resource=_json(_without_nul(definition)),
-        grants=tuple(sorted({(one["team"], one["role"]) for one in definition.get("grants", [])})),
+        resource=_json(definition),
+        grants=tuple(sorted({(one["team"], one["role"]) for one in definition.get("grants") or []})),
     )
 
 
-def _version(resource: Mapping[str, Any]) -> int:
+def _version(resource: Mapping[str, Any], kind: str) -> int:
     """The number in the ETag `W/"3"`."""
-    return int(resource["meta"]["version"].removeprefix("W/").strip('"'))
+    version = re.fullmatch(r'W/"([0-9]{1,15})"', resource["meta"]["version"])
+    if version is None:
+        raise UnexpectedAnswer(f"{kind}.meta.version is not a version such as W/\"3\"")
+    return int(version[1])
 
 
 def _without_nul(value: Any) -> Any:

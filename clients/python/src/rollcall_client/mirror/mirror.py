@@ -62,15 +62,18 @@ class Mirror:
         self._storage = Storage(connection)
         self._positions_lost = 0
         self._next_look = 0.0
-        self._current_at = -math.inf
+        self._current_at = (-math.inf, -math.inf)
 
     @property
     def age_seconds(self) -> float:
         """For how many seconds the tables may have missed changes: since this mirror last read the feed to its end.
 
         Infinite before that. While Rollcall cannot be reached it grows, and people who have left are still in the tables.
+        The monotonic clock stands still while the machine sleeps, and the other one may be set back. So the greater age
+        counts.
         """
-        return time.monotonic() - self._current_at
+        monotonic, clock = self._current_at
+        return max(time.monotonic() - monotonic, time.time() - clock)
 
     def run(self, stop: threading.Event | None = None) -> None:
         """Follows the feed until `stop` is set. Goes on after failures that pass, as late as `Retry-After` says."""
@@ -110,7 +113,7 @@ class Mirror:
 
     def _follow_feed(self, state: State) -> bool:
         """Applies one answer of the feed; takes a snapshot if the position is lost. Returns what `step` returns."""
-        asked_at = time.monotonic()
+        asked_at = (time.monotonic(), time.time())
         try:
             more = self._apply_page(state)
             if not more:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,7 +125,7 @@ class Storage:
 
     @contextmanager
     def transaction(self, *, writes: bool = True) -> Iterator[None]:
-        """Commits at the end, rolls back after an exception.
+        """Commits at the end, rolls back after an exception, also after one of the commit.
 
         Without `writes` all statements read the same state. Temporary tables can be written then too.
         """
@@ -135,10 +135,12 @@ class Storage:
             self._run("BEGIN" if writes else "BEGIN ISOLATION LEVEL REPEATABLE READ")
         try:
             yield
+            self._run("COMMIT")
         except BaseException:
-            self._run("ROLLBACK")
+            # After some failures, such as a full disk or a lost connection, the database has rolled back itself.
+            with suppress(Exception):
+                self._run("ROLLBACK")
             raise
-        self._run("COMMIT")
 
     def state(self) -> State:
         """How far the mirror is. Raises LaterTables if this version cannot write the tables."""
