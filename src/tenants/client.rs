@@ -109,7 +109,7 @@ pub async fn create(
     match table.transact(actions).await {
         Ok(()) => Ok((secret, record)),
         Err(StoreError::Refused(why)) if why.contains(&Refusal::Changed) => {
-            Err(super::record::lost(table, &record.tenant).await)
+            Err(super::record::why_not_made(table, &record.tenant).await)
         }
         Err(error) => Err(error.into()),
     }

@@ -148,7 +148,7 @@ fn additions(record: &KeyRecord) -> Vec<Action> {
 async fn not_made(table: &Table, record: &KeyRecord, error: StoreError) -> TenantError {
     match (&error, record.user) {
         (StoreError::Refused(why), _) if why.contains(&Refusal::Changed) => {
-            super::record::lost(table, &record.tenant).await
+            super::record::why_not_made(table, &record.tenant).await
         }
         (StoreError::Refused(why), Some(user)) if why.contains(&Refusal::Member(user)) => {
             TenantError::NoUser(record.tenant.clone(), user)

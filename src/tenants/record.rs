@@ -435,7 +435,7 @@ pub async fn get_lasting(table: &Table, id: &TenantId) -> Result<TenantRecord, T
 }
 
 /// Why something was not made in a tenant that must be there, and must last.
-pub(super) async fn lost(table: &Table, id: &TenantId) -> TenantError {
+pub(super) async fn why_not_made(table: &Table, id: &TenantId) -> TenantError {
     match get_lasting(table, id).await {
         Err(why) => why,
         // It was gone a moment ago, and is made again.
