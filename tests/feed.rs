@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::limits::{
-    DEFAULT_CHANGE_RETENTION_DAYS, FEED_BUCKET, MIN_CHANGE_RETENTION_DAYS, SNAPSHOT_DISTANCE,
-    WEBHOOK_FAILURE_SECONDS,
+    DEFAULT_CHANGE_RETENTION_DAYS, FEED_BUCKET, MIN_CHANGE_RETENTION_DAYS, RENEWED_FEED_STEP,
+    SNAPSHOT_DISTANCE, WEBHOOK_FAILURE_SECONDS,
 };
 use rollcall::scim::policy::VEZA;
 use rollcall::store::call::Table;
@@ -344,6 +344,27 @@ async fn a_time_is_found_as_by_a_look_at_each_page() {
         table.batch_delete(gone.iter().map(|page| keys::feed_page(page.first))).await.unwrap();
         begin_feed_at(&table, first).await;
         assert_times_are_found(&table, kept, end).await;
+    }
+}
+
+/// After a restore, one page stands for all numbers up to the next round one.
+#[tokio::test]
+async fn a_time_is_found_on_both_sides_of_a_page_that_stands_for_many_numbers() {
+    let table = support::embedded().await;
+    let mut pages = write_pages(&table, 1, (1..=50).map(|n| (2, 1_000 + n))).await;
+    let next = RENEWED_FEED_STEP;
+    pages.push(FeedPage::without_changes(101, next - 1, 2_000).unwrap());
+    pages.extend((0..3).map(|n| FeedPage::new(next + n, &[FeedChange::default()], 3_000 + n).unwrap()));
+    for page in &pages[50..] {
+        table.put(&keys::feed_page(page.first), page.attributes(KeptDays::default())).await.unwrap();
+    }
+    let state = [text("id", "0123456789abcdef"), number("floor", 1), number("nearEnd", next)];
+    table.put(&keys::feed_state(), state.into()).await.unwrap();
+    let reader = FeedReader::open(&table).await.unwrap();
+    for time in [0, 1_001, 1_020, 1_050, 1_051, 2_000, 2_001, 3_000, 3_001, 3_003] {
+        let later = pages.iter().find(|page| page.written >= time);
+        let expected = later.map_or(next + 3, |page| page.first) - 1;
+        assert_eq!(reader.find_time(time).await.unwrap(), expected, "{time}");
     }
 }
 

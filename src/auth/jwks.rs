@@ -80,7 +80,15 @@ impl IssuerKeys {
         if is_due && is_over(kept.tried, pause) {
             kept.tried = Some(now);
             match self.read(url).await {
-                Ok(keys) => (kept.keys, kept.read, kept.is_down) = (keys, Some(now), false),
+                // An issuer without keys has withdrawn them, or is broken. Their end counts at once, and it is asked
+                // again soon.
+                Ok(keys) => {
+                    kept.is_down = keys.is_empty();
+                    if kept.is_down {
+                        tracing::warn!("an issuer has no key that can be used");
+                    }
+                    (kept.keys, kept.read) = (keys, Some(now));
+                }
                 Err(why) => {
                     kept.is_down = true;
                     tracing::warn!(why, "the keys of an issuer cannot be read");
@@ -102,9 +110,7 @@ impl IssuerKeys {
     async fn read(&self, url: &str) -> Result<Vec<IssuerKey>, String> {
         let body = tokio::time::timeout(JWKS_FETCH, self.client.fetch(url, MAX_JWKS_BYTES)).await;
         let body = body.map_err(|_| format!("no answer within {} seconds", JWKS_FETCH.as_secs()))??;
-        let keys = read_keys(&body).ok_or("the answer is not a set of keys (RFC 7517)")?;
-        // The keys that are known go on working.
-        if keys.is_empty() { Err("the set has no key that can be used".to_owned()) } else { Ok(keys) }
+        read_keys(&body).ok_or_else(|| "the answer is not a set of keys (RFC 7517)".to_owned())
     }
 }
 

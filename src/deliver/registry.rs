@@ -183,14 +183,20 @@ impl Registry<'_> {
         Ok(webhook)
     }
 
-    /// Disables a webhook that no message reaches.
+    /// Disables a webhook that no message reaches, unless somebody has changed it, or its position, since it was in
+    /// this state.
     ///
     /// # Errors
     /// [`RegistryError`].
-    pub async fn disable(&self, webhook: &Webhook, why: &str) -> Result<(), RegistryError> {
+    pub async fn disable(
+        &self,
+        webhook: &Webhook,
+        state: &ConsumerState,
+        why: &str,
+    ) -> Result<(), RegistryError> {
         let disabled = Some(format!("{why} ({})", clock::timestamp()));
         let webhook = Webhook { version: webhook.version + 1, disabled, ..webhook.clone() };
-        self.write(&webhook, "webhook.updated", &["enabled"], &[]).await
+        self.write(&webhook, "webhook.updated", &["enabled"], &[state.end_lease()]).await
     }
 
     /// Gives a webhook a new secret. For `overlap` seconds its messages have the signatures of both. The new

@@ -57,11 +57,10 @@ impl WebhookDelivery<'_> {
             let began = Instant::now();
             let sent = match self.send(&webhook, &reader, &changes).await {
                 Ok(sent) => sent,
-                // Its secret may have gone with it, or with two rotations.
-                Err(_) if Webhook::fetch_at_rest(self.table, id).await?.as_ref() != Some(&webhook) => {
-                    return Ok(delivered);
+                Err(failed) => {
+                    consumer.release().await?;
+                    return self.unless_changed(&webhook, failed).await.map(|()| delivered);
                 }
-                Err(failed) => return Err(failed),
             };
             match sent {
                 Ok(_) => {
@@ -88,6 +87,12 @@ impl WebhookDelivery<'_> {
         }
         consumer.release().await?;
         Ok(delivered)
+    }
+
+    /// A failure to send, unless the webhook was changed or deleted meanwhile: its secret may have gone with it.
+    async fn unless_changed(&self, webhook: &Webhook, failed: StoreError) -> Result<(), StoreError> {
+        let is_unchanged = Webhook::fetch_at_rest(self.table, &webhook.id).await?.as_ref() == Some(webhook);
+        if is_unchanged { Err(failed) } else { Ok(()) }
     }
 
     /// The changes of the next message. They are fixed before they are returned. None if there are none, or if
@@ -160,9 +165,10 @@ impl WebhookDelivery<'_> {
     /// # Errors
     /// Those of the table.
     pub async fn answer_test(&self, webhook: &Webhook, test: &WebhookTest) -> Result<u64, StoreError> {
-        let (status, error) = match self.send_test(webhook, &test.id).await? {
-            Ok(status) => (Some(status), None),
-            Err(failed) => (failed.status, Some(failed.why)),
+        let (status, error) = match self.send_test(webhook, &test.id).await {
+            Ok(Ok(status)) => (Some(status), None),
+            Ok(Err(failed)) => (failed.status, Some(failed.why)),
+            Err(failed) => return self.unless_changed(webhook, failed).await.map(|()| 0),
         };
         test.finish(self.table, &WebhookTestResult { finished: clock::timestamp(), status, error }).await?;
         Ok(0)
@@ -188,7 +194,7 @@ impl WebhookDelivery<'_> {
         tracing::error!(webhook = id, attempts, why, "a webhook is disabled");
         let (actor, rule) = (ACTOR, self.sender.rule());
         let registry = Registry { table: self.table, actor, request_id: ACTOR, rule };
-        match registry.disable(webhook, why).await {
+        match registry.disable(webhook, &state, why).await {
             // Changed by an operator in the meantime: the next attempt decides again.
             Ok(()) | Err(RegistryError::Changed | RegistryError::Unknown(_) | RegistryError::Input(_)) => {
                 Ok(())

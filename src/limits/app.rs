@@ -23,6 +23,9 @@ pub const MAX_KEYS_REMEMBERED: usize = 10_000;
 /// How many items of each part of the outbox are read to tell the age of the oldest.
 pub const OUTBOX_ITEMS_FOR_LAG: i32 = 100;
 
+/// How old a change counts that stays in the outbox because it cannot be read, in seconds: an hour.
+pub const UNREADABLE_CHANGE_SECONDS: u64 = 3_600;
+
 /// The most members on a page of a group's members. Each takes about 0.1 KB.
 pub const MEMBERS_PER_PAGE: usize = 1_000;
 

@@ -3,7 +3,6 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::Uri;
-use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::address::is_public;
 use crate::limits::MAX_OUTBOUND_URL_BYTES;
@@ -44,10 +43,10 @@ impl TargetUrl {
         if text.len() > MAX_OUTBOUND_URL_BYTES {
             return Err("the URL has at most 2,048 bytes");
         }
-        if !text.is_ascii() {
-            return Err("the URL must be ASCII: write the host as xn--…, and percent-encode the rest");
-        }
-        let uri: Uri = text.parse().map_err(|_| NO_URL)?;
+        let uri: Uri = text.parse().map_err(|_| match text.is_ascii() {
+            true => NO_URL,
+            false => "the URL must be ASCII: write the host as xn--…, and percent-encode the rest",
+        })?;
         let is_tls = match uri.scheme_str() {
             Some("https") => true,
             Some("http") => false,
@@ -97,7 +96,7 @@ impl TargetUrl {
         match address {
             Some(address) if !self.allows(SocketAddr::new(address, self.port), rule) => Err(NOT_PUBLIC),
             // Resolvers read 2130706433, 0x7f.1 and 127.1 as addresses, too.
-            None if ends_in_number(&self.host) || ServerName::try_from(self.host.as_str()).is_err() => {
+            None if ends_in_number(&self.host) || !is_name(&self.host) => {
                 Err("the host of the URL must be a name, or an address written as 203.0.113.7")
             }
             _ => Ok(()),
@@ -109,6 +108,16 @@ impl TargetUrl {
         let is_local = rule == TargetRule::PublicOrLoopback && address.ip().is_loopback();
         is_local || (self.is_tls && is_public(address.ip()))
     }
+}
+
+/// Whether a host can be a name in DNS (RFC 1123 §2.1; many have underscores, too).
+fn is_name(host: &str) -> bool {
+    let of_label = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let is_label = |label: &str| {
+        let is_long_enough = (1..=63).contains(&label.len());
+        is_long_enough && label.bytes().all(of_label) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    host.len() <= 254 && host.strip_suffix('.').unwrap_or(host).split('.').all(is_label)
 }
 
 /// Whether the last label of a host is a number, so that the host can only be an address (WHATWG URL, "ends in a

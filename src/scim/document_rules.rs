@@ -59,23 +59,29 @@ pub fn check_required(document: &Map<String, Value>, resource_type: &ResourceTyp
     faults.finish()
 }
 
-/// The same after a change of some attributes. What the resource lacked before does not forbid other changes: an
-/// attribute can become required later, and who leaves must still be deactivated.
+/// The same after a change. What the resource lacked before does not forbid other changes: an attribute can become
+/// required later, and who leaves must still be deactivated.
 ///
 /// # Errors
-/// As [`check_required`].
+/// `invalidValue` that names each path that has no value since the change.
 pub fn check_required_after(
     before: &Map<String, Value>,
     after: &Map<String, Value>,
     resource_type: &ResourceType,
 ) -> Result<(), ScimError> {
-    let Err(refused) = check_required(after, resource_type) else { return Ok(()) };
-    let lacked = missing_paths(before, resource_type);
-    let is_new = missing_paths(after, resource_type).iter().any(|path| !lacked.contains(path));
-    if is_new { Err(refused) } else { Ok(()) }
+    let mut missing = find_all_missing(after, resource_type);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let before = find_all_missing(before, resource_type);
+    let lacked: BTreeSet<&String> = before.iter().flat_map(|of| &of.paths).collect();
+    missing.iter_mut().for_each(|of| of.paths.retain(|path| !lacked.contains(path)));
+    let mut faults = Faults::default();
+    missing.into_iter().try_for_each(|of| of.add(&mut faults))?;
+    faults.finish()
 }
 
-/// The same, beside other faults. An attribute that has a fault already is not called missing.
+/// The same as [`check_required`], beside other faults. An attribute that has a fault already is not called missing.
 ///
 /// # Errors
 /// None of its own.
@@ -84,60 +90,67 @@ pub fn gather_missing(
     resource_type: &ResourceType,
     faults: &mut Faults,
 ) -> Result<(), ScimError> {
-    let of_user = resource_type.kind == Some(Kind::User);
-    let rule = if of_user { Rule::RequiredOfUser } else { Rule::Required };
-    for attribute in resource_type.schema.attributes.iter().filter(|attribute| requires(attribute)) {
-        let missing = find_missing(attribute, &attribute.name, document.get(&attribute.name));
-        add_missing(missing, &attribute.name, rule, faults)?;
-    }
-    for (path, missing) in missing_in_extensions(document, resource_type) {
-        add_missing(missing, &path, Rule::Required, faults)?;
-    }
-    Ok(())
+    find_all_missing(document, resource_type).into_iter().try_for_each(|of| of.add(faults))
 }
 
-/// Each attribute of an extension that lacks something, by its path, with the paths that it lacks.
-fn missing_in_extensions(
-    document: &Map<String, Value>,
-    resource_type: &ResourceType,
-) -> Vec<(String, Vec<String>)> {
-    let mut found = Vec::new();
+/// What an attribute lacks.
+struct Missing {
+    /// The path of the attribute.
+    root: String,
+    /// What asks for a value.
+    rule: Rule,
+    /// The paths that have none.
+    paths: Vec<String>,
+}
+
+impl Missing {
+    fn add(self, faults: &mut Faults) -> Result<(), ScimError> {
+        if faults.is_unread(&self.root) {
+            return Ok(());
+        }
+        for path in self.paths {
+            let missing =
+                ScimError::invalid_value(format!("Attribute {path} is missing.")).by(self.rule, &path);
+            faults.keep_of(&self.root, Err::<(), _>(missing))?;
+        }
+        Ok(())
+    }
+}
+
+/// The attributes that lack something.
+fn find_all_missing(document: &Map<String, Value>, resource_type: &ResourceType) -> Vec<Missing> {
+    let of_user = resource_type.kind == Some(Kind::User);
+    let rule = if of_user { Rule::RequiredOfUser } else { Rule::Required };
+    let mut found = find_missing_in(&resource_type.schema.attributes, "", document, rule);
     for extension in &resource_type.extensions {
-        let Some(object) = document.get(&extension.id) else { continue };
-        for attribute in extension.attributes.iter().filter(|attribute| requires(attribute)) {
-            let path = format!("{}:{}", extension.id, attribute.name);
-            let missing = find_missing(attribute, &path, object.get(&attribute.name));
-            if !missing.is_empty() {
-                found.push((path, missing));
-            }
+        if let Some(Value::Object(object)) = document.get(&extension.id) {
+            let prefix = format!("{}:", extension.id);
+            found.extend(find_missing_in(&extension.attributes, &prefix, object, Rule::Required));
         }
     }
     found
 }
 
-/// Every path that lacks a value.
-fn missing_paths(document: &Map<String, Value>, resource_type: &ResourceType) -> BTreeSet<String> {
-    let core = resource_type.schema.attributes.iter().filter(|attribute| requires(attribute));
-    let core =
-        core.flat_map(|attribute| find_missing(attribute, &attribute.name, document.get(&attribute.name)));
-    let extended = missing_in_extensions(document, resource_type).into_iter().flat_map(|(_, paths)| paths);
-    core.chain(extended).collect()
+fn find_missing_in(
+    attributes: &[Attribute],
+    prefix: &str,
+    object: &Map<String, Value>,
+    rule: Rule,
+) -> Vec<Missing> {
+    let mut found = Vec::new();
+    for attribute in attributes.iter().filter(|attribute| requires(attribute)) {
+        let root = format!("{prefix}{}", attribute.name);
+        let paths = find_missing(attribute, &root, object.get(&attribute.name));
+        if !paths.is_empty() {
+            found.push(Missing { root, rule, paths });
+        }
+    }
+    found
 }
 
 /// Whether an attribute or a part of it must have a value.
 fn requires(attribute: &Attribute) -> bool {
     attribute.required || attribute.sub_attributes.iter().any(|sub| sub.required)
-}
-
-fn add_missing(missing: Vec<String>, root: &str, rule: Rule, faults: &mut Faults) -> Result<(), ScimError> {
-    if faults.is_unread(root) {
-        return Ok(());
-    }
-    for path in missing {
-        let missing = ScimError::invalid_value(format!("Attribute {path} is missing.")).by(rule, &path);
-        faults.keep_of(root, Err::<(), _>(missing))?;
-    }
-    Ok(())
 }
 
 /// The rules on a whole user that a client has sent: required attributes, emails, the characters of the name. An
@@ -217,6 +230,19 @@ pub fn check_username_and_email(document: &Map<String, Value>, policy: &Policy) 
         }
     }
     Ok(())
+}
+
+/// The same after a change. A user who offended the rules before can still be changed otherwise.
+///
+/// # Errors
+/// As [`check_username_and_email`].
+pub fn check_username_and_email_after(
+    before: &Map<String, Value>,
+    after: &Map<String, Value>,
+    policy: &Policy,
+) -> Result<(), ScimError> {
+    let is_same = ["userName", "emails"].into_iter().all(|name| before.get(name) == after.get(name));
+    if is_same { Ok(()) } else { check_username_and_email(after, policy) }
 }
 
 /// The element of `emails` that is marked primary.
@@ -303,6 +329,29 @@ mod tests {
 
     fn map(value: Value) -> Map<String, Value> {
         value.as_object().cloned().expect("an object")
+    }
+
+    #[test]
+    fn a_user_who_offended_the_rules_before_can_be_changed_otherwise() {
+        let before = map(json!({ "userName": "a@x", "emails": [{ "value": "a@x" }], "active": true }));
+        let with = |name: &str, value: Value| {
+            let mut after = before.clone();
+            after.insert(name.to_owned(), value);
+            after
+        };
+        let model = Model::new(&VEZA, &[]).expect("a model");
+        let ty = model.of(Kind::User);
+        let leaves = with("active", json!(false));
+        assert!(check_username_and_email(&leaves, &VEZA).is_err());
+        assert_eq!(check_username_and_email_after(&before, &leaves, &VEZA), Ok(()));
+        assert_eq!(check_required_after(&before, &leaves, ty), Ok(()));
+        let renamed = with("userName", json!("b@x"));
+        assert!(check_username_and_email_after(&before, &renamed, &VEZA).is_err());
+        let refused = check_required_after(&before, &with("emails", json!([])), ty).expect_err("no email");
+        assert_eq!(
+            refused.detail, "Attribute emails.value is missing.",
+            "what was missing before is not named"
+        );
     }
 
     #[test]

@@ -301,7 +301,8 @@ pub fn check_schema_urns(schemas: Option<&Value>, own: &str, policy: &Policy) ->
 /// `invalidSyntax`.
 pub fn check_message(message: &Map<String, Value>, known: &[&str], policy: &Policy) -> Result<(), ScimError> {
     let is_known = |key: &&String| known.iter().any(|name| name.eq_ignore_ascii_case(key));
-    match message.keys().find(|key| !is_known(key)) {
+    let sent = message.iter().filter(|(_, value)| !value.is_null()).map(|(key, _)| key);
+    match sent.into_iter().find(|key| !is_known(key)) {
         Some(unknown) if !policy.tolerant => {
             let unknown = shorten_text(unknown);
             let known = known.join(", ");

@@ -1,5 +1,7 @@
 //! Webhooks, as items. The secrets stand in items of their own, so that a role can read a webhook without them.
 
+use std::iter;
+
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::call::{Range, Table};
@@ -65,8 +67,8 @@ impl Webhook {
         table.get(&keys::webhook(id)).await?.as_ref().map(Self::from_item).transpose()
     }
 
-    /// Reads a webhook at a moment when no transaction on it is under way. So it is not older than what an earlier read
-    /// has found of such a transaction.
+    /// Reads a webhook at a moment when no transaction on it is under way. So it is at least as new as anything that an
+    /// earlier read saw of that transaction.
     ///
     /// # Errors
     /// Those of the table.
@@ -126,18 +128,20 @@ impl Webhook {
         Action::delete(keys::webhook_secret(&self.id, number))
     }
 
-    /// Reads the secrets that sign at this time, in seconds since 1970: the newest first.
+    /// Reads the secrets that sign at this time, in seconds since 1970: the newest first. It waits for a rotation that is
+    /// under way.
     ///
     /// # Errors
     /// Those of the table. [`StoreError::Broken`] if the newest one is missing.
     pub async fn read_secrets(&self, table: &Table, now: u64) -> Result<Vec<String>, StoreError> {
         let missing = || StoreError::Broken(format!("the secret of the webhook {} is missing", self.id));
-        let newest = table.get(&keys::webhook_secret(&self.id, self.secret)).await?.ok_or_else(missing)?;
-        let mut secrets = vec![must_text(&newest, "secret")?.to_owned()];
+        let mut wanted = vec![keys::webhook_secret(&self.id, self.secret)];
         if self.secret > 1 && self.old_secret_until > now {
-            let old = table.get(&keys::webhook_secret(&self.id, self.secret - 1)).await?;
-            secrets.extend(old.as_ref().and_then(|old| get_text(old, "secret")).map(str::to_owned));
+            wanted.push(keys::webhook_secret(&self.id, self.secret - 1));
         }
-        Ok(secrets)
+        let mut found = table.get_together(&wanted).await?.into_iter();
+        let newest = found.next().flatten().ok_or_else(missing)?;
+        let old = found.flatten().filter_map(|old| get_text(&old, "secret").map(str::to_owned));
+        Ok(iter::once(must_text(&newest, "secret")?.to_owned()).chain(old).collect())
     }
 }

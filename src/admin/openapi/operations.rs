@@ -131,7 +131,7 @@ fn add_refusals(it: &mut Description, verb: &str, kind: &str) {
         it.refusals.extend([409, 413, 415]);
     }
     if matches!(verb, "replace" | "modify" | "delete") {
-        it.parameters.push("If-Match");
+        it.parameters.extend(["If-Match", "If-None-Match"]);
         it.refusals.extend([409, 412]);
     }
 }

@@ -10,7 +10,7 @@ use super::new_members::SeenMembers;
 use crate::provider::ResourceRequest;
 use crate::provider::answer::{Answer, Relations, not_found};
 use crate::provider::failure::Failure;
-use crate::scim::document_rules::{check_required_after, check_size, check_username_and_email};
+use crate::scim::document_rules::{check_required_after, check_size, check_username_and_email_after};
 use crate::scim::patch::apply::apply;
 use crate::scim::patch::group_attributes::check_group_attributes;
 use crate::scim::patch::request::PatchStep;
@@ -62,7 +62,7 @@ impl Changing<'_> {
             if doc != record.doc {
                 check_required_after(&record.doc, &doc, ty)?;
                 if kind == Kind::User {
-                    check_username_and_email(&doc, policy)?;
+                    check_username_and_email_after(&record.doc, &doc, policy)?;
                 }
                 check_size(&doc)?;
             }

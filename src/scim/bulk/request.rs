@@ -175,8 +175,9 @@ fn count(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| float().map(|number| number as u64))
 }
 
-/// The members of an operation (RFC 7644 §3.7).
-const OPERATION_MEMBERS: [&str; 5] = ["method", "bulkId", "version", "path", "data"];
+/// The members of an operation (RFC 7644 §3.7). The last three are those of an answer.
+const OPERATION_MEMBERS: [&str; 8] =
+    ["method", "bulkId", "version", "path", "data", "location", "response", "status"];
 
 fn operation(element: &Value, policy: &Policy) -> BulkOperation {
     let Value::Object(object) = element else {

@@ -34,7 +34,7 @@ pub(super) fn change(
         (Some(filter), Some(selector)) => change.change_selected((filter, selector), &mut elements)?,
         _ => change.change_all(&mut elements, scan.steps)?,
     };
-    check_constants(change, &constants, &elements, &written)?;
+    keep_constants(change, constants, &mut elements, &written)?;
     scan.steps += (1 + change.value_steps) * (written.0.len() as u64 + 1);
     check_count(&change.path(), elements.len())?;
     unmark_other_primaries(&mut elements, &written, &change.path())?;
@@ -73,30 +73,31 @@ fn is_constant(sub: &Attribute) -> bool {
     (sub.required && !sub.is_read_only()) || sub.mutability == Mutability::Immutable
 }
 
-/// Checks the elements that the step wrote.
+/// Checks the elements that the step wrote. An immutable value that is equal by its definition stays as it was written
+/// first.
 ///
 /// # Errors
 /// `mutability` for a required sub-attribute that is gone, and for an immutable one that differs.
-fn check_constants(
+fn keep_constants(
     change: &AttributeChange<'_>,
-    constants: &[Vec<(&Attribute, Value)>],
-    elements: &[Value],
+    mut constants: Vec<Vec<(&Attribute, Value)>>,
+    elements: &mut [Value],
     written: &Written,
 ) -> Result<(), ScimError> {
     for place in &written.0 {
-        let (Some(constants), Some(element)) = (constants.get(*place), elements.get(*place)) else {
+        let (Some(constants), Some(element)) = (constants.get_mut(*place), elements.get_mut(*place)) else {
             continue;
         };
-        for (sub, before) in constants {
-            let now = element.get(&sub.name).filter(|now| !is_unassigned(now));
-            let path = format!("{}.{}", change.path(), sub.name);
-            match now {
-                None if sub.required => return Err(cannot_be_removed(&path)),
-                Some(now)
-                    if sub.mutability != Mutability::Immutable
-                        || is_equal(sub, before, now, change.work)? => {}
-                None if sub.mutability != Mutability::Immutable => {}
-                _ => return Err(is_immutable(&path)),
+        for (sub, before) in std::mem::take(constants) {
+            let path = || format!("{}.{}", change.path(), sub.name);
+            let now = element.get_mut(&sub.name).filter(|now| !is_unassigned(now));
+            if sub.mutability == Mutability::Immutable {
+                match now {
+                    Some(now) if is_equal(sub, &before, now, change.work)? => *now = before,
+                    _ => return Err(is_immutable(&path())),
+                }
+            } else if now.is_none() {
+                return Err(cannot_be_removed(&path()));
             }
         }
     }

@@ -150,6 +150,14 @@ impl ConsumerState {
         Action::update(keys::consumer(name), update).only_if(Expression::exists(), Refusal::Gone)
     }
 
+    /// The action that ends the lease. It is refused as [`Refusal::Changed`] if the consumer was claimed or taken away
+    /// since.
+    pub fn end_lease(&self) -> Action {
+        let unchanged = Expression::equals("token", num(self.token));
+        Action::update(keys::consumer(&self.name), Expression::update().remove("leaseEnd"))
+            .only_if(unchanged, Refusal::Changed)
+    }
+
     /// What an operator should know: why the last attempt failed, or else that changes were skipped during the last
     /// [`SKIPPED_SHOWN_SECONDS`].
     pub fn problem(&self) -> Option<&str> {

@@ -5,13 +5,14 @@ use futures_util::future::try_join_all;
 use super::outbox::QueuedChange;
 use super::reader::{ChangeQuery, FeedPosition, FeedReader, LostPosition};
 use crate::clock;
-use crate::limits::{OUTBOX_ITEMS_FOR_LAG, OUTBOX_SHARDS};
+use crate::limits::{OUTBOX_ITEMS_FOR_LAG, OUTBOX_SHARDS, UNREADABLE_CHANGE_SECONDS};
 use crate::store::call::{Range, Table};
 use crate::store::error::StoreError;
 use crate::store::keys;
 
 /// The age of the oldest change that is not in the feed yet, among the first ones of each part of the outbox;
-/// 0 if there is none. An item that cannot be read does not count: it stays in the outbox, and `rollcall check` names it.
+/// 0 if there is none. An item that cannot be read counts as [`UNREADABLE_CHANGE_SECONDS`] old: it stays in the outbox, so
+/// the alarm on the lag should tell of it.
 ///
 /// # Errors
 /// Those of the table.
@@ -21,8 +22,11 @@ pub async fn seconds_behind(table: &Table) -> Result<u64, StoreError> {
     let pages = try_join_all(shards.iter().map(|shard| table.query(shard, &range))).await?;
     let mut oldest: Option<u64> = None;
     for item in pages.iter().flat_map(|page| &page.items) {
-        let change = QueuedChange::from_item(item).ok().and_then(|queued| queued.change);
-        oldest = oldest.max(change.and_then(|change| age_of(&change.time)));
+        let age = match QueuedChange::from_item(item) {
+            Ok(queued) => queued.change.and_then(|change| age_of(&change.time)),
+            Err(_) => Some(UNREADABLE_CHANGE_SECONDS),
+        };
+        oldest = oldest.max(age);
     }
     Ok(oldest.unwrap_or(0))
 }

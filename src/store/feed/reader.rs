@@ -160,9 +160,15 @@ impl<'t> FeedReader<'t> {
             stride = stride.map(|stride| stride * 2);
             match self.page_with(at).await? {
                 Some(page) if page.written >= time => high = page.first - 1,
-                // Where there is no page, its retention has ended.
-                before => {
-                    low = before.map_or(at, |page| page.last.max(at));
+                Some(page) => {
+                    low = page.last.max(at);
+                    stride = None;
+                }
+                // The number lies within a page that stands for more numbers than the search for a page looks at.
+                None if !self.pages_beginning(low + 1, 1).await?.is_empty() => high = at - 1,
+                // The retention of the first pages has ended.
+                None => {
+                    low = at;
                     stride = None;
                 }
             }
