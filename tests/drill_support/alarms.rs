@@ -124,7 +124,7 @@ fn watched(alarm: &Yaml, data: &Datapoints) -> (BTreeMap<u64, f64>, u64) {
             let (name, rest) =
                 select.strip_prefix("SELECT SUM(").expect("a sum").split_once(')').expect("SQL");
             let schema = rest.split_once("SCHEMA(").expect("a schema").1.split_once(')').expect("SQL").0;
-            let mut schema = schema.split(", ").map(str::to_owned);
+            let mut schema = schema.split(", ").map(|name| name.trim_matches('"').to_owned());
             let namespace = schema.next().expect("a namespace");
             let dimensions: BTreeSet<String> = schema.collect();
             seconds = number(&query["Period"]).expect("a period");
@@ -141,16 +141,19 @@ fn watched(alarm: &Yaml, data: &Datapoints) -> (BTreeMap<u64, f64>, u64) {
     (total, seconds)
 }
 
-/// When an alarm fires first: the end of the period, in seconds. A period without a value is good.
+/// When an alarm fires first: the end of the period, in seconds. A period without a value between others is good, unless
+/// the alarm says that it is not.
 fn first_alarm(alarm: &Yaml, data: &Datapoints) -> Option<u64> {
     assert_eq!(alarm["ComparisonOperator"].as_str(), Some("GreaterThanThreshold"));
-    assert_eq!(alarm["TreatMissingData"].as_str(), Some("notBreaching"));
+    let needs_data = alarm["TreatMissingData"].as_str() == Some("breaching");
     let threshold = number(&alarm["Threshold"]).expect("a threshold") as f64;
     let periods = number(&alarm["EvaluationPeriods"]).expect("periods");
     let needed = number(&alarm["DatapointsToAlarm"]).unwrap_or(periods);
     let (values, seconds) = watched(alarm, data);
-    let breaching: BTreeSet<u64> =
-        values.into_iter().filter(|(_, value)| *value > threshold).map(|(period, _)| period).collect();
+    let first = values.keys().next().copied().unwrap_or(0);
+    let last = values.keys().next_back().copied().unwrap_or(0);
+    let is_breaching = |period: &u64| values.get(period).map_or(needs_data, |value| *value > threshold);
+    let breaching: BTreeSet<u64> = (first..=last).filter(is_breaching).collect();
     let is_alarm = |last: &&u64| {
         let window = (**last + 1).saturating_sub(periods)..=**last;
         breaching.range(window).count() as u64 >= needed

@@ -51,6 +51,8 @@ QUERY_WORDS = set(
     "fields filter stats sort limit by desc asc count sum avg min max pct bin as and or not like in ispresent m h s".split()
 )
 # How the description of a version says what depends on a condition, if not with the parameter's name.
+# The alarm on the metric that the worker writes every minute: without it, the worker does not run.
+ALWAYS_MEASURED = "FeedLagAlarm"
 SAID_AS = {"TableName": "table", "TracingRate": "tracing"}
 # Properties of a function that are no part of a version.
 NOT_OF_VERSION = {"VersionDescription", "DeploymentPreference", "ReservedConcurrentExecutions", "Events", "Role",
@@ -91,8 +93,9 @@ def check_alarms():
                 problems.append(f"docs/runbook.md, {name}: no {part}")
         if f"docs/runbook.md, {name}." not in alarm["AlarmDescription"]:
             problems.append(f"{name}: its description does not name its section")
-        if alarm["TreatMissingData"] != "notBreaching":
-            problems.append(f"{name}: without data it must not fire")
+        treatment = "breaching" if name == ALWAYS_MEASURED else "notBreaching"
+        if alarm["TreatMissingData"] != treatment:
+            problems.append(f"{name}: TreatMissingData must be {treatment}")
     for name in found:
         if name.endswith("Alarm") and name not in alarms:
             problems.append(f"docs/runbook.md has a section {name}, but there is no such alarm")
@@ -113,7 +116,10 @@ def alarm_metrics(alarm):
         if select and select.startswith("SELECT"):
             name, schema = re.fullmatch(r"SELECT \w+\((\w+)\) FROM SCHEMA\((.+?)\) WHERE .+", select).groups()
             namespace, *dimensions = [part.strip() for part in schema.split(",")]
-            yield namespace, name, dimensions
+            # A name may be a keyword, such as FUNCTION.
+            if not all(re.fullmatch(r'"\w+"', dimension) for dimension in dimensions):
+                problems.append(f"the dimensions in {select} must be in quotes")
+            yield namespace, name, [dimension.strip('"') for dimension in dimensions]
 
 
 def dashboard_metrics():
@@ -223,6 +229,24 @@ def check_versions():
         described = set(re.findall(r"\$\{(\w+)\}", function["VersionDescription"]["Fn::Sub"][0]))
         if needed != described:
             problems.append(f"{name}: VersionDescription has {sorted(described)}, but must have {sorted(needed)}")
+        text = function["VersionDescription"]["Fn::Sub"][0]
+        most = len(re.sub(r"\$\{\w+\}", "", text)) + sum(map(longest, re.findall(r"\$\{(\w+)\}", text)))
+        if most > 256:
+            problems.append(f"{name}: VersionDescription can have {most} characters, and Lambda takes 256")
+
+
+def longest(said):
+    """How many characters the value of a parameter has at most."""
+    if said == "tracing":
+        return len("off")
+    parameter = parameters[{"table": "TableName"}.get(said, said)]
+    if "AllowedValues" in parameter:
+        return max(len(str(value)) for value in parameter["AllowedValues"])
+    if "MaxLength" in parameter:
+        return parameter["MaxLength"]
+    if "MaxValue" in parameter:
+        return len(str(parameter["MaxValue"]))
+    return int(re.search(r"\{\d+,(\d+)\}$", parameter["AllowedPattern"]).group(1))
 
 
 def check_parameters():
