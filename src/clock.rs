@@ -58,8 +58,8 @@ pub fn text(time: OffsetDateTime) -> String {
     String::from_utf8(text.to_vec()).unwrap_or_default()
 }
 
-/// Reads a moment in RFC 3339, as UTC. `None` for another text, and for a moment that is not in the years 0 to 9999 of
-/// UTC, though it may be in those of its own offset.
+/// Reads a moment in RFC 3339, as UTC. `None` for another text. Also `None` for a moment outside the years 0 to 9999 of
+/// UTC, which may be in those years of its own offset.
 pub fn parse(text: &str) -> Option<OffsetDateTime> {
     let time = OffsetDateTime::parse(text, &Rfc3339).ok()?.checked_to_offset(UtcOffset::UTC)?;
     (0..=9999).contains(&time.year()).then_some(time)

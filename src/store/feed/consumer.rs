@@ -5,8 +5,8 @@
 //! - A claim raises the token of the consumer. It succeeds if the lease of the claim before is over.
 //! - Every further write is on the condition that the token is still the own one. So a process whose lease is
 //!   over cannot move the position any more after another process has claimed the consumer.
-//! - A change of a webhook raises the token too, and ends the lease. So a process that delivers with the old URL, the old
-//!   secret or to a disabled webhook loses the consumer at its next write, which is before the next message.
+//! - A change of a webhook raises the token too, and ends the lease. A process that still delivers as the webhook was
+//!   before loses the consumer at its next write. That comes before its next message.
 //! - The position moves only after the other side has taken the changes. A process that stops before that
 //!   leaves the position where it was, and the next one delivers the same changes again.
 
