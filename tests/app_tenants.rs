@@ -20,10 +20,16 @@ async fn a_time_that_is_not_in_the_years_0_to_9999_of_utc_is_refused() {
     for time in ["9999-12-31T23:59:59-01:00", "0000-01-01T00:00:00+01:00"] {
         let body = json!({ "name": "Okta", "expires": time });
         let detail = app.send("POST", keys, Some(body)).await.problem(400, "invalidValue");
-        assert!(detail.starts_with("expires must be a time such as "), "{time}: {detail}");
+        assert!(
+            detail.starts_with("expires must be a time before the year 10000, such as "),
+            "{time}: {detail}"
+        );
         let body = json!({ "breakerLiftedUntil": time });
         let detail = app.send("PATCH", tenant, Some(body)).await.problem(400, "invalidValue");
-        assert!(detail.starts_with("breakerLiftedUntil must be a time such as "), "{time}: {detail}");
+        assert!(
+            detail.starts_with("breakerLiftedUntil must be a time before the year 10000, such as "),
+            "{time}: {detail}"
+        );
     }
     assert_eq!(app.get(keys).await.expect(200)["keys"], json!([]));
     let settings = app.get(tenant).await.expect(200)["settings"].clone();
@@ -69,12 +75,14 @@ async fn nothing_is_made_or_set_in_a_tenant_that_is_being_deleted() {
     assert_eq!(made["status"], "active");
     assert_eq!(app.get("/tenants/acme").await.expect(200)["status"], "active");
     let key = app.send("POST", "/tenants/acme/keys", Some(json!({ "name": "Okta" }))).await.expect(201);
+    let client = app.send("POST", "/tenants/acme/clients", Some(json!({ "name": "Okta" }))).await.expect(201);
     begin_deletion(&app).await;
     let found = app.get("/tenants/acme").await.expect(200);
     assert_eq!((&found["status"], &found["version"]), (&json!("beingDeleted"), &made["version"]));
     assert_eq!(app.get("/tenants").await.expect(200)["tenants"], json!([found]));
 
     let rotation = format!("/tenants/acme/keys/{}/rotate", key["id"].as_str().unwrap());
+    let new_secret = format!("/tenants/acme/clients/{}/rotate", client["id"].as_str().unwrap());
     let assignments = format!("/tenants/acme/Groups/{}/assignments", made["rootTeam"].as_str().unwrap());
     for (method, path, body) in [
         ("POST", "/tenants", new),
@@ -84,6 +92,7 @@ async fn nothing_is_made_or_set_in_a_tenant_that_is_being_deleted() {
         ("PATCH", "/tenants/acme", json!({})),
         ("POST", "/tenants/acme/keys", json!({ "name": "Entra" })),
         ("POST", &rotation, json!({})),
+        ("POST", &new_secret, json!({})),
         ("POST", "/tenants/acme/clients", json!({ "name": "Entra" })),
         ("PUT", &assignments, json!({ "assignments": [] })),
         ("POST", "/tenants/acme/roles", json!({ "id": "billing", "displayName": "Billing" })),

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join;
+use rollcall::http::function::Function;
+use rollcall::scim::extension;
 use rollcall::scim::resource_type::Kind;
 use rollcall::store::call::Table;
 use serde_json::{Value, json};
@@ -23,6 +25,13 @@ async fn scene(policy: &'static str) -> (Proxy, Client, Client) {
     let honest = Client::new(embedded.table, policy).await;
     let table = Table::new(support::client(&proxy.endpoint), support::TABLE);
     (proxy, Client::new(table, policy).await, honest)
+}
+
+/// The same tenant, as a function with this extension schema serves it.
+fn with_extension(client: &Client, schema: &Value) -> Client {
+    let extension = extension::read(&schema.to_string()).unwrap();
+    let function = Function::with_extensions(client.table.clone(), None, &[extension]);
+    Client { function: Arc::new(function.unwrap()), ..client.clone() }
 }
 
 /// The first transaction that writes an item whose key begins so has this fate.
@@ -167,15 +176,8 @@ async fn groups_of_large_members_are_made_changed_and_deleted() {
 async fn a_user_of_large_groups_is_deleted() {
     let extension = json!({ "id": "urn:x:2.0:Group", "name": "X", "attributes":
         (0..6).map(|at| json!({ "name": format!("t{at}"), "type": "string", "multiValued": false })).collect::<Vec<_>>() });
-    let extension = rollcall::scim::extension::read(&extension.to_string()).unwrap();
     let (proxy, client, honest) = scene("standard").await;
-    let with = |client: &Client| {
-        let extensions = std::slice::from_ref(&extension);
-        let function =
-            rollcall::http::function::Function::with_extensions(client.table.clone(), None, extensions);
-        Client { function: Arc::new(function.unwrap()), ..client.clone() }
-    };
-    let (client, honest) = (with(&client), with(&honest));
+    let (client, honest) = (with_extension(&client, &extension), with_extension(&honest, &extension));
     proxy.enforce_sizes();
     let id = honest.user("ann").await;
     let text = "x".repeat(56 * 1024);
@@ -200,14 +202,8 @@ async fn values_of_a_schema_that_is_not_loaded_are_kept_and_hidden() {
     let attribute = |name: &str, returned: &str| json!({ "name": name, "type": "string", "multiValued": false, "returned": returned });
     let attributes = [attribute("badge", "default"), attribute("secret", "never")];
     let schema = json!({ "id": URN, "name": "Badge", "attributes": attributes });
-    let extension = rollcall::scim::extension::read(&schema.to_string()).unwrap();
     let without = Client::new(support::serve().await.table, "standard").await;
-    let function = rollcall::http::function::Function::with_extensions(
-        without.table.clone(),
-        None,
-        std::slice::from_ref(&extension),
-    );
-    let with = Client { function: Arc::new(function.unwrap()), ..without.clone() };
+    let with = with_extension(&without, &schema);
     let mut ann = user("ann");
     ann[URN] = json!({ "badge": "7", "secret": "hunter2" });
     let id = with.post("/Users", ann).await.expect(201).id();
@@ -367,7 +363,7 @@ async fn an_account_is_erased_although_its_name_is_taken_meanwhile() {
 const CARS: &str = "urn:x:car:1.0:User";
 
 /// An extension with required and immutable attributes, and with parts that are so.
-fn car_extension() -> (Kind, rollcall::scim::schema::Schema) {
+fn car_extension() -> Value {
     let text = |name: &str| json!({ "name": name, "type": "string", "multiValued": false });
     let with = |name: &str, characteristic: &str, value: Value| {
         let mut attribute = text(name);
@@ -383,21 +379,14 @@ fn car_extension() -> (Kind, rollcall::scim::schema::Schema) {
         complex("cars", true, json!([needed(), fixed(), text("color")])),
         complex("first", false, json!([needed(), fixed()])),
     ]);
-    let schema = json!({ "id": CARS, "name": "Cars", "attributes": attributes });
-    rollcall::scim::extension::read(&schema.to_string()).unwrap()
+    json!({ "id": CARS, "name": "Cars", "attributes": attributes })
 }
 
 /// What a custom extension announces of its attributes holds by every way to change them.
 #[tokio::test]
 async fn required_and_immutable_parts_of_an_extension_are_kept() {
-    let extension = car_extension();
     let plain = Client::new(support::serve().await.table, "standard").await;
-    let function = rollcall::http::function::Function::with_extensions(
-        plain.table.clone(),
-        None,
-        std::slice::from_ref(&extension),
-    );
-    let client = Client { function: Arc::new(function.unwrap()), ..plain.clone() };
+    let client = with_extension(&plain, &car_extension());
     let car = json!({ "plate": "P1", "vin": "V1", "color": "red" });
     let first = json!({ "plate": "F1", "vin": "W1" });
     let whole = json!({ "must": "m", "badge": "7", "cars": [car], "first": first });
@@ -453,16 +442,10 @@ async fn who_lacks_an_attribute_that_became_required_can_still_be_deactivated() 
     let of = |required: bool| {
         let badge = json!({ "name": "badge", "type": "string", "multiValued": false, "required": required });
         let note = json!({ "name": "note", "type": "string", "multiValued": false });
-        let schema = json!({ "id": URN, "name": "Badge", "attributes": [badge, note] });
-        rollcall::scim::extension::read(&schema.to_string()).unwrap()
+        json!({ "id": URN, "name": "Badge", "attributes": [badge, note] })
     };
     let plain = Client::new(support::serve().await.table, "standard").await;
-    let with = |required: bool| {
-        let extensions = [of(required)];
-        let function =
-            rollcall::http::function::Function::with_extensions(plain.table.clone(), None, &extensions);
-        Client { function: Arc::new(function.unwrap()), ..plain.clone() }
-    };
+    let with = |required: bool| with_extension(&plain, &of(required));
     let mut ann = user("ann");
     ann[URN] = json!({ "note": "n" });
     let path = format!("/Users/{}", with(false).post("/Users", ann).await.expect(201).id());

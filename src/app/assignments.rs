@@ -21,8 +21,9 @@ use crate::store::record::Role;
 /// Replaces what a group grants. Answers the assignments as they are afterwards.
 ///
 /// # Errors
-/// 400 for roles and teams that cannot be used, and if the root team would lose its last active
-/// administrator; 404; 409 while a large change of the group is applied, or while the tenant is being deleted; 412.
+/// - 400 for roles and teams that cannot be used, and if the root team would lose its last active administrator.
+/// - 404, 412.
+/// - 409 while a large change of the group is applied, or while the tenant is being deleted.
 pub async fn replace(app: &AppRequest<'_>, tenant: &str, id: &str) -> Result<Response<Body>, ProblemDetails> {
     let tenant = app.lasting_tenant(tenant).await?;
     let group = resource_id(Kind::Group, id)?;

@@ -90,8 +90,11 @@ impl BodyFields {
     /// # Errors
     /// 400 for anything else.
     pub fn time(&mut self, name: &str) -> Result<Option<OffsetDateTime>, ProblemDetails> {
-        let problem =
-            || ProblemDetails::invalid(format!("{name} must be a time such as 2027-01-31T18:00:00Z."));
+        let problem = || {
+            ProblemDetails::invalid(format!(
+                "{name} must be a time before the year 10000, such as 2027-01-31T18:00:00Z."
+            ))
+        };
         let text = self.text(name)?;
         text.map(|text| clock::parse(&text).ok_or_else(problem)).transpose()
     }

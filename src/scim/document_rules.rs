@@ -250,8 +250,8 @@ pub fn primary_email(document: &Map<String, Value>) -> Option<&Value> {
     document.get("emails")?.as_array()?.iter().find(|email| is_primary(email))
 }
 
-/// An immutable attribute keeps the value that it has (RFC 7643 §2.2), and so does an immutable part of a single complex
-/// value: a replacement must bring one that is equal by the attribute's definition, or none. The old one stays as it was
+/// An immutable attribute keeps the value that it has (RFC 7643 §2.2). So does an immutable part of a single complex value.
+/// A replacement must bring a value that is equal by the attribute's definition, or none. The old one stays as it was
 /// written first. An extension or a complex value that comes back for it alone comes back with its required parts.
 ///
 /// # Errors

@@ -82,8 +82,8 @@ fn additions(record: &ApplicationRecord) -> [Action; 2] {
         .map(|action| action.only_if(Expression::absent(), Refusal::Exists))
 }
 
-/// Makes a key of the same name and scope, and lets the old one expire after the overlap (or when it would
-/// have anyway), in one transaction with the events of both. Returns the new key and when the old one ends. The new key
+/// Makes a key of the same name and scope, in one transaction with the events of both. The old one expires after the
+/// overlap, or when it would have anyway. Returns the new key and when the old one ends. The new key
 /// lives as long as the old one was made to live, also if that one has been rotated before.
 ///
 /// # Errors

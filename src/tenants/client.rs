@@ -216,7 +216,8 @@ pub struct RotatedSecret {
 /// the event `client.updated`. Without an overlap the others are revoked.
 ///
 /// # Errors
-/// - [`TenantError::NoClient`]; [`TenantError::KeyEnded`] for a client that is revoked.
+/// - [`TenantError::NoTenant`], [`TenantError::BeingDeleted`], [`TenantError::NoClient`]; [`TenantError::KeyEnded`] for a
+///   client that is revoked.
 /// - [`TenantError::Input`] for a federated client, for too many secrets, and for an overlap that no date can name.
 pub async fn rotate(
     table: &Table,
@@ -226,6 +227,7 @@ pub async fn rotate(
     now: OffsetDateTime,
 ) -> Result<RotatedSecret, TenantError> {
     let until = super::key::end_of_overlap(None, overlap, now)?;
+    super::record::get_lasting(table, which.0).await?;
     let mut made = None;
     let record = change(table, by, which, now, |record| {
         let ClientProof::Secrets { secrets, years } = &mut record.proof else {

@@ -157,9 +157,8 @@ async fn not_made(table: &Table, record: &KeyRecord, error: StoreError) -> Tenan
     }
 }
 
-/// Makes a key of the same name, scope and user, and lets the old one expire after the overlap (or
-/// when it would have anyway), in one transaction with the events of both. Returns the new key and
-/// when the old one ends. The new key lives as long as the old one was made to live, also if that one has been
+/// Makes a key of the same name, scope and user, in one transaction with the events of both. The old one
+/// expires after the overlap, or when it would have anyway. Returns the new key and when the old one ends. The new key lives as long as the old one was made to live, also if that one has been
 /// rotated before.
 ///
 /// # Errors

@@ -136,11 +136,18 @@ pub(super) fn remove_extension(
         return Ok(());
     };
     let Some(Value::Object(object)) = resource.get(&schema.id) else { return Ok(()) };
-    let fixed = schema.attributes.iter().find(|attribute| {
-        object.contains_key(&attribute.name)
-            && (attribute.required
-                || matches!(attribute.mutability, Mutability::ReadOnly | Mutability::Immutable))
-    });
+    let is_fixed = |attribute: &&Attribute| {
+        let Some(value) = object.get(&attribute.name) else { return false };
+        let holds_immutable = |sub: &Attribute| {
+            sub.mutability == Mutability::Immutable
+                && !attribute.multi_valued
+                && value.get(&sub.name).is_some()
+        };
+        attribute.required
+            || matches!(attribute.mutability, Mutability::ReadOnly | Mutability::Immutable)
+            || attribute.sub_attributes.iter().any(holds_immutable)
+    };
+    let fixed = schema.attributes.iter().find(is_fixed);
     if let Some(fixed) = fixed {
         return Err(ScimError::mutability(format!(
             "Attribute {}:{} cannot be removed.",

@@ -10,8 +10,8 @@ use crate::store::call::{Range, Table};
 use crate::store::error::StoreError;
 use crate::store::keys;
 
-/// The age of the oldest change that is not in the feed yet, among the first ones of each part of the outbox;
-/// 0 if there is none. An item that cannot be read counts as [`UNREADABLE_CHANGE_SECONDS`] old: it stays in the outbox, so
+/// How old the oldest change is that is not in the feed yet, in seconds; 0 if the outbox is empty. It looks at the first
+/// items of each part of the outbox. An item that cannot be read counts as [`UNREADABLE_CHANGE_SECONDS`] old: it stays in the outbox, so
 /// the alarm on the lag should tell of it.
 ///
 /// # Errors

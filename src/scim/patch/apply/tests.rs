@@ -358,6 +358,31 @@ fn required_values_cannot_be_removed() {
     assert_eq!(patched(&VEZA, &user(), &operations, "emails"), Ok(json!(null)));
 }
 
+/// To take an extension away takes its parts away.
+#[test]
+fn an_extension_with_an_immutable_part_cannot_be_removed() {
+    const URN: &str = "urn:x:2.0:User";
+    let text = |name: &str, mutability: &str| json!({ "name": name, "type": "string", "multiValued": false, "mutability": mutability });
+    let complex = |name: &str, multi: bool| json!({ "name": name, "type": "complex", "multiValued": multi, "subAttributes": [text("room", "immutable"), text("note", "readWrite")] });
+    let attributes = [complex("desk", false), complex("desks", true)];
+    let schema: Schema = serde_json::from_value(json!({ "id": URN, "name": "X", "attributes": attributes }))
+        .expect("a schema");
+    for (own, goes) in [
+        (json!({ "desk": { "room": "a" } }), false),
+        (json!({ "desk": { "note": "n" } }), true),
+        (json!({ "desks": [{ "room": "a" }] }), true),
+    ] {
+        let user = json!({ "userName": "a", URN: own });
+        for operation in
+            [gone(URN), set(URN, json!(null)), json!({ "op": "replace", "value": { URN: null } })]
+        {
+            let model = Model::new(&STANDARD, &[(Kind::User, schema.clone())]).expect("a model");
+            let expected = if goes { Ok(json!(null)) } else { Err(Mutability) };
+            assert_eq!(patched_in(&model, &user, &json!([operation]), URN), expected, "{own} {operation}");
+        }
+    }
+}
+
 /// Values that the schema holds to be equal are the same, and stay as they were written first.
 #[test]
 fn what_cannot_change_is_compared_by_its_schema() {
