@@ -96,7 +96,7 @@ check: $(TOOLS_DIR)/bin/cargo-machete $(TOOLS_DIR)/bin/cargo-deny ## Check forma
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --features cli
 
 $(TOOLS_DIR)/bin/cargo-machete:
-	$(CARGO) install --quiet --locked --root $(TOOLS_DIR) --version 0.9.2 cargo-machete
+	$(QUICK_INSTALL) --version 0.9.2 cargo-machete
 
 $(TOOLS_DIR)/bin/cargo-deny:
 	$(QUICK_INSTALL) --no-default-features --version 0.20.2 cargo-deny
@@ -131,7 +131,7 @@ client-mirrors: $(CLIENT_PYTHON_VENV)/installed $(CLIENT_TYPESCRIPT)/dist/src/co
 
 restore-drill: $(CLIENT_PYTHON_VENV)/installed ## Do the steps of docs/runbook.md for a restored table, and for a stack that is made again
 	FEED_MIRRORS="$(abspath $(CLIENT_PYTHON_VENV))/bin/python -m rollcall_client mirror --sqlite" \
-	    $(CARGO) test --features cli --test restore_drill -- --nocapture --test-threads=1
+	    $(CARGO) test --features cli --test suite_failures -- --nocapture --test-threads=1 restore_drill::
 
 failure-drill: ## Let the table fail, a function die and a deployment be wrong: which alarms fire, and what is lost
 	$(CARGO) test --features cli --test failure_drill -- --nocapture
@@ -249,12 +249,12 @@ bench-cold: ## Measure how long a new process of each function takes to its firs
 
 test-long: ## Play the long versions of tests: large tenants, more races and walks, crashes (CRASH_RUNS=500 CRASH_MEMBERS=5000)
 	SCALE_USERS=100000 SCALE_MEMBERS=100000 RACE_ROUNDS=200 WALK_SEEDS=12 TORN_SEEDS=8 $(CARGO) test --features cli \
-	    --test scale --test scale_changes --test races --test group_races --test paging --test pages --test changes \
-	    --test appliers --test restore_torn
-	RATE_SECONDS=600 $(CARGO) test --features cli --test rates
+	    --test suite_protocol --test suite_failures -- \
+	    scale:: scale_changes:: races:: group_races:: paging:: pages:: changes:: appliers:: restore_torn::
+	RATE_SECONDS=600 $(CARGO) test --features cli --test suite_protocol rates::
 	FEED_TENANTS=8 FEED_WRITERS=8 FEED_CHANGES=10000 FEED_KILLS=500 $(MAKE) --no-print-directory client-mirrors \
 	    FEED_PROFILE=bench FEED_FIRST=1 FEED_SEEDS=20 FEED_SECONDS=60
-	CRASH_RUNS=$(CRASH_RUNS) CRASH_MEMBERS=$(CRASH_MEMBERS) $(CARGO) test --features cli --test crash a_large_change -- --nocapture
+	CRASH_RUNS=$(CRASH_RUNS) CRASH_MEMBERS=$(CRASH_MEMBERS) $(CARGO) test --features cli --test suite_failures crash::a_large_change -- --nocapture
 
 fuzz: ## Fuzz one target (TARGET=filter, attr_path, patch or route; SECONDS_EACH=60; needs cargo-fuzz)
 	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $(if $(filter route,$(TARGET)),--features http) $(TARGET) -- -max_total_time=$(SECONDS_EACH) -timeout=10

@@ -203,8 +203,8 @@ pub const TEAMS_READ_AT_ONCE: usize = 1_600;
 /// between.
 pub const GROUP_PAGES_AT_ONCE: usize = 8;
 
-/// How long a group must be unchanged before a reader takes its digest for wrong, or a page of its members for whole. The
-/// items of a transaction become visible within some milliseconds.
+/// How long a group must be unchanged before a reader concludes that its digest is wrong, or that a page of its members
+/// is complete. The items of a transaction become visible within some milliseconds.
 pub const GROUP_AT_REST: Duration = Duration::from_millis(500);
 
 /// A change of a group that is younger may not be visible to every read yet. The clocks of two functions differ by a few

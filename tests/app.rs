@@ -1,13 +1,8 @@
 //! The application's side through its whole stack: every route, scopes, pages, hostile input.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
-
-mod app_support;
-mod support;
 
 use std::collections::BTreeSet;
 
-use app_support::{App, assert_changes_described};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -26,7 +21,10 @@ use rollcall::store::keys::{self, TenantId};
 use rollcall::tenants::error::TenantError;
 use rollcall::tenants::usage::{MadeUsageKey, UsageKeys};
 use serde_json::{Value, json};
-use support::client::user;
+
+use crate::app_support::{App, assert_changes_described};
+use crate::support;
+use crate::support::client::user;
 
 const USER: &str = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:User";
 const GROUP: &str = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:Group";

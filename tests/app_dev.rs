@@ -1,14 +1,12 @@
 //! The application's side of `rollcall dev`, over the wire.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
-
-mod support;
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use support::dev::{Answer, Dev, folder};
-use support::receiver::Receiver;
+
+use crate::support::dev::{Answer, Dev, folder};
+use crate::support::receiver::Receiver;
 
 fn send(dev: &Dev, key: &str, (method, path): (&str, &str), body: &str) -> Answer {
     let url = dev.shown["app_url"].as_str().expect("a URL");

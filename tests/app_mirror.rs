@@ -1,19 +1,17 @@
 //! A mirror of a tenant that an application keeps by the API alone: a snapshot beside work that goes on, and then
 //! the feed. Transactions become visible one item at a time. At the end the mirror is what the API answers.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
-
-mod app_support;
-mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use app_support::App;
 use serde_json::{Value, json};
-use support::client::Client;
-use support::serve_torn;
-use support::torn::Tearing;
+
+use crate::app_support::App;
+use crate::support;
+use crate::support::client::Client;
+use crate::support::serve_torn;
+use crate::support::torn::Tearing;
 
 /// What the application's own tables hold.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,11 +1,6 @@
 //! `GET /status` when the retention of all changes has ended, and when the outbox has an item that cannot be read.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
-mod app_support;
-mod support;
-
-use app_support::App;
 use rollcall::clock;
 use rollcall::limits::{DEFAULT_CHANGE_RETENTION_DAYS, UNREADABLE_CHANGE_SECONDS};
 use rollcall::store::feed::lag::seconds_behind;
@@ -13,6 +8,8 @@ use rollcall::store::feed::retention::end_retention;
 use rollcall::store::item::{key_of, number, text};
 use rollcall::store::keys::{self, OutboxName};
 use serde_json::{Value, json};
+
+use crate::app_support::App;
 
 /// Lets all pages of the feed be as old as this. They stay in the table.
 async fn age_pages(app: &App, days: u64) {

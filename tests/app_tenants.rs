@@ -1,16 +1,13 @@
 //! Tenants by the application's side: what is refused of their settings and keys, and what is refused while a tenant
 //! is being deleted.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
-mod app_support;
-mod support;
-
-use app_support::App;
 use rollcall::clock;
 use rollcall::store::item::text;
 use rollcall::store::keys;
 use serde_json::{Value, json};
+
+use crate::app_support::App;
 
 #[tokio::test]
 async fn a_time_that_is_not_in_the_years_0_to_9999_of_utc_is_refused() {

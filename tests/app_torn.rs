@@ -1,22 +1,19 @@
 //! The state in a change is never older than the change, while plain reads show the state before it.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
-
-mod app_support;
-mod support;
 
 use std::time::{Duration, Instant};
 
-use app_support::App;
 use rollcall::clock;
 use rollcall::limits::CHANGES_PER_LOOK;
 use rollcall::scim::resource_type::Kind;
 use serde_json::{Value, json};
-use support::client::{Client, user};
-use support::pending::commit;
-use support::serve_torn;
-use support::torn::{Answering, Tearing, Torn};
 use tokio::task::JoinHandle;
+
+use crate::app_support::App;
+use crate::support::client::{Client, user};
+use crate::support::pending::commit;
+use crate::support::serve_torn;
+use crate::support::torn::{Answering, Tearing, Torn};
 
 /// The application's side over a table whose transactions are torn, and a user.
 async fn scene() -> (App, Client, Torn, String) {

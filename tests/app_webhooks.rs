@@ -1,14 +1,9 @@
 //! Webhooks as applications see them: the resources in messages, and the routes that manage webhooks.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
-
-mod app_support;
-mod support;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use app_support::{App, assert_changes_described};
 use rollcall::app::function::AppFunction;
 use rollcall::app::request::Managing;
 use rollcall::clock;
@@ -25,8 +20,11 @@ use rollcall::store::webhook::Webhook;
 use rollcall::tenants::message_resources::MessageResources;
 use rollcall::tenants::usage::GeneratedUsageKeys;
 use serde_json::{Value, json};
-use support::client::{Client, user};
-use support::receiver::{Message, Reaction, Receiver};
+
+use crate::app_support::{App, assert_changes_described};
+use crate::support;
+use crate::support::client::{Client, user};
+use crate::support::receiver::{Message, Reaction, Receiver};
 
 /// The URL of the application's side, as the functions are told it.
 const APP_URL: &str = "http://app.example.com/app/v1";

@@ -1,9 +1,5 @@
 //! Application keys: made, rotated, revoked and checked.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
-
-mod app_support;
-mod support;
 
 use rollcall::auth::app_authorizer::authorize_application;
 use rollcall::auth::application::ApplicationScope;
@@ -15,6 +11,9 @@ use rollcall::tenants::actor::Actor;
 use rollcall::tenants::application::{NewApplication, create, list, revoke, rotate};
 use rollcall::tenants::error::TenantError;
 use time::{Duration, OffsetDateTime};
+
+use crate::app_support;
+use crate::support;
 
 fn new(name: &str) -> NewApplication {
     NewApplication { name: name.to_owned(), scope: ApplicationScope::Manage, expires: None }

@@ -1,9 +1,6 @@
 //! Many apply a committed change at once: its request, the next write to the group, the worker, and requests that
 //! delete or reactivate its members. Each part of the change is applied once.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
-
-mod support;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -13,11 +10,13 @@ use rollcall::store::delete::{Detachment, ResourceDeletion};
 use rollcall::store::large_change::pending_change::{ChangeState, PendingChange};
 use rollcall::store::large_change::settle::SettledChanges;
 use serde_json::json;
-use support::assert_consistent;
-use support::client::{Client, user};
-use support::pending::{commit, of_kind};
-use support::stage::{Stage, play};
 use tokio::task::JoinSet;
+
+use crate::support;
+use crate::support::assert_consistent;
+use crate::support::client::{Client, user};
+use crate::support::pending::{commit, of_kind};
+use crate::support::stage::{Stage, play};
 
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(60)

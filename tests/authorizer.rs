@@ -1,8 +1,5 @@
 //! The authorizer over a real table: from API Gateway's event to its answer.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used)]
-
-mod support;
 
 use std::time::Instant;
 
@@ -25,6 +22,8 @@ use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 use tokio::net::{TcpListener, TcpStream};
 use uuid::Uuid;
+
+use crate::support;
 
 const ARN: &str = "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/prod/GET/scim/v2/Users";
 const STAGE: &str = "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/prod/*";

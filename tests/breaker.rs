@@ -1,12 +1,10 @@
 //! The limit of deactivations within an hour, from the operator's command to the answer.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
-mod support;
-
 use serde_json::{Value, json};
-use support::client::Client;
-use support::{assert_consistent, embedded};
+
+use crate::support::client::Client;
+use crate::support::{assert_consistent, embedded};
 
 /// A client whose tenant may deactivate `percent` of its users within an hour.
 async fn limited(percent: u32) -> Client {

@@ -1,13 +1,8 @@
 //! What each operation may cost: sequential rounds and capacity units, which DynamoDB counts
 //! exactly. The table of budgets is in docs/architecture/costs.md.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
-mod oauth_support;
-mod support;
-
 use aws_sdk_dynamodb::types::AttributeValue;
-use oauth_support::{Issuer, Service, Signer, assertion_request, client, federated, secret_request};
 use rollcall::auth::authorizer::authorize;
 use rollcall::auth::client::Federation;
 use rollcall::auth::record::Scope;
@@ -20,7 +15,10 @@ use rollcall::store::item::text;
 use rollcall::store::keys;
 use rollcall::store::meter::Usage;
 use serde_json::json;
-use support::client::{Client, user};
+
+use crate::oauth_support::{Issuer, Service, Signer, assertion_request, client, federated, secret_request};
+use crate::support;
+use crate::support::client::{Client, user};
 
 /// Asserts the cost of a request: rounds, read units, write units.
 #[track_caller]

@@ -1,8 +1,5 @@
 //! Bulk requests (RFC 7644 §3.7) through the function, over an embedded DynamoDB.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used)]
-
-mod support;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +13,8 @@ use rollcall::scim::resource_type::Model;
 use rollcall::store::Store;
 use rollcall::store::call::Table;
 use serde_json::{Value, json};
+
+use crate::support;
 
 const BASE: &str = "https://scim.example.com/scim/v2";
 const BULK: &str = "urn:ietf:params:scim:api:messages:2.0:BulkRequest";

@@ -1,8 +1,5 @@
 //! The event bus: every change of the feed is put on it, in order, whatever it refuses.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
-
-mod support;
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -15,9 +12,11 @@ use rollcall::store::feed::consumer::ConsumerState;
 use rollcall::store::item::number;
 use rollcall::store::keys;
 use serde_json::{Value, json};
-use support::client::Client;
-use support::feed::{read_feed, sequence};
-use support::receiver::{Reaction, Receiver};
+
+use crate::support;
+use crate::support::client::Client;
+use crate::support::feed::{read_feed, sequence};
+use crate::support::receiver::{Reaction, Receiver};
 
 /// A stand-in for EventBridge.
 struct Bus {

@@ -2,7 +2,6 @@
 //! the table with the rights of their roles in the template.
 //!
 //! `CASES=okta/ cargo test …` plays those whose path has this text in it, `POLICY=veza` those under one policy.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::panic)]
 
 mod cases_support;

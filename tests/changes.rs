@@ -1,9 +1,6 @@
 //! Changes larger than a transaction. Every reader sees them as soon as they are committed, also while they are
 //! applied. Later requests and the worker finish them.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
-
-mod support;
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -14,11 +11,13 @@ use rollcall::store::large_change::settle::SettledChanges;
 use rollcall::store::membership::{MemberChanges, Membership};
 use rollcall::store::worker::{self, WorkerReport};
 use serde_json::{Value, json};
-use support::client::{Client, user};
-use support::pending::{commit, of_kind};
-use support::stage::{Stage, play};
 use tokio::task::JoinSet;
 use uuid::Uuid;
+
+use crate::support;
+use crate::support::client::{Client, user};
+use crate::support::pending::{commit, of_kind};
+use crate::support::stage::{Stage, play};
 
 fn values(ids: &[String]) -> Value {
     ids.iter().map(|id| json!({ "value": id })).collect()

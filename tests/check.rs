@@ -1,8 +1,5 @@
 //! The consistency checker: silent about what the service writes, and loud about every damage.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
-
-mod support;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use rollcall::admin::check::report::Problem;
@@ -14,9 +11,11 @@ use rollcall::store::membership::MemberChanges;
 use rollcall::store::side::Side;
 use rollcall::store::transaction::{Action, Expression};
 use serde_json::json;
-use support::client::{Client, user};
-use support::{assert_consistent, check};
 use uuid::Uuid;
+
+use crate::support;
+use crate::support::client::{Client, user};
+use crate::support::{assert_consistent, check};
 
 fn tenant() -> TenantId {
     support::client::TENANT.parse().unwrap()

@@ -1,9 +1,6 @@
 //! The checker of the change feed: silent about what the service writes, also while it writes, and loud about
 //! every damage.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
-
-mod support;
 
 use std::io::{Read as _, Write as _};
 use std::time::{Duration, Instant};
@@ -31,12 +28,14 @@ use rollcall::store::transaction::{Action, Expression};
 use rollcall::tenants::actor::Actor;
 use rollcall::tenants::application::{self, NewApplication};
 use serde_json::{Value, json};
-use support::client::Client;
-use support::feed::{read_feed, sequence};
-use support::pending::commit;
-use support::torn::Tearing;
-use support::{assert_consistent, check, serve_torn};
 use time::OffsetDateTime;
+
+use crate::support;
+use crate::support::client::Client;
+use crate::support::feed::{read_feed, sequence};
+use crate::support::pending::commit;
+use crate::support::torn::Tearing;
+use crate::support::{assert_consistent, check, serve_torn};
 
 fn tenant_id() -> TenantId {
     support::client::TENANT.parse().unwrap()

@@ -1,8 +1,5 @@
 //! `rollcall tenant` and `rollcall key` as an operator runs them: output, one-line errors, exit codes.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used)]
-
-mod support;
 
 use std::process::Command;
 
@@ -11,6 +8,8 @@ use aws_sdk_dynamodb::types::{
 };
 use rollcall::auth::key::BearerKey;
 use serde_json::Value;
+
+use crate::support;
 
 /// Exit code, stdout, stderr.
 type Done = (Option<i32>, String, String);

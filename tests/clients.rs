@@ -1,11 +1,6 @@
 //! OAuth clients by the application's side and by the operator's tool: made, listed, rotated, revoked.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
-mod app_support;
-mod support;
-
-use app_support::App;
 use rollcall::admin::check::run::check;
 use rollcall::admin::cli::GlobalOptions;
 use rollcall::admin::cli::client::{ClientArgs, run_client};
@@ -14,6 +9,9 @@ use rollcall::store::keys::{self, TenantId};
 use serde_json::{Value, json};
 
 use clap::{Args as _, FromArgMatches as _};
+
+use crate::app_support::App;
+use crate::support;
 
 /// An id of a directory of Entra ID.
 const DIRECTORY: &str = "3b2c1d0e-0000-4000-8000-00000000acde";

@@ -3,10 +3,7 @@
 //!
 //! CRASH_MEMBERS (default 200) and CRASH_RUNS (default: every call, both ways) make it larger;
 //! `make test-long` dies 500 times in changes of 5,000 members. CRASH_FROM goes on at a later run.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
-
-mod support;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,11 +13,13 @@ use rollcall::store::call::Table;
 use rollcall::store::large_change::pending_change::ChangeState;
 use rollcall::store::worker;
 use serde_json::{Value, json};
-use support::assert_consistent;
-use support::client::Client;
-use support::faults::{Call, Fate, Proxy};
-use support::feed::sequence;
 use tokio::sync::Notify;
+
+use crate::support;
+use crate::support::assert_consistent;
+use crate::support::client::Client;
+use crate::support::faults::{Call, Fate, Proxy};
+use crate::support::feed::sequence;
 
 fn setting(name: &str) -> Option<usize> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())

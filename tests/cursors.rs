@@ -1,8 +1,5 @@
 //! Cursors (RFC 9865 §2): signed, without any value, short, and good in every process of the function.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
-
-mod support;
 
 use std::sync::Arc;
 
@@ -13,7 +10,9 @@ use rollcall::store::call::Range;
 use rollcall::store::item::key_of;
 use rollcall::store::keys;
 use serde_json::{Value, json};
-use support::client::{Client, Reply, user};
+
+use crate::support;
+use crate::support::client::{Client, Reply, user};
 
 const SORTED: &str = "/Users?sortBy=title&count=1&attributes=title";
 

@@ -1,8 +1,5 @@
 //! A day in the life of a tenant, from its making to its move: the whole stack, told by docs/day.md.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
-
-mod support;
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -22,9 +19,11 @@ use rollcall::scim::policy::VEZA;
 use rollcall::store::call::Table;
 use rollcall::store::keys::TenantId;
 use serde_json::{Value, json};
-use support::client::user;
-use support::feed::changes_of;
 use time::{Duration, OffsetDateTime};
+
+use crate::support;
+use crate::support::client::user;
+use crate::support::feed::changes_of;
 
 /// The service behind its gateway.
 struct Service {

@@ -1,13 +1,8 @@
 //! Roles and entitlements: what identity providers read of them, what they grant, what they cost, and their changes.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
-
-mod app_support;
-mod support;
 
 use std::collections::BTreeSet;
 
-use app_support::App;
 use rollcall::admin::check::run::check;
 use rollcall::admin::definition;
 use rollcall::admin::transfer::definitions::{definition_lines, import_definitions};
@@ -21,7 +16,9 @@ use rollcall::scim::resource_type::DefinedKind;
 use rollcall::store::definition::DefinitionIndex;
 use rollcall::store::keys;
 use serde_json::{Value, json};
-use support::client::{Client, user};
+
+use crate::app_support::App;
+use crate::support::client::{Client, user};
 
 const EXTENSION: &str = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:User";
 const OKTA_ROLE: &str = "urn:okta:scim:schemas:core:1.0:Role";

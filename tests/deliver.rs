@@ -1,8 +1,5 @@
 //! Webhooks: what receivers get, whatever they answer and whatever stops.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
-
-mod support;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,14 +19,16 @@ use rollcall::store::feed::reader::FeedReader;
 use rollcall::store::item::{number, text};
 use rollcall::store::keys;
 use rollcall::store::webhook::Webhook;
-use support::client::Client;
-use support::feed::{read_feed, sequence};
-use support::receiver::{Reaction, Receiver};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+
+use crate::support;
+use crate::support::client::Client;
+use crate::support::feed::{read_feed, sequence};
+use crate::support::receiver::{Reaction, Receiver};
 
 fn worker_with(rule: TargetRule) -> Worker {
     let sender = MessageSender::new(rule).expect("TLS");

@@ -1,6 +1,5 @@
 //! What the pages name, exists: the tests and files in the tables of `docs/conformance.md` and
 //! `docs/security.md`, and source files in all pages.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used)]
 
 use std::collections::BTreeSet;

@@ -1,9 +1,6 @@
 //! Plays every event in `events/` in this process. The function and the authorizer give the expected answers. The
 //! events and the router agree with `template.yaml`.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used)]
-
-mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -35,6 +32,8 @@ use rollcall::store::resource::ResourceCreation;
 use rollcall::tenants::usage::GeneratedUsageKeys;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
+
+use crate::support;
 
 /// Who and what the events name (`events/generate.py`).
 const USER: &str = "019aaf5c-8b40-7c3e-9d52-6f1b2a3c4d5e";

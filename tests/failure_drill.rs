@@ -2,7 +2,6 @@
 //! change; a deployment is wrong. Each is played minute by minute on a clock of the test. The alarms are those of the
 //! template, on the metrics in the log lines and on those that AWS counts. Identity providers repeat what failed. At
 //! the end nothing is lost: the checker and the feed show it. docs/runbook.md has the result as a table.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 mod drill_support;
@@ -399,7 +398,7 @@ fn row(name: &str, alarms: &BTreeMap<String, u64>) -> String {
 #[test]
 fn failures_raise_their_alarms_and_lose_nothing() {
     let scenarios = [
-        ("DynamoDB is away for a minute", "the_table_is_away_for_a_minute"),
+        ("DynamoDB does not answer for a minute", "the_table_is_away_for_a_minute"),
         ("DynamoDB throttles every call for ten minutes", "the_table_throttles_for_ten_minutes"),
         ("a function is killed after the commit of a large change", "a_function_is_killed_after_the_commit"),
         ("a function is killed before that commit", "a_function_is_killed_before_the_commit"),

@@ -1,9 +1,6 @@
 //! A busy table and a bad network: one call in ten fails, in different ways. A provisioning run ends with every
 //! change made exactly once.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
-
-mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -18,9 +15,11 @@ use rollcall::store::large_change::pending_change::{ChangeState, PendingTask};
 use rollcall::store::membership::{Membership, add_member};
 use rollcall::store::worker;
 use serde_json::{Value, json};
-use support::client::{Client, Reply, user};
-use support::faults::{Call, Fate, Proxy};
-use support::{assert_consistent, pending};
+
+use crate::support;
+use crate::support::client::{Client, Reply, user};
+use crate::support::faults::{Call, Fate, Proxy};
+use crate::support::{assert_consistent, pending};
 
 const FATES: [Fate; 7] = [
     Fate::Lost,

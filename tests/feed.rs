@@ -1,8 +1,5 @@
 //! The change feed has every committed change once and in order, also beside other writers and sequencers.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
-
-mod support;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -25,11 +22,13 @@ use rollcall::store::item::{get_number, number, text};
 use rollcall::store::keys;
 use rollcall::store::worker;
 use serde_json::{Value, json};
-use support::client::{Client, user};
-use support::faults::{Call, Fate, Proxy};
-use support::feed::{check_feed, members_by_feed, read_feed, sequence};
-use support::pending::commit;
 use time::OffsetDateTime;
+
+use crate::support;
+use crate::support::client::{Client, user};
+use crate::support::faults::{Call, Fate, Proxy};
+use crate::support::feed::{check_feed, members_by_feed, read_feed, sequence};
+use crate::support::pending::commit;
 
 const ALL: ChangeQuery<'static> = ChangeQuery { limit: 500, tenant: None };
 

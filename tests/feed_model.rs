@@ -8,7 +8,6 @@
 //! FEED_TENANTS is how many tenants there are, FEED_WRITERS how many clients write to each, and FEED_FIRST the first
 //! seed.
 //! FEED_MIRRORS lets the clients play along.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 mod app_support;

@@ -1,8 +1,5 @@
 //! The change feed while the items of a transaction are visible in part: no change enters it too early.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
-
-mod support;
 
 use std::time::{Duration, Instant};
 
@@ -14,12 +11,13 @@ use rollcall::scim::resource_type::Kind;
 use rollcall::store::feed::reader::FeedReader;
 use rollcall::store::keys::OutboxName;
 use serde_json::json;
-use support::client::{Client, user};
-use support::feed::{check_feed, read_feed, sequence};
-use support::pending::commit;
-use support::serve_torn;
-use support::torn::{Tearing, Torn};
 use time::OffsetDateTime;
+
+use crate::support::client::{Client, user};
+use crate::support::feed::{check_feed, read_feed, sequence};
+use crate::support::pending::commit;
+use crate::support::serve_torn;
+use crate::support::torn::{Tearing, Torn};
 
 /// A client of a table whose transactions are torn, but quickly. What becomes visible late is held.
 async fn scene(users: usize) -> (Torn, Client, Vec<String>) {

@@ -1,8 +1,5 @@
 //! Two requests at once for one group. Every answer fits an order of the two, and the table is consistent.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
-
-mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,10 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rollcall::scim::resource_type::Kind;
 use rollcall::store::members::WholeGroup;
 use serde_json::{Value, json};
-use support::client::{Client, Reply};
-use support::racing::{race, statuses};
-use support::stage::{Stage, play};
 use tokio::task::JoinSet;
+
+use crate::support;
+use crate::support::client::{Client, Reply};
+use crate::support::racing::{race, statuses};
+use crate::support::stage::{Stage, play};
 
 async fn changes_of_one_group_all_count(stage: Stage) {
     let client = Client::new(stage.table().await, "standard").await;

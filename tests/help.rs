@@ -1,5 +1,4 @@
 //! The tool as someone meets it who has never used it.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 use std::process::Command;

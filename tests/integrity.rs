@@ -1,9 +1,6 @@
 //! Writes whose answer is lost or wrong, writes that are too large for one transaction, and writes that
 //! race with a deletion.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
-
-mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,10 +11,12 @@ use rollcall::scim::extension;
 use rollcall::scim::resource_type::Kind;
 use rollcall::store::call::Table;
 use serde_json::{Value, json};
-use support::client::{Client, user};
-use support::faults::{Call, Fate, Proxy};
-use support::pending::of_kind;
-use support::{assert_consistent, work};
+
+use crate::support;
+use crate::support::client::{Client, user};
+use crate::support::faults::{Call, Fate, Proxy};
+use crate::support::pending::of_kind;
+use crate::support::{assert_consistent, work};
 
 async fn scene(policy: &'static str) -> (Proxy, Client, Client) {
     let embedded = support::serve().await;

@@ -1,13 +1,12 @@
 //! Every operation with the ids of another tenant. They do not exist for the caller, and no request changes them.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
-
-mod support;
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use support::client::{Client, Reply, user};
+
+use crate::support;
+use crate::support::client::{Client, Reply, user};
 
 /// A tenant whose name begins with another's: a key cut short or compared by its beginning would
 /// mix them up.

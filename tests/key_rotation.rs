@@ -1,13 +1,8 @@
 //! Keys that are rotated more than once: how long their successors live, and rotations at the same time.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
-
-mod app_support;
-mod support;
 
 use std::collections::BTreeSet;
 
-use app_support::App;
 use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::auth::application::ApplicationScope;
 use rollcall::auth::record::Scope;
@@ -19,8 +14,11 @@ use rollcall::tenants::actor::Actor;
 use rollcall::tenants::application::{self, NewApplication};
 use rollcall::tenants::key::{self, NewKey};
 use serde_json::{Value, json};
-use support::faults::{Call, Fate, Proxy};
 use time::{Duration, OffsetDateTime};
+
+use crate::app_support::App;
+use crate::support;
+use crate::support::faults::{Call, Fate, Proxy};
 
 fn acme() -> TenantId {
     "acme".parse().unwrap()

@@ -1,9 +1,6 @@
 //! Kills the real process with SIGKILL in the middle of a change of a thousand members, and starts it again on the
 //! same folder.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
-
-mod support;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -16,7 +13,9 @@ use rollcall::store::Store;
 use rollcall::store::call::Table;
 use rollcall::store::large_change::pending_change::{ChangeState, PendingChange};
 use serde_json::{Value, json};
-use support::dev::{Answer, Dev, TOOL, folder};
+
+use crate::support;
+use crate::support::dev::{Answer, Dev, TOOL, folder};
 
 /// The members that are added. As many are removed.
 const HALF: usize = 500;

@@ -1,9 +1,6 @@
 //! A function writes a change of a few members without a read of a group that it knows. What it knows may be
 //! wrong in every way: then the answer and the table are as if it had read the group.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
-
-mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,11 +11,13 @@ use rollcall::store::keys;
 
 use rollcall::store::membership::{Membership, move_members_in};
 use serde_json::{Value, json};
-use support::client::{Client, Reply};
-use support::faults::{Fate, Proxy};
-use support::torn::Tearing;
 use tokio::task::JoinSet;
 use uuid::Uuid;
+
+use crate::support;
+use crate::support::client::{Client, Reply};
+use crate::support::faults::{Fate, Proxy};
+use crate::support::torn::Tearing;
 
 fn add(id: &str) -> Value {
     json!([{ "op": "add", "path": "members", "value": [{ "value": id }] }])

@@ -1,8 +1,5 @@
 //! A group of 45,000 members: answered whole, or with an error that says what to ask instead.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
-
-mod support;
 
 use std::collections::BTreeSet;
 
@@ -10,7 +7,9 @@ use rollcall::scim::resource_type::Kind;
 use rollcall::store::item::number;
 use rollcall::store::keys;
 use serde_json::json;
-use support::client::Client;
+
+use crate::support;
+use crate::support::client::Client;
 
 /// More than fits into 6 MB.
 const MEMBERS: usize = 45_000;

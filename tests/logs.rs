@@ -1,5 +1,4 @@
 //! The log: the line of a panic, and the metrics in the lines of requests and of the worker.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 mod support;

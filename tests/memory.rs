@@ -1,9 +1,7 @@
 //! How much memory the function takes for its largest answers. The function is the real binary. Its
 //! table is in this process.
-#![cfg(all(feature = "cli", target_os = "linux"))]
+#![cfg(target_os = "linux")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
-
-mod support;
 
 use std::time::Instant;
 
@@ -12,8 +10,10 @@ use rollcall::scim::resource_type::Kind;
 use rollcall::store::item::{Item, get_text, text};
 use rollcall::store::keys;
 use serde_json::{Value, json};
-use support::client::Client;
-use support::lambda::Lambda;
+
+use crate::support;
+use crate::support::client::Client;
+use crate::support::lambda::Lambda;
 
 /// The users, each with an item of almost 350 KB. The memory of a scan does not depend on their number: 400 and
 /// 1,000 users had the same peaks. A debug build cannot read 1,000 of them within the 20 seconds of a scan.

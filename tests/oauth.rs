@@ -1,9 +1,5 @@
 //! The token endpoint with secrets: what it answers, what its tokens open, and when that ends.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
-
-mod oauth_support;
-mod support;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +7,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use http::{HeaderName, HeaderValue};
 use lambda_http::{Body, RequestExt as _};
-use oauth_support::{FORM, Reply, Service, answer, basic, client, form, more_requests, token_request};
 use rollcall::auth::access_token::{AccessToken, TokenRecord};
 use rollcall::auth::authorizer::{Decision, Reason, authorize};
 use rollcall::auth::client::{ClientProof, ClientRecord};
@@ -29,6 +24,9 @@ use rollcall::tenants::actor::Actor;
 use rollcall::tenants::client::{list, revoke, revoke_secret, rotate};
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
+
+use crate::oauth_support::{FORM, Reply, Service, answer, basic, client, form, more_requests, token_request};
+use crate::support;
 
 const GRANT: (&str, &str) = ("grant_type", "client_credentials");
 

@@ -1,18 +1,11 @@
 //! The token endpoint with assertions of an issuer: which are taken, which are refused, and how its keys rotate.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
-
-mod oauth_support;
-mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use oauth_support::{
-    Issuer, Reply, Service, Signer, answer, assertion_request, client, federated, form, more_requests,
-};
 use rollcall::auth::client::{ClientRecord, Federation};
 use rollcall::auth::record::Scope;
 use rollcall::clock::with_seconds_ahead;
@@ -23,6 +16,10 @@ use rollcall::tenants::actor::Actor;
 use rollcall::tenants::client::{NewClient, NewProof, create};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
+
+use crate::oauth_support::{
+    Issuer, Reply, Service, Signer, answer, assertion_request, client, federated, form, more_requests,
+};
 
 const DIRECTORY: &str = "3b2c1d0e-0000-4000-8000-00000000acde";
 

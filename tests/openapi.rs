@@ -1,5 +1,4 @@
 //! `docs/openapi.json` is what the code makes.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used)]
 
 use rollcall::admin::openapi::command::{app_text, text};

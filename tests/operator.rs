@@ -1,9 +1,6 @@
 //! What only the operator may do: decide which keys there are, who administers a tenant, and when an
 //! account is erased.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
-
-mod support;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use rollcall::admin::check::report::Problem;
@@ -20,9 +17,11 @@ use rollcall::store::item::{get_number, number, text};
 use rollcall::store::keys::{self, TenantId};
 use rollcall::store::worker;
 use serde_json::{Value, json};
-use support::client::{self, Client, Reply};
-use support::{assert_consistent, check, embedded};
 use time::OffsetDateTime;
+
+use crate::support;
+use crate::support::client::{self, Client, Reply};
+use crate::support::{assert_consistent, check, embedded};
 
 fn acme() -> TenantId {
     "acme".parse().unwrap()

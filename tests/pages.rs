@@ -1,9 +1,6 @@
 //! A group of several pages is read while another process writes between two of the pages. The answer is the
 //! group before or after the write, never a mixture.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
-
-mod support;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -13,11 +10,13 @@ use rollcall::dev::seed::{Size, user_id};
 use rollcall::store::call::Table;
 use rollcall::store::worker;
 use serde_json::{Value, json};
-use support::assert_consistent;
-use support::client::{Client, Reply};
-use support::faults::{Call, Fate, Gate, Proxy};
-use support::stage::{Stage, play};
-use support::torn::Torn;
+
+use crate::support;
+use crate::support::assert_consistent;
+use crate::support::client::{Client, Reply};
+use crate::support::faults::{Call, Fate, Gate, Proxy};
+use crate::support::stage::{Stage, play};
+use crate::support::torn::Torn;
 
 /// Members who stay, unless they are deleted. The names that they have in the group are so long
 /// that they fill three pages of 1 MB.

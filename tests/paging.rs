@@ -1,15 +1,13 @@
 //! Walkers of both kinds over a list that changes under them, against a model of what must hold.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
-
-mod support;
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use support::assert_consistent;
-use support::client::Client;
-use support::stage::{Stage, play};
+
+use crate::support::assert_consistent;
+use crate::support::client::Client;
+use crate::support::stage::{Stage, play};
 
 /// A small generator, so that a run can be repeated by its seed.
 struct Dice(u64);

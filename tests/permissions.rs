@@ -1,10 +1,6 @@
 //! What the roles in the template allow besides the items of the table. Each statement is needed by a call that a
 //! test observes, or it is in a short list with its reason. tests/roles.rs plays the calls to the table.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
-
-mod roles_support;
-mod support;
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -15,12 +11,13 @@ use aws_sdk_apigateway::config::{BehaviorVersion, Config, Credentials, Region};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use roles_support::{is_like, is_of_table, statements, template, texts};
 use rollcall::auth::plan::RatePlan;
 use rollcall::tenants::usage::UsageKeys;
 use rollcall::tenants::usage_key::{PlanUsageKeys, StackUsageKeys};
 use serde_json::json;
 use yaml_serde::Value as Yaml;
+
+use crate::roles_support::{is_like, is_of_table, statements, template, texts};
 
 /// The roles that tests/roles.rs and tests/pre_traffic.rs play, and whether their functions write to the table.
 const ROLES: [(&str, bool); 9] = [

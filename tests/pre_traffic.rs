@@ -1,9 +1,6 @@
 //! The hook that tries a new version before it gets requests: the real binary, before a stand-in for Lambda and
 //! CodeDeploy. What it tries is the real `scim` binary, or a build that is broken in some way.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
-
-mod support;
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
@@ -17,8 +14,10 @@ use axum::routing::post;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use support::faults::{Call, Fate, Proxy};
-use support::lambda::{Lambda, Posted};
+
+use crate::support;
+use crate::support::faults::{Call, Fate, Proxy};
+use crate::support::lambda::{Lambda, Posted};
 
 const VERSION: &str = "arn:aws:lambda:us-east-1:123456789012:function:stack-Scim:7";
 

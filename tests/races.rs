@@ -1,17 +1,16 @@
 //! Two requests at once for users and names. Every answer fits an order of the two, and the table is consistent.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
-
-mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use rollcall::scim::resource_type::Kind;
 use serde_json::json;
-use support::client::{Client, user};
-use support::racing::{race, statuses};
-use support::stage::{Stage, play};
 use tokio::task::JoinSet;
+
+use crate::support;
+use crate::support::client::{Client, user};
+use crate::support::racing::{race, statuses};
+use crate::support::stage::{Stage, play};
 
 async fn sixteen_clients_create_the_same_user(stage: Stage) {
     let rounds = stage.rounds();

@@ -1,17 +1,15 @@
 //! The plans of tenants, as the local gateway plays them with the rates of the template.
 //!
 //! RATE_SECONDS is how long the plan `high` is loaded. `make test-long` loads it for ten minutes.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
-
-mod support;
 
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use support::dev::{Dev, TOOL};
+
+use crate::support::dev::{Dev, TOOL};
 
 /// What Microsoft's gallery asks for, in requests a second.
 const REQUESTS_A_SECOND: u32 = 25;

@@ -1,9 +1,6 @@
 //! A table that was restored from a backup gets a new feed: mirrors take a snapshot, and nothing is told twice
 //! under one number.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
-
-mod support;
 
 use std::time::{Duration, Instant};
 
@@ -25,10 +22,12 @@ use rollcall::store::feed::sequencer::Sequencer;
 use rollcall::store::item::Item;
 use rollcall::store::keys::{self, OutboxName, TenantId};
 use rollcall::store::transaction::{Action, Expression};
-use support::assert_consistent;
-use support::client::Client;
-use support::feed::sequence;
 use time::OffsetDateTime;
+
+use crate::support;
+use crate::support::assert_consistent;
+use crate::support::client::Client;
+use crate::support::feed::sequence;
 
 const ALL: ChangeQuery<'static> = ChangeQuery { limit: 500, tenant: None };
 

@@ -3,25 +3,23 @@
 //! tool repairs the copy, a deployment serves it, the mirror finds its way back, and an identity provider goes on.
 //!
 //! Then the steps of a stack that is deleted and made again on the kept table.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
-
-mod drill_support;
-mod support;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use drill_support::Tool;
-use drill_support::identity_provider::Directory;
-use drill_support::mirror::{ClientMirrors, Mirror, ask};
-use drill_support::plan::PlanOfStack;
-use drill_support::served::Served;
 use rollcall::store::item::Item;
 use serde_json::{Value, json};
-use support::dev::{Dev, folder};
-use support::receiver::{Message, Receiver};
-use support::restored::{difference, read_all, tear};
+
+use crate::drill_support::Tool;
+use crate::drill_support::identity_provider::Directory;
+use crate::drill_support::mirror::{ClientMirrors, Mirror, ask};
+use crate::drill_support::plan::PlanOfStack;
+use crate::drill_support::served::Served;
+use crate::support;
+use crate::support::dev::{Dev, folder};
+use crate::support::receiver::{Message, Receiver};
+use crate::support::restored::{difference, read_all, tear};
 
 const TENANT: &str = "acme";
 const RUNBOOK: &str = include_str!("../docs/runbook.md");

@@ -1,9 +1,6 @@
 //! A table is restored to a moment at which a transaction was under way: some of its items are there, the others are
 //! as before. After the steps of docs/runbook.md everything adds up, whichever items these are.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
-
-mod support;
 
 use std::collections::BTreeMap;
 
@@ -19,11 +16,13 @@ use rollcall::store::call::Table;
 use rollcall::store::item::Item;
 use rollcall::store::keys::TenantId;
 use serde_json::{Value, json};
-use support::client::{Client, user};
-use support::faults::Proxy;
-use support::feed::sequence;
-use support::restored::{State, difference, states_of, tear};
-use support::{Embedded, assert_consistent, check};
+
+use crate::support;
+use crate::support::client::{Client, user};
+use crate::support::faults::Proxy;
+use crate::support::feed::sequence;
+use crate::support::restored::{State, difference, states_of, tear};
+use crate::support::{Embedded, assert_consistent, check};
 
 /// How often each transaction is torn. `make test-long` sets TORN_SEEDS=8.
 fn seeds() -> u64 {

@@ -1,19 +1,10 @@
 //! Compares every call that the functions make with the roles in the template. No call is refused, no permission
 //! is unused, and no function can write what only the operator's tool writes.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
-
-mod app_support;
-mod oauth_support;
-mod roles_support;
-mod support;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use app_support::App;
-use oauth_support::{Issuer, Service, Signer, answer, assertion_request, client, federated, secret_request};
-use roles_support::{Request, assert_fits, is_allowed, is_like, requests, role};
 use rollcall::admin::key::{self, NewKey};
 use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::auth::app_authorizer::authorize_application;
@@ -37,10 +28,19 @@ use rollcall::store::item::{get_number, number};
 use rollcall::store::keys;
 use rollcall::tenants::message_resources::MessageResources;
 use serde_json::{Value, json};
-use support::client::{Client, user};
-use support::faults::{Call, Fate, Proxy};
-use support::receiver::{Reaction, Receiver};
 use time::OffsetDateTime;
+
+use crate::app_support;
+use crate::app_support::App;
+use crate::oauth_support::{
+    Issuer, Service, Signer, answer, assertion_request, client, federated, secret_request,
+};
+use crate::roles_support::{Request, assert_fits, is_allowed, is_like, requests, role};
+use crate::support;
+use crate::support::client::{Client, user};
+use crate::support::faults::{Call, Fate, Proxy};
+use crate::support::receiver::{Reaction, Receiver};
+
 /// A table whose calls are noted, before a table.
 async fn watched(endpoint: &str) -> (Proxy, Table, Arc<Mutex<BTreeSet<Request>>>) {
     let proxy = Proxy::before(endpoint).await;

@@ -1,8 +1,5 @@
 //! The rule of the last administrator, through every door, and the roles that groups grant.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
-
-mod support;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use rollcall::admin::check::report::Problem;
@@ -17,10 +14,12 @@ use rollcall::store::keys;
 use rollcall::store::transaction::{Action, Expression};
 use rollcall::store::worker;
 use serde_json::{Value, json};
-use support::client::{Client, Reply, TENANT};
-use support::{assert_consistent, check, embedded};
 use time::OffsetDateTime;
 use uuid::Uuid;
+
+use crate::support;
+use crate::support::client::{Client, Reply, TENANT};
+use crate::support::{assert_consistent, check, embedded};
 
 const USER_URN: &str = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:User";
 const GROUP_URN: &str = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:Group";

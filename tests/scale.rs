@@ -1,17 +1,16 @@
 //! The cost of an operation does not grow with the tenant: it takes exactly the same rounds and units at 1,000 and
 //! at 20,000 users. `make test-long` compares with 100,000 users (SCALE_USERS=100000), and changes as many members
 //! as a body holds. The numbers are those of the table of budgets in docs/architecture/costs.md.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
-
-mod support;
 
 use rollcall::dev::seed::{Size, group_id, user_id, user_name};
 use rollcall::limits::MAX_BODY_BYTES;
 
 use rollcall::store::meter::Usage;
 use serde_json::{Value, json};
-use support::client::{Client, user};
+
+use crate::support;
+use crate::support::client::{Client, user};
 
 /// What one operation cost.
 #[derive(Clone, Debug, PartialEq)]

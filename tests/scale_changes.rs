@@ -1,16 +1,15 @@
 //! The largest changes. They are answered within a request and are in force at once. The worker finishes them.
 //! `make test-long` deletes a group of 100,000 members (SCALE_MEMBERS=100000).
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
-
-mod support;
 
 use std::time::{Duration, Instant};
 
 use rollcall::dev::seed::{Size, group_id, user_id, user_name};
 use serde_json::{Value, json};
-use support::assert_consistent;
-use support::client::Client;
+
+use crate::support;
+use crate::support::assert_consistent;
+use crate::support::client::Client;
 
 /// API Gateway waits no longer for an answer.
 const REQUEST: Duration = Duration::from_secs(29);

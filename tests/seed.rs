@@ -1,8 +1,5 @@
 //! A seeded tenant is what creations one by one would have made.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
-
-mod support;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,9 +16,11 @@ use rollcall::scim::policy::{POLICIES, VEZA};
 use rollcall::store::call::{ScanPage, ScanSegment, Table};
 use rollcall::store::feed::change::FeedChange;
 use serde_json::{Value, json};
-use support::assert_consistent;
-use support::client::Client;
-use support::feed::{read_feed, sequence};
+
+use crate::support;
+use crate::support::assert_consistent;
+use crate::support::client::Client;
+use crate::support::feed::{read_feed, sequence};
 
 #[tokio::test]
 async fn a_seeded_tenant_is_a_tenant_like_any_other() {

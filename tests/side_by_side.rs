@@ -4,10 +4,7 @@
 //!
 //! OLD_BIN names a folder with the programs of the other release (`make upgrade-test OLD=<git revision>` builds them).
 //! Without it, both are the programs of this release.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
-
-mod support;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -20,12 +17,14 @@ use rollcall::admin::check::feed::check_feed as check_feed_of_table;
 use rollcall::config::EMAIL_LOOKUPS;
 use rollcall::store::call::Table;
 use serde_json::{Value, json};
-use support::client::{Client, user};
-use support::faults::{Call, Fate, Proxy};
-use support::feed::{check_feed, members_by_feed, read_feed, sequence};
-use support::lambda::{Lambda, Posted};
-use support::receiver::{Message, Reaction, Receiver};
-use support::{Embedded, assert_consistent};
+
+use crate::support;
+use crate::support::client::{Client, user};
+use crate::support::faults::{Call, Fate, Proxy};
+use crate::support::feed::{check_feed, members_by_feed, read_feed, sequence};
+use crate::support::lambda::{Lambda, Posted};
+use crate::support::receiver::{Message, Reaction, Receiver};
+use crate::support::{Embedded, assert_consistent};
 
 /// How long a function may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,8 +1,5 @@
 //! Streamed answers (docs/streaming.md): the real binary, against a stand-in for Lambda's Runtime API.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
-
-mod support;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,9 +8,11 @@ use std::time::Instant;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use support::client::{Client, user};
-use support::faults::header;
-use support::lambda::{Lambda, Posted};
+
+use crate::support;
+use crate::support::client::{Client, user};
+use crate::support::faults::header;
+use crate::support::lambda::{Lambda, Posted};
 
 /// More than fits into 6 MB.
 const MEMBERS: usize = 45_000;

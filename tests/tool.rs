@@ -1,8 +1,5 @@
 //! What an operator does beyond making tenants and keys: read the events, rotate keys, delete tenants.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
-
-mod support;
 
 use std::collections::BTreeSet;
 
@@ -24,9 +21,11 @@ use rollcall::tenants::actor::Actor;
 use rollcall::tenants::application::{self, NewApplication};
 use rollcall::tenants::client::{self as oauth_client, NewClient, NewProof};
 use serde_json::{Map, Value, json};
-use support::client::{self, Client};
-use support::feed::changes_of as events;
 use time::{Duration, OffsetDateTime};
+
+use crate::support;
+use crate::support::client::{self, Client};
+use crate::support::feed::changes_of as events;
 
 const SCHEMA: &str = include_str!("../docs/events.schema.json");
 const GUIDE: &str = include_str!("../docs/events.md");

@@ -1,15 +1,13 @@
 //! The tool beside a `rollcall dev` of the same machine: it finds the table by itself.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
-
-mod support;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support::dev::{Dev, TOOL, folder};
+
+use crate::support::dev::{Dev, TOOL, folder};
 
 /// Runs the tool as a user whose runtime directory this is: exit code, stdout, stderr.
 fn run(runtime: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> (Option<i32>, String, String) {

@@ -1,8 +1,5 @@
 //! The layer that tears transactions apart does what AWS does, and no more.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
-
-mod support;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -15,10 +12,11 @@ use rollcall::store::expression::Expression;
 use rollcall::store::item::{Item, get_text, text, with_key};
 use rollcall::store::keys::Key;
 use rollcall::store::transaction::Action;
-use support::faults::{Call, Fate, Proxy};
-use support::torn::{Answering, Tearing, Torn};
-use support::{TABLE, client, serve_torn};
 use tokio::task::JoinHandle;
+
+use crate::support::faults::{Call, Fate, Proxy};
+use crate::support::torn::{Answering, Tearing, Torn};
+use crate::support::{TABLE, client, serve_torn};
 
 fn key(sk: &str) -> Key {
     Key { pk: "P".to_owned(), sk: sk.to_owned() }

@@ -1,9 +1,6 @@
 //! Readers beside writers while transactions are torn: whatever a reader is shown was the truth at some
 //! moment.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
-
-mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,11 +9,13 @@ use std::time::Duration;
 
 use rollcall::store::call::Table;
 use serde_json::{Value, json};
-use support::client::{Client, Reply, user};
-use support::faults::{Call, Fate, Proxy};
-use support::serve_torn;
-use support::torn::{Tearing, Torn};
 use tokio::task::{JoinHandle, JoinSet};
+
+use crate::support;
+use crate::support::client::{Client, Reply, user};
+use crate::support::faults::{Call, Fate, Proxy};
+use crate::support::serve_torn;
+use crate::support::torn::{Tearing, Torn};
 
 fn values(ids: &[String]) -> Value {
     ids.iter().map(|id| json!({ "value": id })).collect()

@@ -1,8 +1,5 @@
 //! Tenants written out and read in.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
-
-mod support;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,10 +17,12 @@ use rollcall::scim::policy::{Policy, VEZA};
 use rollcall::scim::resource_type::Kind;
 use rollcall::store::keys::TenantId;
 use serde_json::{Value, json};
-use support::client::{self, Client};
-use support::feed::{changes_of, check_feed, read_feed};
 use time::OffsetDateTime;
 use uuid::Uuid;
+
+use crate::support;
+use crate::support::client::{self, Client};
+use crate::support::feed::{changes_of, check_feed, read_feed};
 
 const GROUP_URN: &str = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:Group";
 const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";

@@ -1,9 +1,6 @@
 //! A table of version 0.1.0, written by that version, is put in order by `rollcall check --repair`. A table of the
 //! release before is served as it is.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
-
-mod support;
 
 use std::collections::BTreeSet;
 
@@ -24,10 +21,12 @@ use rollcall::store::feed::reader::{ChangeQuery, FeedPosition, FeedReader};
 use rollcall::store::item::Item;
 use rollcall::store::keys::{self, Key};
 use serde_json::{Map, Value, json};
-use support::client::{Client, user};
-use support::feed::sequence;
-use support::{assert_consistent, check, embedded};
 use uuid::Uuid;
+
+use crate::support;
+use crate::support::client::{Client, user};
+use crate::support::feed::sequence;
+use crate::support::{assert_consistent, check, embedded};
 
 /// When the deactivated account of the table is erased, in the file.
 const KEPT_UNTIL: &str = "1827215189";

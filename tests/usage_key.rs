@@ -1,8 +1,5 @@
 //! A tenant's API key in its usage plan, against a stand-in for API Gateway's control plane.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used)]
-
-mod support;
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -23,6 +20,8 @@ use rollcall::admin::{tenant, user};
 use rollcall::store::keys::TenantId;
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+use crate::support;
 
 /// API keys, and which is in which usage plan.
 #[derive(Default)]

@@ -1,8 +1,5 @@
 //! Queries that read more than their time is enough for: an answer that says so, never a part of one.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
-
-mod support;
 
 use std::time::Duration;
 
@@ -14,7 +11,9 @@ use rollcall::scim::error::ErrorKind;
 use rollcall::scim::policy::STANDARD;
 use rollcall::scim::projection::Projection;
 use rollcall::scim::resource_type::{Kind, Model};
-use support::client::Client;
+
+use crate::support;
+use crate::support::client::Client;
 
 const USERS: usize = 2_000;
 

@@ -1,9 +1,6 @@
 //! Webhooks that are changed, rotated or deleted while a message is under way, and what goes on beside an attempt that
 //! takes long.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used)]
-
-mod support;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,11 +17,13 @@ use rollcall::store::feed::consumer::ConsumerState;
 use rollcall::store::item::number;
 use rollcall::store::keys;
 use rollcall::store::webhook::Webhook;
-use support::client::Client;
-use support::faults::{Call, Fate, Proxy};
-use support::feed::{read_feed, sequence};
-use support::receiver::{Reaction, Receiver};
 use tokio::task::JoinHandle;
+
+use crate::support;
+use crate::support::client::Client;
+use crate::support::faults::{Call, Fate, Proxy};
+use crate::support::feed::{read_feed, sequence};
+use crate::support::receiver::{Reaction, Receiver};
 
 fn registry(table: &Table) -> Registry<'_> {
     Registry { table, actor: "operator", request_id: "test", rule: TargetRule::PublicOrLoopback }

@@ -1,8 +1,5 @@
 //! The tool as a stranger runs it: the real binary, over the wire.
-#![cfg(feature = "cli")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
-
-mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
@@ -11,7 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use support::dev::{Answer, Dev, TOOL, folder};
+
+use crate::support::dev::{Answer, Dev, TOOL, folder};
 
 fn user(name: &str) -> Vec<u8> {
     json!({

@@ -12,7 +12,7 @@ use crate::store::keys::{self, Key, TenantId};
 /// users and groups were deleted, and returns how many items that were.
 ///
 /// # Errors
-/// As every call.
+/// [`StoreError::Unavailable`], [`StoreError::Broken`].
 pub async fn sweep(table: &Table, tenant: &TenantId, progress: &Progress) -> Result<usize, StoreError> {
     let mut swept = 0;
     for _ in 0..MAX_SWEEP_PASSES {

@@ -28,7 +28,8 @@ pub use crate::tenants::record::NewTenant;
 /// What came into the table for a deleted tenant of this name, after it was emptied, is removed first.
 ///
 /// # Errors
-/// - [`AdminError::Exists`]: there is a tenant of this name. [`AdminError::BeingDeleted`]: not for long.
+/// - [`AdminError::Exists`]: there is a tenant of this name.
+/// - [`AdminError::BeingDeleted`]: a tenant of this name is being deleted.
 /// - [`AdminError::NameRests`]: a tenant of this name was deleted not long ago.
 /// - [`AdminError::UsageKey`]: API Gateway would refuse the usage key.
 /// - [`AdminError::Input`]: the administrator's address is not an email address.

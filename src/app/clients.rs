@@ -18,7 +18,7 @@ use crate::tenants::client::{self, NewClient, NewProof};
 /// Lists the clients of a tenant, the oldest first; never their secrets.
 ///
 /// # Errors
-/// 404.
+/// 404 if there is no such tenant; 503 if the table does not answer.
 pub async fn list(app: &AppRequest<'_>, tenant: &str) -> Result<Response<Body>, ProblemDetails> {
     let now = clock::now();
     let listed = client::list(app.table, &tenant_id(tenant)?).await?;
@@ -115,7 +115,7 @@ pub async fn rotate(app: &AppRequest<'_>, tenant: &str, id: &str) -> Result<Resp
 /// Revokes a client with its tokens: 204, also if it was revoked before.
 ///
 /// # Errors
-/// 404.
+/// 404 if there is no such client; 503 if the table does not answer.
 pub async fn revoke(app: &AppRequest<'_>, tenant: &str, id: &str) -> Result<Response<Body>, ProblemDetails> {
     let tenant = tenant_id(tenant)?;
     client::revoke(app.table, &app.actor, (&tenant, id), clock::now()).await?;

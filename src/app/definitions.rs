@@ -51,7 +51,7 @@ pub async fn list(
 /// Answers one role or entitlement.
 ///
 /// # Errors
-/// 404.
+/// 404 if there is no such role or entitlement; 503 if the table does not answer.
 pub async fn retrieve(
     app: &AppRequest<'_>,
     tenant: &str,
@@ -124,7 +124,10 @@ fn target<'a>(
     DefinitionTarget { store, kind, id, root_team: tenant.root_team, preconditions }
 }
 
-/// Text that cannot be an id is nobody's.
+/// Refuses a text that is no id of a role or entitlement.
+///
+/// # Errors
+/// 404.
 fn check_id(kind: DefinedKind, id: &str) -> Result<(), ProblemDetails> {
     if is_definition_id(id) { Ok(()) } else { Err(not_found_of(kind.name()).into()) }
 }

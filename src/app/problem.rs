@@ -129,7 +129,7 @@ fn title(kind: &str, reason: &str) -> String {
 impl From<ScimError> for ProblemDetails {
     fn from(error: ScimError) -> Self {
         let (status, scim_type) = error.kind.wire();
-        // What SCIM's clients are told of other types of bodies does not hold here.
+        // The advice about media types for SCIM clients is not true here.
         let detail = match error.kind {
             ErrorKind::UnsupportedMediaType => error.detail.replace("application/scim+json or ", ""),
             _ => error.detail,

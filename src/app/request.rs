@@ -104,7 +104,7 @@ impl AppRequest<'_> {
     /// The tenant in the path.
     ///
     /// # Errors
-    /// 404.
+    /// 404 if there is no such tenant; 503 if the table does not answer.
     pub async fn tenant(&self, name: &str) -> Result<TenantRecord, ProblemDetails> {
         Ok(record::get(self.table, &tenant_id(name)?).await?)
     }
@@ -137,18 +137,18 @@ impl AppRequest<'_> {
     }
 }
 
-/// The name of a tenant in a path. Text that cannot be a name is nobody's.
+/// Reads the name of a tenant in a path.
 ///
 /// # Errors
-/// 404.
+/// 404 for a text that is no name of a tenant.
 pub fn tenant_id(name: &str) -> Result<TenantId, ProblemDetails> {
     name.parse().map_err(|_| ProblemDetails::no_tenant())
 }
 
-/// An id in a path. Text that cannot be an id is nobody's.
+/// Reads the id of a user or group in a path.
 ///
 /// # Errors
-/// 404.
+/// 404 for a text that is no id.
 pub fn resource_id(kind: Kind, id: &str) -> Result<Uuid, ProblemDetails> {
     parse_id(id).ok_or_else(|| not_found(kind).into())
 }

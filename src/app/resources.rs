@@ -24,7 +24,7 @@ pub async fn query(app: &AppRequest<'_>, tenant: &str, kind: Kind) -> Result<Res
 /// Answers one user or group; 304 if the client has this version.
 ///
 /// # Errors
-/// 404.
+/// 404 if there is no such user or group; 503 if the table does not answer.
 pub async fn retrieve(
     app: &AppRequest<'_>,
     tenant: &str,

@@ -14,7 +14,7 @@ use crate::store::feed::reader::FeedReader;
 /// Answers the position for a snapshot, the newest and the oldest change, and how far the feed is behind.
 ///
 /// # Errors
-/// Those of the table.
+/// 503 if the table does not answer; 500 if an item cannot be read.
 pub async fn status(app: &AppRequest<'_>) -> Result<Response<Body>, ProblemDetails> {
     let reader = FeedReader::open(app.table).await?;
     let (snapshot, end, lag, consumers) = tokio::try_join!(

@@ -44,7 +44,7 @@ pub async fn list(app: &AppRequest<'_>) -> Result<Response<Body>, ProblemDetails
 /// Answers one tenant.
 ///
 /// # Errors
-/// 404.
+/// 404 if there is no such tenant; 503 if the table does not answer.
 pub async fn retrieve(app: &AppRequest<'_>, name: &str) -> Result<Response<Body>, ProblemDetails> {
     Ok(json(StatusCode::OK, &tenant_json(&app.tenant(name).await?)))
 }

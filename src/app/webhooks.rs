@@ -48,7 +48,7 @@ pub async fn list(app: &AppRequest<'_>) -> Result<Response<Body>, ProblemDetails
 /// Answers one webhook.
 ///
 /// # Errors
-/// 404.
+/// 404 if there is no such webhook; 503 if the table does not answer.
 pub async fn retrieve(app: &AppRequest<'_>, id: &str) -> Result<Response<Body>, ProblemDetails> {
     let webhook = match Webhook::is_id(id) {
         true => Webhook::fetch(app.table, id).await?,
@@ -113,7 +113,7 @@ pub async fn rotate(app: &AppRequest<'_>, id: &str) -> Result<Response<Body>, Pr
 /// Asks the worker to send a message without changes: 202. `Location` is the webhook, which shows what came of it.
 ///
 /// # Errors
-/// 404.
+/// 404 if there is no such webhook; 503 if the table does not answer.
 pub async fn test(app: &AppRequest<'_>, id: &str) -> Result<Response<Body>, ProblemDetails> {
     BodyFields::read_optional(app.request)?.finish()?;
     let test = registry(app)?.request_test(id).await?;

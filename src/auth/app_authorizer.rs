@@ -26,7 +26,7 @@ pub struct AppAuthorizer {
 /// of the key, if there is one.
 ///
 /// # Errors
-/// Those of the table.
+/// [`StoreError::Unavailable`], [`StoreError::Broken`].
 pub async fn authorize_application(
     table: &Table,
     header: &str,

@@ -203,7 +203,7 @@ async fn authorize_key(table: &Table, key: &BearerKey, now: OffsetDateTime) -> R
     let (record, tenant) = (keys::bearer(hash.as_str()), keys::tenant(key.tenant()));
     let (record, tenant) = tokio::try_join!(table.get(&record), table.get(&tenant))?;
     let record = record.as_ref().map(KeyRecord::from_item).transpose()?;
-    // Without a key of that hash the tenant is no matter, not even when it cannot be read.
+    // If no key has this hash, the tenant's item is ignored, even if it is malformed.
     let tenant = tenant.as_ref().filter(|_| record.is_some()).map(TenantRecord::from_item).transpose()?;
     Ok(decide(key, record.as_ref(), tenant.as_ref(), now))
 }

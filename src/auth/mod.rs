@@ -1,5 +1,7 @@
 //! Bearer keys, access tokens and application keys: their text, what the table knows of them, and whether a request
-//! may pass. Clients, the secrets of clients, and the check of their assertions.
+//! may pass.
+//!
+//! It also has OAuth clients, their secrets, and the check of their assertions.
 
 pub mod access_token;
 pub mod app_authorizer;

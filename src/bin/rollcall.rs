@@ -46,7 +46,7 @@ enum Command {
     Export(admin::transfer::command::ExportArgs),
     /// Read users and groups into a tenant, from lines of JSON or a table
     Import(admin::transfer::command::ImportArgs),
-    /// Look for what does not add up in a tenant, and mend it
+    /// Find broken invariants in a tenant, and repair them
     Check(admin::check::command::CheckArgs),
     /// Give the feed of a restored table a new id
     Feed(admin::feed::FeedArgs),

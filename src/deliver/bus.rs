@@ -51,8 +51,8 @@ impl EventBus {
     /// A bus that has no position yet gets all changes that the feed keeps.
     ///
     /// # Errors
-    /// Those of the table, and [`StoreError::Unavailable`] if the bus did not take a change. The next run begins
-    /// with that change.
+    /// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`], [`StoreError::Broken`]. Also
+    /// [`StoreError::Unavailable`] if the bus did not take a change. The next run begins with that change.
     pub async fn deliver(&self, table: &Table, until: Instant) -> Result<u64, StoreError> {
         let reader = FeedReader::open(table).await?;
         let end = reader.end().await?.next - 1;

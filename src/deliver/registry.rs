@@ -93,7 +93,7 @@ impl Registry<'_> {
     /// Makes a webhook. Its first message has the changes after this moment. The secret is shown once.
     ///
     /// # Errors
-    /// [`RegistryError::Input`] for a URL that is not allowed, or too many webhooks; those of the table.
+    /// [`RegistryError::Input`] for a URL that is not allowed, or too many webhooks; [`RegistryError::Store`].
     pub async fn create(
         &self,
         url: &str,
@@ -128,7 +128,7 @@ impl Registry<'_> {
     /// Reads all webhooks with their positions.
     ///
     /// # Errors
-    /// Those of the table.
+    /// [`RegistryError::Store`] if a call fails.
     pub async fn list(&self) -> Result<Vec<ListedWebhook>, RegistryError> {
         let consumers = ConsumerState::list(self.table).await?;
         let with_consumer = |webhook: Webhook| {
@@ -141,7 +141,7 @@ impl Registry<'_> {
     /// Reads a webhook.
     ///
     /// # Errors
-    /// [`RegistryError::Unknown`], and those of the table.
+    /// [`RegistryError::Unknown`]; [`RegistryError::Store`].
     pub async fn fetch(&self, id: &str) -> Result<Webhook, RegistryError> {
         let unknown = || RegistryError::Unknown(id.to_owned());
         if !Webhook::is_id(id) {
@@ -153,7 +153,8 @@ impl Registry<'_> {
     /// Changes a webhook. A webhook that is enabled again goes on where it stopped, at once.
     ///
     /// # Errors
-    /// [`RegistryError`].
+    /// [`RegistryError::Input`] for a URL that is not allowed; [`RegistryError::Unknown`];
+    /// [`RegistryError::Changed`]; [`RegistryError::Store`].
     pub async fn update(&self, id: &str, update: WebhookUpdate) -> Result<Webhook, RegistryError> {
         let mut webhook = self.fetch(id).await?;
         let mut changed = Vec::new();
@@ -187,7 +188,7 @@ impl Registry<'_> {
     /// this state.
     ///
     /// # Errors
-    /// [`RegistryError`].
+    /// [`RegistryError::Changed`]; [`RegistryError::Store`].
     pub async fn disable(
         &self,
         webhook: &Webhook,
@@ -203,7 +204,7 @@ impl Registry<'_> {
     /// secret is shown once.
     ///
     /// # Errors
-    /// [`RegistryError`].
+    /// [`RegistryError::Unknown`]; [`RegistryError::Changed`]; [`RegistryError::Store`].
     pub async fn rotate(&self, id: &str, overlap: u64) -> Result<(Webhook, WebhookSecret), RegistryError> {
         let mut webhook = self.fetch(id).await?;
         let secret = new_secret()?;
@@ -225,7 +226,7 @@ impl Registry<'_> {
     /// Deletes a webhook with its position and its secrets.
     ///
     /// # Errors
-    /// [`RegistryError`].
+    /// [`RegistryError::Unknown`]; [`RegistryError::Changed`]; [`RegistryError::Store`].
     pub async fn delete(&self, id: &str) -> Result<(), RegistryError> {
         let webhook = self.fetch(id).await?;
         let mut actions = vec![webhook.delete(), Action::delete(keys::consumer(id)), WebhookTest::delete(id)];
@@ -241,7 +242,7 @@ impl Registry<'_> {
     /// Asks the worker to send a message without changes. Replaces an earlier request.
     ///
     /// # Errors
-    /// [`RegistryError`].
+    /// [`RegistryError::Unknown`]; [`RegistryError::Changed`]; [`RegistryError::Store`].
     pub async fn request_test(&self, id: &str) -> Result<WebhookTest, RegistryError> {
         let webhook = self.fetch(id).await?.id;
         let (id, requested) = (Uuid::now_v7().simple().to_string(), clock::timestamp());

@@ -40,7 +40,7 @@ impl WebhookDelivery<'_> {
     /// Returns how many changes it took. A failed attempt is noted in the position of the webhook and in the log.
     ///
     /// # Errors
-    /// Those of the table.
+    /// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn deliver(&self, id: &str, until: Instant) -> Result<u64, StoreError> {
         let Some(mut consumer) = ClaimedConsumer::claim(self.table, id).await? else { return Ok(0) };
         // Read after the claim: a later change takes the claim away.
@@ -149,7 +149,8 @@ impl WebhookDelivery<'_> {
     /// Sends a message without changes, whether the webhook is disabled or not. `test` is part of its id.
     ///
     /// # Errors
-    /// Those of the table. The inner error is that of the attempt.
+    /// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`], [`StoreError::Broken`]. The
+    /// inner error is that of the attempt.
     pub async fn send_test(
         &self,
         webhook: &Webhook,
@@ -163,7 +164,7 @@ impl WebhookDelivery<'_> {
     /// next run sends the same message again.
     ///
     /// # Errors
-    /// Those of the table.
+    /// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn answer_test(&self, webhook: &Webhook, test: &WebhookTest) -> Result<u64, StoreError> {
         let (status, error) = match self.send_test(webhook, &test.id).await {
             Ok(Ok(status)) => (Some(status), None),

@@ -15,6 +15,9 @@ pub struct DataDir {
 
 impl DataDir {
     /// Makes the folder if it is not there, and locks it. The lock ends with the process, however it ends.
+    ///
+    /// # Errors
+    /// One line that names the folder.
     pub fn open(path: &Path) -> Result<Self, String> {
         let failed = |error: io::Error| format!("cannot use the folder {}: {error}", path.display());
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
@@ -31,6 +34,9 @@ impl DataDir {
     }
 
     /// The database's file. Its path must be text.
+    ///
+    /// # Errors
+    /// One line that names the folder, if its name is not UTF-8.
     pub fn database(&self) -> Result<String, String> {
         let path = self.path.join("dynamodb.sqlite");
         let text = path.to_str().map(str::to_owned);
@@ -38,6 +44,9 @@ impl DataDir {
     }
 
     /// The tenant's demo key, if one was saved.
+    ///
+    /// # Errors
+    /// One line that names the file.
     pub fn key(&self, tenant: &str) -> Result<Option<String>, String> {
         let path = self.key_file(tenant);
         match std::fs::read_to_string(&path) {
@@ -48,6 +57,9 @@ impl DataDir {
     }
 
     /// Saves the tenant's demo key. Either the whole key is there afterwards, crash or not, or what was before.
+    ///
+    /// # Errors
+    /// One line that names the file.
     pub fn save_key(&self, tenant: &str, key: &str) -> Result<(), String> {
         let path = self.key_file(tenant);
         self.replace(&path, key).map_err(|error| format!("cannot write {}: {error}", path.display()))

@@ -36,6 +36,9 @@ pub struct Embedded {
 impl Embedded {
     /// Opens the database in this file, or in memory, and serves it on this port of the loopback address
     /// (0: any that is free).
+    ///
+    /// # Errors
+    /// One line: the database cannot be opened, or the port cannot be listened on.
     pub async fn start(file: Option<&str>, port: u16) -> Result<Self, String> {
         let database =
             match file {
@@ -69,6 +72,9 @@ impl Embedded {
 
     /// Creates the table as the template declares it. A table that exists must be the same. The table has no
     /// stream, since nothing reads it here and the embedded table slows down with it.
+    ///
+    /// # Errors
+    /// One line that names the table.
     pub async fn ensure_table(&self, name: &str, facts: &TableFacts) -> Result<(), String> {
         let failed = |what: &'static str| {
             move |error: &dyn Display| format!("cannot {what} the table {name}: {error}")

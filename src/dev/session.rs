@@ -119,7 +119,10 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts everything, with the code that `connect` makes of a connection. An error is one line.
+    /// Starts everything, with the code that `connect` makes of a connection.
+    ///
+    /// # Errors
+    /// One line that says what cannot be started, and which option may help.
     pub async fn start(
         options: SessionOptions,
         data_dir: Option<DataDir>,

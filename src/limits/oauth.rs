@@ -30,7 +30,8 @@ pub const MAX_ASSERTION_BYTES: usize = 8_192;
 /// By how many seconds the clock of an issuer may differ.
 pub const ISSUER_CLOCK_TOLERANCE_SECONDS: i64 = 60;
 
-/// How many seconds before its end an assertion is taken at most. The id of a used assertion is kept until its end.
+/// The longest time between now and the end (`exp`) of an assertion, in seconds. The id of a used assertion is kept
+/// until its end.
 pub const MAX_ASSERTION_SECONDS: i64 = 86_400;
 
 /// The longest id (`jti`) of an assertion, in bytes.

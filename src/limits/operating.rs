@@ -18,8 +18,8 @@ pub const AUTHORIZER_CALL: Duration = Duration::from_millis(4_500);
 /// one.
 pub const CONNECT_AT_START: Duration = Duration::from_secs(2);
 
-/// How many answers to `/Schemas` and the other discovery endpoints a process keeps. There is one for each policy and
-/// base URL.
+/// How many answers to `/Schemas` a process keeps. There is one for each policy, each set of kinds that a tenant
+/// defines, and each base URL.
 pub const MAX_KEPT_SCHEMAS: usize = 16;
 
 /// A key is reported if it ends within so many days.

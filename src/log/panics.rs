@@ -1,6 +1,7 @@
 //! Panics. A panic is logged as its place in the code. Its text is not logged, because it may hold a value.
 //!
-//! The deployed functions abort after that line (`panic = "abort"` in Cargo.toml), and API Gateway answers 502.
+//! The deployed functions abort after that line (`panic = "abort"` in Cargo.toml), and API Gateway answers 500
+//! (`DEFAULT_5XX`).
 
 use std::panic::PanicHookInfo;
 use std::sync::Once;

@@ -12,7 +12,7 @@ use crate::store::webhook::Webhook;
 /// costs.
 ///
 /// # Errors
-/// Those of the table.
+/// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`], [`StoreError::Broken`].
 pub async fn measure(table: &Table, has_bus: bool) -> Result<Vec<(Metric, f64)>, StoreError> {
     let reader = FeedReader::open(table).await?;
     let (feed, consumers, webhooks) =

@@ -32,7 +32,7 @@ struct LifeOfKey<I> {
 /// successor.
 ///
 /// # Errors
-/// Those of the table.
+/// [`StoreError::Unavailable`], [`StoreError::Broken`].
 pub async fn count(table: &Table, now: OffsetDateTime) -> Result<usize, StoreError> {
     let mut found = count_applications(table, now).await?;
     let mut range = Range::default();

@@ -46,7 +46,7 @@ impl Monitor {
     /// The metrics of this minute.
     ///
     /// # Errors
-    /// Those of the table.
+    /// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn measure(&self, table: &Table) -> Result<Vec<(Metric, f64)>, StoreError> {
         let mut measured = delivery::measure(table, self.has_bus).await?;
         let now = clock::now();

@@ -136,7 +136,7 @@ impl Provider<'_> {
     /// The answer for a user: reads its groups if they or their roles are shown, and what its own roles grant.
     ///
     /// # Errors
-    /// Those of the table.
+    /// 503 if the table does not answer; 500 if an item cannot be read.
     pub async fn answer_user<D: Document + Sync>(
         &self,
         record: &Record<D>,
@@ -153,7 +153,7 @@ impl Provider<'_> {
     /// Reads the groups of a user, and with `with_roles` what its own roles grant.
     ///
     /// # Errors
-    /// Those of the table.
+    /// 503 if the table does not answer; 500 if an item cannot be read.
     pub(super) async fn read_granted<D: Document + Sync>(
         &self,
         user: &Record<D>,

@@ -33,7 +33,7 @@ impl Comparison {
     /// [`Self::form`], charged to a budget: a text can grow elevenfold.
     ///
     /// # Errors
-    /// That of the budget.
+    /// The error of [`WorkBudget::spend`]: 413 or `tooMany`.
     pub fn form_within<'t>(self, text: &'t str, work: &WorkBudget) -> Result<Cow<'t, str>, ScimError> {
         if self == Self::Exact {
             work.spend_on_text(text.len())?;

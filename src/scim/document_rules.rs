@@ -84,7 +84,7 @@ pub fn check_required_after(
 /// The same as [`check_required`], beside other faults. An attribute that has a fault already is not called missing.
 ///
 /// # Errors
-/// None of its own.
+/// Those of [`Faults::keep`]. A value that is missing is added to `faults`.
 pub fn gather_missing(
     document: &Map<String, Value>,
     resource_type: &ResourceType,
@@ -157,7 +157,7 @@ fn requires(attribute: &Attribute) -> bool {
 /// attribute that has a fault already is left out.
 ///
 /// # Errors
-/// None of its own.
+/// Those of [`Faults::keep`]. What is wrong with the user is added to `faults`.
 pub fn gather_faults_of_user(
     user: &Map<String, Value>,
     policy: &Policy,
@@ -213,7 +213,8 @@ fn is_assigned(value: &Value) -> bool {
 /// [`check_required`].
 ///
 /// # Errors
-/// `invalidValue`.
+/// `invalidValue` if the policy requires a primary email and there is none, or if it requires that `userName` is the
+/// primary email and it is not.
 pub fn check_username_and_email(document: &Map<String, Value>, policy: &Policy) -> Result<(), ScimError> {
     let primary = primary_email(document);
     if policy.primary_email_required && primary.is_none() {
@@ -255,7 +256,7 @@ pub fn primary_email(document: &Map<String, Value>) -> Option<&Value> {
 /// written first. An extension or a complex value that comes back for it alone comes back with its required parts.
 ///
 /// # Errors
-/// `mutability`, and that of the budget.
+/// `mutability`, and the error of [`WorkBudget::spend`].
 pub fn keep_immutable(
     before: &Map<String, Value>,
     after: &mut Map<String, Value>,

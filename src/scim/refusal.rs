@@ -102,7 +102,7 @@ pub(super) const fn description(kind: Type) -> &'static str {
 /// Refuses more elements than a document may hold. A group's members are not in its document.
 ///
 /// # Errors
-/// `invalidValue`.
+/// `invalidValue` for more than [`MAX_ELEMENTS`] values.
 pub fn check_count(path: &str, count: usize) -> Result<(), ScimError> {
     if count > MAX_ELEMENTS && path != "members" {
         let what = format!("an array of at most {MAX_ELEMENTS} values");

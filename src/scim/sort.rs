@@ -76,7 +76,7 @@ impl SortBy {
     /// primary one counts, or else the first.
     ///
     /// # Errors
-    /// That of the budget, for a text that needs more than is left of it.
+    /// The error of [`WorkBudget::spend`], if a text needs more steps than are left.
     pub fn key(
         &self,
         type_name: &str,

@@ -21,7 +21,7 @@
 //!
 //! | files | hold |
 //! | --- | --- |
-//! | [`side`] | a type that several files share |
+//! | [`side`], [`document`] | types that several files share |
 //! | [`keys`], [`error`], [`item`] | keys; errors; items as attribute maps |
 //! | [`expression`], [`transaction`] | conditions, updates, and the actions of a transaction |
 //! | [`meter`], [`retry`], [`call`], [`batch`], [`reader`] | every call to DynamoDB; attempts after a conflict |
@@ -29,7 +29,7 @@
 //! | [`claim`], [`counter`], [`membership`], [`resource_actions`] | the actions that other files put into their transactions |
 //! | [`tombstone`], [`expiry`] | deactivated accounts, and their erasure |
 //! | [`large_change`] | changes that take more than one transaction |
-//! | [`members`], [`resource`], [`delete`], [`admin_guard`], [`deactivations`], [`definition`], [`list`], [`cursor`], [`known_groups`], [`webhook`] | reading and writing one subject each |
+//! | [`members`], [`resource`], [`delete`], [`admin_guard`], [`deactivations`], [`definition`], [`list`], [`cursor`], [`known_groups`], [`webhook`], [`webhook_test`] | reading and writing one subject each |
 //! | [`worker`] | the round of every minute: large changes that are left, and erasures |
 //!
 //! # Rules
@@ -96,7 +96,7 @@ pub struct Store {
     pub table: Table,
     /// The tenant whose resources are read and written.
     pub tenant: TenantId,
-    /// Who makes the request: the id of its key, or the name of a tool. Events and page marks name it.
+    /// Who makes the request: the id of its key, or the name of a tool. Events and page checkpoints name it.
     pub actor: String,
     /// The id of the request, for events.
     pub request_id: String,

@@ -62,7 +62,7 @@ impl Webhook {
     /// Reads a webhook.
     ///
     /// # Errors
-    /// Those of the table.
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn fetch(table: &Table, id: &str) -> Result<Option<Self>, StoreError> {
         table.get(&keys::webhook(id)).await?.as_ref().map(Self::from_item).transpose()
     }
@@ -71,7 +71,7 @@ impl Webhook {
     /// earlier read saw of that transaction.
     ///
     /// # Errors
-    /// Those of the table.
+    /// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn fetch_at_rest(table: &Table, id: &str) -> Result<Option<Self>, StoreError> {
         let item = table.get_together(&[keys::webhook(id)]).await?.pop().flatten();
         item.as_ref().map(Self::from_item).transpose()
@@ -80,7 +80,7 @@ impl Webhook {
     /// Reads all webhooks.
     ///
     /// # Errors
-    /// Those of the table.
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn list(table: &Table) -> Result<Vec<Self>, StoreError> {
         table.query_all(keys::WEBHOOKS, None).await?.iter().map(Self::from_item).collect()
     }
@@ -88,7 +88,7 @@ impl Webhook {
     /// Reads some webhooks in the order of their ids, after this one. The second result is the id to go on after.
     ///
     /// # Errors
-    /// Those of the table.
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn page(
         table: &Table,
         after: Option<String>,
@@ -132,7 +132,8 @@ impl Webhook {
     /// under way.
     ///
     /// # Errors
-    /// Those of the table. [`StoreError::Broken`] if the newest one is missing.
+    /// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`], [`StoreError::Broken`].
+    /// [`StoreError::Broken`] also if the newest one is missing.
     pub async fn read_secrets(&self, table: &Table, now: u64) -> Result<Vec<String>, StoreError> {
         let missing = || StoreError::Broken(format!("the secret of the webhook {} is missing", self.id));
         let mut wanted = vec![keys::webhook_secret(&self.id, self.secret)];

@@ -67,7 +67,7 @@ impl WebhookTest {
     /// Reads the test of a webhook.
     ///
     /// # Errors
-    /// Those of the table.
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn fetch(table: &Table, webhook: &str) -> Result<Option<Self>, StoreError> {
         table.get(&keys::webhook_test(webhook)).await?.as_ref().map(Self::from_item).transpose()
     }
@@ -75,7 +75,7 @@ impl WebhookTest {
     /// Reads the tests of all webhooks.
     ///
     /// # Errors
-    /// Those of the table.
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn list(table: &Table) -> Result<Vec<Self>, StoreError> {
         table.query_all(keys::WEBHOOK_TESTS, None).await?.iter().map(Self::from_item).collect()
     }
@@ -83,7 +83,7 @@ impl WebhookTest {
     /// Writes what came of the test, unless another one was asked for meanwhile.
     ///
     /// # Errors
-    /// Those of the table.
+    /// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn finish(&self, table: &Table, result: &WebhookTestResult) -> Result<(), StoreError> {
         let mut update = Expression::update().set("finished", AttributeValue::S(result.finished.clone()));
         if let Some(status) = result.status {

@@ -164,7 +164,7 @@ pub struct ListedApplication {
 /// Every application key, the oldest first; never their texts.
 ///
 /// # Errors
-/// As every call.
+/// [`TenantError::Table`] if a call fails.
 pub async fn list(table: &Table) -> Result<Vec<ListedApplication>, TenantError> {
     let listing = table.query_all(keys::APPLICATIONS, None).await?;
     let uses = table.query_all(keys::APPLICATION_USES, None).await?;
@@ -187,7 +187,7 @@ pub async fn list(table: &Table) -> Result<Vec<ListedApplication>, TenantError> 
 /// cache has forgotten the key. Says whether the key was in force until now.
 ///
 /// # Errors
-/// [`TenantError::NoApplication`]; as every call.
+/// [`TenantError::NoApplication`]; [`TenantError::Table`] if a call fails.
 pub async fn revoke(table: &Table, by: &Actor, id: &str, now: OffsetDateTime) -> Result<bool, TenantError> {
     let record = read(table, id).await?;
     if record.status == Status::Revoked {

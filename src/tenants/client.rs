@@ -161,7 +161,7 @@ fn make_secret(years: u64, now: OffsetDateTime) -> Result<(SecretText, ClientSec
 /// A client of a tenant.
 ///
 /// # Errors
-/// [`TenantError::NoClient`]; as every call.
+/// [`TenantError::NoClient`]; [`TenantError::Table`] if a call fails.
 pub async fn get(table: &Table, tenant: &TenantId, id: &str) -> Result<ClientRecord, TenantError> {
     let unknown = || TenantError::NoClient(tenant.clone(), id.to_owned());
     if !ClientRecord::is_id(id) {
@@ -175,7 +175,7 @@ pub async fn get(table: &Table, tenant: &TenantId, id: &str) -> Result<ClientRec
 /// A tenant's clients, the oldest first; never their secrets.
 ///
 /// # Errors
-/// [`TenantError::NoTenant`]; as every call.
+/// [`TenantError::NoTenant`]; [`TenantError::Table`] if a call fails.
 pub async fn list(table: &Table, tenant: &TenantId) -> Result<Vec<ListedClient>, TenantError> {
     super::record::get(table, tenant).await?;
     let uses = table.query_all(&keys::bearer_uses(tenant), None).await?;
@@ -286,7 +286,7 @@ pub async fn revoke_secret(
 /// authorizer's cache has forgotten its tokens. Says whether the client was in force until now.
 ///
 /// # Errors
-/// [`TenantError::NoClient`]; as every call.
+/// [`TenantError::NoClient`]; [`TenantError::Table`] if a call fails.
 pub async fn revoke(
     table: &Table,
     by: &Actor,

@@ -109,7 +109,7 @@ impl<'a> CurrentStates<'a> {
     /// Reads the states of the resources that these changes are about.
     ///
     /// # Errors
-    /// Those of the table.
+    /// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn fetch(&mut self, changes: &[FeedChange]) -> Result<FoundStates, StoreError> {
         let mut wanted: BTreeMap<Key, WantedState> = BTreeMap::new();
         for change in changes {

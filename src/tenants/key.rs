@@ -293,7 +293,7 @@ async fn adopt(table: &Table, tenant: &TenantId, old: &[Item]) -> Result<(), Sto
 /// Puts a key into its tenant's list, where it is not in it.
 ///
 /// # Errors
-/// As every call.
+/// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`], [`StoreError::Broken`].
 pub async fn list_key(table: &Table, record: &KeyRecord) -> Result<(), StoreError> {
     let place = keys::bearer_listing(&record.tenant, &record.key_id);
     let put = || {
@@ -308,7 +308,7 @@ pub async fn list_key(table: &Table, record: &KeyRecord) -> Result<(), StoreErro
 /// A tenant's list of keys, in no order.
 ///
 /// # Errors
-/// As every call.
+/// [`TenantError::Table`] if a call fails.
 pub async fn listing(table: &Table, tenant: &TenantId) -> Result<Vec<KeyListing>, TenantError> {
     let old = table.query_all(&keys::bearer_uses(tenant), None).await?;
     adopt(table, tenant, &old).await?;
@@ -320,7 +320,7 @@ pub async fn listing(table: &Table, tenant: &TenantId) -> Result<Vec<KeyListing>
 /// can list keys of version 0.1.0 too.
 ///
 /// # Errors
-/// [`TenantError::NoTenant`]; as every call.
+/// [`TenantError::NoTenant`]; [`TenantError::Table`] if a call fails.
 pub async fn list(table: &Table, tenant: &TenantId) -> Result<Vec<ListedKey>, TenantError> {
     super::record::get(table, tenant).await?;
     let uses = table.query_all(&keys::bearer_uses(tenant), None).await?;
@@ -347,7 +347,7 @@ pub async fn list(table: &Table, tenant: &TenantId) -> Result<Vec<ListedKey>, Te
 /// cache has forgotten the key. Says whether the key was in force until now.
 ///
 /// # Errors
-/// [`TenantError::NoKey`]; as every call.
+/// [`TenantError::NoKey`]; [`TenantError::Table`] if a call fails.
 pub async fn revoke(
     table: &Table,
     by: &Actor,

@@ -191,7 +191,7 @@ pub fn model(policy: &'static Policy) -> Result<Model, TenantError> {
 /// Changes what is set for a tenant; the event `tenant.updated` goes with it.
 ///
 /// # Errors
-/// [`TenantError::NoTenant`], [`TenantError::BeingDeleted`]; as every call.
+/// [`TenantError::NoTenant`], [`TenantError::BeingDeleted`]; [`TenantError::Table`] if a call fails.
 pub async fn set(
     table: &Table,
     by: &Actor,
@@ -239,8 +239,8 @@ pub async fn set(
 /// how. A usage key is made by `usage_keys` if the tenant never had this plan.
 ///
 /// # Errors
-/// [`TenantError::NoTenant`], [`TenantError::BeingDeleted`]; [`TenantError::UsageKey`] if the key cannot be made; as
-/// every call.
+/// [`TenantError::NoTenant`], [`TenantError::BeingDeleted`]; [`TenantError::UsageKey`] if the key cannot be made;
+/// [`TenantError::Table`] if a call fails.
 pub async fn set_plan(
     table: &Table,
     by: &Actor,
@@ -281,7 +281,7 @@ pub async fn set_plan(
 /// written if the table says so already, or if that key is no longer the one with this value.
 ///
 /// # Errors
-/// [`TenantError::NoTenant`]; as every call.
+/// [`TenantError::NoTenant`]; [`TenantError::Table`] if a call fails.
 pub async fn note_usage_plan(
     table: &Table,
     by: &Actor,
@@ -337,7 +337,7 @@ async fn replace(
 /// # Errors
 /// - [`TenantError::NoTenant`].
 /// - [`StoreError::Refused`] if an action of `also` is refused.
-/// - As every call.
+/// - [`TenantError::Table`] if a call fails.
 pub async fn resync(
     table: &Table,
     by: &Actor,
@@ -418,7 +418,7 @@ impl RootTeam {
 /// A tenant.
 ///
 /// # Errors
-/// [`TenantError::NoTenant`]; as every call.
+/// [`TenantError::NoTenant`]; [`TenantError::Table`] if a call fails.
 pub async fn get(table: &Table, id: &TenantId) -> Result<TenantRecord, TenantError> {
     let item = table.get(&keys::tenant(id)).await?;
     let item = item.ok_or_else(|| TenantError::NoTenant(id.clone()))?;
@@ -446,7 +446,7 @@ pub(super) async fn why_not_made(table: &Table, id: &TenantId) -> TenantError {
 /// Some tenants, by name: those after `after`, at most `limit`, and whether there are more.
 ///
 /// # Errors
-/// As every call.
+/// [`TenantError::Table`] if a call fails.
 pub async fn page(
     table: &Table,
     after: Option<&str>,
@@ -476,7 +476,7 @@ async fn fetch_all(table: &Table, places: &[Key]) -> Result<Vec<TenantRecord>, T
 /// Every tenant, by name.
 ///
 /// # Errors
-/// As every call.
+/// [`TenantError::Table`] if a call fails.
 pub async fn list(table: &Table) -> Result<Vec<TenantRecord>, TenantError> {
     let (mut all, mut after) = (Vec::new(), None);
     loop {

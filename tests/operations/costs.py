@@ -257,7 +257,7 @@ goes to the feed and the bus.
 
 | | limited by | USD a day at the limit |
 | --- | --- | --- |
-| a tenant that never stops | `TenantRateLimit` | {usd(price('api_request', 3.3333 * 86400) + price('lambda_call', 2 * 3.3333 * 86400) + price('write_unit', 4 * 3.3333 * 86400) + logs(3.3333 * 86400 * REQUEST_LOG))} |
+| a tenant that sends at its full rate all day | `TenantRateLimit` | {usd(price('api_request', 3.3333 * 86400) + price('lambda_call', 2 * 3.3333 * 86400) + price('write_unit', 4 * 3.3333 * 86400) + logs(3.3333 * 86400 * REQUEST_LOG))} |
 | strangers who send wrong keys | `StageRateLimit` + `ReadRateLimit`, `AddressRateLimit` | {usd(price('lambda_call', 1500 * 86400) + price('lambda_gb_second', 1500 * 86400 * AUTHORIZER_SECONDS * memory('AuthorizerMemorySize')) + price('read_unit', 1500 * 86400) + logs(1500 * 86400 * 2_500))} |
 | writes of everybody | `MaxWriteUnits`, such as 100 | {usd(price('write_unit', 100 * 86400))} |
 

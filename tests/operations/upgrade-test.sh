@@ -21,4 +21,4 @@ if [ ! -e "$programs/complete" ]; then
     done
     touch "$programs/complete"
 fi
-OLD_BIN=$programs "$cargo" test --features cli --test side_by_side -- --nocapture
+OLD_BIN=$programs "$cargo" test --features cli --test suite_failures -- --nocapture side_by_side::

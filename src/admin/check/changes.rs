@@ -27,7 +27,7 @@ pub type Subjects = BTreeMap<String, CheckedSubject>;
 /// Finds the resources of a tenant that do not fit their changes.
 ///
 /// # Errors
-/// Those of the table.
+/// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`], [`StoreError::Broken`].
 pub async fn check_changes(
     table: &Table,
     tenant: &TenantId,

@@ -28,7 +28,7 @@ It reads the whole table, whose cost is that of a scan: the tenant's items lie i
 as it has users. It keeps ids and keys in memory, some 700 bytes a user. Then it reads the change feed.
 With --feed it reads the feed, the outbox and the positions of the bus and of webhooks instead, for the
 whole deployment. What another request is just changing is looked at twice. The exit code is 3 where
-something is wrong and was not mended.")]
+something is wrong and was not repaired.")]
 pub struct CheckArgs {
     #[command(flatten)]
     options: GlobalOptions,
@@ -38,7 +38,7 @@ pub struct CheckArgs {
     /// Check the change feed of the whole deployment instead
     #[arg(long)]
     feed: bool,
-    /// Mend what is safe to mend
+    /// Repair what is safe to repair
     #[arg(long)]
     repair: bool,
 }
@@ -113,13 +113,13 @@ fn text(format: Format, report: &CheckReport) -> String {
         return output::show_fields(format, &fields);
     }
     let mut lines = Vec::new();
-    lines.extend(report.repaired.iter().map(|finding| format!("mended   {finding}")));
+    lines.extend(report.repaired.iter().map(|finding| format!("repaired {finding}")));
     lines.extend(report.findings.iter().map(|finding| format!("broken   {finding}")));
     if report.resync {
         lines.push("the change tenant.resync tells mirrors to read the tenant again".to_owned());
     }
     lines.push(format!(
-        "{} users and groups, {} memberships, {} items; {} changes pending; {} broken, {} mended",
+        "{} users and groups, {} memberships, {} items; {} changes pending; {} broken, {} repaired",
         report.resources,
         report.memberships,
         report.items,

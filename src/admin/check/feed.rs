@@ -30,26 +30,26 @@ use crate::store::keys::{self, Key, TenantId};
 /// The consumer that is not a webhook.
 const BUS: &str = "bus";
 
-/// Checks the feed. With `mend`, the sequencer runs before, so that changes which were left in the outbox enter the
-/// feed. Nothing else is mended.
+/// Checks the feed. With `repairs`, the sequencer runs before, so that changes which were left in the outbox enter the
+/// feed. Nothing else is repaired.
 ///
 /// # Errors
-/// Those of the table.
-pub async fn check_feed(table: &Table, mend: bool) -> Result<FeedReport, StoreError> {
-    check_feed_with_progress(table, mend, &Progress::hidden()).await
+/// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`], [`StoreError::Broken`].
+pub async fn check_feed(table: &Table, repairs: bool) -> Result<FeedReport, StoreError> {
+    check_feed_with_progress(table, repairs, &Progress::hidden()).await
 }
 
 /// The same as [`check_feed`], and tells how far it is.
 ///
 /// # Errors
-/// Those of the table.
+/// As [`check_feed`].
 pub async fn check_feed_with_progress(
     table: &Table,
-    mend: bool,
+    repairs: bool,
     progress: &Progress,
 ) -> Result<FeedReport, StoreError> {
     let mut report = FeedReport::default();
-    if mend {
+    if repairs {
         report.moved = Sequencer::new(table).run(Instant::now() + APPLY_TIMEOUT).await?.moved;
     }
     let state = FeedState::fetch(table).await?;

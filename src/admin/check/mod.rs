@@ -1,4 +1,4 @@
-//! `rollcall check`: walks everything that a tenant has and reports what does not add up.
+//! `rollcall check`: reads everything that a tenant has and reports broken invariants.
 
 mod changes;
 pub mod command;

@@ -19,7 +19,7 @@ use crate::store::transaction::{Action, Expression};
 /// not know are left. Those that take longer than [`APPLY_TIMEOUT`] are left to the worker.
 ///
 /// # Errors
-/// Those of the table.
+/// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`], [`StoreError::Broken`].
 pub(super) async fn apply_committed(store: &Store) -> Result<(), StoreError> {
     let until = Instant::now() + APPLY_TIMEOUT;
     let changes = store.large_changes();
@@ -56,7 +56,7 @@ fn names(change: &PendingChange) -> Expression {
 /// Deletes the items of a change that is over. A staged one is aborted.
 ///
 /// # Errors
-/// Those of the table.
+/// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`], [`StoreError::Broken`].
 pub(super) async fn clear(store: &Store, all: &Inventory, key: &Key) -> Result<bool, StoreError> {
     match find(all, key) {
         Some(change) if change.state == ChangeState::Staged => store.large_changes().abort(change).await,

@@ -184,9 +184,9 @@ pub struct CheckReport {
     pub memberships: u64,
     /// Changes that are being applied: what they will set right is no finding.
     pub pending: usize,
-    /// What is wrong, and was not mended.
+    /// What is wrong, and was not repaired.
     pub findings: Vec<Finding>,
-    /// What was wrong, and is mended.
+    /// What was wrong, and is repaired.
     pub repaired: Vec<Finding>,
     /// Whether mirrors were told to read the tenant again.
     pub resync: bool,

@@ -20,8 +20,8 @@ use crate::tenants::actor::Actor;
 use crate::tenants::error::TenantError;
 use crate::tenants::record::resync;
 
-/// Checks a tenant, and mends what is safe to mend if it is asked to. A walk is no picture of one
-/// moment, so what it finds is reported only if a second walk finds it too.
+/// Checks a tenant. With `repairs`, it also repairs what is safe to repair. A scan does not see the table as of one
+/// moment, so a finding is reported only if a second scan has it too.
 ///
 /// # Errors
 /// [`StoreError`] if a call fails.
@@ -29,9 +29,9 @@ pub async fn check(
     table: &Table,
     tenant: &TenantId,
     model: &Model,
-    mend: bool,
+    repairs: bool,
 ) -> Result<CheckReport, StoreError> {
-    check_with_progress(table, tenant, model, mend, &Progress::hidden()).await
+    check_with_progress(table, tenant, model, repairs, &Progress::hidden()).await
 }
 
 /// The same as [`check`], and tells how far it is.
@@ -42,7 +42,7 @@ pub async fn check_with_progress(
     table: &Table,
     tenant: &TenantId,
     model: &Model,
-    mend: bool,
+    repairs: bool,
     progress: &Progress,
 ) -> Result<CheckReport, StoreError> {
     let store = Store {
@@ -54,7 +54,7 @@ pub async fn check_with_progress(
     let mut report = CheckReport::default();
     let mut subjects = Subjects::new();
     for _ in 0..MAX_REPAIR_ROUNDS {
-        if mend {
+        if repairs {
             pending::apply_committed(&store).await?;
         }
         let (mut all, found) = confirm_findings(&store, model, progress).await?;
@@ -63,30 +63,30 @@ pub async fn check_with_progress(
         report.memberships = all.memberships.len() as u64;
         report.pending = all.pending.iter().filter(|change| !change.in_grace_period()).count();
         report.findings.clear();
-        let mut mended = false;
+        let mut has_repaired = false;
         for finding in found {
-            if mend && repair(&store, &all, &finding).await? {
-                mended = true;
+            if repairs && repair(&store, &all, &finding).await? {
+                has_repaired = true;
                 report.repaired.push(finding);
             } else {
                 report.findings.push(finding);
             }
         }
         subjects = std::mem::take(&mut all.subjects);
-        if !mended {
+        if !has_repaired {
             break;
         }
     }
-    check_feed_of_tenant(&store, subjects, mend, &mut report, progress).await?;
+    check_feed_of_tenant(&store, subjects, repairs, &mut report, progress).await?;
     Ok(report)
 }
 
-/// Checks the changes of the tenant. If a repair changed what mirrors see, or if changes are missing, `mend` tells
-/// mirrors to read the tenant again.
+/// Checks the changes of the tenant. It tells mirrors to read the tenant again if a repair changed what they see. With
+/// `repairs`, it also does so if changes are missing.
 async fn check_feed_of_tenant(
     store: &Store,
     mut subjects: Subjects,
-    mend: bool,
+    repairs: bool,
     report: &mut CheckReport,
     progress: &Progress,
 ) -> Result<(), StoreError> {
@@ -96,7 +96,7 @@ async fn check_feed_of_tenant(
     subjects.insert(store.tenant.to_string(), CheckedSubject { resource_type: "Tenant", state });
     let found = check_changes(&store.table, &store.tenant, &incarnation, &subjects, progress).await?;
     let (settled, other): (Vec<_>, Vec<_>) =
-        found.into_iter().partition(|finding| mend && finding.problem.is_settled_by_resync());
+        found.into_iter().partition(|finding| repairs && finding.problem.is_settled_by_resync());
     report.findings.extend(other);
     let is_seen = report.repaired.iter().any(|finding| finding.problem.is_seen_by_mirrors());
     if is_seen || !settled.is_empty() {

@@ -162,7 +162,8 @@ fn renamed(role: &Role, ids: &BTreeMap<String, String>) -> Role {
 /// Writes a role or an entitlement as it is in the file, without a change in the feed.
 ///
 /// # Errors
-/// Those of the table.
+/// [`StoreError::Refused`] if another change came between; [`StoreError::Conflict`], [`StoreError::Throttled`],
+/// [`StoreError::Unavailable`], [`StoreError::Broken`].
 pub async fn move_definition_in(store: &Store, definition: &Definition) -> Result<Fate, StoreError> {
     let definitions = store.definitions();
     match definitions.fetch_any(definition.kind, &definition.id).await? {

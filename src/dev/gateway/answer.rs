@@ -21,8 +21,11 @@ const REMAPPED: &[&str] = &["connection", "content-md5", "date", "host", "server
 /// Headers that API Gateway does not pass on at all.
 const DROPPED: &[&str] = &["content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
 
-/// Reads the function's answer; the error says what is wrong with it. A body in base64 is decoded where the API
-/// declares the media type as binary (`decode`); elsewhere clients get the base64 text, as on AWS.
+/// Reads the function's answer. A body in base64 is decoded where the API declares the media type as binary
+/// (`decode`); elsewhere clients get the base64 text, as on AWS.
+///
+/// # Errors
+/// What is wrong with the answer.
 pub fn read(answer: &Value, decode: bool) -> Result<Response<Bytes>, &'static str> {
     let answer = answer.as_object().ok_or("is not an object")?;
     let status = answer.get("statusCode").and_then(status).ok_or("has no valid statusCode")?;

@@ -33,6 +33,9 @@ impl GatewayAuthorizer {
 
     /// What the authorizer says of this token. A token of another form is refused without asking; an answer,
     /// Allow or Deny, is kept for the time that the template says; an error is not kept.
+    ///
+    /// # Errors
+    /// The refusal that the gateway answers with.
     pub async fn authorize(
         &self,
         token: Option<&str>,

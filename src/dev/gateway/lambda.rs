@@ -72,6 +72,9 @@ impl Lambda {
 
     /// Runs the code in a task of its own, so that a panic ends the call and not the server.
     /// As on AWS, a call that takes too long goes on without anyone waiting for it.
+    ///
+    /// # Errors
+    /// [`Fault`]: how the call failed.
     pub async fn invoke(&self, event: Value) -> Result<Value, Fault> {
         let turn = match &self.turns {
             Some(turns) => Some(turns.take().await?),

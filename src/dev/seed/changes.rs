@@ -25,6 +25,9 @@ pub(super) struct Changes<'a>(pub &'a Seeding, pub KeptDays);
 
 impl Changes<'_> {
     /// The pages of the creations of these users. `first` is the number of the first change.
+    ///
+    /// # Errors
+    /// The `detail` of the rule that a user breaks, or a page that cannot be packed.
     pub fn of_users(&self, first: u64, users: RangeInclusive<usize>) -> Result<Vec<Item>, String> {
         let changes = users.map(|number| {
             let record = self.0.user(number)?;
@@ -35,6 +38,9 @@ impl Changes<'_> {
 
     /// The pages of the creation of the group, with its parts if it is a large change. `first` is the number of the
     /// first change. Returns the number of the change after the last one too.
+    ///
+    /// # Errors
+    /// A page that cannot be packed.
     pub fn of_group(&self, first: u64) -> Result<(Vec<Item>, u64), String> {
         if self.0.members == 0 {
             return Ok((Vec::new(), first));

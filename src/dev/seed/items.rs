@@ -46,6 +46,9 @@ impl Seeding {
     }
 
     /// A user as it is created, before it is a member.
+    ///
+    /// # Errors
+    /// The `detail` of the rule that the user breaks.
     pub fn user(&self, number: usize) -> Result<Record, String> {
         let (ty, policy) = (self.model.of(Kind::User), self.model.policy);
         let body = user(number).as_object().cloned().unwrap_or_default();
@@ -60,6 +63,9 @@ impl Seeding {
     }
 
     /// What there is of these users, and of their memberships.
+    ///
+    /// # Errors
+    /// The `detail` of the rule that a user breaks.
     pub fn items_of_users(&self, users: RangeInclusive<usize>) -> Result<Vec<Item>, String> {
         let mut items = Vec::new();
         for number in users {

@@ -29,6 +29,9 @@ pub const OAUTH_API: &str = "OAuthApi";
 
 /// Reads the `AWS::Serverless::Api` of this logical name, what stands before it and the environment of the
 /// first function behind it.
+///
+/// # Errors
+/// One line that names the path in the template.
 pub fn read_api(root: &TemplateNode<'_>, name: &str) -> Result<(ApiFacts, Environment), TemplateError> {
     if let Some(globals) = root.get("Globals")? {
         return Err(globals.not_understood());

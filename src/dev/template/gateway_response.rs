@@ -69,6 +69,9 @@ impl GatewayResponse {
     /// Reads one. In SAM's form (`GatewayResponses` of a `AWS::Serverless::Api`) the headers stand under
     /// `ResponseParameters.Headers` by their names; in CloudFormation's they are
     /// `gatewayresponse.header.<name>`.
+    ///
+    /// # Errors
+    /// One line that names the path in the template.
     pub fn read(node: &TemplateNode<'_>) -> Result<Self, TemplateError> {
         let mut response = Self::default();
         if let Some(status) = node.get("StatusCode")? {

@@ -31,6 +31,9 @@ pub struct Template(Value);
 
 impl Template {
     /// Reads the YAML text.
+    ///
+    /// # Errors
+    /// One line of the YAML parser.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         yaml_serde::from_str(text)
             .map(Self)
@@ -80,17 +83,26 @@ impl<'a> TemplateNode<'a> {
     }
 
     /// The value under this key, if the mapping has one that is not null.
+    ///
+    /// # Errors
+    /// One line that names the path in the template.
     pub fn get(&self, key: &str) -> Result<Option<Self>, TemplateError> {
         let found = self.mapping()?.get(key).filter(|value| !matches!(value, Value::Null));
         Ok(found.map(|value| self.child(value, key)))
     }
 
     /// The value under this key, which must be there.
+    ///
+    /// # Errors
+    /// One line that names the path in the template.
     pub fn required(&self, key: &str) -> Result<Self, TemplateError> {
         self.get(key)?.ok_or_else(|| self.error(format!("has no {key}")))
     }
 
     /// The value at the end of these keys, if every mapping on the way has it.
+    ///
+    /// # Errors
+    /// One line that names the path in the template.
     pub fn find(&self, keys: &[&str]) -> Result<Option<Self>, TemplateError> {
         let mut node = self.clone();
         for key in keys {
@@ -103,6 +115,9 @@ impl<'a> TemplateNode<'a> {
     }
 
     /// Every key and value of a mapping.
+    ///
+    /// # Errors
+    /// One line that names the path in the template.
     pub fn entries(&self) -> Result<Vec<(&'a str, Self)>, TemplateError> {
         self.mapping()?
             .iter()
@@ -114,6 +129,9 @@ impl<'a> TemplateNode<'a> {
     }
 
     /// Every item of a list.
+    ///
+    /// # Errors
+    /// One line that names the path in the template.
     pub fn items(&self) -> Result<Vec<Self>, TemplateError> {
         let Value::Sequence(items) = self.value else { return Err(self.not_understood()) };
         let item = |(index, value)| Self { root: self.root, value, path: format!("{}[{index}]", self.path) };
@@ -154,6 +172,9 @@ impl<'a> TemplateNode<'a> {
     }
 
     /// A text; numbers and booleans as CloudFormation writes them.
+    ///
+    /// # Errors
+    /// One line that names the path in the template.
     pub fn text(&self) -> Result<String, TemplateError> {
         Ok(match self.scalar()? {
             Value::String(text) => text.clone(),
@@ -164,6 +185,9 @@ impl<'a> TemplateNode<'a> {
     }
 
     /// A number, or a text that is one.
+    ///
+    /// # Errors
+    /// One line that names the path in the template.
     pub fn number(&self) -> Result<f64, TemplateError> {
         let text = self.text()?;
         let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
@@ -171,18 +195,27 @@ impl<'a> TemplateNode<'a> {
     }
 
     /// A whole number, or a text that is one.
+    ///
+    /// # Errors
+    /// One line that names the path in the template.
     pub fn integer(&self) -> Result<u32, TemplateError> {
         let text = self.text()?;
         text.parse().map_err(|_| self.error(format!("{text} is not a whole number")))
     }
 
     /// A boolean, or a text that is one.
+    ///
+    /// # Errors
+    /// One line that names the path in the template.
     pub fn boolean(&self) -> Result<bool, TemplateError> {
         let text = self.text()?;
         text.parse().map_err(|_| self.error(format!("{text} is not true or false")))
     }
 
     /// The resources of this type, each with its name and its `Properties` (absent: none).
+    ///
+    /// # Errors
+    /// One line that names the path in the template.
     pub fn resources(&self, kind: &str) -> Result<Vec<(&'a str, Self)>, TemplateError> {
         let mut found = Vec::new();
         for (name, resource) in self.required("Resources")?.entries()? {

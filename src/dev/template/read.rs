@@ -24,6 +24,9 @@ pub struct TemplateFacts {
 
 impl TemplateFacts {
     /// Reads a template's text.
+    ///
+    /// # Errors
+    /// One line that names the path in the template.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let template = Template::parse(text)?;
         let root = template.root();

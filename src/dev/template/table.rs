@@ -4,6 +4,9 @@ use super::facts::{AttributeType, TableFacts};
 use super::node::{TemplateError, TemplateNode};
 
 /// Reads the one `AWS::DynamoDB::Table`.
+///
+/// # Errors
+/// One line that names the path in the template.
 pub fn read_table(root: &TemplateNode<'_>) -> Result<TableFacts, TemplateError> {
     let mut tables = root.resources("AWS::DynamoDB::Table")?;
     let Some((_, table)) = tables.pop().filter(|_| tables.is_empty()) else {

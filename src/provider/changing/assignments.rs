@@ -47,7 +47,7 @@ pub fn is_role(text: &str) -> bool {
 /// The first team of these roles that the tenant does not have. `own` is a team that need not be looked for.
 ///
 /// # Errors
-/// Those of the table.
+/// [`StoreError::Unavailable`], [`StoreError::Broken`].
 pub async fn missing_team(
     store: &Store,
     roles: &BTreeSet<Role>,

@@ -282,7 +282,7 @@ impl Changing<'_> {
     /// root team, and the count of deactivations.
     ///
     /// # Errors
-    /// The refusals of these rules, and those of the table.
+    /// The refusals of these rules; 503 if the table does not answer; 500 if an item cannot be read.
     pub(super) async fn extra_actions(&self, change: &ComputedChange) -> Result<Vec<Action>, Failure> {
         let ComputedChange { before, after, members, .. } = change;
         self.refuse_protected_user(before, Some(after)).await?;

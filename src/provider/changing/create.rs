@@ -168,7 +168,7 @@ impl Changing<'_> {
     /// Looks for the deactivated account that holds the name of a new resource.
     ///
     /// # Errors
-    /// Those of the table.
+    /// 503 if the table does not answer; 409 if the account keeps changing; 500 if an item cannot be read.
     async fn find_former_holder(&self, refused: &Refused) -> Result<Returning, Failure> {
         let taken = refused.refusals.iter().any(|refusal| matches!(refusal, Refusal::Taken(_)));
         let Some(entry) = refused.record.claim(self.provider.ty(refused.record.kind)).filter(|_| taken)

@@ -41,7 +41,7 @@ impl Changing<'_> {
     /// change assumes of the members.
     ///
     /// # Errors
-    /// Those of the table, if it is unknown whether the write took effect.
+    /// 503 or 500 if it is unknown whether the write took effect.
     pub(super) async fn change_unread(
         &self,
         request: &ResourceRequest<'_>,

@@ -44,7 +44,7 @@ impl Reading<'_> {
     /// The candidates of a filter among the resources of a kind.
     ///
     /// # Errors
-    /// Those of the table.
+    /// 503 if the table does not answer; 500 if an item cannot be read.
     pub(super) async fn find_candidates(&self, kind: Kind, filter: &Bound) -> Result<CandidateIds, Failure> {
         let ty = self.provider.ty(kind);
         let mut best = None;

@@ -32,7 +32,7 @@ impl Reading<'_> {
     /// Which kinds of resource the tenant defines.
     ///
     /// # Errors
-    /// Those of the table.
+    /// 503 if the table does not answer; 500 if an item cannot be read.
     pub async fn defined_types(&self) -> Result<DefinedTypes, Failure> {
         let index = self.provider.store.definitions().index().await?;
         Ok(DefinedTypes { roles: index.roles > 0, entitlements: index.entitlements > 0 })

@@ -172,7 +172,7 @@ impl<'a> PageCollector<'a> {
     /// The page.
     ///
     /// # Errors
-    /// That of the budget.
+    /// The error of [`WorkBudget::spend`]: 413 or `tooMany`.
     pub fn page(mut self) -> Result<ResourcePage, ScimError> {
         let mut skip = 0;
         if self.query.sort.is_some() {

@@ -85,7 +85,7 @@ impl Reading<'_> {
                 .await;
                 // Without its mark the next page costs more, no more than that.
                 if let Err(failed) = marked {
-                    tracing::warn!(error = %failed, "a page mark was not written");
+                    tracing::warn!(error = %failed, "a page checkpoint was not written");
                 }
                 resources?
             }
@@ -245,7 +245,7 @@ fn parse_query<'q>(
 /// Refuses a query that asks for both kinds of paging.
 ///
 /// # Errors
-/// `invalidValue`.
+/// `invalidValue` if `cursor` and `startIndex` are both sent.
 pub(super) fn check_paging(query: &Query) -> Result<(), ScimError> {
     match query.cursor.is_some() && query.start_index.is_some() {
         true => Err(ScimError::invalid_value("startIndex and cursor exclude one another: send one of them.")),

@@ -23,7 +23,8 @@ impl Reading<'_> {
     /// Finds the page that is asked for: from the list alone, or by looking at the candidates.
     ///
     /// # Errors
-    /// `tooMany` when the time or the budget is spent, and those of the table.
+    /// `tooMany` when the time or the budget is spent; 503 if the table does not answer; 500 if an item cannot be
+    /// read.
     pub(super) async fn find_page(
         &self,
         query: &ParsedQuery<'_>,

@@ -30,7 +30,7 @@ impl<'w> EvaluationContext<'w> {
     /// Counts steps. They are taken from the budget many at a time.
     ///
     /// # Errors
-    /// The error of the budget.
+    /// The error of [`WorkBudget::spend`]: 413 or `tooMany`.
     pub(super) fn spend(&mut self, steps: u64) -> Result<(), ScimError> {
         self.steps += steps;
         if self.steps < STEPS_AT_ONCE {
@@ -42,7 +42,7 @@ impl<'w> EvaluationContext<'w> {
     /// Spends what it takes to look at a text once.
     ///
     /// # Errors
-    /// That of the budget.
+    /// The error of [`WorkBudget::spend`]: 413 or `tooMany`.
     pub(super) fn look_at(&mut self, text: &str) -> Result<(), ScimError> {
         self.spend(WorkBudget::steps_of_text(text.len()))
     }
@@ -50,7 +50,7 @@ impl<'w> EvaluationContext<'w> {
     /// Returns the form in which a text of the resource compares.
     ///
     /// # Errors
-    /// That of the budget.
+    /// The error of [`WorkBudget::spend`]: 413 or `tooMany`.
     pub(super) fn form(&mut self, text: &str, comparison: Comparison) -> Result<&str, ScimError> {
         // The resource stays where it is as long as it is looked at, so an address stands for a text
         // of one attribute.
@@ -63,7 +63,7 @@ impl<'w> EvaluationContext<'w> {
     /// Tells the budget of the steps that it does not know of yet.
     ///
     /// # Errors
-    /// That of the budget.
+    /// The error of [`WorkBudget::spend`]: 413 or `tooMany`.
     pub(super) fn finish(self) -> Result<(), ScimError> {
         self.work.spend(self.steps)
     }

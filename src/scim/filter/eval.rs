@@ -18,7 +18,7 @@ impl Bound {
     /// too; an unassigned one differs from every value.
     ///
     /// # Errors
-    /// That of the budget, where the filter looks at more than is left of it.
+    /// The error of [`WorkBudget::spend`], if the filter needs more steps than are left.
     pub fn matches(&self, resource: &Map<String, Value>, work: &WorkBudget) -> Result<bool, ScimError> {
         self.evaluate(FilterSubject { object: Some(resource), element: None }, work)
     }

@@ -94,7 +94,7 @@ impl AttributeChange<'_> {
     /// Returns the value of a single-valued attribute after the step. `None` is no value.
     ///
     /// # Errors
-    /// `invalidValue`, and that of the budget.
+    /// `invalidValue`, and the error of [`WorkBudget::spend`].
     pub fn change_single(&self, mut before: Option<Value>) -> Result<Option<Value>, ScimError> {
         let path = self.path();
         match (self.step.op, self.sub) {

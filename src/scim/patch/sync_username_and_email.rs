@@ -20,7 +20,7 @@ use crate::scim::work::WorkBudget;
 /// An email that is the same as the primary one then is merged with it (RFC 7643 §2.4). `users` is the type of users.
 ///
 /// # Errors
-/// `invalidValue` if the new `userName` is not an email address, or is too long; that of the budget.
+/// `invalidValue` if the new `userName` is not an email address, or is too long; the error of [`WorkBudget::spend`].
 pub fn sync_username_and_email(
     before: &Map<String, Value>,
     after: &mut Map<String, Value>,

@@ -122,7 +122,7 @@ impl ConsumerState {
     /// Reads a consumer.
     ///
     /// # Errors
-    /// Those of the table.
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn fetch(table: &Table, name: &str) -> Result<Option<Self>, StoreError> {
         table.get(&keys::consumer(name)).await?.as_ref().map(Self::from_item).transpose()
     }
@@ -130,7 +130,7 @@ impl ConsumerState {
     /// Reads all consumers.
     ///
     /// # Errors
-    /// Those of the table.
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn list(table: &Table) -> Result<Vec<Self>, StoreError> {
         table.query_all(keys::CONSUMERS, None).await?.iter().map(Self::from_item).collect()
     }
@@ -197,7 +197,7 @@ impl<'t> ClaimedConsumer<'t> {
     /// not exist.
     ///
     /// # Errors
-    /// Those of the table.
+    /// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn claim(table: &'t Table, name: &str) -> Result<Option<Self>, StoreError> {
         let Some(mut state) = ConsumerState::fetch(table, name).await? else { return Ok(None) };
         let now = clock::epoch_seconds();
@@ -240,7 +240,7 @@ impl<'t> ClaimedConsumer<'t> {
     /// [`ConsumerState::skipped`] says so. Then there are no changes.
     ///
     /// # Errors
-    /// Those of the table.
+    /// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn read(&mut self, reader: &FeedReader<'_>, limit: usize) -> Result<ChangeList, StoreError> {
         let query = ChangeQuery { limit, tenant: None };
         match reader.read(&self.state.position, query).await? {
@@ -285,7 +285,7 @@ impl<'t> ClaimedConsumer<'t> {
     /// Fixes the changes of the message that is delivered next: up to this number.
     ///
     /// # Errors
-    /// Those of the table.
+    /// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn fix_batch(&mut self, last: u64) -> Result<ClaimOutcome, StoreError> {
         let outcome = self.write(Expression::update().set("batchEnd", num(last)), self.state.token).await?;
         if outcome == ClaimOutcome::Held {
@@ -297,7 +297,7 @@ impl<'t> ClaimedConsumer<'t> {
     /// Notes that the other side has taken everything up to this number.
     ///
     /// # Errors
-    /// Those of the table.
+    /// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn advance(&mut self, seq: u64) -> Result<ClaimOutcome, StoreError> {
         let now = clock::timestamp();
         let update = Expression::update()
@@ -325,7 +325,7 @@ impl<'t> ClaimedConsumer<'t> {
     /// Notes whether the other side is slow.
     ///
     /// # Errors
-    /// Those of the table.
+    /// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn set_slow(&mut self, is_slow: bool) -> Result<ClaimOutcome, StoreError> {
         let update = match is_slow {
             true => Expression::update().set("slow", AttributeValue::Bool(true)),
@@ -342,7 +342,7 @@ impl<'t> ClaimedConsumer<'t> {
     /// since 1970. Returns the state with the failure; `None` if the claim is lost, so that nothing is written.
     ///
     /// # Errors
-    /// Those of the table.
+    /// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn fail(mut self, error: &str, retry_at: u64) -> Result<Option<ConsumerState>, StoreError> {
         let error: String = error.chars().take(MAX_DELIVERY_ERROR_CHARS).collect();
         let since = self.state.failing_since.unwrap_or_else(clock::epoch_seconds);
@@ -364,7 +364,7 @@ impl<'t> ClaimedConsumer<'t> {
     /// Gives the consumer back, so that another process need not wait for the end of the lease.
     ///
     /// # Errors
-    /// Those of the table.
+    /// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn release(mut self) -> Result<(), StoreError> {
         // If the claim is lost, there is nothing to give back.
         let _ = self.write_with_lease(Expression::update(), self.state.token, 0).await?;

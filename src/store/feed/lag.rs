@@ -15,7 +15,7 @@ use crate::store::keys;
 /// the alarm on the lag should tell of it.
 ///
 /// # Errors
-/// Those of the table.
+/// [`StoreError::Unavailable`], [`StoreError::Broken`].
 pub async fn seconds_behind(table: &Table) -> Result<u64, StoreError> {
     let range = Range { limit: Some(OUTBOX_ITEMS_FOR_LAG), ..Range::default() };
     let shards: Vec<String> = (0..OUTBOX_SHARDS).map(keys::outbox_shard).collect();
@@ -35,7 +35,7 @@ pub async fn seconds_behind(table: &Table) -> Result<u64, StoreError> {
 /// change that is kept, counts as the place before that change.
 ///
 /// # Errors
-/// Those of the table.
+/// [`StoreError::Unavailable`], [`StoreError::Broken`].
 pub async fn consumer_seconds_behind(
     reader: &FeedReader<'_>,
     position: &FeedPosition,

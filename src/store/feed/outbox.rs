@@ -108,7 +108,7 @@ fn left_attribute(left: &BTreeSet<Uuid>) -> Option<(String, AttributeValue)> {
 /// Whether the outbox has no item of a tenant.
 ///
 /// # Errors
-/// Those of the table.
+/// [`StoreError::Unavailable`], [`StoreError::Broken`].
 pub async fn is_empty(table: &Table, tenant: &TenantId) -> Result<bool, StoreError> {
     for shard in 0..OUTBOX_SHARDS {
         let prefix = Some(keys::outbox_prefix(tenant));
@@ -123,7 +123,7 @@ pub async fn is_empty(table: &Table, tenant: &TenantId) -> Result<bool, StoreErr
 /// Reads the items of a tenant in the outbox; of all tenants for `None`.
 ///
 /// # Errors
-/// Those of the table.
+/// [`StoreError::Unavailable`], [`StoreError::Broken`].
 pub async fn list(table: &Table, tenant: Option<&TenantId>) -> Result<Vec<Item>, StoreError> {
     let prefix = tenant.map(keys::outbox_prefix);
     let mut items = Vec::new();

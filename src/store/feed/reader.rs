@@ -78,7 +78,7 @@ impl<'t> FeedReader<'t> {
     /// A reader of the feed of this table.
     ///
     /// # Errors
-    /// Those of the table.
+    /// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn open(table: &'t Table) -> Result<Self, StoreError> {
         Ok(Self { table, state: FeedState::fetch(table).await? })
     }
@@ -96,7 +96,7 @@ impl<'t> FeedReader<'t> {
     /// Reads the changes after a place.
     ///
     /// # Errors
-    /// Those of the table. The inner error says why the place is lost.
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`]. The inner error says why the place is lost.
     pub async fn read(
         &self,
         after: &FeedPosition,
@@ -146,7 +146,7 @@ impl<'t> FeedReader<'t> {
     /// since 1970. It is the number of a place that can be read from.
     ///
     /// # Errors
-    /// Those of the table.
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn find_time(&self, time: u64) -> Result<u64, StoreError> {
         let (mut low, mut high) = (self.state.floor - 1, self.end().await?.next - 1);
         // Most times are shortly before the end. So the search steps backwards from there, each time twice as far, until
@@ -206,7 +206,7 @@ impl<'t> FeedReader<'t> {
     /// Some pages, if there is one that begins with this number.
     ///
     /// # Errors
-    /// Those of the table.
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn pages_beginning(&self, first: u64, count: i32) -> Result<Vec<FeedPage>, StoreError> {
         let after = Some(keys::feed_page(first - 1).sk);
         let range = Range { after, limit: Some(count), ..Range::default() };
@@ -218,7 +218,7 @@ impl<'t> FeedReader<'t> {
     /// Where the feed ends.
     ///
     /// # Errors
-    /// Those of the table.
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn end(&self) -> Result<FeedEnd, StoreError> {
         self.state.find_end(self.table).await
     }
@@ -226,7 +226,7 @@ impl<'t> FeedReader<'t> {
     /// The last page of a feed that ends there. `None` if the feed is empty, or if the page is gone.
     ///
     /// # Errors
-    /// Those of the table.
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn last_page(&self, end: FeedEnd) -> Result<Option<FeedPage>, StoreError> {
         match end.page {
             Some(page) => Ok(Some(page)),
@@ -240,7 +240,7 @@ impl<'t> FeedReader<'t> {
     /// call, and then applies the feed from this place, has the state of the table.
     ///
     /// # Errors
-    /// Those of the table.
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn snapshot(&self, distance: Duration) -> Result<FeedPosition, StoreError> {
         let visible = clock::epoch_seconds().saturating_sub(distance.as_secs());
         Ok(self.at(self.find_time(visible + 1).await?))

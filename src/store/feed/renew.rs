@@ -50,7 +50,8 @@ pub struct FeedRenewal {
 /// changes that the restored feed has after these, some of them a second time.
 ///
 /// # Errors
-/// Those of the table. [`StoreError::Refused`] if the feed kept changing.
+/// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`], [`StoreError::Broken`].
+/// [`StoreError::Refused`] if the feed kept changing.
 pub async fn renew(table: &Table) -> Result<FeedRenewal, StoreError> {
     let mut renewal = FeedRenewal::default();
     let mut attempts = Attempts::new(RENEWAL_RETRIES);

@@ -33,7 +33,7 @@ async fn note_days(table: &Table, before: KeptDays, days: u64, now: u64) -> Resu
 /// many for one run, the next one goes on.
 ///
 /// # Errors
-/// Those of the table.
+/// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`], [`StoreError::Broken`].
 pub async fn end_retention(table: &Table, days: u64, now: u64) -> Result<u64, StoreError> {
     let state = FeedState::fetch(table).await?;
     let kept = note_days(table, state.kept, days, now).await?;

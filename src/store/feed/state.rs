@@ -52,7 +52,7 @@ impl FeedState {
     /// Reads the state. The first reader or writer of a table creates it.
     ///
     /// # Errors
-    /// Those of the table.
+    /// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn fetch(table: &Table) -> Result<Self, StoreError> {
         let key = keys::feed_state();
         loop {
@@ -98,7 +98,7 @@ impl FeedState {
     /// Finds the end of the feed.
     ///
     /// # Errors
-    /// Those of the table.
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn find_end(&self, table: &Table) -> Result<FeedEnd, StoreError> {
         let mut end = FeedEnd { next: self.near_end, page: None };
         loop {

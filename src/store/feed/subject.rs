@@ -26,7 +26,7 @@ pub fn id_of<'n>(resource_type: &str, name: &'n str) -> &'n str {
 /// The items that tell the state of a subject: the first one that exists. None if the id is not of its type.
 ///
 /// # Errors
-/// Those of the table.
+/// [`StoreError::Unavailable`], [`StoreError::Broken`].
 pub async fn state_keys(
     table: &Table,
     tenant: &TenantId,

@@ -89,7 +89,7 @@ impl Members<'_> {
                 still = Some((before, Instant::now()));
             } else if since.elapsed() >= GROUP_AT_REST && self.fetch_state_at_rest(id).await? == Some(before)
             {
-                tracing::warn!(group = %id, "the tally of a group is not that of its members: run rollcall check");
+                tracing::warn!(group = %id, "the membership digest of a group is wrong: run rollcall check --repair");
                 return Ok(Some(group));
             }
         }
