@@ -170,6 +170,9 @@ pub const ERASURE_RETRIES: RetryLimit =
 /// sends the transaction as often as [`TRANSACTION_RETRIES`] allows.
 pub const LARGE_CHANGE_RETRIES: RetryLimit = RetryLimit::without_pauses(10);
 
+/// A member that remembers as many parts of large changes is made to forget those that later ones stand for.
+pub const MAX_NAMED_PARTS: usize = 25;
+
 /// The most keys in one BatchGetItem: DynamoDB's limit.
 pub const MAX_KEYS_PER_BATCH_GET: usize = 100;
 

@@ -5,8 +5,12 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use rollcall::clock;
+use rollcall::limits::MAX_NAMED_PARTS;
 use rollcall::scim::resource_type::Kind;
 use rollcall::store::delete::{Detachment, ResourceDeletion};
+use rollcall::store::feed::change::FeedChange;
+use rollcall::store::keys;
 use rollcall::store::large_change::settle::SettledChanges;
 use rollcall::store::membership::{MemberChanges, Membership};
 use rollcall::store::worker::{self, WorkerReport};
@@ -16,6 +20,8 @@ use uuid::Uuid;
 
 use crate::support;
 use crate::support::client::{Client, user};
+use crate::support::faults::{Fate, scene};
+use crate::support::feed::{read_feed, sequence};
 use crate::support::pending::{commit, of_kind};
 use crate::support::stage::{Stage, play};
 
@@ -298,6 +304,72 @@ async fn a_user_who_is_deleted_unseen_is_passed_over(stage: Stage) {
     let record = store.fetch(Kind::Group, group.parse().unwrap()).await.unwrap().unwrap();
     assert_eq!((record.digest.count, record.version), (59, 3));
     nothing_is_pending(&client).await;
+}
+
+/// A member that comes and goes with large changes remembers them for its own next change. It does not remember ever
+/// more of them.
+#[tokio::test]
+async fn who_is_named_by_many_large_changes_remembers_few() {
+    let client = Client::new(support::embedded().await, "standard").await;
+    let ids = client.users(0..46).await;
+    let (one, other) = (client.group("One", &[]).await, client.group("Other", &[]).await);
+    for round in 0..2 * MAX_NAMED_PARTS {
+        let group = if round % 3 == 0 { &other } else { &one };
+        let there = members(&client, group).await.is_empty();
+        let value = if there { values(&ids) } else { json!([]) };
+        let all = json!([{ "op": "replace", "path": "members", "value": value }]);
+        client.patch(&format!("/Groups/{group}"), all).await.expect(200);
+    }
+    let named = async |id: &str| {
+        let record = client.store().fetch(Kind::User, id.parse().unwrap()).await.unwrap().unwrap();
+        record.trail.named.len()
+    };
+    for id in &ids {
+        assert!((2..=MAX_NAMED_PARTS).contains(&named(id).await), "{} names", named(id).await);
+    }
+    // Nothing is in the feed yet. The next change of a member follows all that named it.
+    let title = json!([{ "op": "replace", "path": "title", "value": "t" }]);
+    client.patch(&format!("/Users/{}", ids[0]), title).await.expect(200);
+    assert_eq!(named(&ids[0]).await, 0);
+    assert!(!sequence(&client.table).await.left);
+    let changes = read_feed(&client.table).await;
+    let place = |found: &dyn Fn(&FeedChange) -> bool| changes.iter().rposition(found).expect("a change");
+    let updated = place(&|change| change.event_type == "user.updated");
+    assert!(place(&|change| change.part.is_some_and(|part| part > 0)) < updated);
+    nothing_is_pending(&client).await;
+}
+
+/// Of the transaction that adds a member, the group can be seen before the membership. Its group, or the member, is
+/// deleted meanwhile.
+#[tokio::test]
+async fn a_membership_that_becomes_visible_late_is_removed_all_the_same() {
+    let (proxy, client, honest) = scene("standard").await;
+    let ids = honest.users(0..60).await;
+    let mut groups = Vec::new();
+    for at in 0..50 {
+        groups.push(honest.group(&format!("G{at}"), &ids[..1]).await);
+    }
+    let large = honest.group("Large", &ids).await;
+    for (path, group, member) in
+        [(format!("/Users/{}", ids[0]), &groups[7], &ids[0]), (format!("/Groups/{large}"), &large, &ids[9])]
+    {
+        let key = keys::membership(&honest.store().tenant, group.parse().unwrap(), member.parse().unwrap());
+        let hidden = honest.table.get(&key).await.unwrap().expect("a membership");
+        honest.table.batch_delete([key.clone()]).await.unwrap();
+        // A read as of one moment meets the transaction.
+        let text = key.pk.clone();
+        proxy.decide(move |call| {
+            let meets = call.operation == "TransactGetItems" && call.body.to_string().contains(&text);
+            if meets { Fate::Conflict } else { Fate::Pass }
+        });
+        client.delete(&path).await.expect(204);
+        honest.table.put(&key, hidden).await.unwrap();
+        proxy.decide(|_| Fate::Pass);
+        support::work(&honest).await;
+        clock::with_seconds_ahead(61, support::work(&honest)).await;
+        assert_eq!(honest.table.get(&key).await.unwrap(), None, "{path}");
+    }
+    support::assert_consistent(&honest).await;
 }
 
 play!(

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rollcall::scim::resource_type::Kind;
-use rollcall::store::call::Table;
 use rollcall::store::digest::MembershipDigest;
 use rollcall::store::item::{number, text};
 use rollcall::store::keys;
@@ -18,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::support;
 use crate::support::client::{Client, Reply, user};
-use crate::support::faults::{Call, Fate, Proxy};
+use crate::support::faults::{Call, Fate, Proxy, scene};
 use crate::support::{assert_consistent, pending};
 
 const FATES: [Fate; 7] = [
@@ -41,14 +40,6 @@ impl Numbers {
         self.0 ^= self.0 << 17;
         usize::try_from(self.0 % bound as u64).unwrap()
     }
-}
-
-async fn scene(policy: &'static str) -> (Proxy, Client, Client) {
-    let embedded = support::serve().await;
-    let proxy = Proxy::before(&embedded.endpoint).await;
-    let honest = Client::new(embedded.table, policy).await;
-    let table = Table::new(support::client(&proxy.endpoint), support::TABLE);
-    (proxy, Client::new(table, policy).await, honest)
 }
 
 /// Sends a request as identity providers do: again, until it is neither 5xx, 429 nor 409 for a

@@ -14,17 +14,10 @@ use serde_json::{Value, json};
 
 use crate::support;
 use crate::support::client::{Client, user};
-use crate::support::faults::{Call, Fate, Proxy};
+use crate::support::faults::{Call, Fate, Proxy, scene};
+use crate::support::feed::{read_feed, sequence};
 use crate::support::pending::of_kind;
 use crate::support::{assert_consistent, work};
-
-async fn scene(policy: &'static str) -> (Proxy, Client, Client) {
-    let embedded = support::serve().await;
-    let proxy = Proxy::before(&embedded.endpoint).await;
-    let honest = Client::new(embedded.table, policy).await;
-    let table = Table::new(support::client(&proxy.endpoint), support::TABLE);
-    (proxy, Client::new(table, policy).await, honest)
-}
 
 /// The same tenant, as a function with this extension schema serves it.
 fn with_extension(client: &Client, schema: &Value) -> Client {
@@ -113,6 +106,28 @@ async fn a_return_and_a_change_that_took_effect_are_answered_so() {
 }
 
 #[tokio::test]
+async fn a_deletion_that_took_effect_is_204_whatever_the_answer_of_the_table() {
+    for (policy, fate) in [("standard", Fate::DoneButDenied), ("veza", Fate::Unanswered)] {
+        let (proxy, client, honest) = scene(policy).await;
+        let ids = honest.users(0..60).await;
+        let group = honest.group("Many", &ids).await;
+        for (path, marker) in [(format!("/Users/{}", ids[0]), "#U#"), (format!("/Groups/{group}"), "#G#")] {
+            let met = once(&proxy, marker, fate);
+            client.delete(&path).await.expect(204);
+            assert!(met.load(Ordering::SeqCst), "{fate:?} {path}");
+            proxy.decide(|_| Fate::Pass);
+            honest.get(&path).await.expect(404);
+        }
+        // One that did not take effect says so.
+        proxy.decide(|call| if call.operation == "TransactWriteItems" { Fate::Denied } else { Fate::Pass });
+        client.delete(&format!("/Users/{}", ids[1])).await.expect(500);
+        proxy.decide(|_| Fate::Pass);
+        work(&honest).await;
+        assert_consistent(&honest).await;
+    }
+}
+
+#[tokio::test]
 async fn what_is_denied_is_500_and_leaves_nothing_behind() {
     let (proxy, client, honest) = scene("standard").await;
     let ids = honest.users(0..60).await;
@@ -191,6 +206,10 @@ async fn a_user_of_large_groups_is_deleted() {
     work(&client).await;
     let groups = honest.get("/Groups?attributes=members").await.expect(200);
     assert!(!groups.body.to_string().contains(&id), "it has left them all");
+    // Its departures are more than one page of the feed can write.
+    assert!(!sequence(&client.table).await.left);
+    let changes = read_feed(&honest.table).await;
+    assert_eq!(changes.iter().filter(|change| change.removed.contains(&id)).count(), 14);
 }
 
 /// A process that was started without an extension schema shows nothing of its values, and loses nothing: some of them

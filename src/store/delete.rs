@@ -19,7 +19,7 @@ use super::trail::Departure;
 use super::transaction::Action;
 use crate::clock;
 use crate::limits::{DELETION_OWN_ACTIONS, MAX_ACTIONS_PER_TX};
-use crate::scim::resource_type::ResourceType;
+use crate::scim::resource_type::{Kind, ResourceType};
 
 /// The deletion of a resource, and what one transaction writes with it.
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +97,15 @@ impl Store {
         }
         self.table.transact(|| deletion.actions(self, &left)).await?;
         Ok(left)
+    }
+
+    /// Whether a resource does not exist, read when no transaction on it is under way.
+    ///
+    /// # Errors
+    /// As [`Table::get_together`](super::call::Table::get_together).
+    pub async fn is_gone(&self, kind: Kind, id: Uuid) -> Result<bool, StoreError> {
+        let items = self.table.get_together(&[keys::resource(&self.tenant, kind, id)]).await?;
+        Ok(items.iter().all(Option::is_none))
     }
 }
 

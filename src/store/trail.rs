@@ -9,21 +9,23 @@
 //! - A large change of a group is followed by its parts. The group keeps how many there are.
 //! - A part of a large change names members. Each member keeps the names of these parts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
 
+use super::error::Refusal;
 use super::expression::Expression;
 use super::item::{Item, get_number, get_set, number};
-use super::keys::parse_id;
+use super::keys::{Key, parse_id};
+use super::transaction::Action;
 
 /// The attribute of a group that lists its departures.
 const DEPARTED: &str = "departed";
 /// The attribute of a group that counts the parts of its last large change.
 const PARTS: &str = "parts";
 /// The attribute of a member that names parts of large changes.
-const NAMED: &str = "named";
+pub(super) const NAMED: &str = "named";
 
 /// A deleted member that left a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,6 +139,25 @@ impl Trail {
         AttributeValue::Ss(self.named.iter().map(|name| name.to_text()).collect())
     }
 
+    /// Condition: fewer parts than this have named the resource since its last change.
+    pub(super) fn names_fewer_than(most: usize) -> Expression {
+        Expression::set_is_smaller(NAMED, most)
+    }
+
+    /// The action that leaves out the parts of a group that a later one stands for: a change of a group enters the feed
+    /// after the changes before it, with all their parts. `key` is that of the resource. It is refused as
+    /// [`Refusal::Changed`] if the names are not as they were read. `None` if there is nothing to leave out.
+    pub(super) fn shorten_named(&self, key: Key) -> Option<Action> {
+        let last: BTreeMap<Uuid, PartName> = self.named.iter().map(|name| (name.group, *name)).collect();
+        if last.len() == self.named.len() {
+            return None;
+        }
+        let shorter = Self { named: last.into_values().collect(), ..Self::default() };
+        let update = Expression::update().set(NAMED, shorter.named_value());
+        let unchanged = Expression::equals(NAMED, self.named_value());
+        Some(Action::update(key, update).only_if(unchanged, Refusal::Changed))
+    }
+
     /// Condition: no further part has named the resource, and the sequencer has not taken the departures.
     /// (A further departure raises the version, which another condition checks.)
     pub(super) fn is_unchanged(&self) -> Expression {
@@ -187,6 +208,7 @@ pub(super) fn parts_attribute(parts: u32) -> Option<(String, AttributeValue)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::transaction::ActionKind;
 
     #[test]
     fn a_trail_reads_back() {
@@ -200,5 +222,19 @@ mod tests {
         let trail = Trail { departed: vec![departure], parts: 5, named: BTreeSet::from([part]) };
         assert_eq!(Trail::from_item(&trail.attributes()), trail);
         assert_eq!(Trail::from_item(&Item::new()), Trail::default());
+    }
+
+    #[test]
+    fn the_last_part_of_a_group_stands_for_those_before() {
+        let part = |group, version, part| PartName { group: Uuid::from_u128(group), version, part };
+        let trail = |named: &[PartName]| Trail { named: named.iter().copied().collect(), ..Trail::default() };
+        let key = Key { pk: "p".to_owned(), sk: "s".to_owned() };
+        let long = trail(&[part(1, 9, 3), part(1, 10, 1), part(2, 5, 2), part(2, 5, 1)]);
+        let Some(Action { kind: ActionKind::Update(update), .. }) = long.shorten_named(key.clone()) else {
+            unreachable!("an update")
+        };
+        let kept = trail(&[part(1, 10, 1), part(2, 5, 2)]);
+        assert_eq!(update, Expression::update().set(NAMED, kept.named_value()));
+        assert!(kept.shorten_named(key).is_none());
     }
 }

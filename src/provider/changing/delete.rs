@@ -62,10 +62,7 @@ impl Changing<'_> {
             let Some(doomed) = self.fit_members(doomed, too_large).await? else { continue };
             match self.commit_deletion(&doomed).await? {
                 Ok(left) => {
-                    // The groups that it has left are in their next version.
-                    for group in doomed.record.groups.iter().chain([&id]) {
-                        self.provider.known_groups.forget(&self.provider.store.tenant, *group);
-                    }
+                    self.forget_groups(&doomed.record);
                     for change in left {
                         self.apply_until(&change, until).await;
                     }
@@ -82,10 +79,26 @@ impl Changing<'_> {
                 {
                     too_large.groups = true;
                 }
-                Err(failed) => return Err(failed.into()),
+                Err(failed) => {
+                    // Only the table knows whether the deletion took effect. The worker does what it left to do.
+                    let is_gone = failed.may_have_taken_effect()
+                        && matches!(self.provider.store.is_gone(kind, id).await, Ok(true));
+                    if !is_gone {
+                        return Err(failed.into());
+                    }
+                    self.forget_groups(&doomed.record);
+                    return Ok(());
+                }
             }
         }
         Err(too_many_conflicts().into())
+    }
+
+    /// Forgets the groups that a deletion has changed: those that the resource has left are in their next version.
+    fn forget_groups(&self, record: &Record) {
+        for group in record.groups.iter().chain([&record.id]) {
+            self.provider.known_groups.forget(&self.provider.store.tenant, *group);
+        }
     }
 
     /// Reads a resource that is to be deleted, and takes it out of the large changes that name it. `None` if

@@ -63,7 +63,7 @@ pub(super) fn as_changes(
 /// Reads groups that members have left, each at a moment when no transaction on it is under way.
 ///
 /// # Errors
-/// Those of the table.
+/// [`StoreError::Throttled`], [`StoreError::Unavailable`], [`StoreError::Broken`].
 pub(super) async fn read(
     table: &Table,
     groups: &BTreeSet<(TenantId, Uuid)>,
@@ -79,9 +79,14 @@ pub(super) async fn read(
         let state = match item {
             None => DepartureState::Waiting,
             Some(None) => DepartureState::None,
-            Some(Some(item)) => match Record::from_item(&item)? {
-                Some(group) => state_of(&tenant, &group),
-                None => DepartureState::None,
+            Some(Some(item)) => match Record::from_item(&item) {
+                Ok(Some(group)) => state_of(&tenant, &group),
+                Ok(None) => DepartureState::None,
+                // It keeps back no other.
+                Err(broken) => {
+                    tracing::error!(%broken, %tenant, group = %id, "departures from a group stay in the outbox");
+                    DepartureState::Waiting
+                }
             },
         };
         states.insert((tenant, id), state);

@@ -48,6 +48,8 @@ pub struct Sequencer<'t> {
     turns: Vec<Option<TenantId>>,
     /// Whether the next page leaves departures to a later one.
     postpones_departures: bool,
+    /// How many items of the outbox the next page takes at most.
+    most_items: usize,
     /// For how many days the changes of the next page stay.
     kept: KeptDays,
 }
@@ -63,22 +65,42 @@ struct Turn {
 
 /// A page that is ready to be written.
 struct PageDraft {
+    /// How many items of the outbox it takes.
+    items: usize,
     changes: Vec<FeedChange>,
     actions: Vec<Action>,
+}
+
+/// What became of a page.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum PageOutcome {
+    /// It is in the feed.
+    Written,
+    /// Another sequencer was faster, or a group that members have left changed meanwhile.
+    Refused,
+    /// Its items are more than one transaction takes.
+    TooLarge,
 }
 
 impl<'t> Sequencer<'t> {
     /// A sequencer of this table.
     pub fn new(table: &'t Table) -> Self {
         let turns = vec![None; usize::from(OUTBOX_SHARDS)];
-        Self { table, turns, postpones_departures: false, kept: KeptDays::default() }
+        Self {
+            table,
+            turns,
+            postpones_departures: false,
+            most_items: MAX_ACTIONS_PER_TX,
+            kept: KeptDays::default(),
+        }
     }
 
     /// Moves changes until the outbox has none that may enter the feed, or the time is `until`. It waits a
     /// short time for transactions that are under way.
     ///
     /// # Errors
-    /// Those of the table. What has moved stays in the feed.
+    /// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`], [`StoreError::Broken`].
+    /// What has moved stays in the feed.
     pub async fn run(&mut self, until: Instant) -> Result<SequencerReport, StoreError> {
         let mut report = SequencerReport::default();
         let (mut next, mut window, mut tries) = (None, OUTBOX_ITEMS_PER_TURN, 0);
@@ -108,11 +130,10 @@ impl<'t> Sequencer<'t> {
                 continue;
             };
             self.turns = turn.tenants;
-            let count = draft.changes.len() as u64;
-            // Refused or in conflict: another sequencer was faster, or a group that members have left changed
-            // meanwhile. The changes of a group that changes all the time must not keep back the others.
-            next = self.write_page(first, draft).await?.then_some(first + count);
-            self.postpones_departures = next.is_none();
+            let (count, items) = (draft.changes.len() as u64, draft.items);
+            let outcome = self.write_page(first, draft).await?;
+            next = (outcome == PageOutcome::Written).then_some(first + count);
+            self.prepare_next(outcome, items);
             if next.is_some() {
                 (report.moved, report.pages) = (report.moved + count, report.pages + u64::from(count > 0));
                 (window, tries) = (OUTBOX_ITEMS_PER_TURN, 0);
@@ -121,6 +142,22 @@ impl<'t> Sequencer<'t> {
                 tokio::time::sleep(SEQUENCER_PAUSE).await;
             }
         }
+    }
+
+    /// Decides what the page after this one takes, which had so many items of the outbox.
+    fn prepare_next(&mut self, outcome: PageOutcome, items: usize) {
+        // The changes of a group that changes all the time must not keep back the others. The departures of one change
+        // from many groups become items of their own, one for each group.
+        self.postpones_departures = match outcome {
+            PageOutcome::Written => false,
+            PageOutcome::Refused => true,
+            PageOutcome::TooLarge => items <= 1,
+        };
+        self.most_items = match outcome {
+            PageOutcome::TooLarge => (items / 2).max(1),
+            PageOutcome::Written => (2 * self.most_items).min(MAX_ACTIONS_PER_TX),
+            PageOutcome::Refused => self.most_items,
+        };
     }
 
     /// Reads the state of the feed. Returns the number of the next change.
@@ -159,11 +196,11 @@ impl<'t> Sequencer<'t> {
         waiting.extend(self.read_early_ends(&items).await?);
         let items = items.into_iter().filter(|item| !waiting.contains(&item.name)).collect();
         let ordered = order::order(items, &KnownNames { waiting: waiting.clone() });
-        let taken = fit_transaction(ordered);
+        let taken = fit_transaction(ordered, self.most_items);
         if taken.is_empty() {
             return Ok(None);
         }
-        let mut draft = PageDraft { changes: Vec::new(), actions: Vec::new() };
+        let mut draft = PageDraft { items: taken.len(), changes: Vec::new(), actions: Vec::new() };
         for item in &taken {
             if let Some(change) = &item.change {
                 if let (false, Ok(group)) = (item.trail.departed.is_empty(), item.name.resource.parse()) {
@@ -312,10 +349,9 @@ impl<'t> Sequencer<'t> {
         }
     }
 
-    /// Writes a page whose first change has this number. Returns whether it was written; `false` means that
-    /// another sequencer was faster.
-    async fn write_page(&self, first: u64, draft: PageDraft) -> Result<bool, StoreError> {
-        let PageDraft { changes, mut actions } = draft;
+    /// Writes a page whose first change has this number.
+    async fn write_page(&self, first: u64, draft: PageDraft) -> Result<PageOutcome, StoreError> {
+        let PageDraft { changes, mut actions, .. } = draft;
         if !changes.is_empty() {
             let page = FeedPage::new(first, &changes, clock::epoch_seconds())?;
             actions.push(page.put(self.kept));
@@ -324,8 +360,11 @@ impl<'t> Sequencer<'t> {
             }
         }
         match self.table.transact_once(actions).await {
-            Ok(()) => Ok(true),
-            Err(StoreError::Refused(_) | StoreError::Conflict | StoreError::Throttled) => Ok(false),
+            Ok(()) => Ok(PageOutcome::Written),
+            Err(StoreError::Refused(_) | StoreError::Conflict | StoreError::Throttled) => {
+                Ok(PageOutcome::Refused)
+            }
+            Err(StoreError::TransactionTooLarge) => Ok(PageOutcome::TooLarge),
             Err(failed) => Err(failed),
         }
     }
@@ -341,8 +380,8 @@ fn read_item(item: &Item) -> Option<QueuedChange> {
         .ok()
 }
 
-/// The first of these items that fit one transaction, with the groups that they have left.
-fn fit_transaction(ordered: Vec<QueuedChange>) -> Vec<QueuedChange> {
+/// The first of these items that fit one transaction, with the groups that they have left: at most `most`.
+fn fit_transaction(ordered: Vec<QueuedChange>, most: usize) -> Vec<QueuedChange> {
     let (mut actions, mut changes) = (OWN_ACTIONS, 0);
     let fits = |item: &QueuedChange| {
         let is_first = changes == 0;
@@ -350,5 +389,5 @@ fn fit_transaction(ordered: Vec<QueuedChange>) -> Vec<QueuedChange> {
         changes += 1 + item.trail.departed.len();
         actions <= MAX_ACTIONS_PER_TX && (is_first || changes <= MAX_CHANGES_PER_PAGE)
     };
-    ordered.into_iter().take_while(fits).collect()
+    ordered.into_iter().take(most).take_while(fits).collect()
 }

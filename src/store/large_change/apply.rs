@@ -1,6 +1,6 @@
 //! Applying a committed change, one chunk in each transaction.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -11,23 +11,35 @@ use super::LargeChanges;
 use super::chunk::Chunk;
 use super::pending_change::{ChangeState, PendingChange, PendingTask};
 use crate::clock;
-use crate::limits::{CHUNKS_AT_ONCE, LARGE_CHANGE_RETRIES};
+use crate::limits::{CHUNKS_AT_ONCE, LARGE_CHANGE_RETRIES, MAX_NAMED_PARTS};
 use crate::scim::resource_type::Kind;
 use crate::store::digest::MembershipDigest;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::event::{self, ChangePart, Event, Subject, SubjectId};
 use crate::store::expression::Expression;
 use crate::store::feed::outbox::note_departures;
-use crate::store::keys;
+use crate::store::item::key_of;
+use crate::store::keys::{self, Key};
 use crate::store::membership::{Membership, put_membership, update_member};
 use crate::store::retry::{Attempts, retry_while_busy};
 use crate::store::side::Side;
-use crate::store::trail::PartName;
+use crate::store::trail::{NAMED, PartName, Trail};
 use crate::store::transaction::Action;
+
+/// An attempt to apply a chunk.
+struct ChunkAttempt<'a> {
+    pending: &'a PendingChange,
+    /// The chunk as it was read.
+    chunk: &'a Chunk,
+    /// When the memberships begin.
+    since: String,
+    /// It is refused for members who remember as many parts of large changes; `None` for none.
+    most_named: Option<usize>,
+}
 
 impl LargeChanges<'_> {
     /// Applies a committed change until it is done or the time is `until`. Deletes the items of one
-    /// that is aborted or done. Returns whether nothing of the change is left to do; always `false`
+    /// that is aborted, or done and no longer needed. Returns whether nothing of the change is left to do; always `false`
     /// for a staged change.
     ///
     /// # Errors
@@ -37,11 +49,11 @@ impl LargeChanges<'_> {
     pub async fn apply_until(self, pending: &PendingChange, until: Instant) -> Result<bool, StoreError> {
         match (&pending.task, pending.state) {
             (_, ChangeState::Staged) => Ok(false),
-            (_, ChangeState::Aborted | ChangeState::Done) => self.delete_items(pending).await.map(|()| true),
-            (PendingTask::ChangeMembers, ChangeState::Committed) => self.apply_chunks(pending, until).await,
-            (PendingTask::RemoveAllMembers, ChangeState::Committed) => {
+            (PendingTask::RemoveAllMembers, ChangeState::Committed | ChangeState::Done) => {
                 self.remove_all_members(pending, until).await
             }
+            (_, ChangeState::Aborted | ChangeState::Done) => self.delete_items(pending).await.map(|()| true),
+            (PendingTask::ChangeMembers, ChangeState::Committed) => self.apply_chunks(pending, until).await,
             (PendingTask::DetachFromGroups(groups), ChangeState::Committed) => {
                 self.detach_from_all(pending, groups, until).await
             }
@@ -107,12 +119,19 @@ impl LargeChanges<'_> {
         if chunk.done {
             return Ok(());
         }
+        let mut most_named = Some(MAX_NAMED_PARTS);
         let mut attempts = Attempts::new(LARGE_CHANGE_RETRIES);
         while attempts.start_next().await {
-            let Err(refused) = self.try_to_apply(pending, &chunk).await else { return Ok(()) };
+            let attempt = ChunkAttempt { pending, chunk: &chunk, since: clock::timestamp(), most_named };
+            let Err(refused) = self.try_to_apply(&attempt).await else { return Ok(()) };
             let StoreError::Refused(refusals) = refused else { return Err(refused) };
-            for member in refusals.iter().filter_map(Refusal::member) {
-                self.skip_deleted_member(pending, &chunk, member).await?;
+            let members: BTreeSet<Uuid> = refusals.iter().filter_map(Refusal::member).collect();
+            if !members.is_empty() {
+                for deleted in self.shorten_named(&chunk, &members).await? {
+                    self.skip_deleted_member(pending, &chunk, deleted).await?;
+                }
+                // A member of as many groups is not held up.
+                most_named = None;
             }
             // Another applier may have changed the chunk.
             let item = self.store.table.get(&chunk.key).await?;
@@ -125,21 +144,21 @@ impl LargeChanges<'_> {
     }
 
     /// Applies a chunk as it was read: in one transaction, or member by member if that is too large.
-    async fn try_to_apply(self, pending: &PendingChange, chunk: &Chunk) -> Result<(), StoreError> {
+    async fn try_to_apply(self, attempt: &ChunkAttempt<'_>) -> Result<(), StoreError> {
+        let ChunkAttempt { pending, chunk, .. } = attempt;
         let members: Vec<Membership> = chunk.existing_members().cloned().collect();
         let event = chunk_event(pending, chunk, &members);
-        let since = clock::timestamp();
         let actions = || {
             let mut actions = vec![chunk.mark_done(), event::action(&self.store.tenant, &event)];
             for member in &members {
-                actions.extend(self.member_actions(pending, chunk, member, &since));
+                actions.extend(self.member_actions(attempt, member));
             }
             actions
         };
         match self.store.table.transact(actions).await {
             Err(StoreError::TransactionTooLarge) if members.len() > 1 => {
                 tracing::info!(change = %pending.id, "a chunk is applied one member at a time");
-                self.apply_member_by_member(pending, chunk, &members, &event).await
+                self.apply_member_by_member(attempt, &members, &event).await
             }
             outcome => outcome,
         }
@@ -148,16 +167,15 @@ impl LargeChanges<'_> {
     /// Applies each member of a chunk in a transaction of its own, while the chunk is as it was read.
     async fn apply_member_by_member(
         self,
-        pending: &PendingChange,
-        chunk: &Chunk,
+        attempt: &ChunkAttempt<'_>,
         members: &[Membership],
         event: &Event,
     ) -> Result<(), StoreError> {
-        let since = clock::timestamp();
+        let chunk = attempt.chunk;
         for member in members {
             let one = || {
                 let open = Action::check(chunk.key.clone(), chunk.is_open_as_read(), Refusal::Changed);
-                let [membership, groups] = self.member_actions(pending, chunk, member, &since);
+                let [membership, groups] = self.member_actions(attempt, member);
                 vec![open, membership, groups]
             };
             self.store.table.transact(one).await?;
@@ -167,21 +185,48 @@ impl LargeChanges<'_> {
     }
 
     /// The two actions that apply one member. The membership needs no condition of its own: the change
-    /// was computed from the memberships, and the chunk is not applied yet.
-    fn member_actions(
-        self,
-        pending: &PendingChange,
-        chunk: &Chunk,
-        member: &Membership,
-        since: &str,
-    ) -> [Action; 2] {
+    /// was computed from the memberships, and the chunk is not applied yet. They are refused as [`Refusal::Member`]
+    /// where the member does not exist, or remembers too many parts.
+    fn member_actions(self, attempt: &ChunkAttempt<'_>, member: &Membership) -> [Action; 2] {
+        let ChunkAttempt { pending, chunk, since, most_named } = attempt;
         let (tenant, group) = (&self.store.tenant, pending.resource);
         let membership = match chunk.side {
             Side::Add => put_membership(tenant, group, member, since).without_condition(),
             Side::Remove => Action::delete(keys::membership(tenant, group, member.id)),
         };
         let part = PartName { group, version: pending.version, part: chunk.part };
-        [membership, update_member(tenant, group, member, chunk.side, Some(part))]
+        let mut groups = update_member(tenant, group, member, chunk.side, Some(part));
+        if let Some(most) = most_named {
+            let has_room = Expression::exists().and(Trail::names_fewer_than(*most));
+            groups = groups.only_if(has_room, Refusal::Member(member.id));
+        }
+        [membership, groups]
+    }
+
+    /// Shortens what these members of a chunk remember of large changes. Returns those that do not exist.
+    async fn shorten_named(self, chunk: &Chunk, ids: &BTreeSet<Uuid>) -> Result<BTreeSet<Uuid>, StoreError> {
+        let tenant = &self.store.tenant;
+        let members = chunk.members.iter().filter(|member| ids.contains(&member.id));
+        let ids: BTreeMap<Key, Uuid> =
+            members.map(|member| (keys::resource(tenant, member.kind, member.id), member.id)).collect();
+        let keys: Vec<Key> = ids.keys().cloned().collect();
+        let mut deleted: BTreeSet<Uuid> = ids.values().copied().collect();
+        let mut shorter = Vec::new();
+        for item in self.store.table.batch_get_some(&keys, &["pk", "sk", NAMED]).await? {
+            let Some(key) = key_of(&item) else { continue };
+            if let Some(id) = ids.get(&key) {
+                deleted.remove(id);
+            }
+            shorter.extend(Trail::from_item(&item).shorten_named(key));
+        }
+        if shorter.is_empty() {
+            return Ok(deleted);
+        }
+        match self.store.table.transact(|| shorter.clone()).await {
+            // Refused: a change of one of them, or another applier, was faster.
+            Ok(()) | Err(StoreError::Refused(_)) => Ok(deleted),
+            Err(failed) => Err(failed),
+        }
     }
 
     /// Lists a member of a chunk as deleted. Where the chunk would have added it, the group counts one

@@ -14,7 +14,7 @@ use crate::scim::resource_type::Kind;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::expression::Expression;
 use crate::store::feed::outbox::note_departures;
-use crate::store::item::{get_text, id_set};
+use crate::store::item::id_set;
 use crate::store::keys;
 use crate::store::membership::detach_member;
 use crate::store::retry::Attempts;
@@ -88,9 +88,9 @@ impl LargeChanges<'_> {
         self.mark_done(pending).await.map(|()| true)
     }
 
-    /// Marks a detachment as done and keeps its item. A reader that read a group's members before the
-    /// last of them left finds it, and hides the resource.
-    async fn mark_done(self, pending: &PendingChange) -> Result<(), StoreError> {
+    /// Marks a change as done and keeps its item. A reader that read a group's members before the last of them left
+    /// finds the detachment, and hides the resource.
+    pub(super) async fn mark_done(self, pending: &PendingChange) -> Result<(), StoreError> {
         match self.store.table.transact(|| vec![pending.finish_at(clock::epoch_seconds())]).await {
             // Refused: another applier was faster.
             Ok(()) | Err(StoreError::Refused(_)) => Ok(()),
@@ -178,9 +178,9 @@ impl LargeChanges<'_> {
     ) -> Result<Vec<Uuid>, StoreError> {
         let key = |group: &Uuid| keys::membership(&self.store.tenant, *group, pending.resource);
         let memberships: Vec<_> = groups.iter().map(key).collect();
-        let found = self.store.table.batch_get(&memberships).await?;
-        let found: BTreeSet<&str> = found.iter().filter_map(|item| get_text(item, "pk")).collect();
-        let remaining = groups.iter().zip(&memberships).filter(|(_, key)| found.contains(key.pk.as_str()));
+        // Together: of a transaction that makes the resource a member, the resource can be visible before the membership.
+        let found = self.store.table.get_together(&memberships).await?;
+        let remaining = groups.iter().zip(found).filter(|(_, membership)| membership.is_some());
         Ok(remaining.map(|(group, _)| *group).collect())
     }
 

@@ -89,7 +89,7 @@ pub struct PendingChange {
     pub request_id: String,
     /// When the change was written down, in seconds since 1970.
     pub created: u64,
-    /// When it was done, in seconds since 1970; 0 if it is not done. Only a detachment has it.
+    /// When it was done, in seconds since 1970; 0 if it is not done. A change of members never has it.
     pub finished: u64,
 }
 
@@ -127,7 +127,7 @@ impl PendingChange {
         keys::pending_change(&self.tenant, self.id)
     }
 
-    /// Whether the change is done and kept for readers that began before it was done.
+    /// Whether the change is done and kept for a while ([`SETTLE_GRACE`]).
     pub fn in_grace_period(&self) -> bool {
         self.state == ChangeState::Done && self.finished + SETTLE_GRACE.as_secs() > clock::epoch_seconds()
     }

@@ -7,7 +7,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
 
 use super::LargeChanges;
-use super::pending_change::PendingChange;
+use super::pending_change::{ChangeState, PendingChange};
 use crate::limits::{CHUNKS_AT_ONCE, LARGE_CHANGE_RETRIES, MAX_MEMBER_CHANGES_PER_TX};
 use crate::store::call::Range;
 use crate::store::error::{Refusal, StoreError};
@@ -18,6 +18,9 @@ use crate::store::retry::{Attempts, retry_while_busy};
 impl LargeChanges<'_> {
     /// Removes every member of a deleted group, at most until `until`. Returns whether all are removed. The
     /// memberships that are still in the table are the list of what is left to do.
+    ///
+    /// A membership that was written just before the deletion can become visible after this. So the change stays for
+    /// [`SETTLE_GRACE`](crate::limits::SETTLE_GRACE) when it is done, and the members are removed once more at its end.
     pub(super) async fn remove_all_members(
         self,
         pending: &PendingChange,
@@ -33,7 +36,11 @@ impl LargeChanges<'_> {
             let page = self.store.table.query(&pk, &range).await?;
             let members: Vec<Membership> = page.items.iter().filter_map(Membership::from_item).collect();
             if members.is_empty() {
-                return self.delete_items(pending).await.map(|()| true);
+                let ended = match pending.state {
+                    ChangeState::Done => self.delete_items(pending).await,
+                    _ => self.mark_done(pending).await,
+                };
+                return ended.map(|()| true);
             }
             if Instant::now() >= until {
                 return Ok(false);
