@@ -14,7 +14,9 @@ use rollcall::store::Store;
 use rollcall::store::call::Table;
 use serde_json::{Value, json};
 
-use crate::support;
+use crate::support::client::Client;
+use crate::support::faults::{Fate, Proxy};
+use crate::support::{self, Dice, tenant_of};
 
 const BASE: &str = "https://scim.example.com/scim/v2";
 const BULK: &str = "urn:ietf:params:scim:api:messages:2.0:BulkRequest";
@@ -294,6 +296,122 @@ async fn a_name_that_is_set_free_later_is_taken() {
         assert_eq!(statuses(&service.bulk(&operations, None).await), ["200", "409", status], "{name}");
     }
     assert_eq!(service.total("/Users").await, 2);
+}
+
+/// One of some operations that meet at names, members, versions, administrators and an account that can come back.
+fn any_operation(dice: &mut Dice, scene: &BulkScene) -> Value {
+    let names = ["u0", "u1", "u2", "gone", "new"].map(|name| format!("{name}@example.com"));
+    let (name, other) = (names[dice.below(5)].as_str(), names[dice.below(5)].as_str());
+    let users = scene.users.each_ref().map(|id| format!("/Users/{id}"));
+    let (path, id) = (users[dice.below(5)].as_str(), scene.users[dice.below(5)].as_str());
+    let group = format!("/Groups/{}", scene.groups[dice.below(2)]);
+    let version = format!("W/\"{}\"", 1 + dice.below(3));
+    let named = |name: &str| support::client::user(name.split('@').next().expect("a name"));
+    let value = |value: Value| json!({ "schemas": [PATCH], "Operations": [{ "op": "add", "value": value }] });
+    match dice.below(9) {
+        0 => {
+            json!({ "method": "POST", "path": "/Users", "bulkId": format!("b{}", dice.below(1_000_000)), "data": named(name) })
+        }
+        1 => patch(path, "userName", name),
+        2 => json!({ "method": "PUT", "path": path, "data": named(name) }),
+        3 => json!({ "method": "PATCH", "path": path, "data": value(named(other)) }),
+        4 | 5 => delete(path),
+        6 => {
+            json!({ "method": "PATCH", "path": group, "data": value(json!({ "members": [{ "value": id }] })) })
+        }
+        7 => {
+            json!({ "method": "PATCH", "path": group, "version": version, "data": value(json!({ "members": [{ "value": id }] })) })
+        }
+        _ => patch(path, "active", if dice.below(2) == 0 { "true" } else { "false" }),
+    }
+}
+
+/// The users of a tenant, one of whom is deactivated and one of whom administers it, and its groups.
+struct BulkScene {
+    client: Client,
+    /// The same, behind a proxy.
+    slow: Client,
+    proxy: Proxy,
+    users: [String; 5],
+    groups: [String; 2],
+}
+
+impl BulkScene {
+    async fn new() -> Self {
+        let embedded = support::serve().await;
+        let (client, root, admin) = tenant_of(embedded.table, "veza").await;
+        let proxy = Proxy::before(&embedded.endpoint).await;
+        let table = Table::new(support::client(&proxy.endpoint), support::TABLE);
+        let slow = Client::new(table, "veza").await;
+        let mut users = Vec::new();
+        for name in ["u0", "u1", "u2", "gone"] {
+            users.push(client.user(name).await);
+        }
+        client.delete(&format!("/Users/{}", users[3])).await.expect(204);
+        let team = client.group("Team", &users[..2]).await;
+        users.push(admin);
+        Self { client, slow, proxy, users: users.try_into().expect("five"), groups: [root, team] }
+    }
+
+    /// Sends operations. One write, which the `late` one is from 1, takes longer than the others. Returns the statuses,
+    /// and who is there then: the names, who is active, the members.
+    async fn play(
+        &self,
+        operations: &[Value],
+        fail_on_errors: Option<u64>,
+        late: usize,
+    ) -> (Vec<String>, Vec<String>) {
+        let body = json!({ "schemas": [BULK], "failOnErrors": fail_on_errors, "Operations": operations });
+        let mut writes = 0;
+        self.proxy.decide(move |call| {
+            writes += usize::from(call.operation == "TransactWriteItems");
+            if writes == late && call.operation == "TransactWriteItems" { Fate::Held } else { Fate::Pass }
+        });
+        let proxy = self.proxy.clone();
+        let released = tokio::spawn(async move {
+            proxy.held().await;
+            tokio::time::sleep(Duration::from_millis(40)).await;
+            proxy.release();
+        });
+        let results = self.slow.post("/Bulk", body).await.expect(200).body["Operations"].clone();
+        released.abort();
+        let statuses = results.as_array().expect("results").iter();
+        let statuses = statuses.map(|result| result["status"].as_str().expect("a status").to_owned());
+        let place = |id: &str| {
+            self.users.iter().position(|user| user == id).map_or("new".to_owned(), |at| at.to_string())
+        };
+        let mut there = Vec::new();
+        for kind in ["Users", "Groups"] {
+            let list = self.client.get(&format!("/{kind}")).await.expect(200).body;
+            for found in list["Resources"].as_array().expect("resources") {
+                let mut members: Vec<String> = members(found).into_iter().map(place).collect();
+                members.sort_unstable();
+                let id = place(found["id"].as_str().expect("an id"));
+                there.push(format!("{id} {} {} {members:?}", found["userName"], found["active"]));
+            }
+        }
+        there.sort_unstable();
+        (statuses.collect(), there)
+    }
+}
+
+/// Side by side, with the answers and the state of one after the other (RFC 7644 §3.7).
+#[tokio::test]
+async fn side_by_side_ends_as_one_after_the_other() {
+    for seed in 1..=40 {
+        let mut dice = Dice(seed);
+        let late = 1 + dice.below(4);
+        let seeds: Vec<u64> = (0..6).map(|_| dice.below(1 << 30) as u64).collect();
+        let mut ends = Vec::new();
+        for fail_on_errors in [Some(100), None] {
+            let scene = BulkScene::new().await;
+            let operations: Vec<Value> =
+                seeds.iter().map(|seed| any_operation(&mut Dice(*seed), &scene)).collect();
+            let shown = operations.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+            ends.push((scene.play(&operations, fail_on_errors, late).await, shown));
+        }
+        assert_eq!(ends[0].0, ends[1].0, "seed {seed}:\n{}", ends[1].1);
+    }
 }
 
 #[tokio::test]

@@ -20,9 +20,10 @@ use uuid::Uuid;
 
 use crate::support;
 use crate::support::client::{Client, user};
-use crate::support::faults::{Fate, scene};
+use crate::support::faults::Fate;
 use crate::support::feed::{read_feed, sequence};
 use crate::support::pending::{commit, of_kind};
+use crate::support::scene;
 use crate::support::stage::{Stage, play};
 
 fn values(ids: &[String]) -> Value {

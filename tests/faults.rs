@@ -17,7 +17,8 @@ use serde_json::{Value, json};
 
 use crate::support;
 use crate::support::client::{Client, Reply, user};
-use crate::support::faults::{Call, Fate, Proxy, scene};
+use crate::support::faults::{Call, Fate, Proxy};
+use crate::support::scene;
 use crate::support::{assert_consistent, pending};
 
 const FATES: [Fate; 7] = [

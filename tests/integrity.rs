@@ -9,14 +9,14 @@ use futures_util::future::join;
 use rollcall::http::function::Function;
 use rollcall::scim::extension;
 use rollcall::scim::resource_type::Kind;
-use rollcall::store::call::Table;
 use serde_json::{Value, json};
 
 use crate::support;
 use crate::support::client::{Client, user};
-use crate::support::faults::{Call, Fate, Proxy, scene};
+use crate::support::faults::{Call, Fate, Proxy};
 use crate::support::feed::{read_feed, sequence};
 use crate::support::pending::of_kind;
+use crate::support::scene;
 use crate::support::{assert_consistent, work};
 
 /// The same tenant, as a function with this extension schema serves it.

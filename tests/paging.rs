@@ -5,19 +5,9 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::support::assert_consistent;
 use crate::support::client::Client;
 use crate::support::stage::{Stage, play};
-
-/// A small generator, so that a run can be repeated by its seed.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % bound.max(1)
-    }
-}
+use crate::support::{Dice, assert_consistent};
 
 /// A list and those who were in it all the time since a walk began.
 struct List {

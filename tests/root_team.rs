@@ -5,36 +5,21 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use rollcall::admin::check::report::Problem;
 use rollcall::admin::error::AdminError;
 use rollcall::admin::group::{Assignment, assign};
-use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::provider::changing::admin_rule::read_guard_for;
-use rollcall::scim::policy::Policy;
 use rollcall::scim::resource_type::Kind;
 use rollcall::store::admin_guard::AdminGuard;
 use rollcall::store::keys;
 use rollcall::store::transaction::{Action, Expression};
 use rollcall::store::worker;
 use serde_json::{Value, json};
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::support;
-use crate::support::client::{Client, Reply, TENANT};
-use crate::support::{assert_consistent, check, embedded};
+use crate::support::client::{Client, Reply};
+use crate::support::{assert_consistent, check, embedded, tenant_of};
 
 const USER_URN: &str = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:User";
 const GROUP_URN: &str = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:Group";
-
-/// A client of a tenant as the tool makes it, with the ids of its root team and administrator.
-async fn tenant_of(policy: &'static str) -> (Client, String, String) {
-    let table = embedded().await;
-    let new = NewTenant::new(&TENANT.parse().unwrap(), Policy::named(policy).unwrap(), &"u".repeat(40));
-    let made = tenant::create(&table, &new, OffsetDateTime::now_utc()).await.expect("a tenant");
-    let client = Client::new(table, policy).await;
-    let users = client.get("/Users").await.expect(200).body;
-    assert_eq!(users["totalResults"], 1);
-    let admin = users["Resources"][0]["id"].as_str().expect("an id").to_owned();
-    (client, made.root_team.expect("a root team").to_string(), admin)
-}
 
 fn is_refused(reply: &Reply) {
     assert_eq!((reply.status, reply.body["scimType"].as_str()), (400, Some("mutability")), "{}", reply.body);
@@ -72,7 +57,7 @@ async fn grant(client: &Client, group: &str, role: &str, given: bool) -> Result<
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_has_a_complete_administrator_from_the_start() {
     for policy in ["veza", "standard", "strict"] {
-        let (client, root, admin) = tenant_of(policy).await;
+        let (client, root, admin) = tenant_of(embedded().await, policy).await;
         let user = client.get(&format!("/Users/{admin}")).await.expect(200).body;
         assert_eq!(user["userName"], "break-glass@acme.invalid");
         assert_eq!(user["emails"][0]["value"], user["userName"]);
@@ -92,7 +77,7 @@ async fn a_tenant_has_a_complete_administrator_from_the_start() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_administrator_stays_whatever_the_door() {
     for policy in ["veza", "standard", "strict"] {
-        let (client, root, admin) = tenant_of(policy).await;
+        let (client, root, admin) = tenant_of(embedded().await, policy).await;
         let (user, group) = (format!("/Users/{admin}"), format!("/Groups/{root}"));
         is_refused(&client.patch(&user, active(false)).await);
         let mut body = client.get(&user).await.body;
@@ -128,7 +113,7 @@ async fn the_last_administrator_stays_whatever_the_door() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sleeping_administrator_keeps_nothing() {
-    let (client, root, admin) = tenant_of("standard").await;
+    let (client, root, admin) = tenant_of(embedded().await, "standard").await;
     let other = client.user("other").await;
     client.patch(&format!("/Users/{other}"), active(false)).await.expect(200);
     let group = format!("/Groups/{root}");
@@ -142,7 +127,7 @@ async fn a_sleeping_administrator_keeps_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn roles_are_the_union_over_groups() {
-    let (client, root, admin) = tenant_of("standard").await;
+    let (client, root, admin) = tenant_of(embedded().await, "standard").await;
     let user = client.user("both").await;
     let one = client.group("One", std::slice::from_ref(&user)).await;
     let two = client.group("Two", std::slice::from_ref(&user)).await;
@@ -167,7 +152,7 @@ async fn roles_are_the_union_over_groups() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_writes_what_the_service_knows() {
-    let (client, root, admin) = tenant_of("standard").await;
+    let (client, root, admin) = tenant_of(embedded().await, "standard").await;
     let roles = json!([{ "team": root, "role": "admin" }]);
     let mut body = support::client::user("sly");
     body[USER_URN] = json!({ "account": "local", "roles": roles });
@@ -184,7 +169,7 @@ async fn nobody_writes_what_the_service_knows() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn large_changes_keep_the_rule() {
-    let (client, root, admin) = tenant_of("standard").await;
+    let (client, root, admin) = tenant_of(embedded().await, "standard").await;
     let mut users = Vec::new();
     for n in 0..60 {
         users.push(client.user(&format!("many{n}")).await);
@@ -205,7 +190,7 @@ async fn large_changes_keep_the_rule() {
 /// In the order of the request nothing leaves the root team without an administrator.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bulk_request_hands_the_administration_over() {
-    let (client, root, admin) = tenant_of("standard").await;
+    let (client, root, admin) = tenant_of(embedded().await, "standard").await;
     let other = client.user("next").await;
     let patch = |path: String, operations: Value| json!({ "method": "PATCH", "path": path, "data": { "Operations": operations } });
     let bulk = json!({
@@ -223,7 +208,7 @@ async fn a_bulk_request_hands_the_administration_over() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_who_leave_at_once_do_not_both_go() {
-    let (client, root, admin) = tenant_of("standard").await;
+    let (client, root, admin) = tenant_of(embedded().await, "standard").await;
     let group = format!("/Groups/{root}");
     for round in 0..100 {
         let other = client.user(&format!("second{round}")).await;
@@ -247,7 +232,7 @@ async fn two_who_leave_at_once_do_not_both_go() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_guard_is_found_and_mended() {
-    let (client, root, admin) = tenant_of("standard").await;
+    let (client, root, admin) = tenant_of(embedded().await, "standard").await;
     let other = client.user("other").await;
     client.patch(&format!("/Groups/{root}"), add(&[&other])).await.expect(200);
     client.patch(&format!("/Users/{other}"), active(false)).await.expect(200);
@@ -280,7 +265,7 @@ async fn a_damaged_guard_is_found_and_mended() {
 
 #[tokio::test]
 async fn the_rule_costs_those_alone_whom_it_is_about() {
-    let (client, root, admin) = tenant_of("standard").await;
+    let (client, root, admin) = tenant_of(embedded().await, "standard").await;
     let other = client.user("other").await;
     let cost = |reply: Reply| {
         let usage = reply.expect(200).line.usage;
@@ -298,7 +283,7 @@ async fn the_rule_costs_those_alone_whom_it_is_about() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_administrator_through_two_groups_does_not_lose_both_at_once() {
-    let (client, _, admin) = tenant_of("standard").await;
+    let (client, _, admin) = tenant_of(embedded().await, "standard").await;
     let user = client.user("both").await;
     let mut groups = Vec::new();
     for name in ["One", "Two"] {
@@ -338,7 +323,7 @@ async fn an_administrator_through_two_groups_does_not_lose_both_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_administrators_than_the_guard_holds_are_refused_and_not_marked() {
-    let (client, root, _) = tenant_of("standard").await;
+    let (client, root, _) = tenant_of(embedded().await, "standard").await;
     let one = client.user("one").await;
     let nobody: Vec<Uuid> = (0..1_000).map(Uuid::from_u128).chain([one.parse().unwrap()]).collect();
     let refused = read_guard_for(&client.store(), &nobody).await.expect_err("too many").error;

@@ -3,13 +3,10 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use rollcall::store::call::Table;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
-
-use super::client::Client;
 
 /// One call on its way to the table.
 pub struct Call {
@@ -64,15 +61,6 @@ pub struct Proxy {
     decide: Arc<Mutex<Box<Decide>>>,
     gate: Arc<Gate>,
     sizes: Arc<AtomicBool>,
-}
-
-/// A table behind a proxy: the proxy, a client that is served through it, and one that is served without it.
-pub async fn scene(policy: &'static str) -> (Proxy, Client, Client) {
-    let embedded = super::serve().await;
-    let proxy = Proxy::before(&embedded.endpoint).await;
-    let honest = Client::new(embedded.table, policy).await;
-    let table = Table::new(super::client(&proxy.endpoint), super::TABLE);
-    (proxy, Client::new(table, policy).await, honest)
 }
 
 /// The most bytes of the items of one transaction.

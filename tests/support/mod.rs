@@ -133,6 +133,46 @@ pub fn bus_client(endpoint: &str) -> aws_sdk_eventbridge::Client {
     aws_sdk_eventbridge::Client::from_conf(config.build())
 }
 
+/// A small generator, so that a run can be repeated by its seed.
+pub struct Dice(pub u64);
+
+impl Dice {
+    /// A number below a bound.
+    pub fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).expect("31 bits") % bound.max(1)
+    }
+}
+
+/// A table behind a proxy: the proxy, a client that is served through it, and one that is served without it.
+pub async fn scene(policy: &'static str) -> (faults::Proxy, client::Client, client::Client) {
+    let embedded = serve().await;
+    let proxy = faults::Proxy::before(&embedded.endpoint).await;
+    let honest = client::Client::new(embedded.table, policy).await;
+    let table = rollcall::store::call::Table::new(client(&proxy.endpoint), TABLE);
+    (proxy, client::Client::new(table, policy).await, honest)
+}
+
+/// A client of a tenant as the tool makes it in this table, with the ids of its root team and administrator.
+pub async fn tenant_of(
+    table: rollcall::store::call::Table,
+    policy: &'static str,
+) -> (client::Client, String, String) {
+    let new = rollcall::admin::tenant::NewTenant::new(
+        &client::TENANT.parse().expect("a name"),
+        rollcall::scim::policy::Policy::named(policy).expect("a policy"),
+        &"u".repeat(40),
+    );
+    let made = rollcall::admin::tenant::create(&table, &new, time::OffsetDateTime::now_utc())
+        .await
+        .expect("a tenant");
+    let client = client::Client::new(table, policy).await;
+    let users = client.get("/Users").await.expect(200).body;
+    assert_eq!(users["totalResults"], 1);
+    let admin = users["Resources"][0]["id"].as_str().expect("an id").to_owned();
+    (client, made.root_team.expect("a root team").to_string(), admin)
+}
+
 /// Lets the worker run until nothing is left: what requests had no time for on a slow machine.
 pub async fn work(client: &client::Client) {
     for _ in 0..50 {

@@ -71,8 +71,6 @@ pub(super) struct BulkRun<'a> {
     /// For every unit, how many others it waits for.
     waits: Vec<usize>,
     ready: BTreeSet<usize>,
-    /// Units to try again: what refused them may have been changed by an earlier operation since.
-    pub again: BTreeSet<usize>,
 }
 
 impl<'a> BulkRun<'a> {
@@ -81,20 +79,12 @@ impl<'a> BulkRun<'a> {
         let waits: Vec<usize> = plan.units.iter().map(|unit| unit.after.len()).collect();
         let ready = (0..waits.len()).filter(|unit| waits[*unit] == 0).collect();
         let outcomes = request.operations.iter().map(|_| None).collect();
-        Self { request, plan, model, outcomes, errors: 0, waits, ready, again: BTreeSet::new() }
+        Self { request, plan, model, outcomes, errors: 0, waits, ready }
     }
 
-    /// The next unit to begin. What is tried again runs alone, after all that can run.
-    pub fn next(&mut self, idle: bool) -> Option<usize> {
-        let ready = self.ready.pop_first();
-        ready.or_else(|| idle.then(|| self.again.pop_first()).flatten())
-    }
-
-    /// Whether an operation that stands before the unit could change what refused it: side by side, the unit may have
-    /// come too early.
-    pub fn follows_changes(&self, unit: usize) -> bool {
-        let first = self.plan.units[unit].operations.first().copied().unwrap_or(0);
-        self.request.operations[..first].iter().any(|earlier| !earlier.creates() && earlier.action.is_ok())
+    /// The next unit to begin.
+    pub fn next(&mut self) -> Option<usize> {
+        self.ready.pop_first()
     }
 
     /// The unit with its references resolved, or what its operations fail with at once.
@@ -198,7 +188,7 @@ impl<'a> BulkRun<'a> {
     /// The time is over: what is under way may take effect or not.
     pub fn give_up(&mut self) {
         for unit in 0..self.plan.units.len() {
-            let begun = self.waits[unit] == 0 && !self.ready.contains(&unit) && !self.again.contains(&unit);
+            let begun = self.waits[unit] == 0 && !self.ready.contains(&unit);
             for at in &self.plan.units[unit].operations {
                 self.outcomes[*at].get_or_insert_with(|| Err(out_of_time(begun).into()));
             }

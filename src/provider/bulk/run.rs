@@ -1,11 +1,11 @@
 //! Runs a Bulk request (RFC 7644 §3.7) within its time, and answers it.
 
-use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use super::Bulk;
 use super::progress::{BulkOutcome, BulkRun, BulkStep, BulkSuccess, BulkTask, out_of_time};
@@ -13,10 +13,9 @@ use crate::limits::{BULK_OPERATIONS_AT_ONCE, MAX_BULK_BEGIN_TIME, MAX_BULK_TIME}
 use crate::provider::ResourceRequest;
 use crate::provider::answer::not_found;
 use crate::provider::failure::Failure;
+use crate::scim::bulk::conflicts::TenantRules;
 use crate::scim::bulk::plan::Plan;
 use crate::scim::bulk::request::{BulkAction, BulkRequest, BulkTarget, TargetId};
-use crate::scim::error::ErrorKind;
-use crate::scim::note_texts::Rule;
 use crate::scim::projection::Projection;
 use crate::scim::resource::location;
 use crate::scim::urn;
@@ -47,19 +46,18 @@ impl Bulk<'_> {
     /// None of an operation: those are in the answer.
     pub async fn run(&self, request: &BulkRequest, budget: Budget) -> Result<Value, Failure> {
         let began = Instant::now();
-        let plan = Plan::new(request, self.provider.model);
+        let plan = Plan::new(request, self.provider.model, &self.tenant_rules(request).await?);
         let mut run = BulkRun::new(request, &plan, self.provider.model);
         let projection = Projection::parse(&["id"], &[], &self.provider.model.types())?;
         let (limit, width) = match request.fail_on_errors {
             Some(limit) => (limit, 1),
             None => (u64::MAX, BULK_OPERATIONS_AT_ONCE),
         };
-        let mut retried = HashSet::new();
         let mut running = FuturesUnordered::new();
         loop {
             while running.len() < width
                 && run.errors < limit
-                && let Some(unit) = run.next(running.is_empty())
+                && let Some(unit) = run.next()
             {
                 if began.elapsed() >= budget.begin {
                     run.end_all(unit, &out_of_time(false));
@@ -72,16 +70,7 @@ impl Bulk<'_> {
             }
             let left = budget.answer.saturating_sub(began.elapsed());
             match tokio::time::timeout(left, running.next()).await {
-                Ok(Some((unit, outcomes))) => {
-                    let early = outcomes
-                        .iter()
-                        .any(|(_, outcome): &(usize, BulkOutcome)| outcome.as_ref().is_err_and(may_be_early));
-                    if width > 1 && early && run.follows_changes(unit) && retried.insert(unit) {
-                        run.again.insert(unit);
-                    } else {
-                        run.end(unit, outcomes);
-                    }
-                }
+                Ok(Some((unit, outcomes))) => run.end(unit, outcomes),
                 Ok(None) => break,
                 Err(_) => {
                     run.give_up();
@@ -90,6 +79,29 @@ impl Bulk<'_> {
             }
         }
         Ok(self.answer_run(&run))
+    }
+
+    /// Reads the rules that make the order of these operations matter.
+    ///
+    /// # Errors
+    /// 503 if the table does not answer.
+    async fn tenant_rules(&self, request: &BulkRequest) -> Result<TenantRules, Failure> {
+        let changes = request.operations.iter().filter(|operation| {
+            operation.action.as_ref().is_ok_and(|action| action.changed_kind().is_some())
+        });
+        // They keep their order anyway where operations run one by one.
+        if request.fail_on_errors.is_some() || changes.count() < 2 {
+            return Ok(TenantRules::default());
+        }
+        let guard = self.provider.store.admin_guard().fetch().await?;
+        let administrators = guard.into_iter().flat_map(|guard| {
+            let ids = guard.admins.keys().chain(&guard.granting);
+            ids.map(Uuid::to_string).collect::<Vec<_>>()
+        });
+        Ok(TenantRules {
+            administrators: administrators.collect(),
+            limits_deactivations: self.provider.breaker.is_some(),
+        })
     }
 
     async fn run_task(
@@ -197,10 +209,4 @@ impl Bulk<'_> {
             "an operation of a Bulk request failed"
         );
     }
-}
-
-/// Whether an operation may have failed only because an earlier one, beside it, was not done: one that sets a name
-/// free, or that makes another user an administrator.
-fn may_be_early(failure: &Failure) -> bool {
-    failure.error.kind == ErrorKind::Uniqueness || failure.error.rule() == Some(Rule::LastAdmin)
 }

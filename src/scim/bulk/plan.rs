@@ -1,19 +1,17 @@
 //! The order in which the operations of a Bulk request run (RFC 7644 §3.7, §3.7.3):
 //!
 //! - An operation that refers to a new resource runs after the operation that creates it.
-//! - Operations on the same resource or the same unique name keep the client's order.
-//! - A change or a deletion runs after the earlier creations of its kind: it may set a name free, which those must not
-//!   get.
+//! - Operations that can meet at something keep the client's order ([`conflicts`](super::conflicts)).
+//! - Creations run side by side with creations alone: what changes or deletes a resource may set free the name that a
+//!   creation takes, and a creation may bring back a resource that others name by its id.
 //! - All others may run side by side. The result is the same.
 
 use std::collections::{BTreeSet, HashMap};
 
-use serde_json::{Map, Value};
-
-use super::references::{each_text, names};
-use super::request::{BulkAction, BulkOperation, BulkRequest, TargetId};
-use crate::scim::fold::fold;
-use crate::scim::resource_type::{Kind, Model};
+use super::conflicts::{Conflicts, LastUses, TenantRules, Touch};
+use super::references::names;
+use super::request::{BulkOperation, BulkRequest, TargetId};
+use crate::scim::resource_type::Model;
 
 /// What is done, in an order that satisfies every dependency.
 #[derive(Clone, Debug)]
@@ -39,7 +37,7 @@ pub struct Unit {
 
 impl Plan {
     /// Plans a request. The model tells which attributes refer to resources.
-    pub fn new(request: &BulkRequest, model: &Model) -> Self {
+    pub fn new(request: &BulkRequest, model: &Model, rules: &TenantRules) -> Self {
         let operations = &request.operations;
         let mut creators = HashMap::new();
         for (at, operation) in operations.iter().enumerate() {
@@ -60,26 +58,19 @@ impl Plan {
                 unit_of[*operation] = unit;
             }
         }
+        let conflicts = Conflicts::new(operations, &references, rules);
         let mut touched: HashMap<Touch, LastUses> = HashMap::new();
-        // The creations until now: the kind, the operation and its unit.
-        let mut created: Vec<(Kind, usize, usize)> = Vec::new();
+        let mut phases = Phases::default();
         let mut units = Vec::with_capacity(circles.len());
         for (at, members) in circles.into_iter().enumerate() {
             let mut after = BTreeSet::new();
             for operation in &members {
                 after.extend(needs[*operation].iter().map(|needed| unit_of[*needed]));
-                for (touch, changes) in touches(&operations[*operation], &references[*operation]) {
+                for (touch, changes) in conflicts.touches(&operations[*operation], &references[*operation]) {
                     touched.entry(touch).or_default().note_touch(at, changes, &mut after);
                 }
-                match &operations[*operation].action {
-                    Ok(BulkAction::Create(kind, _)) => created.push((*kind, *operation, at)),
-                    Ok(action) => {
-                        let earlier = created.iter().filter(|(kind, other, unit)| {
-                            Some(*kind) == action.changed_kind() && other < operation && *unit != at
-                        });
-                        after.extend(earlier.map(|(_, _, unit)| *unit));
-                    }
-                    Err(_) => {}
+                if operations[*operation].action.is_ok() {
+                    phases.note(at, operations[*operation].creates(), &mut after);
                 }
             }
             // What needs something of its own unit is part of a circle.
@@ -87,6 +78,27 @@ impl Plan {
             units.push(Unit { operations: members, circular, after });
         }
         Self { units, creators, references }
+    }
+}
+
+/// Which units run before a creation, and which before anything else.
+#[derive(Default)]
+struct Phases {
+    /// Whether the units of the phase create.
+    creates: bool,
+    units: Vec<usize>,
+    /// The units of the phase before.
+    before: Vec<usize>,
+}
+
+impl Phases {
+    fn note(&mut self, unit: usize, creates: bool, after: &mut BTreeSet<usize>) {
+        if self.creates != creates {
+            self.creates = creates;
+            self.before = std::mem::take(&mut self.units);
+        }
+        self.units.push(unit);
+        after.extend(self.before.iter().filter(|before| **before != unit));
     }
 }
 
@@ -102,102 +114,6 @@ fn references(operation: &BulkOperation, model: &Model) -> BTreeSet<String> {
         found.insert(name.clone());
     }
     found
-}
-
-/// What two operations can meet at.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Touch {
-    /// A resource by its id.
-    Resource(String),
-    /// A resource that the request creates.
-    Created(String),
-    /// A name that is unique among resources of a kind, folded.
-    Name(Kind, String),
-}
-
-/// Who touched it last.
-#[derive(Default)]
-struct LastUses {
-    changed: Option<usize>,
-    mentioned: Vec<usize>,
-}
-
-impl LastUses {
-    /// Mentions run side by side, changes alone.
-    fn note_touch(&mut self, unit: usize, changes: bool, after: &mut BTreeSet<usize>) {
-        after.extend(self.changed.filter(|changed| *changed != unit));
-        if changes {
-            after.extend(self.mentioned.drain(..).filter(|mentioned| *mentioned != unit));
-            self.changed = Some(unit);
-        } else {
-            self.mentioned.push(unit);
-        }
-    }
-}
-
-/// What an operation touches, and whether it changes it.
-fn touches(operation: &BulkOperation, references: &BTreeSet<String>) -> Vec<(Touch, bool)> {
-    let Ok(action) = &operation.action else { return Vec::new() };
-    let mut found: Vec<(Touch, bool)> =
-        references.iter().map(|name| (Touch::Created(name.clone()), false)).collect();
-    match operation.target.as_ref().map(|target| &target.id) {
-        Some(TargetId::Id(id)) => found.push((Touch::Resource(id.clone()), true)),
-        Some(TargetId::BulkId(name)) => found.push((Touch::Created(name.clone()), true)),
-        None => {}
-    }
-    let Some(data) = operation.data() else { return found };
-    for (key, value) in data {
-        each_text(key, value, &mut |_, text| {
-            let ids = text.split(['/', '"']).filter(|part| is_id(part));
-            found.extend(ids.map(|id| (Touch::Resource(id.to_owned()), false)));
-        });
-    }
-    let kind = match (action, &operation.target) {
-        (BulkAction::Create(kind, _), _) => *kind,
-        (_, Some(target)) => target.kind,
-        _ => return found,
-    };
-    // Names that compare as equal fold alike, too. That others also do costs only some haste.
-    unique_names(kind, data, &mut |name| found.push((Touch::Name(kind, fold(name)), true)));
-    found
-}
-
-/// The values that a resource or a PATCH gives to the attribute that is unique in its kind.
-fn unique_names(kind: Kind, object: &Map<String, Value>, call: &mut impl FnMut(&str)) {
-    let unique = match kind {
-        Kind::User => "userName",
-        Kind::Group => "displayName",
-    };
-    let is_unique = |path: &str| {
-        let name = path.rsplit(':').next().unwrap_or(path);
-        name.trim().eq_ignore_ascii_case(unique)
-    };
-    let member = |name: &str| {
-        let mut found = object.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
-        found.next().map(|(_, value)| value)
-    };
-    let patched = member("path").and_then(Value::as_str).is_some_and(is_unique);
-    for (key, value) in object {
-        match value {
-            Value::String(text) if is_unique(key) => call(text),
-            Value::String(text) if patched && key.eq_ignore_ascii_case("value") => call(text),
-            Value::Object(inner) => unique_names(kind, inner, call),
-            Value::Array(elements) => elements
-                .iter()
-                .filter_map(Value::as_object)
-                .for_each(|element| unique_names(kind, element, call)),
-            _ => {}
-        }
-    }
-}
-
-/// Whether a text has the form of an id.
-fn is_id(text: &str) -> bool {
-    text.len() == 36
-        && text.bytes().enumerate().all(|(at, byte)| match at {
-            8 | 13 | 18 | 23 => byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        })
 }
 
 /// The strongly connected components of a graph, each after those it needs (R. Tarjan, 1972).
@@ -269,7 +185,7 @@ impl<'a> Circles<'a> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::scim::bulk::request::read;
@@ -293,13 +209,17 @@ mod tests {
 
     /// `0 1<0 (2 3)<0,1`: units by their operations, and the units that they wait for.
     fn planned(operations: &[Value]) -> String {
+        planned_by(operations, &TenantRules::default())
+    }
+
+    fn planned_by(operations: &[Value], rules: &TenantRules) -> String {
         let body = json!({ "Operations": operations });
         let request = read(body.as_object().expect("an object"), &STANDARD).expect("a request");
         let list = |numbers: &mut dyn Iterator<Item = usize>, by: &str| {
             numbers.map(|n| n.to_string()).collect::<Vec<_>>().join(by)
         };
         let model = Model::new(&STANDARD, &[]).expect("a model");
-        let shown = Plan::new(&request, &model).units.into_iter().map(|unit| {
+        let shown = Plan::new(&request, &model, rules).units.into_iter().map(|unit| {
             let mut text = list(&mut unit.operations.iter().copied(), " ");
             if unit.circular {
                 text = format!("({text})");
@@ -363,10 +283,10 @@ mod tests {
             (
                 "a rename",
                 vec![patch("/Users/1", &rename("A")), user("a", "a"), patch("/Users/2", &bare("A"))],
-                "0 1<0 2<1",
+                "0 1<0 2<0,1",
             ),
             (
-                "a change may set a name free for later creations only",
+                "creations run beside creations alone",
                 vec![
                     user("a", "A"),
                     patch("/Users/1", &title),
@@ -374,7 +294,7 @@ mod tests {
                     user("b", "B"),
                     delete("/Users/2"),
                 ],
-                "0 1<0 2 3 4<0,3",
+                "0 1<0 2<1 3<1 4<2,3",
             ),
             (
                 "one resource",
@@ -389,7 +309,7 @@ mod tests {
                     delete("/Users/bulkId:a"),
                     group("g", &["bulkId:a"]),
                 ],
-                "1 0<0 2<0,1 3<0,2",
+                "1 0<0 2<0,1 3<0,1,2",
             ),
             (
                 "mentions run side by side, changes alone",
@@ -402,6 +322,78 @@ mod tests {
                 "0 1 2<0,1 3<2",
             ),
         ]);
+    }
+
+    #[test]
+    fn whatever_may_set_a_name_free_keeps_its_order() {
+        let rename = |to: Value| json!({ "op": "replace", "path": "userName", "value": to });
+        let email = json!({ "op": "replace", "path": "emails[type eq \"work\"].value", "value": "A" });
+        let title = json!({ "op": "replace", "path": "title", "value": "t" });
+        let delete = |path: &str| json!({ "method": "DELETE", "path": path });
+        let put =
+            |path: &str, name: &str| json!({ "method": "PUT", "path": path, "data": { "userName": name } });
+        let with_email = |bulk_id: &str, value: &str| {
+            let mut user = user(bulk_id, bulk_id);
+            user["data"]["emails"] = json!([{ "type": "work", "value": value }]);
+            user
+        };
+        assert_plans([
+            (
+                "a name that another one gives up later",
+                vec![patch("/Users/1", &rename("a".into())), patch("/Users/2", &rename("b".into()))],
+                "0 1<0",
+            ),
+            (
+                "a wrapped name, and an email",
+                vec![
+                    patch("/Users/1", &rename(json!([{ "$ref": null, "value": "a" }]))),
+                    patch("/Users/2", &email),
+                    patch("/Users/3", &title),
+                ],
+                "0 1<0 2",
+            ),
+            (
+                "deletions side by side, a new name alone",
+                vec![delete("/Users/1"), delete("/Users/2"), put("/Users/3", "a"), delete("/Users/4")],
+                "0 1 2<0,1 3<2",
+            ),
+            ("of another kind", vec![delete("/Groups/1"), put("/Users/2", "a")], "0 1"),
+            (
+                "creations with one email",
+                vec![with_email("a", "x"), with_email("b", "y"), with_email("c", "X")],
+                "0 1 2<0",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn the_rules_of_a_tenant_decide_the_order() {
+        const ROOT: &str = "019aaf5c-8b40-7c3e-9d52-6f1b2a3c4d00";
+        let delete = |path: &str| json!({ "method": "DELETE", "path": path });
+        let active = json!({ "op": "replace", "path": "active", "value": false });
+        let join = json!({ "op": "add", "path": "members", "value": [{ "value": ID }] });
+        let operations = [
+            patch(&format!("/Groups/{ROOT}"), &join),
+            delete("/Users/admin"),
+            delete("/Users/1"),
+            delete(&format!("/Users/{ID}")),
+            patch("/Users/2", &active),
+        ];
+        let administrators = BTreeSet::from([ROOT.to_owned(), "admin".to_owned()]);
+        let rules = TenantRules { administrators: administrators.clone(), limits_deactivations: false };
+        assert_eq!(planned_by(&operations, &rules), "0 1<0 2 3<0,1 4");
+        let rules = TenantRules { administrators, limits_deactivations: true };
+        assert_eq!(planned_by(&operations, &rules), "0 1<0 2<1 3<0,1,2 4<3");
+        let versioned = |path: &str| {
+            let mut operation = patch(path, &join);
+            operation["version"] = "W/\"1\"".into();
+            operation
+        };
+        assert_plans([(
+            "a deletion raises the versions of groups",
+            vec![delete("/Users/1"), versioned("/Groups/2"), patch("/Groups/3", &join), delete("/Users/4")],
+            "0 1<0 2 3<1",
+        )]);
     }
 
     #[test]
