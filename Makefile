@@ -40,7 +40,7 @@ BUILT := $(abspath $(or $(ROLLCALL_BIN),$(TARGET_DIR)/debug/rollcall))
 DEVELOPMENT := aws-config|axum|clap|dynoxide-rs|libsqlite3-sys|rusqlite|yaml_serde|aws-sdk-apigateway
 
 .DEFAULT_GOAL := help
-.PHONY: help run install dist image docs test test-long restore-drill failure-drill upgrade-test check testers schemathesis client-python client-typescript client-mirrors example example-test docs-test beside rust-tests built-rollcall conformance build lint-template costs sbom sam-test invoke deploy openapi errors bench bench-peers bench-cold fuzz clean
+.PHONY: help run install dist image docs test test-long restore-drill failure-drill upgrade-test check check-code check-dependencies testers schemathesis client-python client-typescript client-mirrors example example-test docs-test beside rust-tests built-rollcall conformance build lint-template costs sbom sam-test invoke deploy openapi errors bench bench-peers bench-cold fuzz clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,7 +78,15 @@ beside: rust-tests client-python schemathesis client-typescript example-test tes
 rust-tests:
 	$(CARGO) test --features cli
 
-check: $(TOOLS_DIR)/bin/cargo-machete $(TOOLS_DIR)/bin/cargo-deny ## Check format, lints, documentation, events, dependencies and their licences
+# The tools are built beside the checks of the code: both leave a processor idle for a good part of their time.
+check: ## Check format, lints, documentation, events, dependencies and their licences
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=target check-code check-dependencies
+
+check-dependencies: $(TOOLS_DIR)/bin/cargo-machete $(TOOLS_DIR)/bin/cargo-deny
+	$(TOOLS_DIR)/bin/cargo-machete --skip-target-dir
+	$(TOOLS_DIR)/bin/cargo-deny --log-level warn check bans licenses sources
+
+check-code:
 	$(CARGO) fmt --check
 	$(PYTHON) events/generate.py --check
 	tree=$$($(CARGO) tree --edges normal --prefix none --no-default-features --features aws); \
@@ -89,8 +97,6 @@ check: $(TOOLS_DIR)/bin/cargo-machete $(TOOLS_DIR)/bin/cargo-deny ## Check forma
 	    ! grep -E '^($(DEVELOPMENT)) ' <<<"$$tree"
 	tests/operations/shared_features.sh
 	$(CARGO) check --no-default-features --features aws --bin scim --bin authorizer
-	$(TOOLS_DIR)/bin/cargo-machete --skip-target-dir
-	$(TOOLS_DIR)/bin/cargo-deny --log-level warn check bans licenses sources
 	$(CARGO) check --lib --no-default-features
 	$(CARGO) clippy --all-targets --features cli -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --features cli
