@@ -98,6 +98,7 @@ check-code:
 	tests/operations/shared_features.sh
 	$(CARGO) check --no-default-features --features aws --bin scim --bin authorizer
 	$(CARGO) check --lib --no-default-features
+	CUSTOM_LIBFUZZER_PATH=/dev/null $(CARGO) check --locked --manifest-path fuzz/Cargo.toml --target-dir "$(TARGET_DIR)"
 	$(CARGO) clippy --all-targets --features cli -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --features cli
 

@@ -42,7 +42,7 @@ fuzz_target!(|input: &str| {
         let _ = bound.matches_element(&Value::Object(resource.clone()), &WorkBudget::of_query());
     }
     if let Ok(by) = sort::resolve(text, &MODEL.types()) {
-        if let Ok(key) = by.key(Kind::User, &resource, &WorkBudget::of_query()) {
+        if let Ok(key) = by.key(Kind::User.name(), &resource, &WorkBudget::of_query()) {
             assert_eq!(sort::SortKey::from_value(&key.to_value()), Some(key));
         }
     }

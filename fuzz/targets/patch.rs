@@ -40,11 +40,12 @@ fn patched(body: &Map<String, Value>, model: &Model, kind: Kind) -> Result<Map<S
     apply(&mut after, &steps, resource_type, policy, &work)?;
     check_group_attributes(whole, &after, resource_type, policy)?;
     if kind == Kind::User {
-        sync_username_and_email(whole, &mut after, policy)?;
+        sync_username_and_email(whole, &mut after, (resource_type, policy), &work)?;
     }
     let current = ["a", "b", "c"].map(|id| (id.to_owned(), Member::of_id(id)));
     let current = BTreeMap::from(current);
-    let net = members.net(&current, &work)?;
+    members.members_to_identify(&work);
+    let net = members.net(&current, &BTreeMap::new(), &work)?;
     assert!(net.add.iter().all(|member| !current.contains_key(&member.id)));
     assert!(net.remove.iter().all(|id| current.contains_key(id)));
     let document = document(&after, resource_type);

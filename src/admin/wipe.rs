@@ -99,6 +99,8 @@ pub async fn wipe(
         };
         table.transact(actions).await.map_err(&failed)?;
     }
+    // Listed again: one that was made just before the tenant was marked may have become visible since.
+    let clients = client::list(table, tenant).await.map_err(AdminError::of(table))?;
     delete_clients(table, tenant, &clients).await.map_err(&failed)?;
     // Before the tenant's item, which names the usage plans: a run that is stopped here can be repeated.
     for usage_keys in usage_keys {

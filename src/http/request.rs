@@ -56,6 +56,12 @@ pub fn object(request: &Request, limit: usize) -> Result<Map<String, Value>, Sci
             ErrorKind::PayloadTooLarge,
             format!("The body holds more than {MAX_JSON_VALUES} values. Split the request."),
         )),
+        Err(JsonError::NumberTooLarge(error)) => Err(ScimError::invalid_value(format!(
+            "The number at line {}, column {} is too large: {:e} is the limit.",
+            error.line(),
+            error.column(),
+            f64::MAX
+        ))),
         Err(JsonError::Malformed(error)) => Err(ScimError::invalid_syntax(describe_malformed(body, &error))),
     }
 }

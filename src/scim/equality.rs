@@ -21,10 +21,10 @@ const STEPS_PER_IDENTITY: u64 = 8;
 
 /// Removes repeated elements (RFC 7643 §2.4). Elements with the same `value` and `type` become one. It keeps the
 /// place of the first one, and takes the other sub-attributes of the later one. Elements without `value` become
-/// one if they are equal.
+/// one if all but `primary` is equal. Whether that one is primary is what the last one with `primary` says.
 ///
 /// # Errors
-/// The error of the budget.
+/// The error of [`WorkBudget::spend`]: 413 or `tooMany`.
 pub fn deduplicate(
     attribute: &Attribute,
     elements: &mut Vec<Value>,
@@ -39,7 +39,7 @@ pub fn deduplicate(
         let next = kept.len();
         let place = *places.entry(identity(attribute, &element, work)?).or_insert(next);
         match kept.get_mut(place) {
-            Some(own) => absorb(own, element),
+            Some(own) => absorb(attribute, own, element),
             None => kept.push(element),
         }
     }
@@ -47,11 +47,11 @@ pub fn deduplicate(
     Ok(())
 }
 
-/// Makes one of the element at `place` and another one with the same `value` and `type`. It takes the place of the other
+/// Makes one of the element at `place` and another one that has the same [`identity`]. It takes the place of the other
 /// one, and what it says of the other sub-attributes stays.
 ///
 /// # Errors
-/// The error of the budget.
+/// The error of [`WorkBudget::spend`]: 413 or `tooMany`.
 pub fn merge_into_equal(
     attribute: &Attribute,
     elements: &mut Vec<Value>,
@@ -70,27 +70,40 @@ pub fn merge_into_equal(
     if let Some(other) = same {
         let later = elements.get_mut(place).map(Value::take).unwrap_or_default();
         if let Some(own) = elements.get_mut(other) {
-            absorb(own, later);
+            absorb(attribute, own, later);
         }
         elements.remove(place);
     }
     Ok(())
 }
 
-/// Adds the other sub-attributes of `more` to `own`. Both have the same `value` and `type`.
-pub fn absorb(own: &mut Value, more: Value) {
-    if let (Value::Object(own), Value::Object(more)) = (own, more)
-        && own.contains_key("value")
-    {
-        own.extend(more.into_iter().filter(|(name, _)| name != "value" && name != "type"));
+/// Adds the other sub-attributes of `more` to `own`. Both have the same [`identity`].
+fn absorb(attribute: &Attribute, own: &mut Value, more: Value) {
+    if let (Value::Object(own), Value::Object(mut more)) = (own, more) {
+        remove_common_subs(attribute, own, &mut more);
+        own.extend(more);
     }
 }
 
+/// Removes from `more` what it has in common with `own`, which has the same [`identity`]: `value` and `type`. If there is
+/// no `value`, it removes all except a `primary` that differs.
+pub fn remove_common_subs(attribute: &Attribute, own: &Map<String, Value>, more: &mut Map<String, Value>) {
+    if own.contains_key("value") {
+        more.retain(|name, _| name != "value" && name != "type");
+        return;
+    }
+    let was_marked = own.get(PRIMARY) == Some(&Value::Bool(true));
+    more.retain(|name, said| {
+        attribute.sub_attribute(name).is_some_and(is_mark) && (*said == Value::Bool(true)) != was_marked
+    });
+}
+
 /// Returns a text that is the same for elements that count as one (RFC 7643 §2.4). It is made of `value` and
-/// `type`, or of the whole element if it has no `value`.
+/// `type`, or of all sub-attributes except `primary` if the element has no `value`. `primary` says which element is
+/// preferred, and the service provider moves it from one to another (RFC 7644 §3.5.2).
 ///
 /// # Errors
-/// The error of the budget.
+/// The error of [`WorkBudget::spend`]: 413 or `tooMany`.
 pub fn identity(attribute: &Attribute, element: &Value, work: &WorkBudget) -> Result<String, ScimError> {
     work.spend(STEPS_PER_IDENTITY)?;
     let mut out = String::new();
@@ -100,9 +113,21 @@ pub fn identity(attribute: &Attribute, element: &Value, work: &WorkBudget) -> Re
                 write_sub(sub, object, work, &mut out)?;
             }
         }
-        whole => write_value(attribute, whole, work, &mut out)?,
+        Value::Object(object) => {
+            out.push('{');
+            for sub in attribute.sub_attributes.iter().filter(|sub| !is_mark(sub)) {
+                write_sub(sub, object, work, &mut out)?;
+            }
+            out.push('}');
+        }
+        simple => write_value(attribute, simple, work, &mut out)?,
     }
     Ok(out)
+}
+
+/// Whether a sub-attribute marks the preferred element (RFC 7643 §2.4).
+fn is_mark(sub: &Attribute) -> bool {
+    sub.name == PRIMARY && sub.kind == Type::Boolean
 }
 
 /// The sub-attributes that tell elements with a `value` apart.
@@ -114,7 +139,7 @@ fn identifying(attribute: &Attribute) -> impl Iterator<Item = &Attribute> {
 /// case-exact. An absent `primary` equals `false`. The order of a multi-valued sub-attribute does not count.
 ///
 /// # Errors
-/// The error of the budget.
+/// The error of [`WorkBudget::spend`]: 413 or `tooMany`.
 pub fn key(attribute: &Attribute, value: &Value, work: &WorkBudget) -> Result<String, ScimError> {
     let mut out = String::new();
     write_value(attribute, value, work, &mut out)?;
@@ -124,7 +149,7 @@ pub fn key(attribute: &Attribute, value: &Value, work: &WorkBudget) -> Result<St
 /// Whether two values of an attribute are equal: their [`key`]s are the same.
 ///
 /// # Errors
-/// That of the budget.
+/// The error of [`WorkBudget::spend`]: 413 or `tooMany`.
 pub fn is_equal(attribute: &Attribute, a: &Value, b: &Value, work: &WorkBudget) -> Result<bool, ScimError> {
     if a == b {
         return Ok(true);
@@ -136,7 +161,7 @@ pub fn is_equal(attribute: &Attribute, a: &Value, b: &Value, work: &WorkBudget) 
 /// The [`key`] of what an object says about these sub-attributes of its attribute.
 ///
 /// # Errors
-/// That of the budget.
+/// The error of [`WorkBudget::spend`]: 413 or `tooMany`.
 pub fn key_of(
     subs: &[&Attribute],
     object: &Map<String, Value>,
@@ -175,7 +200,7 @@ impl<'a> ElementMatcher<'a> {
     /// Whether another element is the same.
     ///
     /// # Errors
-    /// That of the budget.
+    /// The error of [`WorkBudget::spend`]: 413 or `tooMany`.
     pub fn matches(&mut self, other: &Value) -> Result<bool, ScimError> {
         self.work.spend(1)?;
         if let Some(is_same) = self.compare_plain(other)? {
@@ -345,7 +370,7 @@ mod tests {
             (json!({ "value": "a", "primary": true }), json!({ "value": "a" }), true, false),
             (json!({ "exact": "E" }), json!({ "exact": "e" }), false, false),
             (json!({ "exact": "E", "primary": false }), json!({ "exact": "E" }), true, true),
-            (json!({ "exact": "E", "primary": true }), json!({ "exact": "E" }), false, false),
+            (json!({ "exact": "E", "primary": true }), json!({ "exact": "E" }), true, false),
             (json!({ "weight": 1 }), json!({ "weight": 1.0 }), true, true),
             (json!({ "weight": 1 }), json!({ "weight": 1.5 }), false, false),
             (json!({ "tags": ["a", "B", "a"] }), json!({ "tags": ["b", "A"] }), true, true),
@@ -379,12 +404,18 @@ mod tests {
             json!({ "exact": "E" }),
             json!({ "value": "a", "type": "T", "exact": "2", "weight": 3 }),
             json!({ "exact": "E", "primary": false }),
+            json!({ "type": "T", "tags": ["1", "2"], "primary": true }),
+            json!({ "type": "t", "tags": ["2", "1"] }),
+            json!({ "exact": "F" }),
+            json!({ "exact": "F", "primary": true }),
         ];
         deduplicate(&attribute(), &mut elements, &WorkBudget::of_body()).expect("little work");
         let expected = [
             json!({ "value": "A", "type": "t", "exact": "2", "primary": true, "weight": 3 }),
             json!({ "value": "b" }),
             json!({ "exact": "E" }),
+            json!({ "type": "T", "tags": ["1", "2"], "primary": true }),
+            json!({ "exact": "F", "primary": true }),
         ];
         assert_eq!(elements, expected);
     }

@@ -133,6 +133,18 @@ impl ScimError {
         self.faults.first().and_then(|fault| fault.rule.as_ref()).map(|(rule, _)| *rule)
     }
 
+    /// Whether it ends the reading of a request: the request takes too much work, or the server failed. Other faults are
+    /// gathered.
+    pub const fn is_final(&self) -> bool {
+        self.kind.wire().0 != 400 || matches!(self.kind, ErrorKind::TooMany)
+    }
+
+    /// Whether only rules of a tenant's policy refused, and this other policy has none of them.
+    pub fn is_accepted_by(&self, policy: &Policy) -> bool {
+        let accepts = |rule: &(Rule, String)| rule.0.asked_by(policy, &rule.1) == Some(false);
+        !self.faults.is_empty() && self.faults.iter().all(|fault| fault.rule.as_ref().is_some_and(accepts))
+    }
+
     /// Adds the faults of another refusal. The kind stays. `detail` names the first [`MAX_FAULTS_NAMED`] faults, and
     /// says how many more there are.
     pub fn join(&mut self, other: Self) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::error::{ErrorKind, ScimError};
+use super::error::ScimError;
 
 /// The faults of one request.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +20,7 @@ impl Faults {
     pub fn keep<T>(&mut self, result: Result<T, ScimError>) -> Result<Option<T>, ScimError> {
         match result {
             Ok(value) => Ok(Some(value)),
-            Err(error) if error.kind.wire().0 != 400 || error.kind == ErrorKind::TooMany => Err(error),
+            Err(error) if error.is_final() => Err(error),
             Err(error) => {
                 match &mut self.first {
                     Some(first) => first.join(error),
@@ -66,6 +66,7 @@ impl Faults {
 mod tests {
     use super::*;
     use crate::limits::MAX_FAULTS_NAMED;
+    use crate::scim::error::ErrorKind;
 
     #[test]
     fn one_error_names_each_fault_once_and_counts_the_rest() {

@@ -18,6 +18,8 @@ pub enum JsonError {
     Repeated(String),
     /// It holds more than [`MAX_JSON_VALUES`] values.
     TooManyValues,
+    /// It holds a number beyond [`f64::MAX`]. The error says where.
+    NumberTooLarge(serde_json::Error),
 }
 
 impl fmt::Display for JsonError {
@@ -26,6 +28,9 @@ impl fmt::Display for JsonError {
             Self::Malformed(error) => error.fmt(f),
             Self::Repeated(name) => write!(f, "the member {name:?} is given more than once in one object"),
             Self::TooManyValues => write!(f, "it holds more than {MAX_JSON_VALUES} values"),
+            Self::NumberTooLarge(error) => {
+                write!(f, "the number at column {} is too large: {:e} is the limit", error.column(), f64::MAX)
+            }
         }
     }
 }
@@ -34,7 +39,8 @@ impl fmt::Display for JsonError {
 /// allows, 127 levels.
 ///
 /// # Errors
-/// For what is not JSON, for a member that an object names twice, and for too many values.
+/// For what is not JSON, for a member that an object names twice, for too many values, and for a number that is too
+/// large.
 pub fn read(text: &[u8]) -> Result<Value, JsonError> {
     let (repeated, left) = (RefCell::new(None), Cell::new(Some(MAX_JSON_VALUES)));
     let mut deserializer = serde_json::Deserializer::from_slice(text);
@@ -44,8 +50,15 @@ pub fn read(text: &[u8]) -> Result<Value, JsonError> {
     read.map_err(|error| match repeated.into_inner() {
         Some(name) => JsonError::Repeated(name),
         None if left.get().is_none() => JsonError::TooManyValues,
+        None if is_number_too_large(&error) => JsonError::NumberTooLarge(error),
         None => JsonError::Malformed(error),
     })
+}
+
+/// Whether the reading of a text ended at a number that no float holds.
+pub fn is_number_too_large(error: &serde_json::Error) -> bool {
+    // serde_json has no other sign of it.
+    error.to_string().starts_with("number out of range")
 }
 
 /// How many bytes a value takes as compact JSON, without writing it.
@@ -191,9 +204,7 @@ mod tests {
         let deep = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
         let (fits, too_deep) = (deep(127), deep(128));
         assert!(read(fits.as_bytes()).is_ok());
-        for text in
-            ["", "{", "[1,]", "{\"a\":}", "01", "nul", "1 2", "1e999", "\"\\ud800\"", "{1:2}", &too_deep]
-        {
+        for text in ["", "{", "[1,]", "{\"a\":}", "01", "nul", "1 2", "\"\\ud800\"", "{1:2}", &too_deep] {
             let expected = serde_json::from_str::<Value>(text).expect_err(text);
             match read(text.as_bytes()) {
                 Err(JsonError::Malformed(found)) => {
@@ -206,6 +217,24 @@ mod tests {
                 other => assert!(other.is_err(), "{text} was read: {other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn a_number_that_no_float_holds_is_not_taken_for_another_text() {
+        let digits = format!("[{}]", "9".repeat(400));
+        for text in ["1e400", r#"{"a": -1e309}"#, "[0, 1.5E+99999999999]", r#"{"a": 1e400"#, &digits] {
+            let read = read(text.as_bytes());
+            assert!(matches!(&read, Err(JsonError::NumberTooLarge(_))), "{text}: {read:?}");
+        }
+        for text in ["1e308", "-1.7976931348623157e308", "1e-400", "0e99999999999", "18446744073709551616"] {
+            assert!(read(text.as_bytes()).is_ok(), "{text}");
+        }
+        for text in ["1e", "-", "1e+", r#"{"number out of range": }"#] {
+            assert!(matches!(read(text.as_bytes()), Err(JsonError::Malformed(_))), "{text}");
+        }
+        let error = read(b"[0, 1e400]").expect_err("a number that is too large");
+        let expected = "the number at column 9 is too large: 1.7976931348623157e308 is the limit";
+        assert_eq!(error.to_string(), expected);
     }
 
     #[test]

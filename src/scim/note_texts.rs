@@ -97,6 +97,8 @@ pub enum Rule {
     KnownAttribute,
     /// `schemas` must be there, with known URNs.
     Schemas,
+    /// `schemas` must name the resource's own schema. No policy accepts another one.
+    OwnSchema,
     /// A value must have the JSON type that the schema names.
     ExactType,
     /// A boolean must not come as a text.
@@ -105,6 +107,8 @@ pub enum Rule {
     CanonicalValue,
     /// A value path must select an element.
     Target,
+    /// A value path that selects nothing must say which element to create. Under no policy another filter creates one.
+    TargetFilter,
     /// The path of an operation must name what a schema defines.
     PatchPath,
     /// A value must fit its attribute.
@@ -130,7 +134,7 @@ pub enum Rule {
 /// For each rule, in the order of [`Rule`]: the code in the log, the words for people, and what to change at the
 /// identity provider, which is empty where the refusal says so itself. `{}` stands for the name of the attribute,
 /// `{mappings}` for the pages on which attributes are mapped.
-pub const RULE_TEXTS: [(Rule, &str, &str, &str); 23] = [
+pub const RULE_TEXTS: [(Rule, &str, &str, &str); 25] = [
     (Rule::Required, "required", "{} must have a value", "Map it at the identity provider ({mappings})."),
     (
         Rule::RequiredOfUser,
@@ -181,6 +185,12 @@ pub const RULE_TEXTS: [(Rule, &str, &str, &str); 23] = [
         "Send schemas as /Schemas lists them.",
     ),
     (
+        Rule::OwnSchema,
+        "schemas",
+        "{} must name the schemas that the body has",
+        "Send schemas as /Schemas lists them.",
+    ),
+    (
         Rule::ExactType,
         "exact_type",
         "{} must have the JSON type that its schema names",
@@ -202,7 +212,13 @@ pub const RULE_TEXTS: [(Rule, &str, &str, &str); 23] = [
         Rule::Target,
         "target",
         "the path to {} selects nothing",
-        "The policies veza and standard create what a filter of eq joined by and selects, as Entra ID expects of emails[type eq \"work\"].value; strict creates nothing.",
+        "Under the policies veza and standard, replace creates the element that a filter of eq joined by and selects, as Entra ID expects of emails[type eq \"work\"].value, and remove may select nothing.",
+    ),
+    (
+        Rule::TargetFilter,
+        "target",
+        "the path to {} selects nothing",
+        "An element is created only if the filter says what it is: eq joined by and, with one value for each sub-attribute, as in emails[type eq \"work\"].value.",
     ),
     (
         Rule::PatchPath,

@@ -13,7 +13,7 @@ use crate::limits::{MAX_NOTE_NAME_BYTES, MAX_NOTES};
 
 impl Rule {
     /// Whether the policy asks for this of an attribute; `None` for a rule that no policy decides.
-    fn asked_by(self, policy: &Policy, attribute: &str) -> Option<bool> {
+    pub(super) fn asked_by(self, policy: &Policy, attribute: &str) -> Option<bool> {
         let root = attribute.split('.').next().unwrap_or(attribute);
         Some(match self {
             Self::RequiredOfUser => policy.required_of_user.iter().any(|path| {

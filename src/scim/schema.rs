@@ -86,7 +86,8 @@ pub struct Attribute {
     /// Suggested values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub canonical_values: Vec<String>,
-    /// Whether values that differ only in case differ. Serialized for texts only.
+    /// Whether values that differ only in case differ, as the schema says. Serialized for texts only.
+    /// [`Attribute::is_case_exact`] says what holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub case_exact: Option<bool>,
     /// When it can be written.
@@ -131,10 +132,14 @@ impl Attribute {
         find(&self.sub_attributes, name)
     }
 
-    /// Whether values that differ only in case are different. `false` unless declared
-    /// (RFC 7643 §2.2).
+    /// Whether values that differ only in case are different. `false` unless declared (RFC 7643 §2.2). A binary and a
+    /// reference are always case-exact, whatever the schema declares (RFC 7643 §2.3.6, §2.3.7).
     pub fn is_case_exact(&self) -> bool {
-        self.case_exact.unwrap_or(false)
+        self.is_of_exact_type() || self.case_exact.unwrap_or(false)
+    }
+
+    fn is_of_exact_type(&self) -> bool {
+        matches!(self.kind, Type::Binary | Type::Reference)
     }
 
     /// How its texts compare.
@@ -189,10 +194,12 @@ impl Schema {
     }
 
     /// Sets what no schema's JSON says: the paths of attributes and sub-attributes, which begin with the URN in an
-    /// extension, and whether all of the schema is shown by default.
+    /// extension, and whether all of the schema is shown by default. Sets `caseExact` of the types for which the RFC
+    /// decides it.
     pub fn complete(&mut self, is_extension: bool) {
         let prefix = if is_extension { format!("{}:", self.id) } else { String::new() };
         set_paths(&mut self.attributes, &prefix);
+        announce_exact_types(&mut self.attributes);
         self.is_shown_by_default = self.attributes.iter().all(Attribute::is_shown_by_default);
     }
 
@@ -217,6 +224,16 @@ pub fn set_paths(attributes: &mut [Attribute], prefix: &str) {
         attribute.path = format!("{prefix}{}", attribute.name);
         let prefix = format!("{}.", attribute.path);
         set_paths(&mut attribute.sub_attributes, &prefix);
+    }
+}
+
+/// Lets attributes of the types binary and reference announce that they are case-exact.
+fn announce_exact_types(attributes: &mut [Attribute]) {
+    for attribute in attributes {
+        if attribute.is_of_exact_type() {
+            attribute.case_exact = Some(true);
+        }
+        announce_exact_types(&mut attribute.sub_attributes);
     }
 }
 

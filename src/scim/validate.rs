@@ -11,7 +11,7 @@ use super::document_rules::check_size;
 use super::error::{ErrorKind, ScimError};
 use super::faults::Faults;
 use super::note_texts::{NoteKind, Rule};
-use super::policy::Policy;
+use super::policy::{Policy, STANDARD};
 use super::refusal::{expected, refuse_member, refuse_repeated_name, shorten_text, unknown_attribute};
 use super::resource_type::{Kind, Resolved, ResourceType};
 use super::schema::{Attribute, Schema};
@@ -257,9 +257,11 @@ fn check_schemas(
 ) -> Result<(), ScimError> {
     let own = &resource_type.schema.id;
     let Some(urns) = listed_urns(schemas, own, policy)? else { return Ok(()) };
-    if !urns.iter().any(|urn| names_core(urn, resource_type, policy)) {
+    let is_named = |policy: &Policy| urns.iter().any(|urn| names_core(urn, resource_type, policy));
+    if !is_named(policy) {
+        let rule = if is_named(&STANDARD) { Rule::Schemas } else { Rule::OwnSchema };
         let detail = format!("schemas must contain {own}.");
-        return Err(ScimError::invalid_syntax(detail).by(Rule::Schemas, "schemas"));
+        return Err(ScimError::invalid_syntax(detail).by(rule, "schemas"));
     }
     let refused = |detail: String| Err(ScimError::invalid_syntax(detail).by(Rule::Schemas, "schemas"));
     let mut seen = BTreeSet::new();
@@ -343,7 +345,7 @@ mod tests {
 
     use super::*;
     use crate::scim::error::ErrorKind::{InvalidSyntax, InvalidValue};
-    use crate::scim::policy::{STANDARD, STRICT};
+    use crate::scim::policy::STRICT;
     use crate::scim::resource_type::Model;
     use crate::scim::urn::{ENTERPRISE_USER, USER};
 

@@ -2,16 +2,15 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
-use super::comparison::Comparison;
 use super::equality::deduplicate;
 use super::error::ScimError;
 use super::faults::Faults;
-use super::fold::fold;
 use super::lexical;
 use super::note_texts::{NoteKind, Rule};
-use super::policy::Policy;
+use super::order::numbers;
+use super::policy::{Policy, STANDARD};
 use super::refusal::{
     ANOTHER_TEXT, check_count, describe_array, description, expected, refuse_read_only, refuse_repeated_name,
     refuse_value, shorten_text, text_within_limit, unknown_attribute,
@@ -54,9 +53,26 @@ impl<'a> ValueReader<'a> {
         path: &str,
         value: &Value,
     ) -> Result<Option<Value>, ScimError> {
-        if !attribute.multi_valued {
-            return self.read_single(attribute, path, value);
+        let read = if attribute.multi_valued {
+            self.read_several(attribute, path, value)
+        } else {
+            self.read_single(attribute, path, value)
+        };
+        match read {
+            Err(refusal) if refusal.is_accepted_by(&STANDARD) => {
+                Err(self.with_fault_of_standard(refusal, attribute, path, value))
+            }
+            read => read,
         }
+    }
+
+    /// The whole of a multi-valued attribute.
+    fn read_several(
+        &self,
+        attribute: &Attribute,
+        path: &str,
+        value: &Value,
+    ) -> Result<Option<Value>, ScimError> {
         let elements = match value {
             Value::Null => return Ok(None),
             Value::Array(elements) => elements.as_slice(),
@@ -68,7 +84,11 @@ impl<'a> ValueReader<'a> {
                 self.work.notes.add(NoteKind::Coerced, path);
                 std::slice::from_ref(one)
             }
-            _ => return Err(expected(path, describe_array(attribute), value).by(Rule::ExactType, path)),
+            one => {
+                let refusal = expected(path, describe_array(attribute), one);
+                let reads = self.does_standard_read(attribute, |reader| reader.value(attribute, path, one));
+                return Err(name_rule(refusal, Rule::ExactType, path, reads));
+            }
         };
         let elements = self.elements(attribute, path, elements)?;
         Ok((!elements.is_empty()).then_some(Value::Array(elements)))
@@ -240,7 +260,7 @@ impl<'a> ValueReader<'a> {
                 // An array stands for all elements, and here is one.
                 let is_whole = attribute.multi_valued && !value.is_array();
                 let what = if is_whole { describe_array(attribute) } else { "an object" };
-                Err(expected(path, what, value).by(self.type_rule(attribute, value), path))
+                Err(self.refuse_type(attribute, path, value, what))
             }
             value => self.read_simple(attribute, path, value).map(Some),
         }
@@ -294,26 +314,57 @@ impl<'a> ValueReader<'a> {
         Ok(None)
     }
 
-    /// The rule that a value of a wrong type breaks: another policy might read it.
-    fn type_rule(&self, attribute: &Attribute, value: &Value) -> Rule {
-        let readable = match value {
-            Value::String(text) => match attribute.kind {
-                Type::Boolean => boolean(text).is_some(),
-                Type::Complex => {
-                    (attribute.multi_valued || names_resource(attribute))
-                        && attribute.sub_attribute("value").is_some()
-                }
-                _ => false,
-            },
-            Value::Array(values) => !attribute.multi_valued && values.len() == 1,
-            Value::Object(object) => attribute.multi_valued && member_value(object).is_some(),
-            _ => false,
-        };
-        match (readable && !self.policy.tolerant, attribute.kind) {
-            (false, _) => Rule::Type,
-            (true, Type::Boolean) => Rule::ExactBoolean,
-            (true, _) => Rule::ExactType,
+    /// The refusal of a value of a wrong type. It names a rule of the tenant's policy if the policy standard reads the
+    /// same value.
+    fn refuse_type(&self, attribute: &Attribute, path: &str, value: &Value, what: &str) -> ScimError {
+        let rule = if attribute.kind == Type::Boolean { Rule::ExactBoolean } else { Rule::ExactType };
+        let reads = self.does_standard_read(attribute, |reader| {
+            if attribute.multi_valued {
+                reader.element(attribute, path, value)
+            } else {
+                reader.value(attribute, path, value)
+            }
+        });
+        name_rule(expected(path, what, value), rule, path, reads)
+    }
+
+    /// Whether the policy standard reads what this policy refuses. A required attribute without a value is refused there,
+    /// too.
+    ///
+    /// # Errors
+    /// The error of [`WorkBudget::spend`]: 413 or `tooMany`.
+    fn does_standard_read(
+        &self,
+        attribute: &Attribute,
+        read: impl FnOnce(&ValueReader<'_>) -> Result<Option<Value>, ScimError>,
+    ) -> Result<bool, ScimError> {
+        if self.policy.tolerant {
+            return Ok(false);
         }
+        match self.work.try_out(|work| read(&ValueReader::of_body(&STANDARD, work))) {
+            Ok(read) => Ok(read.is_some() || !attribute.required),
+            Err(error) if error.is_final() => Err(error),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// Adds the fault that the policy standard finds in a value of which this policy alone refused the parts: two
+    /// elements that are primary, if one of them says so in a text.
+    fn with_fault_of_standard(
+        &self,
+        mut refusal: ScimError,
+        attribute: &Attribute,
+        path: &str,
+        value: &Value,
+    ) -> ScimError {
+        let read =
+            self.work.try_out(|work| ValueReader::of_body(&STANDARD, work).value(attribute, path, value));
+        match read {
+            Ok(_) => {}
+            Err(error) if error.is_final() => return error,
+            Err(error) => refusal.join(error),
+        }
+        refusal
     }
 
     fn read_simple(&self, attribute: &Attribute, path: &str, value: &Value) -> Result<Value, ScimError> {
@@ -333,9 +384,11 @@ impl<'a> ValueReader<'a> {
                 self.text(attribute, path, text)?;
                 Ok(value.clone())
             }
-            (kind, value) => {
-                Err(expected(path, description(kind), value).by(self.type_rule(attribute, value), path))
+            (Type::Integer, Value::Number(number)) if is_beyond_integers(number) => {
+                let what = format!("a whole number from {} to {}", i64::MIN, u64::MAX);
+                Err(refuse_value(path, &what, "a number beyond these limits was sent"))
             }
+            (kind, value) => Err(self.refuse_type(attribute, path, value, description(kind))),
         }
     }
 
@@ -366,12 +419,28 @@ pub fn names_resource(attribute: &Attribute) -> bool {
     attribute.sub_attribute("$ref").is_some() && attribute.sub_attribute("value").is_some()
 }
 
+/// A refusal, by a rule of the tenant's policy if another policy reads the value.
+fn name_rule(refusal: ScimError, rule: Rule, path: &str, reads: Result<bool, ScimError>) -> ScimError {
+    match reads {
+        Ok(true) => refusal.by(rule, path),
+        Ok(false) => refusal,
+        Err(error) => error,
+    }
+}
+
+/// Whether a number that is kept as a float is beyond all integers. The least one is kept as an integer.
+fn is_beyond_integers(number: &Number) -> bool {
+    numbers(number, &i64::MIN.into()).is_le() || numbers(number, &u64::MAX.into()).is_gt()
+}
+
+/// Whether a text is one of the canonical values, compared as the attribute's texts are.
 fn is_canonical(attribute: &Attribute, text: &str, work: &WorkBudget) -> Result<bool, ScimError> {
     if attribute.canonical_values.is_empty() {
         return Ok(true);
     }
-    let folded = Comparison::Folded.form_within(text, work)?;
-    Ok(attribute.canonical_values.iter().any(|canonical| fold(canonical) == folded))
+    let comparison = attribute.comparison();
+    let form = comparison.form_within(text, work)?;
+    Ok(attribute.canonical_values.iter().any(|canonical| comparison.form(canonical) == form))
 }
 
 /// `true` and `false` in any case.

@@ -139,6 +139,18 @@ impl WorkBudget {
         1 + (bytes / BYTES_PER_STEP) as u64
     }
 
+    /// Does work whose result may be thrown away. Its steps are taken from this budget, and it leaves no notes.
+    ///
+    /// # Errors
+    /// The errors of `work`.
+    pub fn try_out<T>(&self, work: impl FnOnce(&Self) -> Result<T, ScimError>) -> Result<T, ScimError> {
+        let before = self.left();
+        let trial = Self::new(before, self.refusal);
+        let result = work(&trial);
+        self.spend(before - trial.left())?;
+        result
+    }
+
     /// How many steps are left.
     pub fn left(&self) -> u64 {
         self.left.load(Ordering::Relaxed)
@@ -164,6 +176,7 @@ impl WorkBudget {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scim::note_texts::NoteKind;
 
     #[test]
     fn a_budget_ends_once_and_for_all() {
@@ -180,5 +193,21 @@ mod tests {
         assert_eq!(folds.left(), 87);
         let body = WorkBudget::new(0, ErrorKind::PayloadTooLarge);
         assert_eq!(body.spend(1).map_err(|error| error.kind.wire().0), Err(413));
+    }
+
+    #[test]
+    fn a_trial_is_paid_for_and_leaves_no_notes() {
+        let budget = WorkBudget::new(10, ErrorKind::PayloadTooLarge);
+        let tried = budget.try_out(|trial| {
+            trial.notes.add(NoteKind::Coerced, "title");
+            trial.spend(4)
+        });
+        assert_eq!((tried, budget.left()), (Ok(()), 6));
+        assert!(budget.notes.take().is_empty());
+        let refused = budget.try_out(|_| Err::<(), _>(ScimError::invalid_value("no")));
+        assert_eq!((refused, budget.left()), (Err(ScimError::invalid_value("no")), 6));
+        let ended = budget.try_out(|trial| trial.spend(7));
+        assert_eq!(ended.map_err(|error| error.kind), Err(ErrorKind::PayloadTooLarge));
+        assert_eq!(budget.left(), 0);
     }
 }

@@ -50,6 +50,9 @@ pub(super) async fn purge_expired(table: &Table, until: Instant) -> Purges {
                 }
             };
             for item in &page.items {
+                if Instant::now() >= until {
+                    return purges;
+                }
                 let sk = get_text(item, "sk").unwrap_or_default();
                 let Some(expiry) = keys::parse_expiry(sk) else { continue };
                 let Ok(model) = &*model else { continue };

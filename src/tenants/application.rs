@@ -189,29 +189,35 @@ pub async fn list(table: &Table) -> Result<Vec<ListedApplication>, TenantError> 
 /// # Errors
 /// [`TenantError::NoApplication`]; [`TenantError::Table`] if a call fails.
 pub async fn revoke(table: &Table, by: &Actor, id: &str, now: OffsetDateTime) -> Result<bool, TenantError> {
-    let record = read(table, id).await?;
-    if record.status == Status::Revoked {
-        return Ok(false);
+    let mut attempts = Attempts::new(CHANGE_RETRIES);
+    while attempts.start_next().await {
+        let record = read(table, id).await?;
+        if record.status == Status::Revoked {
+            return Ok(false);
+        }
+        match table.transact(|| revocation(&record, by, now)).await {
+            Ok(()) => return Ok(true),
+            // Another operator was faster: with a revocation, or with a rotation that goes on as one.
+            Err(StoreError::Refused(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
+    Err(StoreError::Conflict.into())
+}
+
+/// The actions that revoke a key.
+fn revocation(record: &ApplicationRecord, by: &Actor, now: OffsetDateTime) -> Vec<Action> {
     let next = ApplicationRecord { version: record.version + 1, ..record.clone() };
     let event = application_event("application.revoked", &next, by, now).attributes(["status"]);
-    let actions = || {
-        let update = Expression::update()
-            .set("status", AttributeValue::S(Status::Revoked.name().to_owned()))
-            .set("revokedAt", AttributeValue::S(clock::text(now)))
-            .set("ver", AttributeValue::N(next.version.to_string()));
-        let place = keys::application(record.hash.as_str());
-        vec![
-            Action::update(place, update).only_if(is_unchanged(&record), Refusal::Changed),
-            event::action(&TenantId::deployment(), &event),
-        ]
-    };
-    match table.transact(actions).await {
-        Ok(()) => Ok(true),
-        // Another operator was faster: with a revocation, or with a rotation that goes on as one.
-        Err(StoreError::Refused(_)) => Box::pin(revoke(table, by, id, now)).await,
-        Err(error) => Err(error.into()),
-    }
+    let update = Expression::update()
+        .set("status", AttributeValue::S(Status::Revoked.name().to_owned()))
+        .set("revokedAt", AttributeValue::S(clock::text(now)))
+        .set("ver", AttributeValue::N(next.version.to_string()));
+    let place = keys::application(record.hash.as_str());
+    vec![
+        Action::update(place, update).only_if(is_unchanged(record), Refusal::Changed),
+        event::action(&TenantId::deployment(), &event),
+    ]
 }
 
 /// An application key, by its id. The list and the key itself must say the same.

@@ -354,30 +354,36 @@ pub async fn revoke(
     (tenant, key_id): (&TenantId, &str),
     now: OffsetDateTime,
 ) -> Result<bool, TenantError> {
-    let record = read(table, tenant, key_id).await?;
-    let place = keys::bearer(record.hash.as_str());
-    if record.status == Status::Revoked {
-        return Ok(false);
+    let mut attempts = Attempts::new(CHANGE_RETRIES);
+    while attempts.start_next().await {
+        let record = read(table, tenant, key_id).await?;
+        if record.status == Status::Revoked {
+            return Ok(false);
+        }
+        match table.transact(|| revocation(&record, tenant, by, now)).await {
+            Ok(()) => return Ok(true),
+            // Another operator was faster: with a revocation, or with a rotation that goes on as one.
+            Err(StoreError::Refused(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
+    Err(StoreError::Conflict.into())
+}
+
+/// The actions that revoke a key.
+fn revocation(record: &KeyRecord, tenant: &TenantId, by: &Actor, now: OffsetDateTime) -> Vec<Action> {
     let next = KeyRecord { version: record.version + 1, ..record.clone() };
     let event = key_event("key.revoked", &next, by, now).attributes(["status"]);
-    let actions = || {
-        let text = |value: &str| AttributeValue::S(value.to_owned());
-        let update = Expression::new("SET #status = :revoked, revokedAt = :now, ver = :ver")
-            .value(":revoked", text(Status::Revoked.name()))
-            .value(":now", text(&clock::text(now)))
-            .value(":ver", AttributeValue::N(next.version.to_string()));
-        vec![
-            Action::update(place.clone(), update).only_if(unchanged_condition(&record), Refusal::Changed),
-            event::action(tenant, &event),
-        ]
-    };
-    match table.transact(actions).await {
-        Ok(()) => Ok(true),
-        // Another operator was faster: with a revocation, or with a rotation that goes on as one.
-        Err(StoreError::Refused(_)) => Box::pin(revoke(table, by, (tenant, key_id), now)).await,
-        Err(error) => Err(error.into()),
-    }
+    let text = |value: &str| AttributeValue::S(value.to_owned());
+    let update = Expression::new("SET #status = :revoked, revokedAt = :now, ver = :ver")
+        .value(":revoked", text(Status::Revoked.name()))
+        .value(":now", text(&clock::text(now)))
+        .value(":ver", AttributeValue::N(next.version.to_string()));
+    let place = keys::bearer(record.hash.as_str());
+    vec![
+        Action::update(place, update).only_if(unchanged_condition(record), Refusal::Changed),
+        event::action(tenant, &event),
+    ]
 }
 
 fn key_event(what: &'static str, record: &KeyRecord, by: &Actor, now: OffsetDateTime) -> Event {

@@ -124,12 +124,14 @@ impl Changing<'_> {
     ) -> Result<MembershipDelta, Failure> {
         let current: BTreeMap<String, Member> =
             view.present.values().map(|m| (m.id.to_string(), m.member())).collect();
-        let net = members.net(&current, &self.provider.work)?;
+        let mut candidates = view.candidates;
+        let kinds = self.identify_for_filters(members, &view.present, &mut candidates).await?;
+        let net = members.net(&current, &kinds, &self.provider.work)?;
         // A group that makes administrators must know at once who is a user.
         let staged = net.len() > MAX_MEMBER_CHANGES_PER_TX && !view.record.guarded;
         let add = match staged {
-            true => self.assume_new_members(net.add, view.candidates).await?,
-            false => self.resolve_new_members(net.add, view.candidates).await?,
+            true => self.assume_new_members(net.add, candidates).await?,
+            false => self.resolve_new_members(net.add, candidates).await?,
         };
         let remove = net.remove.iter();
         let remove =

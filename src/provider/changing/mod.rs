@@ -7,6 +7,8 @@
 //! 1. Read the resource, and what the change must know of its members (`new_members`).
 //! 2. Check the preconditions. Finish a large change of the resource that is still being applied.
 //! 3. Compute the new document (`computed_change`). This step is pure: [`replace`] and [`modify`] differ only in it.
+//!    Then compute which members come and go. If an operation asks by `type` what the members are that an earlier one
+//!    adds, they are looked for before (`new_members`).
 //! 4. Add what the tenant's rules demand to the transaction ([`admin_rule`], `deactivation_rule`).
 //! 5. Write, on the condition that the resource still has the version that was read. More members than fit
 //!    one transaction are staged first (`staged_change`).

@@ -1,6 +1,6 @@
 //! What a change of a group's members must know: who is a member, and who there is to become one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
@@ -77,16 +77,56 @@ impl Changing<'_> {
     pub(super) async fn resolve_new_members(
         &self,
         wanted: Vec<Member>,
-        known: Candidates,
+        mut known: Candidates,
     ) -> Result<Vec<Membership>, Failure> {
-        let Candidates { mut found, searched } = known;
-        let unknown = wanted.iter().filter_map(assumed_kind).filter(|(id, _)| !found.contains_key(id));
-        let unknown = unknown.map(|(id, kind)| (id, if searched { kind.other() } else { kind }));
-        let unknown: Vec<(Uuid, Kind)> = unknown.collect();
-        if !unknown.is_empty() {
-            found.extend(self.provider.store.members().identify(&unknown).await?);
+        self.look_for(wanted.iter().filter_map(assumed_kind).collect(), &mut known).await?;
+        Ok(to_memberships(wanted, &known.found)?)
+    }
+
+    /// Looks for those of the members that are not known yet.
+    async fn look_for(&self, mut wanted: Vec<(Uuid, Kind)>, known: &mut Candidates) -> Result<(), Failure> {
+        wanted.retain(|(id, _)| !known.found.contains_key(id));
+        if known.searched {
+            wanted.iter_mut().for_each(|(_, kind)| *kind = kind.other());
         }
-        Ok(to_memberships(wanted, &found)?)
+        if !wanted.is_empty() {
+            known.found.extend(self.provider.store.members().identify(&wanted).await?);
+        }
+        Ok(())
+    }
+
+    /// Finds out what those members are that a step of the change adds and that a later step selects by `type`. Members
+    /// that are `present` are left out. What is read joins `known`. A change without such a step reads nothing.
+    ///
+    /// # Errors
+    /// One `invalidValue` that names all members that do not exist.
+    pub(super) async fn identify_for_filters(
+        &self,
+        change: &MemberChange<'_>,
+        present: &BTreeMap<Uuid, Membership>,
+        known: &mut Candidates,
+    ) -> Result<BTreeMap<String, Kind>, Failure> {
+        let asked = change.members_to_identify(&self.provider.work);
+        let absent = |(id, kind): (&str, Kind)| {
+            let id = parse_id(id).filter(|id| !present.contains_key(id))?;
+            Some((id, kind))
+        };
+        self.look_for(asked.iter().filter_map(|(id, kind)| absent((id, *kind))).collect(), known).await?;
+        let is_unknown = |id: &str, known: &Candidates| {
+            parse_id(id).is_none_or(|id| !present.contains_key(&id) && !known.found.contains_key(&id))
+        };
+        if asked.keys().any(|id| is_unknown(id, known)) {
+            // The refusal names the others, too.
+            let newcomers = change.newcomers();
+            self.look_for(newcomers.iter().filter_map(|(id, kind)| absent((id, *kind))).collect(), known)
+                .await?;
+            let named: BTreeSet<&str> =
+                asked.keys().map(String::as_str).chain(newcomers.into_keys()).collect();
+            let unknown: Vec<&str> = named.into_iter().filter(|id| is_unknown(id, known)).collect();
+            return Err(no_such_members(&unknown).into());
+        }
+        let kind = |id: &str| Some(known.found.get(&parse_id(id)?)?.kind);
+        Ok(asked.into_keys().filter_map(|id| Some((id.clone(), kind(&id)?))).collect())
     }
 
     /// Prepares the members of a change that is staged. They have the kind that the client sent, or

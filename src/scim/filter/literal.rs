@@ -3,6 +3,7 @@
 use serde_json::{Number, Value};
 
 use crate::scim::attr_path::ParseError;
+use crate::scim::json::is_number_too_large;
 
 /// Reads the literal at the start of a text; how many bytes it has.
 ///
@@ -32,9 +33,7 @@ fn word(text: &str) -> Result<(Value, usize), ParseError> {
         "true" => Value::Bool(true),
         "false" => Value::Bool(false),
         "null" => Value::Null,
-        literal if is_number(literal) => {
-            Value::Number(number(literal).ok_or_else(|| wrong("expected a number as JSON writes it"))?)
-        }
+        literal if is_number(literal) => Value::Number(number(literal).map_err(wrong)?),
         _ => return Err(wrong("expected a text in double quotation marks, a number, true, false or null")),
     };
     Ok((value, length))
@@ -42,9 +41,17 @@ fn word(text: &str) -> Result<(Value, usize), ParseError> {
 
 /// A number. Fractions are read to the nearest float, which `serde_json` by itself may miss by one:
 /// what a filter prints must parse back.
-fn number(text: &str) -> Option<Number> {
-    let number = serde_json::from_str::<Number>(text).ok()?;
-    if number.is_f64() { Number::from_f64(text.parse().ok()?) } else { Some(number) }
+///
+/// # Errors
+/// What is expected instead.
+fn number(text: &str) -> Result<Number, &'static str> {
+    const NUMBER: &str = "expected a number as JSON writes it";
+    let number = serde_json::from_str::<Number>(text)
+        .map_err(|error| if is_number_too_large(&error) { "expected a smaller number" } else { NUMBER })?;
+    if !number.is_f64() {
+        return Ok(number);
+    }
+    text.parse().ok().and_then(Number::from_f64).ok_or(NUMBER)
 }
 
 /// Where a string is broken is found here; what it means is left to `serde_json`.
@@ -113,7 +120,8 @@ mod tests {
             ("-", 0, NUMBER),
             ("1.", 0, NUMBER),
             ("+1", 0, VALUE),
-            ("1e999", 0, NUMBER),
+            ("1e999", 0, "expected a smaller number"),
+            ("-1e400", 0, "expected a smaller number"),
             ("1and", 0, VALUE),
             ("01890a5d-ac96-774b-bcce-b302099a8057", 0, VALUE),
             ("\"x\"y", 3, "expected a space"),

@@ -254,7 +254,7 @@ fn members_that_filters_look_for() {
         let work = WorkBudget::new(MAX_STEPS_PER_REQUEST / SCALE as u64, ErrorKind::PayloadTooLarge);
         let began = std::time::Instant::now();
         let net = MemberChange::read(&steps, groups, &STANDARD, &work)
-            .and_then(|change| change.net(&current, &work));
+            .and_then(|change| change.net(&current, &BTreeMap::new(), &work));
         if IS_MEASURED {
             println!("{} steps left after {} ms", work.left(), began.elapsed().as_millis());
         }

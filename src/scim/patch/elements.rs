@@ -10,12 +10,13 @@ use super::select::{Selector, equal_terms};
 use crate::limits::MAX_DOCUMENT_BYTES;
 use crate::scim::document_rules::too_large;
 use crate::scim::equality::{deduplicate, is_equal, merge_into_equal};
-use crate::scim::error::ScimError;
+use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::filter::ast::Filter;
 use crate::scim::note_texts::Rule;
+use crate::scim::policy::STANDARD;
 use crate::scim::refusal::check_count;
 use crate::scim::schema::{Attribute, Mutability, Type};
-use crate::scim::values::{is_primary, is_unassigned, lists_nothing};
+use crate::scim::values::{ValueReader, is_primary, is_unassigned, lists_nothing};
 
 /// The elements after the step. `None` is no element. `scan` estimates what it takes to compare all
 /// elements with something, before and, then, after it.
@@ -107,7 +108,7 @@ fn keep_constants(
 /// Checks the value of a step without the elements that there are.
 ///
 /// # Errors
-/// `invalidValue`, and that of the budget.
+/// `invalidValue`, and the error of `WorkBudget::spend`.
 pub(super) fn check_value(change: &AttributeChange<'_>) -> Result<(), ScimError> {
     let (step, path) = (change.step, change.path());
     if step.op == PatchOp::Remove {
@@ -199,7 +200,7 @@ impl AttributeChange<'_> {
         }
         if removes {
             if selected.0.is_empty() && !policy.tolerant {
-                return Err(self.no_target());
+                return Err(self.no_target((filter, selector), elements));
             }
             if let Some(sub) = self.sub {
                 return self.unassign_in(elements, selected, sub);
@@ -222,7 +223,7 @@ impl AttributeChange<'_> {
         }
         let terms = equal_terms(filter);
         let (Some(terms), true) = (terms, self.step.op == PatchOp::Add || policy.replace_creates) else {
-            return Err(self.no_target());
+            return Err(self.no_target((filter, selector), elements));
         };
         // Microsoft Entra ID: the element is made from what the filter says of it.
         let terms = Value::Object(terms);
@@ -331,9 +332,39 @@ impl AttributeChange<'_> {
         }
     }
 
-    fn no_target(&self) -> ScimError {
+    /// The refusal of a filter that selects none of the elements. It names the tenant's policy if the policy standard
+    /// accepts the step, and the other faults of the step if it does not.
+    fn no_target(&self, (filter, selector): (&Filter, &Selector), elements: &[Value]) -> ScimError {
         let path = self.step.to_string();
-        ScimError::no_target(format!("The path {path} selects nothing.")).by(Rule::Target, &path)
+        let mut refusal = ScimError::no_target(format!("The path {path} selects nothing."));
+        if self.reader.policy.replace_creates {
+            return refusal.by(Rule::TargetFilter, &path);
+        }
+        // No element is selected, as if there were none.
+        let tried = self.work.try_out(|work| {
+            let (step, attribute, sub) = (self.step, self.attribute, self.sub);
+            let reader = ValueReader::of_patch(&STANDARD, work);
+            let change =
+                AttributeChange { step, attribute, sub, reader, work, value_steps: self.value_steps };
+            let mut made = Vec::new();
+            change.change_selected((filter, selector), &mut made)?;
+            Ok(made)
+        });
+        match tried {
+            // What is immutable keeps its elements, and is given no more.
+            Ok(made)
+                if self.attribute.mutability == Mutability::Immutable
+                    && !(made.is_empty() || elements.is_empty()) =>
+            {
+                refusal
+            }
+            Ok(_) => refusal.by(Rule::Target, &path),
+            Err(error) if error.is_final() || error.kind == ErrorKind::NoTarget => error,
+            Err(error) => {
+                refusal.join(error);
+                refusal
+            }
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
-use crate::scim::equality::{ElementMatcher, absorb, identity, key, key_of};
+use crate::scim::equality::{ElementMatcher, identity, key, key_of, remove_common_subs};
 use crate::scim::error::ScimError;
 use crate::scim::schema::Attribute;
 use crate::scim::work::WorkBudget;
@@ -147,7 +147,8 @@ pub(super) fn add_to_set(
     Ok(())
 }
 
-/// Adds elements to a set. If the set has an element with the same `value` and `type`, `join` merges the two.
+/// Adds elements to a set. If the set has the same element by its [`identity`], `join` gives that one what else the
+/// added one says.
 /// Returns the places of the added elements, ascending.
 ///
 /// # Errors
@@ -162,12 +163,11 @@ pub(super) fn add(
     let mut put = |own: &mut Vec<Value>, place: Option<usize>, element: Value| {
         match (place.and_then(|place| own.get_mut(place)), element) {
             (Some(Value::Object(own)), Value::Object(mut element)) => {
-                if own.contains_key("value") {
-                    element.retain(|name, _| name != "value" && name != "type");
-                }
+                remove_common_subs(attribute, own, &mut element);
                 join(own, element)?;
             }
-            (Some(own), element) => absorb(own, element),
+            // A simple value that is there already.
+            (Some(_), _) => {}
             (None, element) => own.push(element),
         }
         Ok(place.unwrap_or(own.len() - 1))
@@ -186,7 +186,7 @@ pub(super) fn add(
     }
     let mut places: HashMap<String, usize> = HashMap::with_capacity(own.len() + more.len());
     for (place, element) in own.iter().enumerate() {
-        places.insert(identity(attribute, element, work)?, place);
+        places.entry(identity(attribute, element, work)?).or_insert(place);
     }
     let mut written = Vec::with_capacity(more.len());
     for element in more {

@@ -51,6 +51,17 @@ pub(super) fn by_id(filter: &Filter) -> Result<Filter, ScimError> {
     })
 }
 
+/// Whether the filter asks what a member is.
+pub(super) fn names_type(filter: &Filter) -> bool {
+    match filter {
+        Filter::And(filters) | Filter::Or(filters) => filters.iter().any(names_type),
+        Filter::Not(filter) => names_type(filter),
+        Filter::Present(path) | Filter::Compare(path, ..) | Filter::ValuePath(path, _) => {
+            path.attribute.eq_ignore_ascii_case("type")
+        }
+    }
+}
+
 fn equal_id(filter: &Filter) -> Option<&str> {
     match filter {
         Filter::Compare(path, CompareOp::Eq, Value::String(id))

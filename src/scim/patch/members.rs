@@ -3,11 +3,12 @@
 //! A group may have a hundred thousand members, and a PATCH may add one. So not all members are read: the steps
 //! name the members that they touch, the caller reads these, and [`MemberChange::net`] replays the steps.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::member_filter::{by_id, ids, is_list_of_ids, is_same};
+use super::member_filter::{by_id, ids, is_list_of_ids, is_same, names_type};
 use super::request::{PatchOp, PatchStep};
 use super::select::{Selector, equal_terms};
 use crate::scim::error::ScimError;
@@ -18,6 +19,9 @@ use crate::scim::policy::Policy;
 use crate::scim::resource_type::{AttributeTarget, Kind, ResourceType};
 use crate::scim::values::lists_nothing;
 use crate::scim::work::WorkBudget;
+
+/// The sub-attribute that says what a member is.
+const TYPE: &str = "type";
 
 /// What it takes to make a member an element that a filter can be put to.
 const STEPS_PER_MEMBER: u64 = 8;
@@ -140,6 +144,34 @@ impl<'a> MemberChange<'a> {
         lists.flatten().map(|member| (member.id.as_str(), member.taken_for())).collect()
     }
 
+    /// The members that a step adds and of which a later step asks what they are, by id. Each has the kind that the
+    /// client sent, or `User` if it sent none. It is empty unless a filter or a value names `type`.
+    pub fn members_to_identify(&self, work: &WorkBudget) -> BTreeMap<String, Kind> {
+        let (mut added, mut asked) = (BTreeMap::new(), BTreeMap::new());
+        let asks = |step: &MemberStep| matches!(step, MemberStep::Select(path) if path.asks_for_kind());
+        let count = self.steps.iter().rposition(asks).map_or(0, |last| last + 1);
+        for step in self.steps.iter().take(count) {
+            let members = match step {
+                MemberStep::Add(members) => Cow::Borrowed(members),
+                MemberStep::Replace(members) => {
+                    added.clear();
+                    Cow::Borrowed(members)
+                }
+                MemberStep::Remove(_) => continue,
+                MemberStep::Select(path) => {
+                    match (path.asks_for_kind(), &path.ids) {
+                        (true, Some(ids)) => asked.extend(ids.iter().filter_map(|id| added.remove_entry(id))),
+                        (true, None) => asked.append(&mut added),
+                        (false, _) => {}
+                    }
+                    Cow::Owned(path.member_to_make((self.groups, self.policy), work))
+                }
+            };
+            added.extend(members.iter().map(|member| (member.id.clone(), member.taken_for())));
+        }
+        asked
+    }
+
     /// The net change if those that the steps add are not members, and those that they remove are. `None`
     /// if the steps alone do not tell it: they use a filter, replace all members, or add and remove the same
     /// member.
@@ -162,37 +194,69 @@ impl<'a> MemberChange<'a> {
     }
 
     /// Replays the steps over the members that are touched, of whom `current` holds, by id, those
-    /// that are members now. A set knows no duplicates: adding a member again changes nothing,
-    /// another `display` included, nor does removing one who is not there.
+    /// that are members now. `kinds` says what the [`MemberChange::members_to_identify`] are that are not members now. A
+    /// set knows no duplicates: adding a member again changes nothing, another `display` included, nor does removing one
+    /// who is not there.
     ///
     /// # Errors
     /// - `mutability` for a change within a member
     /// - `noTarget` for a `replace` that selects no member, under `strict`
     /// - 413 for more work than the budget allows
-    pub fn net(&self, current: &BTreeMap<String, Member>, work: &WorkBudget) -> Result<Net, ScimError> {
-        let mut members = current.clone();
+    pub fn net(
+        &self,
+        current: &BTreeMap<String, Member>,
+        kinds: &BTreeMap<String, Kind>,
+        work: &WorkBudget,
+    ) -> Result<Net, ScimError> {
+        let mut replay = Replay { members: current.clone(), current, kinds };
         for step in &self.steps {
             match step {
-                MemberStep::Add(more) => {
-                    for member in more {
-                        members.entry(member.id.clone()).or_insert_with(|| member.clone());
-                    }
-                }
+                MemberStep::Add(more) => more.iter().for_each(|member| replay.add(member)),
                 MemberStep::Remove(ids) => {
                     for id in ids {
-                        members.remove(id);
+                        replay.members.remove(id);
                     }
                 }
-                MemberStep::Replace(all) => {
-                    let kept = |member: &Member| members.get(&member.id).unwrap_or(member).clone();
-                    members = all.iter().map(|member| (member.id.clone(), kept(member))).collect();
-                }
-                MemberStep::Select(path) => path.apply(&mut members, self.groups, self.policy, work)?,
+                MemberStep::Replace(all) => replay.replace(all),
+                MemberStep::Select(path) => path.apply(&mut replay, (self.groups, self.policy), work)?,
             }
         }
+        let members = replay.members;
         let remove = current.keys().filter(|id| !members.contains_key(*id)).cloned().collect();
         let add = members.into_values().filter(|member| !current.contains_key(&member.id)).collect();
         Ok(Net { add, remove })
+    }
+}
+
+/// The members while the steps are replayed.
+struct Replay<'r> {
+    members: BTreeMap<String, Member>,
+    /// The members before the first step.
+    current: &'r BTreeMap<String, Member>,
+    /// What others are, as far as it was asked.
+    kinds: &'r BTreeMap<String, Kind>,
+}
+
+impl Replay<'_> {
+    fn add(&mut self, member: &Member) {
+        if !self.members.contains_key(&member.id) {
+            self.members.insert(member.id.clone(), self.with_known_kind(member));
+        }
+    }
+
+    fn replace(&mut self, all: &[Member]) {
+        let mut before = std::mem::take(&mut self.members);
+        for member in all {
+            let kept = before.remove(&member.id).unwrap_or_else(|| self.with_known_kind(member));
+            self.members.insert(member.id.clone(), kept);
+        }
+    }
+
+    /// A member with the kind that the table has. What the client calls it counts only if that is not known.
+    fn with_known_kind(&self, member: &Member) -> Member {
+        let own = self.current.get(&member.id).and_then(|member| member.kind);
+        let kind = own.or_else(|| self.kinds.get(&member.id).copied()).or(member.kind);
+        Member { kind, ..member.clone() }
     }
 }
 
@@ -265,13 +329,22 @@ impl MemberStep {
 }
 
 impl ValuePath {
+    /// Whether the step depends on what members are.
+    fn asks_for_kind(&self) -> bool {
+        let of_value = || match &self.value {
+            Some(Value::Object(value)) => value.keys().any(|name| name.eq_ignore_ascii_case(TYPE)),
+            _ => false,
+        };
+        names_type(&self.filter) || self.sub.as_deref() == Some(TYPE) || of_value()
+    }
+
     fn apply(
         &self,
-        members: &mut BTreeMap<String, Member>,
-        groups: &ResourceType,
-        policy: &Policy,
+        replay: &mut Replay<'_>,
+        rules: (&ResourceType, &Policy),
         work: &WorkBudget,
     ) -> Result<(), ScimError> {
+        let members = &mut replay.members;
         let asked: Vec<&Member> = match &self.ids {
             Some(ids) => ids.iter().filter_map(|id| members.get(id)).collect(),
             None => members.values().collect(),
@@ -283,7 +356,7 @@ impl ValuePath {
                 selected.push(member.id.clone());
             }
         }
-        let wanted = match (self.op, &self.sub, &self.value) {
+        match (self.op, &self.sub, &self.value) {
             (PatchOp::Remove, None, _) | (PatchOp::Replace, None, None) => {
                 for id in selected {
                     if self.listed.as_ref().is_none_or(|listed| listed.contains(&id)) {
@@ -299,25 +372,39 @@ impl ValuePath {
                     .any(|member| sub == "$ref" || member.element().contains_key(sub));
                 return if assigned { Err(immutable()) } else { Ok(()) };
             }
-            (_, None, None) => return Ok(()),
-            (_, None, Some(value)) => value.clone(),
-            (_, Some(sub), Some(value)) => Value::Object(Map::from_iter([(sub.clone(), value.clone())])),
-        };
+            _ => {}
+        }
+        let Some(wanted) = self.wanted() else { return Ok(()) };
         if selected.is_empty() {
-            return self.create(&wanted, members, (groups, policy), work);
+            self.describe(&wanted, rules, work)?.iter().for_each(|member| replay.add(member));
+            return Ok(());
         }
         let same = |id: &String| members.get(id).is_some_and(|member| is_same(member, &wanted));
         if selected.iter().all(same) { Ok(()) } else { Err(immutable()) }
     }
 
-    /// Creates the member that the filter describes, if it selects none (RFC 7644 §3.5.2.3).
-    fn create(
+    /// The value that an `add` or a `replace` has for a member.
+    fn wanted(&self) -> Option<Value> {
+        let value = self.value.clone().filter(|_| self.op != PatchOp::Remove)?;
+        Some(match &self.sub {
+            Some(sub) => Value::Object(Map::from_iter([(sub.clone(), value)])),
+            None => value,
+        })
+    }
+
+    /// The member that the step makes if its filter selects none, if it can make one.
+    fn member_to_make(&self, rules: (&ResourceType, &Policy), work: &WorkBudget) -> Vec<Member> {
+        let Some(wanted) = self.wanted() else { return Vec::new() };
+        work.try_out(|work| self.describe(&wanted, rules, work)).unwrap_or_default()
+    }
+
+    /// The member that the filter and the value describe (RFC 7644 §3.5.2.3).
+    fn describe(
         &self,
         wanted: &Value,
-        members: &mut BTreeMap<String, Member>,
         (groups, policy): (&ResourceType, &Policy),
         work: &WorkBudget,
-    ) -> Result<(), ScimError> {
+    ) -> Result<Vec<Member>, ScimError> {
         let terms = equal_terms(&self.filter);
         let (Some(mut element), true) = (terms, self.op == PatchOp::Add || policy.replace_creates) else {
             return Err(ScimError::no_target("The filter on members selects nobody."));
@@ -333,13 +420,12 @@ impl ValuePath {
                 element.insert("value".to_owned(), id.clone());
             }
         }
-        for member in parse(&Value::Array(vec![Value::Object(element)]), groups, policy, work)? {
-            if self.ids.as_ref().is_some_and(|ids| !ids.contains(&member.id)) {
-                return Err(ScimError::invalid_value("The value names another member than its path does."));
-            }
-            members.entry(member.id.clone()).or_insert(member);
+        let members = parse(&Value::Array(vec![Value::Object(element)]), groups, policy, work)?;
+        let is_another = |member: &Member| self.ids.as_ref().is_some_and(|ids| !ids.contains(&member.id));
+        if members.iter().any(is_another) {
+            return Err(ScimError::invalid_value("The value names another member than its path does."));
         }
-        Ok(())
+        Ok(members)
     }
 }
 

@@ -39,7 +39,7 @@ impl Selector {
     /// Whether the filter selects this element.
     ///
     /// # Errors
-    /// That of the budget.
+    /// The error of [`WorkBudget::spend`]: 413 or `tooMany`.
     pub fn matches(&self, element: &Value, work: &WorkBudget) -> Result<bool, ScimError> {
         self.bound.matches_element(element, work)
     }
@@ -52,8 +52,13 @@ impl Selector {
 /// `invalidPath` for an attribute that has no elements to select, and for a name that is not one of its
 /// sub-attributes.
 pub fn canonical(filter: &Filter, attribute: &Attribute, schema: &str) -> Result<Filter, ScimError> {
-    // `schemas` follows from the attributes: its elements are not the client's to select.
-    if !attribute.multi_valued || attribute.name == "schemas" {
+    // No extension may define an attribute of this name.
+    if attribute.name == "schemas" {
+        return Err(ScimError::invalid_path(
+            "schemas follows from the other attributes, so that no filter can select what to change in it. To remove an extension, send its URN as the path.",
+        ));
+    }
+    if !attribute.multi_valued {
         return Err(ScimError::invalid_path(format!(
             "{} has no elements that a filter could select.",
             attribute.name
@@ -120,6 +125,8 @@ pub fn equal_terms(filter: &Filter) -> Option<Map<String, Value>> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -277,7 +284,10 @@ mod tests {
                     let Some(Ok(steps)) = steps else { continue };
                     let current = [("a".to_owned(), Member::of_id("a"))].into();
                     let work = WorkBudget::of_body();
-                    let _ = MemberChange::read(&steps, resource_type, policy, &work).and_then(|c| c.net(&current, &work));
+                    let _ = MemberChange::read(&steps, resource_type, policy, &work).and_then(|change| {
+                        change.members_to_identify(&work);
+                        change.net(&current, &BTreeMap::new(), &work)
+                    });
                     if apply(&mut document, &steps, resource_type, policy, &work).is_ok() {
                         let _ = check_required(&document, resource_type).and_then(|()| check_username_and_email(&document, policy));
                         // What PATCH stores, PUT would store, too.

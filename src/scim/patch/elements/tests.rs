@@ -334,3 +334,59 @@ fn figures_of_the_rfc() {
         assert_eq!(patched(policy, &user, &mixed, "addresses"), Ok(expected));
     }
 }
+
+/// An address that is there is not added again, whatever `primary` says (RFC 7643 §2.4, RFC 7644 §3.5.2.1). It has no
+/// `value`, so all its other sub-attributes tell it apart.
+#[test]
+fn equal_elements_without_value_become_one() {
+    let work = || json!({ "type": "work", "locality": "L", "primary": true });
+    let unmarked = || json!({ "type": "work", "locality": "L", "primary": false });
+    let home = || json!({ "type": "home", "locality": "L" });
+    let marked = || json!({ "type": "home", "locality": "L", "primary": true });
+    let new = || json!({ "type": "other", "locality": "N", "primary": true });
+    let user = json!({ "userName": "a", "addresses": [work(), home()] });
+    let same = || json!([work(), home()]);
+    let at_home = "addresses[type eq \"home\"]";
+    for (operations, expected) in [
+        (json!([op("add", "addresses", json!([work()]))]), same()),
+        (json!([op("add", "addresses", work())]), same()),
+        (json!([{ "op": "add", "value": { "addresses": [work()] } }]), same()),
+        (json!([op("add", "addresses", json!([work()])), op("add", "addresses", json!([work()]))]), same()),
+        (json!([op("add", "addresses", json!([work(), work()]))]), same()),
+        (json!([op("add", "addresses", json!([home(), work()]))]), same()),
+        // What the element leaves out of `primary` stays, and letter case does not count.
+        (json!([op("add", "addresses", json!([{ "type": "WORK", "locality": "l" }]))]), same()),
+        (
+            json!([op("add", "addresses", json!([{ "type": "home", "locality": "L", "primary": false }]))]),
+            same(),
+        ),
+        (json!([op("add", "addresses", json!([unmarked()]))]), json!([unmarked(), home()])),
+        // The mark moves to an element that is there.
+        (json!([op("add", "addresses", json!([marked()]))]), json!([unmarked(), marked()])),
+        (json!([op("add", "addresses", json!([work(), marked()]))]), json!(null)),
+        (
+            json!([op("add", "addresses", json!([{ "type": "work", "locality": "L" }, marked()]))]),
+            json!([unmarked(), marked()]),
+        ),
+        (json!([op("add", "addresses", json!([home(), marked()]))]), json!([unmarked(), marked()])),
+        (json!([op("add", "addresses", json!([new()]))]), json!([unmarked(), home(), new()])),
+        (
+            json!([op("add", "addresses", json!([new()])), op("add", "addresses", json!([work()]))]),
+            json!([work(), home(), { "type": "other", "locality": "N", "primary": false }]),
+        ),
+        // An element becomes equal to another one.
+        (json!([op("replace", at_home, work())]), json!([work()])),
+        (json!([op("replace", &format!("{at_home}.type"), json!("work"))]), json!([work()])),
+        (json!([op("add", "addresses[locality eq \"M\"]", work())]), same()),
+        (
+            json!([op("replace", "addresses", json!([work(), { "type": "work", "locality": "L" }]))]),
+            json!([work()]),
+        ),
+    ] {
+        for policy in [&STANDARD, &STRICT] {
+            let found = patched(policy, &user, &operations, "addresses");
+            let expected = if expected.is_null() { Err(InvalidValue) } else { Ok(expected.clone()) };
+            assert_eq!(found, expected, "{} {operations}", policy.name);
+        }
+    }
+}

@@ -6,6 +6,17 @@ use crate::scim::patch::request;
 use crate::scim::policy::{STANDARD, STRICT};
 use crate::scim::resource_type::{Kind, Model};
 
+/// What is stored under an id.
+fn stored_kind(id: &str) -> Kind {
+    if id.starts_with('g') { Kind::Group } else { Kind::User }
+}
+
+/// What the caller finds out for [`MemberChange::net`].
+fn identify(change: &MemberChange<'_>, current: &BTreeMap<String, Member>) -> BTreeMap<String, Kind> {
+    let asked = change.members_to_identify(&WorkBudget::of_body()).into_keys();
+    asked.filter(|id| !current.contains_key(id)).map(|id| (id.clone(), stored_kind(&id))).collect()
+}
+
 type Outcome = Result<(MembersToRead, Vec<String>, Vec<String>), ErrorKind>;
 
 /// The group has the members a (a user shown as A) and g (a group).
@@ -29,7 +40,7 @@ fn net(policy: &'static Policy, operations: &Value) -> Outcome {
         if let MembersToRead::Ids(ids) = &touched {
             current.retain(|id, _| ids.contains(id));
         }
-        let net = change.net(&current, &WorkBudget::of_body())?;
+        let net = change.net(&current, &identify(&change, &current), &WorkBudget::of_body())?;
         Ok((touched, net.add.into_iter().map(|member| member.id).collect(), net.remove))
     };
     run().map_err(|error: ScimError| error.kind)
@@ -206,4 +217,135 @@ fn what_only_tolerant_policies_accept() {
     let operations = json!([{ "op": "replace", "path": "members[value eq \"b\"].display", "value": "B" }]);
     assert_eq!(net(&STANDARD, &operations), some(&["b"], &["b"], &[]));
     assert_eq!(net(&STRICT, &operations), Err(NoTarget));
+}
+
+type Members = BTreeMap<String, Member>;
+
+/// The members after one PATCH.
+fn members_after(
+    policy: &'static Policy,
+    before: &Members,
+    operations: &Value,
+) -> Result<Members, ErrorKind> {
+    let model = Model::new(policy, &[]).expect("a model");
+    let groups = model.of(Kind::Group);
+    let body =
+        json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations });
+    let work = WorkBudget::of_body();
+    let run = || {
+        let steps = request::parse(body.as_object().expect("an object"), groups, policy, &work)?;
+        let change = MemberChange::read(&steps, groups, policy, &work)?;
+        let mut current = before.clone();
+        if let MembersToRead::Ids(ids) = change.members_to_read() {
+            current.retain(|id, _| ids.contains(id));
+        }
+        change.net(&current, &identify(&change, &current), &work)
+    };
+    let net = run().map_err(|error: ScimError| error.kind)?;
+    let mut after = before.clone();
+    after.retain(|id, _| !net.remove.contains(id));
+    for member in net.add {
+        let kind = Some(stored_kind(&member.id));
+        after.insert(member.id.clone(), Member { kind, ..member });
+    }
+    Ok(after)
+}
+
+/// What a member is decides the table, not the client. So the operations of one PATCH do the same as if each was sent on
+/// its own (RFC 7644 §3.5.2). The group has the members a (a user) and g (a group) before.
+#[test]
+fn a_filter_sees_what_the_members_are_that_an_earlier_operation_adds() {
+    let add = |value: Value| json!({ "op": "add", "path": "members", "value": value });
+    let replace = |value: Value| json!({ "op": "replace", "path": "members", "value": value });
+    let on = |op: &str, rest: &str, value: Value| json!({ "op": op, "path": format!("members{rest}"), "value": value });
+    let gone = |rest: &str| json!({ "op": "remove", "path": format!("members{rest}") });
+    let (users, teams) = (r#"[type eq "User"]"#, r#"[type eq "Group"]"#);
+    for (operations, expected) in [
+        (vec![add(ids(&["b"])), gone(users)], Ok(vec!["g"])),
+        (vec![add(ids(&["b"])), gone(teams)], Ok(vec!["a", "b"])),
+        (vec![add(ids(&["b"])), gone(r#"[not (type eq "Group")]"#)], Ok(vec!["g"])),
+        (vec![add(ids(&["b", "g2"])), gone("[type pr]")], Ok(vec![])),
+        (vec![add(json!([{ "value": "g2", "type": "User" }])), gone(users)], Ok(vec!["g", "g2"])),
+        (vec![add(json!([{ "$ref": "https://x/Groups/b" }])), gone(teams)], Ok(vec!["a", "b"])),
+        (vec![replace(ids(&["b"])), on("add", r#"[type eq "User"].display"#, json!("B"))], Ok(vec!["b"])),
+        (
+            vec![replace(ids(&["g2"])), on("add", r#"[type eq "User"].display"#, json!("B"))],
+            Err(InvalidValue),
+        ),
+        (vec![gone(""), add(ids(&["b", "g2"])), gone(r#"[type ne "User"]"#)], Ok(vec!["b"])),
+        (vec![add(ids(&["b"])), gone(r#"[value eq "b" and type eq "Group"]"#)], Ok(vec!["a", "b", "g"])),
+        (vec![add(ids(&["b"])), gone(r#"[value eq "b" and type eq "User"]"#)], Ok(vec!["a", "g"])),
+        // A member who goes and comes again.
+        (
+            vec![gone(r#"[value eq "g"]"#), add(json!([{ "value": "g", "type": "User" }])), gone(users)],
+            Ok(vec!["g"]),
+        ),
+        // A member that a filter describes.
+        (
+            vec![on("add", r#"[value eq "g2" and type eq "User"].display"#, json!("G")), gone(users)],
+            Ok(vec!["g", "g2"]),
+        ),
+        // A value says what the member is.
+        (
+            vec![
+                add(json!([{ "value": "b", "type": "Group" }])),
+                on("replace", r#"[value eq "b"]"#, json!({ "type": "User" })),
+            ],
+            Ok(vec!["a", "b", "g"]),
+        ),
+        (
+            vec![add(ids(&["b"])), on("replace", r#"[value eq "b"]"#, json!({ "Type": "Group" }))],
+            Err(Mutability),
+        ),
+        (vec![add(ids(&["b"])), on("replace", r#"[value eq "b"].type"#, json!("Group"))], Err(Mutability)),
+        (vec![add(ids(&["b"])), gone(r#"[value eq "b"].type"#)], Err(Mutability)),
+    ] {
+        let before: Members = ["a", "g"]
+            .map(|id| (id.to_owned(), Member { kind: Some(stored_kind(id)), ..Member::of_id(id) }))
+            .into();
+        for policy in [&STANDARD, &STRICT] {
+            let together = members_after(policy, &before, &json!(operations));
+            let one_by_one = operations.iter().try_fold(before.clone(), |members, operation| {
+                members_after(policy, &members, &json!([operation]))
+            });
+            assert_eq!(together, one_by_one, "{} {operations:?}", policy.name);
+            let found = together.map(|members| members.into_keys().collect::<Vec<String>>());
+            let expected =
+                expected.clone().map(|ids| ids.into_iter().map(str::to_owned).collect::<Vec<String>>());
+            assert_eq!(found, expected, "{} {operations:?}", policy.name);
+        }
+    }
+}
+
+#[test]
+fn members_are_identified_only_for_a_later_operation_that_asks_what_they_are() {
+    let model = Model::new(&STANDARD, &[]).expect("a model");
+    let groups = model.of(Kind::Group);
+    let add = |names: &[&str]| json!({ "op": "add", "path": "members", "value": ids(names) });
+    let replace = |names: &[&str]| json!({ "op": "replace", "path": "members", "value": ids(names) });
+    let gone = |rest: &str| json!({ "op": "remove", "path": format!("members[{rest}]") });
+    let named = |name: &str| json!({ "op": "add", "path": format!("members[value eq \"{name}\"].display"), "value": "N" });
+    let users = "type eq \"User\"";
+    let with_urn = "urn:ietf:params:scim:schemas:core:2.0:Group:members.TYPE EQ \"user\"";
+    for (operations, expected) in [
+        (json!([add(&["b"])]), vec![]),
+        (json!([add(&["b"]), gone("value eq \"b\"")]), vec![]),
+        (json!([add(&["b"]), gone("display eq \"B\"")]), vec![]),
+        (json!([gone(users), add(&["b"])]), vec![]),
+        (json!([add(&["b"]), gone("value eq \"c\" and type eq \"User\"")]), vec![]),
+        (json!([add(&["b", "c"]), gone("value eq \"c\" and type eq \"User\"")]), vec!["c"]),
+        (json!([add(&["b", "c"]), gone(users), add(&["d"])]), vec!["b", "c"]),
+        (json!([add(&["b"]), gone(users), add(&["d"]), gone("not (type pr)")]), vec!["b", "d"]),
+        (json!([add(&["b"]), replace(&["c"]), gone(with_urn)]), vec!["c"]),
+        (json!([named("b"), gone("display co \"x\" or type eq \"User\"")]), vec!["b"]),
+    ] {
+        let body =
+            json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations });
+        let work = WorkBudget::of_body();
+        let steps = request::parse(body.as_object().expect("an object"), groups, &STANDARD, &work);
+        let change = steps.and_then(|steps| MemberChange::read(&steps, groups, &STANDARD, &work));
+        let change = change.expect("steps on members");
+        let asked: Vec<String> = change.members_to_identify(&work).into_keys().collect();
+        assert_eq!(asked, expected, "{operations}");
+    }
 }

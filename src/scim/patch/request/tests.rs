@@ -103,6 +103,7 @@ fn refusals() {
         (json!({ "op": "remove", "path": "emails[type" }), InvalidPath),
         (json!({ "op": "remove", "path": "name[givenName eq \"J\"]" }), InvalidPath),
         (json!({ "op": "remove", "path": "title[value eq \"J\"]" }), InvalidPath),
+        (json!({ "op": "remove", "path": format!("schemas[value eq \"{ENTERPRISE_USER}\"]") }), InvalidPath),
         (json!({ "op": "add", "value": { "emails[type": 1 } }), InvalidPath),
         // A name stands once, however it is spelled (RFC 7643 §2.1).
         (json!({ "op": "replace", "value": { "active": true, "ACTIVE": false } }), InvalidSyntax),
