@@ -170,7 +170,8 @@ pub const ERASURE_RETRIES: RetryLimit =
 /// sends the transaction as often as [`TRANSACTION_RETRIES`] allows.
 pub const LARGE_CHANGE_RETRIES: RetryLimit = RetryLimit::without_pauses(10);
 
-/// A member that remembers as many parts of large changes is made to forget those that later ones stand for.
+/// A member that remembers this many parts of large changes, or more, is made to forget those that a later part of the
+/// same group stands for.
 pub const MAX_NAMED_PARTS: usize = 25;
 
 /// The most keys in one BatchGetItem: DynamoDB's limit.

@@ -367,6 +367,8 @@ async fn a_membership_that_becomes_visible_late_is_removed_all_the_same() {
         honest.table.put(&key, hidden).await.unwrap();
         proxy.decide(|_| Fate::Pass);
         support::work(&honest).await;
+        // What will be set right is no finding.
+        support::assert_consistent(&honest).await;
         clock::with_seconds_ahead(61, support::work(&honest)).await;
         assert_eq!(honest.table.get(&key).await.unwrap(), None, "{path}");
     }

@@ -3,6 +3,8 @@
 //! A claim is one item for each unique value. It holds the id of the resource that has the value. A
 //! deactivated account keeps its claim, marked as `gone`, so that it can come back under its name.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
 
@@ -10,7 +12,7 @@ use super::Store;
 use super::error::{Refusal, StoreError};
 use super::expression::Expression;
 use super::index::{Entry, Index};
-use super::item::{Item, get_text, text};
+use super::item::{Item, get_text, key_of, text};
 use super::keys::{self, Key, TenantId, parse_id};
 use super::record::Record;
 use super::transaction::Action;
@@ -127,6 +129,18 @@ impl Store {
     pub async fn fetch_claim(&self, entry: &Entry) -> Result<Option<NameClaim>, StoreError> {
         let item = self.table.get(&key_of_claim(&self.tenant, entry)).await?;
         Ok(item.as_ref().and_then(NameClaim::from_item))
+    }
+
+    /// Reads which resources hold unique values, one for each entry: `None` if the value is free.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
+    pub async fn fetch_claims(&self, entries: &[Entry]) -> Result<Vec<Option<NameClaim>>, StoreError> {
+        let keys: Vec<Key> = entries.iter().map(|entry| key_of_claim(&self.tenant, entry)).collect();
+        let items = self.table.batch_get(&keys).await?;
+        let found: BTreeMap<Key, NameClaim> =
+            items.iter().filter_map(|item| Some((key_of(item)?, NameClaim::from_item(item)?))).collect();
+        Ok(keys.iter().map(|key| found.get(key).copied()).collect())
     }
 
     /// Reads the ids of the resources that have an indexed value. Deactivated accounts are left out.

@@ -145,7 +145,7 @@ impl Trail {
     }
 
     /// The action that leaves out the parts of a group that a later one stands for: a change of a group enters the feed
-    /// after the changes before it, with all their parts. `key` is that of the resource. It is refused as
+    /// after the changes before it, with all their parts. A change has one part that names the resource. `key` is that of the resource. It is refused as
     /// [`Refusal::Changed`] if the names are not as they were read. `None` if there is nothing to leave out.
     pub(super) fn shorten_named(&self, key: Key) -> Option<Action> {
         let last: BTreeMap<Uuid, PartName> = self.named.iter().map(|name| (name.group, *name)).collect();
@@ -229,7 +229,7 @@ mod tests {
         let part = |group, version, part| PartName { group: Uuid::from_u128(group), version, part };
         let trail = |named: &[PartName]| Trail { named: named.iter().copied().collect(), ..Trail::default() };
         let key = Key { pk: "p".to_owned(), sk: "s".to_owned() };
-        let long = trail(&[part(1, 9, 3), part(1, 10, 1), part(2, 5, 2), part(2, 5, 1)]);
+        let long = trail(&[part(1, 9, 3), part(1, 10, 1), part(2, 4, 7), part(2, 5, 2)]);
         let Some(Action { kind: ActionKind::Update(update), .. }) = long.shorten_named(key.clone()) else {
             unreachable!("an update")
         };

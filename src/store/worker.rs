@@ -29,7 +29,7 @@ pub struct WorkerReport {
     pub cleared: usize,
     /// How many changes are left: for the next round, or staged by a request that is still running.
     pub left: usize,
-    /// How many changes are done and kept for readers.
+    /// How many changes are done and kept for a while.
     pub resting: usize,
     /// How many deactivated accounts it erased.
     pub purged: usize,

@@ -53,14 +53,14 @@ fn names(change: &PendingChange) -> Expression {
     Expression::equals("change", AttributeValue::S(change.id.to_string()))
 }
 
-/// Deletes the items of a change that is over. A staged one is aborted.
+/// Ends a change that is over: what it has left is done, and its items are deleted. A staged one is aborted.
 ///
 /// # Errors
 /// [`StoreError::Conflict`], [`StoreError::Throttled`], [`StoreError::Unavailable`], [`StoreError::Broken`].
 pub(super) async fn clear(store: &Store, all: &Inventory, key: &Key) -> Result<bool, StoreError> {
     match find(all, key) {
         Some(change) if change.state == ChangeState::Staged => store.large_changes().abort(change).await,
-        Some(change) => store.large_changes().delete_items(change).await.map(|()| true),
+        Some(change) => store.large_changes().apply_until(change, Instant::now() + APPLY_TIMEOUT).await,
         None => Ok(false),
     }
 }

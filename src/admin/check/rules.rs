@@ -40,6 +40,8 @@ struct Moving {
     groups: BTreeSet<Uuid>,
     /// Deleted resources that are being removed from their groups.
     members: BTreeSet<Uuid>,
+    /// Deleted groups whose members will be removed once more.
+    resting: BTreeSet<Uuid>,
 }
 
 impl Moving {
@@ -49,6 +51,10 @@ impl Moving {
             change.state == ChangeState::Committed
                 || (change.state == ChangeState::Staged && is_named(all, change))
         };
+        let is_resting = |change: &&PendingChange| {
+            change.task == PendingTask::RemoveAllMembers && change.in_grace_period()
+        };
+        moving.resting.extend(all.pending.iter().filter(is_resting).map(|change| change.resource));
         for change in all.pending.iter().filter(is_in_force) {
             match change.task {
                 PendingTask::ChangeMembers | PendingTask::RemoveAllMembers => {
@@ -133,7 +139,10 @@ impl Rules<'_> {
     /// The group and the member of a membership exist, and the member names the group.
     fn check_memberships(&mut self) {
         for (group, member) in &self.all.memberships {
-            if self.moving.groups.contains(group) || self.moving.members.contains(member) {
+            if self.moving.groups.contains(group)
+                || self.moving.members.contains(member)
+                || self.moving.resting.contains(group)
+            {
                 continue;
             }
             let key = keys::membership(self.tenant, *group, *member);

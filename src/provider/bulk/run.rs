@@ -1,8 +1,10 @@
 //! Runs a Bulk request (RFC 7644 §3.7) within its time, and answers it.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
+use futures_util::future::try_join;
 use futures_util::stream::FuturesUnordered;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -13,12 +15,15 @@ use crate::limits::{BULK_OPERATIONS_AT_ONCE, MAX_BULK_BEGIN_TIME, MAX_BULK_TIME}
 use crate::provider::ResourceRequest;
 use crate::provider::answer::not_found;
 use crate::provider::failure::Failure;
-use crate::scim::bulk::conflicts::TenantRules;
+use crate::scim::bulk::conflicts::{Name, TenantState, names as names_in};
 use crate::scim::bulk::plan::Plan;
-use crate::scim::bulk::request::{BulkAction, BulkRequest, BulkTarget, TargetId};
+use crate::scim::bulk::request::{BulkAction, BulkOperation, BulkRequest, BulkTarget, TargetId};
 use crate::scim::projection::Projection;
 use crate::scim::resource::location;
+use crate::scim::resource_type::Kind;
 use crate::scim::urn;
+use crate::store::error::StoreError;
+use crate::store::index::{self, Index};
 use crate::store::keys::parse_id;
 
 /// The time that a request has: API Gateway waits for 29 seconds.
@@ -39,14 +44,14 @@ impl Default for Budget {
 impl Bulk<'_> {
     /// Does the operations of a request and answers what became of each, in the client's order.
     ///
-    /// Without `failOnErrors` independent operations run side by side. With it they run one by one. After
+    /// Without `failOnErrors` operations that cannot meet run side by side. With it they run one by one. After
     /// that many errors no further operation begins, and the answer leaves out those that did not begin.
     ///
     /// # Errors
     /// None of an operation: those are in the answer.
     pub async fn run(&self, request: &BulkRequest, budget: Budget) -> Result<Value, Failure> {
         let began = Instant::now();
-        let plan = Plan::new(request, self.provider.model, &self.tenant_rules(request).await?);
+        let plan = Plan::new(request, self.provider.model, &self.tenant_state(request).await?);
         let mut run = BulkRun::new(request, &plan, self.provider.model);
         let projection = Projection::parse(&["id"], &[], &self.provider.model.types())?;
         let (limit, width) = match request.fail_on_errors {
@@ -81,27 +86,55 @@ impl Bulk<'_> {
         Ok(self.answer_run(&run))
     }
 
-    /// Reads the rules that make the order of these operations matter.
+    /// Reads what the order of these operations depends on.
     ///
     /// # Errors
     /// 503 if the table does not answer.
-    async fn tenant_rules(&self, request: &BulkRequest) -> Result<TenantRules, Failure> {
-        let changes = request.operations.iter().filter(|operation| {
-            operation.action.as_ref().is_ok_and(|action| action.changed_kind().is_some())
-        });
+    async fn tenant_state(&self, request: &BulkRequest) -> Result<TenantState, Failure> {
         // They keep their order anyway where operations run one by one.
-        if request.fail_on_errors.is_some() || changes.count() < 2 {
-            return Ok(TenantRules::default());
+        if request.fail_on_errors.is_some() || request.operations.len() < 2 {
+            return Ok(TenantState::default());
         }
-        let guard = self.provider.store.admin_guard().fetch().await?;
+        let changes = |operation: &BulkOperation| operation.kind().is_some() && !operation.creates();
+        let administrators = async {
+            match request.operations.iter().any(changes) {
+                true => self.provider.store.admin_guard().fetch().await,
+                false => Ok(None),
+            }
+        };
+        let (guard, holders) = try_join(administrators, self.fetch_holders(request)).await?;
         let administrators = guard.into_iter().flat_map(|guard| {
             let ids = guard.admins.keys().chain(&guard.granting);
             ids.map(Uuid::to_string).collect::<Vec<_>>()
         });
-        Ok(TenantRules {
+        Ok(TenantState {
             administrators: administrators.collect(),
+            holders,
             limits_deactivations: self.provider.breaker.is_some(),
+            names_follow_emails: self.provider.model.policy.user_name_is_primary_email,
         })
+    }
+
+    /// Reads who holds the names that the operations give.
+    async fn fetch_holders(&self, request: &BulkRequest) -> Result<BTreeMap<Name, String>, StoreError> {
+        let mut names = Vec::new();
+        let mut entries = Vec::new();
+        for (name, text) in names_in(request) {
+            let path = match name.0 {
+                Kind::User => "userName",
+                Kind::Group => "displayName",
+            };
+            if let Some((Index::Claim, entry)) = index::entry(self.provider.ty(name.0), path, &text) {
+                names.push(name);
+                entries.push(entry);
+            }
+        }
+        if entries.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let claims = self.provider.store.fetch_claims(&entries).await?;
+        let held = names.into_iter().zip(claims);
+        Ok(held.filter_map(|(name, claim)| Some((name, claim?.id.to_string()))).collect())
     }
 
     async fn run_task(

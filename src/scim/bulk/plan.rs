@@ -2,13 +2,11 @@
 //!
 //! - An operation that refers to a new resource runs after the operation that creates it.
 //! - Operations that can meet at something keep the client's order ([`conflicts`](super::conflicts)).
-//! - Creations run side by side with creations alone: what changes or deletes a resource may set free the name that a
-//!   creation takes, and a creation may bring back a resource that others name by its id.
 //! - All others may run side by side. The result is the same.
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::conflicts::{Conflicts, LastUses, TenantRules, Touch};
+use super::conflicts::{Conflicts, LastUses, TenantState, Touch, Use};
 use super::references::names;
 use super::request::{BulkOperation, BulkRequest, TargetId};
 use crate::scim::resource_type::Model;
@@ -37,7 +35,7 @@ pub struct Unit {
 
 impl Plan {
     /// Plans a request. The model tells which attributes refer to resources.
-    pub fn new(request: &BulkRequest, model: &Model, rules: &TenantRules) -> Self {
+    pub fn new(request: &BulkRequest, model: &Model, state: &TenantState) -> Self {
         let operations = &request.operations;
         let mut creators = HashMap::new();
         for (at, operation) in operations.iter().enumerate() {
@@ -58,48 +56,84 @@ impl Plan {
                 unit_of[*operation] = unit;
             }
         }
-        let conflicts = Conflicts::new(operations, &references, rules);
-        let mut touched: HashMap<Touch, LastUses> = HashMap::new();
-        let mut phases = Phases::default();
-        let mut units = Vec::with_capacity(circles.len());
-        for (at, members) in circles.into_iter().enumerate() {
-            let mut after = BTreeSet::new();
-            for operation in &members {
-                after.extend(needs[*operation].iter().map(|needed| unit_of[*needed]));
-                for (touch, changes) in conflicts.touches(&operations[*operation], &references[*operation]) {
-                    touched.entry(touch).or_default().note_touch(at, changes, &mut after);
-                }
-                if operations[*operation].action.is_ok() {
-                    phases.note(at, operations[*operation].creates(), &mut after);
-                }
-            }
-            // What needs something of its own unit is part of a circle.
-            let circular = after.remove(&at);
-            units.push(Unit { operations: members, circular, after });
+        let conflicts = Conflicts::new(operations, &references, state);
+        let touches: Vec<_> = operations
+            .iter()
+            .zip(&references)
+            .map(|(operation, references)| conflicts.touches(operation, references))
+            .collect();
+        let needed = |unit: usize| {
+            let needed = circles[unit].iter().flat_map(|operation| &needs[*operation]);
+            needed.map(|operation| unit_of[*operation]).filter(move |other| *other != unit)
+        };
+        let needs_of: Vec<BTreeSet<usize>> = (0..circles.len()).map(|unit| needed(unit).collect()).collect();
+        let in_order = (0..operations.len()).map(|operation| (unit_of[operation], operation));
+        let wanted = wait_for(circles.len(), in_order, &touches);
+        let order = arrange(&circles, &needs_of, &wanted);
+        let mut place = vec![0; order.len()];
+        for (at, unit) in order.iter().enumerate() {
+            place[*unit] = at;
         }
-        Self { units, creators, references }
+        let arranged = order.iter().enumerate();
+        let arranged =
+            arranged.flat_map(|(at, unit)| circles[*unit].iter().map(move |operation| (at, *operation)));
+        let mut after = wait_for(order.len(), arranged, &touches);
+        let units = order.iter().enumerate().map(|(at, unit)| {
+            let mut after = std::mem::take(&mut after[at]);
+            after.extend(needs_of[*unit].iter().map(|needed| place[*needed]));
+            let operations = circles[*unit].clone();
+            let circular = operations
+                .iter()
+                .any(|operation| needs[*operation].iter().any(|needed| unit_of[*needed] == *unit));
+            Unit { operations, circular, after }
+        });
+        Self { units: units.collect(), creators, references }
     }
 }
 
-/// Which units run before a creation, and which before anything else.
-#[derive(Default)]
-struct Phases {
-    /// Whether the units of the phase create.
-    creates: bool,
-    units: Vec<usize>,
-    /// The units of the phase before.
-    before: Vec<usize>,
+/// For every unit, those that it must wait for, because an operation of theirs touches the same. `operations` are pairs of
+/// a unit and an operation, in the order to keep.
+fn wait_for(
+    units: usize,
+    operations: impl Iterator<Item = (usize, usize)>,
+    touches: &[Vec<(Touch, Use)>],
+) -> Vec<BTreeSet<usize>> {
+    let mut after = vec![BTreeSet::new(); units];
+    let mut last: HashMap<&Touch, LastUses> = HashMap::new();
+    for (unit, operation) in operations {
+        for (touch, way) in &touches[operation] {
+            last.entry(touch).or_default().note(unit, *way, &mut after[unit]);
+        }
+    }
+    after
 }
 
-impl Phases {
-    fn note(&mut self, unit: usize, creates: bool, after: &mut BTreeSet<usize>) {
-        if self.creates != creates {
-            self.creates = creates;
-            self.before = std::mem::take(&mut self.units);
+/// The units in the client's order, as far as what they need allows. Each comes after those that it needs, and after
+/// those that it should wait for (`wanted`) unless these need it.
+fn arrange(circles: &[Vec<usize>], needs: &[BTreeSet<usize>], wanted: &[BTreeSet<usize>]) -> Vec<usize> {
+    // Ordered by the first operation of each.
+    let mut left: BTreeSet<(usize, usize)> = circles
+        .iter()
+        .enumerate()
+        .map(|(unit, members)| (members.first().copied().unwrap_or(0), unit))
+        .collect();
+    let mut is_placed = vec![false; circles.len()];
+    let mut order = Vec::with_capacity(circles.len());
+    while let Some(first) = left.first().copied() {
+        let is_free = |unit: usize| needs[unit].iter().chain(&wanted[unit]).all(|other| is_placed[*other]);
+        let mut next = left.iter().copied().find(|(_, unit)| is_free(*unit)).unwrap_or(first);
+        // What the next one needs stands behind something that waits for it: it is brought forward.
+        let first_of = |unit: usize| (circles[unit].first().copied().unwrap_or(0), unit);
+        while let Some(needed) =
+            needs[next.1].iter().copied().filter(|needed| !is_placed[*needed]).map(first_of).min()
+        {
+            next = needed;
         }
-        self.units.push(unit);
-        after.extend(self.before.iter().filter(|before| **before != unit));
+        left.remove(&next);
+        is_placed[next.1] = true;
+        order.push(next.1);
     }
+    order
 }
 
 fn references(operation: &BulkOperation, model: &Model) -> BTreeSet<String> {
@@ -185,11 +219,14 @@ impl<'a> Circles<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serde_json::{Value, json};
 
     use super::*;
     use crate::scim::bulk::request::read;
     use crate::scim::policy::STANDARD;
+    use crate::scim::resource_type::Kind;
 
     const ID: &str = "019aaf5c-8b40-7c3e-9d52-6f1b2a3c4d5e";
 
@@ -209,10 +246,10 @@ mod tests {
 
     /// `0 1<0 (2 3)<0,1`: units by their operations, and the units that they wait for.
     fn planned(operations: &[Value]) -> String {
-        planned_by(operations, &TenantRules::default())
+        planned_by(operations, &TenantState::default())
     }
 
-    fn planned_by(operations: &[Value], rules: &TenantRules) -> String {
+    fn planned_by(operations: &[Value], rules: &TenantState) -> String {
         let body = json!({ "Operations": operations });
         let request = read(body.as_object().expect("an object"), &STANDARD).expect("a request");
         let list = |numbers: &mut dyn Iterator<Item = usize>, by: &str| {
@@ -233,9 +270,10 @@ mod tests {
     }
 
     fn assert_plans<const N: usize>(rows: [(&str, Vec<Value>, &str); N]) {
-        for (about, operations, expected) in rows {
-            assert_eq!(planned(&operations), expected, "{about}");
-        }
+        let found: Vec<_> = rows.iter().map(|(about, operations, _)| (*about, planned(operations))).collect();
+        let expected: Vec<_> =
+            rows.iter().map(|(about, _, expected)| (*about, (*expected).to_owned())).collect();
+        assert_eq!(found, expected);
     }
 
     #[test]
@@ -243,7 +281,7 @@ mod tests {
         assert_plans([
             ("independent", vec![user("a", "A"), user("b", "B"), group("g", &[])], "0 1 2"),
             ("backward", vec![user("a", "A"), group("g", &["bulkId:a"])], "0 1<0"),
-            ("forward", vec![group("g", &["bulkId:a"]), user("b", "B"), user("a", "A")], "2 0<0 1"),
+            ("forward", vec![group("g", &["bulkId:a"]), user("b", "B"), user("a", "A")], "1 2 0<1"),
             (
                 "a chain forward",
                 vec![group("g", &["bulkId:h"]), group("h", &["bulkId:a"]), user("a", "A")],
@@ -283,10 +321,10 @@ mod tests {
             (
                 "a rename",
                 vec![patch("/Users/1", &rename("A")), user("a", "a"), patch("/Users/2", &bare("A"))],
-                "0 1<0 2<0,1",
+                "0 1<0 2<1",
             ),
             (
-                "creations run beside creations alone",
+                "creations beside changes, whose names nobody holds",
                 vec![
                     user("a", "A"),
                     patch("/Users/1", &title),
@@ -294,7 +332,7 @@ mod tests {
                     user("b", "B"),
                     delete("/Users/2"),
                 ],
-                "0 1<0 2<1 3<1 4<2,3",
+                "0 1 2 3 4",
             ),
             (
                 "one resource",
@@ -309,7 +347,7 @@ mod tests {
                     delete("/Users/bulkId:a"),
                     group("g", &["bulkId:a"]),
                 ],
-                "1 0<0 2<0,1 3<0,1,2",
+                "1 0<0 2<0,1 3<0,2",
             ),
             (
                 "mentions run side by side, changes alone",
@@ -325,10 +363,11 @@ mod tests {
     }
 
     #[test]
-    fn whatever_may_set_a_name_free_keeps_its_order() {
+    fn who_holds_a_name_decides_the_order() {
         let rename = |to: Value| json!({ "op": "replace", "path": "userName", "value": to });
         let email = json!({ "op": "replace", "path": "emails[type eq \"work\"].value", "value": "A" });
-        let title = json!({ "op": "replace", "path": "title", "value": "t" });
+        let primary = json!({ "op": "replace", "path": "emails[type eq \"home\"].primary", "value": true });
+        let join = |id: &str| json!({ "op": "add", "path": "members", "value": [{ "value": id }] });
         let delete = |path: &str| json!({ "method": "DELETE", "path": path });
         let put =
             |path: &str, name: &str| json!({ "method": "PUT", "path": path, "data": { "userName": name } });
@@ -337,33 +376,35 @@ mod tests {
             user["data"]["emails"] = json!([{ "type": "work", "value": value }]);
             user
         };
-        assert_plans([
+        let holder = &format!("/Users/{ID}");
+        let a = || rename("a".into());
+        let wrapped = rename(json!([{ "$ref": null, "value": "A" }]));
+        let holders = BTreeMap::from([((Kind::User, "a".to_owned()), ID.to_owned())]);
+        let state = TenantState { holders, names_follow_emails: true, ..TenantState::default() };
+        for (operations, expected) in [
+            // The holder gives the name up, before and after another one asks for it.
+            (vec![patch("/Users/1", &a()), patch(holder, &rename("b".into()))], "0 1<0"),
+            (vec![put(holder, "b"), put("/Users/1", "a"), put("/Users/2", "c")], "0 1<0 2"),
+            (vec![delete(holder), user("b", "a"), user("c", "c")], "0 1<0 2"),
+            (vec![patch(holder, &rename("b".into())), patch("/Users/1", &wrapped)], "0 1<0"),
+            (vec![delete(holder), with_email("b", "A")], "0 1<0"),
+            // A deactivated account comes back under its id.
+            (vec![user("b", "a"), patch("/Groups/1", &join(ID)), patch("/Groups/2", &join(ID))], "0 1<0 2<0"),
+            // The name that it has, and names that nobody has.
+            (vec![put(holder, "a"), put("/Users/1", "b"), delete("/Users/2"), user("c", "c")], "0 1 2 3"),
+            // Any name may become that of another email.
+            (vec![put("/Users/1", "b"), patch("/Users/2", &primary), put("/Users/3", "c")], "0 1<0 2<1"),
+            (vec![patch("/Users/1", &email), patch("/Users/2", &wrapped), delete("/Groups/9")], "0 1<0 2"),
+            (vec![with_email("a", "x"), with_email("b", "y"), with_email("c", "X")], "0 1 2<0"),
+            // A later creation is brought forward, but not before what sets its name free.
+            (vec![patch("/Groups/1", &join("bulkId:b")), delete(holder), user("b", "a")], "1 2<0 0<1"),
             (
-                "a name that another one gives up later",
-                vec![patch("/Users/1", &rename("a".into())), patch("/Users/2", &rename("b".into()))],
-                "0 1<0",
+                vec![patch("/Groups/1", &join("bulkId:b")), patch("/Groups/1", &join(ID)), user("b", "b")],
+                "2 0<0 1<1",
             ),
-            (
-                "a wrapped name, and an email",
-                vec![
-                    patch("/Users/1", &rename(json!([{ "$ref": null, "value": "a" }]))),
-                    patch("/Users/2", &email),
-                    patch("/Users/3", &title),
-                ],
-                "0 1<0 2",
-            ),
-            (
-                "deletions side by side, a new name alone",
-                vec![delete("/Users/1"), delete("/Users/2"), put("/Users/3", "a"), delete("/Users/4")],
-                "0 1 2<0,1 3<2",
-            ),
-            ("of another kind", vec![delete("/Groups/1"), put("/Users/2", "a")], "0 1"),
-            (
-                "creations with one email",
-                vec![with_email("a", "x"), with_email("b", "y"), with_email("c", "X")],
-                "0 1 2<0",
-            ),
-        ]);
+        ] {
+            assert_eq!(planned_by(&operations, &state), expected, "{operations:?}");
+        }
     }
 
     #[test]
@@ -380,9 +421,9 @@ mod tests {
             patch("/Users/2", &active),
         ];
         let administrators = BTreeSet::from([ROOT.to_owned(), "admin".to_owned()]);
-        let rules = TenantRules { administrators: administrators.clone(), limits_deactivations: false };
+        let rules = TenantState { administrators: administrators.clone(), ..TenantState::default() };
         assert_eq!(planned_by(&operations, &rules), "0 1<0 2 3<0,1 4");
-        let rules = TenantRules { administrators, limits_deactivations: true };
+        let rules = TenantState { administrators, limits_deactivations: true, ..TenantState::default() };
         assert_eq!(planned_by(&operations, &rules), "0 1<0 2<1 3<0,1,2 4<3");
         let versioned = |path: &str| {
             let mut operation = patch(path, &join);

@@ -91,6 +91,14 @@ pub enum TargetId {
 }
 
 impl BulkOperation {
+    /// The kind of the resource that it is about; `None` if it cannot be done.
+    pub fn kind(&self) -> Option<Kind> {
+        match self.action.as_ref().ok()? {
+            BulkAction::Create(kind, _) => Some(*kind),
+            action => action.changed_kind(),
+        }
+    }
+
     /// Whether it asks for a new resource, so that others may refer to it.
     pub fn creates(&self) -> bool {
         self.method.as_deref() == Some("POST")

@@ -195,13 +195,29 @@ impl<'t> Sequencer<'t> {
         let mut waiting = self.read_waiting(&items).await?;
         waiting.extend(self.read_early_ends(&items).await?);
         let items = items.into_iter().filter(|item| !waiting.contains(&item.name)).collect();
-        let ordered = order::order(items, &KnownNames { waiting: waiting.clone() });
-        let taken = fit_transaction(ordered, self.most_items);
-        if taken.is_empty() {
-            return Ok(None);
+        let mut ordered = order::order(items, &KnownNames { waiting: waiting.clone() });
+        loop {
+            let taken = &ordered[..count_fitting(&ordered, self.most_items)];
+            let (mut draft, kept) = self.draft_of(taken).await?;
+            if !draft.actions.is_empty() {
+                return match self.fill_in_tenants(&mut draft).await {
+                    // A tenant is made or deleted, or its end moves. The page waits.
+                    Err(StoreError::Conflict) => Ok(None),
+                    filled => filled.map(|()| Some(draft)),
+                };
+            }
+            if kept.is_empty() {
+                return Ok(None);
+            }
+            // Departures that wait for their group do not keep back what stands behind them.
+            ordered.retain(|item| !kept.contains(&item.key));
         }
+    }
+
+    /// Drafts a page of these items. Returns with it the keys of those that must stay in the outbox.
+    async fn draft_of(&self, taken: &[QueuedChange]) -> Result<(PageDraft, BTreeSet<keys::Key>), StoreError> {
         let mut draft = PageDraft { items: taken.len(), changes: Vec::new(), actions: Vec::new() };
-        for item in &taken {
+        for item in taken {
             if let Some(change) = &item.change {
                 if let (false, Ok(group)) = (item.trail.departed.is_empty(), item.name.resource.parse()) {
                     let departed = &item.trail.departed;
@@ -211,18 +227,10 @@ impl<'t> Sequencer<'t> {
                 draft.changes.push(change.clone());
             }
         }
-        let kept = self.add_departures(&taken, &mut draft).await?;
+        let kept = self.add_departures(taken, &mut draft).await?;
         let moved = taken.iter().filter(|item| !kept.contains(&item.key));
         draft.actions.extend(moved.map(QueuedChange::take_out));
-        if draft.actions.is_empty() {
-            return Ok(None);
-        }
-        match self.fill_in_tenants(&mut draft).await {
-            // A tenant is made or deleted, or its end moves. The page waits.
-            Err(StoreError::Conflict) => return Ok(None),
-            filled => filled?,
-        }
-        Ok(Some(draft))
+        Ok((draft, kept))
     }
 
     /// Reads which predecessors of the items are not in the feed, and not among the items.
@@ -380,14 +388,14 @@ fn read_item(item: &Item) -> Option<QueuedChange> {
         .ok()
 }
 
-/// The first of these items that fit one transaction, with the groups that they have left: at most `most`.
-fn fit_transaction(ordered: Vec<QueuedChange>, most: usize) -> Vec<QueuedChange> {
+/// How many of these items fit one transaction, with the groups that they have left: at most `most`.
+fn count_fitting(ordered: &[QueuedChange], most: usize) -> usize {
     let (mut actions, mut changes) = (OWN_ACTIONS, 0);
-    let fits = |item: &QueuedChange| {
+    let fits = |item: &&QueuedChange| {
         let is_first = changes == 0;
         actions += 1 + item.left.len();
         changes += 1 + item.trail.departed.len();
         actions <= MAX_ACTIONS_PER_TX && (is_first || changes <= MAX_CHANGES_PER_PAGE)
     };
-    ordered.into_iter().take(most).take_while(fits).collect()
+    ordered.iter().take(most).take_while(fits).count()
 }

@@ -33,7 +33,7 @@ struct ChunkAttempt<'a> {
     chunk: &'a Chunk,
     /// When the memberships begin.
     since: String,
-    /// It is refused for members who remember as many parts of large changes; `None` for none.
+    /// It is refused for members who remember this many parts of large changes, or more; `None` for no limit.
     most_named: Option<usize>,
 }
 
@@ -130,7 +130,7 @@ impl LargeChanges<'_> {
                 for deleted in self.shorten_named(&chunk, &members).await? {
                     self.skip_deleted_member(pending, &chunk, deleted).await?;
                 }
-                // A member of as many groups is not held up.
+                // A member whose parts are all of different groups is not held up.
                 most_named = None;
             }
             // Another applier may have changed the chunk.
@@ -223,8 +223,9 @@ impl LargeChanges<'_> {
             return Ok(deleted);
         }
         match self.store.table.transact(|| shorter.clone()).await {
-            // Refused: a change of one of them, or another applier, was faster.
-            Ok(()) | Err(StoreError::Refused(_)) => Ok(deleted),
+            // Refused: a change of one of them, or another applier, was faster. Too large: the members are, and the next
+            // attempt does not ask for room.
+            Ok(()) | Err(StoreError::Refused(_) | StoreError::TransactionTooLarge) => Ok(deleted),
             Err(failed) => Err(failed),
         }
     }

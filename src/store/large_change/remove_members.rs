@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::LargeChanges;
 use super::pending_change::{ChangeState, PendingChange};
 use crate::limits::{CHUNKS_AT_ONCE, LARGE_CHANGE_RETRIES, MAX_MEMBER_CHANGES_PER_TX};
+use crate::scim::resource_type::Kind;
 use crate::store::call::Range;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::keys;
@@ -32,6 +33,10 @@ impl LargeChanges<'_> {
             limit: i32::try_from(MAX_MEMBER_CHANGES_PER_TX * CHUNKS_AT_ONCE).ok(),
             ..Range::default()
         };
+        // An id comes back where a tenant is moved in, or restored: the members are then those of the new group.
+        if pending.state == ChangeState::Done && !self.store.is_gone(Kind::Group, pending.resource).await? {
+            return self.delete_items(pending).await.map(|()| true);
+        }
         loop {
             let page = self.store.table.query(&pk, &range).await?;
             let members: Vec<Membership> = page.items.iter().filter_map(Membership::from_item).collect();
