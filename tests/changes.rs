@@ -307,8 +307,7 @@ async fn a_user_who_is_deleted_unseen_is_passed_over(stage: Stage) {
     nothing_is_pending(&client).await;
 }
 
-/// A member that comes and goes with large changes remembers them for its own next change. It does not remember ever
-/// more of them.
+/// A member remembers the large changes that add and remove it, until its own next change. It remembers a limited number.
 #[tokio::test]
 async fn who_is_named_by_many_large_changes_remembers_few() {
     let client = Client::new(support::embedded().await, "standard").await;

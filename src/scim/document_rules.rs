@@ -213,8 +213,8 @@ fn is_assigned(value: &Value) -> bool {
 /// [`check_required`].
 ///
 /// # Errors
-/// `invalidValue` if the policy requires a primary email and there is none, or if it requires that `userName` is the
-/// primary email and it is not.
+/// - `invalidValue` if the policy requires a primary email, and no email is primary.
+/// - `invalidValue` if the policy requires that `userName` is the primary email, and they differ.
 pub fn check_username_and_email(document: &Map<String, Value>, policy: &Policy) -> Result<(), ScimError> {
     let primary = primary_email(document);
     if policy.primary_email_required && primary.is_none() {

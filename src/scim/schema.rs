@@ -133,7 +133,7 @@ impl Attribute {
     }
 
     /// Whether values that differ only in case are different. `false` unless declared (RFC 7643 §2.2). A binary and a
-    /// reference are always case-exact, whatever the schema declares (RFC 7643 §2.3.6, §2.3.7).
+    /// reference are always case-exact, also if the schema declares otherwise (RFC 7643 §2.3.6, §2.3.7).
     pub fn is_case_exact(&self) -> bool {
         self.is_of_exact_type() || self.case_exact.unwrap_or(false)
     }

@@ -144,7 +144,7 @@ impl<'t> Sequencer<'t> {
         }
     }
 
-    /// Decides what the page after this one takes, which had so many items of the outbox.
+    /// Decides what the next page takes. `items` is how many items of the outbox this page took.
     fn prepare_next(&mut self, outcome: PageOutcome, items: usize) {
         // The changes of a group that changes all the time must not keep back the others. The departures of one change
         // from many groups become items of their own, one for each group.

@@ -29,8 +29,8 @@
 //!
 //! A deletion creates its pending changes in the state committed. A change that is done or aborted is
 //! deleted, the chunks first. Only what a deletion left to do stays for
-//! [`SETTLE_GRACE`](crate::limits::SETTLE_GRACE) when it is done: readers look for a detachment, and a member that was
-//! added just before its group was deleted can become visible later.
+//! [`SETTLE_GRACE`](crate::limits::SETTLE_GRACE) when it is done. Readers look for a detachment. A membership that was
+//! written just before its group was deleted can become visible late, and is removed then.
 //!
 //! # Invariants
 //!

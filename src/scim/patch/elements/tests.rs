@@ -335,7 +335,7 @@ fn figures_of_the_rfc() {
     }
 }
 
-/// An address that is there is not added again, whatever `primary` says (RFC 7643 §2.4, RFC 7644 §3.5.2.1). It has no
+/// An address that is there is not added again, with or without `primary` (RFC 7643 §2.4, RFC 7644 §3.5.2.1). It has no
 /// `value`, so all its other sub-attributes tell it apart.
 #[test]
 fn equal_elements_without_value_become_one() {
