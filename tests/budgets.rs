@@ -139,6 +139,38 @@ async fn one_member_costs_the_same_in_a_group_of_any_size() {
     assert!(costs.iter().all(|cost| *cost == costs[0]), "the same at every size: {costs:?}");
 }
 
+/// Who holds the names of a Bulk request, and who administers the tenant, is read only where operations could meet them.
+#[tokio::test]
+async fn a_bulk_request() {
+    let client = Client::new(support::embedded().await, "standard").await;
+    let ids = [client.user("ann").await, client.user("ben").await];
+    let bulk = async |operations: Vec<serde_json::Value>, fail_on_errors: Option<u8>| {
+        let urn = "urn:ietf:params:scim:api:messages:2.0:BulkRequest";
+        let body = json!({ "schemas": [urn], "failOnErrors": fail_on_errors, "Operations": operations });
+        client.post("/Bulk", body).await.expect(200).line.usage
+    };
+    let post = |name: &str| json!({ "method": "POST", "path": "/Users", "bulkId": name, "data": user(name) });
+    let put = |id: &str, name: &str| {
+        let mut data = user(name);
+        data["title"] = name.into();
+        json!({ "method": "PUT", "path": format!("/Users/{id}"), "data": data })
+    };
+    // Operations that run side by side take rounds side by side, which are not counted exactly here.
+    let made = bulk(vec![post("eve"), post("fay")], None).await;
+    assert_eq!((made.read_units, made.write_units), (0.0, 24.0), "creations");
+    let both = || ids.iter().zip(["ann", "ben"]).map(|(id, name)| put(id, name)).collect::<Vec<_>>();
+    let changed = bulk(both(), None).await;
+    assert_eq!(
+        (changed.read_units, changed.write_units),
+        (5.0, 8.0),
+        "two users, two names, the administrators"
+    );
+    let one_by_one = bulk(vec![put(&ids[0], "ben")], Some(1)).await;
+    assert_eq!(one_by_one.read_units, 1.0, "one by one");
+    let alone = bulk(vec![json!({ "method": "DELETE", "path": format!("/Users/{}", ids[1]) })], None).await;
+    assert_eq!((alone.read_units, alone.write_units), (2.0, 14.0), "a deletion alone");
+}
+
 #[tokio::test]
 async fn a_changed_group_is_answered_up_to_100_members() {
     let client = Client::new(support::embedded().await, "standard").await;
