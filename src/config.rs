@@ -7,8 +7,10 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider};
-use aws_types::SdkConfig;
+use aws_sdk_dynamodb::config::{
+    BehaviorVersion, Credentials, Region, SharedCredentialsProvider, StalledStreamProtectionConfig,
+};
+use aws_types::{SdkConfig, sdk_config};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use crate::limits::{
@@ -283,6 +285,17 @@ impl CallSettings {
         Self { retries, timeouts }
     }
 
+    /// The configuration of the SDK with these settings, still without region, credentials and endpoint.
+    ///
+    /// It has no guard against streams that stall: the limit of an attempt's time ends one that hangs, with its body.
+    pub fn sdk_config(self) -> sdk_config::Builder {
+        SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .retry_config(self.retries)
+            .timeout_config(self.timeouts)
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+    }
+
     /// How a function speaks to a service of AWS, from the variables that Lambda sets. `aws-config`, which the operator's
     /// tool uses, would also look for files and for other sources of credentials. Lambda has none of them.
     ///
@@ -296,12 +309,10 @@ impl CallSettings {
         let is_true = |name| variable(name).map(|value| value.eq_ignore_ascii_case("true"));
         let endpoint =
             variable(&format!("AWS_ENDPOINT_URL_{service}")).or_else(|| variable("AWS_ENDPOINT_URL"));
-        let mut config = SdkConfig::builder()
-            .behavior_version(BehaviorVersion::latest())
+        let mut config = self
+            .sdk_config()
             .region(Region::new(required(REGION)?))
-            .credentials_provider(SharedCredentialsProvider::new(credentials()?))
-            .retry_config(self.retries)
-            .timeout_config(self.timeouts);
+            .credentials_provider(SharedCredentialsProvider::new(credentials()?));
         config.set_endpoint_url(endpoint);
         config.set_use_fips(is_true("AWS_USE_FIPS_ENDPOINT"));
         config.set_use_dual_stack(is_true("AWS_USE_DUALSTACK_ENDPOINT"));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider};
 use lambda_http::{Context, LambdaEvent, Service};
 use rollcall::config::CallSettings;
 use rollcall::http::event::ProxyEvent;
@@ -85,7 +85,7 @@ impl Site {
         let recorder = Recorder::before(endpoint).await;
         let client = Client::new(Table::new(connect(endpoint), TABLE), "standard").await;
         let recording = Client::new(Table::new(connect(&recorder.endpoint), TABLE), "standard").await;
-        let mut site = Self { client, bare: connect(endpoint), recorder, recording, named: 0 };
+        let mut site = Self { client, bare: connect_bare(endpoint), recorder, recording, named: 0 };
         for _ in 0..USERS {
             let name = site.name();
             site.client.user(&name).await;
@@ -158,13 +158,30 @@ impl Site {
 
 /// A client as the function has it.
 fn connect(endpoint: &str) -> aws_sdk_dynamodb::Client {
+    let config = CallSettings::of_function()
+        .sdk_config()
+        .endpoint_url(endpoint)
+        .region(REGION)
+        .credentials_provider(SharedCredentialsProvider::new(credentials()));
+    aws_sdk_dynamodb::Client::new(&config.build())
+}
+
+/// A client with the attempts and limits of time of the function, and else with what the SDK does by itself.
+fn connect_bare(endpoint: &str) -> aws_sdk_dynamodb::Client {
     let CallSettings { retries, timeouts } = CallSettings::of_function();
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .endpoint_url(endpoint)
-        .region(Region::from_static("eu-west-1"))
-        .credentials_provider(Credentials::new("local", "local", None, None, "bench"))
+        .region(REGION)
+        .credentials_provider(credentials())
         .retry_config(retries)
         .timeout_config(timeouts);
     aws_sdk_dynamodb::Client::from_conf(config.build())
+}
+
+/// The region that calls are signed for.
+const REGION: Region = Region::from_static("eu-west-1");
+
+fn credentials() -> Credentials {
+    Credentials::new("local", "local", None, None, "bench")
 }

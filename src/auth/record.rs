@@ -159,7 +159,7 @@ impl KeyRecord {
         ]);
         item.extend(self.expires.map(|expires| text("expires", &clock::text(expires))));
         item.extend(self.planned_life.map(|life| (PLANNED_LIFE.to_owned(), life.value())));
-        item.extend(self.user.map(|user| text("user", &user.to_string())));
+        item.extend(self.user.map(|user| text("user", user.to_string())));
         item
     }
 

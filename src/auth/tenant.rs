@@ -228,7 +228,7 @@ impl TenantRecord {
             text("settings", &settings),
             number("ver", self.version),
         ]);
-        item.extend(self.root_team.map(|id| text("rootTeam", &id.to_string())));
+        item.extend(self.root_team.map(|id| text("rootTeam", id.to_string())));
         if let Some(plan) = &self.usage_plan {
             item.extend([text("usagePlan", &plan.id), text("usagePlanTable", &plan.table)]);
         }

@@ -73,7 +73,7 @@ impl AdminGuard {
         let admins = serde_json::to_string(&self.admins).unwrap_or_default();
         let mut item = Item::from([
             number("ver", self.version + 1),
-            text("root", &self.root.to_string()),
+            text("root", self.root.to_string()),
             text("admins", &admins),
         ]);
         if !self.granting.is_empty() {

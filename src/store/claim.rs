@@ -72,7 +72,7 @@ fn key_of_claim(tenant: &TenantId, entry: &Entry) -> Key {
 /// The action that takes a unique value for a resource. It is refused as [`Refusal::Taken`] unless the
 /// condition is fulfilled.
 pub(super) fn take_claim(tenant: &TenantId, entry: &Entry, id: Uuid, condition: Expression) -> Action {
-    let item = Item::from([text("id", &id.to_string())]);
+    let item = Item::from([text("id", id.to_string())]);
     Action::put(key_of_claim(tenant, entry), item).only_if(condition, Refusal::Taken(entry.attribute))
 }
 

@@ -102,7 +102,7 @@ impl Store {
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn save_sort_checkpoint(&self, id: Uuid, key: &SortKey) -> Result<(), StoreError> {
         let item = Item::from([
-            text("after", &key.to_value().to_string()),
+            text("after", key.to_value().to_string()),
             number("ttl", clock::epoch_seconds() + CURSOR_TIMEOUT_SECONDS),
         ]);
         self.table.put(&keys::sort_mark(&self.tenant, id), item).await

@@ -48,7 +48,7 @@ impl DeactivationCounts {
         *spans.entry(now / DEACTIVATION_SPAN_SECONDS).or_default() += 1;
         let item = Item::from([
             number("ver", self.version + 1),
-            text("spans", &serde_json::to_string(&spans).unwrap_or_default()),
+            text("spans", serde_json::to_string(&spans).unwrap_or_default()),
             number("ttl", now + 2 * SECONDS_PER_HOUR),
         ]);
         let unchanged = Expression::version_is_or_absent(self.version);

@@ -27,8 +27,8 @@ pub fn key_of(item: &Item) -> Option<Key> {
 }
 
 /// A text attribute.
-pub fn text(name: &str, value: &str) -> (String, AttributeValue) {
-    (name.to_owned(), AttributeValue::S(value.to_owned()))
+pub fn text(name: &str, value: impl Into<String>) -> (String, AttributeValue) {
+    (name.to_owned(), AttributeValue::S(value.into()))
 }
 
 /// A number attribute.

@@ -204,7 +204,7 @@ impl Record {
     /// The item's attributes without the key, and without `groups`, which only changes of members write.
     pub fn attributes(&self) -> Item {
         let mut item = Item::from([
-            text("doc", &document(&self.doc)),
+            text("doc", document(&self.doc)),
             number("ver", self.version),
             text("created", &self.created),
             text("modified", &self.modified),
@@ -213,9 +213,9 @@ impl Record {
             Kind::User => item.extend([text("account", self.account.as_str())]),
             Kind::Group => {
                 item.extend(self.digest.attributes());
-                item.extend(self.change.map(|change| text("change", &change.to_string())));
+                item.extend(self.change.map(|change| text("change", change.to_string())));
                 let roles = self.roles.as_ref().and_then(|roles| serde_json::to_string(roles).ok());
-                item.extend(roles.map(|roles| text("roles", &roles)));
+                item.extend(roles.map(|roles| text("roles", roles)));
             }
         }
         if self.guarded {

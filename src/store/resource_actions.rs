@@ -12,6 +12,9 @@ use super::transaction::Action;
 use crate::config::EmailLookups;
 use crate::scim::resource_type::ResourceType;
 
+/// How many actions the creation of a user with an address has, with its event.
+const USUAL_ACTIONS: usize = 8;
+
 /// The actions that create a resource, without its members and its event: those of [`put_resource`],
 /// and its counters.
 pub fn create_resource(
@@ -41,10 +44,10 @@ pub fn put_resource(
     if !record.groups.is_empty() {
         item.insert("groups".to_owned(), id_set(&record.groups));
     }
-    let mut actions = vec![
-        Action::put(record.key(tenant), item).only_if(Expression::absent(), Refusal::Exists),
-        Action::put(keys::list_entry(tenant, record.kind, record.id), Item::new()),
-    ];
+    // Room for what the caller adds, too: an action is large to move.
+    let mut actions = Vec::with_capacity(USUAL_ACTIONS);
+    actions.push(Action::put(record.key(tenant), item).only_if(Expression::absent(), Refusal::Exists));
+    actions.push(Action::put(keys::list_entry(tenant, record.kind, record.id), Item::new()));
     let claim = record.claim(ty);
     actions.extend(claim.map(|entry| take_claim(tenant, &entry, record.id, claim_is_free.clone())));
     let lookups = record.written_lookups(ty, form);

@@ -151,7 +151,7 @@ impl Repair<'_> {
 
     fn put_claim(&self) -> Option<Vec<Action>> {
         let id = self.resource_id(self.other?)?;
-        let claim = Action::put(self.key.clone(), Item::from([text("id", &id.to_string())]));
+        let claim = Action::put(self.key.clone(), Item::from([text("id", id.to_string())]));
         let mut actions = vec![claim.only_if(Expression::absent(), Refusal::Changed)];
         actions.extend(check_unchanged(self.all, id));
         Some(actions)
@@ -241,7 +241,7 @@ async fn schedule(store: &Store, tombstone: &Key) -> Result<Vec<Action>, StoreEr
 async fn claim_of_kept(store: &Store, tombstone: &Key, claim: Key) -> Result<Vec<Action>, StoreError> {
     let Some(found) = read_tombstone(store, tombstone).await? else { return Ok(Vec::new()) };
     let item = Item::from([
-        text("id", &found.record.id.to_string()),
+        text("id", found.record.id.to_string()),
         ("gone".to_owned(), AttributeValue::Bool(true)),
         number("keptUntil", found.kept_until),
     ]);

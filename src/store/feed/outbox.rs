@@ -85,7 +85,7 @@ pub fn attributes(mut change: FeedChange, trail: &Trail, left: &BTreeSet<Uuid>) 
     let mut item = trail.attributes();
     let ids = [std::mem::take(&mut change.added), std::mem::take(&mut change.removed)];
     item.extend(MEMBERS.into_iter().zip(ids).filter_map(|(name, ids)| packed_ids(name, &ids)));
-    item.extend([text(CHANGE, &serde_json::to_string(&change).unwrap_or_default())]);
+    item.extend([text(CHANGE, serde_json::to_string(&change).unwrap_or_default())]);
     item.extend(left_attribute(left));
     item
 }
@@ -144,6 +144,6 @@ pub fn note_departures(tenant: &TenantId, member: Uuid, left: &BTreeSet<Uuid>) -
 pub(super) fn keep_departures(tenant: &TenantId, group: Uuid) -> Action {
     let key = keys::outbox_note(tenant, group, "later");
     let mut item = Item::from_iter(left_attribute(&BTreeSet::from([group])));
-    item.extend([text(STAMP, &Uuid::now_v7().to_string())]);
+    item.extend([text(STAMP, Uuid::now_v7().to_string())]);
     Action::put(key, item)
 }

@@ -137,7 +137,7 @@ impl PendingChange {
         let mut item = Item::from([
             text("state", self.state.name()),
             text("kind", self.task.name()),
-            text("resource", &self.resource.to_string()),
+            text("resource", self.resource.to_string()),
             number("version", self.version),
             number("parts", self.parts),
             text("tenant", self.tenant.as_str()),
