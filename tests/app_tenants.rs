@@ -60,7 +60,7 @@ async fn a_setting_that_every_tenant_has_cannot_be_null() {
 async fn begin_deletion(app: &App) {
     let key = keys::tenant(&"acme".parse().unwrap());
     let mut item = app.table.get(&key).await.unwrap().expect("the tenant");
-    item.extend([text("deleting", &clock::timestamp())]);
+    item.extend([text("deleting", clock::timestamp())]);
     app.table.put(&key, item).await.unwrap();
 }
 

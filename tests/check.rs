@@ -89,7 +89,7 @@ fn entry_damages(t: &TenantId, Ids { user, nobody, .. }: Ids) -> Vec<Damage> {
 
 /// Damages of claims, of a tombstone, and an item of no known kind.
 fn claim_damages(t: &TenantId, Ids { user, nobody, .. }: Ids) -> Vec<Damage> {
-    let of_nobody = Item::from([text("id", &nobody.to_string())]);
+    let of_nobody = Item::from([text("id", nobody.to_string())]);
     let gone = Expression::new("SET gone = :gone").value(":gone", AttributeValue::Bool(true));
     let tombstone = Item::from([
         text("doc", "{}"),

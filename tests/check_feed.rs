@@ -126,7 +126,7 @@ impl Scene {
         let mut item = self.waiting.clone();
         let mut change: Value = serde_json::from_str(item["change"].as_s().unwrap()).unwrap();
         edit(&mut change);
-        item.extend([text("change", &change.to_string())]);
+        item.extend([text("change", change.to_string())]);
         put(item)
     }
 }

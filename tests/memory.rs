@@ -42,7 +42,7 @@ fn large(mut item: Item, at: usize) -> Item {
     doc["title"] = format!("{}{at}", "x".repeat(60_000)).into();
     doc["nickName"] = "y".repeat(60_000).into();
     doc["locale"] = "z".repeat(60_000).into();
-    item.extend([text("doc", &doc.to_string())]);
+    item.extend([text("doc", doc.to_string())]);
     item
 }
 

@@ -137,7 +137,7 @@ impl TokenRecord {
             text("tenant", self.tenant.as_str()),
             text("client", &self.client),
             text("scope", self.scope.name()),
-            text("expires", &clock::text(self.expires)),
+            text("expires", clock::text(self.expires)),
             number("ttl", self.expires.unix_timestamp()),
         ]);
         item.extend(self.secret.as_ref().map(|secret| text("secret", secret)));

@@ -72,10 +72,10 @@ impl ApplicationRecord {
             text("name", &self.name),
             text("scope", self.scope.name()),
             text("status", self.status.name()),
-            text("created", &clock::text(self.created)),
+            text("created", clock::text(self.created)),
             number("ver", self.version),
         ]);
-        item.extend(self.expires.map(|expires| text("expires", &clock::text(expires))));
+        item.extend(self.expires.map(|expires| text("expires", clock::text(expires))));
         item.extend(self.planned_life.map(|life| (PLANNED_LIFE.to_owned(), life.value())));
         item
     }

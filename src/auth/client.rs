@@ -111,8 +111,8 @@ impl ClientSecret {
         AttributeValue::M(Item::from([
             text("id", &self.id),
             text("hash", self.hash.as_str()),
-            text("created", &clock::text(self.created)),
-            text("expires", &clock::text(self.expires)),
+            text("created", clock::text(self.created)),
+            text("expires", clock::text(self.expires)),
         ]))
     }
 
@@ -144,7 +144,7 @@ impl ClientRecord {
             text("name", &self.name),
             text("scope", self.scope.name()),
             text("status", self.status.name()),
-            text("created", &clock::text(self.created)),
+            text("created", clock::text(self.created)),
             text("proof", self.proof.name()),
             number("tokenHours", self.token_hours),
             number("ver", self.version),

@@ -154,10 +154,10 @@ impl KeyRecord {
             text("name", &self.name),
             text("scope", self.scope.name()),
             text("status", self.status.name()),
-            text("created", &clock::text(self.created)),
+            text("created", clock::text(self.created)),
             number("ver", self.version),
         ]);
-        item.extend(self.expires.map(|expires| text("expires", &clock::text(expires))));
+        item.extend(self.expires.map(|expires| text("expires", clock::text(expires))));
         item.extend(self.planned_life.map(|life| (PLANNED_LIFE.to_owned(), life.value())));
         item.extend(self.user.map(|user| text("user", user.to_string())));
         item

@@ -224,7 +224,7 @@ impl TenantRecord {
             text("tenant", self.id.as_str()),
             text("policy", self.policy.name),
             text("usageKey", &self.usage_key),
-            text("created", &clock::text(self.created)),
+            text("created", clock::text(self.created)),
             text("settings", &settings),
             number("ver", self.version),
         ]);

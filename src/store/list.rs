@@ -183,7 +183,7 @@ impl Store {
             number("total", checkpoint.total),
             number("ttl", clock::epoch_seconds() + PAGE_CHECKPOINT_LIFE_SECONDS),
         ]);
-        item.extend(checkpoint.after.map(|after| text("after", &after.text())));
+        item.extend(checkpoint.after.map(|after| text("after", after.text())));
         self.table.put(&key, item).await?;
         recent.insert(key, checkpoint);
         Ok(())

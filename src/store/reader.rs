@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn large_items_are_read_a_few_at_a_time() {
-        let items = |size: usize| vec![Item::from([text("doc", &"x".repeat(size))])];
+        let items = |size: usize| vec![Item::from([text("doc", "x".repeat(size))])];
         let mut pace = Pace::default();
         assert_eq!(
             (pace.keys_per_call(), pace.calls_at_once()),

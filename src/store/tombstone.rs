@@ -244,7 +244,7 @@ pub(super) fn put_tombstone(
     let mut item = record.attributes();
     // The deactivation is a version of its own.
     item.extend([number("ver", record.version + 1), number(KEPT_UNTIL, kept_until)]);
-    item.extend(detachment.map(|change| text(DETACHMENT, &change.to_string())));
+    item.extend(detachment.map(|change| text(DETACHMENT, change.to_string())));
     let mut actions = vec![
         Action::put(keys::tombstone(tenant, record.id), item),
         Action::put(keys::expiry(tenant, kept_until, record.id), Item::new()),

@@ -64,7 +64,7 @@ impl FeedState {
                 text("id", &id),
                 number("floor", 1),
                 number("nearEnd", 1),
-                text("created", &clock::timestamp()),
+                text("created", clock::timestamp()),
             ]);
             let create = || {
                 vec![Action::put(key.clone(), item.clone()).only_if(Expression::absent(), Refusal::Exists)]
