@@ -298,19 +298,24 @@ async fn a_name_that_is_set_free_later_is_taken() {
     assert_eq!(service.total("/Users").await, 2);
 }
 
-/// One of some operations that meet at names, members, versions, administrators and an account that can come back.
-fn any_operation(dice: &mut Dice, scene: &BulkScene) -> Value {
+/// One of some operations that meet at names, members, versions, administrators, an account that can come back, and what
+/// an earlier operation creates. It is the operation `at` this place.
+fn any_operation(at: usize, dice: &mut Dice, scene: &BulkScene) -> Value {
     let names = ["u0", "u1", "u2", "gone", "new"].map(|name| format!("{name}@example.com"));
     let (name, other) = (names[dice.below(5)].as_str(), names[dice.below(5)].as_str());
-    let users = scene.users.each_ref().map(|id| format!("/Users/{id}"));
-    let (path, id) = (users[dice.below(5)].as_str(), scene.users[dice.below(5)].as_str());
+    let mut someone = || match dice.below(3) {
+        0 if at > 0 => format!("bulkId:b{}", dice.below(at)),
+        _ => scene.users[dice.below(5)].clone(),
+    };
+    let (path, id) = (format!("/Users/{}", someone()), someone());
+    let path = path.as_str();
     let group = format!("/Groups/{}", scene.groups[dice.below(2)]);
     let version = format!("W/\"{}\"", 1 + dice.below(3));
     let named = |name: &str| support::client::user(name.split('@').next().expect("a name"));
     let value = |value: Value| json!({ "schemas": [PATCH], "Operations": [{ "op": "add", "value": value }] });
-    match dice.below(9) {
-        0 => {
-            json!({ "method": "POST", "path": "/Users", "bulkId": format!("b{}", dice.below(1_000_000)), "data": named(name) })
+    match dice.below(11) {
+        0 | 9 => {
+            json!({ "method": "POST", "path": "/Users", "bulkId": format!("b{at}"), "data": named(name) })
         }
         1 => patch(path, "userName", name),
         2 => json!({ "method": "PUT", "path": path, "data": named(name) }),
@@ -322,6 +327,7 @@ fn any_operation(dice: &mut Dice, scene: &BulkScene) -> Value {
         7 => {
             json!({ "method": "PATCH", "path": group, "version": version, "data": value(json!({ "members": [{ "value": id }] })) })
         }
+        8 => json!({ "method": "DELETE", "path": group, "version": version }),
         _ => patch(path, "active", if dice.below(2) == 0 { "true" } else { "false" }),
     }
 }
@@ -398,15 +404,18 @@ impl BulkScene {
 /// Side by side, with the answers and the state of one after the other (RFC 7644 §3.7).
 #[tokio::test]
 async fn side_by_side_ends_as_one_after_the_other() {
-    for seed in 1..=40 {
+    for seed in 1..=80 {
         let mut dice = Dice(seed);
         let late = 1 + dice.below(4);
         let seeds: Vec<u64> = (0..6).map(|_| dice.below(1 << 30) as u64).collect();
         let mut ends = Vec::new();
         for fail_on_errors in [Some(100), None] {
             let scene = BulkScene::new().await;
-            let operations: Vec<Value> =
-                seeds.iter().map(|seed| any_operation(&mut Dice(*seed), &scene)).collect();
+            let operations: Vec<Value> = seeds
+                .iter()
+                .enumerate()
+                .map(|(at, seed)| any_operation(at, &mut Dice(*seed), &scene))
+                .collect();
             let shown = operations.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
             ends.push((scene.play(&operations, fail_on_errors, late).await, shown));
         }

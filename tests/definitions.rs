@@ -460,3 +460,29 @@ async fn concurrent_changes_all_count_and_the_number_is_limited() {
     let refused = definition::create(&app.table, tenant, (DefinedKind::Role, "more"), &named("More")).await;
     assert!(refused.unwrap_err().to_string().contains("at most"));
 }
+
+/// Users name roles without regard to case (RFC 7643 §8.7.1), so two ids that differ only in case would be one.
+#[tokio::test]
+async fn a_role_is_named_in_any_case_and_has_no_namesake() {
+    let app = App::start().await;
+    let client = app.tenant("standard").await;
+    let team = client.group("Team", &[]).await;
+    role(&app, "Billing", json!([{ "team": team, "role": "payer" }])).await;
+    let mut body = user("ann");
+    body["roles"] = json!([{ "value": "BILLING" }, { "value": "billing" }]);
+    let ann = client.post("/Users", body).await.expect(201);
+    assert_eq!(ann.body["roles"].as_array().map(Vec::len), Some(1), "{}", ann.body);
+    assert_eq!(effective(&app, &ann.id()).await, granted(&[(&team, "payer")]));
+
+    for kind in ["roles", "entitlements"] {
+        let path = format!("/tenants/acme/{kind}");
+        let make = |id: &str| app.send("POST", &path, Some(json!({ "id": id, "displayName": id })));
+        make("Other").await.expect(201);
+        let refused = make("oTHER").await.expect(409);
+        let detail = refused["detail"].as_str().expect("a text");
+        assert!(detail.contains("Other, which differs from oTHER only in case"), "{detail}");
+        // The id of a deleted one is free in any case.
+        app.send("DELETE", &format!("/tenants/acme/{kind}/Other"), None).await.expect(204);
+        make("oTHER").await.expect(201);
+    }
+}

@@ -173,7 +173,8 @@ pub fn search(
     types: &[&ResourceType],
 ) -> Result<(Query, Projection), ScimError> {
     check_schema_urns(schemas_in(body)?, urn::SEARCH_REQUEST, policy)?;
-    check_message(body, &[&SEARCH_MEMBERS[..], &["schemas"]].concat(), policy)?;
+    let mut faults = Faults::default();
+    faults.keep(check_message(body, &[&SEARCH_MEMBERS[..], &["schemas"]].concat(), policy))?;
     for name in SEARCH_MEMBERS {
         if body.keys().filter(|key| key.eq_ignore_ascii_case(name)).count() > 1 {
             return Err(refuse_repeated_name(name));
@@ -198,7 +199,6 @@ pub fn search(
         },
         Some(_) => Err(invalid(name, "an array of texts")),
     };
-    let mut faults = Faults::default();
     let cursor = faults.keep(text("cursor"))?.flatten();
     let number = |name: &str| match member(name) {
         None => Ok(None),

@@ -12,10 +12,20 @@ use uuid::Uuid;
 
 use super::error::StoreError;
 use super::record::Role;
+use crate::scim::fold::fold;
 
-/// What each role grants, by its id. A role that grants nothing is not in it.
+/// What each role grants, by its id in lower case: a user's `roles` are compared without regard to case (RFC 7643 §8.7.1).
+/// A role that grants nothing is not in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RoleGrants(BTreeMap<String, BTreeSet<Role>>);
+pub struct RoleGrants(BTreeMap<String, RoleGrant>);
+
+/// What one role grants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct RoleGrant {
+    /// The id of the role.
+    id: String,
+    granted: BTreeSet<Role>,
+}
 
 /// The form in the table. Each team is named once, because its id is what takes the room.
 #[derive(Serialize, Deserialize)]
@@ -28,15 +38,20 @@ struct PackedGrants {
 impl RoleGrants {
     /// What a user's `roles` grant together. A value that is not the id of a role grants nothing.
     pub fn of_roles(&self, roles: Option<&Value>) -> BTreeSet<Role> {
-        let granted = role_ids(roles).filter_map(|id| self.0.get(id));
-        granted.flatten().cloned().collect()
+        if self.0.is_empty() {
+            return BTreeSet::new();
+        }
+        // The form of an id, which is ASCII, is the id in lower case.
+        let grants = role_ids(roles).filter_map(|value| self.0.get(&fold(value)));
+        grants.flat_map(|grant| &grant.granted).cloned().collect()
     }
 
     /// Sets what a role grants.
     pub fn set(&mut self, role: &str, grants: &BTreeSet<Role>) {
+        let key = role.to_ascii_lowercase();
         match grants.is_empty() {
-            true => self.0.remove(role),
-            false => self.0.insert(role.to_owned(), grants.clone()),
+            true => self.0.remove(&key),
+            false => self.0.insert(key, RoleGrant { id: role.to_owned(), granted: grants.clone() }),
         };
     }
 
@@ -47,11 +62,12 @@ impl RoleGrants {
     pub fn pack(&self) -> Result<Vec<u8>, StoreError> {
         let broken =
             |why: &dyn ToString| StoreError::Broken(format!("grants cannot be packed: {}", why.to_string()));
-        let teams: BTreeSet<Uuid> = self.0.values().flatten().map(|role| role.team).collect();
+        let granted = self.0.values().flat_map(|grant| &grant.granted);
+        let teams: BTreeSet<Uuid> = granted.map(|role| role.team).collect();
         let teams: Vec<Uuid> = teams.into_iter().collect();
         let place = |role: &Role| (teams.binary_search(&role.team).unwrap_or(0), role.role.clone());
-        let roles =
-            self.0.iter().map(|(id, grants)| (id.clone(), grants.iter().map(place).collect())).collect();
+        let in_place = |grant: &RoleGrant| (grant.id.clone(), grant.granted.iter().map(place).collect());
+        let roles = self.0.values().map(in_place).collect();
         let packed = PackedGrants { teams: teams.clone(), roles };
         let json = serde_json::to_vec(&packed).map_err(|error| broken(&error))?;
         let mut packer = DeflateEncoder::new(Vec::new(), Compression::best());
@@ -73,7 +89,7 @@ impl RoleGrants {
             let role =
                 |(place, role): (usize, String)| teams.get(place).map(|team| Role { team: *team, role });
             let granted: Option<BTreeSet<Role>> = granted.into_iter().map(role).collect();
-            grants.0.insert(id, granted.ok_or_else(broken)?);
+            grants.set(&id, &granted.ok_or_else(broken)?);
         }
         Ok(grants)
     }
@@ -98,17 +114,21 @@ mod tests {
     #[test]
     fn grants_read_back_and_a_user_has_those_of_all_its_roles() {
         let mut grants = RoleGrants::default();
-        grants.set("billing", &BTreeSet::from([role(1, "member"), role(2, "admin")]));
+        grants.set("Billing", &BTreeSet::from([role(1, "member"), role(2, "admin")]));
         grants.set("support", &BTreeSet::from([role(1, "member"), role(3, "reader")]));
         grants.set("nothing", &BTreeSet::new());
         let grants = RoleGrants::unpack(&grants.pack().expect("packed")).expect("grants");
         let user = json!({ "roles": [
-            { "value": "billing" }, { "value": "support" }, { "value": "Billing" }, { "display": "x" }, {}
+            { "value": "billing" }, { "value": "support" }, { "value": "Billin" }, { "display": "x" }, {}
         ] });
         assert_eq!(
             grants.of_roles(user.get("roles")),
             BTreeSet::from([role(1, "member"), role(2, "admin"), role(3, "reader")])
         );
+        for value in ["Billing", "BILLING", "\u{ff22}illing"] {
+            let granted = grants.of_roles(Some(&json!([{ "value": value }])));
+            assert_eq!(granted, BTreeSet::from([role(1, "member"), role(2, "admin")]), "{value}");
+        }
         assert!(grants.of_roles(None).is_empty());
         assert!(RoleGrants::unpack(b"x").is_err());
     }

@@ -51,7 +51,7 @@ impl Bulk<'_> {
     /// None of an operation: those are in the answer.
     pub async fn run(&self, request: &BulkRequest, budget: Budget) -> Result<Value, Failure> {
         let began = Instant::now();
-        let plan = Plan::new(request, self.provider.model, &self.tenant_state(request).await?);
+        let plan = self.plan(request).await?;
         let mut run = BulkRun::new(request, &plan, self.provider.model);
         let projection = Projection::parse(&["id"], &[], &self.provider.model.types())?;
         let (limit, width) = match request.fail_on_errors {
@@ -86,15 +86,22 @@ impl Bulk<'_> {
         Ok(self.answer_run(&run))
     }
 
-    /// Reads what the order of these operations depends on.
+    /// Plans a request, and reads what the order of its operations depends on. One by one in the client's order, they
+    /// depend on nothing.
     ///
     /// # Errors
     /// 503 if the table does not answer.
-    async fn tenant_state(&self, request: &BulkRequest) -> Result<TenantState, Failure> {
-        // They keep their order anyway where operations run one by one.
+    async fn plan(&self, request: &BulkRequest) -> Result<Plan, Failure> {
         if request.fail_on_errors.is_some() || request.operations.len() < 2 {
-            return Ok(TenantState::default());
+            let plan = Plan::new(request, self.provider.model, &TenantState::default());
+            if plan.keeps_order() {
+                return Ok(plan);
+            }
         }
+        Ok(Plan::new(request, self.provider.model, &self.tenant_state(request).await?))
+    }
+
+    async fn tenant_state(&self, request: &BulkRequest) -> Result<TenantState, Failure> {
         let changes = |operation: &BulkOperation| operation.kind().is_some() && !operation.creates();
         let administrators = async {
             match request.operations.iter().any(changes) {
@@ -119,7 +126,7 @@ impl Bulk<'_> {
     async fn fetch_holders(&self, request: &BulkRequest) -> Result<BTreeMap<Name, String>, StoreError> {
         let mut names = Vec::new();
         let mut entries = Vec::new();
-        for (name, text) in names_in(request) {
+        for (name, text) in names_in(request, self.provider.model.policy.user_name_is_primary_email) {
             let path = match name.0 {
                 Kind::User => "userName",
                 Kind::Group => "displayName",

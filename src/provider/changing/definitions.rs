@@ -62,7 +62,7 @@ pub fn is_definition_id(text: &str) -> bool {
 /// Makes a role or an entitlement.
 ///
 /// # Errors
-/// 409 `uniqueness` if there is one with this id; 400 `invalidValue` for what it cannot have; 404 if there is no
+/// 409 `uniqueness` if there is one with this id, or with one that differs only in case; 400 `invalidValue` for what it cannot have; 404 if there is no
 /// tenant.
 pub async fn create(target: &DefinitionTarget<'_>, new: &NewDefinition) -> Result<Definition, Failure> {
     let what = this_kind(target.kind);
@@ -174,6 +174,10 @@ async fn change(
         };
         let mut index = index;
         let live = before.as_ref().filter(|before| !before.is_deleted);
+        if live.is_none() {
+            // What comes between this list and the write changes the index, and refuses the write.
+            refuse_namesake(target, &definitions.list(target.kind).await?)?;
+        }
         index.note(live, &after);
         if index.grants.pack()?.len() > MAX_ROLE_GRANTS_BYTES {
             return Err(too_many_grants().into());
@@ -192,6 +196,18 @@ async fn change(
         }
     }
     Err(too_many_conflicts().into())
+}
+
+/// Users name roles and entitlements without regard to case. So two ids that differ only in case would be one.
+fn refuse_namesake(target: &DefinitionTarget<'_>, all: &[Definition]) -> Result<(), ScimError> {
+    match all.iter().find(|other| other.id.eq_ignore_ascii_case(target.id)) {
+        None => Ok(()),
+        Some(Definition { id, .. }) => Err(ScimError::uniqueness(format!(
+            "The tenant has {} with the id {id}, which differs from {} only in case. Choose another id.",
+            this_kind(target.kind),
+            target.id
+        ))),
+    }
 }
 
 fn existing<'b>(

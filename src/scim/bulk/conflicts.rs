@@ -1,11 +1,12 @@
 //! What operations of a Bulk request can meet at, so that their order matters (RFC 7644 §3.7).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::{Map, Value};
 
 use super::references::each_text;
 use super::request::{BulkAction, BulkOperation, BulkRequest, TargetId};
+use crate::limits::MAX_BULK_OPERATION_NAMES;
 use crate::scim::fold::fold;
 use crate::scim::resource_type::Kind;
 
@@ -28,12 +29,8 @@ pub type Name = (Kind, String);
 /// What two operations can meet at.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Touch {
-    /// A resource by its id.
-    Resource(String),
-    /// A resource that the request creates.
-    Created(String),
-    /// A name that the request gives to a resource.
-    Name(Name),
+    /// A resource, or several that may have the same name one after the other: the number of a [`Things`] of the request.
+    Thing(usize),
     /// The names of all resources of a kind.
     Names(Kind),
     /// Who administers the tenant.
@@ -77,9 +74,51 @@ impl LastUses {
     }
 }
 
+/// A resource or a name, as an operation names it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Node {
+    /// A resource by its id, in lower case.
+    Resource(String),
+    /// A resource that the request creates, by its `bulkId`.
+    Created(String),
+    /// A name.
+    Name(Name),
+}
+
+/// Which resources and names belong together: whoever has a name, or is given it by the request. One may free the name for
+/// another, and a creation may bring a deactivated account of the name back. So they count as one.
+#[derive(Default)]
+struct Things {
+    number_of: HashMap<Node, usize>,
+    /// What each is joined to; itself at the end.
+    joined_to: Vec<usize>,
+}
+
+impl Things {
+    /// The number of what a resource or a name belongs to.
+    fn number(&mut self, node: Node) -> usize {
+        let next = self.joined_to.len();
+        let mut at = *self.number_of.entry(node).or_insert(next);
+        if at == next {
+            self.joined_to.push(next);
+        }
+        while self.joined_to[at] != at {
+            self.joined_to[at] = self.joined_to[self.joined_to[at]];
+            at = self.joined_to[at];
+        }
+        at
+    }
+
+    fn join(&mut self, one: Node, other: Node) {
+        let (one, other) = (self.number(one), self.number(other));
+        self.joined_to[one] = other;
+    }
+}
+
 /// What the operations of a request touch.
 pub(super) struct Conflicts<'r> {
     state: &'r TenantState,
+    things: Things,
     /// Those who administer the tenant, and those whom the request may make administrators: by id, and by `bulkId`.
     administrators: BTreeSet<String>,
     new_administrators: BTreeSet<String>,
@@ -94,7 +133,16 @@ impl<'r> Conflicts<'r> {
     ) -> Self {
         let mut administrators = state.administrators.clone();
         let mut new_administrators = BTreeSet::new();
+        let mut things = Things::default();
+        for (name, holder) in &state.holders {
+            things.join(Node::Name(name.clone()), Node::Resource(holder.clone()));
+        }
         for (operation, references) in operations.iter().zip(references) {
+            if let (Some(node), Some(names)) = (own_node(operation), given_names(operation, state)) {
+                for name in names {
+                    things.join(Node::Name(name), node.clone());
+                }
+            }
             let of_administrators = match operation.target.as_ref().map(|target| &target.id) {
                 Some(TargetId::Id(id)) => state.administrators.contains(&id.to_ascii_lowercase()),
                 _ => false,
@@ -104,52 +152,49 @@ impl<'r> Conflicts<'r> {
                 new_administrators.extend(references.iter().cloned());
             }
         }
-        Self { state, administrators, new_administrators }
+        Self { state, things, administrators, new_administrators }
     }
 
-    /// What an operation touches, and how.
+    /// What an operation touches, and how, but for the new resources that only `later` operations create.
     pub(super) fn touches(
-        &self,
+        &mut self,
         operation: &BulkOperation,
         references: &BTreeSet<String>,
+        later: &BTreeSet<&str>,
     ) -> Vec<(Touch, Use)> {
         if operation.action.is_err() {
             return Vec::new();
         }
-        let mut found: Vec<(Touch, Use)> =
-            references.iter().map(|name| (Touch::Created(name.clone()), Use::Mention)).collect();
-        match operation.target.as_ref().map(|target| &target.id) {
-            Some(TargetId::Id(id)) => found.push((Touch::Resource(id.to_ascii_lowercase()), Use::Change)),
-            Some(TargetId::BulkId(name)) => found.push((Touch::Created(name.clone()), Use::Change)),
-            None => {}
-        }
+        let mut found: Vec<(Node, Use)> =
+            references.iter().map(|name| (Node::Created(name.clone()), Use::Mention)).collect();
+        found.extend(own_node(operation).map(|node| (node, Use::Change)));
         if let Some(data) = operation.data() {
-            found.extend(ids_in(data).map(|id| (Touch::Resource(id.to_ascii_lowercase()), Use::Mention)));
+            found.extend(ids_in(data).map(|id| (Node::Resource(id.to_ascii_lowercase()), Use::Mention)));
         }
-        found.extend(self.name_touches(operation));
-        found.extend(self.rule_touches(operation));
-        found
+        let given = given_names(operation, self.state);
+        found.retain(|(node, _)| !matches!(node, Node::Created(name) if later.contains(name.as_str())));
+        let mut touches = self.names_touch(operation, given.as_ref());
+        found.extend(given.into_iter().flatten().map(|name| (Node::Name(name), Use::Change)));
+        touches.extend(found.into_iter().map(|(node, way)| (Touch::Thing(self.things.number(node)), way)));
+        touches.extend(self.rule_touches(operation));
+        touches
     }
 
-    /// The names that an operation gives, and those who hold them now.
-    fn name_touches(&self, operation: &BulkOperation) -> Vec<(Touch, Use)> {
+    /// Whether an operation may meet any other that is about names, which are `None` if it gives too many.
+    fn names_touch(&self, operation: &BulkOperation, given: Option<&BTreeSet<Name>>) -> Vec<(Touch, Use)> {
         let Some(kind) = operation.kind() else { return Vec::new() };
-        let names = given_names(operation);
-        let mut found = Vec::new();
-        for name in &names {
-            let Some(holder) = self.state.holders.get(name) else { continue };
-            // A creation may bring a deactivated account back.
-            let way = if operation.creates() { Use::Change } else { Use::Mention };
-            found.push((Touch::Resource(holder.clone()), way));
-        }
-        if self.state.names_follow_emails && kind == Kind::User && is_patch_of(operation, "emails") {
-            // The name may become one of the emails that the user has.
-            found.push((Touch::Names(kind), Use::Change));
-        } else if operation.data().is_none() || !names.is_empty() {
-            found.push((Touch::Names(kind), Use::Mention));
-        }
-        found.extend(names.into_iter().map(|name| (Touch::Name(name), Use::Change)));
-        found
+        // The name may become one of the emails that the user has.
+        let follows =
+            self.state.names_follow_emails && kind == Kind::User && is_patch_of(operation, "emails");
+        let way = match given {
+            None => Use::Change,
+            Some(_) if follows => Use::Change,
+            Some(names) if !names.is_empty() => Use::Mention,
+            // A deletion and a deactivation set a name free.
+            _ if operation.data().is_none_or(|data| mentions(data, "active")) => Use::Mention,
+            _ => return Vec::new(),
+        };
+        vec![(Touch::Names(kind), way)]
     }
 
     /// What an operation touches that rules of the tenant depend on, and conditions.
@@ -172,7 +217,9 @@ impl<'r> Conflicts<'r> {
                 found.push((Touch::Deactivations, Use::Change));
             }
         }
-        if deletes {
+        if deletes && kind == Kind::Group && operation.version.is_some() {
+            found.push((Touch::GroupVersions, Use::Change));
+        } else if deletes {
             found.push((Touch::GroupVersions, Use::Mention));
         } else if kind == Kind::Group && operation.version.is_some() {
             found.push((Touch::GroupVersions, Use::Condition));
@@ -182,35 +229,51 @@ impl<'r> Conflicts<'r> {
 }
 
 /// The names that a request gives to resources, with a text of each as it was sent. None if nothing in the request could
-/// meet their holders: no operation names a resource by its id.
-pub fn names(request: &BulkRequest) -> BTreeMap<Name, String> {
+/// meet their holders: no operation names a resource by its id. `names_follow_emails` is that of [`TenantState`].
+pub fn names(request: &BulkRequest, names_follow_emails: bool) -> BTreeMap<Name, String> {
     let names_id = |operation: &BulkOperation| {
         let target = operation.target.as_ref().map(|target| &target.id);
         matches!(target, Some(TargetId::Id(_)))
             || operation.data().is_some_and(|data| ids_in(data).next().is_some())
     };
-    let mut found = BTreeMap::new();
     if !request.operations.iter().any(names_id) {
-        return found;
+        return BTreeMap::new();
     }
-    for operation in request.operations.iter().filter(|operation| operation.action.is_ok()) {
-        let (Some(kind), Some(data)) = (operation.kind(), operation.data()) else { continue };
-        unique_names(kind, data, &mut |name| {
-            found.entry((kind, fold(name))).or_insert_with(|| name.to_owned());
-        });
-    }
-    found
+    let given = request.operations.iter().filter_map(|one| texts_of_names(one, names_follow_emails));
+    given.flatten().collect()
 }
 
-/// The names that an operation gives. Names that compare as equal fold alike, too.
-fn given_names(operation: &BulkOperation) -> BTreeSet<Name> {
-    let mut found = BTreeSet::new();
-    if let (Some(kind), Some(data)) = (operation.kind(), operation.data()) {
-        unique_names(kind, data, &mut |name| {
-            found.insert((kind, fold(name)));
-        });
+/// The names that an operation gives. Names that compare as equal fold alike, too. `None` if they are more than
+/// [`MAX_BULK_OPERATION_NAMES`].
+fn given_names(operation: &BulkOperation, state: &TenantState) -> Option<BTreeSet<Name>> {
+    Some(texts_of_names(operation, state.names_follow_emails)?.into_keys().collect())
+}
+
+/// The same, each with a text of it as it was sent.
+fn texts_of_names(operation: &BulkOperation, names_follow_emails: bool) -> Option<BTreeMap<Name, String>> {
+    let mut found = BTreeMap::new();
+    let (Ok(_), Some(kind), Some(data)) = (&operation.action, operation.kind(), operation.data()) else {
+        return Some(found);
+    };
+    let mut texts = 0;
+    // A creation and a PUT have the name itself, too.
+    let from_emails = names_follow_emails && is_patch_of(operation, "emails");
+    unique_names(naming_attributes(kind, from_emails), data, &mut |name| {
+        texts += 1;
+        if texts <= MAX_BULK_OPERATION_NAMES {
+            found.entry((kind, fold(name))).or_insert_with(|| name.to_owned());
+        }
+    });
+    (texts <= MAX_BULK_OPERATION_NAMES).then_some(found)
+}
+
+/// The resource that an operation changes or creates, if another one can name it.
+fn own_node(operation: &BulkOperation) -> Option<Node> {
+    match operation.target.as_ref().map(|target| &target.id) {
+        Some(TargetId::Id(id)) => Some(Node::Resource(id.to_ascii_lowercase())),
+        Some(TargetId::BulkId(name)) => Some(Node::Created(name.clone())),
+        None => operation.bulk_id.clone().filter(|_| operation.creates()).map(Node::Created),
     }
-    found
 }
 
 /// Whether an operation is a PATCH that has this attribute in a path or a key, in lower case.
@@ -218,11 +281,12 @@ fn is_patch_of(operation: &BulkOperation, attribute: &str) -> bool {
     matches!(&operation.action, Ok(BulkAction::Modify(_, data)) if mentions(data, attribute))
 }
 
-/// The attributes that give a resource its name: some policies take it from an email.
-const fn naming_attributes(kind: Kind) -> &'static [&'static str] {
-    match kind {
-        Kind::User => &["username", "emails"],
-        Kind::Group => &["displayname"],
+/// The attributes that give a resource its name, in lower case: some policies take that of a user from an email.
+const fn naming_attributes(kind: Kind, from_emails: bool) -> &'static [&'static str] {
+    match (kind, from_emails) {
+        (Kind::User, true) => &["username", "emails"],
+        (Kind::User, false) => &["username"],
+        (Kind::Group, _) => &["displayname"],
     }
 }
 
@@ -253,11 +317,11 @@ fn ids_in(data: &Map<String, Value>) -> impl Iterator<Item = &str> {
     found.into_iter()
 }
 
-/// The values that a resource or a PATCH gives to the attributes which give a resource its name.
-fn unique_names(kind: Kind, object: &Map<String, Value>, call: &mut impl FnMut(&str)) {
+/// The texts that a resource or a PATCH gives to these attributes, which are in lower case.
+fn unique_names(naming: &[&str], object: &Map<String, Value>, call: &mut impl FnMut(&str)) {
     let is_naming = |path: &str| {
         let name = path.trim().to_ascii_lowercase();
-        naming_attributes(kind).iter().any(|naming| {
+        naming.iter().any(|naming| {
             // The name itself, after the URN of a schema, or before a filter and a sub-attribute.
             name.split(['[', '.']).any(|part| part == *naming || part.rsplit(':').next() == Some(naming))
         })
@@ -274,11 +338,11 @@ fn unique_names(kind: Kind, object: &Map<String, Value>, call: &mut impl FnMut(&
             continue;
         }
         match value {
-            Value::Object(inner) => unique_names(kind, inner, call),
+            Value::Object(inner) => unique_names(naming, inner, call),
             Value::Array(elements) => elements
                 .iter()
                 .filter_map(Value::as_object)
-                .for_each(|element| unique_names(kind, element, call)),
+                .for_each(|element| unique_names(naming, element, call)),
             _ => {}
         }
     }

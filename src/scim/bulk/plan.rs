@@ -56,19 +56,22 @@ impl Plan {
                 unit_of[*operation] = unit;
             }
         }
-        let conflicts = Conflicts::new(operations, &references, state);
-        let touches: Vec<_> = operations
-            .iter()
-            .zip(&references)
-            .map(|(operation, references)| conflicts.touches(operation, references))
-            .collect();
+        let mut conflicts = Conflicts::new(operations, &references, state);
+        // An operation that refers to a later creation gives its own place up, so nothing there waits for it.
+        let (mut touches, mut touches_at_first) = (Vec::new(), Vec::new());
+        for (at, (operation, references)) in operations.iter().zip(&references).enumerate() {
+            let is_later = |name: &&str| creators.get(*name).is_some_and(|creator| *creator > at);
+            let later = references.iter().map(String::as_str).filter(is_later).collect();
+            touches.push(conflicts.touches(operation, references, &BTreeSet::new()));
+            touches_at_first.push(conflicts.touches(operation, references, &later));
+        }
         let needed = |unit: usize| {
             let needed = circles[unit].iter().flat_map(|operation| &needs[*operation]);
             needed.map(|operation| unit_of[*operation]).filter(move |other| *other != unit)
         };
         let needs_of: Vec<BTreeSet<usize>> = (0..circles.len()).map(|unit| needed(unit).collect()).collect();
         let in_order = (0..operations.len()).map(|operation| (unit_of[operation], operation));
-        let wanted = wait_for(circles.len(), in_order, &touches);
+        let wanted = wait_for(circles.len(), in_order, &touches_at_first);
         let order = arrange(&circles, &needs_of, &wanted);
         let mut place = vec![0; order.len()];
         for (at, unit) in order.iter().enumerate() {
@@ -88,6 +91,11 @@ impl Plan {
             Unit { operations, circular, after }
         });
         Self { units: units.collect(), creators, references }
+    }
+
+    /// Whether the operations are in the client's order.
+    pub fn keeps_order(&self) -> bool {
+        self.units.iter().flat_map(|unit| &unit.operations).is_sorted()
     }
 }
 
@@ -387,7 +395,8 @@ mod tests {
             (vec![put(holder, "b"), put("/Users/1", "a"), put("/Users/2", "c")], "0 1<0 2"),
             (vec![delete(holder), user("b", "a"), user("c", "c")], "0 1<0 2"),
             (vec![patch(holder, &rename("b".into())), patch("/Users/1", &wrapped)], "0 1<0"),
-            (vec![delete(holder), with_email("b", "A")], "0 1<0"),
+            // An email alone is no name.
+            (vec![delete(holder), with_email("b", "A")], "0 1"),
             // A deactivated account comes back under its id.
             (vec![user("b", "a"), patch("/Groups/1", &join(ID)), patch("/Groups/2", &join(ID))], "0 1<0 2<0"),
             // The name that it has, and names that nobody has.
@@ -395,7 +404,39 @@ mod tests {
             // Any name may become that of another email.
             (vec![put("/Users/1", "b"), patch("/Users/2", &primary), put("/Users/3", "c")], "0 1<0 2<1"),
             (vec![patch("/Users/1", &email), patch("/Users/2", &wrapped), delete("/Groups/9")], "0 1<0 2"),
-            (vec![with_email("a", "x"), with_email("b", "y"), with_email("c", "X")], "0 1 2<0"),
+            // Names that the request gives and sets free again.
+            (vec![user("a", "x"), delete("/Users/bulkId:a"), user("b", "x"), user("c", "c")], "0 1<0 2<1 3"),
+            (
+                vec![user("a", "x"), patch("/Users/bulkId:a", &rename("y".into())), user("b", "x")],
+                "0 1<0 2<1",
+            ),
+            (
+                vec![
+                    patch("/Users/1", &rename("x".into())),
+                    patch("/Users/1", &rename("y".into())),
+                    user("b", "x"),
+                ],
+                "0 1<0 2<1",
+            ),
+            // A deactivated account that comes back has two names.
+            (
+                vec![
+                    user("b", "a"),
+                    patch("/Users/bulkId:b", &rename("a".into())),
+                    patch(holder, &json!({ "op": "replace", "path": "title", "value": "t" })),
+                ],
+                "0 1<0 2<1",
+            ),
+            // More names than are read.
+            (
+                vec![
+                    patch("/Users/1", &rename((0..9).map(|at| json!(at.to_string())).collect())),
+                    delete("/Users/2"),
+                    user("b", "b"),
+                    patch("/Users/3", &json!({ "op": "replace", "path": "title", "value": "t" })),
+                ],
+                "0 1<0 2<0 3",
+            ),
             // A later creation is brought forward, but not before what sets its name free.
             (vec![patch("/Groups/1", &join("bulkId:b")), delete(holder), user("b", "a")], "1 2<0 0<1"),
             (
@@ -434,6 +475,13 @@ mod tests {
             "a deletion raises the versions of groups",
             vec![delete("/Users/1"), versioned("/Groups/2"), patch("/Groups/3", &join), delete("/Users/4")],
             "0 1<0 2 3<1",
+        )]);
+        let mut delete_group = delete("/Groups/2");
+        delete_group["version"] = "W/\"1\"".into();
+        assert_plans([(
+            "a deletion on condition of the version of a group",
+            vec![delete("/Users/1"), delete_group, delete("/Users/4")],
+            "0 1<0 2<1",
         )]);
     }
 

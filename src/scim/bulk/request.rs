@@ -209,8 +209,17 @@ fn operation(element: &Value, policy: &Policy) -> BulkOperation {
         _ => None,
     };
     BulkOperation {
-        action: check_message(object, &OPERATION_MEMBERS, policy)
-            .and_then(|()| action(object, method.as_deref(), place)),
+        action: match (
+            check_message(object, &OPERATION_MEMBERS, policy),
+            action(object, method.as_deref(), place),
+        ) {
+            (Ok(()), action) => action,
+            (Err(unknown), Ok(_)) => Err(unknown),
+            (Err(mut unknown), Err(more)) => {
+                unknown.join(more);
+                Err(unknown)
+            }
+        },
         method,
         bulk_id: text("bulkId"),
         target,

@@ -199,7 +199,7 @@ impl AttributeChange<'_> {
             return Ok(Written::none());
         }
         if removes {
-            if selected.0.is_empty() && !policy.tolerant {
+            if selected.0.is_empty() && !policy.tolerant && self.step.op != PatchOp::Add {
                 return Err(self.no_target((filter, selector), elements));
             }
             if let Some(sub) = self.sub {

@@ -8,26 +8,21 @@ use crate::scim::attr_path::AttrPath;
 use crate::scim::error::ScimError;
 use crate::scim::filter::ast::{CompareOp, Filter};
 use crate::scim::members::{Member, parts};
+use crate::scim::values::is_unassigned;
 
-/// Whether a client's element says nothing about a member that is not so. Another `display` says nothing: a member keeps
-/// the one that it came with.
-pub(super) fn is_same(member: &Member, wanted: &Value) -> bool {
-    let element = member.element();
-    match wanted {
-        Value::String(id) => *id == member.id,
-        Value::Object(wanted) => wanted.iter().all(|(name, value)| {
-            let name = name.to_ascii_lowercase();
-            match (name.as_str(), value) {
-                ("$ref", Value::String(uri)) => parts(uri).is_some_and(|(_, id)| id == member.id),
-                ("type", Value::String(kind)) => {
-                    member.kind.is_none_or(|own| own.name().eq_ignore_ascii_case(kind))
-                }
-                ("display", _) => true,
-                (name, value) => element.get(name).unwrap_or(&Value::Null) == value,
-            }
-        }),
-        _ => false,
-    }
+/// Whether a client's element, `read` as the members that it describes, says nothing about a member that is not so.
+/// Another `display` says nothing: a member keeps the one that it came with.
+pub(super) fn is_same(member: &Member, wanted: &Value, read: &[Member]) -> bool {
+    let [read] = read else { return false };
+    let Value::Object(wanted) = wanted else { return read.id == member.id };
+    let said = |name: &str| {
+        let found = wanted.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value).filter(|value| !is_unassigned(value))
+    };
+    let names_it = |uri: &Value| uri.as_str().and_then(parts).is_some_and(|(_, id)| id == member.id);
+    (said("value").is_none() || read.id == member.id)
+        && (said("type").is_none() || member.kind.is_none() || read.kind == member.kind)
+        && said("$ref").is_none_or(names_it)
 }
 
 /// The filter with what it says of `$ref` said of the id: where the service stands is not known

@@ -15,9 +15,10 @@ use crate::scim::error::ScimError;
 use crate::scim::faults::Faults;
 use crate::scim::filter::ast::Filter;
 use crate::scim::members::{MEMBERS, Member, parse};
-use crate::scim::policy::Policy;
+use crate::scim::note_texts::Rule;
+use crate::scim::policy::{Policy, STANDARD};
 use crate::scim::resource_type::{AttributeTarget, Kind, ResourceType};
-use crate::scim::values::lists_nothing;
+use crate::scim::values::{is_unassigned, lists_nothing};
 use crate::scim::work::WorkBudget;
 
 /// The sub-attribute that says what a member is.
@@ -301,7 +302,10 @@ impl MemberStep {
                 filter,
                 ids,
                 sub: step.sub.clone(),
-                value: value.cloned(),
+                value: value
+                    .filter(|value| !is_unassigned(value))
+                    .map(|value| unwrap_one(value, policy))
+                    .cloned(),
                 listed,
             })));
         }
@@ -356,6 +360,9 @@ impl ValuePath {
                 selected.push(member.id.clone());
             }
         }
+        if self.op == PatchOp::Replace && selected.is_empty() && !rules.1.replace_creates {
+            return Err(self.no_target(rules.0, work));
+        }
         match (self.op, &self.sub, &self.value) {
             (PatchOp::Remove, None, _) | (PatchOp::Replace, None, None) => {
                 for id in selected {
@@ -379,7 +386,10 @@ impl ValuePath {
             self.describe(&wanted, rules, work)?.iter().for_each(|member| replay.add(member));
             return Ok(());
         }
-        let same = |id: &String| members.get(id).is_some_and(|member| is_same(member, &wanted));
+        // What is wrong with the value is wrong with it for each of them.
+        let first = selected.first().and_then(|id| members.get(id)).map(Member::element).unwrap_or_default();
+        let read = read_member(first, &wanted, rules, work)?;
+        let same = |id: &String| members.get(id).is_some_and(|member| is_same(member, &wanted, &read));
         if selected.iter().all(same) { Ok(()) } else { Err(immutable()) }
     }
 
@@ -398,34 +408,75 @@ impl ValuePath {
         work.try_out(|work| self.describe(&wanted, rules, work)).unwrap_or_default()
     }
 
+    /// The refusal of a filter that selects nobody. It names the tenant's policy if the policy standard accepts the step.
+    fn no_target(&self, groups: &ResourceType, work: &WorkBudget) -> ScimError {
+        let detail =
+            "The filter on members selects nobody. Use add to add a member, or name one of the group.";
+        let refusal = ScimError::no_target(detail);
+        let makes =
+            |wanted: Value| work.try_out(|work| self.describe(&wanted, (groups, &STANDARD), work)).is_ok();
+        let is_accepted = match self.wanted() {
+            None => true,
+            Some(wanted) => equal_terms(&self.filter).is_some() && makes(wanted),
+        };
+        if is_accepted { refusal.by(Rule::Target, MEMBERS) } else { refusal }
+    }
+
     /// The member that the filter and the value describe (RFC 7644 §3.5.2.3).
     fn describe(
         &self,
         wanted: &Value,
-        (groups, policy): (&ResourceType, &Policy),
+        rules: (&ResourceType, &Policy),
         work: &WorkBudget,
     ) -> Result<Vec<Member>, ScimError> {
         let terms = equal_terms(&self.filter);
-        let (Some(mut element), true) = (terms, self.op == PatchOp::Add || policy.replace_creates) else {
-            return Err(ScimError::no_target("The filter on members selects nobody."));
+        let (Some(element), true) = (terms, self.op == PatchOp::Add || rules.1.replace_creates) else {
+            return Err(self.no_target(rules.0, work));
         };
-        match wanted {
-            Value::Object(wanted) => {
-                for (name, value) in wanted {
-                    element.retain(|key, _| !key.eq_ignore_ascii_case(name));
-                    element.insert(name.clone(), value.clone());
-                }
-            }
-            id => {
-                element.insert("value".to_owned(), id.clone());
-            }
-        }
-        let members = parse(&Value::Array(vec![Value::Object(element)]), groups, policy, work)?;
+        let members = read_member(element, wanted, rules, work)?;
         let is_another = |member: &Member| self.ids.as_ref().is_some_and(|ids| !ids.contains(&member.id));
         if members.iter().any(is_another) {
             return Err(ScimError::invalid_value("The value names another member than its path does."));
         }
         Ok(members)
+    }
+}
+
+/// The member that an element is with what a step says of it. Whatever the value is, the error is that of `members`.
+fn read_member(
+    mut element: Map<String, Value>,
+    wanted: &Value,
+    (groups, policy): (&ResourceType, &Policy),
+    work: &WorkBudget,
+) -> Result<Vec<Member>, ScimError> {
+    let element = match wanted {
+        Value::Object(wanted) => {
+            for (name, value) in wanted {
+                // A member without an id is none, so the path says which one it is.
+                if !(name.eq_ignore_ascii_case("value") && is_unassigned(value)) {
+                    element.retain(|key, _| !key.eq_ignore_ascii_case(name));
+                    element.insert(name.clone(), value.clone());
+                }
+            }
+            Value::Object(element)
+        }
+        Value::String(id) if policy.tolerant => {
+            element.insert("value".to_owned(), id.as_str().into());
+            Value::Object(element)
+        }
+        other => other.clone(),
+    };
+    parse(&Value::Array(vec![element]), groups, policy, work)
+}
+
+/// Microsoft Entra ID wraps one value into an array.
+fn unwrap_one<'v>(value: &'v Value, policy: &Policy) -> &'v Value {
+    match value {
+        Value::Array(elements) if policy.tolerant => match elements.as_slice() {
+            [one] => one,
+            _ => value,
+        },
+        _ => value,
     }
 }
 

@@ -142,7 +142,7 @@ struct Request<'a> {
 
 impl<'a> Request<'a> {
     fn operation(&mut self, operation: &Map<String, Value>) -> Result<(), ScimError> {
-        check_message(operation, &["op", "path", "value"], self.policy)?;
+        self.faults.keep(check_message(operation, &["op", "path", "value"], self.policy))?;
         let op = op(member(operation, "op")?)?;
         let value = member(operation, "value")?;
         if op != PatchOp::Remove && value.is_none() {

@@ -10,7 +10,7 @@ use crate::scim::note_texts::{NoteKind, Rule};
 use crate::scim::policy::Policy;
 use crate::scim::resource_type::ResourceType;
 use crate::scim::username::canonical;
-use crate::scim::values::is_primary;
+use crate::scim::values::{is_blank, is_primary};
 use crate::scim::work::WorkBudget;
 
 /// Writes a new `userName` into the primary email, or a new primary email into `userName`, if a PATCH changed only
@@ -37,6 +37,8 @@ pub fn sync_username_and_email(
     }
     let moved = (canonical(old_name) != canonical(name), canonical(old_email) != canonical(email));
     let address = match moved {
+        // A name that is missing is refused as such.
+        (true, false) if is_blank(name) => return Ok(()),
         (true, false) => name.to_owned(),
         (false, true) => email.to_owned(),
         _ => return Ok(()),

@@ -129,9 +129,12 @@ impl<'t> Sequencer<'t> {
                 tokio::time::sleep(SEQUENCER_PAUSE * tries).await;
                 continue;
             };
-            self.turns = turn.tenants;
             let (count, items) = (draft.changes.len() as u64, draft.items);
             let outcome = self.write_page(first, draft).await?;
+            // After a page that is too large, the same tenants have a smaller one.
+            if outcome != PageOutcome::TooLarge {
+                self.turns = turn.tenants;
+            }
             next = (outcome == PageOutcome::Written).then_some(first + count);
             self.prepare_next(outcome, items);
             if next.is_some() {

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::scim::error::ErrorKind::{self, InvalidFilter, InvalidValue, Mutability, NoTarget};
+use crate::scim::error::ErrorKind::{self, InvalidFilter, InvalidSyntax, InvalidValue, Mutability, NoTarget};
 use crate::scim::patch::request;
 use crate::scim::policy::{STANDARD, STRICT};
 use crate::scim::resource_type::{Kind, Model};
@@ -217,6 +217,54 @@ fn what_only_tolerant_policies_accept() {
     let operations = json!([{ "op": "replace", "path": "members[value eq \"b\"].display", "value": "B" }]);
     assert_eq!(net(&STANDARD, &operations), some(&["b"], &["b"], &[]));
     assert_eq!(net(&STRICT, &operations), Err(NoTarget));
+}
+
+/// What a step says of a member who is there already is read as it is when it makes the member.
+#[test]
+fn a_step_on_a_member_may_come_twice() {
+    let step = |op: &str, id: &str, value: &Value| json!([{ "op": op, "path": format!("members[value eq \"{id}\"]"), "value": value }]);
+    for (value, strict) in [
+        (json!([{ "value": "ID" }]), Err(InvalidValue)),
+        (json!(["ID"]), Err(InvalidValue)),
+        (json!("ID"), Err(InvalidValue)),
+        (json!({ "value": "ID", "shoe": 1 }), Err(InvalidSyntax)),
+        (json!({ "value": "ID", "type": null }), Ok(())),
+        (json!({ "VALUE": "ID", "$ref": null, "display": [] }), Ok(())),
+        (json!({ "value": "ID", "$ref": "https://x/Users/ID", "type": "user" }), Ok(())),
+        (json!({ "value": null, "display": "Z" }), Ok(())),
+    ] {
+        for (id, add) in [("a", &[][..]), ("b", &["b"][..])] {
+            let value = serde_json::from_str(&value.to_string().replace("ID", id)).expect("JSON");
+            for op in ["add", "replace"] {
+                let operations = step(op, id, &value);
+                assert_eq!(net(&STANDARD, &operations), some(&[id], add, &[]), "{operations}");
+                let expected = match op {
+                    "replace" if id == "b" => Err(NoTarget),
+                    _ => strict.and_then(|()| some(&[id], add, &[])),
+                };
+                assert_eq!(net(&STRICT, &operations), expected, "strict: {operations}");
+            }
+        }
+    }
+    for (op, path, value, expected) in [
+        ("replace", "members[value eq \"a\"]", json!([]), some(&["a"], &[], &["a"])),
+        ("replace", "members[value eq \"a\"]", json!(null), some(&["a"], &[], &["a"])),
+        ("add", "members[value eq \"a\"]", json!([]), some(&["a"], &[], &[])),
+        ("replace", "members[value eq \"a\"].display", json!(5), Err(InvalidValue)),
+        ("replace", "members[value eq \"a\"].type", json!(5), Err(InvalidValue)),
+        ("replace", "members[value eq \"a\"].type", json!("Group"), Err(Mutability)),
+        ("replace", "members[value eq \"a\"].value", json!("b"), Err(Mutability)),
+        ("add", "members[value eq \"a\"]", json!({ "value": "a", "display": { "x": 1 } }), Err(InvalidValue)),
+        ("add", "members[value eq \"a\"]", json!({ "$ref": "https://x/Groups/g" }), Err(Mutability)),
+    ] {
+        let operations = json!([{ "op": op, "path": path, "value": value }]);
+        assert_eq!(net(&STANDARD, &operations), expected, "{operations}");
+    }
+    for (path, value) in [("", json!(null)), (".display", json!(null)), ("", json!({ "value": "x" }))] {
+        let path = format!("members[value eq \"x\"]{path}");
+        let operations = json!([{ "op": "replace", "path": path, "value": value }]);
+        assert_eq!(net(&STRICT, &operations), Err(NoTarget), "{operations}");
+    }
 }
 
 type Members = BTreeMap<String, Member>;
