@@ -102,13 +102,13 @@ pub async fn update(
 /// Deletes a role or an entitlement: 204. Users keep its value, which names nothing then.
 ///
 /// # Errors
-/// 404, 412.
+/// 404, 412; 409 while the tenant is being deleted.
 pub async fn delete(
     app: &AppRequest<'_>,
     tenant: &str,
     (kind, id): (DefinedKind, &str),
 ) -> Result<Response<Body>, ProblemDetails> {
-    let tenant = app.tenant(tenant).await?;
+    let tenant = app.lasting_tenant(tenant).await?;
     check_id(kind, id)?;
     let (store, preconditions) = (app.store(&tenant.id), request::preconditions(app.request));
     definitions::delete(&target(&store, &tenant, (kind, id), &preconditions)).await?;

@@ -171,7 +171,7 @@ impl From<TenantError> for ProblemDetails {
             TenantError::Exists(_) => Self::typed(
                 409,
                 "tenantExists",
-                "There is a tenant of this name, which was made with another policy, plan or administrator. Choose another name, or read the tenant.",
+                "There is a tenant of this name, which another request made, or the operator. Choose another name, or read the tenant.",
             ),
             TenantError::NoTenant(_) => Self::no_tenant(),
             TenantError::BeingDeleted(id) => Self::typed(

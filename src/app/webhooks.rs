@@ -156,7 +156,7 @@ fn webhook_json(webhook: &Webhook, consumer: Option<&ConsumerState>, test: Optio
         "lastSuccess": consumer.and_then(|consumer| consumer.last_success.as_deref()),
         "lastError": consumer.and_then(ConsumerState::problem),
         "failedAttempts": consumer.map_or(0, |consumer| consumer.attempts),
-        "nextAttempt": if retry_at > 0 { moment(retry_at) } else { None },
+        "nextAttempt": if retry_at > 0 && webhook.disabled.is_none() { moment(retry_at) } else { None },
         "test": test.map(test_json),
     })
 }

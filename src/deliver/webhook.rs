@@ -185,7 +185,9 @@ impl WebhookDelivery<'_> {
         let now = clock::epoch_seconds();
         let pause = pause_after(consumer.state.attempts).max(failed.retry_after.unwrap_or_default());
         // A failure of a webhook that somebody has changed meanwhile says nothing about what it is now.
-        let Some(state) = consumer.fail(&failed.why, now + pause.as_secs()).await? else { return Ok(()) };
+        // Part of this second is over, and the pause is not to be shorter than it says.
+        let retry_at = now + pause.as_secs() + 1;
+        let Some(state) = consumer.fail(&failed.why, retry_at).await? else { return Ok(()) };
         let since = state.failing_since.unwrap_or(now);
         let (id, attempts, why) = (&webhook.id, state.attempts, failed.why.as_str());
         tracing::warn!(webhook = id, attempts, why, "a webhook did not take a message");

@@ -12,7 +12,7 @@ use crate::clock;
 use crate::log::ids::RequestIds;
 use crate::log::line::LogLine;
 use crate::log::metrics::{LineMetrics, Metric};
-use crate::log::readable::{describe_request, on_one_line};
+use crate::log::readable::{describe_detail, describe_request, on_one_line};
 use crate::log::{self, LogFormat, RequestMetrics};
 use crate::scim::notes::Note;
 use crate::store::keys::TenantId;
@@ -202,7 +202,7 @@ impl Line {
             line.push_str(&format!(" {scim_type}"));
         }
         if let Some(detail) = &self.detail {
-            line.push_str(&format!(": {}", on_one_line(detail)));
+            line.push_str(&format!(": {}", describe_detail(detail)));
         }
         for note in &self.notes {
             line.push_str(&format!(" [{}]", note.words()));

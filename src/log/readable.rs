@@ -10,7 +10,7 @@ const SECRETS: [&str; 5] = ["key", "token", "secret", "password", "authorization
 /// The method, the path and the query of a request. What could be a key or a password is left out.
 pub fn describe_request(method: &str, path: &str, query: Option<&str>) -> String {
     let segments: Vec<String> = path.split('/').map(without_secret).collect();
-    let mut text = format!("{method} {}", segments.join("/"));
+    let mut text = format!("{} {}", without_secret(method), segments.join("/"));
     let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
     for (at, pair) in pairs.enumerate() {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -41,10 +41,18 @@ pub fn on_one_line(text: &str) -> String {
     line
 }
 
-/// A text, or a mark in its place if it holds what looks like a bearer key.
+/// What keys, tokens and secrets begin with.
+const HEADS: [&str; 5] = ["rc_", "rca_", "rcs_", "rct_", "whsec_"];
+
+/// A text, or a mark in its place if it holds what looks like a key, a token or a secret.
 fn without_secret(text: &str) -> String {
-    let is_key = ["rc_", "rca_"].iter().any(|prefix| text.contains(prefix));
-    if is_key { "…".to_owned() } else { text.to_owned() }
+    let is_secret = HEADS.iter().any(|head| text.contains(head));
+    if is_secret { "…".to_owned() } else { text.to_owned() }
+}
+
+/// A sentence on one line, without the words that look like a key, a token or a secret.
+pub fn describe_detail(detail: &str) -> String {
+    on_one_line(&detail.split(' ').map(without_secret).collect::<Vec<_>>().join(" "))
 }
 
 #[cfg(test)]
@@ -64,9 +72,16 @@ mod tests {
             ("/U", Some("access_token=abc&API_KEY=d"), "GET /U?access_token=…&API_KEY=…"),
             ("/U", Some("filter=password%20eq%20%22x%22"), "GET /U?filter=…"),
             ("/U/rc_demo_abc", Some("x=rc_demo_abc&rc_demo_abc"), "GET /U/…?x=…&…="),
+            ("/U/rca_abc/rcs_demo_abc", Some("x=rct_demo_abc&y=whsec_abc"), "GET /U/…/…?x=…&y=…"),
         ] {
             assert_eq!(describe_request("GET", path, query), expected, "{path} {query:?}");
         }
+        assert_eq!(describe_request("RC_rc_demo_abc", "/U", None), "… /U");
+        assert_eq!(describe_detail("The body has rc_demo_abc.\nIt"), "The body has …");
+        assert_eq!(
+            describe_detail("name is required;\nthe body has x"),
+            "name is required;\\nthe body has x"
+        );
         let long = on_one_line(&"é".repeat(MAX_READABLE_CHARS + 1));
         assert_eq!(long.chars().count(), MAX_READABLE_CHARS + 1);
         assert!(long.ends_with('…'));

@@ -65,13 +65,20 @@ struct WantedState {
 
 /// The states of resources as JSON, by their keys.
 #[derive(Debug, Default)]
-pub struct FoundStates(BTreeMap<Key, String>);
+pub struct FoundStates {
+    states: BTreeMap<Key, String>,
+    /// Which tenant of each name there is now.
+    incarnations: BTreeMap<TenantId, String>,
+}
 
 impl FoundStates {
     /// The state of the resource that a change is about. `None` if it is about a key, a tenant or the like.
     pub fn of(&self, change: &FeedChange) -> Option<&str> {
-        let (_, key) = subject(change)?;
-        Some(self.0.get(&key).map_or(GONE, String::as_str))
+        let (tenant, key) = subject(change)?;
+        // A later tenant of the same name may have a resource of the same id. It is another resource.
+        let is_of_now = self.incarnations.get(&tenant) == Some(&change.incarnation);
+        let state = self.states.get(&key).filter(|_| is_of_now);
+        Some(state.map_or(GONE, String::as_str))
     }
 }
 
@@ -124,6 +131,7 @@ impl<'a> CurrentStates<'a> {
         let mut found = FoundStates::default();
         for tenant in tenants {
             let Some(Some(record)) = self.tenants.get(&tenant) else { continue };
+            found.incarnations.insert(tenant.clone(), record.incarnation());
             let own = records.iter().filter(|(key, _)| wanted[key].tenant == tenant);
             self.write(record, own.map(|(key, record)| (key, record)), &mut found).await?;
         }
@@ -189,7 +197,7 @@ impl<'a> CurrentStates<'a> {
                 FoundResource::Provisioned(record) => records.push((key, record)),
                 FoundResource::Defined(definition) if definition.is_deleted => {}
                 FoundResource::Defined(definition) => {
-                    found.0.insert(key.clone(), definition_json(definition).to_string());
+                    found.states.insert(key.clone(), definition_json(definition).to_string());
                 }
             }
         }
@@ -206,7 +214,7 @@ impl<'a> CurrentStates<'a> {
         let relations = Relations { teams: Some(&teams), grants: Some(&grants), members: None };
         for (key, record) in records {
             let projection = if record.kind == Kind::User { &users } else { &groups };
-            found.0.insert(key.clone(), provider.write_projected(record, &relations, projection));
+            found.states.insert(key.clone(), provider.write_projected(record, &relations, projection));
         }
         Ok(())
     }

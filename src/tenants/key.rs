@@ -83,9 +83,7 @@ pub(super) fn check_name(
 ) -> Result<String, TenantError> {
     let name = name.trim();
     if name.is_empty() || name.chars().count() > MAX_KEY_NAME_CHARS || name.chars().any(char::is_control) {
-        return Err(TenantError::Input(format!(
-            "a key's name has 1 to {MAX_KEY_NAME_CHARS} visible characters"
-        )));
+        return Err(TenantError::Input(format!("the name has 1 to {MAX_KEY_NAME_CHARS} visible characters")));
     }
     if expires.is_some_and(|expires| expires <= now) {
         return Err(TenantError::Input("the key would have expired already: give a later date".to_owned()));
