@@ -15,6 +15,7 @@ use rollcall::scim::policy::STANDARD;
 use rollcall::scim::resource_type::DefinedKind;
 use rollcall::store::definition::DefinitionIndex;
 use rollcall::store::keys;
+use rollcall::store::transaction::Action;
 use serde_json::{Value, json};
 
 use crate::app_support::App;
@@ -485,4 +486,30 @@ async fn a_role_is_named_in_any_case_and_has_no_namesake() {
         app.send("DELETE", &format!("/tenants/acme/{kind}/Other"), None).await.expect(204);
         make("oTHER").await.expect(201);
     }
+}
+
+/// A later tenant of the same name has resources of its own, whatever their ids.
+#[tokio::test]
+async fn a_change_of_an_earlier_tenant_shows_no_role_of_the_later_one() {
+    let app = App::start().await;
+    app.tenant("standard").await;
+    role(&app, "billing", json!([])).await;
+    let change = json!({ "description": "d" });
+    app.send("PATCH", "/tenants/acme/roles/billing", Some(change)).await.expect(200);
+    app.sequence().await;
+    let id = "acme".parse().unwrap();
+    wipe::wipe(&app.table, &id, &[], std::time::Duration::ZERO, clock::now()).await.expect("a deletion");
+    // As if its name had rested.
+    let rested = || vec![Action::delete(keys::tenant_deleted(&id))];
+    app.table.transact(rested).await.expect("a write");
+    app.tenant("standard").await;
+    role(&app, "billing", json!([])).await;
+    app.sequence().await;
+    let page = app.get("/changes?tenant=acme&include=resource").await.expect(200);
+    let changes = page["changes"].as_array().expect("changes").iter();
+    let shown: Vec<_> = changes
+        .filter(|change| change["resourceType"] == "Role")
+        .map(|change| (change["version"].as_u64(), change["resource"]["version"].as_u64()))
+        .collect();
+    assert_eq!(shown, [(Some(1), None), (Some(2), None), (Some(1), Some(1))]);
 }
