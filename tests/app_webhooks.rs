@@ -201,9 +201,16 @@ async fn the_resources_of_a_message_cost_a_call_for_25_changes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn skipped_changes_are_told_for_a_week_or_until_the_webhook_is_changed() {
     let scene = Scene::new().await;
+    scene.scim.user("early").await;
+    scene.receiver.then([Reaction::status(500)]);
+    scene.deliver().await;
+    assert_eq!(scene.last_error().await.as_deref(), Some("status 500"));
+    scene.let_time_pass().await;
     scene.set(text("feed", "0123456789abcdef")).await;
     scene.deliver().await;
-    assert!(scene.receiver.received().is_empty(), "the position is lost");
+    assert_eq!(scene.receiver.received().len(), 1, "the position is lost");
+    let told = scene.last_error().await.expect("a problem");
+    assert!(told.starts_with("changes were skipped"), "it counts more than an error before: {told}");
     // A failure says more about now.
     scene.scim.user("late").await;
     scene.receiver.then([Reaction::status(500)]);
@@ -212,7 +219,7 @@ async fn skipped_changes_are_told_for_a_week_or_until_the_webhook_is_changed() {
     // After a success the receiver still lacks what was skipped.
     scene.let_time_pass().await;
     scene.deliver().await;
-    assert_eq!(scene.receiver.received().len(), 2);
+    assert_eq!(scene.receiver.received().len(), 3);
     let skipped = scene.last_error().await;
     let text = skipped.as_deref().unwrap();
     assert!(text.starts_with("changes were skipped up to number "), "{text}");

@@ -488,7 +488,7 @@ async fn a_role_is_named_in_any_case_and_has_no_namesake() {
     }
 }
 
-/// A later tenant of the same name has resources of its own, whatever their ids.
+/// A later tenant of the same name has resources of its own, also under the same ids.
 #[tokio::test]
 async fn a_change_of_an_earlier_tenant_shows_no_role_of_the_later_one() {
     let app = App::start().await;

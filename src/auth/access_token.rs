@@ -168,6 +168,7 @@ mod tests {
 
     use super::super::key::{ApplicationKey, BearerKey};
     use super::*;
+    use crate::scim::notes::looks_secret;
     use crate::store::item::with_key;
 
     #[test]
@@ -184,6 +185,9 @@ mod tests {
             assert!(AccessToken::parse(other).is_err() && SecretText::parse(other).is_err());
         }
         assert_eq!(format!("{token:?} {secret:?}"), "AccessToken(rct_acme_…) SecretText(rcs_…)");
+        for secret in [token.reveal(), secret.reveal(), key.reveal(), application.reveal()] {
+            assert!(looks_secret(secret), "no log may have it");
+        }
         let cut = &token.reveal()[..token.reveal().len() - 1];
         assert!(AccessToken::parse(cut).is_err());
     }

@@ -80,6 +80,7 @@ mod tests {
         let secret = WebhookSecret::generate().expect("randomness");
         assert_eq!(WebhookSecret::parse(&secret.reveal()), Some(secret.clone()));
         assert_eq!(format!("{secret:?}"), "WebhookSecret(…)");
+        assert!(crate::scim::notes::looks_secret(&secret.reveal()), "no log may have it");
         for text in ["", "whsec_", "whsec_AAAA", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_!"] {
             assert_eq!(WebhookSecret::parse(text), None, "{text}");
         }

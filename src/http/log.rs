@@ -14,7 +14,7 @@ use crate::log::line::LogLine;
 use crate::log::metrics::{LineMetrics, Metric};
 use crate::log::readable::{describe_detail, describe_request, on_one_line};
 use crate::log::{self, LogFormat, RequestMetrics};
-use crate::scim::notes::Note;
+use crate::scim::notes::{Note, looks_secret};
 use crate::store::keys::TenantId;
 use crate::store::meter::{RuleRefusals, Usage};
 
@@ -227,7 +227,7 @@ impl Line {
 /// Whether an id that a caller chose goes to the log.
 fn is_trace_id(text: &str) -> bool {
     let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
-    (1..=64).contains(&text.len()) && text.bytes().all(good)
+    (1..=64).contains(&text.len()) && text.bytes().all(good) && !looks_secret(text)
 }
 
 #[cfg(test)]
@@ -237,6 +237,20 @@ mod tests {
     use super::*;
     use crate::scim::note_texts::{NoteKind, Rule};
     use crate::scim::policy::VEZA;
+
+    #[test]
+    fn an_id_that_a_caller_chose_is_logged_unless_it_could_be_a_value_or_a_key() {
+        for (text, is_logged) in [
+            ("trace-1.a_b:c", true),
+            ("", false),
+            ("a b", false),
+            ("jane@example.com", false),
+            ("rc_acme_abc", false),
+            ("1:rct_acme_abc", false),
+        ] {
+            assert_eq!(is_trace_id(text), is_logged, "{text}");
+        }
+    }
 
     #[test]
     fn people_read_the_request_and_why_it_was_refused_and_machines_read_codes() {

@@ -3,6 +3,7 @@
 use percent_encoding::percent_decode_str;
 
 use crate::limits::MAX_READABLE_CHARS;
+use crate::scim::notes::looks_secret;
 
 /// Words in the names of parameters whose values are secrets.
 const SECRETS: [&str; 5] = ["key", "token", "secret", "password", "authorization"];
@@ -41,13 +42,9 @@ pub fn on_one_line(text: &str) -> String {
     line
 }
 
-/// What keys, tokens and secrets begin with.
-const HEADS: [&str; 5] = ["rc_", "rca_", "rcs_", "rct_", "whsec_"];
-
 /// A text, or a mark in its place if it holds what looks like a key, a token or a secret.
 fn without_secret(text: &str) -> String {
-    let is_secret = HEADS.iter().any(|head| text.contains(head));
-    if is_secret { "…".to_owned() } else { text.to_owned() }
+    if looks_secret(text) { "…".to_owned() } else { text.to_owned() }
 }
 
 /// A sentence on one line, without the words that look like a key, a token or a secret.

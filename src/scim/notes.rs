@@ -178,8 +178,17 @@ fn loggable_name(name: &str) -> String {
         Some(sub) => format!("{path}.{sub}"),
         None => path.to_owned(),
     };
-    let short = whole.len() <= MAX_NOTE_NAME_BYTES && !whole.starts_with("rc_");
+    let short = whole.len() <= MAX_NOTE_NAME_BYTES && !looks_secret(&whole);
     if short && is_name(&whole) { whole } else { "?".to_owned() }
+}
+
+/// What bearer keys, application keys, client secrets, access tokens and webhook secrets begin with.
+const SECRET_HEADS: [&str; 5] = ["rc_", "rca_", "rcs_", "rct_", "whsec_"];
+
+/// Whether a text that a client chose holds what looks like a key, a token or a secret. No log may have it.
+pub fn looks_secret(text: &str) -> bool {
+    let begins = |at: usize| !text[..at].ends_with(|before: char| before.is_ascii_alphanumeric());
+    SECRET_HEADS.iter().any(|head| text.match_indices(head).any(|(at, _)| begins(at)))
 }
 
 #[cfg(test)]
@@ -197,6 +206,12 @@ mod tests {
             ("a@example.com", "ignored:?"),
             ("Jane Doe", "ignored:?"),
             ("7", "ignored:?"),
+            ("rc_acme_abc", "ignored:?"),
+            ("name.rct_acme_abc", "ignored:?"),
+            ("urn:x:y:2.0:User:rca_abc", "ignored:?"),
+            ("emails[type eq \"work\"].rcs_acme_abc", "ignored:?"),
+            ("x-whsec_abc", "ignored:?"),
+            ("src_system", "ignored:src_system"),
             (&"x".repeat(101), "ignored:?"),
             ("é", "ignored:?"),
             ("", "ignored"),

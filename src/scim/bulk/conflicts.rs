@@ -29,7 +29,7 @@ pub type Name = (Kind, String);
 /// What two operations can meet at.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Touch {
-    /// A resource, or several that may have the same name one after the other: the number of a [`Things`] of the request.
+    /// A resource, or several that may have the same name one after the other, by its number in [`Things`].
     Thing(usize),
     /// The names of all resources of a kind.
     Names(Kind),
@@ -85,8 +85,8 @@ enum Node {
     Name(Name),
 }
 
-/// Which resources and names belong together: whoever has a name, or is given it by the request. One may free the name for
-/// another, and a creation may bring a deactivated account of the name back. So they count as one.
+/// Which resources and names count as one: a name, the resource that holds it, and the resources that the request gives it
+/// to. One of these may set the name free for another, and a creation may bring a deactivated account of the name back.
 #[derive(Default)]
 struct Things {
     number_of: HashMap<Node, usize>,

@@ -61,9 +61,13 @@ impl Plan {
         let (mut touches, mut touches_at_first) = (Vec::new(), Vec::new());
         for (at, (operation, references)) in operations.iter().zip(&references).enumerate() {
             let is_later = |name: &&str| creators.get(*name).is_some_and(|creator| *creator > at);
-            let later = references.iter().map(String::as_str).filter(is_later).collect();
-            touches.push(conflicts.touches(operation, references, &BTreeSet::new()));
-            touches_at_first.push(conflicts.touches(operation, references, &later));
+            let later: BTreeSet<&str> = references.iter().map(String::as_str).filter(is_later).collect();
+            let all = conflicts.touches(operation, references, &BTreeSet::new());
+            touches_at_first.push(match later.is_empty() {
+                true => all.clone(),
+                false => conflicts.touches(operation, references, &later),
+            });
+            touches.push(all);
         }
         let needed = |unit: usize| {
             let needed = circles[unit].iter().flat_map(|operation| &needs[*operation]);

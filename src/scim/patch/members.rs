@@ -408,10 +408,10 @@ impl ValuePath {
         work.try_out(|work| self.describe(&wanted, rules, work)).unwrap_or_default()
     }
 
-    /// The refusal of a filter that selects nobody. It names the tenant's policy if the policy standard accepts the step.
+    /// The refusal of a filter that selects no member. It names the tenant's policy if the policy standard accepts the step.
     fn no_target(&self, groups: &ResourceType, work: &WorkBudget) -> ScimError {
         let detail =
-            "The filter on members selects nobody. Use add to add a member, or name one of the group.";
+            "The filter on members selects no member. Use add to add one, or name a member of the group.";
         let refusal = ScimError::no_target(detail);
         let makes =
             |wanted: Value| work.try_out(|work| self.describe(&wanted, (groups, &STANDARD), work)).is_ok();
@@ -442,7 +442,7 @@ impl ValuePath {
     }
 }
 
-/// The member that an element is with what a step says of it. Whatever the value is, the error is that of `members`.
+/// Reads an element, with what a step says of it, as the value of `members` is read. So its errors are the same.
 fn read_member(
     mut element: Map<String, Value>,
     wanted: &Value,
@@ -452,7 +452,7 @@ fn read_member(
     let element = match wanted {
         Value::Object(wanted) => {
             for (name, value) in wanted {
-                // A member without an id is none, so the path says which one it is.
+                // Without an id in the value, the path says which member it is.
                 if !(name.eq_ignore_ascii_case("value") && is_unassigned(value)) {
                     element.retain(|key, _| !key.eq_ignore_ascii_case(name));
                     element.insert(name.clone(), value.clone());

@@ -252,7 +252,7 @@ impl<'t> ClaimedConsumer<'t> {
         }
     }
 
-    /// Moves the consumer to the end of the feed.
+    /// Moves the consumer to the end of the feed. That changes were skipped counts more than an error before.
     async fn restart(&mut self, reader: &FeedReader<'_>, lost: LostPosition) -> Result<(), StoreError> {
         let end = reader.end().await?.next - 1;
         let why = match lost {
@@ -273,10 +273,12 @@ impl<'t> ClaimedConsumer<'t> {
             .set("position", num(end))
             .set("skipped", AttributeValue::S(skipped.why.clone()))
             .set("skippedAt", num(skipped.at))
+            .remove("lastError")
             .remove("batchEnd");
         if self.write(update, self.state.token).await? == ClaimOutcome::Held {
             self.state.position = reader.at(end);
             self.state.batch_end = None;
+            self.state.last_error = None;
             self.state.skipped = Some(skipped);
         }
         Ok(())

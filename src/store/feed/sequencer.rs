@@ -131,8 +131,9 @@ impl<'t> Sequencer<'t> {
             };
             let (count, items) = (draft.changes.len() as u64, draft.items);
             let outcome = self.write_page(first, draft).await?;
-            // After a page that is too large, the same tenants have a smaller one.
-            if outcome != PageOutcome::TooLarge {
+            // After a page that is too large, the same tenants have a smaller one, if there is one.
+            let can_be_smaller = items > 1 || !self.postpones_departures;
+            if !(outcome == PageOutcome::TooLarge && can_be_smaller) {
                 self.turns = turn.tenants;
             }
             next = (outcome == PageOutcome::Written).then_some(first + count);
