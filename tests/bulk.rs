@@ -516,4 +516,18 @@ async fn the_time_is_bounded() {
     let detail = |at: usize| results[at]["response"]["detail"].as_str().expect("a detail");
     assert!(detail(0).contains("not known"), "{}", detail(0));
     assert!(detail(1).contains("before the operation was begun"), "{}", detail(1));
+
+    // What the order of the operations depends on is not waited for any longer.
+    let embedded = support::serve().await;
+    let proxy = Proxy::before(&embedded.endpoint).await;
+    proxy.decide(|_| Fate::Held);
+    let table = Table::new(support::client(&proxy.endpoint), support::TABLE);
+    let provider = Provider { store: Store { table, ..provider.store.clone() }, ..provider };
+    let gone = json!({ "method": "DELETE", "path": format!("/Users/{}", uuid::Uuid::now_v7()) });
+    let body = json!({ "Operations": [gone, user("a", "a")] });
+    let request = read(body.as_object().expect("an object"), &STANDARD).expect("a request");
+    let short = Budget { begin: Duration::from_millis(200), answer: Duration::from_secs(5) };
+    let answer = tokio::time::timeout(Duration::from_secs(3), provider.bulk().run(&request, short)).await;
+    let answer = answer.expect("an answer in time").expect("an answer");
+    assert_eq!(statuses(answer["Operations"].as_array().expect("results")), ["503"; 2]);
 }

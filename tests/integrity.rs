@@ -503,3 +503,41 @@ async fn who_lacks_an_attribute_that_became_required_can_still_be_deactivated() 
     assert_eq!(refused["scimType"], "mutability", "{refused}");
     client.patch(&path, json!([{ "op": "replace", "path": "userName", "value": " " }])).await.expect(400);
 }
+
+/// What is returned on request is in the answer to the write that set it (RFC 7643 §2.4), and in no other.
+#[tokio::test]
+async fn what_is_returned_on_request_is_answered_to_who_writes_it() {
+    const URN: &str = "urn:x:desk:1.0:User";
+    let attribute = |name: &str, returned: &str| json!({ "name": name, "type": "string", "multiValued": false, "returned": returned });
+    let desk = json!({ "name": "desk", "type": "complex", "multiValued": false,
+        "subAttributes": [attribute("floor", "default"), attribute("door", "request")] });
+    let schema = json!({ "id": URN, "name": "Desk", "attributes": [attribute("code", "request"), attribute("pin", "never"), desk] });
+    let plain = Client::new(support::serve().await.table, "standard").await;
+    let client = with_extension(&plain, &schema);
+    let mut ann = user("ann");
+    let desk = json!({ "floor": "1", "door": "2" });
+    ann[URN] = json!({ "code": "c", "pin": "p", "desk": desk });
+    let written = json!({ "code": "c", "desk": desk });
+    let made = client.post("/Users", ann.clone()).await.expect(201);
+    assert_eq!(made.body[URN], written);
+    let path = format!("/Users/{}", made.id());
+    let by_default = json!({ "desk": { "floor": "1" } });
+    assert_eq!(client.get(&path).await.expect(200).body[URN], by_default);
+    assert_eq!(client.put(&path, ann.clone()).await.expect(200).body[URN], written);
+
+    let patch = async |query: &str, operations: Value| {
+        client.patch(&format!("{path}{query}"), operations).await.expect(200).body[URN].clone()
+    };
+    let code = || json!([{ "op": "replace", "path": format!("{URN}:code"), "value": "c" }]);
+    assert_eq!(patch("", code()).await, json!({ "code": "c", "desk": { "floor": "1" } }));
+    let of_desk = json!([{ "op": "replace", "value": { URN: { "desk": { "door": "3" } } } }]);
+    assert_eq!(patch("", of_desk).await, json!({ "desk": { "floor": "1", "door": "3" } }));
+    let other = json!([{ "op": "replace", "path": "title", "value": "T" }]);
+    assert_eq!(patch("", other).await, by_default);
+    // What the client asks to see comes before it.
+    assert_eq!(patch("?attributes=title", code()).await, Value::Null);
+    let without = format!("?excludedAttributes={URN}:code");
+    assert_eq!(patch(&without, code()).await, by_default);
+    let removed = json!([{ "op": "remove", "path": format!("{URN}:code") }]);
+    assert_eq!(patch("", removed).await, by_default);
+}

@@ -95,6 +95,8 @@ pub enum Rule {
     GroupName,
     /// An attribute must be known.
     KnownAttribute,
+    /// A member of a message must be known.
+    KnownMember,
     /// `schemas` must be there, with known URNs.
     Schemas,
     /// `schemas` must name the resource's own schema. No policy accepts another one.
@@ -134,7 +136,7 @@ pub enum Rule {
 /// For each rule, in the order of [`Rule`]: the code in the log, the words for people, and what to change at the
 /// identity provider, which is empty where the refusal says so itself. `{}` stands for the name of the attribute,
 /// `{mappings}` for the pages on which attributes are mapped.
-pub const RULE_TEXTS: [(Rule, &str, &str, &str); 25] = [
+pub const RULE_TEXTS: [(Rule, &str, &str, &str); 26] = [
     (Rule::Required, "required", "{} must have a value", "Map it at the identity provider ({mappings})."),
     (
         Rule::RequiredOfUser,
@@ -178,6 +180,7 @@ pub const RULE_TEXTS: [(Rule, &str, &str, &str); 25] = [
         "no schema defines {}",
         "Remove it from the mapping ({mappings}), or send only what /Schemas lists.",
     ),
+    (Rule::KnownMember, "known_member", "a message has no member {}", "Leave it out."),
     (
         Rule::Schemas,
         "schemas",

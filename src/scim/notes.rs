@@ -27,6 +27,7 @@ impl Rule {
             Self::GroupAttributes => policy.group_attributes.is_some(),
             Self::GroupName => policy.unique_group_name,
             Self::KnownAttribute
+            | Self::KnownMember
             | Self::Schemas
             | Self::ExactType
             | Self::ExactBoolean

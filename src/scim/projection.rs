@@ -1,5 +1,6 @@
 //! Which attributes an answer holds: `attributes` and `excludedAttributes` (RFC 7644 §3.9).
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
@@ -18,6 +19,8 @@ pub struct Projection {
     names: BTreeMap<&'static str, TypeNames>,
     /// The URNs of extensions that are shown whatever the client asked for.
     always: BTreeSet<String>,
+    /// The paths of attributes that are returned on request, and that the client has written.
+    written: BTreeSet<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,7 +111,7 @@ impl Projection {
                 }
             }
         }
-        Ok(Self { mode, names, always: BTreeSet::new() })
+        Ok(Self { mode, names, ..Self::default() })
     }
 
     /// The same, but answers hold these extensions whatever the client asked for.
@@ -116,6 +119,30 @@ impl Projection {
     pub fn always_showing(mut self, urns: &[&str]) -> Self {
         self.always.extend(urns.iter().map(|urn| (*urn).to_owned()));
         self
+    }
+
+    /// The same for the answer to a write: without `attributes`, it shows what is returned on request and what the client
+    /// has written (RFC 7643 §2.4). Only extensions have such attributes. `is_written` is asked with the URN of an extension
+    /// and the name of an attribute, as the schema spells it.
+    pub fn showing_written(
+        &self,
+        resource_type: &ResourceType,
+        is_written: impl Fn(&str, &str) -> bool,
+    ) -> Cow<'_, Self> {
+        let mut written = BTreeSet::new();
+        for extension in resource_type.extensions.iter().filter(|extension| !extension.is_shown_by_default) {
+            let on_request = |attribute: &&Attribute| {
+                !attribute.is_read_only()
+                    && !attribute.is_shown_by_default()
+                    && is_written(&extension.id, &attribute.name)
+            };
+            let found = extension.attributes.iter().filter(on_request);
+            written.extend(found.map(|attribute| attribute.path.clone()));
+        }
+        match written.is_empty() {
+            true => Cow::Borrowed(self),
+            false => Cow::Owned(Self { written, ..self.clone() }),
+        }
     }
 
     /// Whether nothing was asked for in particular.
@@ -219,12 +246,13 @@ impl Projection {
         value: &mut Value,
     ) -> bool {
         let whole = named.is_some_and(|named| named.whole);
+        let is_written = self.written.contains(&attribute.path);
         let kept = match (attribute.returned, self.mode) {
             (Returned::Never, _) => return false,
             (Returned::Always, _) => true,
             // The URN of a schema does not ask for it; its own name, or that of a part, does.
             (Returned::Request, Mode::Only) => named.is_some(),
-            (Returned::Request, _) => false,
+            (Returned::Request, _) => is_written && !whole && !schema,
             (Returned::Default, Mode::Default) => true,
             (Returned::Default, Mode::Only) => schema || named.is_some(),
             (Returned::Default, Mode::Except) => !whole && !schema,
@@ -266,7 +294,8 @@ impl Projection {
         match (sub.returned, self.mode) {
             (Returned::Never, _) => false,
             (Returned::Always, _) => true,
-            (Returned::Request, mode) => mode == Mode::Only && named(),
+            (Returned::Request, Mode::Only) => named(),
+            (Returned::Request, _) => self.written.contains(&attribute.path) && !named(),
             (Returned::Default, Mode::Default) => true,
             (Returned::Default, Mode::Only) => every || named(),
             (Returned::Default, Mode::Except) => !named(),

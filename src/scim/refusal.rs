@@ -26,9 +26,17 @@ pub fn refuse_repeated_name(path: &str) -> ScimError {
     ScimError::invalid_syntax(format!("Attribute {path} is given more than once."))
 }
 
+/// A key that a client sent, for a sentence. An empty one, also at the end of a path, is shown as `""`.
+pub fn name_key(key: &str) -> String {
+    match key.ends_with(['.', ':']) || key.is_empty() {
+        true => format!("{}\"\"", shorten_text(key)),
+        false => shorten_text(key),
+    }
+}
+
 /// The refusal of a key that no schema defines.
 pub fn unknown_attribute(key: &str) -> ScimError {
-    let key = shorten_text(key);
+    let key = name_key(key);
     ScimError::invalid_syntax(format!("No schema defines the attribute {key}."))
         .by(Rule::KnownAttribute, &key)
 }

@@ -110,6 +110,11 @@ pub fn document(resource: &Map<String, Value>, resource_type: &ResourceType) -> 
     document
 }
 
+/// Whether a document has this attribute of an extension. Both are spelled as the schema spells them.
+pub fn has_extension_attribute(document: &Map<String, Value>, urn: &str, name: &str) -> bool {
+    document.get(urn).is_some_and(|extension| extension.get(name).is_some())
+}
+
 /// Copies what is stored and no schema defines from the document before a change into the one after it. Such data is
 /// of an extension schema that this process was started without. No request can name it, and none may lose it.
 pub fn keep_undefined(

@@ -12,7 +12,9 @@ use super::error::{ErrorKind, ScimError};
 use super::faults::Faults;
 use super::note_texts::{NoteKind, Rule};
 use super::policy::{Policy, STANDARD};
-use super::refusal::{expected, refuse_member, refuse_repeated_name, shorten_text, unknown_attribute};
+use super::refusal::{
+    expected, name_key, refuse_member, refuse_repeated_name, shorten_text, unknown_attribute,
+};
 use super::resource_type::{Kind, Resolved, ResourceType};
 use super::schema::{Attribute, Schema};
 use super::urn;
@@ -306,10 +308,10 @@ pub fn check_message(message: &Map<String, Value>, known: &[&str], policy: &Poli
     let sent = message.iter().filter(|(_, value)| !value.is_null()).map(|(key, _)| key);
     match sent.into_iter().find(|key| !is_known(key)) {
         Some(unknown) if !policy.tolerant => {
-            let unknown = shorten_text(unknown);
+            let unknown = name_key(unknown);
             let known = known.join(", ");
             let detail = format!("The message has the unknown member {unknown}. Its members are {known}.");
-            Err(ScimError::invalid_syntax(detail).by(Rule::KnownAttribute, &unknown))
+            Err(ScimError::invalid_syntax(detail).by(Rule::KnownMember, &unknown))
         }
         _ => Ok(()),
     }

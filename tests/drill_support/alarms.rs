@@ -96,6 +96,9 @@ fn series(metric: &Yaml) -> Series {
     (resolve(&metric["Namespace"]), resolve(&metric["MetricName"]), dimensions.collect())
 }
 
+/// The sum of all metrics of an alarm. To fill them changes when an alarm ends, not when it fires.
+const SUMS: [&str; 2] = ["SUM(METRICS())", "SUM(FILL(METRICS(), 0))"];
+
 /// The values that an alarm watches, by period, and the seconds of a period.
 fn watched(alarm: &Yaml, data: &Datapoints) -> (BTreeMap<u64, f64>, u64) {
     if !alarm["MetricName"].is_null() {
@@ -118,7 +121,7 @@ fn watched(alarm: &Yaml, data: &Datapoints) -> (BTreeMap<u64, f64>, u64) {
                 seconds,
                 stat["Stat"].as_str().expect("a statistic"),
             ));
-        } else if resolve(&query["Expression"]) != "SUM(METRICS())" {
+        } else if !SUMS.contains(&resolve(&query["Expression"]).as_str()) {
             // SELECT SUM(name) FROM SCHEMA(namespace, dimensions): all series with these dimensions.
             let select = resolve(&query["Expression"]);
             let (name, rest) =

@@ -53,7 +53,7 @@ QUERY_WORDS = set(
 # How the description of a version says what depends on a condition, if not with the parameter's name.
 # The alarm on the metric that the worker writes every minute: without it, the worker does not run.
 ALWAYS_MEASURED = "FeedLagAlarm"
-SAID_AS = {"TableName": "table", "TracingRate": "tracing"}
+SAID_AS = {"TableName": "table", "TracingRate": "tracing", "StageName": "app", "AppDomainName": "app"}
 # Properties of a function that are no part of a version.
 NOT_OF_VERSION = {"VersionDescription", "DeploymentPreference", "ReservedConcurrentExecutions", "Events", "Role",
                   "EventInvokeConfig", "AutoPublishAlias", "CodeUri", "LoggingConfig"}
@@ -96,6 +96,11 @@ def check_alarms():
         treatment = "breaching" if name == ALWAYS_MEASURED else "notBreaching"
         if alarm["TreatMissingData"] != treatment:
             problems.append(f"{name}: TreatMissingData must be {treatment}")
+        # CloudWatch ignores TreatMissingData for these metrics: the alarm would keep its state.
+        expressions = [str(query.get("Expression")) for query in alarm.get("Metrics", [])]
+        is_of_table = any(namespace == "AWS/DynamoDB" for namespace, _, _ in alarm_metrics(alarm))
+        if is_of_table and not any("FILL(" in expression for expression in expressions):
+            problems.append(f"{name}: missing values of AWS/DynamoDB must be filled")
     for name in found:
         if name.endswith("Alarm") and name not in alarms:
             problems.append(f"docs/runbook.md has a section {name}, but there is no such alarm")
@@ -239,7 +244,7 @@ def longest(said):
     """How many characters the value of a parameter has at most."""
     if said == "tracing":
         return len("off")
-    parameter = parameters[{"table": "TableName"}.get(said, said)]
+    parameter = parameters[{"table": "TableName", "app": "AppDomainName"}.get(said, said)]
     if "AllowedValues" in parameter:
         return max(len(str(value)) for value in parameter["AllowedValues"])
     if "MaxLength" in parameter:

@@ -48,10 +48,14 @@ impl Bulk<'_> {
     /// that many errors no further operation begins, and the answer leaves out those that did not begin.
     ///
     /// # Errors
-    /// None of an operation: those are in the answer.
+    /// 503 if the table does not answer while the operations are ordered. None of an operation: those are in the answer.
     pub async fn run(&self, request: &BulkRequest, budget: Budget) -> Result<Value, Failure> {
         let began = Instant::now();
-        let plan = self.plan(request).await?;
+        let plan = match tokio::time::timeout(budget.begin, self.plan(request)).await {
+            Ok(plan) => plan?,
+            // No operation is begun any more, so their order does not count.
+            Err(_) => Plan::new(request, self.provider.model, &TenantState::default()),
+        };
         let mut run = BulkRun::new(request, &plan, self.provider.model);
         let projection = Projection::parse(&["id"], &[], &self.provider.model.types())?;
         let (limit, width) = match request.fail_on_errors {

@@ -19,6 +19,7 @@ use crate::scim::faults::Faults;
 use crate::scim::members::{self, MEMBERS, Member};
 use crate::scim::note_texts::{NoteKind, Rule};
 use crate::scim::projection::Projection;
+use crate::scim::resource::has_extension_attribute;
 use crate::scim::resource_type::Kind;
 use crate::scim::validate::{groups_in_body, groups_named, read_and_gather};
 use crate::store::digest::MembershipDigest;
@@ -83,7 +84,9 @@ impl Changing<'_> {
             }
         };
         let relations = Relations { members: Some(&members), ..Relations::default() };
-        let body = self.provider.write_projected(&record, &relations, projection);
+        let projection =
+            projection.showing_written(ty, |urn, name| has_extension_attribute(&record.doc, urn, name));
+        let body = self.provider.write_projected(&record, &relations, &projection);
         Ok(self.provider.answer(&record, Some(body)))
     }
 

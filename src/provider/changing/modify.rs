@@ -36,6 +36,11 @@ impl Changing<'_> {
         let (ty, policy) = (self.provider.ty(kind), self.provider.model.policy);
         let work = &self.provider.work;
         let PatchSteps { members, others: steps } = PatchSteps::read(body, ty, policy, work)?;
+        let is_written = |urn: &str, name: &str| {
+            steps.iter().any(|step| step.extension.as_deref() == Some(urn) && step.attribute == name)
+        };
+        let projection = request.projection.showing_written(ty, is_written);
+        let request = &ResourceRequest { projection: &projection, ..*request };
         let granted = self.read_granted(kind, id, &steps).await?;
         let names_groups = kind == Kind::User && steps.iter().any(|step| step.attribute() == Some("groups"));
         let alone = members.as_ref().filter(|_| steps.is_empty());

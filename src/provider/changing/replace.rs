@@ -11,7 +11,7 @@ use crate::scim::faults::Faults;
 use crate::scim::members::{self, MEMBERS};
 use crate::scim::patch::group_attributes::keep_group_attributes;
 use crate::scim::patch::members::MemberChange;
-use crate::scim::resource::keep_undefined;
+use crate::scim::resource::{has_extension_attribute, keep_undefined};
 use crate::scim::resource_type::Kind;
 use crate::scim::validate::read_and_gather;
 
@@ -43,6 +43,10 @@ impl Changing<'_> {
             faults.keep(check_username_and_email(&replacement, policy))?;
         }
         faults.finish()?;
+        let projection = request
+            .projection
+            .showing_written(ty, |urn, name| has_extension_attribute(&replacement, urn, name));
+        let request = &ResourceRequest { projection: &projection, ..*request };
         self.change_stored(request, members, None, |record, _| {
             let mut doc = replacement.clone();
             if kind == Kind::User {

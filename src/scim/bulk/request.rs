@@ -252,6 +252,9 @@ fn action(
         Err(ScimError::new(ErrorKind::MethodNotAllowed, detail))
     };
     match (method, place) {
+        (_, BulkPath::Query) => Err(ScimError::invalid_value(
+            "The path of an operation cannot have a query. Send it without the ? and what follows.",
+        )),
         (_, BulkPath::Nowhere) => Err(ScimError::not_found(
             "There is no such endpoint in a Bulk request; there are /Users, /Groups and the resources below them.",
         )),
@@ -288,6 +291,8 @@ fn data(object: &Map<String, Value>) -> Result<Map<String, Value>, ScimError> {
 enum BulkPath {
     Endpoint(Kind),
     Resource(BulkTarget),
+    /// One with a query.
+    Query,
     Nowhere,
 }
 
@@ -295,6 +300,9 @@ fn place(path: &str) -> BulkPath {
     let path = path.strip_prefix('/').unwrap_or(path);
     let path = path.strip_suffix('/').unwrap_or(path);
     let (endpoint, id) = path.split_once('/').unwrap_or((path, ""));
+    if path.contains('?') && !id.starts_with(PREFIX) {
+        return BulkPath::Query;
+    }
     let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.endpoint()[1..] == *endpoint) else {
         return BulkPath::Nowhere;
     };
@@ -303,7 +311,7 @@ fn place(path: &str) -> BulkPath {
         Some(name) if !name.is_empty() => {
             BulkPath::Resource(BulkTarget { kind, id: TargetId::BulkId(name.to_owned()) })
         }
-        _ if id.is_empty() || id.contains('/') => BulkPath::Nowhere,
+        _ if id.is_empty() || id == ".search" || id.contains('/') => BulkPath::Nowhere,
         _ => BulkPath::Resource(BulkTarget { kind, id: TargetId::Id(id.to_owned()) }),
     }
 }

@@ -173,6 +173,11 @@ impl<'a> Request<'a> {
         if is_of_password(path, self.resource_type) {
             return password(op, value);
         }
+        if path.is_empty() {
+            let advice =
+                "path is empty. Name an attribute, or leave path out and send an object of attributes.";
+            return Err(ScimError::invalid_path(advice));
+        }
         let parsed = PatchPath::parse(path)
             .map_err(|error| ScimError::invalid_path(format!("path {}: {error}.", shorten_text(path))))?;
         match self.place(&parsed)? {
