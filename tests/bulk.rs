@@ -488,6 +488,7 @@ async fn the_time_is_bounded() {
         max_scan_time: rollcall::limits::MAX_SCAN_TIME,
         breaker: None,
         root_team_protected: false,
+        converts_local_accounts: true,
         work: rollcall::scim::work::WorkBudget::of_body(),
         bound_user: None,
         cursor_keys: rollcall::store::cursor::CursorKeys::default(),

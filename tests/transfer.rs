@@ -10,7 +10,7 @@ use rollcall::admin::tenant::{self, NewTenant};
 use rollcall::admin::transfer::export::export;
 use rollcall::admin::transfer::import::{Fate, ImportedLine, import};
 use rollcall::admin::transfer::move_in::move_in;
-use rollcall::admin::transfer::rows::json_lines;
+use rollcall::admin::transfer::rows::{ImportFile, json_lines};
 use rollcall::admin::transfer::user_table::user_table;
 use rollcall::admin::user;
 use rollcall::scim::policy::{Policy, VEZA};
@@ -159,7 +159,8 @@ async fn a_table_with_mistakes_is_read_but_for_them() {
         cy@x.example,Cy,C,Cy,cy@x.example,false\n";
     let model = tenant::model(&VEZA).unwrap();
     let rows = user_table(text, model.of(Kind::User)).unwrap();
-    let outcomes = import(&acme.table, &id("acme"), &rows, false, &|_| ()).await.unwrap();
+    let file = ImportFile { rows, root_team: None };
+    let outcomes = import(&acme.table, &id("acme"), &file, false, &|_| ()).await.unwrap();
     let fates: Vec<_> = outcomes.iter().map(|outcome| (outcome.line, outcome.fate)).collect();
     let expected = [(2, Fate::Created), (3, Fate::Refused), (4, Fate::Refused), (5, Fate::Created)];
     assert_eq!(fates, expected);
@@ -412,4 +413,161 @@ async fn a_move_refuses_what_does_not_fit() {
     assert_eq!(refused[0].id.as_ref(), Some(&ids[3]));
     assert!(refused[0].error.as_ref().unwrap().contains("other content"));
     assert!(outcomes.iter().any(|line| line.id.as_ref() == Some(&team) && line.fate == Fate::Created));
+}
+
+/// Which fates a file has, in the order of its lines.
+fn fates(outcomes: &[ImportedLine]) -> Vec<Fate> {
+    outcomes.iter().map(|outcome| outcome.fate).collect()
+}
+
+/// The names of a group's members.
+async fn members_of(client: &Client, group: &str) -> Vec<String> {
+    let list = client.get(&format!("/Groups?filter=displayName eq \"{group}\"")).await.expect(200).body;
+    let members = list["Resources"][0]["members"].as_array().cloned().unwrap_or_default();
+    let mut names = Vec::new();
+    for member in members {
+        let kind = if member["type"] == "Group" { "Groups" } else { "Users" };
+        let found = client.get(&format!("/{kind}/{}", member["value"].as_str().unwrap())).await.expect(200);
+        let name = if kind == "Groups" { &found.body["displayName"] } else { &found.body["userName"] };
+        names.push(name.as_str().unwrap().to_owned());
+    }
+    names.sort();
+    names
+}
+
+/// The root team is recognised by what the export says of it. A group of its name makes nobody an administrator.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_root_team_is_not_recognised_by_its_name() {
+    let (acme, globex) = two("strict").await;
+    let users = acme.users(0..2).await;
+    let root = acme.get("/Groups?filter=displayName eq \"Root\"").await.expect(200).body;
+    let root = root["Resources"][0]["id"].as_str().unwrap().to_owned();
+    let join = json!([{ "op": "add", "path": "members", "value": [{ "value": users[0] }] }]);
+    acme.patch(&format!("/Groups/{root}"), join).await.expect(200);
+    let namesake = json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": "Root",
+        "members": [{ "value": users[1] }] });
+    acme.post("/Groups", namesake).await.expect(201);
+    for renamed in [false, true] {
+        if renamed {
+            let rename = json!([{ "op": "replace", "path": "displayName", "value": "Administrators" }]);
+            acme.patch(&format!("/Groups/{root}"), rename).await.expect(200);
+        }
+        let text = exported(&acme).await;
+        for dry_run in [true, false] {
+            let outcomes = imported(&globex, &text, dry_run).await;
+            let refused: Vec<_> = outcomes.iter().filter(|outcome| outcome.fate == Fate::Refused).collect();
+            assert_eq!(refused.len(), 1, "{outcomes:?}");
+            assert!(refused[0].error.as_ref().unwrap().contains("root team"), "{refused:?}");
+        }
+        assert_eq!(members_of(&globex, "Root").await, ["keyholder@example.com", "u0@example.com"]);
+        let groups = globex.get("/Groups").await.expect(200).body;
+        assert_eq!(groups["totalResults"], 1, "{groups}");
+    }
+}
+
+/// A row may name a later one: a manager, members, and the teams of roles.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_made_later_is_read_in_too() {
+    let (acme, globex) = two("standard").await;
+    let (parent, zebra) = (acme.group("Parent", &[]).await, acme.group("Zebra", &[]).await);
+    let (child, apple) = (acme.group("Child", &[]).await, acme.group("Apple", &[]).await);
+    let join = json!([{ "op": "add", "path": "members", "value": [{ "value": child }] }]);
+    acme.patch(&format!("/Groups/{parent}"), join).await.expect(200);
+    let role = |group: &str, team: &str, role: &str| Assignment {
+        tenant: id("acme"),
+        group: group.parse().unwrap(),
+        team: Some(team.to_owned()),
+        role: role.to_owned(),
+    };
+    assign(&acme.table, &role(&zebra, &apple, "reviewer"), true).await.unwrap();
+    assign(&acme.table, &role(&apple, &apple, "member"), false).await.unwrap();
+    let text = exported(&acme).await;
+    let tried = fates(&imported(&globex, &text, true).await);
+    let outcomes = imported(&globex, &text, false).await;
+    assert_eq!(fates(&outcomes), tried, "{outcomes:?}");
+    assert_eq!(count(&outcomes).get(&Fate::Refused), None, "{outcomes:?}");
+    assert_eq!(answers(&globex).await, answers(&acme).await);
+    for dry_run in [true, false] {
+        let again = count(&imported(&globex, &text, dry_run).await);
+        assert_eq!(again.keys().collect::<Vec<_>>(), [&Fate::Unchanged], "dry run {dry_run}: {again:?}");
+    }
+    // A role that is taken away meanwhile comes back, and one that the file does not have goes.
+    let groups = globex.get("/Groups").await.expect(200).body;
+    let there = |name: &str| {
+        let found = groups["Resources"].as_array().unwrap().iter().find(|group| group["displayName"] == name);
+        found.unwrap()["id"].as_str().unwrap().to_owned()
+    };
+    let (zebra, apple) = (there("Zebra"), there("Apple"));
+    let of_globex = |assignment: Assignment| Assignment { tenant: id("globex"), ..assignment };
+    assign(&globex.table, &of_globex(role(&zebra, &apple, "reviewer")), false).await.unwrap();
+    assign(&globex.table, &of_globex(role(&apple, &apple, "extra")), true).await.unwrap();
+    for dry_run in [true, false] {
+        let updated = count(&imported(&globex, &text, dry_run).await);
+        assert_eq!(updated.get(&Fate::Updated), Some(&2), "dry run {dry_run}: {updated:?}");
+    }
+    assert_eq!(answers(&globex).await, answers(&acme).await);
+    support::assert_consistent(&globex).await;
+}
+
+/// What cannot be imported is refused before anything of the line is written.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_is_refused_leaves_nothing() {
+    let (acme, _) = two("strict").await;
+    let group = |name: &str, id: &str, roles: Value| {
+        json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group", GROUP_URN], "id": id,
+            "displayName": name, GROUP_URN: { "assignments": roles } })
+        .to_string()
+            + "\n"
+    };
+    let ids: Vec<String> = (0..4).map(|_| Uuid::now_v7().to_string()).collect();
+    let text = group("Bad", &ids[0], json!([{ "team": ids[0], "role": "Bad Role" }]))
+        + &group("Lost", &ids[1], json!([{ "team": Uuid::now_v7().to_string(), "role": "member" }]))
+        + &group("Team", &ids[2], json!([]))
+        + &group("team", &ids[3], json!([]));
+    for dry_run in [true, false] {
+        let outcomes = imported(&acme, &text, dry_run).await;
+        let expected = [Fate::Refused, Fate::Refused, Fate::Created, Fate::Refused];
+        assert_eq!(fates(&outcomes), expected, "dry run {dry_run}: {outcomes:?}");
+        assert!(outcomes[3].error.as_ref().unwrap().contains("line 3"), "{outcomes:?}");
+    }
+    let groups = acme.get("/Groups").await.expect(200).body;
+    assert_eq!(groups["totalResults"], 2, "{groups}");
+}
+
+/// An account of the operator stays one, also if its manager comes later.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_converts_no_account() {
+    let (acme, _) = two("veza").await;
+    let manager = Uuid::now_v7().to_string();
+    let line = |name: &str, id: Option<&str>, title: &str, account: &str| {
+        let mut user = client::user(name);
+        user["title"] = title.into();
+        user["id"] = id.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned).into();
+        user["urn:ietf:params:scim:schemas:extension:rollcall:2.0:User"] = json!({ "account": account });
+        if id.is_none() {
+            user[ENTERPRISE] = json!({ "manager": { "value": manager } });
+            user["schemas"] = json!(["urn:ietf:params:scim:schemas:core:2.0:User", ENTERPRISE]);
+        }
+        user.to_string() + "\n"
+    };
+    let account = async || {
+        let urn = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:User:account";
+        let path =
+            format!("/Users?filter=userName eq \"local@example.com\"&attributes=title,{ENTERPRISE},{urn}");
+        let list = acme.get(&path).await.expect(200).body;
+        list["Resources"][0].clone()
+    };
+    for title in ["a", "b"] {
+        let text = line("local", None, title, "local") + &line("boss", Some(&manager), title, "sso");
+        let outcomes = imported(&acme, &text, false).await;
+        assert_eq!(count(&outcomes).get(&Fate::Refused), None, "{outcomes:?}");
+        let found = account().await;
+        assert_eq!(
+            found["urn:ietf:params:scim:schemas:extension:rollcall:2.0:User"]["account"], "local",
+            "{found}"
+        );
+        assert_eq!(found["title"], title);
+        let boss = acme.get("/Users?filter=userName eq \"boss@example.com\"").await.expect(200).body;
+        assert_eq!(found[ENTERPRISE]["manager"]["value"], boss["Resources"][0]["id"]);
+    }
 }

@@ -15,6 +15,7 @@ use axum::routing::{delete, get, patch, post};
 use rollcall::admin::error::AdminError;
 use rollcall::admin::group::{self, Assignment};
 use rollcall::admin::transfer::import::import;
+use rollcall::admin::transfer::rows::ImportFile;
 use rollcall::admin::usage_key::{PlanUsageKeys, attach, fetch};
 use rollcall::admin::{tenant, user};
 use rollcall::store::keys::TenantId;
@@ -417,7 +418,9 @@ async fn a_name_whose_tenant_is_being_deleted_is_told() {
     }
     let (table, acme) = (&embedded.table, &"acme".parse().expect("a tenant"));
     let refused = |error: AdminError| assert!(error.to_string().contains("is being deleted"), "{error}");
-    refused(import(table, acme, &[], true, &|_| ()).await.expect_err("nothing is made there"));
+    refused(
+        import(table, acme, &ImportFile::default(), true, &|_| ()).await.expect_err("nothing is made there"),
+    );
     refused(user::create(table, acme, &json!({})).await.expect_err("nobody is made there"));
     let root = tenant::get(table, acme).await.expect("the tenant").root_team.expect("a root team");
     let role = |given| {

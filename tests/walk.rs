@@ -29,6 +29,7 @@ async fn find(client: &Client, query: &Query, max_scan_time: Duration) -> Result
         max_scan_time,
         breaker: None,
         root_team_protected: false,
+        converts_local_accounts: true,
         cursor_keys: rollcall::store::cursor::CursorKeys::default(),
         recent_checkpoints: rollcall::store::list::RecentCheckpoints::default(),
         known_groups: rollcall::store::known_groups::KnownGroups::default(),

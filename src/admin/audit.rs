@@ -79,15 +79,19 @@ struct Wanted<'a> {
     actor: Option<String>,
     resource: Option<String>,
     event_type: Option<String>,
+    /// Whether the tenant exists. The changes of a deleted one stay in the feed.
+    is_there: bool,
 }
 
 impl<'a> Wanted<'a> {
     /// What the arguments ask for, with ids for names.
     async fn of(table: &Table, args: &'a AuditArgs) -> Result<Self, AdminError> {
         let tenant = &args.tenant;
-        if *tenant != TenantId::deployment() {
-            super::tenant::get(table, tenant).await?;
-        }
+        let is_there = *tenant == TenantId::deployment()
+            || match super::tenant::get(table, tenant).await {
+                Err(AdminError::NoTenant(_)) => false,
+                found => found.map(|_| true)?,
+            };
         let actor = match args.actor.as_deref() {
             Some(actor) if !ACTORS.contains(&actor) => Some(actor_id(table, tenant, actor).await?),
             actor => actor.map(str::to_owned),
@@ -102,6 +106,7 @@ impl<'a> Wanted<'a> {
             actor,
             resource,
             event_type: args.event_type.clone(),
+            is_there,
         })
     }
 
@@ -188,8 +193,10 @@ async fn audit(args: &AuditArgs) -> Result<CommandOutput, AdminError> {
     }
     let mut walk = AuditWalk::start(&table, args.since).await.map_err(&failed)?;
     let mut newest = std::collections::VecDeque::new();
+    let mut is_known = wanted.is_there;
     loop {
         let list = walk.next(wanted.tenant).await.map_err(&failed)?;
+        is_known |= !list.changes.is_empty();
         let lines = list.changes.iter().filter(|change| wanted.includes(change));
         let lines: Vec<String> = lines.map(|change| line(format, change)).collect();
         match args.limit {
@@ -205,6 +212,9 @@ async fn audit(args: &AuditArgs) -> Result<CommandOutput, AdminError> {
         }
     }
     print(&Vec::from(newest))?;
+    if !is_known {
+        return Err(AdminError::NoTenant(wanted.tenant.clone()));
+    }
     if !args.follow {
         return Ok(CommandOutput::default());
     }

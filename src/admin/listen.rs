@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use super::error::AdminError;
+use super::output::{self, Format};
 use crate::deliver::message;
 use crate::deliver::sender::{MessageSender, SignedMessage};
 use crate::deliver::signature::WebhookSecret;
@@ -18,11 +19,12 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// The name in the ids of messages, in the place of the id of a webhook.
 const NAME: &str = "listen";
 
-/// Prints and forwards changes until Ctrl-C. Returns what to print at the end.
+/// Prints and forwards changes until Ctrl-C. Returns what to print at the end. As JSON, each change is one line, and what
+/// is said besides goes to the standard error.
 ///
 /// # Errors
 /// [`AdminError`], one line to print. A URL that does not take a message is only reported.
-pub async fn listen(table: &Table, forward_to: Option<&str>) -> Result<String, AdminError> {
+pub async fn listen(table: &Table, forward_to: Option<&str>, format: Format) -> Result<String, AdminError> {
     let failed = AdminError::table(table.name());
     if let Some(url) = forward_to {
         let problem = |problem| AdminError::Usage(format!("--forward-to: {problem}"));
@@ -33,9 +35,9 @@ pub async fn listen(table: &Table, forward_to: Option<&str>) -> Result<String, A
     let reader = FeedReader::open(table).await.map_err(&failed)?;
     let mut position = reader.at(reader.end().await.map_err(&failed)?.next - 1);
     if let Some(url) = forward_to {
-        print(&format!("Forwarding to {url}, signed with {}\n", secret.reveal()));
+        say(format, &format!("Forwarding to {url}, signed with {}", secret.reveal()))?;
     }
-    print("Waiting for changes. Ctrl-C ends.\n");
+    say(format, "Waiting for changes. Ctrl-C ends.")?;
     let mut end = std::pin::pin!(tokio::signal::ctrl_c());
     loop {
         let query = ChangeQuery { limit: MAX_WEBHOOK_CHANGES, tenant: None };
@@ -50,11 +52,11 @@ pub async fn listen(table: &Table, forward_to: Option<&str>) -> Result<String, A
         }
         changes.truncate(message::count_fitting(&changes));
         position = reader.at(changes.last().map_or(position.seq, |change| change.seq));
-        changes.iter().for_each(|change| print(&line(change)));
+        changes.iter().try_for_each(|change| print(&line(format, change)))?;
         if let Some(url) = forward_to {
             tokio::select! {
                 _ = &mut end => return Ok(String::new()),
-                outcome = forward(&sender, url, &secret, (&changes, &position)) => print(&outcome.map_err(&failed)?),
+                outcome = forward(&sender, url, &secret, (&changes, &position)) => say(format, &outcome.map_err(&failed)?)?,
             }
         }
     }
@@ -71,18 +73,33 @@ async fn forward(
     let body = message::body(changes, Vec::new(), next)?;
     let signed = SignedMessage { id: &id, body, secrets: std::slice::from_ref(secret) };
     Ok(match sender.send(url, &signed).await {
-        Ok(_) => format!("  --> {id}: taken\n"),
-        Err(failed) => format!("  --> {id}: not taken: {}\n", failed.why),
+        Ok(_) => format!("  --> {id}: taken"),
+        Err(failed) => format!("  --> {id}: not taken: {}", failed.why),
     })
 }
 
-fn line(change: &FeedChange) -> String {
+fn line(format: Format, change: &FeedChange) -> String {
+    if format == Format::Json {
+        return serde_json::to_string(change).unwrap_or_default();
+    }
     let FeedChange { seq, time, event_type, tenant, resource_id, version, .. } = change;
-    format!("{seq}  {time}  {tenant}  {event_type}  {resource_id}  version {version}\n")
+    format!("{seq}  {time}  {tenant}  {event_type}  {resource_id}  version {version}")
 }
 
-/// Prints at once. A reader that has gone ends nothing.
-fn print(text: &str) {
+/// Says something that is not a change.
+fn say(format: Format, text: &str) -> Result<(), AdminError> {
+    match format {
+        Format::Json => {
+            output::note(text);
+            Ok(())
+        }
+        Format::Table => print(text),
+    }
+}
+
+/// Prints a line at once.
+fn print(line: &str) -> Result<(), AdminError> {
     let mut out = std::io::stdout();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let written = writeln!(out, "{line}").and_then(|()| out.flush());
+    written.map_err(AdminError::output("the changes"))
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::problem::ProblemDetails;
 use super::request::{AppRequest, json};
-use crate::limits::SNAPSHOT_DISTANCE;
+use crate::limits::{RENEWED_FEED_STEP, SNAPSHOT_DISTANCE};
 use crate::store::feed::consumer::ConsumerState;
 use crate::store::feed::lag::seconds_behind;
 use crate::store::feed::reader::FeedReader;
@@ -42,12 +42,14 @@ pub async fn status(app: &AppRequest<'_>) -> Result<Response<Body>, ProblemDetai
     Ok(json(StatusCode::OK, &body))
 }
 
-/// How far the bus or a webhook is, and why it failed last. `last` is the number of the newest change.
+/// How far the bus or a webhook is, and why it failed last. `last` is the number of the newest change. Numbers between two
+/// ids of the feed were never given, so changes from before the last renewal do not count.
 fn describe_delivery(consumer: &ConsumerState, last: u64) -> Value {
+    let first = (last - last % RENEWED_FEED_STEP).max(1);
     json!({
         "name": consumer.name,
         "seq": consumer.position.seq,
-        "changesBehind": last.saturating_sub(consumer.position.seq),
+        "changesBehind": last.saturating_sub(consumer.position.seq.max(first - 1)),
         "lastSuccess": consumer.last_success,
         "lastError": consumer.problem(),
     })

@@ -163,6 +163,7 @@ impl Function {
             max_scan_time: MAX_SCAN_TIME,
             breaker: caller.breaker,
             root_team_protected: caller.root_team_protected,
+            converts_local_accounts: true,
             cursor_keys: self.cursor_keys.clone(),
             recent_checkpoints: self.recent_checkpoints.clone(),
             known_groups: self.known_groups.clone(),

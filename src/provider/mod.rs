@@ -57,6 +57,8 @@ pub struct Provider<'a> {
     /// Whether no request through this provider changes who administers the root team, or the
     /// break-glass account.
     pub root_team_protected: bool,
+    /// Whether a change of a user makes an account of the operator the identity provider's. The policy must do so, too.
+    pub converts_local_accounts: bool,
     /// What the core may still compute for this request.
     pub work: WorkBudget,
     /// The keys that sign cursors, as far as this process knows them.

@@ -48,6 +48,8 @@ impl<'a> TenantProviders<'a> {
             max_scan_time: MAX_SCAN_TIME,
             breaker: tenant.settings.limit(),
             root_team_protected: tenant.settings.root_team_protected,
+            // Applications change no users.
+            converts_local_accounts: false,
             cursor_keys: self.cursor_keys.clone(),
             recent_checkpoints: RecentCheckpoints::default(),
             // Applications change no groups.

@@ -57,7 +57,7 @@ async fn command(args: &CheckArgs) -> Result<CommandOutput, AdminError> {
         let text = feed_text(format, &report);
         return Ok(CommandOutput { findings: !report.findings.is_empty(), ..CommandOutput::from(text) });
     };
-    let record = crate::admin::tenant::get(&table, tenant).await?;
+    let record = crate::admin::tenant::get_lasting(&table, tenant).await?;
     let models = Model::all(&[]).map_err(|error| failed(StoreError::Broken(error.detail.clone())))?;
     let model = models.iter().find(|model| model.policy == record.policy).ok_or_else(|| {
         AdminError::Input(format!("the policy {} is not known to this version", record.policy.name))

@@ -168,7 +168,9 @@ pub async fn run_webhook(options: &GlobalOptions, command: WebhookCommand) -> Re
             registry.delete(&id).await.map_err(failed)?;
             object(json!({ "id": id, "status": "deleted" }))
         }
-        WebhookCommand::Listen { forward_to } => return listen::listen(&table, forward_to.as_deref()).await,
+        WebhookCommand::Listen { forward_to } => {
+            return listen::listen(&table, forward_to.as_deref(), format).await;
+        }
     };
     Ok(output::show_fields(format, &fields))
 }

@@ -110,7 +110,7 @@ fn status() -> Value {
     let delivery = json!({
         "name": text("bus, or the id of a webhook."),
         "seq": number("The number of the last change that it has taken."),
-        "changesBehind": number("How many changes of the feed it has not taken yet."),
+        "changesBehind": number("How many changes of the feed it has not taken yet. After `rollcall feed renew` those from before are not counted."),
         "lastSuccess": time("When it last took changes."),
         "lastError": { "type": ["string", "null"], "description": "Why the last attempt failed, or why changes were skipped." },
     });

@@ -14,7 +14,7 @@ use super::definitions::{definition_lines, import_definitions};
 use super::export::export;
 use super::import::{Fate, ImportedLine, import};
 use super::move_in::move_in;
-use super::rows::{Row, json_lines};
+use super::rows::{ImportFile, Row, json_lines};
 use super::user_table::user_table;
 use super::whole_file::WholeFile;
 use crate::admin::cli::{CommandOutput, GlobalOptions, complete, finish};
@@ -134,10 +134,12 @@ async fn until_interrupted<T>(
     let failed = |error| AdminError::Input(format!("cannot listen for signals: {error}"));
     let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut hung_up = signal(SignalKind::hangup()).map_err(failed)?;
     tokio::select! {
         done = command => done,
         _ = terminated.recv() => Err(AdminError::Input(outcome.to_owned())),
         _ = interrupted.recv() => Err(AdminError::Input(outcome.to_owned())),
+        _ = hung_up.recv() => Err(AdminError::Input(outcome.to_owned())),
     }
 }
 
@@ -145,22 +147,25 @@ async fn read_in(args: &ImportArgs) -> Result<CommandOutput, AdminError> {
     let table = args.options.open().await?;
     let text = read_text(&args.file)?;
     let is_csv = args.file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
-    let rows = match (args.keep_ids, is_csv) {
-        (true, _) => Vec::new(),
+    let file = match (args.keep_ids, is_csv) {
+        (true, _) => ImportFile::default(),
         // Every policy has the same attributes.
-        (false, true) => user_table(&text, tenant::model(&STANDARD)?.of(Kind::User))?,
+        (false, true) => {
+            let rows = user_table(&text, tenant::model(&STANDARD)?.of(Kind::User))?;
+            ImportFile { rows, root_team: None }
+        }
         (false, false) => json_lines(&text),
     };
     // If the report cannot be written, nothing is imported.
     let report = args.report.as_deref().map(|path| begin_report(path, &args.file)).transpose()?;
-    let total = if args.keep_ids { text.lines().count().saturating_sub(1) } else { rows.len() };
+    let total = if args.keep_ids { text.lines().count().saturating_sub(1) } else { file.rows.len() };
     let bar = Progress::shown();
     bar.begin(Some(total as u64), "lines");
     let progress = |count: usize| bar.set(count as u64);
     let importing = async {
         match args.keep_ids {
             true => move_in(&table, &args.tenant, &text, args.dry_run, &progress).await,
-            false => import(&table, &args.tenant, &rows, args.dry_run, &progress).await,
+            false => import(&table, &args.tenant, &file, args.dry_run, &progress).await,
         }
     };
     let outcome = "the import was interrupted; run it again: what is done is unchanged then";
@@ -169,7 +174,7 @@ async fn read_in(args: &ImportArgs) -> Result<CommandOutput, AdminError> {
     bar.end();
     let mut outcomes = imported?;
     if !args.keep_ids && !is_csv {
-        let (lines, ids) = (definition_lines(&text), ids_of(&rows, &outcomes));
+        let (lines, ids) = (definition_lines(&text), ids_of(&file, &outcomes));
         outcomes.extend(import_definitions(&table, &args.tenant, &lines, &ids, args.dry_run).await?);
     }
     let mut refused = outcomes.iter().filter(|outcome| outcome.fate == Fate::Refused);
@@ -185,9 +190,6 @@ async fn read_in(args: &ImportArgs) -> Result<CommandOutput, AdminError> {
             "{more} more lines were refused; the option --report FILE writes what became of each line"
         )),
     }
-    if let (Some(report), Some(path)) = (report, &args.report) {
-        write_report(report, &outcomes).map_err(file_error(path))?;
-    }
     let count = |fate: Fate| outcomes.iter().filter(|outcome| outcome.fate == fate).count();
     let mut fields = Map::new();
     fields.insert("tenant".to_owned(), json!(args.tenant.as_str()));
@@ -196,6 +198,14 @@ async fn read_in(args: &ImportArgs) -> Result<CommandOutput, AdminError> {
         fields.insert(name(fate).to_owned(), json!(count(fate)));
     }
     let text = output::show_fields(args.options.format(), &fields);
+    if let (Some(report), Some(path)) = (report, &args.report) {
+        write_report(report, &outcomes).map_err(|error| {
+            let path = path.display();
+            AdminError::Input(format!(
+                "{path}: {error}. The import is done, only its report is missing:\n{text}"
+            ))
+        })?;
+    }
     Ok(CommandOutput { findings: count(Fate::Refused) > 0, ..CommandOutput::from(text) })
 }
 
@@ -241,11 +251,11 @@ fn write_report(mut report: WholeFile, outcomes: &[ImportedLine]) -> std::io::Re
 }
 
 /// The ids in the tenant, by those in the file.
-fn ids_of(rows: &[Row], outcomes: &[ImportedLine]) -> BTreeMap<String, String> {
+fn ids_of(file: &ImportFile, outcomes: &[ImportedLine]) -> BTreeMap<String, String> {
     let of_line: BTreeMap<usize, &String> =
         outcomes.iter().filter_map(|outcome| Some((outcome.line, outcome.id.as_ref()?))).collect();
     let old = |row: &Row| row.resource.as_ref().ok()?.1.get("id")?.as_str().map(str::to_owned);
-    rows.iter().filter_map(|row| Some((old(row)?, (*of_line.get(&row.line)?).clone()))).collect()
+    file.rows.iter().filter_map(|row| Some((old(row)?, (*of_line.get(&row.line)?).clone()))).collect()
 }
 
 fn name(fate: Fate) -> &'static str {

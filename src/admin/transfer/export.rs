@@ -1,7 +1,7 @@
 //! Exports a tenant, one resource in a line. Users come first, so that an import knows every member. At the end
 //! stands what only an import with ids reads.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io::Write;
 
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,8 @@ struct ExportWriter<'a> {
     to: &'a mut (dyn Write + Send),
     progress: &'a Progress,
     counts: LineCounts,
+    /// The users that have a line. One of them may be deactivated before the deactivated accounts are read.
+    written: HashSet<Uuid>,
 }
 
 /// Writes every user and group of a tenant as a SCIM resource in one line of JSON, with its id and `meta`. After
@@ -59,14 +61,15 @@ struct ExportWriter<'a> {
 /// and entitlements there were. Each resource is whole and of one moment; the tenant as a whole is as of the time that it takes.
 ///
 /// # Errors
-/// [`AdminError::NoTenant`]; [`AdminError::Input`] when `to` cannot be written; [`AdminError::Table`] if a call fails.
+/// [`AdminError::NoTenant`], [`AdminError::BeingDeleted`]; [`AdminError::Input`] when `to` cannot be written;
+/// [`AdminError::Table`] if a call fails.
 pub async fn export(
     table: &Table,
     id: &TenantId,
     to: &mut (dyn Write + Send),
     progress: &Progress,
 ) -> Result<u64, AdminError> {
-    let tenant = tenant::get(table, id).await?;
+    let tenant = tenant::get_lasting(table, id).await?;
     let store = Store {
         table: table.clone(),
         tenant: id.clone(),
@@ -76,7 +79,8 @@ pub async fn export(
     let model = tenant::model(tenant.policy)?;
     let total = count_resources(&store).await.map_err(AdminError::table(table.name()))?;
     progress.begin(Some(total), "users and groups");
-    let mut writer = ExportWriter { store, model, to, progress, counts: LineCounts::default() };
+    let mut writer =
+        ExportWriter { store, model, to, progress, counts: LineCounts::default(), written: HashSet::new() };
     writer.write_resources().await?;
     writer.write_definitions().await?;
     writer.write_tombstones().await?;
@@ -109,7 +113,10 @@ impl ExportWriter<'_> {
                     let line = Value::Object(resource(&record, members, &self.model));
                     self.write_line(&line)?;
                     match kind {
-                        Kind::User => self.counts.users += 1,
+                        Kind::User => {
+                            self.counts.users += 1;
+                            self.written.insert(record.id);
+                        }
                         Kind::Group => self.counts.groups += 1,
                     }
                 }
@@ -142,11 +149,14 @@ impl ExportWriter<'_> {
             let mut kept = Vec::new();
             for item in some {
                 if let Some(erased) = ErasedAccount::from_item(item) {
-                    self.write_erased(&erased)?;
+                    if !self.written.contains(&erased.id) {
+                        self.write_erased(&erased)?;
+                    }
                 } else {
                     kept.extend(Tombstone::from_item(&tenant, item.clone()).map_err(&failed)?);
                 }
             }
+            kept.retain(|tombstone| !self.written.contains(&tombstone.record.id));
             let holders = self.read_holders(&kept).await.map_err(&failed)?;
             for tombstone in kept {
                 let holds_name = holders.contains(&tombstone.record.id);

@@ -1,42 +1,46 @@
 //! Reading users and groups in, through the same operations that clients use: every rule holds, and
 //! every change has its event. A user is the one of the same `userName`, a group that of the same
-//! `displayName`; so an import that was interrupted is simply run again.
+//! `displayName`; so an import that was interrupted is simply run again. The root team of an export is that of the tenant,
+//! whatever the two are called.
+//!
+//! Rows are written side by side, each after the earlier ones that it names. A row may name a later one as well: a
+//! manager, a member, the team of a role. If the row is new, it is made without what does not exist yet, and written
+//! again after all others. If it exists, it is only written then.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{Stream, StreamExt, stream};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::dry_run::PlannedResource;
 use super::file_ids::FileIds;
 use super::levels::levels;
-use super::rows::Row;
+use super::rows::{ImportFile, Row, RowResource};
+use super::wanted_roles::WantedRoles;
 use crate::admin::actor::ACTOR;
 use crate::admin::error::AdminError;
-use crate::admin::group::{self, Assignment};
 use crate::admin::{tenant, user};
 use crate::auth::tenant::TenantRecord;
-use crate::limits::{IMPORTS_AT_ONCE, MAX_SCAN_TIME};
+use crate::limits::{APPLY_TIMEOUT, IMPORTS_AT_ONCE, MAX_SCAN_TIME};
+use crate::provider::changing::assignments::{AssignmentTarget, change_assignments, missing_team};
 use crate::provider::failure::Failure;
 use crate::provider::precondition::Preconditions;
 use crate::provider::{Provider, ResourceRequest};
 use crate::scim::error::ErrorKind;
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::{Kind, Model};
-use crate::scim::validate::read;
+use crate::scim::urn;
 use crate::scim::work::WorkBudget;
-use crate::scim::{document_rules, members, urn, username};
 use crate::store::Store;
 use crate::store::call::Table;
-use crate::store::claim::NameClaim;
 use crate::store::cursor::CursorKeys;
-use crate::store::index::{self, Entry, Index};
-use crate::store::item::key_of;
-use crate::store::keys::{self, Key, TenantId, parse_id};
+use crate::store::keys::{TenantId, parse_id};
 use crate::store::known_groups::KnownGroups;
 use crate::store::list::RecentCheckpoints;
-use crate::store::record::{MEMBER, Record};
+use crate::store::record::Role;
 
 /// What became of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,68 +69,126 @@ pub struct ImportedLine {
 }
 
 /// An import on its way.
-struct Import<'a> {
-    table: &'a Table,
-    tenant: TenantRecord,
-    provider: Provider<'a>,
-    dry_run: bool,
-    ids: Mutex<FileIds>,
+pub(super) struct Import<'a> {
+    pub(super) table: &'a Table,
+    pub(super) tenant: TenantRecord,
+    pub(super) provider: Provider<'a>,
+    pub(super) dry_run: bool,
+    /// The root team of the file, by its id there.
+    pub(super) root_team: Option<&'a str>,
+    pub(super) ids: Mutex<FileIds>,
     /// The resources that the tenant has of each name in the file.
-    found: Mutex<HashMap<(Kind, String), Vec<Uuid>>>,
+    pub(super) found: Mutex<HashMap<Name, Vec<Uuid>>>,
     /// What earlier lines would have written, by name: those of a dry run.
-    planned: Mutex<HashMap<(Kind, String), PlannedResource>>,
+    pub(super) planned: Mutex<HashMap<Name, PlannedResource>>,
 }
 
-/// What a line would write: the document, and the ids of the members.
-type PlannedResource = (Map<String, Value>, BTreeSet<String>);
+/// What a resource is recognised by.
+pub(super) type Name = (Kind, String);
 
-/// Imports rows, and tells `progress` after each how many there were. Rows are written side by side, each after the
-/// earlier ones that it names. The outcomes are in the order of the file. With `dry_run` nothing is written, and
-/// members that the file makes count as there.
+/// When a row is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pass {
+    /// After the earlier rows that it names.
+    First,
+    /// After all rows, since it names a later one.
+    Second,
+}
+
+/// What a row was found to be, and what it names, with ids of the tenant.
+pub(super) struct ResolvedRow {
+    pub(super) kind: Kind,
+    pub(super) body: Map<String, Value>,
+    pub(super) name: Option<Name>,
+    /// The resource that the tenant has.
+    pub(super) found: Option<Uuid>,
+    /// The roles that a group grants, if the line says.
+    pub(super) roles: Option<WantedRoles>,
+    /// Whether the row names a later one. What it names is left out here.
+    pub(super) waits: bool,
+    /// Whether it is an account of the operator.
+    is_local: bool,
+}
+
+/// What became of a row.
+enum Written {
+    Done(Fate, Option<String>),
+    /// The row names a later one. `Some`: it was made without that.
+    Waits(Option<Uuid>),
+}
+
+/// Imports the rows of a file, and tells `progress` after each how many there were. The outcomes are in the order of the
+/// file. With `dry_run` nothing is written, and members that the file makes count as there.
 ///
 /// # Errors
 /// [`AdminError::NoTenant`], [`AdminError::BeingDeleted`]; [`AdminError::Table`] if a call fails. What is refused is in the outcome instead.
 pub async fn import(
     table: &Table,
     id: &TenantId,
-    rows: &[Row],
+    file: &ImportFile,
     dry_run: bool,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Vec<ImportedLine>, AdminError> {
     let tenant = tenant::get_lasting(table, id).await?;
     let model = tenant::model(tenant.policy)?;
     let provider = provider(table, &tenant, &model);
-    let (ids, found, planned) = (Mutex::default(), Mutex::default(), Mutex::default());
-    let import = Import { table, provider, tenant, dry_run, ids, found, planned };
+    let rows = &file.rows;
+    let ids = Mutex::new(FileIds::of(rows));
+    let (found, planned) = (Mutex::default(), Mutex::default());
+    let root_team = file.root_team.as_deref();
+    let import = Import { table, provider, tenant, dry_run, root_team, ids, found, planned };
     import.look_up(rows).await?;
-    let mut outcomes: Vec<ImportedLine> = Vec::with_capacity(rows.len());
-    for row in rows {
+    let rows = import.without_namesakes(rows);
+    let mut outcomes: BTreeMap<usize, ImportedLine> = BTreeMap::new();
+    let mut note = |outcome: ImportedLine| {
+        outcomes.insert(outcome.line, outcome);
+        progress(outcomes.len());
+    };
+    for row in rows.iter() {
         let problem = row.resource.as_ref().err();
-        outcomes.extend(problem.map(|problem| refused_line(row.line, problem.clone())));
+        problem.into_iter().for_each(|problem| note(refused_line(row.line, problem.clone())));
     }
-    // Those whose manager is made further down in the file.
-    let mut early = Vec::new();
-    for level in levels(rows, |kind, body| import.name(kind, body).map(|(_, entry)| entry.value)) {
-        let rows = level.into_iter().map(|at| &rows[at]);
-        let writes = rows.filter_map(|row| Some((row, row.resource.as_ref().ok()?)));
-        let writes = writes.map(|(row, (kind, body))| {
-            let import = &import;
-            async move { (row, import.is_early(body), import.row(*kind, body.clone()).await) }
-        });
-        let mut writes = stream::iter(writes).buffer_unordered(IMPORTS_AT_ONCE);
-        while let Some((row, is_early, written)) = writes.next().await {
-            early.extend(row.resource.as_ref().ok().filter(|_| is_early));
-            outcomes.push(match written {
-                Ok((fate, id)) => ImportedLine { line: row.line, fate, id, error: None },
-                Err(Stopped::Refused(problem)) => refused_line(row.line, problem),
+    let mut waiting = Vec::new();
+    for level in levels(&rows, |kind, body| import.name(kind, body).map(|(_, entry)| entry.value)) {
+        let mut writes = import.write(level.into_iter().map(|at| &rows[at]), Pass::First);
+        while let Some((row, written)) = writes.next().await {
+            match written {
+                Ok(Written::Waits(made)) => waiting.push((row, made)),
+                Ok(Written::Done(fate, id)) => note(ImportedLine { line: row.line, fate, id, error: None }),
+                Err(Stopped::Refused(problem)) => note(refused_line(row.line, problem)),
                 Err(Stopped::Failed(error)) => return Err(error),
-            });
-            progress(outcomes.len());
+            }
         }
     }
-    import.write_again(early).await?;
-    outcomes.sort_by_key(|outcome| outcome.line);
-    Ok(outcomes)
+    let mut made = HashMap::new();
+    let mut again = Vec::new();
+    for (row, id) in waiting {
+        if import.is_replaced(row, &rows) {
+            // A later row of the same name counts, and is written.
+            let fate = if id.is_some() { Fate::Created } else { Fate::Unchanged };
+            note(ImportedLine { line: row.line, fate, id: id.map(|id| id.to_string()), error: None });
+        } else {
+            made.insert(row.line, id);
+            again.push(row);
+        }
+    }
+    let mut writes = import.write(again.into_iter(), Pass::Second);
+    while let Some((row, written)) = writes.next().await {
+        let made = made.get(&row.line).copied().flatten();
+        match written {
+            Ok(Written::Waits(_)) => {}
+            Ok(Written::Done(fate, id)) => {
+                let fate = if made.is_some() { Fate::Created } else { fate };
+                note(ImportedLine { line: row.line, fate, id, error: None });
+            }
+            Err(Stopped::Refused(problem)) => {
+                let id = made.map(|id| id.to_string());
+                note(ImportedLine { id, ..refused_line(row.line, problem) });
+            }
+            Err(Stopped::Failed(error)) => return Err(error),
+        }
+    }
+    Ok(outcomes.into_values().collect())
 }
 
 fn provider<'a>(table: &Table, tenant: &TenantRecord, model: &'a Model) -> Provider<'a> {
@@ -144,6 +206,7 @@ fn provider<'a>(table: &Table, tenant: &TenantRecord, model: &'a Model) -> Provi
         max_scan_time: MAX_SCAN_TIME,
         breaker: None,
         root_team_protected: false,
+        converts_local_accounts: false,
         cursor_keys: CursorKeys::default(),
         recent_checkpoints: RecentCheckpoints::default(),
         known_groups: KnownGroups::default(),
@@ -181,88 +244,73 @@ impl From<AdminError> for Stopped {
 }
 
 impl Import<'_> {
-    /// Finds those of the file that the tenant has already: unique names together, others side by side.
-    async fn look_up(&self, rows: &[Row]) -> Result<(), AdminError> {
-        let store = &self.provider.store;
-        let failed = AdminError::table(self.table.name());
-        let resources = || rows.iter().filter_map(|row| row.resource.as_ref().ok());
-        let mut found: HashMap<(Kind, String), Vec<Uuid>> = HashMap::new();
-        let (mut claims, mut lookups) = (BTreeMap::new(), BTreeMap::new());
-        for (kind, body) in resources() {
-            match self.name(*kind, body) {
-                Some((Index::Claim, entry)) => {
-                    let key = keys::claim(&store.tenant, entry.attribute, &entry.value);
-                    claims.insert(key, (*kind, entry.value));
-                }
-                Some((Index::Lookup, entry)) => {
-                    lookups.insert((*kind, entry.value.clone()), entry);
-                }
-                None => {}
-            }
-        }
-        let places: Vec<Key> = claims.keys().cloned().collect();
-        for item in self.table.batch_get(&places).await.map_err(&failed)? {
-            let holder = NameClaim::from_item(&item).filter(|claim| !claim.gone);
-            let name = key_of(&item).and_then(|key| claims.get(&key));
-            if let (Some(holder), Some(name)) = (holder, name) {
-                found.insert(name.clone(), vec![holder.id]);
-            }
-        }
-        let finds = lookups.into_iter().map(|((kind, value), entry)| async move {
-            Ok(((kind, value), store.find(kind, Index::Lookup, &entry).await?))
-        });
-        let more: Vec<_> =
-            stream::iter(finds).buffered(IMPORTS_AT_ONCE).try_collect().await.map_err(&failed)?;
-        found.extend(more);
-        for (kind, body) in resources() {
-            let old = body.get("id").and_then(Value::as_str);
-            let name = self.name(*kind, body).map(|(_, entry)| (*kind, entry.value));
-            if let (Some(old), Some([one])) = (old, name.and_then(|name| found.get(&name)).map(Vec::as_slice))
-            {
-                self.note_id(old, *one);
-            }
-        }
-        *self.found() = found;
-        Ok(())
+    /// Writes rows side by side. The results come as they are ready.
+    fn write<'r>(
+        &'r self,
+        rows: impl Iterator<Item = &'r Row> + Send + 'r,
+        pass: Pass,
+    ) -> impl Stream<Item = (&'r Row, Result<Written, Stopped>)> + Unpin {
+        let read = rows.filter_map(|row| Some((row, row.resource.as_ref().ok()?)));
+        let writes = read.map(move |(row, resource)| async move { (row, self.row(resource, pass).await) });
+        Box::pin(stream::iter(writes).buffer_unordered(IMPORTS_AT_ONCE))
     }
 
-    /// Writes rows again whose manager was made after them.
-    async fn write_again(&self, early: Vec<&(Kind, Map<String, Value>)>) -> Result<(), AdminError> {
-        let writes = early.into_iter().filter(|_| !self.dry_run);
-        let writes = writes.map(|(kind, body)| self.row(*kind, body.clone()));
-        let mut writes = stream::iter(writes).buffer_unordered(IMPORTS_AT_ONCE);
-        while let Some(written) = writes.next().await {
-            match written {
-                // What is refused now was refused before, and is in the report.
-                Ok(_) | Err(Stopped::Refused(_)) => {}
-                Err(Stopped::Failed(error)) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    fn ids(&self) -> MutexGuard<'_, FileIds> {
+    pub(super) fn ids(&self) -> MutexGuard<'_, FileIds> {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn found(&self) -> MutexGuard<'_, HashMap<(Kind, String), Vec<Uuid>>> {
+    pub(super) fn found(&self) -> MutexGuard<'_, HashMap<Name, Vec<Uuid>>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes which id of the tenant an id of the file is.
-    fn note_id(&self, old: &str, id: Uuid) {
-        self.ids().note(old, &id.to_string());
+    pub(super) fn note_id(&self, old: Option<&str>, id: &str) {
+        if let Some(old) = old {
+            self.ids().note(old, id);
+        }
     }
 
-    /// Whether a resource names a manager whom the tenant does not have yet.
-    fn is_early(&self, body: &Map<String, Value>) -> bool {
-        let manager =
-            body.get(urn::ENTERPRISE_USER).and_then(|extension| extension["manager"]["value"].as_str());
-        manager.is_some_and(|id| self.ids().get(id).is_none())
+    async fn row(&self, resource: &RowResource, pass: Pass) -> Result<Written, Stopped> {
+        let old = resource.1.get("id").and_then(Value::as_str);
+        let row = self.resolve(resource, pass == Pass::First)?;
+        self.check_teams(&row).await?;
+        if self.dry_run {
+            let found = row.found.map(|id| id.to_string());
+            let fate = self.plan_row(&row).await?;
+            // Later lines may refer to it, since it will exist.
+            self.note_id(old, found.as_deref().or(old).unwrap_or_default());
+            return Ok(Written::Done(fate, found));
+        }
+        if let (true, Some(id)) = (row.waits, row.found) {
+            self.note_id(old, &id.to_string());
+            return Ok(Written::Waits(None));
+        }
+        let ResolvedRow { kind, name, found, roles, waits, .. } = &row;
+        let (fate, id) = match found {
+            Some(id) => (self.change(*kind, *id, row.body.clone()).await?, *id),
+            None => (Fate::Created, self.create(&row).await?),
+        };
+        self.note_id(old, &id.to_string());
+        if let Some(name) = name.clone().filter(|_| fate == Fate::Created) {
+            self.found().entry(name).or_default().push(id);
+        }
+        let is_granted = match roles {
+            Some(roles) => self.assign(id, roles).await?,
+            None => false,
+        };
+        Ok(match (waits, fate) {
+            (true, _) => Written::Waits(Some(id)),
+            (false, Fate::Unchanged) if is_granted => Written::Done(Fate::Updated, Some(id.to_string())),
+            (false, fate) => Written::Done(fate, Some(id.to_string())),
+        })
     }
 
-    async fn row(&self, kind: Kind, mut body: Map<String, Value>) -> Result<(Fate, Option<String>), Stopped> {
-        let old = body.shift_remove("id").and_then(|id| id.as_str().map(str::to_owned));
+    /// Finds what a row is in the tenant, and takes the ids of the tenant for those of the file. What is not there yet
+    /// is left out if a second pass follows, where it is not a dry run.
+    fn resolve(&self, (kind, body): &RowResource, is_first: bool) -> Result<ResolvedRow, Stopped> {
+        let (kind, mut body) = (*kind, body.clone());
+        let old = body.shift_remove("id");
+        let old = old.as_ref().and_then(Value::as_str);
         body.shift_remove("meta");
         let own = match kind {
             Kind::User => urn::ROLLCALL_USER,
@@ -272,86 +320,31 @@ impl Import<'_> {
         if let Some(schemas) = body.get_mut("schemas").and_then(Value::as_array_mut) {
             schemas.retain(|schema| schema != own);
         }
-        self.rename(&mut body);
-        let name = self.name(kind, &body).map(|(_, entry)| (kind, entry.value));
-        let found = self.find(name.as_ref(), &body)?;
-        if self.dry_run {
-            let fate = self.plan_line((kind, name), &body, found).await?;
-            if let Some(old) = old {
-                // Later lines may refer to it, since it will exist.
-                let id = found.map_or_else(|| old.clone(), |id| id.to_string());
-                self.ids().note(&old, &id);
-            }
-            return Ok((fate, found.map(|id| id.to_string())));
-        }
-        let (fate, id) = match found {
-            Some(id) => self.change(kind, id, body).await?,
-            None if kind == Kind::User && ours["account"] == "local" => {
-                let made = user::create(self.table, &self.tenant.id, &Value::Object(body)).await?;
-                (Fate::Created, made.id)
-            }
-            None => {
-                let made = self.provider.changing().create(kind, &body, &Projection::default()).await?;
-                let id = made.location.rsplit('/').next().and_then(parse_id);
-                (Fate::Created, id.ok_or_else(|| Stopped::Refused("it was made without an id".to_owned()))?)
-            }
+        let mut roles = match kind {
+            Kind::User => None,
+            Kind::Group => WantedRoles::read(&ours, old).map_err(Stopped::Refused)?,
         };
-        if let Some(old) = old {
-            self.note_id(&old, id);
-        }
-        if let Some(name) = name.filter(|_| fate == Fate::Created) {
-            self.found().entry(name).or_default().push(id);
-        }
-        if kind == Kind::Group {
-            self.assign(id, &ours).await?;
-        }
-        Ok((fate, Some(id.to_string())))
-    }
-
-    /// Members and managers of the file are those of the tenant from here on.
-    fn rename(&self, body: &mut Map<String, Value>) {
         let ids = self.ids();
-        let renamed = |value: &mut Value| {
-            if let Some(id) = value.as_str().and_then(|id| ids.get(id)) {
-                *value = json!(id);
-            }
-        };
-        if let Some(members) = body.get_mut("members").and_then(Value::as_array_mut) {
-            members.iter_mut().filter_map(|member| member.get_mut("value")).for_each(renamed);
+        let leaves_out = is_first && !self.dry_run;
+        let waits =
+            ids.take_into(&mut body, leaves_out) | roles.as_mut().is_some_and(|r| r.take(&ids, leaves_out));
+        drop(ids);
+        let name = self.name(kind, &body).map(|(_, entry)| (kind, entry.value));
+        let found = self.find(old, name.as_ref(), &body)?;
+        let is_local = ours["account"] == "local";
+        Ok(ResolvedRow { kind, body, name, found, roles, waits: waits && leaves_out, is_local })
+    }
+
+    async fn create(&self, row: &ResolvedRow) -> Result<Uuid, Stopped> {
+        if row.is_local {
+            return Ok(user::create(self.table, &self.tenant.id, &Value::Object(row.body.clone())).await?.id);
         }
-        let enterprise = body.get_mut(urn::ENTERPRISE_USER);
-        let manager = enterprise.and_then(|extension| extension.get_mut("manager"));
-        manager.and_then(|manager| manager.get_mut("value")).into_iter().for_each(renamed);
+        let made = self.provider.changing().create(row.kind, &row.body, &Projection::default()).await?;
+        let id = made.location.rsplit('/').next().and_then(parse_id);
+        id.ok_or_else(|| Stopped::Refused("it was made without an id".to_owned()))
     }
 
-    /// What a resource of the file is recognised by.
-    fn name(&self, kind: Kind, body: &Map<String, Value>) -> Option<(Index, Entry)> {
-        index::entry(self.provider.ty(kind), name_path(kind), name_text(kind, body)?)
-    }
-
-    /// The resource of the same name that the tenant has.
-    fn find(
-        &self,
-        name: Option<&(Kind, String)>,
-        body: &Map<String, Value>,
-    ) -> Result<Option<Uuid>, Stopped> {
-        let Some(name) = name else { return Ok(None) };
-        match self.found().get(name).map_or(&[][..], Vec::as_slice) {
-            [] => Ok(None),
-            [one] => Ok(Some(*one)),
-            _ => {
-                let text = name_text(name.0, body).unwrap_or_default();
-                Err(Stopped::Refused(format!("several groups are called {text}")))
-            }
-        }
-    }
-
-    async fn change(
-        &self,
-        kind: Kind,
-        id: Uuid,
-        mut body: Map<String, Value>,
-    ) -> Result<(Fate, Uuid), Stopped> {
+    async fn change(&self, kind: Kind, id: Uuid, mut body: Map<String, Value>) -> Result<Fate, Stopped> {
         let before = self.provider.store.fetch(kind, id).await.map_err(Failure::from)?;
         let (all, none) = (Projection::default(), Preconditions::default());
         let request = ResourceRequest { kind, id, projection: &all, preconditions: &none };
@@ -364,132 +357,48 @@ impl Import<'_> {
             });
             let add = add.as_object().cloned().unwrap_or_default();
             self.provider.changing().modify(&request, &add).await?
-        } else if self.is_same(before.as_ref(), &body)? {
-            return Ok((Fate::Unchanged, id));
         } else {
             self.provider.changing().replace(&request, &body).await?
         };
         let is_unchanged = before.is_some_and(|before| before.version == changed.version);
-        Ok((if is_unchanged { Fate::Unchanged } else { Fate::Updated }, id))
+        Ok(if is_unchanged { Fate::Unchanged } else { Fate::Updated })
     }
 
-    /// Whether a user is as the line says: a PUT of the same would convert a local account.
-    fn is_same(&self, found: Option<&Record>, body: &Map<String, Value>) -> Result<bool, Stopped> {
-        let Some(found) = found.filter(|found| found.kind == Kind::User) else { return Ok(false) };
-        let mut wanted = read(body, self.provider.ty(found.kind), self.tenant.policy, &self.provider.work)
-            .map_err(Failure::from)?;
-        // A line without `active` keeps it, as a PUT does.
-        if let (false, Some(active)) = (wanted.contains_key("active"), found.doc.get("active")) {
-            wanted.insert("active".to_owned(), active.clone());
-        }
-        Ok(found.doc == wanted)
+    /// Lets a group grant the roles of the file, and no others. The root team keeps its own, too. Returns whether that
+    /// changed anything.
+    async fn assign(&self, group: Uuid, wanted: &WantedRoles) -> Result<bool, Stopped> {
+        let is_root = self.tenant.root_team == Some(group);
+        let wanted = wanted.of(group);
+        let target = AssignmentTarget {
+            group,
+            ty: self.provider.ty(Kind::Group),
+            root_team: self.tenant.root_team,
+            preconditions: &Preconditions::default(),
+            wait: APPLY_TIMEOUT,
+        };
+        let is_changed = AtomicBool::new(false);
+        let change = |roles: &BTreeSet<Role>| {
+            let after = if is_root { roles | &wanted } else { wanted.clone() };
+            is_changed.store(*roles != after, Ordering::Relaxed);
+            after
+        };
+        change_assignments(&self.provider.store, &target, change).await?;
+        Ok(is_changed.into_inner())
     }
 
-    /// What would become of a line of this name.
-    async fn plan_line(
-        &self,
-        (kind, name): (Kind, Option<(Kind, String)>),
-        body: &Map<String, Value>,
-        found: Option<Uuid>,
-    ) -> Result<Fate, Stopped> {
-        let (ty, policy) = (self.provider.ty(kind), self.tenant.policy);
-        let before = match found.filter(|_| kind == Kind::User) {
-            Some(id) => self.provider.store.fetch(kind, id).await.map_err(Failure::from)?,
-            None => None,
-        };
-        let check = || {
-            let mut doc = read(body, ty, policy, &self.provider.work)?;
-            document_rules::check_required(&doc, ty)?;
-            index::check(ty, &doc, &self.provider.work)?;
-            match kind {
-                Kind::User => {
-                    document_rules::check_username_and_email(&doc, policy)?;
-                    username::check_change(before.as_ref().map(|before| &before.doc), &doc)?;
-                    Ok((doc, Vec::new()))
-                }
-                Kind::Group => members::take(&mut doc, policy).map(|members| (doc, members)),
-            }
-        };
-        let (doc, wanted) = check().map_err(Failure::from)?;
-        let unknown: Vec<(Uuid, Kind)> = {
+    /// Refuses roles in teams that do not exist, before anything is written.
+    async fn check_teams(&self, row: &ResolvedRow) -> Result<(), Stopped> {
+        let Some(roles) = &row.roles else { return Ok(()) };
+        let unknown = {
             let ids = self.ids();
-            let unknown = wanted.iter().filter(|member| !ids.is_in_tenant(&member.id));
-            unknown.filter_map(|member| Some((parse_id(&member.id)?, member.taken_for()))).collect()
+            let is_known = |team: &str| ids.is_in_tenant(team) || self.dry_run && ids.is_later(team);
+            let unknown = roles.others.iter().filter(|role| !is_known(&role.team.to_string()));
+            unknown.cloned().collect()
         };
-        let existing = self.provider.store.members().identify(&unknown).await.map_err(Failure::from)?;
-        if let Some((missing, _)) = unknown.iter().find(|(id, _)| !existing.contains_key(id)) {
-            return Err(Stopped::Refused(format!("there is no member {missing}")));
+        let store = &self.provider.store;
+        match missing_team(store, &unknown, None).await.map_err(Failure::from)? {
+            Some(team) => Err(Stopped::Refused(format!("there is no team {team}"))),
+            None => Ok(()),
         }
-        let members = wanted.into_iter().map(|member| member.id).collect();
-        let fate = match (self.plan(name, (doc, members), before.as_ref()), found) {
-            (Some(is_same), _) => {
-                if is_same {
-                    Fate::Unchanged
-                } else {
-                    Fate::Updated
-                }
-            }
-            (None, None) => Fate::Created,
-            (None, Some(_)) if self.is_same(before.as_ref(), body)? => Fate::Unchanged,
-            (None, Some(_)) => Fate::Updated,
-        };
-        Ok(fate)
     }
-
-    /// Notes what a line would write. Says whether an earlier line of the name would have written the same. `None` if
-    /// there is no such line. `stored` is the user who has the name.
-    fn plan(
-        &self,
-        name: Option<(Kind, String)>,
-        (mut doc, members): PlannedResource,
-        stored: Option<&Record>,
-    ) -> Option<bool> {
-        let name = name?;
-        let mut planned = self.planned.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = planned.get(&name);
-        if name.0 == Kind::User {
-            // A line without `active` keeps it.
-            let kept = before.map(|(doc, _)| doc).or(stored.map(|stored| &stored.doc));
-            let kept = kept.and_then(|doc| doc.get("active")).cloned();
-            doc.entry("active").or_insert(kept.unwrap_or(Value::Bool(true)));
-        }
-        let after = (doc, members);
-        let is_same = before.map(|before| *before == after);
-        planned.insert(name, after);
-        is_same
-    }
-
-    /// The roles that the operator assigned, beside that of a member in the group itself.
-    async fn assign(&self, group: Uuid, ours: &Value) -> Result<(), Stopped> {
-        let Some(wanted) = ours["assignments"].as_array() else { return Ok(()) };
-        for role in wanted {
-            let (Some(team), Some(role)) = (role["team"].as_str(), role["role"].as_str()) else { continue };
-            let known = self.ids().get(team).map(str::to_owned);
-            let team = known.as_deref().unwrap_or(team);
-            if team == group.to_string() && role == MEMBER {
-                continue;
-            }
-            let assignment = Assignment {
-                tenant: self.tenant.id.clone(),
-                group,
-                team: Some(team.to_owned()),
-                role: role.to_owned(),
-            };
-            group::assign(self.table, &assignment, true).await?;
-        }
-        Ok(())
-    }
-}
-
-/// The attribute by which a resource of the file is recognised.
-const fn name_path(kind: Kind) -> &'static str {
-    match kind {
-        Kind::User => "userName",
-        Kind::Group => "displayName",
-    }
-}
-
-fn name_text(kind: Kind, body: &Map<String, Value>) -> Option<&str> {
-    let path = name_path(kind);
-    body.iter().find(|(key, _)| key.eq_ignore_ascii_case(path)).and_then(|(_, value)| value.as_str())
 }

@@ -83,7 +83,7 @@ mod tests {
             let name = body.get("userName").or_else(|| body.get("displayName"));
             name.and_then(Value::as_str).map(str::to_owned)
         };
-        let found = levels(&json_lines(&text), name);
+        let found = levels(&json_lines(&text).rows, name);
         assert_eq!(
             found,
             [vec![0, 2, 3, 8], vec![1, 4, 7], vec![5], vec![6]],

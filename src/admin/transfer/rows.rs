@@ -19,6 +19,15 @@ pub struct Row {
     pub resource: Result<RowResource, String>,
 }
 
+/// What an import reads of a file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImportFile {
+    /// Its users and groups.
+    pub rows: Vec<Row>,
+    /// The id that the root team has in the file, if the file says.
+    pub root_team: Option<String>,
+}
+
 /// The schema of the last line of an export: the tenant, and how many lines of each kind there are.
 pub const TENANT_LINE: &str = "urn:rollcall:export:Tenant";
 /// The schema of the line of a deactivated account, which no answer of SCIM shows.
@@ -27,25 +36,41 @@ pub const DEACTIVATED_LINE: &str = "urn:rollcall:export:DeactivatedUser";
 pub const ERASED_LINE: &str = "urn:rollcall:export:ErasedUser";
 /// The schema of the line of a role or an entitlement.
 pub const DEFINITION_LINE: &str = "urn:rollcall:export:Definition";
-/// The schemas of lines that are neither users nor groups.
-const OTHER_LINES: [&str; 4] = [TENANT_LINE, DEACTIVATED_LINE, ERASED_LINE, DEFINITION_LINE];
+/// The schemas of lines that are neither users, groups nor the tenant.
+const OTHER_LINES: [&str; 3] = [DEACTIVATED_LINE, ERASED_LINE, DEFINITION_LINE];
 
-/// Reads the users and groups in lines of JSON. Empty lines and the other lines of an export are passed over.
-pub fn json_lines(text: &str) -> Vec<Row> {
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    lines
-        .filter_map(|(at, line)| Some(Row { line: at + 1, resource: json_line(line).transpose()? }))
-        .collect()
+/// Reads lines of JSON: the users and groups, and which of these is the root team. Empty lines and what else an export has
+/// are passed over.
+pub fn json_lines(text: &str) -> ImportFile {
+    let mut file = ImportFile::default();
+    for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        match json_line(line) {
+            Ok(FileLine::Resource(resource)) => file.rows.push(Row { line: at + 1, resource: Ok(*resource) }),
+            Ok(FileLine::Tenant(root_team)) => file.root_team = root_team,
+            Ok(FileLine::Other) => {}
+            Err(problem) => file.rows.push(Row { line: at + 1, resource: Err(problem) }),
+        }
+    }
+    file
 }
 
-/// Reads a line. `None` for a line that is neither a user nor a group.
-fn json_line(line: &str) -> Result<Option<RowResource>, String> {
+enum FileLine {
+    Resource(Box<RowResource>),
+    /// With the id of the root team.
+    Tenant(Option<String>),
+    Other,
+}
+
+fn json_line(line: &str) -> Result<FileLine, String> {
     let resource = json_object(line)?;
     let has = |urn: &str| has_schema(&resource, urn);
     match (has(urn::USER), has(urn::GROUP)) {
-        _ if OTHER_LINES.into_iter().any(has) => Ok(None),
-        (true, false) => Ok(Some((Kind::User, resource))),
-        (false, true) => Ok(Some((Kind::Group, resource))),
+        _ if has(TENANT_LINE) => {
+            Ok(FileLine::Tenant(resource.get("rootTeam").and_then(Value::as_str).map(str::to_owned)))
+        }
+        _ if OTHER_LINES.into_iter().any(has) => Ok(FileLine::Other),
+        (true, false) => Ok(FileLine::Resource(Box::new((Kind::User, resource)))),
+        (false, true) => Ok(FileLine::Resource(Box::new((Kind::Group, resource)))),
         _ => Err(format!("schemas must name {} or {}", urn::USER, urn::GROUP)),
     }
 }
@@ -81,7 +106,7 @@ mod tests {
     #[test]
     fn a_line_says_what_it_is() {
         let user = json!({ "schemas": [urn::USER], "userName": "a" });
-        let rows = json_lines(&format!("{user}\n\n[]\n{{}}\nnothing\n"));
+        let rows = json_lines(&format!("{user}\n\n[]\n{{}}\nnothing\n")).rows;
         assert_eq!(rows.iter().map(|row| row.line).collect::<Vec<_>>(), [1, 3, 4, 5]);
         assert!(rows[0].resource.is_ok() && rows[1..].iter().all(|row| row.resource.is_err()));
     }

@@ -106,6 +106,7 @@ impl Changing<'_> {
         after.digest = before.digest.with(ids(&members.add)).without(ids(&members.remove));
         let converts = before.kind == Kind::User
             && before.account == Account::Local
+            && provider.converts_local_accounts
             && provider.model.policy.converts_local_accounts;
         if converts {
             after.account = Account::Sso;
