@@ -69,11 +69,10 @@ test: ## Run every check that needs no docker and no AWS account; install what t
 	$(MAKE) --no-print-directory check
 	$(CARGO) test --features cli --no-run
 	$(MAKE) --no-print-directory --jobs 2 --output-sync=target beside ROLLCALL_BIN="$(abspath $(TARGET_DIR))/debug/rollcall"
-	$(MAKE) --no-print-directory client-mirrors
 
 # The Rust tests run beside the others, which go one after another: both mostly wait for installations, for each other's
 # answers and for time to pass.
-beside: rust-tests client-python schemathesis client-typescript example-test testers lint-template docs-test
+beside: rust-tests client-python schemathesis client-typescript example-test testers lint-template docs-test client-mirrors
 
 rust-tests:
 	$(CARGO) test --features cli

@@ -5,6 +5,7 @@
 //! Then the steps of a stack that is deleted and made again on the kept table.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -110,6 +111,7 @@ async fn scene() -> Scene {
     directory.send_everything(&old);
     let made = tool(&endpoint).run("key create acme --name stolen --json").json();
     let stolen = ["key", "keyId"].map(|name| made[name].as_str().unwrap().to_owned());
+    tool(&endpoint).run("tenant create gone").good();
     let mut mirror = Mirror::start(&old, TENANT);
     let clients = ClientMirrors::from_env();
     mirror.converge(&old);
@@ -132,6 +134,7 @@ async fn scene() -> Scene {
     let tool = tool(&endpoint);
     tool.run(&format!("key revoke acme {}", stolen[1])).good();
     tool.run(&format!("user purge acme {erased} --yes")).good();
+    tool.run("tenant delete gone --yes").good();
     // `rollcall dev` looks once a second for changes that it did not make.
     let until = Instant::now() + Duration::from_secs(30);
     while !tool.run("audit acme --json").good().contains("user.purged") {
@@ -167,6 +170,16 @@ async fn restore(scene: Scene, steps: &mut Steps, new_folder: &Path) -> (Served,
     steps.begin("Write down what the restored table lacks");
     let old = Served::open(&scene.old_folder).await;
     let lost = tool(&old.endpoint).run(&format!("audit acme --since {} --json", scene.moment)).good();
+    let tenants = |endpoint: &str| {
+        let list = tool(endpoint).run("tenant list --json").json();
+        let names =
+            list.as_array().unwrap().iter().map(|tenant| tenant["tenant"].as_str().unwrap().to_owned());
+        names.collect::<BTreeSet<_>>()
+    };
+    let (there, here) = (tenants(&old.endpoint), tenants(&restored.endpoint));
+    assert_eq!(here.difference(&there).collect::<Vec<_>>(), ["gone"], "{there:?} {here:?}");
+    let gone = tool(&old.endpoint).run("audit gone --type tenant.deleted --json").good();
+    assert_eq!(gone.lines().count(), 1, "{gone}");
     old.close().await;
     let lost: Vec<Value> = lost.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let about = |kind: &str| {
@@ -174,7 +187,10 @@ async fn restore(scene: Scene, steps: &mut Steps, new_folder: &Path) -> (Served,
         found.unwrap_or_else(|| panic!("no {kind}"))["resourceId"].as_str().unwrap().to_owned()
     };
     assert_eq!((about("key.revoked"), about("user.purged")), (scene.stolen.1.clone(), scene.erased.clone()));
-    proved(&format!("{} changes are lost, among them a revoked key and an erased person", lost.len()));
+    proved(&format!(
+        "{} changes are lost, among them a revoked key and an erased person; a deleted tenant came back",
+        lost.len()
+    ));
     // Where `rollcall dev` keeps the texts of its keys.
     for entry in std::fs::read_dir(&scene.old_folder).unwrap() {
         let entry = entry.unwrap();
@@ -208,7 +224,7 @@ fn repair(tool: &Tool, after: &After, steps: &mut Steps) {
 
     steps.begin("Give the feed a new id");
     let renewed = tool.run("feed renew --yes --json").json();
-    assert_eq!((&renewed["tenants"], &renewed["consumers"]), (&json!(1), &json!(1)), "{renewed}");
+    assert_eq!((&renewed["tenants"], &renewed["consumers"]), (&json!(2), &json!(1)), "{renewed}");
     proved(&format!("the next change has the number {}", renewed["nextChange"]));
 
     steps.begin("Repair");
@@ -221,7 +237,7 @@ fn repair(tool: &Tool, after: &After, steps: &mut Steps) {
     tool.run("check acme").good();
     proved(&format!("{count} findings are repaired, and none is left"));
 
-    steps.begin("Revoke and erase again");
+    steps.begin("Revoke, erase and delete again");
     let keys = tool.run("key list acme --json").json();
     let status = |keys: &Value| {
         let key = keys.as_array().unwrap().iter().find(|key| key["keyId"] == after.stolen.1.as_str());
@@ -233,7 +249,8 @@ fn repair(tool: &Tool, after: &After, steps: &mut Steps) {
     tool.run(&format!("user purge acme {} --yes", after.erased)).good();
     let kept = tool.run("user list-deactivated acme --json").good();
     assert!(!kept.contains(&after.erased), "{kept}");
-    proved("the key is revoked again, and the person is erased again");
+    tool.run("tenant delete gone --yes").good();
+    proved("the key is revoked again, the person is erased again, and the tenant is deleted again");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -39,7 +39,7 @@ const COLUMNS: [(&str, usize); 6] =
   rollcall audit acme --follow
   rollcall audit deployment
 
-The changes of application keys and webhooks, which belong to no tenant, stand under the name deployment. Changes are kept for 90 days, unless the parameter ChangeRetentionDays of the deployment says otherwise. With --json each change is one line.")]
+The changes of application keys and webhooks, which belong to no tenant, stand under the name deployment. A deleted tenant keeps its changes. Changes are kept for 90 days, unless the parameter ChangeRetentionDays of the deployment says otherwise. With --json each change is one line.")]
 pub struct AuditArgs {
     #[command(flatten)]
     options: GlobalOptions,

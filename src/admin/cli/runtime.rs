@@ -47,7 +47,9 @@ pub(in crate::admin) fn finish<T: Into<CommandOutput>>(
         Ok(CommandOutput { text, findings }) => match write_out(text.as_bytes()) {
             Ok(()) if findings => ExitCode::from(FINDINGS),
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&format!("the output cannot be written: {error}")),
+            Err(error) => fail(&format!(
+                "the command is done, but its output cannot be written: {error}. A secret that was in it is lost: list what was made, and revoke or rotate it"
+            )),
         },
         Err(AdminError::ReaderGone) => ExitCode::SUCCESS,
         Err(error @ AdminError::Usage(_)) => {
