@@ -473,6 +473,9 @@ async fn what_was_made_later_is_read_in_too() {
     let (child, apple) = (acme.group("Child", &[]).await, acme.group("Apple", &[]).await);
     let join = json!([{ "op": "add", "path": "members", "value": [{ "value": child }] }]);
     acme.patch(&format!("/Groups/{parent}"), join).await.expect(200);
+    let cycle =
+        json!([{ "op": "add", "path": "members", "value": [{ "value": parent }, { "value": child }] }]);
+    acme.patch(&format!("/Groups/{child}"), cycle).await.expect(200);
     let role = |group: &str, team: &str, role: &str| Assignment {
         tenant: id("acme"),
         group: group.parse().unwrap(),
@@ -523,10 +526,13 @@ async fn a_line_that_is_refused_leaves_nothing() {
     let text = group("Bad", &ids[0], json!([{ "team": ids[0], "role": "Bad Role" }]))
         + &group("Lost", &ids[1], json!([{ "team": Uuid::now_v7().to_string(), "role": "member" }]))
         + &group("Team", &ids[2], json!([]))
-        + &group("team", &ids[3], json!([]));
+        + &group("team", &ids[3], json!([]))
+        + &json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": "Names one",
+            "members": [{ "value": ids[3] }] })
+        .to_string();
     for dry_run in [true, false] {
         let outcomes = imported(&acme, &text, dry_run).await;
-        let expected = [Fate::Refused, Fate::Refused, Fate::Created, Fate::Refused];
+        let expected = [Fate::Refused, Fate::Refused, Fate::Created, Fate::Refused, Fate::Refused];
         assert_eq!(fates(&outcomes), expected, "dry run {dry_run}: {outcomes:?}");
         assert!(outcomes[3].error.as_ref().unwrap().contains("line 3"), "{outcomes:?}");
     }

@@ -132,13 +132,12 @@ pub async fn import(
     let tenant = tenant::get_lasting(table, id).await?;
     let model = tenant::model(tenant.policy)?;
     let provider = provider(table, &tenant, &model);
-    let rows = &file.rows;
-    let ids = Mutex::new(FileIds::of(rows));
-    let (found, planned) = (Mutex::default(), Mutex::default());
+    let (ids, found, planned) = (Mutex::default(), Mutex::default(), Mutex::default());
     let root_team = file.root_team.as_deref();
     let import = Import { table, provider, tenant, dry_run, root_team, ids, found, planned };
-    import.look_up(rows).await?;
-    let rows = import.without_namesakes(rows);
+    let rows = import.without_namesakes(&file.rows);
+    *import.ids() = FileIds::of(&rows);
+    import.look_up(&rows).await?;
     let mut outcomes: BTreeMap<usize, ImportedLine> = BTreeMap::new();
     let mut note = |outcome: ImportedLine| {
         outcomes.insert(outcome.line, outcome);
@@ -160,10 +159,11 @@ pub async fn import(
             }
         }
     }
+    let last = import.last_lines(&rows);
     let mut made = HashMap::new();
     let mut again = Vec::new();
     for (row, id) in waiting {
-        if import.is_replaced(row, &rows) {
+        if import.name_of(row).and_then(|name| last.get(&name)).is_some_and(|last| *last > row.line) {
             // A later row of the same name counts, and is written.
             let fate = if id.is_some() { Fate::Created } else { Fate::Unchanged };
             note(ImportedLine { line: row.line, fate, id: id.map(|id| id.to_string()), error: None });

@@ -68,13 +68,9 @@ impl Import<'_> {
         let mut first: HashMap<Name, (&str, usize)> = HashMap::new();
         let mut rows_read = Cow::Borrowed(rows);
         for (at, row) in rows.iter().enumerate() {
-            let Ok((kind, body)) = &row.resource else { continue };
-            let (Some(id), Some((_, entry))) =
-                (body.get("id").and_then(Value::as_str), self.name(*kind, body))
-            else {
-                continue;
-            };
-            let (earlier, line) = *first.entry((*kind, entry.value)).or_insert((id, row.line));
+            let (Ok((kind, body)), Some(name)) = (&row.resource, self.name_of(row)) else { continue };
+            let Some(id) = body.get("id").and_then(Value::as_str) else { continue };
+            let (earlier, line) = *first.entry(name).or_insert((id, row.line));
             if earlier != id && self.root_team.is_none_or(|root| root != id && root != earlier) {
                 let (what, name) = (name_path(*kind), name_text(*kind, body).unwrap_or_default());
                 rows_read.to_mut()[at].resource = Err(format!(
@@ -85,14 +81,15 @@ impl Import<'_> {
         rows_read
     }
 
-    /// Whether a later row has the name of this one.
-    pub(super) fn is_replaced(&self, row: &Row, rows: &[Row]) -> bool {
-        let name_of = |row: &Row| {
-            let (kind, body) = row.resource.as_ref().ok()?;
-            self.name(*kind, body).map(|(_, entry)| (*kind, entry.value))
-        };
-        let name = name_of(row);
-        name.is_some() && rows.iter().any(|other| other.line > row.line && name_of(other) == name)
+    /// The last line of each name.
+    pub(super) fn last_lines(&self, rows: &[Row]) -> HashMap<Name, usize> {
+        rows.iter().filter_map(|row| Some((self.name_of(row)?, row.line))).collect()
+    }
+
+    /// What a row is recognised by.
+    pub(super) fn name_of(&self, row: &Row) -> Option<Name> {
+        let (kind, body) = row.resource.as_ref().ok()?;
+        self.name(*kind, body).map(|(_, entry)| (*kind, entry.value))
     }
 
     /// What a resource of the file is recognised by.
