@@ -1,6 +1,8 @@
 """Team directory: a small product whose people and roles come from Rollcall."""
 
+import hashlib
 import hmac
+import json
 import logging
 import os
 import secrets
@@ -18,7 +20,8 @@ import database
 app = Flask(__name__)
 app.secret_key = os.environ.get("SESSION_SECRET") or secrets.token_bytes(32)
 app.config.update(SESSION_COOKIE_HTTPONLY=True, SESSION_COOKIE_SAMESITE="Lax", MAX_CONTENT_LENGTH=10_000)
-rollcall = Rollcall.from_env()
+# Pages wait for Rollcall only so long. The mirror has a client of its own, which waits longer and tries again.
+rollcall = Rollcall.from_env(attempts=1, timeout_seconds=5)
 View = Callable[..., Any]
 LONGEST_AGE_SECONDS = float(os.environ.get("LONGEST_MIRROR_AGE_SECONDS", "900"))
 
@@ -146,19 +149,24 @@ def log_out() -> Any:
 @logged_in
 def members() -> str:
     """Who is in the tenant, and who may do what."""
-    position = database.position()
-    return render_template("members.html", position=position, members=database.members(g.person["incarnation"]))
+    people = database.members(g.person["incarnation"])
+    return render_template("members.html", members=people, version=version_of(people))
 
 
 @app.get("/live")
 @logged_in
 def live() -> Any:
-    """The rows of the members page, if something changed since `seen`. The page asks every second."""
-    position = database.position()
-    if position == request.args.get("seen"):
+    """The rows of the members page, if their version is not `seen`. The page asks every second."""
+    people = database.members(g.person["incarnation"])
+    version = version_of(people)
+    if version == request.args.get("seen"):
         return "", 204
-    rows = render_template("rows.html", members=database.members(g.person["incarnation"]))
-    return rows, {"Position": position}
+    return render_template("rows.html", members=people), {"Version": version}
+
+
+def version_of(people: list[dict[str, Any]]) -> str:
+    """A hash of the rows. The position of the mirror would not do: it stays when the mirror repairs its tables."""
+    return hashlib.sha256(json.dumps(people).encode()).hexdigest()
 
 
 # Settings
@@ -193,7 +201,7 @@ def main() -> None:
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
     if not os.environ.get("ROLLCALL_SCIM_URL"):
         raise SystemExit("Set ROLLCALL_SCIM_URL to the URL for identity providers: base_url of `rollcall dev --json`.")
-    app.config["MIRROR"] = consumer.start(rollcall)
+    app.config["MIRROR"] = consumer.start()
     port = int(os.environ.get("PORT", "8000"))
     server = waitress.create_server(app, host="127.0.0.1", port=port, threads=8)
     print(f"http://127.0.0.1:{server.effective_port}/", flush=True)

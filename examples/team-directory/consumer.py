@@ -9,9 +9,9 @@ from rollcall_client import Rollcall
 from rollcall_client.mirror import Mirror
 
 
-def start(rollcall: Rollcall) -> Mirror:
+def start() -> Mirror:
     """Brings the tables up to date, and keeps them so in a thread."""
-    mirror = Mirror(rollcall, connect())
+    mirror = Mirror(Rollcall.from_env(), connect())
     mirror.catch_up()
     Thread(target=follow, args=(mirror,), daemon=True).start()
     return mirror

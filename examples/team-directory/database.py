@@ -46,11 +46,6 @@ def query(sql: str, *values: str) -> list[dict[str, Any]]:
         return [dict(zip(names, row)) for row in cursor.fetchall()]
 
 
-def position() -> str:
-    """How far the mirror is: it changes when anything changes."""
-    return str(query("SELECT position FROM rollcall_mirror_state")[0]["position"])
-
-
 def members(incarnation: str) -> list[dict[str, Any]]:
     """The people of a tenant, each with the roles that it has now.
 
@@ -65,7 +60,9 @@ def members(incarnation: str) -> list[dict[str, Any]]:
 
 
 def user_by_name(tenant: str, name: str) -> dict[str, Any] | None:
-    """The person who logs in with this name."""
+    """The person who logs in with this name. No account has U+0000, and PostgreSQL refuses it in a query."""
+    if "\0" in tenant + name:
+        return None
     return next(iter(query(USER_BY_NAME, tenant, user_name_key(name))), None)
 
 

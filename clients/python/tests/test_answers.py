@@ -15,7 +15,16 @@ import pytest
 from mirror_support import Waits
 from played import ENTITLEMENT, GROUP, ROLE, TENANT, USER, Played, changed, refusal
 
-from rollcall_client import NotFound, Rollcall, RollcallError, UnexpectedAnswer, answers
+from rollcall_client import (
+    NotFound,
+    ProblemError,
+    Rollcall,
+    RollcallError,
+    TooManyRequests,
+    Unauthorized,
+    UnexpectedAnswer,
+    answers,
+)
 from rollcall_client.form import Answer, Form, OrNull
 from rollcall_client.mirror import Mirror
 
@@ -284,6 +293,37 @@ def test_a_404_of_a_proxy_removes_nothing_from_a_snapshot(path: str) -> None:
     assert stop.seconds == [5, 1]
     shown = mirror.dump()["tenants"]["acme"]
     assert shown["users"].keys() == {"u"} and shown["members"] == {"g": ["u"]}
+
+
+OF_PROXIES = [302, 307, 400, 403, 404, 405, 407, 408, 409, 410, 412, 413, 415, 418, 425, 451]
+
+
+@pytest.mark.parametrize("status", OF_PROXIES)
+def test_a_mirror_goes_on_after_a_page_of_a_proxy(status: int) -> None:
+    deployment, stop = Played(), Waits(2)
+    page = httpx.Response(status, html=PAGE, headers={"Location": "https://example.com/log-in"})
+    deployment.instead["/tenants/acme/Users"] = lambda _: page
+    mirror = Mirror(deployment.client(), sqlite3.connect(":memory:"))
+    mirror.run(stop)
+    assert stop.seconds == [5, 1]
+    assert mirror.dump()["tenants"]["acme"]["users"].keys() == {"u"}
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 405, 409, 412])
+def test_a_mirror_ends_after_a_refusal_of_rollcall(status: int) -> None:
+    deployment = Played()
+    deployment.instead["/tenants/acme/Users"] = lambda _: refusal(status)
+    with pytest.raises(ProblemError) as refused:
+        Mirror(deployment.client(), sqlite3.connect(":memory:")).run(Waits(2))
+    assert refused.value.status == status
+
+
+def test_401_and_429_need_no_problem() -> None:
+    for status, kind in ((401, Unauthorized), (429, TooManyRequests)):
+        deployment = Played()
+        deployment.instead["/status"] = lambda _, status=status: httpx.Response(status, headers={"Retry-After": "100"})
+        with pytest.raises(kind):
+            deployment.client().status()
 
 
 def test_a_410_of_a_proxy_is_no_lost_position() -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from conftest import Dev
@@ -67,3 +70,37 @@ def test_the_mirror_is_printed_without_rollcall(dev: Dev, database: Database, tm
     absent = tmp_path / "absent.db"
     status, out, error = run("--sqlite", str(absent), "--dump")
     assert (status, out) == (1, "") and "There is no file" in error and not absent.exists()
+
+
+class Busy(BaseHTTPRequestHandler):
+    """A deployment that asks to wait. It notes that it was asked."""
+
+    def do_GET(self) -> None:
+        self.send_response(503)
+        self.send_header("Retry-After", "50")
+        self.end_headers()
+        self.server.asked.set()  # type: ignore[attr-defined]
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("more", "expected"), [([], 0), (["--once"], 1)])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_signal_ends_the_command_at_once(name: str, more: list[str], expected: int) -> None:
+    server = HTTPServer(("127.0.0.1", 0), Busy)
+    server.asked = Event()  # type: ignore[attr-defined]
+    Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/app/v1"
+    command = [sys.executable, "-m", "rollcall_client", "mirror", "--sqlite", ":memory:", *more]
+    process = subprocess.Popen(command, env={**os.environ, **SETTINGS, "ROLLCALL_APP_URL": url}, stderr=subprocess.PIPE)
+    try:
+        assert server.asked.wait(30)  # type: ignore[attr-defined]
+        process.send_signal(signal.Signals[name])
+        _, error = process.communicate(timeout=5)
+    finally:
+        process.kill()
+        server.shutdown()
+        server.server_close()
+    assert process.returncode == expected and b"Traceback" not in error, error
+    assert (b"before it had caught up" in error) == bool(expected)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import secrets
 import signal
 import threading
 import time
@@ -109,20 +110,20 @@ def test_a_change_of_a_role_changes_what_its_users_may_do(dev: Dev, database: Da
     scim = work_in(dev, tenant, seed=7).scim
     user = scim.create_user("payer")
     team = scim.create_group("Team", [])
-    client.create_role(tenant, {"id": "billing", "displayName": "Billing", "grants": [{"team": team, "role": "payer"}]})
+    client.create_role(tenant, {"id": "Billing", "displayName": "Billing", "grants": [{"team": team, "role": "payer"}]})
     client.create_entitlement(tenant, {"id": "seat", "displayName": "Seat", "type": "license"})
     assert_converges(mirror, client)
-    give = {"op": "replace", "path": "roles", "value": [{"value": "billing"}, {"value": "unknown"}]}
+    give = {"op": "replace", "path": "roles", "value": [{"value": "bILLing"}, {"value": "unknown"}]}
     scim.send("PATCH", f"/Users/{user}", {"Operations": [give]})
     assert_converges(mirror, client)
     assert mirror.dump()["tenants"][tenant]["roles"][user] == [[team, "payer"]]
 
-    client.update_role(tenant, "billing", {"grants": [{"team": team, "role": "owner"}]})
+    client.update_role(tenant, "Billing", {"grants": [{"team": team, "role": "owner"}]})
     assert_converges(mirror, client)
     assert mirror.dump()["tenants"][tenant]["roles"][user] == [[team, "owner"]]
     assert_converges(mirror_of(dev, Database(["--sqlite", ":memory:"], is_sqlite=True)), client)
 
-    client.delete_role(tenant, "billing")
+    client.delete_role(tenant, "Billing")
     client.delete_entitlement(tenant, "seat")
     assert_converges(mirror, client)
     shown = mirror.dump()["tenants"][tenant]
@@ -130,7 +131,7 @@ def test_a_change_of_a_role_changes_what_its_users_may_do(dev: Dev, database: Da
 
 
 @both
-@pytest.mark.parametrize("old", ["python-2.sql", "typescript-2.sql"])
+@pytest.mark.parametrize("old", ["python-2.sql", "typescript-2.sql", "both-3.sql"])
 def test_tables_of_an_earlier_version_stay_until_a_snapshot_replaces_them(dev: Dev, database: Database, old: str) -> None:
     make_tables(database, old)
     user = dev.scim().create_user("newcomer")
@@ -375,6 +376,27 @@ def test_any_text_can_be_stored(dev: Dev, database: Database) -> None:
     assert groups[names["more"]]["displayName"] == dev.client.group("demo", names["more"])["displayName"]
     [(resource,)] = database.query(f"SELECT resource FROM rollcall_users WHERE id = '{user}'")
     assert json.loads(resource)["displayName"] == dev.client.user("demo", user)["displayName"]
+
+
+@both
+def test_texts_of_any_length_can_be_stored(dev: Dev, database: Database) -> None:
+    """An ordinary index of PostgreSQL refuses a value of more than 2,700 bytes."""
+    mirror, chance, scim = mirror_of(dev, database), random.Random(17), dev.scim()
+
+    def long_text(length: int) -> str:
+        return "".join(chr(chance.randrange(0x4E00, 0x9FA0)) for _ in range(length))
+
+    mirror.catch_up()
+    user = scim.create_user("long")
+    scim.patch(f"/Users/{user}", "replace", "externalId", long_text(1000))
+    scim.patch(f"/Users/{user}", "replace", "roles", [{"value": long_text(1000)}, {"value": secrets.token_hex(1500)}])
+    scim.patch(f"/Users/{user}", "replace", "userName", f"{long_text(1000)}@example.com")
+    scim.send("POST", "/Groups", {"displayName": "Long", "externalId": long_text(1000)})
+    for one in (mirror, mirror_of(dev, database)):
+        assert_converges(one, dev.client)
+        name = user_name_key(dev.client.user("demo", user)["userName"])
+        assert database.query(f"SELECT id FROM rollcall_current_users WHERE user_name_key = '{name}'") == [(user,)]
+        make_position_old(database)
 
 
 @both

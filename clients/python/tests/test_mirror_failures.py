@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from conftest import Dev
 from mirror_support import Database, Waits, both, mirror_of
+from played import USER, Played
 from test_steps import Alone
 
 from rollcall_client import (
@@ -26,6 +29,7 @@ from rollcall_client import (
 from rollcall_client.mirror import Mirror, TenantKeepsChanging
 from rollcall_client.mirror.core import PutTenant
 from rollcall_client.mirror.storage import Storage
+from rollcall_client.transport import _sleep
 
 
 class Failing(Alone):
@@ -79,6 +83,38 @@ class Unsettled(Alone):
 
     def users(self, *_: Any, **__: Any) -> Any:
         return cursor_ended()
+
+
+def test_a_stop_ends_the_wait_for_another_attempt() -> None:
+    deployment, stop = Played(), threading.Event()
+    client = deployment.client()
+    client._transport._sleep = _sleep
+
+    def busy(_: httpx.Request) -> httpx.Response:
+        threading.Timer(0.2, stop.set).start()
+        return httpx.Response(503, headers={"Retry-After": "30"})
+
+    deployment.instead["/status"] = busy
+    start = time.monotonic()
+    Mirror(client, sqlite3.connect(":memory:")).run(stop)
+    assert time.monotonic() - start < 5 and deployment.requests == ["GET /status"]
+
+
+def test_a_stop_ends_a_snapshot_before_its_next_request() -> None:
+    deployment, stop = Played(), threading.Event()
+    client = deployment.client()
+
+    def stop_then_answer(_: httpx.Request) -> httpx.Response:
+        stop.set()
+        return httpx.Response(200, json={"Resources": [USER], "nextCursor": "more"})
+
+    deployment.instead["/tenants/acme/Users"] = stop_then_answer
+    connection = sqlite3.connect(":memory:")
+    Mirror(client, connection).run(stop)
+    assert deployment.requests[-1] == "GET /tenants/acme/Users"
+    assert connection.execute("SELECT position FROM rollcall_mirror_state").fetchone() == ("",)
+    # A client that other threads use too is not stopped for them.
+    assert client.status()
 
 
 def test_a_tenant_that_keeps_changing_is_a_failure_that_passes() -> None:
@@ -176,7 +212,7 @@ def test_the_connection_may_have_rows_of_its_own(dev: Dev, database: Database) -
 
 
 @both
-@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("version", [3, 4])
 def test_permanent_staging_tables_of_another_mirror_stay(dev: Dev, database: Database, version: int) -> None:
     """Also when the mirror makes the tables of an earlier version anew."""
     mirror_of(dev, database)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import time
+import zlib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -159,17 +160,64 @@ def test_an_answer_that_cannot_be_unpacked_is_tried_again(dev: Dev) -> None:
     transport = Transport("http://127.0.0.1:9", "rca_x", sleep=lambda _: None)
     answers = [httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=Chunks(b"no gzip")), httpx.Response(200, json={})]
     transport._http = httpx.Client(transport=httpx.MockTransport(lambda _: answers.pop(0)), base_url="http://127.0.0.1:9")
-    assert transport.send("GET", "/status").json() == {} and answers == []
+    assert transport.send("GET", "/status").body == b"{}" and answers == []
 
 
 class Chunks(httpx.SyncByteStream):
-    """A body that httpx unpacks when it is read."""
+    """A body that httpx unpacks when it is read. There is a pause before each part but the first."""
 
-    def __init__(self, body: bytes) -> None:
-        self.body = body
+    def __init__(self, *parts: bytes, pause: float = 0.0) -> None:
+        self.parts, self.pause, self.sent = parts, pause, 0
 
     def __iter__(self) -> Iterator[bytes]:
-        yield self.body
+        for part in self.parts:
+            time.sleep(self.pause if self.sent else 0.0)
+            self.sent += 1
+            yield part
+
+
+def test_an_answer_that_comes_too_slowly_is_a_lost_connection() -> None:
+    """As from a server that sends a byte a second: each wait for bytes is short."""
+    streams = [Chunks(*[b" "] * 100, pause=0.05) for _ in range(2)]
+    answers = [httpx.Response(200, stream=stream) for stream in streams]
+    transport = Transport("http://127.0.0.1:9", "rca_x", sleep=lambda _: None, attempts=2, timeout_seconds=0.5)
+    transport._http = httpx.Client(transport=httpx.MockTransport(lambda _: answers.pop(0)), base_url="http://127.0.0.1:9")
+    with pytest.raises(rollcall_client.ConnectionLost, match="ReadTimeout"):
+        transport.send("GET", "/status")
+    assert answers == [] and all(5 < stream.sent < 20 for stream in streams)
+
+
+def test_an_answer_that_is_too_large_is_not_of_rollcall() -> None:
+    """As packed: a few kilobytes become gigabytes."""
+    packer = zlib.compressobj(wbits=31)
+    mebibytes = [packer.compress(b" " * 1024 * 1024) + packer.flush(zlib.Z_SYNC_FLUSH) for _ in range(64)]
+    stream = Chunks(*mebibytes)
+    deployment = Played()
+    deployment.instead["/status"] = lambda _: httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=stream)
+    with pytest.raises(rollcall_client.UnexpectedAnswer, match="it has more than 33554432 bytes"):
+        deployment.client().status()
+    assert stream.sent < 40
+
+
+def test_a_client_has_its_own_number_of_attempts(proxy: Proxy, dev: Dev) -> None:
+    url = f"http://127.0.0.1:{proxy.server_port}/app/v1"
+    proxy.faults = [DROP] * 9
+    with Rollcall(url, dev.line["application_key"], attempts=1, timeout_seconds=1) as client:
+        with pytest.raises(rollcall_client.ConnectionLost):
+            client.status()
+    assert len(proxy.seen) == 1
+
+
+@pytest.mark.parametrize("id", ["", ".", ".."])
+def test_an_id_that_leads_to_another_route_is_refused_before_it_is_sent(id: str) -> None:
+    deployment = Played()
+    client = deployment.client()
+    for call in (lambda: client.tenant(id), lambda: client.user("acme", id), lambda: client.delete_webhook(id)):
+        with pytest.raises(ValueError, match="another route"):
+            call()
+    with pytest.raises(ValueError, match="another route"):
+        list(client.members("acme", id))
+    assert deployment.requests == []
 
 
 def test_a_post_is_not_sent_twice_unless_nothing_was_done(proxy: Proxy, flaky: Rollcall) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from rollcall_client import Rollcall
@@ -41,8 +43,20 @@ def test_a_key_that_cannot_be_one_is_refused(key: str) -> None:
     assert key == "" or key not in str(refused.value)
 
 
+def test_numbers_that_cannot_be_right_are_refused() -> None:
+    for attempts in (0, -1, math.nan):
+        with pytest.raises(ValueError, match="attempts must be"):
+            Rollcall(URL, KEY, attempts=attempts)  # type: ignore[arg-type]
+    for seconds in (0, -1, math.nan, math.inf, 1e9):
+        with pytest.raises(ValueError, match="timeout_seconds must be"):
+            Rollcall(URL, KEY, timeout_seconds=seconds)
+
+
 def test_the_environment_is_checked_in_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROLLCALL_APP_URL", URL)
     monkeypatch.setenv("ROLLCALL_APPLICATION_KEY", "rca_x\n")
     with pytest.raises(ValueError, match="line break"):
         Rollcall.from_env()
+    monkeypatch.setenv("ROLLCALL_APPLICATION_KEY", KEY)
+    with pytest.raises(ValueError, match="attempts"):
+        Rollcall.from_env(attempts=0)

@@ -108,6 +108,14 @@ def test_unknown_kinds_of_resources_and_types_of_tenants_are_ignored() -> None:
     assert list(tables.connection.iterdump()) == before
 
 
+def test_a_lone_surrogate_is_replaced_since_it_cannot_be_stored() -> None:
+    tables = Tables()
+    state = {**state_of("User", "new", 1), **json.loads('{"displayName": "a\\ud800\\u0000", "x\\udc00": "\\ud83d\\ude42"}')}
+    tables.apply("user.created", "User", "x", resource=state)
+    [(name, resource)] = tables.rows("SELECT display_name, resource FROM rollcall_users")
+    assert name == "a\ufffd\ufffd" and json.loads(resource)["x\ufffd"] == "🙂"
+
+
 def test_a_change_without_its_state_is_refused() -> None:
     with pytest.raises(MissingResource, match="include=resource"):
         Tables().apply("user.updated", "User", "x")

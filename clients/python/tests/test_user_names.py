@@ -1,4 +1,4 @@
-"""User names compare here as they compare in Rollcall."""
+"""User names and ids of roles compare here as they compare in Rollcall."""
 
 from __future__ import annotations
 
@@ -11,15 +11,22 @@ from conftest import Dev
 
 from rollcall_client import Rollcall
 from rollcall_client.mirror import user_name_key
+from rollcall_client.mirror.names import role_id_key
 
-VECTORS = Path(__file__).resolve().parents[2] / "test-data" / "user-names.json"
-NAMES: list[dict[str, str]] = json.loads(VECTORS.read_text())
+TEST_DATA = Path(__file__).resolve().parents[2] / "test-data"
+NAMES: list[dict[str, str]] = json.loads((TEST_DATA / "user-names.json").read_text())
+ROLE_IDS: list[dict[str, str]] = json.loads((TEST_DATA / "role-ids.json").read_text())
 
 
 @pytest.mark.parametrize("vector", NAMES, ids=lambda vector: ascii(vector["name"]))
 def test_a_name_has_this_key(vector: dict[str, str]) -> None:
     assert user_name_key(vector["name"]) == vector["key"]
     assert user_name_key(vector["key"]) == vector["key"]
+
+
+@pytest.mark.parametrize("vector", ROLE_IDS, ids=lambda vector: ascii(vector["value"]))
+def test_a_value_of_a_role_has_this_key(vector: dict[str, str]) -> None:
+    assert role_id_key(vector["value"]) == vector["key"]
 
 
 def test_names_that_are_the_same_and_names_that_are_not() -> None:

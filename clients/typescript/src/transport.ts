@@ -20,12 +20,17 @@ export interface ApiRequest<T> {
   signal?: AbortSignal | undefined;
 }
 
+/** Answers of Rollcall have at most 6 MB, which is the limit of AWS Lambda. */
+const LARGEST_ANSWER_BYTES = 32 * 1024 * 1024;
 const FIRST_PAUSE_MS = 200;
 const LONGEST_PAUSE_MS = 10_000;
 /** After a longer `Retry-After` the caller decides. The error has it. */
 const LONGEST_RETRY_AFTER_MS = 60_000;
 /** A longer `Retry-After` counts as a day. */
 const MOST_RETRY_AFTER_SECONDS = 86_400;
+
+/** A segment that is empty, `.` or `..`. */
+const OTHER_ROUTE = /\/\.{0,2}(\/|$)/;
 
 /** A path made of encoded segments. */
 export function path(...segments: string[]): string {
@@ -108,7 +113,13 @@ export class Transport {
     );
   }
 
+  /** @throws TypeError if the request cannot be sent */
   #prepare<T>(request: ApiRequest<T>): Prepared {
+    if (OTHER_ROUTE.test(request.path)) {
+      throw new TypeError(
+        "An id or a name of a tenant is empty, . or .., which would lead to another route.",
+      );
+    }
     const query = new URLSearchParams();
     for (const [name, value] of Object.entries(request.query ?? {})) {
       if (value !== undefined) query.set(name, String(value));
@@ -143,7 +154,7 @@ export class Transport {
     if (signal?.aborted) end();
     try {
       const response = await this.#fetch(url, { ...init, signal: ending.signal });
-      return read(response, await response.text(), request);
+      return read(response, await readText(response), request);
     } finally {
       clearTimeout(timer);
       signal?.removeEventListener("abort", end);
@@ -155,6 +166,20 @@ export class Transport {
 interface Prepared {
   url: string;
   init: RequestInit;
+}
+
+/** @throws UnexpectedAnswer if the body is too large */
+async function readText(response: Response): Promise<string> {
+  const parts: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const part of response.body ?? []) {
+    bytes += part.length;
+    if (bytes > LARGEST_ANSWER_BYTES) {
+      throw new UnexpectedAnswer(`it has more than ${LARGEST_ANSWER_BYTES} bytes`);
+    }
+    parts.push(part);
+  }
+  return new TextDecoder().decode(Buffer.concat(parts));
 }
 
 type Outcome = { ok: true; value: unknown } | { ok: false; error: ProblemError };
@@ -170,7 +195,12 @@ function read<T>(response: Response, text: string, request: ApiRequest<T>): Outc
   return { ok: true, value: undefined };
 }
 
-/** @throws UnexpectedAnswer for 404 and 410 of something else: a mirror removes what they name */
+/**
+ * A status below 500 is believed only with a problem of Rollcall, because a mirror removes what a 404 names, and ends after
+ * most others. 401 and 429 are always believed.
+ *
+ * @throws UnexpectedAnswer if the refusal is of something else
+ */
 function problem(response: Response, text: string): ProblemError {
   const body = readObject(text);
   const member = (name: string, otherwise: string) => {
@@ -179,7 +209,7 @@ function problem(response: Response, text: string): ProblemError {
   };
   const { status } = response;
   const isProblem = typeof body.type === "string" && typeof body.detail === "string";
-  if (!isProblem && [304, 404, 410].includes(status)) {
+  if (!isProblem && status < 500 && status !== 401 && status !== 429) {
     throw new UnexpectedAnswer(`it is a ${status} of something else`);
   }
   const kind = status === 410 ? LostPosition : ProblemError;

@@ -1,9 +1,13 @@
 // Answers that are a success and are not of Rollcall: they are errors of the client, and a mirror goes on.
 
 import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { pipeline, Readable } from "node:stream";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { inspect } from "node:util";
+import { createGzip } from "node:zlib";
 import Database from "libsql";
 import { dump, isTemporary, Mirror, Rollcall, SqliteStorage } from "../src/index.js";
 import { Deployment, type Played, problem, TENANT } from "./played.js";
@@ -286,6 +290,72 @@ for (const path of ["/tenants/acme", USERS, GROUPS, `${GROUPS}/g1/members`]) {
     assert.deepEqual(more, []);
   });
 }
+
+for (const status of [302, 307, 400, 403, 404, 405, 407, 408, 409, 410, 412, 413, 415, 418, 425, 451]) {
+  test(`a mirror goes on after a page of a proxy: ${status}`, async () => {
+    const headers = { location: "https://example.com/log-in" };
+    const [error, ...more] = await followWithOne(USERS, { status, headers, text: "<html>Sign in</html>" });
+    assert.match(String(error), new RegExp(`UnexpectedAnswer: .* it is a ${status} of something else`));
+    assert.deepEqual(more, []);
+  });
+}
+
+for (const status of [400, 401, 403, 405, 409, 412]) {
+  test(`a mirror ends after a refusal of Rollcall: ${status}`, async () => {
+    const deployment = new Deployment();
+    deployment.answer = (request) => (request === `GET ${USERS}` ? problem(status) : undefined);
+    const mirror = new Mirror(deployment.client(1), new SqliteStorage(new Database(":memory:")));
+    await assert.rejects(mirror.follow(AbortSignal.timeout(5_000)), { name: "ProblemError", status });
+  });
+}
+
+test("401 and 429 need no problem", async () => {
+  for (const status of [401, 429]) {
+    const deployment = new Deployment();
+    deployment.answer = () => ({ status, text: "<html>" });
+    await assert.rejects(deployment.client(1).status(), { name: "ProblemError", status });
+  }
+});
+
+test("an answer that is too large is not of Rollcall", async () => {
+  let isEnded = false;
+  const server = createServer((_, response) => {
+    response.writeHead(200, { "content-encoding": "gzip" });
+    const packer = createGzip();
+    pipeline(Readable.from(mebibytes(1000)), packer, response, () => (isEnded = true));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  try {
+    const rollcall = new Rollcall({ url: `http://127.0.0.1:${port}/app/v1`, key: "rca_x", attempts: 1 });
+    await assert.rejects(rollcall.status(), { ...OTHER, message: /it has more than 33554432 bytes/ });
+    for (let waited = 0; waited < 100 && !isEnded; waited++) await sleep(20);
+    assert.ok(isEnded, "the connection is closed");
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+});
+
+function* mebibytes(count: number): Generator<Buffer> {
+  for (let made = 0; made < count; made++) yield Buffer.alloc(1024 * 1024, 32);
+}
+
+test("an id that leads to another route is refused before it is sent", async () => {
+  for (const id of ["", ".", ".."]) {
+    const deployment = new Deployment();
+    const rollcall = deployment.client();
+    for (const call of [
+      rollcall.retrieveTenant(id),
+      rollcall.retrieveUser("acme", id),
+      rollcall.deleteWebhook(id),
+      all(rollcall.members("acme", id)),
+    ]) {
+      await assert.rejects(call, /^TypeError: .* another route/);
+    }
+    assert.deepEqual(deployment.requests, []);
+  }
+});
 
 test("a 410 of a proxy is no lost position", async () => {
   const deployment = new Deployment();

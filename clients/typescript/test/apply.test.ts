@@ -222,6 +222,15 @@ test("the primary address, the version and odd values become columns", () => {
   assert.equal(JSON.parse(String(resource)).userName, "U\ufffd");
 });
 
+test("a lone surrogate is replaced, since it cannot be stored", () => {
+  const { apply, column } = tables();
+  apply(user("user.created", "u", { id: "u", displayName: "a\ud800\0", nickName: "\ud83d\ude42" }));
+  const [name, resource] = column("SELECT display_name, resource FROM rollcall_users");
+  assert.equal(name, "a\ufffd\ufffd");
+  const { displayName, nickName } = JSON.parse(String(resource));
+  assert.deepEqual([displayName, nickName], ["a\ufffd\ufffd", "\ud83d\ude42"]);
+});
+
 test("the root team comes from a read of the tenant that is as new as the change", () => {
   const { apply, column } = tables();
   const row = () => column("SELECT root_team FROM rollcall_tenants");

@@ -150,18 +150,18 @@ test("a change of a role changes what its users may do", async () => {
     );
   };
   const grants = (role: string) => [{ team, role }];
-  await rollcall.createRole("demo", { id: "billing", displayName: "Billing", grants: grants("payer") });
+  await rollcall.createRole("demo", { id: "Billing", displayName: "Billing", grants: grants("payer") });
   await rollcall.createEntitlement("demo", { id: "seat", displayName: "Seat", type: "license" });
-  await scim.patch(`/Users/${user}`, "replace", "roles", [{ value: "billing" }, { value: "unknown" }]);
+  await scim.patch(`/Users/${user}`, "replace", "roles", [{ value: "bILLing" }, { value: "unknown" }]);
   await shows(["payer"]);
-  await rollcall.updateRole("demo", "billing", { grants: grants("owner") });
+  await rollcall.updateRole("demo", "Billing", { grants: grants("owner") });
   await shows(["owner"]);
-  await rollcall.deleteRole("demo", "billing");
+  await rollcall.deleteRole("demo", "Billing");
   await rollcall.deleteEntitlement("demo", "seat");
   await shows([]);
 });
 
-for (const old of ["python-2.sql", "typescript-2.sql"]) {
+for (const old of ["python-2.sql", "typescript-2.sql", "both-3.sql"]) {
   test(`tables of an earlier version stay until a snapshot replaces them: ${old}`, async () => {
     const { database, storage, mirror } = open();
     database.exec(readFileSync(`${TEST_DATA}${old}`, "utf8"));

@@ -1,19 +1,29 @@
-// User names compare here as they compare in Rollcall.
+// User names and ids of roles compare here as they compare in Rollcall.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { userNameKey } from "../src/index.js";
+import { roleIdKey } from "../src/mirror/names.js";
 import { Server } from "./server.js";
 
-const VECTORS = new URL("../../../test-data/user-names.json", import.meta.url);
-const NAMES = JSON.parse(readFileSync(VECTORS, "utf8")) as { name: string; key: string }[];
+/** Reads a file that both clients test with. */
+function readVectors<T>(file: string): T {
+  return JSON.parse(readFileSync(new URL(`../../../test-data/${file}`, import.meta.url), "utf8")) as T;
+}
+
+const NAMES = readVectors<{ name: string; key: string }[]>("user-names.json");
+const ROLE_IDS = readVectors<{ value: string; key: string | null }[]>("role-ids.json");
 
 test("each name has its key", () => {
   for (const { name, key } of NAMES) {
     assert.equal(userNameKey(name), key, name);
     assert.equal(userNameKey(key), key, key);
   }
+});
+
+test("each value of a role has its key", () => {
+  for (const { value, key } of ROLE_IDS) assert.equal(roleIdKey(value), key, JSON.stringify(value));
 });
 
 test("a filter of the server finds the names of the same key", async () => {

@@ -1,6 +1,7 @@
 // The mirror in PostgreSQL: the pg client over a socket to PGlite, which is PostgreSQL itself.
 
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { test } from "node:test";
@@ -9,7 +10,7 @@ import { PGLiteSocketServer } from "@electric-sql/pglite-socket";
 import pg from "pg";
 import { dump, Mirror, PostgresStorage } from "../src/index.js";
 import { isPassingFailure } from "../src/storage/failures.js";
-import { Server, truth } from "./server.js";
+import { type Scim, Server, truth } from "./server.js";
 
 // Node 18 has no CustomEvent, which the socket of PGlite needs.
 (globalThis as Record<string, unknown>).CustomEvent ??= class extends Event {
@@ -21,7 +22,7 @@ import { Server, truth } from "./server.js";
   }
 };
 
-for (const old of [null, "python-2.sql", "typescript-2.sql"]) {
+for (const old of [null, "python-2.sql", "typescript-2.sql", "both-3.sql"]) {
   const from = old === null ? "" : `, after tables of an earlier version: ${old}`;
   test(`the mirror in PostgreSQL is what the API answers${from}`, () => inPostgres(old));
 }
@@ -76,16 +77,29 @@ async function inPostgres(old: string | null): Promise<void> {
   }
 }
 
+/** An ordinary index of PostgreSQL refuses a value of more than 2,700 bytes. */
+async function giveLongTexts(scim: Scim, user: string, group: string): Promise<void> {
+  const letter = () => String.fromCharCode(0x4e00 + Math.floor(Math.random() * 0x5000));
+  const text = () => Array.from({ length: 1000 }, letter).join("");
+  const roles = [{ value: text() }, { value: randomBytes(1500).toString("hex") }];
+  await scim.patch(`/Users/${user}`, "replace", "roles", roles);
+  await scim.patch(`/Users/${user}`, "replace", "externalId", text());
+  await scim.patch(`/Users/${user}`, "replace", "userName", `${text()}@example.com`);
+  await scim.patch(`/Groups/${group}`, "replace", "externalId", text());
+}
+
 async function mirrors(server: Server, pool: pg.Pool): Promise<void> {
   const [rollcall, scim] = [server.client(), server.scim()];
   const ids = await scim.users("postgres", 12);
   const group = await scim.group("Postgres", ids);
+  await giveLongTexts(scim, ids[11] ?? "", group);
   const storage = new PostgresStorage(pool);
   const mirror = new Mirror(rollcall, storage);
   await mirror.catchUp();
   await scim.active(ids[0] ?? "", false);
   await scim.remove(`/Users/${ids[1]}`);
   await scim.members(group, "remove", [ids[2] ?? ""]);
+  await giveLongTexts(scim, ids[10] ?? "", group);
   await rollcall.createTenant({ tenant: "later" });
   const until = Date.now() + 10_000;
   do await mirror.catchUp();

@@ -77,6 +77,15 @@ test("a dead mirror's lease is taken over by the clock of PostgreSQL", options, 
   assert.ok(waited > 1500 && waited < 6000, `${waited} ms`);
 });
 
+test("a mirror starts on a database with another DateStyle", options, async () => {
+  const { mirrors, database, deployment, close } = await replicas(1);
+  await postgresql.query("postgres", `ALTER DATABASE ${database} SET datestyle = 'SQL, DMY'`);
+  await postgresql.query("postgres", `ALTER DATABASE ${database} SET timezone = 'America/New_York'`);
+  await mirrors[0]?.catchUp();
+  await close();
+  assert.equal(deployment.count("GET /tenants"), 1);
+});
+
 test("follow outlasts cut connections and a restart of PostgreSQL", options, async () => {
   const { mirrors, deployment, database, errors, pools, close } = await replicas(1);
   const ending = new AbortController();

@@ -1,11 +1,16 @@
 // Webhook verification: messages that the library of Standard Webhooks signs, and those of the real server.
 
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { createServer, type IncomingHttpHeaders } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, connect } from "node:net";
+import { createInterface } from "node:readline";
 import { test } from "node:test";
 import { Webhook } from "standardwebhooks";
+import ts from "typescript";
 import { verifyWebhook, WebhookVerificationError, WebhookVerifier } from "../src/index.js";
 import { Server } from "./server.js";
 
@@ -140,6 +145,44 @@ interface Received {
   headers: IncomingHttpHeaders;
   body: Buffer;
 }
+
+/** Starts the receiver of the README as a process. */
+async function startReadme() {
+  const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
+  const [, code = ""] = /\n## Webhooks\n\n```typescript\n(.*?)```/s.exec(readme) ?? [];
+  const told = code
+    .replace("rollcall-client", new URL("../src/index.js", import.meta.url).href)
+    .replace("listen(8000)", 'listen(0, "127.0.0.1", function () { console.log(this.address().port); })');
+  const { outputText } = ts.transpileModule(told, {
+    compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 },
+  });
+  const child = spawn(process.execPath, ["--input-type=module", "--eval", outputText], {
+    env: { ...process.env, ROLLCALL_WEBHOOK_SECRET: secret },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const [line] = (await once(createInterface({ input: child.stdout }), "line")) as [string];
+  return { child, port: Number(line) };
+}
+
+test("the receiver of the README outlasts a cut connection and a large body", async () => {
+  const { child, port } = await startReadme();
+  try {
+    const cut = connect(port, "127.0.0.1");
+    cut.write("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\npart");
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    cut.resetAndDestroy();
+    await once(cut, "close");
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    const post = async (text: string | Buffer, headers = {}) =>
+      (await fetch(`http://127.0.0.1:${port}/`, { method: "POST", body: text, headers })).status;
+    assert.equal(await post(body, signed(secret)), 204);
+    assert.equal(await post(body, signed(other)), 401);
+    assert.equal(await post(Buffer.alloc(2 * 1024 * 1024)), 413);
+    assert.equal(child.exitCode, null);
+  } finally {
+    child.kill("SIGKILL");
+  }
+});
 
 async function until(what: string, check: () => boolean | Promise<boolean>): Promise<void> {
   for (let waited = 0; !(await check()); waited++) {

@@ -172,6 +172,16 @@ def test_a_person_arrives_changes_role_and_leaves(running: Running, open_browser
     assert person.current_url.endswith("/log-in")
 
 
+def test_any_user_name_can_log_in(running: Running, open_browser: Any) -> None:
+    """An input of the type `email` refuses the first name, and changes the second one."""
+    administrator = open_browser(ADMINISTRATOR)
+    for name in ("jörg@example.com", "anna@münchen.example"):
+        user = running.arrive(running.line["key"], name, "Someone")
+        wait_for(administrator, lambda: name in row(administrator, user), "the person arrives")
+        person = open_browser(name)
+        wait_for(person, lambda: name in row(person, user), "the person is logged in")
+
+
 def test_what_an_identity_provider_sends_is_shown_as_text(running: Running, open_browser: Any) -> None:
     administrator = open_browser(ADMINISTRATOR)
     script = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"

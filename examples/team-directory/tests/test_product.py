@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import httpx
@@ -47,6 +51,56 @@ def test_nobody_enters_while_rollcall_cannot_be_reached_for_long(short_age: Runn
         assert "nobody can enter" in http.get("").text
         assert http.get("live").status_code == 503
         assert log_in(http).status_code == 503
+
+
+def test_pages_that_read_local_tables_answer_while_rollcall_hangs(tmp_path: Path) -> None:
+    running = Running(tmp_path)
+    http = httpx.Client(base_url=running.url, follow_redirects=True, timeout=60)
+    try:
+        assert "Members" in log_in(http).text
+        running.rollcall.send_signal(signal.SIGSTOP)
+        # The server has eight threads.
+        threads = [Thread(target=http.get, args=("settings",)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5)
+        start = time.monotonic()
+        assert "Members" in http.get("").text
+        assert time.monotonic() - start < 15
+        for thread in threads:
+            thread.join()
+        assert http.get("settings").status_code == 502
+    finally:
+        running.rollcall.send_signal(signal.SIGCONT)
+        http.close()
+        running.stop()
+
+
+def test_an_open_page_shows_what_the_mirror_repairs_at_the_same_position(tmp_path: Path) -> None:
+    running = Running(tmp_path)
+    try:
+        with httpx.Client(base_url=running.url, follow_redirects=True) as http:
+            [seen] = re.findall('data-version="([^"]+)"', log_in(http).text)
+            assert http.get("live", params={"seen": seen}).status_code == 204
+            with closing(sqlite3.connect(tmp_path / "directory.db")) as connection, connection:
+                connection.execute("UPDATE rollcall_users SET display_name = 'Repaired'")
+            live = http.get("live", params={"seen": seen})
+            assert live.status_code == 200 and "Repaired" in live.text
+            assert http.get("live", params={"seen": live.headers["Version"]}).status_code == 204
+    finally:
+        running.stop()
+
+
+def test_a_name_with_u0000_is_of_no_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLE))
+    import database
+
+    def refuse(*_: str) -> list[dict[str, Any]]:
+        raise ValueError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
+
+    monkeypatch.setattr(database, "query", refuse)
+    for tenant, name in (("demo\0", ADMINISTRATOR), ("demo", "a\0b")):
+        assert database.user_by_name(tenant, name) is None
 
 
 def test_a_person_may_arrive_while_the_page_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,19 +177,7 @@ async fn read_in(args: &ImportArgs) -> Result<CommandOutput, AdminError> {
         let (lines, ids) = (definition_lines(&text), ids_of(&file, &outcomes));
         outcomes.extend(import_definitions(&table, &args.tenant, &lines, &ids, args.dry_run).await?);
     }
-    let mut refused = outcomes.iter().filter(|outcome| outcome.fate == Fate::Refused);
-    // A terminal that has gone is no reason to stop.
-    for outcome in refused.by_ref().take(MAX_REFUSALS_SHOWN) {
-        let problem = outcome.error.as_deref().unwrap_or_default();
-        let _ = writeln!(std::io::stderr(), "line {}: {problem}", outcome.line);
-    }
-    match refused.count() {
-        0 => {}
-        more => drop(writeln!(
-            std::io::stderr(),
-            "{more} more lines were refused; the option --report FILE writes what became of each line"
-        )),
-    }
+    show_refusals(&outcomes);
     let count = |fate: Fate| outcomes.iter().filter(|outcome| outcome.fate == fate).count();
     let mut fields = Map::new();
     fields.insert("tenant".to_owned(), json!(args.tenant.as_str()));
@@ -207,6 +195,22 @@ async fn read_in(args: &ImportArgs) -> Result<CommandOutput, AdminError> {
         })?;
     }
     Ok(CommandOutput { findings: count(Fate::Refused) > 0, ..CommandOutput::from(text) })
+}
+
+/// Shows the first refused lines. A terminal that has gone is no reason to stop.
+fn show_refusals(outcomes: &[ImportedLine]) {
+    let mut refused = outcomes.iter().filter(|outcome| outcome.fate == Fate::Refused);
+    for outcome in refused.by_ref().take(MAX_REFUSALS_SHOWN) {
+        let problem = outcome.error.as_deref().unwrap_or_default();
+        let _ = writeln!(std::io::stderr(), "line {}: {problem}", outcome.line);
+    }
+    match refused.count() {
+        0 => {}
+        more => drop(writeln!(
+            std::io::stderr(),
+            "{more} more lines were refused; the option --report FILE writes what became of each line"
+        )),
+    }
 }
 
 /// Reads the file of an import. A byte order mark is no part of the text.

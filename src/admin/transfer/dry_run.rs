@@ -6,27 +6,18 @@ use std::sync::PoisonError;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::import::{Fate, Import, Name, ResolvedRow, Stopped};
+use super::import::{Fate, Import, PlannedResource, ResolvedRow, RowName, Stopped};
 use crate::provider::failure::Failure;
 use crate::scim::error::ScimError;
 use crate::scim::members::{self, Member};
 use crate::scim::resource_type::Kind;
 use crate::scim::validate::read;
 use crate::scim::{document_rules, username};
+use crate::store::error::StoreError;
 use crate::store::index;
 use crate::store::keys::parse_id;
 use crate::store::members::WholeGroup;
 use crate::store::record::{Record, Role};
-
-/// What a line would leave.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct PlannedResource {
-    document: Map<String, Value>,
-    /// The ids of the members.
-    members: BTreeSet<String>,
-    /// The roles that a group grants; `None` for those of a new group.
-    roles: Option<BTreeSet<Role>>,
-}
 
 impl Import<'_> {
     /// What would become of a row.
@@ -56,7 +47,7 @@ impl Import<'_> {
         &self,
         kind: Kind,
         id: Uuid,
-    ) -> Result<(Option<Record>, Option<PlannedResource>), crate::store::error::StoreError> {
+    ) -> Result<(Option<Record>, Option<PlannedResource>), StoreError> {
         let store = &self.provider.store;
         let (record, members) = match kind {
             Kind::User => (store.fetch(kind, id).await?, BTreeSet::new()),
@@ -114,7 +105,7 @@ impl Import<'_> {
     /// stored.
     fn plan(&self, row: &ResolvedRow, mut after: PlannedResource, stored: Option<PlannedResource>) -> Fate {
         let mut planned = self.planned.lock().unwrap_or_else(PoisonError::into_inner);
-        let name: Option<&Name> = row.name.as_ref();
+        let name: Option<&RowName> = row.name.as_ref();
         let before = name.and_then(|name| planned.get(name)).cloned().or(stored);
         if row.kind == Kind::User {
             // A line without `active` keeps it.

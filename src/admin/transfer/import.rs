@@ -15,7 +15,6 @@ use futures_util::{Stream, StreamExt, stream};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::dry_run::PlannedResource;
 use super::file_ids::FileIds;
 use super::levels::levels;
 use super::rows::{ImportFile, Row, RowResource};
@@ -78,13 +77,13 @@ pub(super) struct Import<'a> {
     pub(super) root_team: Option<&'a str>,
     pub(super) ids: Mutex<FileIds>,
     /// The resources that the tenant has of each name in the file.
-    pub(super) found: Mutex<HashMap<Name, Vec<Uuid>>>,
+    pub(super) found: Mutex<HashMap<RowName, Vec<Uuid>>>,
     /// What earlier lines would have written, by name: those of a dry run.
-    pub(super) planned: Mutex<HashMap<Name, PlannedResource>>,
+    pub(super) planned: Mutex<HashMap<RowName, PlannedResource>>,
 }
 
 /// What a resource is recognised by.
-pub(super) type Name = (Kind, String);
+pub(super) type RowName = (Kind, String);
 
 /// When a row is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +98,7 @@ enum Pass {
 pub(super) struct ResolvedRow {
     pub(super) kind: Kind,
     pub(super) body: Map<String, Value>,
-    pub(super) name: Option<Name>,
+    pub(super) name: Option<RowName>,
     /// The resource that the tenant has.
     pub(super) found: Option<Uuid>,
     /// The roles that a group grants, if the line says.
@@ -110,8 +109,18 @@ pub(super) struct ResolvedRow {
     is_local: bool,
 }
 
+/// What a line would leave.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct PlannedResource {
+    pub(super) document: Map<String, Value>,
+    /// The ids of the members.
+    pub(super) members: BTreeSet<String>,
+    /// The roles that a group grants; `None` for those of a new group.
+    pub(super) roles: Option<BTreeSet<Role>>,
+}
+
 /// What became of a row.
-enum Written {
+enum RowResult {
     Done(Fate, Option<String>),
     /// The row names a later one. `Some`: it was made without that.
     Waits(Option<Uuid>),
@@ -152,41 +161,15 @@ pub async fn import(
         let mut writes = import.write(level.into_iter().map(|at| &rows[at]), Pass::First);
         while let Some((row, written)) = writes.next().await {
             match written {
-                Ok(Written::Waits(made)) => waiting.push((row, made)),
-                Ok(Written::Done(fate, id)) => note(ImportedLine { line: row.line, fate, id, error: None }),
+                Ok(RowResult::Waits(made)) => waiting.push((row, made)),
+                Ok(RowResult::Done(fate, id)) => note(ImportedLine { line: row.line, fate, id, error: None }),
                 Err(Stopped::Refused(problem)) => note(refused_line(row.line, problem)),
                 Err(Stopped::Failed(error)) => return Err(error),
             }
         }
     }
-    let last = import.last_lines(&rows);
-    let mut made = HashMap::new();
-    let mut again = Vec::new();
-    for (row, id) in waiting {
-        if import.name_of(row).and_then(|name| last.get(&name)).is_some_and(|last| *last > row.line) {
-            // A later row of the same name counts, and is written.
-            let fate = if id.is_some() { Fate::Created } else { Fate::Unchanged };
-            note(ImportedLine { line: row.line, fate, id: id.map(|id| id.to_string()), error: None });
-        } else {
-            made.insert(row.line, id);
-            again.push(row);
-        }
-    }
-    let mut writes = import.write(again.into_iter(), Pass::Second);
-    while let Some((row, written)) = writes.next().await {
-        let made = made.get(&row.line).copied().flatten();
-        match written {
-            Ok(Written::Waits(_)) => {}
-            Ok(Written::Done(fate, id)) => {
-                let fate = if made.is_some() { Fate::Created } else { fate };
-                note(ImportedLine { line: row.line, fate, id, error: None });
-            }
-            Err(Stopped::Refused(problem)) => {
-                let id = made.map(|id| id.to_string());
-                note(ImportedLine { id, ..refused_line(row.line, problem) });
-            }
-            Err(Stopped::Failed(error)) => return Err(error),
-        }
+    for outcome in import.write_again(waiting, &rows).await? {
+        note(outcome);
     }
     Ok(outcomes.into_values().collect())
 }
@@ -249,17 +232,51 @@ impl Import<'_> {
         &'r self,
         rows: impl Iterator<Item = &'r Row> + Send + 'r,
         pass: Pass,
-    ) -> impl Stream<Item = (&'r Row, Result<Written, Stopped>)> + Unpin {
+    ) -> impl Stream<Item = (&'r Row, Result<RowResult, Stopped>)> + Unpin {
         let read = rows.filter_map(|row| Some((row, row.resource.as_ref().ok()?)));
         let writes = read.map(move |(row, resource)| async move { (row, self.row(resource, pass).await) });
         Box::pin(stream::iter(writes).buffer_unordered(IMPORTS_AT_ONCE))
+    }
+
+    /// Writes the rows that name later ones. The id is that of a resource that was made without these.
+    async fn write_again(
+        &self,
+        waiting: Vec<(&Row, Option<Uuid>)>,
+        rows: &[Row],
+    ) -> Result<Vec<ImportedLine>, AdminError> {
+        let last = self.last_lines(rows);
+        let is_replaced = |row: &Row| {
+            self.name_of(row).and_then(|name| last.get(&name)).is_some_and(|last| *last > row.line)
+        };
+        let made: HashMap<usize, Uuid> =
+            waiting.iter().filter_map(|(row, id)| Some((row.line, (*id)?))).collect();
+        let (replaced, again): (Vec<&Row>, Vec<&Row>) =
+            waiting.into_iter().map(|(row, _)| row).partition(|row| is_replaced(row));
+        // A later row of the same name counts, and is written.
+        let replaced = replaced.into_iter().map(|row| (row, Ok(RowResult::Done(Fate::Unchanged, None))));
+        let mut results = stream::iter(replaced).chain(self.write(again.into_iter(), Pass::Second));
+        let mut outcomes = Vec::new();
+        while let Some((row, result)) = results.next().await {
+            let id = made.get(&row.line).map(Uuid::to_string);
+            outcomes.push(match result {
+                Ok(RowResult::Done(_, _)) if id.is_some() => {
+                    ImportedLine { line: row.line, fate: Fate::Created, id, error: None }
+                }
+                Ok(RowResult::Done(fate, id)) => ImportedLine { line: row.line, fate, id, error: None },
+                // Not in this pass.
+                Ok(RowResult::Waits(_)) => continue,
+                Err(Stopped::Refused(problem)) => ImportedLine { id, ..refused_line(row.line, problem) },
+                Err(Stopped::Failed(error)) => return Err(error),
+            });
+        }
+        Ok(outcomes)
     }
 
     pub(super) fn ids(&self) -> MutexGuard<'_, FileIds> {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn found(&self) -> MutexGuard<'_, HashMap<Name, Vec<Uuid>>> {
+    pub(super) fn found(&self) -> MutexGuard<'_, HashMap<RowName, Vec<Uuid>>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -270,7 +287,7 @@ impl Import<'_> {
         }
     }
 
-    async fn row(&self, resource: &RowResource, pass: Pass) -> Result<Written, Stopped> {
+    async fn row(&self, resource: &RowResource, pass: Pass) -> Result<RowResult, Stopped> {
         let old = resource.1.get("id").and_then(Value::as_str);
         let row = self.resolve(resource, pass == Pass::First)?;
         self.check_teams(&row).await?;
@@ -279,11 +296,11 @@ impl Import<'_> {
             let fate = self.plan_row(&row).await?;
             // Later lines may refer to it, since it will exist.
             self.note_id(old, found.as_deref().or(old).unwrap_or_default());
-            return Ok(Written::Done(fate, found));
+            return Ok(RowResult::Done(fate, found));
         }
         if let (true, Some(id)) = (row.waits, row.found) {
             self.note_id(old, &id.to_string());
-            return Ok(Written::Waits(None));
+            return Ok(RowResult::Waits(None));
         }
         let ResolvedRow { kind, name, found, roles, waits, .. } = &row;
         let (fate, id) = match found {
@@ -299,9 +316,9 @@ impl Import<'_> {
             None => false,
         };
         Ok(match (waits, fate) {
-            (true, _) => Written::Waits(Some(id)),
-            (false, Fate::Unchanged) if is_granted => Written::Done(Fate::Updated, Some(id.to_string())),
-            (false, fate) => Written::Done(fate, Some(id.to_string())),
+            (true, _) => RowResult::Waits(Some(id)),
+            (false, Fate::Unchanged) if is_granted => RowResult::Done(Fate::Updated, Some(id.to_string())),
+            (false, fate) => RowResult::Done(fate, Some(id.to_string())),
         })
     }
 

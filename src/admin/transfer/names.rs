@@ -7,7 +7,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::import::{Import, Name, Stopped};
+use super::import::{Import, RowName, Stopped};
 use super::rows::Row;
 use crate::admin::error::AdminError;
 use crate::limits::IMPORTS_AT_ONCE;
@@ -23,7 +23,7 @@ impl Import<'_> {
         let store = &self.provider.store;
         let failed = AdminError::table(self.table.name());
         let resources = || rows.iter().filter_map(|row| row.resource.as_ref().ok());
-        let mut found: HashMap<Name, Vec<Uuid>> = HashMap::new();
+        let mut found: HashMap<RowName, Vec<Uuid>> = HashMap::new();
         let (mut claims, mut lookups) = (BTreeMap::new(), BTreeMap::new());
         for (kind, body) in resources() {
             match self.name(*kind, body) {
@@ -65,7 +65,7 @@ impl Import<'_> {
     /// The rows, of which those are refused that have the name of an earlier one with another id. They are different
     /// resources in the tenant that was exported, and would be one here.
     pub(super) fn without_namesakes<'r>(&self, rows: &'r [Row]) -> Cow<'r, [Row]> {
-        let mut first: HashMap<Name, (&str, usize)> = HashMap::new();
+        let mut first: HashMap<RowName, (&str, usize)> = HashMap::new();
         let mut rows_read = Cow::Borrowed(rows);
         for (at, row) in rows.iter().enumerate() {
             let (Ok((kind, body)), Some(name)) = (&row.resource, self.name_of(row)) else { continue };
@@ -82,12 +82,12 @@ impl Import<'_> {
     }
 
     /// The last line of each name.
-    pub(super) fn last_lines(&self, rows: &[Row]) -> HashMap<Name, usize> {
+    pub(super) fn last_lines(&self, rows: &[Row]) -> HashMap<RowName, usize> {
         rows.iter().filter_map(|row| Some((self.name_of(row)?, row.line))).collect()
     }
 
     /// What a row is recognised by.
-    pub(super) fn name_of(&self, row: &Row) -> Option<Name> {
+    pub(super) fn name_of(&self, row: &Row) -> Option<RowName> {
         let (kind, body) = row.resource.as_ref().ok()?;
         self.name(*kind, body).map(|(_, entry)| (*kind, entry.value))
     }
@@ -101,7 +101,7 @@ impl Import<'_> {
     pub(super) fn find(
         &self,
         old: Option<&str>,
-        name: Option<&Name>,
+        name: Option<&RowName>,
         body: &Map<String, Value>,
     ) -> Result<Option<Uuid>, Stopped> {
         let own_root = self.tenant.root_team;

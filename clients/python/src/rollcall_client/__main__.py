@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import re
+import signal
 import sqlite3
 import sys
 from pathlib import Path
@@ -33,6 +34,8 @@ def main() -> None:
     mirror.add_argument("--dump", action="store_true", help="print the mirror as JSON; without --once it does not catch up")
     arguments = parser.parse_args()
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
+    # Ends as after Ctrl-C. Without a handler, the process 1 of a container ignores this signal.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         run_mirror(arguments)
     except (RollcallError, ValueError) as error:
@@ -40,7 +43,8 @@ def main() -> None:
     except database_errors() as error:
         sys.exit(f"The database cannot be used: {str(error).strip()}")
     except KeyboardInterrupt:
-        pass
+        if arguments.once:
+            sys.exit("The mirror was stopped before it had caught up.")
 
 
 def run_mirror(arguments: argparse.Namespace) -> None:

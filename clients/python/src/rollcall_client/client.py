@@ -12,7 +12,7 @@ from urllib.parse import quote
 from . import answers, types
 from .errors import UnexpectedAnswer
 from .form import Answer, read_json
-from .transport import Transport
+from .transport import ATTEMPTS, TIMEOUT_SECONDS, Transport
 
 USERS_PER_PAGE = 200
 MEMBERS_PER_PAGE = 1000
@@ -67,18 +67,31 @@ class Rollcall:
     as `ProblemError`, lost connections as `ConnectionLost`, and answers of something else as `UnexpectedAnswer`.
     """
 
-    def __init__(self, url: str, key: str, transport: Transport | None = None) -> None:
-        """`url` ends with /app/v1. `key` is an application key (`rca_…`). Raises ValueError if one cannot be right."""
-        self._transport = transport or Transport(url, key)
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        transport: Transport | None = None,
+        *,
+        attempts: int = ATTEMPTS,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> None:
+        """`url` ends with /app/v1. `key` is an application key (`rca_…`).
+
+        `attempts` is how often a request is sent at most. `timeout_seconds` is how long each wait for the
+        server may take, and how long the whole answer. A `transport` has these settings itself. Raises ValueError if a
+        setting cannot be right.
+        """
+        self._transport = transport or Transport(url, key, attempts=attempts, timeout_seconds=timeout_seconds)
 
     @classmethod
-    def from_env(cls) -> Rollcall:
-        """Reads ROLLCALL_APP_URL and ROLLCALL_APPLICATION_KEY."""
+    def from_env(cls, *, attempts: int = ATTEMPTS, timeout_seconds: float = TIMEOUT_SECONDS) -> Rollcall:
+        """Reads ROLLCALL_APP_URL and ROLLCALL_APPLICATION_KEY. Raises ValueError if a setting cannot be right."""
         url, key = os.environ.get("ROLLCALL_APP_URL"), os.environ.get("ROLLCALL_APPLICATION_KEY")
         if not url or not key:
             advice = "`rollcall dev --json` prints app_url and application_key."
             raise ValueError(f"Set ROLLCALL_APP_URL and ROLLCALL_APPLICATION_KEY. {advice}")
-        return cls(url, key)
+        return cls(url, key, attempts=attempts, timeout_seconds=timeout_seconds)
 
     def __enter__(self) -> Rollcall:
         return self
@@ -313,22 +326,22 @@ class Rollcall:
     # Transport
 
     def _get(self, path: str, **query: Any) -> Any:
-        return read_json(self._transport.send("GET", path, query=query).content)
+        return read_json(self._transport.send("GET", path, query=query).body)
 
     def _retrieve(self, answer: Answer[_Answer], path: str, if_none_match: str | None) -> _Answer | None:
         """The resource; None if it has the version `if_none_match`, an ETag such as `W/"3"`."""
         if if_none_match is None:
             return answer.read(self._get(path))
         response = self._transport.send("GET", path, headers={"If-None-Match": if_none_match})
-        return None if response.status_code == 304 else answer.read(read_json(response.content))
+        return None if response.status == 304 else answer.read(read_json(response.body))
 
     def _send(self, method: str, path: str, body: Any = None, if_match: str | None = None) -> Any:
         """What a change answers. The server refuses it with 412 if the version is not `if_match`, such as `W/"3"`."""
-        return read_json(self._transport.send(method, path, body=body, headers=_if_match(if_match)).content)
+        return read_json(self._transport.send(method, path, body=body, headers=_if_match(if_match)).body)
 
     def _delete(self, path: str, if_match: str | None = None) -> None:
         """Deletes something. Only 204 says that it was done: a proxy may answer 200."""
-        status = self._transport.send("DELETE", path, headers=_if_match(if_match)).status_code
+        status = self._transport.send("DELETE", path, headers=_if_match(if_match)).status
         if status != 204:
             raise UnexpectedAnswer(f"its status is {status}, not 204")
 
@@ -356,4 +369,7 @@ def _if_match(version: str | None) -> dict[str, str]:
 
 
 def _path(*segments: str) -> str:
+    """The path of these segments, encoded. Raises ValueError if one would lead to another route."""
+    if not {"", ".", ".."}.isdisjoint(segments):
+        raise ValueError("An id or a name of a tenant is empty, . or .., which would lead to another route.")
     return "/" + "/".join(quote(segment, safe="") for segment in segments)

@@ -104,7 +104,8 @@ def problem_from(
 ) -> ProblemError | UnexpectedAnswer:
     """The error for an answer that is not a success.
 
-    404 and 410 are believed only from Rollcall: a mirror removes what they name.
+    A status below 500 is believed only with a problem of Rollcall, because a mirror removes what a 404 names, and ends
+    after most others. 401 and 429 are always believed.
     """
     try:
         read = json.loads(body)
@@ -112,7 +113,7 @@ def problem_from(
         read = None
     members = read if isinstance(read, dict) else {}
     problem = {name: value for name, value in members.items() if isinstance(value, str)}
-    if status in (404, 410) and not {"type", "detail"} <= problem.keys():
+    if status < 500 and status not in (401, 429) and not {"type", "detail"} <= problem.keys():
         return UnexpectedAnswer(f"it is a {status} of something else")
     detail = problem.get("detail") or "The answer has no details. Check that the URL ends with /app/v1."
     kind = _CLASSES.get(status, ServerError if status >= 500 else InvalidRequest)

@@ -4,7 +4,7 @@ import { DEFINITION_OF_ROW, GROUP_OF_ROW, USER_OF_ROW } from "../answers.js";
 import { UnexpectedAnswer } from "../errors.js";
 import type { SqlValue, Statement } from "../storage/storage.js";
 import type { Change, Entitlement, Group, Member, Role, Tenant, User } from "../types.js";
-import { userNameKey } from "./names.js";
+import { roleIdKey, userNameKey } from "./names.js";
 import { COPIED, COPIED_TABLES, type CopiedTable, LIVE, type Prefix } from "./tables.js";
 
 /** A tenant, and which of those that had its name. */
@@ -169,7 +169,7 @@ export function storeUsers(owner: Owner, read: readonly User[], into: Prefix): S
     json(withoutGroups(user)),
   ]);
   const roles = users.flatMap((user) =>
-    [...new Set((user.roles ?? []).map((role) => textOrNull(role.value)))]
+    [...new Set((user.roles ?? []).map((role) => roleIdKey(role.value ?? "")))]
       .filter((value) => value !== null)
       .map((value): SqlValue[] => [owner.incarnation, user.id, value]),
   );
@@ -205,7 +205,12 @@ export function storeDefinitions(
   if (kind !== "Role") return stored;
   const roles = definitions as readonly Role[];
   const grants = roles.flatMap((role) =>
-    (role.grants ?? []).map((grant): SqlValue[] => [owner.incarnation, role.id, grant.team, grant.role]),
+    (role.grants ?? []).map((grant): SqlValue[] => [
+      owner.incarnation,
+      role.id.toLowerCase(),
+      grant.team,
+      grant.role,
+    ]),
   );
   return [
     ...stored,
@@ -285,7 +290,8 @@ function removeGroup(owner: Owner, id: string, from: Prefix): Statement[] {
 }
 
 function removeGrants(owner: Owner, role: string, from: Prefix): Statement {
-  return statement(`DELETE FROM ${from}grants WHERE ${IS_TENANT} AND role_id = ?`, owner, role);
+  const sql = `DELETE FROM ${from}grants WHERE ${IS_TENANT} AND role_id = ?`;
+  return statement(sql, owner, role.toLowerCase());
 }
 
 function removeMembers(owner: Owner, group: string, ids: readonly string[], from: Prefix): Statement[] {
@@ -332,9 +338,9 @@ function withoutMembers(group: Group): object {
   return kept;
 }
 
-/** The text with U+FFFD for each U+0000, which PostgreSQL cannot store. */
+/** The text with U+FFFD for each U+0000, which PostgreSQL cannot store, and for each lone surrogate. */
 function text(value: string): string {
-  return value.replaceAll("\0", "\ufffd");
+  return value.replace(/[\0\p{Surrogate}]/gu, "\ufffd");
 }
 
 function textOrNull(value: string | null | undefined): string | null {

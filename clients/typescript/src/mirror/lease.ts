@@ -45,7 +45,7 @@ export class Lease {
     const lease = new Lease(storage);
     for (;;) {
       const outcome = await storage.transaction(async (transaction) => {
-        const isLive = await isHeld(transaction);
+        const isLive = await isHeld(storage, transaction);
         if (!(await isNeeded(transaction))) return "done";
         if (isLive) return "held";
         await lease.#write(transaction, "WHERE id = 1", []);
@@ -85,7 +85,7 @@ export class Lease {
   }
 
   async #write(transaction: Transaction, where: string, values: string[]): Promise<boolean> {
-    const staging = `${this.#token} ${await readClock(transaction)}`;
+    const staging = `${this.#token} ${await readClock(this.#storage, transaction)}`;
     const sql = `UPDATE rollcall_mirror_state SET staging = ? ${where}`;
     return (await transaction.run(sql, [staging, ...values])) > 0;
   }
@@ -105,7 +105,7 @@ export class Lease {
 /** Drops the staging tables of a mirror that has died. */
 export async function clearStale(storage: Storage): Promise<void> {
   await storage.transaction(async (transaction) => {
-    if (!(await isHeld(transaction))) await clear(transaction);
+    if (!(await isHeld(storage, transaction))) await clear(transaction);
   });
 }
 
@@ -115,18 +115,19 @@ async function clear(transaction: Transaction): Promise<void> {
 }
 
 /** Whether a mirror has the lease and has renewed it lately. Others cannot take it until the transaction ends. */
-async function isHeld(transaction: Transaction): Promise<boolean> {
+async function isHeld(storage: Storage, transaction: Transaction): Promise<boolean> {
   await transaction.run("UPDATE rollcall_mirror_state SET staging = staging");
   const [row] = await transaction.all("SELECT staging FROM rollcall_mirror_state");
   const renewedAt = Number(String(row?.staging).split(" ")[1]);
   // The clock may have been set back. Earlier versions wrote no time: then this is NaN, and the lease is not held.
-  return Math.abs((await readClock(transaction)) - renewedAt) <= LEASE_MS;
+  return Math.abs((await readClock(storage, transaction)) - renewedAt) <= LEASE_MS;
 }
 
 /** The time of the database, in milliseconds. */
-async function readClock(transaction: Transaction): Promise<number> {
-  const [row] = await transaction.all("SELECT CAST(CURRENT_TIMESTAMP AS TEXT) AS now");
-  return readTime(row?.now);
+async function readClock(storage: Storage, transaction: Transaction): Promise<number> {
+  const { milliseconds } = storage;
+  const [row] = await transaction.all(`SELECT ${milliseconds ?? "CAST(CURRENT_TIMESTAMP AS TEXT)"} AS now`);
+  return milliseconds === undefined ? readTime(row?.now) : Number(row?.now);
 }
 
 /** Reads a time: a `Date`, or a text such as `2026-11-26 12:30:00` or `2026-11-26 12:30:00.123+05:30`. */

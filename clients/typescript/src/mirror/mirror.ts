@@ -123,7 +123,7 @@ export class Mirror {
       await staging.readAll();
       await lease.transaction(async (transaction) => {
         await movePosition(transaction, before, snapshot, 0);
-        if (before.schemaVersion < SCHEMA_VERSION) await makeTablesAnew(transaction);
+        if (before.schemaVersion < SCHEMA_VERSION) await makeTablesAnew(this.#storage, transaction);
         await staging.replaceAll(transaction);
       });
     } finally {

@@ -128,9 +128,13 @@ export async function movePosition(
   if ((await transaction.run(sql, values)) === 0) throw new PositionMoved();
 }
 
-/** Removes all tables but the state, and makes them, within a transaction. */
-export async function makeTablesAnew(transaction: Transaction): Promise<void> {
-  for (const sql of MAKE_ANEW) await transaction.run(sql);
+/** An index of one column. These columns are user names and external ids, the only ones with long texts. */
+const INDEX_OF_TEXTS = /^(CREATE INDEX .* )(\(\w+\))$/;
+
+/** Removes all tables but the state, and makes them, within a transaction of the storage. */
+export async function makeTablesAnew(storage: Storage, transaction: Transaction): Promise<void> {
+  const { methodForTexts = "" } = storage;
+  for (const sql of MAKE_ANEW) await transaction.run(sql.replace(INDEX_OF_TEXTS, `$1${methodForTexts}$2`));
 }
 
 /** Makes the tables in a new database. Those of an earlier version stay until a snapshot replaces them. */
@@ -146,7 +150,7 @@ export async function prepareTables(storage: Storage): Promise<void> {
     // The version 2 had its number in a table of its own.
     await transaction.run("CREATE TABLE IF NOT EXISTS rollcall_schema (version INTEGER PRIMARY KEY)");
     if ((await transaction.all("SELECT version FROM rollcall_schema")).length > 0) return;
-    await makeTablesAnew(transaction);
+    await makeTablesAnew(storage, transaction);
     await transaction.run("UPDATE rollcall_mirror_state SET schema_version = ?", [SCHEMA_VERSION]);
   });
 }

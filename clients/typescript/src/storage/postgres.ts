@@ -29,6 +29,10 @@ const ignoreEvent = () => {};
 /** Keeps the mirror in PostgreSQL. */
 export class PostgresStorage implements Storage {
   readonly lockForTables = `SELECT pg_advisory_xact_lock(${TABLES_LOCK})`;
+  /** The usual index refuses a text of more than 2,700 bytes. */
+  readonly methodForTexts = "USING hash ";
+  /** The text of a time depends on the DateStyle of the database. */
+  readonly milliseconds = "FLOOR(EXTRACT(EPOCH FROM CURRENT_TIMESTAMP) * 1000)";
   readonly #pool: PostgresPool;
 
   constructor(pool: PostgresPool) {

@@ -29,4 +29,14 @@ export interface Storage {
    * `CREATE TABLE IF NOT EXISTS` fails in one of two transactions that run it at the same time.
    */
   readonly lockForTables?: string;
+  /**
+   * How an index of long texts is made, such as `USING hash `. It is needed if the usual index refuses texts of
+   * thousands of characters.
+   */
+  readonly methodForTexts?: string;
+  /**
+   * An expression of SQL for the milliseconds since 1970 now. It is needed if `CAST(CURRENT_TIMESTAMP AS TEXT)` is not
+   * always in the form of ISO 8601.
+   */
+  readonly milliseconds?: string;
 }

@@ -10,9 +10,11 @@ from typing import Any
 
 from .. import answers
 from ..errors import MissingResource, UnexpectedAnswer
-from .names import user_name_key
+from .names import role_id_key, user_name_key
 
 EXTENSION = answers.EXTENSION
+
+_NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 
 DELETED_TYPES = ("role.deleted", "entitlement.deleted")
 """Changes that need no state. Those of users and groups do not look at it."""
@@ -33,7 +35,7 @@ class UserRow:
     version: int
     resource: str
     roles: tuple[str, ...] = ()
-    """The values of its roles."""
+    """The ids of roles that it has, in lower case."""
 
 
 @dataclass(frozen=True)
@@ -253,7 +255,7 @@ def user_row(incarnation: str, user: Mapping[str, Any]) -> UserRow:
 
     Raises UnexpectedAnswer if the user has another form.
     """
-    user = _without_nul(answers.USER_OF_ROW.read(user, "user"))
+    user = _storable(answers.USER_OF_ROW.read(user, "user"))
     emails = user.get("emails") or []
     primary = next((email for email in emails if email.get("primary")), emails[0] if emails else {})
     kept = {name: value for name, value in user.items() if name != "groups"}
@@ -271,13 +273,13 @@ def user_row(incarnation: str, user: Mapping[str, Any]) -> UserRow:
         active=user.get("active") is not False,
         version=_version(user, "user"),
         resource=_json(kept),
-        roles=tuple(sorted({role["value"] for role in user.get("roles") or [] if role.get("value")})),
+        roles=tuple(sorted(_role_ids(user))),
     )
 
 
 def group_row(incarnation: str, group: Mapping[str, Any]) -> GroupRow:
     """The row of a SCIM group, without its members. Raises UnexpectedAnswer if the group has another form."""
-    group = _without_nul(answers.GROUP_OF_ROW.read(group, "group"))
+    group = _storable(answers.GROUP_OF_ROW.read(group, "group"))
     assignments = (group.get(EXTENSION + "Group") or {}).get("assignments") or []
     return GroupRow(
         incarnation=incarnation,
@@ -292,7 +294,7 @@ def group_row(incarnation: str, group: Mapping[str, Any]) -> GroupRow:
 
 def definition_row(incarnation: str, kind: str, definition: Mapping[str, Any]) -> DefinitionRow:
     """The row of a role or an entitlement. Raises UnexpectedAnswer if it has another form."""
-    definition = _without_nul(answers.DEFINITION_OF_ROW.read(definition, kind.lower()))
+    definition = _storable(answers.DEFINITION_OF_ROW.read(definition, kind.lower()))
     return DefinitionRow(
         incarnation=incarnation,
         kind=kind,
@@ -304,6 +306,11 @@ def definition_row(incarnation: str, kind: str, definition: Mapping[str, Any]) -
     )
 
 
+def _role_ids(user: Mapping[str, Any]) -> set[str]:
+    keys = (role_id_key(role.get("value") or "") for role in user.get("roles") or [])
+    return {key for key in keys if key is not None}
+
+
 def _version(resource: Mapping[str, Any], kind: str) -> int:
     """The number in the ETag `W/"3"`."""
     version = re.fullmatch(r'W/"([0-9]{1,15})"', resource["meta"]["version"])
@@ -312,14 +319,14 @@ def _version(resource: Mapping[str, Any], kind: str) -> int:
     return int(version[1])
 
 
-def _without_nul(value: Any) -> Any:
-    """The value with U+FFFD for each U+0000, which PostgreSQL cannot store."""
+def _storable(value: Any) -> Any:
+    """The value with U+FFFD for each U+0000, which PostgreSQL cannot store, and for each lone surrogate."""
     if isinstance(value, str):
-        return value.replace("\0", "\ufffd")
+        return _NOT_STORABLE.sub("\ufffd", value)
     if isinstance(value, list):
-        return [_without_nul(one) for one in value]
+        return [_storable(one) for one in value]
     if isinstance(value, Mapping):
-        return {name: _without_nul(one) for name, one in value.items()}
+        return {_storable(name): _storable(one) for name, one in value.items()}
     return value
 
 

@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ from ..errors import (
     TooManyRequests,
     UnexpectedAnswer,
 )
+from ..transport import Stopped, stopped_by
 from .core import PutTenant, Resync, Step, definition_row, group_row, steps_of, user_row
 from .storage import PositionMoved, State, Storage
 
@@ -76,17 +78,25 @@ class Mirror:
         return max(time.monotonic() - monotonic, time.time() - clock)
 
     def run(self, stop: threading.Event | None = None) -> None:
-        """Follows the feed until `stop` is set. Goes on after failures that pass, as late as `Retry-After` says."""
+        """Follows the feed until `stop` is set. Goes on after failures that pass, as late as `Retry-After` says.
+
+        `stop` ends pauses and repetitions, and a snapshot before its next request. A request that is sent already ends
+        first.
+        """
         stop = stop or threading.Event()
-        while not stop.is_set():
-            pause = PAUSE_AT_END_SECONDS
-            try:
-                if self.step():
-                    continue
-            except _PASSING as error:
-                pause = max(PAUSE_AFTER_FAILURE_SECONDS, getattr(error, "retry_after", None) or 0.0)
-                _log.warning("The mirror tries again in %g seconds: %s", pause, error)
-            stop.wait(pause)
+        with stopped_by(stop), suppress(Stopped):
+            while not stop.is_set():
+                self._step_and_pause(stop)
+
+    def _step_and_pause(self, stop: threading.Event) -> None:
+        pause = PAUSE_AT_END_SECONDS
+        try:
+            if self.step():
+                return
+        except _PASSING as error:
+            pause = max(PAUSE_AFTER_FAILURE_SECONDS, getattr(error, "retry_after", None) or 0.0)
+            _log.warning("The mirror tries again in %g seconds: %s", pause, error)
+        stop.wait(pause)
 
     def catch_up(self) -> None:
         """Takes a snapshot if needed, and applies all changes that are in the feed."""

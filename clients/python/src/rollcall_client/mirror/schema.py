@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from importlib import resources
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Counts the changes of the tables and views. Tables of an earlier version are made anew by a snapshot."""
 
 KINDS = ("tenants", "users", "groups", "members", "assignments", "definitions", "grants", "user_roles")
@@ -16,6 +16,12 @@ _STATEMENTS = [one.strip() for one in re.sub("--.*", "", _TEXT).split(";") if on
 
 STATE, TABLES_AND_VIEWS = _STATEMENTS[0], _STATEMENTS[1:]
 """The statement that makes the table of the mirror's state, and those that make all others."""
+
+TABLES_AND_VIEWS_POSTGRES = [re.sub(r"^(CREATE INDEX .* )(\(\w+\))$", r"\1USING hash \2", one) for one in TABLES_AND_VIEWS]
+"""The same for PostgreSQL: its usual index refuses a text of more than 2,700 bytes, and a hash index takes any.
+
+Only user names and external ids can be so long. Each index of one column is of them.
+"""
 
 STAGING_TABLES = [
     one.replace(f"CREATE TABLE rollcall_{kind} ", f"CREATE TEMPORARY TABLE rollcall_staging_{kind} ")

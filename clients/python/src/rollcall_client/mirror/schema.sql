@@ -33,6 +33,7 @@ CREATE TABLE rollcall_users (
     resource TEXT NOT NULL,             -- the SCIM user as JSON, without groups and roles
     PRIMARY KEY (incarnation, id)
 );
+-- PostgreSQL makes the indexes of one column as hash indexes, which take texts of any length.
 CREATE INDEX rollcall_users_by_name ON rollcall_users (user_name_key);
 CREATE INDEX rollcall_users_by_external_id ON rollcall_users (external_id);
 
@@ -78,17 +79,17 @@ CREATE TABLE rollcall_definitions (
 -- What roles grant to their users.
 CREATE TABLE rollcall_grants (
     incarnation TEXT NOT NULL,
-    role_id TEXT NOT NULL,
+    role_id TEXT NOT NULL,              -- in lower case
     team TEXT NOT NULL,                 -- the group in which the role counts
     role TEXT NOT NULL,
     PRIMARY KEY (incarnation, role_id, team, role)
 );
 
--- The values of the users' roles. A value that is not the id of a role grants nothing.
+-- The values of the users' roles that can be ids of roles. A value that is not the id of a role grants nothing.
 CREATE TABLE rollcall_user_roles (
     incarnation TEXT NOT NULL,
     user_id TEXT NOT NULL,
-    role_id TEXT NOT NULL,
+    role_id TEXT NOT NULL,              -- in lower case, since case does not count
     PRIMARY KEY (incarnation, user_id, role_id)
 );
 

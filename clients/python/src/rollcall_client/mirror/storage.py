@@ -28,7 +28,7 @@ from .core import (
     Step,
     UserRow,
 )
-from .schema import DROPS, KINDS, SCHEMA_VERSION, STAGING_TABLES, STATE, TABLES_AND_VIEWS
+from .schema import DROPS, KINDS, SCHEMA_VERSION, STAGING_TABLES, STATE, TABLES_AND_VIEWS, TABLES_AND_VIEWS_POSTGRES
 
 SQLITE_WAIT_SECONDS = 30
 SCHEMA_LOCK = 7_644_001
@@ -113,7 +113,7 @@ class Storage:
                     self._run("UPDATE rollcall_mirror_state SET schema_version = ?", (SCHEMA_VERSION,))
 
     def _make_tables_anew(self) -> None:
-        for statement in (*DROPS, *TABLES_AND_VIEWS):
+        for statement in (*DROPS, *(TABLES_AND_VIEWS if self._is_sqlite else TABLES_AND_VIEWS_POSTGRES)):
             self._run(statement)
 
     def _remove_old_staging(self) -> None:
@@ -285,7 +285,7 @@ class Storage:
     def _erase_definition(self, incarnation: str, kind: str, id: str) -> None:
         self._delete("definitions", incarnation, kind=kind, id=id)
         if kind == "Role":
-            self._delete("grants", incarnation, role_id=id)
+            self._delete("grants", incarnation, role_id=id.lower())
 
     def _erase_group(self, incarnation: str, id: str) -> None:
         self._delete("groups", incarnation, id=id)
@@ -391,4 +391,4 @@ def _parts(row: Row) -> Iterator[tuple[str, Sequence[str]]]:
         case GroupRow():
             yield from (("assignments", (row.incarnation, row.id, team, role)) for team, role in row.assignments)
         case DefinitionRow(kind="Role"):
-            yield from (("grants", (row.incarnation, row.id, team, role)) for team, role in row.grants)
+            yield from (("grants", (row.incarnation, row.id.lower(), team, role)) for team, role in row.grants)
