@@ -435,6 +435,13 @@ async fn members_of(client: &Client, group: &str) -> Vec<String> {
     names
 }
 
+/// The line of the group that the export says is the root team.
+fn root_line(text: &str) -> usize {
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let root = &lines.last().unwrap()["rootTeam"];
+    1 + lines.iter().position(|line| line["id"] == *root).unwrap()
+}
+
 /// The root team is recognised by what the export says of it. A group of its name makes nobody an administrator.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_root_team_is_not_recognised_by_its_name() {
@@ -447,6 +454,11 @@ async fn the_root_team_is_not_recognised_by_its_name() {
     let namesake = json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": "Root",
         "members": [{ "value": users[1] }] });
     acme.post("/Groups", namesake).await.expect(201);
+    let chiefs =
+        json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": "Chiefs" });
+    let chiefs = acme.post("/Groups", chiefs).await.expect(201).id();
+    let nest = json!([{ "op": "add", "path": "members", "value": [{ "value": chiefs }] }]);
+    acme.patch(&format!("/Groups/{root}"), nest).await.expect(200);
     for renamed in [false, true] {
         if renamed {
             let rename = json!([{ "op": "replace", "path": "displayName", "value": "Administrators" }]);
@@ -457,11 +469,14 @@ async fn the_root_team_is_not_recognised_by_its_name() {
             let outcomes = imported(&globex, &text, dry_run).await;
             let refused: Vec<_> = outcomes.iter().filter(|outcome| outcome.fate == Fate::Refused).collect();
             assert_eq!(refused.len(), 1, "{outcomes:?}");
+            let expected = if renamed { Fate::Unchanged } else { Fate::Updated };
+            let of_root = outcomes.iter().find(|outcome| outcome.line == root_line(&text)).unwrap();
+            assert_eq!(of_root.fate, expected, "dry run {dry_run}: {outcomes:?}");
             assert!(refused[0].error.as_ref().unwrap().contains("root team"), "{refused:?}");
         }
-        assert_eq!(members_of(&globex, "Root").await, ["keyholder@example.com", "u0@example.com"]);
+        assert_eq!(members_of(&globex, "Root").await, ["Chiefs", "keyholder@example.com", "u0@example.com"]);
         let groups = globex.get("/Groups").await.expect(200).body;
-        assert_eq!(groups["totalResults"], 1, "{groups}");
+        assert_eq!(groups["totalResults"], 2, "{groups}");
     }
 }
 
@@ -576,4 +591,76 @@ async fn an_import_converts_no_account() {
         let boss = acme.get("/Users?filter=userName eq \"boss@example.com\"").await.expect(200).body;
         assert_eq!(found[ENTERPRISE]["manager"]["value"], boss["Resources"][0]["id"]);
     }
+}
+
+/// Lines that somebody wrote by hand: ids of their own, or none, and members and teams that are refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_refuses_what_an_import_refuses() {
+    let (acme, _) = two("standard").await;
+    let group = |id: Option<&str>, name: &str, members: &[&str], roles: Value| {
+        let members: Vec<Value> = members.iter().map(|id| json!({ "value": id })).collect();
+        let mut line = json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group", GROUP_URN],
+            "displayName": name, "members": members });
+        if let Some(id) = id {
+            line["id"] = id.into();
+        }
+        if !roles.is_null() {
+            line[GROUP_URN] = json!({ "assignments": roles });
+        }
+        line.to_string() + "\n"
+    };
+    let role = |team: &str| json!([{ "team": team, "role": "reviewer" }]);
+    let nobody = "{\"schemas\":[\"urn:ietf:params:scim:schemas:core:2.0:User\"],\"id\":\"no\"}\n";
+    let text = nobody.to_owned()
+        + &group(Some("early"), "Early", &["no"], Value::Null)
+        + &group(Some("late"), "Late", &["gone"], Value::Null)
+        + &group(Some("g1"), "One", &[], Value::Null)
+        + &group(Some("g2"), "Two", &["g1"], role("g1"))
+        + &group(None, "Three", &["g2"], role("g3"))
+        + &group(Some("g3"), "Four", &[], json!([]))
+        + &nobody.replace("\"no\"", "\"gone\"")
+        + &group(None, "Root", &[], Value::Null);
+    for again in [false, true] {
+        for dry_run in [true, false] {
+            let outcomes = imported(&acme, &text, dry_run).await;
+            let done = if again { Fate::Unchanged } else { Fate::Created };
+            let refused = Fate::Refused;
+            let expected = [refused, refused, refused, done, done, done, done, refused, refused];
+            assert_eq!(fates(&outcomes), expected, "dry run {dry_run}, again {again}: {outcomes:#?}");
+        }
+    }
+    let list =
+        acme.get(&format!("/Groups?attributes=displayName,{GROUP_URN}:assignments")).await.expect(200).body;
+    let grants = |name: &str| {
+        let found = list["Resources"].as_array().unwrap().iter().find(|group| group["displayName"] == name);
+        found.unwrap()[GROUP_URN]["assignments"].as_array().map_or(0, Vec::len)
+    };
+    // A line without an id cannot name itself: the group keeps its role.
+    assert_eq!(["One", "Two", "Three", "Four"].map(grants), [1, 1, 2, 0], "{list}");
+}
+
+/// If the rule of the last administrator refuses the roles of a line, nothing of the line is written.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_takes_the_last_administrator_changes_nothing() {
+    let (acme, _) = two("standard").await;
+    let users = acme.users(0..2).await;
+    let managers = acme.group("Managers", &users).await;
+    let admin = Assignment {
+        tenant: id("acme"),
+        group: managers.parse().unwrap(),
+        team: Some("root".to_owned()),
+        role: "admin".to_owned(),
+    };
+    assign(&acme.table, &admin, true).await.unwrap();
+    let root = acme.get("/Groups?filter=displayName eq \"Root\"").await.expect(200).body;
+    let root = root["Resources"][0]["id"].as_str().unwrap().to_owned();
+    acme.patch(&format!("/Groups/{root}"), json!([{ "op": "remove", "path": "members" }])).await;
+    let of_root = Assignment { group: root.parse().unwrap(), ..admin };
+    let _ = assign(&acme.table, &of_root, false).await;
+    let before = acme.get(&format!("/Groups/{managers}")).await.expect(200).body;
+    let line = json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group", GROUP_URN], "id": managers,
+        "displayName": "Managers", "members": [{ "value": users[0] }], GROUP_URN: { "assignments": [] } });
+    let outcomes = imported(&acme, &line.to_string(), false).await;
+    assert_eq!(fates(&outcomes), [Fate::Refused], "{outcomes:?}");
+    assert_eq!(acme.get(&format!("/Groups/{managers}")).await.expect(200).body, before);
 }

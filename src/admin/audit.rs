@@ -93,12 +93,15 @@ impl<'a> Wanted<'a> {
                 found => found.map(|_| true)?,
             };
         let actor = match args.actor.as_deref() {
-            Some(actor) if !ACTORS.contains(&actor) => Some(actor_id(table, tenant, actor).await?),
+            // The names of a deleted tenant are gone with it: ids are left.
+            Some(actor) if is_there && !ACTORS.contains(&actor) => {
+                Some(actor_id(table, tenant, actor).await?)
+            }
             actor => actor.map(str::to_owned),
         };
         let resource = match args.resource.as_deref() {
-            Some(resource) => Some(subject_id(table, tenant, resource).await?),
-            None => None,
+            Some(resource) if is_there => Some(subject_id(table, tenant, resource).await?),
+            resource => resource.map(str::to_owned),
         };
         Ok(Self {
             tenant,

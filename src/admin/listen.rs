@@ -19,8 +19,8 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// The name in the ids of messages, in the place of the id of a webhook.
 const NAME: &str = "listen";
 
-/// Prints and forwards changes until Ctrl-C. Returns what to print at the end. As JSON, each change is one line, and what
-/// is said besides goes to the standard error.
+/// Prints and forwards changes until Ctrl-C. Returns what to print at the end. As JSON, each change is one line. All other
+/// lines go to the standard error.
 ///
 /// # Errors
 /// [`AdminError`], one line to print. A URL that does not take a message is only reported.

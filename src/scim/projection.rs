@@ -123,7 +123,7 @@ impl Projection {
 
     /// The same for the answer to a write: without `attributes`, it shows what is returned on request and what the client
     /// has written (RFC 7643 §2.4). Only extensions have such attributes. `is_written` is asked with the URN of an extension
-    /// and the name of an attribute, as the schema spells it.
+    /// and the name of an attribute, as the schema spells it. A complex attribute counts as a whole.
     pub fn showing_written(
         &self,
         resource_type: &ResourceType,

@@ -48,7 +48,7 @@ pub(in crate::admin) fn finish<T: Into<CommandOutput>>(
             Ok(()) if findings => ExitCode::from(FINDINGS),
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&format!(
-                "the command is done, but its output cannot be written: {error}. A secret that was in it is lost: list what was made, and revoke or rotate it"
+                "the command is done, but its output cannot be written: {error}. If it made a key or another secret, revoke that and make a new one"
             )),
         },
         Err(AdminError::ReaderGone) => ExitCode::SUCCESS,

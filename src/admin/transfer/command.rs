@@ -134,12 +134,10 @@ async fn until_interrupted<T>(
     let failed = |error| AdminError::Input(format!("cannot listen for signals: {error}"));
     let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut hung_up = signal(SignalKind::hangup()).map_err(failed)?;
     tokio::select! {
         done = command => done,
         _ = terminated.recv() => Err(AdminError::Input(outcome.to_owned())),
         _ = interrupted.recv() => Err(AdminError::Input(outcome.to_owned())),
-        _ = hung_up.recv() => Err(AdminError::Input(outcome.to_owned())),
     }
 }
 

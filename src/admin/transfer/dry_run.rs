@@ -6,10 +6,11 @@ use std::sync::PoisonError;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::import::{Fate, Import, PlannedResource, ResolvedRow, RowName, Stopped};
+use super::import::{Fate, Import, PlannedResource, ResolvedRow, RowName, Stopped, keep_active};
 use crate::provider::failure::Failure;
 use crate::scim::error::ScimError;
 use crate::scim::members::{self, Member};
+use crate::scim::refusal::shorten_text;
 use crate::scim::resource_type::Kind;
 use crate::scim::validate::read;
 use crate::scim::{document_rules, username};
@@ -17,7 +18,7 @@ use crate::store::error::StoreError;
 use crate::store::index;
 use crate::store::keys::parse_id;
 use crate::store::members::WholeGroup;
-use crate::store::record::{Record, Role};
+use crate::store::record::Record;
 
 impl Import<'_> {
     /// What would become of a row.
@@ -28,15 +29,15 @@ impl Import<'_> {
         };
         let (document, wanted) = self.check_row(row, before.as_ref()).map_err(Failure::from)?;
         self.check_members(&wanted).await?;
-        let roles = row.roles.as_ref().map(|roles| roles.of(row.found.unwrap_or_default()));
+        let stored_roles = stored.as_ref().and_then(|stored| stored.roles.clone()).unwrap_or_default();
+        let roles = row.roles.as_ref();
+        let roles = roles.map(|roles| self.roles_after(roles, row.found.unwrap_or_default(), &stored_roles));
         let members = wanted.into_iter().map(|member| member.id).collect();
         let wanted = PlannedResource { document, members, roles };
         if let Some(root) = stored.as_ref().filter(|_| row.found == self.tenant.root_team) {
-            // It keeps its own administrators and roles: others only come.
-            let has_roles =
-                |wanted: &BTreeSet<Role>| root.roles.as_ref().is_some_and(|own| wanted.is_subset(own));
-            let is_same =
-                wanted.members.is_subset(&root.members) && wanted.roles.as_ref().is_none_or(has_roles);
+            // It keeps its own administrators: others only come.
+            let has_roles = wanted.roles.is_none_or(|roles| root.roles == Some(roles));
+            let is_same = has_roles && wanted.members.is_subset(&root.members);
             return Ok(if is_same { Fate::Unchanged } else { Fate::Updated });
         }
         Ok(self.plan(row, wanted, stored))
@@ -67,7 +68,7 @@ impl Import<'_> {
     }
 
     /// Holds a row to the rules that do not need the table. Returns its document and its members.
-    fn check_row(
+    pub(super) fn check_row(
         &self,
         row: &ResolvedRow,
         before: Option<&Record>,
@@ -87,16 +88,19 @@ impl Import<'_> {
     }
 
     /// Refuses members that neither the tenant nor the file has.
-    async fn check_members(&self, wanted: &[Member]) -> Result<(), Stopped> {
-        let unknown: Vec<(Uuid, Kind)> = {
+    pub(super) async fn check_members(&self, wanted: &[Member]) -> Result<(), Stopped> {
+        let unknown: Vec<&Member> = {
             let ids = self.ids();
-            let unknown =
-                wanted.iter().filter(|member| !ids.is_in_tenant(&member.id) && !ids.is_later(&member.id));
-            unknown.filter_map(|member| Some((parse_id(&member.id)?, member.taken_for()))).collect()
+            wanted.iter().filter(|member| !ids.is_in_tenant(&member.id)).collect()
         };
-        let existing = self.provider.store.members().identify(&unknown).await.map_err(Failure::from)?;
-        match unknown.iter().find(|(id, _)| !existing.contains_key(id)) {
-            Some((missing, _)) => Err(Stopped::Refused(format!("there is no member {missing}"))),
+        let places = unknown.iter().filter_map(|member| Some((parse_id(&member.id)?, member.taken_for())));
+        let existing = self.provider.store.members().identify(&places.collect::<Vec<_>>()).await;
+        let existing = existing.map_err(Failure::from)?;
+        let exists = |member: &Member| parse_id(&member.id).is_some_and(|id| existing.contains_key(&id));
+        match unknown.iter().find(|member| !exists(member)) {
+            Some(missing) => {
+                Err(Stopped::Refused(format!("there is no member {}", shorten_text(&missing.id))))
+            }
             None => Ok(()),
         }
     }
@@ -108,9 +112,8 @@ impl Import<'_> {
         let name: Option<&RowName> = row.name.as_ref();
         let before = name.and_then(|name| planned.get(name)).cloned().or(stored);
         if row.kind == Kind::User {
-            // A line without `active` keeps it.
-            let kept = before.as_ref().and_then(|before| before.document.get("active")).cloned();
-            after.document.entry("active").or_insert(kept.unwrap_or(Value::Bool(true)));
+            after.document = keep_active(after.document, before.as_ref().map(|before| &before.document));
+            after.document.entry("active").or_insert(Value::Bool(true));
         }
         if after.roles.is_none() {
             after.roles = before.as_ref().and_then(|before| before.roles.clone());

@@ -25,10 +25,16 @@ impl FileIds {
     }
 
     /// Notes which id of the tenant an id of the file is.
+    /// The first one counts.
     pub fn note(&mut self, old: &str, id: &str) {
         self.later.remove(old);
-        self.of_tenant.insert(id.to_owned());
-        self.of_file.insert(old.to_owned(), id.to_owned());
+        let known = self.of_file.entry(old.to_owned()).or_insert_with(|| id.to_owned());
+        self.of_tenant.insert(known.clone());
+    }
+
+    /// Forgets the id of a row that was refused: rows that name it are refused, too.
+    pub fn forget(&mut self, old: &str) {
+        self.later.remove(old);
     }
 
     /// The id in the tenant, if the tenant has the resource already.
@@ -46,10 +52,10 @@ impl FileIds {
         self.of_tenant.contains(id)
     }
 
-    /// Takes the ids of the tenant for those of the file: of members and of the manager. Returns whether one of them is
-    /// made further down in the file; such ones are left out if `leaves_out` says so.
+    /// Takes the ids of the tenant for those of the file: of members and of the manager. With `leaves_out`, those that are
+    /// made further down in the file are left out. Returns whether there were any.
     pub fn take_into(&self, body: &mut Map<String, Value>, leaves_out: bool) -> bool {
-        let is_later = |one: &Value| one["value"].as_str().is_some_and(|id| self.is_later(id));
+        let is_later = |one: &Value| leaves_out && one["value"].as_str().is_some_and(|id| self.is_later(id));
         let rename = |one: &mut Value| {
             let Some(value) = one.get_mut("value") else { return };
             if let Some(id) = value.as_str().and_then(|id| self.get(id)) {
@@ -58,17 +64,15 @@ impl FileIds {
         };
         let mut waits = false;
         if let Some(members) = body.get_mut(MEMBERS).and_then(Value::as_array_mut) {
-            waits |= members.iter().any(is_later);
-            if leaves_out {
-                members.retain(|member| !is_later(member));
-            }
+            let sent = members.len();
+            members.retain(|member| !is_later(member));
+            waits |= members.len() < sent;
             members.iter_mut().for_each(rename);
         }
         if let Some(enterprise) = body.get_mut(urn::ENTERPRISE_USER).and_then(Value::as_object_mut) {
-            let is_early = enterprise.get("manager").is_some_and(is_later);
-            waits |= is_early;
-            if leaves_out && is_early {
+            if enterprise.get("manager").is_some_and(is_later) {
                 enterprise.shift_remove("manager");
+                waits = true;
             }
             enterprise.get_mut("manager").into_iter().for_each(rename);
         }

@@ -1,7 +1,7 @@
 //! Reading users and groups in, through the same operations that clients use: every rule holds, and
 //! every change has its event. A user is the one of the same `userName`, a group that of the same
 //! `displayName`; so an import that was interrupted is simply run again. The root team of an export is that of the tenant,
-//! whatever the two are called.
+//! also if the two have different names.
 //!
 //! Rows are written side by side, each after the earlier ones that it names. A row may name a later one as well: a
 //! manager, a member, the team of a role. If the row is new, it is made without what does not exist yet, and written
@@ -119,11 +119,20 @@ pub(super) struct PlannedResource {
     pub(super) roles: Option<BTreeSet<Role>>,
 }
 
+/// Whether a row that names a later one was made without that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum MadeRow {
+    /// It exists, and is written in the second pass.
+    Not,
+    /// It was made, with this id; without one in a dry run.
+    Made(Option<String>),
+}
+
 /// What became of a row.
 enum RowResult {
     Done(Fate, Option<String>),
-    /// The row names a later one. `Some`: it was made without that.
-    Waits(Option<Uuid>),
+    /// The row names a later one.
+    Waits(MadeRow),
 }
 
 /// Imports the rows of a file, and tells `progress` after each how many there were. The outcomes are in the order of the
@@ -148,28 +157,31 @@ pub async fn import(
     *import.ids() = FileIds::of(&rows);
     import.look_up(&rows).await?;
     let mut outcomes: BTreeMap<usize, ImportedLine> = BTreeMap::new();
-    let mut note = |outcome: ImportedLine| {
+    let note = |outcomes: &mut BTreeMap<usize, ImportedLine>, outcome: ImportedLine| {
         outcomes.insert(outcome.line, outcome);
         progress(outcomes.len());
     };
     for row in rows.iter() {
         let problem = row.resource.as_ref().err();
-        problem.into_iter().for_each(|problem| note(refused_line(row.line, problem.clone())));
+        problem.into_iter().for_each(|problem| note(&mut outcomes, refused_line(row.line, problem.clone())));
     }
     let mut waiting = Vec::new();
     for level in levels(&rows, |kind, body| import.name(kind, body).map(|(_, entry)| entry.value)) {
-        let mut writes = import.write(level.into_iter().map(|at| &rows[at]), Pass::First);
-        while let Some((row, written)) = writes.next().await {
-            match written {
+        let mut results = import.write(level.into_iter().map(|at| &rows[at]), Pass::First);
+        while let Some((row, result)) = results.next().await {
+            match result {
                 Ok(RowResult::Waits(made)) => waiting.push((row, made)),
-                Ok(RowResult::Done(fate, id)) => note(ImportedLine { line: row.line, fate, id, error: None }),
-                Err(Stopped::Refused(problem)) => note(refused_line(row.line, problem)),
+                Ok(RowResult::Done(fate, id)) => note(&mut outcomes, done_line(row.line, fate, id)),
+                Err(Stopped::Refused(problem)) => note(&mut outcomes, refused_line(row.line, problem)),
                 Err(Stopped::Failed(error)) => return Err(error),
             }
         }
     }
-    for outcome in import.write_again(waiting, &rows).await? {
-        note(outcome);
+    let is_refused =
+        |row: &&Row| outcomes.get(&row.line).is_some_and(|outcome| outcome.fate == Fate::Refused);
+    let last = import.last_lines(rows.iter().filter(|row| !is_refused(row)));
+    for outcome in import.write_again(waiting, &last).await? {
+        note(&mut outcomes, outcome);
     }
     Ok(outcomes.into_values().collect())
 }
@@ -200,6 +212,10 @@ fn provider<'a>(table: &Table, tenant: &TenantRecord, model: &'a Model) -> Provi
 
 fn refused_line(line: usize, problem: String) -> ImportedLine {
     ImportedLine { line, fate: Fate::Refused, id: None, error: Some(problem) }
+}
+
+fn done_line(line: usize, fate: Fate, id: Option<String>) -> ImportedLine {
+    ImportedLine { line, fate, id, error: None }
 }
 
 /// Why a line was not imported: it is wrong, or the table does not answer.
@@ -234,39 +250,46 @@ impl Import<'_> {
         pass: Pass,
     ) -> impl Stream<Item = (&'r Row, Result<RowResult, Stopped>)> + Unpin {
         let read = rows.filter_map(|row| Some((row, row.resource.as_ref().ok()?)));
-        let writes = read.map(move |(row, resource)| async move { (row, self.row(resource, pass).await) });
+        let writes = read.map(move |(row, resource)| async move {
+            let result = self.row(resource, pass).await;
+            if let (Err(Stopped::Refused(_)), Some(id)) =
+                (&result, resource.1.get("id").and_then(Value::as_str))
+            {
+                self.ids().forget(id);
+            }
+            (row, result)
+        });
         Box::pin(stream::iter(writes).buffer_unordered(IMPORTS_AT_ONCE))
     }
 
-    /// Writes the rows that name later ones. The id is that of a resource that was made without these.
+    /// Writes the rows that name later ones. `last` is the last line of each name.
     async fn write_again(
         &self,
-        waiting: Vec<(&Row, Option<Uuid>)>,
-        rows: &[Row],
+        waiting: Vec<(&Row, MadeRow)>,
+        last: &HashMap<RowName, usize>,
     ) -> Result<Vec<ImportedLine>, AdminError> {
-        let last = self.last_lines(rows);
-        let is_replaced = |row: &Row| {
+        let made: HashMap<usize, MadeRow> =
+            waiting.iter().map(|(row, made)| (row.line, made.clone())).collect();
+        let is_replaced = |row: &&Row| {
             self.name_of(row).and_then(|name| last.get(&name)).is_some_and(|last| *last > row.line)
         };
-        let made: HashMap<usize, Uuid> =
-            waiting.iter().filter_map(|(row, id)| Some((row.line, (*id)?))).collect();
         let (replaced, again): (Vec<&Row>, Vec<&Row>) =
-            waiting.into_iter().map(|(row, _)| row).partition(|row| is_replaced(row));
+            waiting.into_iter().map(|(row, _)| row).partition(is_replaced);
         // A later row of the same name counts, and is written.
         let replaced = replaced.into_iter().map(|row| (row, Ok(RowResult::Done(Fate::Unchanged, None))));
         let mut results = stream::iter(replaced).chain(self.write(again.into_iter(), Pass::Second));
         let mut outcomes = Vec::new();
         while let Some((row, result)) = results.next().await {
-            let id = made.get(&row.line).map(Uuid::to_string);
-            outcomes.push(match result {
-                Ok(RowResult::Done(_, _)) if id.is_some() => {
-                    ImportedLine { line: row.line, fate: Fate::Created, id, error: None }
-                }
-                Ok(RowResult::Done(fate, id)) => ImportedLine { line: row.line, fate, id, error: None },
+            outcomes.push(match (result, made.get(&row.line)) {
+                (Ok(_), Some(MadeRow::Made(id))) => done_line(row.line, Fate::Created, id.clone()),
+                (Ok(RowResult::Done(fate, id)), _) => done_line(row.line, fate, id),
                 // Not in this pass.
-                Ok(RowResult::Waits(_)) => continue,
-                Err(Stopped::Refused(problem)) => ImportedLine { id, ..refused_line(row.line, problem) },
-                Err(Stopped::Failed(error)) => return Err(error),
+                (Ok(RowResult::Waits(_)), _) => continue,
+                (Err(Stopped::Refused(problem)), Some(MadeRow::Made(id))) => {
+                    ImportedLine { id: id.clone(), ..refused_line(row.line, problem) }
+                }
+                (Err(Stopped::Refused(problem)), _) => refused_line(row.line, problem),
+                (Err(Stopped::Failed(error)), _) => return Err(error),
             });
         }
         Ok(outcomes)
@@ -281,9 +304,9 @@ impl Import<'_> {
     }
 
     /// Notes which id of the tenant an id of the file is.
-    pub(super) fn note_id(&self, old: Option<&str>, id: &str) {
+    pub(super) fn note_id(&self, old: Option<&str>, id: Uuid) {
         if let Some(old) = old {
-            self.ids().note(old, id);
+            self.ids().note(old, &id.to_string());
         }
     }
 
@@ -291,40 +314,58 @@ impl Import<'_> {
         let old = resource.1.get("id").and_then(Value::as_str);
         let row = self.resolve(resource, pass == Pass::First)?;
         self.check_teams(&row).await?;
-        if self.dry_run {
-            let found = row.found.map(|id| id.to_string());
-            let fate = self.plan_row(&row).await?;
-            // Later lines may refer to it, since it will exist.
-            self.note_id(old, found.as_deref().or(old).unwrap_or_default());
-            return Ok(RowResult::Done(fate, found));
-        }
         if let (true, Some(id)) = (row.waits, row.found) {
-            self.note_id(old, &id.to_string());
-            return Ok(RowResult::Waits(None));
+            self.note_id(old, id);
+            return Ok(RowResult::Waits(MadeRow::Not));
         }
-        let ResolvedRow { kind, name, found, roles, waits, .. } = &row;
-        let (fate, id) = match found {
-            Some(id) => (self.change(*kind, *id, row.body.clone()).await?, *id),
-            None => (Fate::Created, self.create(&row).await?),
+        let (fate, id) = match self.dry_run {
+            true => (self.plan_row(&row).await?, row.found),
+            false => self.write_row(&row).await.map(|(fate, id)| (fate, Some(id)))?,
         };
-        self.note_id(old, &id.to_string());
-        if let Some(name) = name.clone().filter(|_| fate == Fate::Created) {
-            self.found().entry(name).or_default().push(id);
-        }
-        let is_granted = match roles {
-            Some(roles) => self.assign(id, roles).await?,
-            None => false,
-        };
-        Ok(match (waits, fate) {
-            (true, _) => RowResult::Waits(Some(id)),
-            (false, Fate::Unchanged) if is_granted => RowResult::Done(Fate::Updated, Some(id.to_string())),
-            (false, fate) => RowResult::Done(fate, Some(id.to_string())),
-        })
+        // What a dry run would make gets an id that later lines may name.
+        self.note_id(old, id.unwrap_or_else(Uuid::now_v7));
+        let id = id.map(|id| id.to_string());
+        Ok(if row.waits { RowResult::Waits(MadeRow::Made(id)) } else { RowResult::Done(fate, id) })
     }
 
-    /// Finds what a row is in the tenant, and takes the ids of the tenant for those of the file. What is not there yet
-    /// is left out if a second pass follows, where it is not a dry run.
-    fn resolve(&self, (kind, body): &RowResource, is_first: bool) -> Result<ResolvedRow, Stopped> {
+    async fn write_row(&self, row: &ResolvedRow) -> Result<(Fate, Uuid), Stopped> {
+        let Some(id) = row.found else {
+            let id = self.create(row).await?;
+            if let Some(name) = row.name.clone() {
+                self.found().entry(name).or_default().push(id);
+            }
+            if let Some(roles) = &row.roles {
+                self.assign(id, roles).await?;
+            }
+            return Ok((Fate::Created, id));
+        };
+        let before = self.provider.store.fetch(row.kind, id).await.map_err(Failure::from)?;
+        let (wanted, members) = self.check_row(row, before.as_ref()).map_err(Failure::from)?;
+        self.check_members(&members).await?;
+        if row.kind == Kind::User
+            && before.as_ref().is_some_and(|before| before.doc == keep_active(wanted, Some(&before.doc)))
+        {
+            return Ok((Fate::Unchanged, id));
+        }
+        // First what the rule of the last administrator may refuse: then nothing of the line is written.
+        let is_granted = match &row.roles {
+            Some(roles)
+                if before.as_ref().is_none_or(|before| {
+                    self.roles_after(roles, id, &before.assignments()) != before.assignments()
+                }) =>
+            {
+                self.assign(id, roles).await?
+            }
+            _ => false,
+        };
+        let version = self.change(row.kind, id, row.body.clone()).await?;
+        let is_unchanged = !is_granted && before.is_some_and(|before| before.version == version);
+        Ok((if is_unchanged { Fate::Unchanged } else { Fate::Updated }, id))
+    }
+
+    /// Finds what a row is in the tenant, and takes the ids of the tenant for those of the file. With `leaves_out`, what is
+    /// made further down in the file is left out.
+    fn resolve(&self, (kind, body): &RowResource, leaves_out: bool) -> Result<ResolvedRow, Stopped> {
         let (kind, mut body) = (*kind, body.clone());
         let old = body.shift_remove("id");
         let old = old.as_ref().and_then(Value::as_str);
@@ -337,19 +378,17 @@ impl Import<'_> {
         if let Some(schemas) = body.get_mut("schemas").and_then(Value::as_array_mut) {
             schemas.retain(|schema| schema != own);
         }
-        let mut roles = match kind {
-            Kind::User => None,
-            Kind::Group => WantedRoles::read(&ours, old).map_err(Stopped::Refused)?,
-        };
         let ids = self.ids();
-        let leaves_out = is_first && !self.dry_run;
-        let waits =
-            ids.take_into(&mut body, leaves_out) | roles.as_mut().is_some_and(|r| r.take(&ids, leaves_out));
+        let roles = match kind {
+            Kind::User => None,
+            Kind::Group => WantedRoles::read(&ours, old, &ids, leaves_out).map_err(Stopped::Refused)?,
+        };
+        let waits = ids.take_into(&mut body, leaves_out) || roles.as_ref().is_some_and(|roles| roles.waits);
         drop(ids);
         let name = self.name(kind, &body).map(|(_, entry)| (kind, entry.value));
         let found = self.find(old, name.as_ref(), &body)?;
         let is_local = ours["account"] == "local";
-        Ok(ResolvedRow { kind, body, name, found, roles, waits: waits && leaves_out, is_local })
+        Ok(ResolvedRow { kind, body, name, found, roles, waits, is_local })
     }
 
     async fn create(&self, row: &ResolvedRow) -> Result<Uuid, Stopped> {
@@ -361,31 +400,36 @@ impl Import<'_> {
         id.ok_or_else(|| Stopped::Refused("it was made without an id".to_owned()))
     }
 
-    async fn change(&self, kind: Kind, id: Uuid, mut body: Map<String, Value>) -> Result<Fate, Stopped> {
-        let before = self.provider.store.fetch(kind, id).await.map_err(Failure::from)?;
+    /// Replaces a resource, or lets the members of the root team come. Returns the version.
+    async fn change(&self, kind: Kind, id: Uuid, mut body: Map<String, Value>) -> Result<u64, Stopped> {
         let (all, none) = (Projection::default(), Preconditions::default());
         let request = ResourceRequest { kind, id, projection: &all, preconditions: &none };
-        let changed = if self.tenant.root_team == Some(id) {
-            // The root team keeps its own administrators: others only come.
-            let members = body.shift_remove("members").unwrap_or_else(|| json!([]));
-            let add = json!({
-                "schemas": [urn::PATCH_OP],
-                "Operations": [{ "op": "add", "path": "members", "value": members }],
-            });
-            let add = add.as_object().cloned().unwrap_or_default();
-            self.provider.changing().modify(&request, &add).await?
-        } else {
-            self.provider.changing().replace(&request, &body).await?
-        };
-        let is_unchanged = before.is_some_and(|before| before.version == changed.version);
-        Ok(if is_unchanged { Fate::Unchanged } else { Fate::Updated })
+        if self.tenant.root_team != Some(id) {
+            return Ok(self.provider.changing().replace(&request, &body).await?.version);
+        }
+        // The root team keeps its own administrators: others only come.
+        let members = body.shift_remove("members").unwrap_or_else(|| json!([]));
+        let add = json!({
+            "schemas": [urn::PATCH_OP],
+            "Operations": [{ "op": "add", "path": "members", "value": members }],
+        });
+        let add = add.as_object().cloned().unwrap_or_default();
+        Ok(self.provider.changing().modify(&request, &add).await?.version)
     }
 
-    /// Lets a group grant the roles of the file, and no others. The root team keeps its own, too. Returns whether that
-    /// changed anything.
+    /// The roles that a group grants after an import: those of the file, and no others. The root team keeps its own, too.
+    pub(super) fn roles_after(
+        &self,
+        wanted: &WantedRoles,
+        group: Uuid,
+        before: &BTreeSet<Role>,
+    ) -> BTreeSet<Role> {
+        let after = wanted.after(group, before);
+        if self.tenant.root_team == Some(group) { before | &after } else { after }
+    }
+
+    /// Lets a group grant the roles of the file. Returns whether that changed anything.
     async fn assign(&self, group: Uuid, wanted: &WantedRoles) -> Result<bool, Stopped> {
-        let is_root = self.tenant.root_team == Some(group);
-        let wanted = wanted.of(group);
         let target = AssignmentTarget {
             group,
             ty: self.provider.ty(Kind::Group),
@@ -394,9 +438,9 @@ impl Import<'_> {
             wait: APPLY_TIMEOUT,
         };
         let is_changed = AtomicBool::new(false);
-        let change = |roles: &BTreeSet<Role>| {
-            let after = if is_root { roles | &wanted } else { wanted.clone() };
-            is_changed.store(*roles != after, Ordering::Relaxed);
+        let change = |before: &BTreeSet<Role>| {
+            let after = self.roles_after(wanted, group, before);
+            is_changed.store(*before != after, Ordering::Relaxed);
             after
         };
         change_assignments(&self.provider.store, &target, change).await?;
@@ -408,8 +452,7 @@ impl Import<'_> {
         let Some(roles) = &row.roles else { return Ok(()) };
         let unknown = {
             let ids = self.ids();
-            let is_known = |team: &str| ids.is_in_tenant(team) || self.dry_run && ids.is_later(team);
-            let unknown = roles.others.iter().filter(|role| !is_known(&role.team.to_string()));
+            let unknown = roles.others.iter().filter(|role| !ids.is_in_tenant(&role.team.to_string()));
             unknown.cloned().collect()
         };
         let store = &self.provider.store;
@@ -418,4 +461,17 @@ impl Import<'_> {
             None => Ok(()),
         }
     }
+}
+
+/// The document of a line that may lack `active`: it keeps the value, as a PUT does.
+pub(super) fn keep_active(
+    mut wanted: Map<String, Value>,
+    before: Option<&Map<String, Value>>,
+) -> Map<String, Value> {
+    if let (false, Some(active)) =
+        (wanted.contains_key("active"), before.and_then(|before| before.get("active")))
+    {
+        wanted.insert("active".to_owned(), active.clone());
+    }
+    wanted
 }

@@ -56,7 +56,7 @@ impl Import<'_> {
             let old = body.get("id").and_then(Value::as_str);
             let name = self.name(*kind, body).map(|(_, entry)| (*kind, entry.value));
             if let Ok(Some(one)) = self.find(old, name.as_ref(), body) {
-                self.note_id(old, &one.to_string());
+                self.note_id(old, one);
             }
         }
         Ok(())
@@ -71,7 +71,7 @@ impl Import<'_> {
             let (Ok((kind, body)), Some(name)) = (&row.resource, self.name_of(row)) else { continue };
             let Some(id) = body.get("id").and_then(Value::as_str) else { continue };
             let (earlier, line) = *first.entry(name).or_insert((id, row.line));
-            if earlier != id && self.root_team.is_none_or(|root| root != id && root != earlier) {
+            if earlier != id {
                 let (what, name) = (name_path(*kind), name_text(*kind, body).unwrap_or_default());
                 rows_read.to_mut()[at].resource = Err(format!(
                     "line {line} has the {what} {name} too, under another id: rename one of them"
@@ -81,14 +81,18 @@ impl Import<'_> {
         rows_read
     }
 
-    /// The last line of each name.
-    pub(super) fn last_lines(&self, rows: &[Row]) -> HashMap<RowName, usize> {
-        rows.iter().filter_map(|row| Some((self.name_of(row)?, row.line))).collect()
+    /// The last line of each name, of those that were not refused.
+    pub(super) fn last_lines<'r>(&self, rows: impl Iterator<Item = &'r Row>) -> HashMap<RowName, usize> {
+        rows.filter_map(|row| Some((self.name_of(row)?, row.line))).collect()
     }
 
-    /// What a row is recognised by.
+    /// The name by which a row is recognised. `None` for the root team of the file.
     pub(super) fn name_of(&self, row: &Row) -> Option<RowName> {
         let (kind, body) = row.resource.as_ref().ok()?;
+        let id = body.get("id").and_then(Value::as_str);
+        if self.root_team.is_some() && self.root_team == id {
+            return None;
+        }
         self.name(*kind, body).map(|(_, entry)| (*kind, entry.value))
     }
 
@@ -113,8 +117,8 @@ impl Import<'_> {
         match self.found().get(name).map_or(&[][..], Vec::as_slice) {
             [] => Ok(None),
             // Its members would become administrators.
-            [one] if self.root_team.is_some() && own_root == Some(*one) => Err(Stopped::Refused(format!(
-                "the root team of the tenant is called {} too: rename this group or the root team",
+            [one] if own_root == Some(*one) => Err(Stopped::Refused(format!(
+                "the root team of the tenant is called {}, and only the last line of an export says which group is the root team: rename this group",
                 text()
             ))),
             [one] => Ok(Some(*one)),
