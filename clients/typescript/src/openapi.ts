@@ -850,7 +850,7 @@ export interface components {
             name: string;
             /** @description The number of the last change that it has taken. */
             seq: number;
-            /** @description How many changes of the feed it has not taken yet. */
+            /** @description How many changes of the feed it has not taken yet. After `rollcall feed renew` those from before are not counted. */
             changesBehind: number;
             /**
              * Format: date-time
