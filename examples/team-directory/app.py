@@ -4,10 +4,13 @@ import hashlib
 import hmac
 import json
 import logging
+import math
 import os
 import secrets
+import time
 from collections.abc import Callable
 from functools import wraps
+from threading import Lock
 from typing import Any
 
 import waitress
@@ -20,10 +23,17 @@ import database
 app = Flask(__name__)
 app.secret_key = os.environ.get("SESSION_SECRET") or secrets.token_bytes(32)
 app.config.update(SESSION_COOKIE_HTTPONLY=True, SESSION_COOKIE_SAMESITE="Lax", MAX_CONTENT_LENGTH=10_000)
-# Pages wait for Rollcall only so long. The mirror has a client of its own, which waits longer and tries again.
-rollcall = Rollcall.from_env(attempts=1, timeout_seconds=5)
+# Pages wait for Rollcall only so long. Changes wait longer: after a timeout nobody knows whether a key was made, and its text
+# is lost. The mirror has a client of its own.
+reading = Rollcall.from_env(attempts=1, timeout_seconds=5)
+changing = Rollcall.from_env()
 View = Callable[..., Any]
 LONGEST_AGE_SECONDS = float(os.environ.get("LONGEST_MIRROR_AGE_SECONDS", "900"))
+VERSION_SECONDS = 1.0
+"""For how long a version of the members page serves all open pages of a tenant. With many people it takes long to make."""
+_versions: dict[str, tuple[float, str]] = {}
+"""By incarnation: the last version, and when it was read."""
+_versions_lock = Lock()
 
 
 # Every request
@@ -149,24 +159,42 @@ def log_out() -> Any:
 @logged_in
 def members() -> str:
     """Who is in the tenant, and who may do what."""
-    people = database.members(g.person["incarnation"])
-    return render_template("members.html", members=people, version=version_of(people))
+    people, version = read_members(g.person["incarnation"])
+    return render_template("members.html", members=people, version=version)
 
 
 @app.get("/live")
 @logged_in
 def live() -> Any:
     """The rows of the members page, if their version is not `seen`. The page asks every second."""
-    people = database.members(g.person["incarnation"])
-    version = version_of(people)
-    if version == request.args.get("seen"):
+    incarnation, seen = g.person["incarnation"], request.args.get("seen")
+    if recent_version(incarnation) == seen:
+        return "", 204
+    people, version = read_members(incarnation)
+    if version == seen:
         return "", 204
     return render_template("rows.html", members=people), {"Version": version}
 
 
-def version_of(people: list[dict[str, Any]]) -> str:
-    """A hash of the rows. The position of the mirror would not do: it stays when the mirror repairs its tables."""
-    return hashlib.sha256(json.dumps(people).encode()).hexdigest()
+def read_members(incarnation: str) -> tuple[list[dict[str, Any]], str]:
+    """The people of a tenant, and their version: a hash of the rows.
+
+    The position of the mirror would not do as a version: it stays when the mirror repairs its tables.
+    """
+    read_at = time.monotonic()
+    people = database.members(incarnation)
+    version = hashlib.sha256(json.dumps(people).encode()).hexdigest()
+    _versions[incarnation] = (read_at, version)
+    return people, version
+
+
+def recent_version(incarnation: str) -> str:
+    """The version of the people of a tenant, which may be VERSION_SECONDS old. Only one request at a time makes it."""
+    with _versions_lock:
+        read_at, version = _versions.get(incarnation, (-math.inf, ""))
+        if time.monotonic() - read_at > VERSION_SECONDS:
+            version = read_members(incarnation)[1]
+        return version
 
 
 # Settings
@@ -176,7 +204,7 @@ def version_of(people: list[dict[str, Any]]) -> str:
 @administrators_only
 def settings() -> str:
     """The keys of identity providers."""
-    return render_template("settings.html", keys=rollcall.keys(g.person["tenant"]))
+    return render_template("settings.html", keys=reading.keys(g.person["tenant"]))
 
 
 @app.post("/settings/keys")
@@ -184,15 +212,19 @@ def settings() -> str:
 def make_key() -> str:
     """Makes a key and shows it, once, with the fields that an identity provider asks for."""
     tenant = g.person["tenant"]
-    made = rollcall.create_key(tenant, {"name": request.form.get("name", "").strip()})
-    return render_template("settings.html", keys=rollcall.keys(tenant), made=made, scim_url=os.environ["ROLLCALL_SCIM_URL"])
+    made = changing.create_key(tenant, {"name": request.form.get("name", "").strip()})
+    return render_template("settings.html", keys=changing.keys(tenant), made=made, scim_url=os.environ["ROLLCALL_SCIM_URL"])
 
 
 @app.post("/settings/keys/<key>/revoke")
 @administrators_only
 def revoke_key(key: str) -> Any:
     """Revokes a key."""
-    rollcall.revoke_key(g.person["tenant"], key)
+    try:
+        changing.revoke_key(g.person["tenant"], key)
+    except ValueError:
+        # No key has such an id: it is . or .. for example.
+        abort(404)
     return redirect(url_for("settings"))
 
 

@@ -318,6 +318,13 @@ def test_a_mirror_ends_after_a_refusal_of_rollcall(status: int) -> None:
     assert refused.value.status == status
 
 
+def test_an_answer_of_something_else_has_the_request_id() -> None:
+    deployment = Played()
+    deployment.instead["/status"] = lambda _: httpx.Response(404, html=PAGE, headers={"x-amzn-RequestId": "c6af9ac6"})
+    with pytest.raises(UnexpectedAnswer, match=r"it is a 404 of something else \(x-amzn-requestid c6af9ac6\)\."):
+        deployment.client().status()
+
+
 def test_401_and_429_need_no_problem() -> None:
     for status, kind in ((401, Unauthorized), (429, TooManyRequests)):
         deployment = Played()

@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Event, Thread
@@ -13,6 +15,9 @@ from threading import Event, Thread
 import pytest
 from conftest import Dev
 from mirror_support import Database, both, mirror_of
+
+from rollcall_client.mirror import connect_sqlite
+from rollcall_client.mirror.storage import Storage
 
 SETTINGS = {"ROLLCALL_APP_URL": "http://127.0.0.1:9/app/v1", "ROLLCALL_APPLICATION_KEY": "rca_x"}
 
@@ -104,3 +109,31 @@ def test_a_signal_ends_the_command_at_once(name: str, more: list[str], expected:
         server.server_close()
     assert process.returncode == expected and b"Traceback" not in error, error
     assert (b"before it had caught up" in error) == bool(expected)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_dump_that_a_signal_ends_is_a_failure(name: str, tmp_path: Path) -> None:
+    """A backup script must not take the empty output for a mirror."""
+    file = str(tmp_path / "mirror.db")
+    with closing(connect_sqlite(file)) as connection:
+        Storage(connection)
+        command = [sys.executable, "-m", "rollcall_client", "mirror", "--sqlite", file, "--dump"]
+        connection.execute("BEGIN IMMEDIATE")
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            # It has opened the file, and waits for the lock.
+            wait_until_open(process.pid, file)
+            process.send_signal(signal.Signals[name])
+            time.sleep(0.2)
+            connection.execute("ROLLBACK")
+            out, error = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert (process.returncode, out) == (1, b"") and b"before it had printed the mirror" in error, error
+
+
+def wait_until_open(pid: int, file: str) -> None:
+    end = time.monotonic() + 20
+    while not any(os.path.exists(one) and os.path.samefile(one, file) for one in Path(f"/proc/{pid}/fd").iterdir()):
+        assert time.monotonic() < end
+        time.sleep(0.05)

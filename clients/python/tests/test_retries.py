@@ -190,13 +190,32 @@ def test_an_answer_that_comes_too_slowly_is_a_lost_connection() -> None:
 def test_an_answer_that_is_too_large_is_not_of_rollcall() -> None:
     """As packed: a few kilobytes become gigabytes."""
     packer = zlib.compressobj(wbits=31)
-    mebibytes = [packer.compress(b" " * 1024 * 1024) + packer.flush(zlib.Z_SYNC_FLUSH) for _ in range(64)]
+    mebibytes = [packer.compress(b" " * 1024 * 1024) + packer.flush(zlib.Z_SYNC_FLUSH) for _ in range(128)]
     stream = Chunks(*mebibytes)
     deployment = Played()
     deployment.instead["/status"] = lambda _: httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=stream)
-    with pytest.raises(rollcall_client.UnexpectedAnswer, match="it has more than 33554432 bytes"):
+    with pytest.raises(rollcall_client.UnexpectedAnswer, match="it has more than 67108864 bytes"):
         deployment.client().status()
-    assert stream.sent < 40
+    assert stream.sent < 80
+
+
+def test_an_answer_that_is_packed_twice_is_refused_before_it_is_read() -> None:
+    """A kilobyte becomes gigabytes in one step."""
+    for headers in ([("Content-Encoding", "gzip, gzip")], [("Content-Encoding", "gzip")] * 2):
+        stream = Chunks(zlib.compress(zlib.compress(b"{}", wbits=31), wbits=31))
+        deployment = Played()
+        deployment.instead["/status"] = httpx.Response(200, headers=headers, stream=stream)
+        with pytest.raises(rollcall_client.UnexpectedAnswer, match="more than one Content-Encoding"):
+            deployment.client().status()
+        assert stream.sent == 0 and deployment.requests == ["GET /status"]
+
+
+def test_an_answer_that_comes_slowly_has_more_time_for_each_100_kb() -> None:
+    stream = Chunks(*[b" " * 50_000] * 10, b"{}", pause=0.1)
+    transport = Transport("http://127.0.0.1:9", "rca_x", attempts=1, timeout_seconds=0.5)
+    mock = httpx.MockTransport(lambda _: httpx.Response(200, stream=stream))
+    transport._http = httpx.Client(transport=mock, base_url="http://127.0.0.1:9")
+    assert transport.send("GET", "/status").body.strip() == b"{}"
 
 
 def test_a_client_has_its_own_number_of_attempts(proxy: Proxy, dev: Dev) -> None:

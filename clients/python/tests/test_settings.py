@@ -44,12 +44,12 @@ def test_a_key_that_cannot_be_one_is_refused(key: str) -> None:
 
 
 def test_numbers_that_cannot_be_right_are_refused() -> None:
-    for attempts in (0, -1, math.nan):
+    for attempts in (0, -1, math.nan, math.inf, 1.5, "5", None, True):
         with pytest.raises(ValueError, match="attempts must be"):
             Rollcall(URL, KEY, attempts=attempts)  # type: ignore[arg-type]
-    for seconds in (0, -1, math.nan, math.inf, 1e9):
+    for seconds in (0, -1, math.nan, math.inf, 1e9, "5", None, True):
         with pytest.raises(ValueError, match="timeout_seconds must be"):
-            Rollcall(URL, KEY, timeout_seconds=seconds)
+            Rollcall(URL, KEY, timeout_seconds=seconds)  # type: ignore[arg-type]
 
 
 def test_the_environment_is_checked_in_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:

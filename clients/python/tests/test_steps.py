@@ -116,6 +116,23 @@ def test_a_lone_surrogate_is_replaced_since_it_cannot_be_stored() -> None:
     assert name == "a\ufffd\ufffd" and json.loads(resource)["x\ufffd"] == "🙂"
 
 
+def test_a_late_deletion_of_a_role_keeps_what_a_role_of_the_same_name_in_another_case_grants() -> None:
+    tables = Tables()
+
+    def role(id: str, grant: str | None) -> None:
+        state = {"id": id, "displayName": id, "version": 1, "grants": [{"team": "g", "role": grant}]}
+        type = "role.deleted" if grant is None else "role.created"
+        tables.apply(type, "Role", id, resource=None if grant is None else state)
+
+    role("Billing", "payer")
+    role("billing", "owner")
+    assert tables.rows("SELECT role_id, role FROM rollcall_grants") == [("billing", "owner")]
+    role("Billing", None)
+    assert tables.rows("SELECT role_id, role FROM rollcall_grants") == [("billing", "owner")]
+    role("billing", None)
+    assert tables.rows("SELECT role_id, role FROM rollcall_grants") == []
+
+
 def test_a_change_without_its_state_is_refused() -> None:
     with pytest.raises(MissingResource, match="include=resource"):
         Tables().apply("user.updated", "User", "x")

@@ -42,7 +42,7 @@ export class ConnectionError extends Error {
 export class UnexpectedAnswer extends ConnectionError {
   override name = "UnexpectedAnswer";
 
-  /** @param what what was wrong, without values of the answer: they may be secrets */
+  /** @param what what was wrong, without values of the answer but its request id: they may be secrets */
   constructor(readonly what: string) {
     super(
       `The answer is not of this API: ${what}. Check that the URL ends in /app/v1, and whether a proxy answered.`,

@@ -8,14 +8,14 @@ export interface Options {
   key: string;
   /** How often a request is sent at most. The default is 5. */
   attempts?: number;
-  /** How long an answer may take, in milliseconds. The default is 60,000. */
+  /** How long an answer may take, in milliseconds. It has a second more for each 100 KB. The default is 60,000. */
   timeoutMs?: number;
   /** Replaces the global `fetch`. */
   fetch?: typeof fetch;
 }
 
 /** The longest time that a timer of Node takes. */
-const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
+export const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
 
 /**
  * Checks the settings. No message has the key or the URL: they may be exchanged by mistake.
@@ -36,8 +36,10 @@ export function checkOptions({ url, key, attempts = 1, timeoutMs = 1 }: Options)
       "The application key has a space, a line break or a character that is not ASCII. Copy it again, from rca_ to its end. If it is read from a file, remove the line break at its end.",
     );
   }
-  if (!(attempts >= 0)) throw new TypeError("attempts must be a number, such as 5.");
-  if (!(timeoutMs > 0 && timeoutMs <= LONGEST_TIMEOUT_MS)) {
+  if (!(Number.isInteger(attempts) && attempts >= 0)) {
+    throw new TypeError("attempts must be a whole number, such as 5.");
+  }
+  if (!(typeof timeoutMs === "number" && timeoutMs > 0 && timeoutMs <= LONGEST_TIMEOUT_MS)) {
     throw new TypeError(
       `timeoutMs must be a number of milliseconds from 1 to ${LONGEST_TIMEOUT_MS}, such as 60000.`,
     );

@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { ConnectionError, LostPosition, ProblemError, UnexpectedAnswer } from "./errors.js";
 import { type Answer, readJson } from "./form.js";
-import { checkOptions, type Options } from "./options.js";
+import { checkOptions, LONGEST_TIMEOUT_MS, type Options } from "./options.js";
 
 /** One request. */
 export interface ApiRequest<T> {
@@ -20,8 +20,10 @@ export interface ApiRequest<T> {
   signal?: AbortSignal | undefined;
 }
 
-/** Answers of Rollcall have at most 6 MB, which is the limit of AWS Lambda. */
-const LARGEST_ANSWER_BYTES = 32 * 1024 * 1024;
+/** Lists of Rollcall have at most 40 MB of JSON. AWS Lambda passes on at most 6 MB, but lists can be packed by gzip. */
+const LARGEST_ANSWER_BYTES = 64 * 1024 * 1024;
+/** For each so many bytes, unpacked, the answer may take a millisecond more: a slow network is no failure. */
+const BYTES_PER_MS = 100;
 const FIRST_PAUSE_MS = 200;
 const LONGEST_PAUSE_MS = 10_000;
 /** After a longer `Retry-After` the caller decides. The error has it. */
@@ -44,7 +46,8 @@ export function path(...segments: string[]): string {
  * 503 and 504 are repeated unless the method is POST: it may have been carried out, and a second one would make a second key.
  * If a repeated DELETE answers 404, the first one has been carried out. That is a success.
  *
- * Answers of something else are repeated as lost connections are: they hide whether the request was carried out.
+ * A success of something else is repeated as a lost connection is: it hides whether the request was carried out. Another
+ * status of something else, and an answer that is too large, would come again. They are thrown at once.
  */
 export class Transport {
   readonly #url: string;
@@ -77,20 +80,21 @@ export class Transport {
     for (let attempt = 1; ; attempt++) {
       const isLast = attempt >= this.#attempts;
       let pause = pauseMs(attempt);
-      try {
-        const answer = await this.#sendOnce(prepared, request);
-        if (answer.ok) return answer.value as T;
-        const { status, retryAfter } = answer.error;
+      const outcome = await this.#sendOnce(prepared, request);
+      if ("value" in outcome) return outcome.value as T;
+      if ("refusal" in outcome) {
+        const { refusal } = outcome;
+        if (refusal instanceof UnexpectedAnswer) throw refusal;
+        const { status, retryAfter } = refusal;
         if (request.method === "DELETE" && mayBeDone && status === 404) return undefined as T;
         pause = Math.max(pause, (retryAfter ?? 0) * 1000);
         const isLong = pause > LONGEST_RETRY_AFTER_MS;
-        if (isLast || isLong || !mayRepeat(request.method, status)) throw answer.error;
+        if (isLast || isLong || !mayRepeat(request.method, status)) throw refusal;
         mayBeDone ||= status !== 429;
-      } catch (error) {
-        if (request.signal?.aborted) throw request.signal.reason;
-        if (error instanceof ProblemError) throw error;
+      } else {
+        const { failure } = outcome;
         if (isLast || request.method === "POST") {
-          throw error instanceof UnexpectedAnswer ? error : this.#lost(request, attempt, error);
+          throw failure instanceof UnexpectedAnswer ? failure : this.#lost(request, attempt, failure);
         }
         mayBeDone = true;
       }
@@ -137,24 +141,40 @@ export class Transport {
       init: {
         method,
         headers,
-        redirect: "error",
+        // A redirect is an answer of something else. With "error" it would look like a lost connection.
+        redirect: "manual",
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       },
     };
   }
 
+  /** Throws only if the signal of the request ends it. */
   async #sendOnce<T>({ url, init }: Prepared, request: ApiRequest<T>): Promise<Outcome> {
     const { signal } = request;
     const ending = new AbortController();
-    const timer = setTimeout(() => {
-      ending.abort(new Error(`no answer within ${this.#timeoutMs} ms`));
-    }, this.#timeoutMs);
+    const start = performance.now();
+    const endAfter = (ms: number) => {
+      const left = Math.min(ms - (performance.now() - start), LONGEST_TIMEOUT_MS);
+      return setTimeout(() => ending.abort(new Error(`no answer within ${Math.round(ms)} ms`)), left);
+    };
+    let timer = endAfter(this.#timeoutMs);
+    const allowMore = (bytes: number) => {
+      clearTimeout(timer);
+      timer = endAfter(this.#timeoutMs + bytes / BYTES_PER_MS);
+    };
     const end = () => ending.abort(signal?.reason);
     signal?.addEventListener("abort", end);
     if (signal?.aborted) end();
     try {
       const response = await this.#fetch(url, { ...init, signal: ending.signal });
-      return read(response, await readText(response), request);
+      const text = await readText(response, allowMore);
+      if (text === undefined) {
+        return { refusal: new UnexpectedAnswer(`it has more than ${LARGEST_ANSWER_BYTES} bytes`) };
+      }
+      return read(response, text, request);
+    } catch (failure) {
+      if (signal?.aborted) throw signal.reason;
+      return { failure };
     } finally {
       clearTimeout(timer);
       signal?.removeEventListener("abort", end);
@@ -168,49 +188,49 @@ interface Prepared {
   init: RequestInit;
 }
 
-/** @throws UnexpectedAnswer if the body is too large */
-async function readText(response: Response): Promise<string> {
+/** The body; `undefined` if it is too large. `onBytes` is told how many bytes have come so far. */
+async function readText(response: Response, onBytes: (bytes: number) => void): Promise<string | undefined> {
   const parts: Uint8Array[] = [];
   let bytes = 0;
   for await (const part of response.body ?? []) {
     bytes += part.length;
-    if (bytes > LARGEST_ANSWER_BYTES) {
-      throw new UnexpectedAnswer(`it has more than ${LARGEST_ANSWER_BYTES} bytes`);
-    }
+    if (bytes > LARGEST_ANSWER_BYTES) return undefined;
     parts.push(part);
+    onBytes(bytes);
   }
   return new TextDecoder().decode(Buffer.concat(parts));
 }
 
-type Outcome = { ok: true; value: unknown } | { ok: false; error: ProblemError };
+/** What came of one attempt: an answer, a refusal of Rollcall or of something else, or no answer of Rollcall. */
+type Outcome = { value: unknown } | { refusal: ProblemError | UnexpectedAnswer } | { failure: unknown };
 
-/** @throws UnexpectedAnswer if it is not an answer of Rollcall */
+/** @throws UnexpectedAnswer if it is a success that is not of Rollcall */
 function read<T>(response: Response, text: string, request: ApiRequest<T>): Outcome {
   const { status } = response;
   const isUnchanged = status === 304 && request.headers?.["if-none-match"] !== undefined;
-  if (isUnchanged) return { ok: true, value: undefined };
-  if (!response.ok) return { ok: false, error: problem(response, text) };
-  if (request.answer !== undefined) return { ok: true, value: request.answer.read(readJson(text)) };
+  if (isUnchanged) return { value: undefined };
+  if (!response.ok) return { refusal: problem(response, text) };
+  if (request.answer !== undefined) return { value: request.answer.read(readJson(text)) };
   if (status !== 204) throw new UnexpectedAnswer(`its status is ${status}, not 204`);
-  return { ok: true, value: undefined };
+  return { value: undefined };
 }
 
 /**
  * A status below 500 is believed only with a problem of Rollcall, because a mirror removes what a 404 names, and ends after
  * most others. 401 and 429 are always believed.
- *
- * @throws UnexpectedAnswer if the refusal is of something else
  */
-function problem(response: Response, text: string): ProblemError {
+function problem(response: Response, text: string): ProblemError | UnexpectedAnswer {
   const body = readObject(text);
   const member = (name: string, otherwise: string) => {
     const value = body[name];
     return typeof value === "string" ? value : otherwise;
   };
   const { status } = response;
+  const requestId = response.headers.get("x-amzn-requestid");
   const isProblem = typeof body.type === "string" && typeof body.detail === "string";
   if (!isProblem && status < 500 && status !== 401 && status !== 429) {
-    throw new UnexpectedAnswer(`it is a ${status} of something else`);
+    const asked = requestId ? ` (x-amzn-requestid ${requestId})` : "";
+    return new UnexpectedAnswer(`it is a ${status} of something else${asked}`);
   }
   const kind = status === 410 ? LostPosition : ProblemError;
   return new kind(
@@ -218,7 +238,7 @@ function problem(response: Response, text: string): ProblemError {
     member("type", "about:blank"),
     member("title", response.statusText || `Status ${status}`),
     member("detail", "The answer has no detail. It may come from a proxy in front of Rollcall."),
-    response.headers.get("x-amzn-requestid"),
+    requestId,
     retryAfterSeconds(response.headers),
   );
 }

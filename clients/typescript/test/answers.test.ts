@@ -1,7 +1,7 @@
 // Answers that are a success and are not of Rollcall: they are errors of the client, and a mirror goes on.
 
 import assert from "node:assert/strict";
-import { createServer } from "node:http";
+import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { pipeline, Readable } from "node:stream";
 import { test } from "node:test";
@@ -317,25 +317,86 @@ test("401 and 429 need no problem", async () => {
   }
 });
 
-test("an answer that is too large is not of Rollcall", async () => {
-  let isEnded = false;
-  const server = createServer((_, response) => {
-    response.writeHead(200, { "content-encoding": "gzip" });
-    const packer = createGzip();
-    pipeline(Readable.from(mebibytes(1000)), packer, response, () => (isEnded = true));
+/** A client of a server of the test, and how many requests came to it. */
+async function withServer(
+  answer: RequestListener,
+  use: (rollcall: Rollcall, requests: () => number) => Promise<void>,
+  options: { timeoutMs?: number } = {},
+): Promise<void> {
+  let count = 0;
+  const server = createServer((request, response) => {
+    count++;
+    answer(request, response);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
   try {
-    const rollcall = new Rollcall({ url: `http://127.0.0.1:${port}/app/v1`, key: "rca_x", attempts: 1 });
-    await assert.rejects(rollcall.status(), { ...OTHER, message: /it has more than 33554432 bytes/ });
-    for (let waited = 0; waited < 100 && !isEnded; waited++) await sleep(20);
-    assert.ok(isEnded, "the connection is closed");
+    await use(
+      new Rollcall({ url: `http://127.0.0.1:${port}/app/v1`, key: "rca_x", ...options }),
+      () => count,
+    );
   } finally {
     server.closeAllConnections();
     server.close();
   }
+}
+
+test("an answer that is too large is not of Rollcall, and is not sent again", async () => {
+  let isEnded = false;
+  const large: RequestListener = (_, response) => {
+    response.writeHead(200, { "content-encoding": "gzip" });
+    const packer = createGzip();
+    pipeline(Readable.from(mebibytes(1000)), packer, response, () => (isEnded = true));
+  };
+  await withServer(large, async (rollcall, requests) => {
+    await assert.rejects(rollcall.status(), { ...OTHER, message: /it has more than 67108864 bytes/ });
+    for (let waited = 0; waited < 100 && !isEnded; waited++) await sleep(20);
+    assert.ok(isEnded, "the connection is closed");
+    assert.equal(requests(), 1);
+  });
 });
+
+test("an answer that is packed several times is limited as a whole", async () => {
+  const packed: RequestListener = (_, response) => {
+    response.writeHead(200, { "content-encoding": "gzip, gzip" });
+    pipeline(Readable.from(mebibytes(1000)), createGzip(), createGzip(), response, () => {});
+  };
+  await withServer(packed, async (rollcall) => {
+    await assert.rejects(rollcall.status(), { ...OTHER, message: /it has more than 67108864 bytes/ });
+  });
+});
+
+test("an answer that comes slowly has more time for each 100 KB", async () => {
+  const slow: RequestListener = async (_, response) => {
+    for (let part = 0; part < 10; part++) {
+      response.write(Buffer.alloc(50_000, 32));
+      await sleep(100);
+    }
+    response.end('{"snapshot":"end"}');
+  };
+  await withServer(
+    slow,
+    async (rollcall, requests) => {
+      assert.equal((await rollcall.status()).snapshot, "end");
+      assert.equal(requests(), 1);
+    },
+    { timeoutMs: 500 },
+  );
+});
+
+for (const status of [302, 307, 400, 404, 418]) {
+  test(`a page of a proxy is not sent again: ${status}`, async () => {
+    const page: RequestListener = (_, response) => {
+      const headers = { location: "/log-in", "x-amzn-requestid": "c6af9ac6" };
+      response.writeHead(status, headers).end("<html>");
+    };
+    await withServer(page, async (rollcall, requests) => {
+      const message = new RegExp(`it is a ${status} of something else \\(x-amzn-requestid c6af9ac6\\)\\.`);
+      await assert.rejects(rollcall.revokeKey("acme", "k"), { ...OTHER, message });
+      assert.equal(requests(), 1);
+    });
+  });
+}
 
 function* mebibytes(count: number): Generator<Buffer> {
   for (let made = 0; made < count; made++) yield Buffer.alloc(1024 * 1024, 32);

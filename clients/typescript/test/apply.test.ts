@@ -187,6 +187,20 @@ for (const { type, resourceType, withState, withNull } of CASES) {
   });
 }
 
+test("a late deletion of a role keeps what a role of the same name in another case grants", () => {
+  const { apply, column } = tables();
+  const role = (id: string, granted: string | null) => {
+    const state = { id, displayName: id, version: 1, grants: [{ team: "g", role: granted }] };
+    const [type, resource] = granted === null ? ["role.deleted", null] : ["role.created", state];
+    apply({ type, resourceType: "Role", resourceId: id, resource });
+    return column("SELECT role_id, role FROM rollcall_grants");
+  };
+  role("Billing", "payer");
+  assert.deepEqual(role("billing", "owner"), ["billing", "owner"]);
+  assert.deepEqual(role("Billing", null), ["billing", "owner"]);
+  assert.deepEqual(role("billing", null), []);
+});
+
 test("unknown fields, types and kinds of resources are ignored", () => {
   const { apply, column } = tables();
   apply({

@@ -60,8 +60,10 @@ test("a key that cannot be right is refused, and not shown", () => {
 
 test("numbers that are none are refused", () => {
   const make = (options: object) => () => new Rollcall({ url: URL_RIGHT, key: "rca_x", ...options });
-  assert.throws(make({ attempts: Number.NaN }), /attempts must be a number/);
-  for (const timeoutMs of [Number.NaN, 0, -1, 2 ** 31, Number.POSITIVE_INFINITY]) {
+  for (const attempts of [Number.NaN, Number.POSITIVE_INFINITY, -1, 1.5, "5", null]) {
+    assert.throws(make({ attempts }), /attempts must be a whole number/);
+  }
+  for (const timeoutMs of [Number.NaN, 0, -1, 2 ** 31, Number.POSITIVE_INFINITY, "5", null]) {
     assert.throws(make({ timeoutMs }), /timeoutMs must be a number/);
   }
   assert.ok(make({ attempts: 0, timeoutMs: 1000 })());

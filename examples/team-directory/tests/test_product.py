@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from threading import Thread
+from threading import Thread, Timer
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -84,10 +85,57 @@ def test_an_open_page_shows_what_the_mirror_repairs_at_the_same_position(tmp_pat
             assert http.get("live", params={"seen": seen}).status_code == 204
             with closing(sqlite3.connect(tmp_path / "directory.db")) as connection, connection:
                 connection.execute("UPDATE rollcall_users SET display_name = 'Repaired'")
+            wait_until(lambda: http.get("live", params={"seen": seen}).status_code == 200)
             live = http.get("live", params={"seen": seen})
-            assert live.status_code == 200 and "Repaired" in live.text
+            assert "Repaired" in live.text
             assert http.get("live", params={"seen": live.headers["Version"]}).status_code == 204
     finally:
+        running.stop()
+
+
+def test_open_pages_share_one_reading_of_a_tenant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROLLCALL_APP_URL", "http://127.0.0.1:9/app/v1")
+    monkeypatch.setenv("ROLLCALL_APPLICATION_KEY", "rca_x")
+    monkeypatch.syspath_prepend(str(EXAMPLE))
+    import app
+    import database
+
+    readings: list[str] = []
+    name = "Ada"
+
+    def members(incarnation: str) -> list[dict[str, Any]]:
+        readings.append(incarnation)
+        return [{"display_name": name, "user_name": "ada", "active": 1, "roles": []}]
+
+    person = {"id": "u", "incarnation": "one", "tenant": "acme", "active": 1, "display_name": "Ada", "user_name": "ada"}
+    monkeypatch.setattr(database, "members", members)
+    monkeypatch.setattr(database, "user_by_id", lambda *_: person)
+    monkeypatch.setitem(app.app.config, "MIRROR", SimpleNamespace(age_seconds=0.0))
+    http = app.app.test_client()
+    seen = http.get("/live").headers["Version"]
+    readings.clear()
+    assert [http.get("/live", query_string={"seen": seen}).status_code for _ in range(20)] == [204] * 20
+    assert len(readings) <= 1
+    name = "Grace"
+    monkeypatch.setattr(app, "VERSION_SECONDS", 0.0)
+    live = http.get("/live", query_string={"seen": seen})
+    assert live.status_code == 200 and "Grace" in live.text
+
+
+def test_a_key_is_made_although_rollcall_is_slow_and_an_id_of_no_key_is_not_found(tmp_path: Path) -> None:
+    running = Running(tmp_path)
+    try:
+        with httpx.Client(base_url=running.url, follow_redirects=True, timeout=60) as http:
+            log_in(http)
+            [csrf] = re.findall('name="csrf" value="([^"]+)"', http.get("settings").text)[:1]
+            assert http.post("settings/keys/%2E/revoke", data={"csrf": csrf}).status_code == 404
+            running.rollcall.send_signal(signal.SIGSTOP)
+            # Longer than the client of pages waits.
+            Timer(7, running.rollcall.send_signal, (signal.SIGCONT,)).start()
+            made = http.post("settings/keys", data={"csrf": csrf, "name": "Okta"})
+            assert made.status_code == 200 and 'id="key"' in made.text
+    finally:
+        running.rollcall.send_signal(signal.SIGCONT)
         running.stop()
 
 

@@ -35,6 +35,8 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
     # Ends as after Ctrl-C. Without a handler, the process 1 of a container ignores this signal.
+    # Python raises KeyboardInterrupt only after the statement of the database that is running. In SQLite a statement
+    # waits up to 30 seconds (SQLITE_WAIT_SECONDS) while another program writes.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         run_mirror(arguments)
@@ -43,6 +45,8 @@ def main() -> None:
     except database_errors() as error:
         sys.exit(f"The database cannot be used: {str(error).strip()}")
     except KeyboardInterrupt:
+        if arguments.dump:
+            sys.exit("The command was stopped before it had printed the mirror.")
         if arguments.once:
             sys.exit("The mirror was stopped before it had caught up.")
 

@@ -79,8 +79,8 @@ class Rollcall:
         """`url` ends with /app/v1. `key` is an application key (`rca_…`).
 
         `attempts` is how often a request is sent at most. `timeout_seconds` is how long each wait for the
-        server may take, and how long the whole answer. A `transport` has these settings itself. Raises ValueError if a
-        setting cannot be right.
+        server may take, and how long the whole answer, which has a second more for each 100 KB. A `transport` has
+        these settings itself. Raises ValueError if a setting cannot be right.
         """
         self._transport = transport or Transport(url, key, attempts=attempts, timeout_seconds=timeout_seconds)
 

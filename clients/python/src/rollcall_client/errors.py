@@ -19,7 +19,7 @@ class UnexpectedAnswer(RollcallError):
     """An answer that is not of this API, but of a proxy for example. A read can be sent again."""
 
     def __init__(self, what: str) -> None:
-        """`what` says what was wrong, without values of the answer: they may be secrets."""
+        """`what` says what was wrong, without values of the answer but its request id: they may be secrets."""
         super().__init__(f"The answer is not of this API: {what}. Check that the URL ends with /app/v1, and whether a proxy answered.")
         self.what = what
 
@@ -114,7 +114,8 @@ def problem_from(
     members = read if isinstance(read, dict) else {}
     problem = {name: value for name, value in members.items() if isinstance(value, str)}
     if status < 500 and status not in (401, 429) and not {"type", "detail"} <= problem.keys():
-        return UnexpectedAnswer(f"it is a {status} of something else")
+        asked = f" (x-amzn-requestid {request_id})" if request_id else ""
+        return UnexpectedAnswer(f"it is a {status} of something else{asked}")
     detail = problem.get("detail") or "The answer has no details. Check that the URL ends with /app/v1."
     kind = _CLASSES.get(status, ServerError if status >= 500 else InvalidRequest)
     type, title = problem.get("type", "about:blank"), problem.get("title", reason)

@@ -28,8 +28,10 @@ TIMEOUT_SECONDS = 40.0
 """The gateway answers within 29 seconds."""
 LONGEST_TIMEOUT_SECONDS = 86_400.0
 """Sockets refuse some larger numbers."""
-LARGEST_ANSWER_BYTES = 32 * 1024 * 1024
-"""Answers of Rollcall have at most 6 MB, which is the limit of AWS Lambda."""
+BYTES_PER_SECOND = 100_000
+"""For each so many bytes the whole answer may take a second more: a slow network is no failure."""
+LARGEST_ANSWER_BYTES = 64 * 1024 * 1024
+"""Lists of Rollcall have at most 40 MB of JSON. AWS Lambda passes on at most 6 MB, but lists can be packed by gzip."""
 
 _stop: ContextVar[threading.Event | None] = ContextVar("stop", default=None)
 """The event that ends the requests of this thread."""
@@ -93,7 +95,7 @@ class Transport:
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
         """`attempts` is how often a request is sent at most. `timeout_seconds` is how long each wait for the server may
-        take, and how long the whole answer.
+        take, and how long the whole answer, which has a second more for each 100 KB.
 
         Raises ValueError if a setting cannot be right.
         """
@@ -153,13 +155,19 @@ class Transport:
         raise AssertionError("the last attempt returns or raises")
 
     def _receive(self, request: httpx.Request) -> Response:
-        """Sends a request once. Raises httpx.RequestError if there is no answer, UnexpectedAnswer if it is too large."""
+        """Sends a request once.
+
+        Raises httpx.RequestError if there is no answer, and UnexpectedAnswer if it is too large or packed more than once.
+        """
         end = time.monotonic() + self._timeout_seconds
         answer = self._http.send(request, stream=True)
         # httpx limits each wait for bytes, so an answer that comes byte by byte would not end.
         answer.stream = _UntilTime(answer.stream, end)
         body = bytearray()
         try:
+            # httpx unpacks each part as a whole. A part that is packed twice may become gigabytes at once.
+            if "," in answer.headers.get("Content-Encoding", ""):
+                raise UnexpectedAnswer("it has more than one Content-Encoding")
             for part in answer.iter_bytes():
                 body += part
                 if len(body) > LARGEST_ANSWER_BYTES:
@@ -170,7 +178,10 @@ class Transport:
 
 
 class _UntilTime(httpx.SyncByteStream):
-    """A stream that fails with httpx.ReadTimeout when a part of it comes after `end`, a time of the monotonic clock."""
+    """A stream that fails with httpx.ReadTimeout when a part of it comes too late.
+
+    `end` is a time of the monotonic clock. Each part that comes moves it, by BYTES_PER_SECOND.
+    """
 
     def __init__(self, stream: Any, end: float) -> None:
         self._stream = stream
@@ -180,6 +191,7 @@ class _UntilTime(httpx.SyncByteStream):
         for part in self._stream:
             if time.monotonic() > self._end:
                 raise httpx.ReadTimeout("The answer takes too long.")
+            self._end += len(part) / BYTES_PER_SECOND
             yield part
 
     def close(self) -> None:
@@ -188,9 +200,10 @@ class _UntilTime(httpx.SyncByteStream):
 
 def _check_settings(url: str, key: str, attempts: int, timeout_seconds: float) -> None:
     """Raises ValueError if a setting cannot be right. The error shows neither URL nor key: they may be exchanged."""
-    if not attempts >= 1:
-        raise ValueError("attempts must be a number from 1, such as 5.")
-    if not 0 < timeout_seconds <= LONGEST_TIMEOUT_SECONDS:
+    # True is an int too, so the types are compared.
+    if type(attempts) is not int or attempts < 1:
+        raise ValueError("attempts must be a whole number from 1, such as 5.")
+    if type(timeout_seconds) not in (int, float) or not 0 < timeout_seconds <= LONGEST_TIMEOUT_SECONDS:
         raise ValueError(f"timeout_seconds must be a number of seconds above 0, at most {LONGEST_TIMEOUT_SECONDS:g}, such as 40.")
     if not _is_base_url(url):
         raise ValueError(

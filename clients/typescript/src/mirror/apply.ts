@@ -90,7 +90,7 @@ function definitionChange(kind: DefinedKind, change: Change, owner: Owner, into:
   const id = change.resourceId;
   return [
     statement(`DELETE FROM ${into}definitions WHERE ${IS_DEFINITION}`, owner, kind, id),
-    ...(kind === "Role" ? [removeGrants(owner, id, into)] : []),
+    ...(kind === "Role" ? [removeGrantsOfDeleted(owner, id, into)] : []),
   ];
 }
 
@@ -292,6 +292,14 @@ function removeGroup(owner: Owner, id: string, from: Prefix): Statement[] {
 function removeGrants(owner: Owner, role: string, from: Prefix): Statement {
   const sql = `DELETE FROM ${from}grants WHERE ${IS_TENANT} AND role_id = ?`;
   return statement(sql, owner, role.toLowerCase());
+}
+
+/** Keeps the grants if there is another role of this id: after `Billing` was deleted, `billing` may have been made. */
+function removeGrantsOfDeleted(owner: Owner, role: string, from: Prefix): Statement {
+  const key = role.toLowerCase();
+  const others = `SELECT 1 FROM ${from}definitions WHERE ${IS_TENANT} AND kind = 'Role' AND lower(id) = ?`;
+  const sql = `DELETE FROM ${from}grants WHERE ${IS_TENANT} AND role_id = ? AND NOT EXISTS (${others})`;
+  return statement(sql, owner, key, owner.incarnation, key);
 }
 
 function removeMembers(owner: Owner, group: string, ids: readonly string[], from: Prefix): Statement[] {

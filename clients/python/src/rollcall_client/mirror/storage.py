@@ -256,7 +256,9 @@ class Storage:
                 self._erase_group(row.incarnation, row.id)
                 self._put("groups", row)
             case PutDefinition(row):
-                self._erase_definition(row.incarnation, row.kind, row.id)
+                self._delete("definitions", row.incarnation, kind=row.kind, id=row.id)
+                if row.kind == "Role":
+                    self._delete("grants", row.incarnation, role_id=row.id.lower())
                 self._put("definitions", row)
             case EraseDefinition(incarnation, kind, id):
                 self._erase_definition(incarnation, kind, id)
@@ -285,7 +287,10 @@ class Storage:
     def _erase_definition(self, incarnation: str, kind: str, id: str) -> None:
         self._delete("definitions", incarnation, kind=kind, id=id)
         if kind == "Role":
-            self._delete("grants", incarnation, role_id=id.lower())
+            # After Billing was deleted, billing may have been made. The deletion may be told of last.
+            others = "SELECT 1 FROM rollcall_definitions WHERE incarnation = ? AND kind = 'Role' AND lower(id) = ?"
+            erase = f"DELETE FROM rollcall_grants WHERE incarnation = ? AND role_id = ? AND NOT EXISTS ({others})"
+            self._run(erase, (incarnation, id.lower()) * 2)
 
     def _erase_group(self, incarnation: str, id: str) -> None:
         self._delete("groups", incarnation, id=id)
