@@ -102,7 +102,7 @@ def test_a_signal_ends_the_command_at_once(name: str, more: list[str], expected:
     try:
         assert server.asked.wait(30)  # type: ignore[attr-defined]
         process.send_signal(signal.Signals[name])
-        _, error = process.communicate(timeout=5)
+        _, error = process.communicate(timeout=30)
     finally:
         process.kill()
         server.shutdown()
