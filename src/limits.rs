@@ -32,8 +32,8 @@ pub const MAX_RESULTS: usize = 200;
 /// The most operations in a Bulk request (`bulk.maxOperations`, RFC 7643 §5). They have 24 seconds together.
 pub const MAX_BULK_OPERATIONS: usize = 1_000;
 
-/// The holders of at most so many names are read for one operation of a Bulk request. An operation that gives more names
-/// runs beside no other operation that gives or frees a name.
+/// The most names of one operation of a Bulk request whose holders are read. An operation that gives more names runs beside
+/// no other operation that gives or frees a name.
 pub const MAX_BULK_OPERATION_NAMES: usize = 8;
 
 /// The largest body of a Bulk request (`bulk.maxPayloadSize`, RFC 7643 §5): what 1,000 users with usual

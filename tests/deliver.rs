@@ -488,6 +488,25 @@ async fn the_tool_makes_tests_rotates_and_deletes_webhooks() {
     assert!(third.wait_for(1).await.iter().all(|message| message.is_signed_by(&secret)));
     listen.kill().unwrap();
     listen.wait().unwrap();
+
+    // With --json each change is a line of JSON. The command ends when nobody reads it any more.
+    let mut listen = std::process::Command::new(support::dev::TOOL);
+    listen.args(["webhook", "listen", "--json", "--table", "rollcall", "--endpoint-url", &endpoint]);
+    listen.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let mut listen = listen.spawn().unwrap();
+    let mut said = std::io::BufRead::lines(std::io::BufReader::new(listen.stderr.take().unwrap()));
+    assert!(said.next().unwrap().unwrap().starts_with("Waiting"));
+    let post = |name: &str| {
+        let body = support::client::user(name).to_string();
+        dev.send("POST", "/Users", &[("Content-Type", "application/scim+json")], body.as_bytes())
+    };
+    post("carla");
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(listen.stdout.take().unwrap()));
+    let change: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!(change["type"], "user.created");
+    drop(lines);
+    post("dora");
+    assert!(listen.wait().unwrap().success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

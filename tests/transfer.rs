@@ -442,7 +442,8 @@ fn root_line(text: &str) -> usize {
     1 + lines.iter().position(|line| line["id"] == *root).unwrap()
 }
 
-/// The root team is recognised by what the export says of it. A group of its name makes nobody an administrator.
+/// The root team is recognised by what the export says of it. The members of another group of its name do not become
+/// administrators.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_root_team_is_not_recognised_by_its_name() {
     let (acme, globex) = two("strict").await;

@@ -23,7 +23,7 @@ pub async fn status(app: &AppRequest<'_>) -> Result<Response<Body>, ProblemDetai
         seconds_behind(app.table),
         ConsumerState::list(app.table),
     )?;
-    let deliveries = consumers.iter().map(|consumer| describe_delivery(consumer, end.next - 1));
+    let deliveries = consumers.iter().map(|consumer| describe_delivery(consumer, end.next));
     let deliveries: Vec<Value> = deliveries.collect();
     // The table may still have a page whose retention has ended.
     let newest = match reader.last_page(end).await?.filter(|page| page.last >= reader.state.floor) {
@@ -42,15 +42,40 @@ pub async fn status(app: &AppRequest<'_>) -> Result<Response<Body>, ProblemDetai
     Ok(json(StatusCode::OK, &body))
 }
 
-/// How far the bus or a webhook is, and why it failed last. `last` is the number of the newest change. Numbers between two
-/// ids of the feed were never given, so changes from before the last renewal do not count.
-fn describe_delivery(consumer: &ConsumerState, last: u64) -> Value {
-    let first = (last - last % RENEWED_FEED_STEP).max(1);
+/// How far the bus or a webhook is, and why it failed last. `next` is the number of the next change. A renewal of the feed
+/// leaves out numbers, so changes from before the last one are not counted.
+fn describe_delivery(consumer: &ConsumerState, next: u64) -> Value {
+    let first = (next - next % RENEWED_FEED_STEP).max(1);
     json!({
         "name": consumer.name,
         "seq": consumer.position.seq,
-        "changesBehind": last.saturating_sub(consumer.position.seq.max(first - 1)),
+        "changesBehind": next.saturating_sub(consumer.position.seq.max(first - 1) + 1),
         "lastSuccess": consumer.last_success,
         "lastError": consumer.problem(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::feed::reader::FeedPosition;
+
+    #[test]
+    fn numbers_that_a_renewal_left_out_are_not_behind() {
+        const STEP: u64 = RENEWED_FEED_STEP;
+        for (taken, next, behind) in [
+            (0, 1, 0),
+            (0, 8, 7),
+            (5, 8, 2),
+            (7, 8, 0),
+            (7, STEP, 0),
+            (7, STEP + 2, 2),
+            (STEP, STEP + 2, 1),
+            (STEP + 5, 3 * STEP + 1, 1),
+        ] {
+            let position = FeedPosition { feed: "f".to_owned(), seq: taken };
+            let shown = describe_delivery(&ConsumerState::new("bus", position), next);
+            assert_eq!(shown["changesBehind"], behind, "{taken} {next}");
+        }
+    }
 }

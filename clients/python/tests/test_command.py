@@ -90,6 +90,16 @@ class Busy(BaseHTTPRequestHandler):
         pass
 
 
+def start(command: list[str], **settings: str) -> subprocess.Popen[bytes]:
+    """Starts a command that hears SIGINT. A shell lets its background jobs ignore it, and their children inherit that."""
+
+    def hear() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env={**os.environ, **settings}, stdout=pipe, stderr=pipe, preexec_fn=hear)
+
+
 @pytest.mark.parametrize(("more", "expected"), [([], 0), (["--once"], 1)])
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
 def test_a_signal_ends_the_command_at_once(name: str, more: list[str], expected: int) -> None:
@@ -98,7 +108,7 @@ def test_a_signal_ends_the_command_at_once(name: str, more: list[str], expected:
     Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}/app/v1"
     command = [sys.executable, "-m", "rollcall_client", "mirror", "--sqlite", ":memory:", *more]
-    process = subprocess.Popen(command, env={**os.environ, **SETTINGS, "ROLLCALL_APP_URL": url}, stderr=subprocess.PIPE)
+    process = start(command, **{**SETTINGS, "ROLLCALL_APP_URL": url})
     try:
         assert server.asked.wait(30)  # type: ignore[attr-defined]
         process.send_signal(signal.Signals[name])
@@ -119,7 +129,7 @@ def test_a_dump_that_a_signal_ends_is_a_failure(name: str, tmp_path: Path) -> No
         Storage(connection)
         command = [sys.executable, "-m", "rollcall_client", "mirror", "--sqlite", file, "--dump"]
         connection.execute("BEGIN IMMEDIATE")
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = start(command)
         try:
             # It has opened the file, and waits for the lock.
             wait_until_open(process.pid, file)

@@ -392,6 +392,16 @@ mod tests {
             (post("Groups/"), "create Group".to_owned()),
             (post("/users"), "NotFound".to_owned()),
             (post("/Users/1"), "MethodNotAllowed".to_owned()),
+            (post("/Users/.search"), "NotFound".to_owned()),
+            (post("/Users?count=1"), "InvalidValue".to_owned()),
+            (with("PATCH", "/Users/1?attributes=title"), "InvalidValue".to_owned()),
+            (
+                with("DELETE", "/Groups/bulkId:a?b"),
+                format!(
+                    "delete {:?}",
+                    BulkTarget { kind: Kind::Group, id: TargetId::BulkId("a?b".to_owned()) }
+                ),
+            ),
             (json!({ "method": "POST", "path": "/Users", "data": {} }), "InvalidValue".to_owned()),
             (
                 json!({ "method": "POST", "path": "/Users", "bulkId": " ", "data": {} }),
