@@ -665,3 +665,36 @@ async fn a_line_that_takes_the_last_administrator_changes_nothing() {
     assert_eq!(fates(&outcomes), [Fate::Refused], "{outcomes:?}");
     assert_eq!(acme.get(&format!("/Groups/{managers}")).await.expect(200).body, before);
 }
+
+/// Two lines of one resource, both of which name a later one; and many groups whose members administer the tenant.
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_that_wait_and_lines_of_administrators_come_one_after_another() {
+    let (acme, globex) = two("standard").await;
+    let urn = "urn:ietf:params:scim:schemas:core:2.0:User";
+    let line = |id: &str, title: &str, manager: &str| {
+        json!({ "schemas": [urn, ENTERPRISE], "id": id, "userName": id, "title": title,
+            ENTERPRISE: { "manager": { "value": manager } } })
+        .to_string()
+            + "\n"
+    };
+    let text = line("a", "x", "b") + &line("a", "y", "b") + &line("b", "z", "a");
+    let tried = fates(&imported(&globex, &text, true).await);
+    assert_eq!(fates(&imported(&globex, &text, false).await), tried);
+    let found = globex.get("/Users?filter=userName eq \"a\"").await.expect(200).body;
+    assert_eq!(found["Resources"][0]["title"], "y", "the later line counts");
+
+    let users = acme.users(0..2).await;
+    for at in 0..40 {
+        let group = acme.group(&format!("G{at}"), &users).await;
+        let admin = Assignment {
+            tenant: id("acme"),
+            group: group.parse().unwrap(),
+            team: Some("root".to_owned()),
+            role: "admin".to_owned(),
+        };
+        assign(&acme.table, &admin, true).await.unwrap();
+    }
+    let outcomes = imported(&globex, &exported(&acme).await, false).await;
+    assert_eq!(count(&outcomes).get(&Fate::Refused), None, "{outcomes:?}");
+    support::assert_consistent(&globex).await;
+}

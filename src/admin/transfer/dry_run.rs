@@ -105,6 +105,12 @@ impl Import<'_> {
         }
     }
 
+    /// Whether an earlier row of this name was planned.
+    pub(super) fn is_planned(&self, name: Option<&RowName>) -> bool {
+        let planned = self.planned.lock().unwrap_or_else(PoisonError::into_inner);
+        name.is_some_and(|name| planned.contains_key(name))
+    }
+
     /// Notes what a row would leave, and compares it with what an earlier row of the name would leave, or with what is
     /// stored.
     fn plan(&self, row: &ResolvedRow, mut after: PlannedResource, stored: Option<PlannedResource>) -> Fate {

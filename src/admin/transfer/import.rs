@@ -80,6 +80,8 @@ pub(super) struct Import<'a> {
     pub(super) found: Mutex<HashMap<RowName, Vec<Uuid>>>,
     /// What earlier lines would have written, by name: those of a dry run.
     pub(super) planned: Mutex<HashMap<RowName, PlannedResource>>,
+    /// Taken by a row that changes who administers the tenant: such rows would keep coming in between each other.
+    administrators: tokio::sync::Mutex<()>,
 }
 
 /// What a resource is recognised by.
@@ -150,9 +152,17 @@ pub async fn import(
     let tenant = tenant::get_lasting(table, id).await?;
     let model = tenant::model(tenant.policy)?;
     let provider = provider(table, &tenant, &model);
-    let (ids, found, planned) = (Mutex::default(), Mutex::default(), Mutex::default());
-    let root_team = file.root_team.as_deref();
-    let import = Import { table, provider, tenant, dry_run, root_team, ids, found, planned };
+    let import = Import {
+        table,
+        provider,
+        tenant,
+        dry_run,
+        root_team: file.root_team.as_deref(),
+        ids: Mutex::default(),
+        found: Mutex::default(),
+        planned: Mutex::default(),
+        administrators: tokio::sync::Mutex::default(),
+    };
     let rows = import.without_namesakes(&file.rows);
     *import.ids() = FileIds::of(&rows);
     import.look_up(&rows).await?;
@@ -314,8 +324,8 @@ impl Import<'_> {
         let old = resource.1.get("id").and_then(Value::as_str);
         let row = self.resolve(resource, pass == Pass::First)?;
         self.check_teams(&row).await?;
-        if let (true, Some(id)) = (row.waits, row.found) {
-            self.note_id(old, id);
+        if row.waits && (row.found.is_some() || self.is_planned(row.name.as_ref())) {
+            row.found.into_iter().for_each(|id| self.note_id(old, id));
             return Ok(RowResult::Waits(MadeRow::Not));
         }
         let (fate, id) = match self.dry_run {
@@ -329,6 +339,13 @@ impl Import<'_> {
     }
 
     async fn write_row(&self, row: &ResolvedRow) -> Result<(Fate, Uuid), Stopped> {
+        let root = self.tenant.root_team;
+        let names_root = |roles: &WantedRoles| roles.others.iter().any(|role| Some(role.team) == root);
+        let _turn =
+            match row.roles.as_ref().is_some_and(names_root) || row.found.is_some() && row.found == root {
+                true => Some(self.administrators.lock().await),
+                false => None,
+            };
         let Some(id) = row.found else {
             let id = self.create(row).await?;
             if let Some(name) = row.name.clone() {
