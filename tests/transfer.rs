@@ -7,6 +7,7 @@ use std::time::Duration;
 use rollcall::admin::group::{Assignment, assign};
 use rollcall::admin::progress::Progress;
 use rollcall::admin::tenant::{self, NewTenant};
+use rollcall::admin::transfer::definitions::{definition_lines, import_definitions};
 use rollcall::admin::transfer::export::export;
 use rollcall::admin::transfer::import::{Fate, ImportedLine, import};
 use rollcall::admin::transfer::move_in::move_in;
@@ -694,7 +695,49 @@ async fn lines_that_wait_and_lines_of_administrators_come_one_after_another() {
         };
         assign(&acme.table, &admin, true).await.unwrap();
     }
-    let outcomes = imported(&globex, &exported(&acme).await, false).await;
+    let text = exported(&acme).await;
+    let outcomes = imported(&globex, &text, false).await;
+    assert_eq!(count(&outcomes).get(&Fate::Refused), None, "{outcomes:?}");
+    // All lines take the role away.
+    let fewer = text.replace("\"role\":\"admin\"},{", "\"role\":\"reviewer\"},{");
+    assert!(fewer != text);
+    let outcomes = imported(&globex, &fewer, false).await;
     assert_eq!(count(&outcomes).get(&Fate::Refused), None, "{outcomes:?}");
     support::assert_consistent(&globex).await;
+}
+
+/// A user is no team, and a role has a name that the tool can take away again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_command_would_give_is_not_read_in() {
+    let (acme, _) = two("standard").await;
+    let (user, group) = (Uuid::now_v7().to_string(), Uuid::now_v7().to_string());
+    let text =
+        json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "id": user, "userName": "u" })
+            .to_string()
+            + "\n"
+            + &json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group", GROUP_URN], "id": group,
+            "displayName": "Team", GROUP_URN: { "assignments": [{ "team": user, "role": "member" }] } })
+            .to_string();
+    for dry_run in [true, false] {
+        let outcomes = imported(&acme, &text, dry_run).await;
+        let known = if dry_run { Fate::Created } else { outcomes[0].fate };
+        assert_eq!(fates(&outcomes), [known, Fate::Refused], "dry run {dry_run}: {outcomes:?}");
+    }
+    let team = acme.group("Apple", &[]).await;
+    let definition = |id: &str, name: &str, role: &str| {
+        json!({ "schemas": ["urn:rollcall:export:Definition"], "id": id, "displayName": name,
+            "grants": [{ "team": team, "role": role }],
+            "meta": { "resourceType": "Role", "created": "2026-01-01T00:00:00Z",
+                "lastModified": "2026-01-01T00:00:00Z", "version": "W/\"1\"" } })
+        .to_string()
+            + "\n"
+    };
+    let text =
+        definition("a", "A", "NO NO") + &definition("b", " ", "member") + &definition("c", "C", "member");
+    let lines = definition_lines(&text);
+    for dry_run in [true, false] {
+        let done = import_definitions(&acme.table, &id("acme"), &lines, &BTreeMap::new(), dry_run).await;
+        let expected = [Fate::Refused, Fate::Refused, Fate::Created];
+        assert_eq!(fates(&done.unwrap()), expected, "dry run {dry_run}");
+    }
 }

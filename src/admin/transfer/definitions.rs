@@ -11,7 +11,7 @@ use crate::admin::definition::{create, update};
 use crate::admin::error::AdminError;
 use crate::admin::tenant;
 use crate::admin::when;
-use crate::provider::changing::definitions::{NewDefinition, is_definition_id};
+use crate::provider::changing::definitions::{NewDefinition, check_values, is_definition_id};
 use crate::scim::resource::etag;
 use crate::scim::resource_type::DefinedKind;
 use crate::store::Store;
@@ -138,8 +138,11 @@ pub async fn import_definitions(
             .is_some_and(|found| found.text == definition.text && Some(&found.grants) == new.grants.as_ref());
         let fate = match (&found, is_same) {
             (_, true) => Ok(Fate::Unchanged),
-            (None, _) if dry_run => Ok(Fate::Created),
-            (Some(_), _) if dry_run => Ok(Fate::Updated),
+            (found, _) if dry_run => match check_values(definition.kind, tenant.root_team, &new) {
+                Err(refused) => Err(AdminError::Input(refused.detail)),
+                Ok(()) if found.is_some() => Ok(Fate::Updated),
+                Ok(()) => Ok(Fate::Created),
+            },
             (None, _) => create(table, &tenant, which, &new).await.map(|_| Fate::Created),
             (Some(_), _) => update(table, &tenant, which, &new).await.map(|_| Fate::Updated),
         };

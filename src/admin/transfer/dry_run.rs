@@ -21,7 +21,10 @@ use crate::store::members::WholeGroup;
 use crate::store::record::Record;
 
 impl Import<'_> {
-    /// What would become of a row.
+    /// What would become of a row, but for the rule of the last administrator.
+    ///
+    /// # Errors
+    /// [`Stopped::Refused`] for what an import would refuse; [`Stopped::Failed`] if the table does not answer.
     pub(super) async fn plan_row(&self, row: &ResolvedRow) -> Result<Fate, Stopped> {
         let (before, stored) = match row.found {
             Some(id) => self.read_before(row.kind, id).await.map_err(Failure::from)?,
@@ -68,6 +71,9 @@ impl Import<'_> {
     }
 
     /// Holds a row to the rules that do not need the table. Returns its document and its members.
+    ///
+    /// # Errors
+    /// Those of the policy, as a PUT has them.
     pub(super) fn check_row(
         &self,
         row: &ResolvedRow,
@@ -88,10 +94,13 @@ impl Import<'_> {
     }
 
     /// Refuses members that neither the tenant nor the file has.
+    ///
+    /// # Errors
+    /// [`Stopped::Refused`]; [`Stopped::Failed`] if the table does not answer.
     pub(super) async fn check_members(&self, wanted: &[Member]) -> Result<(), Stopped> {
         let unknown: Vec<&Member> = {
             let ids = self.ids();
-            wanted.iter().filter(|member| !ids.is_in_tenant(&member.id)).collect()
+            wanted.iter().filter(|member| ids.kind_of(&member.id).is_none()).collect()
         };
         let places = unknown.iter().filter_map(|member| Some((parse_id(&member.id)?, member.taken_for())));
         let existing = self.provider.store.members().identify(&places.collect::<Vec<_>>()).await;

@@ -6,35 +6,36 @@ use serde_json::{Map, Value, json};
 
 use super::rows::Row;
 use crate::scim::members::MEMBERS;
+use crate::scim::resource_type::Kind;
 use crate::scim::urn;
 
 /// Which resource of the tenant each id of the file is.
 #[derive(Debug, Default)]
 pub struct FileIds {
     of_file: HashMap<String, String>,
-    of_tenant: HashSet<String>,
+    of_tenant: HashMap<String, Kind>,
     /// Those of rows that are not written yet.
-    later: HashSet<String>,
+    unwritten: HashSet<String>,
 }
 
 impl FileIds {
     /// Those of a file of which nothing is written.
     pub fn of(rows: &[Row]) -> Self {
         let ids = rows.iter().filter_map(|row| row.resource.as_ref().ok()?.1.get("id")?.as_str());
-        Self { later: ids.map(str::to_owned).collect(), ..Self::default() }
+        Self { unwritten: ids.map(str::to_owned).collect(), ..Self::default() }
     }
 
     /// Notes which id of the tenant an id of the file is.
     /// The first one counts.
-    pub fn note(&mut self, old: &str, id: &str) {
-        self.later.remove(old);
+    pub fn note(&mut self, old: &str, id: &str, kind: Kind) {
+        self.unwritten.remove(old);
         let known = self.of_file.entry(old.to_owned()).or_insert_with(|| id.to_owned());
-        self.of_tenant.insert(known.clone());
+        self.of_tenant.insert(known.clone(), kind);
     }
 
-    /// Forgets the id of a row that was refused: rows that name it are refused, too.
+    /// Forgets the id of a row that was refused. Rows that name it as a member or as a team are refused, too.
     pub fn forget(&mut self, old: &str) {
-        self.later.remove(old);
+        self.unwritten.remove(old);
     }
 
     /// The id in the tenant, if the tenant has the resource already.
@@ -44,12 +45,12 @@ impl FileIds {
 
     /// Whether this is the id of a row that is not written yet.
     pub fn is_later(&self, old: &str) -> bool {
-        self.later.contains(old)
+        self.unwritten.contains(old)
     }
 
-    /// Whether a resource of the file has this id in the tenant.
-    pub fn is_in_tenant(&self, id: &str) -> bool {
-        self.of_tenant.contains(id)
+    /// What the resource of the file is that has this id in the tenant.
+    pub fn kind_of(&self, id: &str) -> Option<Kind> {
+        self.of_tenant.get(id).copied()
     }
 
     /// Takes the ids of the tenant for those of the file: of members and of the manager. With `leaves_out`, those that are

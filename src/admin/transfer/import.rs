@@ -6,13 +6,15 @@
 //! Rows are written side by side, each after the earlier ones that it names. A row may name a later one as well: a
 //! manager, a member, the team of a role. If the row is new, it is made without what does not exist yet, and written
 //! again after all others. If it exists, it is only written then.
+//!
+//! Rows that keep meeting other changes, such as those about administrators, are written once more, one by one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::iter;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::{Stream, StreamExt, stream};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::file_ids::FileIds;
@@ -21,22 +23,19 @@ use super::rows::{ImportFile, Row, RowResource};
 use super::wanted_roles::WantedRoles;
 use crate::admin::actor::ACTOR;
 use crate::admin::error::AdminError;
-use crate::admin::{tenant, user};
+use crate::admin::tenant;
 use crate::auth::tenant::TenantRecord;
-use crate::limits::{APPLY_TIMEOUT, IMPORTS_AT_ONCE, MAX_SCAN_TIME};
-use crate::provider::changing::assignments::{AssignmentTarget, change_assignments, missing_team};
-use crate::provider::failure::Failure;
-use crate::provider::precondition::Preconditions;
-use crate::provider::{Provider, ResourceRequest};
+use crate::limits::{IMPORTS_AT_ONCE, MAX_SCAN_TIME};
+use crate::provider::Provider;
+use crate::provider::failure::{Failure, too_many_conflicts};
 use crate::scim::error::ErrorKind;
-use crate::scim::projection::Projection;
 use crate::scim::resource_type::{Kind, Model};
 use crate::scim::urn;
 use crate::scim::work::WorkBudget;
 use crate::store::Store;
 use crate::store::call::Table;
 use crate::store::cursor::CursorKeys;
-use crate::store::keys::{TenantId, parse_id};
+use crate::store::keys::TenantId;
 use crate::store::known_groups::KnownGroups;
 use crate::store::list::RecentCheckpoints;
 use crate::store::record::Role;
@@ -80,8 +79,6 @@ pub(super) struct Import<'a> {
     pub(super) found: Mutex<HashMap<RowName, Vec<Uuid>>>,
     /// What earlier lines would have written, by name: those of a dry run.
     pub(super) planned: Mutex<HashMap<RowName, PlannedResource>>,
-    /// Taken by a row that changes who administers the tenant: such rows would keep coming in between each other.
-    administrators: tokio::sync::Mutex<()>,
 }
 
 /// What a resource is recognised by.
@@ -108,7 +105,7 @@ pub(super) struct ResolvedRow {
     /// Whether the row names a later one. What it names is left out here.
     pub(super) waits: bool,
     /// Whether it is an account of the operator.
-    is_local: bool,
+    pub(super) is_local: bool,
 }
 
 /// What a line would leave.
@@ -161,7 +158,6 @@ pub async fn import(
         ids: Mutex::default(),
         found: Mutex::default(),
         planned: Mutex::default(),
-        administrators: tokio::sync::Mutex::default(),
     };
     let rows = import.without_namesakes(&file.rows);
     *import.ids() = FileIds::of(&rows);
@@ -182,7 +178,9 @@ pub async fn import(
             match result {
                 Ok(RowResult::Waits(made)) => waiting.push((row, made)),
                 Ok(RowResult::Done(fate, id)) => note(&mut outcomes, done_line(row.line, fate, id)),
-                Err(Stopped::Refused(problem)) => note(&mut outcomes, refused_line(row.line, problem)),
+                Err(Stopped::Refused(problem) | Stopped::Busy(problem)) => {
+                    note(&mut outcomes, refused_line(row.line, problem))
+                }
                 Err(Stopped::Failed(error)) => return Err(error),
             }
         }
@@ -228,15 +226,42 @@ fn done_line(line: usize, fate: Fate, id: Option<String>) -> ImportedLine {
     ImportedLine { line, fate, id, error: None }
 }
 
+/// What became of a row that was written again. `made` says what the first pass did.
+fn outcome(
+    row: &Row,
+    result: Result<RowResult, Stopped>,
+    made: Option<&MadeRow>,
+) -> Result<ImportedLine, AdminError> {
+    let made = match made {
+        Some(MadeRow::Made(id)) => Some(id.clone()),
+        _ => None,
+    };
+    match (result, made) {
+        (Ok(RowResult::Done(..)), Some(id)) => Ok(done_line(row.line, Fate::Created, id)),
+        (Ok(RowResult::Done(fate, id)), None) => Ok(done_line(row.line, fate, id)),
+        (Ok(RowResult::Waits(_)), made) => {
+            let problem = too_many_conflicts().detail;
+            Ok(ImportedLine { id: made.flatten(), ..refused_line(row.line, problem) })
+        }
+        (Err(Stopped::Refused(problem) | Stopped::Busy(problem)), made) => {
+            Ok(ImportedLine { id: made.flatten(), ..refused_line(row.line, problem) })
+        }
+        (Err(Stopped::Failed(error)), _) => Err(error),
+    }
+}
+
 /// Why a line was not imported: it is wrong, or the table does not answer.
 pub(super) enum Stopped {
     Refused(String),
+    /// Changes of other rows kept coming in between.
+    Busy(String),
     Failed(AdminError),
 }
 
 impl From<Failure> for Stopped {
     fn from(failure: Failure) -> Self {
         match failure.error.kind.wire().0 {
+            409 if failure.error.kind == ErrorKind::Conflict => Self::Busy(failure.error.detail),
             400..=499 => Self::Refused(failure.error.detail),
             _ => Self::Failed(AdminError::Input(failure.source.unwrap_or(failure.error.detail))),
         }
@@ -261,8 +286,11 @@ impl Import<'_> {
     ) -> impl Stream<Item = (&'r Row, Result<RowResult, Stopped>)> + Unpin {
         let read = rows.filter_map(|row| Some((row, row.resource.as_ref().ok()?)));
         let writes = read.map(move |(row, resource)| async move {
-            let result = self.row(resource, pass).await;
-            if let (Err(Stopped::Refused(_)), Some(id)) =
+            let result = match self.row(resource, pass).await {
+                Err(Stopped::Busy(_)) if pass == Pass::First => Ok(RowResult::Waits(MadeRow::Not)),
+                result => result,
+            };
+            if let (Err(Stopped::Refused(_) | Stopped::Busy(_)), Some(id)) =
                 (&result, resource.1.get("id").and_then(Value::as_str))
             {
                 self.ids().forget(id);
@@ -278,7 +306,7 @@ impl Import<'_> {
         waiting: Vec<(&Row, MadeRow)>,
         last: &HashMap<RowName, usize>,
     ) -> Result<Vec<ImportedLine>, AdminError> {
-        let made: HashMap<usize, MadeRow> =
+        let mut made: HashMap<usize, MadeRow> =
             waiting.iter().map(|(row, made)| (row.line, made.clone())).collect();
         let is_replaced = |row: &&Row| {
             self.name_of(row).and_then(|name| last.get(&name)).is_some_and(|last| *last > row.line)
@@ -288,19 +316,23 @@ impl Import<'_> {
         // A later row of the same name counts, and is written.
         let replaced = replaced.into_iter().map(|row| (row, Ok(RowResult::Done(Fate::Unchanged, None))));
         let mut results = stream::iter(replaced).chain(self.write(again.into_iter(), Pass::Second));
-        let mut outcomes = Vec::new();
+        let (mut outcomes, mut busy) = (Vec::new(), Vec::new());
         while let Some((row, result)) = results.next().await {
-            outcomes.push(match (result, made.get(&row.line)) {
-                (Ok(_), Some(MadeRow::Made(id))) => done_line(row.line, Fate::Created, id.clone()),
-                (Ok(RowResult::Done(fate, id)), _) => done_line(row.line, fate, id),
-                // Not in this pass.
-                (Ok(RowResult::Waits(_)), _) => continue,
-                (Err(Stopped::Refused(problem)), Some(MadeRow::Made(id))) => {
-                    ImportedLine { id: id.clone(), ..refused_line(row.line, problem) }
+            match result {
+                Err(Stopped::Busy(_)) => busy.push(row),
+                Ok(RowResult::Waits(now)) => {
+                    made.insert(row.line, now);
+                    busy.push(row);
                 }
-                (Err(Stopped::Refused(problem)), _) => refused_line(row.line, problem),
-                (Err(Stopped::Failed(error)), _) => return Err(error),
-            });
+                result => outcomes.push(outcome(row, result, made.get(&row.line))?),
+            }
+        }
+        // One after another: they would keep coming in between each other.
+        for row in busy {
+            let mut results = self.write(iter::once(row), Pass::Second);
+            while let Some((row, result)) = results.next().await {
+                outcomes.push(outcome(row, result, made.get(&row.line))?);
+            }
         }
         Ok(outcomes)
     }
@@ -314,9 +346,9 @@ impl Import<'_> {
     }
 
     /// Notes which id of the tenant an id of the file is.
-    pub(super) fn note_id(&self, old: Option<&str>, id: Uuid) {
+    pub(super) fn note_id(&self, old: Option<&str>, id: Uuid, kind: Kind) {
         if let Some(old) = old {
-            self.ids().note(old, &id.to_string());
+            self.ids().note(old, &id.to_string(), kind);
         }
     }
 
@@ -325,59 +357,20 @@ impl Import<'_> {
         let row = self.resolve(resource, pass == Pass::First)?;
         self.check_teams(&row).await?;
         if row.waits && (row.found.is_some() || self.is_planned(row.name.as_ref())) {
-            row.found.into_iter().for_each(|id| self.note_id(old, id));
+            row.found.into_iter().for_each(|id| self.note_id(old, id, row.kind));
             return Ok(RowResult::Waits(MadeRow::Not));
         }
-        let (fate, id) = match self.dry_run {
-            true => (self.plan_row(&row).await?, row.found),
-            false => self.write_row(&row).await.map(|(fate, id)| (fate, Some(id)))?,
+        let (fate, id, is_whole) = match self.dry_run {
+            true => (self.plan_row(&row).await?, row.found, true),
+            false => self.write_row(&row).await.map(|(fate, id, is_whole)| (fate, Some(id), is_whole))?,
         };
         // What a dry run would make gets an id that later lines may name.
-        self.note_id(old, id.unwrap_or_else(Uuid::now_v7));
+        self.note_id(old, id.unwrap_or_else(Uuid::now_v7), row.kind);
         let id = id.map(|id| id.to_string());
-        Ok(if row.waits { RowResult::Waits(MadeRow::Made(id)) } else { RowResult::Done(fate, id) })
-    }
-
-    async fn write_row(&self, row: &ResolvedRow) -> Result<(Fate, Uuid), Stopped> {
-        let root = self.tenant.root_team;
-        let names_root = |roles: &WantedRoles| roles.others.iter().any(|role| Some(role.team) == root);
-        let _turn =
-            match row.roles.as_ref().is_some_and(names_root) || row.found.is_some() && row.found == root {
-                true => Some(self.administrators.lock().await),
-                false => None,
-            };
-        let Some(id) = row.found else {
-            let id = self.create(row).await?;
-            if let Some(name) = row.name.clone() {
-                self.found().entry(name).or_default().push(id);
-            }
-            if let Some(roles) = &row.roles {
-                self.assign(id, roles).await?;
-            }
-            return Ok((Fate::Created, id));
-        };
-        let before = self.provider.store.fetch(row.kind, id).await.map_err(Failure::from)?;
-        let (wanted, members) = self.check_row(row, before.as_ref()).map_err(Failure::from)?;
-        self.check_members(&members).await?;
-        if row.kind == Kind::User
-            && before.as_ref().is_some_and(|before| before.doc == keep_active(wanted, Some(&before.doc)))
-        {
-            return Ok((Fate::Unchanged, id));
-        }
-        // First what the rule of the last administrator may refuse: then nothing of the line is written.
-        let is_granted = match &row.roles {
-            Some(roles)
-                if before.as_ref().is_none_or(|before| {
-                    self.roles_after(roles, id, &before.assignments()) != before.assignments()
-                }) =>
-            {
-                self.assign(id, roles).await?
-            }
-            _ => false,
-        };
-        let version = self.change(row.kind, id, row.body.clone()).await?;
-        let is_unchanged = !is_granted && before.is_some_and(|before| before.version == version);
-        Ok((if is_unchanged { Fate::Unchanged } else { Fate::Updated }, id))
+        Ok(match row.waits || !is_whole {
+            true => RowResult::Waits(MadeRow::Made(id)),
+            false => RowResult::Done(fate, id),
+        })
     }
 
     /// Finds what a row is in the tenant, and takes the ids of the tenant for those of the file. With `leaves_out`, what is
@@ -406,77 +399,6 @@ impl Import<'_> {
         let found = self.find(old, name.as_ref(), &body)?;
         let is_local = ours["account"] == "local";
         Ok(ResolvedRow { kind, body, name, found, roles, waits, is_local })
-    }
-
-    async fn create(&self, row: &ResolvedRow) -> Result<Uuid, Stopped> {
-        if row.is_local {
-            return Ok(user::create(self.table, &self.tenant.id, &Value::Object(row.body.clone())).await?.id);
-        }
-        let made = self.provider.changing().create(row.kind, &row.body, &Projection::default()).await?;
-        let id = made.location.rsplit('/').next().and_then(parse_id);
-        id.ok_or_else(|| Stopped::Refused("it was made without an id".to_owned()))
-    }
-
-    /// Replaces a resource, or lets the members of the root team come. Returns the version.
-    async fn change(&self, kind: Kind, id: Uuid, mut body: Map<String, Value>) -> Result<u64, Stopped> {
-        let (all, none) = (Projection::default(), Preconditions::default());
-        let request = ResourceRequest { kind, id, projection: &all, preconditions: &none };
-        if self.tenant.root_team != Some(id) {
-            return Ok(self.provider.changing().replace(&request, &body).await?.version);
-        }
-        // The root team keeps its own administrators: others only come.
-        let members = body.shift_remove("members").unwrap_or_else(|| json!([]));
-        let add = json!({
-            "schemas": [urn::PATCH_OP],
-            "Operations": [{ "op": "add", "path": "members", "value": members }],
-        });
-        let add = add.as_object().cloned().unwrap_or_default();
-        Ok(self.provider.changing().modify(&request, &add).await?.version)
-    }
-
-    /// The roles that a group grants after an import: those of the file, and no others. The root team keeps its own, too.
-    pub(super) fn roles_after(
-        &self,
-        wanted: &WantedRoles,
-        group: Uuid,
-        before: &BTreeSet<Role>,
-    ) -> BTreeSet<Role> {
-        let after = wanted.after(group, before);
-        if self.tenant.root_team == Some(group) { before | &after } else { after }
-    }
-
-    /// Lets a group grant the roles of the file. Returns whether that changed anything.
-    async fn assign(&self, group: Uuid, wanted: &WantedRoles) -> Result<bool, Stopped> {
-        let target = AssignmentTarget {
-            group,
-            ty: self.provider.ty(Kind::Group),
-            root_team: self.tenant.root_team,
-            preconditions: &Preconditions::default(),
-            wait: APPLY_TIMEOUT,
-        };
-        let is_changed = AtomicBool::new(false);
-        let change = |before: &BTreeSet<Role>| {
-            let after = self.roles_after(wanted, group, before);
-            is_changed.store(*before != after, Ordering::Relaxed);
-            after
-        };
-        change_assignments(&self.provider.store, &target, change).await?;
-        Ok(is_changed.into_inner())
-    }
-
-    /// Refuses roles in teams that do not exist, before anything is written.
-    async fn check_teams(&self, row: &ResolvedRow) -> Result<(), Stopped> {
-        let Some(roles) = &row.roles else { return Ok(()) };
-        let unknown = {
-            let ids = self.ids();
-            let unknown = roles.others.iter().filter(|role| !ids.is_in_tenant(&role.team.to_string()));
-            unknown.cloned().collect()
-        };
-        let store = &self.provider.store;
-        match missing_team(store, &unknown, None).await.map_err(Failure::from)? {
-            Some(team) => Err(Stopped::Refused(format!("there is no team {team}"))),
-            None => Ok(()),
-        }
     }
 }
 

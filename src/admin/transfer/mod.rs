@@ -10,6 +10,7 @@ pub mod kept_file;
 mod levels;
 pub mod move_in;
 mod names;
+mod row_write;
 pub mod rows;
 pub mod user_table;
 mod wanted_roles;

@@ -302,7 +302,7 @@ impl MoveIn<'_> {
             let fate = match written {
                 Ok(Fate::Unchanged) if matches!(done.get(&line), Some(Ok(_))) => continue,
                 Ok(fate) => Ok(fate),
-                Err(Stopped::Refused(problem)) => Err(problem),
+                Err(Stopped::Refused(problem) | Stopped::Busy(problem)) => Err(problem),
                 Err(Stopped::Failed(error)) => return Err(error),
             };
             done.insert(line, fate);

@@ -19,6 +19,9 @@ use crate::store::keys::{self, Key};
 
 impl Import<'_> {
     /// Finds those of the file that the tenant has already: unique names together, others side by side.
+    ///
+    /// # Errors
+    /// [`AdminError::Table`] if a call fails.
     pub(super) async fn look_up(&self, rows: &[Row]) -> Result<(), AdminError> {
         let store = &self.provider.store;
         let failed = AdminError::table(self.table.name());
@@ -56,7 +59,7 @@ impl Import<'_> {
             let old = body.get("id").and_then(Value::as_str);
             let name = self.name(*kind, body).map(|(_, entry)| (*kind, entry.value));
             if let Ok(Some(one)) = self.find(old, name.as_ref(), body) {
-                self.note_id(old, one);
+                self.note_id(old, one, *kind);
             }
         }
         Ok(())
@@ -102,6 +105,9 @@ impl Import<'_> {
     }
 
     /// The resource that the tenant has for one of the file. `old` is its id in the file.
+    ///
+    /// # Errors
+    /// [`Stopped::Refused`] if there are several, and if it is the root team though the file does not say so.
     pub(super) fn find(
         &self,
         old: Option<&str>,

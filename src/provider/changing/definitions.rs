@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
-use super::assignments::missing_team;
+use super::assignments::{is_role, missing_team};
 use crate::clock;
 use crate::limits::{
     DEFINITION_RETRIES, MAX_ASSIGNMENTS, MAX_DEFINITION_DESCRIPTION_CHARS, MAX_DEFINITION_ID_CHARS,
@@ -14,6 +14,7 @@ use crate::provider::answer::{not_found_of, this_kind};
 use crate::provider::failure::{Failure, too_many_conflicts};
 use crate::provider::precondition::Preconditions;
 use crate::scim::error::{ErrorKind, ScimError};
+use crate::scim::refusal::shorten_text;
 use crate::scim::resource_type::DefinedKind;
 use crate::store::Store;
 use crate::store::admin_guard::ADMIN;
@@ -228,8 +229,25 @@ fn apply(new: &NewDefinition, to: &mut Definition) {
     to.grants = new.grants.clone().unwrap_or_else(|| to.grants.clone());
 }
 
-/// Checks what a definition is to have, whatever the table holds.
+/// Checks what a definition is to have, and that the tenant has the groups that it names.
 async fn check(target: &DefinitionTarget<'_>, new: &NewDefinition) -> Result<(), Failure> {
+    check_values(target.kind, target.root_team, new)?;
+    let Some(grants) = &new.grants else { return Ok(()) };
+    match missing_team(target.store, grants, None).await? {
+        None => Ok(()),
+        Some(missing) => Err(invalid(format!("The tenant has no group {missing}.")).into()),
+    }
+}
+
+/// Checks what a definition is to have without looking at the table.
+///
+/// # Errors
+/// 400 `invalidValue`.
+pub fn check_values(
+    kind: DefinedKind,
+    root_team: Option<Uuid>,
+    new: &NewDefinition,
+) -> Result<(), ScimError> {
     let is_line = |text: &str, most: usize| {
         !text.trim().is_empty() && text.chars().count() <= most && !text.chars().any(char::is_control)
     };
@@ -250,26 +268,29 @@ async fn check(target: &DefinitionTarget<'_>, new: &NewDefinition) -> Result<(),
         )));
     }
     let Some(grants) = &new.grants else { return Ok(()) };
-    if target.kind != DefinedKind::Role && !grants.is_empty() {
+    if kind != DefinedKind::Role && !grants.is_empty() {
         return Err(invalid("Only a role grants roles in teams.".to_owned()));
     }
     if grants.len() > MAX_ASSIGNMENTS {
         return Err(invalid(format!("A role grants at most {MAX_ASSIGNMENTS} roles in teams.")));
     }
-    if grants.iter().any(|role| Some(role.team) == target.root_team && role.role == ADMIN) {
+    if let Some(wrong) = grants.iter().find(|role| !is_role(&role.role)) {
+        let role = shorten_text(&wrong.role);
+        return Err(invalid(format!(
+            "The role {role} must have 1 to 64 lower-case letters, digits, - or _."
+        )));
+    }
+    if grants.iter().any(|role| Some(role.team) == root_team && role.role == ADMIN) {
         return Err(invalid(
             "No role can grant the administration of the root team. Put the user into a group that grants it."
                 .to_owned(),
         ));
     }
-    match missing_team(target.store, grants, None).await? {
-        None => Ok(()),
-        Some(missing) => Err(invalid(format!("The tenant has no group {missing}."))),
-    }
+    Ok(())
 }
 
-fn invalid(detail: String) -> Failure {
-    ScimError::invalid_value(detail).into()
+fn invalid(detail: String) -> ScimError {
+    ScimError::invalid_value(detail)
 }
 
 fn too_many_grants() -> ScimError {
