@@ -20,9 +20,10 @@ use rollcall::clock;
 use rollcall::deliver::bus::EventBus;
 use rollcall::deliver::sender::MessageSender;
 use rollcall::deliver::worker::Worker;
+use rollcall::http::log::{Line, OperationClass};
 use rollcall::http::service::invoke_with_event;
 use rollcall::limits::DEFAULT_CHANGE_RETENTION_DAYS;
-use rollcall::log::{self, LogFormat};
+use rollcall::log::{self, LogFormat, RequestMetrics};
 use rollcall::monitor::Monitor;
 use rollcall::outbound::target::TargetRule;
 use rollcall::scim::policy::VEZA;
@@ -422,6 +423,64 @@ fn failures_raise_their_alarms_and_lose_nothing() {
     // The alarms of a wrong deployment are those that move it back.
     let back = rollback_alarms("ScimFunction");
     assert_eq!(rows[4].1.keys().cloned().collect::<BTreeSet<_>>(), back);
+}
+
+/// The API and the stage in the metrics of API Gateway.
+const SCIM: [(&str, &str); 2] = [("ApiName", "rollcall-scim"), ("Stage", "StageName")];
+const TOKENS: [(&str, &str); 2] = [("ApiName", "rollcall-oauth"), ("Stage", "oauth2")];
+
+/// What is counted of an answer of 5xx: by the function in its line, if it answered, and by API Gateway.
+fn counted(line: Option<&Line>, api: &[(&str, &str)]) -> Vec<Value> {
+    let line = line.map(|line| json!(line.for_machines(Some(STACK), RequestMetrics::Refusals)));
+    let written = line.as_ref().and_then(|line| line["_aws"]["Timestamp"].as_u64());
+    let second = written.map_or_else(clock::epoch_seconds, |milliseconds| milliseconds / 1_000);
+    line.into_iter().chain([counted_by_aws(second, "AWS/ApiGateway", "5XXError", api)]).collect()
+}
+
+/// The names of the alarms that fire.
+fn names_of_fired(lines: &[&[Value]]) -> Vec<String> {
+    fired(&Datapoints::of_lines(lines.iter().copied().flatten())).into_keys().collect()
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_fault_of_the_service_fires_no_alarm() {
+    let embedded = support::serve().await;
+    let proxy = Proxy::before(&embedded.endpoint).await;
+    let table = Table::new(support::client(&proxy.endpoint), support::TABLE);
+    let client = Client::new(table, "veza").await;
+    let mut excused = Vec::new();
+    for method in ["GET", "PUT", "PATCH", "DELETE"] {
+        let refused = client.send(method, "/Me", Some(user("me")), &[]).await.expect(501);
+        assert_eq!(json!(refused.line.for_machines(None, RequestMetrics::All))["level"], "INFO");
+        excused.extend(counted(Some(&refused.line), &SCIM));
+    }
+    assert_eq!(names_of_fired(&[&excused]), [""; 0]);
+
+    proxy.decide(|_: &Call| Fate::Denied);
+    let failed = client.get(&format!("/Users/{}", uuid::Uuid::now_v7())).await;
+    assert!(failed.status >= 500 && failed.status != 501, "{}", failed.body);
+    assert_eq!(json!(failed.line.for_machines(None, RequestMetrics::All))["level"], "ERROR");
+    let failed = counted(Some(&failed.line), &SCIM);
+    // API Gateway answers 502 for a function that ended.
+    for fault in [failed, counted(None, &SCIM)] {
+        assert_eq!(names_of_fired(&[&fault]), ["ScimApi5xxAlarm"]);
+        assert_eq!(names_of_fired(&[&excused, &fault]), ["ScimApi5xxAlarm"]);
+    }
+}
+
+#[test]
+fn an_issuer_that_is_down_fires_no_alarm_and_hides_no_fault() {
+    let answer = |class, status, is_excused| Line { class, status, is_excused, ..Line::default() };
+    let issuer_down = counted(Some(&answer(OperationClass::Token, 503, true)), &TOKENS);
+    let failed = counted(Some(&answer(OperationClass::Token, 503, false)), &TOKENS);
+    let of_scim = counted(Some(&answer(OperationClass::Read, 500, false)), &SCIM);
+    assert_eq!(names_of_fired(&[&issuer_down]), [""; 0]);
+    assert_eq!(names_of_fired(&[&failed]), ["OAuthApi5xxAlarm"]);
+    assert_eq!(names_of_fired(&[&issuer_down, &failed]), ["OAuthApi5xxAlarm"]);
+    // An excused answer of one API is not subtracted from the faults of the other.
+    assert_eq!(names_of_fired(&[&issuer_down, &of_scim]), ["ScimApi5xxAlarm"]);
+    let me = counted(Some(&answer(OperationClass::Read, 501, true)), &SCIM);
+    assert_eq!(names_of_fired(&[&me, &failed]), ["OAuthApi5xxAlarm"]);
 }
 
 #[test]

@@ -92,7 +92,7 @@ fn metrics_of(line: &Value) -> Vec<Emitted> {
             .iter()
             .map(|name| {
                 let name = name.as_str().unwrap();
-                assert!(["Stack", "Class", "Status", "Function"].contains(&name), "{line}");
+                assert!(["Stack", "Class", "Status", "Api", "Function"].contains(&name), "{line}");
                 (name.to_owned(), line[name].as_str().expect("a value of the dimension").to_owned())
             })
             .collect();
@@ -187,18 +187,21 @@ fn a_panic_is_one_line_without_its_text() {
 }
 
 #[test]
-fn without_metrics_of_requests_refusals_are_still_counted() {
+fn without_metrics_of_requests_those_that_alarms_need_are_still_written() {
     let variables = [("ROLLCALL_STACK", STACK), ("ROLLCALL_REQUEST_METRICS", "false")];
     let dev = Dev::start_in(&[], &variables);
     let root = dev.get("/Groups?attributes=members");
     let admin = root.body["Resources"][0]["members"][0]["value"].as_str().unwrap().to_owned();
     assert_eq!(dev.send("DELETE", &format!("/Users/{admin}"), &[], b"").status, 400);
+    assert_eq!(dev.send("GET", "/Me", &[], b"").status, 501);
     let (_, log) = dev.end();
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let requests: Vec<Value> = lines.filter(|line| line["message"] == "request").collect();
-    let [list, delete] = &requests[..] else { panic!("{log}") };
+    let [list, delete, me] = &requests[..] else { panic!("{log}") };
     assert!(list.get("_aws").is_none() && list.get("Stack").is_none(), "{list}");
     assert_eq!(metrics_of(delete), [("AdminRuleRefusals".to_owned(), of_stack(&[]), 1.0)]);
+    assert_eq!((&me["status"], &me["level"]), (&json!(501), &json!("INFO")));
+    assert_eq!(metrics_of(me), [("Excused5xx".to_owned(), of_stack(&[("Api", "scim")]), 1.0)]);
 }
 
 #[test]

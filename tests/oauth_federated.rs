@@ -12,6 +12,7 @@ use rollcall::clock::with_seconds_ahead;
 use rollcall::limits::{JWKS_FAILURE_PAUSE_SECONDS, JWKS_PAUSE_SECONDS, JWKS_REFRESH_SECONDS};
 use rollcall::oauth::function::TokenFunction;
 use rollcall::outbound::target::TargetRule;
+use rollcall::store::call::Table;
 use rollcall::tenants::actor::Actor;
 use rollcall::tenants::client::{NewClient, NewProof, create};
 use serde_json::{Value, json};
@@ -20,6 +21,7 @@ use time::OffsetDateTime;
 use crate::oauth_support::{
     Issuer, Reply, Service, Signer, answer, assertion_request, client, federated, form, more_requests,
 };
+use crate::support::faults::{Call, Fate, Proxy};
 
 const DIRECTORY: &str = "3b2c1d0e-0000-4000-8000-00000000acde";
 
@@ -353,6 +355,27 @@ async fn keys_rotate_and_outlive_an_outage() {
     scene.ask_later(after, &new.jwt(&lasting())).await.token();
     scene.ask_later(after, &last.jwt(&lasting())).await.token();
     scene.ask_later(after, &old.jwt(&lasting())).await.refused("withdrawn", 401, "invalid_client");
+}
+
+#[tokio::test]
+async fn only_an_issuer_that_is_down_is_no_fault_of_the_service() {
+    let rsa = Signer::rsa("rsa");
+    let scene = Scene::new(&[&rsa]).await;
+    let request = || assertion_request(&scene.record.id, &rsa.jwt(&claims()));
+    scene.issuer.set_down(true);
+    let (_, line) = scene.function.answer_with_line(request()).await;
+    let source = Some("assertion: issuer_down");
+    assert_eq!((line.status, line.is_excused, line.source.as_deref()), (503, true, source));
+    scene.issuer.set_down(false);
+    let proxy = Proxy::before(&scene.service.endpoint).await;
+    let table = Table::new(crate::support::client(&proxy.endpoint), crate::support::TABLE);
+    let function = TokenFunction::new(table, None, TargetRule::PublicOrLoopback).unwrap();
+    proxy.decide(|_: &Call| Fate::Denied);
+    let (_, line) = function.answer_with_line(request()).await;
+    assert!(line.status >= 500 && !line.is_excused, "{line:?}");
+    proxy.decide(|_: &Call| Fate::Pass);
+    let (_, line) = function.answer_with_line(request()).await;
+    assert_eq!((line.status, line.is_excused), (200, false));
 }
 
 /// An issuer that publishes no key is as one that is down.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::FutureExt as _;
-use http::Method;
 use http::header::ACCEPT_ENCODING;
+use http::{Method, StatusCode};
 use lambda_http::{Body, Error, Request, Response};
 use serde_json::Value;
 
@@ -115,6 +115,8 @@ impl Function {
         outcome.response = response::fit_into_transfer(outcome.response, accept, transfer, request.method());
         response::protect(&mut outcome.response);
         line.status = outcome.response.status().as_u16();
+        // The caller's key is bound to no user, for whom /Me could stand.
+        line.is_excused = outcome.response.status() == StatusCode::NOT_IMPLEMENTED;
         line.scim_type = outcome.scim_type;
         line.source = outcome.source;
         line.detail = outcome.detail;

@@ -51,6 +51,16 @@ impl OperationClass {
             Self::Token => "token",
         }
     }
+
+    /// The API that these operations are of: a dimension of [`Metric::Excused5xx`]. In API Gateway's metrics, the name
+    /// of the API is that of the stack, a hyphen and this.
+    pub const fn api(self) -> &'static str {
+        match self {
+            Self::Read | Self::Query | Self::Write | Self::Bulk | Self::Discovery => "scim",
+            Self::App => "app",
+            Self::Token => "oauth",
+        }
+    }
 }
 
 /// The fields of the log line of a request.
@@ -72,6 +82,8 @@ pub struct Line {
     pub class: OperationClass,
     /// HTTP status.
     pub status: u16,
+    /// Whether a status from 500 on is no fault of the service. The alarms on 5xx do not count such an answer.
+    pub is_excused: bool,
     /// Of an error.
     pub scim_type: Option<&'static str>,
     /// What the table said, where it failed.
@@ -139,7 +151,7 @@ impl Line {
         stack: Option<&'l str>,
         metrics: RequestMetrics,
     ) -> LogLine<'l, RequestFields<'l>> {
-        let level = if self.status >= 500 { "ERROR" } else { "INFO" };
+        let level = if self.status >= 500 && !self.is_excused { "ERROR" } else { "INFO" };
         // The probe's requests are not those of a client.
         let is_probe = self.tenant.as_deref() == Some(TenantId::probe().as_str());
         let fields = RequestFields {
@@ -176,6 +188,9 @@ impl Line {
         if wanted == RequestMetrics::All {
             metrics =
                 metrics.add(&[class, ("Status", status)], &[(Metric::Requests, 1.0)]).add(&[class], &work);
+        }
+        if self.is_excused {
+            metrics = metrics.add(&[("Api", self.class.api())], &[(Metric::Excused5xx, 1.0)]);
         }
         metrics
             .add_unless_zero(Metric::AdminRuleRefusals, self.refusals.admin_rule)
@@ -225,7 +240,7 @@ impl Line {
 }
 
 /// Whether an id that a caller chose goes to the log.
-fn is_trace_id(text: &str) -> bool {
+pub fn is_trace_id(text: &str) -> bool {
     let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
     (1..=64).contains(&text.len()) && text.bytes().all(good) && !looks_secret(text)
 }
@@ -249,6 +264,41 @@ mod tests {
             ("1:rct_acme_abc", false),
         ] {
             assert_eq!(is_trace_id(text), is_logged, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_excused_answer_is_no_error_and_is_counted_with_its_api() {
+        let excused = |class, tenant: &str| Line {
+            class,
+            status: 501,
+            is_excused: true,
+            tenant: Some(tenant.to_owned()),
+            ..Line::default()
+        };
+        for (class, api) in [
+            (OperationClass::Read, "scim"),
+            (OperationClass::Write, "scim"),
+            (OperationClass::Token, "oauth"),
+        ] {
+            for metrics in [RequestMetrics::All, RequestMetrics::Refusals] {
+                let line = excused(class, "acme");
+                let line = json!(line.for_machines(Some("s"), metrics));
+                assert_eq!(
+                    (&line["level"], &line["Excused5xx"], &line["Api"]),
+                    (&json!("INFO"), &json!(1.0), &json!(api))
+                );
+                let directives = line["_aws"]["CloudWatchMetrics"].as_array().expect("metrics");
+                let last = directives.last().expect("a metric");
+                assert_eq!(last["Dimensions"], json!([["Stack", "Api"]]), "{line}");
+                assert_eq!(last["Metrics"], json!([{ "Name": "Excused5xx", "Unit": "Count" }]), "{line}");
+            }
+        }
+        let probe = excused(OperationClass::Read, TenantId::probe().as_str());
+        let fault = Line { is_excused: false, ..excused(OperationClass::Read, "acme") };
+        for (line, level) in [(probe, "INFO"), (fault, "ERROR")] {
+            let line = json!(line.for_machines(Some("s"), RequestMetrics::All));
+            assert_eq!((&line["level"], line.get("Excused5xx")), (&json!(level), None), "{line}");
         }
     }
 

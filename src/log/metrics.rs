@@ -38,6 +38,8 @@ pub enum Metric {
     AdminRuleRefusals,
     /// Changes that the deactivation limit refused.
     DeactivationLimitRefusals,
+    /// Answers of 5xx that are no fault of the service, by API.
+    Excused5xx,
     /// The age of the oldest large change that is not finished.
     OldestPendingChangeSeconds,
     /// The age of the oldest change that is not in the feed.
@@ -64,6 +66,7 @@ impl Metric {
             Self::WriteUnits => ("WriteUnits", "Count"),
             Self::AdminRuleRefusals => ("AdminRuleRefusals", "Count"),
             Self::DeactivationLimitRefusals => ("DeactivationLimitRefusals", "Count"),
+            Self::Excused5xx => ("Excused5xx", "Count"),
             Self::OldestPendingChangeSeconds => ("OldestPendingChangeSeconds", "Seconds"),
             Self::FeedLagSeconds => ("FeedLagSeconds", "Seconds"),
             Self::BusLagSeconds => ("BusLagSeconds", "Seconds"),

@@ -21,9 +21,9 @@ pub enum LogFormat {
 /// Which metrics the lines of requests carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestMetrics {
-    /// Those of each request, and those of refusals.
+    /// Those of each request, and those that alarms need.
     All,
-    /// Those of refusals alone: changes that a rule of the tenant refused.
+    /// Those that alarms need: changes that a rule of the tenant refused, and excused answers of 5xx.
     Refusals,
 }
 

@@ -27,8 +27,10 @@ pub enum TokenErrorKind {
     MethodNotAllowed,
     /// The body is too large.
     TooLarge,
-    /// The table or the issuer does not answer.
+    /// The table does not answer.
     Unavailable,
+    /// The issuer of the assertion does not answer, which is no fault of this service.
+    IssuerDown,
     /// A fault of this service.
     Internal,
 }
@@ -45,7 +47,7 @@ impl TokenErrorKind {
             Self::NotFound => (404, "invalid_request"),
             Self::MethodNotAllowed => (405, "invalid_request"),
             Self::TooLarge => (413, "invalid_request"),
-            Self::Unavailable => (503, "temporarily_unavailable"),
+            Self::Unavailable | Self::IssuerDown => (503, "temporarily_unavailable"),
             Self::Internal => (500, "server_error"),
         }
     }
@@ -134,7 +136,7 @@ impl TokenError {
         if self.kind == TokenErrorKind::InvalidClient {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"token\""));
         }
-        if self.kind == TokenErrorKind::Unavailable {
+        if matches!(self.kind, TokenErrorKind::Unavailable | TokenErrorKind::IssuerDown) {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("30"));
         }
         response
@@ -153,7 +155,7 @@ pub fn answer(status: StatusCode, body: &Value) -> Response<Body> {
 impl From<AssertionRefusal> for TokenError {
     fn from(refusal: AssertionRefusal) -> Self {
         let kind = match refusal {
-            AssertionRefusal::IssuerDown => TokenErrorKind::Unavailable,
+            AssertionRefusal::IssuerDown => TokenErrorKind::IssuerDown,
             _ => TokenErrorKind::InvalidClient,
         };
         let source = Some(format!("assertion: {}", refusal.name()));

@@ -46,6 +46,7 @@ impl TokenFunction {
             Ok(response) => response,
             Err(refusal) => {
                 line.scim_type = Some(refusal.kind.wire().1);
+                line.is_excused = refusal.kind == TokenErrorKind::IssuerDown;
                 line.source.clone_from(&refusal.source);
                 refusal.response()
             }

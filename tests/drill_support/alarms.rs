@@ -99,6 +99,12 @@ fn series(metric: &Yaml) -> Series {
 /// The sum of all metrics of an alarm. To fill them changes when an alarm ends, not when it fires.
 const SUMS: [&str; 2] = ["SUM(METRICS())", "SUM(FILL(METRICS(), 0))"];
 
+/// The ids of the two metrics in `a - FILL(b, 0)`. A missing value of either is 0.
+fn difference(expression: &str) -> Option<(&str, &str)> {
+    let (whole, part) = expression.split_once(" - FILL(")?;
+    Some((whole, part.strip_suffix(", 0)").expect("a value for what is missing")))
+}
+
 /// The values that an alarm watches, by period, and the seconds of a period.
 fn watched(alarm: &Yaml, data: &Datapoints) -> (BTreeMap<u64, f64>, u64) {
     if !alarm["MetricName"].is_null() {
@@ -106,22 +112,31 @@ fn watched(alarm: &Yaml, data: &Datapoints) -> (BTreeMap<u64, f64>, u64) {
         let statistic = alarm["Statistic"].as_str().expect("a statistic");
         return (data.by_period(&series(alarm), period, statistic), period);
     }
+    let queries = alarm["Metrics"].as_sequence().expect("metrics");
+    let returned: Vec<&Yaml> =
+        queries.iter().filter(|query| query["ReturnData"].as_bool() == Some(true)).collect();
+    let [returned] = returned[..] else { panic!("an alarm watches one value: {alarm:?}") };
+    let expression = resolve(&returned["Expression"]);
+    let difference = difference(&expression);
     let (mut total, mut seconds) = (BTreeMap::new(), 0);
-    let mut add = |values: BTreeMap<u64, f64>| {
+    let mut add = |values: BTreeMap<u64, f64>, sign: f64| {
         for (period, value) in values {
-            *total.entry(period).or_insert(0.0) += value;
+            *total.entry(period).or_insert(0.0) += sign * value;
         }
     };
-    for query in alarm["Metrics"].as_sequence().expect("metrics") {
+    for query in queries {
         let stat = &query["MetricStat"];
         if !stat.is_null() {
             seconds = number(&stat["Period"]).expect("a period");
-            add(data.by_period(
-                &series(&stat["Metric"]),
-                seconds,
-                stat["Stat"].as_str().expect("a statistic"),
-            ));
-        } else if !SUMS.contains(&resolve(&query["Expression"]).as_str()) {
+            let sign = match difference {
+                None => 1.0,
+                Some((whole, _)) if query["Id"].as_str() == Some(whole) => 1.0,
+                Some((_, part)) if query["Id"].as_str() == Some(part) => -1.0,
+                Some(_) => panic!("{expression} does not use {query:?}"),
+            };
+            let statistic = stat["Stat"].as_str().expect("a statistic");
+            add(data.by_period(&series(&stat["Metric"]), seconds, statistic), sign);
+        } else if difference.is_none() && !SUMS.contains(&resolve(&query["Expression"]).as_str()) {
             // SELECT SUM(name) FROM SCHEMA(namespace, dimensions): all series with these dimensions.
             let select = resolve(&query["Expression"]);
             let (name, rest) =
@@ -136,7 +151,7 @@ fn watched(alarm: &Yaml, data: &Datapoints) -> (BTreeMap<u64, f64>, u64) {
                     && found.1 == name
                     && found.2.keys().cloned().collect::<BTreeSet<_>>() == dimensions
                 {
-                    add(data.by_period(found, seconds, "Sum"));
+                    add(data.by_period(found, seconds, "Sum"), 1.0);
                 }
             }
         }
