@@ -13,6 +13,7 @@ use rollcall::deliver::sender::MessageSender;
 use rollcall::deliver::worker::Worker;
 use rollcall::limits::{DEFAULT_CHANGE_RETENTION_DAYS, MAX_WEBHOOK_BODY_BYTES, SKIPPED_SHOWN_SECONDS};
 use rollcall::outbound::target::TargetRule;
+use rollcall::scim::resource_type::Kind;
 use rollcall::store::feed::consumer::ConsumerState;
 use rollcall::store::item::{number, text};
 use rollcall::store::keys;
@@ -181,6 +182,32 @@ async fn resources_that_do_not_fit_are_left_out() {
 }
 
 /// 61 changes of one tenant, 60 of them of users and groups. They are looked at 25 at a time.
+/// One damaged item, of a resource or of a tenant, keeps back no change.
+#[tokio::test(flavor = "multi_thread")]
+async fn resources_that_cannot_be_read_are_left_out() {
+    let scene = Scene::new().await;
+    let start = ConsumerState::fetch(&scene.app.table, &scene.webhook.id).await.unwrap().unwrap();
+    let (table, scim) = (&scene.app.table, &scene.scim);
+    let (broken, whole) = (scim.user("broken").await, scim.user("whole").await);
+    let damage = async |key: keys::Key, attribute: &str| {
+        let mut item = table.get(&key).await.unwrap().expect("an item");
+        item.extend([text(attribute, "{")]);
+        table.put(&key, item).await.unwrap();
+    };
+    let tenant = scim.store().tenant;
+    damage(keys::resource(&tenant, Kind::User, broken.parse().unwrap()), "doc").await;
+    scene.deliver().await;
+    let sent = changes(&scene.receiver.received()[0]);
+    assert_eq!(sent, scene.changes_after(start.position.seq).await);
+    assert_eq!(about(&sent, &broken)[0].get("resource"), None, "not null, which would say that it is gone");
+    assert_eq!(about(&sent, &whole)[0]["resource"]["displayName"], "whole");
+    scim.user("later").await;
+    damage(keys::tenant(&tenant), "policy").await;
+    scene.deliver().await;
+    let later = changes(&scene.receiver.received()[1]);
+    assert!(!later.is_empty() && later.iter().all(|change| change.get("resource").is_none()), "{later:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_resources_of_a_message_cost_a_call_for_25_changes() {
     let scene = Scene::new().await;
@@ -331,9 +358,27 @@ async fn lists_have_pages_and_there_are_at_most_20_webhooks() {
         }
     }
     assert_eq!((sizes, ids.len()), (vec![8, 8, 4], 20));
+    let whole = app.get("/webhooks").await.expect(200);
+    assert_eq!((whole["webhooks"].as_array().unwrap().len(), &whole["next"]), (20, &Value::Null));
     assert!(ids.is_sorted());
     app.get("/webhooks?cursor=x").await.problem(400, "invalidCursor");
-    app.get("/webhooks?limit=21").await.problem(400, "invalidValue");
+    for limit in ["21", "0", "%2B5", "5.0"] {
+        app.get(&format!("/webhooks?limit={limit}")).await.problem(400, "invalidValue");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_at_the_same_moment_make_no_more_webhooks_than_there_may_be() {
+    let app = App::start().await;
+    let rule = TargetRule::PublicOrLoopback;
+    let registry = Registry { table: &app.table, actor: "operator", request_id: "test", rule };
+    for _ in 0..18 {
+        registry.create("https://app.example.com/hook", false).await.expect("a webhook");
+    }
+    let made = (0..16).map(|_| registry.create("https://app.example.com/hook", false));
+    let made = futures_util::future::join_all(made).await;
+    assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 2);
+    assert_eq!(Webhook::list(&app.table).await.unwrap().len(), 20);
 }
 
 #[tokio::test(flavor = "multi_thread")]

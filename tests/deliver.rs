@@ -18,6 +18,7 @@ use rollcall::store::feed::consumer::{ClaimOutcome, ClaimedConsumer, ConsumerSta
 use rollcall::store::feed::reader::FeedReader;
 use rollcall::store::item::{number, text};
 use rollcall::store::keys;
+use rollcall::store::transaction::Action;
 use rollcall::store::webhook::Webhook;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
@@ -199,6 +200,16 @@ async fn a_failed_attempt_is_repeated_after_a_pause_until_it_succeeds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_of_many_headers_is_an_answer() {
+    let scene = Scene::new().await;
+    scene.change("anna").await;
+    let headers: Vec<String> = (0..300).map(|number| format!("X-Header-{number}: a")).collect();
+    scene.receiver.then([Reaction::head(200, &headers.join("\r\n"))]);
+    assert_eq!(scene.deliver().await.delivered, 2);
+    assert_eq!(scene.state().await.last_error, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn retry_after_is_honoured() {
     let scene = Scene::new().await;
     scene.change("anna").await;
@@ -275,6 +286,36 @@ async fn a_slow_webhook_does_not_delay_another() {
     let report = run.await.unwrap();
     assert_eq!((report.delivered, report.failures.len()), (4 + 3, 0));
     assert_eq!(slow.numbers(), [1, 2, 3]);
+}
+
+/// A message cannot be made because an item of the webhook is damaged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_cannot_be_read_holds_up_neither_the_feed_nor_another() {
+    let scene = Scene::new().await;
+    let other = Receiver::start().await;
+    registry(scene.table()).create(&other.url, false).await.unwrap();
+    scene.change("anna").await;
+    let secret = keys::webhook_secret(&scene.webhook.id, 1);
+    scene.table().transact(|| vec![Action::delete(secret.clone())]).await.unwrap();
+    let table = scene.table().fresh();
+    // A receiver that keeps the run awake.
+    let slow = Receiver::start().await;
+    slow.always(|_| Reaction::after(Duration::from_secs(3)));
+    registry(scene.table()).create(&slow.url, false).await.unwrap();
+    scene.change("berta").await;
+    let run =
+        tokio::spawn(async move { worker().deliver(&table, Instant::now() + Duration::from_secs(9)).await });
+    slow.wait_for(1).await;
+    scene.client.user("carl").await;
+    other.wait_for(2).await;
+    let report = run.await.unwrap();
+    assert_eq!(report.failures.len(), 1, "{:?}", report.failures);
+    let state = scene.state().await;
+    let error = state.last_error.expect("an error");
+    assert!(error.contains("its operator finds the cause in the log"), "{error}");
+    assert_eq!(state.attempts, 1, "it waits for the next attempt");
+    assert!(state.retry_at > 0);
+    assert_eq!(scene.receiver.numbers(), Vec::<u64>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]

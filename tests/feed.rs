@@ -5,14 +5,18 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use rollcall::admin::tenant::{self, NewTenant};
+use rollcall::clock::with_seconds_ahead;
 use rollcall::limits::{
-    DEFAULT_CHANGE_RETENTION_DAYS, FEED_BUCKET, MIN_CHANGE_RETENTION_DAYS, RENEWED_FEED_STEP,
-    SNAPSHOT_DISTANCE, WEBHOOK_FAILURE_SECONDS,
+    DEFAULT_CHANGE_RETENTION_DAYS, FEED_BUCKET, MAX_DEPARTURES, MAX_OUTBOX_ITEMS_SEEN,
+    MIN_CHANGE_RETENTION_DAYS, RENEWED_FEED_STEP, SNAPSHOT_DISTANCE, WEBHOOK_FAILURE_SECONDS,
 };
 use rollcall::scim::policy::VEZA;
+use rollcall::scim::resource_type::Kind;
 use rollcall::store::call::Table;
+use rollcall::store::event::{self, ChangePart, Event, Subject, SubjectId};
 use rollcall::store::feed::change::FeedChange;
 use rollcall::store::feed::kept::KeptDays;
+use rollcall::store::feed::lag::seconds_behind;
 use rollcall::store::feed::page::FeedPage;
 use rollcall::store::feed::reader::{ChangeQuery, FeedPosition, FeedReader, LostPosition};
 use rollcall::store::feed::retention::end_retention;
@@ -20,9 +24,11 @@ use rollcall::store::feed::sequencer::Sequencer;
 use rollcall::store::feed::state::FeedState;
 use rollcall::store::item::{get_number, number, text};
 use rollcall::store::keys;
+use rollcall::store::trail::{PartName, Trail};
 use rollcall::store::worker;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::support;
 use crate::support::client::{Client, user};
@@ -103,6 +109,28 @@ async fn a_change_of_every_kind_is_in_the_feed() {
 }
 
 #[tokio::test]
+async fn a_change_names_what_is_set_and_what_is_removed() {
+    let client = tenant_with_client("veza").await;
+    let mut full = user("anna");
+    full["title"] = "Engineer".into();
+    full["phoneNumbers"] = json!([{ "value": "+1 201 555 0123" }]);
+    let id = client.post("/Users", full).await.expect(201).id();
+    let group = client.group("Team", std::slice::from_ref(&id)).await;
+    client.delete(&format!("/Users/{id}")).await.expect(204);
+    client.post("/Users", user("anna")).await.expect(201);
+    let changes = assert_fed(&client, &[&group]).await;
+    let of = |resource: &str, kind: &str| {
+        let found = changes.iter().find(|change| change.resource_id == resource && change.event_type == kind);
+        found.expect("a change").attributes.clone()
+    };
+    let back = of(&id, "user.reactivated");
+    for name in ["userName", "title", "phoneNumbers"] {
+        assert!(back.iter().any(|own| own == name), "{name} in {back:?}");
+    }
+    assert!(of(&group, "group.created").iter().any(|own| own == "members"));
+}
+
+#[tokio::test]
 async fn a_deleted_member_leaves_its_groups_by_changes_of_the_groups() {
     let client = tenant_with_client("standard").await;
     let ids = client.users(0..4).await;
@@ -130,6 +158,101 @@ async fn a_deleted_member_leaves_its_groups_by_changes_of_the_groups() {
     assert_eq!(types(&changes, &first).len(), 6);
     client.delete(&format!("/Groups/{first}")).await.expect(204);
     assert_fed(&client, &[]).await;
+}
+
+/// Members are deleted while the sequencer is away, or comes too late for each.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_departures_that_a_group_lists_stay_few() {
+    let client = tenant_with_client("standard").await;
+    let ids = client.users(0..150).await;
+    let group = client.group("Everyone", &ids).await;
+    let other = client.group("Some", &ids[..60]).await;
+    let listed = async |id: &str| {
+        let key = keys::resource(&client.store().tenant, Kind::Group, id.parse().unwrap());
+        let item = client.table.get(&key).await.unwrap().expect("a group");
+        Trail::from_item(&item).departed.len()
+    };
+    for (at, id) in ids[..120].iter().enumerate() {
+        client.delete(&format!("/Users/{id}")).await.expect(204);
+        assert!(listed(&group).await <= MAX_DEPARTURES && listed(&other).await <= MAX_DEPARTURES, "{at}");
+        if at == 70 {
+            sequence(&client.table).await;
+        }
+    }
+    client.patch(&format!("/Groups/{group}"), remove(&ids[149])).await.expect(200);
+    let changes = assert_fed(&client, &[&group, &other]).await;
+    let versions = |group: &str| changes.iter().filter(|change| change.resource_id == group).count();
+    // The creation, with a commit and parts, and each departure; and the removal.
+    assert_eq!(versions(&other), 1 + 60 + parts_of(&changes, &other));
+    assert_eq!(versions(&group), 1 + 120 + 1 + parts_of(&changes, &group));
+}
+
+fn parts_of(changes: &[FeedChange], group: &str) -> usize {
+    changes.iter().filter(|change| change.resource_id == group && change.part > Some(0)).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_finishes_the_change_of_a_group_whose_list_is_full() {
+    let client = tenant_with_client("standard").await;
+    let ids = client.users(0..200).await;
+    let group = client.group("Team", &ids[..80]).await;
+    for id in &ids[..MAX_DEPARTURES] {
+        client.delete(&format!("/Users/{id}")).await.expect(204);
+    }
+    let pending = commit(&client, &group, &ids[80..], &[]).await;
+    let until = Instant::now() + Duration::from_secs(60);
+    for id in &ids[80..140] {
+        client.delete(&format!("/Users/{id}")).await.expect(204);
+    }
+    assert!(client.store().large_changes().apply_until(&pending, until).await.unwrap());
+    assert_fed(&client, &[&group]).await;
+}
+
+/// More changes wait for a part of a large change than the sequencer looks at, and stand before it in the outbox.
+#[tokio::test(flavor = "multi_thread")]
+async fn any_number_of_changes_may_wait_for_one() {
+    let client = tenant_with_client("standard").await;
+    let (table, tenant) = (&client.table, client.store().tenant);
+    sequence(table).await;
+    let group = Uuid::max();
+    let shard = keys::outbox_changes(&tenant, &group.to_string()).pk;
+    let now = OffsetDateTime::now_utc();
+    let event = |kind, id, version, event_type| {
+        let subject = Subject { id: SubjectId::Resource(kind, id), version };
+        Event::new(event_type, subject, "key_1", "r-1", now)
+    };
+    let part = PartName { group, version: 1, part: 1 };
+    let trail = Trail { named: BTreeSet::from([part]), ..Trail::default() };
+    let is_before = |id: &Uuid| keys::outbox_changes(&tenant, &id.to_string()).pk == shard;
+    let users = (1..).map(Uuid::from_u128).filter(is_before).take(MAX_OUTBOX_ITEMS_SEEN + 200);
+    let mut events: Vec<Event> = users
+        .map(|user| Event { trail: trail.clone(), ..event(Kind::User, user, 2, "user.updated") })
+        .collect();
+    events.push(event(Kind::Group, group, 1, "group.created").of_commit(1));
+    let of_part = ChangePart { number: 1, of: 1 };
+    events.push(Event { part: Some(of_part), ..event(Kind::Group, group, 1, "group.updated") });
+    for some in events.chunks(100) {
+        let actions = || some.iter().map(|event| event::action(&tenant, event)).collect();
+        table.transact(actions).await.expect("a transaction");
+    }
+    let before = read_feed(table).await.len();
+    let report = sequence(table).await;
+    assert_eq!((report.moved, report.left), (events.len() as u64, false));
+    let changes = read_feed(table).await.split_off(before);
+    assert!(changes[..2].iter().all(|change| change.resource_id == group.to_string()));
+}
+
+#[tokio::test]
+async fn what_departs_counts_for_how_far_the_feed_is_behind() {
+    let client = tenant_with_client("standard").await;
+    let ids = client.users(0..120).await;
+    let group = client.group("Team", &ids[..20]).await;
+    commit(&client, &group, &ids[20..], &[]).await;
+    with_seconds_ahead(-120, client.delete(&format!("/Users/{}", ids[0]))).await.expect(204);
+    // The departure waits for the parts of the group's change.
+    assert!(sequence(&client.table).await.left);
+    let behind = seconds_behind(&client.table).await.unwrap();
+    assert!((120..180).contains(&behind), "{behind}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

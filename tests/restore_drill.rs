@@ -137,9 +137,11 @@ async fn scene() -> Scene {
     tool.run("tenant delete gone --yes").good();
     // `rollcall dev` looks once a second for changes that it did not make.
     let until = Instant::now() + Duration::from_secs(30);
-    while !tool.run("audit acme --json").good().contains("user.purged") {
-        assert!(Instant::now() < until, "the feed has no user.purged");
-        std::thread::sleep(Duration::from_millis(200));
+    for (tenant, last) in [("acme", "user.purged"), ("gone", "tenant.deleted")] {
+        while !tool.run(&format!("audit {tenant} --json")).good().contains(last) {
+            assert!(Instant::now() < until, "the feed has no {last}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
     }
     mirror.converge(&old);
     clients.catch_up(&old, TENANT);

@@ -8,6 +8,7 @@ use rollcall::admin::group::{Assignment, assign};
 use rollcall::provider::changing::admin_rule::read_guard_for;
 use rollcall::scim::resource_type::Kind;
 use rollcall::store::admin_guard::AdminGuard;
+use rollcall::store::item::text;
 use rollcall::store::keys;
 use rollcall::store::transaction::{Action, Expression};
 use rollcall::store::worker;
@@ -16,6 +17,7 @@ use uuid::Uuid;
 
 use crate::support;
 use crate::support::client::{Client, Reply};
+use crate::support::feed::{read_feed, sequence};
 use crate::support::{assert_consistent, check, embedded, tenant_of};
 
 const USER_URN: &str = "urn:ietf:params:scim:schemas:extension:rollcall:2.0:User";
@@ -277,8 +279,8 @@ async fn the_rule_costs_those_alone_whom_it_is_about() {
     assert_eq!(cost(client.patch(&path(&other), active(true)).await), (2, 1.0, 6.0));
     let group = format!("/Groups/{root}?excludedAttributes=members");
     client.patch(&group, add(&[&other])).await.expect(200);
-    // An administrator also reads and writes the guard.
-    assert_eq!(cost(client.patch(&path(&admin), active(false)).await), (3, 2.0, 8.0));
+    // An administrator also reads and writes the guard. The conversion of the local account reads it, too.
+    assert_eq!(cost(client.patch(&path(&admin), active(false)).await), (3, 3.0, 8.0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -333,4 +335,26 @@ async fn more_administrators_than_the_guard_holds_are_refused_and_not_marked() {
     client.patch(&format!("/Groups/{root}"), add(&[&one])).await.expect(200);
     let record = client.store().fetch(Kind::User, one.parse().unwrap()).await.unwrap().unwrap();
     assert!(record.guarded);
+}
+
+/// A mark that a user may be an administrator stays when the user is none any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_conversion_of_an_administrator_is_a_warning() {
+    let (client, root, admin) = tenant_of(embedded().await, "veza").await;
+    let former = client.user("former").await;
+    client.patch(&format!("/Groups/{root}"), add(&[&former])).await.expect(200);
+    client.patch(&format!("/Groups/{root}"), remove(&former)).await.expect(200);
+    for (user, warns) in [(&former, false), (&admin, true)] {
+        let key = keys::resource(&client.store().tenant, Kind::User, user.parse().unwrap());
+        let mut item = client.table.get(&key).await.unwrap().unwrap();
+        item.extend([text("account", "local")]);
+        client.table.put(&key, item).await.unwrap();
+        client
+            .patch(&format!("/Users/{user}"), json!([{ "op": "add", "path": "title", "value": "x" }]))
+            .await;
+        sequence(&client.table).await;
+        let changes = read_feed(&client.table).await;
+        let last = changes.iter().rfind(|change| change.resource_id == *user).unwrap();
+        assert_eq!((last.event_type.as_str(), last.warning.is_some()), ("user.converted", warns));
+    }
 }

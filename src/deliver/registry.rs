@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::signature::WebhookSecret;
 
 use crate::clock;
-use crate::limits::MAX_WEBHOOKS;
+use crate::limits::{CHANGE_RETRIES, MAX_WEBHOOKS};
 use crate::outbound::target::{NOT_PUBLIC, TargetRule, TargetUrl};
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
@@ -15,6 +15,7 @@ use crate::store::event::{self, Event, Subject, SubjectId};
 use crate::store::feed::consumer::ConsumerState;
 use crate::store::feed::reader::FeedReader;
 use crate::store::keys::{self, TenantId};
+use crate::store::retry::Attempts;
 use crate::store::transaction::Action;
 use crate::store::webhook::Webhook;
 use crate::store::webhook_test::WebhookTest;
@@ -100,6 +101,23 @@ impl Registry<'_> {
         include_resource: bool,
     ) -> Result<(Webhook, WebhookSecret), RegistryError> {
         self.check_url(url)?;
+        let mut attempts = Attempts::new(CHANGE_RETRIES);
+        while attempts.start_next().await {
+            if let Some(made) = self.try_to_create(url, include_resource).await? {
+                return Ok(made);
+            }
+        }
+        Err(StoreError::Conflict.into())
+    }
+
+    /// Makes a webhook. `None` if another one was made meanwhile.
+    async fn try_to_create(
+        &self,
+        url: &str,
+        include_resource: bool,
+    ) -> Result<Option<(Webhook, WebhookSecret)>, RegistryError> {
+        // Before the list: a webhook that the list lacks is a later one.
+        let last = Webhook::last_made(self.table).await?;
         if Webhook::list(self.table).await?.len() >= MAX_WEBHOOKS {
             let problem = format!("a deployment has at most {MAX_WEBHOOKS} webhooks: delete one");
             return Err(RegistryError::Input(problem));
@@ -120,9 +138,17 @@ impl Registry<'_> {
         let actions = [
             webhook.write_secret(1, &secret.reveal()),
             ConsumerState::new(&webhook.id, reader.at(end)).create(),
+            webhook.note_made(last),
         ];
-        self.write(&webhook, "webhook.created", &["url", "includeResource"], &actions).await?;
-        Ok((webhook, secret))
+        match self.write(&webhook, "webhook.created", &["url", "includeResource"], &actions).await {
+            Ok(()) => Ok(Some((webhook, secret))),
+            Err(RegistryError::Store(StoreError::Refused(why)))
+                if why.contains(&Refusal::Taken("webhooks")) =>
+            {
+                Ok(None)
+            }
+            Err(failed) => Err(failed),
+        }
     }
 
     /// Reads all webhooks with their positions.
@@ -173,7 +199,7 @@ impl Registry<'_> {
                 (!enabled).then(|| format!("disabled by {} ({})", self.actor, clock::timestamp()));
             changed.push("enabled");
         }
-        // The receiver may have been repaired: the next attempt is made at once.
+        // The receiver may have been repaired: the next run makes the next attempt.
         let actions = [ConsumerState::begin_anew(id)];
         if changed.is_empty() {
             self.table.transact(|| actions.to_vec()).await?;

@@ -1,14 +1,11 @@
 //! Sends a message to the URL of a webhook, and judges the answer.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
-use time::OffsetDateTime;
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
 use tokio_rustls::rustls::RootCertStore;
 
 use super::signature::{WebhookSecret, sign_with_all};
@@ -16,9 +13,6 @@ use crate::clock;
 use crate::limits::{MAX_RETRY_AFTER_SECONDS, WEBHOOK_ATTEMPT};
 use crate::outbound::client::{OutboundClient, USER_AGENT_TEXT};
 use crate::outbound::target::TargetRule;
-
-const HTTP_DATE: &[BorrowedFormatItem<'static>] =
-    format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
 
 /// A signed message.
 #[derive(Clone, Debug)]
@@ -49,6 +43,13 @@ pub struct FailedAttempt {
 impl FailedAttempt {
     fn because(why: impl Into<String>) -> Self {
         Self { why: why.into(), status: None, retry_after: None, is_gone: false, is_given_up: false }
+    }
+
+    /// An attempt for which no message could be made. What the table said is for the log of the operator.
+    pub fn unmade() -> Self {
+        Self::because(
+            "Rollcall could not read what the message is made of: its operator finds the cause in the log",
+        )
     }
 
     /// An attempt that was given up before its time was over.
@@ -132,9 +133,8 @@ fn read_retry_after(text: &str, now: u64) -> Option<Duration> {
     let seconds = match text.parse::<u64>() {
         Ok(seconds) => seconds,
         Err(_) => {
-            let date = time::PrimitiveDateTime::parse(text, HTTP_DATE).ok()?;
-            let at: OffsetDateTime = date.assume_utc();
-            u64::try_from(at.unix_timestamp()).ok()?.saturating_sub(now)
+            let at = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+            at.as_secs().saturating_sub(now)
         }
     };
     Some(Duration::from_secs(seconds.min(MAX_RETRY_AFTER_SECONDS)))
@@ -153,6 +153,9 @@ mod tests {
             ("999999999", Some(MAX_RETRY_AFTER_SECONDS)),
             ("Wed, 25 Feb 2026 06:14:20 GMT", Some(60)),
             ("Wed, 25 Feb 2026 06:00:00 GMT", Some(0)),
+            ("Wednesday, 25-Feb-26 06:14:20 GMT", Some(60)),
+            ("Wed Feb 25 06:14:20 2026", Some(60)),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
             ("-1", None),
             ("soon", None),
         ] {

@@ -58,8 +58,15 @@ impl WebhookDelivery<'_> {
             let sent = match self.send(&webhook, &reader, &changes).await {
                 Ok(sent) => sent,
                 Err(failed) => {
-                    consumer.release().await?;
-                    return self.unless_changed(&webhook, failed).await.map(|()| delivered);
+                    let unchanged = self.unless_changed(&webhook, failed).await;
+                    if let Err(StoreError::Broken(why)) = &unchanged {
+                        tracing::error!(webhook = id, why, "a message to a webhook cannot be made");
+                        let attempt = FailedAttempt::unmade();
+                        self.note_failure(&webhook, consumer, attempt).await?;
+                    } else {
+                        consumer.release().await?;
+                    }
+                    return unchanged.map(|()| delivered);
                 }
             };
             match sent {

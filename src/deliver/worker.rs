@@ -13,6 +13,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use serde_json::{Value, json};
+use tokio::time::MissedTickBehavior;
 
 use super::bus::{self, EventBus};
 use super::message::ResourceReader;
@@ -62,6 +63,14 @@ pub struct DeliveryReport {
     pub delivered: u64,
     /// What failed at the table or at the bus.
     pub failures: Vec<String>,
+}
+
+impl DeliveryReport {
+    /// Notes a failure, each text once.
+    fn note(&mut self, failed: Option<StoreError>) {
+        let new = failed.map(|failed| failed.to_string()).filter(|text| !self.failures.contains(text));
+        self.failures.extend(new);
+    }
 }
 
 /// Something that runs: its name, and how many changes were delivered.
@@ -122,7 +131,10 @@ impl Worker {
         let until = run.until;
         let mut report = DeliveryReport::default();
         let mut running: FuturesUnordered<Job<'_>> = FuturesUnordered::new();
+        // What is running, and what has failed at the table or at the bus: it begins again in the next run.
         let mut names = BTreeSet::new();
+        let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + DELIVERY_TICK, DELIVERY_TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             if Instant::now() < until {
                 match self.due_jobs(table, &names, run).await {
@@ -133,7 +145,7 @@ impl Worker {
                         }
                     }
                     Err(failed) => {
-                        report.failures.push(failed.to_string());
+                        report.note(Some(failed));
                         if running.is_empty() {
                             return report;
                         }
@@ -145,13 +157,13 @@ impl Worker {
             }
             tokio::select! {
                 Some((name, outcome)) = running.next() => {
-                    names.remove(&name);
-                    match outcome {
-                        Ok(delivered) => report.delivered += delivered,
-                        Err(failed) => report.failures.push(failed.to_string()),
+                    let failed = outcome.map(|delivered| report.delivered += delivered).err();
+                    if failed.is_none() || name == SEQUENCER {
+                        names.remove(&name);
                     }
+                    report.note(failed);
                 }
-                () = tokio::time::sleep(DELIVERY_TICK) => {
+                _ = ticks.tick() => {
                     if names.insert(SEQUENCER.to_owned()) {
                         running.push(Box::pin(sequence(table)));
                     }

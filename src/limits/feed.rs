@@ -38,6 +38,13 @@ pub const OUTBOX_ITEMS_PER_TURN: usize = 24;
 /// The most items of one shard of the outbox that the sequencer looks at to find one that it may move.
 pub const MAX_OUTBOX_ITEMS_SEEN: usize = 1_536;
 
+/// How often the sequencer looks for what changes wait for, and for what that waits for, before it looks at more changes.
+/// A change waits for parts of a change of a group, which may wait for a part of another one.
+pub const OUTBOX_CHAINS_FOLLOWED: u32 = 8;
+
+/// How many reads of the sequencer are under way at once.
+pub const OUTBOX_READS_AT_ONCE: usize = 16;
+
 /// How often the sequencer looks again when no change may enter the feed: transactions under way are over
 /// after some of these looks.
 pub const SEQUENCER_TRIES: u32 = 5;
@@ -47,6 +54,10 @@ pub const SEQUENCER_PAUSE: Duration = Duration::from_millis(40);
 
 /// How long a run of the sequencer is that a write has started. Further changes start further runs.
 pub const SEQUENCER_RUN: Duration = Duration::from_secs(10);
+
+/// The most departures that a group lists. Then a deletion puts them into the outbox. Each takes some 100 bytes of the
+/// group's item, which every further deletion of a member pays for.
+pub const MAX_DEPARTURES: usize = 50;
 
 /// How many items of the largest size one transactional read takes: 4 MB.
 pub const LARGEST_ITEMS_PER_READ: usize = 10;

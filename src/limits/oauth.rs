@@ -6,8 +6,14 @@ use std::time::Duration;
 /// The longest URL that requests are sent to, in bytes.
 pub const MAX_OUTBOUND_URL_BYTES: usize = 2_048;
 
+/// The most header lines in an answer to a request of ours.
+pub const MAX_ANSWER_HEADERS: usize = 1_000;
+
 /// The most secrets of a client that live at once. A rotation needs two.
 pub const MAX_CLIENT_SECRETS: usize = 5;
+
+/// The most secrets of a client that its item keeps. Those that have ended are kept until the last token of them has.
+pub const MAX_KEPT_CLIENT_SECRETS: usize = 50;
 
 /// How many years a secret can live. Microsoft's gallery asks for one to three.
 pub const SECRET_YEARS: RangeInclusive<u64> = 1..=3;

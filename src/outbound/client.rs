@@ -20,6 +20,7 @@ use tokio_rustls::rustls::RootCertStore;
 
 use super::target::{NOT_PUBLIC, TargetRule, TargetUrl};
 use super::tls::{TlsClient, system_roots};
+use crate::limits::MAX_ANSWER_HEADERS;
 
 /// Sends requests.
 #[derive(Clone)]
@@ -130,7 +131,8 @@ async fn exchange_on<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let handshake = http1::Builder::new().max_headers(MAX_ANSWER_HEADERS).handshake(TokioIo::new(stream));
+    let (mut sender, connection) = handshake.await.map_err(broken)?;
     let mut connection = std::pin::pin!(connection);
     let mut answer = std::pin::pin!(async {
         let answer = sender.send_request(request).await.map_err(broken)?;

@@ -67,7 +67,7 @@ fn explain_refusals(refusals: &[Refusal]) -> ScimError {
         match refusal {
             Refusal::Taken(attribute) => return taken(attribute),
             Refusal::Member(id) => return no_such_members(&[id.to_string()]),
-            Refusal::Changed | Refusal::Membership | Refusal::Exists | Refusal::Gone => {}
+            Refusal::Changed | Refusal::Membership | Refusal::Stays(_) | Refusal::Exists | Refusal::Gone => {}
         }
     }
     too_many_conflicts()

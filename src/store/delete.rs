@@ -95,7 +95,7 @@ impl Store {
         if deletion.groups == Detachment::Later {
             leave(PendingTask::DetachFromGroups(record.groups.clone()));
         }
-        self.table.transact(|| deletion.actions(self, &left)).await?;
+        self.large_changes().transact_departures(|| deletion.actions(self, &left)).await?;
         Ok(left)
     }
 

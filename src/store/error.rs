@@ -19,6 +19,9 @@ pub enum Refusal {
     Member(Uuid),
     /// The membership exists and should not, or does not exist and should.
     Membership,
+    /// A deleted member cannot leave the group with this id now: the group is gone, has another pending change, or
+    /// lists as many departures as it may.
+    Stays(Uuid),
     /// Something with this key exists already.
     Exists,
     /// The item does not exist any more.
@@ -30,7 +33,12 @@ impl Refusal {
     pub const fn member(&self) -> Option<Uuid> {
         match self {
             Self::Member(id) => Some(*id),
-            Self::Taken(_) | Self::Changed | Self::Membership | Self::Exists | Self::Gone => None,
+            Self::Taken(_)
+            | Self::Changed
+            | Self::Membership
+            | Self::Stays(_)
+            | Self::Exists
+            | Self::Gone => None,
         }
     }
 }

@@ -15,7 +15,7 @@ use super::feed::change::FeedChange;
 use super::feed::outbox;
 use super::feed::subject::unique_name;
 use super::keys::{OutboxName, TenantId};
-use super::trail::Trail;
+use super::trail::{Departure, Trail};
 use super::transaction::Action;
 use crate::clock;
 use crate::limits::MAX_MEMBERS_PER_CHANGE;
@@ -151,6 +151,14 @@ impl Event {
             left: BTreeSet::new(),
             incarnation: String::new(),
         }
+    }
+
+    /// The change of a group that a deleted member has left. `version` is that of the group after it.
+    pub fn of_departure(group: Uuid, version: u64, departure: &Departure) -> Self {
+        let subject = Subject { id: SubjectId::Resource(Kind::Group, group), version };
+        let time = clock::parse(&departure.time).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let event = Self::new("group.updated", subject, &departure.actor, &departure.request_id, time);
+        event.attributes(["members"]).members(Vec::new(), vec![departure.member])
     }
 
     /// Names the changed attributes.

@@ -100,8 +100,8 @@ impl Expression {
             .value(&format!(":in_{attribute}"), AttributeValue::S(element.to_owned()))
     }
 
-    /// The set in the attribute has fewer elements than this. An item without the attribute fulfils it.
-    pub fn set_is_smaller(attribute: &str, bound: usize) -> Self {
+    /// The set or list in the attribute has fewer elements than this. An item without the attribute fulfils it.
+    pub fn has_fewer(attribute: &str, bound: usize) -> Self {
         let size = Self::new(format!("size(#{attribute}) < :below_{attribute}"))
             .name(&format!("#{attribute}"), attribute)
             .value(&format!(":below_{attribute}"), AttributeValue::N(bound.to_string()));

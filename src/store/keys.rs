@@ -369,6 +369,11 @@ pub fn outbox_note(tenant: &TenantId, resource: Uuid, note: &str) -> Key {
     outbox_key(tenant, &resource.to_string(), &format!("{NOTE_VERSION}#{note}"))
 }
 
+/// The partition of the changes of a resource in the outbox, and the prefix of their sort keys.
+pub fn outbox_changes(tenant: &TenantId, resource: &str) -> Key {
+    outbox_key(tenant, resource, "")
+}
+
 /// The changes of one resource are in one shard, in their order.
 fn outbox_key(tenant: &TenantId, resource: &str, rest: &str) -> Key {
     let name = format!("{}{resource}", outbox_prefix(tenant));
@@ -418,6 +423,11 @@ pub const WEBHOOKS: &str = "WEBHOOKS";
 /// A webhook.
 pub fn webhook(id: &str) -> Key {
     Key::new(WEBHOOKS.to_owned(), id)
+}
+
+/// The item that names the webhook which was made last. It stands in the list, and is no webhook.
+pub fn last_webhook() -> Key {
+    Key::new(WEBHOOKS.to_owned(), "LAST")
 }
 
 /// The partition that lists the tests of webhooks.

@@ -11,7 +11,7 @@ use super::item::{Item, get_text, id_set, text};
 use super::keys::{self, TenantId, parse_id};
 use super::record::Record;
 use super::side::Side;
-use super::trail::{Departure, PartName};
+use super::trail::{Departure, PartName, Trail};
 use super::transaction::Action;
 use crate::limits::MAX_GROUPS_PER_MEMBER;
 use crate::scim::members::Member;
@@ -76,7 +76,7 @@ pub fn put_membership(tenant: &TenantId, group: Uuid, member: &Membership, since
 /// They are refused as [`Refusal::Membership`] where it is a member already, and as [`Refusal::Member`]
 /// where the resource does not exist or is in [`MAX_GROUPS_PER_MEMBER`] groups.
 pub fn add_member(tenant: &TenantId, group: Uuid, member: &Membership, since: &str) -> [Action; 2] {
-    let has_room = Expression::exists().and(Expression::set_is_smaller("groups", MAX_GROUPS_PER_MEMBER));
+    let has_room = Expression::exists().and(Expression::has_fewer("groups", MAX_GROUPS_PER_MEMBER));
     let groups = update_member(tenant, group, member, Side::Add, None);
     [put_membership(tenant, group, member, since), groups.only_if(has_room, Refusal::Member(member.id))]
 }
@@ -139,8 +139,9 @@ pub fn move_members_in(tenant: &TenantId, group: &Record, members: &[Membership]
 
 /// The two actions by which a deleted resource leaves a group: the membership is deleted, and the group
 /// counts one member less. The resource is deleted in the same transaction or before it. The actions are
-/// refused as [`Refusal::Changed`] if the membership or the group does not exist, or if the group has a
-/// pending change other than `known_change`.
+/// refused as [`Refusal::Changed`] if the membership does not exist, and as [`Refusal::Stays`] if the group does not
+/// exist, has a pending change other than `known_change`, or lists as many departures as it may. So they go through
+/// [`LargeChanges::transact_departures`](super::large_change::LargeChanges::transact_departures).
 pub(super) fn detach_member(
     tenant: &TenantId,
     group: Uuid,
@@ -159,6 +160,9 @@ pub(super) fn detach_member(
             keys::resource(tenant, Kind::Group, group),
             MembershipDigest::subtract_member(departure),
         )
-        .only_if(Expression::exists().and(no_other_change), Refusal::Changed),
+        .only_if(
+            Expression::exists().and(no_other_change).and(Trail::has_room_for_departure()),
+            Refusal::Stays(group),
+        ),
     ]
 }

@@ -19,6 +19,7 @@ use super::expression::Expression;
 use super::item::{Item, get_number, get_set, number};
 use super::keys::{Key, parse_id};
 use super::transaction::Action;
+use crate::limits::MAX_DEPARTURES;
 
 /// The attribute of a group that lists its departures.
 const DEPARTED: &str = "departed";
@@ -139,9 +140,14 @@ impl Trail {
         AttributeValue::Ss(self.named.iter().map(|name| name.to_text()).collect())
     }
 
+    /// Condition: the list of departures has room for another one.
+    pub(super) fn has_room_for_departure() -> Expression {
+        Expression::has_fewer(DEPARTED, MAX_DEPARTURES)
+    }
+
     /// Condition: fewer parts than this have named the resource since its last change.
     pub(super) fn names_fewer_than(most: usize) -> Expression {
-        Expression::set_is_smaller(NAMED, most)
+        Expression::has_fewer(NAMED, most)
     }
 
     /// The action that leaves out the parts of a group that a later one stands for: a change of a group enters the feed

@@ -11,6 +11,9 @@ use super::item::{Item, get_number, get_text, must_text, number, text};
 use super::keys;
 use super::transaction::Action;
 
+/// How the id of a webhook begins.
+const PREFIX: &str = "wh_";
+
 /// A webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Webhook {
@@ -82,7 +85,15 @@ impl Webhook {
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Broken`].
     pub async fn list(table: &Table) -> Result<Vec<Self>, StoreError> {
-        table.query_all(keys::WEBHOOKS, None).await?.iter().map(Self::from_item).collect()
+        Self::list_items(table).await?.iter().map(Self::from_item).collect()
+    }
+
+    /// Reads the items of all webhooks.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
+    pub async fn list_items(table: &Table) -> Result<Vec<Item>, StoreError> {
+        table.query_all(keys::WEBHOOKS, Some(PREFIX)).await
     }
 
     /// Reads some webhooks in the order of their ids, after this one. The second result is the id to go on after.
@@ -94,14 +105,40 @@ impl Webhook {
         after: Option<String>,
         limit: i32,
     ) -> Result<(Vec<Self>, Option<String>), StoreError> {
-        let range = Range { after, limit: Some(limit), ..Range::default() };
-        let page = table.query(keys::WEBHOOKS, &range).await?;
-        Ok((page.items.iter().map(Self::from_item).collect::<Result<_, _>>()?, page.next))
+        // One more, which tells whether there are more: DynamoDB does not.
+        let (prefix, one_more) = (Some(PREFIX.to_owned()), limit.saturating_add(1));
+        let range = Range { prefix, after, limit: Some(one_more), ..Range::default() };
+        let items = table.query(keys::WEBHOOKS, &range).await?.items;
+        let mut page = items.iter().map(Self::from_item).collect::<Result<Vec<_>, _>>()?;
+        let limit = usize::try_from(limit).unwrap_or(0);
+        let next = page.get(limit).and(page.get(limit.wrapping_sub(1))).map(|last| last.id.clone());
+        page.truncate(limit);
+        Ok((page, next))
+    }
+
+    /// The id of the webhook that was made last, whether it is still there or not. `None` before the first one.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
+    pub async fn last_made(table: &Table) -> Result<Option<String>, StoreError> {
+        let item = table.get(&keys::last_webhook()).await?;
+        item.map(|item| must_text(&item, "id").map(str::to_owned)).transpose()
+    }
+
+    /// The action that notes that this webhook was made after the one of the id `last`. It is refused as
+    /// [`Refusal::Taken`] if another one was made meanwhile. So two of them cannot both be the last one that a limit allows.
+    pub fn note_made(&self, last: Option<String>) -> Action {
+        let unchanged = match last {
+            Some(last) => Expression::equals("id", AttributeValue::S(last)),
+            None => Expression::absent(),
+        };
+        Action::put(keys::last_webhook(), Item::from([text("id", &self.id)]))
+            .only_if(unchanged, Refusal::Taken("webhooks"))
     }
 
     /// Whether a text has the form of a webhook's id.
     pub fn is_id(text: &str) -> bool {
-        let digits = text.strip_prefix("wh_").unwrap_or_default();
+        let digits = text.strip_prefix(PREFIX).unwrap_or_default();
         digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
     }
 

@@ -69,16 +69,41 @@ pub struct FoundStates {
     states: BTreeMap<Key, String>,
     /// Which tenant of each name there is now.
     incarnations: BTreeMap<TenantId, String>,
+    /// What is in the table and cannot be read: the items of resources and tenants.
+    unreadable: BTreeSet<Key>,
 }
 
 impl FoundStates {
-    /// The state of the resource that a change is about. `None` if it is about a key, a tenant or the like.
+    /// The state of the resource that a change is about. `None` if it is about a key, a tenant or the like, and if the
+    /// resource or its tenant cannot be read.
     pub fn of(&self, change: &FeedChange) -> Option<&str> {
         let (tenant, key) = subject(change)?;
+        if self.unreadable.contains(&key) || self.unreadable.contains(&keys::tenant(&tenant)) {
+            return None;
+        }
         // A later tenant of the same name may have a resource of the same id. It is another resource.
         let is_of_now = self.incarnations.get(&tenant) == Some(&change.incarnation);
         let state = self.states.get(&key).filter(|_| is_of_now);
         Some(state.map_or(GONE, String::as_str))
+    }
+
+    /// Leaves out what cannot be read. One such item must not keep back the changes of all others.
+    fn leave_out(&mut self, key: Key, why: &str) {
+        tracing::error!(
+            pk = key.pk,
+            sk = key.sk,
+            why,
+            "a resource is left out of changes: it cannot be read"
+        );
+        self.unreadable.insert(key);
+    }
+
+    /// Reads the resource in an item. `None` if the item has none, or cannot be read.
+    fn read(&mut self, item: &Item) -> Option<(Key, FoundResource)> {
+        FoundResource::read(item).unwrap_or_else(|broken| {
+            self.leave_out(key_of(item)?, &broken.to_string());
+            None
+        })
     }
 }
 
@@ -125,15 +150,18 @@ impl<'a> CurrentStates<'a> {
             let version = wanted.get(&key).map_or(0, |known| known.version).max(change.version);
             wanted.insert(key, WantedState { tenant, version, is_deleted });
         }
-        let records = self.read(&wanted).await?;
-        let tenants: BTreeSet<TenantId> = records.iter().map(|(key, _)| wanted[key].tenant.clone()).collect();
-        self.read_tenants(&tenants).await?;
         let mut found = FoundStates::default();
+        let records = self.read(&wanted, &mut found).await?;
+        let tenants: BTreeSet<TenantId> = records.iter().map(|(key, _)| wanted[key].tenant.clone()).collect();
+        self.read_tenants(&tenants, &mut found).await?;
         for tenant in tenants {
             let Some(Some(record)) = self.tenants.get(&tenant) else { continue };
             found.incarnations.insert(tenant.clone(), record.incarnation());
             let own = records.iter().filter(|(key, _)| wanted[key].tenant == tenant);
-            self.write(record, own.map(|(key, record)| (key, record)), &mut found).await?;
+            match self.write(record, own.map(|(key, record)| (key, record)), &mut found).await {
+                Err(StoreError::Broken(why)) => found.leave_out(keys::tenant(&tenant), &why),
+                written => written?,
+            }
         }
         Ok(found)
     }
@@ -142,15 +170,16 @@ impl<'a> CurrentStates<'a> {
     async fn read(
         &self,
         wanted: &BTreeMap<Key, WantedState>,
+        found: &mut FoundStates,
     ) -> Result<Vec<(Key, FoundResource)>, StoreError> {
         let all: Vec<Key> = wanted.keys().cloned().collect();
         let mut records: BTreeMap<Key, FoundResource> = BTreeMap::new();
         for item in self.providers.table.batch_get(&all).await? {
-            records.extend(FoundResource::read(&item)?);
+            records.extend(found.read(&item));
         }
         let is_doubtful = |key: &Key, wanted: &WantedState| match records.get(key) {
             Some(record) => record.version() < wanted.version,
-            None => !wanted.is_deleted,
+            None => !wanted.is_deleted && !found.unreadable.contains(key),
         };
         let doubtful = wanted.iter().filter(|(key, wanted)| is_doubtful(key, wanted));
         let doubtful: Vec<Key> = doubtful.map(|(key, _)| key.clone()).collect();
@@ -163,19 +192,30 @@ impl<'a> CurrentStates<'a> {
             records.remove(key);
         }
         for item in again.into_iter().flatten().flatten() {
-            records.extend(FoundResource::read(&item)?);
+            records.extend(found.read(&item));
         }
         Ok(records.into_iter().collect())
     }
 
-    async fn read_tenants(&mut self, names: &BTreeSet<TenantId>) -> Result<(), StoreError> {
+    async fn read_tenants(
+        &mut self,
+        names: &BTreeSet<TenantId>,
+        found: &mut FoundStates,
+    ) -> Result<(), StoreError> {
         let unknown = names.iter().filter(|name| !self.tenants.contains_key(*name));
         let unknown: Vec<TenantId> = unknown.cloned().collect();
         let places: Vec<Key> = unknown.iter().map(keys::tenant).collect();
         self.tenants.extend(unknown.into_iter().map(|name| (name, None)));
         for item in self.providers.table.batch_get(&places).await? {
-            let record = TenantRecord::from_item(&item)?;
-            self.tenants.insert(record.id.clone(), Some(record));
+            match TenantRecord::from_item(&item) {
+                Ok(record) => drop(self.tenants.insert(record.id.clone(), Some(record))),
+                Err(broken) => {
+                    let Some(key) = key_of(&item) else { continue };
+                    // Read again for the next changes, since these do not know any more that it is there.
+                    self.tenants.retain(|name, _| keys::tenant(name) != key);
+                    found.leave_out(key, &broken.to_string());
+                }
+            }
         }
         Ok(())
     }

@@ -26,6 +26,7 @@ use crate::store::feed::state::FeedState;
 use crate::store::feed::subject::unique_name;
 use crate::store::item::{Item, get_text, key_of, must_text};
 use crate::store::keys::{self, Key, TenantId};
+use crate::store::webhook::Webhook;
 
 /// The consumer that is not a webhook.
 const BUS: &str = "bus";
@@ -88,7 +89,7 @@ async fn read_subjects(table: &Table) -> Result<Subjects, StoreError> {
     for item in table.batch_get(&places).await? {
         add("Application", must_text(&item, "appId")?, &item);
     }
-    for item in table.query_all(keys::WEBHOOKS, None).await? {
+    for item in Webhook::list_items(table).await? {
         add("Webhook", must_text(&item, "sk")?, &item);
     }
     Ok(subjects)
@@ -223,7 +224,7 @@ impl FeedCheck<'_> {
                 self.add(Problem::ConsumerLost, keys::consumer(&consumer.name), None);
             }
         }
-        let webhooks = self.table.query_all(keys::WEBHOOKS, None).await?;
+        let webhooks = Webhook::list_items(self.table).await?;
         let webhooks = webhooks.iter().filter_map(|item| get_text(item, "sk")).map(str::to_owned);
         let names = consumers.iter().map(|consumer| consumer.name.clone()).filter(|name| name != BUS);
         let (webhooks, names): (BTreeSet<String>, BTreeSet<String>) = (webhooks.collect(), names.collect());

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use futures_util::future::try_join;
 use serde_json::{Map, Value};
 
 use super::Changing;
@@ -23,6 +24,7 @@ use crate::scim::patch::members::MemberChange;
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::Kind;
 use crate::store::error::{Refusal, StoreError};
+use crate::store::event::Event;
 use crate::store::known_groups::GroupTurn;
 use crate::store::large_change::detach::DoneDetachment;
 use crate::store::members::WholeGroup;
@@ -242,8 +244,9 @@ impl Changing<'_> {
         order: ReadOrder,
         until: Instant,
     ) -> Result<Result<(), StoreError>, Failure> {
-        let event = self.change_event(change);
-        let extra_actions = &*self.extra_actions(change).await?;
+        let (warning, extra_actions) = try_join(self.warning_of(change), self.extra_actions(change)).await?;
+        let event = Event { warning, ..self.change_event(change) };
+        let extra_actions = &*extra_actions;
         let store = &self.provider.store;
         let ty = self.provider.ty(change.before.kind);
         let ComputedChange { before, after, members, .. } = change;

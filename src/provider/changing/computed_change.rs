@@ -162,11 +162,20 @@ impl Changing<'_> {
         }
         let ids = |members: &[Membership]| members.iter().map(|m| m.id).collect();
         let event = self.provider.store.event(event_type, after);
-        let mut event = event.attributes(names).members(ids(&members.add), ids(&members.remove));
-        // The account that is kept for the day on which the identity provider does not answer.
-        if *converts && before.guarded {
-            event.warning = Some(BREAK_GLASS_CONVERTED);
+        event.attributes(names).members(ids(&members.add), ids(&members.remove))
+    }
+
+    /// What an operator should look at after a change: an administrator's local account was converted, which is kept for
+    /// the day on which the identity provider does not answer.
+    ///
+    /// # Errors
+    /// 503 if the table does not answer; 500 if the guard of the root team cannot be read.
+    pub(super) async fn warning_of(&self, change: &ComputedChange) -> Result<Option<&'static str>, Failure> {
+        if !change.converts || !change.before.guarded {
+            return Ok(None);
         }
-        event
+        let guard = self.provider.store.admin_guard().fetch().await?;
+        let is_admin = guard.is_some_and(|guard| guard.admins.contains_key(&change.before.id));
+        Ok(is_admin.then_some(BREAK_GLASS_CONVERTED))
     }
 }

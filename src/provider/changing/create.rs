@@ -138,7 +138,9 @@ impl Changing<'_> {
             Kind::Group => "group.created",
         };
         let event = self.provider.store.event(event_type, &record);
-        let event = event.attributes(record.doc.keys().cloned()).members(names, Vec::new());
+        let members_attribute = (!names.is_empty()).then_some(MEMBERS);
+        let attributes = record.doc.keys().map(String::as_str).chain(members_attribute);
+        let event = event.attributes(attributes).members(names, Vec::new());
         let mut stored = Err(StoreError::TransactionTooLarge);
         if members.len() <= MAX_MEMBER_CHANGES_PER_TX {
             let creation =
@@ -195,7 +197,10 @@ impl Changing<'_> {
         let was = &old.record;
         let back =
             Record { id: was.id, created: was.created.clone(), version: was.version + 1, ..new.clone() };
-        let event = self.provider.store.event("user.reactivated", &back).attributes(back.doc.keys().cloned());
+        // What the account had before and has no longer is changed, too.
+        let removed = was.doc.keys().filter(|name| !back.doc.contains_key(*name));
+        let attributes = back.doc.keys().chain(removed).cloned();
+        let event = self.provider.store.event("user.reactivated", &back).attributes(attributes);
         // The items of a transaction become visible one by one: wait until this one is.
         if let Some(detachment) = old.detachment {
             self.provider.store.large_changes().fetch_at_rest(detachment).await?;

@@ -236,7 +236,8 @@ impl<'t> ClaimedConsumer<'t> {
         }
     }
 
-    /// Reads the next changes. A consumer whose position is lost goes on at the end of the feed, and
+    /// Reads the next changes. If there are none up to the end of the feed, the position moves there: a renewed feed can
+    /// end in a page without changes. A consumer whose position is lost goes on at the end of the feed, and
     /// [`ConsumerState::skipped`] says so. Then there are no changes.
     ///
     /// # Errors
@@ -244,7 +245,14 @@ impl<'t> ClaimedConsumer<'t> {
     pub async fn read(&mut self, reader: &FeedReader<'_>, limit: usize) -> Result<ChangeList, StoreError> {
         let query = ChangeQuery { limit, tenant: None };
         match reader.read(&self.state.position, query).await? {
-            Ok(list) => Ok(list),
+            Ok(list) => {
+                let is_behind = list.changes.is_empty() && list.seq > self.state.position.seq;
+                let to_end = Expression::update().set("position", num(list.seq));
+                if is_behind && self.write(to_end, self.state.token).await? == ClaimOutcome::Held {
+                    self.state.position.seq = list.seq;
+                }
+                Ok(list)
+            }
             Err(lost) => {
                 self.restart(reader, lost).await?;
                 Ok(ChangeList { seq: self.state.position.seq, ..ChangeList::default() })

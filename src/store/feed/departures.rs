@@ -1,8 +1,9 @@
 //! The changes of groups that deleted members have left.
 //!
 //! The transaction that deletes a member raises the versions of its groups without reading them, and adds
-//! the departure to a list in each group. The next change of the group takes the list into the outbox. If
-//! none comes, the sequencer empties the list in the transaction that puts the departures into the feed.
+//! the departure to a list in each group. The next change of the group takes the list into the outbox, and so does a
+//! deletion that finds it full. If none comes, the sequencer empties the list in the transaction that puts the
+//! departures into the feed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +15,7 @@ use crate::limits::LARGEST_ITEMS_PER_READ;
 use crate::scim::resource_type::Kind;
 use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
-use crate::store::event::{Event, Subject, SubjectId};
+use crate::store::event::Event;
 use crate::store::expression::Expression;
 use crate::store::keys::{self, OutboxName, TenantId};
 use crate::store::record::Record;
@@ -49,14 +50,9 @@ pub(super) fn as_changes(
     version: u64,
 ) -> Vec<FeedChange> {
     let first = version + 1 - departed.len() as u64;
-    let changes = (first..).zip(departed).map(|(version, departure)| {
-        let subject = Subject { id: SubjectId::Resource(Kind::Group, group), version };
-        let Departure { member, time, actor, request_id } = departure;
-        let now = time::OffsetDateTime::UNIX_EPOCH;
-        let event = Event::new("group.updated", subject, actor, request_id, now);
-        let event = event.attributes(["members"]).members(Vec::new(), vec![*member]);
-        FeedChange { time: time.clone(), ..event.to_change(tenant) }
-    });
+    let changes = (first..).zip(departed);
+    let changes =
+        changes.map(|(version, departure)| Event::of_departure(group, version, departure).to_change(tenant));
     changes.collect()
 }
 

@@ -23,7 +23,7 @@ pub async fn seconds_behind(table: &Table) -> Result<u64, StoreError> {
     let mut oldest: Option<u64> = None;
     for item in pages.iter().flat_map(|page| &page.items) {
         let age = match QueuedChange::from_item(item) {
-            Ok(queued) => queued.change.and_then(|change| age_of(&change.time)),
+            Ok(queued) => queued.waits_since().and_then(age_of),
             Err(_) => Some(UNREADABLE_CHANGE_SECONDS),
         };
         oldest = oldest.max(age);

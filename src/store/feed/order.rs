@@ -8,7 +8,8 @@
 //! - for a part of a large change, the commit of that change;
 //! - the parts of large changes that named the resource since its last change.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
 
 use super::outbox::QueuedChange;
 use crate::store::keys::{NOTE_VERSION, OutboxName, TenantId};
@@ -53,35 +54,44 @@ pub struct KnownNames {
     pub waiting: BTreeSet<OutboxName>,
 }
 
-/// Orders changes so that each follows its predecessors, and otherwise by time. Leaves out those that must
-/// wait. `changes` are in the order of their keys in each shard.
-pub fn order(changes: Vec<QueuedChange>, known: &KnownNames) -> Vec<QueuedChange> {
-    let mut open: BTreeSet<OutboxName> =
-        changes.iter().filter(|c| c.change.is_some()).map(|c| c.name.clone()).collect();
-    let mut chains: BTreeMap<(TenantId, String), Vec<QueuedChange>> = BTreeMap::new();
-    for change in changes {
-        chains.entry((change.name.tenant.clone(), change.name.resource.clone())).or_default().push(change);
+/// Orders changes so that each follows its predecessors and those of its resource that stand before it, and otherwise by
+/// time. Leaves out those that must wait.
+pub fn order(mut changes: Vec<QueuedChange>, known: &KnownNames) -> Vec<QueuedChange> {
+    // The changes of a resource are next to each other, in their order.
+    changes.sort_by(|a, b| a.chain().cmp(&b.chain()).then_with(|| a.key.cmp(&b.key)));
+    let named = changes.iter().enumerate().filter(|(_, change)| change.change.is_some());
+    let places: HashMap<&OutboxName, usize> = named.map(|(at, change)| (&change.name, at)).collect();
+    // For each change: which others follow it, and how many it still follows. `None` if it must wait.
+    let mut followers = vec![Vec::new(); changes.len()];
+    let mut open: Vec<Option<usize>> = Vec::with_capacity(changes.len());
+    for (at, change) in changes.iter().enumerate() {
+        let names = predecessors(&change.name, &change.trail);
+        let mut before: BTreeSet<usize> = names.iter().filter_map(|name| places.get(name).copied()).collect();
+        let last = at.checked_sub(1).filter(|last| changes[*last].chain() == change.chain());
+        before.extend(last);
+        for place in &before {
+            followers[*place].push(at);
+        }
+        let waits = names.iter().any(|name| known.waiting.contains(name));
+        open.push((!waits).then_some(before.len()));
     }
-    let mut chains: Vec<Vec<QueuedChange>> = chains.into_values().collect();
-    for chain in &mut chains {
-        // The next one is at the end.
-        chain.sort_by(|a, b| b.key.cmp(&a.key));
-    }
-    let may_enter = |change: &QueuedChange, open: &BTreeSet<OutboxName>| {
-        let before = predecessors(&change.name, &change.trail);
-        before.iter().all(|name| !open.contains(name) && !known.waiting.contains(name))
-    };
-    let mut ordered = Vec::new();
-    loop {
-        let time = |change: &QueuedChange| change.change.as_ref().map(|c| c.time.clone());
-        let heads = chains.iter().enumerate().filter_map(|(at, chain)| Some((at, chain.last()?)));
-        let ready = heads.filter(|(_, head)| may_enter(head, &open)).min_by_key(|(_, head)| time(head));
-        let Some(next) = ready.map(|(at, _)| at) else { return ordered };
-        if let Some(change) = chains[next].pop() {
-            open.remove(&change.name);
-            ordered.push(change);
+    let by_time = |at: usize| Reverse((changes[at].change.as_ref().map(|change| &change.time), at));
+    let ready = open.iter().enumerate().filter(|(_, open)| **open == Some(0));
+    let mut ready: BinaryHeap<_> = ready.map(|(at, _)| by_time(at)).collect();
+    let mut ordered = Vec::with_capacity(changes.len());
+    while let Some(Reverse((_, next))) = ready.pop() {
+        ordered.push(next);
+        for follower in &followers[next] {
+            if let Some(count) = &mut open[*follower] {
+                *count -= 1;
+                if *count == 0 {
+                    ready.push(by_time(*follower));
+                }
+            }
         }
     }
+    let mut changes: Vec<Option<QueuedChange>> = changes.into_iter().map(Some).collect();
+    ordered.into_iter().filter_map(|at| changes[at].take()).collect()
 }
 
 #[cfg(test)]
@@ -106,6 +116,7 @@ mod tests {
             trail,
             left: BTreeSet::new(),
             stamp: None,
+            since: None,
         }
     }
 

@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
 
 use super::change::FeedChange;
+use crate::clock;
 use crate::limits::OUTBOX_SHARDS;
 use crate::store::call::{Range, Table};
 use crate::store::error::{Refusal, StoreError};
@@ -25,6 +26,8 @@ const MEMBERS: [&str; 2] = ["added", "removed"];
 const LEFT: &str = "left";
 /// The attribute that tells a note from another one under the same key.
 const STAMP: &str = "stamp";
+/// The attribute with the time of the first departure that a note stands for.
+const SINCE: &str = "since";
 
 /// An item of the outbox.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,9 +44,21 @@ pub struct QueuedChange {
     pub left: BTreeSet<Uuid>,
     /// Tells a note from another one under the same key.
     pub stamp: Option<String>,
+    /// Since when a note waits, in RFC 3339. `None` for a change.
+    pub since: Option<String>,
 }
 
 impl QueuedChange {
+    /// The resource whose changes it is among.
+    pub(super) fn chain(&self) -> (&TenantId, &str) {
+        (&self.name.tenant, &self.name.resource)
+    }
+
+    /// Since when the item waits, in RFC 3339.
+    pub(super) fn waits_since(&self) -> Option<&str> {
+        self.change.as_ref().map(|change| change.time.as_str()).or(self.since.as_deref())
+    }
+
     /// The action that takes the item out of the outbox. It is refused as [`Refusal::Gone`] if the item is
     /// not there as it was read.
     pub(super) fn take_out(&self) -> Action {
@@ -76,6 +91,7 @@ impl QueuedChange {
             trail: Trail::from_item(item),
             left: get_ids(item, LEFT),
             stamp: get_text(item, STAMP).map(str::to_owned),
+            since: get_text(item, SINCE).map(str::to_owned),
         })
     }
 }
@@ -137,13 +153,17 @@ pub async fn list(table: &Table, tenant: Option<&TenantId>) -> Result<Vec<Item>,
 /// transaction in which the resource leaves them, if that writes no change of its own.
 pub fn note_departures(tenant: &TenantId, member: Uuid, left: &BTreeSet<Uuid>) -> Action {
     let key = keys::outbox_note(tenant, member, &Uuid::now_v7().to_string());
-    Action::put(key, Item::from_iter(left_attribute(left)))
+    let mut item = Item::from_iter(left_attribute(left));
+    item.extend([text(SINCE, clock::timestamp())]);
+    Action::put(key, item)
 }
 
-/// The action that keeps the departures of one group for a later page. Several such notes are one.
-pub(super) fn keep_departures(tenant: &TenantId, group: Uuid) -> Action {
+/// The action that keeps the departures of one group for a later page. They wait `since` this time. Several such notes
+/// are one.
+pub(super) fn keep_departures(tenant: &TenantId, group: Uuid, since: Option<&str>) -> Action {
     let key = keys::outbox_note(tenant, group, "later");
     let mut item = Item::from_iter(left_attribute(&BTreeSet::from([group])));
     item.extend([text(STAMP, Uuid::now_v7().to_string())]);
+    item.extend(since.map(|since| text(SINCE, since)));
     Action::put(key, item)
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use futures_util::future::try_join_all;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use uuid::Uuid;
 
 use super::change::FeedChange;
@@ -15,13 +16,13 @@ use super::page::FeedPage;
 use super::state::FeedState;
 use crate::clock;
 use crate::limits::{
-    MAX_ACTIONS_PER_TX, MAX_CHANGES_PER_PAGE, MAX_OUTBOX_ITEMS_SEEN, OUTBOX_ITEMS_PER_TURN, OUTBOX_SHARDS,
-    SEQUENCER_PAUSE, SEQUENCER_TRIES,
+    MAX_ACTIONS_PER_TX, MAX_CHANGES_PER_PAGE, MAX_OUTBOX_ITEMS_SEEN, OUTBOX_CHAINS_FOLLOWED,
+    OUTBOX_ITEMS_PER_TURN, OUTBOX_READS_AT_ONCE, OUTBOX_SHARDS, SEQUENCER_PAUSE, SEQUENCER_TRIES,
 };
 use crate::store::call::{Range, ReadTogether, Table};
 use crate::store::error::StoreError;
 use crate::store::item::{Item, get_number, get_text};
-use crate::store::keys::{self, OutboxName, TenantId};
+use crate::store::keys::{self, Key, OutboxName, TenantId};
 use crate::store::transaction::Action;
 
 /// The actions that a page takes in addition to those of its changes: the page, and the state of the feed.
@@ -194,12 +195,36 @@ impl<'t> Sequencer<'t> {
         Ok(turn)
     }
 
-    /// Drafts a page of the items that may enter the feed. `None` if there are none.
-    async fn draft_page(&self, items: Vec<QueuedChange>) -> Result<Option<PageDraft>, StoreError> {
-        let mut waiting = self.read_waiting(&items).await?;
+    /// Drafts a page of items that may enter the feed: of these, or of those that they wait for. `None` if there are
+    /// none.
+    async fn draft_page(&self, mut items: Vec<QueuedChange>) -> Result<Option<PageDraft>, StoreError> {
+        for _ in 0..OUTBOX_CHAINS_FOLLOWED {
+            let waiting = self.read_waiting(&items).await?;
+            if let Some(draft) = self.draft_page_of(items.clone(), &waiting).await? {
+                return Ok(Some(draft));
+            }
+            // Any number of items may stand between an item and the one that it waits for.
+            let first = self.read_first_of(&waiting).await?;
+            let known: BTreeSet<&Key> = items.iter().map(|item| &item.key).collect();
+            let new: Vec<_> = first.into_iter().filter(|item| !known.contains(&item.key)).collect();
+            if new.is_empty() {
+                break;
+            }
+            items.extend(new);
+        }
+        Ok(None)
+    }
+
+    /// Drafts a page of those of these items that may enter the feed. `waiting` is what they wait for.
+    async fn draft_page_of(
+        &self,
+        items: Vec<QueuedChange>,
+        waiting: &BTreeSet<OutboxName>,
+    ) -> Result<Option<PageDraft>, StoreError> {
+        let mut waiting = waiting.clone();
         waiting.extend(self.read_early_ends(&items).await?);
         let items = items.into_iter().filter(|item| !waiting.contains(&item.name)).collect();
-        let mut ordered = order::order(items, &KnownNames { waiting: waiting.clone() });
+        let mut ordered = order::order(items, &KnownNames { waiting });
         loop {
             let taken = &ordered[..count_fitting(&ordered, self.most_items)];
             let (mut draft, kept) = self.draft_of(taken).await?;
@@ -219,7 +244,7 @@ impl<'t> Sequencer<'t> {
     }
 
     /// Drafts a page of these items. Returns with it the keys of those that must stay in the outbox.
-    async fn draft_of(&self, taken: &[QueuedChange]) -> Result<(PageDraft, BTreeSet<keys::Key>), StoreError> {
+    async fn draft_of(&self, taken: &[QueuedChange]) -> Result<(PageDraft, BTreeSet<Key>), StoreError> {
         let mut draft = PageDraft { items: taken.len(), changes: Vec::new(), actions: Vec::new() };
         for item in taken {
             if let Some(change) = &item.change {
@@ -243,6 +268,19 @@ impl<'t> Sequencer<'t> {
         let before = items.iter().flat_map(|item| predecessors(&item.name, &item.trail));
         let unknown = before.filter(|name| !own.contains(name)).collect();
         self.read_not_moved(unknown).await
+    }
+
+    /// Reads the first items of some of the resources that these changes are of.
+    async fn read_first_of(&self, names: &BTreeSet<OutboxName>) -> Result<Vec<QueuedChange>, StoreError> {
+        let places = names.iter().map(|name| keys::outbox_changes(&name.tenant, &name.resource));
+        let places: BTreeSet<Key> = places.collect();
+        let limit = i32::try_from(OUTBOX_ITEMS_PER_TURN).ok();
+        let pages = places.into_iter().take(MAX_ACTIONS_PER_TX).map(|place| async move {
+            let range = Range { prefix: Some(place.sk), limit, ..Range::default() };
+            self.table.query(&place.pk, &range).await
+        });
+        let pages: Vec<_> = stream::iter(pages).buffered(OUTBOX_READS_AT_ONCE).try_collect().await?;
+        Ok(pages.iter().flat_map(|page| &page.items).filter_map(read_item).collect())
     }
 
     /// Reads which of these changes are not in the feed: they are in the outbox, or a transaction on their
@@ -277,7 +315,7 @@ impl<'t> Sequencer<'t> {
         &self,
         taken: &[QueuedChange],
         draft: &mut PageDraft,
-    ) -> Result<BTreeSet<keys::Key>, StoreError> {
+    ) -> Result<BTreeSet<Key>, StoreError> {
         let of_item = |item: &QueuedChange| -> Vec<(TenantId, Uuid)> {
             item.left.iter().map(|group| (item.name.tenant.clone(), *group)).collect()
         };
@@ -306,7 +344,9 @@ impl<'t> Sequencer<'t> {
                 draft.actions.push(ready.empty_list);
                 continue;
             }
-            let keep = keep_departures(&tenant, group);
+            let naming = taken.iter().filter(|item| item.name.tenant == tenant && item.left.contains(&group));
+            let since = naming.filter_map(QueuedChange::waits_since).min();
+            let keep = keep_departures(&tenant, group, since);
             if taken.iter().any(|item| item.key == keep.key) {
                 kept.insert(keep.key);
             } else {
@@ -320,12 +360,14 @@ impl<'t> Sequencer<'t> {
     /// requests made after the end of their tenant, while API Gateway still knew its keys: `tenant.deleted` is
     /// the last change of a tenant.
     async fn fill_in_tenants(&self, draft: &mut PageDraft) -> Result<(), StoreError> {
-        let mut known: BTreeMap<String, Option<String>> = BTreeMap::new();
-        for change in draft.changes.iter().filter(|change| change.incarnation.is_empty()) {
-            if !known.contains_key(&change.tenant) {
-                known.insert(change.tenant.clone(), self.read_incarnation(&change.tenant).await?);
-            }
-        }
+        let unknown = draft.changes.iter().filter(|change| change.incarnation.is_empty());
+        let tenants: BTreeSet<String> = unknown.map(|change| change.tenant.clone()).collect();
+        let read = tenants.into_iter().map(|tenant| async move {
+            let incarnation = self.read_incarnation(&tenant).await?;
+            Ok::<_, StoreError>((tenant, incarnation))
+        });
+        let known: BTreeMap<String, Option<String>> =
+            stream::iter(read).buffer_unordered(OUTBOX_READS_AT_ONCE).try_collect().await?;
         draft.changes.retain_mut(|change| match known.get(&change.tenant) {
             Some(Some(incarnation)) if change.incarnation.is_empty() => {
                 change.incarnation.clone_from(incarnation);

@@ -147,7 +147,7 @@ impl LargeChanges<'_> {
                 );
                 actions
             };
-            match self.store.table.transact(actions).await {
+            match self.transact_departures(actions).await {
                 Ok(()) => return Ok(true),
                 // Another applier has finished the whole change.
                 Err(StoreError::Refused(refusals)) if refusals.contains(&Refusal::Gone) => return Ok(true),

@@ -61,6 +61,7 @@
 
 pub mod apply;
 pub mod chunk;
+mod departures;
 pub mod detach;
 pub mod pending_change;
 mod read;
