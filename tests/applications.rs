@@ -12,7 +12,7 @@ use rollcall::tenants::application::{NewApplication, create, list, revoke, rotat
 use rollcall::tenants::error::TenantError;
 use time::{Duration, OffsetDateTime};
 
-use crate::app_support;
+use crate::app_support::{self, App};
 use crate::support;
 
 fn new(name: &str) -> NewApplication {
@@ -92,4 +92,18 @@ async fn the_day_of_the_last_use_is_noted_by_both_functions() {
     assert_eq!(used().await, [("manage", None), ("read", today())]);
     app.send("POST", "/tenants", Some(serde_json::json!({ "tenant": "acme" }))).await.expect(201);
     assert_eq!(used().await, [("manage", today()), ("read", today())]);
+}
+
+/// API Gateway, as the emulator, caches the answer of the authorizer for longer than the key may live.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_key_ends_at_its_time_whatever_the_gateway_has_cached() {
+    let app = App::start().await;
+    let end = OffsetDateTime::now_utc() + Duration::seconds(2);
+    let new = NewApplication { name: "short".to_owned(), scope: ApplicationScope::Read, expires: Some(end) };
+    let made = create(&app.table, &Actor::operator(), new, OffsetDateTime::now_utc()).await;
+    let key = made.expect("a key").0.reveal().to_owned();
+    app.with_key(&key, "GET", "/tenants").await.expect(200);
+    tokio::time::sleep(std::time::Duration::from_millis(2_100)).await;
+    let detail = app.with_key(&key, "GET", "/tenants").await.problem(401, "");
+    assert!(detail.contains("expired"), "{detail}");
 }

@@ -13,7 +13,10 @@ use rollcall::auth::authorizer::{Authorizer, Decision, Reason, authorize};
 use rollcall::auth::key::BearerKey;
 use rollcall::auth::key_use::mark_used;
 use rollcall::auth::record::{KeyRecord, Scope, Status};
+use rollcall::clock;
 use rollcall::config::CallSettings;
+use rollcall::http::event::ProxyEvent;
+use rollcall::http::response::Transfer;
 use rollcall::limits::AUTHORIZER_ATTEMPT;
 use rollcall::scim::policy::{STANDARD, VEZA};
 use rollcall::scim::resource_type::Kind;
@@ -27,6 +30,7 @@ use tokio::net::{TcpListener, TcpStream};
 use uuid::Uuid;
 
 use crate::support;
+use crate::support::client::Client as SuiteClient;
 
 const ARN: &str = "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/prod/GET/scim/v2/Users";
 const STAGE: &str = "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3/prod/*";
@@ -99,6 +103,32 @@ async fn a_valid_key_passes_as_its_tenant_in_one_round() {
     assert_eq!(reason(&table, &format!("Bearer {}", key.reveal())).await, None);
     let usage = table.usage();
     assert_eq!((usage.calls, usage.rounds, usage.read_units), (2, 1, 2.0));
+}
+
+/// API Gateway caches the answer of the authorizer for longer than the key may live.
+#[tokio::test]
+async fn a_key_ends_at_its_time_whatever_the_gateway_has_cached() {
+    let table = with_tenant().await;
+    let end = now() + Duration::days(1);
+    let (key, _) = key(&table, NewKey { expires: Some(end), ..new_key("acme") }).await;
+    let context = answer(&table, &format!("Bearer {}", key.reveal())).await["context"].clone();
+    assert_eq!(context["expires"], clock::text(end));
+    let client = SuiteClient::new(table, "standard").await;
+    for (expires, status) in [
+        (json!(clock::text(now() + Duration::seconds(60))), 200),
+        (json!(clock::text(now() - Duration::seconds(1))), 401),
+        (json!("tomorrow"), 401),
+        (json!(0), 401),
+    ] {
+        for (method, path) in [("GET", "/Users"), ("GET", "/Me"), ("POST", "/Bulk"), ("GET", "/Schemas")] {
+            let mut event = client.event(method, path, None, &[]);
+            event["requestContext"]["authorizer"]["expires"] = expires.clone();
+            let ProxyEvent(request) = serde_json::from_value(event).expect("an event");
+            let (response, _) = client.function.answer_with_line(request, Transfer::Buffered).await;
+            let answered = response.status().as_u16();
+            assert_eq!(answered == 401, status == 401, "{method} {path} with {expires}: {answered}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -139,3 +139,16 @@ async fn a_rotation_that_another_one_overtakes_succeeds_too() {
     assert_eq!((overtaken.expires, faster.expires), (None, None));
     assert_eq!(application::list(table).await.unwrap().len(), 3);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_a_user_who_is_gone_has_no_successor_and_says_so() {
+    let app = App::start().await;
+    let scim = app.tenant("standard").await;
+    let user = scim.user("anna").await;
+    let made = app.send("POST", "/tenants/acme/keys", Some(json!({ "name": "Okta", "user": user }))).await;
+    let id = made.expect(201)["id"].as_str().unwrap().to_owned();
+    scim.delete(&format!("/Users/{user}")).await.expect(204);
+    let path = format!("/tenants/acme/keys/{id}/rotate");
+    let detail = app.send("POST", &path, Some(json!({}))).await.problem(409, "keyEnded");
+    assert!(detail.contains("bound to a user who is gone"), "{detail}");
+}

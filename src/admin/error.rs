@@ -68,6 +68,9 @@ impl AdminError {
             TenantError::NoApplication(id) => Self::NoApplication(id),
             TenantError::NoUser(tenant, user) => Self::NoUser(tenant, user),
             TenantError::KeyEnded(key) => Self::Input(ended(&key)),
+            TenantError::UserGone(key) => Self::Input(format!(
+                "{key} is bound to a user who is gone, so it can have no successor: make a new key, then revoke this one"
+            )),
             TenantError::Input(problem) => Self::Input(problem),
             TenantError::UsageKey(problem) => Self::UsageKey(problem),
             TenantError::Table(error) => Self::Table(name.clone(), error),

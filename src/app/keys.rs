@@ -92,7 +92,7 @@ pub async fn revoke(app: &AppRequest<'_>, tenant: &str, id: &str) -> Result<Resp
 }
 
 fn key_json(record: &KeyRecord, now: OffsetDateTime) -> Value {
-    let is_expired = record.status == Status::Active && record.expires.is_some_and(|expires| expires <= now);
+    let is_expired = record.status == Status::Active && record.is_expired(now);
     json!({
         "id": record.key_id,
         "name": record.name,

@@ -200,6 +200,11 @@ impl From<TenantError> for ProblemDetails {
                 "keyEnded",
                 "The key is revoked or expired, so nothing is left to hand over. Make a new one with POST …/keys.",
             ),
+            TenantError::UserGone(_) => Self::typed(
+                409,
+                "keyEnded",
+                "The key is bound to a user who is gone, so it can have no successor. Make a new one with POST …/keys.",
+            ),
             TenantError::Input(problem) => Self::invalid(sentence(&problem)),
             TenantError::UsageKey(problem) => Self {
                 source: Some(problem),

@@ -96,7 +96,9 @@ impl AppRequest<'_> {
     /// 400 for anything else.
     pub fn limit(&self, most: usize) -> Result<usize, ProblemDetails> {
         let Some(text) = self.parameter("limit") else { return Ok(most) };
-        let limit = text.parse().ok().filter(|limit| (1..=most).contains(limit));
+        // The parser would also take a sign.
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+        let limit = text.parse().ok().filter(|limit| is_number && (1..=most).contains(limit));
         limit
             .ok_or_else(|| ProblemDetails::invalid(format!("limit must be a whole number from 1 to {most}.")))
     }

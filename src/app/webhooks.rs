@@ -73,7 +73,7 @@ pub async fn create(app: &AppRequest<'_>) -> Result<Response<Body>, ProblemDetai
     Ok(at(app, &webhook.id, json(StatusCode::CREATED, &made)))
 }
 
-/// Changes a webhook. A member that is absent stays as it is. The next attempt is made at once.
+/// Changes a webhook. A member that is absent stays as it is. The next attempt is made within a minute.
 ///
 /// # Errors
 /// 400, 404; 409 if it was changed at the same time.

@@ -69,10 +69,15 @@ impl AppAuthorizer {
             Ok(Ok(record)) => {
                 let (key_id, scope) = (record.id.as_str(), record.scope.name());
                 tracing::info!(decision = "allow", key_id, scope, duration_ms, "authorization");
+                let mut context = json!({ "keyId": key_id, "scope": scope });
+                // API Gateway may cache the answer for longer. So the function looks at the end, too.
+                if let Some(expires) = record.expires {
+                    context["expires"] = clock::text(expires).into();
+                }
                 Ok(json!({
                     "principalId": key_id,
                     "policyDocument": policy_document("Allow", &resource),
-                    "context": { "keyId": key_id, "scope": scope },
+                    "context": context,
                     "usageIdentifierKey": self.usage_key,
                 }))
             }

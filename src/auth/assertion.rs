@@ -4,7 +4,9 @@
 
 use std::sync::LazyLock;
 
-use jsonwebtoken::{Validation, decode, decode_header};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
 use serde::Deserialize;
 use serde_json::Number;
 
@@ -130,6 +132,20 @@ enum AudienceClaim {
     Many(Vec<String>),
 }
 
+/// Why the library refuses a header: it knows no such algorithm (as none), or it cannot read the header.
+fn refusal_of_header(text: &str) -> AssertionRefusal {
+    #[derive(Deserialize)]
+    struct NamedAlgorithm {
+        alg: String,
+    }
+    let bytes = text.split('.').next().and_then(|header| URL_SAFE_NO_PAD.decode(header).ok());
+    let named = bytes.and_then(|bytes| serde_json::from_slice::<NamedAlgorithm>(&bytes).ok());
+    match named.map(|named| named.alg.parse::<Algorithm>()) {
+        Some(Err(_)) => AssertionRefusal::Algorithm,
+        Some(Ok(_)) | None => AssertionRefusal::Form,
+    }
+}
+
 /// Checks an assertion against what the client was made with, at `now` in seconds since 1970.
 ///
 /// # Errors
@@ -143,8 +159,7 @@ pub async fn check_assertion(
     if text.len() > MAX_ASSERTION_BYTES || text.split('.').count() != 3 {
         return Err(AssertionRefusal::Form);
     }
-    // An algorithm that the library does not know, such as none, is refused here.
-    let header = decode_header(text).map_err(|_| AssertionRefusal::Algorithm)?;
+    let header = decode_header(text).map_err(|_| refusal_of_header(text))?;
     if header.crit.is_some() || !ALGORITHMS.iter().any(|(taken, _)| *taken == header.alg) {
         return Err(AssertionRefusal::Algorithm);
     }
@@ -216,4 +231,28 @@ fn seconds(number: &Number) -> Option<i64> {
     #[allow(clippy::cast_possible_truncation)]
     let whole = number.as_i64().or_else(|| number.as_f64().map(|seconds| seconds as i64))?;
     (0..=last).contains(&whole).then_some(whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_that_cannot_be_read_is_not_called_another_algorithm() {
+        let of = |header: &str| format!("{}.e30.e30", URL_SAFE_NO_PAD.encode(header));
+        for (text, expected) in [
+            ("..".to_owned(), AssertionRefusal::Form),
+            ("%.e30.e30".to_owned(), AssertionRefusal::Form),
+            (of("{"), AssertionRefusal::Form),
+            (of(r#"{"kid":"a"}"#), AssertionRefusal::Form),
+            (of(r#"{"alg":5}"#), AssertionRefusal::Form),
+            (of(r#"{"alg":"RS256","kid":5}"#), AssertionRefusal::Form),
+            (of(r#"{"alg":"ES256","x5c":5}"#), AssertionRefusal::Form),
+            (of(r#"{"alg":"none"}"#), AssertionRefusal::Algorithm),
+            (of(r#"{"alg":"ES256K"}"#), AssertionRefusal::Algorithm),
+        ] {
+            assert!(decode_header(&text).is_err(), "{text}");
+            assert_eq!(refusal_of_header(&text), expected, "{text}");
+        }
+    }
 }

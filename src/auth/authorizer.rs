@@ -48,6 +48,8 @@ pub struct GrantedAccess {
     pub usage_key: String,
     /// The user that `/Me` stands for.
     pub user: Option<Uuid>,
+    /// From when on the key or the token is refused.
+    pub expires: Option<OffsetDateTime>,
 }
 
 /// Why a request may not pass. The client learns none of it.
@@ -111,13 +113,14 @@ pub fn decide(
     if record.status == Status::Revoked {
         return deny(Reason::Revoked);
     }
-    if record.expires.is_some_and(|expires| expires <= now) {
+    if record.is_expired(now) {
         return deny(Reason::Expired);
     }
     let Some(tenant) = tenant.filter(|tenant| tenant.id == record.tenant) else {
         return deny(Reason::NoTenant);
     };
-    Decision::Allow(GrantedAccess { user: record.user, ..grant(tenant, &record.key_id, record.scope, now) })
+    let grant = grant(tenant, &record.key_id, record.scope, now);
+    Decision::Allow(GrantedAccess { user: record.user, expires: record.expires, ..grant })
 }
 
 /// Decides on a well-formed access token. `record` is the item of its hash, `client` the item of the client that the
@@ -149,7 +152,8 @@ pub fn decide_token(
     let Some(tenant) = tenant.filter(|tenant| tenant.id == record.tenant) else {
         return deny(Reason::NoTenant);
     };
-    Decision::Allow(grant(tenant, &record.client, record.scope, now))
+    let grant = grant(tenant, &record.client, record.scope, now);
+    Decision::Allow(GrantedAccess { expires: Some(record.expires), ..grant })
 }
 
 fn grant(tenant: &TenantRecord, key_id: &str, scope: Scope, now: OffsetDateTime) -> GrantedAccess {
@@ -163,6 +167,7 @@ fn grant(tenant: &TenantRecord, key_id: &str, scope: Scope, now: OffsetDateTime)
         root_team_protected: tenant.settings.root_team_protected,
         usage_key: tenant.usage_key_at(now.unix_timestamp().unsigned_abs()).to_owned(),
         user: None,
+        expires: None,
     }
 }
 
@@ -297,6 +302,10 @@ fn answer(decision: &Decision, resource: &str) -> Value {
             }
             if let Some(user) = grant.user {
                 context["userId"] = Value::String(user.to_string());
+            }
+            // API Gateway may cache the answer for longer. So the function looks at the end, too.
+            if let Some(expires) = grant.expires {
+                context["expires"] = clock::text(expires).into();
             }
             json!({
                 "principalId": format!("{}/{}", grant.tenant, grant.key_id),

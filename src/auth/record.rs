@@ -146,6 +146,11 @@ impl PlannedLife {
 }
 
 impl KeyRecord {
+    /// Whether it has expired.
+    pub fn is_expired(&self, now: OffsetDateTime) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+
     /// The item's attributes, without its key.
     pub fn to_item(&self) -> Item {
         let mut item = Item::from([

@@ -12,6 +12,9 @@ use lambda_http::{Body, Request, RequestExt as _};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
+use time::OffsetDateTime;
+
+use crate::clock;
 
 /// A REST proxy event as a request. `lambda_http::RequestExt` finds its path, its query and its stage variables.
 /// [`GatewayContext::of`] finds what API Gateway says of it.
@@ -49,6 +52,13 @@ impl GatewayContext {
     /// What API Gateway says of this request. `None` for a request that was not read from an event.
     pub fn of(request: &Request) -> Option<&Self> {
         request.extensions().get()
+    }
+
+    /// Whether the key or the token of the request has expired since the authorizer was asked: API Gateway caches its
+    /// answer. An end that cannot be read is over.
+    pub fn has_expired(&self, now: OffsetDateTime) -> bool {
+        let end = self.authorizer.as_ref().and_then(|fields| fields.get("expires"));
+        end.is_some_and(|end| end.as_str().and_then(clock::parse).is_none_or(|end| end <= now))
     }
 }
 

@@ -14,7 +14,8 @@ use crate::auth::client::{ClientProof, ClientRecord, ClientSecret, Federation};
 use crate::auth::key::random_base62;
 use crate::auth::record::{Scope, Status};
 use crate::limits::{
-    CHANGE_RETRIES, MAX_CLIENT_SECRETS, MAX_FEDERATION_TEXT_BYTES, SECRET_YEARS, TOKEN_HOURS,
+    CHANGE_RETRIES, MAX_CLIENT_SECRETS, MAX_FEDERATION_TEXT_BYTES, MAX_KEPT_CLIENT_SECRETS, SECRET_YEARS,
+    TOKEN_HOURS,
 };
 use crate::outbound::target::{TargetRule, TargetUrl};
 use crate::store::call::Table;
@@ -234,16 +235,22 @@ pub async fn rotate(
             let problem = "a federated client has no secret: the keys of its issuer rotate by themselves";
             return Err(TenantError::Input(problem.to_owned()));
         };
-        forget_ended(secrets, now);
+        let life = Duration::hours(i64::try_from(record.token_hours).unwrap_or(1));
+        // Of these, no token can work any more.
+        secrets.retain(|secret| secret.expires + life > now);
         if overlap.is_positive() {
             secrets.iter_mut().for_each(|secret| secret.expires = secret.expires.min(until));
         } else {
             secrets.clear();
         }
-        if secrets.len() >= MAX_CLIENT_SECRETS {
+        if secrets.iter().filter(|secret| secret.expires > now).count() >= MAX_CLIENT_SECRETS {
             return Err(TenantError::Input(format!(
                 "a client has at most {MAX_CLIENT_SECRETS} secrets: revoke one first, or rotate without an overlap"
             )));
+        }
+        if secrets.len() >= MAX_KEPT_CLIENT_SECRETS {
+            let problem = "the tokens of too many secrets of this client still work: wait some hours, or rotate without an overlap";
+            return Err(TenantError::Input(problem.to_owned()));
         }
         let (text, secret) = make_secret(*years, now)?;
         made = Some((text, secret.id.clone()));
@@ -253,12 +260,6 @@ pub async fn rotate(
     .await?;
     let (text, id) = made.ok_or_else(|| TenantError::KeyEnded(which.1.to_owned()))?;
     Ok(RotatedSecret { record: record.0, text, id, others_until: until })
-}
-
-/// Leaves out the secrets of which no token can work any more.
-fn forget_ended(secrets: &mut Vec<ClientSecret>, now: OffsetDateTime) {
-    let longest = Duration::hours(i64::try_from(*TOKEN_HOURS.end()).unwrap_or(0));
-    secrets.retain(|secret| secret.expires + longest > now);
 }
 
 /// Takes one secret back for good, with the tokens that were given for it, and with the event `client.updated`. Says

@@ -25,6 +25,8 @@ pub enum TenantError {
     NoUser(TenantId, Uuid),
     /// The key or client of this id is revoked or expired, so it can have no successor.
     KeyEnded(String),
+    /// The key of this id is bound to a user who is gone, so it can have no successor.
+    UserGone(String),
     /// Something given cannot be used.
     Input(String),
     /// The usage plan or its API key cannot be used.

@@ -160,7 +160,8 @@ async fn not_made(table: &Table, record: &KeyRecord, error: StoreError) -> Tenan
 /// rotated before.
 ///
 /// # Errors
-/// [`TenantError::NoKey`], [`TenantError::BeingDeleted`]; [`TenantError::KeyEnded`] for a key that is revoked or expired.
+/// [`TenantError::NoKey`], [`TenantError::BeingDeleted`]; [`TenantError::KeyEnded`] for a key that is revoked or expired;
+/// [`TenantError::UserGone`] for a key that is bound to a user who is gone.
 pub async fn rotate(
     table: &Table,
     by: &Actor,
@@ -186,7 +187,7 @@ async fn try_to_rotate(
     now: OffsetDateTime,
 ) -> Result<Option<(BearerKey, KeyRecord, OffsetDateTime)>, TenantError> {
     let old = read(table, tenant, key_id).await?;
-    if old.status != Status::Active || old.expires.is_some_and(|expires| expires <= now) {
+    if old.status != Status::Active || old.is_expired(now) {
         return Err(TenantError::KeyEnded(key_id.to_owned()));
     }
     let until = end_of_overlap(old.expires, overlap, now)?;
@@ -217,6 +218,9 @@ async fn try_to_rotate(
     match table.transact(actions).await {
         Ok(()) => Ok(Some((key, record, until))),
         Err(StoreError::Refused(why)) if why.contains(&Refusal::Taken("key")) => Ok(None),
+        Err(StoreError::Refused(why)) if why.iter().any(|refusal| refusal.member().is_some()) => {
+            Err(TenantError::UserGone(key_id.to_owned()))
+        }
         Err(error) => Err(not_made(table, &record, error).await),
     }
 }

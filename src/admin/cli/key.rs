@@ -152,7 +152,7 @@ pub async fn run_key(options: &GlobalOptions, command: KeyCommand) -> Result<Str
 }
 
 fn key_fields(record: &KeyRecord, now: OffsetDateTime) -> Map<String, Value> {
-    let expired = record.status == Status::Active && record.expires.is_some_and(|expires| expires <= now);
+    let expired = record.status == Status::Active && record.is_expired(now);
     object(json!({
         "tenant": record.tenant.as_str(),
         "keyId": record.key_id,

@@ -10,6 +10,7 @@ use crate::auth::application::ApplicationRecord;
 use crate::auth::client::ClientRecord;
 use crate::auth::record::{KeyRecord, Status};
 use crate::auth::tenant::TenantRecord;
+use crate::clock;
 use crate::scim::resource_type::{Kind, Model};
 use crate::store::Store;
 use crate::store::call::Table;
@@ -66,10 +67,11 @@ pub(super) async fn bearer_keys(
     tenant: &TenantId,
 ) -> Result<Vec<NamedCredential>, AdminError> {
     let listed = key::list(table, tenant).await?.into_iter().map(|listed| listed.record);
+    let now = clock::now();
     let named = |record: KeyRecord| NamedCredential {
+        is_active: record.status == Status::Active && !record.is_expired(now),
         id: record.key_id,
         name: record.name,
-        is_active: record.status == Status::Active,
     };
     Ok(listed.map(named).collect())
 }
@@ -88,10 +90,11 @@ pub(super) async fn clients(table: &Table, tenant: &TenantId) -> Result<Vec<Name
 /// The application keys.
 pub(super) async fn applications(table: &Table) -> Result<Vec<NamedCredential>, AdminError> {
     let listed = application::list(table).await.map_err(AdminError::of(table))?;
+    let now = clock::now();
     let named = |record: ApplicationRecord| NamedCredential {
+        is_active: record.status == Status::Active && !record.is_expired(now),
         id: record.id,
         name: record.name,
-        is_active: record.status == Status::Active,
     };
     Ok(listed.into_iter().map(|listed| named(listed.record)).collect())
 }

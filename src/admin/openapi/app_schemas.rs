@@ -365,7 +365,7 @@ fn webhooks() -> Value {
     json!({
         "NewWebhook": object(&json!({ "url": url, "includeResource": include }), &["url"]),
         "WebhookSettings": object(&json!({
-            "url": url, "includeResource": include, "enabled": flag("true enables a disabled webhook, and makes the next attempt at once."),
+            "url": url, "includeResource": include, "enabled": flag("true enables a disabled webhook, and makes the next attempt within a minute."),
         }), &[]),
         "WebhookTest": object(&test, &["id", "state", "requested", "finished", "status", "error"]),
         "Webhook": with(&[]),

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::authority::authority;
 use super::authorization::Authorization;
+use crate::http::log::is_trace_id;
 use crate::log::ids::RequestIds;
 
 /// The name of the one stage. Local paths do not begin with it, as under a custom domain.
@@ -98,8 +99,9 @@ impl Context {
 
     /// The ids of the request, before a function is invoked.
     pub fn ids(&self) -> RequestIds {
-        let (request, extended) = (self.request_id.clone(), self.extended_request_id.clone());
-        RequestIds { request, extended, ..RequestIds::default() }
+        // A caller can choose the first.
+        let request = Some(self.request_id.clone()).filter(|id| is_trace_id(id)).unwrap_or_default();
+        RequestIds { request, extended: self.extended_request_id.clone(), ..RequestIds::default() }
     }
 
     /// The address that the request came from.

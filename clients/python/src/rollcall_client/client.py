@@ -307,7 +307,7 @@ class Rollcall:
         return answers.MADE_WEBHOOK.read(self._send("POST", "/webhooks", new))
 
     def update_webhook(self, id: str, settings: types.WebhookSettings) -> types.Webhook:
-        """Changes a webhook. The next attempt is made at once."""
+        """Changes a webhook. The next attempt is made within a minute."""
         return answers.WEBHOOK.read(self._send("PATCH", _path("webhooks", id), settings))
 
     def delete_webhook(self, id: str) -> None:
