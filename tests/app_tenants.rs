@@ -105,3 +105,28 @@ async fn nothing_is_made_or_set_in_a_tenant_that_is_being_deleted() {
     let listed = app.get("/tenants/acme/keys").await.expect(200);
     assert_eq!(listed["keys"].as_array().unwrap().len(), 1);
 }
+
+/// As on the SCIM side, what is not there is told before what is wrong with the request.
+#[tokio::test]
+async fn a_missing_tenant_or_webhook_is_told_first() {
+    let app = App::start().await;
+    let unknown = "wh_0123456789abcdef0123456789abcdef";
+    for (method, path, body) in [
+        ("POST", "/tenants/nope/keys".to_owned(), json!({})),
+        ("POST", "/tenants/nope/keys/key_1/rotate".to_owned(), json!({ "overlapSeconds": -1 })),
+        ("POST", "/tenants/nope/clients".to_owned(), json!({ "name": 5 })),
+        ("POST", "/tenants/nope/roles".to_owned(), json!({})),
+        ("PATCH", "/tenants/nope".to_owned(), json!({ "unknown": 1 })),
+        ("PATCH", format!("/webhooks/{unknown}"), json!({ "url": 5 })),
+        ("POST", format!("/webhooks/{unknown}/rotate"), json!({ "overlapSeconds": "x" })),
+    ] {
+        app.send(method, &path, Some(body)).await.problem(404, "");
+    }
+    app.get("/tenants/nope?x=1").await.problem(404, "");
+    let text = [("authorization", format!("Bearer {}", app.key)), ("content-type", "text/plain".to_owned())];
+    let text = text.each_ref().map(|(name, value)| (*name, value.as_str()));
+    app.raw(("POST", "/tenants/nope/keys"), &text, "x".into()).await.problem(404, "");
+    app.tenant("standard").await;
+    app.raw(("POST", "/tenants/acme/keys"), &text, "x".into()).await.problem(415, "");
+    app.send("POST", "/tenants/acme/keys", Some(json!({}))).await.problem(400, "invalidValue");
+}

@@ -119,7 +119,6 @@ impl AppFunction {
             actor,
             request,
         };
-        app.check_parameters(operation)?;
         if let Some(tenant) = segments.first() {
             line.tenant = tenant.parse().ok().map(|tenant: TenantId| tenant.to_string());
         }

@@ -13,8 +13,39 @@ use crate::scim::resource_type::DefinedKind;
 /// Does an operation. `segments` are the tenant and the ids in the path, or the id of a webhook.
 ///
 /// # Errors
-/// The refusals of the operation.
+/// The refusals of the operation. What is wrong with the request is told only of a tenant or a webhook that there is.
 pub async fn handle(
+    app: &AppRequest<'_>,
+    operation: AppOperation,
+    segments: &[String],
+) -> Result<Response<Body>, ProblemDetails> {
+    let answer = match app.check_parameters(operation) {
+        Ok(()) => dispatch(app, operation, segments).await,
+        Err(refusal) => Err(refusal),
+    };
+    match answer {
+        Err(refusal) if matches!(refusal.status, 400 | 413 | 415) => {
+            Err(find_missing(app, operation, segments).await.unwrap_or(refusal))
+        }
+        answer => answer,
+    }
+}
+
+/// The 404 of a tenant or a webhook that is not there. Only refused requests pay for the read.
+async fn find_missing(
+    app: &AppRequest<'_>,
+    operation: AppOperation,
+    segments: &[String],
+) -> Option<ProblemDetails> {
+    let first = segments.first()?;
+    let found = match operation {
+        AppOperation::Webhook(_) => webhooks::retrieve(app, first).await.map(drop),
+        _ => app.tenant(first).await.map(drop),
+    };
+    found.err().filter(|problem| problem.status == 404)
+}
+
+async fn dispatch(
     app: &AppRequest<'_>,
     operation: AppOperation,
     segments: &[String],

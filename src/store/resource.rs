@@ -27,6 +27,7 @@ use super::transaction::Action;
 
 use crate::clock;
 use crate::limits::TEAMS_READ_AT_ONCE;
+use crate::scim::members::MEMBERS;
 use crate::scim::resource_type::{Kind, ResourceType};
 
 /// What a user shows of a group that it is in.
@@ -51,6 +52,17 @@ impl Store {
     /// Makes an event of this request. `record` is the resource as the change leaves it.
     pub fn event(&self, event_type: &'static str, record: &Record) -> Event {
         self.event_of_version(event_type, record, record.version)
+    }
+
+    /// Makes the event of the creation of a resource with these members. It names all that the resource has.
+    pub fn event_of_creation(&self, record: &Record, members: Vec<Uuid>) -> Event {
+        let event_type = match record.kind {
+            Kind::User => "user.created",
+            Kind::Group => "group.created",
+        };
+        let named = (!members.is_empty()).then_some(MEMBERS);
+        let attributes = record.doc.keys().map(String::as_str).chain(named);
+        self.event(event_type, record).attributes(attributes).members(members, Vec::new())
     }
 
     /// Makes an event of this request. `version` is the version in which the change leaves the resource.

@@ -150,9 +150,8 @@ pub async fn create(
     let event = event.attributes(["policy", "settings", "usageKey"]);
     let incarnation = record.incarnation();
     user.groups.insert(root.id);
-    let of_user = store.event("user.created", &user).attributes(user.doc.keys().cloned());
-    let of_root = store.event("group.created", &root).attributes(["displayName", "members"]);
-    let of_root = of_root.members(vec![user.id], Vec::new());
+    let of_user = store.event_of_creation(&user, Vec::new());
+    let of_root = store.event_of_creation(&root, vec![user.id]);
     let [event, of_user, of_root] =
         [event, of_user, of_root].map(|event| Event { incarnation: incarnation.clone(), ..event });
     let actions = || {

@@ -14,7 +14,6 @@ use crate::store::feed::kept::KeptDays;
 use crate::store::feed::page::FeedPage;
 use crate::store::item::{Item, with_key};
 use crate::store::keys;
-use crate::store::record::Record;
 
 /// The most changes that the sequencer puts into a page: a transaction deletes each from the outbox, puts the page, and
 /// may change the state of the feed.
@@ -31,7 +30,7 @@ impl Changes<'_> {
     pub fn of_users(&self, first: u64, users: RangeInclusive<usize>) -> Result<Vec<Item>, String> {
         let changes = users.map(|number| {
             let record = self.0.user(number)?;
-            Ok(self.change(self.created("user.created", &record)))
+            Ok(self.change(self.0.store.event_of_creation(&record, Vec::new())))
         });
         pages(first, &changes.collect::<Result<Vec<_>, String>>()?, self.1)
     }
@@ -47,7 +46,7 @@ impl Changes<'_> {
         }
         let group = self.0.group();
         let ids: Vec<Uuid> = (1..=self.0.members).map(user_id).collect();
-        let created = self.created("group.created", &group).members(ids.clone(), Vec::new());
+        let created = self.0.store.event_of_creation(&group, ids.clone());
         let mut changes = Vec::new();
         match self.0.parts() {
             0 => changes.push(self.change(created)),
@@ -61,10 +60,6 @@ impl Changes<'_> {
             }
         }
         Ok((pages(first, &changes, self.1)?, first + changes.len() as u64))
-    }
-
-    fn created(&self, event_type: &'static str, record: &Record) -> Event {
-        self.0.store.event(event_type, record).attributes(record.doc.keys().cloned())
     }
 
     fn change(&self, event: Event) -> FeedChange {

@@ -133,14 +133,7 @@ impl Changing<'_> {
     ) -> Result<Result<Created, Refused>, Failure> {
         let ty = self.provider.ty(record.kind);
         let names: Vec<Uuid> = members.iter().map(|member| member.id).collect();
-        let event_type = match record.kind {
-            Kind::User => "user.created",
-            Kind::Group => "group.created",
-        };
-        let event = self.provider.store.event(event_type, &record);
-        let members_attribute = (!names.is_empty()).then_some(MEMBERS);
-        let attributes = record.doc.keys().map(String::as_str).chain(members_attribute);
-        let event = event.attributes(attributes).members(names, Vec::new());
+        let event = self.provider.store.event_of_creation(&record, names);
         let mut stored = Err(StoreError::TransactionTooLarge);
         if members.len() <= MAX_MEMBER_CHANGES_PER_TX {
             let creation =
