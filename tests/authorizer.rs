@@ -124,8 +124,10 @@ async fn a_key_ends_at_its_time_whatever_the_gateway_has_cached() {
             let mut event = client.event(method, path, None, &[]);
             event["requestContext"]["authorizer"]["expires"] = expires.clone();
             let ProxyEvent(request) = serde_json::from_value(event).expect("an event");
-            let (response, _) = client.function.answer_with_line(request, Transfer::Buffered).await;
+            let (response, line) = client.function.answer_with_line(request, Transfer::Buffered).await;
             let answered = response.status().as_u16();
+            assert_eq!(line.tenant.as_deref(), Some("acme"));
+            assert_eq!(line.source.as_deref() == Some("expired"), status == 401);
             assert_eq!(answered == 401, status == 401, "{method} {path} with {expires}: {answered}");
         }
     }

@@ -431,7 +431,7 @@ const TOKENS: [(&str, &str); 2] = [("ApiName", "rollcall-oauth"), ("Stage", "oau
 
 /// What is counted of an answer of 5xx: by the function in its line, if it answered, and by API Gateway.
 fn counted(line: Option<&Line>, api: &[(&str, &str)]) -> Vec<Value> {
-    let line = line.map(|line| json!(line.for_machines(Some(STACK), RequestMetrics::Refusals)));
+    let line = line.map(|line| json!(line.for_machines(Some(STACK), RequestMetrics::ForAlarms)));
     let written = line.as_ref().and_then(|line| line["_aws"]["Timestamp"].as_u64());
     let second = written.map_or_else(clock::epoch_seconds, |milliseconds| milliseconds / 1_000);
     line.into_iter().chain([counted_by_aws(second, "AWS/ApiGateway", "5XXError", api)]).collect()

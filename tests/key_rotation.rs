@@ -150,5 +150,5 @@ async fn a_key_of_a_user_who_is_gone_has_no_successor_and_says_so() {
     scim.delete(&format!("/Users/{user}")).await.expect(204);
     let path = format!("/tenants/acme/keys/{id}/rotate");
     let detail = app.send("POST", &path, Some(json!({}))).await.problem(409, "keyEnded");
-    assert!(detail.contains("bound to a user who is gone"), "{detail}");
+    assert!(detail.contains("bound to a user who is deleted"), "{detail}");
 }

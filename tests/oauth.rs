@@ -323,6 +323,7 @@ async fn the_authorizer_reads_the_client_of_a_token() {
         let reason = match decision {
             Decision::Allow(granted) => {
                 assert_eq!((granted.key_id.as_str(), granted.tenant.as_str()), (record.id.as_str(), "acme"));
+                assert!(granted.expires.is_some_and(|end| end > at), "the functions are told when it ends");
                 None
             }
             Decision::Deny(reason, _) => Some(reason),

@@ -69,7 +69,7 @@ impl AdminError {
             TenantError::NoUser(tenant, user) => Self::NoUser(tenant, user),
             TenantError::KeyEnded(key) => Self::Input(ended(&key)),
             TenantError::UserGone(key) => Self::Input(format!(
-                "{key} is bound to a user who is gone, so it can have no successor: make a new key, then revoke this one"
+                "the key {key} is bound to a user who is deleted or deactivated: make a new key, then revoke this one"
             )),
             TenantError::Input(problem) => Self::Input(problem),
             TenantError::UsageKey(problem) => Self::UsageKey(problem),

@@ -5,7 +5,6 @@ use serde_json::Value;
 
 use super::problem::ProblemDetails;
 use crate::auth::application::ApplicationScope;
-use crate::clock;
 use crate::http::event::GatewayContext;
 
 /// What the authorizer says of the application.
@@ -21,8 +20,7 @@ impl AppCaller {
     /// Reads the authorizer's context.
     ///
     /// # Errors
-    /// 401 without a whole context: the request did not come through the authorizer. 401 if the key has expired since the
-    /// authorizer was asked.
+    /// 401 without a whole context: the request did not come through the authorizer.
     pub fn read(request: &Request) -> Result<Self, ProblemDetails> {
         let refused = || {
             ProblemDetails::new(
@@ -30,12 +28,8 @@ impl AppCaller {
                 "The request carries no authorizer context. Send it through the API, with an application key.",
             )
         };
-        let context = GatewayContext::of(request).ok_or_else(refused)?;
-        let fields = context.authorizer.as_ref().ok_or_else(refused)?;
-        if context.has_expired(clock::now()) {
-            let advice = "The application key of this request has expired. Send another one.";
-            return Err(ProblemDetails::new(401, advice));
-        }
+        let fields = GatewayContext::of(request).and_then(|context| context.authorizer.as_ref());
+        let fields = fields.ok_or_else(refused)?;
         let text = |name: &str| fields.get(name).and_then(Value::as_str);
         let key_id = text("keyId").filter(|id| id.starts_with("app_")).ok_or_else(refused)?;
         let scope = text("scope").and_then(ApplicationScope::named).ok_or_else(refused)?;

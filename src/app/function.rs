@@ -16,8 +16,11 @@ use super::problem::ProblemDetails;
 use super::request::{AppRequest, Managing};
 use super::router::{AppRoute, route};
 use crate::auth::application::ApplicationScope;
+use crate::auth::authorizer::Reason;
 use crate::auth::key_use::KeyUses;
+use crate::clock;
 use crate::http::caller::RequestLocation;
+use crate::http::event::GatewayContext;
 use crate::http::log::{Line, OperationClass};
 use crate::http::response::{self, Transfer};
 use crate::http::service::{HttpFunction, invoke_with_event};
@@ -28,6 +31,10 @@ use crate::store::call::Table;
 use crate::store::cursor::CursorKeys;
 use crate::store::keys::{self, TenantId};
 use crate::tenants::actor::Actor;
+
+/// As API Gateway answers for a key that the authorizer refuses (`ACCESS_DENIED` in `template.yaml`).
+const EXPIRED: &str =
+    "This application key is unknown, expired or revoked. Have a new one made (rollcall application create).";
 
 /// Everything that outlives a request.
 pub struct AppFunction {
@@ -88,6 +95,10 @@ impl AppFunction {
     ) -> Result<Response<Body>, ProblemDetails> {
         let caller = AppCaller::read(request)?;
         line.key_id = Some(caller.key_id.clone());
+        if GatewayContext::of(request).is_some_and(|context| context.has_expired(clock::now())) {
+            let source = Some(Reason::Expired.name().to_owned());
+            return Err(ProblemDetails { source, ..ProblemDetails::new(401, EXPIRED) });
+        }
         let place = RequestLocation::below(APP_BASE_PATH, request, None);
         let (operation, segments) = match route(request.method(), &place.path) {
             AppRoute::To(operation, segments) => (operation, segments),

@@ -114,7 +114,7 @@ fn title(kind: &str, reason: &str) -> String {
         "lostPosition" => "The position is not in the feed",
         "tenantExists" => "The tenant exists with other content",
         "nameRests" => "Only the operator can give the name again",
-        "keyEnded" => "The key or client is revoked or expired",
+        "keyEnded" => "The key or client can have no successor",
         "usageKey" => "The usage key could not be made",
         "invalidValue" => "A value cannot be used",
         "tooMany" => "The answer would be too large",
@@ -203,7 +203,7 @@ impl From<TenantError> for ProblemDetails {
             TenantError::UserGone(_) => Self::typed(
                 409,
                 "keyEnded",
-                "The key is bound to a user who is gone, so it can have no successor. Make a new one with POST …/keys.",
+                "The key is bound to a user who is deleted or deactivated. Make a new key with POST …/keys, then revoke this one.",
             ),
             TenantError::Input(problem) => Self::invalid(sentence(&problem)),
             TenantError::UsageKey(problem) => Self {

@@ -218,6 +218,14 @@ impl ClientRecord {
         }
     }
 
+    /// Whether it has secrets, and all of them have expired.
+    pub fn is_expired(&self, now: OffsetDateTime) -> bool {
+        match &self.proof {
+            ClientProof::Secrets { secrets, .. } => secrets.iter().all(|secret| secret.expires <= now),
+            ClientProof::Federated(_) => false,
+        }
+    }
+
     /// How long a token of it lives.
     pub fn token_life(&self) -> Duration {
         Duration::hours(i64::try_from(self.token_hours).unwrap_or(1))

@@ -55,7 +55,7 @@ impl GatewayContext {
     }
 
     /// Whether the key or the token of the request has expired since the authorizer was asked: API Gateway caches its
-    /// answer. An end that cannot be read is over.
+    /// answer. An end that cannot be read counts as past.
     pub fn has_expired(&self, now: OffsetDateTime) -> bool {
         let end = self.authorizer.as_ref().and_then(|fields| fields.get("expires"));
         end.is_some_and(|end| end.as_str().and_then(clock::parse).is_none_or(|end| end <= now))

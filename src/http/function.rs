@@ -4,19 +4,22 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::FutureExt as _;
+use http::Method;
 use http::header::ACCEPT_ENCODING;
-use http::{Method, StatusCode};
 use lambda_http::{Body, Error, Request, Response};
 use serde_json::Value;
 
 use super::caller::{Caller, RequestLocation};
+use super::event::GatewayContext;
 use super::handler::handle;
 use super::log::Line;
 use super::response::{self, Transfer};
 use super::router::{Operation, Route, refuse_method, refuse_path, route};
 use super::schemas::SchemaAnswers;
 use super::service::{HttpFunction, invoke_with_event};
+use crate::auth::authorizer::Reason;
 use crate::auth::key_use::KeyUses;
+use crate::clock;
 use crate::limits::MAX_SCAN_TIME;
 use crate::provider::Provider;
 use crate::provider::failure::Failure;
@@ -31,6 +34,9 @@ use crate::store::cursor::CursorKeys;
 use crate::store::keys::{self, TenantId};
 use crate::store::known_groups::KnownGroups;
 use crate::store::list::RecentCheckpoints;
+
+/// As API Gateway answers for a key that the authorizer refuses (`ACCESS_DENIED` in `template.yaml`).
+const EXPIRED: &str = "This key or access token is unknown, expired or revoked. Have a new key made (rollcall key create) and enter it at the identity provider, or ask for a new access token.";
 
 /// Everything that outlives a request.
 #[derive(Debug)]
@@ -51,11 +57,12 @@ struct RequestOutcome {
     source: Option<String>,
     scim_type: Option<&'static str>,
     detail: Option<String>,
+    is_excused: bool,
 }
 
 impl From<Response<Body>> for RequestOutcome {
     fn from(response: Response<Body>) -> Self {
-        Self { response, source: None, scim_type: None, detail: None }
+        Self { response, source: None, scim_type: None, detail: None, is_excused: false }
     }
 }
 
@@ -63,7 +70,8 @@ impl From<Failure> for RequestOutcome {
     fn from(failure: Failure) -> Self {
         let scim_type = failure.error.kind.wire().1;
         let response = response::error(&failure.error);
-        Self { response, source: failure.source, scim_type, detail: Some(failure.error.detail) }
+        let is_excused = failure.error.kind.is_excused();
+        Self { response, source: failure.source, scim_type, detail: Some(failure.error.detail), is_excused }
     }
 }
 
@@ -71,6 +79,13 @@ impl From<ScimError> for RequestOutcome {
     fn from(error: ScimError) -> Self {
         Failure::from(error).into()
     }
+}
+
+/// The refusal of a key or token that has expired since the authorizer was asked.
+fn refuse_expired(request: &Request) -> Option<RequestOutcome> {
+    GatewayContext::of(request).filter(|context| context.has_expired(clock::now()))?;
+    let source = Some(Reason::Expired.name().to_owned());
+    Some(RequestOutcome { source, ..ScimError::new(ErrorKind::Unauthorized, EXPIRED).into() })
 }
 
 impl Function {
@@ -115,8 +130,7 @@ impl Function {
         outcome.response = response::fit_into_transfer(outcome.response, accept, transfer, request.method());
         response::protect(&mut outcome.response);
         line.status = outcome.response.status().as_u16();
-        // The caller's key is bound to no user, for whom /Me could stand.
-        line.is_excused = outcome.response.status() == StatusCode::NOT_IMPLEMENTED;
+        line.is_excused = outcome.is_excused;
         line.scim_type = outcome.scim_type;
         line.source = outcome.source;
         line.detail = outcome.detail;
@@ -133,6 +147,9 @@ impl Function {
         };
         line.tenant = Some(caller.tenant.to_string());
         line.key_id = Some(caller.key_id.clone());
+        if let Some(refused) = refuse_expired(request) {
+            return refused;
+        }
         let place = RequestLocation::read(request, self.public_url.as_deref());
         let (operation, segment) = match route(request.method(), &place.path) {
             Route::To(operation, segment) => (operation, segment),
@@ -141,11 +158,8 @@ impl Function {
         line.operation = operation.name();
         line.class = operation.class();
         if !caller.provisions && !operation.reads() {
-            return ScimError::new(
-                ErrorKind::Forbidden,
-                "The key's scope is read; this operation needs a key with the scope provision.",
-            )
-            .into();
+            let detail = "The key's scope is read; this operation needs a key with the scope provision.";
+            return ScimError::new(ErrorKind::Forbidden, detail).into();
         }
         let Some(model) = self.models.iter().find(|model| model.policy == caller.policy) else {
             return ScimError::new(ErrorKind::Internal, "The tenant's policy is not known here.").into();

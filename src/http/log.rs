@@ -281,7 +281,7 @@ mod tests {
             (OperationClass::Write, "scim"),
             (OperationClass::Token, "oauth"),
         ] {
-            for metrics in [RequestMetrics::All, RequestMetrics::Refusals] {
+            for metrics in [RequestMetrics::All, RequestMetrics::ForAlarms] {
                 let line = excused(class, "acme");
                 let line = json!(line.for_machines(Some("s"), metrics));
                 assert_eq!(

@@ -24,7 +24,7 @@ pub enum RequestMetrics {
     /// Those of each request, and those that alarms need.
     All,
     /// Those that alarms need: changes that a rule of the tenant refused, and excused answers of 5xx.
-    Refusals,
+    ForAlarms,
 }
 
 /// What the environment says about the log.
@@ -42,7 +42,7 @@ pub(super) fn init(format: LogFormat) {
     let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.trim().is_empty());
     let function = variable(config::FUNCTION_NAME).unwrap_or_else(|| "rollcall".to_owned());
     let request_metrics = match variable(config::REQUEST_METRICS).as_deref().map(str::trim) {
-        Some("false") => RequestMetrics::Refusals,
+        Some("false") => RequestMetrics::ForAlarms,
         _ => RequestMetrics::All,
     };
     let _ = SETTINGS.set(LogSettings { format, stack: variable(config::STACK), request_metrics, function });

@@ -119,7 +119,7 @@ pub fn too_many_conflicts() -> ScimError {
 /// Changes kept coming in between while something was read.
 pub fn kept_changing() -> ScimError {
     ScimError::new(
-        ErrorKind::Unavailable,
+        ErrorKind::Busy,
         "What was asked for kept changing while it was read. Send the same request again.",
     )
 }

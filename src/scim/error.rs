@@ -61,6 +61,8 @@ pub enum ErrorKind {
     Internal,
     /// The table did not answer in time; sending the request again is safe.
     Unavailable,
+    /// Other requests change the same resource all the time; sending the request again is safe.
+    Busy,
 }
 
 impl ErrorKind {
@@ -90,8 +92,13 @@ impl ErrorKind {
             Self::TooManyRequests => (429, None),
             Self::NotImplemented => (501, None),
             Self::Internal => (500, None),
-            Self::Unavailable => (503, None),
+            Self::Unavailable | Self::Busy => (503, None),
         }
+    }
+
+    /// Whether an answer from 500 on is no fault of the service: clients alone can cause it.
+    pub const fn is_excused(self) -> bool {
+        matches!(self, Self::NotImplemented | Self::Busy)
     }
 }
 

@@ -231,12 +231,12 @@ pub async fn rotate(
     super::record::get_lasting(table, which.0).await?;
     let mut made = None;
     let record = change(table, by, which, now, |record| {
+        let (life, hours) = (record.token_life(), record.token_hours);
         let ClientProof::Secrets { secrets, years } = &mut record.proof else {
             let problem = "a federated client has no secret: the keys of its issuer rotate by themselves";
             return Err(TenantError::Input(problem.to_owned()));
         };
-        let life = Duration::hours(i64::try_from(record.token_hours).unwrap_or(1));
-        // Of these, no token can work any more.
+        // Forgets secrets of which no token works any more.
         secrets.retain(|secret| secret.expires + life > now);
         if overlap.is_positive() {
             secrets.iter_mut().for_each(|secret| secret.expires = secret.expires.min(until));
@@ -249,8 +249,9 @@ pub async fn rotate(
             )));
         }
         if secrets.len() >= MAX_KEPT_CLIENT_SECRETS {
-            let problem = "the tokens of too many secrets of this client still work: wait some hours, or rotate without an overlap";
-            return Err(TenantError::Input(problem.to_owned()));
+            return Err(TenantError::Input(format!(
+                "the tokens of {MAX_KEPT_CLIENT_SECRETS} secrets of this client still work: wait {hours} h, or rotate without an overlap, which ends them"
+            )));
         }
         let (text, secret) = make_secret(*years, now)?;
         made = Some((text, secret.id.clone()));

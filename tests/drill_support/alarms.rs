@@ -99,10 +99,9 @@ fn series(metric: &Yaml) -> Series {
 /// The sum of all metrics of an alarm. To fill them changes when an alarm ends, not when it fires.
 const SUMS: [&str; 2] = ["SUM(METRICS())", "SUM(FILL(METRICS(), 0))"];
 
-/// The ids of the two metrics in `a - FILL(b, 0)`. A missing value of either is 0.
+/// The ids of the two metrics in `SUM([a, -b])`. A missing value of either counts as 0.
 fn difference(expression: &str) -> Option<(&str, &str)> {
-    let (whole, part) = expression.split_once(" - FILL(")?;
-    Some((whole, part.strip_suffix(", 0)").expect("a value for what is missing")))
+    expression.strip_prefix("SUM([")?.strip_suffix("])")?.split_once(", -")
 }
 
 /// The values that an alarm watches, by period, and the seconds of a period.

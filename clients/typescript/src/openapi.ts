@@ -1289,7 +1289,7 @@ export interface components {
             url?: string;
             /** @description Whether changes of users and groups carry their state now. */
             includeResource?: boolean;
-            /** @description true enables a disabled webhook, and makes the next attempt at once. */
+            /** @description true enables a disabled webhook, and makes the next attempt within a minute. */
             enabled?: boolean;
         };
         WebhookTest: {

@@ -270,7 +270,6 @@ async fn revoke(
 
 fn client_fields(record: &ClientRecord, now: OffsetDateTime) -> Map<String, Value> {
     let ends = record.proof.secrets().iter().map(|secret| secret.expires).filter(|end| *end > now).max();
-    let is_expired = matches!(record.proof, ClientProof::Secrets { .. }) && ends.is_none();
     object(json!({
         "tenant": record.tenant.as_str(),
         "clientId": record.id,
@@ -278,7 +277,7 @@ fn client_fields(record: &ClientRecord, now: OffsetDateTime) -> Map<String, Valu
         "scope": record.scope.name(),
         "proof": record.proof.name(),
         "status": match record.status {
-            Status::Active if is_expired => "expired",
+            Status::Active if record.is_expired(now) => "expired",
             status => status.name(),
         },
         "created": clock::text(record.created),

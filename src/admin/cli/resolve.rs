@@ -79,10 +79,11 @@ pub(super) async fn bearer_keys(
 /// The clients of a tenant.
 pub(super) async fn clients(table: &Table, tenant: &TenantId) -> Result<Vec<NamedCredential>, AdminError> {
     let listed = client::list(table, tenant).await.map_err(AdminError::of(table))?;
+    let now = clock::now();
     let named = |record: ClientRecord| NamedCredential {
+        is_active: record.status == Status::Active && !record.is_expired(now),
         id: record.id,
         name: record.name,
-        is_active: record.status == Status::Active,
     };
     Ok(listed.into_iter().map(|listed| named(listed.record)).collect())
 }

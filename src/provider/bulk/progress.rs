@@ -199,7 +199,7 @@ impl<'a> BulkRun<'a> {
 /// An operation cannot be done because another failed.
 pub(super) fn needed_operation_failed(name: &str, cause: &ScimError) -> ScimError {
     let kind = match cause.kind {
-        ErrorKind::Unavailable => ErrorKind::Unavailable,
+        kind @ (ErrorKind::Unavailable | ErrorKind::Busy) => kind,
         _ => ErrorKind::InvalidValue,
     };
     let name = shorten_text(name);

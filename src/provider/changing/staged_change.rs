@@ -104,7 +104,7 @@ impl Changing<'_> {
 /// A large change of the group is not finished yet, and there is no time to wait for it.
 pub(super) fn still_changing() -> ScimError {
     ScimError::new(
-        ErrorKind::Unavailable,
+        ErrorKind::Busy,
         "A large change of this group is still being applied. Nothing of this request was done; send it again in a minute.",
     )
 }

@@ -135,7 +135,7 @@ impl ConsumerState {
         table.query_all(keys::CONSUMERS, None).await?.iter().map(Self::from_item).collect()
     }
 
-    /// The action after which the next attempt is made at once, as if none had failed. It takes the consumer away from
+    /// The action after which the next attempt is due, as if none had failed. It takes the consumer away from
     /// the process that delivers to it.
     pub fn begin_anew(name: &str) -> Action {
         let update = Expression::update()
