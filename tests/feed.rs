@@ -208,29 +208,38 @@ async fn a_deletion_finishes_the_change_of_a_group_whose_list_is_full() {
     assert_fed(&client, &[&group]).await;
 }
 
-/// More changes wait for a part of a large change than the sequencer looks at, and stand before it in the outbox.
-#[tokio::test(flavor = "multi_thread")]
-async fn any_number_of_changes_may_wait_for_one() {
+/// More changes wait than the sequencer looks at, and stand before what they wait for in the outbox. The users wait for
+/// parts of `groups`, in turn. Each group waits for a part of the one after it, or of the last one if it `waits_for_last`.
+async fn assert_that_all_move(groups: usize, waits_for_last: bool) {
     let client = tenant_with_client("standard").await;
     let (table, tenant) = (&client.table, client.store().tenant);
     sequence(table).await;
-    let group = Uuid::max();
-    let shard = keys::outbox_changes(&tenant, &group.to_string()).pk;
     let now = OffsetDateTime::now_utc();
     let event = |kind, id, version, event_type| {
         let subject = Subject { id: SubjectId::Resource(kind, id), version };
         Event::new(event_type, subject, "key_1", "r-1", now)
     };
-    let part = PartName { group, version: 1, part: 1 };
-    let trail = Trail { named: BTreeSet::from([part]), ..Trail::default() };
-    let is_before = |id: &Uuid| keys::outbox_changes(&tenant, &id.to_string()).pk == shard;
-    let users = (1..).map(Uuid::from_u128).filter(is_before).take(MAX_OUTBOX_ITEMS_SEEN + 200);
+    let after = |group: Uuid| {
+        let part = PartName { group, version: 1, part: 1 };
+        Trail { named: BTreeSet::from([part]), ..Trail::default() }
+    };
+    // In one partition of the outbox, the users before the groups.
+    let shard = keys::outbox_changes(&tenant, &Uuid::max().to_string()).pk;
+    let is_there = |id: &Uuid| keys::outbox_changes(&tenant, &id.to_string()).pk == shard;
+    let users = (1..).map(Uuid::from_u128).filter(is_there).take(MAX_OUTBOX_ITEMS_SEEN + 200);
+    let ids = (0..).map(|number| Uuid::from_u128(u128::MAX - 10_000 + number)).filter(is_there);
+    let ids: Vec<Uuid> = ids.take(groups).collect();
     let mut events: Vec<Event> = users
-        .map(|user| Event { trail: trail.clone(), ..event(Kind::User, user, 2, "user.updated") })
+        .zip(ids.iter().cycle())
+        .map(|(user, group)| Event { trail: after(*group), ..event(Kind::User, user, 2, "user.updated") })
         .collect();
-    events.push(event(Kind::Group, group, 1, "group.created").of_commit(1));
-    let of_part = ChangePart { number: 1, of: 1 };
-    events.push(Event { part: Some(of_part), ..event(Kind::Group, group, 1, "group.updated") });
+    for (at, id) in ids.iter().enumerate() {
+        let next = if waits_for_last { ids.last() } else { ids.get(at + 1) };
+        let trail = next.filter(|next| *next != id).map(|next| after(*next)).unwrap_or_default();
+        let of_part = ChangePart { number: 1, of: 1 };
+        events.push(Event { trail, ..event(Kind::Group, *id, 1, "group.created").of_commit(1) });
+        events.push(Event { part: Some(of_part), ..event(Kind::Group, *id, 1, "group.updated") });
+    }
     for some in events.chunks(100) {
         let actions = || some.iter().map(|event| event::action(&tenant, event)).collect();
         table.transact(actions).await.expect("a transaction");
@@ -239,7 +248,48 @@ async fn any_number_of_changes_may_wait_for_one() {
     let report = sequence(table).await;
     assert_eq!((report.moved, report.left), (events.len() as u64, false));
     let changes = read_feed(table).await.split_off(before);
-    assert!(changes[..2].iter().all(|change| change.resource_id == group.to_string()));
+    let last = ids.last().expect("a group").to_string();
+    assert!(changes[..2].iter().all(|change| change.resource_id == last), "{:?}", changes[0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_number_of_changes_may_wait_for_one() {
+    assert_that_all_move(1, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_may_wait_for_changes_that_wait_for_many_others() {
+    assert_that_all_move(20, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_may_wait_for_more_resources_than_the_sequencer_reads_at_once() {
+    assert_that_all_move(130, true).await;
+}
+
+/// The deletions of members need no document of the group, and neither does the sequencer.
+#[tokio::test(flavor = "multi_thread")]
+async fn members_leave_a_group_whose_document_is_damaged() {
+    let client = tenant_with_client("standard").await;
+    let ids = client.users(0..90).await;
+    let group = client.group("Team", &ids[..10]).await;
+    client.patch(&format!("/Groups/{group}"), add(&ids[10..])).await.expect(200);
+    sequence(&client.table).await;
+    let key = keys::resource(&client.store().tenant, Kind::Group, group.parse().unwrap());
+    let mut item = client.table.get(&key).await.unwrap().expect("a group");
+    item.extend([text("doc", "{")]);
+    client.table.put(&key, item).await.unwrap();
+    for id in &ids[..80] {
+        client.delete(&format!("/Users/{id}")).await.expect(204);
+    }
+    let report = sequence(&client.table).await;
+    assert!(!report.left, "{report:?}");
+    let changes = read_feed(&client.table).await;
+    check_feed(&changes);
+    assert_eq!(
+        changes.iter().filter(|change| change.resource_id == group && change.removed.len() == 1).count(),
+        80
+    );
 }
 
 #[tokio::test]

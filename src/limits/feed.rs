@@ -39,8 +39,8 @@ pub const OUTBOX_ITEMS_PER_TURN: usize = 24;
 pub const MAX_OUTBOX_ITEMS_SEEN: usize = 1_536;
 
 /// How often the sequencer looks for what changes wait for, and for what that waits for, before it looks at more changes.
-/// A change waits for parts of a change of a group, which may wait for a part of another one.
-pub const OUTBOX_CHAINS_FOLLOWED: u32 = 8;
+/// Each look reads at most 100 resources.
+pub const OUTBOX_LOOKS_AHEAD: u32 = 64;
 
 /// How many reads of the sequencer are under way at once.
 pub const OUTBOX_READS_AT_ONCE: usize = 16;

@@ -41,6 +41,14 @@ impl Refusal {
             | Self::Gone => None,
         }
     }
+
+    /// The id in [`Refusal::Stays`]; `None` for any other refusal.
+    pub const fn group(&self) -> Option<Uuid> {
+        match self {
+            Self::Stays(id) => Some(*id),
+            _ => None,
+        }
+    }
 }
 
 /// A failed call.

@@ -17,8 +17,8 @@ use crate::store::call::Table;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::event::Event;
 use crate::store::expression::Expression;
+use crate::store::item::{Item, get_number};
 use crate::store::keys::{self, OutboxName, TenantId};
-use crate::store::record::Record;
 use crate::store::trail::{Departure, Trail};
 use crate::store::transaction::Action;
 
@@ -75,12 +75,12 @@ pub(super) async fn read(
         let state = match item {
             None => DepartureState::Waiting,
             Some(None) => DepartureState::None,
-            Some(Some(item)) => match Record::from_item(&item) {
-                Ok(Some(group)) => state_of(&tenant, &group),
-                Ok(None) => DepartureState::None,
+            // Only what is needed is read: a damaged document must not keep back departures.
+            Some(Some(item)) => match get_number(&item, "ver") {
+                Some(version) => state_of(&tenant, id, version, &item),
                 // It keeps back no other.
-                Err(broken) => {
-                    tracing::error!(%broken, %tenant, group = %id, "departures from a group stay in the outbox");
+                None => {
+                    tracing::error!(%tenant, group = %id, "departures from a group stay in the outbox: it has no version");
                     DepartureState::Waiting
                 }
             },
@@ -90,25 +90,21 @@ pub(super) async fn read(
     Ok(states)
 }
 
-fn state_of(tenant: &TenantId, group: &Record) -> DepartureState {
-    if group.trail.departed.is_empty() {
+fn state_of(tenant: &TenantId, id: Uuid, version: u64, item: &Item) -> DepartureState {
+    let trail = Trail::from_item(item);
+    if trail.departed.is_empty() {
         return DepartureState::None;
     }
-    if group.change.is_some() {
+    if item.contains_key("change") {
         return DepartureState::Waiting;
     }
-    let name = OutboxName {
-        tenant: tenant.clone(),
-        resource: group.id.to_string(),
-        version: group.version,
-        part: 0,
-    };
-    let named = parts_that_named(tenant, &group.trail);
-    let unchanged = Expression::version_is(group.version).and(group.trail.has_departed());
+    let name = OutboxName { tenant: tenant.clone(), resource: id.to_string(), version, part: 0 };
+    let named = parts_that_named(tenant, &trail);
+    let unchanged = Expression::version_is(version).and(trail.has_departed());
     DepartureState::Ready(Box::new(GroupDepartures {
-        changes: as_changes(tenant, group.id, &group.trail.departed, group.version),
-        before: named.chain(changes_of_version(&name, group.version, &group.trail)).collect(),
-        empty_list: Action::update(group.key(tenant), Trail::without_departures())
+        changes: as_changes(tenant, id, &trail.departed, version),
+        before: named.chain(changes_of_version(&name, version, &trail)).collect(),
+        empty_list: Action::update(keys::resource(tenant, Kind::Group, id), Trail::without_departures())
             .only_if(unchanged, Refusal::Changed),
     }))
 }

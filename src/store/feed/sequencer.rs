@@ -16,8 +16,8 @@ use super::page::FeedPage;
 use super::state::FeedState;
 use crate::clock;
 use crate::limits::{
-    MAX_ACTIONS_PER_TX, MAX_CHANGES_PER_PAGE, MAX_OUTBOX_ITEMS_SEEN, OUTBOX_CHAINS_FOLLOWED,
-    OUTBOX_ITEMS_PER_TURN, OUTBOX_READS_AT_ONCE, OUTBOX_SHARDS, SEQUENCER_PAUSE, SEQUENCER_TRIES,
+    MAX_ACTIONS_PER_TX, MAX_CHANGES_PER_PAGE, MAX_OUTBOX_ITEMS_SEEN, OUTBOX_ITEMS_PER_TURN,
+    OUTBOX_LOOKS_AHEAD, OUTBOX_READS_AT_ONCE, OUTBOX_SHARDS, SEQUENCER_PAUSE, SEQUENCER_TRIES,
 };
 use crate::store::call::{Range, ReadTogether, Table};
 use crate::store::error::StoreError;
@@ -198,21 +198,22 @@ impl<'t> Sequencer<'t> {
     /// Drafts a page of items that may enter the feed: of these, or of those that they wait for. `None` if there are
     /// none.
     async fn draft_page(&self, mut items: Vec<QueuedChange>) -> Result<Option<PageDraft>, StoreError> {
-        for _ in 0..OUTBOX_CHAINS_FOLLOWED {
-            let waiting = self.read_waiting(&items).await?;
+        let mut waiting = self.read_waiting(&items, &items).await?;
+        let mut read = BTreeSet::new();
+        for _ in 0..OUTBOX_LOOKS_AHEAD {
             if let Some(draft) = self.draft_page_of(items.clone(), &waiting).await? {
                 return Ok(Some(draft));
             }
             // Any number of items may stand between an item and the one that it waits for.
-            let first = self.read_first_of(&waiting).await?;
+            let Some(first) = self.read_first_of(&waiting, &mut read).await? else { return Ok(None) };
             let known: BTreeSet<&Key> = items.iter().map(|item| &item.key).collect();
             let new: Vec<_> = first.into_iter().filter(|item| !known.contains(&item.key)).collect();
-            if new.is_empty() {
-                break;
-            }
-            items.extend(new);
+            let found: BTreeSet<&OutboxName> = new.iter().map(|item| &item.name).collect();
+            waiting.retain(|name| !found.contains(name));
+            items.extend(new.iter().cloned());
+            waiting.extend(self.read_waiting(&new, &items).await?);
         }
-        Ok(None)
+        self.draft_page_of(items, &waiting).await
     }
 
     /// Drafts a page of those of these items that may enter the feed. `waiting` is what they wait for.
@@ -262,25 +263,39 @@ impl<'t> Sequencer<'t> {
         Ok((draft, kept))
     }
 
-    /// Reads which predecessors of the items are not in the feed, and not among the items.
-    async fn read_waiting(&self, items: &[QueuedChange]) -> Result<BTreeSet<OutboxName>, StoreError> {
-        let own: BTreeSet<&OutboxName> = items.iter().map(|item| &item.name).collect();
+    /// Reads which predecessors of the items are not in the feed, and not among these known ones.
+    async fn read_waiting(
+        &self,
+        items: &[QueuedChange],
+        known: &[QueuedChange],
+    ) -> Result<BTreeSet<OutboxName>, StoreError> {
+        let own: BTreeSet<&OutboxName> = known.iter().map(|item| &item.name).collect();
         let before = items.iter().flat_map(|item| predecessors(&item.name, &item.trail));
         let unknown = before.filter(|name| !own.contains(name)).collect();
         self.read_not_moved(unknown).await
     }
 
-    /// Reads the first items of some of the resources that these changes are of.
-    async fn read_first_of(&self, names: &BTreeSet<OutboxName>) -> Result<Vec<QueuedChange>, StoreError> {
+    /// Reads the first items of some of the resources that these changes are of, and that were not `read` yet. `None` if
+    /// all were.
+    async fn read_first_of(
+        &self,
+        names: &BTreeSet<OutboxName>,
+        read: &mut BTreeSet<Key>,
+    ) -> Result<Option<Vec<QueuedChange>>, StoreError> {
         let places = names.iter().map(|name| keys::outbox_changes(&name.tenant, &name.resource));
-        let places: BTreeSet<Key> = places.collect();
+        let places: BTreeSet<Key> = places.filter(|place| !read.contains(place)).collect();
+        if places.is_empty() {
+            return Ok(None);
+        }
+        let places: Vec<Key> = places.into_iter().take(MAX_ACTIONS_PER_TX).collect();
+        read.extend(places.iter().cloned());
         let limit = i32::try_from(OUTBOX_ITEMS_PER_TURN).ok();
-        let pages = places.into_iter().take(MAX_ACTIONS_PER_TX).map(|place| async move {
+        let pages = places.into_iter().map(|place| async move {
             let range = Range { prefix: Some(place.sk), limit, ..Range::default() };
             self.table.query(&place.pk, &range).await
         });
         let pages: Vec<_> = stream::iter(pages).buffered(OUTBOX_READS_AT_ONCE).try_collect().await?;
-        Ok(pages.iter().flat_map(|page| &page.items).filter_map(read_item).collect())
+        Ok(Some(pages.iter().flat_map(|page| &page.items).filter_map(read_item).collect()))
     }
 
     /// Reads which of these changes are not in the feed: they are in the outbox, or a transaction on their
