@@ -106,7 +106,7 @@ async fn nothing_is_made_or_set_in_a_tenant_that_is_being_deleted() {
     assert_eq!(listed["keys"].as_array().unwrap().len(), 1);
 }
 
-/// As on the SCIM side, what is not there is told before what is wrong with the request.
+/// As on the SCIM side, 404 comes before 415 and 400.
 #[tokio::test]
 async fn a_missing_tenant_or_webhook_is_told_first() {
     let app = App::start().await;

@@ -337,7 +337,7 @@ async fn more_administrators_than_the_guard_holds_are_refused_and_not_marked() {
     assert!(record.guarded);
 }
 
-/// A mark that a user may be an administrator stays when the user is none any more.
+/// Former administrators keep the mark of one.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_conversion_of_an_administrator_is_a_warning() {
     let (client, root, admin) = tenant_of(embedded().await, "veza").await;

@@ -13,7 +13,7 @@ use crate::scim::resource_type::DefinedKind;
 /// Does an operation. `segments` are the tenant and the ids in the path, or the id of a webhook.
 ///
 /// # Errors
-/// The refusals of the operation. What is wrong with the request is told only of a tenant or a webhook that there is.
+/// The refusals of the operation. If the tenant or the webhook does not exist, 404 comes before 400, 413 and 415.
 pub async fn handle(
     app: &AppRequest<'_>,
     operation: AppOperation,

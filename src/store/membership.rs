@@ -138,9 +138,9 @@ pub fn move_members_in(tenant: &TenantId, group: &Record, members: &[Membership]
 }
 
 /// The two actions by which a deleted resource leaves a group: the membership is deleted, and the group
-/// counts one member less. The resource is deleted in the same transaction or before it. The actions are
-/// refused as [`Refusal::Changed`] if the membership does not exist, and as [`Refusal::Stays`] if the group does not
-/// exist, has a pending change other than `known_change`, or lists as many departures as it may. So they go through
+/// counts one member less. The resource is deleted in the same transaction or before it. The first action is refused as
+/// [`Refusal::Changed`] if the membership does not exist. The second is refused as [`Refusal::Stays`] if the group does not
+/// exist, has a pending change other than `known_change`, or lists as many departures as it may. So both go through
 /// [`LargeChanges::transact_departures`](super::large_change::LargeChanges::transact_departures).
 pub(super) fn detach_member(
     tenant: &TenantId,

@@ -88,7 +88,7 @@ pub(super) const REFUSALS: &[(u16, &str, &str)] = &[
     (
         503,
         "Unavailable",
-        "The table did not answer in time, or what was read kept changing; sending the request again is safe.",
+        "The table did not answer in time, what was read kept changing, or a large change of the same group is under way. Sending the request again is safe.",
     ),
     (504, "GatewayTimeout", "The server did not answer in time."),
 ];

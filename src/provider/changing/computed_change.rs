@@ -165,7 +165,7 @@ impl Changing<'_> {
         event.attributes(names).members(ids(&members.add), ids(&members.remove))
     }
 
-    /// What an operator should look at after a change: an administrator's local account was converted, which is kept for
+    /// What an operator should look at after a change: the local account of an administrator was converted. It is kept for
     /// the day on which the identity provider does not answer.
     ///
     /// # Errors

@@ -201,7 +201,7 @@ impl<'t> Sequencer<'t> {
         let mut waiting = self.read_waiting(&items, &items).await?;
         let mut read = BTreeSet::new();
         for _ in 0..OUTBOX_LOOKS_AHEAD {
-            if let Some(draft) = self.draft_page_of(items.clone(), &waiting).await? {
+            if let Some(draft) = self.draft_page_of(&items, &waiting).await? {
                 return Ok(Some(draft));
             }
             // Any number of items may stand between an item and the one that it waits for.
@@ -213,18 +213,18 @@ impl<'t> Sequencer<'t> {
             items.extend(new.iter().cloned());
             waiting.extend(self.read_waiting(&new, &items).await?);
         }
-        self.draft_page_of(items, &waiting).await
+        self.draft_page_of(&items, &waiting).await
     }
 
     /// Drafts a page of those of these items that may enter the feed. `waiting` is what they wait for.
     async fn draft_page_of(
         &self,
-        items: Vec<QueuedChange>,
+        items: &[QueuedChange],
         waiting: &BTreeSet<OutboxName>,
     ) -> Result<Option<PageDraft>, StoreError> {
         let mut waiting = waiting.clone();
-        waiting.extend(self.read_early_ends(&items).await?);
-        let items = items.into_iter().filter(|item| !waiting.contains(&item.name)).collect();
+        waiting.extend(self.read_early_ends(items).await?);
+        let items = items.iter().filter(|item| !waiting.contains(&item.name)).cloned().collect();
         let mut ordered = order::order(items, &KnownNames { waiting });
         loop {
             let taken = &ordered[..count_fitting(&ordered, self.most_items)];
