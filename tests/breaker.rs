@@ -1,10 +1,13 @@
 //! The limit of deactivations within an hour, from the operator's command to the answer.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
+use rollcall::store::call::Table;
 use serde_json::{Value, json};
 
+use crate::support;
 use crate::support::client::Client;
-use crate::support::{assert_consistent, embedded};
+use crate::support::faults::{Call, Fate, Proxy};
+use crate::support::{assert_consistent, embedded, serve};
 
 /// A client whose tenant may deactivate `percent` of its users within an hour.
 async fn limited(percent: u32) -> Client {
@@ -71,6 +74,33 @@ async fn those_who_come_at_once_are_counted_one_by_one() {
     }
     assert_eq!(one_by_one, 6);
     assert_consistent(&client).await;
+}
+
+/// The count of the hour is read late, and the number of active users early: together they never were.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_read_while_others_leave_allows_no_more() {
+    let served = serve().await;
+    let client = Client::new(served.table.fresh(), "standard").await.limited(30, 0);
+    let users = users(&client, 20).await;
+    let path = |n: usize| format!("/Users/{}", users[n]);
+    let proxy = Proxy::before(&served.endpoint).await;
+    let mut is_first = true;
+    proxy.decide(move |call: &Call| {
+        let is_count = call.operation == "TransactGetItems" && call.body.to_string().contains("BREAKER");
+        if is_count && std::mem::take(&mut is_first) { Fate::Held } else { Fate::Pass }
+    });
+    let slow = Table::new(support::client(&proxy.endpoint), support::TABLE);
+    let slow = Client::new(slow, "standard").await.limited(30, 0);
+    let late_path = path(19);
+    let (late, ()) = tokio::join!(slow.patch(&late_path, active(false)), async {
+        proxy.held().await;
+        for n in 0..6 {
+            client.patch(&path(n), active(false)).await.expect(200);
+        }
+        proxy.release();
+    });
+    let detail = late.expect(400).body["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("6 of 20 active users"), "{detail}");
 }
 
 /// Ten percent of five users are none, but an identity provider must be able to do its daily work.

@@ -62,12 +62,14 @@ fn oldest_span(now: u64) -> u64 {
 }
 
 impl Store {
-    /// Reads the deactivations of the last hour.
+    /// Reads the deactivations of the last hour, at a moment when none is under way. So whoever reads the active users
+    /// after it counts nobody twice.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`], [`StoreError::Broken`].
+    /// As [`Table::get_together`](super::call::Table::get_together).
     pub async fn fetch_deactivations(&self) -> Result<DeactivationCounts, StoreError> {
-        let Some(item) = self.table.get(&keys::deactivations(&self.tenant)).await? else {
+        let read = self.table.get_together(&[keys::deactivations(&self.tenant)]).await?;
+        let Some(item) = read.into_iter().next().flatten() else {
             return Ok(DeactivationCounts::default());
         };
         let broken = || StoreError::Broken("the count of deactivations cannot be read".to_owned());
