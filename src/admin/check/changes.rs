@@ -7,8 +7,10 @@
 
 use std::collections::BTreeMap;
 
+use time::OffsetDateTime;
+
 use super::inventory::CheckedSubject;
-use super::ledger::{ChangeLedger, Mismatch, SubjectState, WaitingChanges};
+use super::ledger::{ChangeLedger, Mismatch, SubjectState, WaitingChanges, as_milliseconds};
 use super::report::{Finding, Problem};
 use crate::admin::progress::Progress;
 use crate::admin::when;
@@ -106,14 +108,15 @@ impl<'t> ChangeCheck<'t> {
         let reader = FeedReader::open(table).await?;
         let floor = reader.state.floor;
         let made = when::moment(&reader.state.created);
-        let mut since = made.and_then(|made| u64::try_from(made.unix_timestamp()).ok()).unwrap_or(0);
+        let made = made.map_or(0, OffsetDateTime::unix_timestamp_nanos) / 1_000_000;
+        let mut since = i64::try_from(made).unwrap_or(0);
         if floor > 1 {
             // What the pages before told is older than this page.
             let first = reader.pages_beginning(floor, 1).await?;
             let written = first.first().map_or_else(crate::clock::epoch_seconds, |page| page.written);
             since = since.max(with_margin(written));
         }
-        let ledger = ChangeLedger::new(tenant.as_str(), incarnation, since);
+        let ledger = ChangeLedger::new(tenant.to_string(), incarnation.to_owned(), since);
         Ok(Self { table, tenant, reader, progress, ledger, next: floor, unreadable: Vec::new() })
     }
 
@@ -145,12 +148,13 @@ impl<'t> ChangeCheck<'t> {
         }
     }
 
-    async fn read_waiting(&self) -> Result<WaitingChanges, StoreError> {
+    async fn read_waiting(&mut self) -> Result<WaitingChanges, StoreError> {
         let mut waiting = WaitingChanges::new();
         for item in outbox::list(self.table, Some(self.tenant)).await? {
             // The check of the feed reports items that cannot be read.
             let Ok(queued) = QueuedChange::from_item(&item) else { continue };
             let Some(change) = &queued.change else { continue };
+            self.ledger.expect(change, as_milliseconds(SNAPSHOT_DISTANCE.as_secs()));
             let parts = change.parts.filter(|_| change.part == Some(0)).unwrap_or(0);
             let OutboxName { resource, version, part, .. } = queued.name;
             let versions = waiting.entry(resource).or_default();
@@ -257,7 +261,7 @@ const fn finding(problem: Problem, key: Key, other: Option<Key>) -> Finding {
     Finding { problem, key, other }
 }
 
-/// The time by which everything that a page tells was done, even if clocks differ.
-const fn with_margin(written: u64) -> u64 {
-    written + SNAPSHOT_DISTANCE.as_secs()
+/// The time by which everything that a page tells was done, even if clocks differ. In milliseconds since 1970.
+fn with_margin(written: u64) -> i64 {
+    as_milliseconds(written + SNAPSHOT_DISTANCE.as_secs())
 }

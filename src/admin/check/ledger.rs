@@ -4,7 +4,8 @@
 //! happened since the ledger begins is judged:
 //!
 //! - Changes whose retention has ended are not in the feed any more.
-//! - After `tenant.resync` mirrors know the tenant as it was then, whatever its changes were before.
+//! - After `tenant.resync` mirrors know the tenant as it was then, whatever its changes were before. So it is even
+//!   before the sequencer has moved that change into the feed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -94,36 +95,57 @@ pub struct ChangeLedger {
     incarnation: String,
     /// What happened before this time is not judged. In milliseconds since 1970.
     since: i64,
+    /// When the resync was written that is not in the feed yet. The changes of a resource up to then are passed over.
+    /// In milliseconds since 1970.
+    waiting_resync: i64,
     entries: BTreeMap<String, LedgerEntry>,
     /// The resources whose changes do not ascend by one, with the number of the change that does not fit.
     broken: Vec<(String, u64)>,
 }
 
 impl ChangeLedger {
-    /// A ledger without changes. `since` is in seconds since 1970.
-    pub fn new(tenant: &str, incarnation: &str, since: u64) -> Self {
+    /// A ledger without changes. `since` is in milliseconds since 1970.
+    pub const fn new(tenant: String, incarnation: String, since: i64) -> Self {
         Self {
-            tenant: tenant.to_owned(),
-            incarnation: incarnation.to_owned(),
-            since: as_milliseconds(since),
+            tenant,
+            incarnation,
+            since,
+            waiting_resync: i64::MIN,
             entries: BTreeMap::new(),
             broken: Vec::new(),
         }
     }
 
+    fn is_about_tenant(&self, change: &FeedChange) -> bool {
+        change.tenant == self.tenant && change.incarnation == self.incarnation
+    }
+
+    /// Takes note of a change that waits in the outbox. Only `tenant.resync` matters. `margin` is for clocks that
+    /// differ, in milliseconds.
+    pub fn expect(&mut self, change: &FeedChange, margin: i64) {
+        if change.event_type == RESYNC && self.is_about_tenant(change) {
+            let time = milliseconds(&change.time);
+            self.waiting_resync = self.waiting_resync.max(time);
+            self.since = self.since.max(time.saturating_add(margin));
+        }
+    }
+
     /// Adds the next change of the feed. Those of other tenants are passed over. `written` is when its page was
-    /// written and a margin for clocks that differ, in seconds since 1970.
-    pub fn add(&mut self, change: &FeedChange, written: u64) {
-        if change.tenant != self.tenant || change.incarnation != self.incarnation {
+    /// written and a margin for clocks that differ, in milliseconds since 1970.
+    pub fn add(&mut self, change: &FeedChange, written: i64) {
+        if !self.is_about_tenant(change) {
             return;
         }
         if change.event_type == RESYNC {
-            self.since = self.since.max(as_milliseconds(written));
+            self.since = self.since.max(written);
             self.entries.clear();
             self.broken.clear();
         }
         let name = unique_name(&change.resource_type, &change.resource_id);
         let entry = self.entries.get_mut(&name);
+        if entry.is_none() && milliseconds(&change.time) <= self.waiting_resync {
+            return;
+        }
         if let Some(part) = change.part.filter(|part| *part > 0) {
             // The commit may have come before the ledger begins.
             let fits =
@@ -216,7 +238,8 @@ impl ChangeLedger {
     }
 }
 
-fn as_milliseconds(seconds: u64) -> i64 {
+/// Seconds since 1970 as milliseconds.
+pub fn as_milliseconds(seconds: u64) -> i64 {
     i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000)
 }
 
@@ -238,9 +261,9 @@ mod tests {
     }
 
     fn ledger(versions: &[u64]) -> ChangeLedger {
-        let mut ledger = ChangeLedger::new("acme", "i", 100);
+        let mut ledger = ChangeLedger::new("acme".to_owned(), "i".to_owned(), 100_000);
         for version in versions {
-            ledger.add(&change("u", *version, "user.updated"), 500);
+            ledger.add(&change("u", *version, "user.updated"), 500_000);
         }
         ledger
     }
@@ -289,11 +312,30 @@ mod tests {
     fn changes_ascend_by_one_until_a_resync() {
         let mut ledger = ledger(&[1, 3]);
         assert_eq!(ledger.broken().len(), 1);
-        ledger.add(&change("acme", 2, RESYNC), 2_000);
+        ledger.add(&change("acme", 2, RESYNC), 2_000_000);
         assert!(ledger.broken().is_empty());
         assert_eq!(ledger.compare("u", Some(&state(9)), &WaitingChanges::new(), None), None);
         ledger.add(&FeedChange { tenant: "other".to_owned(), ..change("u", 5, "user.updated") }, 0);
         assert_eq!(ledger.entry("u"), None);
+    }
+
+    #[test]
+    fn a_resync_that_waits_settles_what_was_before_it() {
+        let at = |time: &str, change: FeedChange| FeedChange { time: time.to_owned(), ..change };
+        let mut ledger = ChangeLedger::new("acme".to_owned(), "i".to_owned(), 100_000);
+        ledger.expect(&at("1970-01-01T00:15:00Z", change("acme", 2, "tenant.updated")), 60_000);
+        ledger.expect(&at("1970-01-01T00:16:00Z", change("acme", 3, RESYNC)), 60_000);
+        ledger.add(&at("1970-01-01T00:15:59Z", change("u", 1, "user.created")), 0);
+        ledger.add(&at("1970-01-01T00:15:59Z", change("u", 3, "user.updated")), 0);
+        assert!(ledger.broken().is_empty());
+        assert_eq!(ledger.compare("u", None, &WaitingChanges::new(), None), None);
+        assert_eq!(ledger.compare("u", Some(&state(4)), &WaitingChanges::new(), None), None);
+        let later = SubjectState { modified: 1_020_001, ..state(4) };
+        let missing = ledger.compare("u", Some(&later), &WaitingChanges::new(), None);
+        assert_eq!(missing, Some(Mismatch::Missing(4, 0)), "a minute after it, all counts again");
+        ledger.add(&at("1970-01-01T00:16:01Z", change("u", 5, "user.updated")), 0);
+        ledger.add(&at("1970-01-01T00:16:02Z", change("u", 7, "user.updated")), 0);
+        assert_eq!(ledger.broken().len(), 1);
     }
 
     #[test]
