@@ -20,6 +20,7 @@ use crate::limits::{
 use crate::scim::extension;
 use crate::scim::resource_type::Kind;
 use crate::scim::schema::Schema;
+use crate::sdk;
 
 /// The table's name.
 pub const TABLE: &str = "ROLLCALL_TABLE";
@@ -336,7 +337,7 @@ pub fn credentials() -> Result<Credentials, ConfigError> {
 /// # Errors
 /// [`ConfigError`] if there is no region or no credentials.
 pub fn client() -> Result<Client, ConfigError> {
-    Ok(Client::new(&CallSettings::of_function().in_lambda(DYNAMODB)?))
+    Ok(sdk::client(&CallSettings::of_function().in_lambda(DYNAMODB)?))
 }
 
 /// The client of the table in an authorizer. To be made once.
@@ -344,7 +345,7 @@ pub fn client() -> Result<Client, ConfigError> {
 /// # Errors
 /// [`ConfigError`] if there is no region or no credentials.
 pub fn client_of_authorizer() -> Result<Client, ConfigError> {
-    Ok(Client::new(&CallSettings::of_authorizer().in_lambda(DYNAMODB)?))
+    Ok(sdk::client(&CallSettings::of_authorizer().in_lambda(DYNAMODB)?))
 }
 
 /// What a function logs: this service from the level on that [`LOG`] or [`LAMBDA_LOG`] names, and everything else from

@@ -1,7 +1,7 @@
 //! Rollcall: a SCIM 2.0 service provider on AWS Lambda and DynamoDB.
 //!
 //! Each layer imports only from the layers below it: `dev`, `admin`, `app`, `oauth`, `http`, `tenants`, `monitor` and
-//! `probe`, `provider` and `auth`, `deliver`, `store`, `log` and `outbound`, `config` and `clock`, `scim`, `limits`.
+//! `probe`, `provider` and `auth`, `deliver`, `store`, `log` and `outbound`, `config` and `clock`, `scim`, `limits` and `sdk`.
 //! `scim` is pure and builds without any feature.
 //! `tests/architecture.rs` checks this.
 
@@ -35,6 +35,8 @@ pub mod probe;
 #[cfg(feature = "aws")]
 pub mod provider;
 pub mod scim;
+#[cfg(feature = "aws")]
+pub mod sdk;
 #[cfg(feature = "aws")]
 pub mod store;
 #[cfg(feature = "aws")]

@@ -15,7 +15,7 @@ use architecture_support::graph::Sources;
 
 /// The layers. A file imports from its own folder and from folders of lower layers.
 const LAYERS: [&[&str]; 10] = [
-    &["limits"],
+    &["limits", "sdk"],
     &["scim"],
     &["clock", "config"],
     &["log", "outbound"],

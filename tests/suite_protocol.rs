@@ -24,6 +24,7 @@ mod rates;
 mod root_team;
 mod scale;
 mod scale_changes;
+mod sdk_requests;
 mod streaming;
 mod support;
 mod walk;

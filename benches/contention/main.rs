@@ -200,7 +200,7 @@ fn connect(endpoint: &str) -> aws_sdk_dynamodb::Client {
         .region(Region::from_static("us-east-1"))
         .credentials_provider(Credentials::new("bench", "bench", None, None, "bench"))
         .endpoint_url(endpoint);
-    aws_sdk_dynamodb::Client::from_conf(config.build())
+    aws_sdk_dynamodb::Client::from_conf(rollcall::sdk::lean(config).build())
 }
 
 /// Adds users one by one. Returns how long each request took, the calls to the table, and how often a request was

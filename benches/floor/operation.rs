@@ -7,6 +7,7 @@ use lambda_http::{Context, LambdaEvent, Service};
 use rollcall::config::CallSettings;
 use rollcall::http::event::ProxyEvent;
 use rollcall::http::service::LambdaService;
+use rollcall::sdk;
 use rollcall::store::call::Table;
 use rollcall::store::keys::hash;
 use serde_json::{Value, json};
@@ -163,7 +164,7 @@ fn connect(endpoint: &str) -> aws_sdk_dynamodb::Client {
         .endpoint_url(endpoint)
         .region(REGION)
         .credentials_provider(SharedCredentialsProvider::new(credentials()));
-    aws_sdk_dynamodb::Client::new(&config.build())
+    sdk::client(&config.build())
 }
 
 /// A client with the attempts and limits of time of the function, and else with what the SDK does by itself.

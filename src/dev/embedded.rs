@@ -20,6 +20,7 @@ use super::template::facts::{AttributeType, TableFacts};
 use crate::admin::local_client::WithoutTokens;
 use crate::admin::plain_http::plain_http;
 use crate::limits::{EXPIRY_INTERVAL, TABLE_STOP_TIMEOUT};
+use crate::sdk;
 
 /// A running embedded DynamoDB.
 pub struct Embedded {
@@ -161,7 +162,7 @@ fn client(endpoint: &str) -> Client {
         .interceptor(WithoutTokens)
         .http_client(plain_http())
         .endpoint_url(endpoint);
-    Client::from_conf(config.build())
+    Client::from_conf(sdk::lean(config).build())
 }
 
 /// Removes expired items now and then, as DynamoDB does.

@@ -22,6 +22,7 @@ use super::retry::Attempts;
 use super::transaction::{self, Action};
 use crate::config::EmailLookups;
 use crate::limits::{CONNECT_AT_START, MAX_ACTIONS_PER_TX, TRANSACTION_RETRIES};
+use crate::sdk;
 
 /// The table as one request sees it.
 #[derive(Clone, Debug)]
@@ -473,17 +474,12 @@ impl Table {
             return Err(StoreError::Broken(format!("{} actions in one transaction", actions.len())));
         }
         let meaning: Vec<Option<Refusal>> = actions.iter().map(|action| action.meaning.clone()).collect();
-        let items = transaction::build(actions, &self.name).map_err(|e| StoreError::Broken(e.to_string()))?;
+        let body = transaction::body(&actions, &self.name, &Uuid::now_v7().to_string())?;
+        drop(actions);
         let round = self.meter.begin();
-        let answer = self
-            .client
-            .transact_write_items()
-            .set_transact_items(Some(items))
-            .client_request_token(Uuid::now_v7().to_string())
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .boxed()
-            .await;
+        // With a token here, the SDK does not make one: the body has its own.
+        let call = self.client.transact_write_items().client_request_token(String::new()).send();
+        let answer = sdk::with_body(body, call).boxed().await;
         match answer {
             Ok(answer) => {
                 self.spent(round, Direction::Write, answer.consumed_capacity());

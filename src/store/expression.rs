@@ -4,10 +4,13 @@
 //! conditions and of updates have different placeholders. So the condition and the update of one action can
 //! be sent together.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
+use super::dynamodb_json::JsonText;
+use super::error::StoreError;
 use super::item::Item;
 
 /// A condition expression, or an update expression, with its placeholders.
@@ -21,13 +24,6 @@ pub struct Expression {
     delete: Vec<String>,
     names: HashMap<String, String>,
     values: Item,
-}
-
-/// An expression as DynamoDB takes it.
-pub(super) struct Rendered {
-    pub(super) text: String,
-    pub(super) names: HashMap<String, String>,
-    pub(super) values: Item,
 }
 
 /// The parts that both kinds of expressions have.
@@ -54,18 +50,54 @@ impl Expression {
     }
 
     /// The text with its placeholders.
-    pub(super) fn render(self) -> Rendered {
+    pub(super) fn text(&self) -> Cow<'_, str> {
         let clauses =
-            [("SET", self.set), ("REMOVE", self.remove), ("ADD", self.add), ("DELETE", self.delete)];
-        let mut text = self.text;
+            [("SET ", &self.set), ("REMOVE ", &self.remove), ("ADD ", &self.add), ("DELETE ", &self.delete)];
+        let mut text = Cow::Borrowed(self.text.as_str());
         for (verb, clause) in clauses.into_iter().filter(|(_, clause)| !clause.is_empty()) {
+            let text = text.to_mut();
             if !text.is_empty() {
                 text.push(' ');
             }
-            text.push_str(&format!("{verb} {}", clause.join(", ")));
+            text.push_str(verb);
+            for (at, part) in clause.iter().enumerate() {
+                text.push_str(if at == 0 { "" } else { ", " });
+                text.push_str(part);
+            }
         }
-        Rendered { text, names: self.names, values: self.values }
+        text
     }
+}
+
+/// Writes what the placeholders of an action's condition and update stand for. Both may name an attribute.
+///
+/// # Errors
+/// As [`JsonText::value`].
+pub(super) fn write_bindings(
+    json: &mut JsonText,
+    condition: Option<&Expression>,
+    update: Option<&Expression>,
+) -> Result<(), StoreError> {
+    let both = || condition.into_iter().chain(update);
+    if both().any(|expression| !expression.names.is_empty()) {
+        json.raw(",\"ExpressionAttributeNames\":{");
+        let named = |name: &String| condition.is_some_and(|condition| condition.names.contains_key(name));
+        let of_condition = condition.into_iter().flat_map(|condition| &condition.names);
+        let of_update = update.into_iter().flat_map(|update| &update.names).filter(|(name, _)| !named(name));
+        for (name, attribute) in of_condition.chain(of_update) {
+            json.name(name);
+            json.text(attribute);
+        }
+        json.raw("}");
+    }
+    if both().any(|expression| !expression.values.is_empty()) {
+        json.raw(",\"ExpressionAttributeValues\":{");
+        for expression in both() {
+            json.attributes(&expression.values)?;
+        }
+        json.raw("}");
+    }
+    Ok(())
 }
 
 /// Conditions.
@@ -215,16 +247,16 @@ mod tests {
     #[test]
     fn conditions_keep_their_meaning_when_they_are_joined() {
         let change = Expression::lacks("change").or(Expression::equals("change", number(1)));
-        let both = Expression::exists().and(change).render();
+        let both = Expression::exists().and(change);
         assert_eq!(
-            both.text,
+            both.text(),
             "attribute_exists(pk) AND (attribute_not_exists(#change) OR #change = :is_change)"
         );
         assert_eq!(both.names, HashMap::from([("#change".to_owned(), "change".to_owned())]));
         assert_eq!(both.values, Item::from([(":is_change".to_owned(), number(1))]));
         let one = Expression::equals("gone", number(1)).and(Expression::version_is(2));
         assert_eq!(
-            Expression::absent().or(one).render().text,
+            Expression::absent().or(one).text(),
             "attribute_not_exists(pk) OR (#gone = :is_gone AND #ver = :is_ver)"
         );
     }
@@ -238,7 +270,7 @@ mod tests {
             .remove("b")
             .delete("c", number(3));
         assert_eq!(
-            update.render().text,
+            update.text(),
             "SET #a = :set_a, #ver = #ver + :plus_ver REMOVE #b ADD #count :add_count DELETE #c :delete_c"
         );
     }

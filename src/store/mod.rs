@@ -58,6 +58,7 @@ pub mod definition;
 pub mod delete;
 pub mod digest;
 pub mod document;
+mod dynamodb_json;
 pub mod error;
 pub mod event;
 pub mod expiry;

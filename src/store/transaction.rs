@@ -1,12 +1,10 @@
 //! The actions of a TransactWriteItems. Each knows what it means that its condition is not fulfilled.
 
-use std::collections::HashMap;
-
-use aws_sdk_dynamodb::types::{ConditionCheck, Delete, Put, TransactWriteItem, Update};
-
-use super::error::Refusal;
+use super::dynamodb_json::JsonText;
+use super::error::{Refusal, StoreError};
+use super::expression;
 pub use super::expression::Expression;
-use super::item::{Item, key_attributes};
+use super::item::Item;
 use super::keys::Key;
 
 /// What to do to one item.
@@ -70,81 +68,62 @@ impl Action {
         self
     }
 
-    /// Builds the action for the SDK. `table` is the name of the table.
+    /// Writes the action as TransactWriteItems takes it.
     ///
     /// # Errors
-    /// The error of the SDK's builder if a part is missing. That does not happen for actions made here.
-    pub fn build(self, table: &str) -> Result<TransactWriteItem, aws_sdk_dynamodb::error::BuildError> {
-        let Self { key, kind, condition, .. } = self;
-        let (text, mut names, mut values) = match condition.map(Expression::render) {
-            Some(condition) => (Some(condition.text), condition.names, condition.values),
-            None => Default::default(),
-        };
-        // The SDK's type has 1 KB: its parts are set in place, since its builder would move it each time.
-        let mut item = TransactWriteItem::builder().build();
-        match kind {
-            ActionKind::Put(mut all) => {
-                all.extend(key_attributes(key));
-                let put = Put::builder()
-                    .table_name(table)
-                    .set_item(Some(all))
-                    .set_condition_expression(text)
-                    .set_expression_attribute_names(some(names))
-                    .set_expression_attribute_values(some(values));
-                item.put = Some(put.build()?);
-            }
-            ActionKind::Update(update) => {
-                let update = update.render();
-                names.extend(update.names);
-                values.extend(update.values);
-                let update = Update::builder()
-                    .table_name(table)
-                    .set_key(Some(Item::from(key_attributes(key))))
-                    .update_expression(update.text)
-                    .set_condition_expression(text)
-                    .set_expression_attribute_names(some(names))
-                    .set_expression_attribute_values(some(values));
-                item.update = Some(update.build()?);
-            }
-            ActionKind::Delete => {
-                let delete = Delete::builder()
-                    .table_name(table)
-                    .set_key(Some(Item::from(key_attributes(key))))
-                    .set_condition_expression(text)
-                    .set_expression_attribute_names(some(names))
-                    .set_expression_attribute_values(some(values));
-                item.delete = Some(delete.build()?);
-            }
-            ActionKind::Check => {
-                let check = ConditionCheck::builder()
-                    .table_name(table)
-                    .set_key(Some(Item::from(key_attributes(key))))
-                    .condition_expression(text.unwrap_or_default())
-                    .set_expression_attribute_names(some(names))
-                    .set_expression_attribute_values(some(values));
-                item.condition_check = Some(check.build()?);
-            }
+    /// As [`JsonText::value`].
+    fn write(&self, json: &mut JsonText, table: &str) -> Result<(), StoreError> {
+        json.raw(match &self.kind {
+            ActionKind::Put(_) => "{\"Put\":{\"TableName\":",
+            ActionKind::Update(_) => "{\"Update\":{\"TableName\":",
+            ActionKind::Delete => "{\"Delete\":{\"TableName\":",
+            ActionKind::Check => "{\"ConditionCheck\":{\"TableName\":",
+        });
+        json.text(table);
+        json.raw(if matches!(self.kind, ActionKind::Put(_)) { ",\"Item\":{" } else { ",\"Key\":{" });
+        json.raw("\"pk\":{\"S\":");
+        json.text(&self.key.pk);
+        json.raw("},\"sk\":{\"S\":");
+        json.text(&self.key.sk);
+        json.raw("}");
+        if let ActionKind::Put(attributes) = &self.kind {
+            json.attributes(attributes)?;
         }
-        Ok(item)
+        json.raw("}");
+        let update = match &self.kind {
+            ActionKind::Update(update) => Some(update),
+            _ => None,
+        };
+        if let Some(update) = update {
+            json.raw(",\"UpdateExpression\":");
+            json.text(&update.text());
+        }
+        if let Some(condition) = &self.condition {
+            json.raw(",\"ConditionExpression\":");
+            json.text(&condition.text());
+        }
+        expression::write_bindings(json, self.condition.as_ref(), update)?;
+        json.raw("}}");
+        Ok(())
     }
 }
 
-/// Builds actions for the SDK, in their order. `table` is the name of the table.
+/// How many bytes the creation of a user has, and some more.
+const USUAL_LENGTH: usize = 8192;
+
+/// The body of TransactWriteItems. `table` is the name of the table.
 ///
 /// # Errors
-/// As [`Action::build`].
-pub fn build(
-    actions: Vec<Action>,
-    table: &str,
-) -> Result<Vec<TransactWriteItem>, aws_sdk_dynamodb::error::BuildError> {
-    let mut items = Vec::with_capacity(actions.len());
+/// [`StoreError::Broken`] if an attribute is of an unknown kind.
+pub fn body(actions: &[Action], table: &str, token: &str) -> Result<Vec<u8>, StoreError> {
+    let mut json = JsonText::with_capacity(USUAL_LENGTH);
+    json.raw("{\"TransactItems\":[");
     for action in actions {
-        items.push(action.build(table)?);
+        json.separate();
+        action.write(&mut json, table)?;
     }
-    Ok(items)
-}
-
-/// The map, unless it is empty: DynamoDB takes no empty one.
-fn some<V>(map: HashMap<String, V>) -> Option<HashMap<String, V>> {
-    (!map.is_empty()).then_some(map)
+    json.raw("],\"ReturnConsumedCapacity\":\"TOTAL\",\"ClientRequestToken\":");
+    json.text(token);
+    json.raw("}");
+    Ok(json.into_bytes())
 }

@@ -119,7 +119,7 @@ pub fn client(endpoint: &str) -> Client {
         // As by default, but that tests do not wait as long as a busy table would like.
         .retry_config(RetryConfig::standard().with_initial_backoff(Duration::from_millis(5)))
         .endpoint_url(endpoint);
-    Client::from_conf(config.build())
+    Client::from_conf(rollcall::sdk::lean(config).build())
 }
 
 /// A client of an event bus that answers there.

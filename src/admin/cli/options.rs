@@ -15,6 +15,7 @@ use crate::admin::plain_http::plain_http;
 use crate::admin::running_dev::{self, FoundDevs, RunningDev};
 use crate::config::CallSettings;
 use crate::outbound::tls::system_roots;
+use crate::sdk;
 use crate::store::call::Table;
 
 /// The variables that name the endpoint of DynamoDB. The first one that is set counts.
@@ -195,7 +196,7 @@ impl GlobalOptions {
         if self.is_local() {
             config = config.interceptor(WithoutTokens);
         }
-        Ok(Table::new(Client::from_conf(config.build()), &place.name))
+        Ok(Table::new(Client::from_conf(sdk::lean(config).build()), &place.name))
     }
 
     /// The table, if the command has opened it.
