@@ -478,8 +478,8 @@ impl Table {
         drop(actions);
         let round = self.meter.begin();
         // With a token here, the SDK does not make one: the body has its own.
-        let call = self.client.transact_write_items().client_request_token(String::new()).send();
-        let answer = sdk::with_body(body, call).boxed().await;
+        let call = self.client.transact_write_items().client_request_token(String::new()).send().boxed();
+        let answer = sdk::with_body(body, call).await;
         match answer {
             Ok(answer) => {
                 self.spent(round, Direction::Write, answer.consumed_capacity());

@@ -11,7 +11,7 @@ use super::error::StoreError;
 pub struct JsonText(Vec<u8>);
 
 impl JsonText {
-    /// Nothing yet, with room for so many bytes.
+    /// Nothing yet, with room for this many bytes.
     pub fn with_capacity(bytes: usize) -> Self {
         Self(Vec::with_capacity(bytes))
     }

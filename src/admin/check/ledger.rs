@@ -4,8 +4,8 @@
 //! happened since the ledger begins is judged:
 //!
 //! - Changes whose retention has ended are not in the feed any more.
-//! - After `tenant.resync` mirrors know the tenant as it was then, whatever its changes were before. So it is even
-//!   before the sequencer has moved that change into the feed.
+//! - After `tenant.resync` mirrors know the tenant as it was then. So the changes before it do not matter. That holds
+//!   as soon as the change is in the outbox.
 
 use std::collections::{BTreeMap, BTreeSet};
 
