@@ -92,9 +92,14 @@ pub(super) fn write_bindings(
     }
     if both().any(|expression| !expression.values.is_empty()) {
         json.raw(",\"ExpressionAttributeValues\":{");
-        for expression in both() {
-            json.attributes(&expression.values)?;
-        }
+        let of_condition = condition.map(|condition| &condition.values);
+        let named = |name: &String| of_condition.is_some_and(|values| values.contains_key(name));
+        let of_update = update.map(|update| &update.values);
+        debug_assert!(
+            !of_update.into_iter().flatten().any(|(name, _)| named(name)),
+            "a placeholder has two values"
+        );
+        json.attributes(of_condition.into_iter().chain(of_update).flatten())?;
         json.raw("}");
     }
     Ok(())

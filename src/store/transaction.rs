@@ -87,7 +87,9 @@ impl Action {
         json.text(&self.key.sk);
         json.raw("}");
         if let ActionKind::Put(attributes) = &self.kind {
-            json.attributes(attributes)?;
+            // An item that was read has its key among its attributes.
+            let is_key = |name: &str| matches!(name, "pk" | "sk");
+            json.attributes(attributes.iter().filter(|(name, _)| !is_key(name)))?;
         }
         json.raw("}");
         let update = match &self.kind {
