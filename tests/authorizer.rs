@@ -3,7 +3,6 @@
 
 use std::time::Instant;
 
-use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{Credentials, Region, SharedCredentialsProvider};
 use aws_sdk_dynamodb::types::AttributeValue;
 use rollcall::admin::error::AdminError;
@@ -20,6 +19,7 @@ use rollcall::http::response::Transfer;
 use rollcall::limits::AUTHORIZER_ATTEMPT;
 use rollcall::scim::policy::{STANDARD, VEZA};
 use rollcall::scim::resource_type::Kind;
+use rollcall::sdk;
 use rollcall::store::call::Table;
 use rollcall::store::item::text;
 use rollcall::store::keys::{self, TenantId};
@@ -309,7 +309,7 @@ async fn a_connection_that_hangs_is_followed_by_another_before_the_function_ends
             .endpoint_url(endpoint)
             .region(Region::from_static("us-east-1"))
             .credentials_provider(SharedCredentialsProvider::new(credentials));
-        let table = Table::new(Client::new(&config.build()), support::TABLE);
+        let table = Table::new(sdk::client(&config.build()), support::TABLE);
         let began = Instant::now();
         let answer = answer(&table, &format!("Bearer {}", key.reveal())).await;
         assert_eq!(answer["policyDocument"]["Statement"][0]["Effect"], "Allow");

@@ -225,6 +225,9 @@ async fn every_damage_of_changes_is_found_and_settled_by_a_resync() {
         assert_eq!(problems(&report.findings), expected, "{what}: {:?}", report.findings);
         let report = check(&scene.client, true).await;
         assert_eq!((report.findings, report.resync), (vec![], true), "{what}");
+        // Also while the resync waits in the outbox.
+        let report = check(&scene.client, true).await;
+        assert_eq!((report.findings, report.resync), (vec![], false), "{what}");
         sequence(&scene.client.table).await;
         assert_consistent(&scene.client).await;
         let last = read_feed(&scene.client.table).await.pop().unwrap();

@@ -16,6 +16,7 @@ use rollcall::admin::transfer::user_table::user_table;
 use rollcall::admin::user;
 use rollcall::scim::policy::{Policy, VEZA};
 use rollcall::scim::resource_type::Kind;
+use rollcall::store::feed::reader::FeedReader;
 use rollcall::store::keys::TenantId;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -308,6 +309,7 @@ async fn a_tenant_that_moves_keeps_ids_versions_times_and_deactivated_accounts()
     for policy in ["veza", "standard"] {
         // The feed that it moves to is older than what moves.
         let there = an_empty_tenant(policy).await;
+        FeedReader::open(&there.table).await.expect("a feed");
         let (acme, ids, [team, board]) = a_tenant_to_move(policy).await;
         let text = exported(&acme).await;
         let done = moved(&there, &text).await.expect("a move");

@@ -123,11 +123,18 @@ impl ChangeLedger {
     /// Takes note of a change that waits in the outbox. Only `tenant.resync` matters. `margin` is for clocks that
     /// differ, in milliseconds.
     pub fn expect(&mut self, change: &FeedChange, margin: i64) {
-        if change.event_type == RESYNC && self.is_about_tenant(change) {
-            let time = milliseconds(&change.time);
-            self.waiting_resync = self.waiting_resync.max(time);
-            self.since = self.since.max(time.saturating_add(margin));
+        // The sequencer fills in the incarnation later. No tenant of the name begins while an earlier one has changes
+        // in the outbox.
+        let is_about_tenant = change.incarnation.is_empty() && change.tenant == self.tenant;
+        let time = milliseconds(&change.time);
+        if change.event_type != RESYNC || !is_about_tenant || time == i64::MAX || time <= self.waiting_resync
+        {
+            return;
         }
+        self.waiting_resync = time;
+        self.since = self.since.max(time.saturating_add(margin));
+        self.entries.clear();
+        self.broken.clear();
     }
 
     /// Adds the next change of the feed. Those of other tenants are passed over. `written` is when its page was
@@ -323,8 +330,16 @@ mod tests {
     fn a_resync_that_waits_settles_what_was_before_it() {
         let at = |time: &str, change: FeedChange| FeedChange { time: time.to_owned(), ..change };
         let mut ledger = ChangeLedger::new("acme".to_owned(), "i".to_owned(), 100_000);
-        ledger.expect(&at("1970-01-01T00:15:00Z", change("acme", 2, "tenant.updated")), 60_000);
-        ledger.expect(&at("1970-01-01T00:16:00Z", change("acme", 3, RESYNC)), 60_000);
+        // As it is in the outbox.
+        let waiting =
+            |time, change: FeedChange| at(time, FeedChange { incarnation: String::new(), ..change });
+        ledger.add(&change("u", 1, "user.created"), 0);
+        ledger.expect(&waiting("1970-01-01T00:16:00Z", change("acme", 2, "tenant.updated")), 60_000);
+        let of_other = FeedChange { tenant: "other".to_owned(), ..change("other", 3, RESYNC) };
+        ledger.expect(&waiting("1970-01-01T00:16:00Z", of_other), 60_000);
+        ledger.expect(&waiting("no time", change("acme", 3, RESYNC)), 60_000);
+        assert_eq!(ledger.compare("u", None, &WaitingChanges::new(), None), Some(Mismatch::Gone));
+        ledger.expect(&waiting("1970-01-01T00:16:00Z", change("acme", 3, RESYNC)), 60_000);
         ledger.add(&at("1970-01-01T00:15:59Z", change("u", 1, "user.created")), 0);
         ledger.add(&at("1970-01-01T00:15:59Z", change("u", 3, "user.updated")), 0);
         assert!(ledger.broken().is_empty());
