@@ -4,9 +4,13 @@
 use rollcall::admin::check::run::check;
 use rollcall::admin::cli::GlobalOptions;
 use rollcall::admin::cli::client::{ClientArgs, run_client};
+use rollcall::auth::record::Scope;
 use rollcall::scim::resource_type::Model;
 use rollcall::store::keys::{self, TenantId};
+use rollcall::tenants::actor::Actor;
+use rollcall::tenants::client::{NewClient, NewProof, create};
 use serde_json::{Value, json};
+use time::{Duration, OffsetDateTime};
 
 use clap::{Args as _, FromArgMatches as _};
 
@@ -168,6 +172,30 @@ async fn the_tool_makes_shows_and_ends_clients() {
     let listed = tool(&["list", "acme"]).await.unwrap();
     assert_eq!(listed.as_array().unwrap().len(), 2, "{listed}");
     assert!(!listed.to_string().contains("rcs_"));
+}
+
+#[tokio::test]
+async fn a_client_whose_secrets_have_expired_is_shown_so() {
+    let embedded = support::serve().await;
+    let app = App::over(&embedded.endpoint, embedded.table.fresh(), |_| {}).await;
+    app.tenant("veza").await;
+    let new = NewClient {
+        tenant: "acme".parse().unwrap(),
+        name: "old".to_owned(),
+        scope: Scope::Provision,
+        token_hours: 1,
+        proof: NewProof::Secret(1),
+    };
+    let then = OffsetDateTime::now_utc() - Duration::days(366);
+    let (_, old) = create(&app.table, &Actor::operator(), new, then).await.unwrap();
+    let statuses = async || {
+        let listed = app.get("/tenants/acme/clients").await.expect(200);
+        let of_tool = run(&embedded.endpoint, &["list", "acme"]).await.unwrap();
+        (listed["clients"][0]["status"].clone(), of_tool[0]["status"].clone())
+    };
+    assert_eq!(statuses().await, (json!("expired"), json!("expired")));
+    app.send("DELETE", &format!("/tenants/acme/clients/{}", old.id), None).await.expect(204);
+    assert_eq!(statuses().await, (json!("revoked"), json!("revoked")));
 }
 
 #[tokio::test]

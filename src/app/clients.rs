@@ -145,7 +145,7 @@ fn client_json(record: &ClientRecord, now: OffsetDateTime) -> Value {
         "id": record.id,
         "name": record.name,
         "scope": record.scope.name(),
-        "status": record.status.name(),
+        "status": record.status.shown(record.is_expired(now)),
         "version": record.version,
         "created": clock::text(record.created),
         "tokenHours": record.token_hours,

@@ -8,7 +8,7 @@ use time::{Duration, OffsetDateTime};
 use super::body::BodyFields;
 use super::problem::ProblemDetails;
 use super::request::{AppRequest, json, tenant_id};
-use crate::auth::record::{KeyRecord, Scope, Status};
+use crate::auth::record::{KeyRecord, Scope};
 use crate::clock;
 use crate::http::response::empty;
 use crate::limits::{DEFAULT_OVERLAP_SECONDS, MAX_OVERLAP_SECONDS};
@@ -92,12 +92,11 @@ pub async fn revoke(app: &AppRequest<'_>, tenant: &str, id: &str) -> Result<Resp
 }
 
 fn key_json(record: &KeyRecord, now: OffsetDateTime) -> Value {
-    let is_expired = record.status == Status::Active && record.is_expired(now);
     json!({
         "id": record.key_id,
         "name": record.name,
         "scope": record.scope.name(),
-        "status": if is_expired { "expired" } else { record.status.name() },
+        "status": record.status.shown(record.is_expired(now)),
         "version": record.version,
         "created": clock::text(record.created),
         "expires": record.expires.map(clock::text),

@@ -54,6 +54,14 @@ impl Status {
         }
     }
 
+    /// What people and applications are shown: that of an active one that has expired is `expired`.
+    pub const fn shown(self, is_expired: bool) -> &'static str {
+        match self {
+            Self::Active if is_expired => "expired",
+            status => status.name(),
+        }
+    }
+
     /// The status of this name.
     pub fn named(name: &str) -> Option<Self> {
         [Self::Active, Self::Revoked].into_iter().find(|status| status.name() == name)

@@ -14,7 +14,7 @@ use crate::log::line::LogLine;
 use crate::log::metrics::{LineMetrics, Metric};
 use crate::log::readable::{describe_detail, describe_request, on_one_line};
 use crate::log::{self, LogFormat, RequestMetrics};
-use crate::scim::notes::{Note, looks_secret};
+use crate::scim::notes::{Note, may_hold_secret};
 use crate::store::keys::TenantId;
 use crate::store::meter::{RuleRefusals, Usage};
 
@@ -242,7 +242,7 @@ impl Line {
 /// Whether an id that a caller chose goes to the log.
 pub fn is_trace_id(text: &str) -> bool {
     let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
-    (1..=64).contains(&text.len()) && text.bytes().all(good) && !looks_secret(text)
+    (1..=64).contains(&text.len()) && text.bytes().all(good) && !may_hold_secret(text)
 }
 
 #[cfg(test)]
@@ -262,6 +262,7 @@ mod tests {
             ("jane@example.com", false),
             ("rc_acme_abc", false),
             ("1:rct_acme_abc", false),
+            ("arct_acme_abc", false),
         ] {
             assert_eq!(is_trace_id(text), is_logged, "{text}");
         }

@@ -186,6 +186,11 @@ fn loggable_name(name: &str) -> String {
 /// What bearer keys, application keys, client secrets, access tokens and webhook secrets begin with.
 const SECRET_HEADS: [&str; 5] = ["rc_", "rca_", "rcs_", "rct_", "whsec_"];
 
+/// Whether a text holds the beginning of a key, a token or a secret, also within a word.
+pub fn may_hold_secret(text: &str) -> bool {
+    SECRET_HEADS.iter().any(|head| text.contains(head))
+}
+
 /// Whether a text that a client chose holds what looks like a key, a token or a secret. No log may have it.
 pub fn looks_secret(text: &str) -> bool {
     let begins = |at: usize| !text[..at].ends_with(|before: char| before.is_ascii_alphanumeric());

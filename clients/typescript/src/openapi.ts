@@ -1079,8 +1079,11 @@ export interface components {
              * @enum {string}
              */
             scope: "provision" | "read";
-            /** @enum {string} */
-            status: "active" | "revoked";
+            /**
+             * @description A client with secrets has expired when all of them have.
+             * @enum {string}
+             */
+            status: "active" | "expired" | "revoked";
             /** @description Counts its changes. */
             version: number;
             /** @description When it was made. */
@@ -1114,8 +1117,11 @@ export interface components {
              * @enum {string}
              */
             scope: "provision" | "read";
-            /** @enum {string} */
-            status: "active" | "revoked";
+            /**
+             * @description A client with secrets has expired when all of them have.
+             * @enum {string}
+             */
+            status: "active" | "expired" | "revoked";
             /** @description Counts its changes. */
             version: number;
             /** @description When it was made. */
@@ -1146,8 +1152,11 @@ export interface components {
              * @enum {string}
              */
             scope: "provision" | "read";
-            /** @enum {string} */
-            status: "active" | "revoked";
+            /**
+             * @description A client with secrets has expired when all of them have.
+             * @enum {string}
+             */
+            status: "active" | "expired" | "revoked";
             /** @description Counts its changes. */
             version: number;
             /** @description When it was made. */

@@ -138,12 +138,11 @@ pub async fn run_application(
 }
 
 fn application_fields(record: &ApplicationRecord, now: OffsetDateTime) -> Map<String, Value> {
-    let expired = record.status == Status::Active && record.is_expired(now);
     object(json!({
         "applicationId": record.id,
         "name": record.name,
         "scope": record.scope.name(),
-        "status": if expired { "expired" } else { record.status.name() },
+        "status": record.status.shown(record.is_expired(now)),
         "created": clock::text(record.created),
         "expires": record.expires.map(clock::text),
     }))

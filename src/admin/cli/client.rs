@@ -276,10 +276,7 @@ fn client_fields(record: &ClientRecord, now: OffsetDateTime) -> Map<String, Valu
         "name": record.name,
         "scope": record.scope.name(),
         "proof": record.proof.name(),
-        "status": match record.status {
-            Status::Active if record.is_expired(now) => "expired",
-            status => status.name(),
-        },
+        "status": record.status.shown(record.is_expired(now)),
         "created": clock::text(record.created),
         "tokenHours": record.token_hours,
         "secretExpires": ends.map(clock::text),

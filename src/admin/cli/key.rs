@@ -152,13 +152,12 @@ pub async fn run_key(options: &GlobalOptions, command: KeyCommand) -> Result<Str
 }
 
 fn key_fields(record: &KeyRecord, now: OffsetDateTime) -> Map<String, Value> {
-    let expired = record.status == Status::Active && record.is_expired(now);
     object(json!({
         "tenant": record.tenant.as_str(),
         "keyId": record.key_id,
         "name": record.name,
         "scope": record.scope.name(),
-        "status": if expired { "expired" } else { record.status.name() },
+        "status": record.status.shown(record.is_expired(now)),
         "created": clock::text(record.created),
         "expires": record.expires.map(clock::text),
         "user": record.user.map(|user| user.to_string()),

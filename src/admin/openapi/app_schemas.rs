@@ -232,7 +232,7 @@ fn clients() -> Value {
         "id": text("Its id: the client_id of token requests."),
         "name": text("What it is called."),
         "scope": { "type": "string", "enum": ["provision", "read"], "description": "What its access tokens may do." },
-        "status": { "type": "string", "enum": ["active", "revoked"] },
+        "status": { "type": "string", "enum": ["active", "expired", "revoked"], "description": "A client with secrets has expired when all of them have." },
         "version": number("Counts its changes."),
         "created": text("When it was made."),
         "tokenHours": hours,

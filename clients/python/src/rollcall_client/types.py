@@ -361,7 +361,7 @@ class Client(TypedDict):
     id: str
     name: str
     scope: Literal["provision", "read"]
-    status: Literal["active", "revoked"]
+    status: Literal["active", "expired", "revoked"]
     version: int
     created: str
     tokenHours: int
@@ -384,7 +384,7 @@ class MadeClient(TypedDict):
     id: str
     name: str
     scope: Literal["provision", "read"]
-    status: Literal["active", "revoked"]
+    status: Literal["active", "expired", "revoked"]
     version: int
     created: str
     tokenHours: int
@@ -403,7 +403,7 @@ class RotatedClient(TypedDict):
     id: str
     name: str
     scope: Literal["provision", "read"]
-    status: Literal["active", "revoked"]
+    status: Literal["active", "expired", "revoked"]
     version: int
     created: str
     tokenHours: int
