@@ -18,6 +18,7 @@ use base64::Engine as _;
 use serde_json::Value;
 
 /// A call that is ready to be sent.
+#[derive(Clone)]
 #[allow(clippy::large_enum_variant)]
 pub enum BareCall {
     /// `GetItem`.
@@ -93,6 +94,11 @@ impl BareCall {
             ),
             other => unreachable!("nothing makes {other} here"),
         }
+    }
+
+    /// Makes its values anew and sends it. A copy is the least that it takes to make them.
+    pub async fn make_and_send(&self) {
+        self.clone().send().await;
     }
 
     /// Sends it. It must succeed, so that it costs what it cost the function.

@@ -8,7 +8,6 @@ use std::str::FromStr;
 
 use tokio::runtime::Runtime;
 
-use crate::bare::BareCall;
 use crate::operation::{Operation, REPEATS, Site};
 use crate::{TableProcess, own_command};
 
@@ -19,6 +18,8 @@ pub enum Side {
     Function,
     /// The bare calls.
     Bare,
+    /// The bare calls whose values are ready.
+    Ready,
 }
 
 impl Side {
@@ -27,6 +28,7 @@ impl Side {
         match self {
             Self::Function => "function",
             Self::Bare => "bare",
+            Self::Ready => "ready",
         }
     }
 }
@@ -35,7 +37,7 @@ impl FromStr for Side {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Self, String> {
-        let found = [Self::Function, Self::Bare].into_iter().find(|side| side.word() == word);
+        let found = [Self::Function, Self::Bare, Self::Ready].into_iter().find(|side| side.word() == word);
         found.ok_or_else(|| format!("no side is called {word}"))
     }
 }
@@ -47,6 +49,8 @@ pub struct Instructions {
     pub function: u64,
     /// Those of the bare calls.
     pub bare: u64,
+    /// Those of the bare calls whose values are ready.
+    pub ready: u64,
 }
 
 impl Instructions {
@@ -55,7 +59,8 @@ impl Instructions {
         let is_installed = Command::new("valgrind").arg("--version").stdout(Stdio::null()).status();
         is_installed.ok().filter(|status| status.success())?;
         let of_side = |side| (count(operation, side, 2) - count(operation, side, 1)) / REPEATS as u64;
-        Some(Self { function: of_side(Side::Function), bare: of_side(Side::Bare) })
+        let (function, bare) = (of_side(Side::Function), of_side(Side::Bare));
+        Some(Self { function, bare, ready: of_side(Side::Ready) })
     }
 }
 
@@ -86,8 +91,14 @@ pub fn play(runtime: &Runtime, endpoint: &str, (operation, side): (Operation, Si
         }
         Side::Bare => {
             let prepared: Vec<_> = (0..3).map(|_| runtime.block_on(site.calls(operation))).collect();
+            for call in prepared.iter().take(1 + turns).flatten() {
+                runtime.block_on(call.make_and_send());
+            }
+        }
+        Side::Ready => {
+            let prepared: Vec<_> = (0..3).map(|_| runtime.block_on(site.calls(operation))).collect();
             for call in prepared.into_iter().take(1 + turns).flatten() {
-                runtime.block_on(BareCall::send(call));
+                runtime.block_on(call.send());
             }
         }
     }

@@ -29,7 +29,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 
 use count::Instructions;
-use measure::{Times, measure};
+use measure::{Floor, Times, measure};
 use operation::Operation;
 use page::{Machine, write_part};
 use rollcall::config::STACK;
@@ -82,30 +82,32 @@ fn report() -> String {
     let times = measured();
     let counted: Vec<Option<Instructions>> = Operation::ALL.into_iter().map(Instructions::of).collect();
     let mut text = format!("{}\n\n", machine.description());
-    text.push_str(
-        "| operation | function | bare calls | ratio | least and most |\n| --- | --- | --- | --- | --- |\n",
-    );
-    for (operation, Times { function, bare, ratio, spread: (least, most) }) in
-        Operation::ALL.iter().zip(times)
-    {
-        let name = operation.name();
-        let _ = writeln!(
-            text,
-            "| {name} | {function:.0} µs | {bare:.0} µs | {ratio:.2} | {least:.2} to {most:.2} |"
-        );
+    text.push_str("| operation | function | bare calls | ratio | least and most | values ready | ratio | least and most |\n");
+    text.push_str("| --- | --- | --- | --- | --- | --- | --- | --- |\n");
+    for (operation, Times { function, bare, ready }) in Operation::ALL.iter().zip(times) {
+        let _ = write!(text, "| {} | {function:.0} µs |", operation.name());
+        for Floor { time, ratio, spread: (least, most) } in [bare, ready] {
+            let _ = write!(text, " {time:.0} µs | {ratio:.2} | {least:.2} to {most:.2} |");
+        }
+        text.push('\n');
     }
     if counted.iter().any(Option::is_none) {
         text.push_str("\nInstructions were not counted: valgrind is not installed.\n");
         return text;
     }
     text.push_str(
-        "\n| instructions of an operation | function | bare calls | ratio |\n| --- | --- | --- | --- |\n",
+        "\n| instructions of an operation | function | bare calls | ratio | values ready | ratio |\n",
     );
-    for (operation, Instructions { function, bare }) in
+    text.push_str("| --- | --- | --- | --- | --- | --- |\n");
+    for (operation, Instructions { function, bare, ready }) in
         Operation::ALL.iter().zip(counted.into_iter().flatten())
     {
-        let (name, ratio) = (operation.name(), function as f64 / bare as f64);
-        let _ = writeln!(text, "| {name} | {} | {} | {ratio:.2} |", thousands(function), thousands(bare));
+        let _ = write!(text, "| {} | {} |", operation.name(), thousands(function));
+        for floor in [bare, ready] {
+            let ratio = function as f64 / floor as f64;
+            let _ = write!(text, " {} | {ratio:.2} |", thousands(floor));
+        }
+        text.push('\n');
     }
     text
 }

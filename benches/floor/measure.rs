@@ -2,24 +2,43 @@
 
 use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-use crate::operation::{Operation, Site};
+use crate::operation::{Operation, REPEATS, Site};
 
 /// How often the function and the bare calls take turns.
-pub const PAIRS: usize = 30;
+pub const TURNS: usize = 30;
 
 /// The processor time of one operation.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Times {
-    /// That of the function in microseconds: the median of the pairs.
+    /// That of the function in microseconds: the median of the turns.
     pub function: f64,
     /// That of the bare calls.
-    pub bare: f64,
-    /// The median of the ratios of the pairs.
+    pub bare: Floor,
+    /// That of the bare calls whose values are ready.
+    pub ready: Floor,
+}
+
+/// What the function is compared with.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Floor {
+    /// Its processor time in microseconds: the median of the turns.
+    pub time: f64,
+    /// How many times as long the function takes: the median of the turns.
     pub ratio: f64,
     /// The least ratio and the greatest.
     pub spread: (f64, f64),
+}
+
+impl Floor {
+    /// `functions` has the times of the function, in the same turns.
+    fn of(times: &[f64], functions: &[f64]) -> Self {
+        let ratios = sorted(functions.iter().zip(times).map(|(function, time)| function / time));
+        let spread = (ratios[0], ratios[ratios.len() - 1]);
+        Self { time: median(times), ratio: median(&ratios), spread }
+    }
 }
 
 /// Lets the function and the bare calls take turns at each operation. The result has the order of [`Operation::ALL`].
@@ -33,42 +52,59 @@ pub async fn measure(endpoint: &str) -> Vec<Times> {
 }
 
 async fn measure_one(site: &mut Site, operation: Operation) -> Times {
-    let (mut functions, mut bares, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    // The first pair warms up.
-    for pair in 0..=PAIRS {
+    let (mut functions, mut bares, mut readies) = (Vec::new(), Vec::new(), Vec::new());
+    // The first turn warms up.
+    for turn in 0..=TURNS {
         let events = site.events(operation).await;
+        let function = timed(async || {
+            for event in &events {
+                site.answer(event).await;
+            }
+        })
+        .await;
         let calls = site.calls(operation).await;
-        let count = events.len() as f64;
-        let began = processor_time();
-        for event in events {
-            site.answer(&event).await;
-        }
-        let function = (processor_time() - began).as_secs_f64() * 1e6 / count;
-        let began = processor_time();
-        for call in calls {
-            call.send().await;
-        }
-        let bare = (processor_time() - began).as_secs_f64() * 1e6 / count;
-        if pair > 0 {
+        let bare = timed(async || {
+            for call in &calls {
+                call.make_and_send().await;
+            }
+        })
+        .await;
+        let calls = site.calls(operation).await;
+        let ready = timed(async || {
+            for call in calls {
+                call.send().await;
+            }
+        })
+        .await;
+        if turn > 0 {
             functions.push(function);
             bares.push(bare);
-            ratios.push(function / bare);
+            readies.push(ready);
         }
     }
-    for all in [&mut functions, &mut bares, &mut ratios] {
-        all.sort_by(f64::total_cmp);
-    }
-    let spread = (ratios[0], ratios[ratios.len() - 1]);
-    Times { function: median(&functions), bare: median(&bares), ratio: median(&ratios), spread }
+    let (bare, ready) = (Floor::of(&bares, &functions), Floor::of(&readies, &functions));
+    Times { function: median(&functions), bare, ready }
 }
 
-fn median(sorted: &[f64]) -> f64 {
-    sorted[sorted.len() / 2]
+/// The processor time of one operation in microseconds, if all of a turn are done.
+async fn timed(operations: impl AsyncFnOnce()) -> f64 {
+    let began = processor_time();
+    operations().await;
+    (processor_time() - began).as_secs_f64() * 1e6 / REPEATS as f64
 }
 
-/// The processor time of this thread until now, as Linux counts it. Everything that is measured runs on this thread.
+fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut sorted: Vec<f64> = values.collect();
+    sorted.sort_by(f64::total_cmp);
+    sorted
+}
+
+fn median(values: &[f64]) -> f64 {
+    sorted(values.iter().copied())[values.len() / 2]
+}
+
+/// The processor time of this thread until now. Everything that is measured runs on this thread. `/proc/self/schedstat`
+/// would be up to 4 ms late: Linux brings it up to date when the thread waits, or at a tick of its clock.
 fn processor_time() -> Duration {
-    let told = std::fs::read_to_string("/proc/self/schedstat").expect("Linux");
-    let nanoseconds = told.split_whitespace().next().and_then(|first| first.parse().ok());
-    Duration::from_nanos(nanoseconds.expect("nanoseconds"))
+    clock_gettime(ClockId::ThreadCPUTime).try_into().expect("a time")
 }
