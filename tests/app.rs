@@ -147,6 +147,8 @@ async fn users_and_groups_are_read_as_scim_reads_them() {
     let headers = [("authorization", key.as_str()), ("if-none-match", etag.as_str())];
     let path = of(&format!("/Users/{}", ids[0]));
     assert_eq!(app.raw(("GET", &path), &headers, Bytes::new()).await.status, 304);
+    let headers = [("authorization", key.as_str()), ("if-match", "W/\"999\"")];
+    app.raw(("GET", &path), &headers, Bytes::new()).await.problem(412, "");
 
     let some =
         app.get(&of("/Users?filter=userName eq \"u2@example.com\"&attributes=userName")).await.expect(200);

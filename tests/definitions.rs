@@ -232,6 +232,7 @@ async fn discovery_announces_what_there_is() {
     app.send("POST", "/tenants/acme/entitlements", Some(body)).await.expect(201);
     assert_eq!(discover().await.0, ["User", "Group", "Role", "Entitlement"]);
     let seat = client.get("/Entitlements/seat").await.expect(200).body;
+    client.send("GET", "/Entitlements/seat", None, &[("if-match", "W/\"999\"")]).await.expect(412);
     assert_eq!(seat["type"], "Entitlement", "Okta wants the name of the resource type");
     assert_eq!(seat["urn:ietf:params:scim:schemas:core:2.0:Entitlement"]["type"], "license");
 

@@ -55,7 +55,7 @@ impl EntityTags {
 /// The preconditions of one request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Preconditions {
-    /// The change happens only to one of these versions.
+    /// The resource is changed, or answered, only in one of these versions.
     pub if_match: Option<EntityTags>,
     /// The answer has a body, and a change happens, only if the version is not among these.
     pub if_none_match: Option<EntityTags>,
@@ -67,23 +67,31 @@ impl Preconditions {
     /// # Errors
     /// 412 when `If-Match` names other versions, or `If-None-Match` this one.
     pub fn check(&self, version: u64) -> Result<(), ScimError> {
-        let failed = |detail| Err(ScimError::new(ErrorKind::PreconditionFailed, detail));
-        if self.if_match.as_ref().is_some_and(|tags| !tags.contains(version)) {
-            return failed(format!(
-                "The resource is in version W/\"{version}\", and the request asks for another (If-Match, or version in Bulk). Read it again."
-            ));
+        match self.wants(version)? {
+            true => Ok(()),
+            false => Err(ScimError::new(
+                ErrorKind::PreconditionFailed,
+                format!(
+                    "The resource is in version W/\"{version}\", which If-None-Match excludes. Leave the header out of a change."
+                ),
+            )),
         }
-        if self.not_modified(version) {
-            return failed(format!(
-                "The resource is in version W/\"{version}\", which If-None-Match excludes. Leave the header out of a change."
-            ));
-        }
-        Ok(())
     }
 
-    /// Whether the client has this version already.
-    pub fn not_modified(&self, version: u64) -> bool {
-        self.if_none_match.as_ref().is_some_and(|tags| tags.contains(version))
+    /// Whether a version that is about to be answered is new to the client. If not, the answer to a read has no body.
+    ///
+    /// # Errors
+    /// 412 when `If-Match` names other versions.
+    pub fn wants(&self, version: u64) -> Result<bool, ScimError> {
+        if self.if_match.as_ref().is_some_and(|tags| !tags.contains(version)) {
+            return Err(ScimError::new(
+                ErrorKind::PreconditionFailed,
+                format!(
+                    "The resource is in version W/\"{version}\", and the request asks for another (If-Match, or version in Bulk). Read it again."
+                ),
+            ));
+        }
+        Ok(!self.if_none_match.as_ref().is_some_and(|tags| tags.contains(version)))
     }
 }
 

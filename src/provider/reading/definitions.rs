@@ -41,7 +41,7 @@ impl Reading<'_> {
     /// Reads one role or entitlement. No body when the client has this version already (304).
     ///
     /// # Errors
-    /// 404.
+    /// 404; 412 when `If-Match` names other versions.
     pub async fn retrieve_definition(
         &self,
         (kind, id): (DefinedKind, &str),
@@ -50,7 +50,7 @@ impl Reading<'_> {
     ) -> Result<Answer, Failure> {
         let found = self.find_definition(kind, id).await?;
         let (ty, version) = (self.provider.model.defined(kind), found.version);
-        let body = (!preconditions.not_modified(version)).then(|| {
+        let body = preconditions.wants(version)?.then(|| {
             let mut resource = self.represent_definition(&found);
             projection.apply(&mut resource, ty);
             Value::Object(resource).to_string()

@@ -16,7 +16,7 @@ impl Reading<'_> {
     /// Reads one resource. No body when the client has this version already (304).
     ///
     /// # Errors
-    /// 404.
+    /// 404; 412 when `If-Match` names other versions.
     pub async fn retrieve(&self, request: &ResourceRequest<'_>) -> Result<Answer, Failure> {
         let ResourceRequest { kind, id, projection, preconditions } = *request;
         if kind == Kind::Group && projection.wants(self.provider.ty(kind), MEMBERS) {
@@ -26,13 +26,14 @@ impl Reading<'_> {
             };
             check_answerable(members.len() as u64)?;
             let relations = Relations { members: Some(&members), ..Relations::default() };
-            let body = (!preconditions.not_modified(record.version))
+            let body = preconditions
+                .wants(record.version)?
                 .then(|| self.provider.write_projected(&record, &relations, projection));
             return Ok(self.provider.answer(&record, body));
         }
         let item = self.provider.store.fetch_item(kind, id).await?.ok_or_else(|| not_found(kind))?;
         let record = Record::raw_from_item(&item)?.ok_or_else(|| not_found(kind))?;
-        if preconditions.not_modified(record.version) {
+        if !preconditions.wants(record.version)? {
             return Ok(self.provider.answer(&record, None));
         }
         self.provider.answer_user(&record, projection).await
