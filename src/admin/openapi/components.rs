@@ -61,7 +61,7 @@ pub(super) fn parameters() -> Value {
         ),
         "attributes": names("attributes", "The only attributes to answer, with those that are always answered (RFC 7644 §3.9)."),
         "excludedAttributes": names("excludedAttributes", "Attributes to leave out of the answer. Not with attributes."),
-        "If-Match": header("If-Match", "Entity tags: the change happens only to one of these versions (RFC 7644 §3.14)."),
+        "If-Match": header("If-Match", "Entity tags: the resource is changed, or answered, only in one of these versions (RFC 7644 §3.14)."),
         "If-None-Match": header("If-None-Match", "Entity tags: a read is 304, and a change 412, if the resource is in one of these versions."),
     })
 }

@@ -86,7 +86,6 @@ fn resource(verb: &str, kind: &str, model: &Model) -> Description {
         }
         "retrieve" => {
             it.summary = format!("Read {what} (RFC 7644 §3.4.1)");
-            it.parameters.push("If-None-Match");
             it.answers.insert("200".to_owned(), with_etag(content("The resource.", schema)));
             let unchanged = json!({ "description": "The client has this version already." });
             it.answers.insert("304".to_owned(), with_etag(unchanged));
@@ -119,20 +118,20 @@ fn resource(verb: &str, kind: &str, model: &Model) -> Description {
     it
 }
 
-/// Adds the statuses of the errors that an operation on a resource may answer, and `If-Match`.
+/// Adds the statuses of the errors that an operation on a resource may answer, and the preconditions.
 fn add_refusals(it: &mut Description, verb: &str, kind: &str) {
     if kind == "Me" {
         it.refusals.push(501);
     }
     if verb != "create" && verb != "query" {
-        it.refusals.push(404);
+        it.parameters.extend(["If-Match", "If-None-Match"]);
+        it.refusals.extend([404, 412]);
     }
     if matches!(verb, "create" | "replace" | "modify") {
         it.refusals.extend([409, 413, 415]);
     }
     if matches!(verb, "replace" | "modify" | "delete") {
-        it.parameters.extend(["If-Match", "If-None-Match"]);
-        it.refusals.extend([409, 412]);
+        it.refusals.push(409);
     }
 }
 
