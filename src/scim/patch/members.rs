@@ -196,8 +196,8 @@ impl<'a> MemberChange<'a> {
 
     /// Replays the steps over the members that are touched, of whom `current` holds, by id, those
     /// that are members now. `kinds` says what the [`MemberChange::members_to_identify`] are that are not members now. A
-    /// set knows no duplicates: adding a member again changes nothing, another `display` included, nor does removing one
-    /// who is not there.
+    /// set knows no duplicates: adding a member again changes nothing, another `display` included, even if an earlier step
+    /// removes the member. Nor does removing one who is not there.
     ///
     /// # Errors
     /// - `mutability` for a change within a member
@@ -481,7 +481,7 @@ fn unwrap_one<'v>(value: &'v Value, policy: &Policy) -> &'v Value {
 }
 
 fn immutable() -> ScimError {
-    ScimError::mutability("A member cannot be changed: remove it and add it again.")
+    ScimError::mutability("A member cannot be changed: remove it, and add it again in the next request.")
 }
 
 #[cfg(test)]
