@@ -65,7 +65,7 @@ fn damages(ids: Ids) -> Vec<Damage> {
 
 /// Adds 3 to a counter.
 fn add_three(name: &str) -> Expression {
-    Expression::new("ADD #n :n").name("#n", name).value(":n", number(3))
+    Expression::new(format!("ADD #{name} :n")).name(name).value(":n", number(3))
 }
 
 /// Damages of list entries, look-ups and the counter.
@@ -118,7 +118,7 @@ fn member_damages(t: &TenantId, Ids { user: id, group, nobody }: Ids) -> Vec<Dam
     let user = keys::resource(t, Kind::User, id);
     let groups = |verb: &str, id: Uuid| {
         let ids = AttributeValue::Ss(vec![id.to_string()]);
-        Expression::new(format!("{verb} #g :g")).name("#g", "groups").value(":g", ids)
+        Expression::new(format!("{verb} #groups :g")).name("groups").value(":g", ids)
     };
     let membership = || Item::from([text("type", "User"), text("since", "2026-01-01T00:00:00.000Z")]);
     vec![
@@ -143,9 +143,8 @@ fn member_damages(t: &TenantId, Ids { user: id, group, nobody }: Ids) -> Vec<Dam
 /// Damages of pending changes.
 fn change_damages(t: &TenantId, Ids { user, group, nobody }: Ids) -> Vec<Damage> {
     let chunk = keys::chunk(t, nobody, Side::Add, user);
-    let name_change = Expression::new("SET #c = :c")
-        .name("#c", "change")
-        .value(":c", AttributeValue::S(nobody.to_string()));
+    let name_change =
+        Expression::new("SET #change = :c").name("change").value(":c", AttributeValue::S(nobody.to_string()));
     vec![
         mended(&[Problem::OrphanChunks], Action::put(chunk, Item::from([text("members", "[]")]))),
         mended(&[Problem::ChangeGone], Action::update(keys::resource(t, Kind::Group, group), name_change)),

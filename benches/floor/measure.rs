@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::operation::{Operation, REPEATS, Site};
 
 /// How often the function and the bare calls take turns.
-pub const TURNS: usize = 30;
+pub const TURNS: usize = 200;
 
 /// The processor time of one operation.
 #[derive(Debug, Serialize, Deserialize)]

@@ -130,13 +130,13 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok()).filter(|value| !value.is_empty())
 }
 
-/// Splits a path around the base path.
+/// Splits a path around the base path, which begins with a slash.
 fn split<'p>(path: &'p str, base: &str) -> Option<(&'p str, &'p str)> {
-    let at = path
-        .match_indices(base)
-        .map(|(at, _)| at)
-        .find(|at| matches!(path.as_bytes().get(at + base.len()), None | Some(b'/')))?;
-    Some((&path[..at], &path[at + base.len()..]))
+    path.match_indices('/').find_map(|(at, _)| {
+        let (before, from) = path.split_at(at);
+        let below = from.strip_prefix(base)?;
+        (below.is_empty() || below.starts_with('/')).then_some((before, below))
+    })
 }
 
 #[cfg(test)]

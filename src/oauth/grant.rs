@@ -166,7 +166,7 @@ async fn write(
             let id = id.as_deref()?;
             let item = Item::from([number("ttl", *usable_until)]);
             let over = Expression::new("#ttl <= :now")
-                .name("#ttl", "ttl")
+                .name("ttl")
                 .value(":now", AttributeValue::N(clock::epoch_seconds().to_string()));
             let is_new = Expression::absent().or(over);
             let place = oauth::used_assertion(&record.client, id);

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::Provider;
 use super::answer::{Relations, represent_own_extension};
 use crate::limits::MEMBERS_WRITTEN_AT_ONCE;
+use crate::scim::json::push_text;
 use crate::scim::members::MEMBERS;
 use crate::scim::projection::{Projection, Shown};
 use crate::scim::resource::{Meta, location_prefix};
@@ -49,7 +50,7 @@ impl Provider<'_> {
         let own = own.as_ref().map(|(name, value)| (*name, AttributeText::Parsed(value)));
 
         writer.text.push_str("{\"schemas\":[");
-        push_json(writer.text, &resource_type.schema.id);
+        push_text(writer.text, &resource_type.schema.id);
         let extensions: Vec<(&str, AttributeText<'_>)> = resource_type
             .extensions
             .iter()
@@ -60,10 +61,10 @@ impl Provider<'_> {
             .collect();
         for (urn, _) in &extensions {
             writer.text.push(',');
-            push_json(writer.text, urn);
+            push_text(writer.text, urn);
         }
         writer.text.push_str("],\"id\":");
-        push_json(writer.text, &record.id.to_string());
+        push_text(writer.text, &record.id.to_string());
 
         let core = || shown.iter().filter(|(name, _)| extension(name).is_none());
         let external_id = core().filter(|(name, _)| *name == EXTERNAL_ID);
@@ -153,7 +154,7 @@ impl ResourceWriter<'_> {
     /// The name of an attribute that is not the first.
     fn name(&mut self, name: &str) {
         self.text.push(',');
-        push_json(self.text, name);
+        push_text(self.text, name);
         self.text.push(':');
     }
 
@@ -206,25 +207,14 @@ fn may_be_returned(schema: &Schema, value: AttributeText<'_>) -> bool {
 fn push_member(text: &mut String, membership: &Membership, location_prefix: &str) {
     let id = membership.id.to_string();
     text.push_str("{\"value\":");
-    push_json(text, &id);
+    push_text(text, &id);
     text.push_str(",\"type\":");
-    push_json(text, membership.kind.name());
+    push_text(text, membership.kind.name());
     if let Some(display) = &membership.display {
         text.push_str(",\"display\":");
-        push_json(text, display);
+        push_text(text, display);
     }
     text.push_str(",\"$ref\":");
-    push_json(text, &format!("{location_prefix}{id}"));
+    push_text(text, &format!("{location_prefix}{id}"));
     text.push('}');
-}
-
-/// Adds a text as JSON.
-fn push_json(out: &mut String, text: &str) {
-    if text.bytes().any(|byte| matches!(byte, b'"' | b'\\' | ..0x20)) {
-        out.push_str(&Value::from(text).to_string());
-    } else {
-        out.push('"');
-        out.push_str(text);
-        out.push('"');
-    }
 }

@@ -61,6 +61,17 @@ pub fn is_number_too_large(error: &serde_json::Error) -> bool {
     error.to_string().starts_with("number out of range")
 }
 
+/// Adds a text as JSON.
+pub fn push_text(out: &mut String, text: &str) {
+    if text.bytes().any(|byte| matches!(byte, b'"' | b'\\' | ..0x20)) {
+        out.push_str(&Value::from(text).to_string());
+    } else {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    }
+}
+
 /// How many bytes a value takes as compact JSON, without writing it.
 pub fn written_length(value: &Value) -> usize {
     fn text_length(text: &str) -> usize {

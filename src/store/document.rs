@@ -8,6 +8,8 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use crate::scim::json::push_text;
+
 /// A document that can be written into an answer.
 pub trait Document {
     /// The attributes, in their order.
@@ -50,6 +52,7 @@ impl AttributeText<'_> {
     pub fn write(self, out: &mut String) {
         match self {
             Self::Raw(text) => out.push_str(text),
+            Self::Parsed(Value::String(text)) => push_text(out, text),
             Self::Parsed(value) => out.push_str(&serde_json::to_string(value).unwrap_or_default()),
         }
     }

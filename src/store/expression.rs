@@ -5,13 +5,11 @@
 //! be sent together.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::dynamodb_json::JsonText;
 use super::error::StoreError;
-use super::item::Item;
 
 /// A condition expression, or an update expression, with its placeholders.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -22,8 +20,10 @@ pub struct Expression {
     remove: Vec<String>,
     add: Vec<String>,
     delete: Vec<String>,
-    names: HashMap<String, String>,
-    values: Item,
+    /// The attributes that have a placeholder, each once.
+    names: Vec<String>,
+    /// The values by their placeholders, each once.
+    values: Vec<(String, AttributeValue)>,
 }
 
 /// The parts that both kinds of expressions have.
@@ -37,15 +37,23 @@ impl Expression {
     /// Binds the placeholder `:name` to a value.
     #[must_use]
     pub fn value(mut self, name: &str, value: AttributeValue) -> Self {
-        let before = self.values.insert(name.to_owned(), value);
-        debug_assert!(before.is_none_or(|before| self.values.get(name) == Some(&before)), "{name} twice");
+        self.bind(name.to_owned(), value);
         self
     }
 
-    /// Binds the placeholder `#name` to an attribute.
+    fn bind(&mut self, name: String, value: AttributeValue) {
+        match self.values.iter().find(|(bound, _)| *bound == name) {
+            Some((_, bound)) => debug_assert!(*bound == value, "{name} twice"),
+            None => self.values.push((name, value)),
+        }
+    }
+
+    /// Binds the placeholder `#attribute` to that attribute.
     #[must_use]
-    pub fn name(mut self, name: &str, attribute: &str) -> Self {
-        self.names.insert(name.to_owned(), attribute.to_owned());
+    pub fn name(mut self, attribute: &str) -> Self {
+        if !self.names.iter().any(|name| name == attribute) {
+            self.names.push(attribute.to_owned());
+        }
         self
     }
 
@@ -81,25 +89,23 @@ pub(super) fn write_bindings(
     let both = || condition.into_iter().chain(update);
     if both().any(|expression| !expression.names.is_empty()) {
         json.raw(",\"ExpressionAttributeNames\":{");
-        let named = |name: &String| condition.is_some_and(|condition| condition.names.contains_key(name));
-        let of_condition = condition.into_iter().flat_map(|condition| &condition.names);
-        let of_update = update.into_iter().flat_map(|update| &update.names).filter(|(name, _)| !named(name));
-        for (name, attribute) in of_condition.chain(of_update) {
-            json.name(name);
+        let of_condition = condition.map_or(&[][..], |condition| &condition.names);
+        let of_update = update.into_iter().flat_map(|update| &update.names);
+        for attribute in of_condition.iter().chain(of_update.filter(|name| !of_condition.contains(name))) {
+            json.name(&["#", attribute].concat());
             json.text(attribute);
         }
         json.raw("}");
     }
     if both().any(|expression| !expression.values.is_empty()) {
         json.raw(",\"ExpressionAttributeValues\":{");
-        let of_condition = condition.map(|condition| &condition.values);
-        let named = |name: &String| of_condition.is_some_and(|values| values.contains_key(name));
-        let of_update = update.map(|update| &update.values);
+        let of_condition = condition.map_or(&[][..], |condition| &condition.values);
+        let of_update = update.map_or(&[][..], |update| &update.values);
         debug_assert!(
-            !of_update.into_iter().flatten().any(|(name, _)| named(name)),
+            !of_update.iter().any(|(name, _)| of_condition.iter().any(|(own, _)| own == name)),
             "a placeholder has two values"
         );
-        json.attributes(of_condition.into_iter().chain(of_update).flatten())?;
+        json.attributes(of_condition.iter().chain(of_update).map(|(name, value)| (name, value)))?;
         json.raw("}");
     }
     Ok(())
@@ -119,13 +125,13 @@ impl Expression {
 
     /// The item does not have the attribute.
     pub fn lacks(attribute: &str) -> Self {
-        Self::new(format!("attribute_not_exists(#{attribute})")).name(&format!("#{attribute}"), attribute)
+        Self::new(format!("attribute_not_exists(#{attribute})")).name(attribute)
     }
 
     /// The attribute has this value.
     pub fn equals(attribute: &str, value: AttributeValue) -> Self {
         Self::new(format!("#{attribute} = :is_{attribute}"))
-            .name(&format!("#{attribute}"), attribute)
+            .name(attribute)
             .value(&format!(":is_{attribute}"), value)
     }
 
@@ -133,14 +139,14 @@ impl Expression {
     /// fulfils it.
     pub fn set_lacks(attribute: &str, element: &str) -> Self {
         Self::new(format!("NOT contains(#{attribute}, :in_{attribute})"))
-            .name(&format!("#{attribute}"), attribute)
+            .name(attribute)
             .value(&format!(":in_{attribute}"), AttributeValue::S(element.to_owned()))
     }
 
     /// The set or list in the attribute has fewer elements than this. An item without the attribute fulfils it.
     pub fn has_fewer(attribute: &str, bound: usize) -> Self {
         let size = Self::new(format!("size(#{attribute}) < :below_{attribute}"))
-            .name(&format!("#{attribute}"), attribute)
+            .name(attribute)
             .value(&format!(":below_{attribute}"), AttributeValue::N(bound.to_string()));
         Self::lacks(attribute).or(size)
     }
@@ -174,9 +180,11 @@ impl Expression {
             false => text.to_owned(),
         };
         self.text = format!("{} {operator} {}", grouped(&self.text), grouped(&other.text));
-        self.names.extend(other.names);
+        for name in other.names {
+            self = self.name(&name);
+        }
         for (name, value) in other.values {
-            self = self.value(&name, value);
+            self.bind(name, value);
         }
         self
     }
@@ -192,19 +200,17 @@ impl Expression {
     /// Sets an attribute.
     #[must_use]
     pub fn set(mut self, attribute: &str, value: AttributeValue) -> Self {
-        let (name, placeholder) = (["#", attribute].concat(), [":set_", attribute].concat());
-        self.set.push([&*name, " = ", &*placeholder].concat());
-        self.names.insert(name, attribute.to_owned());
-        self.values.insert(placeholder, value);
-        self
+        let placeholder = [":set_", attribute].concat();
+        self.set.push(["#", attribute, " = ", &*placeholder].concat());
+        self.bind(placeholder, value);
+        self.name(attribute)
     }
 
     /// Raises a number by one. The update fails if the item does not have it.
     #[must_use]
     pub fn increment(mut self, attribute: &str) -> Self {
         self.set.push(format!("#{attribute} = #{attribute} + :plus_{attribute}"));
-        self.name(&format!("#{attribute}"), attribute)
-            .value(&format!(":plus_{attribute}"), AttributeValue::N("1".to_owned()))
+        self.name(attribute).value(&format!(":plus_{attribute}"), AttributeValue::N("1".to_owned()))
     }
 
     /// Appends an element to a list. DynamoDB creates the attribute if the item does not have it.
@@ -213,7 +219,7 @@ impl Expression {
         self.set.push(format!(
             "#{attribute} = list_append(if_not_exists(#{attribute}, :none_{attribute}), :append_{attribute})"
         ));
-        self.name(&format!("#{attribute}"), attribute)
+        self.name(attribute)
             .value(&format!(":none_{attribute}"), AttributeValue::L(Vec::new()))
             .value(&format!(":append_{attribute}"), AttributeValue::L(vec![element]))
     }
@@ -222,7 +228,7 @@ impl Expression {
     #[must_use]
     pub fn remove(mut self, attribute: &str) -> Self {
         self.remove.push(format!("#{attribute}"));
-        self.name(&format!("#{attribute}"), attribute)
+        self.name(attribute)
     }
 
     /// Adds to a number, or adds elements to a set. DynamoDB creates the attribute if the item does not have
@@ -230,14 +236,14 @@ impl Expression {
     #[must_use]
     pub fn add(mut self, attribute: &str, value: AttributeValue) -> Self {
         self.add.push(format!("#{attribute} :add_{attribute}"));
-        self.name(&format!("#{attribute}"), attribute).value(&format!(":add_{attribute}"), value)
+        self.name(attribute).value(&format!(":add_{attribute}"), value)
     }
 
     /// Removes elements from a set.
     #[must_use]
     pub fn delete(mut self, attribute: &str, value: AttributeValue) -> Self {
         self.delete.push(format!("#{attribute} :delete_{attribute}"));
-        self.name(&format!("#{attribute}"), attribute).value(&format!(":delete_{attribute}"), value)
+        self.name(attribute).value(&format!(":delete_{attribute}"), value)
     }
 }
 
@@ -257,8 +263,8 @@ mod tests {
             both.text(),
             "attribute_exists(pk) AND (attribute_not_exists(#change) OR #change = :is_change)"
         );
-        assert_eq!(both.names, HashMap::from([("#change".to_owned(), "change".to_owned())]));
-        assert_eq!(both.values, Item::from([(":is_change".to_owned(), number(1))]));
+        assert_eq!(both.names, ["change"]);
+        assert_eq!(both.values, [(":is_change".to_owned(), number(1))]);
         let one = Expression::equals("gone", number(1)).and(Expression::version_is(2));
         assert_eq!(
             Expression::absent().or(one).text(),

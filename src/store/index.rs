@@ -57,21 +57,40 @@ fn definition<'a>(ty: &'a ResourceType, path: &str) -> Option<(Index, &'a Attrib
     Some((if is_unique { Index::Claim } else { Index::Lookup }, leaf))
 }
 
-fn entries(ty: &ResourceType, doc: &Map<String, Value>, wanted: Index) -> BTreeSet<Entry> {
-    let mut found = BTreeSet::new();
-    for (kind, path) in INDEXED {
-        if Some(*kind) != ty.kind {
-            continue;
+/// What finds a document.
+#[derive(Debug, Default)]
+pub struct FoundBy {
+    /// The unique value that it claims.
+    pub claim: Option<Entry>,
+    /// The values that it may be looked up by.
+    pub lookups: BTreeSet<Entry>,
+}
+
+impl FoundBy {
+    /// The indexed values of a document.
+    pub fn of(ty: &ResourceType, doc: &Map<String, Value>) -> Self {
+        let mut found = Self::default();
+        for (_, path) in INDEXED.iter().filter(|(kind, _)| Some(*kind) == ty.kind) {
+            let Some((index, leaf)) = definition(ty, path) else { continue };
+            for text in texts(doc, path) {
+                let entry = Entry { attribute: path, value: leaf.comparison().form(text).into_owned() };
+                match index {
+                    Index::Claim => found.claim = Some(entry),
+                    Index::Lookup => drop(found.lookups.insert(entry)),
+                }
+            }
         }
-        let Some((index, leaf)) = definition(ty, path) else { continue };
-        if index != wanted {
-            continue;
-        }
-        for text in texts(doc, path) {
-            found.insert(Entry { attribute: path, value: leaf.comparison().form(text).into_owned() });
-        }
+        found
     }
-    found
+
+    /// The same with the look-ups that there must be: all but that of the address which the claim finds too.
+    #[must_use]
+    pub fn with_required_lookups(mut self) -> Self {
+        if let Some(claim) = self.claim.as_ref().filter(|claim| claim.attribute == USER_NAME) {
+            self.lookups.remove(&Entry { attribute: EMAIL, value: claim.value.clone() });
+        }
+        self
+    }
 }
 
 fn texts<'a>(doc: &'a Map<String, Value>, path: &str) -> Vec<&'a str> {
@@ -87,29 +106,10 @@ fn texts<'a>(doc: &'a Map<String, Value>, path: &str) -> Vec<&'a str> {
     }
 }
 
-/// The unique value that a document claims.
-pub fn claim(ty: &ResourceType, doc: &Map<String, Value>) -> Option<Entry> {
-    entries(ty, doc, Index::Claim).pop_first()
-}
-
-/// The values that a document may be looked up by.
-pub fn lookups(ty: &ResourceType, doc: &Map<String, Value>) -> BTreeSet<Entry> {
-    entries(ty, doc, Index::Lookup)
-}
-
 /// Whether two documents have the same indexed values, so that the same claim and look-ups find them.
 pub fn finds_alike(ty: &ResourceType, before: &Map<String, Value>, after: &Map<String, Value>) -> bool {
     let mut paths = INDEXED.iter().filter(|(kind, _)| Some(*kind) == ty.kind);
     paths.all(|(_, path)| texts(before, path) == texts(after, path))
-}
-
-/// The values that a document must have a look-up of: all but the address that its claim finds too.
-pub fn required_lookups(ty: &ResourceType, doc: &Map<String, Value>) -> BTreeSet<Entry> {
-    let mut required = lookups(ty, doc);
-    if let Some(claim) = claim(ty, doc).filter(|claim| claim.attribute == USER_NAME) {
-        required.remove(&Entry { attribute: EMAIL, value: claim.value });
-    }
-    required
 }
 
 /// The claim that may find a user instead of this look-up: an address whose comparable form is that of the user's
@@ -160,9 +160,10 @@ mod tests {
         let user = doc(json!({ "userName": "Ann", "externalId": "X",
             "emails": [{ "value": "A@x.com" }, { "value": "a@X.com" }, { "type": "work" }] }));
         let ty = model.of(Kind::User);
-        assert_eq!(claim(ty, &user), Some(Entry { attribute: "userName", value: "ann".to_owned() }));
+        let FoundBy { claim, lookups } = FoundBy::of(ty, &user);
+        assert_eq!(claim, Some(Entry { attribute: "userName", value: "ann".to_owned() }));
         let found: Vec<String> =
-            lookups(ty, &user).into_iter().map(|e| format!("{} {}", e.attribute, e.value)).collect();
+            lookups.into_iter().map(|e| format!("{} {}", e.attribute, e.value)).collect();
         assert_eq!(found, ["emails.value a@x.com", "externalId X"]);
     }
 
@@ -183,7 +184,8 @@ mod tests {
         ] {
             let user =
                 doc(json!({ "userName": name, "externalId": address, "emails": [{ "value": address }] }));
-            let (all, required) = (lookups(ty, &user), required_lookups(ty, &user));
+            let FoundBy { claim: own, lookups: all } = FoundBy::of(ty, &user);
+            let required = FoundBy::of(ty, &user).with_required_lookups().lookups;
             assert_eq!(
                 required.iter().any(|entry| entry.attribute == EMAIL),
                 is_required,
@@ -192,7 +194,6 @@ mod tests {
             assert!(required.iter().any(|entry| entry.attribute == "externalId"));
             // A filter asks for the claim by the form that it has for the look-up.
             let claims: Vec<Entry> = all.difference(&required).filter_map(claim_beside).collect();
-            let own = claim(ty, &user);
             assert!(claims.iter().all(|claim| Some(claim) == own.as_ref()), "{name} {address}");
         }
     }
@@ -202,8 +203,8 @@ mod tests {
         let group = doc(json!({ "displayName": "Team" }));
         for (policy, claimed) in [(&STANDARD, true), (&STRICT, false)] {
             let model = Model::new(policy, &[]).expect("a model");
-            assert_eq!(claim(model.of(Kind::Group), &group).is_some(), claimed);
-            assert_eq!(lookups(model.of(Kind::Group), &group).is_empty(), claimed);
+            let found = FoundBy::of(model.of(Kind::Group), &group);
+            assert_eq!((found.claim.is_some(), found.lookups.is_empty()), (claimed, claimed));
         }
     }
 }

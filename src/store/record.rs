@@ -11,10 +11,10 @@ use super::digest::MembershipDigest;
 use super::document::RawDocument;
 use super::error::StoreError;
 use super::expression::Expression;
+use super::index::{Entry, FoundBy};
 use super::item::{Item, get_ids, get_number, get_text, must_text, number, text};
-use super::keys::{Key, TenantId, parse_id};
+use super::keys::{self, Key, TenantId, parse_id};
 use super::trail::Trail;
-use super::{index, keys};
 use crate::config::EmailLookups;
 use crate::scim::absent;
 use crate::scim::resource_type::{Kind, ResourceType};
@@ -264,25 +264,26 @@ impl Record {
     }
 
     /// The unique value that it claims, if its type has one.
-    pub fn claim(&self, ty: &ResourceType) -> Option<index::Entry> {
-        index::claim(ty, &self.doc)
+    pub fn claim(&self, ty: &ResourceType) -> Option<Entry> {
+        FoundBy::of(ty, &self.doc).claim
     }
 
     /// The values that it may be looked up by. The look-up of an address that is its `userName` too may be absent.
-    pub fn lookups(&self, ty: &ResourceType) -> BTreeSet<index::Entry> {
-        index::lookups(ty, &self.doc)
+    pub fn lookups(&self, ty: &ResourceType) -> BTreeSet<Entry> {
+        FoundBy::of(ty, &self.doc).lookups
     }
 
     /// The values that it must have a look-up of.
-    pub fn required_lookups(&self, ty: &ResourceType) -> BTreeSet<index::Entry> {
-        index::required_lookups(ty, &self.doc)
+    pub fn required_lookups(&self, ty: &ResourceType) -> BTreeSet<Entry> {
+        FoundBy::of(ty, &self.doc).with_required_lookups().lookups
     }
 
-    /// The values of which look-ups are written for a new resource.
-    pub(super) fn written_lookups(&self, ty: &ResourceType, form: EmailLookups) -> BTreeSet<index::Entry> {
+    /// Its claim, and the look-ups that are written for a new resource.
+    pub(super) fn written_entries(&self, ty: &ResourceType, form: EmailLookups) -> FoundBy {
+        let all = FoundBy::of(ty, &self.doc);
         match form {
-            EmailLookups::All => self.lookups(ty),
-            EmailLookups::Unclaimed => self.required_lookups(ty),
+            EmailLookups::All => all,
+            EmailLookups::Unclaimed => all.with_required_lookups(),
         }
     }
 }

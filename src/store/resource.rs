@@ -351,7 +351,7 @@ impl ResourceUpdate<'_> {
             actions.extend(new.map(take));
         }
         let (old, new) = (before.lookups(ty), after.lookups(ty));
-        let written = after.written_lookups(ty, store.table.email_lookups);
+        let written = after.written_entries(ty, store.table.email_lookups).lookups;
         actions.extend(old.difference(&new).map(|entry| delete_lookup(tenant, before, entry)));
         actions.extend(written.difference(&old).map(|entry| put_lookup(tenant, after, entry)));
         actions

@@ -4,6 +4,7 @@ use super::claim::{put_lookup, take_claim};
 use super::counter::{count_inactive, count_resource};
 use super::error::Refusal;
 use super::expression::Expression;
+use super::index::FoundBy;
 use super::item::{Item, id_set};
 use super::keys::{self, TenantId};
 use super::record::Record;
@@ -48,9 +49,8 @@ pub fn put_resource(
     let mut actions = Vec::with_capacity(USUAL_ACTIONS);
     actions.push(Action::put(record.key(tenant), item).only_if(Expression::absent(), Refusal::Exists));
     actions.push(Action::put(keys::list_entry(tenant, record.kind, record.id), Item::new()));
-    let claim = record.claim(ty);
+    let FoundBy { claim, lookups } = record.written_entries(ty, form);
     actions.extend(claim.map(|entry| take_claim(tenant, &entry, record.id, claim_is_free.clone())));
-    let lookups = record.written_lookups(ty, form);
     actions.extend(lookups.iter().map(|entry| put_lookup(tenant, record, entry)));
     actions
 }

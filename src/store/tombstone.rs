@@ -163,7 +163,7 @@ impl Tombstones<'_> {
                         actions.extend(old.map(|entry| release_claim(&self.store.tenant, &entry, record.id)));
                     }
                 }
-                let lookups = record.written_lookups(ty, self.store.table.email_lookups);
+                let lookups = record.written_entries(ty, self.store.table.email_lookups).lookups;
                 actions.extend(lookups.iter().map(|entry| put_lookup(&self.store.tenant, record, entry)));
                 actions
             })

@@ -230,7 +230,7 @@ fn unchanged_condition(record: &KeyRecord) -> Expression {
     let text = |value: &str| AttributeValue::S(value.to_owned());
     let same = "#status = :active AND tenant = :tenant AND keyId = :id AND (attribute_not_exists(ver) OR ver = :was)";
     Expression::new(same)
-        .name("#status", "status")
+        .name("status")
         .value(":active", text(Status::Active.name()))
         .value(":tenant", text(record.tenant.as_str()))
         .value(":id", text(&record.key_id))

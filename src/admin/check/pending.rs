@@ -78,7 +78,7 @@ pub(super) fn commit(store: &Store, all: &Inventory, key: &Key) -> Option<Vec<Ac
 pub(super) fn give_up(store: &Store, all: &Inventory, key: &Key) -> Option<Vec<Action>> {
     let change = find(all, key)?;
     let other = Expression::new("#change <> :id")
-        .name("#change", "change")
+        .name("change")
         .value(":id", AttributeValue::S(change.id.to_string()));
     let is_unknown = match change.task {
         PendingTask::RemoveAllMembers => Expression::exists(),
@@ -96,7 +96,7 @@ pub(super) fn forget(store: &Store, all: &Inventory, group: &Key) -> Option<Vec<
     let change = all.resources.get(&id)?.change?;
     let state = |state: ChangeState| AttributeValue::S(state.name().to_owned());
     let is_over = Expression::new("#state IN (:done, :aborted)")
-        .name("#state", "state")
+        .name("state")
         .value(":done", state(ChangeState::Done))
         .value(":aborted", state(ChangeState::Aborted));
     let now = AttributeValue::N(clock::epoch_seconds().to_string());

@@ -231,8 +231,7 @@ fn update_tombstone(kept: &Tombstone, key: Key, set: Expression) -> Action {
 async fn schedule(store: &Store, tombstone: &Key) -> Result<Vec<Action>, StoreError> {
     let Some(found) = read_tombstone(store, tombstone).await? else { return Ok(Vec::new()) };
     let until = AttributeValue::N(found.kept_until.to_string());
-    let set =
-        Expression::new("SET keptUntil = :until REMOVE #ttl").name("#ttl", "ttl").value(":until", until);
+    let set = Expression::new("SET keptUntil = :until REMOVE #ttl").name("ttl").value(":until", until);
     let expiry = keys::expiry(&store.tenant, found.kept_until, found.record.id);
     Ok(vec![update_tombstone(&found, tombstone.clone(), set), Action::put(expiry, Item::new())])
 }
@@ -266,7 +265,7 @@ fn check_absent(key: Key) -> Action {
 fn groups_of(member: Key, verb: &str, membership: &Key) -> Action {
     let group = membership.pk.rsplit('#').next().unwrap_or_default().to_owned();
     let update = Expression::new(format!("{verb} #groups :group"))
-        .name("#groups", "groups")
+        .name("groups")
         .value(":group", AttributeValue::Ss(vec![group]));
     Action::update(member, update)
 }
