@@ -95,7 +95,8 @@ check-code:
 	tree=$$($(CARGO) tree --edges normal --prefix none --no-default-features --features deliver); \
 	    ! grep -E '^($(DEVELOPMENT)) ' <<<"$$tree"
 	tests/operations/shared_features.sh
-	$(CARGO) check --no-default-features --features aws --bin scim --bin authorizer
+	$(CARGO) check --no-default-features --features aws --bin scim --bin authorizer --bin app_authorizer --bin app_read
+	$(CARGO) check --no-default-features --features oauth,pre-traffic,usage-keys --bin token --bin pre_traffic --bin app_manage
 	$(CARGO) check --lib --no-default-features
 	CUSTOM_LIBFUZZER_PATH=/dev/null $(CARGO) check --locked --manifest-path fuzz/Cargo.toml --target-dir "$(TARGET_DIR)"
 	$(CARGO) clippy --all-targets --features cli -- -D warnings
