@@ -57,17 +57,17 @@ fn definition<'a>(ty: &'a ResourceType, path: &str) -> Option<(Index, &'a Attrib
     Some((if is_unique { Index::Claim } else { Index::Lookup }, leaf))
 }
 
-/// What finds a document.
+/// The entries by which a document is found.
 #[derive(Debug, Default)]
-pub struct FoundBy {
+pub struct IndexEntries {
     /// The unique value that it claims.
     pub claim: Option<Entry>,
     /// The values that it may be looked up by.
     pub lookups: BTreeSet<Entry>,
 }
 
-impl FoundBy {
-    /// The indexed values of a document.
+impl IndexEntries {
+    /// The entries of a document.
     pub fn of(ty: &ResourceType, doc: &Map<String, Value>) -> Self {
         let mut found = Self::default();
         for (_, path) in INDEXED.iter().filter(|(kind, _)| Some(*kind) == ty.kind) {
@@ -83,7 +83,7 @@ impl FoundBy {
         found
     }
 
-    /// The same with the look-ups that there must be: all but that of the address which the claim finds too.
+    /// The same with the look-ups that there must be. An address that the claim finds too needs none.
     #[must_use]
     pub fn with_required_lookups(mut self) -> Self {
         if let Some(claim) = self.claim.as_ref().filter(|claim| claim.attribute == USER_NAME) {
@@ -160,7 +160,7 @@ mod tests {
         let user = doc(json!({ "userName": "Ann", "externalId": "X",
             "emails": [{ "value": "A@x.com" }, { "value": "a@X.com" }, { "type": "work" }] }));
         let ty = model.of(Kind::User);
-        let FoundBy { claim, lookups } = FoundBy::of(ty, &user);
+        let IndexEntries { claim, lookups } = IndexEntries::of(ty, &user);
         assert_eq!(claim, Some(Entry { attribute: "userName", value: "ann".to_owned() }));
         let found: Vec<String> =
             lookups.into_iter().map(|e| format!("{} {}", e.attribute, e.value)).collect();
@@ -184,8 +184,8 @@ mod tests {
         ] {
             let user =
                 doc(json!({ "userName": name, "externalId": address, "emails": [{ "value": address }] }));
-            let FoundBy { claim: own, lookups: all } = FoundBy::of(ty, &user);
-            let required = FoundBy::of(ty, &user).with_required_lookups().lookups;
+            let IndexEntries { claim: own, lookups: all } = IndexEntries::of(ty, &user);
+            let required = IndexEntries::of(ty, &user).with_required_lookups().lookups;
             assert_eq!(
                 required.iter().any(|entry| entry.attribute == EMAIL),
                 is_required,
@@ -203,7 +203,7 @@ mod tests {
         let group = doc(json!({ "displayName": "Team" }));
         for (policy, claimed) in [(&STANDARD, true), (&STRICT, false)] {
             let model = Model::new(policy, &[]).expect("a model");
-            let found = FoundBy::of(model.of(Kind::Group), &group);
+            let found = IndexEntries::of(model.of(Kind::Group), &group);
             assert_eq!((found.claim.is_some(), found.lookups.is_empty()), (claimed, claimed));
         }
     }

@@ -11,7 +11,7 @@ use super::digest::MembershipDigest;
 use super::document::RawDocument;
 use super::error::StoreError;
 use super::expression::Expression;
-use super::index::{Entry, FoundBy};
+use super::index::{Entry, IndexEntries};
 use super::item::{Item, get_ids, get_number, get_text, must_text, number, text};
 use super::keys::{self, Key, TenantId, parse_id};
 use super::trail::Trail;
@@ -265,22 +265,22 @@ impl Record {
 
     /// The unique value that it claims, if its type has one.
     pub fn claim(&self, ty: &ResourceType) -> Option<Entry> {
-        FoundBy::of(ty, &self.doc).claim
+        IndexEntries::of(ty, &self.doc).claim
     }
 
     /// The values that it may be looked up by. The look-up of an address that is its `userName` too may be absent.
     pub fn lookups(&self, ty: &ResourceType) -> BTreeSet<Entry> {
-        FoundBy::of(ty, &self.doc).lookups
+        IndexEntries::of(ty, &self.doc).lookups
     }
 
     /// The values that it must have a look-up of.
     pub fn required_lookups(&self, ty: &ResourceType) -> BTreeSet<Entry> {
-        FoundBy::of(ty, &self.doc).with_required_lookups().lookups
+        IndexEntries::of(ty, &self.doc).with_required_lookups().lookups
     }
 
     /// Its claim, and the look-ups that are written for a new resource.
-    pub(super) fn written_entries(&self, ty: &ResourceType, form: EmailLookups) -> FoundBy {
-        let all = FoundBy::of(ty, &self.doc);
+    pub(super) fn written_entries(&self, ty: &ResourceType, form: EmailLookups) -> IndexEntries {
+        let all = IndexEntries::of(ty, &self.doc);
         match form {
             EmailLookups::All => all,
             EmailLookups::Unclaimed => all.with_required_lookups(),

@@ -4,7 +4,7 @@ use super::claim::{put_lookup, take_claim};
 use super::counter::{count_inactive, count_resource};
 use super::error::Refusal;
 use super::expression::Expression;
-use super::index::FoundBy;
+use super::index::IndexEntries;
 use super::item::{Item, id_set};
 use super::keys::{self, TenantId};
 use super::record::Record;
@@ -49,7 +49,7 @@ pub fn put_resource(
     let mut actions = Vec::with_capacity(USUAL_ACTIONS);
     actions.push(Action::put(record.key(tenant), item).only_if(Expression::absent(), Refusal::Exists));
     actions.push(Action::put(keys::list_entry(tenant, record.kind, record.id), Item::new()));
-    let FoundBy { claim, lookups } = record.written_entries(ty, form);
+    let IndexEntries { claim, lookups } = record.written_entries(ty, form);
     actions.extend(claim.map(|entry| take_claim(tenant, &entry, record.id, claim_is_free.clone())));
     actions.extend(lookups.iter().map(|entry| put_lookup(tenant, record, entry)));
     actions
