@@ -61,7 +61,7 @@ pub fn is_number_too_large(error: &serde_json::Error) -> bool {
     error.to_string().starts_with("number out of range")
 }
 
-/// Adds a text as JSON.
+/// Adds a text as a JSON string, with its quotes.
 pub fn push_text(out: &mut String, text: &str) {
     if text.bytes().any(|byte| matches!(byte, b'"' | b'\\' | ..0x20)) {
         out.push_str(&Value::from(text).to_string());

@@ -83,7 +83,7 @@ impl IndexEntries {
         found
     }
 
-    /// The same with the look-ups that there must be. An address that the claim finds too needs none.
+    /// Leaves out the look-up of an address that the claim finds too. A stored document may lack it.
     #[must_use]
     pub fn with_required_lookups(mut self) -> Self {
         if let Some(claim) = self.claim.as_ref().filter(|claim| claim.attribute == USER_NAME) {
