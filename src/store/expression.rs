@@ -273,6 +273,16 @@ mod tests {
     }
 
     #[test]
+    fn an_attribute_of_the_condition_and_of_the_update_is_named_once() {
+        let (condition, update) = (Expression::version_is(1), Expression::update().set("ver", number(2)));
+        let mut json = JsonText::with_capacity(0);
+        write_bindings(&mut json, Some(&condition), Some(&update)).expect("JSON");
+        let written = String::from_utf8(json.into_bytes()).expect("a text");
+        let expected = r##","ExpressionAttributeNames":{"#ver":"ver"},"ExpressionAttributeValues":{":is_ver":{"N":"1"},":set_ver":{"N":"2"}}"##;
+        assert_eq!(written, expected);
+    }
+
+    #[test]
     fn an_update_names_each_verb_once() {
         let update = Expression::update()
             .add("count", number(1))
