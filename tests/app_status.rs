@@ -6,7 +6,8 @@ use rollcall::limits::{DEFAULT_CHANGE_RETENTION_DAYS, UNREADABLE_CHANGE_SECONDS}
 use rollcall::store::feed::lag::seconds_behind;
 use rollcall::store::feed::retention::end_retention;
 use rollcall::store::item::{key_of, number, text};
-use rollcall::store::keys::{self, OutboxName};
+use rollcall::store::keys;
+use rollcall::store::keys::outbox::OutboxName;
 use serde_json::{Value, json};
 
 use crate::app_support::App;

@@ -23,7 +23,8 @@ use rollcall::scim::policy::VEZA;
 use rollcall::scim::resource_type::Kind;
 use rollcall::store::feed::sequencer::Sequencer;
 use rollcall::store::item::{Item, key_of, number, text};
-use rollcall::store::keys::{self, Key, OutboxName, TenantId};
+use rollcall::store::keys::outbox::OutboxName;
+use rollcall::store::keys::{self, Key, TenantId};
 use rollcall::store::transaction::{Action, Expression};
 use rollcall::tenants::actor::Actor;
 use rollcall::tenants::application::{self, NewApplication};
@@ -290,7 +291,7 @@ fn outbox_damages(scene: &Scene) -> Vec<Damage> {
         (
             "an item that is no change",
             vec![Problem::OutboxBroken],
-            vec![Action::put(Key { pk: keys::outbox_shard(0), sk: "x".to_owned() }, Item::new())],
+            vec![Action::put(Key { pk: keys::outbox::outbox_shard(0), sk: "x".to_owned() }, Item::new())],
         ),
         (
             "a change under another key",

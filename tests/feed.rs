@@ -224,8 +224,8 @@ async fn assert_that_all_move(groups: usize, waits_for_last: bool) {
         Trail { named: BTreeSet::from([part]), ..Trail::default() }
     };
     // In one partition of the outbox, the users before the groups.
-    let shard = keys::outbox_changes(&tenant, &Uuid::max().to_string()).pk;
-    let is_there = |id: &Uuid| keys::outbox_changes(&tenant, &id.to_string()).pk == shard;
+    let shard = keys::outbox::outbox_changes(&tenant, &Uuid::max().to_string()).pk;
+    let is_there = |id: &Uuid| keys::outbox::outbox_changes(&tenant, &id.to_string()).pk == shard;
     let users = (1..).map(Uuid::from_u128).filter(is_there).take(MAX_OUTBOX_ITEMS_SEEN + 200);
     let ids = (0..).map(|number| Uuid::from_u128(u128::MAX - 10_000 + number)).filter(is_there);
     let ids: Vec<Uuid> = ids.take(groups).collect();

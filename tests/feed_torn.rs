@@ -9,7 +9,7 @@ use rollcall::limits::SNAPSHOT_DISTANCE;
 use rollcall::scim::policy::VEZA;
 use rollcall::scim::resource_type::Kind;
 use rollcall::store::feed::reader::FeedReader;
-use rollcall::store::keys::OutboxName;
+use rollcall::store::keys::outbox::OutboxName;
 use serde_json::json;
 use time::OffsetDateTime;
 

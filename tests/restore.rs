@@ -20,7 +20,8 @@ use rollcall::store::feed::reader::{ChangeQuery, FeedPosition, FeedReader, LostP
 use rollcall::store::feed::retention::end_retention;
 use rollcall::store::feed::sequencer::Sequencer;
 use rollcall::store::item::Item;
-use rollcall::store::keys::{self, OutboxName, TenantId};
+use rollcall::store::keys::outbox::OutboxName;
+use rollcall::store::keys::{self, TenantId};
 use rollcall::store::transaction::{Action, Expression};
 use time::OffsetDateTime;
 

@@ -86,7 +86,7 @@ fn actions() -> Vec<Action> {
         .append("log", AttributeValue::S("x".to_owned()))
         .remove("old");
     vec![
-        Action::put(key(1), values().into_iter().chain(key_item(1)).collect()),
+        Action::put(key(1), values().into_iter().chain(key_item(1))),
         Action::put(key(2), HashMap::new()).only_if(Expression::absent(), Refusal::Exists),
         Action::update(key(3), change.clone()),
         Action::update(key(4), change).only_if(Expression::version_is(1), Refusal::Changed),

@@ -69,7 +69,7 @@ pub fn function() -> &'static str {
 }
 
 /// How many bytes the line of a request with its metrics has, and some more.
-const USUAL_LENGTH: usize = 2048;
+const USUAL_LENGTH: usize = 1024;
 
 /// Writes a line as JSON, in one call of the system. A log that cannot be written is no reason to fail.
 pub fn write(line: &impl Serialize) {

@@ -139,10 +139,11 @@ fn find_missing_in(
 ) -> Vec<Missing> {
     let mut found = Vec::new();
     for attribute in attributes.iter().filter(|attribute| requires(attribute)) {
-        let root = format!("{prefix}{}", attribute.name);
-        let paths = find_missing(attribute, &root, object.get(&attribute.name));
-        if !paths.is_empty() {
-            found.push(Missing { root, rule, paths });
+        let parts = find_missing(attribute, object.get(&attribute.name));
+        if !parts.is_empty() {
+            let root = format!("{prefix}{}", attribute.name);
+            let path = |part: Option<&str>| part.map_or_else(|| root.clone(), |sub| format!("{root}.{sub}"));
+            found.push(Missing { paths: parts.into_iter().map(path).collect(), root, rule });
         }
     }
     found
@@ -170,8 +171,8 @@ pub fn gather_faults_of_user(
     Ok(())
 }
 
-/// The paths that must have a value, and have none.
-fn find_missing(attribute: &Attribute, path: &str, value: Option<&Value>) -> Vec<String> {
+/// What must have a value, and has none: sub-attributes by their names, or the attribute itself as `None`.
+fn find_missing<'a>(attribute: &'a Attribute, value: Option<&Value>) -> Vec<Option<&'a str>> {
     let values = match value {
         Some(Value::Array(elements)) if attribute.multi_valued => elements.as_slice(),
         Some(Value::Null) | None => &[],
@@ -180,19 +181,16 @@ fn find_missing(attribute: &Attribute, path: &str, value: Option<&Value>) -> Vec
     let writable: Vec<_> =
         attribute.sub_attributes.iter().filter(|sub| sub.required && !sub.is_read_only()).collect();
     if attribute.required && !attribute.is_read_only() && !values.iter().any(is_assigned) {
-        let subs: Vec<&str> = match attribute.sub_attribute("value") {
-            Some(value) if writable.is_empty() && !values.is_empty() => vec![&value.name],
-            _ => writable.iter().map(|sub| sub.name.as_str()).collect(),
-        };
-        return match subs.is_empty() {
-            true => vec![path.to_owned()],
-            false => subs.iter().map(|sub| format!("{path}.{sub}")).collect(),
+        return match attribute.sub_attribute("value") {
+            Some(value) if writable.is_empty() && !values.is_empty() => vec![Some(&value.name)],
+            _ if writable.is_empty() => vec![None],
+            _ => writable.iter().map(|sub| Some(sub.name.as_str())).collect(),
         };
     }
     let is_missing =
         |sub: &Attribute| !values.iter().all(|value| value.get(&sub.name).is_some_and(is_assigned));
     let missing = writable.into_iter().filter(|sub| is_missing(sub));
-    missing.map(|sub| format!("{path}.{}", sub.name)).collect()
+    missing.map(|sub| Some(sub.name.as_str())).collect()
 }
 
 /// Whether a value says anything: an object with a `value` does by that alone.

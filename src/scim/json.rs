@@ -42,8 +42,17 @@ impl fmt::Display for JsonError {
 /// For what is not JSON, for a member that an object names twice, for too many values, and for a number that is too
 /// large.
 pub fn read(text: &[u8]) -> Result<Value, JsonError> {
+    // What is UTF-8 as a whole need not be checked text by text.
+    match std::str::from_utf8(text) {
+        Ok(text) => read_from(serde_json::Deserializer::from_str(text)),
+        Err(_) => read_from(serde_json::Deserializer::from_slice(text)),
+    }
+}
+
+fn read_from<'t>(
+    mut deserializer: serde_json::Deserializer<impl serde_json::de::Read<'t>>,
+) -> Result<Value, JsonError> {
     let (repeated, left) = (RefCell::new(None), Cell::new(Some(MAX_JSON_VALUES)));
-    let mut deserializer = serde_json::Deserializer::from_slice(text);
     let read = JsonReader { repeated: &repeated, left: &left }
         .deserialize(&mut deserializer)
         .and_then(|value| deserializer.end().map(|()| value));

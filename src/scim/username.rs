@@ -43,12 +43,14 @@ pub fn check_change(
     before: Option<&Map<String, Value>>,
     after: &Map<String, Value>,
 ) -> Result<(), ScimError> {
-    let name = |doc: &Map<String, Value>| doc.get("userName").cloned();
-    let Some(Value::String(new)) = name(after) else { return Ok(()) };
-    if before.and_then(name).is_some_and(|old| old == Value::String(new.clone())) {
+    fn name(doc: &Map<String, Value>) -> Option<&str> {
+        doc.get("userName").and_then(Value::as_str)
+    }
+    let Some(new) = name(after) else { return Ok(()) };
+    if before.and_then(name) == Some(new) {
         return Ok(());
     }
-    match first_refused(&new) {
+    match first_refused(new) {
         None => Ok(()),
         Some((character, why)) => Err(ScimError::invalid_value(format!(
             "Attribute userName holds the character U+{:04X}, {why}. Leave it out, or send the name in ordinary characters.",

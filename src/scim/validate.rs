@@ -68,8 +68,14 @@ pub fn read_and_gather(
 ) -> Result<Map<String, Value>, ScimError> {
     let schemas = schemas_in(body).and_then(|schemas| check_schemas(schemas, resource_type, policy, work));
     faults.keep(schemas)?;
-    let mut document =
-        DocumentReader { resource_type, policy, work, faults, seen: BTreeSet::new(), map: Map::new() };
+    let mut document = DocumentReader {
+        resource_type,
+        policy,
+        work,
+        faults,
+        seen: Vec::new(),
+        map: Map::with_capacity(body.len() + 1),
+    };
     for (key, value) in body {
         document.put(key, value)?;
     }
@@ -84,8 +90,8 @@ struct DocumentReader<'a> {
     policy: &'a Policy,
     work: &'a WorkBudget,
     faults: &'a mut Faults,
-    /// The paths of attributes, and the URNs of schemas, that the body has named.
-    seen: BTreeSet<&'a str>,
+    /// The paths of attributes, and the URNs of schemas, that the body has named. They are few.
+    seen: Vec<&'a str>,
     map: Map<String, Value>,
 }
 
@@ -121,7 +127,7 @@ impl<'a> DocumentReader<'a> {
 
     /// All attributes of one schema, as an object under its URN (RFC 7643 §3.3).
     fn schema(&mut self, schema: &'a Schema, value: &Value) -> Result<(), ScimError> {
-        if !self.seen.insert(&schema.id) {
+        if !self.is_first(&schema.id) {
             return self.add_fault(&schema.id, refuse_repeated_name(&schema.id));
         }
         let attributes = match value {
@@ -152,7 +158,7 @@ impl<'a> DocumentReader<'a> {
         value: &Value,
     ) -> Result<(), ScimError> {
         let path = attribute.path.as_str();
-        if !self.seen.insert(path) {
+        if !self.is_first(path) {
             return self.add_fault(path, refuse_repeated_name(path));
         }
         if attribute.is_read_only() {
@@ -168,6 +174,15 @@ impl<'a> DocumentReader<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Notes that the body names this. Returns whether it did not before.
+    fn is_first(&mut self, name: &'a str) -> bool {
+        let is_first = !self.seen.contains(&name);
+        if is_first {
+            self.seen.push(name);
+        }
+        is_first
     }
 
     fn add_fault(&mut self, path: &str, fault: ScimError) -> Result<(), ScimError> {
@@ -201,14 +216,15 @@ pub fn is_password(key: &str, resource_type: &ResourceType) -> bool {
 /// The value of `groups` in the body of a user, however its name is written: some policies refuse
 /// to ignore it.
 pub fn groups_in_body(body: &Map<String, Value>) -> Option<&Value> {
-    let direct = |map: &'_ Map<String, Value>, name: &str| {
-        map.keys().find(|key| key.eq_ignore_ascii_case(name)).cloned()
-    };
-    if let Some(key) = direct(body, "groups").or_else(|| direct(body, &format!("{}:groups", urn::USER))) {
-        return body.get(&key);
+    fn member(object: &Map<String, Value>, is_it: impl Fn(&str) -> bool) -> Option<&Value> {
+        object.iter().find(|(key, _)| is_it(key)).map(|(_, value)| value)
     }
-    let core = body.get(&direct(body, urn::USER)?)?.as_object()?;
-    core.get(&direct(core, "groups")?)
+    let is_groups = |key: &str| key.eq_ignore_ascii_case("groups");
+    let is_core = |key: &str| key.eq_ignore_ascii_case(urn::USER);
+    let is_both = |key: &str| key.rsplit_once(':').is_some_and(|(urn, name)| is_core(urn) && is_groups(name));
+    member(body, is_groups)
+        .or_else(|| member(body, is_both))
+        .or_else(|| member(member(body, is_core)?.as_object()?, is_groups))
 }
 
 /// Returns the ids in a value of a user's `groups`. Null names none. Returns `None` for a value of another form.

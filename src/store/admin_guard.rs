@@ -228,7 +228,10 @@ mod tests {
         guard.join(other, user, false);
         let action = guard.action(&"acme".parse().expect("a tenant"));
         let ActionKind::Put(item) = action.kind else { unreachable!() };
-        assert_eq!(AdminGuard::from_item(&item).expect("whole"), AdminGuard { version: 1, ..guard });
+        assert_eq!(
+            AdminGuard::from_item(&Item::from_iter(item)).expect("whole"),
+            AdminGuard { version: 1, ..guard }
+        );
         assert!(AdminGuard::from_item(&Item::new()).is_err());
     }
 }

@@ -72,8 +72,8 @@ fn key_of_claim(tenant: &TenantId, entry: &Entry) -> Key {
 /// The action that takes a unique value for a resource. It is refused as [`Refusal::Taken`] unless the
 /// condition is fulfilled.
 pub(super) fn take_claim(tenant: &TenantId, entry: &Entry, id: Uuid, condition: Expression) -> Action {
-    let item = Item::from([text("id", id.to_string())]);
-    Action::put(key_of_claim(tenant, entry), item).only_if(condition, Refusal::Taken(entry.attribute))
+    Action::put(key_of_claim(tenant, entry), [text("id", id.to_string())])
+        .only_if(condition, Refusal::Taken(entry.attribute))
 }
 
 /// Condition: this resource holds the claim, or the claim does not exist. Version 0.1.0 kept the claims of
@@ -100,7 +100,7 @@ pub(super) fn mark_claim_gone(tenant: &TenantId, entry: &Entry, id: Uuid, kept_u
 
 /// The action that writes a look-up: the resource can be found by this value, which is not unique.
 pub(super) fn put_lookup(tenant: &TenantId, record: &Record, entry: &Entry) -> Action {
-    Action::put(key_of_lookup(tenant, record, entry), Item::new())
+    Action::put(key_of_lookup(tenant, record, entry), [])
 }
 
 /// The action that deletes a look-up.

@@ -401,7 +401,7 @@ mod tests {
         let action = index.action(&tenant()).expect("an action");
         let ActionKind::Put(item) = action.kind else { unreachable!() };
         assert_eq!(
-            DefinitionIndex::from_item(&item).expect("whole"),
+            DefinitionIndex::from_item(&Item::from_iter(item)).expect("whole"),
             DefinitionIndex { version: 1, ..index.clone() }
         );
         let gone = Definition { is_deleted: true, grants: BTreeSet::new(), ..role.clone() };

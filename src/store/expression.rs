@@ -235,8 +235,10 @@ impl Expression {
     /// it.
     #[must_use]
     pub fn add(mut self, attribute: &str, value: AttributeValue) -> Self {
-        self.add.push(format!("#{attribute} :add_{attribute}"));
-        self.name(attribute).value(&format!(":add_{attribute}"), value)
+        let placeholder = [":add_", attribute].concat();
+        self.add.push(["#", attribute, " ", &*placeholder].concat());
+        self.bind(placeholder, value);
+        self.name(attribute)
     }
 
     /// Removes elements from a set.

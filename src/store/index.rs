@@ -13,13 +13,51 @@ use crate::scim::work::WorkBudget;
 const USER_NAME: &str = "userName";
 const EMAIL: &str = "emails.value";
 
-/// The attributes that may be found by key. A unique one has a claim instead.
-const INDEXED: &[(Kind, &str)] = &[
-    (Kind::User, USER_NAME),
-    (Kind::User, "externalId"),
-    (Kind::User, EMAIL),
-    (Kind::Group, "displayName"),
-    (Kind::Group, "externalId"),
+/// An attribute that may be found by key. A unique one has a claim instead.
+#[derive(Clone, Copy, Debug)]
+struct Indexed {
+    kind: Kind,
+    path: &'static str,
+    /// The attribute, and the sub-attribute, that the path names.
+    name: &'static str,
+    sub: Option<&'static str>,
+}
+
+impl Indexed {
+    const fn simple(kind: Kind, path: &'static str) -> Self {
+        Self { kind, path, name: path, sub: None }
+    }
+
+    /// Those of a resource type.
+    fn of(ty: &ResourceType) -> impl Iterator<Item = Self> + use<> {
+        let kind = ty.kind;
+        INDEXED.into_iter().filter(move |indexed| Some(indexed.kind) == kind)
+    }
+
+    /// The definition of the attribute, and how it is found.
+    fn definition(self, ty: &ResourceType) -> Option<(Index, &Attribute)> {
+        let attribute = ty.core_attribute(self.name)?;
+        let leaf = self.sub.map_or(Some(attribute), |sub| attribute.sub_attribute(sub))?;
+        let is_unique = leaf.uniqueness == Uniqueness::Server;
+        Some((if is_unique { Index::Claim } else { Index::Lookup }, leaf))
+    }
+
+    /// The texts that a document has there.
+    fn texts(self, doc: &Map<String, Value>) -> impl Iterator<Item = &str> {
+        let value = doc.get(self.name);
+        let elements = value.filter(|_| self.sub.is_some()).and_then(Value::as_array);
+        let own = value.filter(|_| self.sub.is_none());
+        let subs = elements.into_iter().flatten().filter_map(move |element| element.get(self.sub?));
+        own.into_iter().chain(subs).filter_map(Value::as_str)
+    }
+}
+
+const INDEXED: [Indexed; 5] = [
+    Indexed::simple(Kind::User, USER_NAME),
+    Indexed::simple(Kind::User, "externalId"),
+    Indexed { kind: Kind::User, path: EMAIL, name: "emails", sub: Some("value") },
+    Indexed::simple(Kind::Group, "displayName"),
+    Indexed::simple(Kind::Group, "externalId"),
 ];
 
 /// An indexed value: the attribute's path and the value in its comparable form.
@@ -43,18 +81,9 @@ pub enum Index {
 /// Returns how the values at a path can be found by key, and the form of `value` in the key. `None` if the
 /// path is not indexed.
 pub fn entry(ty: &ResourceType, path: &str, value: &str) -> Option<(Index, Entry)> {
-    let (_, attribute) = INDEXED.iter().find(|(kind, indexed)| Some(*kind) == ty.kind && *indexed == path)?;
-    let (index, leaf) = definition(ty, attribute)?;
-    Some((index, Entry { attribute, value: leaf.comparison().form(value).into_owned() }))
-}
-
-/// The definition of an indexed attribute, and how it is found.
-fn definition<'a>(ty: &'a ResourceType, path: &str) -> Option<(Index, &'a Attribute)> {
-    let (name, sub) = path.split_once('.').map_or((path, None), |(name, sub)| (name, Some(sub)));
-    let attribute = ty.core_attribute(name)?;
-    let leaf = sub.map_or(Some(attribute), |sub| attribute.sub_attribute(sub))?;
-    let is_unique = leaf.uniqueness == Uniqueness::Server;
-    Some((if is_unique { Index::Claim } else { Index::Lookup }, leaf))
+    let indexed = Indexed::of(ty).find(|indexed| indexed.path == path)?;
+    let (index, leaf) = indexed.definition(ty)?;
+    Some((index, Entry { attribute: indexed.path, value: leaf.comparison().form(value).into_owned() }))
 }
 
 /// The entries by which a document is found.
@@ -70,10 +99,11 @@ impl IndexEntries {
     /// The entries of a document.
     pub fn of(ty: &ResourceType, doc: &Map<String, Value>) -> Self {
         let mut found = Self::default();
-        for (_, path) in INDEXED.iter().filter(|(kind, _)| Some(*kind) == ty.kind) {
-            let Some((index, leaf)) = definition(ty, path) else { continue };
-            for text in texts(doc, path) {
-                let entry = Entry { attribute: path, value: leaf.comparison().form(text).into_owned() };
+        for indexed in Indexed::of(ty) {
+            let Some((index, leaf)) = indexed.definition(ty) else { continue };
+            for text in indexed.texts(doc) {
+                let value = leaf.comparison().form(text).into_owned();
+                let entry = Entry { attribute: indexed.path, value };
                 match index {
                     Index::Claim => found.claim = Some(entry),
                     Index::Lookup => drop(found.lookups.insert(entry)),
@@ -93,23 +123,9 @@ impl IndexEntries {
     }
 }
 
-fn texts<'a>(doc: &'a Map<String, Value>, path: &str) -> Vec<&'a str> {
-    match path.split_once('.') {
-        None => doc.get(path).and_then(Value::as_str).into_iter().collect(),
-        Some((name, sub)) => doc
-            .get(name)
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(|element| element.get(sub).and_then(Value::as_str))
-            .collect(),
-    }
-}
-
 /// Whether two documents have the same indexed values, so that the same claim and look-ups find them.
 pub fn finds_alike(ty: &ResourceType, before: &Map<String, Value>, after: &Map<String, Value>) -> bool {
-    let mut paths = INDEXED.iter().filter(|(kind, _)| Some(*kind) == ty.kind);
-    paths.all(|(_, path)| texts(before, path) == texts(after, path))
+    Indexed::of(ty).all(|indexed| indexed.texts(before).eq(indexed.texts(after)))
 }
 
 /// The claim that may find a user instead of this look-up: an address whose comparable form is that of the user's
@@ -125,16 +141,18 @@ pub fn claim_beside(lookup: &Entry) -> Option<Entry> {
 /// - The error of the work budget if it is spent.
 pub fn check(ty: &ResourceType, doc: &Map<String, Value>, work: &WorkBudget) -> Result<(), ScimError> {
     let left = work.left();
-    for (_, path) in INDEXED.iter().filter(|(kind, _)| Some(*kind) == ty.kind) {
-        let Some((index, leaf)) = definition(ty, path) else { continue };
-        let mut values = BTreeSet::new();
-        for text in texts(doc, path) {
-            values.insert(leaf.comparison().form_within(text, work)?);
+    for indexed in Indexed::of(ty) {
+        let Some((index, leaf)) = indexed.definition(ty) else { continue };
+        let values = indexed.texts(doc).map(|text| leaf.comparison().form_within(text, work));
+        let values = values.collect::<Result<Vec<_>, _>>()?;
+        if index == Index::Claim || values.len() <= MAX_INDEXED_VALUES {
+            continue;
         }
-        let count = values.len();
-        if index == Index::Lookup && count > MAX_INDEXED_VALUES {
+        let count = values.iter().collect::<BTreeSet<_>>().len();
+        if count > MAX_INDEXED_VALUES {
             return Err(ScimError::invalid_value(format!(
-                "Attribute {path} has {count} different values; {MAX_INDEXED_VALUES} are the most, since each can be looked up."
+                "Attribute {} has {count} different values; {MAX_INDEXED_VALUES} are the most, since each can be looked up.",
+                indexed.path
             )));
         }
     }

@@ -11,6 +11,9 @@ use super::keys::{Key, parse_id};
 /// An item as the SDK has it: its attributes by name.
 pub type Item = HashMap<String, AttributeValue>;
 
+/// The attributes of an item that is only written: each name once, and nothing is looked up.
+pub type Attributes = Vec<(String, AttributeValue)>;
+
 /// Begins an item with its key.
 pub fn with_key(key: &Key) -> Item {
     Item::from(key_attributes(key.clone()))

@@ -5,6 +5,7 @@
 
 pub mod definition;
 pub mod oauth;
+pub mod outbox;
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,7 +16,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::side::Side;
-use crate::limits::{EXPIRY_SHARDS, FEED_BUCKET, OUTBOX_SHARDS, PENDING_CHANGE_SHARDS};
+use crate::limits::{EXPIRY_SHARDS, FEED_BUCKET, PENDING_CHANGE_SHARDS};
 use crate::scim::resource_type::Kind;
 
 /// A tenant's name: `[a-z][a-z0-9-]{1,30}`.
@@ -94,6 +95,15 @@ impl Key {
     }
 }
 
+/// A partition with data of a tenant, by the parts of its name. A creation makes a dozen names of keys, and `format!`
+/// takes four times as long.
+fn of_tenant(tenant: &TenantId, parts: &[&str]) -> String {
+    let mut name = String::with_capacity(128);
+    name.extend(["T#", tenant.as_str(), "#"]);
+    name.extend(parts.iter().copied());
+    name
+}
+
 /// base64url of the SHA-256 of a text that is folded already, or exact.
 pub fn hash(text: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(text.as_bytes()))
@@ -163,7 +173,7 @@ pub fn application_listing(id: &str) -> Key {
 /// The partition that tells when a tenant's bearer keys were used. Version 0.1.0 kept the list of
 /// the keys there, too.
 pub fn bearer_uses(tenant: &TenantId) -> String {
-    format!("T#{tenant}#K")
+    of_tenant(tenant, &["K"])
 }
 
 /// When a bearer key was last used.
@@ -189,14 +199,14 @@ pub const MEMBERSHIP: &str = "M#";
 /// A user or group.
 pub fn resource(tenant: &TenantId, kind: Kind, id: Uuid) -> Key {
     match kind {
-        Kind::User => Key::new(format!("T#{tenant}#U#{id}"), USER),
+        Kind::User => Key::new(of_tenant(tenant, &["U#", &id.to_string()]), USER),
         Kind::Group => Key::new(group(tenant, id), GROUP),
     }
 }
 
 /// The partition of a group and its memberships.
 pub fn group(tenant: &TenantId, id: Uuid) -> String {
-    format!("T#{tenant}#G#{id}")
+    of_tenant(tenant, &["G#", &id.to_string()])
 }
 
 /// One membership.
@@ -206,7 +216,7 @@ pub fn membership(tenant: &TenantId, group_id: Uuid, member: Uuid) -> Key {
 
 /// The partition of the list entries of a kind.
 pub fn list(tenant: &TenantId, kind: Kind) -> String {
-    format!("T#{tenant}#L#{}", kind.name())
+    of_tenant(tenant, &["L#", kind.name()])
 }
 
 /// A resource's entry in the list.
@@ -216,13 +226,13 @@ pub fn list_entry(tenant: &TenantId, kind: Kind, id: Uuid) -> Key {
 
 /// The claim on a unique value, folded.
 pub fn claim(tenant: &TenantId, attribute: &str, folded: &str) -> Key {
-    Key::new(format!("T#{tenant}#Q#{attribute}#{}", hash(folded)), "CLAIM")
+    Key::new(of_tenant(tenant, &["Q#", attribute, "#", &hash(folded)]), "CLAIM")
 }
 
 /// The partition of the resources that have a value: `attribute` is its path, the value is
 /// folded unless the attribute is case-exact.
 pub fn lookups(tenant: &TenantId, kind: Kind, attribute: &str, folded: &str) -> String {
-    format!("T#{tenant}#X#{}#{attribute}#{}", kind.name(), hash(folded))
+    of_tenant(tenant, &["X#", kind.name(), "#", attribute, "#", &hash(folded)])
 }
 
 /// One resource that has a value.
@@ -232,7 +242,7 @@ pub fn lookup(tenant: &TenantId, kind: Kind, attribute: &str, folded: &str, id: 
 
 /// The partition of a tenant's counters.
 pub fn counters(tenant: &TenantId) -> String {
-    format!("T#{tenant}#N")
+    of_tenant(tenant, &["N"])
 }
 
 /// One shard of the counter of a kind.
@@ -250,27 +260,27 @@ pub const INACTIVE: &str = "Inactive#";
 
 /// The admin guard: who administers the root team.
 pub fn admin_guard(tenant: &TenantId) -> Key {
-    Key::new(format!("T#{tenant}#ADMIN"), "ADMIN")
+    Key::new(of_tenant(tenant, &["ADMIN"]), "ADMIN")
 }
 
 /// How many users were deactivated within the last hour.
 pub fn deactivations(tenant: &TenantId) -> Key {
-    Key::new(format!("T#{tenant}#B"), "BREAKER")
+    Key::new(of_tenant(tenant, &["B"]), "BREAKER")
 }
 
 /// A page checkpoint, by the bearer key, the query and the `startIndex` of the page.
 pub fn page_mark(tenant: &TenantId, key_id: &str, query: &str, start_index: u64) -> Key {
-    Key::new(format!("T#{tenant}#P"), format!("{key_id}#{query}#{start_index}"))
+    Key::new(of_tenant(tenant, &["P"]), format!("{key_id}#{query}#{start_index}"))
 }
 
 /// The sort key at which a sorted list continues, by the id in the cursor.
 pub fn sort_mark(tenant: &TenantId, id: Uuid) -> Key {
-    Key::new(format!("T#{tenant}#P"), format!("SORT#{id}"))
+    Key::new(of_tenant(tenant, &["P"]), format!("SORT#{id}"))
 }
 
 /// The secret that signs a tenant's cursors.
 pub fn cursor_key(tenant: &TenantId) -> Key {
-    Key::new(format!("T#{tenant}#S"), "CURSOR")
+    Key::new(of_tenant(tenant, &["S"]), "CURSOR")
 }
 
 /// The tombstone of a deactivated user.
@@ -280,7 +290,7 @@ pub fn tombstone(tenant: &TenantId, id: Uuid) -> Key {
 
 /// The partition of a tenant's deactivated accounts.
 pub fn tombstones(tenant: &TenantId) -> String {
-    format!("T#{tenant}#D")
+    of_tenant(tenant, &["D"])
 }
 
 /// One partition of the accounts that are to be erased, the next one first.
@@ -319,76 +329,7 @@ pub fn parse_expiry(sk: &str) -> Option<Expiry> {
 
 /// The prefix of the partitions with everything that a tenant holds.
 pub fn data(tenant: &TenantId) -> String {
-    format!("T#{tenant}#")
-}
-
-/// One partition of the outbox. `shard` is below [`OUTBOX_SHARDS`].
-pub fn outbox_shard(shard: u8) -> String {
-    format!("{OUTBOX}{shard}")
-}
-
-/// The prefix of the partitions of the outbox.
-pub const OUTBOX: &str = "OUTBOX#";
-
-/// The prefix of the sort keys of a tenant's changes in the outbox.
-pub fn outbox_prefix(tenant: &TenantId) -> String {
-    format!("{tenant}#")
-}
-
-/// A sort key after those of all changes of a tenant in the outbox, and before those of the next tenant.
-pub fn outbox_end(tenant: &TenantId) -> String {
-    format!("{tenant}#~")
-}
-
-/// Which change an item of the outbox is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct OutboxName {
-    /// The tenant.
-    pub tenant: TenantId,
-    /// The id of the resource.
-    pub resource: String,
-    /// The version of the resource after the change. [`NOTE_VERSION`] for a note that is not a change.
-    pub version: u64,
-    /// The number of the part. 0 for a change that is not a part of a large one.
-    pub part: u32,
-}
-
-/// The version in the names of notes: after those of all changes.
-pub const NOTE_VERSION: u64 = 9_999_999_999_999_999;
-
-impl OutboxName {
-    /// The key of the item.
-    pub fn key(&self) -> Key {
-        let Self { tenant, resource, version, part } = self;
-        outbox_key(tenant, resource, &format!("{version:016}#{part:06}"))
-    }
-}
-
-/// A note in the outbox about a resource: which groups it has left, or that it was left.
-pub fn outbox_note(tenant: &TenantId, resource: Uuid, note: &str) -> Key {
-    outbox_key(tenant, &resource.to_string(), &format!("{NOTE_VERSION}#{note}"))
-}
-
-/// The partition of the changes of a resource in the outbox, and the prefix of their sort keys.
-pub fn outbox_changes(tenant: &TenantId, resource: &str) -> Key {
-    outbox_key(tenant, resource, "")
-}
-
-/// The changes of one resource are in one shard, in their order.
-fn outbox_key(tenant: &TenantId, resource: &str, rest: &str) -> Key {
-    let name = format!("{}{resource}", outbox_prefix(tenant));
-    let shard = Sha256::digest(name.as_bytes())[0] % OUTBOX_SHARDS;
-    Key::new(outbox_shard(shard), format!("{name}#{rest}"))
-}
-
-/// Reads the sort key of an item of the outbox. `None` for any other text.
-pub fn parse_outbox(sk: &str) -> Option<OutboxName> {
-    let mut parts = sk.split('#');
-    let (tenant, resource, version) = (parts.next()?, parts.next()?, parts.next()?);
-    let version = version.parse().ok()?;
-    let part = parts.next()?.parse();
-    let part = if version == NOTE_VERSION { 0 } else { part.ok()? };
-    Some(OutboxName { tenant: tenant.parse().ok()?, resource: resource.to_owned(), version, part })
+    of_tenant(tenant, &[])
 }
 
 /// The item that describes the feed.

@@ -12,7 +12,7 @@ use super::document::RawDocument;
 use super::error::StoreError;
 use super::expression::Expression;
 use super::index::{Entry, IndexEntries};
-use super::item::{Item, get_ids, get_number, get_text, must_text, number, text};
+use super::item::{Attributes, Item, get_ids, get_number, get_text, must_text, number, text};
 use super::keys::{self, Key, TenantId, parse_id};
 use super::trail::Trail;
 use crate::config::EmailLookups;
@@ -202,26 +202,26 @@ impl Record {
     }
 
     /// The item's attributes without the key, and without `groups`, which only changes of members write.
-    pub fn attributes(&self) -> Item {
-        let mut item = Item::from([
+    pub fn attributes(&self) -> Attributes {
+        let mut all = vec![
             text("doc", document(&self.doc)),
             number("ver", self.version),
             text("created", &self.created),
             text("modified", &self.modified),
-        ]);
+        ];
         match self.kind {
-            Kind::User => item.extend([text("account", self.account.as_str())]),
+            Kind::User => all.push(text("account", self.account.as_str())),
             Kind::Group => {
-                item.extend(self.digest.attributes());
-                item.extend(self.change.map(|change| text("change", change.to_string())));
+                all.extend(self.digest.attributes());
+                all.extend(self.change.map(|change| text("change", change.to_string())));
                 let roles = self.roles.as_ref().and_then(|roles| serde_json::to_string(roles).ok());
-                item.extend(roles.map(|roles| text("roles", roles)));
+                all.extend(roles.map(|roles| text("roles", roles)));
             }
         }
         if self.guarded {
-            item.insert("guarded".to_owned(), AttributeValue::Bool(true));
+            all.push(("guarded".to_owned(), AttributeValue::Bool(true)));
         }
-        item
+        all
     }
 
     /// Condition: the resource is still in the version that was read, no further part of a large change has

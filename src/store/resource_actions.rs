@@ -5,7 +5,7 @@ use super::counter::{count_inactive, count_resource};
 use super::error::Refusal;
 use super::expression::Expression;
 use super::index::IndexEntries;
-use super::item::{Item, id_set};
+use super::item::id_set;
 use super::keys::{self, TenantId};
 use super::record::Record;
 use super::trail::parts_attribute;
@@ -43,12 +43,12 @@ pub fn put_resource(
     let mut item = record.attributes();
     item.extend(parts_attribute(record.parts));
     if !record.groups.is_empty() {
-        item.insert("groups".to_owned(), id_set(&record.groups));
+        item.push(("groups".to_owned(), id_set(&record.groups)));
     }
     // Room for what the caller adds, too: an action is large to move.
     let mut actions = Vec::with_capacity(USUAL_ACTIONS);
     actions.push(Action::put(record.key(tenant), item).only_if(Expression::absent(), Refusal::Exists));
-    actions.push(Action::put(keys::list_entry(tenant, record.kind, record.id), Item::new()));
+    actions.push(Action::put(keys::list_entry(tenant, record.kind, record.id), []));
     let IndexEntries { claim, lookups } = record.written_entries(ty, form);
     actions.extend(claim.map(|entry| take_claim(tenant, &entry, record.id, claim_is_free.clone())));
     actions.extend(lookups.iter().map(|entry| put_lookup(tenant, record, entry)));

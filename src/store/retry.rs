@@ -96,7 +96,7 @@ pub(super) async fn pause_after(limit: RetryLimit, made: u32) {
 
 /// A random number below `bound`, for pauses and shards.
 pub fn random_below(bound: u64) -> u64 {
-    getrandom::u64().unwrap_or(0) % bound.max(1)
+    rand::random_range(0..bound.max(1))
 }
 
 #[cfg(test)]

@@ -144,7 +144,7 @@ impl Tombstones<'_> {
                     Action::delete(keys::tombstone(&self.store.tenant, record.id))
                         .only_if(Expression::version_is(was.version), Refusal::Changed),
                     Action::delete(keys::expiry(&self.store.tenant, tombstone.kept_until, record.id)),
-                    Action::put(keys::list_entry(&self.store.tenant, record.kind, record.id), Item::new()),
+                    Action::put(keys::list_entry(&self.store.tenant, record.kind, record.id), []),
                     count_resource(&self.store.tenant, record.kind, 1),
                     event::action(&self.store.tenant, event),
                 ];
@@ -241,13 +241,13 @@ pub(super) fn put_tombstone(
     kept_until: u64,
     detachment: Option<Uuid>,
 ) -> Vec<Action> {
-    let mut item = record.attributes();
+    let mut item = Item::from_iter(record.attributes());
     // The deactivation is a version of its own.
     item.extend([number("ver", record.version + 1), number(KEPT_UNTIL, kept_until)]);
     item.extend(detachment.map(|change| text(DETACHMENT, change.to_string())));
     let mut actions = vec![
         Action::put(keys::tombstone(tenant, record.id), item),
-        Action::put(keys::expiry(tenant, kept_until, record.id), Item::new()),
+        Action::put(keys::expiry(tenant, kept_until, record.id), []),
     ];
     let claim = record.claim(ty);
     actions.extend(claim.map(|entry| mark_claim_gone(tenant, &entry, record.id, kept_until)));
@@ -269,7 +269,7 @@ pub fn move_tombstone_in(
     item.extend([number(KEPT_UNTIL, kept_until)]);
     let mut actions = vec![
         Action::put(keys::tombstone(tenant, record.id), item).only_if(Expression::absent(), Refusal::Exists),
-        Action::put(keys::expiry(tenant, kept_until, record.id), Item::new()),
+        Action::put(keys::expiry(tenant, kept_until, record.id), []),
     ];
     let claim = record.claim(ty).filter(|_| takes_claim);
     actions.extend(claim.map(|entry| mark_claim_gone(tenant, &entry, record.id, kept_until)));

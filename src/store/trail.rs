@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::error::Refusal;
 use super::expression::Expression;
-use super::item::{Item, get_number, get_set, number};
+use super::item::{Attributes, Item, get_number, get_set, number};
 use super::keys::{Key, parse_id};
 use super::transaction::Action;
 use crate::limits::MAX_DEPARTURES;
@@ -122,18 +122,10 @@ impl Trail {
     }
 
     /// The attributes of the change in the outbox.
-    pub fn attributes(&self) -> Item {
-        let mut item = Item::new();
-        if !self.departed.is_empty() {
-            item.insert(DEPARTED.to_owned(), self.departed_value());
-        }
-        if self.parts > 0 {
-            item.insert(PARTS.to_owned(), AttributeValue::N(self.parts.to_string()));
-        }
-        if !self.named.is_empty() {
-            item.insert(NAMED.to_owned(), self.named_value());
-        }
-        item
+    pub fn attributes(&self) -> Attributes {
+        let departed = (!self.departed.is_empty()).then(|| (DEPARTED.to_owned(), self.departed_value()));
+        let named = (!self.named.is_empty()).then(|| (NAMED.to_owned(), self.named_value()));
+        [departed, parts_attribute(self.parts), named].into_iter().flatten().collect()
     }
 
     fn named_value(&self) -> AttributeValue {
@@ -226,7 +218,7 @@ mod tests {
         };
         let part = PartName { group: Uuid::from_u128(8), version: 3, part: 12 };
         let trail = Trail { departed: vec![departure], parts: 5, named: BTreeSet::from([part]) };
-        assert_eq!(Trail::from_item(&trail.attributes()), trail);
+        assert_eq!(Trail::from_item(&Item::from_iter(trail.attributes())), trail);
         assert_eq!(Trail::from_item(&Item::new()), Trail::default());
     }
 

@@ -1,17 +1,19 @@
 //! The actions of a TransactWriteItems. Each knows what it means that its condition is not fulfilled.
 
+use aws_sdk_dynamodb::types::AttributeValue;
+
 use super::dynamodb_json::JsonText;
 use super::error::{Refusal, StoreError};
 use super::expression;
 pub use super::expression::Expression;
-use super::item::Item;
+use super::item::Attributes;
 use super::keys::Key;
 
 /// What to do to one item.
 #[derive(Clone, Debug)]
 pub enum ActionKind {
     /// Write the whole item. Holds the attributes without the key.
-    Put(Item),
+    Put(Attributes),
     /// Change attributes of the item, or create it.
     Update(Expression),
     /// Remove the item.
@@ -35,8 +37,11 @@ pub struct Action {
 
 impl Action {
     /// Writes an item, in place of an item that is there.
-    pub fn put(key: Key, attributes: Item) -> Self {
-        Self { key, kind: ActionKind::Put(attributes), condition: None, meaning: None }
+    pub fn put(key: Key, attributes: impl IntoIterator<Item = (String, AttributeValue)>) -> Self {
+        // An item that was read has its key among its attributes.
+        let attributes = attributes.into_iter().filter(|(name, _)| !matches!(&**name, "pk" | "sk"));
+        let kind = ActionKind::Put(attributes.collect());
+        Self { key, kind, condition: None, meaning: None }
     }
 
     /// Changes an item, or creates it.
@@ -87,9 +92,7 @@ impl Action {
         json.text(&self.key.sk);
         json.raw("}");
         if let ActionKind::Put(attributes) = &self.kind {
-            // An item that was read has its key among its attributes.
-            let is_key = |name: &str| matches!(name, "pk" | "sk");
-            json.attributes(attributes.iter().filter(|(name, _)| !is_key(name)))?;
+            json.attributes(attributes.iter().map(|(name, value)| (name, value)))?;
         }
         json.raw("}");
         let update = match &self.kind {

@@ -26,7 +26,7 @@ use crate::store::claim::is_free;
 use crate::store::digest::MembershipDigest;
 use crate::store::error::{Refusal, StoreError};
 use crate::store::event::{self, Event};
-use crate::store::item::{Item, must_text};
+use crate::store::item::must_text;
 use crate::store::keys::{self, Key, TenantId};
 use crate::store::membership::{Membership, put_membership};
 use crate::store::record::{Account, Record, Role};
@@ -158,7 +158,7 @@ pub async fn create(
         let mut actions = vec![
             event::action(id, &event),
             Action::put(keys::tenant(id), item.clone()).only_if(Expression::absent(), Refusal::Exists),
-            Action::put(keys::tenant_listing(id), Item::new()),
+            Action::put(keys::tenant_listing(id), []),
             name_is_free.clone(),
             guard.action(id),
             event::action(id, &of_user),

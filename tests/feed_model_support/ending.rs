@@ -58,7 +58,7 @@ async fn count_changes(table: &Table) -> u64 {
     let reader = FeedReader::open(table).await.expect("a feed");
     let mut count = reader.end().await.expect("an end").next - 1;
     for shard in 0..OUTBOX_SHARDS {
-        count += table.count(&keys::outbox_shard(shard)).await.expect("a count");
+        count += table.count(&keys::outbox::outbox_shard(shard)).await.expect("a count");
     }
     count
 }

@@ -21,7 +21,8 @@ use crate::store::error::StoreError;
 use crate::store::feed::outbox::{self, QueuedChange};
 use crate::store::feed::reader::FeedReader;
 use crate::store::feed::subject::{id_of, state_keys};
-use crate::store::keys::{self, Key, OutboxName, TenantId, parse_id};
+use crate::store::keys::outbox::OutboxName;
+use crate::store::keys::{self, Key, TenantId, parse_id};
 
 /// The resources of a tenant by their names, as they were read.
 pub type Subjects = BTreeMap<String, CheckedSubject>;

@@ -160,7 +160,7 @@ impl Repair<'_> {
     /// Puts a missing look-up or list entry.
     fn put_entry(&self) -> Option<Vec<Action>> {
         let id = self.resource_id(self.other?)?;
-        let mut actions = vec![Action::put(self.key.clone(), Item::new())];
+        let mut actions = vec![Action::put(self.key.clone(), [])];
         actions.extend(check_unchanged(self.all, id));
         Some(actions)
     }
@@ -233,7 +233,7 @@ async fn schedule(store: &Store, tombstone: &Key) -> Result<Vec<Action>, StoreEr
     let until = AttributeValue::N(found.kept_until.to_string());
     let set = Expression::new("SET keptUntil = :until REMOVE #ttl").name("ttl").value(":until", until);
     let expiry = keys::expiry(&store.tenant, found.kept_until, found.record.id);
-    Ok(vec![update_tombstone(&found, tombstone.clone(), set), Action::put(expiry, Item::new())])
+    Ok(vec![update_tombstone(&found, tombstone.clone(), set), Action::put(expiry, [])])
 }
 
 /// Puts the claim of a deactivated account on its name, which is free.

@@ -16,7 +16,7 @@ use crate::store::claim::is_free;
 use crate::store::counter::count_on_shard;
 use crate::store::digest::MembershipDigest;
 use crate::store::feed::state::FeedState;
-use crate::store::item::{Item, with_key};
+use crate::store::item::{Attributes, Item, with_key};
 use crate::store::keys;
 use crate::store::membership::{Membership, put_membership};
 use crate::store::record::Record;
@@ -77,7 +77,7 @@ impl Seeding {
     fn add_user(&self, number: usize, items: &mut Vec<Item>) -> Result<(), String> {
         let ty = self.model.of(Kind::User);
         let mut record = self.user(number)?;
-        let mut named = Item::new();
+        let mut named = Attributes::new();
         let is_member = number <= self.members;
         if is_member {
             record.groups.insert(group_id());
@@ -106,7 +106,7 @@ impl Seeding {
             let mut item = with_key(&key);
             item.extend(attributes);
             if key == own {
-                item.extend(named.drain());
+                item.extend(std::mem::take(&mut named));
             }
             items.push(item);
         }
@@ -126,7 +126,7 @@ impl Seeding {
     /// have the numbers from `first` to the one before `end`.
     pub fn last(&self, first: u64, end: u64) -> Vec<Action> {
         let (tenant, users) = (&self.store.tenant, self.users as u64);
-        let mut actions = vec![Action::put(keys::list_entry(tenant, Kind::User, user_id(1)), Item::new())];
+        let mut actions = vec![Action::put(keys::list_entry(tenant, Kind::User, user_id(1)), [])];
         for shard in 0..COUNTER_SHARDS {
             let share = users / COUNTER_SHARDS + u64::from(shard < users % COUNTER_SHARDS);
             let (shard, share) = (u8::try_from(shard).unwrap_or(0), i64::try_from(share).unwrap_or(0));

@@ -234,10 +234,10 @@ impl Changing<'_> {
         body: &Map<String, Value>,
         current: Option<&Record>,
     ) -> Result<(), ScimError> {
-        let (true, Some(groups)) = (self.provider.model.policy.refuses_groups_in_user, groups_in_body(body))
-        else {
+        if !self.provider.model.policy.refuses_groups_in_user {
             return Ok(());
-        };
+        }
+        let Some(groups) = groups_in_body(body) else { return Ok(()) };
         let unchanged = groups_named(groups).is_some_and(|named| {
             named.is_empty()
                 || current.is_some_and(|record| record.groups.iter().map(Uuid::to_string).eq(named))

@@ -18,7 +18,8 @@ use crate::store::error::{Refusal, StoreError};
 use crate::store::event::Event;
 use crate::store::expression::Expression;
 use crate::store::item::{Item, get_number};
-use crate::store::keys::{self, OutboxName, TenantId};
+use crate::store::keys::outbox::OutboxName;
+use crate::store::keys::{self, TenantId};
 use crate::store::trail::{Departure, Trail};
 use crate::store::transaction::Action;
 

@@ -18,7 +18,7 @@ use crate::store::keys;
 /// [`StoreError::Unavailable`], [`StoreError::Broken`].
 pub async fn seconds_behind(table: &Table) -> Result<u64, StoreError> {
     let range = Range { limit: Some(OUTBOX_ITEMS_FOR_LAG), ..Range::default() };
-    let shards: Vec<String> = (0..OUTBOX_SHARDS).map(keys::outbox_shard).collect();
+    let shards: Vec<String> = (0..OUTBOX_SHARDS).map(keys::outbox::outbox_shard).collect();
     let pages = try_join_all(shards.iter().map(|shard| table.query(shard, &range))).await?;
     let mut oldest: Option<u64> = None;
     for item in pages.iter().flat_map(|page| &page.items) {

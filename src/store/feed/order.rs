@@ -12,7 +12,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
 
 use super::outbox::QueuedChange;
-use crate::store::keys::{NOTE_VERSION, OutboxName, TenantId};
+use crate::store::keys::TenantId;
+use crate::store::keys::outbox::{NOTE_VERSION, OutboxName};
 use crate::store::trail::Trail;
 
 /// The names of the changes that must be in the feed before a change of this version.

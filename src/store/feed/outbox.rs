@@ -12,8 +12,9 @@ use crate::limits::OUTBOX_SHARDS;
 use crate::store::call::{Range, Table};
 use crate::store::error::{Refusal, StoreError};
 use crate::store::expression::Expression;
-use crate::store::item::{Item, get_ids, get_text, id_set, key_of, text};
-use crate::store::keys::{self, Key, OutboxName, TenantId, parse_id};
+use crate::store::item::{Attributes, Item, get_ids, get_text, id_set, key_of, text};
+use crate::store::keys::outbox::OutboxName;
+use crate::store::keys::{self, Key, TenantId, parse_id};
 use crate::store::trail::Trail;
 use crate::store::transaction::Action;
 
@@ -85,7 +86,7 @@ impl QueuedChange {
             (change.added, change.removed) = (added, removed);
         }
         Ok(Self {
-            name: keys::parse_outbox(&key.sk).ok_or_else(broken)?,
+            name: keys::outbox::parse_outbox(&key.sk).ok_or_else(broken)?,
             key,
             change,
             trail: Trail::from_item(item),
@@ -97,13 +98,13 @@ impl QueuedChange {
 }
 
 /// The attributes of a change in the outbox.
-pub fn attributes(mut change: FeedChange, trail: &Trail, left: &BTreeSet<Uuid>) -> Item {
-    let mut item = trail.attributes();
+pub fn attributes(mut change: FeedChange, trail: &Trail, left: &BTreeSet<Uuid>) -> Attributes {
+    let mut all = trail.attributes();
     let ids = [std::mem::take(&mut change.added), std::mem::take(&mut change.removed)];
-    item.extend(MEMBERS.into_iter().zip(ids).filter_map(|(name, ids)| packed_ids(name, &ids)));
-    item.extend([text(CHANGE, serde_json::to_string(&change).unwrap_or_default())]);
-    item.extend(left_attribute(left));
-    item
+    all.extend(MEMBERS.into_iter().zip(ids).filter_map(|(name, ids)| packed_ids(name, &ids)));
+    all.push(text(CHANGE, serde_json::to_string(&change).unwrap_or_default()));
+    all.extend(left_attribute(left));
+    all
 }
 
 fn packed_ids(name: &str, ids: &[String]) -> Option<(String, AttributeValue)> {
@@ -127,9 +128,9 @@ fn left_attribute(left: &BTreeSet<Uuid>) -> Option<(String, AttributeValue)> {
 /// [`StoreError::Unavailable`], [`StoreError::Broken`].
 pub async fn is_empty(table: &Table, tenant: &TenantId) -> Result<bool, StoreError> {
     for shard in 0..OUTBOX_SHARDS {
-        let prefix = Some(keys::outbox_prefix(tenant));
+        let prefix = Some(keys::outbox::outbox_prefix(tenant));
         let range = Range { prefix, limit: Some(1), ..Range::default() };
-        if !table.query(&keys::outbox_shard(shard), &range).await?.items.is_empty() {
+        if !table.query(&keys::outbox::outbox_shard(shard), &range).await?.items.is_empty() {
             return Ok(false);
         }
     }
@@ -141,10 +142,10 @@ pub async fn is_empty(table: &Table, tenant: &TenantId) -> Result<bool, StoreErr
 /// # Errors
 /// [`StoreError::Unavailable`], [`StoreError::Broken`].
 pub async fn list(table: &Table, tenant: Option<&TenantId>) -> Result<Vec<Item>, StoreError> {
-    let prefix = tenant.map(keys::outbox_prefix);
+    let prefix = tenant.map(keys::outbox::outbox_prefix);
     let mut items = Vec::new();
     for shard in 0..OUTBOX_SHARDS {
-        items.extend(table.query_all(&keys::outbox_shard(shard), prefix.as_deref()).await?);
+        items.extend(table.query_all(&keys::outbox::outbox_shard(shard), prefix.as_deref()).await?);
     }
     Ok(items)
 }
@@ -152,7 +153,7 @@ pub async fn list(table: &Table, tenant: Option<&TenantId>) -> Result<Vec<Item>,
 /// The action that tells the sequencer which groups a deleted resource has left. It goes into the
 /// transaction in which the resource leaves them, if that writes no change of its own.
 pub fn note_departures(tenant: &TenantId, member: Uuid, left: &BTreeSet<Uuid>) -> Action {
-    let key = keys::outbox_note(tenant, member, &Uuid::now_v7().to_string());
+    let key = keys::outbox::outbox_note(tenant, member, &Uuid::now_v7().to_string());
     let mut item = Item::from_iter(left_attribute(left));
     item.extend([text(SINCE, clock::timestamp())]);
     Action::put(key, item)
@@ -161,7 +162,7 @@ pub fn note_departures(tenant: &TenantId, member: Uuid, left: &BTreeSet<Uuid>) -
 /// The action that keeps the departures of one group for a later page. They wait `since` this time. Several such notes
 /// are one.
 pub(super) fn keep_departures(tenant: &TenantId, group: Uuid, since: Option<&str>) -> Action {
-    let key = keys::outbox_note(tenant, group, "later");
+    let key = keys::outbox::outbox_note(tenant, group, "later");
     let mut item = Item::from_iter(left_attribute(&BTreeSet::from([group])));
     item.extend([text(STAMP, Uuid::now_v7().to_string())]);
     item.extend(since.map(|since| text(SINCE, since)));

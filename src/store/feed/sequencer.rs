@@ -22,7 +22,8 @@ use crate::limits::{
 use crate::store::call::{Range, ReadTogether, Table};
 use crate::store::error::StoreError;
 use crate::store::item::{Item, get_number, get_text};
-use crate::store::keys::{self, Key, OutboxName, TenantId};
+use crate::store::keys::outbox::OutboxName;
+use crate::store::keys::{self, Key, TenantId};
 use crate::store::transaction::Action;
 
 /// The actions that a page takes in addition to those of its changes: the page, and the state of the feed.
@@ -175,9 +176,9 @@ impl<'t> Sequencer<'t> {
     /// Reads some items of each shard, those of the tenants whose turn it is first.
     async fn read_turn(&self, window: usize) -> Result<Turn, StoreError> {
         let shards = (0..OUTBOX_SHARDS).zip(&self.turns).map(|(shard, last)| async move {
-            let pk = keys::outbox_shard(shard);
+            let pk = keys::outbox::outbox_shard(shard);
             let limit = i32::try_from(window).ok();
-            let after = last.as_ref().map(keys::outbox_end);
+            let after = last.as_ref().map(keys::outbox::outbox_end);
             let mut page =
                 self.table.query(&pk, &Range { after: after.clone(), limit, ..Range::default() }).await?;
             if page.items.is_empty() && after.is_some() {
@@ -282,7 +283,7 @@ impl<'t> Sequencer<'t> {
         names: &BTreeSet<OutboxName>,
         read: &mut BTreeSet<Key>,
     ) -> Result<Option<Vec<QueuedChange>>, StoreError> {
-        let places = names.iter().map(|name| keys::outbox_changes(&name.tenant, &name.resource));
+        let places = names.iter().map(|name| keys::outbox::outbox_changes(&name.tenant, &name.resource));
         let places: BTreeSet<Key> = places.filter(|place| !read.contains(place)).collect();
         if places.is_empty() {
             return Ok(None);
@@ -313,9 +314,9 @@ impl<'t> Sequencer<'t> {
         let is_last = |item: &&QueuedChange| item.change.as_ref().is_some_and(|c| c.event_type == LAST_EVENT);
         for end in items.iter().filter(is_last) {
             for shard in 0..OUTBOX_SHARDS {
-                let prefix = Some(keys::outbox_prefix(&end.name.tenant));
+                let prefix = Some(keys::outbox::outbox_prefix(&end.name.tenant));
                 let range = Range { prefix, limit: Some(2), ..Range::default() };
-                let page = self.table.query(&keys::outbox_shard(shard), &range).await?;
+                let page = self.table.query(&keys::outbox::outbox_shard(shard), &range).await?;
                 if page.items.iter().any(|item| get_text(item, "sk") != Some(&end.key.sk)) {
                     early.insert(end.name.clone());
                 }
