@@ -7,7 +7,7 @@ use lambda_http::{Request, RequestExt as _};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::event::GatewayContext;
+use super::event::{GatewayContext, X_FORWARDED_PROTO};
 use crate::limits::DEFAULT_RETENTION_DAYS;
 use crate::scim::error::{ErrorKind, ScimError};
 use crate::scim::policy::Policy;
@@ -121,8 +121,8 @@ impl RequestLocation {
         let is_host = |text: &&str| text.parse::<Authority>().is_ok();
         let host = header(HOST.as_str()).filter(is_host).or(domain.filter(is_host)).unwrap_or("localhost");
         let is_scheme = |text: &&str| matches!(*text, "http" | "https");
-        let scheme = header("x-forwarded-proto").filter(is_scheme).unwrap_or("https");
-        Self { base_url: format!("{scheme}://{host}{prefix}{base}"), path }
+        let scheme = header(X_FORWARDED_PROTO.as_str()).filter(is_scheme).unwrap_or("https");
+        Self { base_url: [scheme, "://", host, prefix, base].concat(), path }
     }
 }
 
