@@ -3,6 +3,8 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use rollcall::admin::check::report::Problem;
+use rollcall::admin::tenant::{NewTenant, create};
+use rollcall::scim::policy::STANDARD;
 use rollcall::scim::resource_type::Kind;
 use rollcall::store::item::{Item, text};
 use rollcall::store::keys::{self, Key, TenantId};
@@ -11,6 +13,7 @@ use rollcall::store::membership::MemberChanges;
 use rollcall::store::side::Side;
 use rollcall::store::transaction::{Action, Expression};
 use serde_json::json;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::support;
@@ -258,4 +261,74 @@ async fn a_change_that_its_group_names_is_committed_and_applied() {
     assert_consistent(&client).await;
     let found = client.get(&format!("/Groups/{group}")).await.expect(200);
     assert_eq!(found.body["members"].as_array().unwrap().len(), 59);
+}
+
+/// A tenant as the operator makes it, with a root team.
+async fn tenant_with_root_team() -> Client {
+    let client = Client::new(support::embedded().await, "standard").await;
+    let new = NewTenant::new(&tenant(), &STANDARD, &"u".repeat(40));
+    create(&client.table, &new, OffsetDateTime::now_utc()).await.expect("a tenant");
+    assert_consistent(&client).await;
+    client
+}
+
+#[tokio::test]
+async fn a_lost_guard_is_found_and_written_anew() {
+    let client = tenant_with_root_team().await;
+    let key = keys::admin_guard(&tenant());
+    let before = client.store().admin_guard().fetch().await.unwrap().expect("a guard");
+    write(&client, Action::delete(key.clone())).await;
+    let report = check(&client, false).await;
+    assert_eq!(report.findings.iter().map(|f| f.problem).collect::<Vec<_>>(), [Problem::Guard]);
+    assert_eq!(check(&client, true).await.findings, []);
+    let after = client.store().admin_guard().fetch().await.unwrap().expect("a guard");
+    assert_eq!((after.root, &after.granting, &after.admins), (before.root, &before.granting, &before.admins));
+    // The rule holds again.
+    let admin = before.admins.keys().next().expect("an administrator");
+    let refused = client.delete(&format!("/Users/{admin}")).await;
+    assert_eq!(refused.status, 400, "{}", refused.body);
+    assert_consistent(&client).await;
+    // An import that has not ended has no guard. A repair must not end it.
+    write(&client, Action::delete(key)).await;
+    write(&client, Action::put(keys::move_mark(&tenant()), [])).await;
+    let report = check(&client, true).await;
+    assert_eq!(report.findings.iter().map(|f| f.problem).collect::<Vec<_>>(), [Problem::MoveOpen]);
+    assert!(report.repaired.is_empty() && client.store().admin_guard().fetch().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_tenant_that_is_not_listed_is_found_and_listed() {
+    let client = tenant_with_root_team().await;
+    write(&client, Action::delete(keys::tenant_listing(&tenant()))).await;
+    let report = check(&client, false).await;
+    assert_eq!(report.findings.iter().map(|f| f.problem).collect::<Vec<_>>(), [Problem::TenantUnlisted]);
+    assert_eq!(check(&client, true).await.findings, []);
+    assert!(client.table.get(&keys::tenant_listing(&tenant())).await.unwrap().is_some());
+    assert_consistent(&client).await;
+}
+
+/// An item that cannot be read is named. The others are checked, and none is repaired by what is not known.
+#[tokio::test]
+async fn an_item_that_cannot_be_read_is_found_beside_the_others() {
+    let client = tenant_with_root_team().await;
+    let id = client.user("ann").await;
+    let group = client.group("Team", std::slice::from_ref(&id)).await;
+    let damaged = keys::resource(&tenant(), Kind::User, id.parse().unwrap());
+    let broken = |name: &str| Expression::update().set(name, AttributeValue::S("{".to_owned()));
+    write(&client, Action::update(damaged.clone(), broken("doc"))).await;
+    write(&client, Action::update(keys::counter(&tenant(), Kind::Group, 1), add_three("n"))).await;
+    let report = check(&client, true).await;
+    assert!(report.repaired.is_empty(), "{:?}", report.repaired);
+    let unreadable: Vec<_> = report.findings.iter().filter(|f| f.problem == Problem::Unreadable).collect();
+    assert_eq!(unreadable.iter().map(|finding| &finding.key).collect::<Vec<_>>(), [&damaged]);
+    assert!(report.findings.iter().any(|finding| finding.problem == Problem::Counter));
+    client.get(&format!("/Groups/{group}")).await.expect(200);
+    // A key of another tenant is none of its business.
+    let other = Item::from([text("tenant", "other-tenant"), text("scope", "none")]);
+    write(&client, Action::put(keys::bearer(&"0".repeat(64)), other)).await;
+    assert_eq!(check(&client, false).await.findings, report.findings);
+    let own = Item::from([text("tenant", tenant().as_str()), text("scope", "none")]);
+    write(&client, Action::put(keys::bearer(&"1".repeat(64)), own)).await;
+    let found = check(&client, false).await.findings;
+    assert!(found.iter().any(|f| f.problem == Problem::Unreadable && f.key.pk.starts_with(keys::BEARERS)));
 }

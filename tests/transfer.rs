@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rollcall::admin::check::report::Problem;
 use rollcall::admin::group::{Assignment, assign};
 use rollcall::admin::progress::Progress;
 use rollcall::admin::tenant::{self, NewTenant};
@@ -23,6 +24,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::support;
+use crate::support::check;
 use crate::support::client::{self, Client};
 use crate::support::feed::{changes_of, check_feed, read_feed};
 
@@ -408,6 +410,12 @@ async fn a_move_refuses_what_does_not_fit() {
     let done = moved(&there, &wrong).await.expect("a run");
     assert_eq!(done.get(&Fate::Refused), Some(&1), "{done:?}");
     assert!(changes_of(&there.table, "acme").await.iter().all(|change| change["type"] != "tenant.resync"));
+    let report = check(&there, true).await;
+    assert!(
+        report.findings.iter().any(|finding| finding.problem == Problem::MoveOpen),
+        "{:?}",
+        report.findings
+    );
     // An id with other content.
     let title = json!([{ "op": "add", "path": "title", "value": "y" }]);
     there.patch(&format!("/Users/{}", ids[3]), title).await.expect(200);

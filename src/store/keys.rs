@@ -263,6 +263,11 @@ pub fn admin_guard(tenant: &TenantId) -> Key {
     Key::new(of_tenant(tenant, &["ADMIN"]), "ADMIN")
 }
 
+/// Says that users and groups are being moved in under their own ids, so that there is no admin guard yet.
+pub fn move_mark(tenant: &TenantId) -> Key {
+    Key::new(of_tenant(tenant, &["ADMIN"]), "MOVE")
+}
+
 /// How many users were deactivated within the last hour.
 pub fn deactivations(tenant: &TenantId) -> Key {
     Key::new(of_tenant(tenant, &["B"]), "BREAKER")

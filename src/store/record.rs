@@ -154,8 +154,8 @@ impl<'i> Record<RawDocument<'i>> {
 impl<'i, D: Deserialize<'i>> Record<D> {
     fn read(item: &'i Item) -> Result<Option<Self>, StoreError> {
         let Some(kind) = kind_of(item) else { return Ok(None) };
-        let broken = |what: &str| StoreError::Broken(format!("an item's {what} cannot be read"));
         let pk = must_text(item, "pk")?;
+        let broken = |what: &str| StoreError::Broken(format!("the {what} of item {pk} cannot be read"));
         let id = pk.rsplit('#').next().and_then(parse_id).ok_or_else(|| broken("key"))?;
         let doc = serde_json::from_str(must_text(item, "doc")?).map_err(|_| broken("doc"))?;
         let of_group = (kind == Kind::Group).then_some(item);

@@ -20,7 +20,7 @@ use crate::store::definition::{Definition, DefinitionIndex};
 use crate::store::digest::MembershipDigest;
 use crate::store::error::StoreError;
 use crate::store::feed::subject::unique_name;
-use crate::store::item::{Item, get_number, get_text, must_text};
+use crate::store::item::{Item, get_number, get_text, key_of, must_text};
 use crate::store::keys::{self, Key, TenantId, parse_id};
 use crate::store::large_change::pending_change::PendingChange;
 use crate::store::record::{Record, Role};
@@ -103,8 +103,14 @@ pub struct Inventory {
     pub counted: BTreeMap<Kind, i64>,
     /// The sum of the counters of inactive users.
     pub counted_inactive: i64,
+    /// The root team that the tenant's settings name.
+    pub root_team: Option<Uuid>,
+    /// Whether the tenant has settings, and is not in the list of tenants.
+    pub is_unlisted: bool,
     /// The guard of the root team.
     pub guard: Option<AdminGuard>,
+    /// Whether an import under the old ids has not ended.
+    pub is_moving_in: bool,
     /// Accounts that are deactivated, or erased.
     pub tombstones: BTreeMap<Uuid, Kept>,
     /// Bearer keys, by the key of their item.
@@ -125,6 +131,8 @@ pub struct Inventory {
     pub pending: Vec<PendingChange>,
     /// What has changes in the feed, by its name.
     pub subjects: BTreeMap<String, CheckedSubject>,
+    /// Keys of items that cannot be read.
+    pub unreadable: Vec<Key>,
     /// Keys of items that no rule knows.
     pub unknown: Vec<Key>,
     /// How many items were read.
@@ -144,6 +152,10 @@ impl Inventory {
             pending: store.large_changes().list().await?,
             ..Self::default()
         };
+        if let Some(tenant) = store.table.get(&keys::tenant(&store.tenant)).await? {
+            whole.root_team = get_text(&tenant, "rootTeam").and_then(parse_id);
+            whole.is_unlisted = store.table.get(&keys::tenant_listing(&store.tenant)).await?.is_none();
+        }
         for part in try_join_all(parts).await? {
             whole.resources.extend(part.resources);
             whole.listed.extend(part.listed);
@@ -155,6 +167,7 @@ impl Inventory {
             }
             whole.counted_inactive += part.counted_inactive;
             whole.guard = part.guard.or(whole.guard);
+            whole.is_moving_in |= part.is_moving_in;
             whole.tombstones.extend(part.tombstones);
             whole.definitions.extend(part.definitions);
             whole.definition_index = part.definition_index.or(whole.definition_index);
@@ -162,6 +175,7 @@ impl Inventory {
             whole.clients.extend(part.clients);
             whole.chunked.extend(part.chunked);
             whole.subjects.extend(part.subjects);
+            whole.unreadable.extend(part.unreadable);
             whole.unknown.extend(part.unknown);
             whole.items += part.items;
         }
@@ -207,21 +221,23 @@ impl Inventory {
 
     /// A bearer key, of whichever tenant.
     fn bearer(&mut self, store: &Store, item: &Item) -> Result<(), StoreError> {
-        let record = KeyRecord::from_item(item)?;
-        if record.tenant == store.tenant {
-            self.add_subject("Key", &record.key_id, item);
-            self.bearers.insert(keys::bearer(record.hash.as_str()), record);
+        if get_text(item, "tenant") != Some(store.tenant.as_str()) {
+            return Ok(());
         }
+        let record = KeyRecord::from_item(item)?;
+        self.add_subject("Key", &record.key_id, item);
+        self.bearers.insert(keys::bearer(record.hash.as_str()), record);
         Ok(())
     }
 
     /// A client, of whichever tenant.
     fn client(&mut self, store: &Store, item: &Item) -> Result<(), StoreError> {
-        let record = ClientRecord::from_item(item)?;
-        if record.tenant == store.tenant {
-            self.add_subject("Client", &record.id, item);
-            self.clients.insert(record.id);
+        if get_text(item, "tenant") != Some(store.tenant.as_str()) {
+            return Ok(());
         }
+        let record = ClientRecord::from_item(item)?;
+        self.add_subject("Client", &record.id, item);
+        self.clients.insert(record.id);
         Ok(())
     }
 
@@ -241,7 +257,18 @@ impl Inventory {
         Ok(())
     }
 
+    /// Takes an item. One that cannot be read must not hide what is wrong with the others.
     fn take(&mut self, store: &Store, model: &Model, item: &Item) -> Result<(), StoreError> {
+        match self.take_readable(store, model, item) {
+            Err(StoreError::Broken(_)) => {
+                self.unreadable.extend(key_of(item));
+                Ok(())
+            }
+            taken => taken,
+        }
+    }
+
+    fn take_readable(&mut self, store: &Store, model: &Model, item: &Item) -> Result<(), StoreError> {
         let (pk, sk) = (must_text(item, "pk")?, must_text(item, "sk")?);
         let key = Key { pk: pk.to_owned(), sk: sk.to_owned() };
         if pk.starts_with(keys::BEARERS) {
@@ -282,6 +309,7 @@ impl Inventory {
             (["N"], sk) if sk.starts_with(keys::INACTIVE) => {
                 self.counted_inactive += get_number::<i64>(item, "n").unwrap_or(0);
             }
+            (["ADMIN"], "MOVE") => self.is_moving_in = true,
             (["ADMIN"], _) => self.guard = Some(AdminGuard::from_item(item)?),
             (["N"], sk) => match sk.split_once('#').and_then(|(kind, _)| kind_named(kind)) {
                 Some(kind) => {

@@ -93,10 +93,14 @@ pub(super) async fn digest(store: &Store, group: Uuid) -> Result<Vec<Action>, St
     Ok(vec![store.replace_unchanged(&record, &after), event::action(&store.tenant, &event)])
 }
 
-/// Writes the guard as the groups and users say it must be. The write fails if the guard has changed since
+/// Writes the guard as the groups and users say it must be, also if it is missing. The write fails if the guard has changed since
 /// before they were read. Every request that changes an administrator changes the guard.
 pub(super) async fn guard(store: &Store, all: &Inventory) -> Result<Option<Action>, StoreError> {
-    let Some(guard) = store.admin_guard().fetch().await? else { return Ok(None) };
+    let there = store.admin_guard().fetch().await?;
+    let is_missing = there.is_none();
+    let new =
+        all.root_team.map(|root| AdminGuard { granting: Default::default(), ..AdminGuard::new(root, &[]) });
+    let Some(guard) = there.or(new) else { return Ok(None) };
     let admin = Role { team: guard.root, role: ADMIN.to_owned() };
     let mut due = AdminGuard { granting: Default::default(), admins: Default::default(), ..guard.clone() };
     let granting = all.resources.iter().filter(|(_, resource)| resource.roles.contains(&admin));
@@ -116,5 +120,5 @@ pub(super) async fn guard(store: &Store, all: &Inventory) -> Result<Option<Actio
             due.join(group, user.id, user.is_active());
         }
     }
-    Ok((due != guard).then(|| due.action(&store.tenant)))
+    Ok((is_missing || due != guard).then(|| due.action(&store.tenant)))
 }

@@ -53,7 +53,7 @@ impl Repair<'_> {
         let (store, key) = (self.store, self.key);
         let actions = match problem {
             // A person has to look.
-            Problem::Unknown => None,
+            Problem::Unknown | Problem::Unreadable | Problem::MoveOpen => None,
             Problem::ChangeGone => pending::forget(store, self.all, key),
             Problem::ChangeStaged => pending::commit(store, self.all, key),
             Problem::ChangeUnknown => pending::give_up(store, self.all, key),
@@ -76,6 +76,7 @@ impl Repair<'_> {
             Problem::OrphanClaim => self.delete_claim(),
             Problem::OrphanLookup | Problem::OrphanListEntry => self.delete_entry(),
             Problem::KeyUnlisted => self.list_key(),
+            Problem::TenantUnlisted => self.list_tenant(),
             Problem::NoExpiry => Some(schedule(store, key).await?),
             Problem::TombstoneLeft => Some(self.delete_tombstone().await?),
             Problem::MissingClaim => match self.other.filter(|key| is_tombstone(store, key)) {
@@ -138,6 +139,11 @@ impl Repair<'_> {
     fn unchanged_or_absent(&self, kind: Kind, id: Uuid) -> Action {
         let missing = keys::resource(&self.store.tenant, kind, id);
         check_unchanged(self.all, id).unwrap_or_else(|| check_absent(missing))
+    }
+
+    fn list_tenant(&self) -> Option<Vec<Action>> {
+        let is_there = Action::check(self.other?.clone(), Expression::exists(), Refusal::Changed);
+        Some(vec![Action::put(self.key.clone(), []), is_there])
     }
 
     fn list_key(&self) -> Option<Vec<Action>> {

@@ -41,18 +41,24 @@ pub enum Problem {
     ChangeLeft,
     /// Chunks of a change that there is not.
     OrphanChunks,
-    /// The guard of the root team names others than those who administer it.
+    /// The guard of the root team names others than those who administer it, or is missing.
     Guard,
+    /// An import with `--keep-ids` that has not ended. Until then there is no guard of the root team.
+    MoveOpen,
     /// An administrator, or a group that grants the role, whose changes do not ask the guard.
     Unguarded,
     /// A deactivated account that nothing will erase when its retention ends.
     NoExpiry,
     /// A tombstone of a user that exists. At the end of its retention, the user would be told to be erased.
     TombstoneLeft,
+    /// A tenant that is not in the list of tenants. Whoever reads all tenants does not find it.
+    TenantUnlisted,
     /// A bearer key or client that is not in its tenant's list, so that it cannot be seen.
     KeyUnlisted,
     /// The index of roles and entitlements differs from these.
     DefinitionIndex,
+    /// An item that cannot be read. What depends on it is not repaired.
+    Unreadable,
     /// An item that Rollcall does not write.
     Unknown,
     /// A version of a resource without its change, in the feed and in the outbox.
@@ -124,12 +130,15 @@ impl Problem {
             Self::ChangeUnknown => "a committed change that its group does not know",
             Self::ChangeLeft => "a change that is over, or was given up, and still there",
             Self::OrphanChunks => "parts of a change that does not exist",
-            Self::Guard => "the guard of the root team differs from its administrators",
+            Self::Guard => "the guard of the root team is missing, or differs from its administrators",
+            Self::MoveOpen => "an import with --keep-ids has not ended: repeat it until no line is refused",
             Self::Unguarded => "changes of this resource do not ask the guard of the root team",
             Self::NoExpiry => "a deactivated account that would not be erased when its retention ends",
             Self::TombstoneLeft => "a deactivated account that exists as a user too",
+            Self::TenantUnlisted => "the tenant is not in the list of tenants",
             Self::KeyUnlisted => "a bearer key or client that is not in the tenant's list",
             Self::DefinitionIndex => "the index of roles and entitlements differs from these",
+            Self::Unreadable => "this item cannot be read",
             Self::Unknown => "an item that Rollcall does not write",
             Self::ChangeMissing => "this resource has a version without a change in the feed or the outbox",
             Self::ChangeOrder => "the change of this number does not follow the version before",

@@ -251,9 +251,19 @@ impl Rules<'_> {
     /// The admin guard lists the administrators, and they are marked as guarded. While a change is applied the
     /// guard is ahead of the memberships. Then it is not checked.
     fn check_guard(&mut self) {
-        let Some(guard) = self.all.guard.as_ref().filter(|_| self.moving.is_empty()) else { return };
-        let due = expected_guard(self.all, guard);
-        if (&due.granting, &due.admins) != (&guard.granting, &guard.admins) {
+        if self.all.is_moving_in {
+            self.add(Problem::MoveOpen, keys::move_mark(self.tenant), None);
+            return;
+        }
+        let Some(root) = self.all.guard.as_ref().map(|guard| guard.root).or(self.all.root_team) else {
+            return;
+        };
+        if !self.moving.is_empty() {
+            return;
+        }
+        let due = expected_guard(self.all, root);
+        let is_right = |guard: &AdminGuard| (&due.granting, &due.admins) == (&guard.granting, &guard.admins);
+        if !self.all.guard.as_ref().is_some_and(is_right) {
             self.add(Problem::Guard, keys::admin_guard(self.tenant), None);
         }
         for id in due.admins.keys().chain(&due.granting) {
@@ -289,8 +299,8 @@ impl Rules<'_> {
         }
     }
 
-    /// A bearer key is in the list of keys, a client in that of clients, and every item of the tenant has a known
-    /// kind.
+    /// A bearer key is in the list of keys, a client in that of clients, the tenant in that of tenants. Every item of
+    /// the tenant can be read and has a known kind.
     fn check_keys(&mut self) {
         for (key, bearer) in &self.all.bearers {
             if !self.all.listed_keys.contains(&bearer.key_id) {
@@ -302,6 +312,13 @@ impl Rules<'_> {
             let listing = keys::oauth::client_listing(self.tenant, id);
             self.add(Problem::KeyUnlisted, keys::oauth::client(id), Some(listing));
         }
+        if self.all.is_unlisted {
+            let settings = keys::tenant(self.tenant);
+            self.add(Problem::TenantUnlisted, keys::tenant_listing(self.tenant), Some(settings));
+        }
+        for key in &self.all.unreadable {
+            self.add(Problem::Unreadable, key.clone(), None);
+        }
         for key in &self.all.unknown {
             self.add(Problem::Unknown, key.clone(), None);
         }
@@ -309,12 +326,12 @@ impl Rules<'_> {
 }
 
 /// The guard as the groups and users say it must be.
-pub(super) fn expected_guard(all: &Inventory, guard: &AdminGuard) -> AdminGuard {
-    let admin = Role { team: guard.root, role: ADMIN.to_owned() };
+fn expected_guard(all: &Inventory, root: Uuid) -> AdminGuard {
+    let admin = Role { team: root, role: ADMIN.to_owned() };
     let granting = all.resources.iter().filter(|(_, resource)| resource.roles.contains(&admin));
     let mut due = AdminGuard {
-        version: guard.version,
-        root: guard.root,
+        version: 0,
+        root,
         granting: granting.map(|(id, _)| *id).collect(),
         admins: BTreeMap::new(),
     };

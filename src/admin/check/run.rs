@@ -64,8 +64,10 @@ pub async fn check_with_progress(
         report.pending = all.pending.iter().filter(|change| !change.in_grace_period()).count();
         report.findings.clear();
         let mut has_repaired = false;
+        // What an item says that cannot be read is not known, so nothing that depends on it may be taken for wrong.
+        let may_repair = repairs && all.unreadable.is_empty();
         for finding in found {
-            if repairs && repair(&store, &all, &finding).await? {
+            if may_repair && repair(&store, &all, &finding).await? {
                 has_repaired = true;
                 report.repaired.push(finding);
             } else {

@@ -121,8 +121,8 @@ pub async fn move_in(
     outcomes.extend(moved.write_definitions().await?);
     outcomes.sort_by_key(|outcome| outcome.line);
     if outcomes.iter().all(|outcome| outcome.fate != Fate::Refused) {
-        let guard = file.admin_guard().action(id);
-        let ended = resync(table, &Actor::operator(), id, clock::now(), &[guard]).await;
+        let ends = [file.admin_guard().action(id), Action::delete(keys::move_mark(id))];
+        let ended = resync(table, &Actor::operator(), id, clock::now(), &ends).await;
         ended.map_err(AdminError::of(table))?;
     }
     Ok(outcomes)
@@ -186,6 +186,7 @@ impl MoveIn<'_> {
         let actions = [
             Action::delete(keys::admin_guard(&self.store.tenant))
                 .only_if(Expression::version_is(guard.version), Refusal::Changed),
+            Action::put(keys::move_mark(&self.store.tenant), []),
             Action::update(keys::tenant(&self.store.tenant), update)
                 .only_if(self.tenant.is_unchanged(), Refusal::Changed),
             event::action(&self.store.tenant, &changed),
