@@ -401,7 +401,12 @@ async fn odd_webhooks_are_problems() {
     }
     let made = app.send("POST", "/webhooks", Some(json!({ "url": url }))).await.expect(201);
     let path = format!("/webhooks/{}", made["id"].as_str().unwrap());
-    for body in [json!({ "url": "http://10.0.0.1/" }), json!({ "enabled": null }), json!({ "version": 2 })] {
+    for body in [
+        json!({ "url": "http://10.0.0.1/" }),
+        json!({ "enabled": null }),
+        json!({ "url": null }),
+        json!({ "version": 2 }),
+    ] {
         app.send("PATCH", &path, Some(body)).await.problem(400, "invalidValue");
     }
     app.send("POST", &format!("{path}/rotate"), Some(json!({ "overlapSeconds": -1 })))

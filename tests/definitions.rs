@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rollcall::admin::check::run::check;
 use rollcall::admin::definition;
 use rollcall::admin::transfer::definitions::{definition_lines, import_definitions};
@@ -117,6 +119,22 @@ async fn granted_roles_can_be_sent_back_and_sorted_by() {
     assert_eq!(ids[1..], expected, "by role, and those without one last");
 }
 
+/// A cursor is of one tenant, one kind and one query, and nobody else makes one.
+async fn cursors_are_of_one_query(client: &Client) {
+    let page = client.get("/Roles?count=1&cursor=").await.expect(200).body;
+    let own = page["nextCursor"].as_str().expect("a cursor");
+    let made_up = URL_SAFE_NO_PAD.encode([&URL_SAFE_NO_PAD.decode(own).expect("base64")[..], b"x"].concat());
+    for (client, path) in [
+        (&client.of("other-tenant"), format!("/Roles?count=1&cursor={own}")),
+        (client, format!("/Entitlements?count=1&cursor={own}")),
+        (client, format!("/Roles?count=1&cursor={made_up}")),
+        (client, format!("/Roles?count=1&filter=id pr&cursor={own}")),
+        (client, format!("/Users?count=1&cursor={own}")),
+    ] {
+        assert_eq!(client.get(&path).await.expect(400).body["scimType"], "invalidCursor", "{path}");
+    }
+}
+
 #[tokio::test]
 async fn identity_providers_list_filter_sort_and_page() {
     let app = App::start().await;
@@ -158,9 +176,7 @@ async fn identity_providers_list_filter_sort_and_page() {
         assert_eq!(seen.len(), 4, "{query}");
         assert_eq!(seen.iter().collect::<BTreeSet<_>>().len(), 4);
     }
-    let cursor = client.get("/Roles?count=1&cursor=").await.expect(200).body["nextCursor"].clone();
-    let other = format!("/Roles?count=1&filter=id pr&cursor={}", cursor.as_str().expect("a cursor"));
-    assert_eq!(client.get(&other).await.expect(400).body["scimType"], "invalidCursor");
+    cursors_are_of_one_query(&client).await;
 
     let one = client.get("/Roles/b").await.expect(200);
     assert_eq!(one.body[IETF_ROLE], json!({ "value": "b", "display": "Bob", "supported": true }));
@@ -253,6 +269,8 @@ async fn a_role_cannot_grant_the_root_teams_administration() {
     role(&app, "r", json!([{ "team": root, "role": "member" }])).await;
     let change = json!({ "grants": admin });
     app.send("PATCH", "/tenants/acme/roles/r", Some(change)).await.problem(400, "invalidValue");
+    let nameless = json!({ "displayName": null });
+    app.send("PATCH", "/tenants/acme/roles/r", Some(nameless)).await.problem(400, "invalidValue");
     let found = app.get("/tenants/acme/roles/r").await.expect(200);
     assert_eq!((&found["version"], &found["grants"][0]["role"]), (&json!(1), &json!("member")));
 }

@@ -236,6 +236,19 @@ async fn a_second_import_of_the_same_changes_nothing_and_a_dry_run_says_what_an_
     support::assert_consistent(&acme).await;
 }
 
+#[tokio::test]
+async fn groups_of_a_user_are_refused_by_the_dry_run_too() {
+    for (policy, expected) in [("veza", Fate::Refused), ("standard", Fate::Created)] {
+        let (acme, _) = two(policy).await;
+        let mut line = client::user("ann");
+        line["groups"] = json!([{ "value": "x" }]);
+        for dry_run in [true, false] {
+            let outcomes = imported(&acme, &format!("{line}\n"), dry_run).await;
+            assert_eq!(fates(&outcomes), [expected], "{policy}, dry run: {dry_run}");
+        }
+    }
+}
+
 /// Makes a tenant with everything that a move must carry. Returns the ids of users and of two groups.
 async fn a_tenant_to_move(policy: &'static str) -> (Client, Vec<String>, [String; 2]) {
     let (acme, _) = two(policy).await;

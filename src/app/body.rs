@@ -57,6 +57,17 @@ impl BodyFields {
         }
     }
 
+    /// Takes a text that stays as it is if it is left out, and cannot be removed.
+    ///
+    /// # Errors
+    /// 400 for null, and for a value of another type.
+    pub fn lasting_text(&mut self, name: &str) -> Result<Option<String>, ProblemDetails> {
+        match self.is_null(name) {
+            true => Err(ProblemDetails::invalid(format!("{name} must be a text, not null."))),
+            false => self.text(name),
+        }
+    }
+
     /// Takes a text that can be removed. `None` if it is absent, `Some(None)` if it is null.
     ///
     /// # Errors

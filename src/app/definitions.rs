@@ -134,7 +134,7 @@ fn check_id(kind: DefinedKind, id: &str) -> Result<(), ProblemDetails> {
 
 /// Reads what a body sets.
 fn read_new(kind: DefinedKind, mut body: BodyFields) -> Result<NewDefinition, ProblemDetails> {
-    let (name, description) = (body.text("displayName")?, body.removable_text("description")?);
+    let (name, description) = (body.lasting_text("displayName")?, body.removable_text("description")?);
     let (mut label, mut grants) = (None, None);
     match kind {
         DefinedKind::Role => {

@@ -79,7 +79,7 @@ pub async fn create(app: &AppRequest<'_>) -> Result<Response<Body>, ProblemDetai
 /// 400, 404; 409 if it was changed at the same time.
 pub async fn update(app: &AppRequest<'_>, id: &str) -> Result<Response<Body>, ProblemDetails> {
     let mut body = BodyFields::read(app.request)?;
-    let (url, include_resource) = (body.text("url")?, body.flag("includeResource")?);
+    let (url, include_resource) = (body.lasting_text("url")?, body.flag("includeResource")?);
     let update = WebhookUpdate { url, include_resource, enabled: body.flag("enabled")? };
     body.finish()?;
     let webhook = registry(app)?.update(id, update).await?;

@@ -132,6 +132,8 @@ fn read_retry_after(text: &str, now: u64) -> Option<Duration> {
     let text = text.trim();
     let seconds = match text.parse::<u64>() {
         Ok(seconds) => seconds,
+        // More than any number that is read.
+        Err(_) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => u64::MAX,
         Err(_) => {
             let at = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
             at.as_secs().saturating_sub(now)
@@ -151,6 +153,8 @@ mod tests {
             ("120", Some(120)),
             (" 0 ", Some(0)),
             ("999999999", Some(MAX_RETRY_AFTER_SECONDS)),
+            ("99999999999999999999", Some(MAX_RETRY_AFTER_SECONDS)),
+            ("", None),
             ("Wed, 25 Feb 2026 06:14:20 GMT", Some(60)),
             ("Wed, 25 Feb 2026 06:00:00 GMT", Some(0)),
             ("Wednesday, 25-Feb-26 06:14:20 GMT", Some(60)),

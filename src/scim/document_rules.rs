@@ -48,6 +48,13 @@ pub fn activate_by_default(document: &mut Map<String, Value>) {
     document.entry("active").or_insert(Value::Bool(true));
 }
 
+/// A replacement of a user that leaves out `active` keeps it: who has left must not come back by what is only absent.
+pub fn keep_active(before: &Map<String, Value>, after: &mut Map<String, Value>) {
+    if let (false, Some(active)) = (after.contains_key("active"), before.get("active")) {
+        after.insert("active".to_owned(), active.clone());
+    }
+}
+
 /// Every required attribute has a value, and every required sub-attribute of a value that is there
 /// (RFC 7643 §2.2). A blank text is no value.
 ///

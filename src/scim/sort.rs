@@ -92,7 +92,11 @@ impl SortBy {
         };
         let value = match &self.sub {
             None => Some(element),
-            Some(sub) => element.get(sub),
+            // Of a sub-attribute with several values the first one counts.
+            Some(sub) => match element.get(sub) {
+                Some(Value::Array(values)) => values.first(),
+                value => value,
+            },
         };
         match value.filter(|value| !value.is_null()) {
             None => Ok(absent),
@@ -239,6 +243,9 @@ mod tests {
     fn model() -> Model {
         let schema: Schema = serde_json::from_value(json!({ "id": OWN, "name": "X", "attributes": [
             { "name": "level", "type": "decimal", "multiValued": false },
+            { "name": "places", "type": "complex", "multiValued": true, "subAttributes": [
+                { "name": "codes", "type": "string", "multiValued": true },
+            ] },
         ]}))
         .expect("a schema");
         Model::new(&STANDARD, &[(Kind::User, schema)]).expect("a model")
@@ -276,6 +283,16 @@ mod tests {
                 "urn:x:2.0:User:level",
                 json!({ OWN: { "level": 1.5 } }),
                 SortKey::from_value(&json!(1.5)).expect("a key"),
+            ),
+            (
+                "urn:x:2.0:User:places.codes",
+                json!({ OWN: { "places": [{ "codes": ["Q", "b"] }] } }),
+                text("q"),
+            ),
+            (
+                "urn:x:2.0:User:places.codes",
+                json!({ OWN: { "places": [{ "codes": [] }] } }),
+                SortKey::Missing,
             ),
             ("members", json!({ "members": [{ "value": "B" }] }), text("B")),
             (

@@ -6,7 +6,8 @@ use std::sync::PoisonError;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::import::{Fate, Import, PlannedResource, ResolvedRow, RowName, Stopped, keep_active};
+use super::import::{Fate, Import, PlannedResource, ResolvedRow, RowName, Stopped};
+use crate::provider::changing::create::refuse_groups;
 use crate::provider::failure::Failure;
 use crate::scim::error::ScimError;
 use crate::scim::members::{self, Member};
@@ -85,6 +86,7 @@ impl Import<'_> {
         index::check(ty, &doc, &self.provider.work)?;
         match row.kind {
             Kind::User => {
+                refuse_groups(&row.body, policy, before)?;
                 document_rules::check_username_and_email(&doc, policy)?;
                 username::check_change(before.map(|before| &before.doc), &doc)?;
                 Ok((doc, Vec::new()))
@@ -127,7 +129,9 @@ impl Import<'_> {
         let name: Option<&RowName> = row.name.as_ref();
         let before = name.and_then(|name| planned.get(name)).cloned().or(stored);
         if row.kind == Kind::User {
-            after.document = keep_active(after.document, before.as_ref().map(|before| &before.document));
+            if let Some(before) = &before {
+                document_rules::keep_active(&before.document, &mut after.document);
+            }
             after.document.entry("active").or_insert(Value::Bool(true));
         }
         if after.roles.is_none() {

@@ -401,16 +401,3 @@ impl Import<'_> {
         Ok(ResolvedRow { kind, body, name, found, roles, waits, is_local })
     }
 }
-
-/// The document of a line that may lack `active`: it keeps the value, as a PUT does.
-pub(super) fn keep_active(
-    mut wanted: Map<String, Value>,
-    before: Option<&Map<String, Value>>,
-) -> Map<String, Value> {
-    if let (false, Some(active)) =
-        (wanted.contains_key("active"), before.and_then(|before| before.get("active")))
-    {
-        wanted.insert("active".to_owned(), active.clone());
-    }
-    wanted
-}

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::import::{Fate, Import, ResolvedRow, Stopped, keep_active};
+use super::import::{Fate, Import, ResolvedRow, Stopped};
 use super::wanted_roles::WantedRoles;
 use crate::admin::user;
 use crate::limits::APPLY_TIMEOUT;
@@ -14,6 +14,7 @@ use crate::provider::ResourceRequest;
 use crate::provider::changing::assignments::{AssignmentTarget, change_assignments, missing_team};
 use crate::provider::failure::Failure;
 use crate::provider::precondition::Preconditions;
+use crate::scim::document_rules::keep_active;
 use crate::scim::projection::Projection;
 use crate::scim::resource_type::Kind;
 use crate::scim::urn;
@@ -39,12 +40,13 @@ impl Import<'_> {
             };
         };
         let before = self.provider.store.fetch(row.kind, id).await.map_err(Failure::from)?;
-        let (wanted, members) = self.check_row(row, before.as_ref()).map_err(Failure::from)?;
+        let (mut wanted, members) = self.check_row(row, before.as_ref()).map_err(Failure::from)?;
         self.check_members(&members).await?;
-        if row.kind == Kind::User
-            && before.as_ref().is_some_and(|before| before.doc == keep_active(wanted, Some(&before.doc)))
-        {
-            return Ok((Fate::Unchanged, id, true));
+        if let (Kind::User, Some(before)) = (row.kind, &before) {
+            keep_active(&before.doc, &mut wanted);
+            if before.doc == wanted {
+                return Ok((Fate::Unchanged, id, true));
+            }
         }
         // The roles come first: if the rule of the last administrator refuses them, nothing of the line is written.
         let is_granted = match &row.roles {

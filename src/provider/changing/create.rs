@@ -18,6 +18,7 @@ use crate::scim::error::ScimError;
 use crate::scim::faults::Faults;
 use crate::scim::members::{self, MEMBERS, Member};
 use crate::scim::note_texts::{NoteKind, Rule};
+use crate::scim::policy::Policy;
 use crate::scim::projection::Projection;
 use crate::scim::resource::has_extension_attribute;
 use crate::scim::resource_type::Kind;
@@ -65,7 +66,7 @@ impl Changing<'_> {
         gather_missing(&doc, ty, &mut faults)?;
         if kind == Kind::User {
             gather_faults_of_user(&doc, policy, &mut faults)?;
-            faults.keep(self.refuse_groups(body, None))?;
+            faults.keep(refuse_groups(body, policy, None))?;
         }
         faults.keep(index::check(ty, &doc, work))?;
         faults.finish()?;
@@ -226,28 +227,29 @@ impl Changing<'_> {
             Err(failed) => Err(failed.into()),
         }
     }
+}
 
-    /// Under policies that ask for it, a `groups` value in the body of a user's POST or PUT must
-    /// change nothing.
-    pub(super) fn refuse_groups(
-        &self,
-        body: &Map<String, Value>,
-        current: Option<&Record>,
-    ) -> Result<(), ScimError> {
-        if !self.provider.model.policy.refuses_groups_in_user {
-            return Ok(());
-        }
-        let Some(groups) = groups_in_body(body) else { return Ok(()) };
-        let unchanged = groups_named(groups).is_some_and(|named| {
-            named.is_empty()
-                || current.is_some_and(|record| record.groups.iter().map(Uuid::to_string).eq(named))
-        });
-        if unchanged {
-            return Ok(());
-        }
-        let detail = "Attribute groups cannot be set on a user: change the members of the groups instead.";
-        Err(ScimError::mutability(detail).by(Rule::GroupsOfUser, "groups"))
+/// Under policies that ask for it, a `groups` value in the body of a user's POST or PUT must change nothing.
+///
+/// # Errors
+/// `mutability`.
+pub fn refuse_groups(
+    body: &Map<String, Value>,
+    policy: &Policy,
+    current: Option<&Record>,
+) -> Result<(), ScimError> {
+    if !policy.refuses_groups_in_user {
+        return Ok(());
     }
+    let Some(groups) = groups_in_body(body) else { return Ok(()) };
+    let unchanged = groups_named(groups).is_some_and(|named| {
+        named.is_empty() || current.is_some_and(|record| record.groups.iter().map(Uuid::to_string).eq(named))
+    });
+    if unchanged {
+        return Ok(());
+    }
+    let detail = "Attribute groups cannot be set on a user: change the members of the groups instead.";
+    Err(ScimError::mutability(detail).by(Rule::GroupsOfUser, "groups"))
 }
 
 /// A creation that conditions refused: what was to be stored, and why it was not.

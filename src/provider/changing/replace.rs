@@ -3,10 +3,11 @@
 use serde_json::{Map, Value};
 
 use super::Changing;
+use super::create::refuse_groups;
 use crate::provider::ResourceRequest;
 use crate::provider::answer::Answer;
 use crate::provider::failure::Failure;
-use crate::scim::document_rules::{check_username_and_email, gather_missing, keep_immutable};
+use crate::scim::document_rules::{check_username_and_email, gather_missing, keep_active, keep_immutable};
 use crate::scim::faults::Faults;
 use crate::scim::members::{self, MEMBERS};
 use crate::scim::patch::group_attributes::keep_group_attributes;
@@ -50,10 +51,8 @@ impl Changing<'_> {
         self.change_stored(request, members, None, |record, _| {
             let mut doc = replacement.clone();
             if kind == Kind::User {
-                self.refuse_groups(body, Some(record))?;
-                if let (false, Some(active)) = (doc.contains_key("active"), record.doc.get("active")) {
-                    doc.insert("active".to_owned(), active.clone());
-                }
+                refuse_groups(body, policy, Some(record))?;
+                keep_active(&record.doc, &mut doc);
             }
             keep_immutable(&record.doc, &mut doc, ty, work)?;
             keep_undefined(&record.doc, &mut doc, ty);

@@ -15,8 +15,10 @@ use crate::store::cursor::CursorKey;
 use crate::store::keys::TenantId;
 use crate::store::list::Position;
 
-/// The first byte of a cursor; another form has another.
+/// The first byte of the cursor of users and groups; another form has another.
 const FORM: u8 = 1;
+/// The first byte of the cursor of roles and entitlements.
+const FORM_OF_DEFINITIONS: u8 = 2;
 /// What is signed begins with this, so that the key signs nothing else.
 const PURPOSE: &[u8] = b"rollcall cursor";
 /// The bytes of the HMAC-SHA256 at the end of a cursor.
@@ -63,23 +65,15 @@ impl Cursor {
         self.text_until(seal, clock::epoch_seconds() + CURSOR_TIMEOUT_SECONDS)
     }
 
-    /// Form, expiry, total, hash of the query with its length, kind and id of the resource, id of the sort
-    /// key, MAC.
+    /// The place is kind and id of the resource, and the id of the sort key.
     fn text_until(&self, seal: &Seal<'_>, expires: u64) -> String {
-        let mut bytes = vec![FORM];
-        bytes.extend(expires.to_be_bytes());
-        bytes.extend(self.total.to_be_bytes());
-        bytes.push(u8::try_from(seal.query.len()).unwrap_or(u8::MAX));
-        bytes.extend(seal.query.as_bytes());
-        bytes.push(match self.after.kind {
+        let mut place = vec![match self.after.kind {
             Kind::User => b'U',
             Kind::Group => b'G',
-        });
-        bytes.extend(self.after.id.as_bytes());
-        bytes.extend(self.sort_mark.iter().flat_map(|id| *id.as_bytes()));
-        let mac = seal.mac(&bytes).map(|mac| mac.finalize().into_bytes());
-        bytes.extend(mac.into_iter().flatten());
-        URL_SAFE_NO_PAD.encode(bytes)
+        }];
+        place.extend(self.after.id.as_bytes());
+        place.extend(self.sort_mark.iter().flat_map(|id| *id.as_bytes()));
+        Content { form: FORM, expires, total: self.total, place: &place }.seal(seal)
     }
 
     /// Reads a text that a client sent back with a query.
@@ -88,30 +82,12 @@ impl Cursor {
     /// `invalidCursor`, `expiredCursor` (RFC 9865 §2.1).
     pub fn parse(text: &str, seal: &Seal<'_>) -> Result<Self, ScimError> {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| unknown_cursor())?;
-        let (content, mac) = bytes.split_last_chunk::<MAC>().ok_or_else(unknown_cursor)?;
-        let (read, query, expires) = Self::read(content).ok_or_else(unknown_cursor)?;
-        // The hash tells a client that changed its query from one that made a cursor up.
-        if query != seal.query.as_bytes() {
-            return Err(ScimError::new(
-                ErrorKind::InvalidCursor,
-                "The cursor belongs to another query. Keep endpoint, filter and sorting the same on every page.",
-            ));
-        }
-        let signed = seal.mac(content).ok_or_else(unknown_cursor)?;
-        signed.verify_slice(mac).map_err(|_| unknown_cursor())?;
-        if expires < clock::epoch_seconds() {
-            return Err(expired_cursor());
-        }
-        Ok(read)
+        let content = Content::open(&bytes, FORM, seal)?;
+        Self::read(&content).ok_or_else(unknown_cursor)
     }
 
-    fn read(content: &[u8]) -> Option<(Self, &[u8], u64)> {
-        let (form, rest) = content.split_first()?;
-        let (expires, rest) = rest.split_first_chunk()?;
-        let (total, rest) = rest.split_first_chunk()?;
-        let (length, rest) = rest.split_first()?;
-        let (query, rest) = rest.split_at_checked(usize::from(*length))?;
-        let (kind, rest) = rest.split_first()?;
+    fn read(content: &Content<'_>) -> Option<Self> {
+        let (kind, rest) = content.place.split_first()?;
         let (id, rest) = rest.split_first_chunk()?;
         let kind = match kind {
             b'U' => Kind::User,
@@ -123,8 +99,79 @@ impl Cursor {
             id => Some(Uuid::from_slice(id).ok()?),
         };
         let after = Position { kind, id: Uuid::from_bytes(*id) };
-        let read = Self { after, sort_mark, total: u64::from_be_bytes(*total) };
-        (*form == FORM).then_some((read, query, u64::from_be_bytes(*expires)))
+        Some(Self { after, sort_mark, total: content.total })
+    }
+}
+
+/// The cursor of the page after a role or an entitlement.
+pub fn definition_cursor(id: &str, seal: &Seal<'_>) -> String {
+    let expires = clock::epoch_seconds() + CURSOR_TIMEOUT_SECONDS;
+    Content { form: FORM_OF_DEFINITIONS, expires, total: 0, place: id.as_bytes() }.seal(seal)
+}
+
+/// Reads the id in a cursor that [`definition_cursor`] made.
+///
+/// # Errors
+/// `invalidCursor`, `expiredCursor` (RFC 9865 §2.1).
+pub fn parse_definition_cursor(text: &str, seal: &Seal<'_>) -> Result<String, ScimError> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| unknown_cursor())?;
+    let content = Content::open(&bytes, FORM_OF_DEFINITIONS, seal)?;
+    String::from_utf8(content.place.to_vec()).map_err(|_| unknown_cursor())
+}
+
+/// What is signed of a cursor, beside the query.
+struct Content<'a> {
+    form: u8,
+    /// In seconds since 1970.
+    expires: u64,
+    total: u64,
+    /// Where the next page begins.
+    place: &'a [u8],
+}
+
+impl<'a> Content<'a> {
+    /// Form, expiry, total, hash of the query with its length, place, MAC.
+    fn seal(&self, seal: &Seal<'_>) -> String {
+        let mut bytes = vec![self.form];
+        bytes.extend(self.expires.to_be_bytes());
+        bytes.extend(self.total.to_be_bytes());
+        bytes.push(u8::try_from(seal.query.len()).unwrap_or(u8::MAX));
+        bytes.extend(seal.query.as_bytes());
+        bytes.extend(self.place);
+        let mac = seal.mac(&bytes).map(|mac| mac.finalize().into_bytes());
+        bytes.extend(mac.into_iter().flatten());
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    fn open(bytes: &'a [u8], form: u8, seal: &Seal<'_>) -> Result<Self, ScimError> {
+        let (signed, mac) = bytes.split_last_chunk::<MAC>().ok_or_else(unknown_cursor)?;
+        let (content, query) = Self::read(signed).ok_or_else(unknown_cursor)?;
+        if content.form != form {
+            return Err(unknown_cursor());
+        }
+        // The hash tells a client that changed its query from one that made a cursor up.
+        if query != seal.query.as_bytes() {
+            return Err(ScimError::new(
+                ErrorKind::InvalidCursor,
+                "The cursor belongs to another query. Keep endpoint, filter and sorting the same on every page.",
+            ));
+        }
+        let expected = seal.mac(signed).ok_or_else(unknown_cursor)?;
+        expected.verify_slice(mac).map_err(|_| unknown_cursor())?;
+        if content.expires < clock::epoch_seconds() {
+            return Err(expired_cursor());
+        }
+        Ok(content)
+    }
+
+    fn read(signed: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (form, rest) = signed.split_first()?;
+        let (expires, rest) = rest.split_first_chunk()?;
+        let (total, rest) = rest.split_first_chunk()?;
+        let (length, rest) = rest.split_first()?;
+        let (query, place) = rest.split_at_checked(usize::from(*length))?;
+        let (expires, total) = (u64::from_be_bytes(*expires), u64::from_be_bytes(*total));
+        Some((Self { form: *form, expires, total, place }, query))
     }
 }
 

@@ -1,12 +1,10 @@
 //! `GET /Roles` and `/Entitlements`: the resources that a tenant defines. There are at most 1,000 of a kind, so a query
 //! reads all of them, and filters, sorts and pages in memory.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
 use super::Reading;
-use super::cursor::{expired_cursor, unknown_cursor};
+use super::cursor::{Seal, definition_cursor, expired_cursor, parse_definition_cursor};
 use super::list_response::{ListResponse, Resources};
 use super::query::{ParsedTerms, Query, check_paging, page_size, parse_terms};
 use crate::provider::answer::{Answer, not_found_of};
@@ -81,9 +79,16 @@ impl Reading<'_> {
         let terms = parse_terms(&[ty], query)?;
         let count = page_size(query)?;
         check_paging(query)?;
+        let store = &self.provider.store;
+        let key = match &query.cursor {
+            Some(_) => Some(store.cursor_key(&self.provider.cursor_keys).await?),
+            None => None,
+        };
+        let seal = key.as_ref().map(|key| Seal { key, tenant: &store.tenant, query: &terms.hash });
         let found = self.find_definitions(kind, &terms, query.descending).await?;
-        let skip = match &query.cursor {
-            Some(cursor) => self.place_of_cursor(cursor, &terms, &found)?,
+        let skip = match query.cursor.as_deref().zip(seal.as_ref()) {
+            Some(("", _)) => 0,
+            Some((cursor, seal)) => place_after(&parse_definition_cursor(cursor, seal)?, &terms, &found)?,
             None => query.start_index.and_then(|start| usize::try_from(start).ok()).unwrap_or(1).max(1) - 1,
         };
         let total = found.len();
@@ -95,8 +100,7 @@ impl Reading<'_> {
             last = Some(one.id);
         }
         let has_more = skip.saturating_add(count) < total;
-        let next_cursor =
-            last.filter(|_| query.cursor.is_some() && has_more).map(|id| cursor_text(&terms, &id));
+        let next_cursor = last.zip(seal).filter(|_| has_more).map(|(id, seal)| definition_cursor(&id, &seal));
         let start_index = query.cursor.is_none().then_some(skip as u64 + 1);
         Ok(ListResponse { total: total as u64, start_index, next_cursor, resources })
     }
@@ -132,27 +136,6 @@ impl Reading<'_> {
         Ok(found)
     }
 
-    /// How many matches stand before the page that a cursor asks for.
-    fn place_of_cursor(
-        &self,
-        cursor: &str,
-        terms: &ParsedTerms,
-        found: &[DefinitionMatch],
-    ) -> Result<usize, ScimError> {
-        if cursor.is_empty() {
-            return Ok(0);
-        }
-        let text = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        let id = text.as_ref().and_then(|text| text.strip_prefix(&terms.hash)?.strip_prefix('.'));
-        let id = id.ok_or_else(unknown_cursor)?;
-        match (&terms.sort, found.iter().position(|one| one.id == id)) {
-            (_, Some(place)) => Ok(place + 1),
-            // Without a sort attribute the ids are the order.
-            (None, None) => Ok(found.partition_point(|one| one.id.as_str() <= id)),
-            (Some(_), None) => Err(expired_cursor()),
-        }
-    }
-
     /// A role or an entitlement as a resource: Okta's attributes, and those of the draft in its extension.
     fn represent_definition(&self, definition: &Definition) -> Map<String, Value> {
         let ty = self.provider.model.defined(definition.kind);
@@ -182,7 +165,15 @@ impl Reading<'_> {
     }
 }
 
-/// The cursor of the page after a match. It holds nothing secret: the client has just read that id.
-fn cursor_text(terms: &ParsedTerms, id: &str) -> String {
-    URL_SAFE_NO_PAD.encode(format!("{}.{id}", terms.hash))
+/// How many matches stand up to the one that a cursor names.
+///
+/// # Errors
+/// `expiredCursor` if it is gone, and the matches are sorted by an attribute.
+fn place_after(id: &str, terms: &ParsedTerms, found: &[DefinitionMatch]) -> Result<usize, ScimError> {
+    match (&terms.sort, found.iter().position(|one| one.id == id)) {
+        (_, Some(place)) => Ok(place + 1),
+        // Without a sort attribute the ids are the order.
+        (None, None) => Ok(found.partition_point(|one| one.id.as_str() <= id)),
+        (Some(_), None) => Err(expired_cursor()),
+    }
 }

@@ -94,11 +94,12 @@ impl<'a> Constant<'a> {
         }
         for (sub, before) in self.subs {
             let Some(now) = after.get_mut(&sub.name) else {
-                return if sub.required { required(&format!("{path}.{}", sub.name)) } else { immutable() };
+                let path = format!("{path}.{}", sub.name);
+                return if sub.required { required(&path) } else { Err(is_immutable(&path)) };
             };
             if sub.mutability == Mutability::Immutable {
                 if !is_equal(sub, &before, now, work)? {
-                    return immutable();
+                    return Err(is_immutable(&format!("{path}.{}", sub.name)));
                 }
                 *now = before;
             }
