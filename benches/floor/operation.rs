@@ -106,7 +106,11 @@ impl Site {
         for _ in 0..REPEATS {
             let (name, id) = self.someone(operation).await;
             let (method, path, body) = operation.request(&name, &id);
-            events.push(self.client.event(method, &path, body, &[]).to_string());
+            let mut event = self.client.event(method, &path, body, &HEADERS);
+            // The event names each header twice.
+            let all = event["multiValueHeaders"].as_object().into_iter().flatten();
+            event["headers"] = all.map(|(name, values)| (name.clone(), values[0].clone())).collect();
+            events.push(event.to_string());
         }
         events
     }
@@ -179,6 +183,18 @@ fn connect_bare(endpoint: &str) -> aws_sdk_dynamodb::Client {
         .timeout_config(timeouts);
     aws_sdk_dynamodb::Client::from_conf(config.build())
 }
+
+/// What a client sends with a request besides the media type, and what a regional API adds.
+const HEADERS: [(&str, &str); 8] = [
+    ("Accept", "application/scim+json"),
+    ("Accept-Encoding", "gzip, deflate"),
+    ("Authorization", "Bearer rc_acme_0123456789012345678901234567890123456789"),
+    ("User-Agent", "Okta SCIM Client 1.0.0"),
+    ("X-Amzn-Trace-Id", "Root=1-65000000-0123456789abcdef01234567"),
+    ("X-Forwarded-For", "192.0.2.7"),
+    ("X-Forwarded-Port", "443"),
+    ("X-Forwarded-Proto", "https"),
+];
 
 /// The region that calls are signed for.
 const REGION: Region = Region::from_static("eu-west-1");
