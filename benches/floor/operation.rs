@@ -184,7 +184,7 @@ fn connect_bare(endpoint: &str) -> aws_sdk_dynamodb::Client {
     aws_sdk_dynamodb::Client::from_conf(config.build())
 }
 
-/// What a client sends with a request besides the media type, and what a regional API adds.
+/// What a client sends with a request, and what a regional API adds.
 const HEADERS: [(&str, &str); 8] = [
     ("Accept", "application/scim+json"),
     ("Accept-Encoding", "gzip, deflate"),

@@ -51,7 +51,7 @@ pub enum Problem {
     NoExpiry,
     /// A tombstone of a user that exists. At the end of its retention, the user would be told to be erased.
     TombstoneLeft,
-    /// A tenant that is not in the list of tenants. Whoever reads all tenants does not find it.
+    /// A tenant that is not in the list of tenants. Who reads all tenants does not find it.
     TenantUnlisted,
     /// A bearer key or client that is not in its tenant's list, so that it cannot be seen.
     KeyUnlisted,
