@@ -427,6 +427,7 @@ fn what_cannot_change_is_compared_by_its_schema() {
         ("desk", json!({ "room": "A" }), true),
         ("desk.room", json!("A"), true),
         ("desk.room", json!("b"), false),
+        ("desk", json!({ "room": "b" }), false),
         ("teams", json!([{ "VALUE": "A", "display": "a" }, { "value": "B" }]), true),
         ("teams", json!([{ "value": "B" }, { "value": "A" }]), true),
         ("teams", json!([{ "value": "B" }, { "value": "c" }]), false),
@@ -439,4 +440,20 @@ fn what_cannot_change_is_compared_by_its_schema() {
             assert_eq!(patched_in(&model, &user, &operations, URN), expected, "{operations}");
         }
     }
+}
+
+#[test]
+fn a_refusal_names_the_part_that_cannot_change() {
+    let room = json!({ "name": "room", "type": "string", "multiValued": false, "mutability": "immutable" });
+    let desk = json!({ "name": "desk", "type": "complex", "multiValued": false, "subAttributes": [room] });
+    let schema = serde_json::from_value(json!({ "id": "urn:x:2.0:User", "name": "X", "attributes": [desk] }));
+    let model = Model::new(&STANDARD, &[(Kind::User, schema.expect("a schema"))]).expect("a model");
+    let (users, work) = (model.of(Kind::User), WorkBudget::of_body());
+    let operations = json!([{ "op": "replace", "path": "urn:x:2.0:User:desk", "value": { "room": "b" } }]);
+    let body = json!({ "schemas": [PATCH_OP], "Operations": operations });
+    let steps = parse(body.as_object().expect("an object"), users, &STANDARD, &work).expect("steps");
+    let mut user = json!({ "userName": "a", "urn:x:2.0:User": { "desk": { "room": "a" } } });
+    let user = user.as_object_mut().expect("an object");
+    let refused = apply(user, &steps, users, &STANDARD, &work).expect_err("a change");
+    assert!(refused.detail.starts_with("Attribute urn:x:2.0:User:desk.room is"), "{}", refused.detail);
 }
