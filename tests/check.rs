@@ -288,6 +288,15 @@ async fn a_lost_guard_is_found_and_written_anew() {
     let refused = client.delete(&format!("/Users/{admin}")).await;
     assert_eq!(refused.status, 400, "{}", refused.body);
     assert_consistent(&client).await;
+    // Nor is anything left of a tenant that is being deleted.
+    write(&client, Action::delete(key.clone())).await;
+    let mark = Expression::update().set("deleting", AttributeValue::Bool(true));
+    write(&client, Action::update(keys::tenant(&tenant()), mark)).await;
+    assert!(check(&client, true).await.repaired.is_empty());
+    assert!(client.store().admin_guard().fetch().await.unwrap().is_none());
+    let no_mark = Expression::update().remove("deleting");
+    write(&client, Action::update(keys::tenant(&tenant()), no_mark)).await;
+    assert_eq!(check(&client, true).await.findings, []);
     // An import that has not ended has no guard. A repair must not end it.
     write(&client, Action::delete(key)).await;
     write(&client, Action::put(keys::move_mark(&tenant()), [])).await;
@@ -318,7 +327,7 @@ async fn an_item_that_cannot_be_read_is_found_beside_the_others() {
     write(&client, Action::update(damaged.clone(), broken("doc"))).await;
     write(&client, Action::update(keys::counter(&tenant(), Kind::Group, 1), add_three("n"))).await;
     let report = check(&client, true).await;
-    assert!(report.repaired.is_empty(), "{:?}", report.repaired);
+    assert!(report.repaired.is_empty() && !report.resync, "{:?}", report.repaired);
     let unreadable: Vec<_> = report.findings.iter().filter(|f| f.problem == Problem::Unreadable).collect();
     assert_eq!(unreadable.iter().map(|finding| &finding.key).collect::<Vec<_>>(), [&damaged]);
     assert!(report.findings.iter().any(|finding| finding.problem == Problem::Counter));
@@ -329,6 +338,10 @@ async fn an_item_that_cannot_be_read_is_found_beside_the_others() {
     assert_eq!(check(&client, false).await.findings, report.findings);
     let own = Item::from([text("tenant", tenant().as_str()), text("scope", "none")]);
     write(&client, Action::put(keys::bearer(&"1".repeat(64)), own)).await;
+    let listing = keys::bearer_listing(&tenant(), "key_x");
+    write(&client, Action::put(listing.clone(), [])).await;
     let found = check(&client, false).await.findings;
-    assert!(found.iter().any(|f| f.problem == Problem::Unreadable && f.key.pk.starts_with(keys::BEARERS)));
+    for key in [keys::bearer(&"1".repeat(64)), listing] {
+        assert!(found.iter().any(|f| f.problem == Problem::Unreadable && f.key == key), "{key:?}");
+    }
 }

@@ -112,8 +112,8 @@ impl TryFrom<EventFields> for ProxyEvent {
 /// The scheme of the URL that the client has sent its request to.
 pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// The headers that the functions read. A request through API Gateway has some twenty more.
-const HEADERS_READ: [HeaderName; 8] = [
+/// The headers that the functions read. Clients and API Gateway send others beside them.
+static HEADERS_READ: [HeaderName; 8] = [
     ACCEPT_ENCODING,
     AUTHORIZATION,
     CONTENT_ENCODING,
@@ -146,7 +146,7 @@ impl<'de> Visitor<'de> for HeadersVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<HeaderMap, A::Error> {
         let mut headers = HeaderMap::new();
         while let Some(EventText(name)) = members.next_key()? {
-            match HEADERS_READ.into_iter().find(|own| own.as_str().eq_ignore_ascii_case(&name)) {
+            match HEADERS_READ.iter().find(|own| own.as_str().eq_ignore_ascii_case(&name)) {
                 Some(name) => members.next_value_seed(HeaderReader { headers: &mut headers, name })?,
                 None => drop(members.next_value::<IgnoredAny>()?),
             }
@@ -158,13 +158,13 @@ impl<'de> Visitor<'de> for HeadersVisitor {
 /// Adds what it reads to the headers, under this name.
 struct HeaderReader<'h> {
     headers: &'h mut HeaderMap,
-    name: HeaderName,
+    name: &'static HeaderName,
 }
 
 impl HeaderReader<'_> {
     fn add<E: Error>(&mut self, value: &str) -> Result<(), E> {
         let value = HeaderValue::try_from(value).map_err(|_| E::custom("a header has a malformed value"))?;
-        self.headers.append(&self.name, value);
+        self.headers.append(self.name, value);
         Ok(())
     }
 }

@@ -90,7 +90,8 @@ struct DocumentReader<'a> {
     policy: &'a Policy,
     work: &'a WorkBudget,
     faults: &'a mut Faults,
-    /// The paths of attributes, and the URNs of schemas, that the body has named. They are few.
+    /// The paths of attributes, and the URNs of schemas, that the body has named: at most those of the
+    /// resource type.
     seen: Vec<&'a str>,
     map: Map<String, Value>,
 }

@@ -95,8 +95,8 @@ impl Key {
     }
 }
 
-/// A partition with data of a tenant, by the parts of its name. A creation makes a dozen names of keys, and `format!`
-/// takes four times as long.
+/// A partition with data of a tenant, by the parts of its name. They are joined, since a creation makes a dozen names and
+/// `format!` takes longer.
 fn of_tenant(tenant: &TenantId, parts: &[&str]) -> String {
     let mut name = String::with_capacity(128);
     name.extend(["T#", tenant.as_str(), "#"]);

@@ -192,7 +192,11 @@ impl Inventory {
         }
         let partition = keys::tenant_partition(&store.tenant);
         for item in store.table.query_all(&partition, Some(keys::BEARER_LISTING)).await? {
-            whole.listed_keys.insert(KeyListing::from_item(&item)?.key_id);
+            match KeyListing::from_item(&item) {
+                Ok(listing) => drop(whole.listed_keys.insert(listing.key_id)),
+                Err(StoreError::Broken(_)) => whole.unreadable.extend(key_of(&item)),
+                Err(failed) => return Err(failed),
+            }
         }
         let prefix = keys::oauth::CLIENT_LISTING;
         for item in store.table.query_all(&partition, Some(prefix)).await? {

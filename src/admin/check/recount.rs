@@ -13,14 +13,14 @@ use crate::store::Store;
 use crate::store::admin_guard::{ADMIN, AdminGuard};
 use crate::store::counter::add;
 use crate::store::digest::MembershipDigest;
-use crate::store::error::StoreError;
+use crate::store::error::{Refusal, StoreError};
 use crate::store::event::{self, Event};
 use crate::store::item::get_number;
 use crate::store::keys::{self, Key};
 use crate::store::list::IdPage;
 use crate::store::members::WholeGroup;
 use crate::store::record::Role;
-use crate::store::transaction::Action;
+use crate::store::transaction::{Action, Expression};
 
 /// The warning in the change of a group whose digest was wrong.
 const RECOUNTED: &str = "the group's members were counted again: a reader of the feed must read them again";
@@ -93,14 +93,15 @@ pub(super) async fn digest(store: &Store, group: Uuid) -> Result<Vec<Action>, St
     Ok(vec![store.replace_unchanged(&record, &after), event::action(&store.tenant, &event)])
 }
 
-/// Writes the guard as the groups and users say it must be, also if it is missing. The write fails if the guard has changed since
-/// before they were read. Every request that changes an administrator changes the guard.
-pub(super) async fn guard(store: &Store, all: &Inventory) -> Result<Option<Action>, StoreError> {
+/// Writes the guard as the groups and users say it must be, also if it is missing. The write fails if the guard has
+/// changed since before they were read. Every request that changes an administrator changes the guard. A guard that was
+/// missing is not written into a tenant that is being deleted.
+pub(super) async fn guard(store: &Store, all: &Inventory) -> Result<Vec<Action>, StoreError> {
     let there = store.admin_guard().fetch().await?;
     let is_missing = there.is_none();
     let new =
         all.root_team.map(|root| AdminGuard { granting: Default::default(), ..AdminGuard::new(root, &[]) });
-    let Some(guard) = there.or(new) else { return Ok(None) };
+    let Some(guard) = there.or(new) else { return Ok(Vec::new()) };
     let admin = Role { team: guard.root, role: ADMIN.to_owned() };
     let mut due = AdminGuard { granting: Default::default(), admins: Default::default(), ..guard.clone() };
     let granting = all.resources.iter().filter(|(_, resource)| resource.roles.contains(&admin));
@@ -109,7 +110,7 @@ pub(super) async fn guard(store: &Store, all: &Inventory) -> Result<Option<Actio
             continue;
         };
         if record.change.is_some() {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         if !record.assignments().contains(&admin) || !due.granting.insert(group) {
             continue;
@@ -120,5 +121,13 @@ pub(super) async fn guard(store: &Store, all: &Inventory) -> Result<Option<Actio
             due.join(group, user.id, user.is_active());
         }
     }
-    Ok((is_missing || due != guard).then(|| due.action(&store.tenant)))
+    let mut actions = Vec::new();
+    if is_missing {
+        let lasts = Expression::exists().and(Expression::lacks("deleting"));
+        actions.push(Action::check(keys::tenant(&store.tenant), lasts, Refusal::Changed));
+    }
+    if is_missing || due != guard {
+        actions.push(due.action(&store.tenant));
+    }
+    Ok(actions)
 }

@@ -84,7 +84,7 @@ impl Repair<'_> {
                 None => self.put_claim(),
             },
             Problem::MissingLookup | Problem::MissingListEntry => self.put_entry(),
-            Problem::Guard => Some(recount::guard(store, self.all).await?.into_iter().collect()),
+            Problem::Guard => Some(recount::guard(store, self.all).await?),
             Problem::Unguarded => Some(self.mark_guarded()),
             Problem::DefinitionIndex => Some(vec![self.index_definitions()?]),
             Problem::Counter => Some(recount::counter(store, key).await?.into_iter().collect()),

@@ -52,7 +52,7 @@ pub async fn check_with_progress(
         request_id: String::new(),
     };
     let mut report = CheckReport::default();
-    let mut subjects = Subjects::new();
+    let (mut subjects, mut may_repair) = (Subjects::new(), repairs);
     for _ in 0..MAX_REPAIR_ROUNDS {
         if repairs {
             pending::apply_committed(&store).await?;
@@ -65,7 +65,7 @@ pub async fn check_with_progress(
         report.findings.clear();
         let mut has_repaired = false;
         // What an item says that cannot be read is not known, so nothing that depends on it may be taken for wrong.
-        let may_repair = repairs && all.unreadable.is_empty();
+        may_repair = repairs && all.unreadable.is_empty();
         for finding in found {
             if may_repair && repair(&store, &all, &finding).await? {
                 has_repaired = true;
@@ -79,7 +79,7 @@ pub async fn check_with_progress(
             break;
         }
     }
-    check_feed_of_tenant(&store, subjects, repairs, &mut report, progress).await?;
+    check_feed_of_tenant(&store, subjects, may_repair, &mut report, progress).await?;
     Ok(report)
 }
 
